@@ -1,0 +1,122 @@
+//! Compiles `proto/` without a system `protoc`, and makes the mirror rule mechanical.
+//!
+//! Messages that are Walmart's own (whatever can be reached from the `header`, `payload` and `errors` of an RPC) get
+//! serde attributes drawn from their descriptors: the JSON names of the protos, strict writing, lenient reading
+//! (`src/wire/lenient.rs`). One type therefore serves gRPC and REST, and a field added to a proto needs no other line.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::{env, error, fs};
+
+use prost::Message as _;
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+
+/// Fields of a request or response that hold Walmart's messages.
+const ENVELOPE: [&str; 3] = ["header", "payload", "errors"];
+
+fn main() -> Result<(), Box<dyn error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=third_party");
+
+    let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
+    compiler.include_source_info(true).include_imports(true);
+    compiler.open_files(proto_files(Path::new("proto"))?)?;
+    // The shorter calls of protox drop custom options.
+    let encoded = compiler.encode_file_descriptor_set();
+    let set = FileDescriptorSet::decode(encoded.as_slice())?;
+
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptor.bin"), &encoded)?;
+
+    let mut config =
+        tonic_prost_build::configure().build_transport(false).extern_path(".google.rpc", "::tonic_types::pb");
+    for (name, message) in mirrored(&set) {
+        config = config
+            .message_attribute(&name, "#[derive(serde::Serialize, serde::Deserialize)]")
+            .message_attribute(&name, "#[serde(default)]");
+        for field in &message.field {
+            config = config
+                .field_attribute(format!("{name}.{}", field.name()), format!("#[serde({})]", serde_options(field)));
+        }
+    }
+    config.compile_fds(set)?;
+    Ok(())
+}
+
+fn proto_files(dir: &Path) -> Result<Vec<PathBuf>, std::io::Error> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(proto_files(&path)?);
+        } else if path.extension().is_some_and(|e| e == "proto") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Walmart's messages by full name (with its leading dot).
+fn mirrored(set: &FileDescriptorSet) -> BTreeMap<String, &DescriptorProto> {
+    let mut all = BTreeMap::new();
+    let mut endpoints = BTreeSet::new();
+    for file in &set.file {
+        for message in &file.message_type {
+            all.insert(format!(".{}.{}", file.package(), message.name()), message);
+        }
+        for method in file.service.iter().flat_map(|s| &s.method) {
+            endpoints.extend([method.input_type().to_owned(), method.output_type().to_owned()]);
+        }
+    }
+    let mut open: Vec<String> = endpoints
+        .iter()
+        .filter_map(|name| all.get(name))
+        .flat_map(|message| &message.field)
+        .filter(|field| ENVELOPE.contains(&field.name()))
+        .map(|field| field.type_name().to_owned())
+        .collect();
+    let mut found = BTreeMap::new();
+    while let Some(name) = open.pop() {
+        let Some(message) = all.get(&name) else { continue };
+        if found.insert(name, *message).is_none() {
+            open.extend(message.field.iter().filter(|f| f.r#type() == Type::Message).map(|f| f.type_name().to_owned()));
+        }
+    }
+    found
+}
+
+/// How one field is named, written and read. The readers stand in `src/wire/lenient.rs`.
+fn serde_options(field: &FieldDescriptorProto) -> String {
+    let repeated = field.label() == Label::Repeated;
+    let optional = field.proto3_optional();
+    let reader = match (field.r#type(), repeated) {
+        (Type::Message, true) => "list",
+        (Type::Message, false) if field.type_name().ends_with(".Quantity") => "quantity",
+        (Type::Message, false) if field.type_name().ends_with(".Name") => "name",
+        (Type::Message, false) => "object",
+        (Type::String, true) => "texts",
+        (Type::String, false) if optional => "optional_text",
+        (Type::String, false) => "text",
+        (Type::Double, false) if optional => "optional_number",
+        (Type::Int32, false) if optional => "optional_integer",
+        (Type::Bool, false) if optional => "optional_flag",
+        (other, _) => panic!("no reader for {other:?} of field {}", field.name()),
+    };
+    let mut options = vec![
+        format!("rename = {:?}", field.json_name()),
+        format!("deserialize_with = \"crate::wire::lenient::{reader}\""),
+    ];
+    if repeated {
+        options.push("skip_serializing_if = \"Vec::is_empty\"".into());
+    } else if optional || field.r#type() == Type::Message {
+        options.push("skip_serializing_if = \"Option::is_none\"".into());
+    } else {
+        options.push("skip_serializing_if = \"String::is_empty\"".into());
+    }
+    if reader == "optional_number" {
+        options.push("serialize_with = \"crate::wire::number::serialize\"".into());
+    }
+    options.join(", ")
+}

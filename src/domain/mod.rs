@@ -1,0 +1,8 @@
+//! Pure values and rules. No I/O, no clock, no other part of this crate but the generated messages.
+
+pub mod account;
+pub mod effect;
+pub mod operation;
+pub mod order_number;
+pub mod personal;
+pub mod rules;

@@ -1,0 +1,18 @@
+//! The number that makes an order one order.
+
+use crate::pb::{Cancellation, Order};
+
+/// The order number of a checked order.
+pub fn of_order(order: &Order) -> &str {
+    either(order.seller_order_id.as_ref(), order.customer_order_no.as_ref())
+}
+
+/// The order number of a checked cancellation.
+pub fn of_cancellation(cancellation: &Cancellation) -> &str {
+    either(cancellation.seller_order_id.as_ref(), cancellation.customer_order_no.as_ref())
+}
+
+/// Both are equal when both are given.
+fn either<'a>(one: Option<&'a String>, other: Option<&'a String>) -> &'a str {
+    [one, other].into_iter().flatten().find(|number| !number.is_empty()).map_or("", String::as_str)
+}

@@ -1,0 +1,120 @@
+//! Rules of the parts that requests share.
+
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+
+use super::{Faults, Path, REQUIRED};
+use crate::pb::{Address, Contact, Money, Quantity};
+
+/// Longest `request_id` in characters.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The caller's id of a mutation: absent, or 1 to 128 visible ASCII characters.
+pub fn check_request_id(request_id: &str, faults: &mut Faults) {
+    if !request_id.is_empty() && !is_request_id(request_id) {
+        faults.add(&Path::Top("request_id"), "must be 1 to 128 visible ASCII characters");
+    }
+}
+
+/// Whether it is short and plain enough to be repeated in an answer.
+pub fn is_request_id(text: &str) -> bool {
+    (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+pub(super) fn text(value: Option<&String>, at: &Path<'_>, faults: &mut Faults) {
+    if value.is_none_or(String::is_empty) {
+        faults.add(at, REQUIRED);
+    }
+}
+
+/// At least one of the two names of the order number; both equal when both are given.
+pub(super) fn order_numbers(
+    seller_order_id: Option<&String>,
+    customer_order_no: Option<&String>,
+    payload: &Path<'_>,
+    faults: &mut Faults,
+) {
+    let given = |number: Option<&String>| number.filter(|n| !n.is_empty()).cloned();
+    match (given(seller_order_id), given(customer_order_no)) {
+        (None, None) => {
+            faults.add(&payload.field("customer_order_no"), "is required, or seller_order_id");
+        }
+        (Some(seller), Some(customer)) if seller != customer => {
+            faults.add(&payload.field("customer_order_no"), "must equal seller_order_id");
+        }
+        _ => {}
+    }
+}
+
+pub(super) fn quantity(value: Option<&Quantity>, at: &Path<'_>, faults: &mut Faults) {
+    let Some(value) = value else { return faults.add(at, REQUIRED) };
+    text(value.unit_of_measure.as_ref(), &at.field("unit_of_measure"), faults);
+    let at = at.field("measurement_value");
+    match value.measurement_value {
+        None => faults.add(&at, REQUIRED),
+        Some(n) if !n.is_finite() || n.fract() != 0.0 || n < 1.0 => {
+            faults.add(&at, "must be a whole number, at least 1");
+        }
+        Some(_) => {}
+    }
+}
+
+pub(super) fn money(value: Option<&Money>, at: &Path<'_>, faults: &mut Faults) {
+    let Some(value) = value else { return faults.add(at, REQUIRED) };
+    amount(value, at, faults);
+    if value.currency_amount.is_none() {
+        faults.add(&at.field("currency_amount"), REQUIRED);
+    }
+    text(value.currency_unit.as_ref(), &at.field("currency_unit"), faults);
+}
+
+/// An amount that may be missing must still be one that can be written as JSON.
+pub(super) fn amount(value: &Money, at: &Path<'_>, faults: &mut Faults) {
+    if value.currency_amount.is_some_and(|n| !n.is_finite() || n < 0.0) {
+        faults.add(&at.field("currency_amount"), "must be a finite number, not negative");
+    }
+}
+
+/// First and last name and telephone number; the e-mail address is optional.
+pub(super) fn contact(value: Option<&Contact>, at: &Path<'_>, faults: &mut Faults) {
+    let Some(value) = value else { return faults.add(at, REQUIRED) };
+    let name_at = at.field("name");
+    match &value.name {
+        None => faults.add(&name_at, REQUIRED),
+        Some(name) => {
+            text(name.first_name.as_ref(), &name_at.field("first_name"), faults);
+            text(name.last_name.as_ref(), &name_at.field("last_name"), faults);
+        }
+    }
+    text(value.phone.as_ref(), &at.field("phone"), faults);
+}
+
+/// Street, city, state, country and postal code, each in either family of keys.
+pub(super) fn address(value: Option<&Address>, at: &Path<'_>, faults: &mut Faults) {
+    let Some(value) = value else { return faults.add(at, REQUIRED) };
+    let mut either = |name: &'static str, one: &Option<String>, other: &Option<String>| {
+        let given = |value: &Option<String>| value.as_ref().is_some_and(|v| !v.is_empty());
+        if !given(one) && !given(other) {
+            faults.add(&at.field(name), REQUIRED);
+        }
+    };
+    either("line1", &value.line1, &value.address_line_one);
+    either("city", &value.city, &None);
+    either("state", &value.state, &value.state_code);
+    either("country", &value.country, &value.country_code);
+    either("zip", &value.zip, &value.postal_code);
+}
+
+/// Ids of lines: each given, none twice.
+#[derive(Default)]
+pub(super) struct LineIds<'a>(HashSet<&'a str, RandomState>);
+
+impl<'a> LineIds<'a> {
+    pub(super) fn check(&mut self, id: Option<&'a String>, at: &Path<'_>, faults: &mut Faults) {
+        text(id, at, faults);
+        if id.is_some_and(|id| !id.is_empty() && !self.0.insert(id)) {
+            faults.add(at, "must be unique in the request");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! order-gateway: one typed gRPC door to Walmart fulfillment.
+//!
+//! The way of a call, from the top to the bottom; `docs/ARCHITECTURE.md` walks it file by file. A module uses what is
+//! below it, never what is above or beside it; `tests/it/levels.rs` holds the exact table and checks it.
+//!
+//! | level | modules | |
+//! |---|---|---|
+//! | process | [`cli`], [`app`] | commands; puts the parts together |
+//! | inbound edges | [`grpc`], [`http`] | calls; probes and metrics |
+//! | use cases | [`service`] | what each RPC promises, knowing only traits |
+//! | needs | [`ports`] | what use cases need of the outside: Walmart, time, randomness, the call in hand |
+//! | outbound edge | [`upstream`] | the way to Walmart, implements [`ports::upstream`] |
+//! | settings | [`config`] | read, checked, explained |
+//! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages that are both |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`] | traces, metrics, logs; the end; connections |
+//! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
+#![warn(missing_docs)]
+
+pub mod domain;
+pub mod pb;
+pub mod wire;

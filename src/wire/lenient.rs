@@ -1,0 +1,380 @@
+//! Readers for Walmart's answers, which vary: text or number, one or many, null or missing.
+//!
+//! Every reader accepts any JSON value and never fails on its type. What cannot be meant by it counts as absent: one odd
+//! field must not make a whole answer unreadable. `build.rs` names these functions in serde attributes.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::pb::{Name, Quantity};
+
+/// Text, or a number or flag as text; else empty.
+pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(optional_text(deserializer)?.unwrap_or_default())
+}
+
+/// Text, or a number or flag as text; else absent.
+pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(scalar(deserializer)?.map(Scalar::into_text))
+}
+
+/// A number, or text that is one; else absent.
+pub fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(scalar(deserializer)?.and_then(|s| s.number()))
+}
+
+/// A whole number in range, or text that is one; else absent.
+pub fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
+    let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
+    let number = optional_number(deserializer)?;
+    Ok(number.filter(|n| n.fract() == 0.0 && range.contains(n)).map(|n| n as i32))
+}
+
+/// A flag, or "true", "false", 1, 0; else absent.
+pub fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    Ok(scalar(deserializer)?.and_then(|s| s.flag()))
+}
+
+/// An object, or the first of a list of objects; else absent.
+pub fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(list(deserializer)?.into_iter().next())
+}
+
+/// A list of objects, or one object that stands for a list of one; else empty. Elements that are no objects are left out.
+pub fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    fn collect<T>(shape: Shape<T>, into: &mut Vec<T>) {
+        match shape {
+            Shape::Object(one) => into.push(one),
+            Shape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
+            Shape::Scalar(_) | Shape::Absent => {}
+        }
+    }
+    let mut all = Vec::new();
+    collect(Shape::deserialize(deserializer)?, &mut all);
+    Ok(all)
+}
+
+/// A list of texts, or one text; else empty.
+pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    fn collect(shape: Shape<IgnoredAny>, into: &mut Vec<String>) {
+        match shape {
+            Shape::Scalar(one) => into.push(one.into_text()),
+            Shape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
+            Shape::Object(_) | Shape::Absent => {}
+        }
+    }
+    let mut all = Vec::new();
+    collect(Shape::deserialize(deserializer)?, &mut all);
+    Ok(all)
+}
+
+/// A quantity as an object, or as a bare number or numeric text; else absent.
+pub fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
+    fn first(shape: Shape<Quantity>) -> Option<Quantity> {
+        match shape {
+            Shape::Object(one) => Some(one),
+            Shape::Scalar(bare) => {
+                bare.number().map(|n| Quantity { unit_of_measure: None, measurement_value: Some(n) })
+            }
+            Shape::List(many) => many.into_iter().find_map(first),
+            Shape::Absent => None,
+        }
+    }
+    Ok(first(Shape::deserialize(deserializer)?))
+}
+
+/// A person's name as an object, or as one text, which then stands in `first_name`; else absent.
+pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, D::Error> {
+    fn first(shape: Shape<Name>) -> Option<Name> {
+        match shape {
+            Shape::Object(one) => Some(one),
+            Shape::Scalar(whole) => Some(Name { first_name: Some(whole.into_text()), last_name: None }),
+            Shape::List(many) => many.into_iter().find_map(first),
+            Shape::Absent => None,
+        }
+    }
+    Ok(first(Shape::deserialize(deserializer)?))
+}
+
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Scalar>, D::Error> {
+    Ok(match Shape::<IgnoredAny>::deserialize(deserializer)? {
+        Shape::Scalar(one) => Some(one),
+        Shape::Object(_) | Shape::List(_) | Shape::Absent => None,
+    })
+}
+
+/// What a JSON value is, where an object would be a `T`. The nesting of lists is bounded by the JSON reader's own
+/// recursion limit.
+enum Shape<T> {
+    Absent,
+    Scalar(Scalar),
+    Object(T),
+    List(Vec<Shape<T>>),
+}
+
+enum Scalar {
+    Text(String),
+    Integer(i64),
+    Unsigned(u64),
+    Float(f64),
+    Flag(bool),
+}
+
+impl Scalar {
+    fn into_text(self) -> String {
+        match self {
+            Scalar::Text(v) => v,
+            Scalar::Integer(v) => v.to_string(),
+            Scalar::Unsigned(v) => v.to_string(),
+            Scalar::Float(v) => v.to_string(),
+            Scalar::Flag(v) => v.to_string(),
+        }
+    }
+
+    fn number(&self) -> Option<f64> {
+        match self {
+            Scalar::Text(v) => v.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+            Scalar::Integer(v) => Some(*v as f64),
+            Scalar::Unsigned(v) => Some(*v as f64),
+            Scalar::Float(v) => Some(*v),
+            Scalar::Flag(_) => None,
+        }
+    }
+
+    fn flag(&self) -> Option<bool> {
+        match self {
+            Scalar::Flag(v) => Some(*v),
+            Scalar::Text(v) if v.eq_ignore_ascii_case("true") => Some(true),
+            Scalar::Text(v) if v.eq_ignore_ascii_case("false") => Some(false),
+            Scalar::Integer(0) | Scalar::Unsigned(0) => Some(false),
+            Scalar::Integer(1) | Scalar::Unsigned(1) => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shape<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor(PhantomData))
+    }
+}
+
+struct ShapeVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ShapeVisitor<T> {
+    type Value = Shape<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Shape::Absent)
+    }
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(Shape::Absent)
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Self::Value, E> {
+        Ok(Shape::Scalar(Scalar::Flag(v)))
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Self::Value, E> {
+        Ok(Shape::Scalar(Scalar::Integer(v)))
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Self::Value, E> {
+        Ok(Shape::Scalar(Scalar::Unsigned(v)))
+    }
+    fn visit_f64<E>(self, v: f64) -> Result<Self::Value, E> {
+        Ok(Shape::Scalar(Scalar::Float(v)))
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
+        Ok(Shape::Scalar(Scalar::Text(v.to_owned())))
+    }
+    fn visit_string<E>(self, v: String) -> Result<Self::Value, E> {
+        Ok(Shape::Scalar(Scalar::Text(v)))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = seq.next_element()? {
+            all.push(one);
+        }
+        Ok(Shape::List(all))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Shape::Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use prost_reflect::DescriptorPool;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::pb;
+
+    /// An answer that holds one mirrored message, as Walmart's envelopes do.
+    #[derive(serde::Deserialize)]
+    struct Holding<T: Default + for<'a> Deserialize<'a>> {
+        #[serde(default, deserialize_with = "object")]
+        payload: Option<T>,
+    }
+
+    fn read<T: Default + for<'a> Deserialize<'a>>(payload: Value) -> Option<T> {
+        let text = json!({ "payload": payload }).to_string();
+        serde_json::from_str::<Holding<T>>(&text).unwrap().payload
+    }
+
+    fn header(attribute: &str, value: Value) -> pb::HeaderAttributes {
+        read(json!({ attribute: value })).unwrap()
+    }
+
+    #[test]
+    fn text_is_text_or_what_can_be_written_as_it() {
+        let cases = [(json!("a"), "a"), (json!(""), ""), (json!(7), "7"), (json!(-7), "-7"), (json!(true), "true")];
+        for (sent, expected) in cases {
+            assert_eq!(header("martId", sent.clone()).mart_id.as_deref(), Some(expected), "{sent}");
+            let error: pb::WalmartError = read(json!({ "code": sent })).unwrap();
+            assert_eq!(error.code, expected);
+        }
+        for other in [json!(null), json!([]), json!(["a"]), json!({}), json!({ "a": 1 })] {
+            assert_eq!(header("martId", other.clone()).mart_id, None, "{other}");
+            let error: pb::WalmartError = read(json!({ "code": other })).unwrap();
+            assert_eq!(error.code, "");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_numbers_or_numeric_text_in_range() {
+        for (sent, expected) in
+            [(json!(3), 3), (json!(3.0), 3), (json!("3"), 3), (json!(" -3 "), -3), (json!(i32::MAX), i32::MAX)]
+        {
+            assert_eq!(header("pageCount", sent.clone()).page_count, Some(expected), "{sent}");
+        }
+        for other in
+            [json!(null), json!(3.5), json!("x"), json!(""), json!(2_147_483_648_i64), json!(u64::MAX), json!(true)]
+        {
+            assert_eq!(header("pageCount", other.clone()).page_count, None, "{other}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_numbers_or_numeric_text_and_finite() {
+        let value = |sent| read::<pb::Quantity>(json!({ "measurementValue": sent })).unwrap().measurement_value;
+        assert_eq!(value(json!(0)), Some(0.0));
+        assert_eq!(value(json!("2.5")), Some(2.5));
+        for other in ["NaN", "inf", "-Infinity", "1e999", "two", ""] {
+            assert_eq!(value(json!(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn flags_are_flags_or_their_words() {
+        let flag = |sent| read::<pb::Address>(json!({ "isPOBox": sent })).unwrap().is_po_box;
+        for (sent, expected) in
+            [(json!(false), false), (json!("TRUE"), true), (json!("false"), false), (json!(1), true)]
+        {
+            assert_eq!(flag(sent.clone()), Some(expected), "{sent}");
+        }
+        for other in [json!(2), json!("yes"), json!(0.5), json!(null), json!({})] {
+            assert_eq!(flag(other.clone()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn one_stands_for_many_and_many_for_one() {
+        let one = json!({ "offers": { "sku": "A" }, "destinations": [] });
+        let many = json!({ "offers": [{ "sku": "A" }], "destinations": null });
+        assert_eq!(read::<pb::Promise>(one.clone()), read::<pb::Promise>(many));
+        assert_eq!(read::<pb::Promise>(json!([one])).unwrap().offers.len(), 1);
+        let mixed: pb::Promise = read(json!({ "offers": [1, { "sku": "A" }, null, "B", [{ "sku": "C" }]] })).unwrap();
+        assert_eq!(mixed.offers.iter().map(|o| o.sku.as_deref().unwrap()).collect::<Vec<_>>(), ["A", "C"]);
+        let line: pb::LineItemAttributes = read(json!({ "fulfillmentChannel": "WFS" })).unwrap();
+        assert_eq!(line.fulfillment_channel, ["WFS"]);
+        let line: pb::LineItemAttributes = read(json!({ "fulfillmentChannel": ["WFS", null, 3, {}] })).unwrap();
+        assert_eq!(line.fulfillment_channel, ["WFS", "3"]);
+    }
+
+    #[test]
+    fn a_quantity_may_be_bare() {
+        for sent in [json!({ "measurementValue": 2 }), json!(2), json!("2"), json!([{ "measurementValue": "2" }])] {
+            let offer: pb::Offer = read(json!({ "availableQuantity": sent })).unwrap();
+            assert_eq!(offer.available_quantity.unwrap().measurement_value, Some(2.0), "{sent}");
+        }
+        let offer: pb::Offer = read(json!({ "availableQuantity": "some" })).unwrap();
+        assert_eq!(offer.available_quantity, None);
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over() {
+        assert_eq!(read::<pb::Sla>(json!({ "tier": "T", "new": { "deep": [1] } })).unwrap().tier, "T");
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_crash() {
+        let nested = |open: &str, close: &str| {
+            let text = format!(r#"{{"payload":{}1{}}}"#, open.repeat(100_000), close.repeat(100_000));
+            serde_json::from_str::<Holding<pb::Promise>>(&text).map(|answer| answer.payload)
+        };
+        assert!(nested("[", "]").unwrap_err().to_string().contains("recursion limit"));
+        // What nobody asks for is passed over, however deep.
+        assert_eq!(nested(r#"{"x":["#, "]}").unwrap(), Some(pb::Promise::default()));
+    }
+
+    /// Any JSON value whose keys are names of our fields or not.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let pool = DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).unwrap();
+        let ours = pool.all_messages().filter(|m| m.package_name() == "ordergateway.v1");
+        let names: BTreeSet<String> =
+            ours.flat_map(|m| m.fields().map(|f| f.json_name().to_owned()).collect::<Vec<_>>()).collect();
+        let key = prop_oneof![9 => prop::sample::select(names.into_iter().collect::<Vec<_>>()), 1 => ".{0,8}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+            "-?[0-9]{1,20}(\\.[0-9])?".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((key.clone(), inner), 0..8).prop_map(|all| all.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_an_answer_unreadable(value in any_json()) {
+            read::<pb::Header>(value.clone());
+            read::<pb::Promise>(value.clone());
+            read::<pb::Acceptance>(value.clone());
+            read::<pb::OrderStatus>(value.clone());
+            read::<pb::WalmartError>(value);
+        }
+
+        #[test]
+        fn what_was_read_is_written_and_read_the_same(value in any_json()) {
+            if let Some(first) = read::<pb::OrderStatus>(value.clone()) {
+                prop_assert_eq!(read(serde_json::to_value(&first).unwrap()), Some(first));
+            }
+            if let Some(first) = read::<pb::Promise>(value) {
+                prop_assert_eq!(read(serde_json::to_value(&first).unwrap()), Some(first));
+            }
+        }
+    }
+}
