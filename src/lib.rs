@@ -18,4 +18,6 @@
 
 pub mod domain;
 pub mod pb;
+pub mod ports;
+pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,152 @@
+//! What is known of the call in hand: who calls, until when, in which trace.
+//!
+//! The inbound layers put a [`CallContext`] into the request's extensions; handlers take it from there and pass it down.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::domain::account::{AccountId, AccountIndex};
+use crate::telemetry::trace::TraceContext;
+
+/// One call. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CallContext {
+    /// When the caller stops waiting; [`CallContext::no_deadline`] for a stream without one. Every wait asks what is
+    /// left.
+    pub deadline: Instant,
+    /// Where the call stands in its trace.
+    pub trace: TraceContext,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+    /// What is learned on the way.
+    pub facts: Arc<CallFacts>,
+}
+
+impl CallContext {
+    /// So late that it never comes: 30 years from `now`.
+    pub fn no_deadline(now: Instant) -> Instant {
+        now + std::time::Duration::from_secs(60 * 60 * 24 * 365 * 30)
+    }
+}
+
+/// What is learned of a call on its way; the access log tells it at the end. The first value of each stands.
+#[derive(Debug, Default)]
+pub struct CallFacts {
+    caller: OnceLock<Arc<Caller>>,
+    account: OnceLock<AccountId>,
+    correlation_id: OnceLock<Uuid>,
+    reason: OnceLock<&'static str>,
+    attempts: AtomicU32,
+}
+
+impl CallFacts {
+    /// Who calls.
+    pub fn set_caller(&self, caller: &Arc<Caller>) {
+        self.caller.get_or_init(|| caller.clone());
+    }
+
+    /// Who calls, once recognised.
+    pub fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.get()
+    }
+
+    /// The account that is meant.
+    pub fn set_account(&self, account: &AccountId) {
+        self.account.get_or_init(|| account.clone());
+    }
+
+    /// The account, once known.
+    pub fn account(&self) -> Option<&AccountId> {
+        self.account.get()
+    }
+
+    /// The `WM_QOS.CORRELATION_ID` that is sent.
+    pub fn set_correlation_id(&self, id: Uuid) {
+        self.correlation_id.get_or_init(|| id);
+    }
+
+    /// The correlation id, once known.
+    pub fn correlation_id(&self) -> Option<Uuid> {
+        self.correlation_id.get().copied()
+    }
+
+    /// The reason of the error that is answered (`ErrorInfo.reason`).
+    pub fn set_reason(&self, reason: &'static str) {
+        self.reason.get_or_init(|| reason);
+    }
+
+    /// The reason, if the call failed with one.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.reason.get().copied()
+    }
+
+    /// Counts an attempt upstream; gives the number of those before it.
+    pub fn begin_attempt(&self) -> u32 {
+        self.attempts.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Attempts upstream so far.
+    pub fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+}
+
+/// Who calls, and what it may see and use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Name in the settings; `anonymous` for an open gateway.
+    pub name: String,
+    /// Accounts that it may see.
+    pub accounts: Visible,
+    /// Services that it may call, by short name (`FulfillmentService`); `None` for all of them.
+    pub services: Option<BTreeSet<String>>,
+}
+
+/// A choice of accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// Every account.
+    All,
+    /// These.
+    Only(BTreeSet<AccountIndex>),
+}
+
+impl Caller {
+    /// Anyone who calls an open gateway: sees all.
+    pub fn anonymous() -> Arc<Self> {
+        static ANONYMOUS: LazyLock<Arc<Caller>> =
+            LazyLock::new(|| Arc::new(Caller { name: "anonymous".into(), accounts: Visible::All, services: None }));
+        ANONYMOUS.clone()
+    }
+
+    /// A caller who has not been recognised (yet): sees nothing.
+    pub fn nobody() -> Arc<Self> {
+        static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+            let nothing = Some(BTreeSet::new());
+            Arc::new(Caller { name: "-".into(), accounts: Visible::Only(BTreeSet::new()), services: nothing })
+        });
+        NOBODY.clone()
+    }
+
+    /// Whether it may see this account.
+    pub fn may_see(&self, account: AccountIndex) -> bool {
+        match &self.accounts {
+            Visible::All => true,
+            Visible::Only(some) => some.contains(&account),
+        }
+    }
+
+    /// Whether it may see every account, also ones that do not exist: only such a caller is told that one is unknown.
+    pub fn sees_all(&self) -> bool {
+        self.accounts == Visible::All
+    }
+
+    /// Whether it may call this service, given by its short name.
+    pub fn may_call(&self, service: &str) -> bool {
+        self.services.as_ref().is_none_or(|some| some.contains(service))
+    }
+}

@@ -1,0 +1,7 @@
+//! What the use cases need of the outside, as traits and values.
+
+pub mod call;
+pub mod clock;
+pub mod overview;
+pub mod random;
+pub mod upstream;

@@ -1,0 +1,216 @@
+//! Every metric, in one list ([`Metrics`]). Names and units are OpenTelemetry's where they exist, else
+//! `order_gateway_*`; no order, event or request ids as labels.
+//!
+//! Callers hold ready handles: nothing is looked up in a locked family on the way of a call.
+
+mod text;
+mod upstream;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tonic::Code;
+use tracing_appender::non_blocking::ErrorCounter;
+
+pub use text::Form;
+pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
+
+use super::trace::{TraceContext, code_name};
+
+/// The buckets of the semantic conventions, in seconds.
+const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Method name of everything that is not served, so that callers cannot make labels.
+pub const OTHER_METHOD: &str = "_OTHER";
+
+type Durations = HistogramWithExemplars<TraceLabel>;
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    methods: HashMap<&'static str, Arc<MethodMetrics>, RandomState>,
+    other: Arc<MethodMetrics>,
+    log_lines: OnceLock<ErrorCounter>,
+    log_lines_dropped: Counter,
+    secret_reloads: OnceLock<Arc<AtomicU64>>,
+    secret_reloads_refused: Counter,
+
+    /// Calls upstream and what keeps them in bounds.
+    pub upstream: UpstreamMetrics,
+    /// RPCs in flight, streams too.
+    pub calls_in_flight: Gauge,
+    /// RPCs refused because too many were in flight.
+    pub calls_shed: Counter,
+    /// Handlers that panicked; each panic cost its own call only.
+    pub panics: Counter,
+    /// Open gRPC connections.
+    pub connections: Gauge,
+    /// gRPC connections closed at once because too many were open.
+    pub connections_refused: Counter,
+    /// gRPC connections that failed in the TLS handshake.
+    pub tls_failures: Counter,
+}
+
+impl Metrics {
+    /// `methods` are the paths of all RPCs that are served, such as `/ordergateway.v1.FulfillmentService/CreateOrder`.
+    pub fn new(methods: impl IntoIterator<Item = &'static str>) -> Self {
+        let mut registry = Registry::default();
+        let r = &mut registry;
+
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("order_gateway_build", "The running version", build);
+        let rpc = Family::<RpcLabels, Durations, _>::new_with_constructor(durations as fn() -> Durations);
+        r.register_with_unit("rpc_server_call_duration", "Duration of RPCs", Unit::Seconds, rpc.clone());
+
+        let upstream = UpstreamMetrics::register(r);
+        let calls_in_flight = Gauge::default();
+        r.register("order_gateway_calls_in_flight", "RPCs in flight, streams too", calls_in_flight.clone());
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            r.register(format!("order_gateway_{name}"), help, counter.clone());
+            counter
+        };
+        let calls_shed = counter("calls_shed", "RPCs refused because too many were in flight");
+        let panics = counter("panics", "Handlers that panicked");
+        let connections_refused = counter("connections_refused", "gRPC connections over the limit of open ones");
+        let tls_failures = counter("tls_failures", "gRPC connections that failed in the TLS handshake");
+        let secret_reloads_refused =
+            counter("secret_reloads_refused", "Secret files that changed into something unusable");
+        let log_lines_dropped = counter("log_lines_dropped", "Log lines lost because the output was too slow");
+        let connections = Gauge::default();
+        r.register("order_gateway_connections", "Open gRPC connections", connections.clone());
+
+        let methods =
+            methods.into_iter().map(|path| (path, Arc::new(MethodMetrics::new(path.trim_start_matches('/'), &rpc))));
+        Self {
+            methods: methods.collect(),
+            other: Arc::new(MethodMetrics::new(OTHER_METHOD, &rpc)),
+            registry,
+            log_lines: OnceLock::new(),
+            log_lines_dropped,
+            secret_reloads: OnceLock::new(),
+            secret_reloads_refused,
+            upstream,
+            calls_in_flight,
+            calls_shed,
+            panics,
+            connections,
+            connections_refused,
+            tls_failures,
+        }
+    }
+
+    /// The handles of one RPC, by its path.
+    pub fn method(&self, path: &str) -> &Arc<MethodMetrics> {
+        self.methods.get(path).unwrap_or(&self.other)
+    }
+
+    /// Where the log counts the lines it lost; the first one stands.
+    pub fn watch_log(&self, lines: ErrorCounter) {
+        self.log_lines.get_or_init(|| lines);
+    }
+
+    /// Where the watcher of secrets counts the changes it refused; the first one stands.
+    pub fn watch_secrets(&self, refused: Arc<AtomicU64>) {
+        self.secret_reloads.get_or_init(|| refused);
+    }
+
+    /// All metrics as text, in the form that was asked for. Errors only if a metric cannot be written, which is a bug.
+    pub fn encode(&self, form: Form) -> Result<String, fmt::Error> {
+        if let Some(lines) = self.log_lines.get() {
+            self.log_lines_dropped.inner().store(lines.dropped_lines() as u64, Ordering::Relaxed);
+        }
+        if let Some(refused) = self.secret_reloads.get() {
+            self.secret_reloads_refused.inner().store(refused.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        text::encode(&self.registry, form)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// The durations of one RPC, by code.
+#[derive(Debug)]
+pub struct MethodMetrics {
+    name: &'static str,
+    family: Family<RpcLabels, Durations, fn() -> Durations>,
+    by_code: [OnceLock<Durations>; 17],
+}
+
+impl MethodMetrics {
+    fn new(name: &'static str, family: &Family<RpcLabels, Durations, fn() -> Durations>) -> Self {
+        Self { name, family: family.clone(), by_code: Default::default() }
+    }
+
+    /// `package.Service/Method`, or `_OTHER`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// A call ended. A recorded trace becomes the exemplar of its bucket.
+    pub fn observe(&self, code: Code, took: Duration, trace: &TraceContext) {
+        let durations = self.by_code[code as usize].get_or_init(|| {
+            let labels = RpcLabels { rpc_method: self.name, rpc_response_status_code: code_name(code) };
+            self.family.get_or_create_owned(&labels)
+        });
+        observe(durations, took, trace);
+    }
+}
+
+fn durations() -> Durations {
+    HistogramWithExemplars::new(BUCKETS.into_iter())
+}
+
+fn observe(durations: &Durations, took: Duration, trace: &TraceContext) {
+    let exemplar = trace.sampled.then(|| TraceLabel { trace_id: trace.trace_id_text() });
+    // Whoever scrapes knows the time well enough.
+    durations.observe(took.as_secs_f64(), exemplar, None);
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcLabels {
+    rpc_method: &'static str,
+    rpc_response_status_code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TraceLabel {
+    trace_id: String,
+}
+
+/// Holds a gauge up by one until it is dropped.
+#[derive(Debug)]
+pub struct Held(Gauge<i64, AtomicI64>);
+
+impl Held {
+    /// Raises the gauge.
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
