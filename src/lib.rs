@@ -16,6 +16,7 @@
 //! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
+pub mod config;
 pub mod domain;
 pub mod pb;
 pub mod ports;

@@ -1,0 +1,62 @@
+//! `[[accounts]]`: seller accounts and how each authenticates, both ways.
+
+use http::HeaderName;
+
+use super::Secret;
+use crate::domain::account::AccountId;
+
+/// A seller account.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its name at this gateway.
+    pub id: AccountId,
+    /// Walmart's number of the seller.
+    pub partner_id: String,
+    /// Of the API key.
+    pub client_id: String,
+    /// Of the API key.
+    pub client_secret: Secret,
+    /// Business unit, as Walmart's `header.headerAttributes` wants it.
+    pub mart_id: String,
+    /// Business sub-unit, as Walmart's `header.headerAttributes` wants it.
+    pub bu_id: String,
+    /// Absent: no webhook of this account is accepted.
+    pub webhook: Option<Webhook>,
+}
+
+/// How an account's webhooks prove where they come from.
+#[derive(Clone, Debug)]
+pub enum Webhook {
+    /// A header carries the HMAC-SHA256 of the body.
+    Hmac {
+        /// That header.
+        header: HeaderName,
+        /// One; two or more while rotating. Any of them is good.
+        secrets: Vec<Secret>,
+    },
+    /// HMAC-SHA256 of method, path, timestamp and body hash, in headers whose names Walmart fixes (`WM_SEC.*`).
+    HmacV2 {
+        /// One; two or more while rotating. Any of them is good.
+        secrets: Vec<Secret>,
+    },
+    /// A header carries user name and password.
+    Basic {
+        /// That header.
+        header: HeaderName,
+        /// Who.
+        username: String,
+        /// The proof.
+        password: Secret,
+    },
+    /// Walmart fetches a token from this gateway with client credentials, and sends it in a header.
+    Oauth {
+        /// That header.
+        header: HeaderName,
+        /// Who.
+        client_id: String,
+        /// The proof.
+        client_secret: Secret,
+    },
+    /// Nothing is checked: for local work only.
+    None,
+}

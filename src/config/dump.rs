@@ -1,0 +1,293 @@
+//! Settings as TOML that can be read back, every key with its documentation, no secret shown.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::keys::{self, Form, Group, Key, Preset};
+use super::sections::StoreUrl;
+use super::values::write_duration;
+use super::{Account, AccountSet, Client, Config, Secret, Webhook};
+
+/// Stands where a secret is given inline.
+const REDACTED: &str = "[redacted]";
+
+/// Columns of a line of documentation.
+const WIDTH: usize = 118;
+
+/// All keys with their defaults, as `config.defaults.toml` holds them. What has no default is commented out.
+pub fn defaults() -> String {
+    let mut page = Page::default();
+    page.comment(
+        "Every setting of order-gateway with its default. Generated from src/config/keys.rs, a test keeps it so. A key \
+         can be overridden by an environment variable: ORDER_GATEWAY__GRPC__LISTEN, ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID \
+         (lists separated by commas). A secret x can be given as x_file; a changed file is picked up without a restart. \
+         Durations are whole numbers with a unit: ms, s, m, h, d. Lines that begin with # and no space are examples.",
+    );
+    for group in keys::GROUPS {
+        page.heading(group, group.form == Form::Section);
+        for key in group.keys {
+            let commented = group.form != Form::Section;
+            match key.preset {
+                Preset::Is(value) if !commented => page.line(group, key, key.name, value),
+                Preset::Is(value) | Preset::Example(value) => page.example(group, key, value),
+            }
+        }
+    }
+    page.text
+}
+
+impl Config {
+    /// The effective settings as TOML. Secrets are `"[redacted]"`; where they come from a file, it is named.
+    pub fn dump(&self) -> String {
+        let mut page = Page::default();
+        sections(self, &mut page);
+        for account in &self.accounts {
+            self::account(account, &mut page);
+        }
+        for client in &self.clients {
+            self::client(client, &mut page);
+        }
+        page.text
+    }
+}
+
+fn sections(config: &Config, page: &mut Page) {
+    let Config { grpc, http, store, walmart, ledger, feed, telemetry, shutdown, accounts: _, clients: _ } = config;
+    page.section("grpc", |s| {
+        s.text("listen", grpc.listen);
+        s.plain("reflection", grpc.reflection);
+        s.text("max_connection_age", write_duration(grpc.max_connection_age));
+    });
+    if let Some(tls) = &grpc.tls {
+        page.section("grpc.tls", |s| {
+            s.text("cert_file", tls.cert_file.display());
+            s.text("key_file", tls.key_file.display());
+            s.maybe("client_ca_file", tls.client_ca_file.as_ref().map(|path| quoted(path.display())));
+        });
+    }
+    page.section("http", |s| s.text("listen", http.listen));
+    page.section("store", |s| {
+        match &store.url {
+            StoreUrl::Sqlite(path) => s.text("url", format_args!("sqlite://{}", path.display())),
+            StoreUrl::Postgres { url } => s.text("url", url),
+        }
+        s.maybe_secret("password", store.password.as_ref());
+    });
+    page.section("walmart", |s| {
+        s.text("profile", walmart.profile.name());
+        s.text("base_url", &walmart.base_url);
+        s.text("service_name", &walmart.service_name);
+        s.text("attempt_timeout", write_duration(walmart.attempt_timeout));
+    });
+    page.section("walmart.limits", |s| {
+        s.plain("promise", walmart.limits.promise);
+        s.plain("create", walmart.limits.create);
+        s.plain("cancel", walmart.limits.cancel);
+        s.plain("status", walmart.limits.status);
+    });
+    page.section("walmart.retry", |s| s.plain("max_attempts", walmart.retry.max_attempts));
+    page.section("walmart.promise_cache", |s| s.text("ttl", write_duration(walmart.promise_cache.ttl)));
+    page.section("ledger", |s| {
+        s.text("settle_window", write_duration(ledger.settle_window));
+        s.plain("lookup_delays", list(ledger.lookup_delays.iter().map(|delay| write_duration(*delay))));
+        s.text("not_after", write_duration(ledger.not_after));
+    });
+    page.section("feed", |s| {
+        s.text("heartbeat_interval", write_duration(feed.heartbeat_interval));
+        s.text("retention", write_duration(feed.retention));
+    });
+    page.section("telemetry", |s| {
+        s.text("otlp_endpoint", telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()));
+        s.plain("trace_sample_ratio", telemetry.trace_sample_ratio);
+        s.text("access_log", telemetry.access_log.name());
+    });
+    page.section("shutdown", |s| s.text("grace", write_duration(shutdown.grace)));
+}
+
+fn account(account: &Account, page: &mut Page) {
+    page.section("accounts", |s| {
+        s.text("id", &account.id);
+        s.text("partner_id", &account.partner_id);
+        s.text("client_id", &account.client_id);
+        s.secret("client_secret", &account.client_secret);
+        s.text("mart_id", &account.mart_id);
+        s.text("bu_id", &account.bu_id);
+    });
+    let Some(webhook) = &account.webhook else { return };
+    page.section("accounts.webhook", |s| match webhook {
+        Webhook::Hmac { header, secrets } => {
+            s.text("auth", "hmac");
+            s.text("header", header);
+            s.secrets("secret", secrets);
+        }
+        Webhook::HmacV2 { secrets } => {
+            s.text("auth", "hmac_v2");
+            s.secrets("secret", secrets);
+        }
+        Webhook::Basic { header, username, password } => {
+            s.text("auth", "basic");
+            s.text("header", header);
+            s.text("username", username);
+            s.secret("password", password);
+        }
+        Webhook::Oauth { header, client_id, client_secret } => {
+            s.text("auth", "oauth");
+            s.text("header", header);
+            s.text("client_id", client_id);
+            s.secret("client_secret", client_secret);
+        }
+        Webhook::None => s.text("auth", "none"),
+    });
+}
+
+fn client(client: &Client, page: &mut Page) {
+    page.section("clients", |s| {
+        s.text("name", &client.name);
+        match (&client.token, &client.san) {
+            (Some(token), _) => s.secret("token", token),
+            (None, san) => s.maybe("san", san.as_ref().map(quoted)),
+        }
+        match &client.accounts {
+            AccountSet::All => s.plain("accounts", list(["*"])),
+            AccountSet::Some(ids) => s.plain("accounts", list(ids)),
+        }
+        s.maybe("services", client.services.as_ref().map(list));
+        s.maybe("max_concurrent", client.max_concurrent.map(|most| most.to_string()));
+        s.maybe("per_second", client.per_second.map(|most| most.to_string()));
+    });
+}
+
+/// The text as it grows.
+#[derive(Default)]
+struct Page {
+    text: String,
+    /// What was explained already: entries of a list are explained once.
+    explained: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Page {
+    fn section(&mut self, path: &str, write: impl FnOnce(&mut Lines<'_>)) {
+        let Some(group) = keys::group(path) else { return };
+        self.heading(group, true);
+        write(&mut Lines { page: self, group });
+    }
+
+    fn heading(&mut self, group: &'static Group, given: bool) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.explain(group.path, "", group.doc);
+        let mark = if given { "" } else { "#" };
+        match group.form {
+            Form::List(_) => self.push(format_args!("{mark}[[{}]]", group.path)),
+            Form::Section | Form::Optional => self.push(format_args!("{mark}[{}]", group.path)),
+        }
+    }
+
+    fn line(&mut self, group: &'static Group, key: &'static Key, name: &str, value: impl fmt::Display) {
+        self.explain(group.path, key.name, key.doc);
+        self.push(format_args!("{name} = {value}"));
+    }
+
+    fn example(&mut self, group: &'static Group, key: &'static Key, value: &str) {
+        self.explain(group.path, key.name, key.doc);
+        self.push(format_args!("#{} = {value}", key.name));
+    }
+
+    fn explain(&mut self, group: &'static str, key: &'static str, doc: &str) {
+        if self.explained.insert((group, key)) {
+            self.comment(doc);
+        }
+    }
+
+    fn comment(&mut self, doc: &str) {
+        let mut line = String::from("#");
+        for word in doc.split_whitespace() {
+            if line.len() + 1 + word.len() > WIDTH {
+                self.push(format_args!("{line}"));
+                line = String::from("#");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.push(format_args!("{line}"));
+    }
+
+    fn push(&mut self, line: fmt::Arguments<'_>) {
+        self.text.push_str(&line.to_string());
+        self.text.push('\n');
+    }
+}
+
+/// The lines of one section.
+struct Lines<'a> {
+    page: &'a mut Page,
+    group: &'static Group,
+}
+
+impl Lines<'_> {
+    fn plain(&mut self, name: &str, value: impl fmt::Display) {
+        self.named(name, name, value);
+    }
+
+    fn text(&mut self, name: &str, value: impl fmt::Display) {
+        self.named(name, name, quoted(value));
+    }
+
+    fn maybe(&mut self, name: &str, value: Option<String>) {
+        match value {
+            Some(value) => self.plain(name, value),
+            None => self.unset(name),
+        }
+    }
+
+    fn secret(&mut self, name: &str, secret: &Secret) {
+        match secret.file() {
+            Some(file) => self.named(name, &format!("{name}_file"), quoted(file.display())),
+            None => self.text(name, REDACTED),
+        }
+    }
+
+    fn maybe_secret(&mut self, name: &str, secret: Option<&Secret>) {
+        match secret {
+            Some(secret) => self.secret(name, secret),
+            None => self.unset(name),
+        }
+    }
+
+    /// All are given inline or all by files.
+    fn secrets(&mut self, name: &str, secrets: &[Secret]) {
+        match secrets {
+            [one] => self.secret(name, one),
+            all => match all.iter().map(Secret::file).collect::<Option<Vec<_>>>() {
+                Some(files) => self.named(name, &format!("{name}_file"), list(files.iter().map(|file| file.display()))),
+                None => self.plain(name, list(all.iter().map(|_| REDACTED))),
+            },
+        }
+    }
+
+    fn unset(&mut self, name: &str) {
+        if let Some(key @ Key { preset: Preset::Is(example) | Preset::Example(example), .. }) = self.key(name) {
+            self.page.example(self.group, key, example);
+        }
+    }
+
+    fn named(&mut self, name: &str, written: &str, value: impl fmt::Display) {
+        if let Some(key) = self.key(name) {
+            self.page.line(self.group, key, written, value);
+        }
+    }
+
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        self.group.keys.iter().find(|key| key.name == name)
+    }
+}
+
+fn quoted(text: impl fmt::Display) -> String {
+    toml::Value::String(text.to_string()).to_string()
+}
+
+fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(quoted).collect();
+    format!("[{}]", items.join(", "))
+}

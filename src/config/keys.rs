@@ -1,0 +1,299 @@
+//! Every key: its default, its documentation. Reading, `config dump` and `config.defaults.toml` all follow this table,
+//! so that they cannot say different things. Documentation is written for the operator who sets the key.
+
+use Preset::{Example, Is};
+
+/// A section.
+pub(super) struct Group {
+    /// Its path, without the names of list entries: `accounts.webhook`.
+    pub(super) path: &'static str,
+    pub(super) form: Form,
+    pub(super) doc: &'static str,
+    pub(super) keys: &'static [Key],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Always there.
+    Section,
+    /// There when it is set.
+    Optional,
+    /// Any number, told apart by the value of this key.
+    List(&'static str),
+}
+
+/// A key of a section.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) preset: Preset,
+    /// Whether its value is never shown, and may be given by a file under `name_file`.
+    pub(super) secret: bool,
+    pub(super) doc: &'static str,
+}
+
+/// What holds when a key is not set.
+#[derive(Clone, Copy)]
+pub(super) enum Preset {
+    /// This value, as TOML.
+    Is(&'static str),
+    /// No value; the text is an example, as TOML.
+    Example(&'static str),
+}
+
+const fn key(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, preset, secret: false, doc }
+}
+
+const fn secret(name: &'static str, doc: &'static str) -> Key {
+    Key { name, preset: Example(r#""…""#), secret: true, doc }
+}
+
+pub(super) fn group(path: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|group| group.path == path)
+}
+
+pub(super) fn find(group_path: &str, name: &str) -> Option<&'static Key> {
+    group(group_path)?.keys.iter().find(|key| key.name == name)
+}
+
+pub(super) fn is_secret(group_path: &str, name: &str) -> bool {
+    find(group_path, name).is_some_and(|key| key.secret)
+}
+
+/// The key by which entries of a list are told apart; absent for what is no list.
+pub(super) fn naming_key(path: &str) -> Option<&'static str> {
+    match group(path)?.form {
+        Form::List(naming) => Some(naming),
+        Form::Section | Form::Optional => None,
+    }
+}
+
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        path: "grpc",
+        form: Form::Section,
+        doc: "The gRPC door.",
+        keys: &[
+            key(
+                "listen",
+                Is(r#""127.0.0.1:50051""#),
+                "Address and port for calls. Without [[clients]] everyone who reaches it may call, so then it must be a \
+                 loopback address.",
+            ),
+            key(
+                "reflection",
+                Is("true"),
+                "Whether callers may list services and messages (grpcurl does), under the same authentication as calls.",
+            ),
+            key(
+                "max_connection_age",
+                Is(r#""30m""#),
+                "Age at which a connection is asked to end, give or take 10 %, so that callers spread over new replicas. \
+                 Calls in flight finish.",
+            ),
+        ],
+    },
+    Group {
+        path: "grpc.tls",
+        form: Form::Optional,
+        doc: "TLS for calls. Without this section they are plaintext.",
+        keys: &[
+            key("cert_file", Example(r#""/etc/order-gateway/tls/tls.crt""#), "Certificate chain, PEM. Required here."),
+            key("key_file", Example(r#""/etc/order-gateway/tls/tls.key""#), "Its private key, PEM. Required here."),
+            key(
+                "client_ca_file",
+                Example(r#""/etc/order-gateway/tls/ca.crt""#),
+                "Authorities that vouch for callers, PEM. Set: callers need a certificate of theirs (mTLS).",
+            ),
+        ],
+    },
+    Group {
+        path: "http",
+        form: Form::Section,
+        doc: "/livez, /readyz, /metrics; later the webhooks.",
+        keys: &[key("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext.")],
+    },
+    Group {
+        path: "store",
+        form: Form::Section,
+        doc: "Where the ledger and the feed are kept. Checked, but not used by this version, which has neither.",
+        keys: &[
+            key(
+                "url",
+                Is(r#""sqlite://order-gateway.db""#),
+                "sqlite://PATH (sqlite:///PATH from the root) for one process, or postgres://user@host:5432/db for many \
+                 replicas.",
+            ),
+            secret("password", "Postgres only. Never inside the url."),
+        ],
+    },
+    Group {
+        path: "walmart",
+        form: Form::Section,
+        doc: "The way to Walmart.",
+        keys: &[
+            key(
+                "profile",
+                Is(r#""production""#),
+                "\"production\", or \"sandbox\", which also sends Authorization: Bearer, martId, buId and WM_SANDBOX: v2.",
+            ),
+            key(
+                "base_url",
+                Example(r#""https://marketplace.walmartapis.com""#),
+                "Where Walmart answers, any host. By default that of the profile: https://marketplace.walmartapis.com or \
+                 https://sandbox.walmartapis.com.",
+            ),
+            key("service_name", Is(r#""Walmart Marketplace""#), "Sent as WM_SVC.NAME."),
+            key(
+                "attempt_timeout",
+                Is(r#""10s""#),
+                "How long one attempt may take on the wire. Waiting for a token or for the rate limit is not counted.",
+            ),
+        ],
+    },
+    Group {
+        path: "walmart.limits",
+        form: Form::Section,
+        doc: "Calls a minute, per account and operation, to start with; Walmart's answers correct them. The defaults \
+              are Walmart's published table.",
+        keys: &[
+            key("promise", Is("20"), "FetchDeliveryPromise."),
+            key("create", Is("600"), "CreateOrder."),
+            key("cancel", Is("600"), "CancelOrder."),
+            key("status", Is("20"), "GetOrderStatus."),
+        ],
+    },
+    Group {
+        path: "walmart.retry",
+        form: Form::Section,
+        doc: "Repeats of calls that failed and may be repeated.",
+        keys: &[key("max_attempts", Is("3"), "Attempts of one call, the first included. 1 switches repeats off.")],
+    },
+    Group {
+        path: "walmart.promise_cache",
+        form: Form::Section,
+        doc: "Answers kept for identical promise requests.",
+        keys: &[key("ttl", Is(r#""30s""#), "How long. \"0s\" switches it off.")],
+    },
+    Group {
+        path: "ledger",
+        form: Form::Section,
+        doc: "How an outcome that became unknown is found out. This version uses settle_window only.",
+        keys: &[
+            key(
+                "settle_window",
+                Is(r#""120s""#),
+                "How long an order that was sent may stay invisible at Walmart before it counts as not made.",
+            ),
+            key(
+                "lookup_delays",
+                Is(r#"["500ms", "1500ms", "5s", "15s", "30s", "60s", "120s"]"#),
+                "When Walmart is asked, counted from the moment the outcome became unknown. Each later than the one \
+                 before.",
+            ),
+            key("not_after", Is(r#""15m""#), "Nothing is sent again when this long has passed since the call."),
+        ],
+    },
+    Group {
+        path: "feed",
+        form: Form::Section,
+        doc: "The feed of cancel intents. Checked, but not used by this version.",
+        keys: &[
+            key("heartbeat_interval", Is(r#""10s""#), "A stream without events gets a heartbeat this often."),
+            key("retention", Is(r#""30d""#), "How long events are kept, and can be read again."),
+        ],
+    },
+    Group {
+        path: "telemetry",
+        form: Form::Section,
+        doc: "Traces and logs.",
+        keys: &[
+            key(
+                "otlp_endpoint",
+                Is(r#""""#),
+                "Where traces go, by OTLP over gRPC, such as http://collector:4317. Empty: off, unless OTEL_* variables \
+                 say otherwise.",
+            ),
+            key(
+                "trace_sample_ratio",
+                Is("0.01"),
+                "Share of calls that are traced, 0 to 1, when the caller did not decide.",
+            ),
+            key(
+                "access_log",
+                Is(r#""failures""#),
+                "A log line for \"failures\" (and slow calls), for \"all\" calls, or \"off\".",
+            ),
+        ],
+    },
+    Group {
+        path: "shutdown",
+        form: Form::Section,
+        doc: "How the process ends.",
+        keys: &[key("grace", Is(r#""20s""#), "How long calls in flight may go on after SIGTERM.")],
+    },
+    Group {
+        path: "accounts",
+        form: Form::List("id"),
+        doc: "One for each seller account; at least one.",
+        keys: &[
+            key(
+                "id",
+                Example(r#""acme""#),
+                "Its name here: 1 to 64 ASCII letters, digits, '-' or '_'. It stands in requests and in the webhook's \
+                 path. Required.",
+            ),
+            key("partner_id", Example(r#""10000000000""#), "Walmart's number of the seller. Required."),
+            key("client_id", Example(r#""…""#), "Client id of the API key. Required."),
+            secret("client_secret", "Client secret of the API key. Required."),
+            key("mart_id", Is(r#""202""#), "Business unit, for header.headerAttributes.martId. 202 is Walmart US."),
+            key("bu_id", Is(r#""0""#), "Business sub-unit, for header.headerAttributes.buId."),
+        ],
+    },
+    Group {
+        path: "accounts.webhook",
+        form: Form::Optional,
+        doc: "How Walmart's webhooks for this account prove where they come from. Without this section none is accepted. \
+              Checked, but not used by this version, which receives none.",
+        keys: &[
+            key(
+                "auth",
+                Example(r#""hmac""#),
+                "\"hmac\" (of the body, in one header), \"hmac_v2\" (method, path, timestamp, body hash; fixed WM_SEC.* \
+                 headers), \"basic\", \"oauth\", or \"none\" (for local work only). Required.",
+            ),
+            key("header", Is(r#""X-Walmart-Auth""#), "hmac, basic, oauth: the header that carries the proof."),
+            secret("secret", "hmac, hmac_v2: the shared secret, or a list of them while rotating."),
+            key("username", Example(r#""walmart""#), "basic: the user name."),
+            secret("password", "basic: the password."),
+            key("client_id", Example(r#""…""#), "oauth: the credentials with which Walmart fetches a token here."),
+            secret("client_secret", "oauth: their secret."),
+        ],
+    },
+    Group {
+        path: "clients",
+        form: Form::List("name"),
+        doc: "Who may call. None: everyone, and then grpc.listen must be a loopback address.",
+        keys: &[
+            key(
+                "name",
+                Example(r#""oms""#),
+                "In logs and metrics: 1 to 64 ASCII letters, digits, '-' or '_'. Required.",
+            ),
+            secret("token", "Sent by the caller as `authorization: Bearer …`. Either this or san."),
+            key(
+                "san",
+                Example(r#""spiffe://example.com/oms""#),
+                "A URI or DNS name in the caller's certificate, with grpc.tls.client_ca_file. Either this or token.",
+            ),
+            key("accounts", Example(r#"["acme"]"#), "Ids of the accounts that it may act for, or [\"*\"]. Required."),
+            key("services", Example(r#"["FulfillmentService"]"#), "Services that it may call. By default all."),
+            key(
+                "max_concurrent",
+                Example("100"),
+                "Its calls in flight at once. By default without a limit of its own.",
+            ),
+            key("per_second", Example("50"), "Its calls a second. By default without a limit of its own."),
+        ],
+    },
+];

@@ -1,0 +1,330 @@
+//! From text and environment to a [`Config`], or to all that is wrong with them.
+
+use std::net::SocketAddr;
+
+use super::accounts::{Account, Webhook};
+use super::clients::{AccountSet, Client};
+use super::fault::{At, Fault, Faults, printable};
+use super::reader::Section;
+use super::secrets::{self, Secret};
+use super::sections::*;
+use super::tree::{self, Node, Raw, Table};
+use super::values::{self, Parsed};
+use super::{Config, keys, validate};
+use crate::domain::account::AccountId;
+
+impl Config {
+    /// Reads the settings from the text of a TOML file (empty: no file) and from environment variables, which win.
+    /// Variables without the prefix `ORDER_GATEWAY__` are passed over. Files of secrets are read, those of TLS are
+    /// looked for.
+    ///
+    /// # Errors
+    /// Every fault there is, at once. Only text that is not TOML at all is reported alone.
+    pub fn load(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
+        let mut root = tree::parse(text).map_err(|fault| vec![fault])?;
+        let faults = Faults::default();
+        tree::overlay(&mut root, environment, &faults);
+        let config = read(root, &faults);
+        let faults = faults.into_vec();
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            // Nothing is left out without a fault; should it be, an empty list would read as success.
+            None if faults.is_empty() => Err(vec![Fault::new("settings", &At::Nowhere, "are not complete")]),
+            _ => Err(faults),
+        }
+    }
+}
+
+fn read(mut root: Table, faults: &Faults) -> Option<Config> {
+    let (grpc, door) = grpc(Section::top(&mut root, "grpc", faults));
+    let http = http(Section::top(&mut root, "http", faults));
+    let store = store(Section::top(&mut root, "store", faults));
+    let walmart = walmart(Section::top(&mut root, "walmart", faults));
+    let ledger = ledger(Section::top(&mut root, "ledger", faults));
+    let feed = feed(Section::top(&mut root, "feed", faults));
+    let telemetry = telemetry(Section::top(&mut root, "telemetry", faults));
+    let shutdown = shutdown(Section::top(&mut root, "shutdown", faults));
+
+    let accounts = entries(&mut root, "accounts", faults);
+    let clients = entries(&mut root, "clients", faults);
+    let ids: Vec<String> = accounts.iter().filter_map(|entry| entry.name.clone()).collect();
+    validate::names_unique("accounts", &accounts, faults);
+    validate::names_unique("clients", &clients, faults);
+    if accounts.is_empty() && !root.contains_key("accounts") {
+        faults.add("accounts", &At::Nowhere, "at least one [[accounts]] is required");
+    }
+    if clients.is_empty() && !root.contains_key("clients") {
+        validate::open_door(&door, faults);
+    }
+    let accounts: Option<Vec<Account>> = collect(accounts.into_iter().map(|entry| account(entry.section)));
+    let clients = clients.into_iter().map(|entry| client(entry.section, &ids, door.mtls));
+    let clients: Vec<Option<Client>> = clients.collect();
+    validate::credentials_unique(clients.iter().flatten(), faults);
+    let clients: Option<Vec<Client>> = collect(clients);
+
+    let known: Vec<_> = keys::GROUPS.iter().map(|group| group.path).filter(|path| !path.contains('.')).collect();
+    for (name, node) in root.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+        faults.add(printable(name), &node.at, format!("unknown section; known are {}", known.join(", ")));
+    }
+    Some(Config {
+        grpc: grpc?,
+        http: http?,
+        store: store?,
+        walmart: walmart?,
+        ledger: ledger?,
+        feed: feed?,
+        telemetry: telemetry?,
+        shutdown: shutdown?,
+        accounts: accounts?,
+        clients: clients?,
+    })
+}
+
+/// All or nothing, but every item is looked at.
+fn collect<T>(items: impl IntoIterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let items: Vec<Option<T>> = items.into_iter().collect();
+    items.into_iter().collect()
+}
+
+/// What other sections must know of `[grpc]`, whatever else is wrong with it.
+pub(super) struct Door {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) at: At,
+    pub(super) mtls: bool,
+}
+
+fn grpc(mut s: Section<'_>) -> (Option<Grpc>, Door) {
+    let at = s.at("listen");
+    let listen = s.optional("listen", values::address);
+    let reflection = s.optional("reflection", values::flag);
+    let max_connection_age = s.optional("max_connection_age", values::span);
+    let inner = s.inner("tls");
+    let mtls = inner.as_ref().is_some_and(|tls| tls.has("client_ca_file"));
+    let tls = inner.map(tls);
+    s.finish();
+    let read = || {
+        let tls = match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        };
+        Some(Grpc { listen: listen?, reflection: reflection?, max_connection_age: max_connection_age?, tls })
+    };
+    (read(), Door { listen, at, mtls })
+}
+
+fn tls(mut s: Section<'_>) -> Option<Tls> {
+    let file = |s: &mut Section<'_>, name: &str, required: bool| {
+        let at = s.at(name);
+        let path = if required { s.required(name, values::path) } else { s.optional(name, values::path) };
+        if let Some(path) = &path {
+            validate::readable(s, name, &at, path);
+        }
+        path
+    };
+    let cert_file = file(&mut s, "cert_file", true);
+    let key_file = file(&mut s, "key_file", true);
+    let client_ca_file = file(&mut s, "client_ca_file", false);
+    s.finish();
+    Some(Tls { cert_file: cert_file?, key_file: key_file?, client_ca_file })
+}
+
+fn http(mut s: Section<'_>) -> Option<Http> {
+    let listen = s.optional("listen", values::address);
+    s.finish();
+    Some(Http { listen: listen? })
+}
+
+fn store(mut s: Section<'_>) -> Option<Store> {
+    let at = if s.has_secret("password") { s.at("password") } else { At::Nowhere };
+    let url = s.optional("url", validate::store_url);
+    let password = s.optional_secret("password", secrets::not_empty);
+    if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_))) {
+        s.fault("password", &at, "is for postgres only");
+    }
+    s.finish();
+    Some(Store { url: url?, password })
+}
+
+fn walmart(mut s: Section<'_>) -> Option<Walmart> {
+    let profiles = [Profile::Production, Profile::Sandbox].map(|profile| (profile.name(), profile));
+    let profile = s.optional("profile", |node| values::choice(node, &profiles));
+    let base_url = s.optional("base_url", values::web_address);
+    let base_url = base_url.or_else(|| profile?.base_url().parse().ok());
+    let service_name = s.optional("service_name", values::word);
+    let attempt_timeout = s.optional("attempt_timeout", values::span);
+
+    let mut inner = s.inner_or_empty("limits");
+    let [promise, create, cancel, status] =
+        ["promise", "create", "cancel", "status"].map(|name| inner.optional(name, values::count));
+    inner.finish();
+    let mut inner = s.inner_or_empty("retry");
+    let max_attempts = inner.optional("max_attempts", values::count);
+    inner.finish();
+    let mut inner = s.inner_or_empty("promise_cache");
+    let ttl = inner.optional("ttl", values::duration);
+    inner.finish();
+    s.finish();
+    Some(Walmart {
+        profile: profile?,
+        base_url: base_url?,
+        service_name: service_name?,
+        attempt_timeout: attempt_timeout?,
+        limits: Limits { promise: promise?, create: create?, cancel: cancel?, status: status? },
+        retry: Retry { max_attempts: max_attempts? },
+        promise_cache: PromiseCache { ttl: ttl? },
+    })
+}
+
+fn ledger(mut s: Section<'_>) -> Option<Ledger> {
+    let settle_window = s.optional("settle_window", values::span);
+    let lookup_delays = s.optional("lookup_delays", |node| validate::rising(values::list(node, values::span)?));
+    let not_after = s.optional("not_after", values::span);
+    s.finish();
+    Some(Ledger { settle_window: settle_window?, lookup_delays: lookup_delays?, not_after: not_after? })
+}
+
+fn feed(mut s: Section<'_>) -> Option<Feed> {
+    let heartbeat_interval = s.optional("heartbeat_interval", values::span);
+    let retention = s.optional("retention", values::span);
+    s.finish();
+    Some(Feed { heartbeat_interval: heartbeat_interval?, retention: retention? })
+}
+
+fn telemetry(mut s: Section<'_>) -> Option<Telemetry> {
+    let logs = [AccessLog::Failures, AccessLog::All, AccessLog::Off].map(|log| (log.name(), log));
+    let otlp_endpoint = s.optional("otlp_endpoint", |node| match values::text(node)?.as_str() {
+        "" => Ok(None),
+        _ => values::web_address(node).map(Some),
+    });
+    let trace_sample_ratio = s.optional("trace_sample_ratio", values::ratio);
+    let access_log = s.optional("access_log", |node| values::choice(node, &logs));
+    s.finish();
+    Some(Telemetry { otlp_endpoint: otlp_endpoint?, trace_sample_ratio: trace_sample_ratio?, access_log: access_log? })
+}
+
+fn shutdown(mut s: Section<'_>) -> Option<Shutdown> {
+    let grace = s.optional("grace", values::duration);
+    s.finish();
+    Some(Shutdown { grace: grace? })
+}
+
+/// One entry of a list of sections, before it is read.
+pub(super) struct Entry<'a> {
+    pub(super) name: Option<String>,
+    pub(super) at: At,
+    pub(super) section: Section<'a>,
+}
+
+fn entries<'a>(root: &mut Table, list: &str, faults: &'a Faults) -> Vec<Entry<'a>> {
+    let node = match root.get(list) {
+        Some(Node { raw: Raw::List(_), .. }) => root.remove(list),
+        Some(node) => {
+            faults.add(list, &node.at, format!("must be a list of sections ([[{list}]]), is {}", node.raw.kind()));
+            // It stays in the tree, so that it does not count as missing too.
+            None
+        }
+        None => None,
+    };
+    let Some(Node { raw: Raw::List(nodes), .. }) = node else { return Vec::new() };
+    let naming = keys::naming_key(list).unwrap_or_default();
+    let mut all = Vec::new();
+    for (position, Node { at, raw }) in nodes.into_iter().enumerate() {
+        let Raw::Table(table) = raw else {
+            faults.add(
+                format!("{list}[{position}]"),
+                &at,
+                format!("must be a section ([[{list}]]), is {}", raw.kind()),
+            );
+            continue;
+        };
+        let name = tree::name_of(&table, naming).filter(|name| AccountId::new(*name).is_ok()).map(str::to_owned);
+        let path = name.as_ref().map_or_else(|| format!("{list}[{position}]"), |name| format!("{list}.{name}"));
+        let section = Section::new(path, list, at.clone(), table, faults);
+        all.push(Entry { name, at, section });
+    }
+    all
+}
+
+fn id(node: &Node) -> Parsed<AccountId> {
+    AccountId::new(values::text(node)?).map_err(|error| error.to_string())
+}
+
+fn account(mut s: Section<'_>) -> Option<Account> {
+    let id = s.required("id", id);
+    let [partner_id, client_id, mart_id, bu_id] =
+        ["partner_id", "client_id", "mart_id", "bu_id"].map(|name| s.required(name, values::word));
+    let client_secret = s.required_secret("client_secret", secrets::not_empty);
+    let webhook = s.inner("webhook").map(webhook);
+    s.finish();
+    let webhook = match webhook {
+        Some(webhook) => Some(webhook?),
+        None => None,
+    };
+    Some(Account {
+        id: id?,
+        partner_id: partner_id?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        mart_id: mart_id?,
+        bu_id: bu_id?,
+        webhook,
+    })
+}
+
+fn webhook(mut s: Section<'_>) -> Option<Webhook> {
+    let kinds = ["hmac", "hmac_v2", "basic", "oauth", "none"].map(|kind| (kind, kind));
+    // Which keys apply is not known without it, so the others are not judged then.
+    let auth = s.required("auth", |node| values::choice(node, &kinds))?;
+    let header = |s: &mut Section<'_>| s.required("header", validate::header_name);
+    let webhook = match auth {
+        "hmac" => {
+            let (header, secrets) = (header(&mut s), s.required_secrets("secret", secrets::not_empty));
+            header.zip(secrets).map(|(header, secrets)| Webhook::Hmac { header, secrets })
+        }
+        "hmac_v2" => s.required_secrets("secret", secrets::not_empty).map(|secrets| Webhook::HmacV2 { secrets }),
+        "basic" => {
+            let (header, username) = (header(&mut s), s.required("username", validate::username));
+            let password = s.required_secret("password", secrets::not_empty);
+            header.zip(username).zip(password).map(|((header, username), password)| Webhook::Basic {
+                header,
+                username,
+                password,
+            })
+        }
+        "oauth" => {
+            let (header, client_id) = (header(&mut s), s.required("client_id", validate::username));
+            let secret = s.required_secret("client_secret", secrets::not_empty);
+            header.zip(client_id).zip(secret).map(|((header, client_id), client_secret)| Webhook::Oauth {
+                header,
+                client_id,
+                client_secret,
+            })
+        }
+        _ => Some(Webhook::None),
+    };
+    s.finish_with(&format!("has no use with auth = {auth:?}"));
+    webhook
+}
+
+fn client(mut s: Section<'_>, known: &[String], mtls: bool) -> Option<Client> {
+    let name = s.required("name", id);
+    let san_at = s.at("san");
+    let (has_token, has_san) = (s.has_secret("token"), s.has("san"));
+    let token: Option<Secret> = s.optional_secret("token", secrets::bearer);
+    let san = s.optional("san", values::word);
+    match (has_token, has_san) {
+        (false, false) => s.fault("token", &s.at("token"), "is required (or token_file, or san)"),
+        (true, true) => s.fault("san", &san_at, "must not stand beside a token"),
+        (false, true) if !mtls => s.fault("san", &san_at, "needs grpc.tls.client_ca_file"),
+        _ => {}
+    }
+    let accounts_at = s.at("accounts");
+    let accounts = s.required("accounts", |node| values::list(node, values::text));
+    let accounts = accounts.and_then(|ids| validate::account_set(&s, &accounts_at, &ids, known));
+    let services = s.optional("services", |node| validate::services(values::list(node, values::text)?));
+    let max_concurrent = s.optional("max_concurrent", values::count);
+    let per_second = s.optional("per_second", values::count);
+    s.finish();
+    let accounts: AccountSet = accounts?;
+    Some(Client { name: name?.to_string(), token, san, accounts, services, max_concurrent, per_second })
+}

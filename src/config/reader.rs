@@ -1,0 +1,199 @@
+//! Takes keys out of one section of the tree, one after the other; what is left at the end is unknown.
+
+use super::fault::{At, Faults, printable};
+use super::keys::{self, Preset};
+use super::secrets::{Refused, Rule, Secret};
+use super::tree::{self, Node, Raw, Table};
+use super::values::{self, Parsed};
+
+/// A section while it is read. Faults are noted and reading goes on, so that one never hides another.
+pub(super) struct Section<'a> {
+    /// Path for people: `accounts.acme`.
+    path: String,
+    /// Path in the table of keys: `accounts`.
+    group: String,
+    at: At,
+    table: Table,
+    pub(super) faults: &'a Faults,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(path: String, group: &str, at: At, table: Table, faults: &'a Faults) -> Self {
+        Self { path, group: group.to_owned(), at, table, faults }
+    }
+
+    /// The section of this name below the root, empty if it is not there.
+    pub(super) fn top(root: &mut Table, name: &str, faults: &'a Faults) -> Self {
+        let (at, table) = take_table(root, name, name, faults).unwrap_or((At::Nowhere, Table::new()));
+        Self::new(name.to_owned(), name, at, table, faults)
+    }
+
+    /// The section of this name inside this one, if it is there.
+    pub(super) fn inner(&mut self, name: &str) -> Option<Section<'a>> {
+        let path = self.key(name);
+        let (at, table) = take_table(&mut self.table, name, &path, self.faults)?;
+        Some(Section::new(path, &format!("{}.{name}", self.group), at, table, self.faults))
+    }
+
+    /// The section of this name inside this one, empty if it is not there.
+    pub(super) fn inner_or_empty(&mut self, name: &str) -> Section<'a> {
+        let group = format!("{}.{name}", self.group);
+        let empty = Section::new(self.key(name), &group, At::Nowhere, Table::new(), self.faults);
+        self.inner(name).unwrap_or(empty)
+    }
+
+    /// The full path of a key.
+    pub(super) fn key(&self, name: &str) -> String {
+        format!("{}.{}", self.path, printable(name))
+    }
+
+    /// Whether a key was given, and not read yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// Where a key was given; where its section was, if it was not.
+    pub(super) fn at(&self, name: &str) -> At {
+        self.table.get(name).map_or(&self.at, |node| &node.at).clone()
+    }
+
+    pub(super) fn fault(&self, name: &str, at: &At, message: impl Into<String>) {
+        self.faults.add(self.key(name), at, message);
+    }
+
+    /// A key's value, or its default. Nothing if it has none. A value at fault counts as the default.
+    pub(super) fn optional<T>(&mut self, name: &str, parse: impl Fn(&Node) -> Parsed<T>) -> Option<T> {
+        if let Some(node) = self.table.remove(name) {
+            match parse(&node) {
+                Ok(value) => return Some(value),
+                Err(message) => self.fault(name, &node.at, message),
+            }
+        }
+        match keys::find(&self.group, name)?.preset {
+            Preset::Is(default) => parse(&tree::parse_value(default)?).ok(),
+            Preset::Example(_) => None,
+        }
+    }
+
+    /// As [`Section::optional`], but a key that is not there is a fault.
+    pub(super) fn required<T>(&mut self, name: &str, parse: impl Fn(&Node) -> Parsed<T>) -> Option<T> {
+        let (given, at) = (self.has(name), self.at(name));
+        let value = self.optional(name, parse);
+        if value.is_none() && !given {
+            self.fault(name, &at, "is required");
+        }
+        value
+    }
+
+    /// One secret, from `name` or `name_file`, if either is there.
+    pub(super) fn optional_secret(&mut self, name: &str, rule: Rule) -> Option<Secret> {
+        let (node, form) = self.secret_node(name)?;
+        self.secret(&node, form, name, rule)
+    }
+
+    /// One secret, from `name` or `name_file`.
+    pub(super) fn required_secret(&mut self, name: &str, rule: Rule) -> Option<Secret> {
+        if !self.has_secret(name) {
+            self.fault(name, &self.at.clone(), format!("is required (or {name}_file)"));
+            return None;
+        }
+        self.optional_secret(name, rule)
+    }
+
+    /// One or more secrets, from `name` or `name_file`.
+    pub(super) fn required_secrets(&mut self, name: &str, rule: Rule) -> Option<Vec<Secret>> {
+        if !self.has_secret(name) {
+            self.fault(name, &self.at.clone(), format!("is required (or {name}_file)"));
+        }
+        let (node, form) = self.secret_node(name)?;
+        match values::one_or_more(&node, |item| Ok(item.clone())) {
+            Ok(items) => items
+                .into_iter()
+                .map(|item| Node { at: node.at.clone(), ..item })
+                .map(|item| self.secret(&item, form, name, rule))
+                .collect(),
+            Err(message) => {
+                self.fault(&form.key(name), &node.at, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn has_secret(&self, name: &str) -> bool {
+        self.has(name) || self.has(&SecretForm::File.key(name))
+    }
+
+    fn secret_node(&mut self, name: &str) -> Option<(Node, SecretForm)> {
+        let (inline, file) = (self.table.remove(name), self.table.remove(&SecretForm::File.key(name)));
+        match (inline, file) {
+            (Some(inline), Some(_)) => {
+                self.fault(name, &inline.at, format!("must be given here or in {name}_file, not in both"));
+                None
+            }
+            (Some(inline), None) => Some((inline, SecretForm::Inline)),
+            (None, Some(file)) => Some((file, SecretForm::File)),
+            (None, None) => None,
+        }
+    }
+
+    fn secret(&self, node: &Node, form: SecretForm, name: &str, rule: Rule) -> Option<Secret> {
+        let (name, key) = (form.key(name), self.key(&form.key(name)));
+        let read = match form {
+            SecretForm::Inline => values::text(node).map(|value| Secret::checked(key, value, rule)),
+            SecretForm::File => values::path(node).map(|file| Secret::from_file(key, file, rule)),
+        };
+        let fault = match read {
+            Ok(Ok(secret)) => return Some(secret),
+            Ok(Err(Refused::Unfit { what, .. })) if form == SecretForm::File => format!("its content {what}"),
+            Ok(Err(refused)) => refused.to_string(),
+            Err(message) => message,
+        };
+        self.fault(&name, &node.at, fault);
+        None
+    }
+
+    /// Names all that was not taken.
+    pub(super) fn finish(self) {
+        self.finish_with("has no use here");
+    }
+
+    /// Names all that was not taken; `idle` is said of keys that exist.
+    pub(super) fn finish_with(self, idle: &str) {
+        for (name, node) in &self.table {
+            let known = |key: &keys::Key| key.name == name || (key.secret && SecretForm::File.key(key.name) == *name);
+            let keys = keys::group(&self.group).map_or(&[] as &[_], |group| group.keys);
+            if keys.iter().any(known) {
+                self.fault(name, &node.at, idle);
+            } else {
+                let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+                self.fault(name, &node.at, format!("unknown key; known are {}", names.join(", ")));
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SecretForm {
+    Inline,
+    File,
+}
+
+impl SecretForm {
+    fn key(self, name: &str) -> String {
+        match self {
+            SecretForm::Inline => name.to_owned(),
+            SecretForm::File => format!("{name}_file"),
+        }
+    }
+}
+
+fn take_table(table: &mut Table, name: &str, path: &str, faults: &Faults) -> Option<(At, Table)> {
+    let node = table.remove(name)?;
+    match node.raw {
+        Raw::Table(inner) => Some((node.at, inner)),
+        other => {
+            faults.add(path, &node.at, format!("must be a section ([{path}]), is {}", other.kind()));
+            None
+        }
+    }
+}

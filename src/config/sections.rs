@@ -1,0 +1,209 @@
+//! The sections of which there is one each. What a key means to an operator is told in `keys`; here is what the code
+//! may rely on.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::Secret;
+use crate::domain::operation::Operation;
+
+/// `[grpc]`
+#[derive(Clone, Debug)]
+pub struct Grpc {
+    /// Where calls are accepted.
+    pub listen: SocketAddr,
+    /// Whether reflection is served, v1 and v1alpha.
+    pub reflection: bool,
+    /// Age at which a connection is asked to go, before jitter. Not zero.
+    pub max_connection_age: Duration,
+    /// Absent: plaintext.
+    pub tls: Option<Tls>,
+}
+
+/// `[grpc.tls]`
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// Authorities that callers' certificates must come from, PEM. Present: mTLS.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where webhooks, probes and metrics are served.
+    pub listen: SocketAddr,
+}
+
+/// `[store]`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Which store, and where.
+    pub url: StoreUrl,
+    /// Postgres only.
+    pub password: Option<Secret>,
+}
+
+/// Which store, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A file of this process alone.
+    Sqlite(PathBuf),
+    /// A server that many replicas share.
+    Postgres {
+        /// `postgres://user@host:port/db`, without a password.
+        url: Url,
+    },
+}
+
+/// `[walmart]`
+#[derive(Clone, Debug)]
+pub struct Walmart {
+    /// Which of Walmart's two worlds is spoken to.
+    pub profile: Profile,
+    /// http or https, without credentials, query and fragment. Its path, if any, stands before Walmart's paths.
+    pub base_url: Url,
+    /// Sent as `WM_SVC.NAME`: visible ASCII and spaces.
+    pub service_name: String,
+    /// Wire time of one attempt. Not zero.
+    pub attempt_timeout: Duration,
+    /// Where the buckets start.
+    pub limits: Limits,
+    /// Repeats of a failed call.
+    pub retry: Retry,
+    /// Answers kept for identical promise requests.
+    pub promise_cache: PromiseCache,
+}
+
+/// Which of Walmart's two worlds is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Real orders.
+    Production,
+    /// Walmart's sandbox: further headers are sent.
+    Sandbox,
+}
+
+impl Profile {
+    /// As in the settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Profile::Production => "production",
+            Profile::Sandbox => "sandbox",
+        }
+    }
+
+    /// Where Walmart answers, without a path.
+    pub const fn base_url(self) -> &'static str {
+        match self {
+            Profile::Production => "https://marketplace.walmartapis.com",
+            Profile::Sandbox => "https://sandbox.walmartapis.com",
+        }
+    }
+}
+
+/// `[walmart.limits]`: calls a minute, per account and operation, until Walmart's answers say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of [`Operation::Promise`].
+    pub promise: NonZeroU32,
+    /// Of [`Operation::Create`].
+    pub create: NonZeroU32,
+    /// Of [`Operation::Cancel`].
+    pub cancel: NonZeroU32,
+    /// Of [`Operation::Status`].
+    pub status: NonZeroU32,
+}
+
+impl Limits {
+    /// Calls a minute of one operation.
+    pub const fn of(&self, operation: Operation) -> NonZeroU32 {
+        match operation {
+            Operation::Promise => self.promise,
+            Operation::Create => self.create,
+            Operation::Cancel => self.cancel,
+            Operation::Status => self.status,
+        }
+    }
+}
+
+/// `[walmart.retry]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts of one call, the first included.
+    pub max_attempts: NonZeroU32,
+}
+
+/// `[walmart.promise_cache]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromiseCache {
+    /// How long an answer is kept. Zero: not at all.
+    pub ttl: Duration,
+}
+
+/// `[ledger]`
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// How long an order that was sent may stay invisible in Walmart's answers before it counts as not made.
+    pub settle_window: Duration,
+    /// When Walmart is asked about an outcome, from the moment it became unknown. Rising, at least one.
+    pub lookup_delays: Vec<Duration>,
+    /// Age of a call after which nothing of it is sent again.
+    pub not_after: Duration,
+}
+
+/// `[feed]`
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// Longest silence on a stream. Not zero.
+    pub heartbeat_interval: Duration,
+    /// How long events are kept. Not zero.
+    pub retention: Duration,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// Where traces go, by OTLP over gRPC. Absent: what the `OTEL_*` variables say, or nowhere.
+    pub otlp_endpoint: Option<Url>,
+    /// Share of the calls that are traced, 0 to 1.
+    pub trace_sample_ratio: f64,
+    /// Which calls get a line in the log.
+    pub access_log: AccessLog,
+}
+
+/// Which calls get a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Failed and slow ones.
+    Failures,
+    /// Every one.
+    All,
+    /// None.
+    Off,
+}
+
+impl AccessLog {
+    /// As in the settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            AccessLog::Failures => "failures",
+            AccessLog::All => "all",
+            AccessLog::Off => "off",
+        }
+    }
+}
+
+/// `[shutdown]`
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    /// How long calls in flight may go on after the signal to end.
+    pub grace: Duration,
+}

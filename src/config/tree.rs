@@ -1,0 +1,216 @@
+//! The settings before they mean anything: one tree, made of the file and of the environment laid over it.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{At, Fault, Faults, printable};
+use super::keys;
+
+/// Variables with this beginning are settings, all others are none of ours.
+pub const PREFIX: &str = "ORDER_GATEWAY__";
+
+/// More steps than any key has. The tree is walked by recursion, so its depth is bounded.
+const DEEPEST: usize = 8;
+
+pub(super) type Table = BTreeMap<String, Node>;
+
+/// A value and where it was given.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) at: At,
+    pub(super) raw: Raw,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Raw {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Flag(bool),
+    List(Vec<Node>),
+    Table(Table),
+    /// From the environment: text that may stand for any scalar, or for a list.
+    Words(String),
+    /// A date, or a number that does not fit.
+    Other(&'static str),
+}
+
+impl Raw {
+    /// What it is, for a fault.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Raw::Text(_) | Raw::Words(_) => "text",
+            Raw::Integer(_) | Raw::Float(_) => "a number",
+            Raw::Flag(_) => "true or false",
+            Raw::List(_) => "a list",
+            Raw::Table(_) => "a section",
+            Raw::Other(kind) => kind,
+        }
+    }
+}
+
+/// Reads a file. Its text is not repeated in the fault.
+pub(super) fn parse(text: &str) -> Result<Table, Fault> {
+    let lines = Lines::of(text);
+    match DeTable::parse(text) {
+        Ok(table) => Ok(read_table(table.into_inner(), &lines)),
+        Err(error) => {
+            let (line, column) = lines.position(text, error.span().map_or(0, |span| span.start));
+            let message = format!("is not TOML: {}", error.message().replace(['\n', '\r'], " "));
+            Err(Fault::new(format!("line {line}, column {column}"), &At::Nowhere, message))
+        }
+    }
+}
+
+/// Reads one value as it would stand in a file; used for defaults.
+pub(super) fn parse_value(text: &str) -> Option<Node> {
+    let value = DeValue::parse(text).ok()?;
+    let mut node = read_value(value, &Lines::of(text));
+    node.at = At::Nowhere;
+    Some(node)
+}
+
+fn read_table(table: DeTable<'_>, lines: &Lines) -> Table {
+    table.into_iter().map(|(key, value)| (key.into_inner().into_owned(), read_value(value, lines))).collect()
+}
+
+fn read_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
+    let at = At::Line(lines.line(value.span().start));
+    let raw = match value.into_inner() {
+        DeValue::String(text) => Raw::Text(text.into_owned()),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Raw::Other("a number that is too large"), Raw::Integer),
+        DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other("an unreadable number"), Raw::Float),
+        DeValue::Boolean(flag) => Raw::Flag(flag),
+        DeValue::Datetime(_) => Raw::Other("a date"),
+        DeValue::Array(list) => Raw::List(list.into_iter().map(|item| read_value(item, lines)).collect()),
+        DeValue::Table(table) => Raw::Table(read_table(table, lines)),
+    };
+    Node { at, raw }
+}
+
+/// Lays the environment over the file.
+///
+/// `ORDER_GATEWAY__WALMART__LIMITS__PROMISE` sets `walmart.limits.promise`, `ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID`
+/// sets `client_id` of the account `acme`. Case does not matter and `-` of an id is written `_`. An account or client
+/// that the file does not have comes into being, with the name in small letters (its `ID` or `NAME` variable may spell
+/// it with `-` or capitals).
+pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (String, String)>, faults: &Faults) {
+    let mut variables: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    variables.sort();
+    for (name, value) in variables {
+        let path = name[PREFIX.len()..].to_lowercase();
+        let steps: Vec<&str> = path.split("__").collect();
+        if steps.len() > DEEPEST {
+            faults.add("settings", &At::Variable(printable(&name)), "no key lies this deep");
+            continue;
+        }
+        let leaf = Node { at: At::Variable(printable(&name)), raw: Raw::Words(value) };
+        match steps.as_slice() {
+            [list, entry, rest @ ..] if !rest.is_empty() && keys::naming_key(list).is_some() => {
+                set_in_list(root, list, entry, rest, leaf, faults);
+            }
+            _ => set(root, "", &steps, leaf),
+        }
+    }
+}
+
+/// Sets a value below `table`, whose own path (without names of list entries) is `group`.
+fn set(table: &mut Table, group: &str, steps: &[&str], leaf: Node) {
+    match steps {
+        [] => {}
+        [name] => {
+            // One form of a secret takes the place of the other.
+            if let Some(stem) = name.strip_suffix("_file").filter(|stem| keys::is_secret(group, stem)) {
+                drop_from_file(table, stem);
+            } else if keys::is_secret(group, name) {
+                drop_from_file(table, &format!("{name}_file"));
+            }
+            table.insert((*name).to_owned(), leaf);
+        }
+        [name, rest @ ..] => {
+            let at = leaf.at.clone();
+            let inner = table.entry((*name).to_owned()).or_insert_with(|| Node { at, raw: Raw::Table(Table::new()) });
+            let group = if group.is_empty() { (*name).to_owned() } else { format!("{group}.{name}") };
+            // What is no section here is reported by the reader of that key.
+            if let Raw::Table(inner) = &mut inner.raw {
+                set(inner, &group, rest, leaf);
+            }
+        }
+    }
+}
+
+fn drop_from_file(table: &mut Table, key: &str) {
+    if table.get(key).is_some_and(|node| matches!(node.at, At::Line(_))) {
+        table.remove(key);
+    }
+}
+
+fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: Node, faults: &Faults) {
+    let Some(naming) = keys::naming_key(list) else { return };
+    let at = leaf.at.clone();
+    let key = format!("{list}.{}", printable(entry));
+    let node = root.entry(list.to_owned()).or_insert_with(|| Node { at: at.clone(), raw: Raw::List(Vec::new()) });
+    let Raw::List(entries) = &mut node.raw else { return };
+
+    if let ([last], Raw::Words(name)) = (rest, &leaf.raw)
+        && *last == naming
+        && simplified(name) != entry
+    {
+        faults.add(format!("{key}.{naming}"), &at, "cannot be another name than the variable's own");
+        return;
+    }
+    let named = |node: &Node| match &node.raw {
+        Raw::Table(table) => name_of(table, naming).is_some_and(|name| simplified(name) == entry),
+        _ => false,
+    };
+    let matching = entries.iter().filter(|node| named(node)).count();
+    if matching > 1 {
+        faults.add(key, &at, "stands for more than one entry of the file; set it there");
+        return;
+    }
+    if matching == 0 {
+        let name = Node { at: at.clone(), raw: Raw::Words(entry.to_owned()) };
+        entries.push(Node { at, raw: Raw::Table(Table::from([(naming.to_owned(), name)])) });
+    }
+    if let Some(Node { raw: Raw::Table(table), .. }) = entries.iter_mut().find(|node| named(node)) {
+        set(table, list, rest, leaf);
+    }
+}
+
+/// The name that an entry of a list gives itself.
+pub(super) fn name_of<'a>(table: &'a Table, naming: &str) -> Option<&'a str> {
+    match &table.get(naming)?.raw {
+        Raw::Text(name) | Raw::Words(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// A name as variables spell it.
+fn simplified(name: &str) -> String {
+    name.to_lowercase().replace('-', "_")
+}
+
+/// Where the lines of a text begin.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+
+    /// Counted from 1.
+    fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+
+    /// Line and column, counted from 1, the column in characters.
+    fn position(&self, text: &str, offset: usize) -> (usize, usize) {
+        let line = self.line(offset);
+        let start = line.checked_sub(1).and_then(|at| self.0.get(at)).copied().unwrap_or(0);
+        let before = text.get(start..offset.min(text.len())).unwrap_or("");
+        (line, before.chars().count() + 1)
+    }
+}

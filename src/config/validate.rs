@@ -1,0 +1,147 @@
+//! Rules about meaning: what a value may say, and which values fit together.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::HeaderName;
+use url::Url;
+
+use super::clients::{AccountSet, Client};
+use super::fault::{At, Faults};
+use super::load::{Door, Entry};
+use super::reader::Section;
+use super::secrets::Secret;
+use super::sections::StoreUrl;
+use super::tree::Node;
+use super::values::{self, Parsed};
+use crate::domain::account::AccountId;
+
+/// Services that a client may be limited to.
+const SERVICES: [&str; 6] = [
+    "FulfillmentService",
+    "CancelIntentService",
+    "SellerOrderService",
+    "ReturnService",
+    "WebhookSubscriptionService",
+    "GatewayService",
+];
+
+/// Without clients there is no authentication, so nobody from outside may reach the door.
+pub(super) fn open_door(door: &Door, faults: &Faults) {
+    if door.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+        faults.add("grpc.listen", &door.at, "must be a loopback address, or [[clients]] must say who may call");
+    }
+}
+
+/// One name, one entry.
+pub(super) fn names_unique(list: &str, entries: &[Entry<'_>], faults: &Faults) {
+    let mut seen: Vec<&str> = Vec::new();
+    for Entry { name, at, .. } in entries {
+        let Some(name) = name else { continue };
+        if seen.contains(&name.as_str()) {
+            faults.add(format!("{list}.{name}"), at, "stands there more than once");
+        }
+        seen.push(name);
+    }
+}
+
+/// No two clients may prove themselves the same way: it would not be known who called.
+pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a Client>, faults: &Faults) {
+    let mut seen: Vec<&Client> = Vec::new();
+    let same = |a: Option<&Secret>, b: Option<&Secret>| a.zip(b).is_some_and(|(a, b)| a.is_same(b));
+    for client in clients {
+        for other in &seen {
+            let fault = |key: &str| {
+                let path = format!("clients.{}.{key}", client.name);
+                faults.add(path, &At::Nowhere, format!("is also that of clients.{}", other.name));
+            };
+            if same(client.token.as_ref(), other.token.as_ref()) {
+                fault("token");
+            }
+            if client.san.is_some() && client.san == other.san {
+                fault("san");
+            }
+        }
+        seen.push(client);
+    }
+}
+
+/// Whether a file is there and may be read. What is in it is the business of those who use it.
+pub(super) fn readable(s: &Section<'_>, name: &str, at: &At, path: &Path) {
+    if let Err(error) = std::fs::File::open(path) {
+        s.fault(name, at, format!("cannot be read: {error}"));
+    }
+}
+
+pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
+    let text = values::text(node)?;
+    if let Some(path) = text.strip_prefix("sqlite://") {
+        return match path {
+            "" => Err("must name a file after sqlite://".into()),
+            _ if path.contains(['?', '#']) => Err("must not hold a query or a fragment".into()),
+            _ => Ok(StoreUrl::Sqlite(path.into())),
+        };
+    }
+    let form = "must be sqlite://PATH or postgres://user@host:5432/db";
+    let url = Url::parse(&text).map_err(|_| form)?;
+    let complete = url.has_host() && !url.username().is_empty() && url.path().len() > 1;
+    match url.scheme() {
+        "postgres" | "postgresql" if url.password().is_some() => {
+            Err("must not hold the password; give it as password or password_file".into())
+        }
+        "postgres" | "postgresql" if complete => Ok(StoreUrl::Postgres { url }),
+        _ => Err(form.into()),
+    }
+}
+
+pub(super) fn rising(delays: Vec<Duration>) -> Parsed<Vec<Duration>> {
+    if delays.is_empty() {
+        return Err("must not be empty".into());
+    }
+    if delays.is_sorted_by(|a, b| a < b) { Ok(delays) } else { Err("must rise from one to the next".into()) }
+}
+
+pub(super) fn header_name(node: &Node) -> Parsed<HeaderName> {
+    values::text(node)?.parse().map_err(|_| "must be the name of a header".into())
+}
+
+/// What stands before the colon of `user:password`.
+pub(super) fn username(node: &Node) -> Parsed<String> {
+    let name = values::word(node)?;
+    if name.contains(':') { Err("must not hold a colon".into()) } else { Ok(name) }
+}
+
+pub(super) fn account_set(s: &Section<'_>, at: &At, ids: &[String], known: &[String]) -> Option<AccountSet> {
+    if ids.is_empty() {
+        s.fault("accounts", at, r#"must name an account, or be ["*"]"#);
+        return None;
+    }
+    if ids.iter().any(|id| id == "*") {
+        if ids.len() > 1 {
+            s.fault("accounts", at, r#"must be ["*"] alone when it means all"#);
+        }
+        return Some(AccountSet::All);
+    }
+    let mut set = Vec::new();
+    for id in ids {
+        match AccountId::new(id.as_str()) {
+            Ok(id) if known.iter().any(|known| known == id.as_str()) => set.push(id),
+            // The form of ids leaves nothing in them that must not be printed.
+            Ok(id) => {
+                s.fault("accounts", at, format!("names the account {id:?}, which is not configured", id = id.as_str()))
+            }
+            Err(error) => s.fault("accounts", at, format!("names an account that cannot be: an id {error}")),
+        }
+    }
+    Some(AccountSet::Some(set))
+}
+
+pub(super) fn services(names: Vec<String>) -> Parsed<Vec<String>> {
+    if names.is_empty() {
+        return Err("must name a service, or be left out for all".into());
+    }
+    if names.iter().all(|name| SERVICES.contains(&name.as_str())) {
+        return Ok(names);
+    }
+    Err(format!("must hold only {}", SERVICES.join(", ")))
+}

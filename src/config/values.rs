@@ -1,0 +1,154 @@
+//! From a node of the tree to a value. Each function says in its error what must be given instead, never what was.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::fault::At;
+use super::tree::{Node, Raw};
+
+pub(super) type Parsed<T> = Result<T, String>;
+
+/// Longest duration: what is longer is a mistake, and sums with points in time stay far from their end.
+const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
+
+/// Units of durations, in milliseconds, from the largest.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+
+pub(super) fn text(node: &Node) -> Parsed<String> {
+    match &node.raw {
+        Raw::Text(text) | Raw::Words(text) => Ok(text.clone()),
+        other => Err(format!("must be text in quotes, is {}", other.kind())),
+    }
+}
+
+/// Text that can stand in a header.
+pub(super) fn word(node: &Node) -> Parsed<String> {
+    let word = text(node)?;
+    if word.is_empty() {
+        return Err("must not be empty".into());
+    }
+    let visible = word.bytes().all(|b| b.is_ascii_graphic() || b == b' ') && word.trim() == word;
+    if visible { Ok(word) } else { Err("must be visible ASCII characters, without spaces at its ends".into()) }
+}
+
+pub(super) fn path(node: &Node) -> Parsed<PathBuf> {
+    let path = text(node)?;
+    if path.is_empty() { Err("must not be empty".into()) } else { Ok(path.into()) }
+}
+
+pub(super) fn flag(node: &Node) -> Parsed<bool> {
+    match &node.raw {
+        Raw::Flag(flag) => Ok(*flag),
+        Raw::Words(words) if words == "true" => Ok(true),
+        Raw::Words(words) if words == "false" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+pub(super) fn count(node: &Node) -> Parsed<NonZeroU32> {
+    let number = match &node.raw {
+        Raw::Integer(number) => *number,
+        Raw::Words(words) => words.parse().map_err(|_| "must be a whole number")?,
+        other => return Err(format!("must be a whole number, is {}", other.kind())),
+    };
+    if number < 1 {
+        return Err("must be at least 1".into());
+    }
+    u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or_else(|| format!("must be at most {}", u32::MAX))
+}
+
+/// A share: 0 to 1.
+pub(super) fn ratio(node: &Node) -> Parsed<f64> {
+    let number = match &node.raw {
+        Raw::Float(number) => *number,
+        Raw::Integer(number) => *number as f64,
+        Raw::Words(words) => words.parse().map_err(|_| "must be a number from 0 to 1")?,
+        other => return Err(format!("must be a number from 0 to 1, is {}", other.kind())),
+    };
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be from 0 to 1".into()) }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Parsed<T> {
+    let given = text(node).ok();
+    let found = choices.iter().find(|(name, _)| Some(*name) == given.as_deref()).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        format!("must be one of {}", names.join(", "))
+    })
+}
+
+/// A duration, which may be zero.
+pub(super) fn duration(node: &Node) -> Parsed<Duration> {
+    let form = r#"must be a whole number with a unit (ms, s, m, h, d), such as "250ms" or "30s""#;
+    let text = text(node).map_err(|_| form)?;
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(form)?;
+    if number.is_empty() {
+        return Err(form.into());
+    }
+    let whole = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*millis)).map(Duration::from_millis);
+    whole.filter(|d| *d <= LONGEST).ok_or_else(|| "must be at most 3650d".into())
+}
+
+/// A duration that is not zero.
+pub(super) fn span(node: &Node) -> Parsed<Duration> {
+    let span = duration(node)?;
+    if span.is_zero() { Err("must be more than zero".into()) } else { Ok(span) }
+}
+
+/// A duration as [`duration`] reads it, in the largest unit that fits without a rest.
+pub(super) fn write_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis == 0 {
+        return "0s".into();
+    }
+    let fits = UNITS.iter().find(|(_, unit)| millis.is_multiple_of(u128::from(*unit)));
+    fits.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / u128::from(*unit)))
+}
+
+pub(super) fn address(node: &Node) -> Parsed<SocketAddr> {
+    text(node)?.parse().map_err(|_| r#"must be an address and a port, such as "127.0.0.1:8080" or "[::]:8080""#.into())
+}
+
+/// An http or https address without anything secret or superfluous in it.
+pub(super) fn web_address(node: &Node) -> Parsed<Url> {
+    let url = Url::parse(&text(node)?).map_err(|error| format!("must be an address such as https://host ({error})"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with http:// or https://".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold credentials".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not hold a query or a fragment".into());
+    }
+    Ok(url)
+}
+
+/// A list, each item read by `item`. In the environment: separated by commas.
+pub(super) fn list<T>(node: &Node, item: impl Fn(&Node) -> Parsed<T>) -> Parsed<Vec<T>> {
+    match &node.raw {
+        Raw::List(items) => items.iter().map(item).collect(),
+        Raw::Words(words) if words.trim().is_empty() => Ok(Vec::new()),
+        Raw::Words(words) => words
+            .split(',')
+            .map(|word| item(&Node { at: At::Nowhere, raw: Raw::Words(word.trim().to_owned()) }))
+            .collect(),
+        other => Err(format!("must be a list, is {}", other.kind())),
+    }
+}
+
+/// A list, or one item that stands for a list of one. Not empty.
+pub(super) fn one_or_more<T>(node: &Node, item: impl Fn(&Node) -> Parsed<T>) -> Parsed<Vec<T>> {
+    let items = match &node.raw {
+        Raw::List(_) | Raw::Words(_) => list(node, item)?,
+        _ => vec![item(node)?],
+    };
+    if items.is_empty() { Err("must not be empty".into()) } else { Ok(items) }
+}
