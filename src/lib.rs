@@ -21,4 +21,5 @@ pub mod domain;
 pub mod pb;
 pub mod ports;
 pub mod telemetry;
+pub mod upstream;
 pub mod wire;

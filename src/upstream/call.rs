@@ -1,0 +1,150 @@
+//! One logical call on its way to Walmart, as the layers see it.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method};
+use tokio::time::Instant;
+use tower::Service;
+use uuid::Uuid;
+
+use super::exchange::Exchange;
+use super::failure::Failure;
+use super::headers::Hint;
+use crate::domain::account::AccountIndex;
+use crate::domain::operation::Operation;
+use crate::ports::call::CallContext;
+use crate::telemetry::trace::TraceContext;
+
+/// Kept back from the deadline so that the answer still reaches the caller.
+const RESERVE: Duration = Duration::from_millis(100);
+/// An attempt that has less time than this is not begun: it could only lose its answer.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(300);
+
+/// What stays the same on every attempt of a call.
+#[derive(Debug)]
+pub struct Call {
+    /// Which of Walmart's calls.
+    pub operation: Operation,
+    /// For which account.
+    pub account: AccountIndex,
+    /// Sent as `WM_QOS.CORRELATION_ID`, the same on every attempt.
+    pub correlation_id: Uuid,
+    /// The gRPC call that this one serves.
+    pub context: CallContext,
+    /// GET or POST.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// JSON body; empty on GET.
+    pub body: Bytes,
+    sends: AtomicU32,
+}
+
+impl Call {
+    /// A call that was not tried yet.
+    pub fn new<X: Exchange>(
+        request: Request,
+        account: AccountIndex,
+        correlation_id: Uuid,
+        context: CallContext,
+    ) -> Arc<Self> {
+        let Request { method, target, body } = request;
+        let sends = AtomicU32::new(0);
+        Arc::new(Self { operation: X::OPERATION, account, correlation_id, context, method, target, body, sends })
+    }
+
+    /// Time that an attempt begun now may take on the wire; `None` when that is too short to begin one.
+    pub fn attempt_time(&self) -> Option<Duration> {
+        let left = self.context.deadline.saturating_duration_since(Instant::now()).checked_sub(RESERVE)?;
+        (left >= SHORTEST_ATTEMPT).then_some(left)
+    }
+
+    /// The last moment at which an attempt may be begun. Whoever waits before one waits no longer than this.
+    pub fn latest_start(&self) -> Instant {
+        let deadline = self.context.deadline;
+        deadline.checked_sub(RESERVE + SHORTEST_ATTEMPT).unwrap_or(deadline)
+    }
+
+    /// Counts a request of which bytes may leave, before the first one does.
+    pub fn mark_sent(&self) {
+        self.sends.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Requests of which bytes may have left so far. Whoever compares two readings learns whether one left in between.
+    pub fn sends(&self) -> u32 {
+        self.sends.load(Ordering::Acquire)
+    }
+}
+
+/// What an exchange builds: where to, and what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// GET or POST.
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    /// JSON body; empty on GET.
+    pub body: Bytes,
+}
+
+/// One attempt of a call, passed down the stack. Cloning is cheap.
+#[derive(Debug)]
+pub struct Outbound<X> {
+    /// The call.
+    pub call: Arc<Call>,
+    /// Which attempt this is, from 0.
+    pub attempt: u32,
+    /// The account's access token, once `auth` has put it there.
+    pub token: Option<HeaderValue>,
+    /// The span that this attempt belongs to.
+    pub trace: TraceContext,
+    exchange: PhantomData<fn() -> X>,
+}
+
+impl<X> Outbound<X> {
+    /// The first attempt of `call`.
+    pub fn new(call: Arc<Call>) -> Self {
+        let trace = call.context.trace.clone();
+        Self { call, attempt: 0, token: None, trace, exchange: PhantomData }
+    }
+}
+
+impl<X> Clone for Outbound<X> {
+    fn clone(&self) -> Self {
+        Self {
+            call: self.call.clone(),
+            attempt: self.attempt,
+            token: self.token.clone(),
+            trace: self.trace.clone(),
+            exchange: PhantomData,
+        }
+    }
+}
+
+/// A readable success, with what its headers said about the limit.
+#[derive(Debug)]
+pub struct Answered<A> {
+    /// What Walmart said.
+    pub answer: A,
+    /// Counters of the account's bucket.
+    pub hint: Hint,
+}
+
+/// Any part of the stack that can carry out an attempt of `X`.
+pub trait Next<X: Exchange>:
+    Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<X: Exchange, S> Next<X> for S where
+    S: Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send> + Clone + Send + 'static
+{
+}
+
+/// The future of a layer.
+pub type Attempting<X> =
+    std::pin::Pin<Box<dyn Future<Output = Result<Answered<<X as Exchange>::Answer>, Failure>> + Send>>;

@@ -1,0 +1,51 @@
+//! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts, and works on it later.
+
+use super::{Exchange, Unusable, post, read_envelope};
+use crate::domain::operation::Operation;
+use crate::pb::{self, HeaderAttributes};
+use crate::ports::upstream::Accepted;
+use crate::upstream::call::Request;
+
+/// Creates an order.
+#[derive(Debug)]
+pub struct CreateOrder;
+
+/// Cancels lines of an order.
+#[derive(Debug)]
+pub struct CancelOrder;
+
+impl Exchange for CreateOrder {
+    const OPERATION: Operation = Operation::Create;
+    type Request = pb::CreateOrderRequest;
+    type Answer = Accepted;
+
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+        post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
+    }
+
+    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+        read_acceptance(body)
+    }
+}
+
+impl Exchange for CancelOrder {
+    const OPERATION: Operation = Operation::Cancel;
+    type Request = pb::CancelOrderRequest;
+    type Answer = Accepted;
+
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+        post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
+    }
+
+    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+        read_acceptance(body)
+    }
+}
+
+/// An acceptance without Walmart's id is no proof: field reports tell of 2xx answers that lack it.
+fn read_acceptance(body: &[u8]) -> Result<Accepted, Unusable> {
+    let answer = read_envelope::<pb::Acceptance>(body, &["ACCEPTED", "OK", "CREATED", "SUCCESS"])?;
+    let acceptance = answer.payload.into_iter().find(|a| !a.request_id.is_empty()).ok_or(Unusable::Unreadable)?;
+    let status = if answer.status.is_empty() { "ACCEPTED".to_owned() } else { answer.status };
+    Ok(Accepted { status, header: answer.header, acceptance })
+}

@@ -1,0 +1,78 @@
+//! Walmart's operations as data: how each is asked and how its answer is read. Pure.
+
+mod accepted;
+mod order_status;
+mod promise;
+
+use http::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::accepted::{CancelOrder, CreateOrder};
+pub use self::order_status::OrderStatus;
+pub use self::promise::FetchPromise;
+use super::call::Request;
+use crate::domain::operation::Operation;
+use crate::pb::{Header, HeaderAttributes};
+use crate::wire::envelope;
+use crate::wire::error::{self, ErrorBody};
+
+/// One of Walmart's operations.
+pub trait Exchange: Send + Sync + 'static {
+    /// Its name, path and nature.
+    const OPERATION: Operation;
+    /// What is asked.
+    type Request;
+    /// What a readable success says.
+    type Answer: Send + 'static;
+
+    /// Builds the request. `account` fills what the caller left out of the header.
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request;
+
+    /// Reads the body of a 2xx answer.
+    fn read(body: &[u8]) -> Result<Self::Answer, Unusable>;
+}
+
+/// Why the body of a 2xx answer is no success.
+#[derive(Debug, PartialEq)]
+pub enum Unusable {
+    /// It says that the call failed.
+    Failed(ErrorBody),
+    /// It is empty, cut off, or not what the operation answers.
+    Unreadable,
+}
+
+/// A POST of `payload` in Walmart's envelope.
+fn post<P: Serialize>(
+    operation: Operation,
+    header: Option<&Header>,
+    payload: &P,
+    account: &HeaderAttributes,
+) -> Request {
+    let header = filled(header, account);
+    let mut body = Vec::with_capacity(1536);
+    // Writing numbers, texts and lists to memory cannot fail; an empty body would be refused by Walmart.
+    if serde_json::to_writer(&mut body, &envelope::Request { header: &header, payload }).is_err() {
+        body.clear();
+    }
+    Request { method: Method::POST, target: operation.path().to_owned(), body: body.into() }
+}
+
+/// The caller's header, with the account's values where it has none.
+fn filled(header: Option<&Header>, account: &HeaderAttributes) -> Header {
+    let mut attributes = header.and_then(|h| h.header_attributes.clone()).unwrap_or_default();
+    attributes.mart_id = attributes.mart_id.or_else(|| account.mart_id.clone());
+    attributes.bu_id = attributes.bu_id.or_else(|| account.bu_id.clone());
+    Header { header_attributes: Some(attributes) }
+}
+
+/// Reads an envelope whose status is one of `good`, or missing. "FAIL" is a failure; what else it may say is not known,
+/// so neither is what became of the call.
+fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::Answer<P>, Unusable> {
+    let answer: envelope::Answer<P> = serde_json::from_slice(body).map_err(|_| Unusable::Unreadable)?;
+    if answer.failed() {
+        return Err(Unusable::Failed(error::read(body)));
+    }
+    let known = answer.status.is_empty() || good.iter().any(|status| answer.status.eq_ignore_ascii_case(status));
+    if known { Ok(answer) } else { Err(Unusable::Unreadable) }
+}

@@ -1,0 +1,57 @@
+//! `GET .../orders-fulfillments/status`
+
+use bytes::Bytes;
+use http::Method;
+use url::form_urlencoded;
+
+use super::{Exchange, Unusable, read_envelope};
+use crate::domain::operation::Operation;
+use crate::pb::{self, HeaderAttributes};
+use crate::upstream::call::Request;
+
+/// Searches orders.
+#[derive(Debug)]
+pub struct OrderStatus;
+
+impl Exchange for OrderStatus {
+    const OPERATION: Operation = Operation::Status;
+    type Request = pb::GetOrderStatusRequest;
+    type Answer = pb::GetOrderStatusResponse;
+
+    fn build(request: &Self::Request, _account: &HeaderAttributes) -> Request {
+        let number = |n: i32| if n == 0 { String::new() } else { n.to_string() };
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in [
+            ("orderNumber", &request.order_number),
+            ("orderChannelId", &request.order_channel_id),
+            ("trackingNumber", &request.tracking_number),
+            ("shipmentNumber", &request.shipment_number),
+            ("fromOrderDate", &request.from_order_date),
+            ("toOrderDate", &request.to_order_date),
+            ("sortBy", &request.sort_by),
+            ("sortOrder", &request.sort_order),
+            ("limit", &number(request.limit)),
+            ("offset", &number(request.offset)),
+        ] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        let target = format!("{}?{}", Self::OPERATION.path(), query.finish());
+        Request { method: Method::GET, target, body: Bytes::new() }
+    }
+
+    /// Production answers with a list of orders, the sandbox with one object; both become a list.
+    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+        let answer = read_envelope(body, &["OK", "SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED"])?;
+        if answer.status.is_empty() && answer.payload.is_empty() {
+            return Err(Unusable::Unreadable);
+        }
+        Ok(pb::GetOrderStatusResponse {
+            status: if answer.status.is_empty() { "OK".to_owned() } else { answer.status },
+            header: answer.header,
+            payload: answer.payload,
+            ..Default::default()
+        })
+    }
+}

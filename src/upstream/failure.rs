@@ -1,0 +1,92 @@
+//! How an attempt can end without a usable answer.
+
+use std::time::Duration;
+
+use super::headers::Hint;
+use crate::wire::error::ErrorBody;
+
+/// What happened. What it means stands in `classify`.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// No byte of the request left.
+    NotSent(NotSent),
+    /// A complete answer with a status other than 2xx, or a 2xx whose body says FAIL.
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The errors in its body.
+        body: ErrorBody,
+        /// Counters and waiting times in its headers.
+        hint: Hint,
+    },
+    /// A 2xx whose body is empty, cut off, too large, or not what the operation answers.
+    Unreadable {
+        /// HTTP status.
+        status: u16,
+        /// Counters in its headers.
+        hint: Hint,
+    },
+    /// The request left, at least in part, and no answer came.
+    Lost(Lost),
+}
+
+/// Why no answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It took longer than an attempt may.
+    TimedOut,
+    /// The call's deadline came first.
+    Deadline,
+    /// The connection broke.
+    Interrupted,
+}
+
+/// Why no byte left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// No connection: name, TCP or TLS; or the server refused the stream before working on it.
+    Connect,
+    /// Walmart's token call gave no token; the next try is after this time.
+    TokenUnavailable(Duration),
+    /// Walmart's token call is limited for this time yet.
+    TokenLimited(Duration),
+    /// Walmart's token call refuses the credentials; the next try is after this time.
+    CredentialsRefused(Duration),
+    /// The account's bucket is empty; a token would come after this time, past the deadline.
+    RateLimited(Duration),
+    /// The circuit is open for this time yet.
+    CircuitOpen(Duration),
+    /// Too many calls are under way.
+    Overloaded,
+    /// The deadline leaves no time for an attempt.
+    Deadline,
+}
+
+impl Failure {
+    /// Status of the answer, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Failure::Refused { status, .. } | Failure::Unreadable { status, .. } => Some(*status),
+            Failure::NotSent(_) | Failure::Lost(_) => None,
+        }
+    }
+
+    /// What the answer's headers said, if there was one.
+    pub fn hint(&self) -> Option<&Hint> {
+        match self {
+            Failure::Refused { hint, .. } | Failure::Unreadable { hint, .. } => Some(hint),
+            Failure::NotSent(_) | Failure::Lost(_) => None,
+        }
+    }
+
+    /// Whether Walmart turned the access token away.
+    pub fn token_refused(&self) -> bool {
+        match self {
+            Failure::Refused { status: 401, .. } => true,
+            Failure::Refused { status: 400, body, .. } => {
+                body.errors.iter().any(|error| error.code.starts_with("INVALID_TOKEN"))
+            }
+            _ => false,
+        }
+    }
+}

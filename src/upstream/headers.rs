@@ -1,0 +1,149 @@
+//! What Walmart's response headers say about limits and waiting. Pure, bounded.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderName};
+
+use crate::ports::clock::Clock;
+
+/// Longer waits count as this one: a misread clock must not stop an account for days.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+const TOKENS: HeaderName = HeaderName::from_static("x-current-token-count");
+/// One name on most of Walmart's pages, the other on some.
+const REPLENISHMENT: [HeaderName; 2] =
+    [HeaderName::from_static("x-next-replenishment-time"), HeaderName::from_static("x-next-replenish-time")];
+
+/// What one response said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Hint {
+    /// Calls left in the account's bucket of this operation.
+    pub tokens_left: Option<u32>,
+    /// Time until that count grows.
+    pub replenished_in: Option<Duration>,
+    /// Time that the response asked to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl Hint {
+    /// Reads the headers. What cannot be understood counts as absent; waits are at most [`LONGEST_WAIT`].
+    pub fn read(headers: &HeaderMap, clock: &Clock) -> Self {
+        let text = |name: &HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
+        Self {
+            tokens_left: text(&TOKENS).and_then(tokens),
+            replenished_in: REPLENISHMENT.iter().find_map(&text).and_then(|v| until(v, clock)),
+            retry_after: text(&http::header::RETRY_AFTER).and_then(|v| wait(v, clock)),
+        }
+    }
+
+    /// How long to wait after a refusal for want of tokens: `Retry-After`, else the replenishment time.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after.or(self.replenished_in)
+    }
+}
+
+/// A count; negative counts are none left, fractions are cut.
+fn tokens(text: &str) -> Option<u32> {
+    let count: f64 = text.parse().ok()?;
+    count.is_finite().then_some(count.clamp(0.0, f64::from(u32::MAX)) as u32)
+}
+
+/// `Retry-After`: seconds, or an HTTP date.
+fn wait(text: &str, clock: &Clock) -> Option<Duration> {
+    match text.parse::<f64>() {
+        Ok(seconds) => bounded(seconds),
+        Err(_) => {
+            let date = jiff::fmt::rfc2822::parse(text).ok()?;
+            span_until(date.timestamp().as_millisecond() as f64, clock)
+        }
+    }
+}
+
+/// A moment: milliseconds or seconds since 1970, or ISO 8601.
+fn until(text: &str, clock: &Clock) -> Option<Duration> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 1e12 => span_until(number, clock),
+        Ok(number) if number > 1e9 => span_until(number * 1000.0, clock),
+        // Too small for a moment: some clients report seconds to wait.
+        Ok(number) => bounded(number),
+        Err(_) => {
+            let moment: jiff::Timestamp = text.parse().ok()?;
+            span_until(moment.as_millisecond() as f64, clock)
+        }
+    }
+}
+
+fn span_until(epoch_millis: f64, clock: &Clock) -> Option<Duration> {
+    let now = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    bounded(epoch_millis / 1000.0 - now)
+}
+
+fn bounded(seconds: f64) -> Option<Duration> {
+    seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_WAIT.as_secs_f64())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-10-30T14:05:00Z
+    const NOW: u64 = 1_793_369_100;
+
+    fn read(pairs: &[(&'static str, &str)]) -> Hint {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let rt = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        rt.block_on(async {
+            let clock = Clock::following(UNIX_EPOCH + Duration::from_secs(NOW));
+            Hint::read(&headers, &clock)
+        })
+    }
+
+    #[test]
+    fn every_way_to_measure_the_replenishment_time() {
+        for value in ["1793369103000", "1793369103", "2026-10-30T14:05:03Z", "2026-10-30T14:05:03.000+00:00", "3"] {
+            for name in ["x-next-replenishment-time", "x-next-replenish-time"] {
+                assert_eq!(read(&[(name, value)]).replenished_in, Some(Duration::from_secs(3)), "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_way_to_say_retry_after() {
+        for value in ["7", "7.0", "Fri, 30 Oct 2026 14:05:07 GMT"] {
+            assert_eq!(read(&[("retry-after", value)]).retry_after, Some(Duration::from_secs(7)), "{value}");
+        }
+    }
+
+    #[test]
+    fn waits_are_bounded_and_never_negative() {
+        assert_eq!(read(&[("retry-after", "1793369103000")]).retry_after, Some(LONGEST_WAIT));
+        assert_eq!(read(&[("retry-after", "-5")]).retry_after, Some(Duration::ZERO));
+        assert_eq!(read(&[("x-next-replenishment-time", "1793369000000")]).replenished_in, Some(Duration::ZERO));
+        assert_eq!(read(&[("x-next-replenishment-time", "9999999999999999")]).replenished_in, Some(LONGEST_WAIT));
+    }
+
+    #[test]
+    fn rubbish_is_absent() {
+        for value in ["", "soon", "NaN", "inf", "0x10", "2026-13-45T99:99:99Z"] {
+            let hint =
+                read(&[("x-current-token-count", value), ("x-next-replenishment-time", value), ("retry-after", value)]);
+            assert_eq!(hint, Hint::default(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn counts_may_be_odd_numbers() {
+        for (value, want) in [("12", 12), ("0", 0), ("-1", 0), ("3.9", 3), ("99999999999", u32::MAX)] {
+            assert_eq!(read(&[("x-current-token-count", value)]).tokens_left, Some(want));
+        }
+    }
+
+    #[test]
+    fn retry_after_goes_before_the_replenishment_time() {
+        let hint = read(&[("retry-after", "2"), ("x-next-replenishment-time", "1793369190")]);
+        assert_eq!(hint.wait(), Some(Duration::from_secs(2)));
+    }
+}

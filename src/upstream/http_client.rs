@@ -1,0 +1,147 @@
+//! HTTP by reqwest. Its own retries, redirects and proxies are off: each would act behind the back of the layers.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Uri;
+use reqwest::{Client, Response, redirect, retry};
+use tower::Service;
+use url::Url;
+
+use super::transport::HttpError;
+
+/// Larger answers are refused without being read whole.
+pub const MAX_BODY: usize = 8 * 1024 * 1024;
+/// Shorter than the minute or more after which servers and load balancers close idle connections: a request on a
+/// connection that is just being closed is lost, and for a create that means a look-up.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+/// So short that three attempts fit into the default deadline: one that is cut off while it connects counts as sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// URLs that are kept parsed: those without a query, of which Walmart has a handful.
+const MAX_URLS: usize = 64;
+
+/// A pool of connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    client: Client,
+    urls: Arc<RwLock<HashMap<Uri, Url>>>,
+}
+
+impl HttpClient {
+    /// Needs a process-wide rustls provider. Errors if TLS cannot be set up, such as when the machine has no certificates.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(POOL_IDLE)
+            .tcp_keepalive(Duration::from_secs(15))
+            .tcp_nodelay(true)
+            .user_agent(concat!("order-gateway/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map(|client| Self { client, urls: Arc::default() })
+    }
+}
+
+impl Service<http::Request<Bytes>> for HttpClient {
+    type Response = http::Response<Bytes>;
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Bytes>) -> Self::Future {
+        let client = self.client.clone();
+        let request = self.translate(request);
+        Box::pin(async move {
+            let mut response = client.execute(request?).await.map_err(|error| phase(&error))?;
+            let status = response.status();
+            let headers = std::mem::take(response.headers_mut());
+            let body = bounded_body(response).await?;
+            let mut answer = http::Response::new(body);
+            *answer.status_mut() = status;
+            *answer.headers_mut() = headers;
+            Ok(answer)
+        })
+    }
+}
+
+impl HttpClient {
+    /// The same request as reqwest has it. Parsing its URL again would be a twentieth of a call's work.
+    fn translate(&self, request: http::Request<Bytes>) -> Result<reqwest::Request, HttpError> {
+        let (parts, body) = request.into_parts();
+        let url = self.url(parts.uri).ok_or(HttpError::NotSent)?;
+        let mut translated = reqwest::Request::new(parts.method, url);
+        *translated.headers_mut() = parts.headers;
+        if !body.is_empty() {
+            *translated.body_mut() = Some(body.into());
+        }
+        Ok(translated)
+    }
+
+    fn url(&self, uri: Uri) -> Option<Url> {
+        if uri.query().is_some() {
+            return Url::parse(&uri.to_string()).ok();
+        }
+        // Changed by whole entries only.
+        if let Some(url) = self.urls.read().unwrap_or_else(PoisonError::into_inner).get(&uri) {
+            return Some(url.clone());
+        }
+        let url = Url::parse(&uri.to_string()).ok()?;
+        let mut urls = self.urls.write().unwrap_or_else(PoisonError::into_inner);
+        if urls.len() < MAX_URLS {
+            urls.insert(uri, url.clone());
+        }
+        Some(url)
+    }
+}
+
+async fn bounded_body(mut response: Response) -> Result<Bytes, HttpError> {
+    let bad = HttpError::BadBody(response.status().as_u16());
+    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(bad);
+    }
+    // Most answers come in one piece, which needs no copy.
+    let Some(first) = response.chunk().await.map_err(|_| bad)? else { return Ok(Bytes::new()) };
+    let Some(second) = response.chunk().await.map_err(|_| bad)? else { return Ok(first) };
+    let mut body = BytesMut::from(first);
+    body.extend_from_slice(&second);
+    while let Some(more) = response.chunk().await.map_err(|_| bad)? {
+        if body.len() + more.len() > MAX_BODY {
+            return Err(bad);
+        }
+        body.extend_from_slice(&more);
+    }
+    Ok(body.freeze())
+}
+
+/// Whether bytes may have left. In doubt they have.
+fn phase(error: &reqwest::Error) -> HttpError {
+    if error.is_connect() || error.is_builder() || refused_stream(error) {
+        HttpError::NotSent
+    } else {
+        HttpError::Interrupted
+    }
+}
+
+/// HTTP/2 servers say so when they have not begun to work on a stream.
+fn refused_stream(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(h2) = inner.downcast_ref::<h2::Error>() {
+            return h2.reason() == Some(h2::Reason::REFUSED_STREAM) && h2.is_remote();
+        }
+        source = inner.source();
+    }
+    false
+}

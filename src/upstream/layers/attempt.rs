@@ -1,0 +1,134 @@
+//! One CLIENT span and one measurement for each attempt on the wire.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use crate::telemetry::metrics::{AttemptOutcome, Metrics};
+use crate::telemetry::trace::{ClientRequest, ClientSpan};
+use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
+use crate::upstream::exchange::Exchange;
+use crate::upstream::failure::{Failure, Lost};
+use crate::upstream::transport::Site;
+
+/// See the module.
+#[derive(Clone)]
+pub struct AttemptLayer {
+    site: Site,
+    metrics: Arc<Metrics>,
+}
+
+impl AttemptLayer {
+    /// Spans go to the site's tracer.
+    pub fn new(site: Site, metrics: Arc<Metrics>) -> Self {
+        Self { site, metrics }
+    }
+}
+
+impl<S> Layer<S> for AttemptLayer {
+    type Service = Attempt<S>;
+
+    fn layer(&self, inner: S) -> Attempt<S> {
+        Attempt { inner, layer: self.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Attempt<S> {
+    inner: S,
+    layer: AttemptLayer,
+}
+
+impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
+    type Response = S::Response;
+    type Error = Failure;
+    type Future = Attempting<X>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+        tracing::trace!(layer = "attempt", attempt = outbound.attempt, "begun");
+        let layer = self.layer.clone();
+        let span = layer.span(&outbound);
+        outbound.trace = span.context().clone();
+        let running = Running { call: outbound.call.clone(), span: Some(span), began: Instant::now(), layer };
+        let answer = self.inner.call(outbound);
+        Box::pin(async move {
+            let result = answer.await;
+            running.end(&result);
+            result
+        })
+    }
+}
+
+impl AttemptLayer {
+    fn span<X: Exchange>(&self, outbound: &Outbound<X>) -> ClientSpan {
+        let (server_address, server_port) = self.site.authority();
+        let method = if outbound.call.method == http::Method::GET { "GET" } else { "POST" };
+        let request = ClientRequest {
+            method,
+            template: X::OPERATION.path(),
+            server_address,
+            server_port,
+            resend_count: outbound.call.context.facts.attempts(),
+        };
+        self.site.tracer().client_span(&outbound.trace, &request)
+    }
+}
+
+/// An attempt that has begun. Dropped before its end it counts as cancelled.
+struct Running {
+    call: Arc<Call>,
+    span: Option<ClientSpan>,
+    began: Instant,
+    layer: AttemptLayer,
+}
+
+impl Running {
+    fn end<A>(mut self, result: &Result<Answered<A>, Failure>) {
+        let Some(span) = self.span.take() else { return };
+        let outcome = outcome(result);
+        let failed = result.as_ref().err();
+        self.measure(outcome, &span);
+        let error = match outcome {
+            AttemptOutcome::NotSent
+            | AttemptOutcome::Interrupted
+            | AttemptOutcome::TimedOut
+            | AttemptOutcome::Unreadable => Some(outcome.name()),
+            _ => None,
+        };
+        span.end(failed.map_or(Some(200), Failure::status), error);
+    }
+
+    fn measure(&self, outcome: AttemptOutcome, span: &ClientSpan) {
+        let took = self.began.elapsed();
+        self.layer.metrics.upstream.attempt(Some(self.call.operation), outcome, took, span.context());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(span) = self.span.take() {
+            self.measure(AttemptOutcome::Cancelled, &span);
+        }
+    }
+}
+
+fn outcome<A>(result: &Result<Answered<A>, Failure>) -> AttemptOutcome {
+    match result {
+        Ok(_) => AttemptOutcome::Success,
+        Err(Failure::NotSent(_)) => AttemptOutcome::NotSent,
+        Err(Failure::Lost(Lost::TimedOut | Lost::Deadline)) => AttemptOutcome::TimedOut,
+        Err(Failure::Lost(Lost::Interrupted)) => AttemptOutcome::Interrupted,
+        Err(Failure::Unreadable { .. }) => AttemptOutcome::Unreadable,
+        Err(Failure::Refused { status: 401 | 403, .. }) => AttemptOutcome::Unauthorized,
+        Err(Failure::Refused { status: 429, .. }) => AttemptOutcome::RateLimited,
+        Err(Failure::Refused { status: 500.., .. }) => AttemptOutcome::ServerError,
+        Err(Failure::Refused { .. }) => AttemptOutcome::Rejected,
+    }
+}

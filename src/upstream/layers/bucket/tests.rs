@@ -1,0 +1,184 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Takes a token that must be there at once.
+fn take(bucket: &mut Bucket, now: Instant) {
+    assert_eq!(bucket.take(now, now), Ok(Taken::Token));
+}
+
+/// Takes a place in the queue.
+fn queue(bucket: &mut Bucket, now: Instant) -> Ticket {
+    match bucket.take(now, now + 1000 * SECOND) {
+        Ok(Taken::Place(ticket)) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn it_starts_full_and_refills_evenly() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(20, now);
+    (0..20).for_each(|_| take(&mut bucket, now));
+    assert_eq!(bucket.take(now, now), Err(3 * SECOND), "20 a minute is one in three seconds");
+    let (first, second) = (queue(&mut bucket, now), queue(&mut bucket, now));
+    assert_eq!(bucket.turn(first, now), Some(now + 3 * SECOND));
+    assert_eq!(bucket.turn(second, now), Some(now + 6 * SECOND), "the one before goes first");
+    assert_eq!(bucket.take(now, now + 8 * SECOND), Err(9 * SECOND));
+}
+
+#[test]
+fn what_is_not_used_comes_back() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(1, now);
+    take(&mut bucket, now);
+    bucket.unused(now);
+    take(&mut bucket, now);
+}
+
+#[test]
+fn walmarts_lower_count_is_obeyed() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(600, now);
+    take(&mut bucket, now);
+    bucket.answered(now, Some(2), None, None);
+    assert_eq!(bucket.available(now), 2.0);
+}
+
+#[test]
+fn walmarts_higher_count_helps_up_to_the_operators_limit() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(20, now);
+    (0..20).for_each(|_| take(&mut bucket, now));
+    (0..19).for_each(|_| bucket.answered(now, None, None, None));
+    bucket.answered(now, Some(500), None, None);
+    assert_eq!(bucket.available(now), 20.0);
+}
+
+#[test]
+fn an_operators_limit_below_the_published_one_is_not_raised() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(2, now).beside_published(20);
+    for left in [19, 18] {
+        take(&mut bucket, now);
+        bucket.answered(now, Some(left), None, None);
+    }
+    assert_eq!(bucket.available(now), 0.0);
+    assert_eq!(bucket.available(now + 30 * SECOND), 1.0, "two a minute");
+}
+
+#[test]
+fn calls_in_flight_are_taken_off_walmarts_count() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(600, now);
+    (0..5).for_each(|_| take(&mut bucket, now));
+    bucket.answered(now, Some(10), None, None);
+    assert_eq!(bucket.available(now), 6.0, "10 less the 4 that may not be counted yet");
+}
+
+#[test]
+fn empty_at_walmart_is_empty_until_it_says() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(60, now);
+    take(&mut bucket, now);
+    bucket.answered(now, Some(0), Some(7 * SECOND), None);
+    assert_eq!(bucket.available(now + 6 * SECOND), 0.0);
+    assert_eq!(bucket.take(now, now), Err(7 * SECOND));
+    take(&mut bucket, now + 7 * SECOND);
+    assert_eq!(bucket.take(now + 7 * SECOND, now), Err(SECOND), "then evenly");
+}
+
+#[test]
+fn a_refusal_empties_it_whatever_we_thought() {
+    let now = Instant::now();
+    for (told, wait) in [(Some(4 * SECOND), 4 * SECOND), (None, UNKNOWN_WAIT)] {
+        let mut bucket = Bucket::new(600, now);
+        take(&mut bucket, now);
+        bucket.answered(now, Some(50), None, Some(told));
+        assert_eq!(bucket.take(now, now), Err(wait));
+    }
+}
+
+#[test]
+fn a_later_count_ends_the_wait() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(60, now);
+    (0..2).for_each(|_| take(&mut bucket, now));
+    bucket.answered(now, None, None, Some(Some(60 * SECOND)));
+    bucket.answered(now, Some(9), None, None);
+    assert_eq!(bucket.available(now), 9.0);
+}
+
+#[test]
+fn a_refusal_moves_everyone_who_waits_and_keeps_their_order() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(60, now);
+    (0..60).for_each(|_| take(&mut bucket, now));
+    let waiters = [0; 3].map(|_| queue(&mut bucket, now));
+    (0..59).for_each(|_| bucket.answered(now, None, None, None));
+    bucket.answered(now, None, None, Some(Some(30 * SECOND)));
+    for (ticket, seconds) in waiters.into_iter().zip(30..) {
+        assert_eq!(bucket.turn(ticket, now), Some(now + seconds * SECOND));
+    }
+    assert_eq!(bucket.take(now, now), Err(33 * SECOND), "a newcomer comes last");
+}
+
+#[test]
+fn those_behind_one_who_leaves_move_up() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(60, now);
+    (0..60).for_each(|_| take(&mut bucket, now));
+    let (first, second) = (queue(&mut bucket, now), queue(&mut bucket, now));
+    bucket.leave(first);
+    bucket.leave(first);
+    assert_eq!(bucket.turn(second, now + SECOND), None);
+    assert!(!bucket.has_queue());
+}
+
+#[test]
+fn a_newcomer_does_not_overtake() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(60, now);
+    (0..60).for_each(|_| take(&mut bucket, now));
+    let first = queue(&mut bucket, now);
+    // Its token is there, but it has not come for it yet.
+    assert_eq!(bucket.take(now + SECOND, now), Err(SECOND));
+    assert_eq!(bucket.available(now + SECOND), 0.0);
+    assert_eq!(bucket.turn(first, now + SECOND), None);
+}
+
+#[test]
+fn a_limit_of_nothing_counts_as_one() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(0, now);
+    take(&mut bucket, now);
+    assert_eq!(bucket.take(now, now), Err(60 * SECOND));
+}
+
+proptest! {
+    /// Whatever is said, no more tokens are handed out in any time than the bucket holds and refills in it.
+    #[test]
+    fn never_more_than_the_limit(
+        per_minute in 1u32..100,
+        steps in prop::collection::vec((0u64..4000, prop::option::of(0u32..200), any::<bool>()), 1..200),
+    ) {
+        let start = Instant::now();
+        let mut now = start;
+        let mut bucket = Bucket::new(per_minute, start);
+        let mut handed_out = 0;
+        for (millis, count, refused) in steps {
+            now += Duration::from_millis(millis);
+            if bucket.take(now, now) == Ok(Taken::Token) {
+                handed_out += 1;
+                // Walmart never counts more than we do unless it allows more; cap at what is left of ours.
+                let left = count.map(|c| c.min(bucket.available(now) as u32));
+                bucket.answered(now, left, None, refused.then_some(None));
+            }
+            let refilled = (now - start).as_secs_f64() * f64::from(per_minute) / 60.0;
+            prop_assert!(f64::from(handed_out) <= f64::from(per_minute) + refilled + 1.0);
+            prop_assert!(bucket.available(now) <= f64::from(per_minute));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Ends the call at its deadline, whatever the layers below are doing. They look at the deadline themselves before they
+//! wait, so this is the last resort.
+
+use std::future::ready;
+use std::task::{Context, Poll};
+
+use tokio::time::timeout_at;
+use tower::{Layer, Service};
+
+use crate::upstream::call::{Attempting, Next, Outbound};
+use crate::upstream::exchange::Exchange;
+use crate::upstream::failure::{Failure, Lost, NotSent};
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadlineLayer;
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        Deadline { inner }
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Deadline<S> {
+    inner: S,
+}
+
+impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
+    type Response = S::Response;
+    type Error = Failure;
+    type Future = Attempting<X>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+        let call = outbound.call.clone();
+        if call.attempt_time().is_none() {
+            return Box::pin(ready(Err(Failure::NotSent(NotSent::Deadline))));
+        }
+        tracing::trace!(layer = "deadline", "set");
+        let answer = timeout_at(call.context.deadline, self.inner.call(outbound));
+        Box::pin(async move {
+            match answer.await {
+                Ok(result) => result,
+                Err(_) if call.sends() > 0 => Err(Failure::Lost(Lost::Deadline)),
+                Err(_) => Err(Failure::NotSent(NotSent::Deadline)),
+            }
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! Takes a token of the account's bucket before each attempt; a retry pays like a first attempt. Waits when there is time
+//! for it, and refuses at once when waiting would pass the deadline.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use tower::{Layer, Service};
+
+use super::bucket::{Bucket, Taken, Ticket};
+use crate::domain::account::AccountIndex;
+use crate::domain::operation::Operation;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::call::{Attempting, Call, Next, Outbound};
+use crate::upstream::exchange::Exchange;
+use crate::upstream::failure::{Failure, NotSent};
+use crate::upstream::headers::Hint;
+
+/// The buckets of all accounts. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Buckets(Arc<[[Limit; Operation::ALL.len()]]>);
+
+#[derive(Debug)]
+struct Limit {
+    bucket: Mutex<Bucket>,
+    /// Told when those who wait have to look again.
+    changed: Notify,
+}
+
+impl Buckets {
+    /// Full ones for this many accounts, with `per_minute` tokens for each operation.
+    pub fn new(accounts: usize, per_minute: impl Fn(Operation) -> u32) -> Self {
+        let now = Instant::now();
+        let limit = |operation| {
+            let bucket = Bucket::new(per_minute(operation), now).beside_published(operation.published_limit());
+            let bucket = Mutex::new(bucket);
+            Limit { bucket, changed: Notify::new() }
+        };
+        Self((0..accounts).map(|_| Operation::ALL.map(limit)).collect())
+    }
+
+    /// What to show of one.
+    pub fn state(&self, account: AccountIndex, operation: Operation) -> BucketState {
+        let now = Instant::now();
+        self.limit(account, operation).with(|bucket| BucketState {
+            per_minute: bucket.per_minute(),
+            available: bucket.available(now),
+            next: bucket.next_token(now),
+        })
+    }
+
+    fn limit(&self, account: AccountIndex, operation: Operation) -> &Limit {
+        &self.0[account.0][operation.index()]
+    }
+}
+
+impl Limit {
+    fn with<T>(&self, use_it: impl FnOnce(&mut Bucket) -> T) -> T {
+        // A bucket is never left half changed.
+        use_it(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A change that may move those who wait.
+    fn change(&self, change: impl FnOnce(&mut Bucket, Instant)) {
+        let now = Instant::now();
+        let has_queue = self.with(|bucket| {
+            change(bucket, now);
+            bucket.has_queue()
+        });
+        if has_queue {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+/// What can be seen of a bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct BucketState {
+    /// Tokens that refill in a minute.
+    pub per_minute: u32,
+    /// Tokens that could be used at once.
+    pub available: f64,
+    /// When the next token can be had.
+    pub next: Instant,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct RateLimitLayer {
+    buckets: Buckets,
+    metrics: Arc<Metrics>,
+}
+
+impl RateLimitLayer {
+    /// Draws from `buckets`.
+    pub fn new(buckets: Buckets, metrics: Arc<Metrics>) -> Self {
+        Self { buckets, metrics }
+    }
+
+    async fn take(&self, call: &Arc<Call>) -> Result<Reservation, Failure> {
+        let (began, latest) = (Instant::now(), call.latest_start());
+        let limit = self.buckets.limit(call.account, call.operation);
+        let ticket = match limit.with(|bucket| bucket.take(began, latest)) {
+            Ok(Taken::Token) => return Ok(Reservation::new(self.buckets.clone(), call)),
+            Ok(Taken::Place(ticket)) => ticket,
+            Err(wait) => return Err(self.refuse(call, wait)),
+        };
+        tracing::trace!(layer = "rate_limit", "waits");
+        let place = Place { limit, ticket };
+        loop {
+            // Before looking, so that no change in between is missed.
+            let changed = limit.changed.notified();
+            let now = Instant::now();
+            let Some(at) = limit.with(|bucket| bucket.turn(place.ticket, now)) else {
+                self.metrics.upstream.rate_limit_waits.of(call.operation).observe((now - began).as_secs_f64());
+                return Ok(Reservation::new(self.buckets.clone(), call));
+            };
+            if at > latest {
+                return Err(self.refuse(call, at - now));
+            }
+            // Meanwhile an answer may tell that Walmart has none, or more.
+            let _ = timeout_at(at, changed).await;
+        }
+    }
+
+    fn refuse(&self, call: &Call, wait: Duration) -> Failure {
+        self.metrics.upstream.rate_limit_refusals.of(call.operation).inc();
+        Failure::NotSent(NotSent::RateLimited(wait))
+    }
+}
+
+/// A place in the queue. Dropped it is free for those behind; one that had its turn is free already.
+struct Place<'a> {
+    limit: &'a Limit,
+    ticket: Ticket,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.limit.change(|bucket, _| bucket.leave(self.ticket));
+    }
+}
+
+/// A token that is held. Dropped it goes back, unless a request has left meanwhile: that one paid with it.
+struct Reservation {
+    buckets: Buckets,
+    call: Arc<Call>,
+    /// Requests of the call that had left before.
+    sends: u32,
+    used: bool,
+}
+
+impl Reservation {
+    fn new(buckets: Buckets, call: &Arc<Call>) -> Self {
+        Self { buckets, call: call.clone(), sends: call.sends(), used: false }
+    }
+
+    /// The attempt left, or may have.
+    fn answered(mut self, hint: Option<&Hint>, refused: bool) {
+        self.used = true;
+        let (left, replenished) = hint.map_or((None, None), |h| (h.tokens_left, h.replenished_in));
+        let refused_for = refused.then(|| hint.and_then(Hint::wait));
+        self.limit().change(|bucket, now| bucket.answered(now, left, replenished, refused_for));
+    }
+
+    /// Certainly no request left.
+    fn unused(mut self) {
+        self.used = true;
+        self.limit().change(Bucket::unused);
+    }
+
+    fn limit(&self) -> &Limit {
+        self.buckets.limit(self.call.account, self.call.operation)
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        match self.used {
+            true => {}
+            false if self.call.sends() == self.sends => self.limit().change(Bucket::unused),
+            false => self.limit().change(|bucket, now| bucket.answered(now, None, None, None)),
+        }
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> RateLimit<S> {
+        RateLimit { inner, layer: self.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct RateLimit<S> {
+    inner: S,
+    layer: RateLimitLayer,
+}
+
+impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for RateLimit<S> {
+    type Response = S::Response;
+    type Error = Failure;
+    type Future = Attempting<X>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+        let inner = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, inner);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            let reservation = layer.take(&outbound.call).await?;
+            tracing::trace!(layer = "rate_limit", "token taken");
+            let result = inner.call(outbound).await;
+            match &result {
+                Ok(answered) => reservation.answered(Some(&answered.hint), false),
+                // Never left: the token goes back.
+                Err(Failure::NotSent(_)) => reservation.unused(),
+                Err(failure) => reservation.answered(failure.hint(), failure.status() == Some(429)),
+            }
+            result
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! Tries a call again when the classification table says that it is right, the budget affords it and the deadline leaves
+//! time. The only place where anything is retried, but for the one replay with a fresh token in `auth`.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tower::{Layer, Service, ServiceExt as _};
+
+use super::budget::Budget;
+use crate::domain::account::AccountIndex;
+use crate::ports::random::Random;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::call::{Attempting, Call, Next, Outbound};
+use crate::upstream::classify::{Retry as Advice, classify};
+use crate::upstream::exchange::Exchange;
+use crate::upstream::failure::Failure;
+
+const BASE: Duration = Duration::from_millis(50);
+const BASE_WHEN_BUSY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(2);
+/// Spread added to a wait that Walmart asked for, so that its callers do not all come back at once.
+const HINT_SPREAD: f64 = 0.1;
+const LONGEST_HINT_SPREAD: Duration = Duration::from_secs(1);
+
+/// See the module. Budgets are shared by all services that one layer makes.
+#[derive(Clone)]
+pub struct RetryLayer {
+    max_attempts: u32,
+    budgets: Arc<[Mutex<Budget>]>,
+    random: Random,
+    metrics: Arc<Metrics>,
+}
+
+impl RetryLayer {
+    /// At most `max_attempts` attempts a call; a budget for each of `accounts` accounts.
+    pub fn new(max_attempts: u32, accounts: usize, random: Random, metrics: Arc<Metrics>) -> Self {
+        let now = Instant::now();
+        let budgets = (0..accounts).map(|_| Mutex::new(Budget::new(now))).collect();
+        Self { max_attempts, budgets, random, metrics }
+    }
+
+    fn budget<T>(&self, account: AccountIndex, use_it: impl FnOnce(&mut Budget) -> T) -> T {
+        // A budget is never left half changed.
+        use_it(&mut self.budgets[account.0].lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When to make the attempt after `attempts` failed ones; `None` when there is to be none.
+    fn next_attempt(&self, call: &Call, failure: &Failure, attempts: u32) -> Option<Instant> {
+        let advice = classify(call.operation, failure).retry;
+        let delay = match advice {
+            Advice::Never => return None,
+            Advice::Soon => self.random.up_to(backoff(BASE, attempts)),
+            Advice::Later => self.random.up_to(backoff(BASE_WHEN_BUSY, attempts)),
+            Advice::After(hint) => hint + self.random.up_to(hint.mul_f64(HINT_SPREAD).min(LONGEST_HINT_SPREAD)),
+        };
+        let metrics = &self.metrics.upstream;
+        if attempts >= self.max_attempts {
+            metrics.retries_out_of_attempts.of(call.operation).inc();
+            return None;
+        }
+        let now = Instant::now();
+        let at = now + delay;
+        if at > call.latest_start() {
+            return None;
+        }
+        if !self.budget(call.account, |budget| budget.try_retry(now, advice != Advice::Soon)) {
+            metrics.retries_out_of_budget.of(call.operation).inc();
+            return None;
+        }
+        metrics.retries_tried.of(call.operation).inc();
+        Some(at)
+    }
+}
+
+/// Longest delay after `attempts` failed attempts: doubles from `base`, at most two seconds.
+fn backoff(base: Duration, attempts: u32) -> Duration {
+    base.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_DELAY)
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry { inner, layer: self.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Retry<S> {
+    inner: S,
+    layer: RetryLayer,
+}
+
+impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
+    type Response = S::Response;
+    type Error = Failure;
+    type Future = Attempting<X>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+        let inner = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, inner);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            let account = outbound.call.account;
+            layer.budget(account, |budget| budget.first_attempt(Instant::now()));
+            loop {
+                tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
+                let failure = match inner.ready().await?.call(outbound.clone()).await {
+                    Ok(answered) => {
+                        layer.budget(account, Budget::success);
+                        if outbound.attempt > 0 {
+                            layer.metrics.upstream.retries_succeeded.of(X::OPERATION).inc();
+                        }
+                        return Ok(answered);
+                    }
+                    Err(failure) => failure,
+                };
+                outbound.attempt += 1;
+                let Some(at) = layer.next_attempt(&outbound.call, &failure, outbound.attempt) else {
+                    return Err(failure);
+                };
+                tracing::trace!(layer = "retry", "waits");
+                sleep_until(at).await;
+            }
+        })
+    }
+}

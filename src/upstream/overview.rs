@@ -1,0 +1,45 @@
+//! Shows limits, circuits and tokens to those who operate the gateway.
+
+use tokio::time::Instant;
+
+use super::Shared;
+use super::transport::Http;
+use crate::domain::account::AccountIndex;
+use crate::domain::operation::Operation;
+use crate::ports::clock::Clock;
+use crate::ports::overview::{CircuitView, OperationView, Overview, TokenView};
+use crate::telemetry::metrics::CircuitState;
+
+/// Looks at what a stack shares.
+pub struct StackOverview<H> {
+    shared: Shared<H>,
+    clock: Clock,
+}
+
+impl<H> StackOverview<H> {
+    /// `clock` turns moments into times of day.
+    pub fn new(shared: Shared<H>, clock: Clock) -> Self {
+        Self { shared, clock }
+    }
+}
+
+impl<H: Http> Overview for StackOverview<H> {
+    fn token(&self, account: AccountIndex) -> TokenView {
+        self.shared.tokens.view(account)
+    }
+
+    fn operation(&self, account: AccountIndex, operation: Operation) -> OperationView {
+        let bucket = self.shared.buckets.state(account, operation);
+        let circuit = match self.shared.circuits.state(account, operation) {
+            (CircuitState::Open, Some(until)) => CircuitView::Open(self.clock.at(until)),
+            (CircuitState::HalfOpen, _) => CircuitView::HalfOpen,
+            _ => CircuitView::Closed,
+        };
+        OperationView {
+            limit_per_minute: bucket.per_minute,
+            tokens: bucket.available,
+            next_token: (bucket.next > Instant::now()).then(|| self.clock.at(bucket.next)),
+            circuit,
+        }
+    }
+}

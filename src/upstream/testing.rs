@@ -1,0 +1,321 @@
+//! A scripted Walmart in place of HTTP, and a whole stack around it, for tests.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use secrecy::SecretString;
+use tokio::time::{Instant, sleep};
+use tower::Service;
+
+use super::accounts::{Account, Accounts, Credentials};
+use super::client::RestUpstream;
+use super::layers::circuit::Circuits;
+use super::layers::rate_limit::Buckets;
+use super::token::Tokens;
+use super::transport::{HttpError, Site};
+use super::{Shared, StackSettings};
+use crate::domain::account::{AccountId, AccountIndex};
+use crate::domain::operation::Operation;
+use crate::pb;
+use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::ports::clock::Clock;
+use crate::ports::random::Random;
+use crate::ports::upstream::{Accepted, Reply, Upstream as _, UpstreamError};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::{TraceContext, Tracer};
+
+/// 2026-10-30T14:05:00Z, when every test begins.
+pub(super) const NOW: u64 = 1_793_369_100;
+pub(super) const FIRST: AccountIndex = AccountIndex(0);
+pub(super) const SECOND: AccountIndex = AccountIndex(1);
+
+/// What Walmart does with one request.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Answer(u16, Vec<(&'static str, String)>, String),
+    Fail(HttpError),
+    Hang,
+    After(Duration, Box<Step>),
+    Panic,
+}
+
+pub(super) fn answer(status: u16, body: impl Into<String>) -> Step {
+    Step::Answer(status, Vec::new(), body.into())
+}
+
+pub(super) fn throttled(retry_after: &str) -> Step {
+    Step::Answer(429, vec![("retry-after", retry_after.into())], String::new())
+}
+
+pub(super) fn counted(tokens_left: &str, more: Option<(&'static str, String)>) -> Step {
+    let mut headers = vec![("x-current-token-count", tokens_left.to_owned())];
+    headers.extend(more);
+    Step::Answer(200, headers, FOUND.into())
+}
+
+pub(super) fn slow(seconds: u64, step: Step) -> Step {
+    Step::After(Duration::from_secs(seconds), Box::new(step))
+}
+
+pub(super) const FOUND: &str = r#"{"status":"OK","payload":[]}"#;
+pub(super) const ACCEPTED: &str = r#"{"status":"ACCEPTED","payload":{"requestId":"R1"}}"#;
+pub(super) const PROMISED: &str = r#"{"status":"SUCCESS","payload":{"offers":[]}}"#;
+
+/// A request as Walmart got it.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) at: Instant,
+    pub(super) path: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Seen {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+#[derive(Default)]
+struct Script {
+    calls: VecDeque<Step>,
+    tokens: VecDeque<Step>,
+    seen: Vec<Seen>,
+}
+
+/// Plays the steps it is given, one a request, then says yes to everything. Like any service it may be called only where
+/// `poll_ready` said so on that very clone.
+#[derive(Default)]
+pub(super) struct Walmart {
+    script: Arc<Mutex<Script>>,
+    ready: bool,
+}
+
+impl Clone for Walmart {
+    fn clone(&self) -> Self {
+        Self { script: self.script.clone(), ready: false }
+    }
+}
+
+impl Walmart {
+    /// What becomes of the next business calls.
+    pub(super) fn calls(&self, steps: impl IntoIterator<Item = Step>) {
+        self.script.lock().unwrap().calls.extend(steps);
+    }
+
+    /// What becomes of the next token calls.
+    pub(super) fn tokens(&self, steps: impl IntoIterator<Item = Step>) {
+        self.script.lock().unwrap().tokens.extend(steps);
+    }
+
+    /// The business calls so far.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.all(false)
+    }
+
+    /// The token calls so far.
+    pub(super) fn token_calls(&self) -> Vec<Seen> {
+        self.all(true)
+    }
+
+    fn all(&self, tokens: bool) -> Vec<Seen> {
+        let script = self.script.lock().unwrap();
+        script.seen.iter().filter(|seen| (seen.path == "/v3/token") == tokens).cloned().collect()
+    }
+}
+
+impl Service<Request<Bytes>> for Walmart {
+    type Response = Response<Bytes>;
+    type Error = HttpError;
+    type Future = BoxFuture<'static, Result<Response<Bytes>, HttpError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        self.ready = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        assert!(std::mem::take(&mut self.ready), "called without being asked whether it is ready");
+        let (parts, body) = request.into_parts();
+        let mut script = self.script.lock().unwrap();
+        let path = parts.uri.path().to_owned();
+        let seen = Seen { at: Instant::now(), path: path.clone(), headers: parts.headers, body };
+        script.seen.push(seen);
+        let step = if path == "/v3/token" {
+            let nth = script.seen.iter().filter(|seen| seen.path == path).count();
+            let token = format!(r#"{{"access_token":"token-{nth}","token_type":"Bearer","expires_in":900}}"#);
+            script.tokens.pop_front().unwrap_or_else(|| answer(200, token))
+        } else {
+            script.calls.pop_front().unwrap_or_else(|| match path.rsplit('/').next() {
+                Some("status") => answer(200, FOUND),
+                Some("fetchOrderPromiseOptions") => answer(202, PROMISED),
+                _ => answer(202, ACCEPTED),
+            })
+        };
+        drop(script);
+        Box::pin(play(step))
+    }
+}
+
+async fn play(mut step: Step) -> Result<Response<Bytes>, HttpError> {
+    loop {
+        step = match step {
+            Step::Answer(status, headers, body) => {
+                let mut response = Response::new(Bytes::from(body));
+                *response.status_mut() = status.try_into().unwrap();
+                for (name, value) in headers {
+                    response.headers_mut().insert(HeaderName::from_static(name), value.parse().unwrap());
+                }
+                return Ok(response);
+            }
+            Step::Fail(error) => return Err(error),
+            Step::Hang => std::future::pending().await,
+            Step::After(wait, then) => {
+                sleep(wait).await;
+                *then
+            }
+            Step::Panic => panic!("as the test wants it"),
+        };
+    }
+}
+
+/// What a test may want otherwise.
+pub(super) struct Settings {
+    pub(super) per_minute: u32,
+    pub(super) stack: StackSettings,
+    pub(super) sandbox: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let attempt_timeout = Duration::from_secs(10);
+        let stack = StackSettings { max_in_flight: 1000, max_attempts: 3, attempt_timeout };
+        Self { per_minute: 600, stack, sandbox: false }
+    }
+}
+
+/// The whole way to a scripted Walmart, for two accounts.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) walmart: Walmart,
+    pub(super) shared: Shared<Walmart>,
+    pub(super) clock: Clock,
+    pub(super) credentials: Arc<Mutex<Credentials>>,
+    upstream: RestUpstream<Walmart>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub(super) fn limited(per_minute: u32) -> Self {
+        Self::with(Settings { per_minute, ..Settings::default() })
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
+        let walmart = Walmart::default();
+        let clock = Clock::following(UNIX_EPOCH + Duration::from_secs(NOW));
+        let random = Random::from_seed(7);
+        let metrics = Arc::new(Metrics::new([]));
+        let credentials = Arc::new(Mutex::new(credentials("secret-1")));
+        let account = |id: &str| {
+            let credentials = credentials.clone();
+            Account {
+                id: AccountId::new(id).unwrap(),
+                header: pb::HeaderAttributes {
+                    mart_id: Some("202".into()),
+                    bu_id: Some("0".into()),
+                    ..Default::default()
+                },
+                mart_id: HeaderValue::from_static("202"),
+                bu_id: HeaderValue::from_static("0"),
+                credentials: Arc::new(move || credentials.lock().unwrap().clone()),
+            }
+        };
+        let accounts = Accounts::new(vec![account("acme"), account("other")]);
+        let base = "https://walmart.example".parse().unwrap();
+        let name = HeaderValue::from_static("Walmart Marketplace");
+        let site = Site::new(&base, name, settings.sandbox, accounts.clone(), Tracer::off()).unwrap();
+        let timeout = settings.stack.attempt_timeout;
+        let tokens = Tokens::new(walmart.clone(), site.clone(), clock, random.clone(), metrics.clone(), timeout);
+        let shared = Shared {
+            site,
+            buckets: Buckets::new(2, |_| settings.per_minute),
+            circuits: Circuits::new(&accounts, &metrics),
+            tokens,
+            metrics,
+        };
+        let upstream = RestUpstream::new(walmart.clone(), settings.stack, shared.clone(), clock, random);
+        Self { walmart, shared, clock, credentials, upstream }
+    }
+
+    pub(super) async fn status(&self) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
+        self.status_within(Duration::from_secs(10)).await
+    }
+
+    pub(super) async fn status_within(
+        &self,
+        time: Duration,
+    ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
+        self.status_of(FIRST, time).await
+    }
+
+    pub(super) async fn status_of(
+        &self,
+        account: AccountIndex,
+        time: Duration,
+    ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
+        let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
+        self.upstream.order_status(account, &request, &context(time)).await
+    }
+
+    pub(super) async fn create(&self) -> Result<Reply<Accepted>, UpstreamError> {
+        self.create_within(Duration::from_secs(10)).await
+    }
+
+    pub(super) async fn create_within(&self, time: Duration) -> Result<Reply<Accepted>, UpstreamError> {
+        self.upstream.create_order(FIRST, &pb::CreateOrderRequest::default(), &context(time)).await
+    }
+
+    pub(super) async fn cancel(&self) -> Result<Reply<Accepted>, UpstreamError> {
+        let context = context(Duration::from_secs(10));
+        self.upstream.cancel_order(FIRST, &pb::CancelOrderRequest::default(), &context).await
+    }
+
+    pub(super) async fn promise(&self) -> Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError> {
+        let context = context(Duration::from_secs(10));
+        self.upstream.fetch_promise(FIRST, &pb::FetchDeliveryPromiseRequest::default(), &context).await
+    }
+
+    /// Tokens of the first account's status bucket that could be used at once.
+    pub(super) fn available(&self) -> f64 {
+        self.shared.buckets.state(FIRST, Operation::Status).available
+    }
+}
+
+pub(super) fn credentials(secret: &str) -> Credentials {
+    Credentials { client_id: "client".into(), client_secret: SecretString::from(secret).into() }
+}
+
+/// A call whose caller waits this long.
+pub(super) fn context(time: Duration) -> CallContext {
+    CallContext {
+        deadline: Instant::now() + time,
+        trace: TraceContext { trace_id: 0xabc, span_id: 1, sampled: false, state: None },
+        caller: Caller::anonymous(),
+        facts: Arc::new(CallFacts::default()),
+    }
+}
+
+/// Lets every task that can go on do so, without time passing.
+pub(super) async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}

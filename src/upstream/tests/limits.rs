@@ -1,0 +1,164 @@
+//! What bounds a call: calls under way, its deadline, the time of an attempt.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::domain::effect::Effect;
+use crate::ports::upstream::ErrorKind;
+use crate::upstream::StackSettings;
+use crate::upstream::testing::{FOUND, Settings, Step, World, answer, settle, slow};
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn world(change: impl FnOnce(&mut StackSettings)) -> World {
+    let mut settings = Settings::default();
+    change(&mut settings.stack);
+    World::with(settings)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_much_is_refused_at_once_and_places_come_back() {
+    let world = world(|stack| stack.max_in_flight = 2);
+    world.walmart.calls([Step::Hang, slow(1, answer(200, FOUND))]);
+    let spawn = || {
+        let world = world.clone();
+        tokio::spawn(async move { world.status().await })
+    };
+    let (hanging, slow) = (spawn(), spawn());
+    settle().await;
+    let began = Instant::now();
+    let error = world.create().await.unwrap_err();
+    assert_eq!((error.kind, error.effect, began.elapsed()), (ErrorKind::Overloaded, Effect::None, Duration::ZERO));
+    hanging.abort();
+    settle().await;
+    assert!(world.create().await.is_ok(), "given up");
+    slow.await.unwrap().unwrap();
+    for _ in 0..3 {
+        assert!(world.create().await.is_ok(), "ended");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_ends_with_its_deadline_less_the_way_back() {
+    let world = World::new();
+    world.status().await.unwrap();
+    world.walmart.calls([Step::Hang]);
+    let began = Instant::now();
+    let error = world.status_within(ms(2000)).await.unwrap_err();
+    assert_eq!((error.kind, error.effect), (ErrorKind::DeadlineExceeded, Effect::None), "a read");
+    assert!((1_900..1_905).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    world.walmart.calls([Step::Hang]);
+    let error = world.create_within(ms(2000)).await.unwrap_err();
+    assert_eq!((error.kind, error.effect), (ErrorKind::Unavailable, Effect::Unknown), "a mutation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_takes_no_longer_than_it_may() {
+    let world = world(|stack| stack.attempt_timeout = ms(1000));
+    world.walmart.calls([Step::Hang]);
+    let began = Instant::now();
+    let error = world.create().await.unwrap_err();
+    assert_eq!((error.kind, error.effect), (ErrorKind::Unavailable, Effect::Unknown));
+    assert!((1_000..1_005).contains(&began.elapsed().as_millis()));
+    world.walmart.calls([Step::Hang, Step::Hang, Step::Hang]);
+    assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::Unavailable, "there was time, Walmart was silent");
+    assert_eq!(world.walmart.seen().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_token_is_no_time_on_the_wire() {
+    let world = world(|stack| stack.attempt_timeout = ms(3000));
+    let token = answer(200, r#"{"access_token":"t"}"#);
+    world.walmart.tokens([slow(2, token)]);
+    world.walmart.calls([slow(2, answer(200, FOUND))]);
+    world.status().await.unwrap();
+    assert_eq!(world.walmart.seen().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_time_is_not_begun() {
+    let world = World::new();
+    world.status().await.unwrap();
+    for time in [ms(0), ms(100), ms(399)] {
+        let error = world.create_within(time).await.unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::DeadlineExceeded, Effect::None));
+    }
+    assert_eq!(world.walmart.seen().len(), 1);
+    assert!(world.create_within(ms(400)).await.is_ok());
+}
+
+mod never_ready {
+    //! A service that is not ready in time has sent nothing.
+
+    use std::future::Pending;
+    use std::task::{Context, Poll};
+
+    use tower::{Layer as _, Service, ServiceExt as _};
+
+    use super::*;
+    use crate::ports::random::Random;
+    use crate::ports::upstream::Accepted;
+    use crate::upstream::call::{Answered, Call, Outbound};
+    use crate::upstream::exchange::{CreateOrder, Exchange as _};
+    use crate::upstream::failure::{Failure, Lost, NotSent};
+    use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
+    use crate::upstream::layers::deadline::DeadlineLayer;
+    use crate::upstream::testing::{FIRST, context};
+
+    /// Never ends; sends or not.
+    #[derive(Clone)]
+    struct Stuck {
+        sends: bool,
+    }
+
+    impl Service<Outbound<CreateOrder>> for Stuck {
+        type Response = Answered<Accepted>;
+        type Error = Failure;
+        type Future = Pending<Result<Answered<Accepted>, Failure>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, outbound: Outbound<CreateOrder>) -> Self::Future {
+            if self.sends {
+                outbound.call.mark_sent();
+            }
+            std::future::pending()
+        }
+    }
+
+    fn outbound() -> Outbound<CreateOrder> {
+        let request = CreateOrder::build(&Default::default(), &Default::default());
+        Outbound::new(Call::new::<CreateOrder>(request, FIRST, Random::from_seed(1).uuid(), context(ms(2000))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_left_had_no_effect() {
+        let timeout = AttemptTimeoutLayer::new(ms(500));
+        let unsent = timeout.layer(Stuck { sends: false }).oneshot(outbound()).await.unwrap_err();
+        assert!(matches!(unsent, Failure::NotSent(NotSent::Connect)), "{unsent:?}");
+        let sent = timeout.layer(Stuck { sends: true }).oneshot(outbound()).await.unwrap_err();
+        assert!(matches!(sent, Failure::Lost(Lost::TimedOut)), "{sent:?}");
+        // A send of an earlier attempt is no send of this one.
+        let again = outbound();
+        again.call.mark_sent();
+        let unsent = timeout.layer(Stuck { sends: false }).oneshot(again).await.unwrap_err();
+        assert!(matches!(unsent, Failure::NotSent(NotSent::Connect)), "{unsent:?}");
+        let late = AttemptTimeoutLayer::new(ms(5000)).layer(Stuck { sends: true }).oneshot(outbound()).await;
+        assert!(matches!(late, Err(Failure::Lost(Lost::Deadline))), "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_is_the_last_resort() {
+        let began = Instant::now();
+        let unsent = DeadlineLayer.layer(Stuck { sends: false }).oneshot(outbound()).await.unwrap_err();
+        assert!(matches!(unsent, Failure::NotSent(NotSent::Deadline)), "{unsent:?}");
+        assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
+        let sent = DeadlineLayer.layer(Stuck { sends: true }).oneshot(outbound()).await.unwrap_err();
+        assert!(matches!(sent, Failure::Lost(Lost::Deadline)), "{sent:?}");
+    }
+}

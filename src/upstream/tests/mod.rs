@@ -1,0 +1,12 @@
+//! The stack as a whole, by concern.
+
+mod circuit;
+mod classification;
+mod exchanges;
+mod http_client;
+mod limits;
+mod order;
+mod rate_limit;
+mod readiness;
+mod retry;
+mod tokens;

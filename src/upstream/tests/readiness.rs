@@ -1,0 +1,106 @@
+//! Every layer asks the one below whether it is ready before each attempt, on the very clone that it then calls.
+
+use std::collections::VecDeque;
+use std::future::{Ready, ready};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower::{Layer, Service, ServiceExt as _};
+
+use crate::pb;
+use crate::ports::random::Random;
+use crate::upstream::call::{Answered, Call, Next, Outbound};
+use crate::upstream::exchange::{Exchange as _, OrderStatus};
+use crate::upstream::failure::Failure;
+use crate::upstream::headers::Hint;
+use crate::upstream::layers::attempt::AttemptLayer;
+use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
+use crate::upstream::layers::auth::AuthLayer;
+use crate::upstream::layers::circuit::CircuitLayer;
+use crate::upstream::layers::deadline::DeadlineLayer;
+use crate::upstream::layers::load_shed::LoadShedLayer;
+use crate::upstream::layers::rate_limit::RateLimitLayer;
+use crate::upstream::layers::retry::RetryLayer;
+use crate::upstream::layers::trace::TraceLayer;
+use crate::upstream::testing::{FIRST, World, context};
+
+/// Is ready the second time it is asked, for one call. Fails with the statuses it is given, then succeeds.
+#[derive(Default)]
+struct Strict {
+    asked: u32,
+    fails: Arc<Mutex<VecDeque<u16>>>,
+    calls: Arc<Mutex<u32>>,
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self { asked: 0, fails: self.fails.clone(), calls: self.calls.clone() }
+    }
+}
+
+impl Service<Outbound<OrderStatus>> for Strict {
+    type Response = Answered<pb::GetOrderStatusResponse>;
+    type Error = Failure;
+    type Future = Ready<Result<Self::Response, Failure>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.asked += 1;
+        if self.asked > 1 {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Outbound<OrderStatus>) -> Self::Future {
+        assert!(self.asked > 1, "called without being ready");
+        self.asked = 0;
+        *self.calls.lock().unwrap() += 1;
+        ready(match self.fails.lock().unwrap().pop_front() {
+            Some(status) => {
+                Err(Failure::Refused { status, body: Default::default(), hint: Hint { ..Default::default() } })
+            }
+            None => Ok(Answered { answer: Default::default(), hint: Hint::default() }),
+        })
+    }
+}
+
+fn outbound() -> Outbound<OrderStatus> {
+    let request = OrderStatus::build(&Default::default(), &Default::default());
+    let context = context(Duration::from_secs(10));
+    Outbound::new(Call::new::<OrderStatus>(request, FIRST, Random::from_seed(1).uuid(), context))
+}
+
+/// A probe that is not followed by a call, then three calls one after the other and two at once.
+async fn survives<L: Layer<Strict>>(layer: L, fails: &[u16])
+where
+    L::Service: Next<OrderStatus>,
+{
+    let strict = Strict::default();
+    let mut service = layer.layer(strict.clone());
+    drop(service.clone().ready_oneshot().await);
+    service.ready().await.unwrap();
+    for _ in 0..3 {
+        strict.fails.lock().unwrap().extend(fails);
+        assert!(service.ready().await.unwrap().call(outbound()).await.is_ok());
+    }
+    let (one, other) = tokio::join!(service.clone().oneshot(outbound()), service.clone().oneshot(outbound()));
+    assert!(one.is_ok() && other.is_ok());
+    assert_eq!(*strict.calls.lock().unwrap() as usize, 3 * (1 + fails.len()) + 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_layer_asks_before_it_calls() {
+    let world = World::new();
+    let shared = &world.shared;
+    survives(TraceLayer, &[]).await;
+    survives(DeadlineLayer, &[]).await;
+    survives(LoadShedLayer::new(2), &[]).await;
+    survives(CircuitLayer::new(shared.circuits.clone()), &[]).await;
+    survives(RetryLayer::new(3, 1, Random::from_seed(1), shared.metrics.clone()), &[503, 503]).await;
+    survives(RateLimitLayer::new(shared.buckets.clone(), shared.metrics.clone()), &[]).await;
+    survives(AuthLayer::new(shared.tokens.clone()), &[401]).await;
+    survives(AttemptLayer::new(shared.site.clone(), shared.metrics.clone()), &[]).await;
+    survives(AttemptTimeoutLayer::new(Duration::from_secs(1)), &[]).await;
+}

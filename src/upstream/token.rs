@@ -1,0 +1,319 @@
+//! The access token of each account: asked for once by any number of callers, ahead of its end, with a pause after a
+//! refusal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use tokio::time::{Instant, timeout};
+use tower::ServiceExt as _;
+
+use super::accounts::Credentials;
+use super::failure::NotSent;
+use super::headers::Hint;
+use super::transport::{Http, HttpError, Site};
+use crate::domain::account::AccountIndex;
+use crate::ports::clock::Clock;
+use crate::ports::overview::TokenView;
+use crate::ports::random::Random;
+use crate::telemetry::metrics::{AttemptOutcome, Metrics, TokenOutcome};
+use crate::telemetry::trace::{ClientRequest, ClientSpan};
+use crate::wire::lenient;
+
+const PATH: &str = "/v3/token";
+/// Walmart's published lifetime, for an answer that does not tell.
+const USUAL_LIFE: f64 = 900.0;
+/// A token is renewed when between this and [`LATEST_RENEWAL`] of its life has passed.
+const EARLIEST_RENEWAL: f64 = 0.75;
+const LATEST_RENEWAL: f64 = 0.85;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The tokens of all accounts. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokens<H>(Arc<Parts<H>>);
+
+struct Parts<H> {
+    http: H,
+    site: Site,
+    clock: Clock,
+    random: Random,
+    metrics: Arc<Metrics>,
+    timeout: Duration,
+    states: Box<[Mutex<State>]>,
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Token>,
+    running: Option<Refresh>,
+    /// After a failure: no further try for a while.
+    paused: Option<Pause>,
+    /// How long the last pause was; none since a token was accepted for its time.
+    last_pause: Option<Duration>,
+}
+
+struct Pause {
+    until: Instant,
+    why: Fault,
+    /// What Walmart refused: other credentials need not wait.
+    refused: Option<Credentials>,
+}
+
+/// Why there is no token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// No answer, or none that can be used.
+    Unavailable,
+    /// Walmart refuses the credentials, or the tokens that it gives for them.
+    Refused,
+    /// Walmart says that it was asked too often.
+    Limited(Duration),
+}
+
+impl Fault {
+    /// For callers, with the time until the next try.
+    fn told(self, wait: Duration) -> NotSent {
+        match self {
+            Fault::Unavailable => NotSent::TokenUnavailable(wait),
+            Fault::Refused => NotSent::CredentialsRefused(wait),
+            Fault::Limited(_) => NotSent::TokenLimited(wait),
+        }
+    }
+}
+
+type Refresh = Shared<BoxFuture<'static, Result<HeaderValue, NotSent>>>;
+
+#[derive(Clone)]
+struct Token {
+    value: HeaderValue,
+    renew_at: Instant,
+    expires_at: Instant,
+}
+
+impl<H: Http> Tokens<H> {
+    /// Asks `site` through `http`, and waits at most `timeout` for an answer.
+    pub fn new(http: H, site: Site, clock: Clock, random: Random, metrics: Arc<Metrics>, timeout: Duration) -> Self {
+        let states = (0..site.accounts().len()).map(|_| Mutex::default()).collect();
+        Self(Arc::new(Parts { http, site, clock, random, metrics, timeout, states }))
+    }
+
+    /// A usable token. Waits for one only when there is none.
+    pub async fn get(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
+        let refresh = {
+            let mut state = self.lock(account);
+            let now = Instant::now();
+            match &state.token {
+                Some(token) if now < token.renew_at => return Ok(token.value.clone()),
+                Some(token) if now < token.expires_at => {
+                    let value = token.value.clone();
+                    // Ahead of time, so nobody waits for it, and a failure costs nobody anything yet.
+                    let _ = self.refresh(&mut state, account, now);
+                    return Ok(value);
+                }
+                _ => self.refresh(&mut state, account, now)?,
+            }
+        };
+        refresh.await
+    }
+
+    /// A token other than `refused`, which Walmart turned away.
+    pub async fn replace(&self, account: AccountIndex, refused: &HeaderValue) -> Result<HeaderValue, NotSent> {
+        {
+            let mut state = self.lock(account);
+            if state.token.as_ref().is_some_and(|token| token.value == *refused) {
+                state.token = None;
+            }
+        }
+        self.get(account).await
+    }
+
+    /// Walmart took this account's token: what went wrong before is over.
+    pub fn accepted(&self, account: AccountIndex) {
+        self.lock(account).last_pause = None;
+    }
+
+    /// Walmart turned away a token that was fetched to replace another: asking again at once would not help.
+    pub fn refused_again(&self, account: AccountIndex, refused: &HeaderValue) {
+        let mut state = self.lock(account);
+        if state.token.as_ref().is_some_and(|token| token.value == *refused) {
+            state.token = None;
+            self.pause(&mut state, account, Fault::Refused, None);
+        }
+    }
+
+    /// What to show.
+    pub fn view(&self, account: AccountIndex) -> TokenView {
+        let state = self.lock(account);
+        let now = Instant::now();
+        match (&state.token, &state.paused) {
+            (Some(token), _) if now < token.expires_at => TokenView::Valid(self.0.clock.at(token.expires_at)),
+            (_, Some(pause)) => TokenView::Failed(self.0.clock.at(pause.until)),
+            (Some(token), None) => TokenView::Expired(self.0.clock.at(token.expires_at)),
+            (None, None) => TokenView::None,
+        }
+    }
+
+    fn lock(&self, account: AccountIndex) -> std::sync::MutexGuard<'_, State> {
+        // No state is left half changed.
+        self.0.states[account.0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Joins the refresh that is under way, or begins one. It runs in a task of its own: a caller that goes away does not
+    /// end it for the others.
+    fn refresh(&self, state: &mut State, account: AccountIndex, now: Instant) -> Result<Refresh, NotSent> {
+        // One that ended without clearing its place here has panicked.
+        if let Some(running) = &state.running
+            && running.peek().is_none()
+        {
+            return Ok(running.clone());
+        }
+        if let Some(pause) = &state.paused
+            && now < pause.until
+            && !pause.refused.as_ref().is_some_and(|refused| *refused != self.credentials(account))
+        {
+            return Err(pause.why.told(pause.until - now));
+        }
+        let tokens = self.clone();
+        let task = tokio::spawn(async move { tokens.fetch_and_keep(account).await });
+        let refresh = task.map(|joined| joined.unwrap_or(Err(NotSent::TokenUnavailable(FIRST_PAUSE)))).boxed().shared();
+        state.running = Some(refresh.clone());
+        Ok(refresh)
+    }
+
+    async fn fetch_and_keep(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
+        let credentials = self.credentials(account);
+        let fetched = self.fetch(&credentials).await;
+        let now = Instant::now();
+        let mut state = self.lock(account);
+        state.running = None;
+        match fetched {
+            Ok((value, life)) => {
+                self.0.metrics.upstream.token_refresh(TokenOutcome::Success);
+                let share = EARLIEST_RENEWAL + (LATEST_RENEWAL - EARLIEST_RENEWAL) * self.0.random.fraction();
+                // The one before lived its time, so what went wrong before it is over.
+                if state.token.is_some() {
+                    state.last_pause = None;
+                }
+                let token = Token { value: value.clone(), renew_at: now + life.mul_f64(share), expires_at: now + life };
+                state.token = Some(token);
+                state.paused = None;
+                Ok(value)
+            }
+            Err(fault) => {
+                let refused = fault == Fault::Refused;
+                let outcome = if refused { TokenOutcome::Refused } else { TokenOutcome::Failed };
+                self.0.metrics.upstream.token_refresh(outcome);
+                Err(self.pause(&mut state, account, fault, refused.then_some(credentials)))
+            }
+        }
+    }
+
+    fn credentials(&self, account: AccountIndex) -> Credentials {
+        (self.0.site.accounts().get(account).credentials)()
+    }
+
+    /// Puts off the next try: twice as long as the last time, or as long as Walmart says.
+    fn pause(&self, state: &mut State, account: AccountIndex, why: Fault, refused: Option<Credentials>) -> NotSent {
+        let pause = match why {
+            Fault::Limited(wait) => wait.max(FIRST_PAUSE),
+            Fault::Unavailable | Fault::Refused => {
+                let pause = state.last_pause.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE));
+                state.last_pause = Some(pause);
+                pause
+            }
+        };
+        state.paused = Some(Pause { until: Instant::now() + pause, why, refused });
+        let account = &self.0.site.accounts().get(account).id;
+        let refused = why == Fault::Refused;
+        tracing::warn!(%account, refused, pause_s = pause.as_secs_f64(), "no usable access token from Walmart");
+        why.told(pause)
+    }
+
+    async fn fetch(&self, credentials: &Credentials) -> Result<(HeaderValue, Duration), Fault> {
+        let parts = &self.0;
+        // A token serves many calls, so its own call stands in no caller's trace.
+        let span = parts.site.tracer().server_span("walmart.token", &http::HeaderMap::new());
+        let (server_address, server_port) = parts.site.authority();
+        let request = ClientRequest { method: "POST", template: PATH, server_address, server_port, resend_count: 0 };
+        let span = parts.site.tracer().client_span(span.context(), &request);
+        let request = self.request(credentials, &span).ok_or(Fault::Unavailable)?;
+        let began = Instant::now();
+        let answer = timeout(parts.timeout, parts.http.clone().oneshot(request)).await;
+        let (outcome, status) = match &answer {
+            Err(_) => (AttemptOutcome::TimedOut, None),
+            Ok(Err(HttpError::NotSent)) => (AttemptOutcome::NotSent, None),
+            Ok(Err(HttpError::Interrupted)) => (AttemptOutcome::Interrupted, None),
+            Ok(Err(HttpError::BadBody(status))) => (AttemptOutcome::Unreadable, Some(*status)),
+            Ok(Ok(response)) => (outcome(response.status().as_u16()), Some(response.status().as_u16())),
+        };
+        parts.metrics.upstream.attempt(None, outcome, began.elapsed(), span.context());
+        span.end(status, status.is_none().then_some(outcome.name()));
+        match answer {
+            Ok(Ok(response)) => read(&response, &parts.clock),
+            _ => Err(Fault::Unavailable),
+        }
+    }
+
+    fn request(&self, credentials: &Credentials, span: &ClientSpan) -> Option<http::Request<Bytes>> {
+        let pair = format!("{}:{}", credentials.client_id, credentials.client_secret.expose_secret());
+        let mut basic = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
+        basic.set_sensitive(true);
+        let mut headers = self.0.site.common_headers(self.0.random.uuid(), span.context());
+        headers.insert(AUTHORIZATION, basic);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let mut request = http::Request::new(Bytes::from_static(b"grant_type=client_credentials"));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.0.site.uri(PATH)?;
+        *request.headers_mut() = headers;
+        Some(request)
+    }
+}
+
+fn outcome(status: u16) -> AttemptOutcome {
+    match status {
+        200..300 => AttemptOutcome::Success,
+        401 | 403 => AttemptOutcome::Unauthorized,
+        429 => AttemptOutcome::RateLimited,
+        500.. => AttemptOutcome::ServerError,
+        _ => AttemptOutcome::Rejected,
+    }
+}
+
+/// Dead credentials are 400 in production, 401 or 403 elsewhere.
+fn read(response: &http::Response<Bytes>, clock: &Clock) -> Result<(HeaderValue, Duration), Fault> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Answer {
+        #[serde(deserialize_with = "lenient::text")]
+        access_token: String,
+        #[serde(deserialize_with = "lenient::optional_number")]
+        expires_in: Option<f64>,
+    }
+    match response.status().as_u16() {
+        200..300 => {}
+        400 | 401 | 403 => return Err(Fault::Refused),
+        429 => {
+            let wait = Hint::read(response.headers(), clock).wait();
+            return Err(Fault::Limited(wait.unwrap_or(LONGEST_PAUSE)));
+        }
+        _ => return Err(Fault::Unavailable),
+    }
+    let answer: Answer = serde_json::from_slice(response.body()).map_err(|_| Fault::Unavailable)?;
+    let mut value = HeaderValue::from_str(&answer.access_token).map_err(|_| Fault::Unavailable)?;
+    if value.is_empty() {
+        return Err(Fault::Unavailable);
+    }
+    value.set_sensitive(true);
+    // A life of nothing, or of years, is a slip; the token itself will tell by a 401.
+    let life = answer.expires_in.filter(|life| (1.0..=86_400.0).contains(life)).unwrap_or(USUAL_LIFE);
+    Ok((value, Duration::from_secs_f64(life)))
+}

@@ -1,0 +1,240 @@
+//! The innermost service: one attempt as HTTP. Builds the headers, sends, reads the answer.
+
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use tower::{Service, ServiceExt as _};
+use uuid::Uuid;
+
+use super::accounts::{Account, Accounts};
+use super::call::{Answered, Attempting, Outbound};
+use super::exchange::{Exchange, Unusable};
+use super::failure::{Failure, Lost, NotSent};
+use super::headers::Hint;
+use crate::ports::clock::Clock;
+use crate::telemetry::trace::{TraceContext, Tracer};
+use crate::wire::error::{self, ErrorBody};
+
+const ACCESS_TOKEN: HeaderName = HeaderName::from_static("wm_sec.access_token");
+const CORRELATION_ID: HeaderName = HeaderName::from_static("wm_qos.correlation_id");
+const SERVICE_NAME: HeaderName = HeaderName::from_static("wm_svc.name");
+const SANDBOX: HeaderName = HeaderName::from_static("wm_sandbox");
+const MART_ID: HeaderName = HeaderName::from_static("martid");
+const BU_ID: HeaderName = HeaderName::from_static("buid");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How HTTP failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// Certainly no byte of the request was worked on.
+    NotSent,
+    /// The connection broke after bytes may have left.
+    Interrupted,
+    /// An answer with this status came, but its body is beyond the limit, or broke off.
+    BadBody(u16),
+}
+
+/// Something that speaks HTTP: a client, or the emulator in its place.
+pub trait Http:
+    Service<http::Request<Bytes>, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<H> Http for H where
+    H: Service<http::Request<Bytes>, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// Where Walmart is, and what it wants in every header.
+#[derive(Clone)]
+pub struct Site(Arc<SiteParts>);
+
+struct SiteParts {
+    scheme: Scheme,
+    authority: Authority,
+    /// What the base URL has before the operation's path, without a slash at its end.
+    prefix: String,
+    service_name: HeaderValue,
+    sandbox: bool,
+    accounts: Accounts,
+    tracer: Tracer,
+}
+
+impl Site {
+    /// `base` is an absolute http or https URL. Errors say what is wrong with it.
+    pub fn new(
+        base: &Uri,
+        service_name: HeaderValue,
+        sandbox: bool,
+        accounts: Accounts,
+        tracer: Tracer,
+    ) -> Result<Self, &'static str> {
+        let (Some(scheme), Some(authority)) = (base.scheme().cloned(), base.authority().cloned()) else {
+            return Err("the base URL needs a scheme and a host");
+        };
+        let prefix = base.path().trim_end_matches('/').to_owned();
+        Ok(Self(Arc::new(SiteParts { scheme, authority, prefix, service_name, sandbox, accounts, tracer })))
+    }
+
+    /// Host and port, for spans.
+    pub fn authority(&self) -> (&str, u16) {
+        let default = if self.0.scheme == Scheme::HTTP { 80 } else { 443 };
+        (self.0.authority.host(), self.0.authority.port_u16().unwrap_or(default))
+    }
+
+    /// The account at this position.
+    pub fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    /// Makes the spans of attempts.
+    pub fn tracer(&self) -> &Tracer {
+        &self.0.tracer
+    }
+
+    /// The URL of `target`, a path with its query. `None` if it is none: targets are built by `exchange`, which escapes.
+    pub fn uri(&self, target: &str) -> Option<Uri> {
+        let path = if self.0.prefix.is_empty() {
+            target.parse::<PathAndQuery>()
+        } else {
+            format!("{}{target}", self.0.prefix).parse()
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.0.scheme.clone());
+        parts.authority = Some(self.0.authority.clone());
+        parts.path_and_query = Some(path.ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    /// The headers of every request, without the token.
+    pub fn common_headers(&self, correlation_id: Uuid, trace: &TraceContext) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(12);
+        headers.insert(ACCEPT, JSON);
+        headers.insert(CORRELATION_ID, uuid_value(correlation_id));
+        headers.insert(SERVICE_NAME, self.0.service_name.clone());
+        self.0.tracer.inject(trace, &mut headers);
+        headers
+    }
+
+    fn headers<X>(&self, outbound: &Outbound<X>, account: &Account) -> HeaderMap {
+        let call = &outbound.call;
+        let mut headers = self.common_headers(call.correlation_id, &outbound.trace);
+        if call.method == Method::POST {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        if let Some(token) = &outbound.token {
+            if self.0.sandbox {
+                headers.insert(AUTHORIZATION, bearer(token));
+            }
+            headers.insert(ACCESS_TOKEN, token.clone());
+        }
+        if self.0.sandbox {
+            headers.insert(MART_ID, account.mart_id.clone());
+            headers.insert(BU_ID, account.bu_id.clone());
+            headers.insert(SANDBOX, HeaderValue::from_static("v2"));
+        }
+        headers
+    }
+
+    fn request<X>(&self, outbound: &Outbound<X>) -> Option<http::Request<Bytes>> {
+        let account = self.0.accounts.get(outbound.call.account);
+        let mut request = http::Request::new(outbound.call.body.clone());
+        *request.method_mut() = outbound.call.method.clone();
+        *request.uri_mut() = self.uri(&outbound.call.target)?;
+        *request.headers_mut() = self.headers(outbound, account);
+        Some(request)
+    }
+}
+
+/// Hexadecimal digits and dashes are always a valid header value.
+fn uuid_value(id: Uuid) -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    let text = id.hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn bearer(token: &HeaderValue) -> HeaderValue {
+    let mut value = Vec::with_capacity(7 + token.len());
+    value.extend_from_slice(b"Bearer ");
+    value.extend_from_slice(token.as_bytes());
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from(value)).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// Sends attempts through `H`.
+#[derive(Clone)]
+pub struct Transport<H> {
+    http: H,
+    site: Site,
+    clock: Clock,
+}
+
+impl<H> Transport<H> {
+    /// Sends to `site` through `http`.
+    pub fn new(http: H, site: Site, clock: Clock) -> Self {
+        Self { http, site, clock }
+    }
+}
+
+impl<X: Exchange, H: Http> Service<Outbound<X>> for Transport<H> {
+    type Response = Answered<X::Answer>;
+    type Error = Failure;
+    type Future = Attempting<X>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.http.poll_ready(cx).map_err(failed)
+    }
+
+    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+        let http = self.http.clone();
+        let mut http = mem::replace(&mut self.http, http);
+        let request = self.site.request(&outbound);
+        let clock = self.clock;
+        Box::pin(async move {
+            let request = request.ok_or(Failure::NotSent(NotSent::Connect))?;
+            tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
+            let http = http.ready().await.map_err(failed)?;
+            outbound.call.context.facts.begin_attempt();
+            outbound.call.mark_sent();
+            let response = http.call(request).await.map_err(failed)?;
+            let hint = Hint::read(response.headers(), &clock);
+            let status = response.status().as_u16();
+            tracing::trace!(layer = "transport", status, "answered");
+            read::<X>(status, hint, response.body())
+        })
+    }
+}
+
+fn read<X: Exchange>(status: u16, hint: Hint, body: &[u8]) -> Result<Answered<X::Answer>, Failure> {
+    if !(200..300).contains(&status) {
+        return Err(Failure::Refused { status, body: error::read(body), hint });
+    }
+    match X::read(body) {
+        Ok(answer) => Ok(Answered { answer, hint }),
+        Err(Unusable::Failed(body)) => Err(Failure::Refused { status, body, hint }),
+        Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint }),
+    }
+}
+
+fn failed(error: HttpError) -> Failure {
+    match error {
+        HttpError::NotSent => Failure::NotSent(NotSent::Connect),
+        HttpError::Interrupted => Failure::Lost(Lost::Interrupted),
+        HttpError::BadBody(status @ 200..300) => Failure::Unreadable { status, hint: Hint::default() },
+        HttpError::BadBody(status) => Failure::Refused { status, body: ErrorBody::default(), hint: Hint::default() },
+    }
+}
