@@ -20,6 +20,7 @@ pub mod config;
 pub mod domain;
 pub mod pb;
 pub mod ports;
+pub mod service;
 pub mod telemetry;
 pub mod upstream;
 pub mod wire;

@@ -1,0 +1,100 @@
+//! How a use case can fail.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::AccountError;
+use crate::domain::effect::Effect;
+use crate::domain::operation::Operation;
+use crate::domain::rules::Faults;
+use crate::ports::upstream::{ErrorKind, UpstreamError};
+
+/// Why a call failed; `grpc::status` makes the answer of it.
+#[derive(Clone, Debug)]
+pub enum ServiceError {
+    /// The request fails validation; every fault is listed.
+    Invalid(Faults),
+    /// The account cannot be used.
+    Account(AccountError),
+    /// Walmart's answer, or the lack of one. Personal data is already taken out of its texts.
+    Upstream(Box<UpstreamError>),
+    /// Whether a mutation was carried out is not known yet. Nothing is sent again before that is settled.
+    OutcomePending {
+        /// What was asked.
+        operation: Operation,
+        /// When to ask again.
+        retry_after: Duration,
+        /// What is known of the attempt, if one was made by this call.
+        cause: Option<Box<UpstreamError>>,
+    },
+    /// Walmart's list has no order of the number that was asked for.
+    OrderNotFound {
+        /// The `WM_QOS.CORRELATION_ID` of the search.
+        correlation_id: Uuid,
+    },
+    /// A bug.
+    Internal,
+}
+
+/// When to ask again for an outcome that is not known yet.
+const OUTCOME_RETRY: Duration = Duration::from_secs(5);
+
+/// The stack below ends at the deadline by itself and knows more than a wait here does, so it goes first.
+pub(super) const SLACK: Duration = Duration::from_millis(10);
+
+/// The deadline passed while the call waited for somebody else's; nothing was sent for it.
+pub(super) fn timed_out(operation: Operation) -> ServiceError {
+    not_asked(operation, ErrorKind::DeadlineExceeded)
+}
+
+/// A failure for which Walmart was not asked.
+pub(super) fn not_asked(operation: Operation, kind: ErrorKind) -> ServiceError {
+    ServiceError::Upstream(Box::new(UpstreamError {
+        operation,
+        kind,
+        effect: Effect::None,
+        http_status: 0,
+        errors: Vec::new(),
+        omitted: 0,
+        retry_after: None,
+        correlation_id: Uuid::nil(),
+    }))
+}
+
+/// It is not known yet what became of a mutation, and this call has not sent it.
+pub(super) fn pending(operation: Operation) -> ServiceError {
+    ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, cause: None }
+}
+
+impl From<UpstreamError> for ServiceError {
+    fn from(error: UpstreamError) -> Self {
+        if error.operation.is_mutation() && error.effect == Effect::Unknown {
+            let cause = Some(Box::new(error.clone()));
+            return Self::OutcomePending { operation: error.operation, retry_after: OUTCOME_RETRY, cause };
+        }
+        Self::Upstream(Box::new(error))
+    }
+}
+
+impl ServiceError {
+    /// Adds the faults that `check` found to those already found, so that the caller hears of all at once.
+    pub fn with_faults(self, check: Result<(), Faults>) -> Self {
+        match (self, check) {
+            (Self::Invalid(mut faults), Err(more)) => {
+                faults.extend(more);
+                Self::Invalid(faults)
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// Whether a read that ended so, because its own deadline was short, may go better for a caller with more time.
+    pub fn more_time_may_help(&self) -> bool {
+        matches!(
+            self,
+            Self::Upstream(error)
+                if matches!(error.kind, ErrorKind::DeadlineExceeded | ErrorKind::RateLimited | ErrorKind::Unavailable)
+        )
+    }
+}

@@ -1,0 +1,172 @@
+//! Identical work in flight is done once, and nobody who leaves ends it for the others.
+//!
+//! Whoever waits drives the work; only when the last of them leaves before its end does it get a task of its own. So a
+//! call that is not given up, which is nearly every one, costs no task.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::fast::RandomState;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use super::ServiceError;
+
+type Landing<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
+
+/// Work in flight, by what it is about.
+#[derive(Clone)]
+pub(super) struct Flights<T, G = ()>(Arc<Mutex<InFlight<T, G>>>);
+
+type InFlight<T, G> = HashMap<Arc<[u8]>, Flight<T, G>, RandomState>;
+
+#[derive(Clone)]
+struct Flight<T, G> {
+    landing: Landing<T>,
+    deadline: Instant,
+    tag: G,
+}
+
+/// A place on a flight.
+pub(super) struct Seat<T: Clone + Send + Sync + 'static, G = ()> {
+    landing: Landing<T>,
+    /// Whether somebody else had begun it.
+    pub(super) joined: bool,
+    /// The deadline it was begun with.
+    deadline: Instant,
+    /// What the one who began it calls it; no part of the key.
+    pub(super) tag: G,
+}
+
+impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
+    /// Waits for the end of the work, or until `deadline`: then `None`.
+    pub(super) async fn landed(&self, deadline: Instant) -> Option<Result<T, ServiceError>> {
+        timeout_at(deadline, self.landing.clone()).await.ok()
+    }
+
+    /// Whether the flight failed only because the one who began it had less time than a caller with `deadline` has.
+    pub(super) fn was_too_short_for(&self, deadline: Instant, result: &Result<T, ServiceError>) -> bool {
+        let failed = result.as_ref().is_err_and(ServiceError::more_time_may_help);
+        failed && self.joined && self.deadline < deadline && Instant::now() < deadline
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static, G> Drop for Seat<T, G> {
+    fn drop(&mut self) {
+        if self.landing.peek().is_some() {
+            return;
+        }
+        // Without a runtime the process is at its end, and so is the work.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(self.landing.clone());
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> {
+    /// None in flight.
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Joins the flight for `key`, or begins one with `work`.
+    pub(super) fn board<F>(&self, key: &[u8], tag: G, deadline: Instant, work: impl FnOnce() -> F) -> Seat<T, G>
+    where
+        F: Future<Output = Result<T, ServiceError>> + Send + 'static,
+    {
+        let key: Arc<[u8]> = key.into();
+        let mut flights = self.lock();
+        match flights.entry(key.clone()) {
+            Entry::Occupied(flight) => {
+                let Flight { landing, deadline, tag } = flight.get().clone();
+                Seat { landing, joined: true, deadline, tag }
+            }
+            Entry::Vacant(vacant) => {
+                let landed = Landed { flights: self.clone(), key };
+                let work = AssertUnwindSafe(work()).catch_unwind();
+                let flight = async move {
+                    let _landed = landed;
+                    // A panic's hook has logged it; none of those who wait may be taken down by it.
+                    work.await.unwrap_or(Err(ServiceError::Internal))
+                };
+                let landing = flight.boxed().shared();
+                vacant.insert(Flight { landing: landing.clone(), deadline, tag: tag.clone() });
+                Seat { landing, joined: false, deadline, tag }
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
+        // Changed by whole entries only.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the flight off the list when its work ends, however it does.
+struct Landed<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> {
+    flights: Flights<T, G>,
+    key: Arc<[u8]>,
+}
+
+impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Drop for Landed<T, G> {
+    fn drop(&mut self) {
+        self.flights.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_share_one_and_the_next_begins_anew() {
+        let flights = Flights::<_, ()>::new();
+        let begun = Arc::new(AtomicU32::new(0));
+        let (land, landing) = oneshot::channel::<u32>();
+        let mut landing = Some(landing);
+        let mut seats = Vec::new();
+        for _ in 0..3 {
+            seats.push(flights.board(b"key", (), Instant::now(), || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let landing = landing.take().unwrap();
+                async move { Ok(landing.await.unwrap()) }
+            }));
+        }
+        assert_eq!(Vec::from_iter(seats.iter().map(|s| s.joined)), [false, true, true]);
+        // The one who began it leaves.
+        drop(seats.remove(0));
+        land.send(7).unwrap();
+        for seat in seats {
+            assert_eq!(seat.landing.clone().await.unwrap(), 7);
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        let again = flights.board(b"key", (), Instant::now(), || async { Ok(8) });
+        assert!(!again.joined);
+        assert_eq!(again.landing.clone().await.unwrap(), 8);
+    }
+
+    #[tokio::test]
+    async fn other_keys_fly_alone() {
+        let flights = Flights::<_, ()>::new();
+        let one = flights.board(b"one", (), Instant::now(), || async { Ok(1) });
+        let two = flights.board(b"two", (), Instant::now(), || async { Ok(2) });
+        assert_eq!((one.joined, two.joined), (false, false));
+        assert_eq!((one.landing.clone().await.unwrap(), two.landing.clone().await.unwrap()), (1, 2));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_for_all_and_frees_the_key() {
+        let flights = Flights::<u32, ()>::new();
+        let seat = flights.board(b"key", (), Instant::now(), || async { panic!("on purpose") });
+        assert!(matches!(seat.landing.clone().await, Err(ServiceError::Internal)));
+        assert!(!flights.board(b"key", (), Instant::now(), || async { Ok(1) }).joined);
+    }
+}

@@ -1,0 +1,21 @@
+//! The use cases: what each RPC promises, in terms of the ports. No gRPC, HTTP or SQL here.
+
+mod absent;
+mod accounts;
+mod cancel_order;
+mod create_order;
+mod error;
+mod flights;
+mod order_status;
+mod promise;
+mod unsettled;
+
+pub use self::accounts::{AccountError, Directory};
+pub use self::cancel_order::{BatchOutcome, CancelOrder, Cancelled, MAX_LINES, NotCancelled};
+pub use self::create_order::CreateOrder;
+pub use self::error::ServiceError;
+pub use self::order_status::GetOrderStatus;
+pub use self::promise::{FetchPromise, PromiseCacheSettings};
+
+#[cfg(test)]
+pub(crate) mod testing;
