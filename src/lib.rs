@@ -16,11 +16,15 @@
 //! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
+pub mod accept;
 pub mod config;
 pub mod domain;
+pub mod grpc;
+pub mod http;
 pub mod pb;
 pub mod ports;
 pub mod service;
+pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;
 pub mod wire;

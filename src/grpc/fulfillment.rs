@@ -1,0 +1,142 @@
+//! FulfillmentService: takes the call's context, finds the account, asks the use case, makes the answer.
+
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::domain::rules::{check_cancellation, check_order, check_order_status, check_promise};
+use crate::pb;
+use crate::pb::fulfillment_service_server::FulfillmentService;
+use crate::ports::call::CallContext;
+use crate::ports::upstream::Upstream;
+use crate::service::{
+    BatchOutcome, CancelOrder, Cancelled, CreateOrder, Directory, FetchPromise, GetOrderStatus, NotCancelled,
+    ServiceError,
+};
+
+/// The service, over any upstream.
+#[derive(Clone)]
+pub struct Fulfillment<U> {
+    /// The accounts by name.
+    pub directory: Directory,
+    /// Delivery promises.
+    pub promise: FetchPromise<U>,
+    /// Creating.
+    pub create: CreateOrder<U>,
+    /// Cancelling.
+    pub cancel: CancelOrder<U>,
+    /// Looking up.
+    pub status: GetOrderStatus<U>,
+}
+
+/// The context that the inbound layers made.
+pub(super) fn context<T>(request: &Request<T>) -> Result<CallContext, Status> {
+    request.extensions().get::<CallContext>().cloned().ok_or_else(status::internal)
+}
+
+#[tonic::async_trait]
+impl<U: Upstream> FulfillmentService for Fulfillment<U> {
+    async fn fetch_delivery_promise(
+        &self,
+        request: Request<pb::FetchDeliveryPromiseRequest>,
+    ) -> Result<Response<pb::FetchDeliveryPromiseResponse>, Status> {
+        let call = context(&request)?;
+        let request = request.into_inner();
+        let answer = match self.directory.one(&request.account, &call) {
+            Ok(account) => self.promise.call(account, request, &call).await,
+            Err(error) => Err(error.with_faults(check_promise(&request))),
+        };
+        answer.map(Response::new).map_err(|error| status::failure(error, "", &call))
+    }
+
+    async fn create_order(
+        &self,
+        request: Request<pb::CreateOrderRequest>,
+    ) -> Result<Response<pb::CreateOrderResponse>, Status> {
+        let call = context(&request)?;
+        let request = request.into_inner();
+        let request_id = request.request_id.clone();
+        let answer = match self.directory.one(&request.account, &call) {
+            Ok(account) => self.create.call(account, request, &call).await,
+            Err(error) => Err(error.with_faults(check_order(&request))),
+        };
+        answer.map(Response::new).map_err(|error| status::failure(error, &request_id, &call))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<pb::CancelOrderRequest>,
+    ) -> Result<Response<pb::CancelOrderResponse>, Status> {
+        let call = context(&request)?;
+        let request = request.into_inner();
+        let request_id = request.request_id.clone();
+        let result = match self.directory.one(&request.account, &call) {
+            Ok(account) => self.cancel.call(account, request, &call).await,
+            Err(error) => {
+                let error = error.with_faults(check_cancellation(&request));
+                Err(NotCancelled { request_id, error })
+            }
+        };
+        match result {
+            Ok(cancelled) => Ok(Response::new(cancellation(cancelled, &call))),
+            Err(failed) => Err(status::failure(failed.error, &failed.request_id, &call)),
+        }
+    }
+
+    async fn get_order_status(
+        &self,
+        request: Request<pb::GetOrderStatusRequest>,
+    ) -> Result<Response<pb::GetOrderStatusResponse>, Status> {
+        let call = context(&request)?;
+        let request = request.into_inner();
+        let answer = match self.directory.one(&request.account, &call) {
+            Ok(account) => self.status.call(account, request, &call).await,
+            Err(error) => Err(error.with_faults(check_order_status(&request))),
+        };
+        answer.map(Response::new).map_err(|error| status::failure(error, "", &call))
+    }
+}
+
+/// The first accepted batch speaks for the whole; the rest is told batch by batch.
+fn cancellation(cancelled: Cancelled, call: &CallContext) -> pb::CancelOrderResponse {
+    let Cancelled { request_id, batches, joined } = cancelled;
+    let all = batches.iter().all(|batch| batch.result.is_ok());
+    let mut response = pb::CancelOrderResponse {
+        status: if all { "ACCEPTED" } else { "PARTIAL" }.into(),
+        request_id,
+        replayed: joined,
+        ..Default::default()
+    };
+    if let Some(first) = batches.iter().find_map(|batch| batch.result.as_ref().ok()) {
+        response.header = first.answer.header.clone();
+        response.payload = Some(first.answer.acceptance.clone());
+        response.correlation_id = first.correlation_id.to_string();
+    }
+    let request_id = response.request_id.clone();
+    response.batches = batches.into_iter().map(|outcome| batch(outcome, &request_id, call)).collect();
+    response
+}
+
+fn batch(outcome: BatchOutcome, request_id: &str, call: &CallContext) -> pb::CancelBatch {
+    let BatchOutcome { line_ids, result } = outcome;
+    match result {
+        Ok(reply) => pb::CancelBatch {
+            line_ids,
+            status: pb::BatchStatus::Accepted.into(),
+            upstream_request_id: reply.answer.acceptance.request_id,
+            error: None,
+        },
+        Err(error) => {
+            let unknown = matches!(error, ServiceError::OutcomePending { .. });
+            pb::CancelBatch {
+                line_ids,
+                status: if unknown { pb::BatchStatus::Unknown } else { pb::BatchStatus::Failed }.into(),
+                upstream_request_id: String::new(),
+                error: Some(status::batch_failure(error, request_id, call)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "fulfillment_tests.rs"]
+mod tests;

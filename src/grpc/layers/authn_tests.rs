@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use tower::ServiceExt as _;
+
+use super::super::testing::*;
+use super::*;
+use crate::domain::account::AccountIndex;
+use crate::ports::call::{CallContext, Visible};
+
+const GATEWAY: &str = "/ordergateway.v1.GatewayService/GetStatus";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+fn client(name: &str, token: &str, services: Option<&[&str]>, share: Share) -> Client {
+    let services = services.map(|some| some.iter().map(|s| (*s).to_owned()).collect());
+    let accounts = Visible::Only(BTreeSet::from([AccountIndex(1)]));
+    let caller = Arc::new(Caller { name: name.into(), accounts, services });
+    let hash = TokenHash::of(token.as_bytes());
+    Client { caller, credential: Credential::Token(Box::new(move || vec![hash])), share }
+}
+
+fn unlimited() -> Share {
+    Share::new(None, None, Instant::now())
+}
+
+/// What one call gets: the caller that the handler sees, or the refusal.
+async fn call(layer: &AuthnLayer, request: Request<Body>) -> Result<Arc<Caller>, Status> {
+    let (mut service, mut handle) = above_mock(layer.clone());
+    let answer = tokio::spawn(service.ready().await.unwrap().call(request));
+    let seen = tokio::select! {
+        seen = handle.next_request() => seen,
+        () = async { while !answer.is_finished() { tokio::task::yield_now().await } } => None,
+    };
+    match seen {
+        Some((request, respond)) => {
+            respond.send_response(ok());
+            Ok(request.extensions().get::<CallContext>().unwrap().caller.clone())
+        }
+        None => Err(status(answer.await.unwrap().unwrap()).await),
+    }
+}
+
+fn reason(refused: &Status) -> String {
+    refused.get_details_error_info().unwrap().reason
+}
+
+#[tokio::test]
+async fn probes() {
+    let (service, handle) = above_mock(AuthnLayer::new(Vec::new()));
+    survives_probes(service, handle, UNARY).await;
+}
+
+#[tokio::test]
+async fn an_open_gateway_knows_everyone_as_anonymous() {
+    let caller = call(&AuthnLayer::new(Vec::new()), request(UNARY, &[])).await.unwrap();
+    assert_eq!(caller.name, "anonymous");
+    assert!(caller.sees_all());
+}
+
+#[tokio::test]
+async fn only_a_right_token_is_let_in() {
+    let layer = AuthnLayer::new(vec![
+        client("oms", "first-token", None, unlimited()),
+        client("shop", "second-token", None, unlimited()),
+    ]);
+    for (value, name) in
+        [("Bearer first-token", "oms"), ("bearer second-token", "shop"), ("Bearer  first-token", "oms")]
+    {
+        let caller = call(&layer, request(UNARY, &[("authorization", value)])).await.unwrap();
+        assert_eq!(caller.name, name);
+        assert!(caller.may_see(AccountIndex(1)) && !caller.may_see(AccountIndex(0)) && !caller.sees_all());
+    }
+    for value in
+        ["", "Bearer", "Bearer ", "Bearer first-toke", "Bearer first-token2", "Basic first-token", "first-token"]
+    {
+        let refused = call(&layer, request(UNARY, &[("authorization", value)])).await.unwrap_err();
+        assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "CALLER_UNAUTHENTICATED"));
+    }
+    assert!(call(&layer, request(UNARY, &[])).await.is_err());
+}
+
+#[tokio::test]
+async fn health_is_open_and_reflection_is_not() {
+    let layer = AuthnLayer::new(vec![client("oms", "t", Some(&["GatewayService"]), unlimited())]);
+    let probe = call(&layer, request("/grpc.health.v1.Health/Check", &[])).await.unwrap();
+    assert!(!probe.may_see(AccountIndex(1)));
+    assert!(call(&layer, request(REFLECTION, &[])).await.is_err());
+    assert!(call(&layer, request(REFLECTION, &[("authorization", "Bearer t")])).await.is_ok());
+}
+
+#[tokio::test]
+async fn services_are_held_to_the_list() {
+    let layer = AuthnLayer::new(vec![client("oms", "t", Some(&["GatewayService"]), unlimited())]);
+    assert!(call(&layer, request(GATEWAY, &[("authorization", "Bearer t")])).await.is_ok());
+    let refused = call(&layer, request(UNARY, &[("authorization", "Bearer t")])).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "SERVICE_NOT_ALLOWED"));
+}
+
+#[tokio::test]
+async fn a_rotated_token_works_at_once() {
+    let good = Arc::new(Mutex::new(vec![TokenHash::of(b"old")]));
+    let current = good.clone();
+    let caller = Caller::anonymous();
+    let credential = Credential::Token(Box::new(move || current.lock().unwrap().clone()));
+    let layer = AuthnLayer::new(vec![Client { caller, credential, share: unlimited() }]);
+    let with = |token: &str| request(UNARY, &[("authorization", format!("Bearer {token}").as_str())]);
+    assert!(call(&layer, with("old")).await.is_ok() && call(&layer, with("new")).await.is_err());
+    *good.lock().unwrap() = vec![TokenHash::of(b"new")];
+    assert!(call(&layer, with("old")).await.is_err() && call(&layer, with("new")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_speaks_for_its_name() {
+    let credential = Credential::San("spiffe://acme/oms".into());
+    let layer = AuthnLayer::new(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
+    let with = |name: &str| {
+        let mut request = request(UNARY, &[]);
+        request.extensions_mut().insert(PeerNames::new([name.to_owned()]));
+        request
+    };
+    assert!(call(&layer, with("spiffe://acme/oms")).await.is_ok());
+    assert!(call(&layer, with("spiffe://acme/other")).await.is_err());
+    assert!(call(&layer, request(UNARY, &[])).await.is_err());
+}
+
+#[tokio::test]
+async fn over_its_share_a_client_is_told_when_to_come_back() {
+    let layer = AuthnLayer::new(vec![client("oms", "t", None, Share::new(None, Some(1.0), Instant::now()))]);
+    let again = || request(UNARY, &[("authorization", "Bearer t")]);
+    assert!(call(&layer, again()).await.is_ok());
+    let refused = call(&layer, again()).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::ResourceExhausted, "CALLER_RATE_LIMITED"));
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+}
+
+#[tokio::test]
+async fn a_stream_holds_its_place_to_its_end() {
+    use http_body_util::StreamBody;
+
+    let layer = AuthnLayer::new(vec![client("oms", "t", None, Share::new(Some(1), None, Instant::now()))]);
+    let (mut service, mut handle) = above_mock(layer.clone());
+    let again = || request(REFLECTION, &[("authorization", "Bearer t")]);
+    let open = tokio::spawn(service.ready().await.unwrap().call(again()));
+    let endless = StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Status>>());
+    handle.next_request().await.unwrap().1.send_response(Response::new(Body::new(endless)));
+    let open = open.await.unwrap().unwrap();
+    assert_eq!(reason(&call(&layer, again()).await.unwrap_err()), "CALLER_RATE_LIMITED");
+    drop(open);
+    assert!(call(&layer, again()).await.is_ok());
+}

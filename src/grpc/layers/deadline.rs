@@ -1,0 +1,203 @@
+//! Until when a call is worth working on, and a backstop for work that forgets it.
+//!
+//! Use cases answer at the deadline by themselves: a mutation that has begun must be able to say OUTCOME_PENDING. This
+//! layer answers DEADLINE_EXCEEDED only when none has come shortly after. Streams are ended by `streams.rs`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::grpc::{methods, status};
+use crate::ports::call::CallContext;
+
+/// Deadline of a unary call that names none.
+pub const DEFAULT: Duration = Duration::from_secs(10);
+
+/// Longest deadline of a unary call.
+pub const MAX: Duration = Duration::from_secs(60);
+
+/// How long after the deadline the answer is taken out of the handler's hands.
+pub const BACKSTOP: Duration = Duration::from_millis(20);
+
+/// Puts the deadline into the call's context and enforces it on unary calls.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadlineLayer;
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        Deadline { inner }
+    }
+}
+
+/// See [`DeadlineLayer`].
+#[derive(Clone, Debug)]
+pub struct Deadline<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Deadline<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Limited<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let now = Instant::now();
+        let asked = timeout(request.headers());
+        let streaming = methods::is_streaming(request.uri().path());
+        let deadline = match asked {
+            Some(asked) if streaming => now.checked_add(asked),
+            None if streaming => None,
+            _ => Some(now + asked.unwrap_or(DEFAULT).min(MAX)),
+        };
+        if let Some(context) = super::context(&mut request) {
+            context.deadline = deadline.unwrap_or_else(|| CallContext::no_deadline(now));
+        }
+        let cut = deadline.filter(|_| !streaming).map(|deadline| deadline + BACKSTOP);
+        Limited { inner: self.inner.call(request), cut, sleep: None }
+    }
+}
+
+pin_project! {
+    /// The future of [`Deadline`].
+    pub struct Limited<F> {
+        #[pin]
+        inner: F,
+        cut: Option<Instant>,
+        // Made only once the handler has to wait: many calls answer at once.
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl<F, E> Future for Limited<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(answer) = this.inner.poll(cx) {
+            return Poll::Ready(answer);
+        }
+        let Some(cut) = *this.cut else { return Poll::Pending };
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(cut)));
+        }
+        match this.sleep.as_pin_mut().map(|sleep| sleep.poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Ok(status::deadline_exceeded().into_http())),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+/// The `grpc-timeout` header: 1 to 8 digits and a unit. One that cannot be read counts as absent.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.as_bytes();
+    let (unit, digits) = text.split_last()?;
+    if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().fold(0, |value: u64, digit| value * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(value * 3600),
+        b'M' => Duration::from_secs(value * 60),
+        b'S' => Duration::from_secs(value),
+        b'm' => Duration::from_millis(value),
+        b'u' => Duration::from_micros(value),
+        b'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tower::ServiceExt as _;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[tokio::test]
+    async fn probes() {
+        let (service, handle) = above_mock(DeadlineLayer);
+        survives_probes(service, handle, UNARY).await;
+    }
+
+    #[test]
+    fn forms_of_the_header() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&headers)
+        };
+        for (text, nanos) in [
+            ("1H", 3_600_000_000_000),
+            ("2M", 120_000_000_000),
+            ("3S", 3_000_000_000),
+            ("4m", 4_000_000),
+            ("5u", 5_000),
+            ("6n", 6),
+            ("0S", 0),
+            ("99999999n", 99_999_999),
+        ] {
+            assert_eq!(read(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+        for text in ["", "S", "1", "1s", "1 S", "-1S", "+1S", "1.5S", "100000000S", "SS", "1h", "\t1S"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(timeout(&HeaderMap::new()), None);
+    }
+
+    /// The deadline that the handler sees, from now on.
+    async fn seen(path: &str, header: Option<&str>) -> Duration {
+        let (mut service, mut handle) = above_mock(DeadlineLayer);
+        let headers: Vec<_> = header.map(|value| ("grpc-timeout", value)).into_iter().collect();
+        let _call = service.ready().await.unwrap().call(request(path, &headers));
+        let (request, _respond) = handle.next_request().await.unwrap();
+        request.extensions().get::<CallContext>().unwrap().deadline - Instant::now()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn default_cap_and_streams() {
+        assert_eq!(seen(UNARY, None).await, DEFAULT);
+        assert_eq!(seen(UNARY, Some("nonsense")).await, DEFAULT);
+        assert_eq!(seen(UNARY, Some("250m")).await, Duration::from_millis(250));
+        assert_eq!(seen(UNARY, Some("1H")).await, MAX);
+        assert!(seen(WATCH, None).await > Duration::from_secs(1_000_000));
+        assert_eq!(seen(WATCH, Some("1H")).await, Duration::from_secs(3600));
+        assert!(seen(WATCH, Some("99999999H")).await > Duration::from_secs(1_000_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_handler_has_the_first_word_and_the_backstop_the_last() {
+        let (mut service, mut handle) = above_mock(DeadlineLayer);
+        let started = Instant::now();
+        let call = service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", "100m")]));
+        let (_request, _respond) = handle.next_request().await.unwrap();
+        assert_eq!(status(call.await.unwrap()).await.code(), Code::DeadlineExceeded);
+        assert_eq!(started.elapsed(), Duration::from_millis(120));
+
+        let call = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", "100m")])));
+        let (request, respond) = handle.next_request().await.unwrap();
+        tokio::time::sleep_until(request.extensions().get::<CallContext>().unwrap().deadline).await;
+        respond.send_response(tonic::Status::unavailable("pending").into_http());
+        assert_eq!(status(call.await.unwrap().unwrap()).await.code(), Code::Unavailable);
+    }
+}

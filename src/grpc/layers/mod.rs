@@ -1,0 +1,207 @@
+//! Inbound layers, one file each; `grpc/server.rs` orders them.
+//!
+//! A layer keeps the error type of what is below it and refuses with a ready gRPC answer, so tests and production run
+//! the same server.
+
+pub mod authn;
+pub mod catch_panic;
+pub mod deadline;
+pub mod load_shed;
+pub mod message_limit;
+pub mod share;
+pub mod streams;
+pub mod trace;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tonic::Status;
+use tonic::body::Body;
+
+use crate::ports::call::CallContext;
+
+pin_project! {
+    /// The answer of what is below, or a refusal. What is held is let go with the answer.
+    pub struct Answer<F, G> {
+        #[pin]
+        inner: Option<F>,
+        held: Option<G>,
+        refusal: Option<Response<Body>>,
+    }
+}
+
+impl<F, G> Answer<F, G> {
+    fn refused(status: Status) -> Self {
+        Self { inner: None, held: None, refusal: Some(status.into_http()) }
+    }
+
+    fn forwarded(inner: F, held: G) -> Self {
+        Self { inner: Some(inner), held: Some(held), refusal: None }
+    }
+}
+
+impl<F, G, E> Future for Answer<F, G>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+    G: Held,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(inner) = this.inner.as_pin_mut() else {
+            // Polled again after its end it would answer emptily; no caller does that.
+            return Poll::Ready(Ok(this.refusal.take().unwrap_or_default()));
+        };
+        let response = ready!(inner.poll(cx))?;
+        Poll::Ready(Ok(match this.held.take() {
+            Some(held) => held.follow(response),
+            None => response,
+        }))
+    }
+}
+
+/// What is held while a call runs.
+pub trait Held {
+    /// The answer's headers are there; the body may still have to hold it.
+    fn follow(self, response: Response<Body>) -> Response<Body>;
+}
+
+/// One of a bounded number of places; free again when dropped.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// Takes a place, if fewer than `max` are taken.
+    fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        if taken.fetch_add(1, Ordering::AcqRel) < max {
+            return Some(Self(taken.clone()));
+        }
+        taken.fetch_sub(1, Ordering::AcqRel);
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The call's context, which the outermost layer has put there.
+fn context<B>(request: &mut Request<B>) -> Option<&mut CallContext> {
+    request.extensions_mut().get_mut()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What the tests of layers share.
+
+    use std::convert::Infallible;
+
+    use http_body_util::BodyExt as _;
+    use tower::{Layer, Service};
+    use tower_test::mock::{self, Mock};
+
+    use super::*;
+    use crate::ports::call::{CallFacts, Caller};
+    use crate::telemetry::trace::TraceContext;
+
+    pub(crate) const UNARY: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
+    pub(crate) const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+    pub(crate) type Inner = Infallibly<Mock<Request<Body>, Response<Body>>>;
+    pub(crate) type Handle = mock::Handle<Request<Body>, Response<Body>>;
+
+    /// A mock whose error type is that of production.
+    #[derive(Clone)]
+    pub(crate) struct Infallibly<S>(S);
+
+    impl<R, S: Service<R>> Service<R> for Infallibly<S>
+    where
+        S::Future: Send + 'static,
+        S::Response: Send,
+        S::Error: Send,
+    {
+        type Response = S::Response;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<S::Response, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.0.poll_ready(cx).map(|ready| {
+                assert!(ready.is_ok(), "the mock's handle is gone");
+                Ok(())
+            })
+        }
+
+        fn call(&mut self, request: R) -> Self::Future {
+            let inner = self.0.call(request);
+            Box::pin(async move {
+                match inner.await {
+                    Ok(response) => Ok(response),
+                    Err(_) => std::future::pending().await,
+                }
+            })
+        }
+    }
+
+    /// A layer above a mock that accepts any number of calls.
+    pub(crate) fn above_mock<L: Layer<Inner>>(layer: L) -> (L::Service, Handle) {
+        let (service, handle) = mock::pair();
+        (layer.layer(Infallibly(service)), handle)
+    }
+
+    pub(crate) fn request(path: &str, headers: &[(&'static str, &str)]) -> Request<Body> {
+        let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let deadline = CallContext::no_deadline(tokio::time::Instant::now());
+        let trace = TraceContext { trace_id: 1, span_id: 2, sampled: false, state: None };
+        let (caller, facts) = (Caller::nobody(), Arc::new(CallFacts::default()));
+        request.extensions_mut().insert(CallContext { deadline, trace, caller, facts });
+        request
+    }
+
+    pub(crate) fn ok() -> Response<Body> {
+        Response::builder().header("grpc-status", "0").body(Body::empty()).unwrap()
+    }
+
+    /// The status of an answer, from its headers or its trailers.
+    pub(crate) async fn status<B>(response: Response<B>) -> Status
+    where
+        B: http_body::Body<Data = bytes::Bytes>,
+        B::Error: std::fmt::Debug,
+    {
+        let (parts, body) = response.into_parts();
+        if let Some(status) = Status::from_header_map(&parts.headers) {
+            return status;
+        }
+        let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();
+        Status::from_header_map(&trailers).expect("a gRPC answer has a status")
+    }
+
+    /// A layer is probed for readiness more than once before a call, and called more than once.
+    pub(crate) async fn survives_probes<S, B>(mut service: S, mut handle: Handle, path: &str)
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+        B: http_body::Body<Data = bytes::Bytes>,
+        B::Error: std::fmt::Debug,
+    {
+        for _ in 0..3 {
+            for _ in 0..2 {
+                std::future::poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+            }
+            let (answer, ()) = tokio::join!(service.call(request(path, &[])), async {
+                let (_, respond) = handle.next_request().await.unwrap();
+                respond.send_response(ok());
+            });
+            assert_eq!(status(answer.unwrap()).await.code(), tonic::Code::Ok);
+        }
+    }
+}

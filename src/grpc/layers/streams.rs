@@ -1,0 +1,197 @@
+//! Ends streams: at the deadline, if the client sent one, and when the process goes down.
+//!
+//! A handler need not watch for either, and a client always learns why by a status.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use http::{Request, Response};
+use http_body::Frame;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::catch_panic::trailers;
+use super::deadline::BACKSTOP;
+use crate::grpc::{methods, status};
+use crate::ports::call::CallContext;
+
+type End = Pin<Box<dyn Future<Output = Status> + Send>>;
+
+/// Ends streams when the token is cancelled, or at their deadline.
+#[derive(Clone, Debug)]
+pub struct StreamsLayer(pub CancellationToken);
+
+impl<S> Layer<S> for StreamsLayer {
+    type Service = Streams<S>;
+
+    fn layer(&self, inner: S) -> Streams<S> {
+        Streams { inner, stopping: self.0.clone() }
+    }
+}
+
+/// See [`StreamsLayer`].
+#[derive(Clone, Debug)]
+pub struct Streams<S> {
+    inner: S,
+    stopping: CancellationToken,
+}
+
+impl<S, B> Service<Request<B>> for Streams<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Either<S::Future, Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if !methods::is_streaming(request.uri().path()) {
+            return Either::Left(self.inner.call(request));
+        }
+        let mut end = end(self.stopping.clone(), request.extensions().get());
+        let answer = self.inner.call(request);
+        Either::Right(Box::pin(async move {
+            let response = tokio::select! {
+                biased;
+                status = &mut end => return Ok(status.into_http()),
+                answer = answer => answer?,
+            };
+            Ok(response.map(|inner| Body::new(Ending { inner: Some(inner), end, last: None })))
+        }))
+    }
+}
+
+fn end(stopping: CancellationToken, context: Option<&CallContext>) -> End {
+    let deadline = context.map(|context| context.deadline + BACKSTOP);
+    Box::pin(async move {
+        let late = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stopping.cancelled() => status::shutting_down(),
+            () = late => status::deadline_exceeded(),
+        }
+    })
+}
+
+struct Ending {
+    inner: Option<Body>,
+    end: End,
+    /// The end has come, and one frame that was ready has gone before it.
+    last: Option<Status>,
+}
+
+impl http_body::Body for Ending {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+        let status = match this.last.take() {
+            Some(status) => status,
+            None => match this.end.as_mut().poll(cx) {
+                Poll::Pending => return Pin::new(inner).poll_frame(cx),
+                Poll::Ready(status) => {
+                    // What is ready is still told: those who watch our health learn NOT_SERVING before they are cut off.
+                    // One frame only: a stream that always has more would never come to its end.
+                    match Pin::new(inner).poll_frame(cx) {
+                        Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                            this.last = Some(status);
+                            return Poll::Ready(Some(Ok(frame)));
+                        }
+                        _ => status,
+                    }
+                }
+            },
+        };
+        this.inner = None;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use http_body_util::StreamBody;
+    use tonic::Code;
+    use tonic_types::StatusExt as _;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::super::deadline::DeadlineLayer;
+    use super::super::testing::*;
+    use super::*;
+
+    #[tokio::test]
+    async fn probes() {
+        for path in [UNARY, WATCH] {
+            let (service, handle) = above_mock(StreamsLayer(CancellationToken::new()));
+            survives_probes(service, handle, path).await;
+        }
+    }
+
+    /// A stream with one frame and no end.
+    async fn endless(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+        use futures_util::StreamExt as _;
+        let first = futures_util::stream::iter([Ok::<_, Status>(Frame::data(Bytes::from_static(b"x")))]);
+        Ok(Response::new(Body::new(StreamBody::new(first.chain(futures_util::stream::pending())))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_at_its_deadline() {
+        let service = DeadlineLayer.layer(StreamsLayer(CancellationToken::new()).layer(service_fn(endless)));
+        let started = tokio::time::Instant::now();
+        let answer = service.oneshot(request(WATCH, &[("grpc-timeout", "2M")])).await.unwrap();
+        assert_eq!(status(answer).await.code(), Code::DeadlineExceeded);
+        assert_eq!(started.elapsed(), Duration::from_secs(120) + BACKSTOP);
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_at_shutdown_is_told_once_more_and_no_further() {
+        use http_body_util::BodyExt as _;
+        let stopping = CancellationToken::new();
+        let flowing = service_fn(async |_: Request<Body>| {
+            let frames = futures_util::stream::repeat_with(|| Ok::<_, Status>(Frame::data(Bytes::from_static(b"x"))));
+            Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(frames))))
+        });
+        let mut answer = StreamsLayer(stopping.clone()).layer(flowing).oneshot(request(WATCH, &[])).await.unwrap();
+        stopping.cancel();
+        assert!(answer.frame().await.unwrap().unwrap().is_data());
+        assert!(answer.frame().await.unwrap().unwrap().is_trailers());
+        assert!(answer.frame().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_at_shutdown_and_none_begins_after() {
+        let stopping = CancellationToken::new();
+        let service = StreamsLayer(stopping.clone()).layer(service_fn(endless));
+        let open = service.clone().oneshot(request(WATCH, &[])).await.unwrap();
+        stopping.cancel();
+        let late = service.oneshot(request(WATCH, &[])).await.unwrap();
+        for answer in [open, late] {
+            let status = status(answer).await;
+            assert_eq!(status.code(), Code::Unavailable);
+            assert_eq!(status.get_details_error_info().unwrap().reason, "SHUTTING_DOWN");
+        }
+    }
+}

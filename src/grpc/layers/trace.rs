@@ -1,0 +1,253 @@
+//! The outermost layer: gives a call its context and tells the span, the metrics and the access log how it ended.
+//!
+//! It sees the status wherever it stands: in the headers of a refusal, in the trailers after a message, nowhere when the
+//! caller left (then the call is CANCELLED). Failures are logged here and nowhere else.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tower::{Layer, Service};
+
+use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::telemetry::metrics::{Held, MethodMetrics, Metrics};
+use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
+
+/// Which calls are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Those that fail, and those that take longer than [`SLOW`].
+    Failures,
+    /// Every one. A line costs as much as three layers.
+    All,
+    /// None.
+    Off,
+}
+
+/// From here on a unary call is slow: Walmart usually answers within 1 s.
+pub const SLOW: Duration = Duration::from_secs(2);
+
+/// Traces, measures and logs calls.
+#[derive(Clone, Debug)]
+pub struct TraceLayer {
+    /// Makes the spans.
+    pub tracer: Tracer,
+    /// Counts the calls.
+    pub metrics: Arc<Metrics>,
+    /// Which calls are logged.
+    pub access_log: AccessLog,
+}
+
+impl<S> Layer<S> for TraceLayer {
+    type Service = Trace<S>;
+
+    fn layer(&self, inner: S) -> Trace<S> {
+        Trace { inner, layer: self.clone() }
+    }
+}
+
+/// See [`TraceLayer`].
+#[derive(Clone, Debug)]
+pub struct Trace<S> {
+    inner: S,
+    layer: TraceLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for Trace<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: http_body::Body<Data = Bytes, Error = Status>,
+{
+    type Response = Response<Recorded<R>>;
+    type Error = S::Error;
+    type Future = Recording<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let TraceLayer { tracer, metrics, access_log } = &self.layer;
+        let started = Instant::now();
+        let path = request.uri().path();
+        let method = metrics.method(path).clone();
+        let streaming = crate::grpc::methods::is_streaming(path);
+        let span = tracer.server_span(method.name(), request.headers());
+        let facts = Arc::new(CallFacts::default());
+        request.extensions_mut().insert(CallContext {
+            deadline: CallContext::no_deadline(started),
+            trace: span.context().clone(),
+            caller: Caller::nobody(),
+            facts: facts.clone(),
+        });
+        let in_flight = Held::new(&metrics.calls_in_flight);
+        let open = Open { started, method, streaming, span, facts, access_log: *access_log, _in_flight: in_flight };
+        let record = Record(Some(open));
+        Recording { inner: self.inner.call(request), record: Some(record) }
+    }
+}
+
+pin_project! {
+    /// The future of [`Trace`].
+    pub struct Recording<F> {
+        #[pin]
+        inner: F,
+        record: Option<Record>,
+    }
+}
+
+impl<F, R, E> Future for Recording<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: http_body::Body,
+{
+    type Output = Result<Response<Recorded<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        let mut record = this.record.take();
+        // A refusal has its status here and no body that would be polled.
+        if response.headers().contains_key(Status::GRPC_STATUS) || response.body().is_end_stream() {
+            finish(&mut record, Some(response.headers()));
+        }
+        Poll::Ready(Ok(response.map(|inner| Recorded { inner, record })))
+    }
+}
+
+pin_project! {
+    /// A body that tells how it ended.
+    pub struct Recorded<R> {
+        #[pin]
+        inner: R,
+        record: Option<Record>,
+    }
+}
+
+impl<R> http_body::Body for Recorded<R>
+where
+    R: http_body::Body<Data = Bytes, Error = Status>,
+{
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    finish(this.record, Some(trailers));
+                }
+            }
+            Some(Err(_)) | None => finish(this.record, None),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Ends the record with the status of these headers; without one the code is UNKNOWN, as clients take it.
+fn finish(record: &mut Option<Record>, headers: Option<&HeaderMap>) {
+    if let Some(open) = record.take().and_then(|mut record| record.0.take()) {
+        open.finish(headers);
+    }
+}
+
+/// A call that has not ended yet. Dropped, it ends as CANCELLED.
+struct Record(Option<Open>);
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if let Some(open) = self.0.take() {
+            open.end(Code::Cancelled, || None);
+        }
+    }
+}
+
+struct Open {
+    started: Instant,
+    method: Arc<MethodMetrics>,
+    streaming: bool,
+    span: ServerSpan,
+    facts: Arc<CallFacts>,
+    access_log: AccessLog,
+    _in_flight: Held,
+}
+
+impl Open {
+    fn finish(self, headers: Option<&HeaderMap>) {
+        let code = headers.and_then(|headers| headers.get(Status::GRPC_STATUS));
+        let code = code.map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+        // Only a line that is written pays for reading the details.
+        self.end(code, || Status::from_header_map(headers?)?.get_details_error_info().map(|info| info.reason));
+    }
+
+    fn end(self, code: Code, reason: impl FnOnce() -> Option<String>) {
+        let took = self.started.elapsed();
+        self.method.observe(code, took, self.span.context());
+        let wanted = match self.access_log {
+            AccessLog::All => true,
+            AccessLog::Failures => code != Code::Ok || (took >= SLOW && !self.streaming),
+            AccessLog::Off => false,
+        };
+        if wanted {
+            self.log(code, took, reason);
+        }
+        self.span.end(code);
+    }
+
+    fn log(&self, code: Code, took: Duration, reason: impl FnOnce() -> Option<String>) {
+        macro_rules! line {
+            ($level:expr) => {{
+                let facts = &*self.facts;
+                let trace = self.span.context();
+                let reason = facts.reason().map(str::to_owned).or_else(reason);
+                let method = self.method.name();
+                let code = code_name(code);
+                let millis = took.as_micros() as f64 / 1e3;
+                tracing::event!(
+                    target: "order_gateway::access",
+                    $level,
+                    method,
+                    code,
+                    reason = reason.as_deref(),
+                    caller = facts.caller().map(|caller| caller.name.as_str()),
+                    account = facts.account().map(|account| account.as_str()),
+                    duration_ms = millis,
+                    attempts = facts.attempts(),
+                    correlation_id = facts.correlation_id().map(tracing::field::display),
+                    trace_id = trace.trace_id_text(),
+                    span_id = trace.span_id_text(),
+                    trace_flags = if trace.sampled { "01" } else { "00" },
+                    "{method} {code} in {millis} ms",
+                );
+            }};
+        }
+        if is_server_fault(code) {
+            line!(tracing::Level::WARN);
+        } else {
+            line!(tracing::Level::INFO);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "trace_tests.rs"]
+mod tests;

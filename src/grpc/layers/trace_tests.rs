@@ -1,0 +1,218 @@
+use std::convert::Infallible;
+use std::io;
+use std::sync::Mutex;
+
+use http_body_util::{BodyExt as _, StreamBody};
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, RandomIdGenerator, Sampler, SpanData};
+use serde_json::Value;
+use tonic::body::Body;
+use tower::{ServiceExt as _, service_fn};
+use tracing::instrument::WithSubscriber as _;
+use uuid::Uuid;
+
+use super::super::testing::*;
+use super::*;
+use crate::domain::account::AccountId;
+use crate::grpc::{methods, status};
+use crate::telemetry::metrics::Form;
+use crate::telemetry::trace::Sampling;
+
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn layer(access_log: AccessLog) -> TraceLayer {
+    TraceLayer { tracer: Tracer::off(), metrics: Arc::new(Metrics::new(methods::paths())), access_log }
+}
+
+fn recording(sampler: Sampler) -> (TraceLayer, InMemorySpanExporter) {
+    let exporter = InMemorySpanExporter::default();
+    let provider = Tracer::provider_builder().with_simple_exporter(exporter.clone()).build();
+    let sampling = Sampling { parent_based: true, root: sampler };
+    let tracer = Tracer::recording(sampling, Arc::new(RandomIdGenerator::default()), &provider);
+    (TraceLayer { tracer, ..layer(AccessLog::Off) }, exporter)
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    fn lines(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// The log lines of one call to a handler.
+async fn logged<F>(mode: AccessLog, handler: fn(Request<Body>) -> F, headers: &[(&'static str, &str)]) -> Vec<Value>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let subscriber = crate::telemetry::log::json(move || writer.clone());
+    let call = layer(mode).layer(service_fn(handler)).oneshot(request(UNARY, headers));
+    async { call.await.unwrap().into_body().collect().await.unwrap() }.with_subscriber(subscriber).await;
+    captured.lines()
+}
+
+async fn good(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+    Ok(ok())
+}
+
+async fn failing(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let context: &CallContext = request.extensions().get().unwrap();
+    context.facts.set_account(&AccountId::new("acme").unwrap());
+    context.facts.set_caller(&Caller::anonymous());
+    context.facts.set_correlation_id(Uuid::from_u128(7));
+    context.facts.begin_attempt();
+    context.facts.begin_attempt();
+    Ok(status::internal().into_http())
+}
+
+async fn slow(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+    tokio::time::sleep(SLOW).await;
+    Ok(ok())
+}
+
+#[tokio::test]
+async fn probes() {
+    let (service, handle) = above_mock(layer(AccessLog::Off));
+    survives_probes(service, handle, UNARY).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_one_line_with_all_that_is_known() {
+    let lines = logged(AccessLog::Failures, failing, &[("traceparent", PARENT)]).await;
+    assert_eq!(lines.len(), 1);
+    let line = lines[0].as_object().unwrap();
+    for (key, value) in [
+        ("level", "WARN"),
+        ("method", "ordergateway.v1.FulfillmentService/CreateOrder"),
+        ("code", "INTERNAL"),
+        ("reason", "INTERNAL"),
+        ("caller", "anonymous"),
+        ("account", "acme"),
+        ("correlation_id", "00000000-0000-0000-0000-000000000007"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("trace_flags", "01"),
+    ] {
+        assert_eq!(line[key], value, "{key}");
+    }
+    assert_eq!(line["attempts"], 2);
+    assert_eq!(line["span_id"].as_str().unwrap().len(), 16);
+    assert_ne!(line["span_id"], "00f067aa0ba902b7");
+    assert!(line["duration_ms"].is_number());
+}
+
+#[tokio::test(start_paused = true)]
+async fn which_calls_are_logged() {
+    assert!(logged(AccessLog::Failures, good, &[]).await.is_empty());
+    assert_eq!(logged(AccessLog::Failures, slow, &[]).await.len(), 1);
+    let all = logged(AccessLog::All, good, &[]).await;
+    assert_eq!((all.len(), &all[0]["level"], &all[0]["code"]), (1, &Value::from("INFO"), &Value::from("OK")));
+    assert!(all[0].get("account").is_none() && all[0].get("reason").is_none());
+    assert!(logged(AccessLog::Off, failing, &[]).await.is_empty());
+}
+
+fn attribute(span: &SpanData, key: &str) -> Option<String> {
+    span.attributes.iter().find(|a| a.key.as_str() == key).map(|a| a.value.to_string())
+}
+
+#[tokio::test]
+async fn a_sampled_call_has_a_server_span_below_the_callers() {
+    let (layer, exporter) = recording(Sampler::AlwaysOff);
+    let headers = [("traceparent", PARENT), ("tracestate", "vendor=1")];
+    let service = layer.layer(service_fn(failing));
+    service.oneshot(request(UNARY, &headers)).await.unwrap().into_body().collect().await.unwrap();
+    let spans = exporter.get_finished_spans().unwrap();
+    let [span] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!(span.name, "ordergateway.v1.FulfillmentService/CreateOrder");
+    assert_eq!(span.span_kind, SpanKind::Server);
+    assert_eq!(span.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(span.parent_span_id.to_string(), "00f067aa0ba902b7");
+    assert!(span.parent_span_is_remote);
+    for (key, value) in [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", "ordergateway.v1.FulfillmentService/CreateOrder"),
+        ("rpc.response.status_code", "INTERNAL"),
+        ("error.type", "INTERNAL"),
+    ] {
+        assert_eq!(attribute(span, key).as_deref(), Some(value), "{key}");
+    }
+    assert!(matches!(span.status, opentelemetry::trace::Status::Error { .. }));
+}
+
+#[tokio::test]
+async fn an_unsampled_call_has_no_span_whatever_the_ratio() {
+    let (layer, exporter) = recording(Sampler::AlwaysOn);
+    let unsampled = PARENT.replace("-01", "-00");
+    let service = layer.layer(service_fn(|request: Request<Body>| async move {
+        let trace = &request.extensions().get::<CallContext>().unwrap().trace;
+        assert_eq!(trace.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+        assert!(!trace.sampled && trace.traceparent().to_str().unwrap().ends_with("-00"));
+        good(request).await
+    }));
+    service.clone().oneshot(request(UNARY, &[("traceparent", &unsampled)])).await.unwrap();
+    assert!(exporter.get_finished_spans().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_root_span_has_the_ids_that_the_decision_was_made_on() {
+    let (layer, exporter) = recording(Sampler::AlwaysOn);
+    let seen = Arc::new(Mutex::new(None));
+    let inner = seen.clone();
+    let service = layer.layer(service_fn(move |request: Request<Body>| {
+        *inner.lock().unwrap() = Some(request.extensions().get::<CallContext>().unwrap().trace.clone());
+        good(request)
+    }));
+    service.oneshot(request("/no.such/Method", &[])).await.unwrap();
+    let trace = seen.lock().unwrap().clone().unwrap();
+    let spans = exporter.get_finished_spans().unwrap();
+    assert_eq!(spans[0].name, "_OTHER");
+    assert_eq!(spans[0].span_context.trace_id().to_string(), trace.trace_id_text());
+    assert_eq!(spans[0].span_context.span_id().to_string(), trace.span_id_text());
+    assert!(trace.sampled);
+}
+
+#[tokio::test]
+async fn the_code_is_found_in_headers_and_trailers_and_a_caller_who_leaves_has_cancelled() {
+    let layer = layer(AccessLog::Off);
+    let refused = layer.layer(service_fn(failing));
+    refused.oneshot(request(UNARY, &[])).await.unwrap();
+
+    let streamed = layer.layer(service_fn(|_: Request<Body>| async {
+        let mut end = HeaderMap::new();
+        end.insert("grpc-status", "5".parse().unwrap());
+        let frames = [Ok::<_, Status>(Frame::data(Bytes::from_static(b"x"))), Ok(Frame::trailers(end))];
+        Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(futures_util::stream::iter(frames)))))
+    }));
+    streamed.oneshot(request(UNARY, &[])).await.unwrap().into_body().collect().await.unwrap();
+
+    let stuck =
+        layer.layer(service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>()));
+    let mut call = Box::pin(stuck.oneshot(request(UNARY, &[])));
+    assert!(futures_util::poll!(&mut call).is_pending());
+    assert_eq!(layer.metrics.calls_in_flight.get(), 1);
+    drop(call);
+    assert_eq!(layer.metrics.calls_in_flight.get(), 0);
+
+    let text = layer.metrics.encode(Form::Plain).unwrap();
+    for code in ["INTERNAL", "NOT_FOUND", "CANCELLED"] {
+        let line = format!(
+            "rpc_server_call_duration_seconds_count{{rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",\
+             rpc_response_status_code=\"{code}\"}} 1\n"
+        );
+        assert!(text.contains(&line), "{code}: {text}");
+    }
+}

@@ -1,0 +1,200 @@
+//! Serves gRPC over an accept loop of our own, on hyper's HTTP/2.
+//!
+//! Not tonic's `Server`, because that has no jitter in the connection age, races our deadlines with a timeout of its own
+//! that answers CANCELLED, waits for ever for open streams, and does not bound what it buffers for a slow one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use super::calls::Counted;
+use super::opened::Opened;
+use super::tls::{PeerNames, Tls};
+use crate::accept::{Accepted, Acceptor};
+use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::{Held, Metrics};
+
+/// Streams that one connection may have open.
+const MAX_STREAMS: u32 = 256;
+/// Bytes of one request's headers; h2 allows 16 MiB. Bounds floods of CONTINUATION frames too.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// Streams reset by the peer that wait to be accepted: more is a rapid reset attack (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 20;
+/// Streams that we reset for the peer's errors (RUSTSEC-2024-0003).
+const MAX_ERROR_RESETS: usize = 1024;
+/// Bytes buffered for one stream whose reader is slow; hyper allows 400 KB.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// Bytes a peer may send ahead on one stream and on the connection.
+const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
+/// Connections without life are pinged, then closed.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+/// For the TLS handshake, and again for the first words of HTTP/2.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For the peer's part of a goodbye, once no calls are in flight.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How connections are treated.
+#[derive(Clone)]
+pub struct Connections {
+    /// Open ones at a time.
+    pub max: usize,
+    /// Age at which a connection says goodbye, so that clients spread anew; calls in flight finish.
+    pub max_age: Duration,
+    /// Gives a value from 0 to 1 for each connection, to spread the age by 10 % either way.
+    pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+    /// Encrypts; `None` for plain text.
+    pub tls: Option<Tls>,
+}
+
+impl Connections {
+    fn age(&self) -> Duration {
+        self.max_age.mul_f64(0.9 + 0.2 * (self.jitter)().clamp(0.0, 1.0))
+    }
+}
+
+/// Accepts and serves until `shutdown` stops. Returns at once then; open connections are tasks of `shutdown`.
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    connections: Connections,
+    shutdown: Shutdown,
+    metrics: Arc<Metrics>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
+{
+    let mut acceptor = Acceptor::new(listener, connections.max);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.stopping().cancelled() => return,
+            accepted = acceptor.next() => accepted,
+        };
+        let Accepted::Connection(stream, place) = accepted else {
+            metrics.connections_refused.inc();
+            continue;
+        };
+        let open = Held::new(&metrics.connections);
+        let (service, connections) = (service.clone(), connections.clone());
+        let (stop, metrics) = (shutdown.clone(), metrics.clone());
+        shutdown.tasks().spawn(async move {
+            let _held = (place, open);
+            let aborted = stop.aborted().clone();
+            let _ = aborted.run_until_cancelled(connection(stream, service, connections, stop, metrics)).await;
+        });
+    }
+}
+
+async fn connection<S, B>(stream: TcpStream, service: S, limits: Connections, stop: Shutdown, metrics: Arc<Metrics>)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
+{
+    let age = limits.age();
+    // Whoever has not said the first words has no calls that could be lost.
+    let stopping = stop.stopping().clone();
+    match limits.tls {
+        None => {
+            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(stream)));
+            if let Some(Ok(Ok(opened))) = opened.await {
+                requests(opened, service, age, stop).await;
+            }
+        }
+        Some(tls) => {
+            let handshake = stopping.run_until_cancelled(timeout(HANDSHAKE, tls.accept(stream)));
+            let (stream, peer) = match handshake.await {
+                Some(Ok(Ok(shaken))) => shaken,
+                Some(_) => {
+                    metrics.tls_failures.inc();
+                    return;
+                }
+                None => return,
+            };
+            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(stream)));
+            if let Some(Ok(Ok(opened))) = opened.await {
+                requests(opened, WithPeer { inner: service, peer }, age, stop).await;
+            }
+        }
+    }
+}
+
+async fn requests<I, S, B>(io: I, service: S, age: Duration, stop: Shutdown)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .max_send_buf_size(MAX_SEND_BUFFER)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .keep_alive_interval(KEEP_ALIVE.0)
+        .keep_alive_timeout(KEEP_ALIVE.1);
+    let calls = TaskTracker::new();
+    let service = TowerToHyperService::new(Counted::new(service, calls.clone()));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    // An error here is the peer's: it broke the protocol or left. Its calls have ended, and were counted, as CANCELLED.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sleep(age) => {}
+        () = stop.stopping().cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    calls.close();
+    let last_words = async {
+        calls.wait().await;
+        // A peer that is there confirms the goodbye at once; one that is not must not hold up the end.
+        sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        _ = connection => {}
+        () = last_words => {}
+    }
+}
+
+/// Puts the names of the peer's certificate into every request.
+#[derive(Clone)]
+struct WithPeer<S> {
+    inner: S,
+    peer: PeerNames,
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.inner.call(request)
+    }
+}
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

@@ -1,0 +1,386 @@
+//! Over real sockets on loopback, with real time: raw HTTP/2 in place of tonic's client, which answers an expired
+//! deadline by itself.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use h2::client::{self, SendRequest};
+use http::HeaderMap;
+use prost::Message as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::*;
+use crate::grpc::layers::trace::AccessLog;
+use crate::grpc::server::{Edge, Health, MAX_MESSAGE, stack};
+use crate::pb;
+use crate::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
+use crate::shutdown::Drained;
+use crate::telemetry::metrics::Form;
+use crate::telemetry::trace::Tracer;
+
+const CREATE: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
+const STATUS: &str = "/ordergateway.v1.FulfillmentService/GetOrderStatus";
+const PROMISE: &str = "/ordergateway.v1.FulfillmentService/FetchDeliveryPromise";
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const GRACE: Duration = Duration::from_secs(5);
+
+/// CreateOrder answers at once, GetOrderStatus when the gate opens, FetchDeliveryPromise panics.
+struct Handler {
+    gate: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+#[tonic::async_trait]
+impl FulfillmentService for Handler {
+    async fn create_order(
+        &self,
+        _: tonic::Request<pb::CreateOrderRequest>,
+    ) -> Result<tonic::Response<pb::CreateOrderResponse>, Status> {
+        Ok(tonic::Response::new(pb::CreateOrderResponse::default()))
+    }
+
+    async fn get_order_status(
+        &self,
+        _: tonic::Request<pb::GetOrderStatusRequest>,
+    ) -> Result<tonic::Response<pb::GetOrderStatusResponse>, Status> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.gate.acquire().await.unwrap().forget();
+        Ok(tonic::Response::new(pb::GetOrderStatusResponse::default()))
+    }
+
+    async fn fetch_delivery_promise(
+        &self,
+        _: tonic::Request<pb::FetchDeliveryPromiseRequest>,
+    ) -> Result<tonic::Response<pb::FetchDeliveryPromiseResponse>, Status> {
+        panic!("a customer's name")
+    }
+
+    async fn cancel_order(
+        &self,
+        _: tonic::Request<pb::CancelOrderRequest>,
+    ) -> Result<tonic::Response<pb::CancelOrderResponse>, Status> {
+        Err(Status::out_of_range("not the library's"))
+    }
+}
+
+struct Server {
+    address: std::net::SocketAddr,
+    shutdown: Shutdown,
+    metrics: Arc<Metrics>,
+    health: Health,
+    gate: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::with(Connections { max: 100, max_age: Duration::from_secs(1800), jitter: Arc::new(|| 0.5), tls: None })
+            .await
+    }
+
+    async fn with(connections: Connections) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = Shutdown::new();
+        let metrics = Arc::new(Metrics::new(crate::grpc::methods::paths()));
+        let (gate, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let health = Health::new(&["ordergateway.v1.FulfillmentService"]).await;
+        health.serving().await;
+        let handler = Handler { gate: gate.clone(), waiting: waiting.clone() };
+        let handler = FulfillmentServiceServer::new(handler)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+        let routes = Routes::new(handler).add_service(health.service());
+        let edge = Edge {
+            tracer: Tracer::off(),
+            metrics: metrics.clone(),
+            access_log: AccessLog::Off,
+            clients: Vec::new(),
+            stopping: shutdown.stopping().clone(),
+        };
+        tokio::spawn(serve(listener, stack(edge, routes), connections, shutdown.clone(), metrics.clone()));
+        Self { address, shutdown, metrics, health, gate, waiting }
+    }
+
+    async fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (send, connection) =
+            client::Builder::new().initial_max_send_streams(1).handshake::<_, Bytes>(stream).await.unwrap();
+        Client { send, closed: tokio::spawn(async move { connection.await.is_ok() }) }
+    }
+
+    async fn waiting(&self, calls: usize) {
+        while self.waiting.load(Ordering::Acquire) < calls {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn drain(&self, grace: Duration) -> Drained {
+        self.shutdown.run(self.health.not_serving(), grace).await
+    }
+}
+
+struct Client {
+    send: SendRequest<Bytes>,
+    closed: tokio::task::JoinHandle<bool>,
+}
+
+fn frame(flag: u8, message: &[u8]) -> Bytes {
+    let mut frame = vec![flag];
+    frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    frame.extend_from_slice(message);
+    frame.into()
+}
+
+impl Client {
+    async fn open(&self, path: &str, headers: &[(&str, &str)], body: Bytes) -> h2::client::ResponseFuture {
+        let uri = format!("http://localhost{path}");
+        let mut request = Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut send = self.send.clone().ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        // The server may answer before it has read all.
+        let _ = stream.send_data(body, true);
+        answer
+    }
+
+    async fn call(&self, path: &str, headers: &[(&str, &str)], body: Bytes) -> Status {
+        status(self.open(path, headers, body).await).await
+    }
+
+    async fn code(&self, path: &str) -> Code {
+        self.call(path, &[], frame(0, &[])).await.code()
+    }
+}
+
+async fn status(answer: h2::client::ResponseFuture) -> Status {
+    let answer = tokio::time::timeout(GRACE, answer).await.expect("an answer in time").unwrap();
+    if let Some(status) = Status::from_header_map(answer.headers()) {
+        return status;
+    }
+    let mut body = answer.into_body();
+    while let Some(piece) = body.data().await {
+        let length = piece.unwrap().len();
+        body.flow_control().release_capacity(length).unwrap();
+    }
+    let trailers: HeaderMap = body.trailers().await.unwrap().expect("trailers");
+    Status::from_header_map(&trailers).unwrap()
+}
+
+#[tokio::test]
+async fn calls_pass_and_faults_have_grpcs_codes() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    assert_eq!(client.code(CREATE).await, Code::Ok);
+    assert_eq!(client.code(CHECK).await, Code::Ok);
+    assert_eq!(client.code("/ordergateway.v1.FulfillmentService/NoSuch").await, Code::Unimplemented);
+    assert_eq!(client.code("/no.such.Service/Method").await, Code::Unimplemented);
+    assert_eq!(client.call(CREATE, &[], frame(0, &[0xff; 8])).await.code(), Code::Internal);
+    let own = client.code("/ordergateway.v1.FulfillmentService/CancelOrder").await;
+    assert_eq!(own, Code::OutOfRange);
+
+    let large = frame(0, &vec![0; MAX_MESSAGE + 1]);
+    assert_eq!(client.call(CREATE, &[], large).await.code(), Code::ResourceExhausted);
+    let text = server.metrics.encode(Form::Plain).unwrap();
+    assert!(text.contains("rpc_response_status_code=\"RESOURCE_EXHAUSTED\"} 1"), "{text}");
+}
+
+#[tokio::test]
+async fn a_message_that_unpacks_beyond_the_limit_is_refused() {
+    use std::io::Write as _;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(&vec![0; 64 * MAX_MESSAGE]).unwrap();
+    let bomb = packed.finish().unwrap();
+    assert!(bomb.len() < MAX_MESSAGE);
+    let client = Server::start().await.client().await;
+    let refused = client.call(CREATE, &[("grpc-encoding", "gzip")], frame(1, &bomb)).await;
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_call_only() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let refused = client.call(PROMISE, &[], frame(0, &[])).await;
+    assert_eq!(refused.code(), Code::Internal);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "INTERNAL");
+    assert_eq!(server.metrics.panics.get(), 1);
+    assert_eq!(client.code(CREATE).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn an_unreadable_deadline_is_ignored_and_a_short_one_holds() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    for unreadable in ["soon", "-1S", "99999999999S"] {
+        assert_eq!(client.call(CREATE, &[("grpc-timeout", unreadable)], frame(0, &[])).await.code(), Code::Ok);
+    }
+    let started = Instant::now();
+    let late = client.call(STATUS, &[("grpc-timeout", "100m")], frame(0, &[])).await;
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert_eq!(late.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
+    assert!((100..1000).contains(&started.elapsed().as_millis()));
+    // A body that never comes is the same.
+    let request = Request::post(format!("http://localhost{CREATE}")).header("grpc-timeout", "50m").body(()).unwrap();
+    let (answer, _stream) = client.send.clone().ready().await.unwrap().send_request(request, false).unwrap();
+    assert_eq!(status(answer).await.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn a_flood_of_streams_costs_others_nothing() {
+    let server = Server::start().await;
+    let flood = server.client().await;
+    assert_eq!(flood.code(CREATE).await, Code::Ok);
+    let mut held = Vec::new();
+    for _ in 0..MAX_STREAMS {
+        held.push(flood.open(STATUS, &[], frame(0, &[])).await);
+    }
+    server.waiting(MAX_STREAMS as usize).await;
+    // One more of this connection has to wait, those of others have not.
+    held.push(flood.open(STATUS, &[], frame(0, &[])).await);
+    assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
+
+    assert_eq!(server.waiting.load(Ordering::Acquire), MAX_STREAMS as usize);
+
+    // Opened and reset at once, again and again: the connection is closed.
+    let rapid = server.client().await;
+    assert_eq!(rapid.code(CREATE).await, Code::Ok);
+    for _ in 0..20_000 {
+        let Ok(mut send) = rapid.send.clone().ready().await else { break };
+        let request = Request::post(format!("http://localhost{STATUS}")).body(()).unwrap();
+        let Ok((_, mut stream)) = send.send_request(request, false) else { break };
+        stream.send_reset(h2::Reason::CANCEL);
+    }
+    assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
+    assert!(!rapid.closed.await.unwrap(), "closed for its resets");
+    // One after the other: this client counts many small frames that it has not read as a flood, too.
+    for call in held {
+        server.gate.add_permits(1);
+        assert_eq!(status(call).await.code(), Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn large_headers_are_refused() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    assert_eq!(client.code(CREATE).await, Code::Ok);
+    let large = "x".repeat(20 * 1024);
+    let answer = client.open(CREATE, &[("x-large", large.as_str())], frame(0, &[])).await.await;
+    assert!(answer.is_err() || answer.is_ok_and(|a| a.status() == 431));
+    assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn the_drain_finishes_calls_ends_streams_and_accepts_nothing_new() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let call = client.open(STATUS, &[], frame(0, &[])).await;
+    server.waiting(1).await;
+    let watch = client.open(WATCH, &[], frame(0, &[])).await.await.unwrap();
+    let mut watch = watch.into_body();
+    let serving = watch.data().await.unwrap().unwrap();
+    assert_eq!(health(&serving), 1);
+
+    let address = server.address;
+    let gate = server.gate.clone();
+    let drain = async {
+        let drained = server.drain(GRACE).await;
+        assert!(TcpStream::connect(address).await.is_err());
+        drained
+    };
+    let rest = async {
+        let mut last = None;
+        while let Some(piece) = watch.data().await {
+            last = Some(health(&piece.unwrap()));
+        }
+        assert!(last.is_none_or(|state| state == 2));
+        let end = Status::from_header_map(&watch.trailers().await.unwrap().unwrap()).unwrap();
+        assert_eq!(
+            (end.code(), end.get_details_error_info().unwrap().reason.as_str()),
+            (Code::Unavailable, "SHUTTING_DOWN")
+        );
+        gate.add_permits(1);
+        assert_eq!(status(call).await.code(), Code::Ok);
+    };
+    let (drained, ()) = tokio::join!(drain, rest);
+    assert_eq!(drained, Drained::Clean);
+    assert!(client.closed.await.unwrap(), "said goodbye");
+}
+
+fn health(frame: &Bytes) -> i32 {
+    tonic_health::pb::HealthCheckResponse::decode(&frame[5..]).unwrap().status
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_aborted() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let call = client.open(STATUS, &[], frame(0, &[])).await;
+    server.waiting(1).await;
+    let started = Instant::now();
+    assert_eq!(server.drain(Duration::from_millis(100)).await, Drained::Aborted(1));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(call.await.is_err());
+    assert_eq!(server.metrics.calls_in_flight.get(), 0);
+}
+
+/// A load balancer's idle connection, a port scanner, a machine that went away: none of them holds up the end.
+#[tokio::test]
+async fn silent_peers_do_not_hold_up_the_drain() {
+    for said in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+        let server = Server::start().await;
+        let mut peer = TcpStream::connect(server.address).await.unwrap();
+        peer.write_all(said).await.unwrap();
+        // Answered: the connection before and the words above have arrived.
+        server.client().await.code(CREATE).await;
+        let started = Instant::now();
+        assert_eq!(server.drain(GRACE).await, Drained::Clean);
+        assert!(started.elapsed() < GRACE / 2, "{said:?}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn an_old_connection_says_goodbye_and_its_calls_finish() {
+    let max_age = Duration::from_millis(100);
+    let server = Server::with(Connections { max: 100, max_age, jitter: Arc::new(|| 0.0), tls: None }).await;
+    let client = server.client().await;
+    let call = client.open(STATUS, &[], frame(0, &[])).await;
+    server.waiting(1).await;
+    // Told to go, the connection takes no more calls.
+    while client.send.clone().ready().await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    server.gate.add_permits(1);
+    assert_eq!(status(call).await.code(), Code::Ok);
+    assert!(client.closed.await.unwrap());
+    assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
+}
+
+#[test]
+fn the_age_is_spread_by_ten_percent() {
+    let age = |jitter: f64| {
+        let max_age = Duration::from_secs(1000);
+        Connections { max: 1, max_age, jitter: Arc::new(move || jitter), tls: None }.age().as_secs_f64().round()
+    };
+    assert_eq!((age(0.0), age(0.5), age(1.0)), (900.0, 1000.0, 1100.0));
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed() {
+    use tokio::io::AsyncReadExt as _;
+    let limits = Connections { max: 1, max_age: GRACE, jitter: Arc::new(|| 0.5), tls: None };
+    let server = Server::with(limits).await;
+    let first = server.client().await;
+    assert_eq!(first.code(CREATE).await, Code::Ok);
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    assert!(matches!(second.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+    assert_eq!(server.metrics.connections_refused.get(), 1);
+}

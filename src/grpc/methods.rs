@@ -1,0 +1,78 @@
+//! The RPCs that this process can serve, drawn from the descriptors.
+
+use std::sync::LazyLock;
+
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+
+use crate::pb;
+
+/// Prefix of the paths of health checks. Probes come without credentials and must pass when all else is refused.
+pub const HEALTH: &str = "/grpc.health.v1.Health/";
+
+struct Methods {
+    paths: Vec<&'static str>,
+    /// Few: comparing with each is quicker than hashing.
+    streaming: Vec<&'static str>,
+}
+
+static METHODS: LazyLock<Methods> = LazyLock::new(|| {
+    let mut methods = Methods { paths: Vec::new(), streaming: Vec::new() };
+    let sets: [&[u8]; 4] = [
+        pb::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    // The sets are compiled in; a test reads them all.
+    for set in sets.iter().filter_map(|set| FileDescriptorSet::decode(*set).ok()) {
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    // Once in the life of the process: metrics and spans name methods by it.
+                    let path: &'static str = Box::leak(path.into_boxed_str());
+                    methods.paths.push(path);
+                    if method.server_streaming() || method.client_streaming() {
+                        methods.streaming.push(path);
+                    }
+                }
+            }
+        }
+    }
+    methods
+});
+
+/// Paths of all RPCs, such as `/ordergateway.v1.FulfillmentService/CreateOrder`.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    METHODS.paths.iter().copied()
+}
+
+/// Whether the RPC at this path streams.
+pub fn is_streaming(path: &str) -> bool {
+    METHODS.streaming.contains(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_ours_and_the_librarys() {
+        let all: Vec<_> = paths().collect();
+        for path in [
+            "/ordergateway.v1.FulfillmentService/CreateOrder",
+            "/ordergateway.v1.GatewayService/GetStatus",
+            "/grpc.health.v1.Health/Check",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            assert!(all.contains(&path), "{path}");
+        }
+        assert!(is_streaming("/grpc.health.v1.Health/Watch"));
+        assert!(is_streaming("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"));
+        assert!(!is_streaming("/grpc.health.v1.Health/Check"));
+        assert!(!is_streaming("/ordergateway.v1.FulfillmentService/CreateOrder"));
+        assert!(!is_streaming("/no/such"));
+    }
+}

@@ -1,0 +1,99 @@
+//! A connection that has said the first words of HTTP/2.
+//!
+//! Until a peer has, it holds a place and no deadline of hyper's counts. So the words are read here, in limited time, and
+//! handed on.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The connection, read from its start.
+#[derive(Debug)]
+pub(super) struct Opened<I> {
+    io: I,
+    /// How much of the preface was handed on.
+    told: usize,
+}
+
+impl<I: AsyncRead + Unpin> Opened<I> {
+    /// Waits for the preface. Errors when something else comes, or the end.
+    pub(super) async fn new(mut io: I) -> io::Result<Self> {
+        let mut said = [0; PREFACE.len()];
+        io.read_exact(&mut said).await?;
+        if &said != PREFACE {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "no HTTP/2"));
+        }
+        Ok(Self { io, told: 0 })
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Opened<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let left = &PREFACE[self.told..];
+        if left.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let now = left.len().min(buf.remaining());
+        buf.put_slice(&left[..now]);
+        self.told += now;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Opened<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_bytes_arrive_once_and_in_order() {
+        let (mut peer, io) = tokio::io::duplex(1024);
+        peer.write_all(PREFACE).await.unwrap();
+        peer.write_all(b"and more").await.unwrap();
+        drop(peer);
+        let mut opened = Opened::new(io).await.unwrap();
+        let mut first = [0; 5];
+        opened.read_exact(&mut first).await.unwrap();
+        let mut rest = Vec::new();
+        opened.read_to_end(&mut rest).await.unwrap();
+        assert_eq!([&first[..], &rest].concat(), [&PREFACE[..], b"and more"].concat());
+    }
+
+    #[tokio::test]
+    async fn other_words_and_the_end_are_errors() {
+        for said in [&b"GET / HTTP/1.1\r\nhost: example\r\n\r\n"[..], b"PRI", b""] {
+            let (mut peer, io) = tokio::io::duplex(1024);
+            peer.write_all(said).await.unwrap();
+            drop(peer);
+            assert!(Opened::new(io).await.is_err());
+        }
+    }
+}

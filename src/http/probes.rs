@@ -1,0 +1,163 @@
+//! `/livez`, `/readyz` and `/metrics`.
+//!
+//! The process is alive as long as it answers. It is ready unless it is starting or draining: a check that fails is told
+//! but takes no traffic away, because every replica would fail it at once and reads go on without it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value, json};
+
+use crate::telemetry::metrics::{Form, Metrics};
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Not serving yet.
+    Starting,
+    /// Serving.
+    Ready,
+    /// Going down.
+    Draining,
+}
+
+impl Stage {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+type Check = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// What the probes tell. Cheap to clone.
+#[derive(Clone)]
+pub struct Probes(Arc<Inner>);
+
+struct Inner {
+    stage: AtomicU8,
+    checks: Vec<(&'static str, Check)>,
+}
+
+impl Probes {
+    /// Starting. A check says at once, from what it knows, whether its part works.
+    pub fn new(checks: Vec<(&'static str, Check)>) -> Self {
+        Self(Arc::new(Inner { stage: AtomicU8::new(Stage::Starting as u8), checks }))
+    }
+
+    /// Moves on. Draining is never left.
+    pub fn set(&self, stage: Stage) {
+        self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+
+    /// Where the process stands.
+    pub fn stage(&self) -> Stage {
+        match self.0.stage.load(Ordering::Acquire) {
+            0 => Stage::Starting,
+            1 => Stage::Ready,
+            _ => Stage::Draining,
+        }
+    }
+
+    fn checks(&self) -> Map<String, Value> {
+        let state = |works: bool| Value::from(if works { "ok" } else { "failing" });
+        self.0.checks.iter().map(|(name, check)| ((*name).to_owned(), state(check()))).collect()
+    }
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probes").field("stage", &self.stage()).finish_non_exhaustive()
+    }
+}
+
+/// The routes, to be merged with others.
+pub fn router(probes: Probes, metrics: Arc<Metrics>) -> Router {
+    let probes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes);
+    let metrics = Router::new().route("/metrics", get(scrape)).with_state(metrics);
+    probes.merge(metrics)
+}
+
+async fn livez(State(probes): State<Probes>) -> Response {
+    Json(json!({ "state": "alive", "checks": probes.checks() })).into_response()
+}
+
+async fn readyz(State(probes): State<Probes>) -> Response {
+    let stage = probes.stage();
+    let status = if stage == Stage::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "state": stage.name(), "checks": probes.checks() }))).into_response()
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
+    let form = Form::asked_for(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    match metrics.encode(form) {
+        Ok(text) => ([(CONTENT_TYPE, form.content_type())], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use axum::body::Body;
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn get(router: &Router, path: &str, accept: &str) -> (StatusCode, String, String) {
+        let request = Request::builder().uri(path).header(ACCEPT, accept).body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let kind = answer.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn ready_only_between_starting_and_draining() {
+        let store = Arc::new(AtomicBool::new(true));
+        let works = store.clone();
+        let probes = Probes::new(vec![("store", Box::new(move || works.load(Ordering::Relaxed)))]);
+        let router = router(probes.clone(), Arc::new(Metrics::new([])));
+        let ready = async || {
+            let (status, kind, body) = get(&router, "/readyz", "*/*").await;
+            assert_eq!(kind, "application/json");
+            (status.as_u16(), body)
+        };
+        assert_eq!(ready().await, (503, r#"{"checks":{"store":"ok"},"state":"starting"}"#.into()));
+        probes.set(Stage::Ready);
+        assert_eq!(ready().await, (200, r#"{"checks":{"store":"ok"},"state":"ready"}"#.into()));
+        store.store(false, Ordering::Relaxed);
+        assert_eq!(ready().await, (200, r#"{"checks":{"store":"failing"},"state":"ready"}"#.into()));
+        probes.set(Stage::Draining);
+        probes.set(Stage::Ready);
+        assert_eq!(ready().await.0, 503);
+        assert_eq!(get(&router, "/livez", "*/*").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_come_in_the_form_that_is_asked_for() {
+        let router = router(Probes::new(Vec::new()), Arc::new(Metrics::new([])));
+        let (status, kind, text) = get(&router, "/metrics", "text/plain").await;
+        assert_eq!((status, kind.as_str()), (StatusCode::OK, Form::Plain.content_type()));
+        assert!(!text.contains("# EOF"));
+        let open = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let (_, kind, text) = get(&router, "/metrics", open).await;
+        assert_eq!(kind, Form::OpenMetrics.content_type());
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,152 @@
+//! Serves the router over HTTP/1.1. Slow clients are cut off: they get a limit for the headers and one for the whole
+//! request.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::{Accepted, Acceptor};
+use crate::shutdown::Shutdown;
+
+/// Bytes that one connection's headers may take.
+const HEADER_BUFFER: usize = 16 * 1024;
+
+/// For open requests once the process ends.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Bounds on clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections at a time; more are closed at once.
+    pub connections: usize,
+    /// For the headers of a request, the wait for one on an open connection included.
+    pub headers: Duration,
+    /// From the headers to the answer, the body included.
+    pub request: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1024, headers: Duration::from_secs(30), request: Duration::from_secs(30) }
+    }
+}
+
+/// Accepts and serves until `shutdown` has finished: probes must be able to see that the process drains. Open requests
+/// then have a second.
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) {
+    let router = router.layer(from_fn_with_state(limits.request, within));
+    let end = shutdown.finished();
+    let mut acceptor = Acceptor::new(listener, limits.connections);
+    let tasks = TaskTracker::new();
+    while let Some(accepted) = end.run_until_cancelled(acceptor.next()).await {
+        // One too many is closed already.
+        let Accepted::Connection(stream, place) = accepted else { continue };
+        let (router, end) = (router.clone(), end.clone());
+        tasks.spawn(async move {
+            let _place = place;
+            connection(stream, router, limits, end).await;
+        });
+    }
+    tasks.close();
+    // What is still open ends with the process.
+    let _ = timeout(END_LIMIT, tasks.wait()).await;
+}
+
+async fn connection(stream: TcpStream, router: Router, limits: Limits, end: CancellationToken) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.headers).max_buf_size(HEADER_BUFFER);
+    let service = TowerToHyperService::new(router);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // An error here is the peer's: it broke the protocol, was too slow, or left.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = end.cancelled() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    match timeout(limit, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::shutdown::Drained;
+
+    async fn start(limits: Limits) -> (std::net::SocketAddr, Shutdown, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/ok", get(async || "fine")).route("/body", post(async |_: Bytes| "read"));
+        let shutdown = Shutdown::new();
+        let served = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+        (address, shutdown, served)
+    }
+
+    /// What comes back until the connection is closed.
+    async fn talk(address: std::net::SocketAddr, text: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset in place of a close is as good.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn quick() -> Limits {
+        let short = Duration::from_millis(50);
+        Limits { connections: 1, headers: short, request: short }
+    }
+
+    #[tokio::test]
+    async fn slow_clients_are_cut_off() {
+        let (address, ..) = start(quick()).await;
+        let answer = talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\n").await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+        let (address, ..) = start(quick()).await;
+        let answer = talk(address, "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc").await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_closed_and_idle_ones_end_at_shutdown() {
+        let limits = Limits { connections: 1, ..Limits::default() };
+        let (address, shutdown, served) = start(limits).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 15];
+        first.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        assert_eq!(talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
+
+        // It answers while the rest drains, and ends after it.
+        shutdown.draining().cancel();
+        shutdown.stopping().cancel();
+        first.write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut more = [0; 256];
+        assert!(first.read(&mut more).await.unwrap() > 0);
+        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, Drained::Clean);
+        served.await.unwrap();
+    }
+}
