@@ -19,6 +19,7 @@
 pub mod accept;
 pub mod config;
 pub mod domain;
+pub mod emulator;
 pub mod grpc;
 pub mod http;
 pub mod pb;

@@ -1,0 +1,149 @@
+//! Answers before they are HTTP: a status and a body, in each of the forms that Walmart's errors have.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    body: Body,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Body {
+    Json(Value),
+    /// Sent as it is, whatever the caller accepts.
+    Fixed {
+        content_type: &'static str,
+        bytes: Bytes,
+    },
+    Empty,
+}
+
+/// A fault of a request: which field, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Complaint {
+    pub(crate) field: String,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(status: u16, body: Value) -> Self {
+        Self { status, body: Body::Json(body), headers: Vec::new() }
+    }
+
+    pub(crate) fn text(status: u16, text: &str) -> Self {
+        Self::fixed(status, Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    pub(crate) fn empty(status: u16) -> Self {
+        Self { status, body: Body::Empty, headers: Vec::new() }
+    }
+
+    /// Bytes as they are, labelled by what they look like.
+    pub(crate) fn fixed(status: u16, bytes: Bytes) -> Self {
+        let content_type = match bytes.trim_ascii_start().first() {
+            Some(b'{' | b'[') => "application/json",
+            Some(b'<') => "text/html",
+            _ => "text/plain",
+        };
+        Self { status, body: Body::Fixed { content_type, bytes }, headers: Vec::new() }
+    }
+
+    /// The API gateway's own error: a bare list under `error`.
+    pub(crate) fn gateway(status: u16, name: &str, field: &str, description: &str, info: &str) -> Self {
+        let category = match status {
+            429 => "REQUEST",
+            500.. => "SYSTEM",
+            _ => "DATA",
+        };
+        let error = json!({"code": format!("{name}.GMP_GATEWAY_API"), "field": field, "description": description,
+            "info": info, "severity": "ERROR", "category": category, "causes": [], "errorIdentifiers": {}});
+        Self::json(status, json!({"error": [error]}))
+    }
+
+    pub(crate) fn unauthorized(info: &str) -> Self {
+        Self::gateway(401, "UNAUTHORIZED", "UNAUTHORIZED", "Unauthorized", info)
+    }
+
+    /// The fulfillment service's error: `status: FAIL` and a list under `errors`, one for each complaint.
+    pub(crate) fn fail(status: u16, code: &str, complaints: &[Complaint]) -> Self {
+        let errors: Vec<Value> = complaints
+            .iter()
+            .map(|c| json!({"code": code, "field": c.field, "description": c.text, "severity": "ERROR", "category": "DATA"}))
+            .collect();
+        Self::json(status, json!({"status": "FAIL", "errors": errors}))
+    }
+
+    /// What Walmart says with a status when nothing else is known.
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            400 => Self::fail(400, "INVALID_MCS_REQUEST", &[complaint("payload", "Request is not valid")]),
+            401 => Self::unauthorized("token missing, expired or malformed"),
+            403 => Self::gateway(403, "FORBIDDEN", "FORBIDDEN", "Forbidden", "scope missing"),
+            404 => Self::not_in_wsaas(),
+            429 => Self::gateway(
+                429,
+                "REQUEST_THRESHOLD_VIOLATED",
+                "REQUEST_THRESHOLD_VIOLATED",
+                "Request threshold exceeded",
+                "Too many requests for this API",
+            ),
+            500 => Self::fail(500, "WFS_INTERNAL_SERVER_ERROR", &[complaint("", "Internal server error")]),
+            504 => Self::gateway(504, "DOWNSTREAM_SYSTEM_TIME_OUT", "", "Downstream system timed out", ""),
+            520 | 521 => Self::gateway(status, "SYSTEM_ERROR", "SYSTEM_ERROR", "System error", "internal error"),
+            _ => Self::empty(status),
+        }
+    }
+
+    /// A cancel of an order that is not there. Source: seed 000.
+    pub(crate) fn not_in_wsaas() -> Self {
+        let error = json!({"code": "404.WSAAS.100", "description": "Data not found in WSAAS",
+            "info": "requested order not found", "severity": "ERROR", "category": "REQUEST"});
+        Self::json(404, json!({"status": "FAIL", "errors": [error]}))
+    }
+
+    /// The same with one header more.
+    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+            self.headers.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+
+    /// The body, where it is data.
+    #[cfg(test)]
+    pub(crate) fn value(&self) -> Option<&Value> {
+        match &self.body {
+            Body::Json(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// As HTTP. Data is written as XML for a caller that does not ask for JSON.
+    pub(crate) fn into_http(self, xml: bool) -> http::Response<Bytes> {
+        let (content_type, bytes) = match self.body {
+            Body::Json(value) if xml => ("application/xml", super::xml::write(&value).into()),
+            Body::Json(value) => ("application/json", value.to_string().into()),
+            Body::Fixed { content_type, bytes } => (content_type, bytes),
+            Body::Empty => ("", Bytes::new()),
+        };
+        let mut response = http::Response::new(bytes);
+        // Every status comes from a table or was checked to be 200 to 599.
+        *response.status_mut() =
+            http::StatusCode::from_u16(self.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        if !content_type.is_empty() {
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+/// Shorthand for one complaint.
+pub(crate) fn complaint(field: impl Into<String>, text: impl Into<String>) -> Complaint {
+    Complaint { field: field.into(), text: text.into() }
+}

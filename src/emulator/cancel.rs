@@ -1,0 +1,80 @@
+//! Cancels lines of an order within 60 minutes. Lines that can be cancelled are, shipped ones stay as they are; when
+//! nothing at all can be cancelled the request is refused.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::answer::{Answer, Complaint, complaint};
+use super::calls::{Context, Done, Effect};
+use super::form::{Form, order_number, order_numbers_differ};
+use super::ids;
+use super::world::{CancelRefused, World};
+
+/// Lines that one request may name. Source: seed 002.
+const MAX_LINES: usize = 100;
+const CODE: &str = "INVALID_MCS_REQUEST";
+
+/// Answers a cancel request.
+pub(crate) fn cancel(world: &mut World, context: &Context<'_>, body: &Value) -> Done {
+    let payload = &body["payload"];
+    let wanted = match read(payload) {
+        Ok(wanted) => wanted,
+        Err(complaints) => return Done::refused(Answer::fail(400, CODE, &complaints)),
+    };
+    let number = order_number(payload);
+    match world.cancel(context.account, number, &wanted, context.now) {
+        Ok(_) => {
+            let request_id = if context.sandbox {
+                number.to_owned()
+            } else {
+                ids::uuid(context.seed, &["cancel", context.account, context.correlation_id, &payload.to_string()])
+            };
+            Done { answer: context.accepted(body, &request_id), effect: Effect::Cancelled }
+        }
+        Err(CancelRefused::UnknownOrder) => Done::refused(Answer::not_in_wsaas()),
+        Err(why) => Done::refused(Answer::fail(400, CODE, &[refusal(&why)])),
+    }
+}
+
+fn read(payload: &Value) -> Result<Vec<(String, u64)>, Vec<Complaint>> {
+    let mut form = Form::default();
+    if order_number(payload).is_empty() {
+        form.complain("sellerOrderId", "sellerOrderId or customerOrderNo is required");
+    } else if order_numbers_differ(payload) {
+        form.complain("sellerOrderId", "sellerOrderId and customerOrderNo must be the same");
+    }
+    let items = form.items(payload, "payload", "orderItems");
+    if items.len() > MAX_LINES {
+        form.complain("payload.orderItems", format!("payload.orderItems must be at most {MAX_LINES}"));
+        return form.finish().map(|()| Vec::new());
+    }
+    let mut ids = HashSet::new();
+    let mut wanted = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let path = format!("payload.orderItems[{i}]");
+        let id = form.text(item, &path, "sellerLineId");
+        if !id.is_empty() && !ids.insert(id) {
+            form.complain(format!("{path}.sellerLineId"), format!("{path}.sellerLineId occurs twice"));
+        }
+        wanted.push((id.to_owned(), form.units(item, &path, "qty")));
+    }
+    form.finish().map(|()| wanted)
+}
+
+fn refusal(why: &CancelRefused) -> Complaint {
+    match why {
+        CancelRefused::UnknownOrder => complaint("sellerOrderId", "requested order not found"),
+        CancelRefused::UnknownLine(id) => complaint("sellerLineId", format!("line {id} is not part of the order")),
+        CancelRefused::MoreThanOrdered(id) => {
+            complaint("qty", format!("line {id}: the quantity is higher than the ordered quantity"))
+        }
+        CancelRefused::WindowPassed => complaint(
+            "sellerOrderId",
+            "the order cannot be cancelled: the cancellation window of 60 minutes has passed",
+        ),
+        CancelRefused::NothingOpen => {
+            complaint("orderItems", "the lines cannot be cancelled: already shipped or already cancelled")
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The emulator's time: a source that is passed in, moved on by `POST /_emulator/v1/clock/advance`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Where the emulator takes the time from.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// Any source, for example a fixed instant in a test.
+    pub fn new(source: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+
+    /// The machine's time of day.
+    pub fn wall() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "an emulator alone in its process has no other clock")]
+        Self::new(Timestamp::now)
+    }
+
+    /// Starts at `start` and goes on with tokio's clock, so that a test's paused clock moves tokens, limits and
+    /// windows too.
+    pub fn tokio(start: Timestamp) -> Self {
+        let began = tokio::time::Instant::now();
+        Self::new(move || {
+            let elapsed = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX);
+            start.saturating_add(elapsed).unwrap_or(Timestamp::MAX)
+        })
+    }
+
+    fn read(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// A clock and how far it was advanced.
+#[derive(Debug)]
+pub(crate) struct AdjustedClock {
+    source: Clock,
+    ahead: SignedDuration,
+}
+
+impl AdjustedClock {
+    pub(crate) fn new(source: Clock) -> Self {
+        Self { source, ahead: SignedDuration::ZERO }
+    }
+
+    /// In whole milliseconds, as Walmart writes times.
+    pub(crate) fn now(&self) -> Timestamp {
+        whole_milliseconds(self.source.read().saturating_add(self.ahead).unwrap_or(Timestamp::MAX))
+    }
+
+    /// What it would be now, had nobody moved it on.
+    pub(crate) fn now_unmoved(&self) -> Timestamp {
+        whole_milliseconds(self.source.read())
+    }
+
+    /// Moves on and tells the new time. Refused when it would go back or leave the calendar with less than a
+    /// century to spare: everything that adds to the time later must stay inside it.
+    pub(crate) fn advance(&mut self, by: SignedDuration) -> Result<Timestamp, &'static str> {
+        if by.is_negative() {
+            return Err("time only moves forward");
+        }
+        let ahead = self.ahead.checked_add(by).ok_or("that is too far")?;
+        let century = SignedDuration::from_hours(100 * 366 * 24);
+        let end = self.source.read().checked_add(ahead).and_then(|t| t.checked_add(century));
+        end.map_err(|_| "that is past the end of the calendar")?;
+        self.ahead = ahead;
+        Ok(self.now())
+    }
+}
+
+fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advances_and_never_leaves_the_calendar() {
+        let start: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        let mut clock = AdjustedClock::new(Clock::new(move || start));
+        assert_eq!(clock.advance(SignedDuration::from_mins(61)).unwrap().to_string(), "2026-11-01T01:01:00Z");
+        assert!(clock.advance(SignedDuration::from_secs(-1)).is_err());
+        assert!(clock.advance(SignedDuration::MAX).is_err());
+        assert!(clock.advance(SignedDuration::from_hours(24 * 366 * 9000)).is_err());
+        assert_eq!(clock.now().to_string(), "2026-11-01T01:01:00Z");
+    }
+
+    #[test]
+    fn tells_whole_milliseconds() {
+        let clock = AdjustedClock::new(Clock::new(|| "2026-11-01T00:00:00.123456789Z".parse().unwrap()));
+        assert_eq!(clock.now().to_string(), "2026-11-01T00:00:00.123Z");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn follows_tokios_clock() {
+        let clock = Clock::tokio("2026-11-01T00:00:00Z".parse().unwrap());
+        tokio::time::advance(std::time::Duration::from_secs(90)).await;
+        assert_eq!(clock.read().to_string(), "2026-11-01T00:01:30Z");
+    }
+}

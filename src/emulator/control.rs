@@ -1,0 +1,205 @@
+//! The control API under `/_emulator/v1`: tests and people look into the emulator and move it on.
+//!
+//! It needs no token, is not disturbed, not limited and not recorded. Whatever is sent, the answer is JSON; what cannot
+//! be understood is a 4xx with `{"error": "…"}`.
+
+use http::Method;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use jiff::{SignedDuration, Timestamp};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::faults::{Faults, Injector};
+use super::gate;
+use super::requests::Filter;
+use super::routes::MAX_BODY;
+use super::world::{Line, Order, ShipRefused};
+use super::{Shared, State};
+
+/// Where the control API lives.
+pub(crate) const PREFIX: &str = "/_emulator/v1/";
+/// Units that a SKU can be set to.
+const MAX_STOCK: u64 = 1_000_000_000_000;
+
+/// Answers one control call. `path` is what follows [`PREFIX`].
+pub(crate) fn answer(shared: &Shared, state: &mut State, parts: &Parts, path: &str, body: &[u8]) -> Answer {
+    if body.len() > MAX_BODY {
+        return refuse(413, "the body is over 1 MiB");
+    }
+    let decoded: Result<Vec<String>, _> = path
+        .split('/')
+        .map(|segment| percent_decode_str(segment).decode_utf8().map(|text| text.into_owned()))
+        .collect();
+    let Ok(segments) = decoded else { return refuse(400, "the path is not UTF-8") };
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let put = parts.method == Method::PUT;
+    let post = parts.method == Method::POST;
+    let get = parts.method == Method::GET;
+    let done = match segments.as_slice() {
+        ["stock"] if get => Ok(json!({"stock": state.world.stock()})),
+        ["stock", sku] if put && !sku.is_empty() => set_stock(state, sku, body),
+        ["orders"] if get => Ok(orders(state)),
+        ["orders", number] if get => order(state, number),
+        ["orders", number, "lines", line, "ship"] if post => ship(state, number, line, body),
+        ["clock", "advance"] if post => advance(state, body),
+        ["requests"] if get => requests(state, parts.uri.query().unwrap_or_default()),
+        ["faults"] if put => set_faults(shared, state, parts, body),
+        ["reset"] if post => Ok(reset(shared, state)),
+        ["stock" | "orders" | "requests" | "faults" | "reset" | "clock", ..] => {
+            Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method)))
+        }
+        _ => Err((
+            404,
+            "known are stock, orders, clock/advance, requests, faults and reset; see docs/EMULATOR.md".into(),
+        )),
+    };
+    done.map_or_else(|(status, text)| refuse(status, &text), |value| Answer::json(200, value))
+}
+
+type Done = Result<Value, (u16, String)>;
+
+fn refuse(status: u16, text: &str) -> Answer {
+    Answer::json(status, json!({"error": text}))
+}
+
+/// An empty body counts as `{}`.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (u16, String)> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| (400, format!("body: {error}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetStock {
+    #[serde(rename = "availableToSellUnits", alias = "available_to_sell_units", alias = "available", alias = "units")]
+    units: u64,
+}
+
+fn set_stock(state: &mut State, sku: &str, body: &[u8]) -> Done {
+    let units = match serde_json::from_slice::<u64>(body) {
+        Ok(units) => units,
+        Err(_) => read::<SetStock>(body)?.units,
+    };
+    if units > MAX_STOCK {
+        return Err((400, format!("body: at most {MAX_STOCK} units")));
+    }
+    state.world.set_stock(sku, units);
+    Ok(json!({"sku": sku, "availableToSellUnits": units}))
+}
+
+fn orders(state: &State) -> Value {
+    let now = state.clock.now();
+    let all: Vec<Value> = state.world.orders().iter().map(|order| show(order, now)).collect();
+    json!({"total": all.len(), "duplicates": state.world.duplicates(), "orders": all})
+}
+
+fn order(state: &State, number: &str) -> Done {
+    let now = state.clock.now();
+    let found: Vec<Value> = state.world.numbered(number).map(|order| show(order, now)).collect();
+    if found.is_empty() {
+        return Err((404, format!("no order {number}")));
+    }
+    Ok(json!({"order_number": number, "total": found.len(), "orders": found}))
+}
+
+fn show(order: &Order, now: Timestamp) -> Value {
+    let line = |line: &Line| {
+        let parcels: Vec<Value> = line
+            .parcels
+            .iter()
+            .map(|p| {
+                json!({"quantity": p.quantity, "shipped": p.shipped.to_string(), "carrier": p.carrier,
+                "tracking_number": p.tracking, "shipment_number": p.shipment})
+            })
+            .collect();
+        json!({"line_id": line.id, "sku": line.sku, "status": line.status(now), "ordered": line.ordered,
+            "open": line.open(), "cancelled": line.cancelled, "shipped": line.shipped(),
+            "shipping_method": line.method, "parcels": parcels})
+    };
+    let lines: Vec<Value> = order.lines.iter().map(line).collect();
+    json!({"order_number": order.number, "account": order.account, "channel": order.channel,
+        "accepted": order.accepted.to_string(), "status": order.status(now), "request_id": order.request_id,
+        "email": order.email, "lines": lines})
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ship {
+    quantity: Option<u64>,
+    carrier: Option<String>,
+    tracking_number: Option<String>,
+}
+
+fn ship(state: &mut State, number: &str, line: &str, body: &[u8]) -> Done {
+    let ship: Ship = read(body)?;
+    let carrier = ship.carrier.as_deref().unwrap_or("FedEx");
+    let now = state.clock.now();
+    let shipped = state.world.ship(number, line, ship.quantity, carrier, ship.tracking_number.as_deref(), now);
+    shipped.map_err(|why| match why {
+        ShipRefused::UnknownOrder => (404, format!("no order {number}")),
+        ShipRefused::UnknownLine => (404, format!("order {number} has no line {line}")),
+        ShipRefused::NotSoManyOpen(open) => (409, format!("line {line} of order {number} has {open} open units")),
+    })?;
+    order(state, number)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    #[serde(alias = "duration")]
+    by: Option<String>,
+    seconds: Option<i64>,
+}
+
+fn advance(state: &mut State, body: &[u8]) -> Done {
+    let by = match read::<Advance>(body)? {
+        Advance { by: Some(text), seconds: None } => text
+            .parse::<SignedDuration>()
+            .map_err(|_| (400, "by: must be a duration such as \"61m\" or \"1h 30m\"".to_owned()))?,
+        Advance { by: None, seconds: Some(seconds) } => SignedDuration::from_secs(seconds),
+        _ => return Err((400, "body: one of by (\"61m\") and seconds (3660) is needed".into())),
+    };
+    let now = state.clock.advance(by).map_err(|why| (400, format!("by: {why}")))?;
+    Ok(json!({"now": now.to_string()}))
+}
+
+fn requests(state: &State, query: &str) -> Done {
+    let mut filter = Filter::default();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let slot = match key.as_ref() {
+            "operation" => &mut filter.operation,
+            "order_number" => &mut filter.order_number,
+            "correlation_id" => &mut filter.correlation_id,
+            _ => return Err((400, format!("{key}: known are operation, order_number and correlation_id"))),
+        };
+        *slot = Some(value.into_owned());
+    }
+    Ok(state.journal.show(&filter))
+}
+
+/// TOML, or the same keys as JSON when the content type says so. Replaces all rules; the counts of calls begin anew.
+fn set_faults(shared: &Shared, state: &mut State, parts: &Parts, body: &[u8]) -> Done {
+    let text = std::str::from_utf8(body).map_err(|_| (400, "body: not UTF-8".to_owned()))?;
+    let json = gate::text(&parts.headers, CONTENT_TYPE.as_str()).is_some_and(|sent| sent.contains("json"));
+    let text = if json {
+        let value: toml::Table = read(body)?;
+        value.to_string()
+    } else {
+        text.to_owned()
+    };
+    let faults = Faults::parse(&text).map_err(|why| (400, format!("body: {why}")))?;
+    let rules = faults.len();
+    state.faults = Injector::new(faults, shared.options.seed);
+    Ok(json!({"faults": rules}))
+}
+
+/// As at the start; tokens stay valid, so that clients need not sign in again.
+fn reset(shared: &Shared, state: &mut State) -> Value {
+    let tokens = std::mem::take(&mut state.tokens);
+    *state = State { tokens, ..State::new(&shared.options) };
+    json!({"reset": true})
+}

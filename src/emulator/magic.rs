@@ -1,0 +1,235 @@
+//! Values that fail on purpose, without any setting. One table: what stands in it is what happens, what `emulate --help`
+//! prints and what the documentation lists.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::faults::Disturbance;
+use crate::domain::operation::Operation;
+
+/// A client id beginning like this has dead credentials: the token call answers 400.
+pub(crate) const DEAD_CLIENT: &str = "MAGIC-DEAD-";
+/// A sales channel that the account does not have.
+pub(crate) const UNKNOWN_CHANNEL: &str = "CHANNEL-UNKNOWN";
+
+/// One magic value.
+#[derive(Debug)]
+pub struct Magic {
+    /// The value, or with a `-` at its end the beginning of it.
+    pub value: &'static str,
+    /// What it does.
+    pub does: &'static str,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A SKU that is stocked at the start.
+    Stock(u64),
+    /// Looked for elsewhere: a client id or a channel.
+    Named,
+    /// Disturbs a call, each time or only the first time for an order.
+    Disturb {
+        once: bool,
+        delay_seconds: u64,
+        drops: bool,
+        executes: bool,
+        status: Option<u16>,
+        body: Option<&'static str>,
+    },
+}
+
+const fn refuse(status: u16) -> Kind {
+    Kind::Disturb { once: false, delay_seconds: 0, drops: false, executes: false, status: Some(status), body: None }
+}
+
+const fn refuse_with(status: u16, body: &'static str) -> Kind {
+    Kind::Disturb {
+        once: false,
+        delay_seconds: 0,
+        drops: false,
+        executes: false,
+        status: Some(status),
+        body: Some(body),
+    }
+}
+
+const fn once(executes: bool, status: u16, body: Option<&'static str>) -> Kind {
+    Kind::Disturb { once: true, delay_seconds: 0, drops: false, executes, status: Some(status), body }
+}
+
+const fn drop_once(executes: bool) -> Kind {
+    Kind::Disturb { once: true, delay_seconds: 0, drops: true, executes, status: None, body: None }
+}
+
+const SLOW: Kind =
+    Kind::Disturb { once: true, delay_seconds: 15, drops: false, executes: true, status: None, body: None };
+
+/// All magic values.
+///
+/// A row `MAGIC-NAME-` works on creates of order numbers that begin with it, on cancels of `MAGIC-CANCEL-NAME-`, on
+/// status calls for `MAGIC-STATUS-NAME-`, and on promises with a SKU that begins with `SKU-NAME`.
+pub const TABLE: &[Magic] = &[
+    Magic { value: "SKU-1", does: "a billion in stock", kind: Kind::Stock(1_000_000_000) },
+    Magic { value: "SKU-OUT-OF-STOCK", does: "none in stock: promise 206, create 400", kind: Kind::Stock(0) },
+    Magic {
+        value: "SKU-ONLY-ONE",
+        does: "one in stock: two are too many, and an order takes it",
+        kind: Kind::Stock(1),
+    },
+    Magic { value: "MAGIC-400-", does: "400 INVALID_MCS_REQUEST, not executed", kind: refuse(400) },
+    Magic { value: "MAGIC-403-", does: "403 FORBIDDEN, not executed", kind: refuse(403) },
+    Magic { value: "MAGIC-500-", does: "500 WFS_INTERNAL_SERVER_ERROR, not executed", kind: refuse(500) },
+    Magic { value: "MAGIC-500-AFTER-", does: "500 once, but executed", kind: once(true, 500, None) },
+    Magic { value: "MAGIC-503-", does: "503 without a body, not executed", kind: refuse(503) },
+    Magic { value: "MAGIC-520-", does: "520 SYSTEM_ERROR, not executed", kind: refuse(520) },
+    Magic {
+        value: "MAGIC-429-",
+        does: "429 once, though the bucket is not empty; not executed",
+        kind: once(false, 429, None),
+    },
+    Magic { value: "MAGIC-SLOW-", does: "executed at once, answered after 15 s; only the first call", kind: SLOW },
+    Magic { value: "MAGIC-DROP-BEFORE-", does: "connection ends once, not executed", kind: drop_once(false) },
+    Magic { value: "MAGIC-DROP-AFTER-", does: "connection ends once, but executed", kind: drop_once(true) },
+    Magic {
+        value: "MAGIC-DUPLICATE-",
+        does: "409, order number already used; not executed",
+        kind: refuse_with(409, super::create::DUPLICATE_BODY),
+    },
+    Magic {
+        value: "MAGIC-FAIL-",
+        does: "200 with status FAIL, not executed",
+        kind: refuse_with(
+            200,
+            r#"{"status":"FAIL","errors":[{"code":"INVALID_MCS_REQUEST","description":"Request is not valid","severity":"ERROR","category":"DATA"}]}"#,
+        ),
+    },
+    Magic {
+        value: "MAGIC-UNREADABLE-",
+        does: "202 once with JSON that is cut off, but executed",
+        kind: once(true, 202, Some(r#"{"status":"ACCEPTED","header":{"headerAttr"#)),
+    },
+    Magic {
+        value: "MAGIC-HTML-",
+        does: "502 once with an HTML page, not executed",
+        kind: once(false, 502, Some("<html><body><h1>502 Bad Gateway</h1></body></html>")),
+    },
+    Magic {
+        value: "MAGIC-OUTAGE-",
+        does: "400 once that is really an outage (INVALID_REQUEST.GMP_ORDER_API), not executed",
+        kind: once(
+            false,
+            400,
+            Some(
+                r#"{"errors":{"error":[{"code":"INVALID_REQUEST.GMP_ORDER_API","field":"data","description":"Invalid Request","info":"Request invalid.","severity":"ERROR","category":"DATA","causes":[],"errorIdentifiers":{}}]}}"#,
+            ),
+        ),
+    },
+    Magic { value: "MAGIC-TOKEN-EXPIRED-", does: "401 once, not executed", kind: once(false, 401, None) },
+    Magic { value: UNKNOWN_CHANNEL, does: "as orderChannelId: create 400 ERR_EXT_DATA_0021001", kind: Kind::Named },
+    Magic { value: DEAD_CLIENT, does: "as client id: the token call answers 400 in plain text", kind: Kind::Named },
+];
+
+/// The table as text, for `--help`.
+pub fn help() -> String {
+    let mut out = String::from("Values that fail without any setting:\n");
+    for row in TABLE {
+        let name = if row.value.ends_with('-') { format!("{}…", row.value) } else { row.value.to_owned() };
+        let _ = writeln!(out, "  {name:<22} {}", row.does); // writing to a String does not fail
+    }
+    out.push_str(
+        "Order numbers MAGIC-NAME-… act on create, MAGIC-CANCEL-NAME-… on cancel, MAGIC-STATUS-NAME-… on status,\n\
+         SKUs SKU-NAME… on promise. \"Once\": the first call for that number and operation.\n",
+    );
+    out
+}
+
+/// SKUs and units that are in stock at the start.
+pub(crate) fn stock() -> impl Iterator<Item = (&'static str, u64)> {
+    TABLE.iter().filter_map(|row| match row.kind {
+        Kind::Stock(units) => Some((row.value, units)),
+        _ => None,
+    })
+}
+
+/// Remembers which values have had their one time.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(HashSet<(Operation, String)>);
+
+impl Seen {
+    /// What the values of a call do to it. `values`: the order number, or a promise's SKUs. The longest name wins.
+    pub(crate) fn find(&mut self, operation: Operation, values: &[&str]) -> Option<(&'static str, Disturbance)> {
+        let (row, value) = values
+            .iter()
+            .flat_map(|value| TABLE.iter().filter(|row| row.strikes(operation, value)).map(move |row| (row, value)))
+            .max_by_key(|(row, _)| row.value.len())?;
+        let Kind::Disturb { once, delay_seconds, drops, executes, status, body } = row.kind else { return None };
+        if once && !self.0.insert((operation, (*value).to_owned())) {
+            return None;
+        }
+        let body = body.map(|text| Bytes::from_static(text.as_bytes()));
+        let delay = Duration::from_secs(delay_seconds);
+        Some((row.value, Disturbance { delay, drops, executes, status, body }))
+    }
+}
+
+impl Magic {
+    fn strikes(&self, operation: Operation, value: &str) -> bool {
+        let Some(name) = self.value.strip_prefix("MAGIC-").filter(|_| matches!(self.kind, Kind::Disturb { .. })) else {
+            return false;
+        };
+        let rest = match operation {
+            Operation::Promise => value.strip_prefix("SKU-"),
+            Operation::Create => value.strip_prefix("MAGIC-"),
+            Operation::Cancel => value.strip_prefix("MAGIC-CANCEL-"),
+            Operation::Status => value.strip_prefix("MAGIC-STATUS-"),
+        };
+        let name = if operation == Operation::Promise { name.trim_end_matches('-') } else { name };
+        rest.is_some_and(|rest| rest.starts_with(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_name_wins_and_once_means_once() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.find(Operation::Create, &["MAGIC-500-1"]).unwrap().0, "MAGIC-500-");
+        assert_eq!(seen.find(Operation::Create, &["MAGIC-500-1"]).unwrap().0, "MAGIC-500-");
+        assert_eq!(seen.find(Operation::Create, &["MAGIC-500-AFTER-1"]).unwrap().0, "MAGIC-500-AFTER-");
+        assert!(seen.find(Operation::Create, &["MAGIC-500-AFTER-1"]).is_none());
+        assert!(seen.find(Operation::Create, &["MAGIC-500-AFTER-2"]).is_some());
+    }
+
+    #[test]
+    fn each_operation_has_its_own_prefix() {
+        let mut seen = Seen::default();
+        assert!(seen.find(Operation::Cancel, &["MAGIC-500-1"]).is_none());
+        assert!(seen.find(Operation::Create, &["MAGIC-CANCEL-500-1"]).is_none());
+        assert!(seen.find(Operation::Cancel, &["MAGIC-CANCEL-500-1"]).is_some());
+        assert!(seen.find(Operation::Status, &["MAGIC-STATUS-DROP-BEFORE-1"]).unwrap().1.drops);
+        assert!(seen.find(Operation::Promise, &["SKU-1", "SKU-500"]).is_some());
+        assert!(seen.find(Operation::Promise, &["SKU-1", "SKU-OUT-OF-STOCK"]).is_none());
+        assert!(seen.find(Operation::Create, &["SO123"]).is_none());
+    }
+
+    #[test]
+    fn no_two_rows_share_a_value_and_the_help_shows_all() {
+        let values: HashSet<_> = TABLE.iter().map(|row| row.value).collect();
+        assert_eq!(values.len(), TABLE.len());
+        assert!(values.iter().all(|value| help().contains(value)));
+    }
+
+    #[test]
+    fn the_documentation_lists_every_row() {
+        let docs = include_str!("../../docs/EMULATOR.md");
+        for row in TABLE {
+            assert!(docs.contains(&format!("| `{}` | {} |", row.value, row.does)), "{} in docs/EMULATOR.md", row.value);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A stateful Walmart for tests and for the first five minutes: token, delivery promise, create, cancel, status.
+//!
+//! It stands on the other side of the wire and shares nothing with the client but the paths: it reads and writes plain
+//! JSON. As a [`tower::Service`] it takes the place of the network in tests; [`serve`] puts it on a port. Same seed,
+//! same clock and same calls give the same answers. What it knows at the start, its magic values, faults and control
+//! API are described in `docs/EMULATOR.md`. Anybody may use it; it uses only `domain`.
+
+mod answer;
+mod calls;
+mod cancel;
+mod clock;
+mod control;
+mod create;
+mod faults;
+mod form;
+mod gate;
+mod ids;
+mod limits;
+pub mod magic;
+mod promise;
+mod requests;
+mod routes;
+mod serve;
+mod status;
+mod target;
+mod token;
+mod world;
+mod xml;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+pub use self::clock::Clock;
+pub use self::faults::Faults;
+pub use self::serve::serve;
+
+use self::clock::AdjustedClock;
+use self::faults::Injector;
+use self::limits::Limits;
+use self::requests::Journal;
+use self::token::Tokens;
+use self::world::{Line, Order, World};
+
+/// What happens to a create whose order number the account has used before. Walmart documents neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Duplicates {
+    /// A second order comes into being: the costlier surprise, therefore the default.
+    #[default]
+    Accept,
+    /// 409, nothing is created.
+    Refuse,
+}
+
+/// The one client that can get tokens.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Client id.
+    pub client_id: String,
+    /// Client secret.
+    pub client_secret: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+/// How an emulator is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Everything that looks random comes from it.
+    pub seed: u64,
+    /// Which calls are disturbed.
+    pub faults: Faults,
+    /// What a used order number means.
+    pub duplicates: Duplicates,
+    /// Factor on the published rate limits; a bucket holds at least one call.
+    pub limit_scale: f64,
+    /// The time.
+    pub clock: Clock,
+    /// Who can get tokens; none: any non-empty client id and secret. Each client id is an account of its own, with its
+    /// own orders and limits; stock is shared.
+    pub credentials: Option<Credentials>,
+}
+
+impl Default for Options {
+    /// Seed 0, no faults, duplicates accepted, published limits, the machine's clock, any credentials.
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            faults: Faults::default(),
+            duplicates: Duplicates::default(),
+            limit_scale: 1.0,
+            clock: Clock::wall(),
+            credentials: None,
+        }
+    }
+}
+
+/// The connection ended without an answer. Whether the call was executed is told by `GET requests` only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was dropped")]
+pub struct Dropped;
+
+/// An emulated Walmart. Clones share one state.
+#[derive(Clone)]
+pub struct Emulator(Arc<Shared>);
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Emulator")
+    }
+}
+
+pub(crate) struct Shared {
+    options: Options,
+    state: Mutex<State>,
+}
+
+/// Everything that changes.
+struct State {
+    clock: AdjustedClock,
+    tokens: Tokens,
+    limits: Limits,
+    faults: Injector,
+    magic: magic::Seen,
+    world: World,
+    journal: Journal,
+}
+
+impl Emulator {
+    /// An emulator that knows what `docs/EMULATOR.md` says it knows at the start.
+    pub fn new(options: Options) -> Self {
+        let state = Mutex::new(State::new(&options));
+        Self(Arc::new(Shared { options, state }))
+    }
+}
+
+impl tower::Service<Request<Bytes>> for Emulator {
+    type Response = Response<Bytes>;
+    type Error = Dropped;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Dropped>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Dropped>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let reply = routes::answer(&self.0, request);
+        Box::pin(async move {
+            if !reply.delay.is_zero() {
+                tokio::time::sleep(reply.delay).await;
+            }
+            reply.result
+        })
+    }
+}
+
+impl State {
+    fn new(options: &Options) -> Self {
+        let clock = AdjustedClock::new(options.clock.clone());
+        let mut world = World::default();
+        for (sku, units) in magic::stock() {
+            world.set_stock(sku, units);
+        }
+        world.preload(seed_order(&clock));
+        Self {
+            clock,
+            tokens: Tokens::default(),
+            limits: Limits::new(options.limit_scale),
+            faults: Injector::new(options.faults.clone(), options.seed),
+            magic: magic::Seen::default(),
+            world,
+            journal: Journal::default(),
+        }
+    }
+}
+
+/// The order that seed 000 cancels. Only `clock/advance` makes it older, as long as nothing has happened to it.
+fn seed_order(clock: &AdjustedClock) -> Order {
+    let now = clock.now();
+    Order {
+        account: None,
+        number: "sellername001ABC123".to_owned(),
+        channel: "ORDER_CHANNEL_ID".to_owned(),
+        accepted: now,
+        placed: now.to_string(),
+        buyer: "A B".to_owned(),
+        email: "no-reply@emulator.invalid".to_owned(),
+        request_id: String::new(),
+        lines: vec![Line {
+            id: "1232456".to_owned(),
+            sku: "SKU-1".to_owned(),
+            description: "Example product description".to_owned(),
+            method: "STANDARD".to_owned(),
+            address: serde_json::json!({"line1": "100 Main St", "city": "San Francisco", "state": "CA",
+                "country": "US", "zip": "94103"}),
+            ordered: 2,
+            cancelled: 0,
+            parcels: Vec::new(),
+        }],
+    }
+}

@@ -1,0 +1,192 @@
+//! The journal: what was received, what was really executed and what the caller was told, for tests to look into.
+//!
+//! It keeps the newest requests within a bound and counts the ones it let go. Secrets do not get in: tokens and
+//! credentials are replaced, and of a token request only the grant type stays.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::calls::Effect;
+
+/// Requests kept at most.
+const MAX_KEPT: usize = 10_000;
+/// Bytes of bodies, headers and paths kept at most, all together.
+const MAX_BYTES: usize = 16 << 20;
+/// Headers whose values are replaced.
+const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "wm_sec.access_token", "cookie"];
+
+/// One request as it was received, before anybody judged it.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) time: Timestamp,
+    /// `token`, `promise`, `create`, `cancel`, `status`, or `unknown`.
+    pub(crate) operation: &'static str,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) order_number: String,
+    pub(crate) correlation_id: String,
+    /// A JSON object as text, to keep it small.
+    pub(crate) headers: String,
+    pub(crate) body: Bytes,
+}
+
+impl Received {
+    fn size(&self) -> usize {
+        self.body.len() + self.headers.len() + self.path.len()
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) account: Option<String>,
+    pub(crate) effect: Effect,
+    /// The rule or magic value that acted.
+    pub(crate) disturbance: Option<String>,
+    /// None: the connection was dropped.
+    pub(crate) status: Option<u16>,
+}
+
+/// What `GET requests` is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) operation: Option<String>,
+    pub(crate) order_number: Option<String>,
+    pub(crate) correlation_id: Option<String>,
+}
+
+/// The newest requests and the counts of all.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    kept: VecDeque<(u64, Received, Outcome)>,
+    bytes: usize,
+    received: u64,
+    totals: BTreeMap<(&'static str, Effect), u64>,
+}
+
+impl Journal {
+    pub(crate) fn record(&mut self, received: Received, outcome: Outcome) {
+        self.received += 1;
+        *self.totals.entry((received.operation, outcome.effect)).or_default() += 1;
+        self.bytes += received.size();
+        self.kept.push_back((self.received, received, outcome));
+        while self.kept.len() > MAX_KEPT || self.bytes > MAX_BYTES {
+            let Some((_, oldest, _)) = self.kept.pop_front() else { break };
+            self.bytes -= oldest.size();
+        }
+    }
+
+    /// The kept requests that match, oldest first, and the counts of everything received.
+    pub(crate) fn show(&self, filter: &Filter) -> Value {
+        let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
+        let requests: Vec<Value> = self
+            .kept
+            .iter()
+            .filter(|(_, r, _)| {
+                is(&filter.operation, r.operation)
+                    && is(&filter.order_number, &r.order_number)
+                    && is(&filter.correlation_id, &r.correlation_id)
+            })
+            .map(|(id, received, outcome)| entry(*id, received, outcome))
+            .collect();
+        let mut totals: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((operation, effect), count) in &self.totals {
+            totals.entry(operation).or_default().insert(effect.name(), *count);
+        }
+        let forgotten = self.received - self.kept.len() as u64;
+        json!({"received": self.received, "forgotten": forgotten, "totals": totals, "requests": requests})
+    }
+}
+
+fn entry(id: u64, received: &Received, outcome: &Outcome) -> Value {
+    let headers: Value = serde_json::from_str(&received.headers).unwrap_or_default();
+    let body = if received.operation == "token" {
+        let grant = url::form_urlencoded::parse(&received.body).find(|(key, _)| key == "grant_type");
+        grant.map_or(Value::Null, |(_, grant)| json!({"grant_type": grant}))
+    } else if received.body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&received.body)
+            .unwrap_or_else(|_| String::from_utf8_lossy(&received.body).into_owned().into())
+    };
+    json!({"id": id, "time": received.time.to_string(), "operation": received.operation, "method": received.method,
+        "path": received.path, "account": outcome.account, "order_number": received.order_number,
+        "correlation_id": received.correlation_id, "headers": headers, "body": body,
+        "effect": outcome.effect.name(), "disturbance": outcome.disturbance, "status": outcome.status,
+        "dropped": outcome.status.is_none()})
+}
+
+/// Headers by lower-case name, secrets replaced, repeated ones joined.
+pub(crate) fn harmless(headers: &HeaderMap) -> String {
+    let mut all: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let text = if SECRET.contains(&name.as_str()) {
+            "[redacted]".into()
+        } else {
+            String::from_utf8_lossy(value.as_bytes())
+        };
+        let entry = all.entry(name.as_str()).or_default();
+        if !entry.is_empty() {
+            entry.push_str(", ");
+        }
+        entry.push_str(&text);
+    }
+    json!(all).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(body: Vec<u8>) -> Received {
+        Received {
+            time: Timestamp::UNIX_EPOCH,
+            operation: "create",
+            method: "POST".into(),
+            path: String::new(),
+            order_number: "1".into(),
+            correlation_id: "c".into(),
+            headers: String::new(),
+            body: body.into(),
+        }
+    }
+
+    fn outcome() -> Outcome {
+        Outcome { account: None, effect: Effect::Created, disturbance: None, status: Some(202) }
+    }
+
+    #[test]
+    fn it_forgets_the_oldest_and_counts_them() {
+        let mut journal = Journal::default();
+        (0..MAX_KEPT + 5).for_each(|_| journal.record(received(Vec::new()), outcome()));
+        let shown = journal.show(&Filter::default());
+        assert_eq!(shown["received"], MAX_KEPT + 5);
+        assert_eq!(shown["forgotten"], 5);
+        assert_eq!(shown["totals"]["create"]["CREATED"], MAX_KEPT + 5);
+        assert_eq!(shown["requests"][0]["id"], 6);
+
+        let mut journal = Journal::default();
+        (0..20).for_each(|_| journal.record(received(vec![b'x'; 1 << 20]), outcome()));
+        assert_eq!(journal.show(&Filter::default())["forgotten"], 4);
+    }
+
+    #[test]
+    fn secrets_do_not_get_in() {
+        let mut headers = HeaderMap::new();
+        for name in SECRET {
+            headers.insert(name, "hush".parse().unwrap());
+        }
+        headers.append("x-two", "1".parse().unwrap());
+        headers.append("x-two", "2".parse().unwrap());
+        let shown = harmless(&headers);
+        assert!(!shown.contains("hush") && shown.contains(r#""x-two":"1, 2""#), "{shown}");
+        let token = Received { operation: "token", ..received(b"grant_type=g&client_secret=hush".to_vec()) };
+        let shown = entry(1, &token, &outcome());
+        assert!(!shown.to_string().contains("hush"));
+        assert_eq!(shown["body"]["grant_type"], "g");
+    }
+}

@@ -1,0 +1,64 @@
+//! What a request is for.
+
+use std::fmt;
+
+use http::Method;
+
+use crate::domain::operation::Operation;
+
+/// One of the calls that the emulator answers as Walmart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Target {
+    /// `POST /v3/token`
+    Token,
+    /// A call of the fulfillment API.
+    Call(Operation),
+}
+
+impl Target {
+    const ALL: [Target; 5] = [
+        Target::Token,
+        Target::Call(Operation::Promise),
+        Target::Call(Operation::Create),
+        Target::Call(Operation::Cancel),
+        Target::Call(Operation::Status),
+    ];
+
+    /// The one with that path; one slash at its end does not matter.
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        Self::ALL.into_iter().find(|target| target.path() == path)
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// Name in faults and in `GET requests`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Target::Token => "token",
+            Target::Call(operation) => operation.name(),
+        }
+    }
+
+    pub(crate) fn method(self) -> Method {
+        match self {
+            Target::Call(Operation::Status) => Method::GET,
+            _ => Method::POST,
+        }
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Target::Token => "/v3/token",
+            Target::Call(operation) => operation.path(),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
