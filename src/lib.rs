@@ -17,6 +17,8 @@
 #![warn(missing_docs)]
 
 pub mod accept;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod emulator;

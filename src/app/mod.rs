@@ -1,0 +1,230 @@
+//! The composition root: builds every part from the settings, starts them and ends them in order.
+
+mod clients;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tracing_appender::non_blocking::ErrorCounter;
+
+use crate::config::{self, Config, Watcher};
+use crate::grpc::fulfillment::Fulfillment;
+use crate::grpc::gateway::Gateway as GatewayRpcs;
+use crate::grpc::layers::trace::AccessLog;
+use crate::grpc::listener::{self, Connections};
+use crate::grpc::methods;
+use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
+use crate::grpc::tls::{self, Tls};
+use crate::http;
+use crate::http::{Probes, Stage};
+use crate::pb;
+use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
+use crate::pb::gateway_service_server::GatewayServiceServer;
+use crate::ports::clock::Clock;
+use crate::ports::random::Random;
+use crate::service::{CancelOrder, CreateOrder, Directory, FetchPromise, GetOrderStatus, PromiseCacheSettings};
+use crate::shutdown::{Drained, Shutdown};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::{TraceGuard, Tracer};
+use crate::upstream::client::RestUpstream;
+use crate::upstream::overview::StackOverview;
+use crate::upstream::transport::Http;
+
+/// Open gRPC connections at a time.
+const MAX_CONNECTIONS: usize = 10_000;
+/// Bytes that kept promises may take, about.
+const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// How often files of secrets are looked at.
+const SECRETS_EVERY: Duration = Duration::from_secs(2);
+/// For the spans that are still queued at the end.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a gateway takes from outside, so that tests can replace it.
+pub struct Outside<H> {
+    /// Speaks HTTP to Walmart.
+    pub http: H,
+    /// Tells the time of day.
+    pub clock: Clock,
+    /// Ids and jitter.
+    pub random: Random,
+    /// Makes spans.
+    pub tracer: Tracer,
+    /// Flushed at the end.
+    pub traces: Option<TraceGuard>,
+    /// Counts log lines that were dropped.
+    pub log: Option<ErrorCounter>,
+}
+
+/// Where the gateway listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// gRPC.
+    pub grpc: TcpListener,
+    /// Probes, metrics, webhooks.
+    pub http: TcpListener,
+}
+
+impl Listeners {
+    /// Takes both addresses. The error is one line that names the key and the address.
+    pub async fn bind(config: &Config) -> Result<Self, String> {
+        let (grpc, http) = (config.grpc.listen, config.http.listen);
+        Ok(Self { grpc: bind("grpc.listen", grpc).await?, http: bind("http.listen", http).await? })
+    }
+}
+
+/// Takes an address. The error is one line.
+pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("{what}: cannot listen on {address}: {error}"))
+}
+
+/// A gateway that serves.
+pub struct Gateway {
+    shutdown: Shutdown,
+    health: Health,
+    probes: Probes,
+    /// Answers until the drain is over.
+    probing: JoinHandle<()>,
+    grace: Duration,
+    traces: Option<TraceGuard>,
+}
+
+impl Gateway {
+    /// Builds all parts and starts to serve. The error is one line that names the key at fault.
+    pub async fn start<H: Http>(config: &Config, listeners: Listeners, outside: Outside<H>) -> Result<Self, String> {
+        let Outside { http, clock, random, tracer, traces, log } = outside;
+        let shutdown = Shutdown::new();
+        let metrics = Arc::new(Metrics::new(methods::paths()));
+        if let Some(lines) = log {
+            metrics.watch_log(lines);
+        }
+        let tls = config.grpc.tls.as_ref().map(load_tls).transpose()?;
+        let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
+        let health = Health::new(&SERVICES).await;
+        let routes = routes(config, upstream, &health, clock, &random, &metrics)?;
+        let edge = Edge {
+            tracer,
+            metrics: metrics.clone(),
+            access_log: access_log(config.telemetry.access_log),
+            clients: clients::from_config(config),
+            stopping: shutdown.stopping().clone(),
+        };
+        let connections = Connections {
+            max: MAX_CONNECTIONS,
+            max_age: config.grpc.max_connection_age,
+            jitter: Arc::new(move || random.fraction()),
+            tls,
+        };
+        watch_secrets(config, &shutdown, &metrics);
+        let grpc = server::stack(edge, routes);
+        tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
+        let probes = Probes::new(Vec::new());
+        let router = http::router(probes.clone(), metrics);
+        let probing = tokio::spawn(http::serve(listeners.http, router, http::Limits::default(), shutdown.clone()));
+        health.serving().await;
+        probes.set(Stage::Ready);
+        Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, traces })
+    }
+
+    /// Not ready at once, streams end, calls in flight finish within the grace.
+    pub async fn stop(self) -> Drained {
+        let not_ready = async {
+            self.probes.set(Stage::Draining);
+            self.health.not_serving().await;
+        };
+        let drained = self.shutdown.run(not_ready, self.grace).await;
+        if self.probing.await.is_err() {
+            tracing::error!("the HTTP listener panicked");
+        }
+        if let Some(traces) = self.traces {
+            traces.flush(FLUSH_LIMIT).await;
+        }
+        drained
+    }
+}
+
+/// Full names, for health checks.
+const SERVICES: [&str; 2] = [pb::fulfillment_service_server::SERVICE_NAME, pb::gateway_service_server::SERVICE_NAME];
+
+/// What holds for each of our services; the generated servers share no trait. Answers are packed for callers that accept
+/// it, by the first of these that they do.
+macro_rules! served {
+    ($server:expr) => {
+        $server
+            .max_decoding_message_size(MAX_MESSAGE)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+            .send_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Zstd)
+    };
+}
+
+fn routes<H: Http>(
+    config: &Config,
+    upstream: RestUpstream<H>,
+    health: &Health,
+    clock: Clock,
+    random: &Random,
+    metrics: &Arc<Metrics>,
+) -> Result<Routes, String> {
+    let directory = Directory::new(config.accounts.iter().map(|account| account.id.clone()).collect());
+    let settle_window = config.ledger.settle_window;
+    let kept = PromiseCacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
+    let fulfillment = Fulfillment {
+        directory: directory.clone(),
+        promise: FetchPromise::new(upstream.clone(), kept, metrics.clone()),
+        create: CreateOrder::new(upstream.clone(), settle_window),
+        cancel: CancelOrder::new(upstream.clone(), settle_window, random.clone()),
+        status: GetOrderStatus::new(upstream.clone()),
+    };
+    let overview = Arc::new(StackOverview::new(upstream.shared().clone(), clock));
+    let gateway = GatewayRpcs { directory, overview, start_time: clock.now() };
+    let mut routes = Routes::new(served!(FulfillmentServiceServer::new(fulfillment)))
+        .add_service(served!(GatewayServiceServer::new(gateway)))
+        .add_service(health.service());
+    if config.grpc.reflection {
+        // Both versions: older clients know only v1alpha.
+        let broken = |error| format!("reflection: {error}");
+        routes = routes
+            .add_service(reflection().build_v1().map_err(broken)?)
+            .add_service(reflection().build_v1alpha().map_err(broken)?);
+    }
+    Ok(routes)
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn load_tls(settings: &config::Tls) -> Result<Tls, String> {
+    let read = |key: &str, path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| format!("grpc.tls.{key}: {}: {error}", path.display()))
+    };
+    let cert = read("cert_file", &settings.cert_file)?;
+    let key = read("key_file", &settings.key_file)?;
+    let ca = settings.client_ca_file.as_deref().map(|path| read("client_ca_file", path)).transpose()?;
+    let server = tls::server_config(&cert, &key, ca.as_deref()).map_err(|error| format!("grpc.tls: {error}"))?;
+    Ok(Tls::new(move || server.clone()))
+}
+
+fn watch_secrets(config: &Config, shutdown: &Shutdown, metrics: &Metrics) {
+    let watcher = Watcher::new(config);
+    metrics.watch_secrets(watcher.refused());
+    tokio::spawn(watcher.run(SECRETS_EVERY, shutdown.stopping().clone()));
+}
+
+const fn access_log(setting: config::AccessLog) -> AccessLog {
+    match setting {
+        config::AccessLog::Failures => AccessLog::Failures,
+        config::AccessLog::All => AccessLog::All,
+        config::AccessLog::Off => AccessLog::Off,
+    }
+}

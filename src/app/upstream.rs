@@ -1,0 +1,83 @@
+//! The way to Walmart, as the settings have it.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Uri};
+
+use crate::config::{Account as Settings, Config, Profile};
+use crate::pb::HeaderAttributes;
+use crate::ports::clock::Clock;
+use crate::ports::random::Random;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
+use crate::upstream::accounts::{Account, Accounts, Credentials};
+use crate::upstream::client::RestUpstream;
+use crate::upstream::layers::circuit::Circuits;
+use crate::upstream::layers::rate_limit::Buckets;
+use crate::upstream::token::Tokens;
+use crate::upstream::transport::{Http, Site};
+use crate::upstream::{Shared, StackSettings};
+
+/// Calls to Walmart under way at once.
+const MAX_IN_FLIGHT: usize = 1024;
+
+pub(super) fn build<H: Http>(
+    config: &Config,
+    http: H,
+    clock: Clock,
+    random: Random,
+    tracer: Tracer,
+    metrics: Arc<Metrics>,
+) -> Result<RestUpstream<H>, String> {
+    let walmart = &config.walmart;
+    let accounts = config.accounts.iter().map(account).collect::<Result<_, _>>()?;
+    let accounts = Accounts::new(accounts);
+    let base: Uri = walmart.base_url.as_str().parse().map_err(|error| format!("walmart.base_url: {error}"))?;
+    let service_name = header("walmart.service_name", &walmart.service_name)?;
+    let sandbox = walmart.profile == Profile::Sandbox;
+    let site = Site::new(&base, service_name, sandbox, accounts.clone(), tracer)
+        .map_err(|error| format!("walmart.base_url: {error}"))?;
+    let settings = StackSettings {
+        max_in_flight: MAX_IN_FLIGHT,
+        max_attempts: walmart.retry.max_attempts.get(),
+        attempt_timeout: walmart.attempt_timeout,
+    };
+    let shared = Shared {
+        buckets: Buckets::new(accounts.len(), |operation| walmart.limits.of(operation).get()),
+        circuits: Circuits::new(&accounts, &metrics),
+        tokens: Tokens::new(
+            http.clone(),
+            site.clone(),
+            clock,
+            random.clone(),
+            metrics.clone(),
+            walmart.attempt_timeout,
+        ),
+        site,
+        metrics,
+    };
+    Ok(RestUpstream::new(http, settings, shared, clock, random))
+}
+
+fn account(settings: &Settings) -> Result<Account, String> {
+    let key = |name: &str| format!("accounts.{}.{name}", settings.id);
+    let (client_id, client_secret) = (settings.client_id.clone(), settings.client_secret.clone());
+    Ok(Account {
+        id: settings.id.clone(),
+        header: HeaderAttributes {
+            mart_id: Some(settings.mart_id.clone()),
+            bu_id: Some(settings.bu_id.clone()),
+            ..Default::default()
+        },
+        mart_id: header(&key("mart_id"), &settings.mart_id)?,
+        bu_id: header(&key("bu_id"), &settings.bu_id)?,
+        credentials: Arc::new(move || Credentials {
+            client_id: client_id.clone(),
+            client_secret: client_secret.current(),
+        }),
+    })
+}
+
+fn header(key: &str, value: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(value).map_err(|_| format!("{key}: must be printable ASCII"))
+}

@@ -1,0 +1,162 @@
+//! `order-gateway config`: is a file good, and what is in force.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use clap::Subcommand;
+
+use super::{Failure, print};
+use crate::config::{self, Config, PREFIX, StoreUrl};
+
+const CHECK_EXAMPLE: &str = "\
+Example:
+  order-gateway config check --config settings.toml
+
+Environment variables ORDER_GATEWAY__SECTION__KEY win over the file, as with `serve`.
+Exit codes: 0 the settings are good, 2 they are not: each fault on its own line on stderr, with its key.";
+
+const DUMP_EXAMPLE: &str = "\
+Examples:
+  order-gateway config dump > settings.toml
+  ORDER_GATEWAY__WALMART__PROFILE=sandbox order-gateway config dump --config settings.toml
+
+Exit codes: 0 done, 2 the settings are not good.";
+
+/// Check settings, or print those in force
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Report every fault of the settings at once
+    #[command(after_help = CHECK_EXAMPLE)]
+    Check {
+        /// TOML file with the settings
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the effective settings as TOML, explained, secrets redacted
+    ///
+    /// Without a file and without ORDER_GATEWAY__ variables it prints the defaults: a file to start from.
+    #[command(after_help = DUMP_EXAMPLE)]
+    Dump {
+        /// TOML file with the settings
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    match args.command {
+        Command::Check { config } => print(&summary(&load(Some(&config))?)),
+        Command::Dump { config } => {
+            let untouched = config.is_none() && environment()?.is_empty();
+            print(&if untouched { config::defaults() } else { load(config.as_deref())?.dump() })
+        }
+    }
+}
+
+/// The settings of a file and of the process environment.
+pub(super) fn load(file: Option<&Path>) -> Result<Config, Failure> {
+    let text = match file {
+        Some(file) => read(file)?,
+        None => String::new(),
+    };
+    Config::load(&text, environment()?)
+        .map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(vec![format!("{}: cannot be read: {error}", file.display())]))
+}
+
+/// The variables that are settings. One that is no text is a fault: it would be changed by reading it as text.
+fn environment() -> Result<Vec<(String, String)>, Failure> {
+    let mut variables = Vec::new();
+    let mut faults = Vec::new();
+    for (name, value) in env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        match value.into_string() {
+            Ok(value) => variables.push((name, value)),
+            Err(_) => faults.push(format!("{}: must be UTF-8 text", name.escape_debug())),
+        }
+    }
+    if faults.is_empty() { Ok(variables) } else { Err(Failure::Usage(faults)) }
+}
+
+fn summary(config: &Config) -> String {
+    let Config { grpc, http, store, walmart, accounts, clients, .. } = config;
+    let ids: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
+    let names: Vec<_> = clients.iter().map(|client| client.name.as_str()).collect();
+    let store = match &store.url {
+        StoreUrl::Sqlite(path) => format!("sqlite, {}", path.display()),
+        StoreUrl::Postgres { url } => url.to_string(),
+    };
+    let callers = if names.is_empty() { "everyone on this machine".to_owned() } else { names.join(", ") };
+    format!(
+        "The settings are good.\n  gRPC      {}{}\n  HTTP      {}\n  Walmart   {}, {}\n  Store     {store}\n  \
+         Accounts  {}\n  Callers   {callers}\n",
+        grpc.listen,
+        if grpc.tls.is_some() { ", TLS" } else { "" },
+        http.listen,
+        walmart.profile.name(),
+        walmart.base_url,
+        ids.join(", "),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"k\"\nclient_secret = \"canary\"\n";
+
+    fn with_file(text: &[u8]) -> Result<Config, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("settings.toml");
+        fs::write(&file, text).unwrap();
+        load(Some(&file))
+    }
+
+    #[test]
+    fn a_good_file_is_summed_up_without_secrets() {
+        let expected = "\
+The settings are good.
+  gRPC      127.0.0.1:50051
+  HTTP      127.0.0.1:8080
+  Walmart   production, https://marketplace.walmartapis.com/
+  Store     sqlite, order-gateway.db
+  Accounts  acme
+  Callers   everyone on this machine
+";
+        assert_eq!(summary(&with_file(GOOD.as_bytes()).unwrap()), expected);
+    }
+
+    #[test]
+    fn each_fault_has_its_line() {
+        let bad = GOOD.replace("partner_id = \"1\"\n", "") + "mart = 1\n";
+        let Err(Failure::Usage(lines)) = with_file(bad.as_bytes()) else { panic!("accepted") };
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("accounts.acme.partner_id: is required"), "{lines:?}");
+        assert!(lines[1].starts_with("accounts.acme.mart: unknown key"), "{lines:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_one_line() {
+        let missing = load(Some(Path::new("/not/there.toml")));
+        let line = "/not/there.toml: cannot be read: No such file or directory (os error 2)";
+        assert_eq!(missing.map(|_| ()), Err(Failure::Usage(vec![line.into()])));
+        for (text, start) in [(&b"a = \n"[..], "line 1, column "), (b"\xff", "/")] {
+            let Err(Failure::Usage(lines)) = with_file(text) else { panic!("accepted") };
+            assert!(lines.len() == 1 && lines[0].starts_with(start), "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `order-gateway dev`: emulator and gateway in one process, for the first five minutes.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::{Failure, serve, tour};
+use crate::app::bind;
+use crate::config::Config;
+use crate::emulator::{self, Emulator};
+
+const EXAMPLE: &str = "\
+Example:
+  order-gateway dev
+  order-gateway dev --tour --exit
+
+Exit codes: 0 stopped, or the tour went well; 1 failed (a port taken too), or the tour did not go well.";
+
+/// Run everything locally: a stateful Walmart emulator and the gateway in front of it
+///
+/// No network, no settings, no account. The seller account is called `demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// Where gRPC listens; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    grpc_listen: SocketAddr,
+    /// Where probes and metrics listen; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    http_listen: SocketAddr,
+    /// Where the Walmart emulator listens; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
+    emulator_listen: SocketAddr,
+    /// Folder for what is written, the settings in force among it; by default a temporary one, removed at exit
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// First play the main job against itself, each call and its answer printed as grpcurl would
+    #[arg(long)]
+    tour: bool,
+    /// End after the tour: with 0 if it went well, else with 1
+    #[arg(long, requires = "tour")]
+    exit: bool,
+}
+
+pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
+    let folder = DataDir::open(args.data_dir.clone())?;
+    let emulator = bind("--emulator-listen", args.emulator_listen).await.map_err(Failure::Failed)?;
+    let addresses = Addresses {
+        grpc: free(args.grpc_listen, "--grpc-listen").await?,
+        http: free(args.http_listen, "--http-listen").await?,
+        emulator: local(&emulator)?,
+    };
+    let settings = settings(&addresses, folder.path());
+    let config = Config::load(&settings, [])
+        .map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))?;
+    fs::write(folder.path().join("settings.toml"), &settings)
+        .map_err(|error| Failure::Failed(format!("{}: cannot be written: {error}", folder.path().display())))?;
+
+    let emulating = CancellationToken::new();
+    let world = Emulator::new(emulator::Options::default());
+    let emulator = tokio::spawn(emulator::serve(world, emulator, emulating.clone()));
+    let gateway = serve::start(&config, log).await?;
+    eprintln!("{}", banner(&addresses, &folder));
+
+    let toured = if args.tour { tour::play(addresses.grpc).await } else { Ok(()) };
+    if !args.exit && toured.is_ok() {
+        stop.cancelled().await;
+    }
+    serve::finish(gateway).await;
+    // Last: calls that are being finished still need it.
+    emulating.cancel();
+    match emulator.await {
+        Ok(Ok(())) => toured,
+        Ok(Err(error)) => toured.and(Err(Failure::Failed(format!("the emulator failed: {error}")))),
+        Err(_) => toured.and(Err(Failure::Failed("the emulator panicked".into()))),
+    }
+}
+
+/// What listens where.
+struct Addresses {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    emulator: SocketAddr,
+}
+
+/// The address itself, or with port 0 one that is free now: it stands in the settings and in what is printed.
+async fn free(wanted: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
+    local(&bind(flag, wanted).await.map_err(Failure::Failed)?)
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn settings(addresses: &Addresses, folder: &Path) -> String {
+    let Addresses { grpc, http, emulator } = addresses;
+    let store = toml::Value::String(format!("sqlite://{}", folder.join("order-gateway.db").display()));
+    format!(
+        r#"# What `order-gateway dev` runs with. The emulator accepts any client id and secret.
+[grpc]
+listen = "{grpc}"
+
+[http]
+listen = "{http}"
+
+[store]
+url = {store}
+
+[walmart]
+base_url = "http://{emulator}"
+
+[[accounts]]
+id = "demo"
+partner_id = "10000000001"
+client_id = "demo"
+client_secret = "demo-secret"
+
+[accounts.webhook]
+auth = "hmac"
+secret = "dev-secret"
+"#
+    )
+}
+
+fn banner(addresses: &Addresses, folder: &DataDir) -> String {
+    let Addresses { grpc, http, emulator } = addresses;
+    let data = match folder {
+        DataDir::Temporary(_) => "a temporary folder, removed at exit (--data-dir DIR keeps it)".to_owned(),
+        DataDir::Kept(path) => path.display().to_string(),
+    };
+    let service = "ordergateway.v1.FulfillmentService";
+    format!(
+        "order-gateway {version}  dev mode: everything is local, nothing reaches Walmart
+  gRPC       {grpc}    reflection on, plaintext
+  HTTP       {http}     /livez /readyz /metrics
+  Emulator   {emulator}     stateful Walmart sandbox, account \"demo\"
+  Data       {data}
+Ready. Paste into a second terminal:
+  grpcurl -plaintext {grpc} list
+  grpcurl -plaintext -d @ {grpc} {service}/FetchDeliveryPromise < examples/promise.json
+  grpcurl -plaintext -d @ {grpc} {service}/CreateOrder < examples/create.json
+  grpcurl -plaintext -d @ {grpc} {service}/CancelOrder < examples/cancel.json",
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// The folder for what is written.
+enum DataDir {
+    Temporary(tempfile::TempDir),
+    Kept(PathBuf),
+}
+
+impl DataDir {
+    fn open(wanted: Option<PathBuf>) -> Result<Self, Failure> {
+        match wanted {
+            None => tempfile::Builder::new()
+                .prefix("order-gateway-")
+                .tempdir()
+                .map(Self::Temporary)
+                .map_err(|error| Failure::Failed(format!("a temporary folder cannot be made: {error}"))),
+            Some(path) => fs::create_dir_all(&path)
+                .map_err(|error| Failure::Failed(format!("--data-dir: {}: {error}", path.display())))
+                .map(|()| Self::Kept(path)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Kept(path) => path,
+        }
+    }
+}

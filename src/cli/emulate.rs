@@ -1,0 +1,151 @@
+//! `order-gateway emulate`: the Walmart emulator alone, for other teams' tests too.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use crate::emulator::{self, Duplicates, Emulator, Faults, Options};
+
+const EXAMPLE: &str = "\
+Example, the curl line in a second terminal:
+  order-gateway emulate --seed 7 --limit-scale 100
+  curl -s -u id:secret -H 'Accept: application/json' -H 'WM_SVC.NAME: x' -H 'WM_QOS.CORRELATION_ID: 1' \\
+    -d grant_type=client_credentials http://127.0.0.1:8090/v3/token
+
+Exit codes: 0 stopped, 1 failed (a port taken too), 2 bad usage or bad faults.";
+
+/// Run the stateful Walmart emulator alone, to test any client against it
+///
+/// It answers token, promise, create, cancel and status. Any client id and secret get a token. It knows SKU-1, any
+/// sales channel and the order sellername001ABC123. State lives in memory and ends with the process;
+/// docs/EMULATOR.md describes the control API under /_emulator/v1.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, after_help = format!("{EXAMPLE}\n\n{}", emulator::magic::help()))]
+pub(super) struct Args {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+
+    /// Number that everything random-looking depends on
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// TOML file with faults: a seed and any number of [[fault]]
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+
+    /// What a create with a used order number does: a second order, or 409
+    #[arg(long, value_enum, default_value_t = DuplicatesArg::Accept)]
+    duplicates: DuplicatesArg,
+
+    /// Factor on Walmart's published rate limits; above 0
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = limit_scale)]
+    limit_scale: f64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DuplicatesArg {
+    /// A second order comes into being
+    Accept,
+    /// 409, nothing is created
+    Refuse,
+}
+
+fn limit_scale(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor > 0.0);
+    factor.ok_or_else(|| "must be a number above 0".to_owned())
+}
+
+/// Runs until `shutdown`.
+///
+/// # Errors
+/// Faults that cannot be read are bad usage; a port that cannot be listened on is a failure.
+pub(super) async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
+    let options = options(&args)?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
+    let address = listener.local_addr().map_err(|error| Failure::Failed(format!("cannot listen: {error}")))?;
+    eprintln!("Walmart emulator on http://{address}  (control API: http://{address}/_emulator/v1/orders)");
+    let served = emulator::serve(Emulator::new(options), listener, shutdown).await;
+    served.map_err(|error| Failure::Failed(format!("serving on {address} failed: {error}")))
+}
+
+fn options(args: &Args) -> Result<Options, Failure> {
+    let faults = match &args.faults {
+        None => Faults::default(),
+        Some(path) => {
+            let usage = |why: String| Failure::Usage(vec![format!("--faults {}: {why}", path.display())]);
+            let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
+            Faults::parse(&text).map_err(usage)?
+        }
+    };
+    let duplicates = match args.duplicates {
+        DuplicatesArg::Accept => Duplicates::Accept,
+        DuplicatesArg::Refuse => Duplicates::Refuse,
+    };
+    Ok(Options { seed: args.seed, faults, duplicates, limit_scale: args.limit_scale, ..Options::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches};
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
+        let command = Args::augment_args(Command::new("emulate"));
+        Args::from_arg_matches(&command.try_get_matches_from([&["emulate"], args].concat())?)
+    }
+
+    fn usage(args: &[&str]) -> Vec<String> {
+        match options(&parse(args).unwrap()) {
+            Err(Failure::Usage(faults)) => faults,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_and_bad_values() {
+        let args = parse(&[]).unwrap();
+        assert_eq!((args.listen.to_string().as_str(), args.seed, args.limit_scale), ("127.0.0.1:8090", 0, 1.0));
+        let options =
+            options(&parse(&["--duplicates", "refuse", "--seed", "7", "--limit-scale", "0.5"]).unwrap()).unwrap();
+        assert_eq!((options.duplicates, options.seed, options.limit_scale), (Duplicates::Refuse, 7, 0.5));
+        for bad in [["--limit-scale", "0"], ["--limit-scale", "nan"], ["--listen", "nowhere"], ["--duplicates", "x"]] {
+            assert!(parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_shows_an_example_and_the_magic_values() {
+        let help = Args::augment_args(Command::new("emulate")).render_long_help().to_string();
+        assert!(help.contains("order-gateway emulate --seed 7") && help.contains("MAGIC-DROP-AFTER-"), "{help}");
+    }
+
+    #[test]
+    fn bad_faults_are_one_clear_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("faults.toml");
+        let name = path.to_str().unwrap();
+        assert!(usage(&["--faults", name])[0].contains("faults.toml: No such file"));
+        std::fs::write(&path, "seed = 1\n[[fault]\n").unwrap();
+        let faults = usage(&["--faults", name]);
+        assert!(faults.len() == 1 && faults[0].contains("line 2") && !faults[0].contains('\n'), "{faults:?}");
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_one_clear_line() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let failed = run(parse(&["--listen", &address]).unwrap(), CancellationToken::new()).await;
+        match failed {
+            Err(Failure::Failed(line)) => assert!(line.starts_with(&format!("cannot listen on {address}: "))),
+            other => panic!("{other:?}"),
+        }
+    }
+}

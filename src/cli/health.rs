@@ -1,0 +1,138 @@
+//! `order-gateway health`: asks a running gateway how it is; for container probes and scripts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::{Failure, print};
+
+/// Shorter than the patience of common probes, so that the reason is still told.
+const DEADLINE: Duration = Duration::from_secs(3);
+
+const EXAMPLE: &str = "\
+Examples:
+  order-gateway health --addr 127.0.0.1:50051
+  order-gateway health --addr gateway:50051 --service ordergateway.v1.FulfillmentService
+
+Plaintext only: where [grpc.tls] is set, probe http://HOST:PORT/readyz of [http] instead.
+Exit codes: 0 it serves, 1 it does not (or nothing answers within 3 s), 2 bad usage.";
+
+/// Ask a running gateway whether it serves
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// Where its gRPC door listens
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    addr: String,
+    /// Full name of a service; without it the gateway as a whole is asked
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    service: String,
+}
+
+pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
+    let Args { addr, service } = args;
+    let asked = tokio::select! {
+        asked = timeout(DEADLINE, ask(&addr, service)) => asked,
+        () = stop.cancelled() => return Err(Failure::Failed(format!("{addr}: interrupted"))),
+    };
+    let seconds = DEADLINE.as_secs();
+    match asked.unwrap_or_else(|_| Err(format!("no answer within {seconds} s"))) {
+        Ok(ServingStatus::Serving) => print("SERVING\n"),
+        Ok(other) => Err(Failure::Failed(format!("{addr}: {}", other.as_str_name()))),
+        Err(reason) => Err(Failure::Failed(format!("{addr}: {reason}"))),
+    }
+}
+
+async fn ask(addr: &str, service: String) -> Result<ServingStatus, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| error.to_string())?;
+    let channel = endpoint.connect().await.map_err(|error| format!("cannot connect: {}", innermost(&error)))?;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest { service }).await;
+    match answer {
+        Ok(answer) => Ok(answer.into_inner().status()),
+        Err(status) => Err(format!("{:?}: {}", status.code(), status.message().escape_debug())),
+    }
+}
+
+/// The cause that says most: the outer ones only say that something went wrong.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let name = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+        !host.is_empty() && plain && port.parse::<u16>().is_ok()
+    });
+    if name || text.parse::<SocketAddr>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("must be HOST:PORT, such as 127.0.0.1:50051".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tonic_health::ServingStatus as Health;
+    use tonic_health::server::health_reporter;
+
+    use super::*;
+
+    async fn health_of(addr: &str, service: &str) -> Result<(), Failure> {
+        let args = Args { addr: addr.into(), service: service.into() };
+        run(args, CancellationToken::new()).await
+    }
+
+    #[tokio::test]
+    async fn tells_who_serves() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let (reporter, service) = health_reporter();
+        reporter.set_service_status("down", Health::NotServing).await;
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        let server =
+            tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+
+        assert_eq!(health_of(&addr, "").await, Ok(()));
+        assert_eq!(health_of(&addr, "down").await, Err(Failure::Failed(format!("{addr}: NOT_SERVING"))));
+        let Err(Failure::Failed(unknown)) = health_of(&addr, "nobody").await else { panic!("serves") };
+        assert!(unknown.starts_with(&format!("{addr}: NotFound: ")), "{unknown}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_said_in_a_line() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let refused = format!("{addr}: cannot connect: Connection refused (os error 111)");
+        assert_eq!(health_of(&addr, "").await, Err(Failure::Failed(refused)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        assert_eq!(health_of(&addr, "").await, Err(Failure::Failed(format!("{addr}: no answer within 3 s"))));
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:1", "[::1]:50051", "gateway.shop.svc:50051"] {
+            assert!(host_and_port(good).is_ok(), "{good}");
+        }
+        for bad in ["", "gateway", ":1", "gateway:", "gateway:99999", "http://gateway:1", "a b:1", "::1:x"] {
+            assert!(host_and_port(bad).is_err(), "{bad}");
+        }
+    }
+}

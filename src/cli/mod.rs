@@ -1,0 +1,183 @@
+//! The command line: data on stdout, talk on stderr, and how the process ends.
+//!
+//! A command is a file with `Args` and `run`; it is known here by a variant and a line of `dispatch`.
+
+mod config;
+mod dev;
+mod emulate;
+mod health;
+mod logs;
+mod serve;
+mod tour;
+
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::ErrorCounter;
+
+use crate::telemetry;
+
+/// Why a command did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It was tried and did not work: exit code 1.
+    Failed(String),
+    /// Bad usage or bad settings: exit code 2, one fault a line.
+    Usage(Vec<String>),
+}
+
+const ABOUT_ALL: &str = "\
+Begin with `order-gateway dev`: it needs no settings and no account.
+
+RUST_LOG chooses what is logged, such as RUST_LOG=info,order_gateway::upstream=trace.
+Exit codes: 0 done, 1 failed, 2 bad usage or bad settings.";
+
+/// One typed gRPC door to Walmart fulfillment.
+#[derive(Debug, Parser)]
+#[command(name = "order-gateway", version, after_help = ABOUT_ALL)]
+struct Cli {
+    /// How log lines on stderr look: by default human on a terminal, else one JSON object a line
+    #[arg(long, global = true, value_name = "FORMAT", display_order = 900)]
+    log_format: Option<logs::Format>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Args),
+    Serve(serve::Args),
+    Emulate(emulate::Args),
+    Config(config::Args),
+    Health(health::Args),
+}
+
+fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {
+    match command {
+        Command::Dev(args) => block_on(|stop| dev::run(args, log, stop)),
+        Command::Serve(args) => block_on(|stop| serve::run(args, log, stop)),
+        Command::Emulate(args) => block_on(|stop| emulate::run(args, stop)),
+        Command::Config(args) => config::run(args),
+        Command::Health(args) => block_on(|stop| health::run(args, stop)),
+    }
+}
+
+/// Reads the arguments of the process and does what they say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to be told when the output is closed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let levels = std::env::var("RUST_LOG").ok();
+    let log = match telemetry::log::init(logs::chosen(cli.log_format), levels.as_deref()) {
+        Ok(log) => log,
+        Err(error) => return complain(&[error.to_string()], 2),
+    };
+    match dispatch(cli.command, log.dropped.clone()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Failed(line)) => complain(&[line], 1),
+        Err(Failure::Usage(lines)) => complain(&lines, 2),
+    }
+}
+
+fn complain(lines: &[String], code: u8) -> ExitCode {
+    let mut stderr = io::stderr().lock();
+    for line in lines {
+        let _ = writeln!(stderr, "{line}");
+    }
+    ExitCode::from(code)
+}
+
+/// Writes data to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs a command that waits for things. Its token is cancelled by SIGTERM or SIGINT.
+fn block_on<F>(command: impl FnOnce(CancellationToken) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let runtime = runtime().map_err(|error| Failure::Failed(format!("the runtime cannot start: {error}")))?;
+    let done = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        on_signal(stop.clone()).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
+        command(stop).await
+    });
+    // A name server or a disk that hangs must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
+}
+
+/// One thread where there is one core: it does 1.4 times as many calls there as the runtime with threads.
+fn runtime() -> io::Result<Runtime> {
+    let alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
+}
+
+/// The first signal asks to stop, the second ends the process at once.
+fn on_signal(stop: CancellationToken) -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(1);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn visit(command: &clap::Command) {
+            let leaf = !command.has_subcommands();
+            let example = command.get_after_help().is_some_and(|help| help.to_string().contains("order-gateway "));
+            assert!(!leaf || command.get_name() == "help" || example, "{}", command.get_name());
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Cli::command());
+    }
+
+    #[tokio::test]
+    async fn a_signal_asks_to_stop() {
+        let stop = CancellationToken::new();
+        on_signal(stop.clone()).unwrap();
+        let me = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &me]).status().unwrap().success());
+        tokio::time::timeout(Duration::from_secs(10), stop.cancelled()).await.unwrap();
+    }
+}

@@ -1,0 +1,79 @@
+//! `order-gateway serve`: the gateway.
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::Failure;
+use super::config::load;
+use crate::app::{Gateway, Listeners, Outside};
+use crate::config::Config;
+use crate::ports::clock::Clock;
+use crate::ports::random::Random;
+use crate::shutdown::Drained;
+use crate::telemetry::trace::{self, TraceSettings};
+use crate::upstream::http_client::HttpClient;
+
+const EXAMPLE: &str = "\
+Example:
+  order-gateway config check --config settings.toml && order-gateway serve --config settings.toml
+
+SIGTERM and SIGINT stop it: not ready at once, calls in flight finish within shutdown.grace.
+Exit codes: 0 stopped, 1 failed (a port taken too), 2 the settings are not good.";
+
+/// Run the gateway
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct Args {
+    /// TOML file with the settings
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
+    let config = load(Some(&args.config))?;
+    let gateway = start(&config, log).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        grpc = %config.grpc.listen,
+        http = %config.http.listen,
+        upstream = %config.walmart.base_url,
+        accounts = config.accounts.len(),
+        "serving"
+    );
+    stop.cancelled().await;
+    tracing::info!(grace_s = config.shutdown.grace.as_secs_f64(), "draining");
+    finish(gateway).await;
+    Ok(())
+}
+
+/// Takes the ports and serves.
+pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway, Failure> {
+    let listeners = Listeners::bind(config).await.map_err(Failure::Failed)?;
+    let settings = TraceSettings {
+        otlp_endpoint: config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        sample_ratio: config.telemetry.trace_sample_ratio,
+    };
+    let variable = |name: &str| std::env::var(name).ok();
+    let (tracer, traces) =
+        trace::init(&settings, &variable).map_err(|error| Failure::Usage(vec![error.to_string()]))?;
+    let http = HttpClient::new().map_err(|error| Failure::Failed(format!("HTTPS cannot be set up: {error}")))?;
+    let outside = Outside {
+        http,
+        clock: Clock::system(),
+        random: Random::from_system(),
+        tracer,
+        traces: Some(traces),
+        log: Some(log),
+    };
+    Gateway::start(config, listeners, outside).await.map_err(|fault| Failure::Usage(vec![fault]))
+}
+
+/// Drains, and says how it went.
+pub(super) async fn finish(gateway: Gateway) {
+    match gateway.stop().await {
+        Drained::Clean => tracing::info!("drained, bye"),
+        Drained::Aborted(left) => tracing::warn!(left, "the grace is over; what was left is cut off"),
+    }
+}

@@ -1,0 +1,166 @@
+//! The main job, played against a running gateway: each call and its answer as grpcurl would show them, for those who do
+//! not have it at hand.
+
+use std::io;
+use std::net::SocketAddr;
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::ser::{Formatter, PrettyFormatter};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use super::{Failure, print};
+use crate::pb::fulfillment_service_client::FulfillmentServiceClient;
+use crate::pb::{self, PromiseCache};
+
+/// A call of the tour: what it shows, the RPC, and the request as JSON with the file that holds it, if any.
+struct Step {
+    tells: &'static str,
+    method: &'static str,
+    json: &'static str,
+    file: Option<&'static str>,
+}
+
+const PROMISE: Step = Step {
+    tells: "Can SKU-1 be delivered to San Francisco, and when? The body is Walmart's own sample.",
+    method: "FetchDeliveryPromise",
+    json: include_str!("../../examples/promise.json"),
+    file: Some("examples/promise.json"),
+};
+const PROMISE_AGAIN: Step =
+    Step { tells: "The same question again costs none of Walmart's 20 calls a minute: `cache` is a hit.", ..PROMISE };
+const CREATE: Step = Step {
+    tells: "Order it.",
+    method: "CreateOrder",
+    json: include_str!("../../examples/create.json"),
+    file: Some("examples/create.json"),
+};
+const STATUS: Step =
+    Step { tells: "How is it doing?", method: "GetOrderStatus", json: r#"{"orderNumber":"SO123"}"#, file: None };
+const CANCEL: Step = Step {
+    tells: "The customer has changed their mind.",
+    method: "CancelOrder",
+    json: include_str!("../../examples/cancel.json"),
+    file: Some("examples/cancel.json"),
+};
+
+/// Plays it. Fails when an answer is not what the story says.
+pub(super) async fn play(grpc: SocketAddr) -> Result<(), Failure> {
+    let guide = Guide::new(grpc).await?;
+    let mut client = FulfillmentServiceClient::new(guide.channel.clone());
+
+    let answer = guide.show(&PROMISE, client.fetch_delivery_promise(guide.request(&PROMISE)?).await)?;
+    expect(&PROMISE, answer.status == "SUCCESS" && answer.cache() == PromiseCache::Miss)?;
+    let answer = guide.show(&PROMISE_AGAIN, client.fetch_delivery_promise(guide.request(&PROMISE_AGAIN)?).await)?;
+    expect(&PROMISE_AGAIN, answer.cache() == PromiseCache::Hit)?;
+    let answer = guide.show(&CREATE, client.create_order(guide.request(&CREATE)?).await)?;
+    expect(&CREATE, answer.status == "ACCEPTED")?;
+    let answer = guide.show(&STATUS, client.get_order_status(guide.request(&STATUS)?).await)?;
+    expect(&STATUS, answer.payload.len() == 1)?;
+    let answer = guide.show(&CANCEL, client.cancel_order(guide.request(&CANCEL)?).await)?;
+    expect(&CANCEL, answer.status == "ACCEPTED")?;
+    print("\nThat was the tour.\n")
+}
+
+fn expect(step: &Step, as_told: bool) -> Result<(), Failure> {
+    if as_told {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!(
+        "the tour did not go as told at {}: is the emulator's state from before?",
+        step.method
+    )))
+}
+
+struct Guide {
+    grpc: SocketAddr,
+    channel: Channel,
+    pool: DescriptorPool,
+}
+
+impl Guide {
+    async fn new(grpc: SocketAddr) -> Result<Self, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the tour cannot begin: {error}"));
+        let pool = DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).map_err(|error| failed(&error))?;
+        let endpoint = Endpoint::from_shared(format!("http://{grpc}")).map_err(|error| failed(&error))?;
+        let channel = endpoint.connect().await.map_err(|error| failed(&error))?;
+        Ok(Self { grpc, channel, pool })
+    }
+
+    /// The step's request, read from its JSON as grpcurl reads it.
+    fn request<M: Message + Default>(&self, step: &Step) -> Result<Request<M>, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", step.method));
+        let mut json = serde_json::Deserializer::from_str(step.json);
+        let name = format!("ordergateway.v1.{}Request", step.method);
+        let kind = self.pool.get_message_by_name(&name).ok_or_else(|| failed(&"unknown message"))?;
+        let message = DynamicMessage::deserialize(kind, &mut json).map_err(|error| failed(&error))?;
+        message.transcode_to().map(Request::new).map_err(|error| failed(&error))
+    }
+
+    /// Prints the call and its answer.
+    fn show<M: Message>(&self, step: &Step, answer: Result<Response<M>, Status>) -> Result<M, Failure> {
+        let Step { tells, method, json, file } = step;
+        let (data, from) = match file {
+            Some(file) => ("@".to_owned(), format!(" < {file}")),
+            None => (format!("'{json}'"), String::new()),
+        };
+        let service = "ordergateway.v1.FulfillmentService";
+        print(&format!("\n# {tells}\n$ grpcurl -plaintext -d {data} {} {service}/{method}{from}\n", self.grpc))?;
+        let answer = answer.map_err(|status| {
+            Failure::Failed(format!("ERROR:\n  Code: {:?}\n  Message: {}", status.code(), status.message()))
+        })?;
+        let answer = answer.into_inner();
+        print(&self.json(method, &answer).map_err(|error| Failure::Failed(format!("{method}: {error}")))?)?;
+        Ok(answer)
+    }
+
+    fn json(&self, method: &str, answer: &impl Message) -> Result<String, String> {
+        let name = format!("ordergateway.v1.{method}Response");
+        let kind = self.pool.get_message_by_name(&name).ok_or("unknown message")?;
+        let message = DynamicMessage::decode(kind, answer.encode_to_vec().as_slice()).map_err(|e| e.to_string())?;
+        let mut json = serde_json::Serializer::with_formatter(Vec::new(), AsGrpcurl::default());
+        message.serialize_with_options(&mut json, &SerializeOptions::new()).map_err(|e| e.to_string())?;
+        let mut text = String::from_utf8(json.into_inner()).map_err(|e| e.to_string())?;
+        text.push('\n');
+        Ok(text)
+    }
+}
+
+/// Indented by two, whole numbers without a fraction.
+#[derive(Default)]
+struct AsGrpcurl(PrettyFormatter<'static>);
+
+impl Formatter for AsGrpcurl {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        // Rust's own form of a double is the shortest one, without a fraction where there is none.
+        write!(writer, "{value}")
+    }
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+}
