@@ -1,0 +1,29 @@
+//! Everything that is tested from outside the crate, in one binary: one file a subject.
+//!
+//! Tests that start the real program or call it with grpcurl need the tools of `./scripts/test`; the others run with
+//! plain `cargo test`.
+
+// A test fails by panicking; clippy knows test functions, not their helpers. Nobody imports this crate.
+#![allow(clippy::unwrap_used, unreachable_pub)]
+
+mod accounts;
+mod authn;
+mod bad_input;
+mod bad_upstream;
+mod cancel;
+mod create;
+mod deadlines;
+mod errors_doc;
+mod faults;
+mod gateway_status;
+mod headers;
+mod levels;
+mod limits;
+mod mirror;
+mod order_status;
+mod process;
+mod promise;
+mod readme;
+mod status_limits;
+mod status_table;
+mod support;

@@ -1,0 +1,55 @@
+//! The small commands: health, config, emulate, and how wrong usage is answered.
+
+use super::serve::Pair;
+use crate::support::process::{Process, gateway};
+use crate::support::tools::free_port;
+
+#[test]
+fn health_tells_by_its_exit_code() {
+    let pair = Pair::start("", "", &[]);
+    let health = |address: &str, service: &str| {
+        let output = gateway(["health", "--addr", address, "--service", service]).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap().lines().count())
+    };
+    let address = pair.grpc.to_string();
+    assert_eq!(health(&address, ""), (0, 0));
+    assert_eq!(health(&address, "ordergateway.v1.FulfillmentService"), (0, 0));
+    assert_eq!(health(&address, "nobody"), (1, 1));
+    assert_eq!(health(&format!("127.0.0.1:{}", free_port()), ""), (1, 1));
+    assert_eq!(gateway(["health", "--addr", "nowhere"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn settings_are_checked_and_shown_without_their_secrets() {
+    let pair = Pair::start("", "", &[]);
+    let check = gateway(["config", "check", "--config"]).arg(pair.settings()).output().unwrap();
+    assert!(check.status.success());
+    assert!(String::from_utf8(check.stdout).unwrap().starts_with("The settings are good."));
+    let dump = gateway(["config", "dump", "--config"]).arg(pair.settings()).output().unwrap();
+    let text = String::from_utf8(dump.stdout).unwrap();
+    assert!(text.contains(&pair.grpc.to_string()) && !text.contains("canary"), "{text}");
+}
+
+#[test]
+fn the_emulator_stops_when_asked_and_refuses_bad_faults() {
+    let mut emulator = Process::start(gateway(["emulate", "--listen", "127.0.0.1:0"]));
+    emulator.wait_for_line("control API");
+    emulator.terminate();
+    let (status, lines) = emulator.wait_for_end();
+    assert_eq!((status.code(), lines.len()), (Some(0), 1), "{lines:#?}");
+    let output = gateway(["emulate", "--faults", "/no/such/faults.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(String::from_utf8(output.stderr).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_help_is_0() {
+    for args in [&["bogus"][..], &["serve"], &["dev", "--exit"], &["health"], &["emulate", "--limit-scale", "0"]] {
+        let output = gateway([]).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+    for args in [&["--help"][..], &["help", "serve"], &["dev", "--help"], &["emulate", "--help"]] {
+        let output = gateway([]).args(args).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(0), false), "{args:?}");
+    }
+}

@@ -1,0 +1,6 @@
+//! The real program, as people and orchestrators run it.
+
+mod commands;
+mod dev;
+mod secrets;
+mod serve;

@@ -1,0 +1,143 @@
+//! The newcomer's lines of README.md, run exactly as they stand there against `dev`, but on free ports.
+//!
+//! In its fenced `sh` blocks the lines that begin with `grpcurl` or `curl` are taken, with what follows a backslash. The
+//! comment behind a line says what it does: UPPER_SNAKE words must be in
+//! the output, and with one that is a code or reason of a refusal, or with the word `fails`, the line must fail.
+
+use std::path::Path;
+
+use crate::support::dev::{Dev, shell};
+
+/// A command of a document, and what its comment promises.
+#[derive(Debug, PartialEq)]
+struct Line {
+    command: String,
+    told: Vec<String>,
+    fails: bool,
+}
+
+/// How values begin that stand in good answers.
+const GOOD: [&str; 5] = ["PROMISE_CACHE_", "BATCH_STATUS_", "PARTIAL_SUCCESS", "CIRCUIT_STATE_", "TOKEN_STATE_"];
+
+/// The commands in the fenced shell blocks of a document.
+fn lines(document: &str) -> Vec<Line> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    let mut text = document.lines();
+    while let Some(line) = text.next() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside && ["```sh", "```shell", "```bash"].contains(&line.trim());
+            continue;
+        }
+        let starts = ["grpcurl ", "curl "].iter().any(|name| line.starts_with(name));
+        if !inside || !starts {
+            continue;
+        }
+        let mut whole = line.to_owned();
+        // A backslash at its end, or a quote that is still open, goes on in the next line.
+        loop {
+            let quoted = whole.matches('\'').count() % 2 == 1;
+            if !quoted && !whole.ends_with('\\') {
+                break;
+            }
+            if !quoted {
+                whole.pop();
+            }
+            let Some(next) = text.next() else { break };
+            whole.push_str(next.trim_start());
+        }
+        let (command, comment) = whole.split_once("  # ").or_else(|| whole.split_once(" # ")).unwrap_or((&whole, ""));
+        found.push(promised(command.trim(), comment));
+    }
+    found
+}
+
+fn promised(command: &str, comment: &str) -> Line {
+    let code =
+        |word: &&str| word.len() > 3 && word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let told: Vec<String> =
+        comment.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(code).map(str::to_owned).collect();
+    // The rest are codes and reasons of refusals.
+    let good = |word: &String| GOOD.iter().any(|start| word.starts_with(start));
+    let fails = comment.contains("fails") || !told.iter().all(good);
+    Line { command: command.to_owned(), told, fails }
+}
+
+/// Runs every line in its order. Gives how many there were.
+fn run(document: &str) -> usize {
+    let dev = Dev::start();
+    let lines = lines(document);
+    for line in &lines {
+        let command = line
+            .command
+            .replace("127.0.0.1:50051", &dev.grpc.to_string())
+            .replace("localhost:50051", &dev.grpc.to_string())
+            .replace("127.0.0.1:8080", &dev.http.to_string())
+            .replace("localhost:8080", &dev.http.to_string())
+            .replace("127.0.0.1:8090", &dev.emulator.to_string())
+            .replace("localhost:8090", &dev.emulator.to_string());
+        let output = shell(&command);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.success(), !line.fails, "{line:?}\n{text}");
+        assert!(!text.trim().is_empty(), "{line:?} printed nothing");
+        // grpcurl writes gRPC's codes as ResourceExhausted.
+        let plain = |text: &str| text.to_ascii_uppercase().replace('_', "");
+        for told in &line.told {
+            assert!(plain(&text).contains(&plain(told)), "{told} is promised by {line:?}\n{text}");
+        }
+    }
+    lines.len()
+}
+
+const SAMPLE: &str = r#"
+Not this: `grpcurl nonsense`.
+
+```sh
+cargo run --release -- dev
+```
+
+```sh
+grpcurl -plaintext 127.0.0.1:50051 list
+grpcurl -plaintext -d @ 127.0.0.1:50051 \
+  ordergateway.v1.FulfillmentService/FetchDeliveryPromise < examples/promise.json   # PROMISE_CACHE_MISS
+grpcurl -plaintext -d '{}' 127.0.0.1:50051 ordergateway.v1.FulfillmentService/CreateOrder # INVALID_REQUEST, all faults
+curl -s 127.0.0.1:8080/metrics | grep order_gateway_
+curl -s localhost:8090/_emulator/v1/orders
+```
+
+```toml
+curl = "no"
+```
+"#;
+
+#[test]
+fn the_commands_of_a_document_are_found() {
+    let found = lines(SAMPLE);
+    assert_eq!(found.len(), 5, "{found:#?}");
+    assert!(found[1].command.ends_with(
+        "-d @ 127.0.0.1:50051 ordergateway.v1.FulfillmentService/FetchDeliveryPromise < examples/promise.json"
+    ));
+    assert_eq!((found[1].told.as_slice(), found[1].fails), (&["PROMISE_CACHE_MISS".to_owned()][..], false));
+    assert_eq!((found[2].told.as_slice(), found[2].fails), (&["INVALID_REQUEST".to_owned()][..], true));
+}
+
+#[test]
+fn a_sample_document_runs() {
+    assert_eq!(run(SAMPLE), 5);
+}
+
+#[test]
+#[should_panic(expected = "NO_SUCH_REASON is promised by")]
+fn a_promise_that_is_not_kept_is_found() {
+    run(
+        "```sh\ngrpcurl -plaintext -d '{}' 127.0.0.1:50051 ordergateway.v1.FulfillmentService/CreateOrder # NO_SUCH_REASON\n```\n",
+    );
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(&readme).unwrap_or_else(|error| panic!("{}: {error}", readme.display()));
+    let count = run(&readme);
+    assert!(count >= 4, "README.md shows {count} commands; list, promise, create and cancel are the least");
+}

@@ -1,0 +1,195 @@
+//! A caller of the gateway: requests from JSON as grpcurl reads them, answers typed, errors taken apart.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use order_gateway::pb;
+use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
+use order_gateway::pb::gateway_service_client::GatewayServiceClient;
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use serde_json::Value;
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_types::pb as rpc;
+
+/// Reads JSON as protobuf's form of a request.
+pub fn message<T: prost::Message + Default>(name: &str, json: &str) -> T {
+    static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).unwrap());
+    let descriptor = POOL.get_message_by_name(&format!("ordergateway.v1.{name}")).unwrap();
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let message = DynamicMessage::deserialize(descriptor, &mut reader).unwrap();
+    reader.end().unwrap();
+    message.transcode_to().unwrap()
+}
+
+/// One caller, on a connection of its own.
+#[derive(Clone)]
+pub struct Client {
+    connection: Connection,
+    headers: Headers,
+}
+
+/// A connection that the application under test can end: its tasks would count as left over.
+pub type Connection = Arc<Mutex<Option<Channel>>>;
+
+/// Metadata that every call of a client has.
+#[derive(Clone, Default)]
+pub struct Headers(MetadataMap);
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        for entry in self.0.iter() {
+            if let tonic::metadata::KeyAndValueRef::Ascii(key, value) = entry {
+                request.metadata_mut().insert(key, value.clone());
+            }
+        }
+        Ok(request)
+    }
+}
+
+pub type Intercepted = InterceptedService<Channel, Headers>;
+
+type Result<T, E = Box<Problem>> = std::result::Result<T, E>;
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let connection = Arc::new(Mutex::new(Some(endpoint.connect().await.unwrap())));
+        Self { connection, headers: Headers::default() }
+    }
+
+    /// The same with one header more.
+    pub fn with(mut self, key: &'static str, value: &str) -> Self {
+        let value: MetadataValue<Ascii> = value.parse().unwrap();
+        self.headers.0.insert(MetadataKey::from_static(key), value);
+        self
+    }
+
+    /// What [`Client::service`] goes over.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// The connection, for clients that have no method here.
+    pub fn service(&self) -> Intercepted {
+        let channel = self.connection.lock().unwrap().clone().unwrap();
+        InterceptedService::new(channel, self.headers.clone())
+    }
+
+    fn fulfillment(&self) -> FulfillmentServiceClient<Intercepted> {
+        FulfillmentServiceClient::new(self.service())
+    }
+
+    pub async fn promise(&self, body: &Value) -> Result<pb::FetchDeliveryPromiseResponse> {
+        let request: pb::FetchDeliveryPromiseRequest = message("FetchDeliveryPromiseRequest", &body.to_string());
+        answer(self.fulfillment().fetch_delivery_promise(request).await)
+    }
+
+    pub async fn create(&self, body: &Value) -> Result<pb::CreateOrderResponse> {
+        let request: pb::CreateOrderRequest = message("CreateOrderRequest", &body.to_string());
+        answer(self.fulfillment().create_order(request).await)
+    }
+
+    pub async fn cancel(&self, body: &Value) -> Result<pb::CancelOrderResponse> {
+        let request: pb::CancelOrderRequest = message("CancelOrderRequest", &body.to_string());
+        answer(self.fulfillment().cancel_order(request).await)
+    }
+
+    pub async fn status(&self, body: &Value) -> Result<pb::GetOrderStatusResponse> {
+        let request: pb::GetOrderStatusRequest = message("GetOrderStatusRequest", &body.to_string());
+        answer(self.fulfillment().get_order_status(request).await)
+    }
+
+    /// Looks up an order; the status as it is, for ends that are not the gateway's own word.
+    pub async fn look_up(&self, number: &str) -> Result<pb::GetOrderStatusResponse, Status> {
+        let request = pb::GetOrderStatusRequest { order_number: number.to_owned(), ..Default::default() };
+        self.fulfillment().get_order_status(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// The gateway's view of itself.
+    pub async fn gateway(&self, account: &str) -> Result<pb::GetStatusResponse> {
+        let request = pb::GetStatusRequest { account: account.to_owned() };
+        answer(GatewayServiceClient::new(self.service()).get_status(request).await)
+    }
+}
+
+fn answer<T>(result: Result<tonic::Response<T>, Status>) -> Result<T> {
+    result.map(tonic::Response::into_inner).map_err(|status| Box::new(Problem::of(&status)))
+}
+
+/// An error of the gateway's, taken apart. What every error promises is checked on the way.
+#[derive(Debug, Default)]
+pub struct Problem {
+    pub code: Option<Code>,
+    pub reason: String,
+    pub metadata: std::collections::HashMap<String, String>,
+    /// Field paths of `BadRequest`, in their order.
+    pub fields: Vec<String>,
+    pub retry_after: Option<Duration>,
+    /// Subject of `QuotaFailure`.
+    pub quota: Option<String>,
+    pub upstream: Option<pb::UpstreamError>,
+    /// All of it as text, to look for what must not be there.
+    pub text: String,
+}
+
+impl Problem {
+    pub fn of(status: &Status) -> Self {
+        assert!(status.details().len() <= 4096, "{} bytes of details", status.details().len());
+        let details = rpc::Status::decode(status.details()).unwrap();
+        assert_eq!((details.code, details.message.as_str()), (status.code() as i32, status.message()));
+        let text = format!("{details:?} {}", String::from_utf8_lossy(status.details()));
+        let mut problem = Self { code: Some(status.code()), text, ..Self::default() };
+        let mut seen = Vec::new();
+        for any in details.details {
+            assert!(!seen.contains(&any.type_url), "{} twice", any.type_url);
+            problem.detail(&any.type_url, &any.value);
+            seen.push(any.type_url);
+        }
+        assert!(!problem.reason.is_empty(), "no ErrorInfo: {status:?}");
+        problem
+    }
+
+    fn detail(&mut self, type_url: &str, value: &[u8]) {
+        match type_url.strip_prefix("type.googleapis.com/").unwrap() {
+            "google.rpc.ErrorInfo" => {
+                let info = rpc::ErrorInfo::decode(value).unwrap();
+                assert_eq!(info.domain, "ordergateway.v1");
+                assert!(info.metadata.keys().all(|key| key.chars().all(|c| c.is_ascii_alphanumeric())), "{info:?}");
+                (self.reason, self.metadata) = (info.reason, info.metadata);
+            }
+            "google.rpc.BadRequest" => {
+                let faults = rpc::BadRequest::decode(value).unwrap().field_violations;
+                self.fields = faults.into_iter().map(|fault| fault.field).collect();
+            }
+            "google.rpc.RetryInfo" => {
+                let delay = rpc::RetryInfo::decode(value).unwrap().retry_delay.unwrap();
+                self.retry_after = Some(delay.try_into().unwrap());
+            }
+            "google.rpc.QuotaFailure" => {
+                let violations = rpc::QuotaFailure::decode(value).unwrap().violations;
+                self.quota = violations.into_iter().next().map(|one| one.subject);
+            }
+            "ordergateway.v1.UpstreamError" => self.upstream = Some(pb::UpstreamError::decode(value).unwrap()),
+            other => panic!("unknown detail {other}"),
+        }
+    }
+
+    /// Code and reason, which callers act on.
+    #[track_caller]
+    pub fn is(&self, code: Code, reason: &str) -> &Self {
+        assert_eq!((self.code, self.reason.as_str()), (Some(code), reason), "{self:#?}");
+        self
+    }
+
+    /// What Walmart said.
+    #[track_caller]
+    pub fn walmart(&self) -> &pb::UpstreamError {
+        self.upstream.as_ref().unwrap_or_else(|| panic!("no UpstreamError: {self:#?}"))
+    }
+}

@@ -1,0 +1,9 @@
+//! What the tests share.
+
+pub mod app;
+pub mod bodies;
+pub mod client;
+pub mod dev;
+pub mod frames;
+pub mod process;
+pub mod tools;
