@@ -1,0 +1,161 @@
+//! The processes of a comparison: how each is started, found ready and ended.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use crate::Result;
+
+/// How long a server may take to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that is measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Server {
+    /// One REST call for each call, no layers.
+    Bare,
+    /// The gateway as shipped, with its defaults; limits too high to be reached and no promise cache.
+    Gateway,
+}
+
+impl Server {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Server::Bare => "bare",
+            Server::Gateway => "gateway",
+        }
+    }
+
+    /// Starts it on one core, in front of the upstream.
+    pub(crate) fn start(self, core: usize, gateway: &Path, upstream: SocketAddr) -> Result<Process> {
+        let listen = free_address()?;
+        let folder = tempfile::tempdir()?;
+        let mut words = vec![];
+        let program = match self {
+            Server::Bare => {
+                words.extend(["bare".into(), "--listen".into(), listen.to_string()]);
+                words.extend(["--upstream".into(), format!("http://{upstream}")]);
+                std::env::current_exe()?
+            }
+            Server::Gateway => {
+                let file = folder.path().join("gateway.toml");
+                fs::write(&file, settings(listen, free_address()?, upstream))?;
+                words.extend(["serve".into(), "--config".into(), file.display().to_string()]);
+                gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?
+            }
+        };
+        Process::start(self.name(), core, &program, &words, listen, folder)
+    }
+}
+
+/// Starts the upstream.
+pub(crate) fn stub(core: usize, delay_ms: u64) -> Result<Process> {
+    let listen = free_address()?;
+    let words = ["stub".into(), "--listen".into(), listen.to_string(), "--delay-ms".into(), delay_ms.to_string()];
+    Process::start("stub", core, &std::env::current_exe()?, &words, listen, tempfile::tempdir()?)
+}
+
+/// A program on one core.
+pub(crate) fn pinned(core: usize, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command
+}
+
+/// The gateway's settings. What is not named here has its default, tracing too.
+fn settings(grpc: SocketAddr, http: SocketAddr, upstream: SocketAddr) -> String {
+    format!(
+        r#"
+[grpc]
+listen = "{grpc}"
+[http]
+listen = "{http}"
+[walmart]
+base_url = "http://{upstream}"
+[walmart.limits]
+promise = 60000000
+create = 60000000
+[walmart.promise_cache]
+ttl = "0s"
+[[accounts]]
+id = "bench"
+partner_id = "10000000001"
+client_id = "bench"
+client_secret = "bench"
+mart_id = "202"
+bu_id = "0"
+"#
+    )
+}
+
+/// A port that was free just now.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// A process that ends when this is dropped. Its log and files are in a folder that goes with it.
+pub(crate) struct Process {
+    child: Child,
+    pub address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Process {
+    fn start(
+        name: &str,
+        core: usize,
+        program: &Path,
+        words: &[String],
+        address: SocketAddr,
+        folder: TempDir,
+    ) -> Result<Self> {
+        let log = File::create(folder.path().join("log"))?;
+        let child = pinned(core, program)
+            .args(words)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|e| format!("taskset (package util-linux) cannot be started: {e}"))?;
+        let mut process = Self { child, address, folder };
+        process.listening().map_err(|e| format!("{name} {e}\n{}", process.log()))?;
+        Ok(process)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to stderr.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    fn listening(&mut self) -> std::result::Result<(), String> {
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_err() {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("ended before it listened: {status}"));
+            }
+            if Instant::now() > end {
+                return Err(format!("does not listen on {} after {PATIENCE:?}", self.address));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; either way it is gone afterwards.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
