@@ -296,7 +296,7 @@ fn a_forbidden_use_is_found_in_every_spelling() {
         "use crate::upstream::Stack;",
         "use crate::{domain::effect::Effect, upstream};",
         "use crate::{\n    domain::{account, effect},\n    upstream::{self, client},\n};",
-        "fn f() -> crate::upstream::Stack { todo() }",
+        "fn f() -> crate::upstream::Stack { built() }",
         "use super::super::upstream;",
         "type T<'a> = &'a crate::upstream::Stack; // '",
         "const C: char = '\"'; use crate::upstream; const D: char = '\"';",
