@@ -2,7 +2,9 @@
 
 pub mod account;
 pub mod effect;
+pub mod ledger;
 pub mod operation;
 pub mod order_number;
 pub mod personal;
 pub mod rules;
+pub mod timestamp;

@@ -1,0 +1,300 @@
+//! What holds on every way an entry can go: on random ways, and on all ways of a small clock.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Follows one entry and says what may be done with it, from the events alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Watch {
+    /// Whether an attempt may be made: there was none, the last was not carried out, its doubt was settled, or an operator
+    /// said so.
+    may_send: bool,
+    /// Nothing is sent after this.
+    deadline: Timestamp,
+    /// When the last attempt was lost.
+    lost: Timestamp,
+    /// Absences since then of which each is far enough from the one before, at most three.
+    absences: u32,
+    last_absence: Option<Timestamp>,
+}
+
+impl Watch {
+    fn new(entry: &Entry) -> Self {
+        let may_send = entry.state == Recorded;
+        Self { may_send, deadline: entry.not_after, lost: START, absences: 0, last_absence: None }
+    }
+
+    /// Takes one step and gives the entry after it. Panics when something does not hold.
+    fn step(&mut self, before: &Entry, event: &Event, now: Timestamp, rules: &Rules) -> Entry {
+        let after = match apply(before.clone(), event.clone(), now, rules) {
+            Ok(after) => after,
+            Err(impossible) => {
+                assert_eq!(impossible, Impossible(before.state));
+                return before.clone();
+            }
+        };
+        let told = &(event, now, *self, before, &after);
+        let settled = self.is_settled_by(event, now, rules);
+        let late = now > self.deadline;
+
+        assert!(before.state.is_open(), "a final entry changed: {told:?}");
+        check_kept(before, &after, told);
+        let sends = *event == Event::Send;
+        assert_eq!(after.state == Sending, sends, "sent unasked: {told:?}");
+        assert_eq!(after.attempts, before.attempts + u32::from(sends), "wrong attempts: {told:?}");
+        assert!(!sends || self.may_send, "sent in doubt: {told:?}");
+        assert!(!sends || !late, "sent too late: {told:?}");
+        check_ends(before, event, &after, settled && late, late, told);
+        check_doubt(before, event, &after, settled && !late, told);
+        check_content(&after, told);
+        check_next(event, &after, now, rules, told);
+
+        match event {
+            Event::Send => self.may_send = false,
+            Event::NotSent { .. } => self.may_send = true,
+            Event::Absent => self.may_send |= settled,
+            Event::Resolved { verdict: Verdict::Resend, .. } => {
+                self.may_send = true;
+                self.deadline = now.plus(rules.not_after);
+            }
+            _ if before.state == Sending => {
+                (self.lost, self.absences, self.last_absence) = (now, 0, None);
+            }
+            _ => {}
+        }
+        assert_eq!(after.not_after, self.deadline, "wrong deadline: {told:?}");
+        after
+    }
+
+    /// The resolve rule in the words of the design.
+    fn is_settled_by(&mut self, event: &Event, now: Timestamp, rules: &Rules) -> bool {
+        let far_enough = |last: Timestamp| now >= last && 8 * now.since(last) >= rules.settle_window;
+        if *event != Event::Absent || !self.last_absence.is_none_or(far_enough) {
+            return false;
+        }
+        self.absences = 3.min(self.absences + 1);
+        self.last_absence = Some(now);
+        self.absences == 3 && now >= self.lost.plus(rules.settle_window)
+    }
+}
+
+fn check_kept(before: &Entry, after: &Entry, told: &impl Debug) {
+    let identity = |e: &Entry| {
+        let number = (e.id, e.fence, e.account.clone(), e.kind, e.order_number.clone(), e.request_id.clone());
+        (number, e.batch, e.batches, e.fingerprint, e.created, e.correlation_id)
+    };
+    assert_eq!(identity(before), identity(after), "another entry: {told:?}");
+}
+
+/// Only what is known frees an order number, never time alone; and only what was seen is a success.
+fn check_ends(before: &Entry, event: &Event, after: &Entry, given_up: bool, late: bool, told: &impl Debug) {
+    let operator = |wanted| matches!(event, Event::Resolved { verdict, .. } if *verdict == wanted);
+    let may_end = match (before.state, after.state) {
+        (Sending, Succeeded) => matches!(event, Event::Accepted { .. }),
+        (Unknown | NeedsOperator, Succeeded) => matches!(event, Event::Found { .. }) || operator(Verdict::Succeeded),
+        (Recorded, Succeeded) => operator(Verdict::Succeeded),
+        (Sending, Rejected) => match event {
+            Event::Refused { duplicate, .. } => !(*duplicate && before.doubt.is_some()),
+            _ => false,
+        },
+        (_, Rejected) => operator(Verdict::Rejected),
+        (Sending, NotSent) => matches!(event, Event::NotSent { again_in: None, .. }) && before.doubt.is_none(),
+        (Sending, Expired) => matches!(event, Event::NotSent { .. }),
+        (Recorded, Expired) => *event == Event::TimeUp && late,
+        (Unknown | NeedsOperator, Expired) => given_up,
+        (_, state) => state.is_open(),
+    };
+    assert!(may_end, "ended without reason: {told:?}");
+}
+
+/// What was lost stays in doubt until it is settled, and is never forgotten.
+fn check_doubt(before: &Entry, event: &Event, after: &Entry, settled: bool, told: &impl Debug) {
+    let in_doubt = |entry: &Entry| matches!(entry.state, Unknown | NeedsOperator);
+    if before.state == Sending && matches!(event, Event::Lost { .. } | Event::TakenOver) {
+        assert_eq!(after.state, Unknown, "the loss was overlooked: {told:?}");
+    }
+    if in_doubt(before) && after.state == Recorded {
+        let resend = matches!(event, Event::Resolved { verdict: Verdict::Resend, .. });
+        assert!(settled || resend, "settled too early: {told:?}");
+    }
+    if in_doubt(before) && settled {
+        assert_eq!(after.state, Recorded, "not settled in time: {told:?}");
+    }
+    assert!(before.doubt.is_none() || after.doubt.is_some(), "the doubt was forgotten: {told:?}");
+    assert!(!in_doubt(after) || after.doubt.is_some(), "no doubt: {told:?}");
+    let may_have_one = in_doubt(after) || after.state == Sending;
+    assert_eq!(after.effect == Effect::Unknown, may_have_one, "wrong effect: {told:?}");
+    assert_eq!(after.effect == Effect::Applied, after.state == Succeeded, "wrong effect: {told:?}");
+}
+
+/// What is personal goes with the last change; an answer comes with it.
+fn check_content(after: &Entry, told: &impl Debug) {
+    assert_eq!(after.body.is_empty(), !after.state.is_open(), "body: {told:?}");
+    assert_eq!(after.snapshot.is_empty(), !after.state.is_open(), "snapshot: {told:?}");
+    assert_eq!(after.answer.is_empty(), after.state.is_open() || after.state == Expired, "answer: {told:?}");
+}
+
+/// Whatever waits is looked at again, and Walmart is never asked without end nor at once again.
+fn check_next(event: &Event, after: &Entry, now: Timestamp, rules: &Rules, told: &impl Debug) {
+    let waits = after.state.is_open() && after.state != Sending;
+    assert_eq!(after.next.is_some(), waits, "next: {told:?}");
+    let looked_up = matches!(event, Event::Absent | Event::NoAnswer { .. });
+    if let (true, Unknown | NeedsOperator, Some(next)) = (looked_up, after.state, after.next) {
+        assert!(next > now, "asked at once again: {told:?}");
+        let planned = after.doubt.unwrap().since.plus(*rules.lookup_delays.last().unwrap());
+        assert!(next <= planned.max(now.plus(Duration::from_secs(300))), "asked too late: {told:?}");
+    }
+}
+
+fn final_entries_stay(entry: &Entry, now: Timestamp, rules: &Rules) {
+    for event in every_event() {
+        for later in [0, 10_000_000] {
+            let time = now.plus(Duration::from_millis(later));
+            assert_eq!(apply(entry.clone(), event.clone(), time, rules), Err(Impossible(entry.state)));
+        }
+    }
+}
+
+/// A clock of whole seconds: absences count a second apart and settle after eight, nothing is sent after nine.
+fn small_rules() -> Rules {
+    Rules {
+        settle_window: Duration::from_secs(8),
+        lookup_delays: [1, 4, 8].map(Duration::from_secs).into(),
+        not_after: Duration::from_secs(9),
+    }
+}
+
+/// Same for what follows, whatever differs elsewhere.
+type Seen = (State, bool, Option<Doubt>, Option<Timestamp>, Watch, Timestamp);
+
+fn seen(entry: &Entry, watch: Watch, now: Timestamp) -> Seen {
+    let doubt = entry.doubt.map(|doubt| Doubt { lookups: 0, absences: doubt.absences.min(3), ..doubt });
+    (entry.state, entry.attempts > 1, doubt, entry.next, watch, now)
+}
+
+#[test]
+fn every_way_of_a_small_clock() {
+    const LAST_SECOND: u64 = 10;
+    let rules = small_rules();
+    let start = |entry: Entry| (entry.clone(), Watch::new(&entry), START);
+    let mut open = vec![start(made(Recorded, &rules)), start(made(Sending, &rules))];
+    let mut known = HashSet::new();
+    let mut reached = HashSet::new();
+    while let Some((entry, watch, now)) = open.pop() {
+        if !known.insert(seen(&entry, watch, now)) {
+            continue;
+        }
+        reached.insert((entry.state, entry.attempts > 1, entry.doubt.is_some()));
+        if !entry.state.is_open() {
+            final_entries_stay(&entry, now, &rules);
+            continue;
+        }
+        for event in every_event() {
+            let mut watch = watch;
+            let after = watch.step(&entry, &event, now, &rules);
+            open.push((after, watch, now));
+        }
+        if now < at(LAST_SECOND * 1000) {
+            open.push((entry, watch, now.plus(Duration::from_secs(1))));
+        }
+    }
+    // All states but the one that no doubt leads to, each after a first attempt and after another.
+    println!("{} situations", known.len());
+    for state in State::ALL {
+        assert!(reached.contains(&(state, false, !matches!(state, Recorded | NotSent | Sending))), "{state:?}");
+        assert_eq!(reached.contains(&(state, true, true)), state != NotSent, "{state:?}");
+    }
+}
+
+/// Times at which something turns, a little before and after, and back: the machine's clock may be put right.
+fn time_step(rules: &Rules) -> impl Strategy<Value = i64> + use<> {
+    let turns =
+        [0, 1, 500, 1_000, millis(rules.settle_window / 8), millis(rules.settle_window), millis(rules.not_after)];
+    (prop::sample::select(turns.to_vec()), -1i64..=1, prop::bool::weighted(0.05)).prop_map(|(turn, off, back)| {
+        let step = turn + off;
+        if back { -step } else { step.max(0) }
+    })
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap()
+}
+
+/// Mostly what keeps an entry open.
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => Just(Event::Send),
+        3 => Just(lost()),
+        8 => Just(Event::Absent),
+        2 => Just(no_answer()),
+        1 => (0u64..100_000).prop_map(|wait| not_sent(Some(wait))),
+        1 => Just(refused(true)),
+        1 => Just(Event::TakenOver),
+        1 => Just(Event::TimeUp),
+        1 => prop::sample::select(every_event()),
+    ]
+}
+
+fn any_rules() -> impl Strategy<Value = Rules> {
+    let delays = prop::collection::btree_set(1u64..400_000, 1..8);
+    (1u64..300_000, delays, 1u64..2_000_000).prop_map(|(settle_window, delays, not_after)| Rules {
+        settle_window: Duration::from_millis(settle_window),
+        lookup_delays: delays.into_iter().map(Duration::from_millis).collect(),
+        not_after: Duration::from_millis(not_after),
+    })
+}
+
+fn any_way() -> impl Strategy<Value = (Rules, bool, Vec<(Event, i64)>)> {
+    prop_oneof![Just(rules()), any_rules()].prop_flat_map(|rules| {
+        let steps = prop::collection::vec((any_event(), time_step(&rules)), 1..60);
+        (Just(rules), any::<bool>(), steps)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn every_random_way((rules, recorded, steps) in any_way()) {
+        let mut entry = made(if recorded { Recorded } else { Sending }, &rules);
+        let mut watch = Watch::new(&entry);
+        let mut now = START;
+        for (event, step) in steps {
+            now = Timestamp(now.0.saturating_add_signed(step));
+            entry = watch.step(&entry, &event, now, &rules);
+        }
+        if !entry.state.is_open() {
+            final_entries_stay(&entry, now, &rules);
+        }
+    }
+
+    /// With two look-ups planned before the window ends that can count, as the settings have them; each is answered when
+    /// it is due.
+    #[test]
+    fn a_doubt_is_settled_one_interval_after_the_window_at_the_latest(
+        settle in 1_000u64..2_400_000,
+        first in 0u64..870,
+        others in prop::collection::btree_set(0u64..=1_000, 0..8),
+        not_after in 1u64..2_000_000,
+    ) {
+        let mut delays: Vec<u64> = others.into_iter().chain([first, first + 127]).map(|part| part * settle / 1_000).collect();
+        delays.sort_unstable();
+        delays.dedup();
+        let [settle_window, not_after] = [settle, not_after].map(Duration::from_millis);
+        let rules = Rules { settle_window, lookup_delays: delays.into_iter().map(Duration::from_millis).collect(), not_after };
+        let mut entry = apply(made(Sending, &rules), lost(), START, &rules).unwrap();
+        let mut watch = Watch::new(&entry);
+        let mut now = START;
+        while entry.state == Unknown {
+            now = entry.next.unwrap();
+            let repeat = (settle_window * 5 / 2).min(Duration::from_secs(300));
+            prop_assert!(now <= START.plus(settle_window + repeat), "{entry:?}");
+            entry = watch.step(&entry, &Event::Absent, now, &rules);
+        }
+        prop_assert_eq!(entry.state, if now <= START.plus(not_after) { Recorded } else { Expired });
+    }
+}

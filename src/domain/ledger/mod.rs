@@ -1,0 +1,13 @@
+//! The ledger's idea of a mutation: what is kept of a create or cancel so that it happens once, whatever fails.
+//!
+//! [`entry`] is what is kept, [`machine`] how it changes, [`fingerprint`] what makes two requests the same, [`sighting`]
+//! what Walmart's orders say about an entry. All of it is pure; the store keeps entries without understanding them, the use
+//! cases act on what the machine says.
+
+pub mod entry;
+pub mod fingerprint;
+pub mod machine;
+pub mod sighting;
+
+pub use entry::{Alert, AlertKind, Doubt, Entry, Kind, NewEntry, OperationId, State};
+pub use fingerprint::Fingerprint;
