@@ -10,9 +10,10 @@
 //! | use cases | [`service`] | what each RPC promises, knowing only traits |
 //! | needs | [`ports`] | what use cases need of the outside: Walmart, time, randomness, the call in hand |
 //! | outbound edge | [`upstream`] | the way to Walmart, implements [`ports::upstream`] |
+//! | ledger | [`store`] | keeps mutations, implements [`ports::ledger`] |
 //! | settings | [`config`] | read, checked, explained |
 //! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages that are both |
-//! | anywhere | [`telemetry`], [`shutdown`], [`accept`] | traces, metrics, logs; the end; connections |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`crash_point`] | traces, metrics, logs; the end; connections; where tests kill |
 //! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
@@ -20,6 +21,7 @@ pub mod accept;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod crash_point;
 pub mod domain;
 pub mod emulator;
 pub mod grpc;
@@ -28,6 +30,7 @@ pub mod pb;
 pub mod ports;
 pub mod service;
 pub mod shutdown;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;
 pub mod wire;

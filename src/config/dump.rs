@@ -68,6 +68,7 @@ fn sections(config: &Config, page: &mut Page) {
     page.section("http", |s| s.text("listen", http.listen));
     page.section("store", |s| {
         match &store.url {
+            StoreUrl::Memory => s.text("url", "memory:"),
             StoreUrl::Sqlite(path) => s.text("url", format_args!("sqlite://{}", path.display())),
             StoreUrl::Postgres { url } => s.text("url", url),
         }
@@ -91,6 +92,7 @@ fn sections(config: &Config, page: &mut Page) {
         s.text("settle_window", write_duration(ledger.settle_window));
         s.plain("lookup_delays", list(ledger.lookup_delays.iter().map(|delay| write_duration(*delay))));
         s.text("not_after", write_duration(ledger.not_after));
+        s.text("retention", write_duration(ledger.retention));
     });
     page.section("feed", |s| {
         s.text("heartbeat_interval", write_duration(feed.heartbeat_interval));

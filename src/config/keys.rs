@@ -116,13 +116,16 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "store",
         form: Form::Section,
-        doc: "Where the ledger and the feed are kept. Checked, but not used by this version, which has neither.",
+        doc: "Where the ledger is kept, and later the feed. Postgres is not used by this version.",
         keys: &[
             key(
                 "url",
                 Is(r#""sqlite://order-gateway.db""#),
-                "sqlite://PATH (sqlite:///PATH from the root) for one process, or postgres://user@host:5432/db for many \
-                 replicas.",
+                "sqlite://PATH (sqlite:///PATH from the root) for one process: the file, its -wal, -shm and -lock beside \
+                 it, on a local disk. postgres://user@host:5432/db for many replicas. memory: nothing survives the \
+                 process, for tests and measurements only. At every start the \
+                 file is checked for damage, for a quarter of a second at most: all of a small one, a part of a large \
+                 one. Damage found later makes the store fail.",
             ),
             secret("password", "Postgres only. Never inside the url."),
         ],
@@ -178,7 +181,8 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "ledger",
         form: Form::Section,
-        doc: "How an outcome that became unknown is found out. This version uses settle_window only.",
+        doc: "Every create and cancel has an entry in the ledger, so that it happens once; how an outcome that became \
+              unknown is found out.",
         keys: &[
             key(
                 "settle_window",
@@ -192,6 +196,12 @@ pub(super) const GROUPS: &[Group] = &[
                  before.",
             ),
             key("not_after", Is(r#""15m""#), "Nothing is sent again when this long has passed since the call."),
+            key(
+                "retention",
+                Is(r#""90d""#),
+                "How long a finished entry is kept after its last change; at least 90d. Of an order that was created, \
+                 number, fingerprint and answer stay for good.",
+            ),
         ],
     },
     Group {

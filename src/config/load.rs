@@ -138,7 +138,7 @@ fn store(mut s: Section<'_>) -> Option<Store> {
     let at = if s.has_secret("password") { s.at("password") } else { At::Nowhere };
     let url = s.optional("url", validate::store_url);
     let password = s.optional_secret("password", secrets::not_empty);
-    if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_))) {
+    if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_) | StoreUrl::Memory)) {
         s.fault("password", &at, "is for postgres only");
     }
     s.finish();
@@ -179,8 +179,14 @@ fn ledger(mut s: Section<'_>) -> Option<Ledger> {
     let settle_window = s.optional("settle_window", values::span);
     let lookup_delays = s.optional("lookup_delays", |node| validate::rising(values::list(node, values::span)?));
     let not_after = s.optional("not_after", values::span);
+    let retention = s.optional("retention", |node| validate::ledger_retention(values::span(node)?));
     s.finish();
-    Some(Ledger { settle_window: settle_window?, lookup_delays: lookup_delays?, not_after: not_after? })
+    Some(Ledger {
+        settle_window: settle_window?,
+        lookup_delays: lookup_delays?,
+        not_after: not_after?,
+        retention: retention?,
+    })
 }
 
 fn feed(mut s: Section<'_>) -> Option<Feed> {

@@ -54,6 +54,8 @@ pub struct Store {
 /// Which store, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
+    /// Nothing that outlives the process.
+    Memory,
     /// A file of this process alone.
     Sqlite(PathBuf),
     /// A server that many replicas share.
@@ -157,6 +159,13 @@ pub struct Ledger {
     pub lookup_delays: Vec<Duration>,
     /// Age of a call after which nothing of it is sent again.
     pub not_after: Duration,
+    /// How long final entries are kept; at least [`Ledger::LEAST_RETENTION`].
+    pub retention: Duration,
+}
+
+impl Ledger {
+    /// So long callers may rely on it that a call repeated is answered as it was.
+    pub const LEAST_RETENTION: Duration = Duration::from_hours(90 * 24);
 }
 
 /// `[feed]`

@@ -167,10 +167,24 @@ fn each_rule_alone() {
             "accounts.acme.webhook.secret: must not be empty (line 9)",
         ),
         (format!("[store]\npassword = \"x\"\n{ACCOUNT}"), "store.password: is for postgres only (line 2)"),
+        (
+            format!("[store]\nurl = \"memory:\"\npassword = \"x\"\n{ACCOUNT}"),
+            "store.password: is for postgres only (line 3)",
+        ),
+        (format!("[ledger]\nretention = \"89d\"\n{ACCOUNT}"), "ledger.retention: must be at least 90d (line 2)"),
     ];
     for (text, fault) in cases {
         assert_eq!(faults(text, &[]), [*fault], "{text}");
     }
+}
+
+#[test]
+fn a_store_in_memory_is_read_and_shown() {
+    let config = loaded(&format!("[store]\nurl = \"memory:\"\n[ledger]\nretention = \"91d\"\n{ACCOUNT}"), &[]);
+    assert_eq!(config.store.url, StoreUrl::Memory);
+    assert_eq!(config.ledger.retention, Duration::from_hours(91 * 24));
+    let shown = config.dump();
+    assert!(shown.contains("\nurl = \"memory:\"\n") && shown.contains("\nretention = \"91d\"\n"), "{shown}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::fault::{At, Faults};
 use super::load::{Door, Entry};
 use super::reader::Section;
 use super::secrets::Secret;
-use super::sections::StoreUrl;
+use super::sections::{Ledger, StoreUrl};
 use super::tree::Node;
 use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
@@ -75,6 +75,9 @@ pub(super) fn readable(s: &Section<'_>, name: &str, at: &At, path: &Path) {
 
 pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
     let text = values::text(node)?;
+    if text == "memory:" {
+        return Ok(StoreUrl::Memory);
+    }
     if let Some(path) = text.strip_prefix("sqlite://") {
         return match path {
             "" => Err("must name a file after sqlite://".into()),
@@ -82,7 +85,7 @@ pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
             _ => Ok(StoreUrl::Sqlite(path.into())),
         };
     }
-    let form = "must be sqlite://PATH or postgres://user@host:5432/db";
+    let form = "must be sqlite://PATH, postgres://user@host:5432/db or memory:";
     let url = Url::parse(&text).map_err(|_| form)?;
     let complete = url.has_host() && !url.username().is_empty() && url.path().len() > 1;
     match url.scheme() {
@@ -99,6 +102,11 @@ pub(super) fn rising(delays: Vec<Duration>) -> Parsed<Vec<Duration>> {
         return Err("must not be empty".into());
     }
     if delays.is_sorted_by(|a, b| a < b) { Ok(delays) } else { Err("must rise from one to the next".into()) }
+}
+
+pub(super) fn ledger_retention(span: Duration) -> Parsed<Duration> {
+    let days = Ledger::LEAST_RETENTION.as_secs() / (24 * 60 * 60);
+    if span < Ledger::LEAST_RETENTION { Err(format!("must be at least {days}d")) } else { Ok(span) }
 }
 
 pub(super) fn header_name(node: &Node) -> Parsed<HeaderName> {

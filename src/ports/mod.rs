@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod clock;
+pub mod ledger;
 pub mod overview;
 pub mod random;
 pub mod upstream;

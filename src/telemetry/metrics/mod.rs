@@ -3,6 +3,8 @@
 //!
 //! Callers hold ready handles: nothing is looked up in a locked family on the way of a call.
 
+mod ledger;
+mod store;
 mod text;
 mod upstream;
 
@@ -23,6 +25,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 use tracing_appender::non_blocking::ErrorCounter;
 
+pub use ledger::LedgerMetrics;
+pub use store::StoreMetrics;
 pub use text::Form;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
 
@@ -46,6 +50,10 @@ pub struct Metrics {
     secret_reloads: OnceLock<Arc<AtomicU64>>,
     secret_reloads_refused: Counter,
 
+    /// What becomes of mutations.
+    pub ledger: LedgerMetrics,
+    /// Commits to the store and its failures.
+    pub store: StoreMetrics,
     /// Calls upstream and what keeps them in bounds.
     pub upstream: UpstreamMetrics,
     /// RPCs in flight, streams too.
@@ -73,7 +81,9 @@ impl Metrics {
         let rpc = Family::<RpcLabels, Durations, _>::new_with_constructor(durations as fn() -> Durations);
         r.register_with_unit("rpc_server_call_duration", "Duration of RPCs", Unit::Seconds, rpc.clone());
 
+        let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
+        let ledger = LedgerMetrics::register(r);
         let calls_in_flight = Gauge::default();
         r.register("order_gateway_calls_in_flight", "RPCs in flight, streams too", calls_in_flight.clone());
         let mut counter = |name: &str, help: &str| {
@@ -101,7 +111,9 @@ impl Metrics {
             log_lines_dropped,
             secret_reloads: OnceLock::new(),
             secret_reloads_refused,
+            store,
             upstream,
+            ledger,
             calls_in_flight,
             calls_shed,
             panics,

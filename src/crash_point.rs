@@ -1,0 +1,57 @@
+//! Named places at which a test ends the process, as kill -9 would.
+//!
+//! Without the feature `crash-points`, as the program is shipped, nothing of this is in it. With it, the environment
+//! variable `ORDER_GATEWAY_CRASH_AT` says where: `L3:7` ends the process the seventh time that it comes by L3.
+
+/// A place. What each means stands in the design of the ledger and where [`reach`] is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// Before an entry is made.
+    L1,
+    /// An entry is there, and waits to be sent.
+    L2,
+    /// It is durable that it is being sent, and no byte has left.
+    L3,
+    /// Part of the request has left.
+    L4,
+    /// Walmart has answered, and the answer is not read.
+    L5,
+    /// The outcome is known, and not written.
+    L6,
+    /// The outcome is durable, and the caller does not know it.
+    L7,
+    /// A look-up was answered, and what follows is not written.
+    L8,
+    /// In the middle of fetching an access token.
+    L9,
+    /// In the middle of taking over what another process left.
+    L10,
+    /// In the middle of a checkpoint of the store.
+    L11,
+    /// In the middle of dropping old entries.
+    L12,
+}
+
+/// Ends the process here, if a test wants that.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub fn reach(_: CrashPoint) {}
+
+/// Ends the process here, if a test wants that.
+#[cfg(feature = "crash-points")]
+pub fn reach(point: CrashPoint) {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    static PLAN: LazyLock<Option<(String, AtomicI64)>> = LazyLock::new(|| {
+        let plan = std::env::var("ORDER_GATEWAY_CRASH_AT").ok()?;
+        let (name, count) = plan.split_once(':')?;
+        Some((name.to_owned(), AtomicI64::new(count.parse().ok()?)))
+    });
+    if let Some((name, left)) = &*PLAN
+        && *name == format!("{point:?}")
+        && left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        std::process::abort();
+    }
+}

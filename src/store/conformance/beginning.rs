@@ -1,0 +1,181 @@
+//! What stands against a new entry, and what does not.
+
+use super::*;
+
+pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
+    for (new, attempts) in
+        [(create("A", Some("r")), 1), (NewEntry { state: State::Recorded, ..cancel("A", "c", 1).remove(0) }, 0)]
+    {
+        let entry = begin(&ledger, new.clone()).await;
+        let NewEntry { account, kind, order_number, request_id, batch, batches, fingerprint, state, created, .. } = new;
+        let NewEntry { not_after, correlation_id, body, snapshot, .. } = new;
+        let want = Entry {
+            id: entry.id,
+            fence: entry.fence,
+            account,
+            kind,
+            order_number,
+            request_id,
+            batch,
+            batches,
+            fingerprint,
+            state,
+            effect: if new.state == State::Sending { Effect::Unknown } else { Effect::None },
+            attempts,
+            created,
+            updated: created,
+            not_after,
+            next: None,
+            correlation_id,
+            doubt: None,
+            body,
+            snapshot,
+            answer: Vec::new(),
+            last_error: String::new(),
+            resolution: String::new(),
+        };
+        assert_eq!(entry, want);
+        assert_eq!(ledger.get(entry.id).await.unwrap(), Some(want));
+    }
+    assert_eq!(ledger.get(OperationId(999)).await.unwrap(), None);
+    assert_eq!(ledger.get(OperationId(u64::MAX)).await.unwrap(), None);
+}
+
+pub(super) async fn batches_are_made_together_with_rising_ids(ledger: impl Ledger) {
+    begin(&ledger, create("A", None)).await;
+    let entries = made(ledger.begin(cancel("A", "c", 3), false).await.unwrap());
+    assert!(entries.is_sorted_by(|a, b| a.id < b.id));
+    assert_eq!(
+        Vec::from_iter(entries.iter().map(|entry| (entry.batch, entry.state))),
+        [(0, State::Sending), (1, State::Recorded), (2, State::Recorded)]
+    );
+    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "c").await.unwrap(), entries);
+}
+
+pub(super) async fn a_request_id_stands_for_its_account_and_kind(ledger: impl Ledger) {
+    let entries = made(ledger.begin(cancel("A", "r", 2), false).await.unwrap());
+    let again =
+        NewEntry { order_number: "B".into(), fingerprint: Fingerprint([9; 33]), ..cancel("B", "r", 1).remove(0) };
+    let ids = Vec::from_iter(entries.iter().map(|entry| entry.id));
+    assert_eq!(existing(ledger.begin(vec![again], true).await.unwrap()), (Match::RequestId, ids));
+    // The same id of another kind or account is another.
+    begin(&ledger, create("A", Some("r"))).await;
+    begin(&ledger, NewEntry { account: other_account(), ..cancel("A", "r", 1).remove(0) }).await;
+    assert_eq!(ledger.of_request(&other_account(), Kind::Cancel, "r").await.unwrap().len(), 1);
+    assert_eq!(ledger.of_request(&other_account(), Kind::Create, "r").await.unwrap(), []);
+    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "other").await.unwrap(), []);
+    // A final one holds it as well, whatever it ended as.
+    for (number, state) in [("R", State::Rejected), ("S", State::Succeeded), ("E", State::Expired)] {
+        let entry = begin(&ledger, create(number, Some(number))).await;
+        to(&ledger, &entry, state, time(1)).await;
+        let again = create("another", Some(number));
+        assert_eq!(existing(ledger.begin(vec![again], false).await.unwrap()), (Match::RequestId, vec![entry.id]));
+    }
+}
+
+pub(super) async fn a_request_id_is_freed_when_all_of_it_was_not_sent(ledger: impl Ledger) {
+    for round in 0..3 {
+        let entries = made(ledger.begin(cancel("A", "r", 2), false).await.unwrap());
+        assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), entries, "{round}");
+        for entry in &entries {
+            to(&ledger, entry, State::NotSent, time(1)).await;
+        }
+        let last = ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap();
+        assert_eq!(Vec::from_iter(last.iter().map(|e| e.id)), Vec::from_iter(entries.iter().map(|e| e.id)));
+    }
+    let entry = begin(&ledger, create("A", Some("r"))).await;
+    to(&ledger, &entry, State::NotSent, time(1)).await;
+    let next = begin(&ledger, create("A", Some("r"))).await;
+    assert_ne!(entry.id, next.id);
+}
+
+pub(super) async fn a_request_partly_sent_keeps_its_id(ledger: impl Ledger) {
+    for sent in [0, 1] {
+        let id = format!("r{sent}");
+        let entries = made(ledger.begin(cancel("A", &id, 2), false).await.unwrap());
+        to(&ledger, &entries[1 - sent], State::NotSent, time(1)).await;
+        to(&ledger, &entries[sent], State::Succeeded, time(1)).await;
+        let ids = Vec::from_iter(entries.iter().map(|entry| entry.id));
+        let begun = ledger.begin(cancel("A", &id, 1), false).await.unwrap();
+        assert_eq!(existing(begun), (Match::RequestId, ids));
+    }
+}
+
+pub(super) async fn an_order_number_is_held_until_its_state_lets_go(ledger: impl Ledger) {
+    for state in State::ALL {
+        let number = state.name();
+        let entry = begin(&ledger, create(number, None)).await;
+        let entry = if state == State::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
+        let begun = ledger.begin(vec![create(number, Some(number))], false).await.unwrap();
+        let holder = ledger.creation_of(&acme(), number).await.unwrap();
+        if state.holds_order_number() {
+            assert_eq!(existing(begun), (Match::OrderNumber, vec![entry.id]), "{state:?}");
+            assert_eq!(holder, Some(entry));
+        } else {
+            assert_eq!(holder, Some(made(begun).remove(0)), "{state:?}");
+        }
+    }
+    assert_eq!(ledger.creation_of(&acme(), "none").await.unwrap(), None);
+}
+
+pub(super) async fn an_order_number_stands_for_its_account_and_for_creations(ledger: impl Ledger) {
+    begin(&ledger, create("A", None)).await;
+    let other = NewEntry { account: other_account(), ..create("A", None) };
+    let entry = begin(&ledger, other).await;
+    assert_eq!(ledger.creation_of(&other_account(), "A").await.unwrap(), Some(entry));
+    made(ledger.begin(cancel("A", "c", 1), false).await.unwrap());
+    made(ledger.begin(cancel("B", "d", 1), false).await.unwrap());
+    begin(&ledger, create("B", None)).await;
+}
+
+pub(super) async fn the_request_id_is_looked_at_before_the_order_number(ledger: impl Ledger) {
+    let by_id = begin(&ledger, create("A", Some("r"))).await;
+    let by_number = begin(&ledger, create("B", None)).await;
+    let both = ledger.begin(vec![create("B", Some("r"))], false).await.unwrap();
+    assert_eq!(existing(both), (Match::RequestId, vec![by_id.id]));
+    let number = ledger.begin(vec![create("B", Some("new"))], false).await.unwrap();
+    assert_eq!(existing(number), (Match::OrderNumber, vec![by_number.id]));
+    // What found something made nothing.
+    assert_eq!(ledger.of_request(&acme(), Kind::Create, "new").await.unwrap(), []);
+}
+
+pub(super) async fn many_begins_of_one_order_number_make_one(ledger: impl Ledger) {
+    let calls = (0..100).map(|call| {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { ledger.begin(vec![create("A", Some(&format!("r{call}")))], false).await.unwrap() })
+    });
+    let mut new = 0;
+    for call in calls.collect::<Vec<_>>() {
+        match call.await.unwrap() {
+            Begun::New(_) => new += 1,
+            begun => assert_eq!(existing(begun).0, Match::OrderNumber),
+        }
+    }
+    assert_eq!(new, 1);
+}
+
+pub(super) async fn an_open_cancellation_is_joined_only_when_asked(ledger: impl Ledger) {
+    let first = made(ledger.begin(cancel("A", "1", 2), true).await.unwrap());
+    let ids = Vec::from_iter(first.iter().map(|entry| entry.id));
+    assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (Match::Content, ids.clone()));
+    let second = made(ledger.begin(cancel("A", "3", 2), false).await.unwrap());
+    assert_eq!(existing(ledger.begin(cancel("A", "4", 2), true).await.unwrap()), (Match::Content, ids));
+    // Another order, content or account is not the same; nor is a creation.
+    made(ledger.begin(cancel("B", "5", 1), true).await.unwrap());
+    let content = NewEntry { fingerprint: Fingerprint([9; 33]), ..cancel("A", "6", 1).remove(0) };
+    made(ledger.begin(vec![content], true).await.unwrap());
+    let account = NewEntry { account: other_account(), ..cancel("A", "7", 1).remove(0) };
+    made(ledger.begin(vec![account], true).await.unwrap());
+    made(ledger.begin(vec![create("A", None)], true).await.unwrap());
+    assert_ne!(first[0].id, second[0].id);
+}
+
+pub(super) async fn a_cancellation_is_joined_while_one_of_it_is_open(ledger: impl Ledger) {
+    let first = made(ledger.begin(cancel("A", "1", 2), true).await.unwrap());
+    let ids = Vec::from_iter(first.iter().map(|entry| entry.id));
+    to(&ledger, &first[0], State::Rejected, time(1)).await;
+    let unknown = to(&ledger, &first[1], State::Unknown, time(1)).await;
+    assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (Match::Content, ids));
+    to(&ledger, &unknown, State::Succeeded, time(1)).await;
+    made(ledger.begin(cancel("A", "2", 2), true).await.unwrap());
+}

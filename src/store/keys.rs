@@ -1,0 +1,76 @@
+//! Keys by which entries are found: those that callers choose, made short.
+//!
+//! Their order is kept, so that numbers and ids that rise (as those of many callers do) touch few pages of an index.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::account::AccountId;
+use crate::domain::ledger::{Fingerprint, Kind, NewEntry};
+
+/// Of one account; at most [`LONGEST`] bytes.
+pub(super) type Key = Box<[u8]>;
+
+/// A UUID as text is shorter.
+const LONGEST: usize = 40;
+
+/// Bytes of a hash at the end of a key: half a SHA-256. Two things that differ have different keys, as for fingerprints.
+const HASH: usize = 16;
+
+/// Of what an entry is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Keys {
+    pub(super) account: AccountId,
+    pub(super) kind: Kind,
+    /// Of the request, if it has an id. With the kind.
+    pub(super) request: Option<Key>,
+    /// Of the order number, for a creation.
+    pub(super) number: Option<Key>,
+    /// Of order number and fingerprint, for a cancellation.
+    pub(super) content: Option<Key>,
+}
+
+impl Keys {
+    pub(super) fn of(new: &NewEntry) -> Self {
+        let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;
+        Self {
+            account: account.clone(),
+            kind: *kind,
+            request: request_id.as_ref().map(|id| short(id)),
+            number: (*kind == Kind::Create).then(|| short(order_number)),
+            content: (*kind == Kind::Cancel).then(|| content(order_number, fingerprint)),
+        }
+    }
+}
+
+/// Of a number or an id. A text below the greatest length is its own key; of a longer one the beginning stays, and the
+/// key has the greatest length.
+pub(super) fn short(text: &str) -> Key {
+    let text = text.as_bytes();
+    if text.len() < LONGEST {
+        return text.into();
+    }
+    [&text[..LONGEST - HASH], &Sha256::digest(text)[..HASH]].concat().into()
+}
+
+fn content(order_number: &str, fingerprint: &Fingerprint) -> Key {
+    // The fingerprint has one length, so the two cannot be taken for others.
+    let hash = Sha256::new().chain_update(fingerprint.0).chain_update(order_number).finalize();
+    hash[..HASH].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_texts_are_their_keys_and_long_ones_differ() {
+        assert_eq!(*short("order 1"), *b"order 1");
+        let uuid = "018f4e3a-5d6b-7c8d-9e0f-112233445566";
+        assert_eq!(*short(uuid), *uuid.as_bytes());
+        let long = "n".repeat(LONGEST - 1);
+        let keys = [1, 2, 3, 1000].map(|more| short(&format!("{long}{}", "n".repeat(more))));
+        assert!(keys.iter().all(|key| key.len() == LONGEST));
+        assert!((1..keys.len()).all(|at| !keys[..at].contains(&keys[at])));
+        assert_eq!(short(&long).len(), LONGEST - 1);
+    }
+}

@@ -1,0 +1,24 @@
+//! Versions of the schema. A file here never changes once it was released; a change is a new file.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The first brings a database from version 0 to 1, and so on.
+const STEPS: &[&str] = &[include_str!("0001_ledger.sql")];
+
+/// The version that this program works with.
+pub(super) const LATEST: i64 = STEPS.len() as i64;
+
+/// Brings a database of this version to the latest, in one transaction.
+pub(super) fn run(connection: &mut Connection, application: i32, from: i64) -> rusqlite::Result<()> {
+    let missing = STEPS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", application)?;
+    transaction.pragma_update(None, "user_version", LATEST)?;
+    transaction.commit()
+}

@@ -1,0 +1,244 @@
+//! The ledger in a SQLite file, for one process.
+//!
+//! One thread writes ([`writer`]), in groups; one reads ([`reader`]), beside it. Tasks hand over what is to be done and wait.
+//! What the file holds is told by `migrations/`; [`writes`] and [`reads`] have the statements.
+
+mod checkpoint;
+mod failure;
+mod migrations;
+mod open;
+mod reader;
+mod reads;
+mod rows;
+mod tx;
+mod writer;
+mod writes;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use self::open::OpenError;
+use self::reader::Read;
+use self::tx::Tx;
+use self::writer::{Job, Write};
+use super::Settings;
+use super::health::{Failing, Health};
+use super::keys::Keys;
+use crate::domain::account::AccountId;
+use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::clock::Clock;
+use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
+
+/// Entries dropped in one transaction, so that others need not wait long.
+const TRIM: usize = 200;
+
+/// The ledger in a file. Cheap to clone, all clones are one.
+///
+/// Dropping the last clone ends its threads after what was handed over; [`SqliteLedger::close`] also waits for that.
+#[derive(Clone)]
+pub struct SqliteLedger(Arc<Inner>);
+
+struct Inner {
+    writes: mpsc::Sender<Job>,
+    reads: mpsc::Sender<Option<Read>>,
+    health: Health,
+    clock: Clock,
+    ends: Mutex<Option<[oneshot::Receiver<()>; 2]>>,
+}
+
+impl SqliteLedger {
+    /// Opens the file, which is made if it is not there. Blocks, for about a second at most.
+    ///
+    /// A file that is full, read-only, damaged or locked opens too: the store fails then, and works as soon as it can.
+    ///
+    /// # Errors
+    /// One line for the operator: the file is in use by another gateway, was written by a newer one, is not a ledger, or
+    /// cannot be there at all.
+    pub fn open(path: &Path, settings: Settings) -> Result<Self, String> {
+        let lock = open::lock(path)?;
+        let health = Health::new(settings.metrics.clone());
+        let connection = match open::writer(path) {
+            Ok(connection) => Some(connection),
+            Err(OpenError::Refused(why)) => return Err(why),
+            Err(OpenError::Failing(error)) => {
+                health.fails(&error, settings.clock.now().into());
+                None
+            }
+        };
+        let started = |error| format!("the threads of the store cannot be started: {error}");
+        let clock = settings.clock;
+        let (reads, reader) = reader::start(path.to_owned()).map_err(started)?;
+        let (writes, writer) =
+            writer::start(path.to_owned(), lock, connection, health.clone(), settings).map_err(started)?;
+        Ok(Self(Arc::new(Inner { writes, reads, health, clock, ends: Mutex::new(Some([reader, writer])) })))
+    }
+
+    /// Why it does not work, if so. While it does not, asking makes it try again.
+    pub fn failing(&self) -> Option<Failing> {
+        let failing = self.0.health.failing();
+        if failing.is_some() {
+            // A full queue tries often enough.
+            let _ = self.0.writes.try_send(Job::Write(Box::new(Handed::new(writes::touch).0)));
+        }
+        failing
+    }
+
+    /// Ends it: what was handed over is written, the log is copied into the file. Later calls fail.
+    pub async fn close(&self) {
+        let ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The reader first: what it reads cannot be copied.
+        let _ = self.0.reads.send(None).await;
+        let Some([reader, writer]) = ends else { return };
+        let _ = reader.await;
+        let _ = self.0.writes.send(Job::End).await;
+        let _ = writer.await;
+    }
+
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (write, answer) = Handed::new(work);
+        self.0.writes.send(Job::Write(Box::new(write))).await.map_err(|_| closed())?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (send, answer) = oneshot::channel();
+        let read = move |connection: Result<&Connection, StoreError>| {
+            let result =
+                connection.and_then(|connection| snapshot(connection, work).map_err(|error| failure::of(&error)));
+            // Whoever asked may have left.
+            let _ = send.send(result);
+        };
+        self.0.reads.send(Some(Box::new(read))).await.map_err(|_| closed())?;
+        let result = answer.await.map_err(|_| closed())?;
+        if let Err(error) = &result {
+            self.0.health.fails(error, self.0.clock.now().into());
+        }
+        result
+    }
+}
+
+impl fmt::Debug for SqliteLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteLedger").field("failing", &self.0.health.failing()).finish_non_exhaustive()
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError { kind: StoreTrouble::Failed, text: "the store is closed".into() }
+}
+
+/// All that is read was there at one moment.
+fn snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let transaction = connection.unchecked_transaction()?;
+    let result = work(&transaction)?;
+    transaction.finish()?;
+    Ok(result)
+}
+
+/// A write on its way: what is to be done, what came of it, and who waits.
+struct Handed<T, F> {
+    work: F,
+    result: Option<T>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Handed<T, F> {
+    fn new(work: F) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (answer, receive) = oneshot::channel();
+        (Self { work, result: None, answer }, receive)
+    }
+}
+
+impl<T: Send, F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send> Write for Handed<T, F> {
+    fn write(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+        self.result = Some((self.work)(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, result: Result<(), StoreError>) {
+        let Self { result: made, answer, .. } = *self;
+        // Whoever asked may have left; it is written all the same.
+        let _ = answer.send(result.and_then(|()| made.ok_or_else(closed)));
+    }
+}
+
+impl Ledger for SqliteLedger {
+    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
+        let Some(keys) = new.first().map(Keys::of) else { return Ok(Begun::New(Vec::new())) };
+        self.write(move |tx| writes::begin(tx, &new, &keys, join)).await
+    }
+
+    async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
+        self.write(move |tx| writes::save(tx, &entries, &audits)).await
+    }
+
+    async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
+        self.read(move |db| reads::get(db, id)).await
+    }
+
+    async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
+        let (account, id) = (account.clone(), request_id.to_owned());
+        self.read(move |db| reads::of_request(db, &account, kind, &id)).await
+    }
+
+    async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
+        let (account, order_number) = (account.clone(), order_number.to_owned());
+        self.read(move |db| reads::creation_of(db, &account, &order_number)).await
+    }
+
+    async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(move |db| reads::open(db, after, limit)).await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
+        let query = query.clone();
+        self.read(move |db| reads::list(db, &query)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        self.read(reads::counts).await
+    }
+
+    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {
+        self.read(move |db| reads::due_audits(db, now, limit)).await
+    }
+
+    async fn end_audit(&self, audit: Audit, found: Option<Alert>) -> Result<bool, StoreError> {
+        self.write(move |tx| writes::end_audit(tx, audit, found.as_ref())).await
+    }
+
+    async fn alerts(&self, operation: OperationId) -> Result<Vec<(AlertKind, Timestamp)>, StoreError> {
+        self.read(move |db| reads::alerts(db, operation)).await
+    }
+
+    async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut dropped = 0;
+        while dropped < limit {
+            let left = limit - dropped;
+            // The first request goes whatever its size, or a small limit would end all trimming.
+            let most = if dropped == 0 { usize::MAX } else { left };
+            let now = self.write(move |tx| writes::trim(tx, before, left.min(TRIM), most)).await?;
+            dropped += now;
+            if now == 0 {
+                break;
+            }
+        }
+        Ok(dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Opening the file: who may, what is checked, how SQLite is set.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::time::Instant;
+
+use super::{failure, migrations};
+use crate::ports::ledger::{StoreError, StoreTrouble};
+
+/// Marks a file as ours: "OGW1".
+const APPLICATION: i32 = 0x4f47_5731;
+
+/// The first version without the fault by which a checkpoint could lose a WAL that was just reset.
+const OLDEST: i32 = 3_051_003;
+
+/// Bytes of a page of a new database. Measured with `benches/ledger`.
+const PAGE: u32 = 4096;
+
+/// How long another process that holds the file is waited for.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// How long the start may look for damage. A larger file is looked at in part; what is damaged beyond is found when it is
+/// read, and then the store fails.
+const CHECK: Duration = Duration::from_millis(250);
+
+/// Why the file is not open.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// It is not for this process; one line for the operator.
+    Refused(String),
+    /// It is, and it cannot be used now.
+    Failing(StoreError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failing(failure::of(&error))
+    }
+}
+
+/// Takes the file for this process, until the lock is dropped. The lock is a file of its own beside it, because SQLite's
+/// locks are taken and given back with every transaction.
+pub(super) fn lock(path: &Path) -> Result<File, String> {
+    // Two ways to the same file are one lock.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let beside = |suffix: &str| {
+        let mut name = path.clone().into_os_string();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let shown = path.display();
+    if path.is_dir() {
+        return Err(format!("the store {shown} is a directory"));
+    }
+    let open = File::options().create(true).truncate(false).write(true).open(beside("-lock"));
+    let file = open.map_err(|error| format!("the store {shown} cannot be locked: {error}"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(format!("the store {shown} is in use by another order-gateway")),
+        Err(std::fs::TryLockError::Error(error)) => Err(format!("the store {shown} cannot be locked: {error}")),
+    }
+}
+
+/// The connection that writes, of a database of the latest version.
+pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+    let shown = path.display();
+    let refused = |text: String| Err(OpenError::Refused(format!("the store {shown} {text}")));
+    if rusqlite::version_number() < OLDEST {
+        return refused(format!("needs SQLite 3.51.3 or later, and this is {}", rusqlite::version()));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = match Connection::open_with_flags(path, flags) {
+        Ok(connection) => connection,
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+            return refused("cannot be opened: its directory must exist and be writable".into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    connection.busy_timeout(BUSY)?;
+    // Nothing is written before it is known whose file this is.
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let new = tables == 0 && version == 0;
+    if !new && application != i64::from(APPLICATION) {
+        return refused("is a database of another program".into());
+    }
+    if version > migrations::LATEST {
+        let latest = migrations::LATEST;
+        return refused(format!("was written by a newer order-gateway (schema {version}, this one knows {latest})"));
+    }
+    if connection.is_readonly("main")? {
+        let text = format!("{shown} may not be written");
+        return Err(OpenError::Failing(StoreError { kind: StoreTrouble::ReadOnly, text }));
+    }
+    if new {
+        connection.pragma_update(None, "page_size", PAGE)?;
+    } else {
+        check(&mut connection)?;
+    }
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return refused("is on a file system that has no write-ahead log".into());
+    }
+    for (pragma, value) in [
+        ("synchronous", "FULL"),
+        // Erased bodies are overwritten wherever that costs no further page.
+        ("secure_delete", "FAST"),
+        // The writer decides when.
+        ("wal_autocheckpoint", "0"),
+        // Bytes of the log's file that are kept after a checkpoint.
+        ("journal_size_limit", "67108864"),
+        // KiB, negative.
+        ("cache_size", "-16384"),
+        ("trusted_schema", "OFF"),
+    ] {
+        connection.pragma_update_and_check(None, pragma, value, |_| Ok(())).or_else(none_is_well)?;
+    }
+    migrations::run(&mut connection, APPLICATION, version)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// A connection that only reads, of a database that is there.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Some pragmas answer with their new value, others with nothing.
+fn none_is_well(error: rusqlite::Error) -> rusqlite::Result<()> {
+    if error == rusqlite::Error::QueryReturnedNoRows { Ok(()) } else { Err(error) }
+}
+
+/// Looks for damage, for a time.
+fn check(connection: &mut Connection) -> Result<(), OpenError> {
+    let end = Instant::now() + CHECK;
+    connection.progress_handler(10_000, Some(move || Instant::now() > end))?;
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(text) => Err(OpenError::Failing(StoreError { kind: StoreTrouble::Corrupt, text })),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
+            tracing::info!(seconds = CHECK.as_secs_f64(), "the store is large; a part of it was checked for damage");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

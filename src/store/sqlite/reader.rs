@@ -1,0 +1,50 @@
+//! The thread that reads, beside the writer: SQLite blocks, and the runtime may have one thread only.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{failure, open};
+use crate::ports::ledger::StoreError;
+
+/// Reads that may wait.
+const QUEUE: usize = 1024;
+
+/// A read, which answers by itself.
+pub(super) type Read = Box<dyn FnOnce(Result<&Connection, StoreError>) + Send>;
+
+/// The ways to the thread: its queue, and the end of it.
+pub(super) type Handles = (mpsc::Sender<Option<Read>>, oneshot::Receiver<()>);
+
+/// Starts the thread. The file is opened with the first read. `None` ends it.
+pub(super) fn start(path: PathBuf) -> std::io::Result<Handles> {
+    let (send, mut queue) = mpsc::channel::<Option<Read>>(QUEUE);
+    let (ended, end) = oneshot::channel();
+    let run = move || {
+        let mut connection = None;
+        while let Some(job) = queue.blocking_recv() {
+            let Some(read) = job else {
+                queue.close();
+                continue;
+            };
+            if connection.is_none() {
+                connection = match open::reader(&path) {
+                    Ok(opened) => Some(opened),
+                    Err(error) => {
+                        read(Err(failure::of(&error)));
+                        continue;
+                    }
+                };
+            }
+            if let Some(connection) = &connection {
+                read(Ok(connection));
+            }
+        }
+        drop(connection);
+        // Nobody need wait for it.
+        let _ = ended.send(());
+    };
+    std::thread::Builder::new().name("store-reader".into()).spawn(run)?;
+    Ok((send, end))
+}

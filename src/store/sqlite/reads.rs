@@ -1,0 +1,126 @@
+//! The reads of the ledger.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::rows::{self, Coded, ENTRIES, integer};
+use super::writes::WHOLE;
+use crate::domain::account::AccountId;
+use crate::domain::ledger::{AlertKind, Entry, Kind, OperationId, State};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::ledger::{Audit, Count, Query};
+use crate::store::keys::short;
+
+pub(super) fn get(db: &Connection, id: OperationId) -> rusqlite::Result<Option<Entry>> {
+    let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.id = ?1"))?;
+    entry.query_row([integer(id.0)], rows::entry).optional()
+}
+
+pub(super) fn of_request(db: &Connection, account: &AccountId, kind: Kind, id: &str) -> rusqlite::Result<Vec<Entry>> {
+    let Some(account) = number_of(db, account)? else { return Ok(Vec::new()) };
+    let mut last =
+        db.prepare_cached("SELECT max(id) FROM entries WHERE account = ?1 AND kind = ?2 AND request_key = ?3")?;
+    let id: Option<i64> = last.query_row(params![account, Coded(kind), short(id)], |row| row.get(0))?;
+    let Some(id) = id else { return Ok(Vec::new()) };
+    let mut entries = db.prepare_cached(&format!("{ENTRIES} {WHOLE}"))?;
+    entries.query_map([id], rows::entry)?.collect()
+}
+
+pub(super) fn creation_of(db: &Connection, account: &AccountId, order_number: &str) -> rusqlite::Result<Option<Entry>> {
+    let Some(account) = number_of(db, account)? else { return Ok(None) };
+    let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.account = ?1 AND e.number_key = ?2"))?;
+    entry.query_row(params![account, short(order_number)], rows::entry).optional()
+}
+
+pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {
+    let accounts = db
+        .prepare_cached("SELECT id FROM accounts")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let states = State::ALL.iter().copied().filter(|state| state.is_open()).collect::<Vec<_>>();
+    matching(db, &accounts, &states, None, after, limit)
+}
+
+pub(super) fn list(db: &Connection, query: &Query) -> rusqlite::Result<Vec<Entry>> {
+    let mut accounts = Vec::new();
+    for account in &query.accounts {
+        accounts.extend(number_of(db, account)?);
+    }
+    let states = if query.states.is_empty() { &State::ALL[..] } else { &query.states };
+    matching(db, &accounts, states, query.created_before, query.after, query.limit)
+}
+
+fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
+    let mut number = db.prepare_cached("SELECT id FROM accounts WHERE name = ?1")?;
+    number.query_row([account.as_str()], |row| row.get(0)).optional()
+}
+
+/// The index has the ids of each account and state in their order, but for those that succeeded, which are most of the
+/// table. Those that come first of each are put in one order.
+fn matching(
+    db: &Connection,
+    accounts: &[i64],
+    states: &[State],
+    before: Option<Timestamp>,
+    after: OperationId,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut ids: Vec<i64> = Vec::new();
+    let of_state = "SELECT id FROM entries INDEXED BY entries_by_state \
+         WHERE account = ?1 AND state = ?2 AND state <> 4 AND id > ?3 AND (?4 IS NULL OR created < ?4) ORDER BY id LIMIT ?5";
+    let succeeded = "SELECT id FROM entries NOT INDEXED \
+         WHERE account = ?1 AND state = ?2 AND id > ?3 AND (?4 IS NULL OR created < ?4) ORDER BY id LIMIT ?5";
+    let before = before.map(|before| integer(before.0));
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    for account in accounts {
+        for state in states {
+            let found = params![account, Coded(*state), integer(after.0), before, most];
+            let mut sql = db.prepare_cached(if *state == State::Succeeded { succeeded } else { of_state })?;
+            for id in sql.query_map(found, |row| row.get(0))? {
+                ids.push(id?);
+            }
+        }
+    }
+    ids.sort_unstable();
+    // An account or a state may have been named twice.
+    ids.dedup();
+    ids.truncate(limit);
+    let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.id = ?1"))?;
+    let mut entries = Vec::with_capacity(ids.len());
+    for id in ids {
+        entries.extend(entry.query_row([id], rows::entry).optional()?);
+    }
+    Ok(entries)
+}
+
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
+    let mut counts = db.prepare_cached(
+        "SELECT a.name, c.state, c.entries, CASE WHEN c.state < 4 THEN (SELECT created FROM entries \
+         INDEXED BY entries_by_state WHERE account = c.account AND state = c.state AND state <> 4 \
+         ORDER BY id LIMIT 1) END \
+         FROM counts c JOIN accounts a ON a.id = c.account WHERE c.entries > 0 ORDER BY a.name, c.state",
+    )?;
+    let counts = counts.query_map([], |row| {
+        Ok(Count {
+            account: rows::account(row, 0)?,
+            state: row.get::<_, Coded<State>>(1)?.0,
+            entries: rows::number(row, 2)?,
+            oldest: rows::maybe_time(row, 3)?,
+        })
+    })?;
+    counts.collect()
+}
+
+pub(super) fn due_audits(db: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Audit>> {
+    let mut due = db.prepare_cached("SELECT entry, time FROM audits WHERE time <= ?1 ORDER BY time, entry LIMIT ?2")?;
+    let due = due.query_map([integer(now.0), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok(Audit { operation: OperationId(rows::number(row, 0)?), time: rows::time(row, 1)? })
+    })?;
+    due.collect()
+}
+
+pub(super) fn alerts(db: &Connection, operation: OperationId) -> rusqlite::Result<Vec<(AlertKind, Timestamp)>> {
+    let mut alerts = db.prepare_cached("SELECT kind, time FROM alerts WHERE entry = ?1 ORDER BY time, kind")?;
+    let alerts = alerts
+        .query_map([integer(operation.0)], |row| Ok((row.get::<_, Coded<AlertKind>>(0)?.0, rows::time(row, 1)?)))?;
+    alerts.collect()
+}

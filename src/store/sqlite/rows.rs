@@ -1,0 +1,145 @@
+//! Rows of the tables and what they mean. The numbers below are in every database: they never change.
+
+use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use uuid::Uuid;
+
+use crate::domain::account::AccountId;
+use crate::domain::effect::Effect;
+use crate::domain::ledger::{AlertKind, Doubt, Entry, Fingerprint, Kind, OperationId, State};
+use crate::domain::timestamp::Timestamp;
+
+/// Begins every query for entries. What follows may name `e`, the row of the entry.
+pub(super) const ENTRIES: &str = "SELECT e.id, e.fence, a.name, e.kind, e.order_number, e.request_id, e.batch, \
+     e.batches, e.fingerprint, e.state, e.effect, e.attempts, e.created, e.updated, e.not_after, e.next, \
+     e.correlation_id, e.doubt_since, e.doubt_last_byte, e.doubt_lookups, e.doubt_absences, \
+     e.doubt_last_absence, b.body, b.snapshot, e.answer, e.last_error, e.resolution \
+     FROM entries e JOIN accounts a ON a.id = e.account LEFT JOIN bodies b ON b.id = e.id ";
+
+/// Reads the columns of [`ENTRIES`].
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        id: OperationId(number(row, 0)?),
+        fence: number(row, 1)?,
+        account: account(row, 2)?,
+        kind: row.get::<_, Coded<Kind>>(3)?.0,
+        order_number: row.get(4)?,
+        request_id: row.get(5)?,
+        batch: row.get(6)?,
+        batches: row.get(7)?,
+        fingerprint: Fingerprint(row.get(8)?),
+        state: row.get::<_, Coded<State>>(9)?.0,
+        effect: row.get::<_, Coded<Effect>>(10)?.0,
+        attempts: row.get(11)?,
+        created: time(row, 12)?,
+        updated: time(row, 13)?,
+        not_after: time(row, 14)?,
+        next: maybe_time(row, 15)?,
+        correlation_id: Uuid::from_bytes(row.get(16)?),
+        doubt: doubt(row)?,
+        body: row.get::<_, Option<_>>(22)?.unwrap_or_default(),
+        snapshot: row.get::<_, Option<_>>(23)?.unwrap_or_default(),
+        answer: row.get(24)?,
+        last_error: row.get(25)?,
+        resolution: row.get(26)?,
+    })
+}
+
+fn doubt(row: &Row<'_>) -> rusqlite::Result<Option<Doubt>> {
+    let Some(since) = maybe_time(row, 17)? else { return Ok(None) };
+    Ok(Some(Doubt {
+        since,
+        last_byte: time(row, 18)?,
+        lookups: row.get(19)?,
+        absences: row.get(20)?,
+        last_absence: maybe_time(row, 21)?,
+    }))
+}
+
+/// SQLite's numbers are signed; what is beyond them is as good as their end.
+pub(super) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Reads a number that is never negative.
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+pub(super) fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<AccountId> {
+    let invalid = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+    AccountId::new(row.get::<_, String>(column)?).map_err(invalid)
+}
+
+pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    number(row, column).map(Timestamp)
+}
+
+pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    if matches!(row.get_ref(column)?, ValueRef::Null) { Ok(None) } else { time(row, column).map(Some) }
+}
+
+/// A value that is kept as a number.
+#[derive(Clone, Copy)]
+pub(super) struct Coded<T>(pub(super) T);
+
+/// All values in the order of their numbers.
+pub(super) trait Numbered: Copy + PartialEq + 'static {
+    const ALL: &'static [Self];
+}
+
+impl Numbered for Kind {
+    const ALL: &'static [Self] = &[Self::Create, Self::Cancel];
+}
+
+impl Numbered for Effect {
+    const ALL: &'static [Self] = &[Self::None, Self::Applied, Self::Unknown];
+}
+
+impl Numbered for State {
+    // The final ones are those from 4 on, and 4 is the usual one; the index `entries_by_state` says so too.
+    const ALL: &'static [Self] = &[
+        Self::Recorded,
+        Self::Sending,
+        Self::Unknown,
+        Self::NeedsOperator,
+        Self::Succeeded,
+        Self::Rejected,
+        Self::NotSent,
+        Self::Expired,
+    ];
+}
+
+impl Numbered for AlertKind {
+    const ALL: &'static [Self] = &[Self::LateEffect, Self::Duplicate];
+}
+
+impl<T: Numbered> ToSql for Coded<T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        // Every value stands in its list; the test below holds it to that.
+        let number = T::ALL.iter().position(|value| *value == self.0).unwrap_or(T::ALL.len());
+        Ok(ToSqlOutput::from(number as i64))
+    }
+}
+
+impl<T: Numbered> FromSql for Coded<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        let found = usize::try_from(number).ok().and_then(|at| T::ALL.get(at));
+        found.map(|value| Self(*value)).ok_or(FromSqlError::OutOfRange(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_states_tell_open_from_final() {
+        assert_eq!(<State as Numbered>::ALL.len(), State::ALL.len());
+        for (number, state) in <State as Numbered>::ALL.iter().enumerate() {
+            assert_eq!(state.is_open(), number < 4, "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! What only a store in a file does.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::ledger::State;
+use crate::store::testing::{acme, cancel, create, made, settings, time};
+use crate::telemetry::metrics::{Form, Metrics};
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("db")
+    }
+
+    fn open(&self) -> SqliteLedger {
+        SqliteLedger::open(&self.path(), settings()).unwrap()
+    }
+
+    fn refusal(&self) -> String {
+        let why = SqliteLedger::open(&self.path(), settings()).unwrap_err();
+        assert_eq!(why.lines().count(), 1, "{why}");
+        why
+    }
+
+    /// Another program's connection.
+    fn other(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+}
+
+async fn begin(ledger: &SqliteLedger, number: &str) -> Entry {
+    made(ledger.begin(vec![create(number, None)], false).await.unwrap()).remove(0)
+}
+
+async fn trouble(ledger: &SqliteLedger, number: &str) -> StoreTrouble {
+    ledger.begin(vec![create(number, None)], false).await.unwrap_err().kind
+}
+
+/// Asks as the probes do, until it works.
+async fn works(ledger: &SqliteLedger) {
+    while ledger.failing().is_some() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn all_is_there_after_closing_and_opening_again() {
+    let place = Place::new();
+    let ledger = place.open();
+    let entries = made(ledger.begin(cancel("A", "r", 2), false).await.unwrap());
+    ledger.save(Vec::new(), vec![Audit { operation: entries[0].id, time: time(1) }]).await.unwrap();
+    let counts = ledger.counts().await.unwrap();
+    ledger.close().await;
+    let wal = std::fs::metadata(place.folder.path().join("db-wal")).map_or(0, |file| file.len());
+    assert_eq!(wal, 0);
+    let ledger = place.open();
+    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), entries);
+    assert_eq!(ledger.due_audits(time(1), 9).await.unwrap().len(), 1);
+    assert_eq!(ledger.counts().await.unwrap(), counts);
+    assert!(begin(&ledger, "B").await.id > entries[1].id);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_made_while_it_ran_has_all_that_was_answered() {
+    let place = Place::new();
+    let ledger = place.open();
+    let entry = begin(&ledger, "A").await;
+    // What a killed process leaves: the file and its log, never closed.
+    let killed = Place::new();
+    for name in ["db", "db-wal"] {
+        std::fs::copy(place.folder.path().join(name), killed.folder.path().join(name)).unwrap();
+    }
+    let after = killed.open();
+    assert_eq!(after.get(entry.id).await.unwrap(), Some(entry));
+    after.close().await;
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_written_before_it_closes_and_nothing_after() {
+    let place = Place::new();
+    let ledger = place.open();
+    let calls: Vec<_> = (0..50)
+        .map(|call| {
+            let ledger = ledger.clone();
+            tokio::spawn(async move { ledger.begin(vec![create(&call.to_string(), None)], false).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    ledger.close().await;
+    let mut written = 0;
+    for call in calls {
+        written += u64::from(call.await.unwrap().is_ok());
+    }
+    assert_eq!(ledger.begin(vec![create("late", None)], false).await.unwrap_err().kind, StoreTrouble::Failed);
+    assert_eq!(ledger.get(OperationId(1)).await.unwrap_err().kind, StoreTrouble::Failed);
+    let ledger = place.open();
+    assert_eq!(ledger.counts().await.unwrap().first().map_or(0, |count| count.entries), written);
+    assert_eq!(written, 50);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_second_gateway_is_refused_until_the_first_has_ended() {
+    let place = Place::new();
+    let ledger = place.open();
+    assert!(place.refusal().ends_with("is in use by another order-gateway"));
+    // By another name of the file, too.
+    let link = place.folder.path().join("link");
+    std::os::unix::fs::symlink(place.path(), &link).unwrap();
+    let why = SqliteLedger::open(&link, settings()).unwrap_err();
+    assert!(why.ends_with("is in use by another order-gateway"), "{why}");
+    ledger.close().await;
+    place.open().close().await;
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_left_as_it_is() {
+    let place = Place::new();
+    place.open().close().await;
+    place.other().pragma_update(None, "user_version", migrations::LATEST + 1).unwrap();
+    let before = std::fs::read(place.path()).unwrap();
+    assert!(place.refusal().contains("was written by a newer order-gateway (schema 2, this one knows 1)"));
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused() {
+    let place = Place::new();
+    place.other().execute_batch("CREATE TABLE theirs (a)").unwrap();
+    assert!(place.refusal().ends_with("is a database of another program"));
+}
+
+#[tokio::test]
+async fn a_place_where_no_file_can_be_is_refused() {
+    let place = Place::new();
+    let why = SqliteLedger::open(&place.folder.path().join("none/db"), settings()).unwrap_err();
+    assert!(why.contains("none/db cannot be locked: No such file or directory"), "{why}");
+    let why = SqliteLedger::open(place.folder.path(), settings()).unwrap_err();
+    assert!(why.ends_with("is a directory"), "{why}");
+}
+
+#[tokio::test]
+async fn what_is_no_database_fails_and_is_left_as_it_is() {
+    let place = Place::new();
+    let text = "not a database, but of a length that could be one. ".repeat(100);
+    std::fs::write(place.path(), &text).unwrap();
+    let ledger = place.open();
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Corrupt);
+    assert_eq!(trouble(&ledger, "A").await, StoreTrouble::Corrupt);
+    assert_eq!(ledger.get(OperationId(1)).await.unwrap_err().kind, StoreTrouble::Corrupt);
+    ledger.close().await;
+    assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_damaged_file_fails_from_the_start() {
+    for damage in ["truncated", "overwritten"] {
+        let place = Place::new();
+        let ledger = place.open();
+        for number in 0..200 {
+            begin(&ledger, &number.to_string()).await;
+        }
+        ledger.close().await;
+        let mut bytes = std::fs::read(place.path()).unwrap();
+        let half = bytes.len() / 2;
+        match damage {
+            "truncated" => bytes.truncate(half),
+            _ => bytes[half..].fill(0x5a),
+        }
+        std::fs::write(place.path(), bytes).unwrap();
+        let ledger = place.open();
+        assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Corrupt, "{damage}");
+        assert_eq!(trouble(&ledger, "A").await, StoreTrouble::Corrupt, "{damage}");
+        ledger.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_takes_nothing_and_works_when_there_is_room() {
+    let place = Place::new();
+    let ledger = place.open();
+    let before = begin(&ledger, "before").await;
+    let limit = |pages: i64| {
+        ledger.write(move |tx| {
+            tx.sql(&format!("PRAGMA max_page_count = {pages}"))?.query_row([], |row| row.get::<_, i64>(0))
+        })
+    };
+    // As many as there are.
+    limit(1).await.unwrap();
+    let large = NewEntry { body: vec![1; 1 << 20], ..create("large", None) };
+    let error = ledger.begin(vec![large.clone()], false).await.unwrap_err();
+    assert_eq!(error.kind, StoreTrouble::Full);
+    let failing = ledger.failing().unwrap();
+    assert_eq!((failing.error.kind, failing.error.to_string().starts_with("the store is full: ")), (error.kind, true));
+    // Reads go on, and nothing of it was written.
+    assert_eq!(ledger.get(before.id).await.unwrap(), Some(before.clone()));
+    assert_eq!(ledger.creation_of(&acme(), "large").await.unwrap(), None);
+    assert_eq!(ledger.counts().await.unwrap()[0].entries, 1);
+    limit(1_000_000).await.unwrap();
+    works(&ledger).await;
+    let after = made(ledger.begin(vec![large], false).await.unwrap()).remove(0);
+    assert!(after.id > before.id);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_store_that_may_not_be_written_fails_and_is_read() {
+    let place = Place::new();
+    let ledger = place.open();
+    let entry = begin(&ledger, "A").await;
+    let query_only = |on: bool| ledger.write(move |tx| tx.sql(&format!("PRAGMA query_only = {on}"))?.execute([]));
+    // The commit of this very group fails already.
+    let _ = query_only(true).await;
+    assert_eq!(trouble(&ledger, "B").await, StoreTrouble::ReadOnly);
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::ReadOnly);
+    assert_eq!(ledger.get(entry.id).await.unwrap(), Some(entry));
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_locked_store_fails_and_works_when_it_is_let_go() {
+    let place = Place::new();
+    let ledger = place.open();
+    let entry = begin(&ledger, "A").await;
+    let other = place.other();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(trouble(&ledger, "B").await, StoreTrouble::Busy);
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Busy);
+    assert_eq!(ledger.get(entry.id).await.unwrap(), Some(entry));
+    other.execute_batch("COMMIT").unwrap();
+    works(&ledger).await;
+    begin(&ledger, "B").await;
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn a_store_locked_at_the_start_works_when_it_is_let_go() {
+    let place = Place::new();
+    place.open().close().await;
+    let other = place.other();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let ledger = place.open();
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Busy);
+    drop(other);
+    works(&ledger).await;
+    begin(&ledger, "A").await;
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn one_bad_write_does_not_spoil_its_group() {
+    let place = Place::new();
+    let ledger = place.open();
+    let good = || ledger.begin(vec![create("good", None)], false);
+    let bad = ledger.write(|tx| {
+        let changed = tx.sql("UPDATE numbers SET value = 77 WHERE name = 'tried'")?.execute([])?;
+        tx.sql("INSERT INTO numbers VALUES ('tried', 1)")?.execute([])?;
+        Ok(changed)
+    });
+    // Handed over together: the first holds the writer up, so that the others are one group.
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let mut held = Some(held);
+    let first = ledger.write(move |_| {
+        let _ = held.take().map(|held| held.recv());
+        Ok(())
+    });
+    let release = async { hold.send(()).unwrap() };
+    let (first, good, bad, last, ()) =
+        tokio::join!(biased; first, good(), bad, ledger.begin(vec![create("last", None)], false), release);
+    first.unwrap();
+    assert_eq!(bad.unwrap_err().kind, StoreTrouble::Failed);
+    assert_eq!((made(good.unwrap()).len(), made(last.unwrap()).len()), (1, 1));
+    let tried: i64 =
+        place.other().query_row("SELECT value FROM numbers WHERE name = 'tried'", [], |row| row.get(0)).unwrap();
+    assert_eq!(tried, 0);
+    let count = &ledger.counts().await.unwrap()[0];
+    assert_eq!((count.state, count.entries), (State::Sending, 2));
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn what_waits_together_is_synced_together() {
+    let place = Place::new();
+    let metrics = Metrics::new([]);
+    let settings = Settings { metrics: metrics.store.clone(), ..settings() };
+    let ledger = SqliteLedger::open(&place.path(), settings).unwrap();
+    let figure = |name: &str| -> u64 {
+        let text = metrics.encode(Form::Plain).unwrap();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(&format!("order_gateway_store_{name} ")).map(str::to_owned));
+        line.unwrap().parse().unwrap()
+    };
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let mut held = Some(held);
+    let first = ledger.write(move |_| {
+        let _ = held.take().map(|held| held.recv());
+        Ok(())
+    });
+    let numbers = Vec::from_iter((0..100).map(|number| number.to_string()));
+    let rest = futures_util::future::join_all(numbers.iter().map(|number| begin(&ledger, number)));
+    let release = async { hold.send(()).unwrap() };
+    let (first, entries, ()) = tokio::join!(biased; first, rest, release);
+    first.unwrap();
+    assert!(entries.is_sorted_by(|a, b| a.id < b.id));
+    assert_eq!((figure("writes_total"), figure("rows_total")), (101, 100));
+    // The first alone, unless the thread was late and took it with the others.
+    assert!(figure("commit_seconds_count") <= 2);
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn the_log_is_copied_and_does_not_grow_without_end() {
+    let place = Place::new();
+    let ledger = place.open();
+    // As large as a message can be.
+    let large = |number: u32| NewEntry { body: vec![1; 1 << 20], ..create(&number.to_string(), None) };
+    let mut longest = 0;
+    for number in 0..60 {
+        let entries = made(ledger.begin(vec![large(number)], false).await.unwrap());
+        let end = Entry { state: State::Rejected, body: Vec::new(), ..entries[0].clone() };
+        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+        longest = longest.max(std::fs::metadata(place.folder.path().join("db-wal")).unwrap().len());
+    }
+    // 4,000 pages, and what one group may add.
+    assert!(longest < 32 << 20, "{longest}");
+    // Pages of bodies that are gone are used again.
+    ledger.close().await;
+    assert!(std::fs::metadata(place.path()).unwrap().len() < 8 << 20);
+}
+
+#[tokio::test]
+async fn a_body_is_gone_from_the_file_when_its_entry_is_final() {
+    let place = Place::new();
+    let ledger = place.open();
+    let secret = b"Jane Doe, 1 Main Street";
+    let new = NewEntry { body: secret.to_vec(), snapshot: secret.to_vec(), ..create("A", None) };
+    let entries = made(ledger.begin(vec![new], false).await.unwrap());
+    let holds = |name: &str| {
+        let bytes = std::fs::read(place.folder.path().join(name)).unwrap();
+        bytes.windows(secret.len()).any(|window| window == secret)
+    };
+    assert!(holds("db-wal"));
+    let end = Entry { state: State::Succeeded, body: Vec::new(), snapshot: Vec::new(), ..entries[0].clone() };
+    assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+    ledger.close().await;
+    assert!(!holds("db"));
+}
+
+#[test]
+fn only_a_failed_sync_is_fatal() {
+    let of = |code| rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None);
+    for code in [rusqlite::ffi::SQLITE_IOERR_FSYNC, rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC] {
+        assert!(failure::is_fatal(&of(code)));
+    }
+    for code in [rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_BUSY] {
+        assert!(!failure::is_fatal(&of(code)));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_ends_the_process_before_anybody_hears_of_it() {
+    let place = Place::new();
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = ended.clone();
+    let settings = Settings { on_fatal: Arc::new(move |_| seen.store(true, Ordering::SeqCst)), ..settings() };
+    let ledger = SqliteLedger::open(&place.path(), settings).unwrap();
+    let sync = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
+    let failed = ledger.write::<(), _>(move |_| Err(rusqlite::Error::SqliteFailure(sync, None))).await;
+    assert!(ended.load(Ordering::SeqCst));
+    failed.unwrap_err();
+    ledger.close().await;
+}

@@ -1,0 +1,264 @@
+//! The writes of the ledger. Each may be run again in another transaction, when the first one failed.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension as _, named_params, params};
+
+use super::rows::{self, Coded, ENTRIES, integer};
+use super::tx::Tx;
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::ledger::{Alert, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::ledger::{Audit, Begun, Match, Saved};
+use crate::store::keys::{Key, Keys};
+use crate::store::made;
+
+pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<Begun> {
+    if let Some(begun) = standing(tx, keys, join)? {
+        return Ok(begun);
+    }
+    new.iter().map(|new| make(tx, new, keys)).collect::<rusqlite::Result<_>>().map(Begun::New)
+}
+
+/// What stands against a new request with these keys.
+fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<Begun>> {
+    let account = tx.account(&keys.account)?;
+    let find = |sql: &str, key: &Key| tx.sql(sql)?.query_row(params![account, key], |row| row.get(0)).optional();
+    let existing = |by, id: i64| Ok(Some(Begun::Existing { by, entries: whole(tx, id)? }));
+    if let Some(key) = &keys.request {
+        let mut holds = tx.sql(
+            "SELECT id FROM entries \
+             WHERE account = ?1 AND kind = ?2 AND request_key = ?3 AND freed = 0 ORDER BY id LIMIT 1",
+        )?;
+        let id = holds.query_row(params![account, Coded(keys.kind), key], |row| row.get(0)).optional()?;
+        if let Some(id) = id {
+            return existing(Match::RequestId, id);
+        }
+    }
+    if let Some(key) = &keys.number {
+        if let Some(id) = find("SELECT id FROM entries WHERE account = ?1 AND number_key = ?2", key)? {
+            return existing(Match::OrderNumber, id);
+        }
+        let mut trimmed = tx.sql("SELECT fingerprint, answer FROM trimmed WHERE account = ?1 AND number_key = ?2")?;
+        let left = trimmed.query_row(params![account, key], |row| Ok((Fingerprint(row.get(0)?), row.get(1)?)));
+        if let Some((fingerprint, answer)) = left.optional()? {
+            return Ok(Some(Begun::Trimmed { fingerprint, answer }));
+        }
+    }
+    if let Some(key) = keys.content.as_ref().filter(|_| join)
+        && let Some(id) =
+            find("SELECT id FROM entries WHERE account = ?1 AND content_key = ?2 ORDER BY id LIMIT 1", key)?
+    {
+        return existing(Match::Content, id);
+    }
+    Ok(None)
+}
+
+/// All entries of the request of which this is one. They were made together, so their ids follow one another.
+fn whole(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
+    let mut entries = tx.sql(&format!("{ENTRIES} {WHOLE}"))?;
+    entries.query_map([id], rows::entry)?.collect()
+}
+
+/// The rows of one request; the parameter is the id of any of them.
+pub(super) const WHOLE: &str = "JOIN entries one ON one.id = ?1 \
+     WHERE e.id >= one.id - one.batch AND e.id < one.id - one.batch + one.batches ORDER BY e.id";
+
+fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry> {
+    let account = tx.account(&new.account)?;
+    let entry = made(new.clone(), OperationId(tx.next_entry()));
+    let mut insert = tx.sql(
+        "INSERT INTO entries (id, fence, account, kind, state, effect, attempts, batch, batches, created, updated, \
+         not_after, number_key, request_key, freed, content_key, correlation_id, fingerprint, order_number, request_id, \
+         answer, last_error, resolution) \
+         VALUES (:id, 0, :account, :kind, :state, :effect, :attempts, :batch, :batches, :created, :created, \
+         :not_after, :number_key, :request_key, :freed, :content_key, :correlation_id, :fingerprint, :order_number, \
+         :request_id, x'', '', '')",
+    )?;
+    let id = integer(entry.id.0);
+    insert.execute(named_params! {
+        ":id": id,
+        ":account": account,
+        ":kind": Coded(entry.kind),
+        ":state": Coded(entry.state),
+        ":effect": Coded(entry.effect),
+        ":attempts": entry.attempts,
+        ":batch": entry.batch,
+        ":batches": entry.batches,
+        ":created": integer(entry.created.0),
+        ":not_after": integer(entry.not_after.0),
+        ":number_key": keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
+        ":request_key": keys.request,
+        ":freed": if entry.state == State::NotSent { id } else { 0 },
+        ":content_key": keys.content.as_ref().filter(|_| entry.state.is_open()),
+        ":correlation_id": entry.correlation_id.as_bytes(),
+        ":fingerprint": entry.fingerprint.0,
+        ":order_number": entry.order_number,
+        ":request_id": entry.request_id,
+    })?;
+    keep_body(tx, &entry)?;
+    tx.count(account, entry.state, 1);
+    tx.rows += 1;
+    Ok(entry)
+}
+
+pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusqlite::Result<Saved> {
+    // All are looked at before the first is written, so that nothing need be undone.
+    let mut before = Vec::with_capacity(entries.len());
+    let mut seen = BTreeSet::new();
+    for entry in entries {
+        let mut stored = tx.sql("SELECT account, state FROM entries WHERE id = ?1 AND fence = ?2 AND state < 4")?;
+        let stored = stored.query_row([integer(entry.id.0), integer(entry.fence)], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Coded<State>>(1)?.0))
+        });
+        match stored.optional()? {
+            Some(stored) if seen.insert(entry.id) => before.push(stored),
+            _ => return Ok(Saved::Stale),
+        }
+    }
+    let mut saved = Vec::with_capacity(entries.len());
+    for (entry, (account, state)) in entries.iter().zip(before) {
+        change(tx, entry)?;
+        tx.count(account, state, -1);
+        tx.count(account, entry.state, 1);
+        tx.rows += 1;
+        saved.push(Entry { fence: entry.fence + 1, ..entry.clone() });
+    }
+    audits.iter().try_for_each(|audit| plan(tx, audit))?;
+    Ok(Saved::Done(saved))
+}
+
+/// Writes what may change, but for the keys that the entry goes on standing by: what is not named spares its index.
+fn change(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
+    let id = integer(entry.id.0);
+    let Entry { state, doubt, .. } = entry;
+    tx.sql(
+        "UPDATE entries SET fence = fence + 1, state = ?2, effect = ?3, attempts = ?4, updated = ?5, not_after = ?6, \
+         next = ?7, answer = ?8, last_error = ?9, resolution = ?10, doubt_since = ?11, doubt_last_byte = ?12, \
+         doubt_lookups = ?13, doubt_absences = ?14, doubt_last_absence = ?15 WHERE id = ?1",
+    )?
+    .execute(params![
+        id,
+        Coded(*state),
+        Coded(entry.effect),
+        entry.attempts,
+        integer(entry.updated.0),
+        integer(entry.not_after.0),
+        entry.next.map(|next| integer(next.0)),
+        entry.answer,
+        entry.last_error,
+        entry.resolution,
+        doubt.map(|doubt| integer(doubt.since.0)),
+        doubt.map(|doubt| integer(doubt.last_byte.0)),
+        doubt.map(|doubt| doubt.lookups),
+        doubt.map(|doubt| doubt.absences),
+        doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.0)),
+    ])?;
+    let give_up = |key: &str| tx.sql(key)?.execute([id]).map(drop);
+    if !state.is_open() && entry.kind == Kind::Cancel {
+        give_up("UPDATE entries SET content_key = NULL WHERE id = ?1")?;
+    }
+    if !state.holds_order_number() {
+        give_up("UPDATE entries SET number_key = NULL WHERE id = ?1")?;
+    }
+    if *state == State::NotSent {
+        give_up("UPDATE entries SET freed = id WHERE id = ?1")?;
+    }
+    keep_body(tx, entry)
+}
+
+/// Body and snapshot have a row while there is anything in them.
+fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
+    let Entry { body, snapshot, .. } = entry;
+    let id = integer(entry.id.0);
+    if body.is_empty() && snapshot.is_empty() {
+        return tx.sql("DELETE FROM bodies WHERE id = ?1")?.execute([id]).map(drop);
+    }
+    tx.sql(
+        "INSERT INTO bodies (id, body, snapshot) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE \
+         SET body = excluded.body, snapshot = excluded.snapshot WHERE body != excluded.body OR snapshot != excluded.snapshot",
+    )?
+    .execute(params![id, body, snapshot])
+    .map(drop)
+}
+
+fn plan(tx: &Tx<'_>, audit: &Audit) -> rusqlite::Result<()> {
+    let Audit { operation, time } = audit;
+    let mut plan = tx.sql("INSERT OR IGNORE INTO audits (time, entry) VALUES (?1, ?2)")?;
+    plan.execute([integer(time.0), integer(operation.0)]).map(drop)
+}
+
+pub(super) fn end_audit(tx: &mut Tx<'_>, audit: Audit, found: Option<&Alert>) -> rusqlite::Result<bool> {
+    let Audit { operation, time } = audit;
+    let mut end = tx.sql("DELETE FROM audits WHERE time = ?1 AND entry = ?2")?;
+    end.execute([integer(time.0), integer(operation.0)])?;
+    let Some(Alert { operation, kind, time }) = found else { return Ok(false) };
+    let mut keep = tx.sql("INSERT OR IGNORE INTO alerts (entry, kind, time) VALUES (?1, ?2, ?3)")?;
+    Ok(keep.execute(params![integer(operation.0), Coded(*kind), integer(time.0)])? == 1)
+}
+
+/// Drops at most `part` entries, or one larger request if it is within `limit`; tells how many.
+pub(super) fn trim(tx: &mut Tx<'_>, before: Timestamp, part: usize, limit: usize) -> rusqlite::Result<usize> {
+    let mut dropped = 0;
+    for (first, batches) in ripe(tx, before, part)? {
+        let size = usize::try_from(batches).unwrap_or(usize::MAX);
+        let room = if dropped == 0 { limit } else { part.saturating_sub(dropped) };
+        if size > room {
+            break;
+        }
+        dropped += drop_request(tx, first, first + batches)?;
+    }
+    Ok(dropped)
+}
+
+/// The first requests that may go whole, at most `most`: the id of the first entry, and how many there are. The entries are
+/// looked at in the order of their ids, which is that of their calls: the first call that is too young ends it.
+fn ripe(tx: &Tx<'_>, before: Timestamp, most: usize) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut requests: Vec<(i64, i64)> = Vec::new();
+    let mut entries = tx.sql(
+        "SELECT id - batch, batches, state >= 4 AND updated < ?1, created < ?1 FROM entries NOT INDEXED ORDER BY id",
+    )?;
+    let mut entries = entries.query([integer(before.0)])?;
+    let mut spoiled = None;
+    while let Some(entry) = entries.next()? {
+        let (first, batches, ripe, old): (i64, i64, bool, bool) =
+            (entry.get(0)?, entry.get(1)?, entry.get(2)?, entry.get(3)?);
+        let known = requests.last().is_some_and(|(last, _)| *last == first);
+        if !old || (!known && requests.len() >= most) {
+            break;
+        }
+        if !ripe {
+            spoiled = Some(first);
+            requests.retain(|(request, _)| *request != first);
+        } else if !known && spoiled != Some(first) {
+            requests.push((first, batches));
+        }
+    }
+    Ok(requests)
+}
+
+fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize> {
+    tx.sql(
+        "INSERT INTO trimmed (number_key, account, order_number, fingerprint, answer) \
+         SELECT number_key, account, order_number, fingerprint, answer FROM entries \
+         WHERE id >= ?1 AND id < ?2 AND number_key IS NOT NULL",
+    )?
+    .execute([first, end])?;
+    reach(CrashPoint::L12);
+    for sql in ["DELETE FROM bodies WHERE id >= ?1 AND id < ?2", "DELETE FROM alerts WHERE entry >= ?1 AND entry < ?2"]
+    {
+        tx.sql(sql)?.execute([first, end])?;
+    }
+    let mut delete = tx.sql("DELETE FROM entries WHERE id >= ?1 AND id < ?2 RETURNING account, state")?;
+    let gone = delete.query_map([first, end], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Coded<State>>(1)?.0)))?;
+    let gone: Vec<_> = gone.collect::<rusqlite::Result<_>>()?;
+    for (account, state) in &gone {
+        tx.count(*account, *state, -1);
+    }
+    Ok(gone.len())
+}
+
+/// Changes something, to see whether that can be done.
+pub(super) fn touch(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+    tx.sql("UPDATE numbers SET value = value + 1 WHERE name = 'tried'")?.execute([]).map(drop)
+}
