@@ -20,6 +20,7 @@ use super::accounts::Credentials;
 use super::failure::NotSent;
 use super::headers::Hint;
 use super::transport::{Http, HttpError, Site};
+use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::ports::clock::Clock;
 use crate::ports::overview::TokenView;
@@ -242,12 +243,13 @@ impl<H: Http> Tokens<H> {
         let parts = &self.0;
         // A token serves many calls, so its own call stands in no caller's trace.
         let span = parts.site.tracer().server_span("walmart.token", &http::HeaderMap::new());
-        let (server_address, server_port) = parts.site.authority();
+        let (server_address, server_port) = parts.site.server();
         let request = ClientRequest { method: "POST", template: PATH, server_address, server_port, resend_count: 0 };
         let span = parts.site.tracer().client_span(span.context(), &request);
         let request = self.request(credentials, &span).ok_or(Fault::Unavailable)?;
         let began = Instant::now();
         let answer = timeout(parts.timeout, parts.http.clone().oneshot(request)).await;
+        reach(CrashPoint::L9);
         let (outcome, status) = match &answer {
             Err(_) => (AttemptOutcome::TimedOut, None),
             Ok(Err(HttpError::NotSent)) => (AttemptOutcome::NotSent, None),

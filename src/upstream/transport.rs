@@ -16,6 +16,7 @@ use super::call::{Answered, Attempting, Outbound};
 use super::exchange::{Exchange, Unusable};
 use super::failure::{Failure, Lost, NotSent};
 use super::headers::Hint;
+use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::{TraceContext, Tracer};
 use crate::wire::error::{self, ErrorBody};
@@ -65,8 +66,13 @@ pub struct Site(Arc<SiteParts>);
 struct SiteParts {
     scheme: Scheme,
     authority: Authority,
+    host: String,
+    /// The authority's own, or the scheme's.
+    port: u16,
     /// What the base URL has before the operation's path, without a slash at its end.
     prefix: String,
+    /// The URLs of the operations, by their paths: on nearly every call it is one of these.
+    urls: Vec<(&'static str, Uri)>,
     service_name: HeaderValue,
     sandbox: bool,
     accounts: Accounts,
@@ -86,13 +92,18 @@ impl Site {
             return Err("the base URL needs a scheme and a host");
         };
         let prefix = base.path().trim_end_matches('/').to_owned();
-        Ok(Self(Arc::new(SiteParts { scheme, authority, prefix, service_name, sandbox, accounts, tracer })))
+        let host = authority.host().to_owned();
+        let port = authority.port_u16().unwrap_or(if scheme == Scheme::HTTP { 80 } else { 443 });
+        let urls = Vec::new();
+        let mut parts =
+            SiteParts { scheme, authority, host, port, prefix, urls, service_name, sandbox, accounts, tracer };
+        parts.urls = Operation::ALL.iter().filter_map(|o| Some((o.path(), parts.uri(o.path())?))).collect();
+        Ok(Self(Arc::new(parts)))
     }
 
     /// Host and port, for spans.
-    pub fn authority(&self) -> (&str, u16) {
-        let default = if self.0.scheme == Scheme::HTTP { 80 } else { 443 };
-        (self.0.authority.host(), self.0.authority.port_u16().unwrap_or(default))
+    pub fn server(&self) -> (&str, u16) {
+        (&self.0.host, self.0.port)
     }
 
     /// The account at this position.
@@ -107,16 +118,10 @@ impl Site {
 
     /// The URL of `target`, a path with its query. `None` if it is none: targets are built by `exchange`, which escapes.
     pub fn uri(&self, target: &str) -> Option<Uri> {
-        let path = if self.0.prefix.is_empty() {
-            target.parse::<PathAndQuery>()
-        } else {
-            format!("{}{target}", self.0.prefix).parse()
-        };
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.0.scheme.clone());
-        parts.authority = Some(self.0.authority.clone());
-        parts.path_and_query = Some(path.ok()?);
-        Uri::from_parts(parts).ok()
+        match self.0.urls.iter().find(|(path, _)| *path == target) {
+            Some((_, uri)) => Some(uri.clone()),
+            None => self.0.uri(target),
+        }
     }
 
     /// The headers of every request, without the token.
@@ -156,6 +161,21 @@ impl Site {
         *request.uri_mut() = self.uri(&outbound.call.target)?;
         *request.headers_mut() = self.headers(outbound, account);
         Some(request)
+    }
+}
+
+impl SiteParts {
+    fn uri(&self, target: &str) -> Option<Uri> {
+        let path = if self.prefix.is_empty() {
+            target.parse::<PathAndQuery>()
+        } else {
+            format!("{}{target}", self.prefix).parse()
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path.ok()?);
+        Uri::from_parts(parts).ok()
     }
 }
 

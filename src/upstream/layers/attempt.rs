@@ -68,7 +68,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
 
 impl AttemptLayer {
     fn span<X: Exchange>(&self, outbound: &Outbound<X>) -> ClientSpan {
-        let (server_address, server_port) = self.site.authority();
+        let (server_address, server_port) = self.site.server();
         let method = if outbound.call.method == http::Method::GET { "GET" } else { "POST" };
         let request = ClientRequest {
             method,
