@@ -14,11 +14,13 @@ use tonic::service::Routes;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{self, Config, Watcher};
+use crate::domain::ledger::machine::Rules;
 use crate::grpc::fulfillment::Fulfillment;
 use crate::grpc::gateway::Gateway as GatewayRpcs;
 use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::listener::{self, Connections};
 use crate::grpc::methods;
+use crate::grpc::reflection;
 use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
 use crate::grpc::tls::{self, Tls};
 use crate::http;
@@ -27,9 +29,14 @@ use crate::pb;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
 use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::ports::clock::Clock;
+use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
-use crate::service::{CancelOrder, CreateOrder, Directory, FetchPromise, GetOrderStatus, PromiseCacheSettings};
+use crate::service::{
+    CancelOrder, CreateOrder, Directory, FetchPromise, GetOrderStatus, MutationSettings, Mutations, Operations,
+    PromiseCacheSettings, Resolver,
+};
 use crate::shutdown::{Drained, Shutdown};
+use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceGuard, Tracer};
 use crate::upstream::client::RestUpstream;
@@ -83,6 +90,23 @@ pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String
     TcpListener::bind(address).await.map_err(|error| format!("{what}: cannot listen on {address}: {error}"))
 }
 
+/// Why a gateway does not start: one line that names the key at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotStart {
+    /// A setting cannot be used.
+    #[error("{0}")]
+    Setting(String),
+    /// The store cannot be used by this process.
+    #[error("{0}")]
+    Store(String),
+}
+
+impl From<String> for CannotStart {
+    fn from(line: String) -> Self {
+        Self::Setting(line)
+    }
+}
+
 /// A gateway that serves.
 pub struct Gateway {
     shutdown: Shutdown,
@@ -92,11 +116,16 @@ pub struct Gateway {
     probing: JoinHandle<()>,
     grace: Duration,
     traces: Option<TraceGuard>,
+    store: Store,
 }
 
 impl Gateway {
-    /// Builds all parts and starts to serve. The error is one line that names the key at fault.
-    pub async fn start<H: Http>(config: &Config, listeners: Listeners, outside: Outside<H>) -> Result<Self, String> {
+    /// Builds all parts and starts to serve.
+    pub async fn start<H: Http>(
+        config: &Config,
+        listeners: Listeners,
+        outside: Outside<H>,
+    ) -> Result<Self, CannotStart> {
         let Outside { http, clock, random, tracer, traces, log } = outside;
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(methods::paths()));
@@ -105,8 +134,14 @@ impl Gateway {
         }
         let tls = config.grpc.tls.as_ref().map(load_tls).transpose()?;
         let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
+        let store = open_store(config, clock, &metrics).await.map_err(CannotStart::Store)?;
+        let mutations = mutations(config, &upstream, store.clone(), clock, &random, &metrics);
+        // Before the first call: what is open now is what another process left.
+        mutations.take_over(shutdown.tasks(), shutdown.stopping().clone()).await;
+        let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone());
+        shutdown.tasks().spawn(resolver.run(shutdown.stopping().clone()));
         let health = Health::new(&SERVICES).await;
-        let routes = routes(config, upstream, &health, clock, &random, &metrics)?;
+        let routes = routes(config, upstream, mutations, &shutdown, &health, clock, &metrics);
         let edge = Edge {
             tracer,
             metrics: metrics.clone(),
@@ -123,12 +158,12 @@ impl Gateway {
         watch_secrets(config, &shutdown, &metrics);
         let grpc = server::stack(edge, routes);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
-        let probes = Probes::new(Vec::new());
+        let probes = Probes::new(vec![("store", store_check(store.clone()))]);
         let router = http::router(probes.clone(), metrics);
         let probing = tokio::spawn(http::serve(listeners.http, router, http::Limits::default(), shutdown.clone()));
         health.serving().await;
         probes.set(Stage::Ready);
-        Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, traces })
+        Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, traces, store })
     }
 
     /// Not ready at once, streams end, calls in flight finish within the grace.
@@ -141,6 +176,8 @@ impl Gateway {
         if self.probing.await.is_err() {
             tracing::error!("the HTTP listener panicked");
         }
+        // Nobody writes any more.
+        self.store.close().await;
         if let Some(traces) = self.traces {
             traces.flush(FLUSH_LIMIT).await;
         }
@@ -164,44 +201,72 @@ macro_rules! served {
     };
 }
 
-fn routes<H: Http>(
+async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Store, String> {
+    let url = config.store.url.clone();
+    let settings = store::Settings {
+        clock,
+        metrics: metrics.store.clone(),
+        // What the disk holds is not known. Whoever is told that an order was made must be able to trust it.
+        on_fatal: Arc::new(|line| {
+            // Not by the log, which is written by a thread that may not come to it.
+            eprintln!("{line}");
+            std::process::exit(1);
+        }),
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(&url, settings)).await;
+    let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
+    opened.map_err(|line| format!("store.url: {line}"))
+}
+
+fn store_check(store: Store) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+    Box::new(move || store.failing().map(|failing| failing.error.to_string()))
+}
+
+fn directory(config: &Config) -> Directory {
+    Directory::new(config.accounts.iter().map(|account| account.id.clone()).collect())
+}
+
+fn mutations<H: Http, L: Ledger>(
     config: &Config,
-    upstream: RestUpstream<H>,
-    health: &Health,
+    upstream: &RestUpstream<H>,
+    ledger: L,
     clock: Clock,
     random: &Random,
     metrics: &Arc<Metrics>,
-) -> Result<Routes, String> {
-    let directory = Directory::new(config.accounts.iter().map(|account| account.id.clone()).collect());
-    let settle_window = config.ledger.settle_window;
+) -> Mutations<RestUpstream<H>, L> {
+    let config::Ledger { settle_window, lookup_delays, not_after, .. } = config.ledger.clone();
+    let rules = Rules { settle_window, lookup_delays, not_after };
+    let settings = MutationSettings { rules, status_limit: config.walmart.limits.status.get() };
+    Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
+}
+
+fn routes<H: Http, L: Ledger>(
+    config: &Config,
+    upstream: RestUpstream<H>,
+    mutations: Mutations<RestUpstream<H>, L>,
+    shutdown: &Shutdown,
+    health: &Health,
+    clock: Clock,
+    metrics: &Arc<Metrics>,
+) -> Routes {
+    let directory = directory(config);
     let kept = PromiseCacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
     let fulfillment = Fulfillment {
         directory: directory.clone(),
         promise: FetchPromise::new(upstream.clone(), kept, metrics.clone()),
-        create: CreateOrder::new(upstream.clone(), settle_window),
-        cancel: CancelOrder::new(upstream.clone(), settle_window, random.clone()),
+        create: CreateOrder::new(mutations.clone(), shutdown.tasks().clone()),
+        cancel: CancelOrder::new(mutations.clone(), shutdown.tasks().clone()),
         status: GetOrderStatus::new(upstream.clone()),
     };
     let overview = Arc::new(StackOverview::new(upstream.shared().clone(), clock));
-    let gateway = GatewayRpcs { directory, overview, start_time: clock.now() };
+    let gateway = GatewayRpcs { directory, overview, operations: Operations::new(mutations), start_time: clock.now() };
     let mut routes = Routes::new(served!(FulfillmentServiceServer::new(fulfillment)))
         .add_service(served!(GatewayServiceServer::new(gateway)))
         .add_service(health.service());
     if config.grpc.reflection {
-        // Both versions: older clients know only v1alpha.
-        let broken = |error| format!("reflection: {error}");
-        routes = routes
-            .add_service(reflection().build_v1().map_err(broken)?)
-            .add_service(reflection().build_v1alpha().map_err(broken)?);
+        routes = routes.add_service(reflection::v1()).add_service(reflection::v1alpha());
     }
-    Ok(routes)
-}
-
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    routes
 }
 
 fn load_tls(settings: &config::Tls) -> Result<Tls, String> {

@@ -7,7 +7,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::Failure;
 use super::config::load;
-use crate::app::{Gateway, Listeners, Outside};
+use crate::app::{CannotStart, Gateway, Listeners, Outside};
 use crate::config::Config;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
@@ -67,7 +67,10 @@ pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway,
         traces: Some(traces),
         log: Some(log),
     };
-    Gateway::start(config, listeners, outside).await.map_err(|fault| Failure::Usage(vec![fault]))
+    Gateway::start(config, listeners, outside).await.map_err(|cannot| match cannot {
+        CannotStart::Setting(line) => Failure::Usage(vec![line]),
+        CannotStart::Store(line) => Failure::Failed(line),
+    })
 }
 
 /// Drains, and says how it went.

@@ -7,23 +7,23 @@ use crate::domain::rules::{check_cancellation, check_order, check_order_status, 
 use crate::pb;
 use crate::pb::fulfillment_service_server::FulfillmentService;
 use crate::ports::call::CallContext;
+use crate::ports::ledger::Ledger;
 use crate::ports::upstream::Upstream;
 use crate::service::{
     BatchOutcome, CancelOrder, Cancelled, CreateOrder, Directory, FetchPromise, GetOrderStatus, NotCancelled,
     ServiceError,
 };
 
-/// The service, over any upstream.
-#[derive(Clone)]
-pub struct Fulfillment<U> {
+/// The service, over any upstream and ledger.
+pub struct Fulfillment<U, L> {
     /// The accounts by name.
     pub directory: Directory,
     /// Delivery promises.
     pub promise: FetchPromise<U>,
     /// Creating.
-    pub create: CreateOrder<U>,
+    pub create: CreateOrder<U, L>,
     /// Cancelling.
-    pub cancel: CancelOrder<U>,
+    pub cancel: CancelOrder<U, L>,
     /// Looking up.
     pub status: GetOrderStatus<U>,
 }
@@ -34,7 +34,7 @@ pub(super) fn context<T>(request: &Request<T>) -> Result<CallContext, Status> {
 }
 
 #[tonic::async_trait]
-impl<U: Upstream> FulfillmentService for Fulfillment<U> {
+impl<U: Upstream, L: Ledger> FulfillmentService for Fulfillment<U, L> {
     async fn fetch_delivery_promise(
         &self,
         request: Request<pb::FetchDeliveryPromiseRequest>,
@@ -98,12 +98,12 @@ impl<U: Upstream> FulfillmentService for Fulfillment<U> {
 
 /// The first accepted batch speaks for the whole; the rest is told batch by batch.
 fn cancellation(cancelled: Cancelled, call: &CallContext) -> pb::CancelOrderResponse {
-    let Cancelled { request_id, batches, joined } = cancelled;
+    let Cancelled { request_id, batches, replayed } = cancelled;
     let all = batches.iter().all(|batch| batch.result.is_ok());
     let mut response = pb::CancelOrderResponse {
         status: if all { "ACCEPTED" } else { "PARTIAL" }.into(),
         request_id,
-        replayed: joined,
+        replayed,
         ..Default::default()
     };
     if let Some(first) = batches.iter().find_map(|batch| batch.result.as_ref().ok()) {

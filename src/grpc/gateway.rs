@@ -6,27 +6,30 @@ use std::time::SystemTime;
 use tonic::{Request, Response, Status};
 
 use super::fulfillment::context;
-use super::status;
+use super::{operation, status};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::pb::gateway_service_server::GatewayService;
+use crate::ports::ledger::{Count, Ledger};
 use crate::ports::overview::{CircuitView, Overview, TokenView};
-use crate::service::Directory;
+use crate::ports::upstream::Upstream;
+use crate::service::{Directory, Operations, ServiceError};
 
-/// The service.
-#[derive(Clone)]
-pub struct Gateway {
+/// The service, over any upstream and ledger.
+pub struct Gateway<U, L> {
     /// The accounts by name.
     pub directory: Directory,
     /// Their state.
     pub overview: Arc<dyn Overview>,
+    /// Their mutations.
+    pub operations: Operations<U, L>,
     /// When the process began to serve.
     pub start_time: SystemTime,
 }
 
 #[tonic::async_trait]
-impl GatewayService for Gateway {
+impl<U: Upstream, L: Ledger> GatewayService for Gateway<U, L> {
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,
@@ -36,18 +39,62 @@ impl GatewayService for Gateway {
             .directory
             .many(&request.get_ref().account, &call)
             .map_err(|error| status::failure(error, "", &call))?;
+        let counts = self.operations.counts().await.unwrap_or_default();
         Ok(Response::new(pb::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             start_time: Some(self.start_time.into()),
-            accounts: accounts.into_iter().map(|account| self.account(account)).collect(),
+            accounts: accounts.into_iter().map(|account| self.account(account, &counts)).collect(),
         }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<pb::GetOperationRequest>,
+    ) -> Result<Response<pb::GetOperationResponse>, Status> {
+        let call = context(&request)?;
+        let found = self.operations.get(&request.get_ref().name, &call).await;
+        let view = found.map_err(|error| status::failure(error, "", &call))?;
+        let operation = Some(operation::viewed(view));
+        Ok(Response::new(pb::GetOperationResponse { operation }))
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<pb::ListOperationsRequest>,
+    ) -> Result<Response<pb::ListOperationsResponse>, Status> {
+        let call = context(&request)?;
+        let page = match operation::listing(request.into_inner()) {
+            Ok(request) => self.operations.list(request, &call).await,
+            Err(faults) => Err(ServiceError::Invalid(faults)),
+        };
+        let page = page.map_err(|error| status::failure(error, "", &call))?;
+        Ok(Response::new(pb::ListOperationsResponse {
+            operations: page.entries.into_iter().map(operation::message).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn resolve_operation(
+        &self,
+        request: Request<pb::ResolveOperationRequest>,
+    ) -> Result<Response<pb::ResolveOperationResponse>, Status> {
+        let call = context(&request)?;
+        let request = request.into_inner();
+        let verdict = operation::verdict(request.outcome());
+        let resolved = self.operations.resolve(&request.name, verdict, &request.reason, &call).await;
+        let entry = resolved.map_err(|error| status::failure(error, "", &call))?;
+        let operation = Some(operation::message(entry));
+        Ok(Response::new(pb::ResolveOperationResponse { operation }))
     }
 }
 
-impl Gateway {
-    fn account(&self, account: AccountIndex) -> pb::AccountStatus {
+impl<U: Upstream, L: Ledger> Gateway<U, L> {
+    fn account(&self, account: AccountIndex, counts: &[Count]) -> pb::AccountStatus {
+        let id = self.directory.id(account);
+        let ledger = counts.iter().filter(|count| count.account == *id && count.entries > 0);
         pb::AccountStatus {
-            account: self.directory.id(account).to_string(),
+            account: id.to_string(),
+            ledger: ledger.map(operation::count).collect(),
             token: Some(token(self.overview.token(account))),
             operations: Operation::ALL.map(|operation| self.operation(account, operation)).into(),
         }

@@ -4,8 +4,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::domain::account::AccountId;
+use crate::domain::ledger::State;
 use crate::ports::overview::OperationView;
-use crate::service::testing::call;
+use crate::service::Mutations;
+use crate::service::testing::{Walmart, call, mutations, over};
+use crate::service::testing_ledger::{Faulty, batch, creation, put};
 
 /// Account n is in the n-th state.
 struct States;
@@ -26,9 +29,19 @@ impl Overview for States {
     }
 }
 
+fn gateway<L: Ledger>(directory: Directory, mutations: Mutations<Walmart, L>) -> Gateway<Walmart, L> {
+    Gateway { directory, overview: Arc::new(States), operations: Operations::new(mutations), start_time: at(0) }
+}
+
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(call(Duration::from_secs(60)));
+    request
+}
+
 async fn status(account: &str) -> Result<pb::GetStatusResponse, Status> {
     let ids = ["a", "b", "c", "d"].map(|id| AccountId::new(id).unwrap());
-    let gateway = Gateway { directory: Directory::new(ids.into()), overview: Arc::new(States), start_time: at(0) };
+    let gateway = gateway(Directory::new(ids.into()), mutations(&Walmart::default(), 20));
     let mut request = Request::new(pb::GetStatusRequest { account: account.into() });
     request.extensions_mut().insert(call(Duration::ZERO));
     gateway.get_status(request).await.map(Response::into_inner)
@@ -72,4 +85,70 @@ async fn one_account_can_be_named() {
     let one = status("b").await.unwrap();
     assert_eq!((one.accounts.len(), one.accounts[0].account.as_str()), (1, "b"));
     assert_eq!(status("x").await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+fn two() -> Directory {
+    Directory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ledger_is_counted_by_state_and_its_failure_hides_nothing_else() {
+    let ledger = Faulty::default();
+    let gateway = gateway(two(), over(&Walmart::default(), ledger.clone(), 20));
+    let now = crate::domain::timestamp::Timestamp(1_700_000_000_000);
+    put(&ledger, vec![creation("acme", "SO1", now)]).await;
+    put(
+        &ledger,
+        (0..2).map(|i| batch("c", i, 2, if i == 0 { State::Sending } else { State::Recorded }, now)).collect(),
+    )
+    .await;
+    let answer = gateway.get_status(request(Default::default())).await.unwrap().into_inner();
+    let counts = answer.accounts[0].ledger.iter().map(|count| (count.state(), count.count));
+    assert_eq!(Vec::from_iter(counts), [(pb::OperationState::Recorded, 1), (pb::OperationState::Sending, 2)]);
+    assert_eq!(answer.accounts[0].ledger[0].oldest_create_time.unwrap().seconds, 1_700_000_000);
+    assert!(answer.accounts[1].ledger.is_empty());
+    ledger.fail(true, true);
+    let answer = gateway.get_status(request(Default::default())).await.unwrap().into_inner();
+    assert!(answer.accounts.iter().all(|account| account.ledger.is_empty() && account.operations.len() == 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operations_are_shown_listed_and_resolved() {
+    let ledger = Faulty::default();
+    let mutations = over(&Walmart::default(), ledger.clone(), 20);
+    let now = crate::domain::timestamp::Timestamp(1_800_000_000_000);
+    let entry = put(&ledger, vec![creation("acme", "SO1", now)]).await.remove(0);
+    crate::service::testing::take_over(&mutations).await;
+    let gateway = gateway(two(), mutations);
+    let name = entry.id.to_string();
+    let get = pb::GetOperationRequest { name: name.clone() };
+    let shown = gateway.get_operation(request(get.clone())).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!((shown.name.as_str(), shown.account.as_str(), shown.order_number.as_str()), (&*name, "acme", "SO1"));
+    assert_eq!((shown.state(), shown.effect()), (pb::OperationState::Unknown, pb::Effect::Unknown));
+    assert_eq!((shown.kind(), shown.attempts, shown.batch_count), (pb::OperationKind::Create, 1, 1));
+    let (made, next) = (shown.create_time.unwrap(), shown.next_lookup_time.unwrap());
+    assert_eq!((next.seconds - made.seconds, next.nanos), (0, 500_000_000));
+    let list = pb::ListOperationsRequest { states: vec![pb::OperationState::Unknown.into()], ..Default::default() };
+    let listed = gateway.list_operations(request(list)).await.unwrap().into_inner();
+    assert_eq!((listed.operations, listed.next_page_token), (vec![shown], String::new()));
+    let list = pb::ListOperationsRequest {
+        states: vec![0, 99],
+        min_age: Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+        ..Default::default()
+    };
+    let refused = gateway.list_operations(request(list)).await.unwrap_err();
+    let faults = tonic_types::StatusExt::get_details_bad_request(&refused).unwrap().field_violations;
+    assert_eq!(Vec::from_iter(faults.iter().map(|v| v.field.as_str())), ["states[0]", "states[1]", "min_age"]);
+    let resolve = |outcome: i32| pb::ResolveOperationRequest { name: name.clone(), outcome, reason: "seen".into() };
+    for unset in [0, 99] {
+        let refused = gateway.resolve_operation(request(resolve(unset))).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    }
+    let rejected = resolve(pb::ResolveOutcome::Rejected.into());
+    let done = gateway.resolve_operation(request(rejected.clone())).await.unwrap().into_inner().operation.unwrap();
+    assert_eq!((done.state(), done.resolution.as_str()), (pb::OperationState::Rejected, "seen"));
+    let closed = gateway.resolve_operation(request(rejected)).await.unwrap_err();
+    assert_eq!(closed.code(), tonic::Code::FailedPrecondition);
+    let missing = pb::GetOperationRequest { name: "operations/99".into() };
+    assert_eq!(gateway.get_operation(request(missing)).await.unwrap_err().code(), tonic::Code::NotFound);
 }

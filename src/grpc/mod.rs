@@ -7,6 +7,8 @@ pub mod layers;
 pub mod listener;
 pub mod methods;
 mod opened;
+mod operation;
+pub mod reflection;
 pub mod server;
 pub mod status;
 pub mod tls;

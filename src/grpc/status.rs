@@ -30,6 +30,8 @@ const MAX_TEXT: usize = 512;
 const MAX_SERVICE: usize = 128;
 /// When to try again after being turned away, where nothing better is known.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
+/// When to try again after the store failed.
+const STORE_RETRY: Duration = Duration::from_secs(5);
 /// When to try again where nobody knows when the account has calls left: Walmart counts by the minute.
 const RATE_LIMITED_RETRY: Duration = Duration::from_secs(60);
 
@@ -124,6 +126,29 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
             }
         }
         ServiceError::Upstream(error) => upstream(*error, call),
+        ServiceError::Expired { operation } => {
+            let message = "given up without effect: it could not be carried out in time; call again to start anew";
+            Problem::new(Code::Aborted, "OPERATION_EXPIRED", message).metadata("operation", operation.name())
+        }
+        ServiceError::RequestIdReused => {
+            let message = "this request_id was used for a request with other content";
+            Problem::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED", message)
+        }
+        ServiceError::OrderNumberUsed => {
+            let message = "this order number was used for an order with other content";
+            Problem::new(Code::AlreadyExists, "ORDER_NUMBER_USED", message)
+                .metadata("operation", Operation::Create.name())
+        }
+        ServiceError::Store => Problem::new(
+            Code::Unavailable,
+            "STORE_UNAVAILABLE",
+            "the ledger cannot be read or written; nothing was sent",
+        )
+        .retry_after(Some(STORE_RETRY)),
+        ServiceError::OperationNotFound => Problem::new(Code::NotFound, "OPERATION_NOT_FOUND", "no such operation"),
+        ServiceError::OperationClosed => {
+            Problem::new(Code::FailedPrecondition, "OPERATION_CLOSED", "the operation is final and cannot be resolved")
+        }
         ServiceError::Internal => Problem::new(Code::Internal, "INTERNAL", "internal error"),
     };
     let problem = match call.facts.account() {

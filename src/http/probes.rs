@@ -39,7 +39,8 @@ impl Stage {
     }
 }
 
-type Check = Box<dyn Fn() -> bool + Send + Sync>;
+/// Why a part does not work; `None` while it does.
+type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the probes tell. Cheap to clone.
 #[derive(Clone)]
@@ -70,9 +71,19 @@ impl Probes {
         }
     }
 
-    fn checks(&self) -> Map<String, Value> {
-        let state = |works: bool| Value::from(if works { "ok" } else { "failing" });
-        self.0.checks.iter().map(|(name, check)| ((*name).to_owned(), state(check()))).collect()
+    /// The whole answer: where the process stands, each check, and the reasons of those that fail.
+    fn report(&self, state: &str) -> Value {
+        let (mut checks, mut reasons) = (Map::new(), Map::new());
+        for (name, check) in &self.0.checks {
+            let failing = check();
+            checks.insert((*name).to_owned(), if failing.is_some() { "failing" } else { "ok" }.into());
+            reasons.extend(failing.map(|reason| ((*name).to_owned(), reason.into())));
+        }
+        let mut report = json!({ "state": state, "checks": checks });
+        if !reasons.is_empty() {
+            report["reasons"] = reasons.into();
+        }
+        report
     }
 }
 
@@ -90,13 +101,13 @@ pub fn router(probes: Probes, metrics: Arc<Metrics>) -> Router {
 }
 
 async fn livez(State(probes): State<Probes>) -> Response {
-    Json(json!({ "state": "alive", "checks": probes.checks() })).into_response()
+    Json(probes.report("alive")).into_response()
 }
 
 async fn readyz(State(probes): State<Probes>) -> Response {
     let stage = probes.stage();
     let status = if stage == Stage::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "state": stage.name(), "checks": probes.checks() }))).into_response()
+    (status, Json(probes.report(stage.name()))).into_response()
 }
 
 async fn scrape(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
@@ -131,7 +142,8 @@ mod tests {
     async fn ready_only_between_starting_and_draining() {
         let store = Arc::new(AtomicBool::new(true));
         let works = store.clone();
-        let probes = Probes::new(vec![("store", Box::new(move || works.load(Ordering::Relaxed)))]);
+        let probes =
+            Probes::new(vec![("store", Box::new(move || (!works.load(Ordering::Relaxed)).then(|| "no room".into())))]);
         let router = router(probes.clone(), Arc::new(Metrics::new([])));
         let ready = async || {
             let (status, kind, body) = get(&router, "/readyz", "*/*").await;
@@ -142,7 +154,10 @@ mod tests {
         probes.set(Stage::Ready);
         assert_eq!(ready().await, (200, r#"{"checks":{"store":"ok"},"state":"ready"}"#.into()));
         store.store(false, Ordering::Relaxed);
-        assert_eq!(ready().await, (200, r#"{"checks":{"store":"failing"},"state":"ready"}"#.into()));
+        assert_eq!(
+            ready().await,
+            (200, r#"{"checks":{"store":"failing"},"reasons":{"store":"no room"},"state":"ready"}"#.into())
+        );
         probes.set(Stage::Draining);
         probes.set(Stage::Ready);
         assert_eq!(ready().await.0, 503);

@@ -22,19 +22,21 @@ pub trait Upstream: Clone + Send + Sync + 'static {
         call: &CallContext,
     ) -> impl Future<Output = Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError>> + Send;
 
-    /// Creates an order. After an error with [`Effect::Unknown`] it may exist.
+    /// Creates an order. After an error with [`Effect::Unknown`] it may exist. `correlation_id` is sent with every attempt.
     fn create_order(
         &self,
         account: AccountIndex,
         request: &pb::CreateOrderRequest,
+        correlation_id: Uuid,
         call: &CallContext,
     ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
 
-    /// Cancels lines; the caller keeps to Walmart's 100 lines a request.
+    /// Cancels lines; the caller keeps to Walmart's 100 lines a request. `correlation_id` is sent with every attempt.
     fn cancel_order(
         &self,
         account: AccountIndex,
         request: &pb::CancelOrderRequest,
+        correlation_id: Uuid,
         call: &CallContext,
     ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
 

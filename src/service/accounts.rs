@@ -31,6 +31,21 @@ impl Directory {
         &self.0[index.0]
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Where the account of this name stands.
+    pub fn position(&self, id: &AccountId) -> Option<AccountIndex> {
+        self.0.iter().position(|known| known == id).map(AccountIndex)
+    }
+
     /// The one account that a unary call is for. An empty name means the only one that the caller can see.
     pub fn one(&self, name: &str, call: &CallContext) -> Result<AccountIndex, ServiceError> {
         let index = if name.is_empty() {

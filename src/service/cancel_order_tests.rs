@@ -1,9 +1,22 @@
-//! Batches, and what is told of them.
+//! Batches, what is told of them, and what goes on without a caller.
 
-use super::super::testing::{ACME, LATENCY, SETTLE, Walmart, call, error, kind, lost, refused, sample};
+use tokio_util::sync::DropGuard;
+
+use super::super::CreateOrder;
+use super::super::testing::{
+    ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, kind, lost, mutations, over, refused, resolving, sample,
+};
+use super::super::testing_ledger::Faulty;
 use super::*;
-use crate::domain::operation::Operation::Cancel;
+use crate::domain::effect::Effect;
+use crate::domain::ledger::machine::Verdict;
+use crate::domain::operation::Operation::{Cancel, Create, Status};
+use crate::pb;
 use crate::ports::upstream::ErrorKind;
+use crate::service::Operations;
+use crate::store::memory::MemoryLedger;
+
+type Service<L = MemoryLedger> = CancelOrder<Walmart, L>;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -16,11 +29,51 @@ fn request(lines: usize) -> CancelOrderRequest {
     request
 }
 
-fn service(walmart: &Walmart) -> CancelOrder<Walmart> {
-    CancelOrder::new(walmart.clone(), SETTLE, Random::from_seed(1))
+fn named(request_id: &str, lines: usize) -> CancelOrderRequest {
+    CancelOrderRequest { request_id: request_id.into(), ..request(lines) }
 }
 
-fn rejected() -> super::super::testing::Answer {
+/// Without snapshots and without a resolver.
+fn service(walmart: &Walmart) -> Service {
+    CancelOrder::new(mutations(walmart, 1), TaskTracker::new())
+}
+
+/// With both, where the limit allows.
+fn resolved(walmart: &Walmart, status_limit: u32) -> (Service, DropGuard) {
+    let mutations = mutations(walmart, status_limit);
+    let guard = resolving(&mutations);
+    (CancelOrder::new(mutations, TaskTracker::new()), guard)
+}
+
+async fn told<L: Ledger>(service: &Service<L>, request: CancelOrderRequest, time: Duration) -> String {
+    outcome(&service.call(ACME, request, &call(time)).await)
+}
+
+fn not_sent(kind: ErrorKind) -> Answer {
+    Err(error(Cancel, kind, Effect::None))
+}
+
+/// The first line of each request, in the order sent.
+fn first_lines(walmart: &Walmart) -> Vec<String> {
+    let first =
+        |sent: &String| sent.split_once("seller_line_id: Some(\"")?.1.split_once('"').map(|(id, _)| id.to_owned());
+    walmart.sent().iter().filter_map(first).collect()
+}
+
+/// Line 0 of the order, of one unit, in this state.
+fn line(status: &str) -> Answer {
+    let qty = pb::Quantity { measurement_value: Some(1.0), ..Default::default() };
+    let line = pb::OrderStatusItem {
+        seller_line_id: "0".into(),
+        line_status: status.into(),
+        qty: Some(qty),
+        ..Default::default()
+    };
+    let order = pb::OrderStatus { order_number: "SO123".into(), order_items: vec![line], ..Default::default() };
+    Ok(Said { orders: vec![order], ..Default::default() })
+}
+
+fn rejected() -> Answer {
     refused(Cancel, ErrorKind::Rejected, "INVALID_MCS_REQUEST", "")
 }
 
@@ -100,7 +153,7 @@ async fn without_an_id_the_same_call_joins_the_one_under_way() {
     let (one, two) = tokio::join!(service.call(ACME, request(1), &long), service.call(ACME, request(1), &long));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(one.request_id, two.request_id);
-    assert_eq!((one.joined, two.joined), (false, true));
+    assert_eq!((one.replayed, two.replayed), (false, true));
     assert_eq!(walmart.asked().len(), 1);
     // Afterwards it is a new one.
     let three = service.call(ACME, request(1), &long).await.unwrap();
@@ -126,16 +179,56 @@ async fn other_ids_lines_and_accounts_are_calls_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_whose_answer_was_lost_is_not_sent_again_before_it_settles() {
-    let walmart = Walmart::default().answering(Cancel, [lost(Cancel)]);
+async fn the_same_id_is_answered_again_and_other_content_under_it_is_refused() {
+    let walmart = Walmart::default().answering(Cancel, [rejected()]);
     let service = service(&walmart);
-    for _ in 0..2 {
-        assert_eq!(outcome(&service.call(ACME, request(1), &call(LONG)).await), "Pending");
+    for replayed in [false, true] {
+        let done = service.call(ACME, named("mine", 101), &call(LONG)).await.unwrap();
+        assert_eq!((done.request_id.as_str(), done.replayed), ("mine", replayed));
+        assert_eq!(outcome(&Ok(done)), "Rejected OK");
     }
-    assert_eq!(walmart.asked().len(), 1);
-    tokio::time::advance(SETTLE).await;
-    assert_eq!(outcome(&service.call(ACME, request(1), &call(LONG)).await), "OK");
-    assert_eq!(walmart.asked().len(), 2);
+    assert_eq!(told(&service, named("mine", 1), LONG).await, "RequestIdReused");
+    assert_eq!(walmart.asked(), [Cancel, Cancel]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_only_the_ledger_knows_is_joined_by_its_content() {
+    let walmart = Walmart::default();
+    let mutations = mutations(&walmart, 1);
+    let services = [(); 2].map(|()| CancelOrder::new(mutations.clone(), TaskTracker::new()));
+    let long = call(LONG);
+    let (one, two) =
+        tokio::join!(services[0].call(ACME, named("mine", 1), &long), services[1].call(ACME, request(1), &long));
+    assert_eq!((one.unwrap().request_id, two.unwrap().request_id), ("mine".into(), "mine".into()));
+    assert_eq!(walmart.asked(), [Cancel]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_settled_by_what_the_lines_looked_like_before() {
+    let looks = [line("PROCESSING"), line("PROCESSING"), line("CANCELLED")];
+    let walmart = Walmart::default().answering(Cancel, [lost(Cancel)]).answering(Status, looks);
+    let (service, _guard) = resolved(&walmart, 20);
+    assert_eq!(told(&service, named("mine", 1), LONG).await, "OK");
+    // A repeat costs no call, not even a look at the order.
+    assert_eq!(told(&service, named("mine", 1), LONG).await, "OK");
+    assert_eq!(walmart.asked(), [Status, Cancel, Status, Status]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stays_as_it_was_is_sent_again() {
+    let looks = (0..8).map(|_| line("PROCESSING"));
+    let walmart = Walmart::default().answering(Cancel, [lost(Cancel)]).answering(Status, looks);
+    let (service, _guard) = resolved(&walmart, 20);
+    assert_eq!(told(&service, request(1), SETTLE * 2).await, "OK");
+    assert_eq!(walmart.asked().iter().filter(|operation| **operation == Cancel).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_look_before_leaves_the_time_to_cancel() {
+    let walmart = Walmart::default();
+    let (service, _guard) = resolved(&walmart, 20);
+    assert_eq!(told(&service, request(1), LATENCY * 3 / 2).await, "OK");
+    assert_eq!(walmart.asked(), [Status, Cancel]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,8 +246,127 @@ async fn a_deadline_ends_the_wait() {
     let walmart = Walmart::default().deaf();
     let short = call(LATENCY / 2);
     assert_eq!(outcome(&service(&walmart).call(ACME, request(1), &short).await), "Pending");
-    assert!(tokio::time::Instant::now() <= short.deadline + SLACK * 2);
-    let not_sent = Err(error(Cancel, ErrorKind::DeadlineExceeded, Effect::None));
-    let walmart = Walmart::default().answering(Cancel, [not_sent]);
-    assert_eq!(outcome(&service(&walmart).call(ACME, request(1), &call(LONG)).await), "DeadlineExceeded");
+    assert!(Instant::now() <= short.deadline + SLACK * 2);
+    let walmart = Walmart::default().answering(Cancel, [not_sent(ErrorKind::DeadlineExceeded)]);
+    assert_eq!(told(&service(&walmart), request(1), LONG).await, "DeadlineExceeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_in_the_middle_tells_what_is_known_and_the_rest_goes_on() {
+    let walmart = Walmart::default();
+    let service = service(&walmart);
+    let done = service.call(ACME, named("mine", 300), &call(LATENCY * 3 / 2)).await;
+    assert_eq!(outcome(&done), "OK Pending Pending");
+    assert_eq!(told(&service, named("mine", 300), LONG).await, "OK OK OK");
+    assert_eq!(first_lines(&walmart), ["0", "100", "200"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_did_not_leave_when_nobody_waited_goes_later_and_the_others_after_it() {
+    let late = not_sent(ErrorKind::RateLimited);
+    let walmart = Walmart::default().answering(Cancel, [Ok(Said::default()), late]);
+    let (service, _guard) = resolved(&walmart, 1);
+    assert_eq!(told(&service, named("mine", 300), LATENCY * 3 / 2).await, "OK Pending Pending");
+    assert_eq!(told(&service, named("mine", 300), LONG).await, "OK OK OK");
+    assert_eq!(first_lines(&walmart), ["0", "100", "100", "200"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_did_not_leave_while_the_caller_waits_is_told_and_ends() {
+    let walmart = Walmart::default().answering(Cancel, [Ok(Said::default()), not_sent(ErrorKind::RateLimited)]);
+    let (service, _guard) = resolved(&walmart, 1);
+    assert_eq!(told(&service, request(300), LONG).await, "OK RateLimited OK");
+    tokio::time::sleep(LONG * 20).await;
+    assert_eq!(first_lines(&walmart), ["0", "100", "200"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_the_time_to_send_fails_alone() {
+    for (leader, follower) in [(request(1), request(1)), (named("mine", 1), request(1))] {
+        let walmart = Walmart::default().answering(Cancel, [not_sent(ErrorKind::DeadlineExceeded)]);
+        let service = service(&walmart);
+        let (hurried, patient) = (call(LATENCY * 2), call(LONG));
+        let (leader, follower) =
+            tokio::join!(service.call(ACME, leader, &hurried), service.call(ACME, follower, &patient));
+        assert_eq!((outcome(&leader), outcome(&follower)), ("DeadlineExceeded".into(), "OK".into()));
+        assert_eq!(walmart.asked(), [Cancel, Cancel]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_we_have_just_created_is_waited_for() {
+    let not_found = || refused(Cancel, ErrorKind::NotFound, "404.WSAAS.100", "");
+    let walmart = Walmart::default().answering(Cancel, [not_found(), not_found()]);
+    let mutations = mutations(&walmart, 1);
+    let _guard = resolving(&mutations);
+    let tasks = TaskTracker::new();
+    let (create, service) = (CreateOrder::new(mutations.clone(), tasks.clone()), CancelOrder::new(mutations, tasks));
+    let order = sample("CreateOrderRequest", include_str!("../../examples/create.json"));
+    create.call(ACME, order, &call(LONG)).await.unwrap();
+    assert_eq!(told(&service, request(101), LONG).await, "OK OK");
+    assert_eq!(walmart.asked(), [Create, Cancel, Cancel, Cancel, Cancel]);
+    assert_eq!(first_lines(&walmart)[1..], ["0", "0", "0", "100"]);
+    // No longer, when it is old.
+    tokio::time::sleep(SETTLE).await;
+    walmart.push(Cancel, not_found());
+    assert_eq!(told(&service, request(1), LONG).await, "NotFound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outcome_of_one_and_the_beginning_of_the_next_are_one_write() {
+    let (walmart, ledger) = (Walmart::default(), Faulty::default());
+    let service = CancelOrder::new(over(&walmart, ledger.clone(), 1), TaskTracker::new());
+    assert_eq!(told(&service, request(300), LONG).await, "OK OK OK");
+    assert_eq!(ledger.saves(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_store_nothing_is_sent_and_an_outcome_is_written_when_it_works_again() {
+    let (walmart, ledger) = (Walmart::default(), Faulty::default());
+    let service = CancelOrder::new(over(&walmart, ledger.clone(), 1), TaskTracker::new());
+    ledger.fail(true, false);
+    assert_eq!(told(&service, request(1), LONG).await, "Store");
+    assert!(walmart.asked().is_empty());
+    ledger.fail(false, false);
+    let fails = async {
+        tokio::time::sleep(LATENCY / 2).await;
+        ledger.fail(true, true);
+    };
+    let (first, ()) = tokio::join!(told(&service, named("mine", 101), LONG), fails);
+    assert_eq!((first.as_str(), walmart.asked().len()), ("Pending", 1));
+    ledger.fail(false, false);
+    assert_eq!(told(&service, named("mine", 101), LONG).await, "OK OK");
+    assert_eq!(walmart.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_an_operator_sends_again_goes_once() {
+    let walmart = Walmart::default();
+    let (service, _guard) = resolved(&walmart, 1);
+    let operator = async {
+        tokio::time::sleep(LATENCY / 2).await;
+        let mutations = &service.mutations;
+        let open = mutations.ledger().open(crate::domain::ledger::OperationId(0), 9).await.unwrap();
+        let (operations, name) = (Operations::new(mutations.clone()), open[1].id.to_string());
+        operations.resolve(&name, Some(Verdict::Resend), "now", &call(LONG)).await.unwrap();
+        operations.resolve(&open[2].id.to_string(), Some(Verdict::Rejected), "not", &call(LONG)).await.unwrap();
+    };
+    let long = call(LONG);
+    let (done, ()) = tokio::join!(service.call(ACME, request(400), &long), operator);
+    assert_eq!(outcome(&done), "OK OK Rejected OK");
+    let mut sent = first_lines(&walmart);
+    sent.sort();
+    assert_eq!(sent, ["0", "100", "300"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bug_in_the_middle_leaves_no_batch_out() {
+    let walmart = Walmart::default().answering(Status, [line("CANCELLED")]);
+    walmart.panic_at(2);
+    let (service, _guard) = resolved(&walmart, 1);
+    assert_eq!(told(&service, named("mine", 300), LONG).await, "Internal");
+    let done = service.call(ACME, named("mine", 300), &call(LONG)).await;
+    // What became of the second cannot be told: the order does not show its lines.
+    assert_eq!(outcome(&done), "OK Pending OK");
+    assert_eq!(first_lines(&walmart), ["0", "100", "200"]);
 }

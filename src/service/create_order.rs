@@ -1,42 +1,62 @@
-//! Creating an order. Sent once; when the answer is lost the outcome is looked up before anything is sent again.
+//! Creating an order: once for each order number, whatever fails.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
-use super::absent;
-use super::error::{SLACK, not_asked, pending, timed_out};
+use super::error::{SLACK, pending};
 use super::flights::Flights;
-use super::unsettled::{Standing, Unsettled};
+use super::ledger::{InHand, Mutations, Outgoing, answer, encoded};
+use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
-use crate::domain::effect::Effect;
+use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
 use crate::domain::operation::Operation;
 use crate::domain::order_number;
-use crate::domain::personal::Personal;
 use crate::domain::rules::check_order;
-use crate::pb::{CreateOrderRequest, CreateOrderResponse, GetOrderStatusRequest, OrderStatus};
+use crate::pb::{CreateOrderRequest, CreateOrderResponse};
 use crate::ports::call::CallContext;
-use crate::ports::upstream::{ErrorKind, Upstream};
+use crate::ports::ledger::{Begun, Ledger, Match};
+use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError};
 
 /// The use case. Cheap to clone.
-#[derive(Clone)]
-pub struct CreateOrder<U> {
-    upstream: U,
-    /// One for each order number at a time, each with its request.
-    flights: Flights<Arc<CreateOrderResponse>, Arc<CreateOrderRequest>>,
-    unsettled: Unsettled,
+pub struct CreateOrder<U, L> {
+    mutations: Mutations<U, L>,
+    flights: Flights<Standing>,
 }
 
-impl<U: Upstream> CreateOrder<U> {
-    /// Sends to `upstream`, which applies what it got within `settle_window`.
-    pub fn new(upstream: U, settle_window: Duration) -> Self {
-        Self { upstream, flights: Flights::new(), unsettled: Unsettled::new(settle_window) }
+impl<U, L> Clone for CreateOrder<U, L> {
+    fn clone(&self) -> Self {
+        Self { mutations: self.mutations.clone(), flights: self.flights.clone() }
+    }
+}
+
+/// How things stand after the work of a call.
+#[derive(Clone)]
+enum Standing {
+    /// This is in the ledger.
+    Kept {
+        entry: Arc<Entry>,
+        /// Whether it was there before.
+        before: bool,
+        /// Why the outcome is not known, if it was this work that lost it.
+        lost: Option<Box<UpstreamError>>,
+    },
+    /// It was answered so long ago that only the answer is left.
+    Trimmed(Arc<[u8]>),
+}
+
+impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
+    /// Works on `mutations`; work whose callers have left goes on among `tasks`.
+    pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+        Self { mutations, flights: Flights::new(tasks) }
     }
 
-    /// Creates the order. Calls for one order number take their turn: the same call twice at a time is one, and another
-    /// order of that number waits for it. A call that ends, or is given up, does not end the creation.
+    /// Creates the order. The same call again, at the same time or later, is answered as the first was; other content under
+    /// a used number or id is refused. A call that ends, or is given up, does not end the creation.
     pub async fn call(
         &self,
         account: AccountIndex,
@@ -45,123 +65,139 @@ impl<U: Upstream> CreateOrder<U> {
     ) -> Result<CreateOrderResponse, ServiceError> {
         check_order(&request).map_err(ServiceError::Invalid)?;
         let Some(payload) = &request.payload else { return Err(ServiceError::Internal) };
-        let mut key = account.0.to_be_bytes().to_vec();
-        key.extend_from_slice(order_number::of_order(payload).as_bytes());
+        let encoded = Bytes::from(payload.encode_to_vec());
+        let fingerprint = Fingerprint::of_encoded(&encoded);
+        let key = key(account, order_number::of_order(payload), &request.request_id, &fingerprint);
         let request = Arc::new(request);
         loop {
-            let work = || self.clone().create(account, request.clone(), call.clone(), key.clone());
-            let seat = self.flights.board(&key, request.clone(), call.deadline, work);
-            let same = !seat.joined || seat.tag.payload == request.payload;
-            match seat.landed(call.deadline + SLACK).await {
-                None if same => return Err(pending(Operation::Create)),
-                None => return Err(timed_out(Operation::Create)),
-                Some(Ok(_)) if !same => return Err(not_asked(Operation::Create, ErrorKind::Duplicate)),
-                Some(Err(_)) if !same => {}
-                Some(result) if seat.was_too_short_for(call.deadline, &result) => {}
-                Some(result) => {
-                    let mut answer = Arc::unwrap_or_clone(result?);
-                    answer.replayed |= seat.joined;
-                    if !request.request_id.is_empty() {
-                        answer.request_id = request.request_id.clone();
+            let work = || self.clone().create(account, request.clone(), encoded.clone(), fingerprint, call.clone());
+            let seat = self.flights.board(&key, (), call.deadline, work);
+            let Some(result) = seat.landed(call.deadline + SLACK).await else {
+                return Err(pending(Operation::Create));
+            };
+            let joined = seat.joined;
+            let (reply, replayed) = match result? {
+                Standing::Trimmed(kept) => (answer::read_acceptance(&kept), true),
+                Standing::Kept { entry, before, lost } => {
+                    let entry = if entry.state.is_open() {
+                        self.mutations.settled(Arc::unwrap_or_clone(entry), call.deadline).await.into()
+                    } else {
+                        entry
+                    };
+                    let mut reply = answer::of(&entry);
+                    // Another call closed it without having sent it: this one may have more time for a try of its own.
+                    let in_vain = entry.state == State::NotSent;
+                    if in_vain
+                        && (before || seat.was_too_short_for(call.deadline, &reply))
+                        && Instant::now() < call.deadline
+                    {
+                        continue;
                     }
-                    return Ok(answer);
+                    if let (Err(ServiceError::OutcomePending { cause, .. }), Some(lost)) = (&mut reply, lost) {
+                        *cause = Some(lost);
+                    }
+                    (reply, joined || before)
                 }
-            }
+            };
+            return reply.map(|reply| response(reply, &request, replayed));
         }
     }
 
+    /// Begins the creation, or finds the one that was begun before.
     async fn create(
         self,
         account: AccountIndex,
         request: Arc<CreateOrderRequest>,
+        payload: Bytes,
+        fingerprint: Fingerprint,
         call: CallContext,
-        key: Vec<u8>,
-    ) -> Result<Arc<CreateOrderResponse>, ServiceError> {
-        let order_number = request.payload.as_ref().map(order_number::of_order).unwrap_or_default();
-        let standing = self.unsettled.standing(&key);
-        if standing != Standing::Clear
-            && let Some(found) = self.look_up(account, order_number, standing, &call).await?
-        {
-            // The list keeps it: the next repeat must not be sent either.
-            return if self.unsettled.had_content(&key, &content(&request)) {
-                Ok(Arc::new(found))
-            } else {
-                Err(not_asked(Operation::Create, ErrorKind::Duplicate))
-            };
-        }
-        match self.upstream.create_order(account, &request, &call).await {
-            Ok(reply) => {
-                self.unsettled.remove(&key);
-                Ok(Arc::new(CreateOrderResponse {
-                    status: reply.answer.status,
-                    header: reply.answer.header,
-                    payload: Some(reply.answer.acceptance),
-                    correlation_id: reply.correlation_id.to_string(),
-                    request_id: order_number.to_owned(),
-                    replayed: false,
-                }))
+    ) -> Result<Standing, ServiceError> {
+        let new = self.entry(account, &request, payload, fingerprint);
+        let outgoing = Outgoing::Create(request);
+        let entry = match self.mutations.begin(vec![new], false).await? {
+            Begun::New(mut entries) => entries.pop().ok_or(ServiceError::Internal)?,
+            Begun::Existing { by, mut entries } => {
+                let entry = entries.pop().ok_or(ServiceError::Internal)?;
+                return match by {
+                    _ if entry.fingerprint == fingerprint => {
+                        Ok(Standing::Kept { entry: entry.into(), before: true, lost: None })
+                    }
+                    Match::RequestId => Err(ServiceError::RequestIdReused),
+                    Match::OrderNumber | Match::Content => Err(ServiceError::OrderNumberUsed),
+                };
             }
-            // The one that was looked for in vain came through after all; a later look-up will tell.
-            Err(error)
-                if error.kind == ErrorKind::Duplicate && self.unsettled.had_content(&key, &content(&request)) =>
-            {
-                self.unsettled.add(key, &content(&request));
-                Err(pending(Operation::Create))
+            Begun::Trimmed { fingerprint: kept, answer } if kept == fingerprint => {
+                return Ok(Standing::Trimmed(answer.into()));
             }
-            Err(mut error) => {
-                if error.effect == Effect::Unknown {
-                    self.unsettled.add(key, &content(&request));
-                }
-                if let Some(payload) = &request.payload {
-                    Personal::of_order(payload).redact(&mut error.errors);
-                }
-                Err(error.into())
-            }
-        }
+            Begun::Trimmed { .. } => return Err(ServiceError::OrderNumberUsed),
+        };
+        let in_hand = InHand::new(&self.mutations, [entry.id]);
+        // Whoever waits is told when it was not sent, and it ends; those who have left find out when they ask again.
+        let always = CallContext::no_deadline(call.deadline);
+        let attempt = self.mutations.attempt(&entry, account, &outgoing, &call, Some(always)).await;
+        let entry = self.mutations.after(entry, attempt.event)?;
+        let written = self.mutations.write(vec![entry]).await?.pop().ok_or(ServiceError::Internal)?;
+        in_hand.lay_down_all();
+        let entry = written.entry;
+        reach(CrashPoint::L7);
+        Ok(Standing::Kept { entry: entry.into(), before: false, lost: attempt.lost })
     }
 
-    /// Asks whether the order exists. `None` when it certainly does not and may be sent.
-    async fn look_up(
+    fn entry(
         &self,
         account: AccountIndex,
-        order_number: &str,
-        standing: Standing,
-        call: &CallContext,
-    ) -> Result<Option<CreateOrderResponse>, ServiceError> {
-        let request = GetOrderStatusRequest { order_number: order_number.to_owned(), ..Default::default() };
-        let found = match self.upstream.order_status(account, &request, call).await {
-            Ok(reply) if reply.answer.payload.is_empty() => None,
-            Ok(reply) if reply.answer.payload.iter().any(|order| may_be(order, order_number)) => {
-                Some(reply.correlation_id)
-            }
-            Err(error) if absent::is_told_by(&error) => None,
-            // Other orders, or no answer: that says nothing about this one.
-            Ok(_) | Err(_) => return Err(pending(Operation::Create)),
-        };
-        match (found, standing) {
-            (Some(correlation_id), _) => Ok(Some(CreateOrderResponse {
-                status: "ACCEPTED".into(),
-                correlation_id: correlation_id.to_string(),
-                request_id: order_number.to_owned(),
-                replayed: true,
-                ..Default::default()
-            })),
-            (None, Standing::Settled) => Ok(None),
-            (None, _) => Err(pending(Operation::Create)),
+        request: &CreateOrderRequest,
+        payload: Bytes,
+        fingerprint: Fingerprint,
+    ) -> NewEntry {
+        let now = self.mutations.now();
+        let request_id = &request.request_id;
+        NewEntry {
+            account: self.mutations.directory().id(account).clone(),
+            kind: Kind::Create,
+            order_number: request.payload.as_ref().map(order_number::of_order).unwrap_or_default().to_owned(),
+            request_id: (!request_id.is_empty()).then(|| request_id.clone()),
+            batch: 0,
+            batches: 1,
+            fingerprint,
+            // At once, so that one write is enough before the first byte leaves.
+            state: State::Sending,
+            created: now,
+            not_after: now.plus(self.mutations.rules().not_after),
+            correlation_id: self.mutations.new_id(),
+            body: encoded(request, payload),
+            snapshot: Vec::new(),
         }
     }
 }
 
-/// What makes two orders with one number the same.
-fn content(request: &CreateOrderRequest) -> Vec<u8> {
-    request.payload.as_ref().map(Message::encode_to_vec).unwrap_or_default()
+/// What makes two calls one. Lengths stand before what callers choose, so that no two can run into one another.
+fn key(account: AccountIndex, order_number: &str, request_id: &str, fingerprint: &Fingerprint) -> Vec<u8> {
+    let mut key = Vec::with_capacity(24 + order_number.len() + request_id.len() + Fingerprint::LENGTH);
+    key.extend(account.0.to_be_bytes());
+    key.extend(order_number.len().to_be_bytes());
+    key.extend(order_number.as_bytes());
+    key.extend(request_id.as_bytes());
+    key.extend(fingerprint.0);
+    key
 }
 
-/// Whether it has this number, under any of its names; one without a number is what was asked for.
-fn may_be(order: &OrderStatus, order_number: &str) -> bool {
-    let numbers = [&order.seller_order_id, &order.order_number, &order.customer_order_no];
-    let mut given = numbers.into_iter().filter(|number| !number.is_empty()).peekable();
-    given.peek().is_none() || given.any(|number| number == order_number)
+fn response(reply: Reply<Accepted>, request: &CreateOrderRequest, replayed: bool) -> CreateOrderResponse {
+    let Reply { answer: Accepted { status, header, acceptance }, correlation_id } = reply;
+    let request_id = if request.request_id.is_empty() {
+        request.payload.as_ref().map(order_number::of_order).unwrap_or_default()
+    } else {
+        &request.request_id
+    };
+    CreateOrderResponse {
+        status,
+        header,
+        // Found at Walmart after its answer was lost: there was none.
+        payload: Some(acceptance).filter(|acceptance| !acceptance.request_id.is_empty()),
+        correlation_id: correlation_id.to_string(),
+        request_id: request_id.to_owned(),
+        replayed,
+    }
 }
 
 #[cfg(test)]

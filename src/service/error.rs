@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::AccountError;
 use crate::domain::effect::Effect;
+use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
 use crate::domain::rules::Faults;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
@@ -33,12 +34,29 @@ pub enum ServiceError {
         /// The `WM_QOS.CORRELATION_ID` of the search.
         correlation_id: Uuid,
     },
+    /// It was given up, and certainly had no effect.
+    Expired {
+        /// What was asked.
+        operation: Operation,
+    },
+    /// The caller used this `request_id` for something else.
+    RequestIdReused,
+    /// The ledger has another order with this number.
+    OrderNumberUsed,
+    /// The ledger cannot be read or written; nothing was sent.
+    Store,
+    /// No such operation, or none that this caller may see.
+    OperationNotFound,
+    /// The operation is final.
+    OperationClosed,
     /// A bug.
     Internal,
 }
 
 /// When to ask again for an outcome that is not known yet.
 const OUTCOME_RETRY: Duration = Duration::from_secs(5);
+/// The same, when a person has to look into it.
+const OPERATOR_RETRY: Duration = Duration::from_secs(300);
 
 /// The stack below ends at the deadline by itself and knows more than a wait here does, so it goes first.
 pub(super) const SLACK: Duration = Duration::from_millis(10);
@@ -65,6 +83,26 @@ pub(super) fn not_asked(operation: Operation, kind: ErrorKind) -> ServiceError {
 /// It is not known yet what became of a mutation, and this call has not sent it.
 pub(super) fn pending(operation: Operation) -> ServiceError {
     ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, cause: None }
+}
+
+/// The same of an entry of the ledger that is open.
+pub(super) fn pending_entry(entry: &Entry) -> ServiceError {
+    let operation = entry.kind.operation();
+    let needs_operator = entry.state == State::NeedsOperator;
+    let retry_after = if needs_operator { OPERATOR_RETRY } else { OUTCOME_RETRY };
+    let cause = (entry.effect == Effect::Unknown).then(|| {
+        Box::new(UpstreamError {
+            operation,
+            kind: ErrorKind::Unavailable,
+            effect: Effect::Unknown,
+            http_status: 0,
+            errors: Vec::new(),
+            omitted: 0,
+            retry_after: None,
+            correlation_id: entry.correlation_id,
+        })
+    });
+    ServiceError::OutcomePending { operation, retry_after, cause }
 }
 
 impl From<UpstreamError> for ServiceError {

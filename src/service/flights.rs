@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 
@@ -20,7 +21,10 @@ type Landing<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
 
 /// Work in flight, by what it is about.
 #[derive(Clone)]
-pub(super) struct Flights<T, G = ()>(Arc<Mutex<InFlight<T, G>>>);
+pub(super) struct Flights<T, G = ()> {
+    flights: Arc<Mutex<InFlight<T, G>>>,
+    tasks: TaskTracker,
+}
 
 type InFlight<T, G> = HashMap<Arc<[u8]>, Flight<T, G>, RandomState>;
 
@@ -40,6 +44,7 @@ pub(super) struct Seat<T: Clone + Send + Sync + 'static, G = ()> {
     deadline: Instant,
     /// What the one who began it calls it; no part of the key.
     pub(super) tag: G,
+    tasks: TaskTracker,
 }
 
 impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
@@ -49,7 +54,7 @@ impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
     }
 
     /// Whether the flight failed only because the one who began it had less time than a caller with `deadline` has.
-    pub(super) fn was_too_short_for(&self, deadline: Instant, result: &Result<T, ServiceError>) -> bool {
+    pub(super) fn was_too_short_for<A>(&self, deadline: Instant, result: &Result<A, ServiceError>) -> bool {
         let failed = result.as_ref().is_err_and(ServiceError::more_time_may_help);
         failed && self.joined && self.deadline < deadline && Instant::now() < deadline
     }
@@ -61,16 +66,16 @@ impl<T: Clone + Send + Sync + 'static, G> Drop for Seat<T, G> {
             return;
         }
         // Without a runtime the process is at its end, and so is the work.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(self.landing.clone());
+        if Handle::try_current().is_ok() {
+            self.tasks.spawn(self.landing.clone());
         }
     }
 }
 
 impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> {
-    /// None in flight.
-    pub(super) fn new() -> Self {
-        Self(Arc::default())
+    /// None in flight. Work that nobody waits for any more goes on among `tasks`.
+    pub(super) fn new(tasks: TaskTracker) -> Self {
+        Self { flights: Arc::default(), tasks }
     }
 
     /// Joins the flight for `key`, or begins one with `work`.
@@ -83,7 +88,7 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
         match flights.entry(key.clone()) {
             Entry::Occupied(flight) => {
                 let Flight { landing, deadline, tag } = flight.get().clone();
-                Seat { landing, joined: true, deadline, tag }
+                Seat { landing, joined: true, deadline, tag, tasks: self.tasks.clone() }
             }
             Entry::Vacant(vacant) => {
                 let landed = Landed { flights: self.clone(), key };
@@ -95,14 +100,14 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
                 };
                 let landing = flight.boxed().shared();
                 vacant.insert(Flight { landing: landing.clone(), deadline, tag: tag.clone() });
-                Seat { landing, joined: false, deadline, tag }
+                Seat { landing, joined: false, deadline, tag, tasks: self.tasks.clone() }
             }
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
         // Changed by whole entries only.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_share_one_and_the_next_begins_anew() {
-        let flights = Flights::<_, ()>::new();
+        let flights = Flights::<_, ()>::new(TaskTracker::new());
         let begun = Arc::new(AtomicU32::new(0));
         let (land, landing) = oneshot::channel::<u32>();
         let mut landing = Some(landing);
@@ -155,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_keys_fly_alone() {
-        let flights = Flights::<_, ()>::new();
+        let flights = Flights::<_, ()>::new(TaskTracker::new());
         let one = flights.board(b"one", (), Instant::now(), || async { Ok(1) });
         let two = flights.board(b"two", (), Instant::now(), || async { Ok(2) });
         assert_eq!((one.joined, two.joined), (false, false));
@@ -164,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_for_all_and_frees_the_key() {
-        let flights = Flights::<u32, ()>::new();
+        let flights = Flights::<u32, ()>::new(TaskTracker::new());
         let seat = flights.board(b"key", (), Instant::now(), || async { panic!("on purpose") });
         assert!(matches!(seat.landing.clone().await, Err(ServiceError::Internal)));
         assert!(!flights.board(b"key", (), Instant::now(), || async { Ok(1) }).joined);

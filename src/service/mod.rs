@@ -6,16 +6,21 @@ mod cancel_order;
 mod create_order;
 mod error;
 mod flights;
+mod ledger;
+mod operations;
 mod order_status;
 mod promise;
-mod unsettled;
 
 pub use self::accounts::{AccountError, Directory};
 pub use self::cancel_order::{BatchOutcome, CancelOrder, Cancelled, MAX_LINES, NotCancelled};
 pub use self::create_order::CreateOrder;
 pub use self::error::ServiceError;
+pub use self::ledger::{MutationSettings, Mutations, Resolver};
+pub use self::operations::{ListOperations, OperationView, Operations, Page, check_page};
 pub use self::order_status::GetOrderStatus;
 pub use self::promise::{FetchPromise, PromiseCacheSettings};
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod testing_ledger;

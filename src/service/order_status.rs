@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use super::absent;
@@ -26,7 +27,7 @@ pub struct GetOrderStatus<U> {
 impl<U: Upstream> GetOrderStatus<U> {
     /// Asks `upstream`.
     pub fn new(upstream: U) -> Self {
-        Self { upstream, flights: Flights::new() }
+        Self { upstream, flights: Flights::new(TaskTracker::new()) }
     }
 
     /// The orders that match. Naming an order number that Walmart does not know is an error; other searches may be empty.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use prost::Message as _;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use super::error::timed_out;
@@ -57,7 +58,7 @@ impl<U: Upstream> FetchPromise<U> {
             // Only frees memory; whether an answer still counts is decided by `Kept::until`.
             .time_to_live(settings.ttl.max(Duration::from_millis(1)))
             .build();
-        Self { upstream, ttl: settings.ttl, cache, flights: Flights::new(), metrics }
+        Self { upstream, ttl: settings.ttl, cache, flights: Flights::new(TaskTracker::new()), metrics }
     }
 
     /// Answers from the cache, from a call that is under way, or by a call of its own, and says which.
@@ -136,7 +137,8 @@ fn key(account: AccountIndex, request: &FetchDeliveryPromiseRequest) -> Arc<[u8]
     key.extend_from_slice(&(header.len() as u64).to_be_bytes());
     key.extend_from_slice(&header);
     if let Some(payload) = &request.payload {
-        key.extend_from_slice(&payload.encode_to_vec());
+        // There is room in a vector.
+        let _ = payload.encode(&mut key);
     }
     key.into()
 }

@@ -3,21 +3,29 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::ServiceError;
-use crate::domain::account::AccountIndex;
+use super::{Directory, MutationSettings, Mutations, Resolver, ServiceError};
+use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::effect::Effect;
+use crate::domain::ledger::machine::Rules;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::ports::clock::Clock;
+use crate::ports::ledger::Ledger;
+use crate::ports::random::Random;
 use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError};
+use crate::store::memory::MemoryLedger;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::TraceContext;
 
 pub(crate) const ACME: AccountIndex = AccountIndex(0);
@@ -33,6 +41,8 @@ pub(crate) type Answer = Result<Said, UpstreamError>;
 pub(crate) struct Said {
     pub(crate) request_id: String,
     pub(crate) orders: Vec<pb::OrderStatus>,
+    /// How many there are, if that is told.
+    pub(crate) total: Option<i32>,
 }
 
 /// Answers the calls of each operation in turn; what is not scripted is a success. Ends at the call's deadline.
@@ -42,7 +52,8 @@ pub(crate) struct Walmart(Arc<Script>);
 #[derive(Default)]
 struct Script {
     answers: Mutex<Vec<(Operation, VecDeque<Answer>)>>,
-    sent: Mutex<Vec<(Operation, String)>>,
+    sent: Mutex<Vec<(Operation, String, Instant)>>,
+    panics: AtomicUsize,
     done: AtomicUsize,
     deaf: AtomicBool,
 }
@@ -53,20 +64,38 @@ impl Walmart {
         self
     }
 
+    /// Adds to the answers of an operation.
+    pub(crate) fn push(&self, operation: Operation, answer: Answer) {
+        let mut answers = self.0.answers.lock().unwrap();
+        answers.iter_mut().filter(|(of, _)| *of == operation).for_each(|(_, all)| all.push_back(answer.clone()));
+    }
+
     /// One that does not end at the deadline.
     pub(crate) fn deaf(self) -> Self {
         self.0.deaf.store(true, Ordering::SeqCst);
         self
     }
 
+    /// One in which the n-th call from now on ends in a panic, counted from 1.
+    pub(crate) fn panic_at(&self, n: usize) {
+        self.0.panics.store(self.0.sent.lock().unwrap().len() + n, Ordering::SeqCst);
+    }
+
+    /// When each call of this operation began, counted from the first call of all.
+    pub(crate) fn times(&self, of: Operation) -> Vec<Duration> {
+        let sent = self.0.sent.lock().unwrap();
+        let first = sent.first().map(|(.., time)| *time);
+        sent.iter().filter(|(operation, ..)| *operation == of).map(|(.., time)| *time - first.unwrap()).collect()
+    }
+
     /// The operations called so far.
     pub(crate) fn asked(&self) -> Vec<Operation> {
-        self.0.sent.lock().unwrap().iter().map(|(operation, _)| *operation).collect()
+        self.0.sent.lock().unwrap().iter().map(|(operation, ..)| *operation).collect()
     }
 
     /// What was sent, as debug text.
     pub(crate) fn sent(&self) -> Vec<String> {
-        self.0.sent.lock().unwrap().iter().map(|(_, request)| request.clone()).collect()
+        self.0.sent.lock().unwrap().iter().map(|(_, request, _)| request.clone()).collect()
     }
 
     /// Calls that came to their end.
@@ -78,13 +107,16 @@ impl Walmart {
         &self,
         operation: Operation,
         request: String,
+        correlation_id: Option<Uuid>,
         call: &CallContext,
     ) -> Result<(Said, Uuid), UpstreamError> {
         let number = {
             let mut sent = self.0.sent.lock().unwrap();
-            sent.push((operation, request));
+            sent.push((operation, request, Instant::now()));
             sent.len() as u128
         };
+        assert_ne!(number, self.0.panics.load(Ordering::SeqCst) as u128, "on purpose");
+        let correlation_id = correlation_id.unwrap_or(Uuid::from_u128(number));
         let deaf = self.0.deaf.load(Ordering::SeqCst);
         let until = if deaf { CallContext::no_deadline(Instant::now()) } else { call.deadline };
         if tokio::time::timeout_at(until, sleep(LATENCY)).await.is_err() {
@@ -98,7 +130,7 @@ impl Walmart {
         let scripted = answers.iter_mut().find(|(of, _)| *of == operation).and_then(|(_, answers)| answers.pop_front());
         scripted
             .unwrap_or_else(|| Ok(Said { request_id: format!("walmart-{number}"), ..Default::default() }))
-            .map(|said| (said, Uuid::from_u128(number)))
+            .map(|said| (said, correlation_id))
     }
 }
 
@@ -109,7 +141,8 @@ impl Upstream for Walmart {
         request: &pb::FetchDeliveryPromiseRequest,
         call: &CallContext,
     ) -> Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError> {
-        let (_, correlation_id) = self.answer(Operation::Promise, format!("{account:?} {request:?}"), call).await?;
+        let (_, correlation_id) =
+            self.answer(Operation::Promise, format!("{account:?} {request:?}"), None, call).await?;
         let answer = pb::FetchDeliveryPromiseResponse { status: "SUCCESS".into(), ..Default::default() };
         Ok(Reply { answer, correlation_id })
     }
@@ -118,18 +151,24 @@ impl Upstream for Walmart {
         &self,
         account: AccountIndex,
         request: &pb::CreateOrderRequest,
+        correlation_id: Uuid,
         call: &CallContext,
     ) -> Result<Reply<Accepted>, UpstreamError> {
-        self.answer(Operation::Create, format!("{account:?} {request:?}"), call).await.map(accepted)
+        self.answer(Operation::Create, format!("{account:?} {request:?}"), Some(correlation_id), call)
+            .await
+            .map(accepted)
     }
 
     async fn cancel_order(
         &self,
         account: AccountIndex,
         request: &pb::CancelOrderRequest,
+        correlation_id: Uuid,
         call: &CallContext,
     ) -> Result<Reply<Accepted>, UpstreamError> {
-        self.answer(Operation::Cancel, format!("{account:?} {request:?}"), call).await.map(accepted)
+        self.answer(Operation::Cancel, format!("{account:?} {request:?}"), Some(correlation_id), call)
+            .await
+            .map(accepted)
     }
 
     async fn order_status(
@@ -138,8 +177,12 @@ impl Upstream for Walmart {
         request: &pb::GetOrderStatusRequest,
         call: &CallContext,
     ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
-        let (said, correlation_id) = self.answer(Operation::Status, format!("{account:?} {request:?}"), call).await?;
-        let answer = pb::GetOrderStatusResponse { status: "OK".into(), payload: said.orders, ..Default::default() };
+        let (said, correlation_id) =
+            self.answer(Operation::Status, format!("{account:?} {request:?}"), None, call).await?;
+        let counted = |total| pb::HeaderAttributes { total_count: Some(total), ..Default::default() };
+        let header = said.total.map(|total| pb::Header { header_attributes: Some(counted(total)) });
+        let answer =
+            pb::GetOrderStatusResponse { status: "OK".into(), payload: said.orders, header, ..Default::default() };
         Ok(Reply { answer, correlation_id })
     }
 }
@@ -147,6 +190,40 @@ impl Upstream for Walmart {
 fn accepted((said, correlation_id): (Said, Uuid)) -> Reply<Accepted> {
     let acceptance = pb::Acceptance { request_id: said.request_id };
     Reply { answer: Accepted { status: "ACCEPTED".into(), header: None, acceptance }, correlation_id }
+}
+
+/// Mutations of two accounts over this Walmart, kept in memory. `status_limit` of 1 leaves no call for snapshots.
+pub(crate) fn mutations(walmart: &Walmart, status_limit: u32) -> Mutations<Walmart, MemoryLedger> {
+    over(walmart, MemoryLedger::new(), status_limit)
+}
+
+/// The same over a ledger that is there already.
+pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -> Mutations<Walmart, L> {
+    let delays = [500, 1500, 5_000, 15_000, 30_000, 60_000, 120_000].map(Duration::from_millis);
+    let rules = Rules { settle_window: SETTLE, lookup_delays: delays.into(), not_after: Duration::from_secs(15 * 60) };
+    let accounts = ["acme", "other"].map(|id| AccountId::new(id).unwrap());
+    Mutations::new(
+        walmart.clone(),
+        ledger,
+        Directory::new(accounts.into()),
+        MutationSettings { rules, status_limit },
+        Clock::following(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
+        Random::from_seed(1),
+        Arc::new(Metrics::new([])),
+    )
+}
+
+/// Takes over what is open, as at a start; tells how many.
+pub(crate) async fn take_over<L: Ledger>(mutations: &Mutations<Walmart, L>) -> usize {
+    mutations.take_over(&TaskTracker::new(), CancellationToken::new()).await
+}
+
+/// The resolver at work, until the test ends.
+pub(crate) fn resolving<L: Ledger>(mutations: &Mutations<Walmart, L>) -> DropGuard {
+    let stopping = CancellationToken::new();
+    let resolver = Resolver::new(mutations.clone(), Duration::from_secs(90 * 24 * 60 * 60), TaskTracker::new());
+    tokio::spawn(resolver.run(stopping.clone()));
+    stopping.drop_guard()
 }
 
 /// A success that lists one order.

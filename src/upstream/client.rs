@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 use super::call::{Call, Next, Outbound};
 use super::classify::classify;
@@ -43,13 +44,13 @@ impl<H: Http> RestUpstream<H> {
         &self,
         account: AccountIndex,
         request: &X::Request,
+        correlation_id: Uuid,
         context: &CallContext,
     ) -> Result<Reply<X::Answer>, UpstreamError>
     where
         Stack<H>: Next<X>,
     {
         let header = &self.0.shared.site.accounts().get(account).header;
-        let correlation_id = self.0.random.uuid();
         let call = Call::new::<X>(X::build(request, header), account, correlation_id, context.clone());
         match self.0.stack.clone().oneshot(Outbound::<X>::new(call)).await {
             Ok(answered) => Ok(Reply { answer: answered.answer, correlation_id }),
@@ -58,7 +59,7 @@ impl<H: Http> RestUpstream<H> {
     }
 }
 
-fn error<X: Exchange>(failure: Failure, correlation_id: uuid::Uuid) -> UpstreamError {
+fn error<X: Exchange>(failure: Failure, correlation_id: Uuid) -> UpstreamError {
     let verdict = classify(X::OPERATION, &failure);
     let http_status = failure.status().unwrap_or(0);
     let body = match failure {
@@ -84,25 +85,27 @@ impl<H: Http> Upstream for RestUpstream<H> {
         request: &pb::FetchDeliveryPromiseRequest,
         call: &CallContext,
     ) -> Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError> {
-        self.exchange::<FetchPromise>(account, request, call).await
+        self.exchange::<FetchPromise>(account, request, self.0.random.uuid(), call).await
     }
 
     async fn create_order(
         &self,
         account: AccountIndex,
         request: &pb::CreateOrderRequest,
+        correlation_id: Uuid,
         call: &CallContext,
     ) -> Result<Reply<Accepted>, UpstreamError> {
-        self.exchange::<CreateOrder>(account, request, call).await
+        self.exchange::<CreateOrder>(account, request, correlation_id, call).await
     }
 
     async fn cancel_order(
         &self,
         account: AccountIndex,
         request: &pb::CancelOrderRequest,
+        correlation_id: Uuid,
         call: &CallContext,
     ) -> Result<Reply<Accepted>, UpstreamError> {
-        self.exchange::<CancelOrder>(account, request, call).await
+        self.exchange::<CancelOrder>(account, request, correlation_id, call).await
     }
 
     async fn order_status(
@@ -111,6 +114,6 @@ impl<H: Http> Upstream for RestUpstream<H> {
         request: &pb::GetOrderStatusRequest,
         call: &CallContext,
     ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
-        self.exchange::<OrderStatus>(account, request, call).await
+        self.exchange::<OrderStatus>(account, request, self.0.random.uuid(), call).await
     }
 }

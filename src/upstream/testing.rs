@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 use tower::Service;
+use uuid::Uuid;
 
 use super::accounts::{Account, Accounts, Credentials};
 use super::client::RestUpstream;
@@ -280,12 +281,12 @@ impl World {
     }
 
     pub(super) async fn create_within(&self, time: Duration) -> Result<Reply<Accepted>, UpstreamError> {
-        self.upstream.create_order(FIRST, &pb::CreateOrderRequest::default(), &context(time)).await
+        self.upstream.create_order(FIRST, &pb::CreateOrderRequest::default(), Uuid::from_u128(1), &context(time)).await
     }
 
     pub(super) async fn cancel(&self) -> Result<Reply<Accepted>, UpstreamError> {
         let context = context(Duration::from_secs(10));
-        self.upstream.cancel_order(FIRST, &pb::CancelOrderRequest::default(), &context).await
+        self.upstream.cancel_order(FIRST, &pb::CancelOrderRequest::default(), Uuid::from_u128(1), &context).await
     }
 
     pub(super) async fn promise(&self) -> Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError> {

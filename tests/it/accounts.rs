@@ -30,8 +30,8 @@ token = "token-of-admin-0123456789abcdef"
 accounts = ["*"]
 "#;
 
-const OMS: &str = "token-of-oms-0123456789abcdef";
-const ADMIN: &str = "token-of-admin-0123456789abcdef";
+pub const OMS: &str = "token-of-oms-0123456789abcdef";
+pub const ADMIN: &str = "token-of-admin-0123456789abcdef";
 
 async fn start() -> TestApp {
     Setup::new().settings(SETTINGS).start().await

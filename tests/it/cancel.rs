@@ -4,7 +4,7 @@ use order_gateway::pb::{BatchStatus, Effect};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::support::app::TestApp;
+use crate::support::app::{Setup, TestApp};
 use crate::support::bodies;
 
 /// The sample order with `lines` lines of one unit each: `line-0`, ...
@@ -96,15 +96,32 @@ async fn lines_in_the_wrong_state_are_a_failed_precondition() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_pending_and_the_batch_is_not_sent_again() {
+async fn a_cancellation_whose_answer_was_lost_is_found_by_its_lines() {
     let app = TestApp::start().await;
     let client = app.client().await;
     let number = "MAGIC-CANCEL-DROP-AFTER-1";
     client.create(&bodies::create_as(number)).await.unwrap();
     let mut body = bodies::cancel_lines(number, ["1".to_owned()]);
     body["requestId"] = json!("once");
+    let found = client.cancel(&body).await.unwrap();
+    assert_eq!((found.status.as_str(), found.replayed, found.request_id.as_str()), ("ACCEPTED", false, "once"));
+    let again = client.cancel(&body).await.unwrap();
+    assert!(again.replayed && again.correlation_id == found.correlation_id);
+    assert_eq!(app.requests("cancel").await.len(), 1);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn a_cancellation_that_never_arrived_is_pending_and_not_sent_again() {
+    let app = TestApp::start().await;
+    let client = app.client().await;
+    let number = "MAGIC-CANCEL-DROP-BEFORE-1";
+    client.create(&bodies::create_as(number)).await.unwrap();
+    let mut body = bodies::cancel_lines(number, ["1".to_owned()]);
+    body["requestId"] = json!("once");
+    let hurried = app.client().await.with("grpc-timeout", "1S");
     for _ in 0..2 {
-        let problem = client.cancel(&body).await.unwrap_err();
+        let problem = hurried.cancel(&body).await.unwrap_err();
         problem.is(Code::Unavailable, "OUTCOME_PENDING");
         assert!(problem.retry_after.is_some() && problem.metadata["requestId"] == "once");
     }
@@ -116,12 +133,24 @@ async fn a_lost_answer_is_pending_and_the_batch_is_not_sent_again() {
 async fn an_unknown_outcome_goes_before_a_refusal() {
     let app = TestApp::start().await;
     let client = app.client().await;
-    // Once unreadable, then refused: the second batch names a line that is not there.
-    let number = "MAGIC-CANCEL-UNREADABLE-1";
+    // Once lost, then refused: the second batch names a line that is not there.
+    let number = "MAGIC-CANCEL-DROP-BEFORE-2";
     client.create(&long_order(number, 100)).await.unwrap();
     let lines = (0..101).map(|i| format!("line-{i}"));
-    client.cancel(&bodies::cancel_lines(number, lines)).await.unwrap_err().is(Code::Unavailable, "OUTCOME_PENDING");
+    let hurried = app.client().await.with("grpc-timeout", "1S");
+    hurried.cancel(&bodies::cancel_lines(number, lines)).await.unwrap_err().is(Code::Unavailable, "OUTCOME_PENDING");
     assert_eq!(app.requests("cancel").await.len(), 2);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn an_order_that_walmart_does_not_show_yet_can_be_cancelled() {
+    let fault = "[[fault]]\noperation = \"cancel\"\ncount = 1\nstatus = 404\nbody = '{\"status\":\"FAIL\",\"errors\":[{\"code\":\"404.WSAAS.100\"}]}'";
+    let app = Setup::new().faults(fault).start().await;
+    let client = app.client().await;
+    client.create(&bodies::create()).await.unwrap();
+    let answer = client.cancel(&bodies::cancel()).await.unwrap();
+    assert_eq!((answer.status.as_str(), app.requests("cancel").await.len()), ("ACCEPTED", 2));
     app.finish().await;
 }
 

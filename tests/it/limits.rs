@@ -80,9 +80,10 @@ async fn a_429_is_waited_out_or_told_with_its_hint() {
 async fn an_operation_that_keeps_failing_is_left_alone_and_tried_again() {
     let app = TestApp::start().await;
     let client = app.client().await;
-    for number in 0..5 {
-        let body = bodies::create_as(&format!("MAGIC-503-{number}"));
-        client.create(&body).await.unwrap_err().is(Code::Unavailable, "OUTCOME_PENDING");
+    let hurried = app.client().await.with("grpc-timeout", "600m");
+    let failing: Vec<_> = (0..5).map(|number| bodies::create_as(&format!("MAGIC-503-{number}"))).collect();
+    for problem in futures_util::future::join_all(failing.iter().map(|body| hurried.create(body))).await {
+        problem.unwrap_err().is(Code::Unavailable, "OUTCOME_PENDING");
     }
     let problem = client.create(&bodies::create()).await.unwrap_err();
     problem.is(Code::Unavailable, "UPSTREAM_UNAVAILABLE");

@@ -20,6 +20,7 @@ mod headers;
 mod levels;
 mod limits;
 mod mirror;
+mod operations;
 mod order_status;
 mod process;
 mod promise;

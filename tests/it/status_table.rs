@@ -306,9 +306,16 @@ fn every_error_that_is_not_walmarts() {
         ServiceError::Account(AccountError::NotFound),
         ServiceError::OrderNotFound { correlation_id: Uuid::from_u128(1) },
         pending,
+        ServiceError::Expired { operation: Operation::Create },
+        ServiceError::RequestIdReused,
+        ServiceError::OrderNumberUsed,
+        ServiceError::Store,
         ServiceError::Internal,
     ];
     let mut all: Vec<_> = service.map(|error| status::failure(error, "mine", &call())).into();
+    // Calls about operations have no request of their own.
+    let of_operators = [ServiceError::OperationNotFound, ServiceError::OperationClosed];
+    all.extend(of_operators.map(|error| status::failure(error, "", &call())));
     all.extend([
         status::caller_unauthenticated(),
         status::service_not_allowed("FulfillmentService"),

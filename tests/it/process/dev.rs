@@ -60,12 +60,39 @@ fn grpcurl_shows_errors_with_their_details() {
     let (code, text) = failure("GetOrderStatus", json!({"orderNumber": "NOBODY"}));
     assert_eq!(code, 64 + 5, "{text}");
     assert!(text.contains("UPSTREAM_NOT_FOUND"), "{text}");
-    let (code, text) = failure("CreateOrder", bodies::create_as("MAGIC-DROP-AFTER-1"));
+    let (code, text) = failure("CreateOrder", bodies::create_as("MAGIC-DROP-BEFORE-1"));
     assert_eq!(code, 64 + 14, "{text}");
     assert!(
         text.contains("OUTCOME_PENDING") && text.contains("EFFECT_UNKNOWN") && text.contains("RetryInfo"),
         "{text}"
     );
+}
+
+#[test]
+fn grpcurl_lists_and_resolves_what_is_open() {
+    let dev = Dev::start();
+    let ask = |method: &str, body: Value| {
+        let method = format!("ordergateway.v1.GatewayService/{method}");
+        dev.grpcurl(&["-d", "@"], &[&method], &body.to_string())
+    };
+    stdout(dev.call("CreateOrder", &bodies::create().to_string()));
+    let lost = bodies::create_as("MAGIC-DROP-BEFORE-1").to_string();
+    let method = "ordergateway.v1.FulfillmentService/CreateOrder";
+    let hurried = dev.grpcurl(&["-max-time", "2", "-d", "@"], &[method], &lost);
+    let text = String::from_utf8(hurried.stderr).unwrap();
+    assert!(text.contains("OUTCOME_PENDING"), "{text}");
+
+    let open = json_of(&stdout(ask("ListOperations", json!({"states": ["OPERATION_STATE_UNKNOWN"]}))));
+    let [operation] = open["operations"].as_array().unwrap().as_slice() else { panic!("{open}") };
+    assert_eq!((&operation["name"], &operation["state"]), (&json!("operations/2"), &json!("OPERATION_STATE_UNKNOWN")));
+    assert_eq!(operation["orderNumber"], "MAGIC-DROP-BEFORE-1");
+    let shown = json_of(&stdout(ask("GetOperation", json!({"name": "operations/2"}))));
+    assert_eq!(shown["operation"]["correlationId"], operation["correlationId"]);
+    let decided = json!({"name": "operations/2", "outcome": "RESOLVE_OUTCOME_RESEND", "reason": "it was never there"});
+    let resolved = json_of(&stdout(ask("ResolveOperation", decided)));
+    assert_eq!(resolved["operation"]["resolution"], "it was never there");
+    let created = json_of(&stdout(dev.call("CreateOrder", &lost)));
+    assert_eq!((&created["status"], &created["replayed"]), (&json!("ACCEPTED"), &json!(true)));
 }
 
 #[test]
@@ -83,10 +110,13 @@ fn the_tour_plays_and_ends() {
     let ports = ["--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--emulator-listen=127.0.0.1:0"];
     let output = gateway(["dev", "--tour", "--exit"]).args(ports).output().unwrap();
     let told = stdout(output);
-    for call in ["FetchDeliveryPromise", "CreateOrder", "GetOrderStatus", "CancelOrder"] {
-        assert!(told.contains(&format!("FulfillmentService/{call}")), "{call} in {told}");
-    }
+    let calls = told.lines().filter_map(|line| line.split_once("ordergateway.v1.FulfillmentService/"));
+    let calls: Vec<_> = calls.filter_map(|(_, call)| call.split(' ').next()).collect();
+    let story =
+        ["FetchDeliveryPromise", "FetchDeliveryPromise", "CreateOrder", "CreateOrder", "GetOrderStatus", "CancelOrder"];
+    assert_eq!(calls, story, "{told}");
     assert!(told.contains("PROMISE_CACHE_HIT") && told.contains("BATCH_STATUS_ACCEPTED"), "{told}");
+    assert_eq!(told.matches("\"replayed\": true").count(), 1, "{told}");
 }
 
 #[test]

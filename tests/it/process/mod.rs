@@ -4,3 +4,4 @@ mod commands;
 mod dev;
 mod secrets;
 mod serve;
+mod store;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -38,11 +39,13 @@ impl Pair {
         let emulator_address: SocketAddr = address.parse().unwrap();
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let (grpc, http) = (loopback(free_port()), loopback(free_port()));
+        let store = folder.path().join("ledger.db");
         let text = format!(
-            "{settings}\n[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n\
+            "{settings}\n[store]\nurl = \"sqlite://{}\"\n[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n\
              [walmart]\nbase_url = \"http://{emulator_address}\"\n\
              [[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"acme-id\"\n\
-             client_secret = \"canary-of-the-secret\"\n"
+             client_secret = \"canary-of-the-secret\"\n",
+            store.display()
         );
         let path = folder.path().join("settings.toml");
         std::fs::write(&path, text).unwrap();
@@ -56,6 +59,18 @@ impl Pair {
     /// Where its settings stand.
     pub fn settings(&self) -> PathBuf {
         self.folder.path().join("settings.toml")
+    }
+
+    /// Where its ledger is kept.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("ledger.db")
+    }
+
+    /// A command that starts the same gateway again.
+    pub fn again(&self) -> Command {
+        let mut serve = gateway(["serve", "--config"]);
+        serve.arg(self.settings());
+        serve
     }
 }
 

@@ -33,6 +33,9 @@ const START: &str = "2026-11-21T12:00:00Z";
 
 /// One account called `demo`, nobody else, Walmart's published limits.
 const SETTINGS: &str = r#"
+[store]
+url = "memory:"
+
 [walmart]
 base_url = "http://emulator"
 

@@ -116,6 +116,27 @@ impl Client {
         let request = pb::GetStatusRequest { account: account.to_owned() };
         answer(GatewayServiceClient::new(self.service()).get_status(request).await)
     }
+
+    /// One operation of the ledger.
+    pub async fn operation(&self, name: &str) -> Result<pb::Operation> {
+        let request = pb::GetOperationRequest { name: name.to_owned() };
+        let found = answer(GatewayServiceClient::new(self.service()).get_operation(request).await)?;
+        Ok(found.operation.unwrap())
+    }
+
+    /// A page of operations.
+    pub async fn operations(&self, body: &Value) -> Result<pb::ListOperationsResponse> {
+        let request: pb::ListOperationsRequest = message("ListOperationsRequest", &body.to_string());
+        answer(GatewayServiceClient::new(self.service()).list_operations(request).await)
+    }
+
+    /// Decides about an operation.
+    pub async fn resolve(&self, name: &str, outcome: pb::ResolveOutcome, reason: &str) -> Result<pb::Operation> {
+        let (name, reason) = (name.to_owned(), reason.to_owned());
+        let request = pb::ResolveOperationRequest { name, outcome: outcome.into(), reason };
+        let resolved = answer(GatewayServiceClient::new(self.service()).resolve_operation(request).await)?;
+        Ok(resolved.operation.unwrap())
+    }
 }
 
 fn answer<T>(result: Result<tonic::Response<T>, Status>) -> Result<T> {

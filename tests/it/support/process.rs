@@ -80,6 +80,12 @@ impl Process {
         assert!(status.success(), "could not send SIGTERM");
     }
 
+    /// Ends the process as a power switch would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for the end and returns the exit status with all of stderr.
     pub fn wait_for_end(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,125 @@
+//! Entries of the ledger as messages.
+
+use std::time::{Duration, SystemTime};
+
+use prost_types::Timestamp as Moment;
+
+use crate::domain::effect::Effect;
+use crate::domain::ledger::machine::Verdict;
+use crate::domain::ledger::{AlertKind, Entry, Kind, State};
+use crate::domain::rules::{Faults, Path};
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::ports::ledger::Count;
+use crate::service::{ListOperations, OperationView, check_page};
+
+/// An entry without what was found about it later.
+pub(super) fn message(entry: Entry) -> pb::Operation {
+    pb::Operation {
+        name: entry.id.to_string(),
+        account: entry.account.to_string(),
+        kind: match entry.kind {
+            Kind::Create => pb::OperationKind::Create,
+            Kind::Cancel => pb::OperationKind::Cancel,
+        }
+        .into(),
+        order_number: entry.order_number,
+        request_id: entry.request_id.unwrap_or_default(),
+        state: state(entry.state).into(),
+        effect: match entry.effect {
+            Effect::None => pb::Effect::None,
+            Effect::Applied => pb::Effect::Applied,
+            Effect::Unknown => pb::Effect::Unknown,
+        }
+        .into(),
+        attempts: entry.attempts,
+        last_error: entry.last_error,
+        create_time: Some(moment(entry.created)),
+        update_time: Some(moment(entry.updated)),
+        next_lookup_time: entry.next.map(moment),
+        correlation_id: entry.correlation_id.to_string(),
+        batch: entry.batch,
+        batch_count: entry.batches,
+        resolution: entry.resolution,
+        alerts: Vec::new(),
+    }
+}
+
+/// An entry with what was found about it later.
+pub(super) fn viewed(view: OperationView) -> pb::Operation {
+    let alerts = view.alerts.into_iter().map(|(kind, time)| pb::OperationAlert {
+        kind: match kind {
+            AlertKind::LateEffect => pb::OperationAlertKind::LateEffect,
+            AlertKind::Duplicate => pb::OperationAlertKind::Duplicate,
+        }
+        .into(),
+        time: Some(moment(time)),
+    });
+    pb::Operation { alerts: alerts.collect(), ..message(view.entry) }
+}
+
+/// How many are in a state.
+pub(super) fn count(count: &Count) -> pb::StateCount {
+    pb::StateCount {
+        state: state(count.state).into(),
+        count: count.entries,
+        oldest_create_time: count.oldest.map(moment),
+    }
+}
+
+/// What a caller asks to list.
+pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperations, Faults> {
+    let mut faults = Faults::default();
+    let pb::ListOperationsRequest { account, states, min_age, page_size, page_token } = request;
+    let states = states.into_iter().enumerate().filter_map(|(i, number)| {
+        let state = pb::OperationState::try_from(number).ok().and_then(of_message);
+        if state.is_none() {
+            faults.add(&Path::Top("states").index(i), "must be a state");
+        }
+        state
+    });
+    let states = states.collect();
+    let min_age = min_age.and_then(|age| {
+        let age = Duration::try_from(age);
+        if age.is_err() {
+            faults.add(&Path::Top("min_age"), "must not be negative");
+        }
+        age.ok()
+    });
+    if let Err(more) = check_page(page_size, &page_token) {
+        faults.extend(more);
+    }
+    faults.into_result()?;
+    Ok(ListOperations { account, states, min_age, page_size, page_token })
+}
+
+/// What an operator decides; `None` when nothing.
+pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<Verdict> {
+    match outcome {
+        pb::ResolveOutcome::Unspecified => None,
+        pb::ResolveOutcome::Succeeded => Some(Verdict::Succeeded),
+        pb::ResolveOutcome::Rejected => Some(Verdict::Rejected),
+        pb::ResolveOutcome::Resend => Some(Verdict::Resend),
+    }
+}
+
+const fn state(state: State) -> pb::OperationState {
+    match state {
+        State::Recorded => pb::OperationState::Recorded,
+        State::Sending => pb::OperationState::Sending,
+        State::Unknown => pb::OperationState::Unknown,
+        State::NeedsOperator => pb::OperationState::NeedsOperator,
+        State::Succeeded => pb::OperationState::Succeeded,
+        State::Rejected => pb::OperationState::Rejected,
+        State::NotSent => pb::OperationState::NotSent,
+        State::Expired => pb::OperationState::Expired,
+    }
+}
+
+fn of_message(message: pb::OperationState) -> Option<State> {
+    State::ALL.into_iter().find(|known| state(*known) == message)
+}
+
+fn moment(time: Timestamp) -> Moment {
+    SystemTime::from(time).into()
+}

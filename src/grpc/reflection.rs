@@ -1,0 +1,114 @@
+//! Reflection, by tonic's own service. Its tables are made for the first who asks: in most processes nobody does.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic_reflection::server::{Builder, Error, v1, v1alpha};
+use tower::Service;
+
+use super::status;
+use crate::pb;
+
+/// A service that is made when it is first called. Cheap to clone, all clones are one. Should it be impossible to make, which
+/// a test rules out for those below, calls are answered INTERNAL.
+pub struct OnFirstCall<S> {
+    make: fn() -> Result<S, Error>,
+    made: Arc<OnceLock<Option<S>>>,
+}
+
+impl<S> OnFirstCall<S> {
+    fn new(make: fn() -> Result<S, Error>) -> Self {
+        Self { make, made: Arc::default() }
+    }
+}
+
+/// The version of today.
+pub fn v1() -> OnFirstCall<v1::ServerReflectionServer<impl v1::ServerReflection>> {
+    OnFirstCall::new(|| builder().build_v1())
+}
+
+/// The one that older clients know only.
+pub fn v1alpha() -> OnFirstCall<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>> {
+    OnFirstCall::new(|| builder().build_v1alpha())
+}
+
+fn builder() -> Builder<'static> {
+    Builder::configure()
+        .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+impl<S> Clone for OnFirstCall<S> {
+    fn clone(&self) -> Self {
+        Self { make: self.make, made: self.made.clone() }
+    }
+}
+
+impl<S: NamedService> NamedService for OnFirstCall<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for OnFirstCall<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // As the generated servers are, always.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let made = self.made.get_or_init(|| {
+            (self.make)().inspect_err(|error| tracing::error!(%error, "reflection cannot be served")).ok()
+        });
+        match made {
+            Some(service) => Either::Left(service.clone().call(request)),
+            None => Either::Right(ready(Ok(status::internal().into_http()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::super::layers::testing::{request, status};
+    use super::*;
+
+    const PATH: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+    #[test]
+    fn both_versions_can_be_made() {
+        assert!((v1().make)().is_ok());
+        assert!((v1alpha().make)().is_ok());
+    }
+
+    #[tokio::test]
+    async fn it_is_made_by_the_first_call_for_all_clones() {
+        let service = v1();
+        assert!(service.made.get().is_none());
+        let answer = service.clone().call(request(PATH, &[("content-type", "application/grpc")])).await.unwrap();
+        assert_eq!(answer.status(), http::StatusCode::OK);
+        assert!(service.made.get().is_some_and(Option::is_some));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_made_is_a_bug() {
+        fn again<S>(_: fn() -> OnFirstCall<S>) -> OnFirstCall<S> {
+            OnFirstCall::new(|| Err(Error::InvalidFileDescriptorSet("on purpose".into())))
+        }
+        let answer = again(v1).call(request(PATH, &[])).await.unwrap();
+        assert_eq!(status(answer).await.code(), Code::Internal);
+    }
+}

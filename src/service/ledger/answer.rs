@@ -1,0 +1,145 @@
+//! The form in which answers are kept, so that a repeat hears what the first call heard.
+//!
+//! Protobuf, because what is written today must be readable by tomorrow's version. Personal data is taken out before.
+
+use std::time::Duration;
+
+use prost::Message;
+use uuid::Uuid;
+
+use crate::domain::effect::Effect;
+use crate::domain::ledger::machine::Verdict;
+use crate::domain::ledger::{Entry, State};
+use crate::domain::operation::Operation;
+use crate::pb;
+use crate::ports::upstream::{Accepted, ErrorKind, Reply, UpstreamError};
+use crate::service::ServiceError;
+use crate::service::error::pending_entry;
+
+#[derive(Clone, PartialEq, Message)]
+struct KeptAcceptance {
+    #[prost(string, tag = "1")]
+    status: String,
+    #[prost(message, optional, tag = "2")]
+    header: Option<pb::Header>,
+    #[prost(message, optional, tag = "3")]
+    acceptance: Option<pb::Acceptance>,
+    #[prost(bytes = "vec", tag = "4")]
+    correlation_id: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct KeptRefusal {
+    #[prost(uint32, tag = "1")]
+    kind: u32,
+    #[prost(uint32, tag = "2")]
+    http_status: u32,
+    #[prost(message, repeated, tag = "3")]
+    errors: Vec<pb::WalmartError>,
+    #[prost(uint64, tag = "4")]
+    omitted: u64,
+    #[prost(uint64, optional, tag = "5")]
+    retry_after_ms: Option<u64>,
+    #[prost(bytes = "vec", tag = "6")]
+    correlation_id: Vec<u8>,
+}
+
+/// Kinds by their number in what is kept; never renumbered.
+const KINDS: [ErrorKind; 10] = [
+    ErrorKind::Rejected,
+    ErrorKind::WrongState,
+    ErrorKind::NotFound,
+    ErrorKind::Duplicate,
+    ErrorKind::CredentialsRefused,
+    ErrorKind::RateLimited,
+    ErrorKind::Overloaded,
+    ErrorKind::CircuitOpen,
+    ErrorKind::Unavailable,
+    ErrorKind::DeadlineExceeded,
+];
+
+/// Walmart's acceptance, to be kept.
+pub(super) fn accepted(reply: Reply<Accepted>) -> Vec<u8> {
+    let Reply { answer: Accepted { status, header, acceptance }, correlation_id } = reply;
+    KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id: correlation_id.as_bytes().to_vec() }
+        .encode_to_vec()
+}
+
+/// An acceptance that was not heard, but seen by its effect.
+pub(super) fn seen(correlation_id: Uuid) -> Vec<u8> {
+    let answer = Accepted { status: "ACCEPTED".into(), header: None, acceptance: pb::Acceptance::default() };
+    accepted(Reply { answer, correlation_id })
+}
+
+/// An error without effect, to be kept.
+pub(super) fn refused(error: &UpstreamError) -> Vec<u8> {
+    KeptRefusal {
+        kind: KINDS.iter().position(|kind| *kind == error.kind).unwrap_or_default() as u32,
+        http_status: error.http_status.into(),
+        errors: error.errors.clone(),
+        omitted: error.omitted as u64,
+        retry_after_ms: error.retry_after.map(|wait| wait.as_millis() as u64),
+        correlation_id: error.correlation_id.as_bytes().to_vec(),
+    }
+    .encode_to_vec()
+}
+
+/// What callers are answered after an operator's decision; empty when that leaves it open.
+pub(in crate::service) fn of_operator(entry: &Entry, verdict: Verdict) -> Vec<u8> {
+    match verdict {
+        Verdict::Succeeded => seen(entry.correlation_id),
+        Verdict::Rejected => refused(&UpstreamError {
+            operation: entry.kind.operation(),
+            kind: ErrorKind::Rejected,
+            effect: Effect::None,
+            http_status: 0,
+            errors: Vec::new(),
+            omitted: 0,
+            retry_after: None,
+            correlation_id: entry.correlation_id,
+        }),
+        Verdict::Resend => Vec::new(),
+    }
+}
+
+/// What a caller is answered, as things stand with the entry.
+pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<Accepted>, ServiceError> {
+    let operation = entry.kind.operation();
+    match entry.state {
+        State::Succeeded => read_acceptance(&entry.answer),
+        State::Rejected | State::NotSent => Err(read_refusal(operation, &entry.answer)),
+        State::Expired => Err(ServiceError::Expired { operation }),
+        State::Recorded | State::Sending | State::Unknown | State::NeedsOperator => Err(pending_entry(entry)),
+    }
+}
+
+/// An acceptance that was kept.
+pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<Accepted>, ServiceError> {
+    let Ok(KeptAcceptance { status, header, acceptance, correlation_id }) = KeptAcceptance::decode(kept) else {
+        tracing::error!("a kept answer cannot be read");
+        return Err(ServiceError::Internal);
+    };
+    let answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default() };
+    Ok(Reply { answer, correlation_id: Uuid::from_slice(&correlation_id).unwrap_or_default() })
+}
+
+fn read_refusal(operation: Operation, kept: &[u8]) -> ServiceError {
+    let Ok(kept) = KeptRefusal::decode(kept) else {
+        tracing::error!("a kept answer cannot be read");
+        return ServiceError::Internal;
+    };
+    ServiceError::Upstream(Box::new(UpstreamError {
+        operation,
+        kind: KINDS.get(kept.kind as usize).copied().unwrap_or(ErrorKind::Rejected),
+        effect: Effect::None,
+        http_status: u16::try_from(kept.http_status).unwrap_or_default(),
+        errors: kept.errors,
+        omitted: kept.omitted as usize,
+        retry_after: kept.retry_after_ms.map(Duration::from_millis),
+        correlation_id: Uuid::from_slice(&kept.correlation_id).unwrap_or_default(),
+    }))
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod tests;

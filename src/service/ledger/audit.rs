@@ -1,0 +1,90 @@
+//! Looking after what is final: an attempt that was given up may still show at Walmart.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::looking::of_number;
+use super::resolver::{Resolver, Told};
+use crate::domain::ledger::sighting::{self, Sighting};
+use crate::domain::ledger::{Alert, AlertKind, Entry, State};
+use crate::ports::ledger::{Audit, Ledger, StoreError};
+use crate::ports::upstream::Upstream;
+
+/// Audits read in one round, and how many of them are made. Those that cannot be made must not stand before the others.
+const ROUND: usize = 256;
+const AT_ONCE: usize = 8;
+/// Audits that could not be made for so long are left out.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl<U: Upstream, L: Ledger> Resolver<U, L> {
+    /// Makes the audits that are due.
+    pub(super) async fn audit(&self) {
+        if let Err(error) = self.audit_due().await {
+            self.mutations.store_failed(&error);
+        }
+    }
+
+    async fn audit_due(&self) -> Result<(), StoreError> {
+        let (mutations, now) = (&self.mutations, self.mutations.now());
+        let (mut made, mut exhausted) = (0, BTreeSet::new());
+        for audit in mutations.ledger().due_audits(now, ROUND).await? {
+            let Some(entry) = mutations.ledger().get(audit.operation).await? else {
+                self.raise(audit, None).await;
+                continue;
+            };
+            let account = mutations.directory().position(&entry.account);
+            // Without an account, a call or an answer it stays due.
+            let Some(account) = account.filter(|account| made < AT_ONCE && !exhausted.contains(account)) else {
+                self.leave_out_if_old(audit).await;
+                continue;
+            };
+            if mutations.0.shares[account.0].take().is_err() {
+                exhausted.insert(account);
+                continue;
+            }
+            made += 1;
+            match self.ask(account, of_number(&entry.order_number)).await {
+                Told::Orders(orders) => {
+                    let kind = self.judge(&entry, sighting::of_creation(&entry.order_number, &orders)).await?;
+                    self.raise(audit, kind.map(|kind| Alert { operation: entry.id, kind, time: now })).await;
+                }
+                Told::Later(_) | Told::Nothing(_) => self.leave_out_if_old(audit).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge(&self, entry: &Entry, seen: Sighting) -> Result<Option<AlertKind>, StoreError> {
+        let Sighting::Found { copies } = seen else { return Ok(None) };
+        if copies > 1 {
+            return Ok(Some(AlertKind::Duplicate));
+        }
+        if entry.state == State::Succeeded {
+            return Ok(None);
+        }
+        // The number was free for others: what shows may be theirs.
+        let holder = self.mutations.ledger().creation_of(&entry.account, &entry.order_number).await?;
+        Ok(holder.is_none().then_some(AlertKind::LateEffect))
+    }
+
+    async fn leave_out_if_old(&self, audit: Audit) {
+        if self.mutations.now().since(audit.time) > LONGEST_WAIT {
+            tracing::warn!(operation = %audit.operation, "an audit was left out: Walmart could not be asked");
+            self.raise(audit, None).await;
+        }
+    }
+
+    /// Ends an audit; what it found is counted, logged and kept.
+    pub(super) async fn raise(&self, audit: Audit, found: Option<Alert>) {
+        match self.mutations.ledger().end_audit(audit, found.clone()).await {
+            Ok(true) => {
+                if let Some(alert) = found {
+                    self.mutations.0.metrics.ledger.alert(alert.kind);
+                    tracing::error!(operation = %alert.operation, alert = alert.kind.name(), "a mutation had an effect that it must not have");
+                }
+            }
+            Ok(false) => {}
+            Err(error) => drop(self.mutations.store_failed(&error)),
+        }
+    }
+}

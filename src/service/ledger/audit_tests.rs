@@ -1,0 +1,92 @@
+//! What shows after the fact is raised, once.
+
+use super::*;
+use crate::ports::ledger::Saved;
+
+/// A creation that was sent again and accepted; it has its audits.
+async fn sent_again(mutations: &Work) -> Entry {
+    let entry = unknown(mutations, &["SO1"]).await.remove(0);
+    tokio::time::sleep(SETTLE + LATENCY * 3).await;
+    assert_eq!(now(mutations, &entry).await.attempts, 2);
+    entry
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_is_there_twice_is_raised_once() {
+    let walmart = Walmart::default().answering(Status, (0..7).map(|_| absent()));
+    let mutations = mutations(&walmart, 20);
+    let _guard = resolving(&mutations);
+    let entry = sent_again(&mutations).await;
+    for _ in 0..3 {
+        walmart.push(Status, shown(&["SO1", "SO1"], 2));
+    }
+    tokio::time::sleep(DAY + MINUTE).await;
+    assert_eq!(walmart.asked().iter().filter(|operation| **operation == Status).count(), 10);
+    let alerts = mutations.ledger().alerts(entry.id).await.unwrap();
+    assert_eq!(Vec::from_iter(alerts.iter().map(|(kind, _)| *kind)), [AlertKind::Duplicate]);
+    assert_eq!(metric(&mutations, "operation_alerts_total{kind=\"duplicate\"}"), 1.0);
+    // The audits came when they were planned, give or take the time between rounds.
+    let times = walmart.times(Status);
+    for (at, planned) in times[7..].iter().zip([MINUTE * 5, MINUTE * 60, DAY]) {
+        let wait = *at - Duration::from_millis(121_500);
+        assert!(wait >= planned && wait < planned + Duration::from_secs(16), "{wait:?}");
+    }
+    assert_eq!(mutations.ledger().due_audits(mutations.now().plus(DAY * 9), 9).await, Ok(Vec::new()));
+}
+
+/// A creation that was given up after its answer was lost.
+async fn given_up(mutations: &Work) -> Entry {
+    let entry = unknown(mutations, &["SO1"]).await.remove(0);
+    let current = now(mutations, &entry).await;
+    let Ok(Saved::Done(recorded)) =
+        mutations.ledger().save(vec![Entry { state: State::Recorded, ..current }], Vec::new()).await
+    else {
+        panic!()
+    };
+    tokio::time::sleep(MINUTE * 16).await;
+    let expired = mutations.after(recorded[0].clone(), Event::TimeUp).unwrap();
+    mutations.write(vec![expired]).await.unwrap();
+    entry
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_effect_after_it_was_given_up_is_raised_unless_the_order_is_anothers() {
+    for used_again in [false, true] {
+        let walmart = Walmart::default().answering(Status, [absent(), found("SO1"), found("SO1")]);
+        let mutations = mutations(&walmart, 20);
+        let entry = given_up(&mutations).await;
+        if used_again {
+            let new = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
+            let done = mutations.after(new, Event::Accepted { answer: Vec::new() }).unwrap();
+            mutations.write(vec![done]).await.unwrap();
+        }
+        let _guard = resolving(&mutations);
+        tokio::time::sleep(DAY + MINUTE).await;
+        let alerts = mutations.ledger().alerts(entry.id).await.unwrap();
+        let expected = if used_again { vec![] } else { vec![AlertKind::LateEffect] };
+        assert_eq!(Vec::from_iter(alerts.iter().map(|(kind, _)| *kind)), expected);
+        let counted = metric(&mutations, "operation_alerts_total{kind=\"late_effect\"}");
+        assert_eq!(counted, expected.len() as f64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn audits_that_cannot_be_made_do_not_stand_before_the_others() {
+    let walmart = Walmart::default().answering(Status, [found("SO1")]);
+    let mutations = mutations(&walmart, 20);
+    let ledger = mutations.ledger().clone();
+    let one = creation("gone", "SO1", mutations.now());
+    for number in 0..20 {
+        let new = crate::domain::ledger::NewEntry { order_number: number.to_string(), ..one.clone() };
+        let entry = put(&ledger, vec![new]).await.remove(0);
+        ledger.save(Vec::new(), vec![Audit { operation: entry.id, time: mutations.now() }]).await.unwrap();
+    }
+    let entry = given_up(&mutations).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(MINUTE * 6).await;
+    assert_eq!(ledger.alerts(entry.id).await.unwrap().len(), 1);
+    // They are not kept for ever.
+    assert_eq!(ledger.due_audits(mutations.now(), 99).await.unwrap().len(), 20);
+    tokio::time::sleep(DAY).await;
+    assert!(ledger.due_audits(mutations.now(), 99).await.unwrap().len() < 20);
+}

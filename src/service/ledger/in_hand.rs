@@ -1,0 +1,68 @@
+//! Entries that somebody works on. However the work ends, by a panic too, none of them is left in nobody's hands.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::Mutations;
+use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::{OperationId, State};
+use crate::ports::ledger::Ledger;
+use crate::ports::upstream::Upstream;
+
+/// When an entry is looked at whose work ended in a bug. Not at once: it may end so again.
+const AFTER_A_BUG: Duration = Duration::from_secs(10);
+
+/// Entries in hand. What has not been laid down when this is dropped is treated as if the process had ended.
+pub(in crate::service) struct InHand<U: Upstream, L: Ledger> {
+    mutations: Mutations<U, L>,
+    ids: Vec<OperationId>,
+}
+
+impl<U: Upstream, L: Ledger> InHand<U, L> {
+    /// Takes these in hand.
+    pub(in crate::service) fn new(mutations: &Mutations<U, L>, ids: impl IntoIterator<Item = OperationId>) -> Self {
+        Self { mutations: mutations.clone(), ids: ids.into_iter().collect() }
+    }
+
+    /// This one is final, on the agenda, or somebody else's.
+    pub(in crate::service) fn lay_down(&mut self, id: OperationId) {
+        self.ids.retain(|held| *held != id);
+    }
+
+    /// All of them are.
+    pub(in crate::service) fn lay_down_all(mut self) {
+        self.ids.clear();
+    }
+}
+
+impl<U: Upstream, L: Ledger> Drop for InHand<U, L> {
+    fn drop(&mut self) {
+        let (ids, mutations) = (std::mem::take(&mut self.ids), self.mutations.clone());
+        // Without a runtime the process is at its end; the next one takes them over.
+        if let (false, Ok(runtime)) = (ids.is_empty(), Handle::try_current()) {
+            runtime.spawn(async move { mutations.pick_up(ids).await });
+        }
+    }
+}
+
+impl<U: Upstream, L: Ledger> Mutations<U, L> {
+    /// Nobody works on these any more. One that was being sent may have been carried out.
+    async fn pick_up(&self, ids: Vec<OperationId>) {
+        for id in ids {
+            let Some(entry) = self.until_it_works(|| self.0.ledger.get(id)).await else { continue };
+            if !entry.state.is_open() {
+                continue;
+            }
+            tracing::error!(operation = %id, state = entry.state.name(), "the work on an operation broke off");
+            if entry.state == State::Sending
+                && let Ok(entry) = self.after(entry, Event::TakenOver)
+            {
+                // The machine takes over any open state.
+                let _ = self.write(vec![entry]).await;
+            } else {
+                self.0.agenda.put(id, self.now().plus(AFTER_A_BUG));
+            }
+        }
+    }
+}

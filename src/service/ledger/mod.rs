@@ -1,0 +1,306 @@
+//! What creating, cancelling, resolving and operating share: entries are begun, sent, changed and waited for here, so
+//! that a mutation happens once.
+//!
+//! The machine in `domain::ledger` decides; this carries out. Every change is durable before anything follows from it.
+
+mod agenda;
+pub(super) mod answer;
+mod audit;
+mod in_hand;
+mod looking;
+mod resolver;
+mod sending;
+mod share;
+mod takeover;
+mod waiting;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use prost::Message;
+use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
+
+use self::agenda::Agenda;
+pub(in crate::service) use self::in_hand::InHand;
+pub use self::resolver::Resolver;
+pub(in crate::service) use self::sending::{Outgoing, encoded};
+use self::share::Share;
+use self::waiting::Waiting;
+use super::{Directory, ServiceError};
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::account::AccountIndex;
+use crate::domain::ledger::machine::{self, Event, Rules};
+use crate::domain::ledger::sighting::Snapshot;
+use crate::domain::ledger::{Entry, Kind, NewEntry};
+use crate::domain::timestamp::Timestamp;
+use crate::pb::{CancelOrderRequest, GetOrderStatusRequest};
+use crate::ports::call::{CallContext, Caller};
+use crate::ports::clock::Clock;
+use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
+use crate::ports::random::Random;
+use crate::ports::upstream::Upstream;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::TraceContext;
+
+/// First wait after the store failed, doubled up to [`LONGEST_STORE_RETRY`].
+const STORE_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_STORE_RETRY: Duration = Duration::from_secs(5);
+
+/// Kept back from a caller's deadline, so that the answer still reaches it.
+const RESERVE: Duration = Duration::from_millis(100);
+/// For a look at the order before it is cancelled; longer is not worth the wait.
+const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
+/// The part of the caller's time that the look may take at most.
+const SNAPSHOT_PART: u32 = 4;
+/// For a call in the background.
+const OWN_CALL_TIME: Duration = Duration::from_secs(10);
+
+/// The work on mutations. Cheap to clone.
+pub struct Mutations<U, L>(Arc<Parts<U, L>>);
+
+struct Parts<U, L> {
+    upstream: U,
+    ledger: L,
+    directory: Directory,
+    rules: Rules,
+    clock: Clock,
+    random: Random,
+    metrics: Arc<Metrics>,
+    waiting: Waiting,
+    agenda: Agenda,
+    /// Whether what another process left open is known.
+    taken_over: AtomicBool,
+    /// One for each account.
+    shares: Vec<Share>,
+}
+
+/// An entry after [`Mutations::write`].
+pub(super) struct Written {
+    /// As it is in the ledger.
+    pub(super) entry: Entry,
+    /// Whether it is what was to be written. What somebody else began to send must not be sent twice.
+    pub(super) ours: bool,
+}
+
+/// Settings of [`Mutations`].
+pub struct MutationSettings {
+    /// Of the ledger.
+    pub rules: Rules,
+    /// Status calls a minute of an account; half of them are for looking up outcomes.
+    pub status_limit: u32,
+}
+
+impl<U, L> Clone for Mutations<U, L> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<U: Upstream, L: Ledger> Mutations<U, L> {
+    /// Sends to `upstream`, keeps in `ledger`.
+    pub fn new(
+        upstream: U,
+        ledger: L,
+        directory: Directory,
+        settings: MutationSettings,
+        clock: Clock,
+        random: Random,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let shares = (0..directory.len()).map(|_| Share::of(settings.status_limit)).collect();
+        let (rules, waiting, agenda) = (settings.rules, Waiting::default(), Agenda::default());
+        let taken_over = AtomicBool::new(true);
+        Self(Arc::new(Parts {
+            upstream,
+            ledger,
+            directory,
+            rules,
+            clock,
+            random,
+            metrics,
+            waiting,
+            agenda,
+            taken_over,
+            shares,
+        }))
+    }
+
+    pub(super) fn upstream(&self) -> &U {
+        &self.0.upstream
+    }
+
+    pub(super) fn ledger(&self) -> &L {
+        &self.0.ledger
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.0.rules
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    pub(super) fn new_id(&self) -> Uuid {
+        self.0.random.uuid()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.clock.now().into()
+    }
+
+    /// What each batch's lines look like before they are cancelled, encoded; empty where that is not known. Costs a status
+    /// call, which is left out when they are scarce.
+    pub(super) async fn snapshots(
+        &self,
+        account: AccountIndex,
+        order_number: &str,
+        batches: &[Arc<CancelOrderRequest>],
+        call: &CallContext,
+    ) -> Vec<Vec<u8>> {
+        let none = vec![Vec::new(); batches.len()];
+        if !self.0.shares[account.0].take_spare() {
+            return none;
+        }
+        let now = Instant::now();
+        let left = call.deadline.saturating_duration_since(now);
+        let soon = now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART);
+        let call = CallContext { deadline: soon, ..call.clone() };
+        let request = GetOrderStatusRequest { order_number: order_number.to_owned(), ..Default::default() };
+        let Ok(reply) = self.0.upstream.order_status(account, &request, &call).await else { return none };
+        let of = |batch: &Arc<CancelOrderRequest>| Snapshot::of(batch.payload.as_ref()?, &reply.answer.payload);
+        batches.iter().map(|batch| of(batch).map(|snapshot| snapshot.encode_to_vec()).unwrap_or_default()).collect()
+    }
+
+    /// A call of nobody's, for what is done in the background.
+    pub(super) fn own_call(&self) -> CallContext {
+        let (trace_id, span_id) = (self.0.random.uuid().as_u128(), self.0.random.next_u64().max(1));
+        CallContext {
+            deadline: Instant::now() + OWN_CALL_TIME,
+            trace: TraceContext { trace_id, span_id, sampled: false, state: None },
+            caller: Caller::nobody(),
+            facts: Arc::default(),
+        }
+    }
+
+    /// See [`Ledger::begin`].
+    pub(super) async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, ServiceError> {
+        if !self.0.taken_over.load(Ordering::Acquire) {
+            return Err(ServiceError::Store);
+        }
+        reach(CrashPoint::L1);
+        let waiting = new.iter().any(|entry| entry.state.is_open() && entry.batch > 0);
+        let begun = self.0.ledger.begin(new, join).await.map_err(|error| self.store_failed(&error))?;
+        if waiting && matches!(begun, Begun::New(_)) {
+            reach(CrashPoint::L2);
+        }
+        Ok(begun)
+    }
+
+    /// The entry after the event. What the machine does not allow is a bug of the caller.
+    pub(super) fn after(&self, entry: Entry, event: Event) -> Result<Entry, ServiceError> {
+        self.after_at(entry, event, self.now())
+    }
+
+    /// The same of an event at another time than now.
+    fn after_at(&self, entry: Entry, event: Event, time: Timestamp) -> Result<Entry, ServiceError> {
+        let id = entry.id;
+        machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
+            tracing::error!(operation = %id, "{impossible}");
+            ServiceError::Internal
+        })
+    }
+
+    /// Writes what must not be lost: waits for as long as the store fails. Tells of each entry how it is then, and whether
+    /// that is what was to be written: when somebody else changed it first it is as that one left it.
+    pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<Vec<Written>, ServiceError> {
+        let audits: Vec<_> = entries.iter().flat_map(audits).collect();
+        let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
+        match saved {
+            Saved::Done(written) => {
+                written.iter().for_each(|entry| self.follow(entry));
+                Ok(written.into_iter().map(|entry| Written { entry, ours: true }).collect())
+            }
+            Saved::Stale if entries.len() > 1 => {
+                // One that somebody else changed must not keep the others from being written.
+                let mut written = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    written.extend(Box::pin(self.write(vec![entry])).await?);
+                }
+                Ok(written)
+            }
+            Saved::Stale => {
+                let Some(id) = entries.first().map(|entry| entry.id) else { return Ok(Vec::new()) };
+                let stored = self.until_it_works(|| self.0.ledger.get(id)).await;
+                Ok(vec![Written { entry: stored.ok_or(ServiceError::Internal)?, ours: false }])
+            }
+        }
+    }
+
+    /// What follows from an entry that has just been written.
+    pub(super) fn follow(&self, entry: &Entry) {
+        if entry.state.is_open() {
+            match entry.next {
+                Some(time) => self.0.agenda.put(entry.id, time),
+                None => self.0.agenda.remove(entry.id),
+            }
+            return;
+        }
+        self.0.agenda.remove(entry.id);
+        self.0.metrics.ledger.closed(entry.state);
+        self.0.waiting.end(entry.id);
+    }
+
+    /// Asks the store again for as long as it fails.
+    async fn until_it_works<T, F>(&self, ask: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut wait = STORE_RETRY;
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => {
+                    self.store_failed(&error);
+                    sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_STORE_RETRY);
+                }
+            }
+        }
+    }
+
+    /// Waits until the entry is final, or until shortly before `deadline`; gives it as it is then.
+    pub(super) async fn settled(&self, mut entry: Entry, deadline: Instant) -> Entry {
+        let wait = async {
+            while entry.state.is_open() {
+                let wait = self.0.waiting.begin(entry.id);
+                // Read after the wait has begun: what happens from now on ends it.
+                if let Ok(Some(read)) = self.0.ledger.get(entry.id).await {
+                    entry = read;
+                    if !entry.state.is_open() {
+                        // It was final before this wait began: nobody else would end that.
+                        self.0.waiting.end(entry.id);
+                        break;
+                    }
+                }
+                wait.ended().await;
+            }
+        };
+        // So that a caller hears how things stand, and not just that its time is over.
+        let _ = timeout_at(deadline.checked_sub(RESERVE).unwrap_or(deadline), wait).await;
+        entry
+    }
+
+    /// The store has counted and logged it.
+    pub(super) fn store_failed(&self, _: &StoreError) -> ServiceError {
+        ServiceError::Store
+    }
+}
+
+/// What is to be looked at again after this entry was written. Of a cancellation nothing is kept to compare with.
+pub(super) fn audits(entry: &Entry) -> Vec<Audit> {
+    let times = if entry.kind == Kind::Create { machine::audits(entry) } else { Vec::new() };
+    times.into_iter().map(|time| Audit { operation: entry.id, time }).collect()
+}

@@ -1,0 +1,361 @@
+//! What goes on without a caller, and how often Walmart is asked for it.
+
+use prost::Message as _;
+
+use super::*;
+use crate::domain::operation::Operation::{Create, Status};
+use crate::pb::CreateOrderRequest;
+use crate::service::testing::{
+    Answer, LATENCY, SETTLE, Said, Walmart, error, found, lost, mutations, over, refused, resolving, take_over,
+};
+use crate::service::testing_ledger::{Faulty, batch, creation, put};
+use crate::store::memory::MemoryLedger;
+use crate::telemetry::metrics::Form;
+
+#[path = "audit_tests.rs"]
+mod audits;
+
+type Work<L = MemoryLedger> = Mutations<Walmart, L>;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Creations whose outcome is unknown from now on.
+async fn unknown<L: Ledger>(mutations: &Work<L>, numbers: &[&str]) -> Vec<Entry> {
+    let mut made = Vec::new();
+    for number in numbers {
+        made.extend(put(mutations.ledger(), vec![creation("acme", number, mutations.now())]).await);
+    }
+    take_over(mutations).await;
+    made
+}
+
+async fn now<L: Ledger>(mutations: &Work<L>, entry: &Entry) -> Entry {
+    mutations.ledger().get(entry.id).await.unwrap().unwrap()
+}
+
+async fn states<L: Ledger>(mutations: &Work<L>, entries: &[Entry]) -> Vec<State> {
+    let mut states = Vec::new();
+    for entry in entries {
+        states.push(now(mutations, entry).await.state);
+    }
+    states
+}
+
+fn absent() -> Answer {
+    refused(Status, ErrorKind::NotFound, "OS_NOT_FOUND_ERROR", "")
+}
+
+/// A search that shows these, of so many that there are.
+fn shown(numbers: &[&str], total: i32) -> Answer {
+    let order = |number: &&str| OrderStatus { seller_order_id: (*number).into(), ..Default::default() };
+    Ok(Said { orders: numbers.iter().map(order).collect(), total: Some(total), ..Default::default() })
+}
+
+fn later(wait: u64) -> Answer {
+    let retry_after = Some(Duration::from_secs(wait));
+    Err(UpstreamError { retry_after, ..error(Status, ErrorKind::RateLimited, crate::domain::effect::Effect::None) })
+}
+
+fn millis(times: Vec<Duration>) -> Vec<u128> {
+    times.into_iter().map(|time| time.as_millis()).collect()
+}
+
+/// The value of a metric's line.
+fn metric<L: Ledger>(mutations: &Work<L>, name: &str) -> f64 {
+    let text = mutations.0.metrics.encode(Form::Plain).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("order_gateway_{name} ")));
+    line.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_ups_keep_to_the_schedule_and_the_third_absence_that_counts_settles() {
+    let walmart = Walmart::default();
+    let mutations = mutations(&walmart, 20);
+    let entry = unknown(&mutations, &["SO1"]).await.remove(0);
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(SETTLE + LATENCY * 3).await;
+    // From the first of them on, which came half a second after the loss.
+    assert_eq!(millis(walmart.times(Status)), [0, 1_000, 4_500, 14_500, 29_500, 59_500, 119_500]);
+    assert_eq!(millis(walmart.times(Create)), [120_500]);
+    let done = now(&mutations, &entry).await;
+    assert_eq!((done.state, done.attempts), (State::Succeeded, 2));
+    assert_eq!((metric(&mutations, "look_ups_total"), metric(&mutations, "resends_total")), (7.0, 1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absence_is_as_old_as_the_question() {
+    // The answer to the last look-up takes it past the window; what it tells may be older.
+    let walmart = Walmart::default();
+    let mutations = mutations(&walmart, 20);
+    let entry = unknown(&mutations, &["SO1"]).await.remove(0);
+    let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+    for wait in [40_000, 40_000, 39_500] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let current = now(&mutations, &entry).await;
+        let asked = mutations.now();
+        tokio::time::sleep(LATENCY).await;
+        resolver.act_on(current, Told::Orders(Vec::new()), asked).await;
+        tokio::time::advance(Duration::ZERO).await;
+    }
+    // 121.5 s have passed since the loss, and the last was asked at 121.5 s less the time of an answer.
+    assert_eq!(now(&mutations, &entry).await.state, State::Recorded);
+    let early = unknown(&mutations, &["SO2"]).await.remove(0);
+    for wait in [40_000, 40_000, 37_500] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let current = now(&mutations, &early).await;
+        let asked = mutations.now();
+        tokio::time::sleep(LATENCY).await;
+        resolver.act_on(current, Told::Orders(Vec::new()), asked).await;
+    }
+    // Asked at 119.5 s, answered at 120.5 s.
+    assert_eq!(now(&mutations, &early).await.state, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_share_leaves_half_of_the_calls_to_callers() {
+    let walmart = Walmart::default().answering(Status, (0..500).map(|_| absent()));
+    let mutations = mutations(&walmart, 20);
+    let numbers: Vec<_> = (0..40).map(|n| format!("SO{n}")).collect();
+    unknown(&mutations, &numbers.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(MINUTE * 8).await;
+    let times = walmart.times(Status);
+    // A full bucket of ten once, and ten a minute.
+    for (minute, most) in [(1, 20), (3, 40), (6, 70)] {
+        let asked = times.iter().filter(|time| **time < MINUTE * minute).count();
+        assert!(asked <= most && asked + 2 >= most, "{asked} in {minute} minutes");
+    }
+    // Nobody is left out.
+    let sent = walmart.sent();
+    let left_out = numbers.iter().filter(|number| !sent.iter().any(|sent| sent.contains(&format!("\"{number}\""))));
+    assert_eq!(left_out.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_postpones_and_is_no_answer() {
+    let walmart = Walmart::default().answering(Status, [later(30), later(200), found("SO1")]);
+    let mutations = mutations(&walmart, 20);
+    let entry = unknown(&mutations, &["SO1"]).await.remove(0);
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 230).await;
+    // Past the schedule, and still no case for a person.
+    let open = now(&mutations, &entry).await;
+    assert_eq!((open.state, open.doubt.unwrap().lookups), (State::Unknown, 0));
+    tokio::time::sleep(LATENCY * 5).await;
+    assert_eq!(now(&mutations, &entry).await.state, State::Succeeded);
+    assert_eq!(millis(walmart.times(Status)), [0, 31_000, 232_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_search_settles_many() {
+    // It shows two, and lists everything: the third is absent.
+    let walmart = Walmart::default().answering(Status, [shown(&["SO1", "SO2"], 2)]);
+    let mutations = mutations(&walmart, 20);
+    let entries = unknown(&mutations, &["SO1", "SO2", "SO3"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 3 / 2 + LATENCY / 10).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Succeeded, State::Succeeded, State::Unknown]);
+    assert_eq!(now(&mutations, &entries[2]).await.doubt.unwrap().absences, 1);
+    let sent = walmart.sent();
+    // On the day before the earliest of them; its second look-up is just due.
+    assert!(sent[0].contains("from_order_date: \"2027-01-14\"") && sent[0].contains("limit: 50"), "{}", sent[0]);
+    assert!(sent[1..].iter().all(|sent| sent.contains("order_number: \"SO3\"")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_does_not_list_everything_is_no_absence() {
+    for search in [
+        shown(&["SO1"], 2),
+        found("SO1"),
+        shown(&[], 1),
+        Err(error(Status, ErrorKind::Unavailable, crate::domain::effect::Effect::None)),
+    ] {
+        let walmart =
+            Walmart::default().answering(Status, [search, found("SO1"), found("SO2"), found("SO3"), found("SO3")]);
+        let mutations = mutations(&walmart, 20);
+        let entries = unknown(&mutations, &["SO1", "SO2", "SO3"]).await;
+        let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+        let mut held = resolver.hold(&[]);
+        let mut current = Vec::new();
+        for entry in &entries {
+            current.push(now(&mutations, entry).await);
+        }
+        resolver.search(AccountIndex(0), current, &mut held).await;
+        for entry in &entries[1..] {
+            assert_eq!(now(&mutations, entry).await.doubt.unwrap().lookups, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_search_by_date_need_not_show_is_looked_up_by_number() {
+    let walmart = Walmart::default().answering(Status, (0..9).map(|_| shown(&[], 0)));
+    let mutations = mutations(&walmart, 20);
+    let time = mutations.now();
+    let placed = |number: &str, placed: &str| {
+        let mut new = creation("acme", number, time);
+        let mut request = CreateOrderRequest::decode(new.body.as_slice()).unwrap();
+        request.payload.as_mut().unwrap().order_placed_time = Some(placed.into());
+        new.body = request.encode_to_vec();
+        new
+    };
+    put(mutations.ledger(), vec![placed("old", "2017-07-21T17:32:28Z")]).await;
+    put(mutations.ledger(), vec![placed("odd", "yesterday")]).await;
+    put(mutations.ledger(), vec![placed("new", "2027-01-12T08:00:00Z")]).await;
+    put(mutations.ledger(), vec![batch("c", 0, 1, State::Sending, time)]).await;
+    take_over(&mutations).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let first = walmart.sent().remove(0);
+    assert!(first.contains("from_order_date: \"2027-01-11\""), "{first}");
+    tokio::time::sleep(LATENCY * 4).await;
+    let sent = walmart.sent();
+    for number in ["old", "odd", "SO123"] {
+        assert!(sent.iter().any(|sent| sent.contains(&format!("order_number: \"{number}\""))), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_forms_of_an_order_are_found() {
+    let production = OrderStatus { seller_order_id: "SO1".into(), ..Default::default() };
+    let sandbox = OrderStatus { order_number: "SO1".into(), ..Default::default() };
+    for order in [production, sandbox] {
+        let said = Said { orders: vec![order], ..Default::default() };
+        let walmart = Walmart::default().answering(Status, [Ok(said)]);
+        let mutations = mutations(&walmart, 20);
+        let entries = unknown(&mutations, &["SO1"]).await;
+        let _guard = resolving(&mutations);
+        tokio::time::sleep(LATENCY * 2).await;
+        assert_eq!(states(&mutations, &entries).await, [State::Succeeded]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_is_asked_when_walmart_cannot_be_and_not_any_more_when_it_can() {
+    let walmart = Walmart::default().answering(Status, (0..7).map(|_| lost(Status)));
+    let mutations = mutations(&walmart, 20);
+    let entries = unknown(&mutations, &["SO1"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(SETTLE).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Unknown]);
+    tokio::time::sleep(LATENCY * 2).await;
+    assert_eq!(states(&mutations, &entries).await, [State::NeedsOperator]);
+    assert!(now(&mutations, &entries[0]).await.last_error.contains("Unavailable"));
+    // Every five minutes from then on; the eighth is answered.
+    tokio::time::sleep(MINUTE * 5).await;
+    assert_eq!((states(&mutations, &entries).await, walmart.asked().len()), (vec![State::NeedsOperator], 7));
+    tokio::time::sleep(MINUTE * 5 + LATENCY * 2).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Unknown]);
+    assert!(!walmart.asked().contains(&Create));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waited_too_long_is_given_up() {
+    let walmart = Walmart::default();
+    let mutations = mutations(&walmart, 20);
+    let now_ = mutations.now();
+    let late = |i| crate::domain::ledger::NewEntry { not_after: now_, ..batch("c", i, 2, State::Recorded, now_) };
+    let entries = put(mutations.ledger(), vec![late(0), late(1)]).await;
+    tokio::time::sleep(LATENCY).await;
+    take_over(&mutations).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Expired, State::Expired]);
+    assert!(walmart.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_final_entries_go_and_open_ones_stay() {
+    let mutations = mutations(&Walmart::default(), 20);
+    let made = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
+    let open = put(mutations.ledger(), vec![creation("acme", "SO2", mutations.now())]).await.remove(0);
+    let done = mutations.after(made.clone(), Event::Accepted { answer: vec![] }).unwrap();
+    mutations.write(vec![done]).await.unwrap();
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(DAY * 2).await;
+    assert!(mutations.ledger().get(made.id).await.unwrap().is_some());
+    tokio::time::advance(DAY * 88).await;
+    tokio::time::sleep(MINUTE * 62).await;
+    assert_eq!(mutations.ledger().get(made.id).await, Ok(None));
+    assert!(mutations.ledger().get(open.id).await.unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_drops_off_the_agenda_while_the_store_fails() {
+    let (walmart, ledger) = (Walmart::default().answering(Status, [found("SO1")]), Faulty::default());
+    let mutations = over(&walmart, ledger.clone(), 20);
+    let entries = unknown(&mutations, &["SO1"]).await;
+    let _guard = resolving(&mutations);
+    ledger.fail(false, true);
+    tokio::time::sleep(LATENCY * 10).await;
+    assert!(walmart.asked().is_empty());
+    // It can be read again, and its outcome not be written.
+    ledger.fail(true, false);
+    tokio::time::sleep(LATENCY * 10).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Unknown]);
+    ledger.fail(false, false);
+    tokio::time::sleep(LATENCY * 10).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Succeeded]);
+    assert_eq!(walmart.asked(), [Status]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bug_in_the_resolver_loses_no_entry() {
+    for (at, expected) in [(1, vec![Status, Status]), (8, [vec![Status; 7], vec![Create, Status]].concat())] {
+        let mut looks: Vec<_> = (0..7).map(|_| absent()).collect();
+        looks.truncate(at - 1);
+        looks.push(found("SO1"));
+        let walmart = Walmart::default().answering(Status, looks);
+        walmart.panic_at(at);
+        let mutations = mutations(&walmart, 20);
+        let entries = unknown(&mutations, &["SO1"]).await;
+        let _guard = resolving(&mutations);
+        tokio::time::sleep(SETTLE * 2).await;
+        assert_eq!(states(&mutations, &entries).await, [State::Succeeded], "{at}");
+        assert_eq!(walmart.asked(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_began_to_send_is_not_sent_again() {
+    let walmart = Walmart::default();
+    let mutations = mutations(&walmart, 20);
+    let time = mutations.now();
+    let entry = put(mutations.ledger(), vec![batch("c", 0, 1, State::Recorded, time)]).await.remove(0);
+    let theirs = mutations.after(entry.clone(), Event::Send).unwrap();
+    mutations.ledger().save(vec![theirs], Vec::new()).await.unwrap();
+    let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+    assert_eq!(resolver.send_one(entry).await, Some(()));
+    assert!(walmart.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_gauges_follow_the_open_entries() {
+    let mutations = mutations(&Walmart::default(), 20);
+    unknown(&mutations, &["SO1", "SO2"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 21 / 2).await;
+    assert_eq!(metric(&mutations, "operations_open{state=\"unknown\"}"), 2.0);
+    assert_eq!(metric(&mutations, "oldest_open_operation_age_seconds"), 10.0);
+    tokio::time::sleep(SETTLE + LATENCY * 20).await;
+    assert_eq!(metric(&mutations, "operations_open{state=\"unknown\"}"), 0.0);
+    assert_eq!(metric(&mutations, "operations_closed_total{state=\"succeeded\"}"), 2.0);
+    assert_eq!(metric(&mutations, "oldest_open_operation_age_seconds"), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_leave_nothing_behind() {
+    let walmart = Walmart::default().answering(Status, [found("SO1")]);
+    let mutations = mutations(&walmart, 20);
+    let entry = unknown(&mutations, &["SO1"]).await.remove(0);
+    let _guard = resolving(&mutations);
+    let current = now(&mutations, &entry).await;
+    let deadline = Instant::now() + MINUTE;
+    let (one, two) =
+        tokio::join!(mutations.settled(current.clone(), deadline), mutations.settled(current.clone(), deadline));
+    assert_eq!((one.state, two.state), (State::Succeeded, State::Succeeded));
+    // One that became final before the wait.
+    assert_eq!(mutations.settled(current, deadline).await.state, State::Succeeded);
+    assert!(mutations.0.waiting.is_empty());
+}

@@ -1,0 +1,89 @@
+//! At the start: what another process left open goes on here, by the rule for its state.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Mutations;
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::ledger::OperationId;
+use crate::domain::ledger::machine::Event;
+use crate::ports::ledger::{Ledger, Saved};
+use crate::ports::upstream::Upstream;
+use crate::service::ServiceError;
+
+/// Entries taken over in one write.
+const CHUNK: usize = 256;
+
+/// When it is tried again after the store failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl<U: Upstream, L: Ledger> Mutations<U, L> {
+    /// Takes over what is open now, before anything is begun: an entry that this process sends must not be taken for
+    /// another's. While the store fails it is tried again, in `tasks`, and no mutation is begun. Ends after the first try
+    /// and tells how many that took over.
+    pub async fn take_over(&self, tasks: &TaskTracker, stopping: CancellationToken) -> usize {
+        self.0.taken_over.store(false, Ordering::Release);
+        let mut after = OperationId(0);
+        if let Some(taken) = self.try_to_take_over(&mut after).await {
+            return taken;
+        }
+        let this = self.clone();
+        tasks.spawn(async move {
+            while this.try_to_take_over(&mut after).await.is_none() {
+                tokio::select! {
+                    () = stopping.cancelled() => return,
+                    () = sleep(RETRY) => {}
+                }
+            }
+        });
+        0
+    }
+
+    /// Goes on after the last entry that was taken over: by now those may be in hand here. `None` while the store fails.
+    async fn try_to_take_over(&self, after: &mut OperationId) -> Option<usize> {
+        let taken = self.take_over_after(after).await.ok()?;
+        if taken > 0 {
+            tracing::info!(operations = taken, "took over open operations");
+        }
+        self.0.taken_over.store(true, Ordering::Release);
+        Some(taken)
+    }
+
+    async fn take_over_after(&self, after: &mut OperationId) -> Result<usize, ServiceError> {
+        let (mut taken, mut orphaned) = (0, 0);
+        loop {
+            let open = self.0.ledger.open(*after, CHUNK).await.map_err(|error| self.store_failed(&error))?;
+            let Some(last) = open.last().map(|entry| entry.id) else { break };
+            let (ours, theirs): (Vec<_>, Vec<_>) =
+                open.into_iter().partition(|entry| self.0.directory.position(&entry.account).is_some());
+            orphaned += theirs.len();
+            taken += ours.len();
+            let changed = ours.into_iter().map(|entry| self.after(entry, Event::TakenOver));
+            let changed: Vec<_> = changed.collect::<Result<_, _>>()?;
+            reach(CrashPoint::L10);
+            // Not by `write`, which would wait for the store: reads are served without it.
+            let saved = self.0.ledger.save(changed.clone(), Vec::new()).await;
+            reach(CrashPoint::L10);
+            match saved.map_err(|error| self.store_failed(&error))? {
+                Saved::Done(written) => written.iter().for_each(|entry| self.follow(entry)),
+                Saved::Stale => drop(self.write(changed).await?),
+            }
+            *after = last;
+        }
+        if orphaned > 0 {
+            tracing::warn!(
+                operations = orphaned,
+                "open operations of accounts that are not configured stay as they are"
+            );
+        }
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+#[path = "takeover_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! What a start makes of what the process before left open.
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::ledger::{Entry, Kind, NewEntry, State};
+use crate::domain::operation::Operation::{Cancel, Create, Status};
+use crate::service::testing::{SETTLE, Walmart, found, mutations, over, resolving, take_over};
+use crate::service::testing_ledger::{batch, creation, put};
+use crate::store::memory::MemoryLedger;
+
+async fn state<U: Upstream, L: Ledger>(mutations: &Mutations<U, L>, entry: &Entry) -> Entry {
+    mutations.ledger().get(entry.id).await.unwrap().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_open_state_goes_on_by_its_rule() {
+    let mutations = mutations(&Walmart::default(), 20);
+    let (ledger, now) = (mutations.ledger().clone(), mutations.now());
+    let mut made = Vec::new();
+    for number in ["unknown", "operator", "sending", "final"] {
+        made.extend(put(&ledger, vec![creation("acme", number, now)]).await);
+    }
+    let lost = |entry: &Entry| mutations.after(entry.clone(), Event::Lost { error: "lost".into() }).unwrap();
+    let soon = now.plus(Duration::from_secs(30));
+    let unknown = Entry { next: Some(soon), ..lost(&made[0]) };
+    let operator = Entry { state: State::NeedsOperator, next: Some(now.minus(SETTLE)), ..lost(&made[1]) };
+    let closed = mutations.after(made[3].clone(), Event::Accepted { answer: Vec::new() }).unwrap();
+    ledger.save(vec![unknown, operator, closed], Vec::new()).await.unwrap();
+    let recorded = put(&ledger, vec![batch("c", 0, 1, State::Recorded, now)]).await.remove(0);
+
+    assert_eq!(take_over(&mutations).await, 4);
+    // A plan that was made stays; what was due is due now.
+    let after = state(&mutations, &made[0]).await;
+    assert_eq!((after.state, after.next), (State::Unknown, Some(soon)));
+    let after = state(&mutations, &made[1]).await;
+    assert_eq!((after.state, after.next), (State::NeedsOperator, Some(now)));
+    // What was being sent may have been carried out.
+    let after = state(&mutations, &made[2]).await;
+    assert_eq!((after.state, after.next), (State::Unknown, Some(now.plus(Duration::from_millis(500)))));
+    let after = state(&mutations, &made[3]).await;
+    assert_eq!((after.state, after.fence), (State::Succeeded, 1));
+    let after = state(&mutations, &recorded).await;
+    assert_eq!((after.state, after.next), (State::Recorded, Some(now)));
+    let planned = [now, now, now.plus(Duration::from_millis(500)), soon];
+    let agenda = &mutations.0.agenda;
+    for time in planned {
+        assert_eq!(agenda.next(), Some(time));
+        assert_eq!(agenda.take_due(time, 1).len(), 1);
+    }
+    assert_eq!(agenda.next(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_one_chunk_is_taken_over() {
+    let mutations = mutations(&Walmart::default(), 20);
+    let (ledger, now) = (mutations.ledger().clone(), mutations.now());
+    let one = creation("acme", "SO1", now);
+    for number in 0..CHUNK * 2 + 1 {
+        put(&ledger, vec![NewEntry { order_number: number.to_string(), ..one.clone() }]).await;
+    }
+    assert_eq!(take_over(&mutations).await, CHUNK * 2 + 1);
+    let due = mutations.0.agenda.take_due(now.plus(SETTLE), usize::MAX);
+    assert_eq!(due.len(), CHUNK * 2 + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_that_are_not_configured_are_left_alone() {
+    let walmart = Walmart::default();
+    let mutations = mutations(&walmart, 20);
+    let now = mutations.now();
+    let gone = put(mutations.ledger(), vec![creation("gone", "SO1", now)]).await.remove(0);
+    put(mutations.ledger(), vec![creation("other", "SO1", now)]).await;
+    assert_eq!(take_over(&mutations).await, 1);
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(SETTLE).await;
+    assert_eq!(state(&mutations, &gone).await, gone);
+    assert!(walmart.sent().iter().all(|sent| sent.starts_with("AccountIndex(1)")));
+    assert!(walmart.asked().starts_with(&[Status]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_go_on_where_they_were_and_in_order() {
+    let (walmart, ledger) = (Walmart::default(), MemoryLedger::new());
+    let before = over(&walmart, ledger.clone(), 20);
+    let now = before.now();
+    let states = |i| if i == 1 { State::Sending } else { State::Recorded };
+    let made = put(&ledger, (0..5).map(|i| batch("c", i, 5, states(i), now)).collect()).await;
+    // The first was done, the second was on its way.
+    let sent = before.after(made[0].clone(), Event::Send).unwrap();
+    let Ok(crate::ports::ledger::Saved::Done(sent)) = ledger.save(vec![sent], Vec::new()).await else { panic!() };
+    let accepted = before.after(sent[0].clone(), Event::Accepted { answer: Vec::new() }).unwrap();
+    ledger.save(vec![accepted], Vec::new()).await.unwrap();
+
+    let mutations = over(&walmart, ledger.clone(), 20);
+    take_over(&mutations).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let lines = walmart.sent().into_iter().filter(|sent| sent.contains("CancelItem"));
+    let lines: Vec<_> = lines.filter_map(|sent| sent.split("\"line-").nth(1)?.chars().next()).collect();
+    assert_eq!(lines, ['2', '3', '4']);
+    let all = ledger.of_request(&made[0].account, Kind::Cancel, "c").await.unwrap();
+    let states = all.iter().map(|entry| entry.state == State::Succeeded);
+    // Of the second nothing is known without a snapshot but what Walmart shows; it shows no order.
+    assert_eq!(Vec::from_iter(states), [true, false, true, true, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_was_on_its_way_is_looked_up_and_not_sent() {
+    let walmart = Walmart::default().answering(Status, [found("SO1")]);
+    let mutations = mutations(&walmart, 20);
+    let entry = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
+    take_over(&mutations).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(SETTLE * 2).await;
+    assert_eq!(state(&mutations, &entry).await.state, State::Succeeded);
+    assert_eq!(walmart.asked(), [Status]);
+    assert!(!walmart.asked().contains(&Create) && !walmart.asked().contains(&Cancel));
+}

@@ -1,0 +1,67 @@
+//! Who waits for an entry to become final.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::RandomState;
+use tokio::sync::watch;
+
+use crate::domain::ledger::OperationId;
+
+/// The waits, by what they wait for. At most one for each open entry. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting(Arc<Mutex<Waits>>);
+
+type Waits = HashMap<OperationId, watch::Sender<()>, RandomState>;
+
+/// One wait. It misses nothing that happens after it was begun.
+#[derive(Debug)]
+pub(super) struct Wait(watch::Receiver<()>);
+
+impl Waiting {
+    /// Begins to wait. Whoever does reads the entry only then: it may have become final just before.
+    pub(super) fn begin(&self, id: OperationId) -> Wait {
+        Wait(self.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe())
+    }
+
+    /// Ends all waits for this entry.
+    pub(super) fn end(&self, id: OperationId) {
+        self.lock().remove(&id);
+    }
+
+    /// Whether nobody waits.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        // Changed by whole entries only.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wait {
+    /// Ends when the entry is final.
+    pub(super) async fn ended(mut self) {
+        // Nothing is ever sent: it ends because the sender is gone.
+        let _ = self.0.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_waits_for_one_entry_end_and_no_other() {
+        let waiting = Waiting::default();
+        let (one, two) = (waiting.begin(OperationId(1)), waiting.begin(OperationId(1)));
+        let other = waiting.begin(OperationId(2));
+        waiting.end(OperationId(1));
+        tokio::join!(one.ended(), two.ended());
+        assert!(futures_util::FutureExt::now_or_never(other.ended()).is_none());
+        // What ended before is not remembered: the entry tells.
+        assert!(futures_util::FutureExt::now_or_never(waiting.begin(OperationId(1)).ended()).is_none());
+    }
+}

@@ -1,0 +1,217 @@
+//! The operator's view of the ledger: look, list, decide.
+
+use std::time::Duration;
+
+use super::error::pending_entry;
+use super::ledger::{Mutations, answer, audits};
+use super::{Directory, ServiceError};
+use crate::domain::account::AccountIndex;
+use crate::domain::ledger::machine::{Event, Verdict};
+use crate::domain::ledger::{AlertKind, Entry, OperationId, State};
+use crate::domain::rules::{Faults, Path};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::call::CallContext;
+use crate::ports::ledger::{Count, Ledger, Query, Saved, StoreError};
+use crate::ports::upstream::Upstream;
+
+/// Entries on a page, when the caller does not say.
+const PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1000;
+/// Characters of a reason.
+const LONGEST_REASON: usize = 500;
+
+/// The use case. Cheap to clone.
+pub struct Operations<U, L> {
+    mutations: Mutations<U, L>,
+}
+
+impl<U, L> Clone for Operations<U, L> {
+    fn clone(&self) -> Self {
+        Self { mutations: self.mutations.clone() }
+    }
+}
+
+/// One entry with what was found about it later.
+#[derive(Clone, Debug)]
+pub struct OperationView {
+    /// It.
+    pub entry: Entry,
+    /// What audits found.
+    pub alerts: Vec<(AlertKind, Timestamp)>,
+}
+
+/// Which entries to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListOperations {
+    /// Of this account; empty for all visible ones.
+    pub account: String,
+    /// In these states; empty for any.
+    pub states: Vec<State>,
+    /// Made at least so long ago.
+    pub min_age: Option<Duration>,
+    /// At most so many; 0 for the usual page.
+    pub page_size: i32,
+    /// From the page before.
+    pub page_token: String,
+}
+
+/// A page of entries.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// For the next page; empty when this is the last.
+    pub next_page_token: String,
+}
+
+impl<U: Upstream, L: Ledger> Operations<U, L> {
+    /// Looks into the ledger of `mutations`.
+    pub fn new(mutations: Mutations<U, L>) -> Self {
+        Self { mutations }
+    }
+
+    /// One entry. One of an account that the caller may not see does not exist for it.
+    pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationView, ServiceError> {
+        let entry = self.visible(name, call).await?;
+        let alerts = self.mutations.ledger().alerts(entry.id).await.map_err(|error| self.failed(&error))?;
+        Ok(OperationView { entry, alerts })
+    }
+
+    /// Entries by account, state and age, oldest first.
+    pub async fn list(&self, request: ListOperations, call: &CallContext) -> Result<Page, ServiceError> {
+        let accounts = self.directory().many(&request.account, call)?;
+        let (after, limit) = place(request.page_size, &request.page_token).map_err(ServiceError::Invalid)?;
+        let query = Query {
+            accounts: accounts.into_iter().map(|account| self.directory().id(account).clone()).collect(),
+            states: request.states,
+            created_before: request.min_age.map(|age| Timestamp(self.mutations.now().minus(age).0 + 1)),
+            after,
+            // One more tells whether there is another page.
+            limit: limit + 1,
+        };
+        if query.accounts.is_empty() {
+            return Ok(Page { entries: Vec::new(), next_page_token: String::new() });
+        }
+        let mut entries = self.mutations.ledger().list(&query).await.map_err(|error| self.failed(&error))?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next_page_token = entries.last().filter(|_| more).map(|last| last.id.to_string()).unwrap_or_default();
+        Ok(Page { entries, next_page_token })
+    }
+
+    /// Ends the doubt about an open entry by a person's word.
+    pub async fn resolve(
+        &self,
+        name: &str,
+        verdict: Option<Verdict>,
+        reason: &str,
+        call: &CallContext,
+    ) -> Result<Entry, ServiceError> {
+        let mut faults = Faults::default();
+        if verdict.is_none() {
+            faults.add(&Path::Top("outcome"), "must be SUCCEEDED, REJECTED or RESEND");
+        }
+        if reason.trim().is_empty() || reason.chars().count() > LONGEST_REASON {
+            faults.add(&Path::Top("reason"), "must be 1 to 500 characters");
+        }
+        faults.into_result().map_err(ServiceError::Invalid)?;
+        let Some(verdict) = verdict else { return Err(ServiceError::Internal) };
+        let entry = self.visible(name, call).await?;
+        match entry.state {
+            State::Recorded | State::Unknown | State::NeedsOperator => {}
+            State::Sending => return Err(pending_entry(&entry)),
+            State::Succeeded | State::Rejected | State::NotSent | State::Expired => {
+                return Err(ServiceError::OperationClosed);
+            }
+        }
+        let id = entry.id;
+        let answer = answer::of_operator(&entry, verdict);
+        let entry = self.mutations.after(entry, Event::Resolved { verdict, reason: reason.to_owned(), answer })?;
+        let (mutations, caller) = (self.mutations.clone(), call.caller.clone());
+        // In a task of its own: a caller who leaves must not keep away what follows from what was written.
+        let decided = tokio::spawn(async move {
+            let audits = audits(&entry);
+            let saved = mutations.ledger().save(vec![entry], audits).await;
+            let saved = saved.map_err(|error| mutations.store_failed(&error))?;
+            if let Saved::Done(entries) = &saved {
+                for entry in entries {
+                    tracing::warn!(operation = %id, outcome = ?verdict, caller = caller.name, "an operator resolved an operation");
+                    mutations.follow(entry);
+                }
+            }
+            Ok::<_, ServiceError>(saved)
+        });
+        match decided.await.map_err(|_| ServiceError::Internal)?? {
+            Saved::Done(mut entries) => entries.pop().ok_or(ServiceError::Internal),
+            // It moved just now; whoever asks again sees where to.
+            Saved::Stale => {
+                let entry = self.mutations.ledger().get(id).await.map_err(|error| self.failed(&error))?;
+                let entry = entry.ok_or(ServiceError::OperationNotFound)?;
+                let open = entry.state.is_open();
+                Err(if open { pending_entry(&entry) } else { ServiceError::OperationClosed })
+            }
+        }
+    }
+
+    /// How many entries of an account are in each state. `None` while the store fails.
+    pub async fn counts(&self) -> Option<Vec<Count>> {
+        self.mutations.ledger().counts().await.map_err(|error| self.failed(&error)).ok()
+    }
+
+    async fn visible(&self, name: &str, call: &CallContext) -> Result<Entry, ServiceError> {
+        let id: OperationId = name.parse().map_err(|_| {
+            let mut faults = Faults::default();
+            faults.add(&Path::Top("name"), "must be of the form operations/42");
+            ServiceError::Invalid(faults)
+        })?;
+        let entry = self.mutations.ledger().get(id).await.map_err(|error| self.failed(&error))?;
+        let entry = entry.ok_or(ServiceError::OperationNotFound)?;
+        let may_see = |account: AccountIndex| call.caller.may_see(account);
+        // Of an account that is not configured any more only those may know who see all.
+        let visible = self.directory().position(&entry.account).map_or(call.caller.sees_all(), may_see);
+        if !visible {
+            return Err(ServiceError::OperationNotFound);
+        }
+        call.facts.set_account(&entry.account);
+        Ok(entry)
+    }
+
+    fn directory(&self) -> &Directory {
+        self.mutations.directory()
+    }
+
+    fn failed(&self, error: &StoreError) -> ServiceError {
+        self.mutations.store_failed(error)
+    }
+}
+
+/// What is wrong with the page that is asked for.
+pub fn check_page(page_size: i32, page_token: &str) -> Result<(), Faults> {
+    place(page_size, page_token).map(drop)
+}
+
+/// Where a page begins, and how long it is.
+fn place(page_size: i32, page_token: &str) -> Result<(OperationId, usize), Faults> {
+    let mut faults = Faults::default();
+    let limit = match usize::try_from(page_size) {
+        Ok(0) => PAGE,
+        Ok(size) if size <= LARGEST_PAGE => size,
+        _ => {
+            faults.add(&Path::Top("page_size"), "must be 1 to 1000, or 0 for 100");
+            PAGE
+        }
+    };
+    let after = match page_token {
+        "" => OperationId(0),
+        token => token.parse().unwrap_or_else(|_| {
+            faults.add(&Path::Top("page_token"), "must be the next_page_token of an earlier answer");
+            OperationId(0)
+        }),
+    };
+    faults.into_result()?;
+    Ok((after, limit))
+}
+
+#[cfg(test)]
+#[path = "operations_tests.rs"]
+mod tests;
