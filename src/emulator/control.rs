@@ -46,15 +46,16 @@ pub(crate) fn answer(shared: &Shared, state: &mut State, parts: &Parts, path: &s
         ["orders", number] if get => order(state, number),
         ["orders", number, "lines", line, "ship"] if post => ship(state, number, line, body),
         ["clock", "advance"] if post => advance(state, body),
-        ["requests"] if get => requests(state, parts.uri.query().unwrap_or_default()),
+        ["requests"] if get => filter(parts.uri.query()).map(|filter| state.journal.show(&filter)),
+        ["history"] if get => filter(parts.uri.query()).map(|filter| state.journal.history(&filter)),
         ["faults"] if put => set_faults(shared, state, parts, body),
         ["reset"] if post => Ok(reset(shared, state)),
-        ["stock" | "orders" | "requests" | "faults" | "reset" | "clock", ..] => {
+        ["stock" | "orders" | "requests" | "history" | "faults" | "reset" | "clock", ..] => {
             Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method)))
         }
         _ => Err((
             404,
-            "known are stock, orders, clock/advance, requests, faults and reset; see docs/EMULATOR.md".into(),
+            "known are stock, orders, clock/advance, requests, history, faults and reset; see docs/EMULATOR.md".into(),
         )),
     };
     done.map_or_else(|(status, text)| refuse(status, &text), |value| Answer::json(200, value))
@@ -167,9 +168,9 @@ fn advance(state: &mut State, body: &[u8]) -> Done {
     Ok(json!({"now": now.to_string()}))
 }
 
-fn requests(state: &State, query: &str) -> Done {
+fn filter(query: Option<&str>) -> Result<Filter, (u16, String)> {
     let mut filter = Filter::default();
-    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let slot = match key.as_ref() {
             "operation" => &mut filter.operation,
             "order_number" => &mut filter.order_number,
@@ -178,7 +179,7 @@ fn requests(state: &State, query: &str) -> Done {
         };
         *slot = Some(value.into_owned());
     }
-    Ok(state.journal.show(&filter))
+    Ok(filter)
 }
 
 /// TOML, or the same keys as JSON when the content type says so. Replaces all rules; the counts of calls begin anew.

@@ -14,6 +14,7 @@ mod create;
 mod faults;
 mod form;
 mod gate;
+mod history;
 mod ids;
 mod limits;
 pub mod magic;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::calls::Effect;
+use super::history::History;
 
 /// Requests kept at most.
 const MAX_KEPT: usize = 10_000;
@@ -51,12 +52,22 @@ pub(crate) struct Outcome {
     pub(crate) status: Option<u16>,
 }
 
-/// What `GET requests` is asked for.
+/// What `GET requests` and `GET history` are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) operation: Option<String>,
     pub(crate) order_number: Option<String>,
     pub(crate) correlation_id: Option<String>,
+}
+
+impl Filter {
+    /// Whether a request is asked for.
+    pub(crate) fn matches(&self, operation: &str, order_number: &str, correlation_id: &str) -> bool {
+        let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
+        is(&self.operation, operation)
+            && is(&self.order_number, order_number)
+            && is(&self.correlation_id, correlation_id)
+    }
 }
 
 /// The newest requests and the counts of all.
@@ -66,6 +77,7 @@ pub(crate) struct Journal {
     bytes: usize,
     received: u64,
     totals: BTreeMap<(&'static str, Effect), u64>,
+    history: History,
 }
 
 impl Journal {
@@ -73,6 +85,7 @@ impl Journal {
         self.received += 1;
         *self.totals.entry((received.operation, outcome.effect)).or_default() += 1;
         self.bytes += received.size();
+        self.history.record(self.received, &received, &outcome);
         self.kept.push_back((self.received, received, outcome));
         while self.kept.len() > MAX_KEPT || self.bytes > MAX_BYTES {
             let Some((_, oldest, _)) = self.kept.pop_front() else { break };
@@ -82,15 +95,10 @@ impl Journal {
 
     /// The kept requests that match, oldest first, and the counts of everything received.
     pub(crate) fn show(&self, filter: &Filter) -> Value {
-        let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
         let requests: Vec<Value> = self
             .kept
             .iter()
-            .filter(|(_, r, _)| {
-                is(&filter.operation, r.operation)
-                    && is(&filter.order_number, &r.order_number)
-                    && is(&filter.correlation_id, &r.correlation_id)
-            })
+            .filter(|(_, r, _)| filter.matches(r.operation, &r.order_number, &r.correlation_id))
             .map(|(id, received, outcome)| entry(*id, received, outcome))
             .collect();
         let mut totals: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
@@ -99,6 +107,11 @@ impl Journal {
         }
         let forgotten = self.received - self.kept.len() as u64;
         json!({"received": self.received, "forgotten": forgotten, "totals": totals, "requests": requests})
+    }
+
+    /// Every order call there ever was, in short.
+    pub(crate) fn history(&self, filter: &Filter) -> Value {
+        self.history.show(filter)
     }
 }
 

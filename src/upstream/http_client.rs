@@ -8,12 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use foldhash::fast::RandomState;
 use http::Uri;
 use reqwest::{Client, Response, redirect, retry};
 use tower::Service;
 use url::Url;
 
 use super::transport::HttpError;
+use crate::crash_point::{CrashPoint, reach};
 
 /// Larger answers are refused without being read whole.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -30,7 +32,7 @@ const MAX_URLS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct HttpClient {
     client: Client,
-    urls: Arc<RwLock<HashMap<Uri, Url>>>,
+    urls: Arc<RwLock<HashMap<Uri, Url, RandomState>>>,
 }
 
 impl HttpClient {
@@ -62,9 +64,13 @@ impl Service<http::Request<Bytes>> for HttpClient {
 
     fn call(&mut self, request: http::Request<Bytes>) -> Self::Future {
         let client = self.client.clone();
+        let order_call = is_json(request.body());
         let request = self.translate(request);
         Box::pin(async move {
             let mut response = client.execute(request?).await.map_err(|error| phase(&error))?;
+            if order_call {
+                reach(CrashPoint::L5);
+            }
             let status = response.status();
             let headers = std::mem::take(response.headers_mut());
             let body = bounded_body(response).await?;
@@ -84,7 +90,7 @@ impl HttpClient {
         let mut translated = reqwest::Request::new(parts.method, url);
         *translated.headers_mut() = parts.headers;
         if !body.is_empty() {
-            *translated.body_mut() = Some(body.into());
+            *translated.body_mut() = Some(outgoing(body));
         }
         Ok(translated)
     }
@@ -104,6 +110,21 @@ impl HttpClient {
         }
         Some(url)
     }
+}
+
+/// What is sent to Walmart's business calls, unlike the form of a token request.
+fn is_json(body: &[u8]) -> bool {
+    body.first() == Some(&b'{')
+}
+
+#[cfg(not(feature = "crash-points"))]
+fn outgoing(body: Bytes) -> reqwest::Body {
+    body.into()
+}
+
+#[cfg(feature = "crash-points")]
+fn outgoing(body: Bytes) -> reqwest::Body {
+    if is_json(&body) { reqwest::Body::wrap(super::body_in_two::BodyInTwo::new(body)) } else { body.into() }
 }
 
 async fn bounded_body(mut response: Response) -> Result<Bytes, HttpError> {

@@ -1,6 +1,8 @@
 //! The way to Walmart: REST behind [`ports::upstream`](crate::ports::upstream). The only place that orders the layers.
 
 pub mod accounts;
+#[cfg(feature = "crash-points")]
+mod body_in_two;
 pub mod call;
 pub mod classify;
 pub mod client;

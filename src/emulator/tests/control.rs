@@ -29,6 +29,8 @@ async fn rubbish_is_a_readable_4xx() {
         ("POST", "clock/advance", r#"{"seconds": 9223372036854775807}"#),
         ("POST", "clock/advance", r#"{"by": "1h", "seconds": 1}"#),
         ("GET", "requests?page=1", ""),
+        ("GET", "history?page=1", ""),
+        ("PUT", "history", ""),
         ("PUT", "faults", "[[fault]]"),
         ("PUT", "faults", "{"),
     ] {
@@ -60,6 +62,28 @@ async fn the_clock_moves_windows_and_tokens() {
     assert_eq!(seller.get_status("orderNumber=SO1").await.status, 200);
     seller.control("POST", "clock/advance", r#"{"seconds": 1}"#).await;
     assert_eq!(seller.get_status("orderNumber=SO1").await.status, 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_has_a_line_for_every_call_of_an_order() {
+    let faults = "[[fault]]\noperation = \"create\"\ncount = 1\ndrop = \"after\"";
+    let seller = Seller::new(options()).await;
+    seller.control("PUT", "faults", faults).await;
+    let body = create_body("SO1", "SKU-1", 1);
+    assert!(seller.try_post(CREATE, &body).await.is_err());
+    seller.post(CREATE, &body).await;
+    assert!(seller.try_post(CREATE, &create_body("SO2", "SKU-1", 1)).await.is_err());
+    seller.get_status("orderNumber=SO1").await;
+    let got = seller.control("GET", "history?order_number=SO1", "").await;
+    let line = |i: usize| {
+        let call = &got.body["calls"][i];
+        assert_eq!((&call["account"], &call["order_number"]), (&json!("id"), &json!("SO1")));
+        (call["operation"].as_str().unwrap(), call["effect"].as_str().unwrap(), call["status"].as_u64())
+    };
+    assert_eq!(line(0), ("create", "CREATED", None));
+    assert_eq!(line(1), ("create", "CREATED_AGAIN", Some(202)));
+    assert_eq!(line(2), ("status", "READ", Some(200)));
+    assert_eq!((&got.body["calls"][3], &got.body["left_out"]), (&json!(null), &json!(0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,4 +4,5 @@ mod commands;
 mod dev;
 mod secrets;
 mod serve;
+mod shipped;
 mod store;

@@ -1,0 +1,78 @@
+//! Only with the feature `crash-points`: a request body that leaves in two pieces, so that the process can end between
+//! them.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::crash_point::{CrashPoint, reach};
+
+/// The same bytes with the same length told beforehand.
+pub(super) struct BodyInTwo {
+    left: Bytes,
+    sent: Sent,
+}
+
+enum Sent {
+    Nothing,
+    FirstHalf,
+    /// The connection was given the time to write the first half out.
+    FirstHalfForSure,
+}
+
+impl BodyInTwo {
+    pub(super) fn new(body: Bytes) -> Self {
+        Self { left: body, sent: Sent::Nothing }
+    }
+}
+
+impl Body for BodyInTwo {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.sent {
+            Sent::Nothing => {
+                self.sent = Sent::FirstHalf;
+                let half = self.left.len() / 2;
+                Poll::Ready(Some(Ok(Frame::data(self.left.split_to(half)))))
+            }
+            Sent::FirstHalf => {
+                self.sent = Sent::FirstHalfForSure;
+                // hyper writes out what it has when the body has nothing for it.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Sent::FirstHalfForSure if self.left.is_empty() => Poll::Ready(None),
+            Sent::FirstHalfForSure => {
+                reach(CrashPoint::L4);
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.left)))))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_of_it_leaves_in_two_pieces() {
+        let mut body = BodyInTwo::new(Bytes::from_static(b"first second"));
+        assert_eq!(body.size_hint().exact(), Some(12));
+        let mut pieces = Vec::new();
+        while let Some(frame) = body.frame().await {
+            pieces.push(frame.unwrap().into_data().unwrap());
+        }
+        assert_eq!(pieces, ["first ", "second"]);
+    }
+}
