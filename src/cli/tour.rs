@@ -36,6 +36,10 @@ const CREATE: Step = Step {
     json: include_str!("../../examples/create.json"),
     file: Some("examples/create.json"),
 };
+const CREATE_AGAIN: Step = Step {
+    tells: "The same call again, as after a lost answer: no second order, but the first one's answer, `replayed`.",
+    ..CREATE
+};
 const STATUS: Step =
     Step { tells: "How is it doing?", method: "GetOrderStatus", json: r#"{"orderNumber":"SO123"}"#, file: None };
 const CANCEL: Step = Step {
@@ -55,7 +59,10 @@ pub(super) async fn play(grpc: SocketAddr) -> Result<(), Failure> {
     let answer = guide.show(&PROMISE_AGAIN, client.fetch_delivery_promise(guide.request(&PROMISE_AGAIN)?).await)?;
     expect(&PROMISE_AGAIN, answer.cache() == PromiseCache::Hit)?;
     let answer = guide.show(&CREATE, client.create_order(guide.request(&CREATE)?).await)?;
-    expect(&CREATE, answer.status == "ACCEPTED")?;
+    expect(&CREATE, answer.status == "ACCEPTED" && !answer.replayed)?;
+    let first = answer.correlation_id;
+    let answer = guide.show(&CREATE_AGAIN, client.create_order(guide.request(&CREATE_AGAIN)?).await)?;
+    expect(&CREATE_AGAIN, answer.replayed && answer.correlation_id == first)?;
     let answer = guide.show(&STATUS, client.get_order_status(guide.request(&STATUS)?).await)?;
     expect(&STATUS, answer.payload.len() == 1)?;
     let answer = guide.show(&CANCEL, client.cancel_order(guide.request(&CANCEL)?).await)?;
@@ -68,7 +75,7 @@ fn expect(step: &Step, as_told: bool) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Failed(format!(
-        "the tour did not go as told at {}: is the emulator's state from before?",
+        "the tour did not go as told at {}: is there a ledger from before in --data-dir?",
         step.method
     )))
 }

@@ -1,12 +1,14 @@
 //! The newcomer's lines of README.md, run exactly as they stand there against `dev`, but on free ports.
 //!
 //! In its fenced `sh` blocks the lines that begin with `grpcurl` or `curl` are taken, with what follows a backslash. The
-//! comment behind a line says what it does: UPPER_SNAKE words must be in
-//! the output, and with one that is a code or reason of a refusal, or with the word `fails`, the line must fail.
+//! comment behind a line says what it does: words in capitals must be in the output, and what stands there as `"key": value`;
+//! with a word that is a code or reason of a refusal, or with the word `fails`, the line must fail. A block with `kill -9` is
+//! a story of its own and is run as a whole.
 
 use std::path::Path;
 
 use crate::support::dev::{Dev, shell};
+use crate::support::process::gateway;
 
 /// A command of a document, and what its comment promises.
 #[derive(Debug, PartialEq)]
@@ -17,20 +19,46 @@ struct Line {
 }
 
 /// How values begin that stand in good answers.
-const GOOD: [&str; 5] = ["PROMISE_CACHE_", "BATCH_STATUS_", "PARTIAL_SUCCESS", "CIRCUIT_STATE_", "TOKEN_STATE_"];
+const GOOD: [&str; 9] = [
+    "PROMISE_CACHE_",
+    "ACCEPTED",
+    "CREATED",
+    "READ",
+    "BATCH_STATUS_",
+    "PARTIAL_SUCCESS",
+    "CIRCUIT_STATE_",
+    "TOKEN_STATE_",
+    "OPERATION_STATE_",
+];
 
-/// The commands in the fenced shell blocks of a document.
+/// The fenced shell blocks of a document.
+fn blocks(document: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut inside = None;
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            let opens = inside.is_none();
+            found.extend(inside.take().filter(|(shell, _)| *shell).map(|(_, block)| block));
+            inside = opens.then(|| (["```sh", "```shell", "```bash"].contains(&line.trim()), String::new()));
+        } else if let Some((_, block)) = &mut inside {
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    found
+}
+
+fn is_story(block: &str) -> bool {
+    block.contains("kill -9")
+}
+
+/// The commands in the shell blocks of a document.
 fn lines(document: &str) -> Vec<Line> {
     let mut found = Vec::new();
-    let mut inside = false;
-    let mut text = document.lines();
+    let blocks: String = blocks(document).into_iter().filter(|block| !is_story(block)).collect();
+    let mut text = blocks.lines();
     while let Some(line) = text.next() {
-        if line.trim_start().starts_with("```") {
-            inside = !inside && ["```sh", "```shell", "```bash"].contains(&line.trim());
-            continue;
-        }
-        let starts = ["grpcurl ", "curl "].iter().any(|name| line.starts_with(name));
-        if !inside || !starts {
+        if !["grpcurl ", "curl "].iter().any(|name| line.starts_with(name)) {
             continue;
         }
         let mut whole = line.to_owned();
@@ -53,14 +81,23 @@ fn lines(document: &str) -> Vec<Line> {
 }
 
 fn promised(command: &str, comment: &str) -> Line {
-    let code =
-        |word: &&str| word.len() > 3 && word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    let told: Vec<String> =
+    let code = |word: &&str| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let mut told: Vec<String> =
         comment.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(code).map(str::to_owned).collect();
     // The rest are codes and reasons of refusals.
     let good = |word: &String| GOOD.iter().any(|start| word.starts_with(start));
     let fails = comment.contains("fails") || !told.iter().all(good);
+    told.extend(comment.trim().starts_with('"').then(|| comment.trim().to_owned()));
     Line { command: command.to_owned(), told, fails }
+}
+
+/// The same text with the ports of this `dev`.
+fn on_ports_of(dev: &Dev, text: &str) -> String {
+    let ports = [(50051, dev.grpc), (8080, dev.http), (8090, dev.emulator)];
+    ports.into_iter().fold(text.to_owned(), |text, (port, address)| {
+        let address = address.to_string();
+        text.replace(&format!("127.0.0.1:{port}"), &address).replace(&format!("localhost:{port}"), &address)
+    })
 }
 
 /// Runs every line in its order. Gives how many there were.
@@ -68,14 +105,7 @@ fn run(document: &str) -> usize {
     let dev = Dev::start();
     let lines = lines(document);
     for line in &lines {
-        let command = line
-            .command
-            .replace("127.0.0.1:50051", &dev.grpc.to_string())
-            .replace("localhost:50051", &dev.grpc.to_string())
-            .replace("127.0.0.1:8080", &dev.http.to_string())
-            .replace("localhost:8080", &dev.http.to_string())
-            .replace("127.0.0.1:8090", &dev.emulator.to_string())
-            .replace("localhost:8090", &dev.emulator.to_string());
+        let command = on_ports_of(&dev, &line.command);
         let output = shell(&command);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.success(), !line.fails, "{line:?}\n{text}");
@@ -108,6 +138,11 @@ curl -s localhost:8090/_emulator/v1/orders
 ```toml
 curl = "no"
 ```
+
+```sh
+kill -9 1
+curl -s localhost:8090/nowhere
+```
 "#;
 
 #[test]
@@ -134,10 +169,37 @@ fn a_promise_that_is_not_kept_is_found() {
     );
 }
 
+fn readme() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    std::fs::read_to_string(&readme).unwrap_or_else(|error| panic!("{}: {error}", readme.display()))
+}
+
 #[test]
 fn every_command_of_the_readme_runs() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&readme).unwrap_or_else(|error| panic!("{}: {error}", readme.display()));
-    let count = run(&readme);
+    let count = run(&readme());
     assert!(count >= 4, "README.md shows {count} commands; list, promise, create and cancel are the least");
+}
+
+#[test]
+fn the_story_of_kill_9_is_true() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = ["--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--emulator-listen=127.0.0.1:0"];
+    let mut command = gateway(["dev", "--data-dir"]);
+    command.arg(folder.path()).args(ports);
+    let dev = Dev::started(command);
+    let stories: Vec<_> = blocks(&readme()).into_iter().filter(|block| is_story(block)).collect();
+    let [story] = stories.as_slice() else { panic!("{stories:#?}") };
+    let story = on_ports_of(&dev, story)
+        .replace("target/release/order-gateway", env!("CARGO_BIN_EXE_order-gateway"))
+        .replace("demo/", &format!("{}/", folder.path().display()));
+    let script = folder.path().join("story.sh");
+    std::fs::write(&script, story).unwrap();
+    dev.process.terminate();
+    dev.process.wait_for_end();
+    // It ends whatever the script has begun, too.
+    let output = shell(&format!("timeout 90 sh {}", script.display()));
+    let [told, log] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{told}\n{log}");
+    assert_eq!(told.matches("\"replayed\": true").count(), 1, "{told}\n{log}");
+    assert_eq!(told.matches("\"effect\":\"CREATED\"").count(), 1, "{told}\n{log}");
 }
