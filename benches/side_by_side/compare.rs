@@ -23,7 +23,7 @@ const SECOND_LOAD: u64 = 100_000_000_000;
 pub(crate) struct Options {
     /// How often each server is measured with each call.
     #[arg(long, default_value_t = 3)]
-    rounds: u32,
+    pub rounds: u32,
     /// Measure this call only.
     #[arg(long, value_enum)]
     only: Option<Call>,
@@ -32,13 +32,13 @@ pub(crate) struct Options {
     servers: Vec<Server>,
     /// The gateway's binary.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_order-gateway"))]
-    gateway: PathBuf,
+    pub gateway: PathBuf,
     /// Seconds of each measurement; half of it with one caller.
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
     /// Seconds before each measurement.
     #[arg(long, default_value_t = 1.0)]
-    warm_up: f64,
+    pub warm_up: f64,
     #[arg(long, default_value_t = 4)]
     connections: usize,
     /// Callers on each connection.
@@ -46,13 +46,13 @@ pub(crate) struct Options {
     streams: usize,
     /// How long the upstream takes to answer, in milliseconds.
     #[arg(long, default_value_t = 0)]
-    delay_ms: u64,
+    pub delay_ms: u64,
     /// The core of the server.
     #[arg(long, default_value_t = 0)]
-    server_core: usize,
+    pub server_core: usize,
     /// The core of the stub and the load.
     #[arg(long, default_value_t = 1)]
-    load_core: usize,
+    pub load_core: usize,
     /// CPU that other processes may take, in cores, before a measurement counts as disturbed.
     #[arg(long, default_value_t = 0.08)]
     noise: f64,
@@ -152,7 +152,7 @@ fn measure(options: &Options, server: Server, call: Call) -> Result<Measurement>
 }
 
 /// Runs the load to its end.
-fn load(
+pub(crate) fn load(
     options: &Options,
     server: &Process,
     call: Call,

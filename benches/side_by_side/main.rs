@@ -9,6 +9,7 @@
 mod bare;
 mod compare;
 mod envelope;
+mod ledger;
 mod load;
 mod machine;
 mod samples;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Start everything, measure in interleaved rounds, print a table.
     Compare(compare::Options),
+    /// CreateOrder with the ledger on disk beside the same with it in memory.
+    Ledger(compare::Options),
     /// A gRPC server that does one REST call for each call, and nothing else.
     Bare(bare::Options),
     /// A Walmart that says yes.
@@ -52,6 +55,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Some(Command::Compare(options)) => compare::run(&options),
+        Some(Command::Ledger(options)) => ledger::run(&options),
         Some(Command::Bare(options)) => bare::run(&options),
         Some(Command::Stub(options)) => stub::run(&options),
         Some(Command::Load(options)) => load::run(&options),

@@ -1,6 +1,7 @@
 //! The processes of a comparison: how each is started, found ready and ended.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,8 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Server {
     /// One REST call for each call, no layers.
     Bare,
-    /// The gateway as shipped, with its defaults; limits too high to be reached and no promise cache.
+    /// The gateway as shipped, with its defaults, but for limits too high to be reached, no promise cache, and a ledger
+    /// that is kept in memory only.
     Gateway,
+    /// The same with its ledger on disk.
+    Ledger,
 }
 
 impl Server {
@@ -28,12 +32,13 @@ impl Server {
         match self {
             Server::Bare => "bare",
             Server::Gateway => "gateway",
+            Server::Ledger => "gateway, ledger on disk",
         }
     }
 
     /// Starts it on one core, in front of the upstream.
     pub(crate) fn start(self, core: usize, gateway: &Path, upstream: SocketAddr) -> Result<Process> {
-        let listen = free_address()?;
+        let (listen, http) = (free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
         let mut words = vec![];
         let program = match self {
@@ -42,14 +47,15 @@ impl Server {
                 words.extend(["--upstream".into(), format!("http://{upstream}")]);
                 std::env::current_exe()?
             }
-            Server::Gateway => {
+            Server::Gateway | Server::Ledger => {
                 let file = folder.path().join("gateway.toml");
-                fs::write(&file, settings(listen, free_address()?, upstream))?;
+                let store = if self == Server::Gateway { "memory:" } else { "sqlite://ledger.db" };
+                fs::write(&file, settings(listen, http, store, upstream))?;
                 words.extend(["serve".into(), "--config".into(), file.display().to_string()]);
                 gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?
             }
         };
-        Process::start(self.name(), core, &program, &words, listen, folder)
+        Process::start(self.name(), core, &program, &words, listen, http, folder)
     }
 }
 
@@ -57,7 +63,7 @@ impl Server {
 pub(crate) fn stub(core: usize, delay_ms: u64) -> Result<Process> {
     let listen = free_address()?;
     let words = ["stub".into(), "--listen".into(), listen.to_string(), "--delay-ms".into(), delay_ms.to_string()];
-    Process::start("stub", core, &std::env::current_exe()?, &words, listen, tempfile::tempdir()?)
+    Process::start("stub", core, &std::env::current_exe()?, &words, listen, listen, tempfile::tempdir()?)
 }
 
 /// A program on one core.
@@ -68,13 +74,15 @@ pub(crate) fn pinned(core: usize, program: &Path) -> Command {
 }
 
 /// The gateway's settings. What is not named here has its default, tracing too.
-fn settings(grpc: SocketAddr, http: SocketAddr, upstream: SocketAddr) -> String {
+fn settings(grpc: SocketAddr, http: SocketAddr, store: &str, upstream: SocketAddr) -> String {
     format!(
         r#"
 [grpc]
 listen = "{grpc}"
 [http]
 listen = "{http}"
+[store]
+url = "{store}"
 [walmart]
 base_url = "http://{upstream}"
 [walmart.limits]
@@ -102,6 +110,7 @@ fn free_address() -> Result<SocketAddr> {
 pub(crate) struct Process {
     child: Child,
     pub address: SocketAddr,
+    http: SocketAddr,
     folder: TempDir,
 }
 
@@ -112,6 +121,7 @@ impl Process {
         program: &Path,
         words: &[String],
         address: SocketAddr,
+        http: SocketAddr,
         folder: TempDir,
     ) -> Result<Self> {
         let log = File::create(folder.path().join("log"))?;
@@ -123,13 +133,23 @@ impl Process {
             .stderr(log)
             .spawn()
             .map_err(|e| format!("taskset (package util-linux) cannot be started: {e}"))?;
-        let mut process = Self { child, address, folder };
+        let mut process = Self { child, address, http, folder };
         process.listening().map_err(|e| format!("{name} {e}\n{}", process.log()))?;
         Ok(process)
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// One of its metrics, 0 when it has none of this name.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        let mut stream = TcpStream::connect(self.http)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.map_or(Ok(0.0), str::parse)?)
     }
 
     /// What it wrote to stderr.

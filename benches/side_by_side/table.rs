@@ -82,7 +82,7 @@ fn line(cells: &[String]) -> String {
 }
 
 /// The middle value, or the mean of the two in the middle. Not a number when there is none.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

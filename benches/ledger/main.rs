@@ -1,0 +1,290 @@
+//! What the ledger costs: entries begun and saved a second, syncs a call, on an empty database and on a filled one, beside
+//! the disk's own sync time. Every figure is the median of interleaved rounds.
+//!
+//! `cargo bench --bench ledger -- --help`; without options it takes about five minutes and 10 GB in the temporary folder.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use order_gateway::domain::account::AccountId;
+use order_gateway::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
+use order_gateway::domain::timestamp::Timestamp;
+use order_gateway::ports::clock::Clock;
+use order_gateway::ports::ledger::{Begun, Ledger, Saved};
+use order_gateway::store::memory::MemoryLedger;
+use order_gateway::store::sqlite::SqliteLedger;
+use order_gateway::store::{Settings, Store};
+use order_gateway::telemetry::metrics::{Form, Metrics};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+#[derive(Parser)]
+struct Options {
+    /// Entries in the filled database; 0 leaves it out.
+    #[arg(long, default_value_t = 10_000_000)]
+    fill: i64,
+    /// Rounds; each measures every case once.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds for each case of a round.
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Callers at once.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 256])]
+    callers: Vec<usize>,
+    /// Where the databases are made.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How callers number their orders.
+#[derive(Clone, Copy, PartialEq)]
+enum Numbers {
+    Rising,
+    Scattered,
+}
+
+impl Numbers {
+    fn name(self) -> &'static str {
+        if self == Self::Rising { "rising" } else { "scattered" }
+    }
+
+    fn nth(self, n: u64) -> String {
+        match self {
+            Self::Rising => format!("sellername{n:012}"),
+            Self::Scattered => format!("{:016x}-{:08}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n % 100_000_000),
+        }
+    }
+}
+
+struct Case {
+    store: &'static str,
+    ledger: Store,
+    metrics: Arc<Metrics>,
+    numbers: Numbers,
+    callers: usize,
+    next: Arc<AtomicU64>,
+    figures: Vec<Figures>,
+}
+
+#[derive(Clone, Copy)]
+struct Figures {
+    calls: f64,
+    p50: Duration,
+    p99: Duration,
+    syncs: f64,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let folder = match &options.folder {
+        Some(folder) => tempfile::tempdir_in(folder)?,
+        None => tempfile::tempdir()?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(&options, folder.path()))
+}
+
+async fn measure(options: &Options, folder: &Path) -> Result<()> {
+    let mut stores = Vec::new();
+    let open = |name: &'static str, ledger: Option<&Path>| -> Result<_> {
+        let metrics = Arc::new(Metrics::new([]));
+        let settings = Settings {
+            clock: Clock::system(),
+            metrics: metrics.store.clone(),
+            on_fatal: Arc::new(|why| {
+                eprintln!("{why}");
+                std::process::exit(1);
+            }),
+        };
+        let ledger = match ledger {
+            Some(path) => Store::Sqlite(SqliteLedger::open(path, settings)?),
+            None => Store::Memory(MemoryLedger::new()),
+        };
+        Ok((name, ledger, metrics))
+    };
+    stores.push(open("memory", None)?);
+    stores.push(open("empty", Some(&folder.join("empty.db")))?);
+    if options.fill > 0 {
+        let path = folder.join("filled.db");
+        open("filled", Some(&path))?.1.close().await;
+        let started = Instant::now();
+        fill(&path, options.fill)?;
+        let bytes = path.metadata()?.len();
+        println!("filled with {} entries in {:.0?}, {} MiB", options.fill, started.elapsed(), bytes >> 20);
+        stores.push(open("filled", Some(&path))?);
+    }
+    let mut cases = Vec::new();
+    for callers in &options.callers {
+        for numbers in [Numbers::Rising, Numbers::Scattered] {
+            for (store, ledger, metrics) in &stores {
+                let (store, ledger, metrics) = (*store, ledger.clone(), metrics.clone());
+                let next = Arc::new(AtomicU64::new(1_000_000_000 * (1 + cases.len() as u64)));
+                cases.push(Case { store, ledger, metrics, numbers, callers: *callers, next, figures: Vec::new() });
+            }
+        }
+    }
+    let mut syncs = Vec::new();
+    for round in 1..=options.rounds {
+        eprintln!("round {round} of {}", options.rounds);
+        syncs.push(sync_time(folder)?);
+        for case in &mut cases {
+            let figures = run(case, Duration::from_secs_f64(options.seconds)).await?;
+            case.figures.push(figures);
+        }
+    }
+    report(&cases, &mut syncs);
+    for (_, ledger, _) in &stores {
+        ledger.close().await;
+    }
+    Ok(())
+}
+
+fn report(cases: &[Case], syncs: &mut [Duration]) {
+    syncs.sort();
+    println!("the disk's own sync: {:.3?}", syncs[syncs.len() / 2]);
+    println!("| callers | numbers | database | calls/s | rows/s | p50 | p99 | syncs a call | slower than empty |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for case in cases {
+        let middle = |of: &dyn Fn(&Figures) -> f64| {
+            let mut all: Vec<f64> = case.figures.iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        let calls = middle(&|figures| figures.calls);
+        let same =
+            |other: &&Case| other.store == "empty" && other.callers == case.callers && other.numbers == case.numbers;
+        // Round by round, so that a slow machine slows both.
+        let slower = cases.iter().find(same).filter(|_| case.store == "filled").map(|empty| {
+            let mut all: Vec<f64> =
+                case.figures.iter().zip(&empty.figures).map(|(a, b)| 100.0 * (1.0 - a.calls / b.calls)).collect();
+            all.sort_by(f64::total_cmp);
+            format!("{:.0} %", all[all.len() / 2])
+        });
+        println!(
+            "| {} | {} | {} | {calls:.0} | {:.0} | {:.2?} | {:.2?} | {:.3} | {} |",
+            case.callers,
+            case.numbers.name(),
+            case.store,
+            2.0 * calls,
+            Duration::from_secs_f64(middle(&|figures| figures.p50.as_secs_f64())),
+            Duration::from_secs_f64(middle(&|figures| figures.p99.as_secs_f64())),
+            middle(&|figures| figures.syncs),
+            slower.unwrap_or_default(),
+        );
+    }
+}
+
+/// A call is a begin and a save: two rows written.
+async fn run(case: &Case, span: Duration) -> Result<Figures> {
+    let before = commits(&case.metrics);
+    let started = Instant::now();
+    let callers: Vec<_> = (0..case.callers)
+        .map(|_| {
+            let (ledger, next, numbers) = (case.ledger.clone(), case.next.clone(), case.numbers);
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                while started.elapsed() < span {
+                    let called = Instant::now();
+                    call(&ledger, numbers.nth(next.fetch_add(1, Ordering::Relaxed))).await?;
+                    times.push(called.elapsed());
+                }
+                Ok::<_, Box<dyn Error + Send + Sync>>(times)
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for caller in callers {
+        times.append(&mut caller.await??);
+    }
+    let took = started.elapsed();
+    times.sort();
+    let calls = times.len() as f64;
+    Ok(Figures {
+        calls: calls / took.as_secs_f64(),
+        p50: times[times.len() / 2],
+        p99: times[times.len() * 99 / 100],
+        syncs: (commits(&case.metrics) - before) / calls,
+    })
+}
+
+async fn call(ledger: &Store, order_number: String) -> Result<()> {
+    let new = NewEntry {
+        account: AccountId::new("acme").map_err(|_| "no account")?,
+        kind: Kind::Create,
+        request_id: None,
+        order_number,
+        batch: 0,
+        batches: 1,
+        fingerprint: Fingerprint([1; Fingerprint::LENGTH]),
+        state: State::Sending,
+        created: Timestamp(1_900_000_000_000),
+        not_after: Timestamp(1_900_000_900_000),
+        correlation_id: Uuid::from_u128(1),
+        body: vec![b'b'; 1024],
+        snapshot: Vec::new(),
+    };
+    let Begun::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
+    let end = |entry| Entry { state: State::Succeeded, body: Vec::new(), answer: vec![b'a'; 200], ..entry };
+    match ledger.save(entries.into_iter().map(end).collect(), Vec::new()).await? {
+        Saved::Done(_) => Ok(()),
+        Saved::Stale => Err("stale".into()),
+    }
+}
+
+/// Every commit is one sync.
+fn commits(metrics: &Metrics) -> f64 {
+    let text = metrics.encode(Form::Plain).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("order_gateway_store_commit_seconds_count "));
+    count.and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+/// Median time to write 4 KiB at the end of a file and sync it.
+fn sync_time(folder: &Path) -> Result<Duration> {
+    let mut file = File::create(folder.join("sync"))?;
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let started = Instant::now();
+        file.write_all(&[7; 4096])?;
+        file.sync_data()?;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    Ok(times[times.len() / 2])
+}
+
+/// As if so many orders had been created: half of them with rising numbers, half with scattered ones.
+fn fill(path: &Path, entries: i64) -> Result<()> {
+    let db = rusqlite::Connection::open(path)?;
+    db.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA wal_autocheckpoint = 100000;")?;
+    db.execute("INSERT INTO accounts VALUES (1, 'acme')", [])?;
+    let part = 500_000;
+    for first in (1..=entries).step_by(part as usize) {
+        let last = (first + part - 1).min(entries);
+        db.execute(
+            "WITH RECURSIVE n (id) AS (SELECT ?1 UNION ALL SELECT id + 1 FROM n WHERE id < ?2) \
+             INSERT INTO entries (id, fence, account, kind, state, effect, attempts, batch, batches, created, updated, \
+             not_after, number_key, freed, correlation_id, fingerprint, order_number, answer, last_error, resolution) \
+             SELECT id, 1, 1, 0, 4, 1, 1, 0, 1, 1800000000000 + id, 1800000001000 + id, 1800000900000 + id, \
+             CAST(number AS BLOB), 0, randomblob(16), randomblob(33), number, randomblob(200), '', '' \
+             FROM (SELECT id, iif(id % 2, printf('sellername%012d', id), lower(hex(randomblob(8))) || \
+             printf('-%08d', id)) AS number FROM n)",
+            [first, last],
+        )?;
+    }
+    db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
+    db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name = 'next_entry'", [entries])?;
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok(())
+}
