@@ -90,6 +90,14 @@ pub struct UpstreamError {
     pub correlation_id: Uuid,
 }
 
+impl UpstreamError {
+    /// A failure to which Walmart said nothing.
+    pub fn unanswered(operation: Operation, kind: ErrorKind, effect: Effect, correlation_id: Uuid) -> Self {
+        let (http_status, errors, omitted, retry_after) = (0, Vec::new(), 0, None);
+        Self { operation, kind, effect, http_status, errors, omitted, retry_after, correlation_id }
+    }
+}
+
 /// Kinds of failure, each a row of the contract's error table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {

@@ -180,8 +180,7 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
     /// How far a cancellation has come whose work is not at its end.
     async fn so_far(&self, account: AccountIndex, request_id: &str, fingerprint: Fingerprint) -> Option<Standing> {
         let account = self.mutations.directory().id(account);
-        let entries = self.mutations.ledger().of_request(account, Kind::Cancel, request_id).await;
-        let entries = entries.map_err(|error| self.mutations.store_failed(&error)).ok()?;
+        let entries = self.mutations.ledger().of_request(account, Kind::Cancel, request_id).await.ok()?;
         let ours = entries.first().is_some_and(|entry| entry.fingerprint == fingerprint);
         ours.then(|| Standing::before(entries))
     }

@@ -9,6 +9,7 @@ use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
 use crate::domain::rules::Faults;
+use crate::ports::ledger::StoreError;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 
 /// Why a call failed; `grpc::status` makes the answer of it.
@@ -68,16 +69,7 @@ pub(super) fn timed_out(operation: Operation) -> ServiceError {
 
 /// A failure for which Walmart was not asked.
 pub(super) fn not_asked(operation: Operation, kind: ErrorKind) -> ServiceError {
-    ServiceError::Upstream(Box::new(UpstreamError {
-        operation,
-        kind,
-        effect: Effect::None,
-        http_status: 0,
-        errors: Vec::new(),
-        omitted: 0,
-        retry_after: None,
-        correlation_id: Uuid::nil(),
-    }))
+    ServiceError::Upstream(Box::new(UpstreamError::unanswered(operation, kind, Effect::None, Uuid::nil())))
 }
 
 /// It is not known yet what became of a mutation, and this call has not sent it.
@@ -91,18 +83,17 @@ pub(super) fn pending_entry(entry: &Entry) -> ServiceError {
     let needs_operator = entry.state == State::NeedsOperator;
     let retry_after = if needs_operator { OPERATOR_RETRY } else { OUTCOME_RETRY };
     let cause = (entry.effect == Effect::Unknown).then(|| {
-        Box::new(UpstreamError {
-            operation,
-            kind: ErrorKind::Unavailable,
-            effect: Effect::Unknown,
-            http_status: 0,
-            errors: Vec::new(),
-            omitted: 0,
-            retry_after: None,
-            correlation_id: entry.correlation_id,
-        })
+        let (kind, effect) = (ErrorKind::Unavailable, Effect::Unknown);
+        Box::new(UpstreamError::unanswered(operation, kind, effect, entry.correlation_id))
     });
     ServiceError::OutcomePending { operation, retry_after, cause }
+}
+
+impl From<StoreError> for ServiceError {
+    /// The store has counted and logged it.
+    fn from(_: StoreError) -> Self {
+        Self::Store
+    }
 }
 
 impl From<UpstreamError> for ServiceError {

@@ -11,7 +11,7 @@ use crate::domain::ledger::{AlertKind, Entry, OperationId, State};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::CallContext;
-use crate::ports::ledger::{Count, Ledger, Query, Saved, StoreError};
+use crate::ports::ledger::{Count, Ledger, Query, Saved};
 use crate::ports::upstream::Upstream;
 
 /// Entries on a page, when the caller does not say.
@@ -73,7 +73,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
     /// One entry. One of an account that the caller may not see does not exist for it.
     pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationView, ServiceError> {
         let entry = self.visible(name, call).await?;
-        let alerts = self.mutations.ledger().alerts(entry.id).await.map_err(|error| self.failed(&error))?;
+        let alerts = self.mutations.ledger().alerts(entry.id).await?;
         Ok(OperationView { entry, alerts })
     }
 
@@ -92,7 +92,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         if query.accounts.is_empty() {
             return Ok(Page { entries: Vec::new(), next_page_token: String::new() });
         }
-        let mut entries = self.mutations.ledger().list(&query).await.map_err(|error| self.failed(&error))?;
+        let mut entries = self.mutations.ledger().list(&query).await?;
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next_page_token = entries.last().filter(|_| more).map(|last| last.id.to_string()).unwrap_or_default();
@@ -131,8 +131,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         // In a task of its own: a caller who leaves must not keep away what follows from what was written.
         let decided = tokio::spawn(async move {
             let audits = audits(&entry);
-            let saved = mutations.ledger().save(vec![entry], audits).await;
-            let saved = saved.map_err(|error| mutations.store_failed(&error))?;
+            let saved = mutations.ledger().save(vec![entry], audits).await?;
             if let Saved::Done(entries) = &saved {
                 for entry in entries {
                     tracing::warn!(operation = %id, outcome = ?verdict, caller = caller.name, "an operator resolved an operation");
@@ -145,7 +144,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
             Saved::Done(mut entries) => entries.pop().ok_or(ServiceError::Internal),
             // It moved just now; whoever asks again sees where to.
             Saved::Stale => {
-                let entry = self.mutations.ledger().get(id).await.map_err(|error| self.failed(&error))?;
+                let entry = self.mutations.ledger().get(id).await?;
                 let entry = entry.ok_or(ServiceError::OperationNotFound)?;
                 let open = entry.state.is_open();
                 Err(if open { pending_entry(&entry) } else { ServiceError::OperationClosed })
@@ -155,7 +154,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
 
     /// How many entries of an account are in each state. `None` while the store fails.
     pub async fn counts(&self) -> Option<Vec<Count>> {
-        self.mutations.ledger().counts().await.map_err(|error| self.failed(&error)).ok()
+        self.mutations.ledger().counts().await.ok()
     }
 
     async fn visible(&self, name: &str, call: &CallContext) -> Result<Entry, ServiceError> {
@@ -164,7 +163,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
             faults.add(&Path::Top("name"), "must be of the form operations/42");
             ServiceError::Invalid(faults)
         })?;
-        let entry = self.mutations.ledger().get(id).await.map_err(|error| self.failed(&error))?;
+        let entry = self.mutations.ledger().get(id).await?;
         let entry = entry.ok_or(ServiceError::OperationNotFound)?;
         let may_see = |account: AccountIndex| call.caller.may_see(account);
         // Of an account that is not configured any more only those may know who see all.
@@ -178,10 +177,6 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
 
     fn directory(&self) -> &Directory {
         self.mutations.directory()
-    }
-
-    fn failed(&self, error: &StoreError) -> ServiceError {
-        self.mutations.store_failed(error)
     }
 }
 

@@ -19,7 +19,6 @@ const TABLE: &Table = &[
     ("accept", &[]),
     ("crash_point", &[]),
     ("shutdown", &["domain", "telemetry"]),
-    ("accept", &[]),
     ("config", &["domain", "telemetry"]),
     ("ports", &["domain", "pb", "telemetry"]),
     // The use cases see traits only, never an implementation.

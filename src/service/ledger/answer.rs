@@ -88,16 +88,10 @@ pub(super) fn refused(error: &UpstreamError) -> Vec<u8> {
 pub(in crate::service) fn of_operator(entry: &Entry, verdict: Verdict) -> Vec<u8> {
     match verdict {
         Verdict::Succeeded => seen(entry.correlation_id),
-        Verdict::Rejected => refused(&UpstreamError {
-            operation: entry.kind.operation(),
-            kind: ErrorKind::Rejected,
-            effect: Effect::None,
-            http_status: 0,
-            errors: Vec::new(),
-            omitted: 0,
-            retry_after: None,
-            correlation_id: entry.correlation_id,
-        }),
+        Verdict::Rejected => {
+            let (operation, kind) = (entry.kind.operation(), ErrorKind::Rejected);
+            refused(&UpstreamError::unanswered(operation, kind, Effect::None, entry.correlation_id))
+        }
         Verdict::Resend => Vec::new(),
     }
 }

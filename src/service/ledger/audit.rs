@@ -19,9 +19,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 impl<U: Upstream, L: Ledger> Resolver<U, L> {
     /// Makes the audits that are due.
     pub(super) async fn audit(&self) {
-        if let Err(error) = self.audit_due().await {
-            self.mutations.store_failed(&error);
-        }
+        // While the store fails they stay due.
+        let _ = self.audit_due().await;
     }
 
     async fn audit_due(&self) -> Result<(), StoreError> {
@@ -74,17 +73,17 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Ends an audit; what it found is counted, logged and kept.
+    /// Ends an audit; what it found is counted, logged and kept, as soon as the store works. One that found nothing is
+    /// made again when its end could not be written.
     pub(super) async fn raise(&self, audit: Audit, found: Option<Alert>) {
-        match self.mutations.ledger().end_audit(audit, found.clone()).await {
-            Ok(true) => {
-                if let Some(alert) = found {
-                    self.mutations.0.metrics.ledger.alert(alert.kind);
-                    tracing::error!(operation = %alert.operation, alert = alert.kind.name(), "a mutation had an effect that it must not have");
-                }
-            }
-            Ok(false) => {}
-            Err(error) => drop(self.mutations.store_failed(&error)),
+        let ledger = self.mutations.ledger();
+        let Some(alert) = found else {
+            let _ = ledger.end_audit(audit, None).await;
+            return;
+        };
+        if self.mutations.until_it_works(|| ledger.end_audit(audit, Some(alert.clone()))).await {
+            self.mutations.0.metrics.ledger.alert(alert.kind);
+            tracing::error!(operation = %alert.operation, alert = alert.kind.name(), "a mutation had an effect that it must not have");
         }
     }
 }

@@ -90,3 +90,21 @@ async fn audits_that_cannot_be_made_do_not_stand_before_the_others() {
     tokio::time::sleep(DAY).await;
     assert!(ledger.due_audits(mutations.now(), 99).await.unwrap().len() < 20);
 }
+
+/// Nobody looks again at what was found by a look-up: the alert must wait for the store.
+#[tokio::test(start_paused = true)]
+async fn what_was_found_while_the_store_failed_is_raised_when_it_works() {
+    let (walmart, ledger) = (Walmart::default(), Faulty::default());
+    let mutations = over(&walmart, ledger.clone(), 20);
+    let resolver = Resolver::new(mutations.clone(), DAY * 90, TaskTracker::new());
+    let entry = put(&ledger, vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
+    let time = mutations.now();
+    let alert = Alert { operation: entry.id, kind: AlertKind::Duplicate, time };
+    ledger.fail(true, false);
+    let raised = tokio::spawn(async move { resolver.raise(Audit { operation: entry.id, time }, Some(alert)).await });
+    tokio::time::sleep(LATENCY).await;
+    ledger.fail(false, false);
+    raised.await.unwrap();
+    assert_eq!(ledger.alerts(entry.id).await.unwrap(), [(AlertKind::Duplicate, time)]);
+    assert_eq!(metric(&mutations, "operation_alerts_total{kind=\"duplicate\"}"), 1.0);
+}

@@ -192,7 +192,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         }
         reach(CrashPoint::L1);
         let waiting = new.iter().any(|entry| entry.state.is_open() && entry.batch > 0);
-        let begun = self.0.ledger.begin(new, join).await.map_err(|error| self.store_failed(&error))?;
+        let begun = self.0.ledger.begin(new, join).await?;
         if waiting && matches!(begun, Begun::New(_)) {
             reach(CrashPoint::L2);
         }
@@ -262,8 +262,8 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         loop {
             match ask().await {
                 Ok(answer) => return answer,
-                Err(error) => {
-                    self.store_failed(&error);
+                // The store has counted and logged it.
+                Err(_) => {
                     sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_STORE_RETRY);
                 }
@@ -291,11 +291,6 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         // So that a caller hears how things stand, and not just that its time is over.
         let _ = timeout_at(deadline.checked_sub(RESERVE).unwrap_or(deadline), wait).await;
         entry
-    }
-
-    /// The store has counted and logged it.
-    pub(super) fn store_failed(&self, _: &StoreError) -> ServiceError {
-        ServiceError::Store
     }
 }
 

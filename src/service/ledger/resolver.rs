@@ -127,8 +127,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             let entry = match self.mutations.ledger().get(id).await {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
-                Err(error) => {
-                    self.mutations.store_failed(&error);
+                Err(_) => {
                     self.put_back(id, POSTPONED);
                     in_hand.lay_down(id);
                     continue;
@@ -190,10 +189,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             Ok(all) => !all
                 .iter()
                 .any(|other| other.batch < entry.batch && matches!(other.state, State::Recorded | State::Sending)),
-            Err(error) => {
-                self.mutations.store_failed(&error);
-                false
-            }
+            Err(_) => false,
         }
     }
 
@@ -328,21 +324,17 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     async fn trim(&self, stopping: CancellationToken) {
         let before: Timestamp = self.mutations.now().minus(self.retention);
         loop {
-            match self.mutations.ledger().trim(before, TRIM_AT_ONCE).await {
-                Ok(TRIM_AT_ONCE) if !stopping.is_cancelled() => {}
-                Ok(_) => return,
-                Err(error) => {
-                    self.mutations.store_failed(&error);
-                    return;
-                }
+            let trimmed = self.mutations.ledger().trim(before, TRIM_AT_ONCE).await;
+            if trimmed != Ok(TRIM_AT_ONCE) || stopping.is_cancelled() {
+                return;
             }
         }
     }
 
     async fn count(&self) {
-        match self.mutations.ledger().counts().await {
-            Ok(counts) => self.tell(&counts),
-            Err(error) => drop(self.mutations.store_failed(&error)),
+        // While the store fails they stay as they were.
+        if let Ok(counts) = self.mutations.ledger().counts().await {
+            self.tell(&counts);
         }
     }
 }

@@ -114,10 +114,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             }
             Ok(None) => false,
             // To try again later does no harm; to refuse for good might.
-            Err(error) => {
-                self.store_failed(&error);
-                true
-            }
+            Err(_) => true,
         }
     }
 

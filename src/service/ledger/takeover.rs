@@ -56,7 +56,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     async fn take_over_after(&self, after: &mut OperationId) -> Result<usize, ServiceError> {
         let (mut taken, mut orphaned) = (0, 0);
         loop {
-            let open = self.0.ledger.open(*after, CHUNK).await.map_err(|error| self.store_failed(&error))?;
+            let open = self.0.ledger.open(*after, CHUNK).await?;
             let Some(last) = open.last().map(|entry| entry.id) else { break };
             let (ours, theirs): (Vec<_>, Vec<_>) =
                 open.into_iter().partition(|entry| self.0.directory.position(&entry.account).is_some());
@@ -68,7 +68,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             // Not by `write`, which would wait for the store: reads are served without it.
             let saved = self.0.ledger.save(changed.clone(), Vec::new()).await;
             reach(CrashPoint::L10);
-            match saved.map_err(|error| self.store_failed(&error))? {
+            match saved? {
                 Saved::Done(written) => written.iter().for_each(|entry| self.follow(entry)),
                 Saved::Stale => drop(self.write(changed).await?),
             }
