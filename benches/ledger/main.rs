@@ -284,7 +284,7 @@ fn fill(path: &Path, entries: i64) -> Result<()> {
         )?;
     }
     db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
-    db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name = 'next_entry'", [entries])?;
+    db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name IN ('next_entry', 'counted')", [entries])?;
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     Ok(())
 }

@@ -94,10 +94,14 @@ fn matching(
 
 pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
     let mut counts = db.prepare_cached(
-        "SELECT a.name, c.state, c.entries, CASE WHEN c.state < 4 THEN (SELECT created FROM entries \
+        "WITH newest AS (SELECT account, state, count(*) AS entries FROM entries NOT INDEXED \
+         WHERE id >= (SELECT value FROM numbers WHERE name = 'counted') GROUP BY account, state), \
+         c AS (SELECT account, state, sum(entries) AS entries \
+         FROM (SELECT account, state, entries FROM counts UNION ALL SELECT * FROM newest) GROUP BY account, state) \
+         SELECT a.name, c.state, c.entries, CASE WHEN c.state < 4 THEN (SELECT created FROM entries \
          INDEXED BY entries_by_state WHERE account = c.account AND state = c.state AND state <> 4 \
          ORDER BY id LIMIT 1) END \
-         FROM counts c JOIN accounts a ON a.id = c.account WHERE c.entries > 0 ORDER BY a.name, c.state",
+         FROM c JOIN accounts a ON a.id = c.account WHERE c.entries > 0 ORDER BY a.name, c.state",
     )?;
     let counts = counts.query_map([], |row| {
         Ok(Count {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::rows::Coded;
+use super::rows::{Coded, integer};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::State;
 
@@ -15,17 +15,20 @@ pub(super) struct Memory {
     next_entry: u64,
     /// The database says that numbers below this are used, so that it need not be told of each.
     reserved: u64,
+    /// Entries with numbers below this are in the table of counts.
+    counted: i64,
 }
 
-/// Numbers of entries that are reserved at a time. What is left of them at the end of the process is never used.
+/// Numbers of entries that are reserved at a time, and about how many are left out of the table of counts. What is left of
+/// them at the end of the process is never used.
 const RESERVED_AT_ONCE: u64 = 1000;
 
 impl Memory {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let next = "SELECT value FROM numbers WHERE name = 'next_entry'";
-        let next: i64 = connection.prepare_cached(next)?.query_row([], |row| row.get(0))?;
-        let next_entry = u64::try_from(next).unwrap_or(1);
-        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry })
+        let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
+        let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
+        let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
+        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, counted: number("counted")? })
     }
 }
 
@@ -34,7 +37,7 @@ pub(super) struct Tx<'a> {
     connection: &'a Connection,
     memory: &'a mut Memory,
     reserved_before: u64,
-    /// Changes of the numbers of entries by account and state: written once, however many entries changed.
+    /// Changes of the counts by account and state: written once, however many entries changed.
     counts: HashMap<(i64, State), i64, RandomState>,
     /// Entries made or changed.
     pub(super) rows: u64,
@@ -76,9 +79,11 @@ impl<'a> Tx<'a> {
         id
     }
 
-    /// An entry of this account came into this state (1) or left it (-1).
-    pub(super) fn count(&mut self, account: i64, state: State, change: i64) {
-        *self.counts.entry((account, state)).or_default() += change;
+    /// This entry of this account came into this state (1) or left it (-1).
+    pub(super) fn count(&mut self, id: i64, account: i64, state: State, change: i64) {
+        if id < self.memory.counted {
+            *self.counts.entry((account, state)).or_default() += change;
+        }
     }
 
     /// Writes what was gathered.
@@ -91,9 +96,71 @@ impl<'a> Tx<'a> {
             add.execute(params![account, Coded(state), change])?;
         }
         if self.memory.reserved != self.reserved_before {
-            let next = super::rows::integer(self.memory.reserved);
-            self.sql("UPDATE numbers SET value = ?1 WHERE name = 'next_entry'")?.execute([next])?;
+            self.count_newest()?;
+            self.number("next_entry", integer(self.memory.reserved))?;
         }
         Ok(())
+    }
+
+    /// Takes all entries into the table of counts.
+    fn count_newest(&mut self) -> rusqlite::Result<()> {
+        let all = integer(self.memory.next_entry);
+        let mut add = self.sql(
+            "INSERT INTO counts (account, state, entries) \
+             SELECT account, state, count(*) FROM entries NOT INDEXED WHERE id >= ?1 AND id < ?2 GROUP BY account, state \
+             ON CONFLICT DO UPDATE SET entries = entries + excluded.entries",
+        )?;
+        add.execute([self.memory.counted, all])?;
+        self.memory.counted = all;
+        self.number("counted", all)
+    }
+
+    fn number(&self, name: &str, value: i64) -> rusqlite::Result<()> {
+        self.sql("UPDATE numbers SET value = ?2 WHERE name = ?1")?.execute(params![name, value]).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::domain::ledger::Entry;
+    use crate::ports::ledger::{Ledger as _, Saved};
+    use crate::store::sqlite::SqliteLedger;
+    use crate::store::testing::{create, made, settings, time};
+
+    #[tokio::test]
+    async fn counts_are_those_of_the_entries_however_many_there_were() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("db");
+        let mut open = Vec::new();
+        for part in ["a", "b", "c"] {
+            let ledger = SqliteLedger::open(&path, settings()).unwrap();
+            let numbers: Vec<_> = (0..700).map(|number| format!("{part}{number}")).collect();
+            let new = futures_util::future::join_all(
+                numbers.iter().map(|number| ledger.begin(vec![create(number, None)], false)),
+            );
+            open.extend(new.await.into_iter().flat_map(|begun| made(begun.unwrap())));
+            // Of each part some are left open for the next.
+            let end = |entry: Entry| Entry { state: State::Succeeded, updated: time(1), body: Vec::new(), ..entry };
+            let ended = open.drain(..open.len() - 50).map(end).collect();
+            assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
+            ledger.trim(time(2), 100).await.unwrap();
+            let counted: Vec<_> =
+                ledger.counts().await.unwrap().iter().map(|count| (count.state, count.entries as i64)).collect();
+            let of = |state: i64| {
+                let sql = "SELECT count(*) FROM entries WHERE state = ?1";
+                Connection::open(&path).unwrap().query_row(sql, [state], |row| row.get::<_, i64>(0)).unwrap()
+            };
+            assert_eq!(counted, [(State::Sending, of(1)), (State::Succeeded, of(4))], "{part}");
+            ledger.close().await;
+        }
+        // Most of them are in the table of counts.
+        let told: i64 = Connection::open(&path)
+            .unwrap()
+            .query_row("SELECT sum(entries) FROM counts", [], |row| row.get(0))
+            .unwrap();
+        assert!(told > 1000, "{told}");
     }
 }

@@ -97,7 +97,7 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         ":request_id": entry.request_id,
     })?;
     keep_body(tx, &entry)?;
-    tx.count(account, entry.state, 1);
+    tx.count(id, account, entry.state, 1);
     tx.rows += 1;
     Ok(entry)
 }
@@ -119,8 +119,9 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
     let mut saved = Vec::with_capacity(entries.len());
     for (entry, (account, state)) in entries.iter().zip(before) {
         change(tx, entry)?;
-        tx.count(account, state, -1);
-        tx.count(account, entry.state, 1);
+        let id = integer(entry.id.0);
+        tx.count(id, account, state, -1);
+        tx.count(id, account, entry.state, 1);
         tx.rows += 1;
         saved.push(Entry { fence: entry.fence + 1, ..entry.clone() });
     }
@@ -249,11 +250,12 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
     {
         tx.sql(sql)?.execute([first, end])?;
     }
-    let mut delete = tx.sql("DELETE FROM entries WHERE id >= ?1 AND id < ?2 RETURNING account, state")?;
-    let gone = delete.query_map([first, end], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Coded<State>>(1)?.0)))?;
-    let gone: Vec<_> = gone.collect::<rusqlite::Result<_>>()?;
-    for (account, state) in &gone {
-        tx.count(*account, *state, -1);
+    let mut delete = tx.sql("DELETE FROM entries WHERE id >= ?1 AND id < ?2 RETURNING id, account, state")?;
+    let gone = delete
+        .query_map([first, end], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Coded<State>>(2)?.0)))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for (id, account, state) in &gone {
+        tx.count(*id, *account, *state, -1);
     }
     Ok(gone.len())
 }

@@ -5,12 +5,13 @@ CREATE TABLE accounts (
     name TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- One row each: ids below the next entry's are used or reserved (none is used twice), and what a failing store is tried with.
+-- One row each: ids below the next entry's are used or reserved (none is used twice); entries with ids below the counted
+-- one are in `counts`; and what a failing store is tried with.
 CREATE TABLE numbers (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO numbers VALUES ('next_entry', 1), ('tried', 0);
+INSERT INTO numbers VALUES ('next_entry', 1), ('counted', 1), ('tried', 0);
 
 -- A key is NULL, and so in no index, once the entry no longer stands against another by it. An update that leaves the
 -- keys alone touches none of their indexes, whose rows are scattered over the file.
@@ -62,6 +63,7 @@ CREATE TABLE bodies (
     snapshot BLOB NOT NULL
 ) STRICT;
 
+-- Of the entries with ids below `counted`. The newest are counted when somebody asks, so that few commits write this.
 CREATE TABLE counts (
     account INTEGER NOT NULL,
     state   INTEGER NOT NULL,
