@@ -54,8 +54,8 @@ fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i6
     number.query_row([account.as_str()], |row| row.get(0)).optional()
 }
 
-/// The index has the ids of each account and state in their order, but for those that succeeded, which are most of the
-/// table. Those that come first of each are put in one order.
+/// The index has the ids of each account and state in their order, but for those that are sent, which are found by their
+/// bodies, and those that succeeded, which are most of the table. Those that come first of each are put in one order.
 fn matching(
     db: &Connection,
     accounts: &[i64],
@@ -66,7 +66,10 @@ fn matching(
 ) -> rusqlite::Result<Vec<Entry>> {
     let mut ids: Vec<i64> = Vec::new();
     let of_state = "SELECT id FROM entries INDEXED BY entries_by_state \
-         WHERE account = ?1 AND state = ?2 AND state <> 4 AND id > ?3 AND (?4 IS NULL OR created < ?4) ORDER BY id LIMIT ?5";
+         WHERE account = ?1 AND state = ?2 AND state <> 1 AND state <> 4 AND id > ?3 AND (?4 IS NULL OR created < ?4) \
+         ORDER BY id LIMIT ?5";
+    let sending = "SELECT e.id FROM bodies b CROSS JOIN entries e ON e.id = b.id \
+         WHERE e.account = ?1 AND e.state = ?2 AND b.id > ?3 AND (?4 IS NULL OR e.created < ?4) ORDER BY b.id LIMIT ?5";
     let succeeded = "SELECT id FROM entries NOT INDEXED \
          WHERE account = ?1 AND state = ?2 AND id > ?3 AND (?4 IS NULL OR created < ?4) ORDER BY id LIMIT ?5";
     let before = before.map(|before| integer(before.0));
@@ -74,7 +77,11 @@ fn matching(
     for account in accounts {
         for state in states {
             let found = params![account, Coded(*state), integer(after.0), before, most];
-            let mut sql = db.prepare_cached(if *state == State::Succeeded { succeeded } else { of_state })?;
+            let mut sql = db.prepare_cached(match state {
+                State::Sending => sending,
+                State::Succeeded => succeeded,
+                _ => of_state,
+            })?;
             for id in sql.query_map(found, |row| row.get(0))? {
                 ids.push(id?);
             }
@@ -98,8 +105,9 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
          WHERE id >= (SELECT value FROM numbers WHERE name = 'counted') GROUP BY account, state), \
          c AS (SELECT account, state, sum(entries) AS entries \
          FROM (SELECT account, state, entries FROM counts UNION ALL SELECT * FROM newest) GROUP BY account, state) \
-         SELECT a.name, c.state, c.entries, CASE WHEN c.state < 4 THEN (SELECT created FROM entries \
-         INDEXED BY entries_by_state WHERE account = c.account AND state = c.state AND state <> 4 \
+         SELECT a.name, c.state, c.entries, CASE WHEN c.state = 1 THEN (SELECT e.created FROM bodies b CROSS JOIN entries e ON e.id = b.id \
+         WHERE e.account = c.account AND e.state = 1 ORDER BY b.id LIMIT 1) WHEN c.state < 4 THEN (SELECT created FROM entries \
+         INDEXED BY entries_by_state WHERE account = c.account AND state = c.state AND state <> 1 AND state <> 4 \
          ORDER BY id LIMIT 1) END \
          FROM c JOIN accounts a ON a.id = c.account WHERE c.entries > 0 ORDER BY a.name, c.state",
     )?;

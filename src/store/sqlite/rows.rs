@@ -98,7 +98,7 @@ impl Numbered for Effect {
 }
 
 impl Numbered for State {
-    // The final ones are those from 4 on, and 4 is the usual one; the index `entries_by_state` says so too.
+    // The final ones are those from 4 on, and 1 and 4 are the usual ones; the schema says so too.
     const ALL: &'static [Self] = &[
         Self::Recorded,
         Self::Sending,

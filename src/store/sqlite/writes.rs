@@ -168,11 +168,11 @@ fn change(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
     keep_body(tx, entry)
 }
 
-/// Body and snapshot have a row while there is anything in them.
+/// Body and snapshot have a row while there is anything in them, and while the entry is sent: it is found by that.
 fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
     let Entry { body, snapshot, .. } = entry;
     let id = integer(entry.id.0);
-    if body.is_empty() && snapshot.is_empty() {
+    if body.is_empty() && snapshot.is_empty() && entry.state != State::Sending {
         return tx.sql("DELETE FROM bodies WHERE id = ?1")?.execute([id]).map(drop);
     }
     tx.sql(

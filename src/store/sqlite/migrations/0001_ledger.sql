@@ -53,10 +53,12 @@ CREATE TABLE entries (
 CREATE UNIQUE INDEX entries_by_number ON entries (account, number_key) WHERE number_key IS NOT NULL;
 CREATE UNIQUE INDEX entries_by_request ON entries (account, kind, request_key, batch, freed) WHERE request_key IS NOT NULL;
 CREATE INDEX entries_by_content ON entries (account, content_key) WHERE content_key IS NOT NULL;
--- Nearly all entries succeed (4). They are found by their ids, and the end of a call writes no index.
-CREATE INDEX entries_by_state ON entries (account, state, id, created) WHERE state <> 4;
+-- Nearly all entries are sent at once (1) and succeed (4), so neither the begin nor the end of a call writes this index.
+-- Those that are sent are found by their bodies, those that succeeded by their ids.
+CREATE INDEX entries_by_state ON entries (account, state, id, created) WHERE state <> 1 AND state <> 4;
 
 -- What only open entries have, apart from them: its pages are used again and again, and what is personal goes for good.
+-- An entry that is sent always has a row here.
 CREATE TABLE bodies (
     id       INTEGER PRIMARY KEY,
     body     BLOB NOT NULL,
