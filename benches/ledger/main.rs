@@ -286,5 +286,7 @@ fn fill(path: &Path, entries: i64) -> Result<()> {
     db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
     db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name IN ('next_entry', 'counted')", [entries])?;
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    Ok(())
+    drop(db);
+    // Or what is measured first waits for all of it.
+    Ok(File::options().write(true).open(path)?.sync_all()?)
 }
