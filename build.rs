@@ -1,6 +1,7 @@
 //! Compiles `proto/` without a system `protoc`, and makes the mirror rule mechanical.
 //!
-//! Messages that are Walmart's own (whatever can be reached from the `header`, `payload` and `errors` of an RPC) get
+//! Messages that are Walmart's own (whatever can be reached from the `header`, `payload` and `errors` of an RPC, and what
+//! Walmart posts) get
 //! serde attributes drawn from their descriptors: the JSON names of the protos, strict writing, lenient reading
 //! (`src/wire/lenient.rs`). One type therefore serves gRPC and REST, and a field added to a proto needs no other line.
 
@@ -14,6 +15,8 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Fields of a request or response that hold Walmart's messages.
 const ENVELOPE: [&str; 3] = ["header", "payload", "errors"];
+/// Walmart's messages that come in other ways.
+const POSTED: [&str; 1] = [".ordergateway.v1.CancelIntent"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -76,6 +79,7 @@ fn mirrored(set: &FileDescriptorSet) -> BTreeMap<String, &DescriptorProto> {
         .flat_map(|message| &message.field)
         .filter(|field| ENVELOPE.contains(&field.name()))
         .map(|field| field.type_name().to_owned())
+        .chain(POSTED.map(str::to_owned))
         .collect();
     let mut found = BTreeMap::new();
     while let Some(name) = open.pop() {

@@ -30,6 +30,28 @@ pub enum CrashPoint {
     L11,
     /// In the middle of dropping old entries.
     L12,
+    /// A delivery is authenticated, and not stored.
+    W1,
+    /// It is durable, and Walmart does not know it.
+    W2,
+    /// In the middle of writing a group of them.
+    W3,
+    /// Walmart was answered.
+    W4,
+    /// A loan is durable, and its frame not written.
+    F1,
+    /// Its frame is written, and nobody has read it.
+    F2,
+    /// Verdicts are durable, and the consumer does not know it.
+    F3,
+    /// In the middle of moving a subscription.
+    F4,
+    /// In the middle of giving parked events out again.
+    F5,
+    /// In the middle of dropping old events.
+    F6,
+    /// In the middle of deleting a subscription.
+    F7,
 }
 
 /// Ends the process here, if a test wants that.

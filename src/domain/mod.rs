@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod effect;
+pub mod feed;
+pub mod hex;
 pub mod ledger;
 pub mod operation;
 pub mod order_number;

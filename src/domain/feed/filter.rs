@@ -1,0 +1,160 @@
+//! Which events a reader wants.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::account::AccountId;
+use crate::domain::rules::{Faults, Path};
+use crate::pb;
+
+/// Most values of a filter, of all its lists together.
+const MAX_VALUES: usize = 1_000;
+/// Longest value in bytes.
+const MAX_LENGTH: usize = 256;
+/// Most shards.
+const MAX_SHARDS: u32 = 1_024;
+
+/// Values of which one is enough; `None`: whatever the value.
+type OneOf = Option<BTreeSet<String>>;
+
+/// A choice of events, checked. Every part that is not empty must hold; of a part's values one is enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    accounts: OneOf,
+    partner_ids: OneOf,
+    /// In lower case.
+    ship_node_types: OneOf,
+    purchase_order_ids: OneOf,
+    skus: OneOf,
+    shard: Option<Shard>,
+}
+
+/// A share of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shard {
+    index: u32,
+    /// At least two: one shard is everything.
+    count: u32,
+}
+
+impl Filter {
+    /// Checks a filter; `at` says where it stands in the request.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn new(filter: &pb::Filter, at: &Path<'_>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        check(filter, at, &mut faults);
+        faults.into_result().map(|()| Self::of_checked(filter))
+    }
+
+    /// The same of a filter that was checked when it was stored.
+    pub(super) fn of_checked(filter: &pb::Filter) -> Self {
+        let one_of = |values: &[String]| (!values.is_empty()).then(|| values.iter().cloned().collect());
+        let folded: Vec<String> = filter.ship_node_types.iter().map(|value| value.to_ascii_lowercase()).collect();
+        let shard = filter.shard.filter(|shard| shard.count > 1);
+        Self {
+            accounts: one_of(&filter.accounts),
+            partner_ids: one_of(&filter.partner_ids),
+            ship_node_types: one_of(&folded),
+            purchase_order_ids: one_of(&filter.purchase_order_ids),
+            skus: one_of(&filter.skus),
+            shard: shard.map(|shard| Shard { index: shard.index, count: shard.count }),
+        }
+    }
+
+    /// The same, further narrowed to these accounts. With none of them it wants nothing.
+    #[must_use]
+    pub fn within(self, accounts: impl IntoIterator<Item = AccountId>) -> Self {
+        let wanted = |account: &str| self.accounts.as_ref().is_none_or(|all| all.contains(account));
+        let accounts = accounts.into_iter().filter(|account| wanted(account.as_str()));
+        let accounts = accounts.map(|account| account.as_str().to_owned()).collect();
+        Self { accounts: Some(accounts), ..self }
+    }
+
+    /// The same, whatever the account.
+    pub(super) fn anywhere(self) -> Self {
+        Self { accounts: None, ..self }
+    }
+
+    /// Whether every event passes.
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it wants this event.
+    pub fn matches(&self, event: &pb::Event) -> bool {
+        holds(&self.accounts, &event.account)
+            && self.matches_intent(event.intent.as_ref())
+            && self.shard.is_none_or(|shard| shard.has(&event.ordering_key))
+    }
+
+    fn matches_intent(&self, intent: Option<&pb::CancelIntent>) -> bool {
+        let text = |field: fn(&pb::CancelIntent) -> &String| intent.map_or("", |intent| field(intent));
+        let lines = intent.map_or(&[][..], |intent| &intent.order_lines);
+        holds(&self.partner_ids, text(|intent| &intent.partner_id))
+            && holds(&self.purchase_order_ids, text(|intent| &intent.purchase_order_id))
+            && self.holds_ship_node_type(text(|intent| &intent.ship_node_type))
+            && (self.skus.is_none() || lines.iter().any(|line| holds(&self.skus, &line.sku)))
+    }
+
+    fn holds_ship_node_type(&self, value: &str) -> bool {
+        self.ship_node_types.is_none() || holds(&self.ship_node_types, &value.to_ascii_lowercase())
+    }
+}
+
+impl Shard {
+    fn has(self, key: &str) -> bool {
+        let hash = Sha256::digest(key);
+        let number = hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        number % u64::from(self.count) == u64::from(self.index)
+    }
+}
+
+fn holds(wanted: &OneOf, value: &str) -> bool {
+    wanted.as_ref().is_none_or(|values| values.contains(value))
+}
+
+fn check(filter: &pb::Filter, at: &Path<'_>, faults: &mut Faults) {
+    let lists = [
+        ("accounts", &filter.accounts),
+        ("partner_ids", &filter.partner_ids),
+        ("ship_node_types", &filter.ship_node_types),
+        ("purchase_order_ids", &filter.purchase_order_ids),
+        ("skus", &filter.skus),
+    ];
+    if lists.iter().map(|(_, values)| values.len()).sum::<usize>() > MAX_VALUES {
+        faults.add(at, "must have at most 1000 values");
+    }
+    for (name, values) in lists {
+        for (i, value) in values.iter().enumerate() {
+            if let Some(description) = fault_of(name, value) {
+                faults.add(&at.field(name).index(i), description);
+            }
+        }
+    }
+    if let Some(shard) = &filter.shard {
+        check_shard(*shard, &at.field("shard"), faults);
+    }
+}
+
+fn fault_of(name: &str, value: &str) -> Option<&'static str> {
+    match name {
+        "accounts" => AccountId::new(value).is_err().then_some("must be 1 to 64 ASCII letters, digits, '-' or '_'"),
+        _ if value.is_empty() => Some("must not be empty"),
+        _ => (value.len() > MAX_LENGTH).then_some("must be at most 256 bytes"),
+    }
+}
+
+fn check_shard(shard: pb::Shard, at: &Path<'_>, faults: &mut Faults) {
+    if !(1..=MAX_SHARDS).contains(&shard.count) {
+        faults.add(&at.field("count"), "must be 1 to 1024");
+    } else if shard.index >= shard.count {
+        faults.add(&at.field("index"), "must be less than count");
+    }
+}
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+//! What a delivery of Walmart's says.
+
+use bytes::Bytes;
+
+use crate::domain::account::AccountId;
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+
+/// A delivery that could be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notification {
+    /// `source.eventId`; empty when there is none.
+    pub event_id: String,
+    /// `source.eventType`; empty when there is none.
+    pub event_type: String,
+    /// Of ORDER_UPDATES, wherever it stands.
+    pub sub_event_type: String,
+    /// `source.eventVersion`; often empty.
+    pub event_version: String,
+    /// `source.eventTime`, if it can be read.
+    pub event_time: Option<Timestamp>,
+    /// What the customer wants, if that is what it tells.
+    pub intent: Option<pb::CancelIntent>,
+}
+
+/// A delivery as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arrival {
+    /// Whose.
+    pub account: AccountId,
+    /// When it came.
+    pub received: Timestamp,
+    /// The body exactly as it came.
+    pub raw: Bytes,
+    /// SHA-256 of it.
+    pub body_hash: [u8; 32],
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a delivery is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// An intent to cancel: goes into the log.
+    Intent {
+        /// Unique in the account, together with those of [`Content::Other`].
+        event_id: String,
+        /// A [`pb::Event`] without `seq`, `cursor` and `raw_body`, encoded.
+        message: Bytes,
+    },
+    /// Another event: kept apart from the log.
+    Other {
+        /// Unique in the account, together with those of [`Content::Intent`].
+        event_id: String,
+        /// What Walmart calls it.
+        event_type: String,
+    },
+    /// It is Walmart's, but says nothing that can be read: quarantined. The same body is kept once.
+    Unreadable {
+        /// Why, without anything of the body.
+        reason: String,
+    },
+}

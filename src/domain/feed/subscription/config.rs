@@ -1,0 +1,269 @@
+//! What a subscription was asked to be.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use prost::Message as _;
+
+use crate::domain::feed::{Filter, span};
+use crate::domain::rules::{Faults, Path};
+use crate::pb;
+
+const LEASE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(10 * 60);
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+const MAX_ATTEMPTS: u32 = 1_000;
+const DEFAULT_ATTEMPTS: u32 = 20;
+const BACKOFF_MIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60 * 60);
+const DEFAULT_BACKOFF_MIN: Duration = Duration::from_secs(1);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(24 * 60 * 60);
+const DEFAULT_BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest name in bytes.
+const MAX_NAME: usize = 128;
+
+const UNSPECIFIED: i32 = pb::SubscriptionMode::Unspecified as i32;
+
+type Field = (&'static str, fn(&pb::Subscription) -> bool, fn(&mut pb::Subscription, &pb::Subscription));
+
+/// What an update may change.
+const FIELDS: [Field; 6] = [
+    ("filter", |m| m.filter.is_some(), |to, from| to.filter.clone_from(&from.filter)),
+    ("lease_duration", |m| m.lease_duration.is_some(), |to, from| to.lease_duration = from.lease_duration),
+    ("max_attempts", |m| m.max_attempts.is_some(), |to, from| to.max_attempts = from.max_attempts),
+    ("backoff", |m| m.backoff.is_some(), |to, from| to.backoff = from.backoff),
+    ("hold_retention", |m| m.hold_retention.is_some(), |to, from| to.hold_retention = from.hold_retention),
+    ("paused", |m| m.paused.is_some(), |to, from| to.paused = from.paused),
+];
+
+/// How events wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Behind earlier unsettled events of the same key.
+    #[default]
+    KeyOrdered,
+    /// For none.
+    Unordered,
+    /// One consumer at a time, all in the order of the log.
+    Exclusive,
+}
+
+/// The choices of a subscription, each with a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Which events, as it was asked for; with the accounts filled in that its maker could see.
+    pub filter: pb::Filter,
+    /// How events wait for each other. Never changes.
+    pub mode: Mode,
+    /// How long a loan lasts.
+    pub lease_duration: Duration,
+    /// Failures after which an event is parked; 0: never.
+    pub max_attempts: u32,
+    /// Longest pause before the second attempt; doubles with each.
+    pub backoff_min: Duration,
+    /// Longest pause before any.
+    pub backoff_max: Duration,
+    /// Whether the log keeps what is not settled or is parked.
+    pub hold_retention: bool,
+    /// Whether nothing is given out.
+    pub paused: bool,
+}
+
+impl Default for Config {
+    /// Of a subscription that was asked for by its name only.
+    fn default() -> Self {
+        Self::read(&pb::Subscription::default())
+    }
+}
+
+impl Config {
+    /// Checks what is asked for and fills in what is not; `at` says where the subscription stands in the request. Its name,
+    /// its start and what only the gateway tells are not looked at.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn from_message(message: &pb::Subscription, at: &Path<'_>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        check(message, at, &mut faults);
+        faults.into_result().map(|()| Self::read(message))
+    }
+
+    /// Its fields of a subscription; the others are empty.
+    pub fn to_message(&self) -> pb::Subscription {
+        let backoff = pb::Backoff { min: written(self.backoff_min), max: written(self.backoff_max) };
+        pb::Subscription {
+            filter: Some(self.filter.clone()),
+            mode: self.mode.number(),
+            lease_duration: written(self.lease_duration),
+            max_attempts: Some(self.max_attempts),
+            backoff: Some(backoff),
+            hold_retention: Some(self.hold_retention),
+            paused: Some(self.paused),
+            ..Default::default()
+        }
+    }
+
+    /// For a store.
+    pub fn encode(&self) -> Vec<u8> {
+        self.to_message().encode_to_vec()
+    }
+
+    /// What [`Self::encode`] wrote. It is not checked again: rules may have become stricter since.
+    ///
+    /// # Errors
+    /// The bytes are no subscription.
+    pub fn decode(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        pb::Subscription::decode(bytes).map(|message| Self::read(&message))
+    }
+
+    /// Its filter, ready for use.
+    pub fn wanted(&self) -> Filter {
+        Filter::of_checked(&self.filter)
+    }
+
+    /// Whether it is what a request asks for: only fields that are set there must be the same. Filters are the same when
+    /// they want the same; accounts that the request does not name may be any.
+    pub fn agrees_with(&self, asked: &pb::Subscription) -> bool {
+        let read = Self::read(asked);
+        let backoff = asked.backoff.unwrap_or_default();
+        let same = |is_set: bool, is_same: bool| !is_set || is_same;
+        same(asked.filter.is_some(), self.wants_the_same(&read.filter))
+            && same(asked.mode != UNSPECIFIED, asked.mode == self.mode.number())
+            && same(asked.lease_duration.is_some(), read.lease_duration == self.lease_duration)
+            && same(asked.max_attempts.is_some(), read.max_attempts == self.max_attempts)
+            && same(backoff.min.is_some(), read.backoff_min == self.backoff_min)
+            && same(backoff.max.is_some(), read.backoff_max == self.backoff_max)
+            && same(asked.hold_retention.is_some(), read.hold_retention == self.hold_retention)
+            && same(asked.paused.is_some(), read.paused == self.paused)
+    }
+
+    fn wants_the_same(&self, asked: &pb::Filter) -> bool {
+        let [ours, theirs] = [self.wanted(), Filter::of_checked(asked)];
+        if asked.accounts.is_empty() { ours.anywhere() == theirs } else { ours == theirs }
+    }
+
+    /// It with the fields of `mask` taken from `message`, which stands at `at`; without a path those that are set. A field
+    /// that the mask names and the message lacks gets its default.
+    ///
+    /// # Errors
+    /// All that is wrong with the mask (at `mask_at`) and with what was taken; also another mode, or a start.
+    pub fn updated(
+        &self,
+        message: &pb::Subscription,
+        at: &Path<'_>,
+        mask: &[String],
+        mask_at: &Path<'_>,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let mut merged = self.to_message();
+        if message.mode != UNSPECIFIED && message.mode != merged.mode {
+            faults.add(&at.field("mode"), "cannot be changed");
+        }
+        if message.start.is_some() {
+            faults.add(&at.field("start"), "cannot be changed, see SeekSubscription");
+        }
+        for (name, is_set, take) in FIELDS {
+            let named = mask.iter().any(|path| path == name);
+            if named || (mask.is_empty() && is_set(message)) {
+                take(&mut merged, message);
+            }
+        }
+        for (i, path) in mask.iter().enumerate() {
+            if !FIELDS.iter().any(|(name, ..)| path == name) {
+                faults.add(
+                    &mask_at.index(i),
+                    "must be filter, lease_duration, max_attempts, backoff, hold_retention or paused",
+                );
+            }
+        }
+        match Self::from_message(&merged, at) {
+            Ok(config) => faults.into_result().map(|()| config),
+            Err(later) => {
+                faults.extend(later);
+                Err(faults)
+            }
+        }
+    }
+
+    /// A message as it is, with the defaults; what cannot be read counts as unset.
+    fn read(message: &pb::Subscription) -> Self {
+        let read = |value: Option<prost_types::Duration>| value.as_ref().and_then(span);
+        let backoff = message.backoff.unwrap_or_default();
+        let backoff_min = read(backoff.min).unwrap_or(DEFAULT_BACKOFF_MIN);
+        Self {
+            filter: message.filter.clone().unwrap_or_default(),
+            mode: Mode::of(message.mode).unwrap_or_default(),
+            lease_duration: read(message.lease_duration).unwrap_or(DEFAULT_LEASE),
+            max_attempts: message.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
+            backoff_min,
+            backoff_max: read(backoff.max).unwrap_or(DEFAULT_BACKOFF_MAX.max(backoff_min)),
+            hold_retention: message.hold_retention.unwrap_or(true),
+            paused: message.paused.unwrap_or(false),
+        }
+    }
+}
+
+impl Mode {
+    fn of(number: i32) -> Option<Self> {
+        Some(match pb::SubscriptionMode::try_from(number).ok()? {
+            pb::SubscriptionMode::Unspecified | pb::SubscriptionMode::KeyOrdered => Self::KeyOrdered,
+            pb::SubscriptionMode::Unordered => Self::Unordered,
+            pb::SubscriptionMode::Exclusive => Self::Exclusive,
+        })
+    }
+
+    fn number(self) -> i32 {
+        let mode = match self {
+            Self::KeyOrdered => pb::SubscriptionMode::KeyOrdered,
+            Self::Unordered => pb::SubscriptionMode::Unordered,
+            Self::Exclusive => pb::SubscriptionMode::Exclusive,
+        };
+        mode as i32
+    }
+}
+
+/// A subscription's name: 1 to 128 ASCII letters, digits, `-`, `_` and `.`.
+pub fn check_name(name: &str, at: &Path<'_>, faults: &mut Faults) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) {
+        faults.add(at, "must be 1 to 128 ASCII letters, digits, '-', '_' or '.'");
+    }
+}
+
+fn check(message: &pb::Subscription, at: &Path<'_>, faults: &mut Faults) {
+    if let Some(filter) = &message.filter {
+        faults.extend(Filter::new(filter, &at.field("filter")).err().unwrap_or_default());
+    }
+    if Mode::of(message.mode).is_none() {
+        faults.add(&at.field("mode"), "is no mode");
+    }
+    check_span(message.lease_duration, LEASE, &at.field("lease_duration"), "must be 5 s to 10 min", faults);
+    if message.max_attempts.is_some_and(|attempts| attempts > MAX_ATTEMPTS) {
+        faults.add(&at.field("max_attempts"), "must be 0 to 1000");
+    }
+    let (backoff, at) = (message.backoff.unwrap_or_default(), at.field("backoff"));
+    let min_is_right = check_span(backoff.min, BACKOFF_MIN, &at.field("min"), "must be 0 s to 1 h", faults);
+    let lowest = if min_is_right { Config::read(message).backoff_min } else { Duration::ZERO };
+    check_span(backoff.max, lowest..=LONGEST_BACKOFF, &at.field("max"), "must be min to 24 h", faults);
+}
+
+fn check_span(
+    value: Option<prost_types::Duration>,
+    bounds: RangeInclusive<Duration>,
+    at: &Path<'_>,
+    description: &'static str,
+    faults: &mut Faults,
+) -> bool {
+    let is_right = value.is_none_or(|value| span(&value).is_some_and(|value| bounds.contains(&value)));
+    if !is_right {
+        faults.add(at, description);
+    }
+    is_right
+}
+
+/// Spans here are a day at most; a longer one would be left out.
+fn written(span: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(span).ok()
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

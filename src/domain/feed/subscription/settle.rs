@@ -1,0 +1,153 @@
+//! What a consumer's word does.
+//!
+//! The last who had an event may acknowledge it, whatever became of it since, as long as nobody else got it. Every other
+//! word is about a loan that lasts: it must come in time. What a lease is answered:
+//!
+//! | lease | ack | retry, park, release | extend |
+//! |---|---|---|---|
+//! | of an earlier generation | stale | stale | stale |
+//! | of a later generation, or of generation 0 | unknown | unknown | unknown |
+//! | of an attempt that was not reached, or 0 | unknown | unknown | unknown |
+//! | of an earlier attempt | lost | lost | lost |
+//! | of the last attempt: on loan, in time | applied | applied | applied |
+//! | … on loan, its time is over | applied | lost | lost |
+//! | … pending, waiting or parked | applied | already applied if this word ended the loan, else lost | lost |
+//! | … acknowledged | already applied | lost | lost |
+//! | of an event without a row, so far below the floor that it may be forgotten | already applied | lost | lost |
+//! | of another without a row: filtered out, not looked at, parked and trimmed | unknown | unknown | unknown |
+//!
+//! Whatever is not `Applied` changes nothing.
+
+use std::time::Duration;
+
+use super::lend::USED_UP;
+use super::{Lease, Outcome, Row, Said, State, Subscription, Verdict};
+use crate::domain::timestamp::Timestamp;
+
+impl Subscription {
+    /// Carries out verdicts in order. `fraction` draws from 0 to 1, for the pause before a retry.
+    pub fn settle(
+        &mut self,
+        now: Timestamp,
+        verdicts: &[(Lease, Verdict)],
+        fraction: &mut dyn FnMut() -> f64,
+    ) -> Vec<Outcome> {
+        let outcomes =
+            verdicts.iter().map(|(lease, verdict)| self.settle_one(now, *lease, verdict, fraction)).collect();
+        self.raise_floor();
+        outcomes
+    }
+
+    fn settle_one(
+        &mut self,
+        now: Timestamp,
+        lease: Lease,
+        verdict: &Verdict,
+        fraction: &mut dyn FnMut() -> f64,
+    ) -> Outcome {
+        if lease.generation > self.head.generation || lease.generation == 0 {
+            return Outcome::UnknownLease;
+        }
+        if lease.generation < self.head.generation {
+            return Outcome::StaleGeneration;
+        }
+        let Some(row) = self.rows.get(lease.seq) else { return self.without_row(lease, verdict) };
+        if lease.attempt == 0 || lease.attempt > row.attempt {
+            return Outcome::UnknownLease;
+        }
+        if lease.attempt < row.attempt {
+            return Outcome::LeaseLost;
+        }
+        let in_time = matches!(&row.state, State::Leased { until, .. } if now < *until);
+        match verdict {
+            _ if in_time => self.carry_out(now, row.clone(), verdict, fraction),
+            Verdict::Ack if row.state == State::Acked => Outcome::AlreadyApplied,
+            Verdict::Ack => self.acknowledge(row.clone()),
+            _ if row.state != State::Acked && row.said.is_some() && row.said == verdict.word() => {
+                Outcome::AlreadyApplied
+            }
+            _ => Outcome::LeaseLost,
+        }
+    }
+
+    /// Of an event that was forgotten, or that nobody ever had.
+    fn without_row(&self, lease: Lease, verdict: &Verdict) -> Outcome {
+        match verdict {
+            _ if lease.seq == 0 || lease.attempt == 0 || !self.is_forgotten(lease.seq) => Outcome::UnknownLease,
+            Verdict::Ack => Outcome::AlreadyApplied,
+            _ => Outcome::LeaseLost,
+        }
+    }
+
+    fn acknowledge(&mut self, row: Row) -> Outcome {
+        if self.is_forgotten(row.seq) {
+            self.rows.remove(row.seq);
+        } else {
+            self.rows.put(Row { said: None, state: State::Acked, ..row });
+        }
+        Outcome::Applied(None)
+    }
+
+    /// A word about a loan that lasts.
+    fn carry_out(&mut self, now: Timestamp, row: Row, verdict: &Verdict, fraction: &mut dyn FnMut() -> f64) -> Outcome {
+        let said = verdict.word();
+        let row = match verdict {
+            Verdict::Ack => return self.acknowledge(row),
+            Verdict::Extend { by } => return self.extend(now.plus(by.unwrap_or(self.head.config.lease_duration)), row),
+            Verdict::Retry { delay, reason } => self.again(now, row, *delay, reason, fraction),
+            Verdict::Park { reason } => row.parked(now, reason.clone()),
+            Verdict::Release => row.given_back(),
+        };
+        self.rows.put(Row { said, ..row });
+        Outcome::Applied(None)
+    }
+
+    /// Never shortens: more time is what was asked for.
+    fn extend(&mut self, wanted: Timestamp, row: Row) -> Outcome {
+        let State::Leased { cause, until, consumer } = row.state else { return Outcome::LeaseLost };
+        let until = until.max(wanted);
+        self.rows.put(Row { state: State::Leased { cause, until, consumer }, ..row });
+        Outcome::Applied(Some(until))
+    }
+
+    fn again(
+        &self,
+        now: Timestamp,
+        row: Row,
+        delay: Option<Duration>,
+        reason: &str,
+        fraction: &mut dyn FnMut() -> f64,
+    ) -> Row {
+        let row = Row { failures: row.failures.saturating_add(1), ..row };
+        if self.is_spent(&row) {
+            let reason = if reason.is_empty() { USED_UP } else { reason };
+            return row.parked(now, reason.to_owned());
+        }
+        let pause = delay.unwrap_or_else(|| self.longest_pause(row.failures).mul_f64(part(fraction())));
+        Row { state: State::Waiting { until: now.plus(pause) }, ..row }
+    }
+
+    /// Doubles with every failure.
+    fn longest_pause(&self, failures: u32) -> Duration {
+        let config = &self.head.config;
+        let times = 2u32.saturating_pow(failures.saturating_sub(1));
+        config.backoff_min.saturating_mul(times).min(config.backoff_max)
+    }
+}
+
+/// Also of what is no part.
+fn part(fraction: f64) -> f64 {
+    if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 1.0 }
+}
+
+impl Verdict {
+    /// With what word it ends a loan, if that is remembered.
+    fn word(&self) -> Option<Said> {
+        match self {
+            Self::Retry { .. } => Some(Said::Retry),
+            Self::Park { .. } => Some(Said::Park),
+            Self::Release => Some(Said::Release),
+            Self::Ack | Self::Extend { .. } => None,
+        }
+    }
+}

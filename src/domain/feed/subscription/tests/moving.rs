@@ -1,0 +1,139 @@
+//! Whatever else moves: consumers that leave and come back, seek, redrive, update, and what a store is told of it.
+
+use super::*;
+
+#[test]
+fn what_a_consumer_leaves_others_may_have() {
+    let mut oms = subscription(Mode::Unordered);
+    let rooms = [small("a", 2), small("b", 1)];
+    oms.lend(at(0), &rooms, &fresh(&["A", "B", "C"]));
+    oms.release("a");
+    oms.release("nobody");
+    assert_eq!((oms.held("a"), oms.held("b").leases.len()), (Held::default(), 1));
+    let loans = oms.lend(at(1), &[room("c")], &nothing());
+    assert_eq!(
+        loans.iter().map(|loan| (loan.lease, loan.cause)).collect::<Vec<_>>(),
+        [(lease(1, 2), Cause::LeaseExpired), (lease(2, 2), Cause::LeaseExpired)]
+    );
+    assert_eq!(oms.rows.get(1).unwrap().failures, 0);
+}
+
+#[test]
+fn who_lost_its_memory_gets_all_again() {
+    let mut oms = subscription(Mode::KeyOrdered);
+    lend(&mut oms, at(0), &fresh(&["A", "B"]));
+    oms.reclaim("a");
+    assert_eq!(oms.outstanding(), 0);
+    let loans = oms.lend(at(1), &[room("a")], &nothing());
+    let again = |seq| Loan { room: 0, lease: lease(seq, 2), until: at(31), cause: Cause::Reclaimed, size: 10 };
+    assert_eq!(loans, [again(1), again(2)]);
+}
+
+/// It may be the event that kills it.
+#[test]
+fn what_is_reclaimed_too_often_is_parked() {
+    let mut oms = with(Config { max_attempts: 2, ..Config::default() });
+    lend(&mut oms, at(0), &fresh(&["A", "A"]));
+    oms.reclaim("a");
+    assert_eq!(lend(&mut oms, at(1), &nothing()), [1]);
+    oms.reclaim("a");
+    assert_eq!(lend(&mut oms, at(2), &nothing()), [2]);
+    let reason = "its attempts were used up".into();
+    assert_eq!(state(&oms, 1), State::Parked { since: at(2), reason });
+}
+
+#[test]
+fn a_seek_begins_anew() {
+    let mut oms = subscription(Mode::KeyOrdered);
+    lend(&mut oms, at(0), &fresh(&["A", "A", "B"]));
+    settle(&mut oms, at(0), lease(3, 1), park(""));
+    oms.take_changes();
+    oms.seek(1, at(5));
+    let head = oms.head().clone();
+    assert_eq!((head.generation, head.floor, head.scanned, head.updated, head.version), (2, 1, 1, at(5), 1));
+    assert_eq!((oms.outstanding(), oms.parked(), oms.unsettled(), oms.next_time()), (0, 0, 0, None));
+    assert_eq!(oms.take_changes(), Changes { head: Some(head), clear: true, put: vec![], drop: vec![] });
+    let loans = oms.lend(at(6), &[room("b")], &fresh_after(1, &["A"]));
+    assert_eq!(loans[0].lease, Lease { generation: 2, seq: 2, attempt: 1 });
+    oms.seek(u64::MAX, at(7));
+    assert_eq!((oms.head().generation, oms.head().floor, oms.needs_after()), (3, u64::MAX, u64::MAX));
+}
+
+#[test]
+fn parked_events_are_listed_and_given_out_again() {
+    let mut oms = with(Config { mode: Mode::Unordered, max_attempts: 2, ..Config::default() });
+    lend(&mut oms, at(0), &fresh(&["A", "B", "C", "D"]));
+    settle(&mut oms, at(0), lease(3, 1), retry(0));
+    lend(&mut oms, at(0), &nothing());
+    for (seq, attempt) in [(1, 1), (3, 2), (4, 1)] {
+        settle(&mut oms, at(2), lease(seq, attempt), park("no such order"));
+    }
+    let listed =
+        |oms: &Subscription, after, limit| oms.parked_after(after, limit).iter().map(|row| row.seq).collect::<Vec<_>>();
+    assert_eq!(listed(&oms, 0, 9), [1, 3, 4]);
+    assert_eq!(listed(&oms, 1, 1), [3]);
+    assert_eq!(listed(&oms, 4, 9), [] as [u64; 0]);
+    assert_eq!(listed(&oms, u64::MAX, 9), [] as [u64; 0]);
+
+    assert_eq!(oms.redrive(Some(&[3, 3, 2, 77])), 1);
+    assert_eq!(oms.rows.get(3).unwrap().failures, 0, "counted anew");
+    let loans = oms.lend(at(3), &[room("b")], &nothing());
+    assert_eq!(loans.iter().map(|loan| (loan.lease, loan.cause)).collect::<Vec<_>>(), [(lease(3, 3), Cause::Redriven)]);
+    assert_eq!((oms.redrive(Some(&[])), oms.redrive(None), oms.redrive(None)), (0, 2, 0));
+    assert_eq!(oms.parked(), 0);
+}
+
+#[test]
+fn an_update_counts_if_it_changes_something() {
+    let mut oms = subscription(Mode::Exclusive);
+    oms.take_changes();
+    let same = oms.head().config.clone();
+    oms.update(same.clone(), at(9));
+    assert!(oms.take_changes().is_empty());
+    oms.update(Config { mode: Mode::Unordered, paused: true, ..same.clone() }, at(9));
+    let head = oms.head().clone();
+    assert_eq!(head.config, Config { paused: true, ..same }, "the mode stays");
+    assert_eq!((head.version, head.generation, head.updated), (2, 1, at(9)));
+    assert_eq!(oms.take_changes(), Changes { head: Some(head), ..Changes::default() });
+}
+
+#[test]
+fn a_new_one_has_its_head_to_store() {
+    let mut oms = Subscription::new(7, "oms".into(), Config::default(), 40, at(0));
+    let head = Head {
+        id: 7,
+        name: "oms".into(),
+        config: Config::default(),
+        version: 1,
+        generation: 1,
+        floor: 40,
+        scanned: 40,
+        created: at(0),
+        updated: at(0),
+    };
+    assert_eq!(oms.head(), &head);
+    assert_eq!(oms.take_changes(), Changes { head: Some(head.clone()), ..Changes::default() });
+    assert!(oms.take_changes().is_empty());
+    assert!(Subscription::load(head, Vec::new()).take_changes().is_empty());
+}
+
+#[test]
+fn only_what_changed_is_told() {
+    let mut oms = subscription(Mode::Unordered);
+    lend(&mut oms, at(0), &fresh(&["A", "B", "C"]));
+    let changes = oms.take_changes();
+    assert_eq!(changes.put.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((changes.clear, changes.drop.len(), changes.head.unwrap().scanned), (false, 0, 3));
+
+    settle(&mut oms, at(0), lease(3, 1), park("x"));
+    let changes = oms.take_changes();
+    assert_eq!((changes.head, changes.put.len(), changes.put[0].seq), (None, 1, 3));
+    oms.trimmed(4);
+    assert_eq!(oms.take_changes(), Changes { drop: vec![3], ..Changes::default() });
+    oms.seek(3, at(1));
+    assert!(oms.take_changes().clear);
+    oms.lend(at(1), &[room("a")], &fresh_after(3, &["D"]));
+    oms.seek(0, at(2));
+    let changes = oms.take_changes();
+    assert_eq!((changes.clear, changes.put.len(), changes.drop.len()), (false, 0, 0), "nothing of it was stored");
+}
