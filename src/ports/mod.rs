@@ -2,7 +2,9 @@
 
 pub mod call;
 pub mod clock;
+pub mod intent_log;
 pub mod ledger;
 pub mod overview;
 pub mod random;
+pub mod subscriptions;
 pub mod upstream;

@@ -1,6 +1,7 @@
 //! What every ledger does, by the words of the port. Each check runs on each store.
 
 mod beginning;
+mod feed;
 mod reading;
 mod saving;
 

@@ -5,6 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::AccountId;
+use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::ledger::{Fingerprint, Kind, NewEntry};
 
 /// Of one account; at most [`LONGEST`] bytes.
@@ -14,7 +15,7 @@ pub(super) type Key = Box<[u8]>;
 const LONGEST: usize = 40;
 
 /// Bytes of a hash at the end of a key: half a SHA-256. Two things that differ have different keys, as for fingerprints.
-const HASH: usize = 16;
+pub(super) const HASH: usize = 16;
 
 /// Of what an entry is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,32 @@ fn content(order_number: &str, fingerprint: &Fingerprint) -> Key {
     // The fingerprint has one length, so the two cannot be taken for others.
     let hash = Sha256::new().chain_update(fingerprint.0).chain_update(order_number).finalize();
     hash[..HASH].into()
+}
+
+/// By what a delivery is known again within its account: its event id, or its body when that could not be read.
+pub(super) fn delivery(arrival: &Arrival) -> [u8; HASH] {
+    match &arrival.content {
+        Content::Intent { event_id, .. } | Content::Other { event_id, .. } => event(event_id),
+        Content::Unreadable { .. } => {
+            let mut key = half(&arrival.body_hash);
+            key[0] |= 1;
+            key
+        }
+    }
+}
+
+/// Of an event id. Differs in one bit from all keys of bodies, so that no id can be made that stands for a body.
+pub(super) fn event(event_id: &str) -> [u8; HASH] {
+    let mut key = half(&Sha256::digest(event_id).into());
+    key[0] &= !1;
+    key
+}
+
+/// Half a SHA-256.
+pub(super) fn half(hash: &[u8; 32]) -> [u8; HASH] {
+    let mut half = [0; HASH];
+    half.copy_from_slice(&hash[..HASH]);
+    half
 }
 
 #[cfg(test)]

@@ -1,29 +1,40 @@
-//! Where the ledger is kept: in a SQLite file ([`sqlite`]), or nowhere beyond the process ([`memory`]).
+//! Where the ledger and the feed are kept: in a SQLite file ([`sqlite`]), or nowhere beyond the process ([`memory`],
+//! [`memory_feed`]).
 //!
-//! A store keeps entries without understanding them; what they mean is decided in `domain::ledger` and the use cases,
-//! which know the port only.
+//! A store keeps entries, events and subscriptions without understanding them; what they mean is decided in
+//! `domain::ledger`, `domain::feed` and the use cases, which know the ports only.
 
 #[cfg(test)]
 mod conformance;
 pub mod health;
 mod keys;
 pub mod memory;
+pub mod memory_feed;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use self::health::Failing;
 use self::memory::MemoryLedger;
+use self::memory_feed::MemoryFeed;
 use self::sqlite::SqliteLedger;
 use crate::config::StoreUrl;
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
+use crate::domain::feed::LogId;
+use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
+use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
+use crate::ports::random::Random;
+use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::telemetry::metrics::StoreMetrics;
 
 /// What a store needs of its process.
@@ -42,7 +53,7 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub enum Store {
     /// `memory:`
-    Memory(MemoryLedger),
+    Memory(MemoryLedger, MemoryFeed),
     /// `sqlite://PATH`
     Sqlite(SqliteLedger),
 }
@@ -54,16 +65,22 @@ impl Store {
     /// One line for the operator, when this process must not use it.
     pub fn open(url: &StoreUrl, settings: Settings) -> Result<Self, String> {
         match url {
-            StoreUrl::Memory => Ok(Self::Memory(MemoryLedger::new())),
+            StoreUrl::Memory => Ok(Self::memory(&Random::from_system())),
             StoreUrl::Sqlite(path) => SqliteLedger::open(path, settings).map(Self::Sqlite),
             StoreUrl::Postgres { .. } => Err("postgres is not supported by this version".into()),
         }
     }
 
+    /// An empty one without a file.
+    pub fn memory(random: &Random) -> Self {
+        let log = (u128::from(random.next_u64()) << 64) | u128::from(random.next_u64());
+        Self::Memory(MemoryLedger::new(), MemoryFeed::new(LogId(log)))
+    }
+
     /// Why it does not work, if so. While it does not, asking makes it try again.
     pub fn failing(&self) -> Option<Failing> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(..) => None,
             Self::Sqlite(ledger) => ledger.failing(),
         }
     }
@@ -71,27 +88,33 @@ impl Store {
     /// Ends it, once nobody writes any more: what was handed over is durable, and the file is let go.
     pub async fn close(&self) {
         match self {
-            Self::Memory(_) => {}
+            Self::Memory(..) => {}
             Self::Sqlite(ledger) => ledger.close().await,
         }
     }
 }
 
-/// Hands the methods of the port to the store that it is.
+/// Hands the methods of a port to the store that it is; those in brackets are written out.
 macro_rules! delegate {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
-        impl Ledger for Store {
+    (
+        $port:ident to $store:ident in ($first:pat, $second:pat)
+        $($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*
+        [$($written_out:item)*]
+    ) => {
+        impl $port for Store {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$result, StoreError> {
                 match self {
-                    Self::Memory(ledger) => ledger.$name($($argument),*).await,
-                    Self::Sqlite(ledger) => ledger.$name($($argument),*).await,
+                    Self::Memory($first, $second) => $port::$name($store, $($argument),*).await,
+                    Self::Sqlite($store) => $port::$name($store, $($argument),*).await,
                 }
             })*
+            $($written_out)*
         }
     };
 }
 
 delegate! {
+    Ledger to store in (store, _)
     begin(new: Vec<NewEntry>, join: bool) -> Begun;
     save(entries: Vec<Entry>, audits: Vec<Audit>) -> Saved;
     get(id: OperationId) -> Option<Entry>;
@@ -104,6 +127,46 @@ delegate! {
     end_audit(audit: Audit, found: Option<Alert>) -> bool;
     alerts(operation: OperationId) -> Vec<(AlertKind, Timestamp)>;
     trim(before: Timestamp, limit: usize) -> usize;
+    []
+}
+
+delegate! {
+    IntentLog to store in (_, store)
+    append(arrival: Arrival) -> Appended;
+    bounds() -> Bounds;
+    read(after: u64, most: usize, most_bytes: usize, raw: bool) -> Vec<StoredEvent>;
+    pick(seqs: Vec<u64>, raw: bool) -> Vec<StoredEvent>;
+    find(account: &AccountId, event_id: &str, raw: bool) -> Option<StoredEvent>;
+    before(time: Timestamp) -> u64;
+    quarantined(accounts: &[AccountId], after: u64, limit: usize, raw: bool) -> Vec<Quarantined>;
+    trim_log(times: TrimTimes, limit: usize) -> Trimmed;
+    [
+        fn head(&self) -> watch::Receiver<u64> {
+            match self {
+                Self::Memory(_, store) => store.head(),
+                Self::Sqlite(store) => store.head(),
+            }
+        }
+    ]
+}
+
+delegate! {
+    Subscriptions to store in (_, store)
+    make(name: &str, config: Config, at: u64, now: Timestamp) -> Made;
+    names(after: &str, limit: usize) -> Vec<Head>;
+    remove(name: &str, only: Option<(u64, u64)>) -> Removed;
+    [
+        async fn change<T, F>(&self, name: &str, change: F) -> Result<Option<T>, StoreError>
+        where
+            T: Send + 'static,
+            F: FnMut(&mut Subscription) -> T + Send + 'static,
+        {
+            match self {
+                Self::Memory(_, store) => store.change(name, change).await,
+                Self::Sqlite(store) => store.change(name, change).await,
+            }
+        }
+    ]
 }
 
 /// A new entry as it is kept first. What is sent next counts as sent.

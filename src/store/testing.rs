@@ -1,11 +1,16 @@
-//! Entries and settings for tests of the stores.
+//! Entries, deliveries and settings for tests of the stores.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::Settings;
 use crate::domain::account::AccountId;
+use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::subscription::{Config, Mode};
 use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
@@ -72,5 +77,43 @@ pub(super) fn made(begun: Begun) -> Vec<Entry> {
     match begun {
         Begun::New(entries) => entries,
         other => panic!("{other:?}"),
+    }
+}
+
+/// A delivery of this body.
+pub(super) fn arrival(body: &str, content: Content, received: Timestamp) -> Arrival {
+    let raw = Bytes::from(body.to_owned());
+    Arrival { account: acme(), received, body_hash: Sha256::digest(&raw).into(), raw, content }
+}
+
+/// An intent to cancel, whose message and body tell its id.
+pub(super) fn intent(event_id: &str, received: Timestamp) -> Arrival {
+    let message = Bytes::from(format!("message {event_id}"));
+    let content = Content::Intent { event_id: event_id.into(), message };
+    arrival(&format!("body {event_id}"), content, received)
+}
+
+/// Another event.
+pub(super) fn other(event_id: &str, received: Timestamp) -> Arrival {
+    let content = Content::Other { event_id: event_id.into(), event_type: "PO_LINE_AUTOCANCELLED".into() };
+    arrival(&format!("body {event_id}"), content, received)
+}
+
+/// What could not be read.
+pub(super) fn unreadable(body: &str, received: Timestamp) -> Arrival {
+    arrival(body, Content::Unreadable { reason: "is no JSON".into() }, received)
+}
+
+/// All events, a key at a time.
+pub(super) fn subscription_config(hold_retention: bool) -> Config {
+    Config {
+        filter: Default::default(),
+        mode: Mode::KeyOrdered,
+        lease_duration: Duration::from_secs(30),
+        max_attempts: 20,
+        backoff_min: Duration::from_secs(1),
+        backoff_max: Duration::from_secs(300),
+        hold_retention,
+        paused: false,
     }
 }

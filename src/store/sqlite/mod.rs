@@ -1,10 +1,12 @@
-//! The ledger in a SQLite file, for one process.
+//! The ledger and the feed in a SQLite file, for one process.
 //!
-//! One thread writes ([`writer`]), in groups; one reads ([`reader`]), beside it. Tasks hand over what is to be done and wait.
-//! What the file holds is told by `migrations/`; [`writes`] and [`reads`] have the statements.
+//! One thread writes ([`writer`]), in groups; beside it one reads the ledger and one the feed ([`reader`]). Tasks hand over
+//! what is to be done and wait. What the file holds is told by `migrations/`; [`writes`], [`reads`] and [`feed`] have the
+//! statements.
 
 mod checkpoint;
 mod failure;
+mod feed;
 mod migrations;
 mod open;
 mod reader;
@@ -19,7 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::open::OpenError;
 use self::reader::Read;
@@ -37,7 +39,7 @@ use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError
 /// Entries dropped in one transaction, so that others need not wait long.
 const TRIM: usize = 200;
 
-/// The ledger in a file. Cheap to clone, all clones are one.
+/// Ledger and feed in a file. Cheap to clone, all clones are one.
 ///
 /// Dropping the last clone ends its threads after what was handed over; [`SqliteLedger::close`] also waits for that.
 #[derive(Clone)]
@@ -46,9 +48,12 @@ pub struct SqliteLedger(Arc<Inner>);
 struct Inner {
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Option<Read>>,
+    feed_reads: mpsc::Sender<Option<Read>>,
+    /// The last position of the log that is durable.
+    head: watch::Sender<u64>,
     health: Health,
     clock: Clock,
-    ends: Mutex<Option<[oneshot::Receiver<()>; 2]>>,
+    ends: Mutex<Option<[oneshot::Receiver<()>; 3]>>,
 }
 
 impl SqliteLedger {
@@ -70,12 +75,24 @@ impl SqliteLedger {
                 None
             }
         };
+        // Where it fails now, the head is read with the first transaction.
+        let head = match connection.as_ref().map(feed::head) {
+            Some(Ok(head)) => head,
+            Some(Err(error)) => {
+                health.fails(&failure::of(&error), settings.clock.now().into());
+                0
+            }
+            None => 0,
+        };
+        let head = watch::Sender::new(head);
         let started = |error| format!("the threads of the store cannot be started: {error}");
         let clock = settings.clock;
         let (reads, reader) = reader::start(path.to_owned()).map_err(started)?;
-        let (writes, writer) =
-            writer::start(path.to_owned(), lock, connection, health.clone(), settings).map_err(started)?;
-        Ok(Self(Arc::new(Inner { writes, reads, health, clock, ends: Mutex::new(Some([reader, writer])) })))
+        let (feed_reads, feed_reader) = reader::start(path.to_owned()).map_err(started)?;
+        let (writes, writer) = writer::start(path.to_owned(), lock, connection, health.clone(), head.clone(), settings)
+            .map_err(started)?;
+        let ends = Mutex::new(Some([reader, feed_reader, writer]));
+        Ok(Self(Arc::new(Inner { writes, reads, feed_reads, head, health, clock, ends })))
     }
 
     /// Why it does not work, if so. While it does not, asking makes it try again.
@@ -91,10 +108,12 @@ impl SqliteLedger {
     /// Ends it: what was handed over is written, the log is copied into the file. Later calls fail.
     pub async fn close(&self) {
         let ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The reader first: what it reads cannot be copied.
+        // The readers first: what they read cannot be copied.
         let _ = self.0.reads.send(None).await;
-        let Some([reader, writer]) = ends else { return };
+        let _ = self.0.feed_reads.send(None).await;
+        let Some([reader, feed_reader, writer]) = ends else { return };
         let _ = reader.await;
+        let _ = feed_reader.await;
         let _ = self.0.writes.send(Job::End).await;
         let _ = writer.await;
     }
@@ -114,6 +133,22 @@ impl SqliteLedger {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.read_by(&self.0.reads, work).await
+    }
+
+    async fn read_feed<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.read_by(&self.0.feed_reads, work).await
+    }
+
+    async fn read_by<T, F>(&self, reader: &mpsc::Sender<Option<Read>>, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (send, answer) = oneshot::channel();
         let read = move |connection: Result<&Connection, StoreError>| {
             let result =
@@ -121,7 +156,7 @@ impl SqliteLedger {
             // Whoever asked may have left.
             let _ = send.send(result);
         };
-        self.0.reads.send(Some(Box::new(read))).await.map_err(|_| closed())?;
+        reader.send(Some(Box::new(read))).await.map_err(|_| closed())?;
         let result = answer.await.map_err(|_| closed())?;
         if let Err(error) = &result {
             self.0.health.fails(error, self.0.clock.now().into());

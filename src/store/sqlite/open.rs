@@ -11,7 +11,7 @@ use super::{failure, migrations};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 
 /// Marks a file as ours: "OGW1".
-const APPLICATION: i32 = 0x4f47_5731;
+pub(super) const APPLICATION: i32 = 0x4f47_5731;
 
 /// The first version without the fault by which a checkpoint could lose a WAL that was just reset.
 const OLDEST: i32 = 3_051_003;

@@ -49,7 +49,7 @@ pub(super) fn list(db: &Connection, query: &Query) -> rusqlite::Result<Vec<Entry
     matching(db, &accounts, states, query.created_before, query.after, query.limit)
 }
 
-fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
+pub(super) fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
     let mut number = db.prepare_cached("SELECT id FROM accounts WHERE name = ?1")?;
     number.query_row([account.as_str()], |row| row.get(0)).optional()
 }

@@ -11,20 +11,33 @@ use crate::domain::ledger::State;
 use crate::store::testing::{acme, cancel, create, made, settings, time};
 use crate::telemetry::metrics::{Form, Metrics};
 
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: TempDir::new().unwrap() }
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("db")
+    pub(super) fn path(&self) -> PathBuf {
+        self.beside("db")
     }
 
-    fn open(&self) -> SqliteLedger {
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What a process leaves that is killed now: the file and its log, never closed.
+    pub(super) fn killed(&self) -> Self {
+        let killed = Self::new();
+        for name in ["db", "db-wal"] {
+            std::fs::copy(self.beside(name), killed.beside(name)).unwrap();
+        }
+        killed
+    }
+
+    pub(super) fn open(&self) -> SqliteLedger {
         SqliteLedger::open(&self.path(), settings()).unwrap()
     }
 
@@ -35,7 +48,7 @@ impl Place {
     }
 
     /// Another program's connection.
-    fn other(&self) -> Connection {
+    pub(super) fn other(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
 }
@@ -49,7 +62,7 @@ async fn trouble(ledger: &SqliteLedger, number: &str) -> StoreTrouble {
 }
 
 /// Asks as the probes do, until it works.
-async fn works(ledger: &SqliteLedger) {
+pub(super) async fn works(ledger: &SqliteLedger) {
     while ledger.failing().is_some() {
         tokio::task::yield_now().await;
     }
@@ -63,7 +76,7 @@ async fn all_is_there_after_closing_and_opening_again() {
     ledger.save(Vec::new(), vec![Audit { operation: entries[0].id, time: time(1) }]).await.unwrap();
     let counts = ledger.counts().await.unwrap();
     ledger.close().await;
-    let wal = std::fs::metadata(place.folder.path().join("db-wal")).map_or(0, |file| file.len());
+    let wal = std::fs::metadata(place.beside("db-wal")).map_or(0, |file| file.len());
     assert_eq!(wal, 0);
     let ledger = place.open();
     assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), entries);
@@ -78,11 +91,7 @@ async fn a_copy_made_while_it_ran_has_all_that_was_answered() {
     let place = Place::new();
     let ledger = place.open();
     let entry = begin(&ledger, "A").await;
-    // What a killed process leaves: the file and its log, never closed.
-    let killed = Place::new();
-    for name in ["db", "db-wal"] {
-        std::fs::copy(place.folder.path().join(name), killed.folder.path().join(name)).unwrap();
-    }
+    let killed = place.killed();
     let after = killed.open();
     assert_eq!(after.get(entry.id).await.unwrap(), Some(entry));
     after.close().await;
@@ -133,7 +142,8 @@ async fn a_newer_database_is_refused_and_left_as_it_is() {
     place.open().close().await;
     place.other().pragma_update(None, "user_version", migrations::LATEST + 1).unwrap();
     let before = std::fs::read(place.path()).unwrap();
-    assert!(place.refusal().contains("was written by a newer order-gateway (schema 2, this one knows 1)"));
+    let newer = format!("(schema {}, this one knows {})", migrations::LATEST + 1, migrations::LATEST);
+    assert!(place.refusal().contains(&format!("was written by a newer order-gateway {newer}")));
     assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }
 
@@ -333,7 +343,7 @@ async fn the_log_is_copied_and_does_not_grow_without_end() {
         let entries = made(ledger.begin(vec![large(number)], false).await.unwrap());
         let end = Entry { state: State::Rejected, body: Vec::new(), ..entries[0].clone() };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
-        longest = longest.max(std::fs::metadata(place.folder.path().join("db-wal")).unwrap().len());
+        longest = longest.max(std::fs::metadata(place.beside("db-wal")).unwrap().len());
     }
     // 4,000 pages, and what one group may add.
     assert!(longest < 32 << 20, "{longest}");

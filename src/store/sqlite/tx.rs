@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
+use super::feed;
 use super::rows::{Coded, integer};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::State;
@@ -15,6 +16,7 @@ pub(super) struct Memory {
     next_entry: u64,
     /// The database says that numbers below this are used, so that it need not be told of each.
     reserved: u64,
+    pub(super) feed: feed::Memory,
     /// Entries with numbers below this are in the table of counts.
     counted: i64,
 }
@@ -28,7 +30,8 @@ impl Memory {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
-        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, counted: number("counted")? })
+        let (counted, feed) = (number("counted")?, feed::Memory::read(connection)?);
+        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, feed, counted })
     }
 }
 
@@ -49,6 +52,11 @@ impl<'a> Tx<'a> {
         Self { connection, memory, reserved_before, counts: HashMap::default(), rows: 0 }
     }
 
+    /// What is read within it.
+    pub(super) fn connection(&self) -> &'a Connection {
+        self.connection
+    }
+
     /// A statement, prepared once.
     pub(super) fn sql(&self, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
         self.connection.prepare_cached(sql)
@@ -67,6 +75,11 @@ impl<'a> Tx<'a> {
         };
         self.memory.accounts.insert(account.clone(), number);
         Ok(number)
+    }
+
+    /// What is remembered of the feed.
+    pub(super) fn feed(&mut self) -> &mut feed::Memory {
+        &mut self.memory.feed
     }
 
     /// The number of a new entry.

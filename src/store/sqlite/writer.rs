@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::checkpoint::Checkpoints;
@@ -47,11 +47,12 @@ pub(super) fn start(
     lock: File,
     connection: Option<Connection>,
     health: Health,
+    head: watch::Sender<u64>,
     settings: Settings,
 ) -> std::io::Result<Handles> {
     let (send, receive) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
-    let writer = Writer { path, database: connection.map(Database::new), health, settings };
+    let writer = Writer { path, database: connection.map(Database::new), health, head, settings };
     let run = move || {
         writer.run(receive);
         // Only now may another process have the file.
@@ -67,6 +68,8 @@ struct Writer {
     path: PathBuf,
     database: Option<Database>,
     health: Health,
+    /// Of the feed's log.
+    head: watch::Sender<u64>,
     settings: Settings,
 }
 
@@ -156,6 +159,10 @@ impl Writer {
                 return Err(Failed { of_one: failure::is_of_one(&error), error: failure::of(&error) });
             }
         };
+        if let Some(memory) = &database.memory {
+            let head = memory.feed.head;
+            self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+        }
         metrics.commits.observe(started.elapsed().as_secs_f64());
         metrics.writes.inc_by(group.len() as u64);
         metrics.rows.inc_by(rows);

@@ -3,10 +3,12 @@
 //!
 //! Callers hold ready handles: nothing is looked up in a locked family on the way of a call.
 
+mod feed;
 mod ledger;
 mod store;
 mod text;
 mod upstream;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,10 +27,12 @@ use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 use tracing_appender::non_blocking::ErrorCounter;
 
+pub use feed::FeedMetrics;
 pub use ledger::LedgerMetrics;
 pub use store::StoreMetrics;
 pub use text::Form;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
+pub use webhooks::{AccountWebhooks, Delivered, WebhookMetrics};
 
 use super::trace::{TraceContext, code_name};
 
@@ -50,12 +54,16 @@ pub struct Metrics {
     secret_reloads: OnceLock<Arc<AtomicU64>>,
     secret_reloads_refused: Counter,
 
+    /// The feed's streams and deliveries.
+    pub feed: FeedMetrics,
     /// What becomes of mutations.
     pub ledger: LedgerMetrics,
     /// Commits to the store and its failures.
     pub store: StoreMetrics,
     /// Calls upstream and what keeps them in bounds.
     pub upstream: UpstreamMetrics,
+    /// What Walmart posts.
+    pub webhooks: WebhookMetrics,
     /// RPCs in flight, streams too.
     pub calls_in_flight: Gauge,
     /// RPCs refused because too many were in flight.
@@ -83,7 +91,9 @@ impl Metrics {
 
         let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
+        let feed = FeedMetrics::register(r);
         let ledger = LedgerMetrics::register(r);
+        let webhooks = WebhookMetrics::register(r);
         let calls_in_flight = Gauge::default();
         r.register("order_gateway_calls_in_flight", "RPCs in flight, streams too", calls_in_flight.clone());
         let mut counter = |name: &str, help: &str| {
@@ -113,6 +123,8 @@ impl Metrics {
             secret_reloads_refused,
             store,
             upstream,
+            feed,
+            webhooks,
             ledger,
             calls_in_flight,
             calls_shed,

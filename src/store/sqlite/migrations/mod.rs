@@ -3,14 +3,20 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The first brings a database from version 0 to 1, and so on.
-const STEPS: &[&str] = &[include_str!("0001_ledger.sql")];
+const STEPS: &[&str] = &[include_str!("0001_ledger.sql"), include_str!("0002_feed.sql")];
 
 /// The version that this program works with.
 pub(super) const LATEST: i64 = STEPS.len() as i64;
 
 /// Brings a database of this version to the latest, in one transaction.
 pub(super) fn run(connection: &mut Connection, application: i32, from: i64) -> rusqlite::Result<()> {
-    let missing = STEPS.get(usize::try_from(from).unwrap_or(0)..).unwrap_or_default();
+    run_to(connection, application, from, LATEST)
+}
+
+/// Brings it to a version, in one transaction.
+pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, to: i64) -> rusqlite::Result<()> {
+    let step = |version| usize::try_from(version).unwrap_or(0);
+    let missing = STEPS.get(step(from)..step(to)).unwrap_or_default();
     if missing.is_empty() {
         return Ok(());
     }
@@ -19,6 +25,6 @@ pub(super) fn run(connection: &mut Connection, application: i32, from: i64) -> r
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", application)?;
-    transaction.pragma_update(None, "user_version", LATEST)?;
+    transaction.pragma_update(None, "user_version", to)?;
     transaction.commit()
 }

@@ -1,0 +1,149 @@
+//! The log of intents to cancel, and what else Walmart posted.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::ledger::StoreError;
+use crate::domain::account::AccountId;
+use crate::domain::feed::LogId;
+use crate::domain::feed::notification::Arrival;
+use crate::domain::timestamp::Timestamp;
+
+/// A durable log. Positions (`seq`) count from 1, without gaps, in the order in which events became durable.
+///
+/// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
+/// that was handed over happens, also when the future is dropped.
+pub trait IntentLog: Clone + Send + Sync + 'static {
+    /// Stores a delivery, once. In one transaction: if the account had a delivery of this event id (of an unreadable one:
+    /// of this body), that one stands; else the id is kept, and an intent gets the next position.
+    fn append(&self, arrival: Arrival) -> impl Future<Output = Result<Appended, StoreError>> + Send;
+
+    /// The position of the last durable event, 0 while there is none. It is moved in the order of the log, after each
+    /// commit, and may pass several events at once.
+    fn head(&self) -> watch::Receiver<u64>;
+
+    /// Which log, and what it has.
+    fn bounds(&self) -> impl Future<Output = Result<Bounds, StoreError>> + Send;
+
+    /// Events after a position, in order and without gaps; fewer than asked for when there are no more, or when they take
+    /// more than `most_bytes` (but at least one). The first is the one after `after`, unless that is no longer kept: then
+    /// the first that is.
+    fn read(
+        &self,
+        after: u64,
+        most: usize,
+        most_bytes: usize,
+        raw: bool,
+    ) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
+
+    /// The events of these positions that are kept, in rising order.
+    fn pick(&self, seqs: Vec<u64>, raw: bool) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
+
+    /// An intent by Walmart's id.
+    fn find(
+        &self,
+        account: &AccountId,
+        event_id: &str,
+        raw: bool,
+    ) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
+
+    /// The position after which every event was received at `time` or later: one less than the first such, or the head.
+    fn before(&self, time: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Unreadable deliveries of these accounts after a number, in order, at most `limit`.
+    fn quarantined(
+        &self,
+        accounts: &[AccountId],
+        after: u64,
+        limit: usize,
+        raw: bool,
+    ) -> impl Future<Output = Result<Vec<Quarantined>, StoreError>> + Send;
+
+    /// Drops what is past its time, at most about `limit` rows at once; until nothing is told, there may be more. Events go
+    /// from the front, so that what is left has no gaps, and the last event always stays. What a subscription that holds
+    /// still needs (anything after its floor, or parked) goes only by `held_before`. Parked rows of events that go, go.
+    fn trim_log(&self, times: TrimTimes, limit: usize) -> impl Future<Output = Result<Trimmed, StoreError>> + Send;
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is stored; an intent with its position.
+    Stored {
+        /// Of an intent.
+        seq: Option<u64>,
+    },
+    /// It was stored before.
+    Duplicate,
+    /// Another one of its event id was stored before. That one stands; that there was another is recorded, with its body.
+    Conflict,
+}
+
+/// Which log, and what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Which.
+    pub log: LogId,
+    /// First position that is kept; the next one of an empty log.
+    pub first: u64,
+    /// Last position; one less than `first` when nothing is kept.
+    pub head: u64,
+}
+
+/// An event as the log keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredEvent {
+    /// Position.
+    pub seq: u64,
+    /// When it came.
+    pub received: Timestamp,
+    /// A `pb::Event` without `seq`, `cursor` and `raw_body`, encoded.
+    pub message: Bytes,
+    /// The body as it came, if it was asked for; else empty.
+    pub raw: Bytes,
+}
+
+/// A delivery that could not be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quarantined {
+    /// Rising.
+    pub id: u64,
+    /// Whose.
+    pub account: AccountId,
+    /// When it came.
+    pub received: Timestamp,
+    /// Why it could not be read.
+    pub reason: String,
+    /// SHA-256 of the body.
+    pub body_hash: [u8; 32],
+    /// Its length in bytes.
+    pub size: u32,
+    /// The body, if it was asked for; else empty.
+    pub raw: Bytes,
+}
+
+/// What is past its time: all that was received before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimTimes {
+    /// Events that nobody holds, other deliveries, quarantine, conflicts.
+    pub free: Timestamp,
+    /// Events that a subscription holds. Not after `free`.
+    pub held: Timestamp,
+    /// Event ids. Not after `held`.
+    pub ids: Timestamp,
+}
+
+/// What went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Events of the log.
+    pub events: usize,
+    /// All rows, events among them.
+    pub rows: usize,
+    /// Names of subscriptions that lost events which they had not settled, in this step.
+    pub lost: Vec<String>,
+    /// Parked events of subscriptions that went.
+    pub parked: usize,
+}

@@ -1,0 +1,173 @@
+//! What an append stores, and when it stores nothing.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use super::*;
+
+pub(super) async fn what_is_appended_is_kept_as_given(log: impl IntentLog) {
+    let head = log.head();
+    let arrivals = ["a", "b", "c"].map(|id| intent(id, time(1)));
+    for (seq, arrival) in (1..).zip(&arrivals) {
+        assert_eq!(*head.borrow(), seq - 1);
+        assert_eq!(log.append(arrival.clone()).await.unwrap(), Appended::Stored { seq: Some(seq) });
+        assert_eq!(*head.borrow(), seq);
+    }
+    let all = |raw| Vec::from_iter((1..).zip(&arrivals).map(|(seq, arrival)| event(seq, arrival, raw)));
+    for raw in [false, true] {
+        assert_eq!(log.read(0, 10, usize::MAX, raw).await.unwrap(), all(raw));
+        assert_eq!(log.pick(vec![2], raw).await.unwrap(), all(raw)[1..2]);
+        assert_eq!(log.find(&acme(), "c", raw).await.unwrap().as_ref(), all(raw).last());
+    }
+    let bounds = log.bounds().await.unwrap();
+    assert_eq!((bounds.first, bounds.head), (1, 3));
+    assert_ne!(bounds.log.0, 0);
+    assert_eq!(log.bounds().await.unwrap(), bounds);
+}
+
+pub(super) async fn a_delivery_is_stored_once(log: impl IntentLog) {
+    for (delivery, seq) in
+        [(intent("i", time(1)), Some(1)), (other("o", time(1)), None), (unreadable("u", time(1)), None)]
+    {
+        assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq });
+        let later = Arrival { received: time(2), ..delivery.clone() };
+        for again in [delivery, later] {
+            assert_eq!(log.append(again).await.unwrap(), Appended::Duplicate);
+        }
+    }
+    // What was not stored took no position.
+    assert_eq!(append(&log, intent("next", time(3))).await, 2);
+    assert_eq!(log.pick(vec![1], true).await.unwrap(), [event(1, &intent("i", time(1)), true)]);
+}
+
+pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: impl IntentLog) {
+    let first = intent("i", time(1));
+    append(&log, first.clone()).await;
+    let differs = |body: &str| arrival(body, intent("i", time(2)).content, time(2));
+    for body in ["second", "third", "second"] {
+        assert_eq!(log.append(differs(body)).await.unwrap(), Appended::Conflict, "{body}");
+    }
+    // The first stands.
+    assert_eq!(log.append(first.clone()).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.read(0, 9, usize::MAX, true).await.unwrap(), [event(1, &first, true)]);
+    assert_eq!(*log.head().borrow(), 1);
+}
+
+pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: impl IntentLog) {
+    append(&log, intent("i", time(1))).await;
+    let theirs = Arrival { account: other_account(), ..intent("i", time(1)) };
+    assert_eq!(append(&log, theirs).await, 2);
+    assert_eq!(log.append(other("i", time(1))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(other("o", time(1))).await.unwrap(), Appended::Stored { seq: None });
+    assert_eq!(log.append(intent("o", time(1))).await.unwrap(), Appended::Duplicate);
+    // An id that reads as a body does not stand for it, nor the other way round.
+    assert_eq!(log.append(unreadable("i", time(1))).await.unwrap(), Appended::Stored { seq: None });
+    assert_eq!(log.append(unreadable("x", time(1))).await.unwrap(), Appended::Stored { seq: None });
+    assert_eq!(append(&log, intent("x", time(1))).await, 3);
+}
+
+pub(super) async fn an_unreadable_body_is_kept_once(log: impl IntentLog) {
+    for account in [acme(), other_account()] {
+        let delivery = Arrival { account, ..unreadable("{", time(1)) };
+        assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq: None });
+        assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Duplicate);
+        // Read as something else by a later version, it is still the same body.
+        let reason = arrival("{", unreadable("", time(0)).content, time(9));
+        assert_eq!(log.append(Arrival { account: delivery.account, ..reason }).await.unwrap(), Appended::Duplicate);
+    }
+    assert_eq!(log.quarantined(&[acme(), other_account()], 0, 9, false).await.unwrap().len(), 2);
+    assert_eq!(*log.head().borrow(), 0);
+}
+
+pub(super) async fn many_deliveries_of_one_id_are_one(log: impl IntentLog) {
+    let senders = (0..50).map(|number| {
+        let log = log.clone();
+        tokio::spawn(async move { log.append(intent("i", time(number))).await.unwrap() })
+    });
+    let senders: Vec<_> = senders.collect();
+    let mut stored = 0;
+    for sender in senders {
+        match sender.await.unwrap() {
+            Appended::Stored { seq } => {
+                assert_eq!(seq, Some(1));
+                stored += 1;
+            }
+            other => assert_eq!(other, Appended::Duplicate),
+        }
+    }
+    assert_eq!(stored, 1);
+    assert_eq!(seqs(&log, 0).await, [1]);
+}
+
+pub(super) async fn positions_have_no_gaps_whoever_appends(log: impl IntentLog) {
+    let senders = (0..200).map(|number: u64| {
+        let log = log.clone();
+        // Every fourth one is of an id that another one has.
+        let id = if number % 4 == 3 { number - 1 } else { number };
+        tokio::spawn(async move { log.append(intent(&id.to_string(), time(number))).await.unwrap() })
+    });
+    let senders: Vec<_> = senders.collect();
+    let mut positions = BTreeSet::new();
+    for sender in senders {
+        if let Appended::Stored { seq } = sender.await.unwrap() {
+            assert!(positions.insert(seq.unwrap()));
+        }
+    }
+    let all = Vec::from_iter(1..=150);
+    assert_eq!(Vec::from_iter(positions), all);
+    assert_eq!(seqs(&log, 0).await, all);
+    assert_eq!(*log.head().borrow(), 150);
+}
+
+pub(super) async fn a_later_append_has_a_later_position(log: impl IntentLog) {
+    let sender = |sender: u64| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            let mut last = 0;
+            for number in 0..20 {
+                // What anybody was told before is before.
+                let known = *log.head().borrow();
+                let seq = append(&log, intent(&format!("{sender} {number}"), time(number))).await;
+                assert!(seq > last && seq > known);
+                last = seq;
+            }
+        })
+    };
+    for sender in join_all((0..10).map(sender)).await {
+        sender.unwrap();
+    }
+    assert_eq!(*log.head().borrow(), 200);
+}
+
+pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: impl IntentLog) {
+    let mut head = log.head();
+    let reader = log.clone();
+    let watcher = tokio::spawn(async move {
+        let mut last = 0;
+        while last < 300 {
+            head.changed().await.unwrap();
+            let now = *head.borrow_and_update();
+            assert!(now > last);
+            assert_eq!(seqs(&reader, last).await.first(), Some(&(last + 1)));
+            assert_eq!(reader.pick(vec![now], false).await.unwrap().len(), 1);
+            last = now;
+        }
+        last
+    });
+    for group in 0..30 {
+        let appends = (0..10).map(|number| append(&log, intent(&format!("{group} {number}"), time(number))));
+        join_all(appends).await;
+    }
+    assert_eq!(watcher.await.unwrap(), 300);
+}
+
+pub(super) async fn an_append_happens_though_nobody_waits(log: impl IntentLog) {
+    let mut head = log.head();
+    let mut append = Box::pin(log.append(intent("left", time(1))));
+    // Handed over with the first poll.
+    let _ = futures_util::poll!(append.as_mut());
+    drop(append);
+    head.wait_for(|head| *head == 1).await.unwrap();
+    assert_eq!(seqs(&log, 0).await, [1]);
+}

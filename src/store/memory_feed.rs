@@ -1,0 +1,358 @@
+//! A feed that ends with the process: for tests, for `dev`, and to measure what the durable one costs.
+//!
+//! It forgets: of the log it keeps the last [`MAX_EVENTS`] events, or fewer when these have more than [`MAX_BYTES`], whatever
+//! a subscription needs (which then has lost events, as after a trim); of the deliveries it knows the last [`MAX_IDS`] ids;
+//! and of what could not be read the last [`MAX_QUARANTINED`]. What no method of the ports could show (other events, other
+//! bodies of an id) it does not keep at all.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use tokio::sync::watch;
+
+use super::keys::{self, HASH};
+use crate::domain::account::AccountId;
+use crate::domain::feed::LogId;
+use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::ledger::StoreError;
+use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+
+/// Events of the log that are kept.
+const MAX_EVENTS: usize = 100_000;
+
+/// Bytes of these events, with their bodies.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Deliveries by which others are known again.
+const MAX_IDS: usize = 2 * MAX_EVENTS;
+
+/// Unreadable deliveries that are kept.
+const MAX_QUARANTINED: usize = 1_000;
+
+/// Keeps nothing beyond the process; never fails. Cheap to clone, all clones are one feed.
+#[derive(Clone)]
+pub struct MemoryFeed(Arc<Inner>);
+
+struct Inner {
+    tables: Mutex<Tables>,
+    head: watch::Sender<u64>,
+}
+
+impl MemoryFeed {
+    /// An empty one.
+    pub fn new(log: LogId) -> Self {
+        let tables = Tables {
+            log,
+            first: 1,
+            events: VecDeque::new(),
+            bytes: 0,
+            last_delivery: 0,
+            known: HashMap::default(),
+            keys: VecDeque::new(),
+            quarantine: BTreeMap::new(),
+            last_subscription: 0,
+            subscriptions: BTreeMap::new(),
+        };
+        Self(Arc::new(Inner { tables: Mutex::new(tables), head: watch::Sender::new(0) }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        // Nothing in here can panic between two changes that belong together.
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for MemoryFeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryFeed").finish_non_exhaustive()
+    }
+}
+
+type Key = (AccountId, [u8; HASH]);
+
+struct Tables {
+    log: LogId,
+    /// Position of the first of `events`.
+    first: u64,
+    events: VecDeque<StoredEvent>,
+    /// What they take.
+    bytes: usize,
+    last_delivery: u64,
+    known: HashMap<Key, Known, RandomState>,
+    /// In the order in which they came.
+    keys: VecDeque<Key>,
+    quarantine: BTreeMap<u64, Quarantined>,
+    last_subscription: u64,
+    subscriptions: BTreeMap<String, Subscription>,
+}
+
+/// What is known of a delivery.
+struct Known {
+    body_hash: [u8; 32],
+    received: Timestamp,
+    /// Its position, of an intent.
+    seq: Option<u64>,
+}
+
+impl IntentLog for MemoryFeed {
+    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+        let mut tables = self.lock();
+        let appended = tables.append(arrival);
+        // Under the lock, so that it moves in the order of the log.
+        self.0.head.send_replace(tables.head());
+        Ok(appended)
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.0.head.subscribe()
+    }
+
+    async fn bounds(&self) -> Result<Bounds, StoreError> {
+        let tables = self.lock();
+        Ok(Bounds { log: tables.log, first: tables.first, head: tables.head() })
+    }
+
+    async fn read(
+        &self,
+        after: u64,
+        most: usize,
+        most_bytes: usize,
+        raw: bool,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let tables = self.lock();
+        let from = tables.place(after.saturating_add(1).max(tables.first));
+        let mut bytes = 0usize;
+        let mut read = Vec::new();
+        for event in tables.events.iter().skip(from).take(most) {
+            let event = shown(event, raw);
+            bytes += event.message.len() + event.raw.len();
+            if bytes > most_bytes && !read.is_empty() {
+                break;
+            }
+            read.push(event);
+        }
+        Ok(read)
+    }
+
+    async fn pick(&self, mut seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+        let tables = self.lock();
+        seqs.sort_unstable();
+        seqs.dedup();
+        Ok(seqs.into_iter().filter_map(|seq| tables.event(seq)).map(|event| shown(event, raw)).collect())
+    }
+
+    async fn find(&self, account: &AccountId, event_id: &str, raw: bool) -> Result<Option<StoredEvent>, StoreError> {
+        let tables = self.lock();
+        let known = tables.known.get(&(account.clone(), keys::event(event_id)));
+        let seq = known.and_then(|known| known.seq);
+        Ok(seq.and_then(|seq| tables.event(seq)).map(|event| shown(event, raw)))
+    }
+
+    async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
+        let tables = self.lock();
+        let earlier = tables.events.iter().rev().find(|event| event.received < time);
+        Ok(earlier.map_or(tables.first - 1, |event| event.seq))
+    }
+
+    async fn quarantined(
+        &self,
+        accounts: &[AccountId],
+        after: u64,
+        limit: usize,
+        raw: bool,
+    ) -> Result<Vec<Quarantined>, StoreError> {
+        let tables = self.lock();
+        let later = tables.quarantine.range(after.saturating_add(1)..).map(|(_, one)| one);
+        let theirs = later.filter(|one| accounts.contains(&one.account)).take(limit);
+        let shown = |one: &Quarantined| Quarantined { raw: body(&one.raw, raw), ..one.clone() };
+        Ok(theirs.map(shown).collect())
+    }
+
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+        Ok(self.lock().trim(times, limit))
+    }
+}
+
+impl Subscriptions for MemoryFeed {
+    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
+        let mut tables = self.lock();
+        if let Some(existing) = tables.subscriptions.get(name) {
+            return Ok(Made::Existing(existing.head().clone()));
+        }
+        tables.last_subscription += 1;
+        let new = Subscription::new(tables.last_subscription, name.to_owned(), config, at, now);
+        let head = new.head().clone();
+        tables.subscriptions.insert(name.to_owned(), new);
+        Ok(Made::New(head))
+    }
+
+    async fn change<T, F>(&self, name: &str, mut change: F) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Subscription) -> T + Send + 'static,
+    {
+        let mut tables = self.lock();
+        let Some(subscription) = tables.subscriptions.get_mut(name) else { return Ok(None) };
+        let result = change(subscription);
+        // There is nowhere else to write them.
+        drop(subscription.take_changes());
+        Ok(Some(result))
+    }
+
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+        let tables = self.lock();
+        let later = tables.subscriptions.values().map(Subscription::head).filter(|head| head.name.as_str() > after);
+        Ok(later.take(limit).cloned().collect())
+    }
+
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+        let mut tables = self.lock();
+        let Some(subscription) = tables.subscriptions.get(name) else { return Ok(Removed::Missing) };
+        if only.is_some_and(|only| only != (subscription.head().id, subscription.head().version)) {
+            return Ok(Removed::Differs);
+        }
+        tables.subscriptions.remove(name);
+        Ok(Removed::Gone)
+    }
+}
+
+fn shown(event: &StoredEvent, raw: bool) -> StoredEvent {
+    StoredEvent { raw: body(&event.raw, raw), ..event.clone() }
+}
+
+fn body(raw: &Bytes, wanted: bool) -> Bytes {
+    if wanted { raw.clone() } else { Bytes::new() }
+}
+
+impl Tables {
+    /// The last position that was given.
+    fn head(&self) -> u64 {
+        self.first + self.events.len() as u64 - 1
+    }
+
+    /// Where the event of this position stands, or would stand.
+    fn place(&self, seq: u64) -> usize {
+        usize::try_from(seq - self.first).unwrap_or(usize::MAX)
+    }
+
+    fn event(&self, seq: u64) -> Option<&StoredEvent> {
+        if seq < self.first { None } else { self.events.get(self.place(seq)) }
+    }
+
+    fn append(&mut self, arrival: Arrival) -> Appended {
+        let key = (arrival.account.clone(), keys::delivery(&arrival));
+        let Arrival { account, received, raw, body_hash, content } = arrival;
+        if let Some(known) = self.known.get(&key) {
+            return if known.body_hash == body_hash { Appended::Duplicate } else { Appended::Conflict };
+        }
+        self.last_delivery += 1;
+        let seq = match content {
+            Content::Intent { message, .. } => Some(self.push(received, message, raw)),
+            Content::Other { .. } => None,
+            Content::Unreadable { reason } => {
+                let id = self.last_delivery;
+                let size = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+                self.quarantine.insert(id, Quarantined { id, account, received, reason, body_hash, size, raw });
+                if self.quarantine.len() > MAX_QUARANTINED {
+                    self.quarantine.pop_first();
+                }
+                None
+            }
+        };
+        self.know(key, Known { body_hash, received, seq });
+        Appended::Stored { seq }
+    }
+
+    fn know(&mut self, key: Key, known: Known) {
+        self.known.insert(key.clone(), known);
+        self.keys.push_back(key);
+        if self.keys.len() > MAX_IDS {
+            self.forget_id();
+        }
+    }
+
+    fn push(&mut self, received: Timestamp, message: Bytes, raw: Bytes) -> u64 {
+        let seq = self.head() + 1;
+        self.bytes += message.len() + raw.len();
+        self.events.push_back(StoredEvent { seq, received, message, raw });
+        let mut over = 0;
+        let mut bytes = self.bytes;
+        for event in &self.events {
+            if bytes <= MAX_BYTES && self.events.len() - over <= MAX_EVENTS || event.seq == seq {
+                break;
+            }
+            bytes -= event.message.len() + event.raw.len();
+            over += 1;
+        }
+        if over > 0 {
+            self.cut(over);
+        }
+        seq
+    }
+
+    fn forget_id(&mut self) {
+        if let Some(key) = self.keys.pop_front() {
+            self.known.remove(&key);
+        }
+    }
+
+    /// Drops so many events from the front. Tells who lost some that it had not settled, and how many parked ones went.
+    fn cut(&mut self, events: usize) -> (Vec<String>, usize) {
+        let before = self.first;
+        for event in self.events.drain(..events) {
+            self.bytes -= event.message.len() + event.raw.len();
+        }
+        self.first += events as u64;
+        let (mut lost, mut parked) = (Vec::new(), 0);
+        for (name, subscription) in &mut self.subscriptions {
+            if subscription.has_lost(self.first) && !subscription.has_lost(before) {
+                lost.push(name.clone());
+            }
+            parked += subscription.trimmed(self.first);
+            drop(subscription.take_changes());
+        }
+        (lost, parked)
+    }
+
+    fn trim(&mut self, times: TrimTimes, limit: usize) -> Trimmed {
+        let holding = self.subscriptions.values().filter(|one| one.head().config.hold_retention);
+        let needed_after = holding.map(Subscription::needs_after).min().unwrap_or(u64::MAX);
+        let may_go = |event: &&StoredEvent| {
+            event.received < times.held || (event.received < times.free && event.seq <= needed_after)
+        };
+        // The last stays.
+        let most = limit.min(self.events.len().saturating_sub(1));
+        let events = self.events.iter().take(most).take_while(may_go).count();
+        let mut trimmed = Trimmed { events, rows: events, ..Trimmed::default() };
+        if events > 0 {
+            (trimmed.lost, trimmed.parked) = self.cut(events);
+        }
+        while trimmed.rows < limit
+            && let Some(oldest) = self.quarantine.first_entry()
+            && oldest.get().received < times.free
+        {
+            oldest.remove();
+            trimmed.rows += 1;
+        }
+        // The id of an event that is kept is kept.
+        let first = self.first;
+        let may_go = |known: &Known| known.received < times.ids && known.seq.is_none_or(|seq| seq < first);
+        while trimmed.rows < limit
+            && let Some(oldest) = self.keys.front()
+            && self.known.get(oldest).is_none_or(may_go)
+        {
+            self.forget_id();
+            trimmed.rows += 1;
+        }
+        trimmed
+    }
+}
+
+#[cfg(test)]
+#[path = "memory_feed_tests.rs"]
+mod tests;

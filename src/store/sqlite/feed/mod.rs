@@ -1,0 +1,124 @@
+//! The feed in the file: the log of intents, and the subscriptions that read it.
+//!
+//! Writes go through the ledger's writer, so that all share its syncs. Reads have a thread of their own: one who reads the
+//! log from its beginning does not hold up the ledger. What is read in one call shares one piece of memory, which lives as
+//! long as any event of it.
+//!
+//! Positions are given within the transaction that writes the event, by the one thread that writes: they have no gaps, and
+//! their order is that of the commits. The head is told after the commit, by the writer. Whatever the writer remembers
+//! ([`memory`]) is forgotten when a transaction is rolled back, so that no position and no change of it is ever seen.
+
+mod append;
+mod memory;
+mod reads;
+mod rows;
+mod subscriptions;
+mod trim;
+
+use tokio::sync::watch;
+
+pub(super) use self::memory::Memory;
+pub(super) use self::reads::head;
+use super::{SqliteLedger, TRIM};
+use crate::domain::account::AccountId;
+use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::ledger::StoreError;
+use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+
+impl IntentLog for SqliteLedger {
+    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+        self.write(move |tx| append::append(tx, &arrival)).await
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.0.head.subscribe()
+    }
+
+    async fn bounds(&self) -> Result<Bounds, StoreError> {
+        self.read_feed(reads::bounds).await
+    }
+
+    async fn read(
+        &self,
+        after: u64,
+        most: usize,
+        most_bytes: usize,
+        raw: bool,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read_feed(move |db| reads::read(db, after, most, most_bytes, raw)).await
+    }
+
+    async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read_feed(move |db| reads::pick(db, seqs, raw)).await
+    }
+
+    async fn find(&self, account: &AccountId, event_id: &str, raw: bool) -> Result<Option<StoredEvent>, StoreError> {
+        let (account, event_id) = (account.clone(), event_id.to_owned());
+        self.read_feed(move |db| reads::find(db, &account, &event_id, raw)).await
+    }
+
+    async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
+        self.read_feed(move |db| reads::before(db, time)).await
+    }
+
+    async fn quarantined(
+        &self,
+        accounts: &[AccountId],
+        after: u64,
+        limit: usize,
+        raw: bool,
+    ) -> Result<Vec<Quarantined>, StoreError> {
+        let accounts = accounts.to_vec();
+        self.read_feed(move |db| reads::quarantined(db, &accounts, after, limit, raw)).await
+    }
+
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+        let mut all = Trimmed::default();
+        while all.rows < limit {
+            let part = TRIM.min(limit - all.rows);
+            let mut now = self.write(move |tx| trim::trim(tx, times, part)).await?;
+            all.events += now.events;
+            all.rows += now.rows;
+            all.parked += now.parked;
+            all.lost.append(&mut now.lost);
+            if now.rows == 0 {
+                break;
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Subscriptions for SqliteLedger {
+    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx| subscriptions::make(tx, &name, &config, at, now)).await
+    }
+
+    async fn change<T, F>(&self, name: &str, mut change: F) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Subscription) -> T + Send + 'static,
+    {
+        let name = name.to_owned();
+        self.write(move |tx| subscriptions::change(tx, &name, &mut change)).await
+    }
+
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+        let after = after.to_owned();
+        self.read_feed(move |db| subscriptions::names(db, &after, limit)).await
+    }
+
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+        let name = name.to_owned();
+        self.write(move |tx| subscriptions::remove(tx, &name, only)).await
+    }
+}
+
+#[cfg(test)]
+mod subscription_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! The reads of the log.
+
+use bytes::{Bytes, BytesMut};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::super::reads::number_of;
+use super::super::rows::{self, integer};
+use super::memory::SPAN;
+use crate::domain::account::AccountId;
+use crate::domain::feed::LogId;
+use crate::domain::timestamp::Timestamp;
+use crate::ports::intent_log::{Bounds, Quarantined, StoredEvent};
+use crate::store::keys;
+
+/// The columns of an event; without its body, the table of bodies is not touched.
+const EVENTS: &str = "SELECT seq, received, message, NULL FROM events";
+const WHOLE_EVENTS: &str =
+    "SELECT events.seq, received, message, body FROM events JOIN event_bodies ON event_bodies.seq = events.seq";
+
+/// Bytes for which room is made before they are read, at most.
+const ARENA: usize = 1 << 20;
+
+/// The last position, 0 while there is none.
+pub(in crate::store::sqlite) fn head(db: &Connection) -> rusqlite::Result<u64> {
+    let mut last = db.prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?;
+    last.query_row([], |row| rows::number(row, 0))
+}
+
+/// The first position that is kept, or will be.
+pub(super) fn first(db: &Connection) -> rusqlite::Result<u64> {
+    let mut first = db.prepare_cached("SELECT coalesce(min(seq), 1) FROM events")?;
+    first.query_row([], |row| rows::number(row, 0))
+}
+
+pub(super) fn bounds(db: &Connection) -> rusqlite::Result<Bounds> {
+    let log: [u8; 16] = db.prepare_cached("SELECT id FROM log")?.query_row([], |row| row.get(0))?;
+    Ok(Bounds { log: LogId(u128::from_be_bytes(log)), first: first(db)?, head: head(db)? })
+}
+
+pub(super) fn read(
+    db: &Connection,
+    after: u64,
+    most: usize,
+    most_bytes: usize,
+    raw: bool,
+) -> rusqlite::Result<Vec<StoredEvent>> {
+    let columns = if raw { WHOLE_EVENTS } else { EVENTS };
+    let mut events = db.prepare_cached(&format!("{columns} WHERE events.seq > ?1 ORDER BY events.seq LIMIT ?2"))?;
+    let mut events = events.query([integer(after), limit(most)])?;
+    let mut read = Arena::new(most, most_bytes);
+    while let Some(event) = events.next()? {
+        if !read.push(event)? {
+            break;
+        }
+    }
+    Ok(read.events())
+}
+
+pub(super) fn pick(db: &Connection, mut seqs: Vec<u64>, raw: bool) -> rusqlite::Result<Vec<StoredEvent>> {
+    seqs.sort_unstable();
+    seqs.dedup();
+    let columns = if raw { WHOLE_EVENTS } else { EVENTS };
+    let mut event = db.prepare_cached(&format!("{columns} WHERE events.seq = ?1"))?;
+    let mut read = Arena::new(seqs.len(), usize::MAX);
+    for seq in seqs {
+        event.query_row([integer(seq)], |event| read.push(event)).optional()?;
+    }
+    Ok(read.events())
+}
+
+pub(super) fn find(
+    db: &Connection,
+    account: &AccountId,
+    event_id: &str,
+    raw: bool,
+) -> rusqlite::Result<Option<StoredEvent>> {
+    let Some(account) = number_of(db, account)? else { return Ok(None) };
+    let mut seq =
+        db.prepare_cached("SELECT seq FROM deliveries WHERE account = ?1 AND key = ?2 AND seq IS NOT NULL")?;
+    let seq = seq.query_row(params![account, keys::event(event_id)], |row| rows::number(row, 0)).optional()?;
+    let Some(seq) = seq else { return Ok(None) };
+    Ok(pick(db, vec![seq], raw)?.pop())
+}
+
+pub(super) fn before(db: &Connection, time: Timestamp) -> rusqlite::Result<u64> {
+    // Where the clock went back, later spans may have earlier events: the last that has one counts.
+    let mut span = db.prepare_cached("SELECT span FROM spans WHERE earliest < ?1 ORDER BY span DESC LIMIT 1")?;
+    let span = span.query_row([integer(time.0)], |row| rows::number(row, 0)).optional()?;
+    if let Some(span) = span {
+        let mut last = db.prepare_cached(
+            "SELECT seq FROM events WHERE seq >= ?1 AND seq < ?2 AND received < ?3 ORDER BY seq DESC LIMIT 1",
+        )?;
+        let bounds = [integer(span * SPAN), integer((span + 1) * SPAN), integer(time.0)];
+        if let Some(seq) = last.query_row(bounds, |row| rows::number(row, 0)).optional()? {
+            return Ok(seq);
+        }
+        // It was in a part of the first span that is gone.
+    }
+    Ok(first(db)?.saturating_sub(1))
+}
+
+pub(super) fn quarantined(
+    db: &Connection,
+    accounts: &[AccountId],
+    after: u64,
+    most: usize,
+    raw: bool,
+) -> rusqlite::Result<Vec<Quarantined>> {
+    let mut found = Vec::new();
+    let mut of_account = db.prepare_cached(
+        "SELECT id, received, reason, body_hash, length(body), CASE WHEN ?4 THEN body END FROM quarantine \
+         WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+    )?;
+    for account in accounts {
+        let Some(number) = number_of(db, account)? else { continue };
+        let theirs = of_account.query_map(params![number, integer(after), limit(most), raw], |row| {
+            Ok(Quarantined {
+                id: rows::number(row, 0)?,
+                account: account.clone(),
+                received: rows::time(row, 1)?,
+                reason: row.get(2)?,
+                body_hash: row.get(3)?,
+                size: row.get(4)?,
+                raw: row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default().into(),
+            })
+        })?;
+        for one in theirs {
+            found.push(one?);
+        }
+    }
+    found.sort_by_key(|one| one.id);
+    // An account may have been named twice.
+    found.dedup_by_key(|one| one.id);
+    found.truncate(most);
+    Ok(found)
+}
+
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
+/// Events whose bytes stand together, so that a thousand of them are a few allocations and not a thousand.
+struct Arena {
+    /// So many events…
+    most: usize,
+    /// …and bytes.
+    most_bytes: usize,
+    bytes: BytesMut,
+    /// Position, time, end of the message and of the body in `bytes`.
+    events: Vec<(u64, Timestamp, usize, usize)>,
+}
+
+impl Arena {
+    fn new(most: usize, most_bytes: usize) -> Self {
+        Self { most, most_bytes, bytes: BytesMut::new(), events: Vec::new() }
+    }
+
+    /// Takes an event; not when it is too much, unless it is the first.
+    fn push(&mut self, event: &Row<'_>) -> rusqlite::Result<bool> {
+        let (seq, received) = (rows::number(event, 0)?, rows::time(event, 1)?);
+        let message = event.get_ref(2)?.as_blob()?;
+        let body = event.get_ref(3)?.as_blob_or_null()?.unwrap_or_default();
+        let size = message.len() + body.len();
+        if self.events.is_empty() {
+            // As if all were like the first.
+            self.bytes.reserve(size.max(size.saturating_mul(self.most).min(self.most_bytes).min(ARENA)));
+        } else if self.bytes.len() + size > self.most_bytes {
+            return Ok(false);
+        }
+        self.bytes.extend_from_slice(message);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(body);
+        self.events.push((seq, received, end, self.bytes.len()));
+        Ok(true)
+    }
+
+    fn events(self) -> Vec<StoredEvent> {
+        let bytes: Bytes = self.bytes.freeze();
+        let mut start = 0;
+        let event = |(seq, received, middle, end)| {
+            let (message, raw) = (bytes.slice(start..middle), bytes.slice(middle..end));
+            start = end;
+            StoredEvent { seq, received, message, raw }
+        };
+        self.events.into_iter().map(event).collect()
+    }
+}

@@ -1,0 +1,253 @@
+//! What only subscriptions in a file do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::super::open;
+use super::subscriptions::change;
+use super::*;
+use crate::domain::feed::Lease;
+use crate::domain::feed::subscription::{Fresh, FreshEvent, Held, Loan, Outcome, Room, Row, Verdict};
+use crate::store::sqlite::tests::Place;
+use crate::store::testing::{subscription_config, time};
+
+async fn make(store: &SqliteLedger, name: &str) -> Head {
+    match store.make(name, subscription_config(true), 0, time(1)).await.unwrap() {
+        Made::New(head) => head,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Lends events up to this position; those of one key are three apart.
+fn lend(one: &mut Subscription, upto: u64, now: Timestamp) -> Vec<Loan> {
+    let after = one.head().scanned;
+    let room = Room { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
+    let fresh = |seq: u64| FreshEvent { seq, key: (seq % 3).to_string().into(), size: 10, received: time(seq) };
+    let events = (after + 1..=upto).map(fresh).collect();
+    one.lend(now, &[room], &Fresh { after, upto, events })
+}
+
+fn settle(one: &mut Subscription, loan: &Loan, verdict: Verdict) {
+    let outcomes = one.settle(time(20), &[(loan.lease, verdict)], &mut || 0.5);
+    assert!(matches!(outcomes[..], [Outcome::Applied(_)]), "{outcomes:?}");
+}
+
+/// Rows in every state there is.
+fn every_state(one: &mut Subscription) {
+    let park = || Verdict::Park { reason: "why".into() };
+    for loan in lend(one, 3, time(20)) {
+        settle(one, &loan, park());
+    }
+    // Parked again, after it was given out again.
+    one.redrive(Some(&[1, 2]));
+    let again = lend(one, 3, time(20));
+    settle(one, &again[0], park());
+    let retry = Verdict::Retry { delay: Some(Duration::from_secs(9)), reason: String::new() };
+    settle(one, &again[1], retry);
+    one.redrive(Some(&[1]));
+    let fresh = lend(one, 9, time(20));
+    let seqs: Vec<_> = fresh.iter().map(|loan| loan.lease.seq).collect();
+    assert_eq!(seqs, [1, 6], "the fifth waits behind the second, the seventh behind the first");
+    settle(one, &fresh[1], Verdict::Ack);
+    let fresh = lend(one, 9, time(20));
+    settle(one, &fresh[0], Verdict::Release);
+}
+
+/// What comes of all that may be said now, and who gets what later.
+fn goes_on(one: &mut Subscription) -> (Vec<Outcome>, Vec<Loan>) {
+    let mut said = Vec::new();
+    for (seq, attempt) in (1..=9).flat_map(|seq| [(seq, 1), (seq, 2)]) {
+        let lease = Lease { generation: 1, seq, attempt };
+        let retry = Verdict::Retry { delay: None, reason: String::new() };
+        said.extend([Verdict::Release, retry, Verdict::Park { reason: String::new() }].map(|word| (lease, word)));
+    }
+    let outcomes = one.settle(time(20), &said, &mut || 0.5);
+    (outcomes, lend(one, 12, time(99)))
+}
+
+/// All that can be asked of one.
+type Shown = (Head, [u64; 3], [Option<Timestamp>; 2], Held, Vec<Row>);
+
+fn shown(one: &mut Subscription) -> Shown {
+    (
+        one.head().clone(),
+        [one.outstanding(), one.parked(), one.unsettled()],
+        [one.oldest_unsettled(), one.next_time()],
+        one.held("consumer"),
+        one.parked_after(0, 100),
+    )
+}
+
+fn rows(place: &Place) -> i64 {
+    place.other().query_row("SELECT count(*) FROM subscription_rows", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn a_subscription_is_the_same_in_another_process() {
+    let place = Place::new();
+    let store = place.open();
+    make(&store, "a").await;
+    store.change("a", every_state).await.unwrap().unwrap();
+    let before = store.change("a", shown).await.unwrap().unwrap();
+    let mut states: Vec<i64> = Vec::new();
+    {
+        let db = place.other();
+        let mut found = db.prepare("SELECT DISTINCT state FROM subscription_rows").unwrap();
+        states.extend(found.query_map([], |row| row.get::<_, i64>(0)).unwrap().map(Result::unwrap));
+    }
+    states.sort_unstable();
+    assert_eq!(states, [0, 1, 2, 3, 4], "every state is written");
+    // One that was killed now, and one that is closed.
+    let killed = place.killed();
+    let after = killed.open();
+    assert_eq!(after.change("a", shown).await.unwrap().unwrap(), before);
+    let there = after.change("a", goes_on).await.unwrap().unwrap();
+    after.close().await;
+    store.close().await;
+    let store = place.open();
+    assert_eq!(store.change("a", shown).await.unwrap().unwrap(), before);
+    // As one goes on that never left its process.
+    let mut never_left = Subscription::new(1, "a".into(), subscription_config(true), 0, time(1));
+    every_state(&mut never_left);
+    assert_eq!(shown(&mut never_left), before);
+    assert_eq!(goes_on(&mut never_left), there);
+    assert!(there.0.contains(&Outcome::AlreadyApplied) && there.1.len() > 2, "{there:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_rolled_back_was_never_made() {
+    let place = Place::new();
+    let store = place.open();
+    make(&store, "a").await;
+    store.change("a", every_state).await.unwrap();
+    let before = store.change("a", shown).await.unwrap().unwrap();
+    let fails = store.write::<(), _>(|tx| {
+        change(tx, "a", &mut |one| one.seek(7, time(30)))?;
+        let seen = change(tx, "a", &mut |one| one.head().generation)?;
+        assert_eq!(seen, Some(2));
+        Err(rusqlite::Error::InvalidQuery)
+    });
+    fails.await.unwrap_err();
+    assert_eq!(store.change("a", shown).await.unwrap().unwrap(), before);
+    assert!(rows(&place) > 0);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_change_is_made_again_when_another_of_its_group_failed() {
+    let place = Place::new();
+    let store = place.open();
+    make(&store, "a").await;
+    // The writer is held until both are there.
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let mut held = Some(held);
+    let hold = store.write(move |_| {
+        // Only the first time: it may be of their group, and made again too.
+        Ok(held.take().is_some_and(|held| held.recv().is_ok()))
+    });
+    let calls = Arc::new(AtomicUsize::new(0));
+    let seen = calls.clone();
+    let changes = async {
+        let change = store.change("a", move |one| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            one.seek(7, time(30));
+            one.head().generation
+        });
+        let fails = store.write::<(), _>(|_| Err(rusqlite::Error::InvalidQuery));
+        let release = async { go.send(()).unwrap() };
+        tokio::join!(change, fails, release)
+    };
+    let (_, (changed, failed, ())) = tokio::join!(hold, changes);
+    failed.unwrap_err();
+    assert_eq!((changed.unwrap(), calls.load(Ordering::SeqCst)), (Some(2), 2));
+    assert_eq!(store.change("a", |one| one.head().generation).await.unwrap(), Some(2));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_change_of_nothing_costs_no_sync() {
+    let place = Place::new();
+    let store = place.open();
+    make(&store, "a").await;
+    store.change("a", every_state).await.unwrap();
+    let wal = || std::fs::metadata(place.beside("db-wal")).unwrap().len();
+    let before = wal();
+    store.change("a", shown).await.unwrap();
+    assert!(matches!(store.make("a", subscription_config(false), 0, time(9)).await.unwrap(), Made::Existing(_)));
+    assert_eq!(wal(), before);
+    store.change("a", |one| one.seek(0, time(2))).await.unwrap();
+    assert!(wal() > before);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn no_row_stays_after_a_seek_or_a_deletion() {
+    let place = Place::new();
+    let store = place.open();
+    for name in ["a", "b", "c"] {
+        make(&store, name).await;
+        store.change(name, every_state).await.unwrap();
+    }
+    let each = rows(&place) / 3;
+    assert!(each > 0);
+    assert_eq!(store.remove("a", None).await.unwrap(), Removed::Gone);
+    assert_eq!(rows(&place), 2 * each);
+    store.change("b", |one| one.seek(0, time(2))).await.unwrap();
+    assert_eq!(rows(&place), each);
+    let kept = store.change("c", shown).await.unwrap().unwrap();
+    store.close().await;
+    let store = place.open();
+    assert_eq!(store.change("c", shown).await.unwrap().unwrap(), kept);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_id_is_never_used_again() {
+    let place = Place::new();
+    let mut last = 0;
+    for _ in 0..3 {
+        let store = place.open();
+        let head = make(&store, "a").await;
+        assert!(head.id > last);
+        last = head.id;
+        store.remove("a", None).await.unwrap();
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn more_than_are_remembered_keep_their_places() {
+    let place = Place::new();
+    let store = place.open();
+    let names: Vec<String> = (0..70).map(|number| number.to_string()).collect();
+    for name in &names {
+        make(&store, name).await;
+    }
+    for round in 1..=3 {
+        for name in &names {
+            store.change(name, move |one| one.seek(round, time(round))).await.unwrap();
+        }
+    }
+    for name in &names {
+        let head = store.change(name, |one| one.head().clone()).await.unwrap().unwrap();
+        assert_eq!((head.floor, head.generation), (3, 4));
+    }
+    store.close().await;
+}
+
+#[test]
+fn what_is_remembered_is_bounded_by_number_and_by_rows() {
+    let mut memory = Memory::read(&open::writer(&Place::new().path()).unwrap()).unwrap();
+    let one =
+        |number: u64, floor| Subscription::new(number, number.to_string(), subscription_config(true), floor, time(1));
+    let mut remembered = |all: std::ops::Range<u64>, floor| {
+        all.clone().for_each(|number| memory.keep(one(number, floor)));
+        all.filter(|number| memory.take(&number.to_string()).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(remembered(0..100, 0), Vec::from_iter(36..100));
+    // Each may have as many acknowledged rows as are remembered.
+    assert_eq!(remembered(0..100, 1 << 40), Vec::from_iter(60..100));
+    assert_eq!(remembered(0..64, 0), Vec::from_iter(0..64));
+}

@@ -1,0 +1,165 @@
+//! Subscriptions in their tables: how one is made, changed and deleted.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::super::rows::{Coded, integer, number};
+use super::super::tx::Tx;
+use super::rows::{self, HEADS, ROWS};
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::feed::subscription::{Cause, Changes, Config, Head, Row, State, Subscription};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::subscriptions::{Made, Removed};
+
+pub(super) fn make(tx: &mut Tx<'_>, name: &str, config: &Config, at: u64, now: Timestamp) -> rusqlite::Result<Made> {
+    if let Some(existing) = head_of(tx, name)? {
+        return Ok(Made::Existing(existing));
+    }
+    let mut next =
+        tx.sql("UPDATE numbers SET value = value + 1 WHERE name = 'next_subscription' RETURNING value - 1")?;
+    let id = next.query_row([], |row| number(row, 0))?;
+    let head = Subscription::new(id, name.to_owned(), config.clone(), at, now).head().clone();
+    tx.sql(
+        "INSERT INTO subscriptions (id, name, version, generation, floor, scanned, created, updated, config) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        integer(id),
+        head.name,
+        integer(head.version),
+        integer(head.generation),
+        integer(head.floor),
+        integer(head.scanned),
+        integer(head.created.0),
+        integer(head.updated.0),
+        head.config.encode(),
+    ])?;
+    tx.rows += 1;
+    Ok(Made::New(head))
+}
+
+pub(super) fn change<T>(
+    tx: &mut Tx<'_>,
+    name: &str,
+    change: &mut impl FnMut(&mut Subscription) -> T,
+) -> rusqlite::Result<Option<T>> {
+    let mut subscription = match tx.feed().take(name) {
+        Some(remembered) => remembered,
+        None => {
+            let Some(head) = head_of(tx, name)? else { return Ok(None) };
+            let mut rows = tx.sql(&format!("{ROWS} WHERE subscription = ?1 ORDER BY seq"))?;
+            let rows: Vec<Row> = rows.query_map([integer(head.id)], rows::row)?.collect::<rusqlite::Result<_>>()?;
+            Subscription::load(head, rows)
+        }
+    };
+    let result = change(&mut subscription);
+    let id = subscription.head().id;
+    write(tx, id, &subscription.take_changes())?;
+    tx.feed().keep(subscription);
+    Ok(Some(result))
+}
+
+fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
+    let id = integer(id);
+    if changes.clear {
+        tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1")?.execute([id])?;
+        // Only a seek drops all, and only one that finds rows.
+        reach(CrashPoint::F4);
+    }
+    let mut drop_row = tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1 AND seq = ?2")?;
+    for seq in &changes.drop {
+        drop_row.execute([id, integer(*seq)])?;
+    }
+    let mut put = tx.sql(
+        "INSERT OR REPLACE INTO subscription_rows (subscription, seq, state, cause, time, words, attempt, failures, \
+         redriven, said, received, size, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    for row in &changes.put {
+        let (state, cause, time, words) = rows::of_state(&row.state);
+        put.execute(params![
+            id,
+            integer(row.seq),
+            state,
+            cause,
+            time.map(|time| integer(time.0)),
+            words,
+            row.attempt,
+            row.failures,
+            row.redriven,
+            row.said.map(Coded),
+            integer(row.received.0),
+            row.size,
+            &*row.key,
+        ])?;
+        // Some of those that are given out again may be written.
+        if matches!(row.state, State::Pending { cause: Cause::Redriven }) {
+            reach(CrashPoint::F5);
+        }
+    }
+    if let Some(head) = &changes.head {
+        tx.sql(
+            "UPDATE subscriptions SET version = ?2, generation = ?3, floor = ?4, scanned = ?5, updated = ?6, config = ?7 \
+             WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            integer(head.version),
+            integer(head.generation),
+            integer(head.floor),
+            integer(head.scanned),
+            integer(head.updated.0),
+            head.config.encode(),
+        ])?;
+    }
+    tx.rows += (changes.drop.len() + changes.put.len()) as u64 + u64::from(changes.head.is_some());
+    Ok(())
+}
+
+pub(super) fn remove(tx: &mut Tx<'_>, name: &str, only: Option<(u64, u64)>) -> rusqlite::Result<Removed> {
+    let mut found = tx.sql("SELECT id, version FROM subscriptions WHERE name = ?1")?;
+    let found = found.query_row([name], |row| Ok((number(row, 0)?, number(row, 1)?))).optional()?;
+    let Some(found) = found else { return Ok(Removed::Missing) };
+    let id = integer(found.0);
+    if only.is_some_and(|only| only != found) {
+        return Ok(Removed::Differs);
+    }
+    drop(tx.feed().take(name));
+    let rows = tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1")?.execute([id])?;
+    reach(CrashPoint::F7);
+    tx.sql("DELETE FROM subscriptions WHERE id = ?1")?.execute([id])?;
+    tx.rows += 1 + rows as u64;
+    Ok(Removed::Gone)
+}
+
+pub(super) fn names(db: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<Head>> {
+    let mut heads = db.prepare_cached(&format!("{HEADS} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
+    let heads = heads.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], rows::head)?;
+    heads.collect()
+}
+
+fn head_of(tx: &Tx<'_>, name: &str) -> rusqlite::Result<Option<Head>> {
+    tx.sql(&format!("{HEADS} WHERE name = ?1"))?.query_row([name], rows::head).optional()
+}
+
+/// What all subscriptions have in the database as it is within the transaction, by name: with the rows only that bear on
+/// what they need of the log. Those above the floor never do, nor does what is acknowledged.
+pub(super) fn needs(tx: &Tx<'_>) -> rusqlite::Result<Vec<Subscription>> {
+    let mut heads = tx.sql(&format!("{HEADS} ORDER BY name"))?;
+    let heads: Vec<Head> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
+    let sql = format!("{ROWS} WHERE subscription = ?1 AND seq <= ?2 AND state <> ?3 ORDER BY seq");
+    let mut below = tx.sql(&sql)?;
+    heads
+        .into_iter()
+        .map(|head| {
+            let rows = below.query_map([integer(head.id), integer(head.floor), rows::ACKED], rows::row)?;
+            let rows: Vec<Row> = rows.collect::<rusqlite::Result<_>>()?;
+            Ok(Subscription::load(head, rows))
+        })
+        .collect()
+}
+
+/// Whether it has rows before a position that are not acknowledged.
+pub(super) fn has_before(tx: &Tx<'_>, id: u64, seq: u64) -> rusqlite::Result<bool> {
+    let mut any =
+        tx.sql("SELECT EXISTS (SELECT 1 FROM subscription_rows WHERE subscription = ?1 AND seq < ?2 AND state <> ?3)")?;
+    any.query_row([integer(id), integer(seq), rows::ACKED], |row| row.get(0))
+}

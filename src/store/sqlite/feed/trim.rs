@@ -1,0 +1,100 @@
+//! How old rows go.
+
+use super::super::rows::{integer, number, time};
+use super::super::tx::Tx;
+use super::memory::SPAN;
+use super::{reads, subscriptions};
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::feed::subscription::Subscription;
+use crate::domain::timestamp::Timestamp;
+use crate::ports::intent_log::{TrimTimes, Trimmed};
+
+/// Drops at most `limit` rows.
+pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {
+    let mut trimmed = events(tx, times, limit)?;
+    for table in ["others", "quarantine", "conflicts"] {
+        trimmed.rows += oldest(tx, table, times.free, limit - trimmed.rows)?;
+    }
+    trimmed.rows += ids(tx, times.ids, limit - trimmed.rows)?;
+    tx.rows += trimmed.rows as u64;
+    Ok(trimmed)
+}
+
+/// The log from the front, but for the last event.
+fn events(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {
+    let mut old = Vec::new();
+    {
+        let mut front =
+            tx.sql("SELECT seq, received FROM events WHERE seq < (SELECT max(seq) FROM events) ORDER BY seq LIMIT ?1")?;
+        let mut front = front.query([size(limit)])?;
+        while let Some(event) = front.next()? {
+            let (seq, received) = (number(event, 0)?, time(event, 1)?);
+            if received >= times.free {
+                break;
+            }
+            old.push((seq, received));
+        }
+    }
+    let Some((before, _)) = old.first().copied() else { return Ok(Trimmed::default()) };
+    let all = subscriptions::needs(tx)?;
+    let holding = all.iter().filter(|one| one.head().config.hold_retention);
+    let needed_after = holding.map(Subscription::needs_after).min().unwrap_or(u64::MAX);
+    let goes = old.iter().take_while(|(seq, received)| *seq <= needed_after || *received < times.held);
+    let Some((last, _)) = goes.clone().last() else { return Ok(Trimmed::default()) };
+    let events = goes.count();
+    let first = last + 1;
+    tx.sql("DELETE FROM events WHERE seq < ?1")?.execute([integer(first)])?;
+    reach(CrashPoint::F6);
+    tx.sql("DELETE FROM event_bodies WHERE seq < ?1")?.execute([integer(first)])?;
+    tx.sql("DELETE FROM spans WHERE span < ?1")?.execute([integer(first / SPAN)])?;
+    let mut trimmed = Trimmed { events, rows: events, ..Trimmed::default() };
+    for one in all {
+        let name = &one.head().name;
+        if one.has_lost(first) && !one.has_lost(before) {
+            trimmed.lost.push(name.clone());
+        }
+        if subscriptions::has_before(tx, one.head().id, first)? {
+            let mut forget = |whole: &mut Subscription| whole.trimmed(first);
+            trimmed.parked += subscriptions::change(tx, name, &mut forget)?.unwrap_or(0);
+        }
+    }
+    Ok(trimmed)
+}
+
+/// What came first of a table, up to what came later.
+fn oldest(tx: &Tx<'_>, table: &str, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    let mut front = tx.sql(&format!("SELECT id, received FROM {table} ORDER BY id LIMIT ?1"))?;
+    let mut front = front.query([size(limit)])?;
+    let mut last = None;
+    while let Some(row) = front.next()? {
+        if time(row, 1)? >= before {
+            break;
+        }
+        last = Some(number(row, 0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    tx.sql(&format!("DELETE FROM {table} WHERE id <= ?1"))?.execute([integer(last)])
+}
+
+/// Ids, but for the last and for those of events that are kept.
+fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    let first = reads::first(tx.connection())?;
+    let mut front = tx.sql(
+        "SELECT id, received, seq FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) ORDER BY id LIMIT ?1",
+    )?;
+    let mut front = front.query([size(limit)])?;
+    let mut last = None;
+    while let Some(row) = front.next()? {
+        let kept = row.get::<_, Option<i64>>(2)?.is_some_and(|seq| seq >= integer(first));
+        if kept || time(row, 1)? >= before {
+            break;
+        }
+        last = Some(number(row, 0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    tx.sql("DELETE FROM deliveries WHERE id <= ?1")?.execute([integer(last)])
+}
+
+fn size(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

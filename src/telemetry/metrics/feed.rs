@@ -1,0 +1,65 @@
+//! Metrics of the feed.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// Streams, deliveries and what became of them. Cheap to clone, all clones count together.
+#[derive(Clone, Debug)]
+pub struct FeedMetrics {
+    /// Position of the last event.
+    pub head: Gauge,
+    /// Streams open, of watchers and of consumers.
+    pub streams: Gauge,
+    /// Events sent to watchers.
+    pub watched: Counter,
+    /// Events lent to consumers.
+    pub delivered: Counter,
+    /// Streams ended because their clients took nothing.
+    pub slow_consumers: Counter,
+    /// Events dropped from the log, past their time.
+    pub trimmed: Counter,
+    /// Times that a subscription lost events that it had not settled.
+    pub lost: Counter,
+    /// Parked events that were dropped, past their time.
+    pub parked_trimmed: Counter,
+    settled: Family<OutcomeLabel, Counter>,
+}
+
+impl FeedMetrics {
+    pub(super) fn register(r: &mut Registry) -> Self {
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            r.register(format!("order_gateway_feed_{name}"), help, gauge.clone());
+            gauge
+        };
+        let head = gauge("head", "Position of the last event of the feed");
+        let streams = gauge("streams", "Streams of the feed that are open");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            r.register(format!("order_gateway_feed_{name}"), help, counter.clone());
+            counter
+        };
+        let watched = counter("watched_events", "Events sent to watchers");
+        let delivered = counter("deliveries", "Events lent to consumers of subscriptions");
+        let slow_consumers = counter("slow_consumers", "Streams ended because their clients took nothing");
+        let trimmed = counter("trimmed_events", "Events dropped from the log, past their time");
+        let lost = counter("lost", "Times that a subscription lost events that it had not settled");
+        let parked_trimmed = counter("trimmed_parked_events", "Parked events dropped, past their time");
+        let settled = Family::default();
+        r.register("order_gateway_feed_verdicts", "Verdicts of consumers by what came of them", settled.clone());
+        Self { head, streams, watched, delivered, slow_consumers, trimmed, lost, parked_trimmed, settled }
+    }
+
+    /// Verdicts with this outcome.
+    pub fn settled(&self, outcome: &'static str) -> Counter {
+        self.settled.get_or_create(&OutcomeLabel { outcome }).clone()
+    }
+}
