@@ -1,6 +1,7 @@
 //! The composition root: builds every part from the settings, starts them and ends them in order.
 
 mod clients;
+mod feed;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{self, Config, Watcher};
 use crate::domain::ledger::machine::Rules;
+use crate::grpc::cancel_intents::CancelIntents;
 use crate::grpc::fulfillment::Fulfillment;
 use crate::grpc::gateway::Gateway as GatewayRpcs;
 use crate::grpc::layers::trace::AccessLog;
@@ -24,13 +26,16 @@ use crate::grpc::reflection;
 use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
 use crate::grpc::tls::{self, Tls};
 use crate::http;
+use crate::http::webhooks::Webhooks;
 use crate::http::{Probes, Stage};
 use crate::pb;
+use crate::pb::cancel_intent_service_server::CancelIntentServiceServer;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
 use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
+use crate::service::feed::{Feed, FeedStore, Intake};
 use crate::service::{
     CancelOrder, CreateOrder, Directory, FetchPromise, GetOrderStatus, MutationSettings, Mutations, Operations,
     PromiseCacheSettings, Resolver,
@@ -141,7 +146,8 @@ impl Gateway {
         let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone());
         shutdown.tasks().spawn(resolver.run(shutdown.stopping().clone()));
         let health = Health::new(&SERVICES).await;
-        let routes = routes(config, upstream, mutations, &shutdown, &health, clock, &metrics);
+        let feed = feed::start(config, store.clone(), &shutdown, clock, &random, &metrics);
+        let routes = routes(config, upstream, mutations, feed, &shutdown, &health, clock, &metrics);
         let edge = Edge {
             tracer,
             metrics: metrics.clone(),
@@ -159,7 +165,9 @@ impl Gateway {
         let grpc = server::stack(edge, routes);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
-        let router = http::router(probes.clone(), metrics);
+        let intake = Intake::new(store.clone(), clock);
+        let webhooks = Webhooks::new(&config.accounts, intake, clock, metrics.clone());
+        let router = http::router(probes.clone(), metrics).merge(webhooks.router());
         let probing = tokio::spawn(http::serve(listeners.http, router, http::Limits::default(), shutdown.clone()));
         health.serving().await;
         probes.set(Stage::Ready);
@@ -186,7 +194,11 @@ impl Gateway {
 }
 
 /// Full names, for health checks.
-const SERVICES: [&str; 2] = [pb::fulfillment_service_server::SERVICE_NAME, pb::gateway_service_server::SERVICE_NAME];
+const SERVICES: [&str; 3] = [
+    pb::fulfillment_service_server::SERVICE_NAME,
+    pb::cancel_intent_service_server::SERVICE_NAME,
+    pb::gateway_service_server::SERVICE_NAME,
+];
 
 /// What holds for each of our services; the generated servers share no trait. Answers are packed for callers that accept
 /// it, by the first of these that they do.
@@ -240,10 +252,12 @@ fn mutations<H: Http, L: Ledger>(
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
 
-fn routes<H: Http, L: Ledger>(
+#[expect(clippy::too_many_arguments, reason = "everything comes together here")]
+fn routes<H: Http, L: Ledger, F: FeedStore>(
     config: &Config,
     upstream: RestUpstream<H>,
     mutations: Mutations<RestUpstream<H>, L>,
+    feed: Feed<F>,
     shutdown: &Shutdown,
     health: &Health,
     clock: Clock,
@@ -259,8 +273,15 @@ fn routes<H: Http, L: Ledger>(
         status: GetOrderStatus::new(upstream.clone()),
     };
     let overview = Arc::new(StackOverview::new(upstream.shared().clone(), clock));
-    let gateway = GatewayRpcs { directory, overview, operations: Operations::new(mutations), start_time: clock.now() };
+    let gateway = GatewayRpcs {
+        directory,
+        overview,
+        operations: Operations::new(mutations),
+        feed: feed.clone(),
+        start_time: clock.now(),
+    };
     let mut routes = Routes::new(served!(FulfillmentServiceServer::new(fulfillment)))
+        .add_service(served!(CancelIntentServiceServer::new(CancelIntents { feed })))
         .add_service(served!(GatewayServiceServer::new(gateway)))
         .add_service(health.service());
     if config.grpc.reflection {

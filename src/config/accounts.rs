@@ -1,5 +1,7 @@
 //! `[[accounts]]`: seller accounts and how each authenticates, both ways.
 
+use std::time::Duration;
+
 use http::HeaderName;
 
 use super::Secret;
@@ -38,6 +40,8 @@ pub enum Webhook {
     HmacV2 {
         /// One; two or more while rotating. Any of them is good.
         secrets: Vec<Secret>,
+        /// Greatest age of a delivery's timestamp. Not zero.
+        timestamp_tolerance: Duration,
     },
     /// A header carries user name and password.
     Basic {

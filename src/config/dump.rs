@@ -97,6 +97,7 @@ fn sections(config: &Config, page: &mut Page) {
     page.section("feed", |s| {
         s.text("heartbeat_interval", write_duration(feed.heartbeat_interval));
         s.text("retention", write_duration(feed.retention));
+        s.text("max_retention", write_duration(feed.max_retention));
     });
     page.section("telemetry", |s| {
         s.text("otlp_endpoint", telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()));
@@ -122,9 +123,10 @@ fn account(account: &Account, page: &mut Page) {
             s.text("header", header);
             s.secrets("secret", secrets);
         }
-        Webhook::HmacV2 { secrets } => {
+        Webhook::HmacV2 { secrets, timestamp_tolerance } => {
             s.text("auth", "hmac_v2");
             s.secrets("secret", secrets);
+            s.text("timestamp_tolerance", write_duration(*timestamp_tolerance));
         }
         Webhook::Basic { header, username, password } => {
             s.text("auth", "basic");

@@ -116,7 +116,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "store",
         form: Form::Section,
-        doc: "Where the ledger is kept, and later the feed. Postgres is not used by this version.",
+        doc: "Where the ledger and the feed are kept. Postgres is not used by this version.",
         keys: &[
             key(
                 "url",
@@ -207,10 +207,16 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "feed",
         form: Form::Section,
-        doc: "The feed of cancel intents. Checked, but not used by this version.",
+        doc: "The feed of cancel intents.",
         keys: &[
             key("heartbeat_interval", Is(r#""10s""#), "A stream without events gets a heartbeat this often."),
             key("retention", Is(r#""30d""#), "How long events are kept, and can be read again."),
+            key(
+                "max_retention",
+                Is(r#""90d""#),
+                "How long events are kept that a subscription with hold_retention has not settled; at least retention. \
+                 Past it they go, and the subscription says LOST_EVENTS.",
+            ),
         ],
     },
     Group {
@@ -264,7 +270,7 @@ pub(super) const GROUPS: &[Group] = &[
         path: "accounts.webhook",
         form: Form::Optional,
         doc: "How Walmart's webhooks for this account prove where they come from. Without this section none is accepted. \
-              Checked, but not used by this version, which receives none.",
+              Walmart posts to http.listen, path /webhooks/walmart/ID; docs/OPERATIONS.md tells how to set it up there.",
         keys: &[
             key(
                 "auth",
@@ -274,6 +280,12 @@ pub(super) const GROUPS: &[Group] = &[
             ),
             key("header", Is(r#""X-Walmart-Auth""#), "hmac, basic, oauth: the header that carries the proof."),
             secret("secret", "hmac, hmac_v2: the shared secret, or a list of them while rotating."),
+            key(
+                "timestamp_tolerance",
+                Is(r#""24h""#),
+                "hmac_v2: greatest age of a delivery. Long is harmless: a delivery that comes again is stored once. \
+                 Short, such as 5m, refuses Walmart's later tries if they carry the first one's time.",
+            ),
             key("username", Example(r#""walmart""#), "basic: the user name."),
             secret("password", "basic: the password."),
             key("client_id", Example(r#""…""#), "oauth: the credentials with which Walmart fetches a token here."),

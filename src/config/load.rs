@@ -192,8 +192,11 @@ fn ledger(mut s: Section<'_>) -> Option<Ledger> {
 fn feed(mut s: Section<'_>) -> Option<Feed> {
     let heartbeat_interval = s.optional("heartbeat_interval", values::span);
     let retention = s.optional("retention", values::span);
+    let at = s.at("max_retention");
+    let max_retention = s.optional("max_retention", values::span);
+    validate::max_retention(&s, &at, retention, max_retention);
     s.finish();
-    Some(Feed { heartbeat_interval: heartbeat_interval?, retention: retention? })
+    Some(Feed { heartbeat_interval: heartbeat_interval?, retention: retention?, max_retention: max_retention? })
 }
 
 fn telemetry(mut s: Section<'_>) -> Option<Telemetry> {
@@ -287,7 +290,13 @@ fn webhook(mut s: Section<'_>) -> Option<Webhook> {
             let (header, secrets) = (header(&mut s), s.required_secrets("secret", secrets::not_empty));
             header.zip(secrets).map(|(header, secrets)| Webhook::Hmac { header, secrets })
         }
-        "hmac_v2" => s.required_secrets("secret", secrets::not_empty).map(|secrets| Webhook::HmacV2 { secrets }),
+        "hmac_v2" => {
+            let tolerance = s.optional("timestamp_tolerance", values::span);
+            let secrets = s.required_secrets("secret", secrets::not_empty);
+            secrets
+                .zip(tolerance)
+                .map(|(secrets, timestamp_tolerance)| Webhook::HmacV2 { secrets, timestamp_tolerance })
+        }
         "basic" => {
             let (header, username) = (header(&mut s), s.required("username", validate::username));
             let password = s.required_secret("password", secrets::not_empty);

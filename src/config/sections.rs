@@ -175,6 +175,8 @@ pub struct Feed {
     pub heartbeat_interval: Duration,
     /// How long events are kept. Not zero.
     pub retention: Duration,
+    /// How long events are kept that a subscription still needs. At least `retention`.
+    pub max_retention: Duration,
 }
 
 /// `[telemetry]`

@@ -46,6 +46,7 @@ fn an_account_is_all_that_must_be_set() {
     assert_eq!(config.walmart.base_url.as_str(), "https://marketplace.walmartapis.com/");
     assert_eq!(config.ledger.lookup_delays.len(), 7);
     assert_eq!(config.feed.retention, Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(config.feed.max_retention, Duration::from_secs(90 * 24 * 3600));
     assert_eq!(config.telemetry.otlp_endpoint, None);
     assert_eq!(config.accounts[0].mart_id, "202");
     assert_eq!(config.accounts[0].client_secret.current().expose_secret(), "canary-account");
@@ -172,6 +173,14 @@ fn each_rule_alone() {
             "store.password: is for postgres only (line 3)",
         ),
         (format!("[ledger]\nretention = \"89d\"\n{ACCOUNT}"), "ledger.retention: must be at least 90d (line 2)"),
+        (
+            format!("[feed]\nretention = \"31d\"\nmax_retention = \"30d\"\n{ACCOUNT}"),
+            "feed.max_retention: must be at least feed.retention (line 3)",
+        ),
+        (
+            format!("{ACCOUNT}[accounts.webhook]\nauth = \"hmac\"\nsecret = \"s\"\ntimestamp_tolerance = \"5m\""),
+            "accounts.acme.webhook.timestamp_tolerance: has no use with auth = \"hmac\" (line 10)",
+        ),
     ];
     for (text, fault) in cases {
         assert_eq!(faults(text, &[]), [*fault], "{text}");

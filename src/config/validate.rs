@@ -109,6 +109,13 @@ pub(super) fn ledger_retention(span: Duration) -> Parsed<Duration> {
     if span < Ledger::LEAST_RETENTION { Err(format!("must be at least {days}d")) } else { Ok(span) }
 }
 
+/// What is held is kept at least as long as what is not.
+pub(super) fn max_retention(s: &Section<'_>, at: &At, retention: Option<Duration>, most: Option<Duration>) {
+    if retention.zip(most).is_some_and(|(retention, most)| most < retention) {
+        s.fault("max_retention", at, "must be at least feed.retention");
+    }
+}
+
 pub(super) fn header_name(node: &Node) -> Parsed<HeaderName> {
     values::text(node)?.parse().map_err(|_| "must be the name of a header".into())
 }

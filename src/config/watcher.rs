@@ -112,7 +112,7 @@ fn secrets(config: &Config) -> Vec<&Secret> {
     for account in &config.accounts {
         all.push(&account.client_secret);
         match &account.webhook {
-            Some(Webhook::Hmac { secrets, .. } | Webhook::HmacV2 { secrets }) => all.extend(secrets),
+            Some(Webhook::Hmac { secrets, .. } | Webhook::HmacV2 { secrets, .. }) => all.extend(secrets),
             Some(Webhook::Basic { password, .. }) => all.push(password),
             Some(Webhook::Oauth { client_secret, .. }) => all.push(client_secret),
             Some(Webhook::None) | None => {}

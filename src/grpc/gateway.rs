@@ -14,22 +14,25 @@ use crate::pb::gateway_service_server::GatewayService;
 use crate::ports::ledger::{Count, Ledger};
 use crate::ports::overview::{CircuitView, Overview, TokenView};
 use crate::ports::upstream::Upstream;
+use crate::service::feed::{Feed, FeedStore};
 use crate::service::{Directory, Operations, ServiceError};
 
-/// The service, over any upstream and ledger.
-pub struct Gateway<U, L> {
+/// The service, over any upstream and store.
+pub struct Gateway<U, L, F> {
     /// The accounts by name.
     pub directory: Directory,
     /// Their state.
     pub overview: Arc<dyn Overview>,
     /// Their mutations.
     pub operations: Operations<U, L>,
+    /// The feed.
+    pub feed: Feed<F>,
     /// When the process began to serve.
     pub start_time: SystemTime,
 }
 
 #[tonic::async_trait]
-impl<U: Upstream, L: Ledger> GatewayService for Gateway<U, L> {
+impl<U: Upstream, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,
@@ -44,6 +47,7 @@ impl<U: Upstream, L: Ledger> GatewayService for Gateway<U, L> {
             version: env!("CARGO_PKG_VERSION").into(),
             start_time: Some(self.start_time.into()),
             accounts: accounts.into_iter().map(|account| self.account(account, &counts)).collect(),
+            feed: self.feed.overview(&call).await,
         }))
     }
 
@@ -88,7 +92,7 @@ impl<U: Upstream, L: Ledger> GatewayService for Gateway<U, L> {
     }
 }
 
-impl<U: Upstream, L: Ledger> Gateway<U, L> {
+impl<U: Upstream, L: Ledger, F: FeedStore> Gateway<U, L, F> {
     fn account(&self, account: AccountIndex, counts: &[Count]) -> pb::AccountStatus {
         let id = self.directory.id(account);
         let ledger = counts.iter().filter(|count| count.account == *id && count.entries > 0);

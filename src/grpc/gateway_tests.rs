@@ -8,6 +8,8 @@ use crate::domain::ledger::State;
 use crate::ports::overview::OperationView;
 use crate::service::Mutations;
 use crate::service::testing::{Walmart, call, mutations, over};
+use crate::service::testing_feed::feed;
+use crate::service::testing_feed_store::FaultyFeed;
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
 
 /// Account n is in the n-th state.
@@ -29,8 +31,10 @@ impl Overview for States {
     }
 }
 
-fn gateway<L: Ledger>(directory: Directory, mutations: Mutations<Walmart, L>) -> Gateway<Walmart, L> {
-    Gateway { directory, overview: Arc::new(States), operations: Operations::new(mutations), start_time: at(0) }
+fn gateway<L: Ledger>(directory: Directory, mutations: Mutations<Walmart, L>) -> Gateway<Walmart, L, FaultyFeed> {
+    let feed = feed().feed;
+    let (overview, operations) = (Arc::new(States), Operations::new(mutations));
+    Gateway { directory, overview, operations, feed, start_time: at(0) }
 }
 
 fn request<T>(message: T) -> Request<T> {

@@ -1,6 +1,8 @@
 //! The inbound edge: gRPC.
 
 mod calls;
+pub mod cancel_intents;
+mod frames;
 pub mod fulfillment;
 pub mod gateway;
 pub mod layers;
@@ -8,6 +10,7 @@ pub mod listener;
 pub mod methods;
 mod opened;
 mod operation;
+mod problem;
 pub mod reflection;
 pub mod server;
 pub mod status;

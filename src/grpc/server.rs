@@ -12,6 +12,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
 
+use super::frames;
 use super::layers::authn::{AuthnLayer, Client};
 use super::layers::catch_panic::CatchPanicLayer;
 use super::layers::deadline::DeadlineLayer;
@@ -74,6 +75,8 @@ where
         .layer(StreamsLayer(stopping))
         // Next to the library whose code it corrects.
         .map_response(message_limit::correct)
+        // Next to the handlers whose streams it sends.
+        .map_response(frames::unpack)
         .service(routes.prepare())
 }
 

@@ -1,37 +1,31 @@
-//! The only file that builds a `tonic::Status`: the contract's error table, with its details.
+//! The only file that says which `tonic::Status` an error is: the contract's error table, with its details.
 //!
 //! Every error has a `google.rpc.ErrorInfo` with our domain and a reason that callers act on; `docs/ERRORS.md` has a row
-//! for each. The serialized status stays below 4 KiB, because details travel in trailers and common clients cap those.
+//! for each. [`Problem`] writes it.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
 
-use prost::Message;
-use prost_types::Any;
 use tonic::{Code, Status};
 use tonic_types::pb as rpc;
 
-use crate::domain::effect::Effect;
+use super::problem::Problem;
+pub use super::problem::{DOMAIN, MAX_SIZE};
 use crate::domain::operation::Operation;
-use crate::domain::rules::{Fault, is_request_id};
+use crate::domain::rules::is_request_id;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
+use crate::service::feed::{Ended, FaultKind, FeedError};
 use crate::service::{AccountError, ServiceError};
 
-/// Domain of every reason.
-pub const DOMAIN: &str = "ordergateway.v1";
-/// Largest serialized `google.rpc.Status`, in bytes.
-pub const MAX_SIZE: usize = 4096;
-/// Longest text of Walmart's that is repeated, in bytes.
-const MAX_TEXT: usize = 512;
-/// Longest name of a service that is repeated, in bytes.
-const MAX_SERVICE: usize = 128;
+/// Longest name of the caller's that is repeated, in bytes.
+const MAX_NAME: usize = 128;
 /// When to try again after being turned away, where nothing better is known.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 /// When to try again after the store failed.
 const STORE_RETRY: Duration = Duration::from_secs(5);
+/// When to try again to open a stream.
+const STREAMS_RETRY: Duration = Duration::from_secs(10);
 /// When to try again where nobody knows when the account has calls left: Walmart counts by the minute.
 const RATE_LIMITED_RETRY: Duration = Duration::from_secs(60);
 
@@ -67,7 +61,7 @@ pub fn caller_unauthenticated() -> Status {
 /// The caller may not use this service.
 pub fn service_not_allowed(service: &str) -> Status {
     // It comes from the path, as long as the caller likes.
-    let service = &service[..service.floor_char_boundary(MAX_SERVICE)];
+    let service = &service[..service.floor_char_boundary(MAX_NAME)];
     let message = format!("this caller may not use {service}");
     let problem = Problem::new(Code::PermissionDenied, "SERVICE_NOT_ALLOWED", message);
     problem.metadata("service", service).into_status()
@@ -86,8 +80,11 @@ pub fn internal() -> Status {
 
 /// The process is going down.
 pub fn shutting_down() -> Status {
-    let problem = Problem::new(Code::Unavailable, "SHUTTING_DOWN", "the gateway is shutting down");
-    problem.retry_after(Some(OVERLOADED_RETRY)).into_status()
+    stopping().into_status()
+}
+
+fn stopping() -> Problem {
+    Problem::new(Code::Unavailable, "SHUTTING_DOWN", "the gateway is shutting down").retry_after(Some(OVERLOADED_RETRY))
 }
 
 fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem {
@@ -149,6 +146,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         ServiceError::OperationClosed => {
             Problem::new(Code::FailedPrecondition, "OPERATION_CLOSED", "the operation is final and cannot be resolved")
         }
+        ServiceError::Feed(error) => feed(error),
         ServiceError::Internal => Problem::new(Code::Internal, "INTERNAL", "internal error"),
     };
     let problem = match call.facts.account() {
@@ -217,164 +215,90 @@ fn upstream(error: UpstreamError, call: &CallContext) -> Problem {
     if retry_after.is_some() { problem.retry_after(retry_after) } else { problem }
 }
 
+/// How a stream of the feed ends.
+pub fn stream_end(ended: Ended, call: &CallContext) -> Status {
+    let problem = problem(ServiceError::Feed(ended.error), "", call);
+    call.facts.set_reason(problem.reason);
+    match ended.last {
+        Some(cursor) => problem.metadata("lastCursor", &cursor.to_string()),
+        None => problem,
+    }
+    .into_status()
+}
+
+fn feed(error: FeedError) -> Problem {
+    match error {
+        FeedError::Faulty(kind, faults) => {
+            let message = "the request has faults; see BadRequest";
+            let problem = match kind {
+                FaultKind::Cursor => Problem::new(Code::InvalidArgument, "BAD_CURSOR", message),
+                FaultKind::Filter => Problem::new(Code::InvalidArgument, "BAD_FILTER", message),
+                FaultKind::Lease => Problem::new(Code::InvalidArgument, "BAD_LEASE_FORMAT", message),
+                FaultKind::Bounds => Problem::new(Code::InvalidArgument, "OUT_OF_BOUNDS", message),
+            };
+            let field = faults.kept.first().map_or("", |fault| fault.field.as_str()).to_owned();
+            Problem { faults: faults.kept, omitted: faults.omitted, ..problem }.metadata("field", &field)
+        }
+        FeedError::LogChanged { ours, theirs, first, head } => {
+            let message = "the cursor is of another log than the gateway has now; choose a start on purpose";
+            Problem::new(Code::FailedPrecondition, "LOG_CHANGED", message)
+                .metadata("logIds", &format!("{ours},{theirs}"))
+                .metadata("first", &first.to_string())
+                .metadata("head", &head.to_string())
+        }
+        FeedError::EventsExpired { first, lost_from } => {
+            let message = "events that are asked for are no longer kept; seek on purpose";
+            let lost_to = first.saturating_sub(1);
+            Problem::new(Code::OutOfRange, "EVENTS_EXPIRED", message)
+                .metadata("firstAvailable", &first.to_string())
+                .metadata("lostFrom", &lost_from.to_string())
+                .metadata("lostTo", &lost_to.to_string())
+                .metadata("lostCount", &(first.saturating_sub(lost_from)).to_string())
+        }
+        FeedError::CursorInFuture { head } => {
+            let message =
+                "the place is behind the end of the log, which has lost events or is another; seek on purpose";
+            Problem::new(Code::OutOfRange, "CURSOR_IN_FUTURE", message).metadata("head", &head.to_string())
+        }
+        FeedError::EventNotFound => Problem::new(Code::NotFound, "EVENT_NOT_FOUND", "no such event"),
+        FeedError::SubscriptionNotFound { name } => {
+            let name = &name[..name.floor_char_boundary(MAX_NAME)];
+            Problem::new(Code::NotFound, "SUBSCRIPTION_NOT_FOUND", "no such subscription").metadata("name", name)
+        }
+        FeedError::SubscriptionDiffers { etag } => {
+            let message = "there is a subscription of this name, and it is not the one that is meant";
+            Problem::new(Code::AlreadyExists, "SUBSCRIPTION_DIFFERS", message).metadata("etag", &etag)
+        }
+        FeedError::Seeked { generation } => {
+            Problem::new(Code::Aborted, "SUBSCRIPTION_SEEKED", "the subscription was moved; connect again")
+                .metadata("generation", &generation.to_string())
+        }
+        FeedError::Updated { generation } => {
+            Problem::new(Code::Aborted, "SUBSCRIPTION_UPDATED", "the subscription was changed; connect again")
+                .metadata("generation", &generation.to_string())
+        }
+        FeedError::ConsumerReplaced { generation } => {
+            Problem::new(Code::Aborted, "CONSUMER_REPLACED", "another stream came with this consumer_id")
+                .metadata("generation", &generation.to_string())
+        }
+        FeedError::SlowConsumer => {
+            Problem::new(Code::ResourceExhausted, "SLOW_CONSUMER", "the client took nothing for a minute")
+                .retry_after(Some(OVERLOADED_RETRY))
+        }
+        FeedError::TooManyStreams => {
+            Problem::new(Code::ResourceExhausted, "TOO_MANY_STREAMS", "too many streams are open")
+                .retry_after(Some(STREAMS_RETRY))
+        }
+        FeedError::ShuttingDown => stopping(),
+        FeedError::Store => Problem::new(Code::Unavailable, "STORE_UNAVAILABLE", "the store cannot be read or written")
+            .retry_after(Some(STORE_RETRY)),
+    }
+}
+
 /// Walmart's first code, if it is one: it stands in the message.
 fn walmart_code(error: &UpstreamError) -> Option<String> {
     let is_code = |code: &&String| {
         (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     };
     error.errors.iter().map(|error| &error.code).find(is_code).cloned()
-}
-
-/// An error with all that can be said about it.
-#[derive(Debug)]
-struct Problem {
-    code: Code,
-    reason: &'static str,
-    message: Cow<'static, str>,
-    metadata: HashMap<String, String>,
-    faults: Vec<Fault>,
-    retry_after: Option<Duration>,
-    quota: Option<(String, String)>,
-    upstream: Option<pb::UpstreamError>,
-    omitted: usize,
-}
-
-impl Problem {
-    fn new(code: Code, reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            metadata: HashMap::new(),
-            faults: Vec::new(),
-            retry_after: None,
-            quota: None,
-            upstream: None,
-            omitted: 0,
-        }
-    }
-
-    fn metadata(mut self, key: &str, value: &str) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_owned());
-        self
-    }
-
-    fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
-        self
-    }
-
-    /// Adds what Walmart said, unless Walmart was never asked.
-    fn upstream(mut self, error: UpstreamError) -> Self {
-        if error.correlation_id.is_nil() {
-            return self;
-        }
-        let effect = match error.effect {
-            Effect::None => pb::Effect::None,
-            Effect::Applied => pb::Effect::Applied,
-            Effect::Unknown => pb::Effect::Unknown,
-        };
-        self.omitted += error.omitted;
-        self.upstream = Some(pb::UpstreamError {
-            http_status: error.http_status.into(),
-            errors: error.errors.into_iter().map(shortened).collect(),
-            correlation_id: error.correlation_id.to_string(),
-            effect: effect.into(),
-        });
-        self
-    }
-
-    fn into_status(self) -> Status {
-        let message = self.into_message();
-        let details = message.encode_to_vec().into();
-        Status::with_details(Code::from_i32(message.code), message.message, details)
-    }
-
-    /// Drops the last of its lists until it fits.
-    fn into_message(mut self) -> rpc::Status {
-        self.drop_what_cannot_fit();
-        loop {
-            let message = self.message();
-            let errors = self.upstream.as_mut().map(|upstream| &mut upstream.errors);
-            let dropped = message.encoded_len() > MAX_SIZE
-                && (self.faults.pop().is_some() || errors.is_some_and(|errors| errors.pop().is_some()));
-            if !dropped {
-                return message;
-            }
-            self.omitted += 1;
-        }
-    }
-
-    /// One look at the sizes, so that a long list is not written out again for each that is dropped.
-    fn drop_what_cannot_fit(&mut self) {
-        let faults = fitting(&self.faults, |fault| fault.field.len() + fault.description.len());
-        self.omitted += self.faults.len() - faults;
-        self.faults.truncate(faults);
-        if let Some(upstream) = &mut self.upstream {
-            let errors = fitting(&upstream.errors, Message::encoded_len);
-            self.omitted += upstream.errors.len() - errors;
-            upstream.errors.truncate(errors);
-        }
-    }
-
-    fn message(&self) -> rpc::Status {
-        let mut metadata = self.metadata.clone();
-        if self.omitted > 0 {
-            metadata.insert("omitted".into(), self.omitted.to_string());
-        }
-        let info = rpc::ErrorInfo { reason: self.reason.into(), domain: DOMAIN.into(), metadata };
-        let mut details = vec![any("google.rpc.ErrorInfo", &info)];
-        if !self.faults.is_empty() {
-            let field_violations = self.faults.iter().map(violation).collect();
-            details.push(any("google.rpc.BadRequest", &rpc::BadRequest { field_violations }));
-        }
-        if let Some(retry_after) = self.retry_after {
-            let retry_delay = prost_types::Duration::try_from(retry_after).ok();
-            details.push(any("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay }));
-        }
-        if let Some((subject, description)) = &self.quota {
-            let violation = rpc::quota_failure::Violation {
-                subject: subject.clone(),
-                description: description.clone(),
-                ..Default::default()
-            };
-            details.push(any("google.rpc.QuotaFailure", &rpc::QuotaFailure { violations: vec![violation] }));
-        }
-        if let Some(upstream) = &self.upstream {
-            details.push(any("ordergateway.v1.UpstreamError", upstream));
-        }
-        rpc::Status { code: self.code as i32, message: self.message.clone().into_owned(), details }
-    }
-}
-
-/// How many of the first items come to less than the limit by themselves.
-fn fitting<T>(items: &[T], size: impl Fn(&T) -> usize) -> usize {
-    let mut sum = 0;
-    items
-        .iter()
-        .take_while(|item| {
-            sum += size(item);
-            sum < MAX_SIZE
-        })
-        .count()
-}
-
-fn violation(fault: &Fault) -> rpc::bad_request::FieldViolation {
-    rpc::bad_request::FieldViolation {
-        field: fault.field.clone(),
-        description: fault.description.into(),
-        ..Default::default()
-    }
-}
-
-fn any(name: &str, message: &impl Message) -> Any {
-    Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
-}
-
-fn shortened(mut error: pb::WalmartError) -> pb::WalmartError {
-    let pb::WalmartError { code, field, description, info, severity, category } = &mut error;
-    for text in [code, field, description, info, severity, category] {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
-    }
-    error
 }

@@ -38,7 +38,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, headers: Duration::from_secs(30), request: Duration::from_secs(30) }
+        // More than webhooks may take (`webhooks`), so that probes find room beside them.
+        Self { connections: 2048, headers: Duration::from_secs(10), request: Duration::from_secs(30) }
     }
 }
 

@@ -71,7 +71,8 @@ impl Directory {
         if name.is_empty() { Ok(self.visible(call).collect()) } else { self.one(name, call).map(|one| vec![one]) }
     }
 
-    fn named(&self, name: &str, call: &CallContext) -> Result<AccountIndex, ServiceError> {
+    /// The account of this name, if the caller may see it.
+    pub(super) fn named(&self, name: &str, call: &CallContext) -> Result<AccountIndex, ServiceError> {
         let found = self.0.iter().position(|id| id.as_str() == name).map(AccountIndex);
         match found {
             Some(index) if call.caller.may_see(index) => Ok(index),

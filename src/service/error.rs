@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::AccountError;
+use super::feed::FeedError;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
@@ -50,6 +51,8 @@ pub enum ServiceError {
     OperationNotFound,
     /// The operation is final.
     OperationClosed,
+    /// The feed's own failures.
+    Feed(FeedError),
     /// A bug.
     Internal,
 }
@@ -93,6 +96,12 @@ impl From<StoreError> for ServiceError {
     /// The store has counted and logged it.
     fn from(_: StoreError) -> Self {
         Self::Store
+    }
+}
+
+impl From<FeedError> for ServiceError {
+    fn from(error: FeedError) -> Self {
+        Self::Feed(error)
     }
 }
 

@@ -5,10 +5,12 @@ mod accounts;
 mod cancel_order;
 mod create_order;
 mod error;
+pub mod feed;
 mod flights;
 mod ledger;
 mod operations;
 mod order_status;
+mod paging;
 mod promise;
 
 pub use self::accounts::{AccountError, Directory};
@@ -22,5 +24,9 @@ pub use self::promise::{FetchPromise, PromiseCacheSettings};
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod testing_feed;
+#[cfg(test)]
+pub(crate) mod testing_feed_store;
 #[cfg(test)]
 pub(crate) mod testing_ledger;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::pending_entry;
 use super::ledger::{Mutations, answer, audits};
-use super::{Directory, ServiceError};
+use super::{Directory, ServiceError, paging};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::{Event, Verdict};
 use crate::domain::ledger::{AlertKind, Entry, OperationId, State};
@@ -14,9 +14,6 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::{Count, Ledger, Query, Saved};
 use crate::ports::upstream::Upstream;
 
-/// Entries on a page, when the caller does not say.
-const PAGE: usize = 100;
-const LARGEST_PAGE: usize = 1000;
 /// Characters of a reason.
 const LONGEST_REASON: usize = 500;
 
@@ -188,21 +185,8 @@ pub fn check_page(page_size: i32, page_token: &str) -> Result<(), Faults> {
 /// Where a page begins, and how long it is.
 fn place(page_size: i32, page_token: &str) -> Result<(OperationId, usize), Faults> {
     let mut faults = Faults::default();
-    let limit = match usize::try_from(page_size) {
-        Ok(0) => PAGE,
-        Ok(size) if size <= LARGEST_PAGE => size,
-        _ => {
-            faults.add(&Path::Top("page_size"), "must be 1 to 1000, or 0 for 100");
-            PAGE
-        }
-    };
-    let after = match page_token {
-        "" => OperationId(0),
-        token => token.parse().unwrap_or_else(|_| {
-            faults.add(&Path::Top("page_token"), "must be the next_page_token of an earlier answer");
-            OperationId(0)
-        }),
-    };
+    let limit = paging::size(page_size, &mut faults);
+    let after = paging::token(page_token, OperationId(0), &mut faults);
     faults.into_result()?;
     Ok((after, limit))
 }

@@ -28,7 +28,7 @@ const TABLE: &Table = &[
     // The edges. They do not know each other.
     ("upstream", &["config", "crash_point", "domain", "pb", "ports", "shutdown", "telemetry", "wire"]),
     ("grpc", &["accept", "config", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
-    ("http", &["accept", "config", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
+    ("http", &["accept", "config", "crash_point", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
     // The other side of the wire: what it shares with `upstream` it could not check.
     ("emulator", &["config", "domain", "shutdown", "telemetry"]),
     // Puts everything together.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::effect::Effect;
+use order_gateway::domain::feed::LogId;
 use order_gateway::domain::operation::Operation;
 use order_gateway::domain::rules::{Faults, Path};
 use order_gateway::grpc::status;
 use order_gateway::pb;
 use order_gateway::ports::call::{CallContext, CallFacts, Caller};
 use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
+use order_gateway::service::feed::{Ended, FaultKind, FeedError};
 use order_gateway::service::{AccountError, ServiceError};
 use order_gateway::telemetry::trace::TraceContext;
 use order_gateway::upstream::classify::classify;
@@ -316,6 +318,9 @@ fn every_error_that_is_not_walmarts() {
     // Calls about operations have no request of their own.
     let of_operators = [ServiceError::OperationNotFound, ServiceError::OperationClosed];
     all.extend(of_operators.map(|error| status::failure(error, "", &call())));
+    all.extend(feed_errors().map(|error| status::failure(ServiceError::Feed(error), "", &call())));
+    let last = Some(LogId(0xc0ff_ee00_u128 << 96).cursor(142));
+    all.extend(stream_errors().map(|error| status::stream_end(Ended { error, last }, &call())));
     all.extend([
         status::caller_unauthenticated(),
         status::service_not_allowed("FulfillmentService"),
@@ -327,4 +332,39 @@ fn every_error_that_is_not_walmarts() {
     ]);
     let table: String = all.iter().map(|status| format!("{}\n    {:?}\n", line(status), status.message())).collect();
     insta::assert_snapshot!(table);
+}
+
+/// Of calls on the feed.
+fn feed_errors() -> impl Iterator<Item = FeedError> {
+    let faulty = |kind| {
+        let mut faults = Faults::default();
+        faults.add(&Path::Top("start").field("after_cursor"), "is wrong");
+        FeedError::Faulty(kind, faults)
+    };
+    let kinds = [FaultKind::Cursor, FaultKind::Filter, FaultKind::Lease, FaultKind::Bounds];
+    kinds.map(faulty).into_iter().chain([
+        FeedError::LogChanged { ours: "c0ffee00".repeat(4), theirs: "0badcafe".into(), first: 10, head: 20 },
+        FeedError::EventsExpired { first: 10, lost_from: 4 },
+        FeedError::CursorInFuture { head: 20 },
+        FeedError::EventNotFound,
+        FeedError::SubscriptionNotFound { name: "oms".into() },
+        FeedError::SubscriptionDiffers { etag: "1.2".into() },
+        FeedError::TooManyStreams,
+    ])
+}
+
+/// That end streams.
+fn stream_errors() -> impl Iterator<Item = FeedError> {
+    let generation = 2;
+    [
+        FeedError::Seeked { generation },
+        FeedError::Updated { generation },
+        FeedError::ConsumerReplaced { generation },
+        FeedError::EventsExpired { first: 10, lost_from: 4 },
+        FeedError::SubscriptionNotFound { name: "oms".into() },
+        FeedError::SlowConsumer,
+        FeedError::ShuttingDown,
+        FeedError::Store,
+    ]
+    .into_iter()
 }

@@ -131,7 +131,7 @@ fn count(metrics: Option<&Metrics>) {
 }
 
 /// A status as the end of a stream.
-pub(super) fn trailers(status: &Status) -> HeaderMap {
+pub(in crate::grpc) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     // Our statuses hold only what headers can carry; should one not, the code alone is still told.
     if status.add_header(&mut trailers).is_err() {

@@ -4,13 +4,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::{Request, Response};
 use http_body::Frame;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -21,7 +21,40 @@ use super::deadline::BACKSTOP;
 use crate::grpc::{methods, status};
 use crate::ports::call::CallContext;
 
-type End = Pin<Box<dyn Future<Output = Status> + Send>>;
+/// When a stream ends, whatever its handler does.
+struct End {
+    stopping: CancellationToken,
+    deadline: Option<Instant>,
+    waiting: Pin<Box<dyn Future<Output = Status> + Send>>,
+}
+
+impl End {
+    fn new(stopping: CancellationToken, context: Option<&CallContext>) -> Self {
+        let deadline = context.map(|context| context.deadline + BACKSTOP);
+        let stopped = stopping.clone();
+        let waiting = Box::pin(async move {
+            let late = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stopped.cancelled() => status::shutting_down(),
+                () = late => status::deadline_exceeded(),
+            }
+        });
+        Self { stopping, deadline, waiting }
+    }
+
+    /// The status, if it has come: costs less than to wait for it.
+    fn has_come(&self) -> Option<Status> {
+        if self.stopping.is_cancelled() {
+            return Some(status::shutting_down());
+        }
+        self.deadline.filter(|deadline| *deadline <= Instant::now()).map(|_| status::deadline_exceeded())
+    }
+}
 
 /// Ends streams when the token is cancelled, or at their deadline.
 #[derive(Clone, Debug)]
@@ -59,33 +92,17 @@ where
         if !methods::is_streaming(request.uri().path()) {
             return Either::Left(self.inner.call(request));
         }
-        let mut end = end(self.stopping.clone(), request.extensions().get());
+        let mut end = End::new(self.stopping.clone(), request.extensions().get());
         let answer = self.inner.call(request);
         Either::Right(Box::pin(async move {
             let response = tokio::select! {
                 biased;
-                status = &mut end => return Ok(status.into_http()),
+                status = &mut end.waiting => return Ok(status.into_http()),
                 answer = answer => answer?,
             };
             Ok(response.map(|inner| Body::new(Ending { inner: Some(inner), end, last: None })))
         }))
     }
-}
-
-fn end(stopping: CancellationToken, context: Option<&CallContext>) -> End {
-    let deadline = context.map(|context| context.deadline + BACKSTOP);
-    Box::pin(async move {
-        let late = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = stopping.cancelled() => status::shutting_down(),
-            () = late => status::deadline_exceeded(),
-        }
-    })
 }
 
 struct Ending {
@@ -104,19 +121,16 @@ impl http_body::Body for Ending {
         let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
         let status = match this.last.take() {
             Some(status) => status,
-            None => match this.end.as_mut().poll(cx) {
-                Poll::Pending => return Pin::new(inner).poll_frame(cx),
-                Poll::Ready(status) => {
-                    // What is ready is still told: those who watch our health learn NOT_SERVING before they are cut off.
-                    // One frame only: a stream that always has more would never come to its end.
-                    match Pin::new(inner).poll_frame(cx) {
-                        Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
-                            this.last = Some(status);
-                            return Poll::Ready(Some(Ok(frame)));
-                        }
-                        _ => status,
-                    }
+            None => match Pin::new(inner).poll_frame(cx) {
+                // What is ready is still told: those who watch our health learn NOT_SERVING before they are cut off. One
+                // frame only: a stream that always has more would never come to its end.
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                    this.last = this.end.has_come();
+                    return Poll::Ready(Some(Ok(frame)));
                 }
+                // Its own end, which may tell more: where the client can go on.
+                Poll::Ready(end) => return Poll::Ready(end),
+                Poll::Pending => ready!(this.end.waiting.as_mut().poll(cx)),
             },
         };
         this.inner = None;

@@ -4,6 +4,8 @@ pub mod app;
 pub mod bodies;
 pub mod client;
 pub mod dev;
+pub mod feed;
 pub mod frames;
 pub mod process;
 pub mod tools;
+pub mod webhooks;

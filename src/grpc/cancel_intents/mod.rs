@@ -1,0 +1,163 @@
+//! CancelIntentService: takes the call's context, asks the feed, makes the answer.
+
+mod streams;
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use futures_util::stream::Empty;
+use tonic::{Request, Response, Status};
+
+pub use self::streams::encode_event;
+use super::fulfillment::context;
+use super::status;
+use crate::pb;
+use crate::pb::cancel_intent_service_server::CancelIntentService;
+use crate::service::feed::{Feed, FeedStore};
+
+/// The service, over any store.
+pub struct CancelIntents<F> {
+    /// The use cases.
+    pub feed: Feed<F>,
+}
+
+/// A use case for which there is nothing more to say than its request and answer.
+macro_rules! unary {
+    ($self:ident, $request:ident, |$asked:ident, $call:ident| $answer:expr) => {{
+        let $call = context(&$request)?;
+        let $asked = $request.into_inner();
+        let answer = $answer.await;
+        answer.map(Response::new).map_err(|error| status::failure(error, "", &$call))
+    }};
+}
+
+#[tonic::async_trait]
+impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
+    /// What is sent is in the response's extensions, see [`super::frames`].
+    type WatchCancelIntentsStream = Empty<Result<pb::WatchCancelIntentsResponse, Status>>;
+    type SubscribeCancelIntentsStream =
+        Pin<Box<dyn Stream<Item = Result<pb::SubscribeCancelIntentsResponse, Status>> + Send>>;
+
+    async fn watch_cancel_intents(
+        &self,
+        request: Request<pb::WatchCancelIntentsRequest>,
+    ) -> Result<Response<Self::WatchCancelIntentsStream>, Status> {
+        let call = context(&request)?;
+        let watch = self.feed.watch(request.get_ref(), &call).await;
+        let watch = watch.map_err(|error| status::failure(error, "", &call))?;
+        let mut response = Response::new(futures_util::stream::empty());
+        response.extensions_mut().insert(streams::watch(watch, call));
+        Ok(response)
+    }
+
+    async fn subscribe_cancel_intents(
+        &self,
+        request: Request<pb::SubscribeCancelIntentsRequest>,
+    ) -> Result<Response<Self::SubscribeCancelIntentsStream>, Status> {
+        let call = context(&request)?;
+        let deliveries = self.feed.subscribe(request.get_ref(), &call).await;
+        let deliveries = deliveries.map_err(|error| status::failure(error, "", &call))?;
+        Ok(Response::new(Box::pin(streams::deliveries(deliveries, call))))
+    }
+
+    async fn settle_cancel_intents(
+        &self,
+        request: Request<pb::SettleCancelIntentsRequest>,
+    ) -> Result<Response<pb::SettleCancelIntentsResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.settle(&asked, &call))
+    }
+
+    async fn list_cancel_intents(
+        &self,
+        request: Request<pb::ListCancelIntentsRequest>,
+    ) -> Result<Response<pb::ListCancelIntentsResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.list(&asked, &call))
+    }
+
+    async fn get_cancel_intent(
+        &self,
+        request: Request<pb::GetCancelIntentRequest>,
+    ) -> Result<Response<pb::GetCancelIntentResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.get(&asked, &call))
+    }
+
+    async fn create_subscription(
+        &self,
+        request: Request<pb::CreateSubscriptionRequest>,
+    ) -> Result<Response<pb::CreateSubscriptionResponse>, Status> {
+        unary!(self, request, |asked, call| async {
+            let subscription = Some(self.feed.create(asked.subscription.as_ref(), &call).await?);
+            Ok(pb::CreateSubscriptionResponse { subscription })
+        })
+    }
+
+    async fn get_subscription(
+        &self,
+        request: Request<pb::GetSubscriptionRequest>,
+    ) -> Result<Response<pb::GetSubscriptionResponse>, Status> {
+        unary!(self, request, |asked, call| async {
+            let subscription = Some(self.feed.show(&asked.name, &call).await?);
+            Ok(pb::GetSubscriptionResponse { subscription })
+        })
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<pb::ListSubscriptionsRequest>,
+    ) -> Result<Response<pb::ListSubscriptionsResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.list_subscriptions(&asked, &call))
+    }
+
+    async fn update_subscription(
+        &self,
+        request: Request<pb::UpdateSubscriptionRequest>,
+    ) -> Result<Response<pb::UpdateSubscriptionResponse>, Status> {
+        unary!(self, request, |asked, call| async {
+            let subscription = Some(self.feed.update(&asked, &call).await?);
+            Ok(pb::UpdateSubscriptionResponse { subscription })
+        })
+    }
+
+    async fn delete_subscription(
+        &self,
+        request: Request<pb::DeleteSubscriptionRequest>,
+    ) -> Result<Response<pb::DeleteSubscriptionResponse>, Status> {
+        unary!(self, request, |asked, call| async {
+            self.feed.delete(&asked, &call).await.map(|()| pb::DeleteSubscriptionResponse {})
+        })
+    }
+
+    async fn seek_subscription(
+        &self,
+        request: Request<pb::SeekSubscriptionRequest>,
+    ) -> Result<Response<pb::SeekSubscriptionResponse>, Status> {
+        unary!(self, request, |asked, call| async {
+            let subscription = Some(self.feed.seek(&asked, &call).await?);
+            Ok(pb::SeekSubscriptionResponse { subscription })
+        })
+    }
+
+    async fn list_parked_cancel_intents(
+        &self,
+        request: Request<pb::ListParkedCancelIntentsRequest>,
+    ) -> Result<Response<pb::ListParkedCancelIntentsResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.parked(&asked, &call))
+    }
+
+    async fn redrive_cancel_intents(
+        &self,
+        request: Request<pb::RedriveCancelIntentsRequest>,
+    ) -> Result<Response<pb::RedriveCancelIntentsResponse>, Status> {
+        unary!(self, request, |asked, call| async {
+            let redriven = self.feed.redrive(&asked, &call).await?;
+            Ok(pb::RedriveCancelIntentsResponse { redriven })
+        })
+    }
+
+    async fn list_quarantined_webhooks(
+        &self,
+        request: Request<pb::ListQuarantinedWebhooksRequest>,
+    ) -> Result<Response<pb::ListQuarantinedWebhooksResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.quarantined(&asked, &call))
+    }
+}

@@ -1,0 +1,178 @@
+//! An error with its details, written as a status. Which error it is stands in [`super::status`].
+//!
+//! The serialized status stays below 4 KiB, because details travel in trailers and common clients cap those.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb as rpc;
+
+use crate::domain::effect::Effect;
+use crate::domain::rules::Fault;
+use crate::pb;
+use crate::ports::upstream::UpstreamError;
+
+/// Domain of every reason.
+pub const DOMAIN: &str = "ordergateway.v1";
+/// Largest serialized `google.rpc.Status`, in bytes.
+pub const MAX_SIZE: usize = 4096;
+/// Longest text of Walmart's that is repeated, in bytes.
+const MAX_TEXT: usize = 512;
+
+/// An error with all that can be said about it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) reason: &'static str,
+    pub(super) message: Cow<'static, str>,
+    pub(super) metadata: HashMap<String, String>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) quota: Option<(String, String)>,
+    pub(super) upstream: Option<pb::UpstreamError>,
+    pub(super) omitted: usize,
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            metadata: HashMap::new(),
+            faults: Vec::new(),
+            retry_after: None,
+            quota: None,
+            upstream: None,
+            omitted: 0,
+        }
+    }
+
+    pub(super) fn metadata(mut self, key: &str, value: &str) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    /// Adds what Walmart said, unless Walmart was never asked.
+    pub(super) fn upstream(mut self, error: UpstreamError) -> Self {
+        if error.correlation_id.is_nil() {
+            return self;
+        }
+        let effect = match error.effect {
+            Effect::None => pb::Effect::None,
+            Effect::Applied => pb::Effect::Applied,
+            Effect::Unknown => pb::Effect::Unknown,
+        };
+        self.omitted += error.omitted;
+        self.upstream = Some(pb::UpstreamError {
+            http_status: error.http_status.into(),
+            errors: error.errors.into_iter().map(shortened).collect(),
+            correlation_id: error.correlation_id.to_string(),
+            effect: effect.into(),
+        });
+        self
+    }
+
+    pub(super) fn into_status(self) -> Status {
+        let message = self.into_message();
+        let details = message.encode_to_vec().into();
+        Status::with_details(Code::from_i32(message.code), message.message, details)
+    }
+
+    /// Drops the last of its lists until it fits.
+    pub(super) fn into_message(mut self) -> rpc::Status {
+        self.drop_what_cannot_fit();
+        loop {
+            let message = self.message();
+            let errors = self.upstream.as_mut().map(|upstream| &mut upstream.errors);
+            let dropped = message.encoded_len() > MAX_SIZE
+                && (self.faults.pop().is_some() || errors.is_some_and(|errors| errors.pop().is_some()));
+            if !dropped {
+                return message;
+            }
+            self.omitted += 1;
+        }
+    }
+
+    /// One look at the sizes, so that a long list is not written out again for each that is dropped.
+    fn drop_what_cannot_fit(&mut self) {
+        let faults = fitting(&self.faults, |fault| fault.field.len() + fault.description.len());
+        self.omitted += self.faults.len() - faults;
+        self.faults.truncate(faults);
+        if let Some(upstream) = &mut self.upstream {
+            let errors = fitting(&upstream.errors, Message::encoded_len);
+            self.omitted += upstream.errors.len() - errors;
+            upstream.errors.truncate(errors);
+        }
+    }
+
+    fn message(&self) -> rpc::Status {
+        let mut metadata = self.metadata.clone();
+        if self.omitted > 0 {
+            metadata.insert("omitted".into(), self.omitted.to_string());
+        }
+        let info = rpc::ErrorInfo { reason: self.reason.into(), domain: DOMAIN.into(), metadata };
+        let mut details = vec![any("google.rpc.ErrorInfo", &info)];
+        if !self.faults.is_empty() {
+            let field_violations = self.faults.iter().map(violation).collect();
+            details.push(any("google.rpc.BadRequest", &rpc::BadRequest { field_violations }));
+        }
+        if let Some(retry_after) = self.retry_after {
+            let retry_delay = prost_types::Duration::try_from(retry_after).ok();
+            details.push(any("google.rpc.RetryInfo", &rpc::RetryInfo { retry_delay }));
+        }
+        if let Some((subject, description)) = &self.quota {
+            let violation = rpc::quota_failure::Violation {
+                subject: subject.clone(),
+                description: description.clone(),
+                ..Default::default()
+            };
+            details.push(any("google.rpc.QuotaFailure", &rpc::QuotaFailure { violations: vec![violation] }));
+        }
+        if let Some(upstream) = &self.upstream {
+            details.push(any("ordergateway.v1.UpstreamError", upstream));
+        }
+        rpc::Status { code: self.code as i32, message: self.message.clone().into_owned(), details }
+    }
+}
+
+/// How many of the first items come to less than the limit by themselves.
+fn fitting<T>(items: &[T], size: impl Fn(&T) -> usize) -> usize {
+    let mut sum = 0;
+    items
+        .iter()
+        .take_while(|item| {
+            sum += size(item);
+            sum < MAX_SIZE
+        })
+        .count()
+}
+
+fn violation(fault: &Fault) -> rpc::bad_request::FieldViolation {
+    rpc::bad_request::FieldViolation {
+        field: fault.field.clone(),
+        description: fault.description.into(),
+        ..Default::default()
+    }
+}
+
+fn any(name: &str, message: &impl Message) -> Any {
+    Any { type_url: format!("type.googleapis.com/{name}"), value: message.encode_to_vec() }
+}
+
+fn shortened(mut error: pb::WalmartError) -> pb::WalmartError {
+    let pb::WalmartError { code, field, description, info, severity, category } = &mut error;
+    for text in [code, field, description, info, severity, category] {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+    }
+    error
+}

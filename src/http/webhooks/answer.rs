@@ -1,0 +1,111 @@
+//! What the sender is told.
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::auth::{Grant, NoToken};
+
+/// Seconds to wait before a delivery is tried again for our trouble.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// It is durable.
+pub(super) fn stored(duplicate: bool) -> Response {
+    let body = if duplicate { r#"{"stored":true,"duplicate":true}"# } else { r#"{"stored":true,"duplicate":false}"# };
+    told(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Not taken, and why.
+pub(super) fn refused(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+/// The same where the request was not read to its end: what follows on the connection is the rest of it.
+pub(super) fn unread(status: StatusCode, why: &str) -> Response {
+    ([(CONNECTION, HeaderValue::from_static("close"))], refused(status, why)).into_response()
+}
+
+/// Our trouble, after the request was read: it is to be sent again.
+pub(super) fn not_stored() -> Response {
+    ([(RETRY_AFTER, RETRY_SECONDS)], refused(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored now"))
+        .into_response()
+}
+
+/// Our trouble, before that.
+pub(super) fn overloaded() -> Response {
+    ([(RETRY_AFTER, RETRY_SECONDS)], unread(StatusCode::SERVICE_UNAVAILABLE, "too many at once")).into_response()
+}
+
+/// An access token. Source of the form: RFC 6749, section 5.1.
+pub(super) fn token(grant: &Grant) -> Response {
+    let Grant { access_token, expires_in } = grant;
+    let body = json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": expires_in.as_secs() });
+    let not_kept = [(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
+    (not_kept, Json(body)).into_response()
+}
+
+/// None. Source of the form: RFC 6749, section 5.2.
+pub(super) fn no_token(why: NoToken) -> Response {
+    let (status, error) = match why {
+        NoToken::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
+        NoToken::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+        NoToken::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
+    };
+    let mut answer = (status, Json(json!({ "error": error }))).into_response();
+    if why == NoToken::InvalidClient {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"webhooks\""));
+    }
+    answer
+}
+
+#[cfg(not(feature = "crash-points"))]
+fn told(answer: Response) -> Response {
+    answer
+}
+
+/// Comes by W4 once the sender has the answer. The connection lets go of a body just before it writes the last of it, and
+/// does so in one go; a moment later it is written.
+#[cfg(feature = "crash-points")]
+fn told(answer: Response) -> Response {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use http_body::{Frame, SizeHint};
+
+    struct Told(Body);
+
+    impl http_body::Body for Told {
+        type Data = bytes::Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<bytes::Bytes>, axum::Error>>> {
+            Pin::new(&mut self.0).poll_frame(cx)
+        }
+        fn is_end_stream(&self) -> bool {
+            self.0.is_end_stream()
+        }
+        fn size_hint(&self) -> SizeHint {
+            self.0.size_hint()
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    crate::crash_point::reach(crate::crash_point::CrashPoint::W4);
+                });
+            }
+        }
+    }
+
+    answer.map(|body| Body::new(Told(body)))
+}

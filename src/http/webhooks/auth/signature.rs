@@ -1,0 +1,82 @@
+//! HMAC-SHA256 with a shared secret: over the body alone, or over method, path, time and body.
+
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use ring::{digest, hmac};
+use secrecy::ExposeSecret as _;
+use subtle::ConstantTimeEq as _;
+
+use super::{Refused, base64, only};
+use crate::config::Secret;
+use crate::domain::hex;
+
+const TIMESTAMP: HeaderName = HeaderName::from_static("wm_sec.timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("wm_sec.signature");
+
+/// How far a sender's clock may be ahead of ours. Source: Walmart's guide to the scheme.
+const AHEAD: Duration = Duration::from_secs(2 * 60);
+/// Bytes of a SHA-256.
+const LENGTH: usize = 32;
+
+/// The header must carry the signature of the body, in hex or base64, perhaps after `sha256=`. Walmart does not say
+/// which.
+pub(super) fn of_body(
+    headers: &HeaderMap,
+    header: &HeaderName,
+    body: &[u8],
+    secrets: &[Secret],
+) -> Result<(), Refused> {
+    let sent = decode(only(headers, header)?).ok_or(Refused::Malformed)?;
+    by_any(secrets, &[body], &sent)
+}
+
+/// `WM_SEC.SIGNATURE` must be the signature of what was received, at the time that it says (`WM_SEC.TIMESTAMP`, seconds
+/// since 1970). `WM_SEC.KEY_ID`, if there, names the secret in words that only Walmart knows: all are tried.
+pub(super) fn of_request(
+    head: &Parts,
+    body: &[u8],
+    secrets: &[Secret],
+    tolerance: Duration,
+    now: Duration,
+) -> Result<(), Refused> {
+    let timestamp = only(&head.headers, &TIMESTAMP)?;
+    let sent = decode(only(&head.headers, &SIGNATURE)?).ok_or(Refused::Malformed)?;
+    let time = seconds(timestamp).ok_or(Refused::Malformed)?;
+    if time > now.saturating_add(AHEAD) || now > time.saturating_add(tolerance) {
+        return Err(Refused::Time);
+    }
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let hash = hex::lower(digest::digest(&digest::SHA256, body).as_ref());
+    let method = head.method.as_str().as_bytes();
+    by_any(secrets, &[method, b"\n", path.as_bytes(), b"\n", timestamp, b"\n", hash.as_bytes()], &sent)
+}
+
+fn seconds(text: &[u8]) -> Option<Duration> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    let seconds = std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// All secrets are tried, whichever is right.
+fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<(), Refused> {
+    let mut right = subtle::Choice::from(0);
+    for secret in secrets {
+        let secret = secret.current();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
+        let mut context = hmac::Context::with_key(&key);
+        parts.iter().for_each(|part| context.update(part));
+        right |= context.sign().as_ref().ct_eq(sent.as_slice());
+    }
+    if right.into() { Ok(()) } else { Err(Refused::Wrong) }
+}
+
+/// A SHA-256 as text: hex of either case, or base64 of either alphabet, padded or not.
+fn decode(text: &[u8]) -> Option<[u8; LENGTH]> {
+    let text = match text.split_at_checked("sha256=".len()) {
+        Some((word, rest)) if word.eq_ignore_ascii_case(b"sha256=") => rest,
+        _ => text,
+    };
+    hex::read(text).or_else(|| base64(text)?.try_into().ok())
+}

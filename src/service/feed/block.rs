@@ -1,0 +1,139 @@
+//! A piece of the log in memory, made once for all streams that pass by.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::domain::feed::{Filter, LogId};
+use crate::pb;
+use crate::ports::intent_log::StoredEvent;
+
+/// Events in a full block. Blocks begin at multiples of it, so that streams share them wherever they started.
+pub(super) const BLOCK: u64 = 128;
+
+/// Writes an event as the edge sends it, to the end of the buffer. Called once for each event of a block.
+pub type Encode = fn(&mut Vec<u8>, LogId, &StoredEvent);
+
+/// Events that follow each other, as they are stored and as they are sent.
+pub(super) struct Block {
+    events: Vec<StoredEvent>,
+    /// The events as the edge sends them, one after the other.
+    frames: Bytes,
+    /// Where each ends in `frames`.
+    ends: Vec<usize>,
+    decoded: OnceLock<Vec<pb::Event>>,
+}
+
+impl Block {
+    /// `events` follow each other without gaps, and are not empty.
+    pub(super) fn new(log: LogId, events: Vec<StoredEvent>, encode: Encode) -> Self {
+        Self::after(Vec::new(), Vec::new(), Vec::new(), log, events, encode)
+    }
+
+    /// The same with further events behind it.
+    pub(super) fn extended(&self, log: LogId, more: Vec<StoredEvent>, encode: Encode) -> Self {
+        let mut frames = Vec::with_capacity(self.frames.len() + 1024 * more.len());
+        frames.extend_from_slice(&self.frames);
+        Self::after(self.events.clone(), frames, self.ends.clone(), log, more, encode)
+    }
+
+    fn after(
+        mut events: Vec<StoredEvent>,
+        mut frames: Vec<u8>,
+        mut ends: Vec<usize>,
+        log: LogId,
+        more: Vec<StoredEvent>,
+        encode: Encode,
+    ) -> Self {
+        for event in &more {
+            encode(&mut frames, log, event);
+            ends.push(frames.len());
+        }
+        events.extend(more);
+        frames.shrink_to_fit();
+        Self { events, frames: frames.into(), ends, decoded: OnceLock::new() }
+    }
+
+    /// Position of its first event.
+    pub(super) fn first(&self) -> u64 {
+        self.events.first().map_or(0, |event| event.seq)
+    }
+
+    /// Position of its last event.
+    pub(super) fn last(&self) -> u64 {
+        self.events.last().map_or(0, |event| event.seq)
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub(super) fn size(&self) -> usize {
+        self.events.iter().map(|event| event.message.len() + event.raw.len() + size_of::<StoredEvent>()).sum::<usize>()
+            + self.frames.len()
+    }
+
+    /// All events after a position as the edge sends them, at most `most`; how many, and the position of the last.
+    pub(super) fn all_after(&self, position: u64, most: u64) -> (Bytes, u64, u64) {
+        let skip = self.skip(position);
+        let count = (self.events.len() - skip).min(usize::try_from(most).unwrap_or(usize::MAX));
+        if count == 0 {
+            return (Bytes::new(), 0, position);
+        }
+        let frames = self.frames.slice(self.start(skip)..self.ends[skip + count - 1]);
+        (frames, count as u64, self.events[skip + count - 1].seq)
+    }
+
+    /// The events after a position that a filter wants, at most `most`; how many, and the position up to which all are in it.
+    pub(super) fn some_after(&self, position: u64, most: u64, filter: &Filter) -> (Bytes, u64, u64) {
+        let mut frames = Vec::new();
+        let mut count = 0;
+        for (index, event) in self.decoded().iter().enumerate().skip(self.skip(position)) {
+            if !filter.matches(event) {
+                continue;
+            }
+            frames.extend_from_slice(&self.frames[self.start(index)..self.ends[index]]);
+            count += 1;
+            if count == most {
+                return (frames.into(), count, event.seq);
+            }
+        }
+        (frames.into(), count, self.last())
+    }
+
+    /// The events after a position as they are stored, and as messages (without `seq`, `cursor` and `raw_body` set by the
+    /// store; `seq` is filled in).
+    pub(super) fn events_after(&self, position: u64) -> impl Iterator<Item = (&StoredEvent, &pb::Event)> {
+        self.events.iter().zip(self.decoded()).skip(self.skip(position))
+    }
+
+    fn skip(&self, position: u64) -> usize {
+        self.events.partition_point(|event| event.seq <= position)
+    }
+
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// Only streams with a filter need it.
+    fn decoded(&self) -> &[pb::Event] {
+        self.decoded.get_or_init(|| self.events.iter().map(decoded).collect())
+    }
+}
+
+/// An event as a message, without its cursor. What is stored can be read, or the store is damaged: then it is empty.
+fn decoded(stored: &StoredEvent) -> pb::Event {
+    let event = pb::Event::decode(stored.message.clone()).unwrap_or_else(|error| {
+        tracing::error!(seq = stored.seq, %error, "an event of the log cannot be read");
+        pb::Event::default()
+    });
+    pb::Event { seq: stored.seq, ..event }
+}
+
+/// An event as it is answered.
+pub(super) fn message(log: LogId, stored: &StoredEvent) -> pb::Event {
+    let event = decoded(stored);
+    pb::Event { cursor: log.cursor(stored.seq).to_string(), raw_body: stored.raw.to_vec(), ..event }
+}
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;

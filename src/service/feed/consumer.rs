@@ -1,0 +1,219 @@
+//! The stream of one consumer of a subscription.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::dispatch::ON_THE_WAY;
+use super::error::{Ended, FaultKind, FeedError};
+use super::members::{Consumer, Membership};
+use super::reader::Tip;
+use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, invalid, timestamp};
+use crate::crash_point::{self, CrashPoint};
+use crate::domain::feed::LogId;
+use crate::domain::feed::subscription::{Head, Held, Subscription};
+use crate::domain::rules::{Faults, Path};
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::pb::subscribe_cancel_intents_response::Frame;
+use crate::ports::call::CallContext;
+use crate::service::ServiceError;
+
+/// What a consumer may ask for as its number of loans, and gets when it does not ask.
+const EVENTS: (std::ops::RangeInclusive<u32>, u32) = (1..=10_000, 100);
+/// The same of their bytes.
+const BYTES: (std::ops::RangeInclusive<u64>, u64) = (64 * 1024..=256 * 1024 * 1024, 8 * 1024 * 1024);
+/// Longest name of a consumer.
+const LONGEST_ID: usize = 128;
+
+/// The stream. Loans outlive it, unless it was asked to give them back.
+pub struct Deliveries<F> {
+    feed: Feed<F>,
+    log: LogId,
+    number: u64,
+    membership: Membership,
+    loans: mpsc::Receiver<pb::Delivery>,
+    end: oneshot::Receiver<FeedError>,
+    tip: watch::Receiver<Tip>,
+    /// The subscription's floor, until more is known.
+    floor: u64,
+    interval: Duration,
+    due: Instant,
+    /// When the last frame was taken.
+    taken: Instant,
+    opened: Option<pb::Opened>,
+    ended: bool,
+    _place: StreamPlace,
+}
+
+impl<F: FeedStore> Feed<F> {
+    /// Opens the stream of a consumer.
+    ///
+    /// # Errors
+    /// A request with faults, a subscription that is not there or differs from the one that is to be made, accounts that may
+    /// not be seen, events that it lost, too many streams, a store that fails.
+    pub async fn subscribe(
+        &self,
+        request: &pb::SubscribeCancelIntentsRequest,
+        call: &CallContext,
+    ) -> Result<Deliveries<F>, ServiceError> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let interval = self.heartbeat(request.heartbeat_interval.as_ref())?;
+        let (max_events, max_bytes) = window(request)?;
+        let id: Arc<str> = consumer_id(&request.consumer_id)?.into();
+        let place = self.place()?;
+        let (name, made) = (&request.subscription, request.create_if_missing.as_ref());
+        self.require(name, made, call).await?;
+        let tip = self.0.reader.tip();
+        // Before the subscription is looked at: its floor rises, and what is below it may be dropped at once.
+        let bounds = self.store().bounds().await?;
+        let who = id.clone();
+        let begin = move |it: &mut Subscription| (it.head().clone(), it.held(&who));
+        let (head, held) = self.allowed(name, call, begin).await?;
+        let reclaim = request.reclaim;
+        // What it wants back comes at once.
+        let (held, places) =
+            if reclaim { (Held::default(), held.leases.len().max(ON_THE_WAY)) } else { (held, ON_THE_WAY) };
+        if head.floor.saturating_add(1) < bounds.first {
+            return Err(FeedError::EventsExpired { first: bounds.first, lost_from: head.floor + 1 }.into());
+        }
+        let opened = opened(&head, &held, bounds.log, bounds.first, bounds.head.max(head.floor), interval);
+        let (out, loans) = mpsc::channel(places.min(max_events));
+        let (end, ended) = oneshot::channel();
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let (raw, release) = (request.include_raw, request.release_on_disconnect);
+        let consumer = Consumer { id, max_events, max_bytes, raw, reclaim, release, out, end, number };
+        let membership = self.join(&head, bounds.log, consumer);
+        let now = Instant::now();
+        Ok(Deliveries {
+            feed: self.clone(),
+            log: bounds.log,
+            number,
+            membership,
+            loans,
+            end: ended,
+            tip,
+            floor: head.floor,
+            interval,
+            due: now + interval,
+            taken: now,
+            opened: Some(opened),
+            ended: false,
+            _place: place,
+        })
+    }
+}
+
+fn opened(head: &Head, held: &Held, log: LogId, first: u64, last: u64, interval: Duration) -> pb::Opened {
+    pb::Opened {
+        log_id: log.to_string(),
+        position: log.cursor(head.floor).to_string(),
+        head: last,
+        first_available: first,
+        heartbeat_interval: duration(interval),
+        lease_duration: duration(head.config.lease_duration),
+        generation: head.generation,
+        held_leases: held.leases.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn window(request: &pb::SubscribeCancelIntentsRequest) -> Result<(usize, u64), ServiceError> {
+    let mut faults = Faults::default();
+    let events = request.max_outstanding_events.unwrap_or(EVENTS.1);
+    if !EVENTS.0.contains(&events) {
+        faults.add(&Path::Top("max_outstanding_events"), "must be 1 to 10000");
+    }
+    let bytes = request.max_outstanding_bytes.unwrap_or(BYTES.1);
+    if !BYTES.0.contains(&bytes) {
+        faults.add(&Path::Top("max_outstanding_bytes"), "must be 64 KiB to 256 MiB");
+    }
+    faults.into_result().map_err(|faults| FeedError::Faulty(FaultKind::Bounds, faults))?;
+    Ok((events as usize, bytes))
+}
+
+fn consumer_id(id: &str) -> Result<&str, ServiceError> {
+    if (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(id);
+    }
+    Err(invalid(&Path::Top("consumer_id"), "must be 1 to 128 visible ASCII characters"))
+}
+
+impl<F: FeedStore> Deliveries<F> {
+    /// The next frame; nothing after the end.
+    pub async fn next(&mut self) -> Option<Result<Frame, Ended>> {
+        if self.ended {
+            return None;
+        }
+        let frame = self.frame().await;
+        self.taken = Instant::now();
+        self.due = self.taken + self.interval;
+        Some(frame.map_err(|error| {
+            self.ended = true;
+            let floor = self.membership.status().as_ref().map_or(self.floor, |status| status.floor);
+            Ended { error, last: Some(self.log.cursor(floor)) }
+        }))
+    }
+
+    async fn frame(&mut self) -> Result<Frame, FeedError> {
+        if let Some(opened) = self.opened.take() {
+            return Ok(Frame::Opened(opened));
+        }
+        if self.taken.elapsed() > BLOCKED {
+            self.feed.0.parts.metrics.slow_consumers.inc();
+            return Err(FeedError::SlowConsumer);
+        }
+        let stopping = self.feed.0.parts.stopping.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Err(FeedError::ShuttingDown),
+                // A dispatcher that is gone without a word has panicked.
+                why = &mut self.end => return Err(why.unwrap_or(FeedError::Store)),
+                delivery = self.loans.recv() => {
+                    let Some(delivery) = delivery else { continue };
+                    if self.loans.len().is_multiple_of(ON_THE_WAY / 2) {
+                        self.membership.look();
+                    }
+                    // It has waited here for too long: it may be somebody else's by now.
+                    if expires(&delivery) <= self.feed.now() {
+                        continue;
+                    }
+                    crash_point::reach(CrashPoint::F2);
+                    return Ok(Frame::Delivery(delivery));
+                }
+                () = sleep_until(self.due) => return Ok(Frame::Heartbeat(self.heartbeat())),
+            }
+        }
+    }
+
+    fn heartbeat(&mut self) -> pb::Heartbeat {
+        let head = self.tip.borrow_and_update().head;
+        let now = self.feed.now();
+        let beat = pb::Heartbeat { server_time: timestamp(now), head, ..Default::default() };
+        match &*self.membership.status() {
+            Some(status) => pb::Heartbeat {
+                cursor: self.log.cursor(status.floor).to_string(),
+                backlog: head.saturating_sub(status.scanned) + status.unsettled,
+                outstanding: status.outstanding,
+                parked: status.parked,
+                oldest_unsettled_age: status.oldest.and_then(|oldest| duration(now.since(oldest))),
+                state: status.state(self.number, head).into(),
+                ..beat
+            },
+            // It was not looked at yet, because the store is slow.
+            None => pb::Heartbeat {
+                cursor: self.log.cursor(self.floor).to_string(),
+                backlog: head.saturating_sub(self.floor),
+                state: pb::FeedState::CatchingUp.into(),
+                ..beat
+            },
+        }
+    }
+}
+
+fn expires(delivery: &pb::Delivery) -> Timestamp {
+    delivery.lease_expires_at.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or(SystemTime::UNIX_EPOCH).into()
+}

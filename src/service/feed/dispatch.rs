@@ -1,0 +1,375 @@
+//! Lends the events of a subscription to its consumers: one task for each subscription that has any.
+//!
+//! The store decides what is lent, in a transaction; this task says who has room, brings events that were not looked at yet,
+//! and hands each loan to its consumer's stream once it is durable. It keeps nothing that the store would miss.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::block::message;
+use super::error::FeedError;
+use super::lending::{self, Asking};
+use super::members::{Command, Consumer, Handle, Membership, Status};
+use super::reader::Tip;
+use super::{Feed, FeedStore, LONGEST_WAIT, timestamp};
+use crate::crash_point::{self, CrashPoint};
+use crate::domain::feed::subscription::{Cause, Fresh, FreshEvent, Head, Loan, Mode, Subscription};
+use crate::domain::feed::{Filter, LogId};
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::ports::intent_log::StoredEvent;
+
+/// Loans on their way to a stream that has not taken them yet. Few, so that they do not run out there.
+pub(super) const ON_THE_WAY: usize = 32;
+/// Events that were read and not lent yet; about a block.
+const AHEAD: usize = 256;
+
+impl<F: FeedStore> Feed<F> {
+    /// Adds a stream to its subscription, whose dispatcher is started if it is the first.
+    pub(super) fn join(&self, head: &Head, log: LogId, consumer: Consumer) -> Membership {
+        let number = consumer.number;
+        let mut tasks = self.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One whose inbox is closed has panicked.
+        if let Some(handle) = tasks.get(&head.name).filter(|handle| !handle.commands.is_closed()) {
+            let handle = handle.clone();
+            // It looks for commands before it ends, under this lock.
+            let _ = handle.commands.send(Command::Join(consumer));
+            return Membership { number, handle };
+        }
+        #[expect(clippy::disallowed_methods, reason = "a few for each stream, which are bounded; a drop cannot wait")]
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let look = Arc::new(Notify::new());
+        let (status, shown) = watch::channel(None);
+        let _ = commands.send(Command::Join(consumer));
+        let handle = Handle { commands, look: look.clone(), status: shown };
+        tasks.insert(head.name.clone(), handle.clone());
+        let dispatcher = Dispatcher {
+            feed: self.clone(),
+            log,
+            filter: head.config.wanted(),
+            exclusive: head.config.mode == Mode::Exclusive,
+            of: Identity::of(head),
+            name: head.name.clone(),
+            inbox,
+            look,
+            consumers: Vec::new(),
+            tip: self.0.reader.tip(),
+            ahead: Ahead::from(head.scanned),
+            status,
+        };
+        self.0.parts.tasks.spawn(dispatcher.run());
+        Membership { number, handle }
+    }
+}
+
+/// What must stay as it was when the streams came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    id: u64,
+    generation: u64,
+    version: u64,
+}
+
+impl Identity {
+    const fn of(head: &Head) -> Self {
+        Self { id: head.id, generation: head.generation, version: head.version }
+    }
+}
+
+/// Events that were read and not lent yet.
+struct Ahead {
+    fresh: Fresh,
+    events: BTreeMap<u64, StoredEvent>,
+}
+
+impl Ahead {
+    fn from(position: u64) -> Self {
+        Self { fresh: Fresh { after: position, upto: position, events: Vec::new() }, events: BTreeMap::new() }
+    }
+
+    /// Forgets what was looked at.
+    fn advance(&mut self, scanned: u64) {
+        if scanned > self.fresh.upto || scanned < self.fresh.after {
+            *self = Self::from(scanned);
+            return;
+        }
+        self.fresh.after = scanned;
+        self.fresh.events.retain(|event| event.seq > scanned);
+        self.events = self.events.split_off(&(scanned + 1));
+    }
+}
+
+struct Dispatcher<F> {
+    feed: Feed<F>,
+    name: String,
+    of: Identity,
+    log: LogId,
+    filter: Filter,
+    exclusive: bool,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    look: Arc<Notify>,
+    /// In the order in which they came.
+    consumers: Vec<Consumer>,
+    tip: watch::Receiver<Tip>,
+    ahead: Ahead,
+    status: watch::Sender<Option<Status>>,
+}
+
+/// What one look at the subscription gave.
+struct Looked {
+    of: Identity,
+    loans: Vec<Loan>,
+    status: Status,
+    next: Option<Timestamp>,
+}
+
+impl<F: FeedStore> Dispatcher<F> {
+    async fn run(mut self) {
+        loop {
+            while let Ok(command) = self.inbox.try_recv() {
+                if let Some(why) = self.obey(command).await {
+                    return self.end(&why).await;
+                }
+            }
+            if self.consumers.is_empty() {
+                if self.leave() {
+                    return;
+                }
+                continue;
+            }
+            match self.look().await {
+                // More may be lent at once.
+                Ok((true, _)) => {}
+                Ok((false, next)) => {
+                    if let Some(why) = self.wait(next).await {
+                        return self.end(&why).await;
+                    }
+                }
+                Err(why) => return self.end(&why).await,
+            }
+        }
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&mut self, next: Option<Timestamp>) -> Option<FeedError> {
+        let pause = next.map_or(LONGEST_WAIT, |next| next.since(self.feed.now()));
+        // A clock that tells whole milliseconds may be just before the moment.
+        let pause = pause.clamp(Duration::from_millis(1), LONGEST_WAIT);
+        tokio::select! {
+            command = self.inbox.recv() => match command {
+                Some(command) => self.obey(command).await,
+                None => Some(FeedError::ShuttingDown),
+            },
+            () = self.look.notified() => None,
+            changed = self.tip.changed() => changed.is_err().then_some(FeedError::ShuttingDown),
+            () = sleep_until(Instant::now() + pause) => None,
+        }
+    }
+
+    async fn obey(&mut self, command: Command) -> Option<FeedError> {
+        match command {
+            Command::Join(consumer) => {
+                let generation = self.of.generation;
+                for old in self.consumers.extract_if(.., |old| old.id == consumer.id) {
+                    // The stream may have gone.
+                    let _ = old.end.send(FeedError::ConsumerReplaced { generation });
+                }
+                self.consumers.push(consumer);
+            }
+            Command::Leave(number) => {
+                let gone: Vec<_> = self.consumers.extract_if(.., |old| old.number == number).collect();
+                self.release(&gone).await;
+            }
+            Command::End(why) => return Some(why),
+        }
+        None
+    }
+
+    /// Gives back what those have who asked for that.
+    async fn release(&self, gone: &[Consumer]) {
+        for consumer in gone.iter().filter(|consumer| consumer.release) {
+            let (id, of) = (consumer.id.clone(), self.of.id);
+            let release = move |it: &mut Subscription| {
+                if it.head().id == of {
+                    it.release(&id);
+                }
+            };
+            // A store that fails keeps them until their time is over.
+            let _ = self.feed.store().change(&self.name, release).await;
+        }
+    }
+
+    /// Ends all streams, and itself.
+    async fn end(mut self, why: &FeedError) {
+        // Before anybody can come back and be lent something.
+        self.release(&self.consumers).await;
+        let mut tasks = self.feed.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.remove(&self.name);
+        drop(tasks);
+        // Whoever came meanwhile hears the same.
+        while let Ok(command) = self.inbox.try_recv() {
+            if let Command::Join(consumer) = command {
+                self.consumers.push(consumer);
+            }
+        }
+        for consumer in self.consumers.drain(..) {
+            let _ = consumer.end.send(why.clone());
+        }
+    }
+
+    /// Ends, unless somebody has come meanwhile.
+    fn leave(&self) -> bool {
+        let mut tasks = self.feed.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.inbox.is_empty() {
+            return false;
+        }
+        tasks.remove(&self.name);
+        true
+    }
+
+    /// Lends what can be lent. Tells whether more may be lent at once; else when a loan or a pause ends next.
+    async fn look(&mut self) -> Result<(bool, Option<Timestamp>), FeedError> {
+        let tip = self.tip.borrow_and_update().clone();
+        let free = self.consumers[..self.serving()].iter().any(|consumer| consumer.out.capacity() > 0);
+        if free && self.ahead.fresh.upto < tip.head && self.ahead.fresh.events.len() < AHEAD {
+            self.read_ahead(&tip).await?;
+        }
+        let Looked { of, loans, status, next } = self.lend().await?;
+        if of.id != self.of.id {
+            return Err(self.gone());
+        } else if of.generation != self.of.generation {
+            return Err(FeedError::Seeked { generation: of.generation });
+        } else if of.version != self.of.version {
+            return Err(FeedError::Updated { generation: of.generation });
+        }
+        self.consumers.iter_mut().for_each(|consumer| consumer.reclaim = false);
+        let more = !loans.is_empty() || self.ahead.fresh.after < status.scanned && status.scanned < tip.head;
+        let room = status.full.len() < self.serving();
+        let (scanned, paused) = (status.scanned, status.paused);
+        self.status.send_replace(Some(status));
+        if !loans.is_empty() {
+            crash_point::reach(CrashPoint::F1);
+            self.deliver(loans).await?;
+        }
+        self.ahead.advance(scanned);
+        Ok((more && room && !paused, next))
+    }
+
+    fn serving(&self) -> usize {
+        if self.exclusive { 1 } else { self.consumers.len() }
+    }
+
+    async fn read_ahead(&mut self, tip: &Tip) -> Result<(), FeedError> {
+        let ahead = &mut self.ahead;
+        let block = self.feed.0.reader.block(ahead.fresh.upto, tip, false).await?;
+        for (stored, event) in block.events_after(ahead.fresh.upto).filter(|(_, event)| self.filter.matches(event)) {
+            ahead.fresh.events.push(FreshEvent {
+                seq: stored.seq,
+                key: event.ordering_key.as_str().into(),
+                size: u32::try_from(stored.message.len()).unwrap_or(u32::MAX),
+                received: stored.received,
+            });
+            ahead.events.insert(stored.seq, stored.clone());
+        }
+        ahead.fresh.upto = block.last();
+        Ok(())
+    }
+
+    async fn lend(&self) -> Result<Looked, FeedError> {
+        let now = self.feed.now();
+        let expected = self.of;
+        let (exclusive, serving) = (self.exclusive, self.serving());
+        let fresh = self.ahead.fresh.clone();
+        let consumers: Vec<_> = self.consumers.iter().map(Asking::of).collect();
+        let look = move |it: &mut Subscription| {
+            // Another one of this name: its streams end, and it is not for this task to lend.
+            let mine = Identity::of(it.head()) == expected;
+            let loans = if mine { lending::lend(it, now, &consumers, serving, &fresh) } else { Vec::new() };
+            let full = consumers[..serving].iter().filter(|asking| asking.is_full(&it.held(&asking.id)));
+            let full = full.map(|asking| asking.number);
+            Looked {
+                of: Identity::of(it.head()),
+                status: Status {
+                    floor: it.head().floor,
+                    scanned: it.head().scanned,
+                    outstanding: it.outstanding(),
+                    parked: it.parked(),
+                    unsettled: it.unsettled(),
+                    oldest: it.oldest_unsettled(),
+                    paused: it.head().config.paused,
+                    full: full.collect(),
+                    only: exclusive.then_some(consumers[0].number),
+                },
+                next: it.next_time(),
+                loans,
+            }
+        };
+        let looked = self.feed.store().change(&self.name, look).await.map_err(|_| FeedError::Store)?;
+        looked.ok_or_else(|| self.gone())
+    }
+
+    /// Hands loans to their streams. One whose stream has gone stays lent until its time is over.
+    async fn deliver(&mut self, loans: Vec<Loan>) -> Result<(), FeedError> {
+        let missing: Vec<_> =
+            loans.iter().map(|loan| loan.lease.seq).filter(|seq| !self.ahead.events.contains_key(seq)).collect();
+        let mut events = self.pick(missing, false).await?;
+        for raw in [false, true] {
+            let mine = |loan: &&Loan| self.consumers[loan.room].raw == raw;
+            if raw {
+                events = self.pick(loans.iter().filter(mine).map(|loan| loan.lease.seq).collect(), true).await?;
+            }
+            for loan in loans.iter().filter(mine) {
+                let stored = events.get(&loan.lease.seq).or_else(|| self.ahead.events.get(&loan.lease.seq));
+                let Some(stored) = stored else { return Err(self.expired(loan.lease.seq).await) };
+                let delivery = pb::Delivery {
+                    event: Some(message(self.log, stored)),
+                    lease: loan.lease.to_string(),
+                    attempt: loan.lease.attempt,
+                    lease_expires_at: timestamp(loan.until),
+                    cause: cause(loan.cause).into(),
+                };
+                self.feed.0.parts.metrics.delivered.inc();
+                // There is room, which was asked for; or the stream has gone.
+                let _ = self.consumers[loan.room].out.try_send(delivery);
+            }
+        }
+        Ok(())
+    }
+
+    async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<BTreeMap<u64, StoredEvent>, FeedError> {
+        if seqs.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let events = self.feed.store().pick(seqs, raw).await.map_err(|_| FeedError::Store)?;
+        Ok(events.into_iter().map(|event| (event.seq, event)).collect())
+    }
+
+    fn gone(&self) -> FeedError {
+        FeedError::SubscriptionNotFound { name: self.name.clone() }
+    }
+
+    async fn expired(&self, seq: u64) -> FeedError {
+        match self.feed.store().bounds().await {
+            Ok(bounds) => FeedError::EventsExpired { first: bounds.first, lost_from: seq },
+            Err(_) => FeedError::Store,
+        }
+    }
+}
+
+const fn cause(cause: Cause) -> pb::DeliveryCause {
+    match cause {
+        Cause::First => pb::DeliveryCause::First,
+        Cause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
+        Cause::Retry => pb::DeliveryCause::Retry,
+        Cause::Reclaimed => pb::DeliveryCause::Reclaimed,
+        Cause::Redriven => pb::DeliveryCause::Redriven,
+    }
+}
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -1,0 +1,177 @@
+//! Events of the log one by one, and deliveries that could not be read.
+
+use super::block::message;
+use super::error::FeedError;
+use super::{Feed, FeedStore, invalid, places, timestamp};
+use crate::domain::feed::Filter;
+use crate::domain::hex;
+use crate::domain::rules::{Faults, Path};
+use crate::pb;
+use crate::pb::get_cancel_intent_request::Key;
+use crate::ports::call::CallContext;
+use crate::ports::intent_log::{Bounds, StoredEvent};
+use crate::service::{AccountError, ServiceError, paging};
+
+/// Events that one page looks at: the more a filter leaves out, the shorter the page.
+const LOOKED_AT: usize = 10_000;
+/// Bytes of a page, about; clients take 4 MiB by default.
+pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Events or deliveries that are read at once where their bodies are wanted and nothing else bounds them.
+pub(super) const AT_ONCE: usize = 16;
+
+impl<F: FeedStore> Feed<F> {
+    /// A page of events.
+    pub async fn list(
+        &self,
+        request: &pb::ListCancelIntentsRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListCancelIntentsResponse, ServiceError> {
+        let filter = self.scope(&request.account, request.filter.as_ref(), call)?;
+        let mut faults = Faults::default();
+        let size = paging::size(request.page_size, &mut faults);
+        faults.into_result().map_err(ServiceError::Invalid)?;
+        let bounds = self.store().bounds().await?;
+        let start = match request.page_token.as_str() {
+            "" => {
+                let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
+                let start = request.start.as_ref().unwrap_or(&earliest);
+                places::resolve(self.store(), bounds, Some(start), &Path::Top("start")).await?
+            }
+            token => places::after(bounds, token, &Path::Top("page_token"))?,
+        };
+        let mut page = Page { bounds, position: start, bytes: 0, events: Vec::new(), raw: request.include_raw };
+        self.fill(&mut page, &filter, size).await?;
+        let more = page.position < bounds.head;
+        let next_page_token = if more { bounds.log.cursor(page.position).to_string() } else { String::new() };
+        Ok(pb::ListCancelIntentsResponse { events: page.events, next_page_token })
+    }
+
+    async fn fill(&self, page: &mut Page, filter: &Filter, size: usize) -> Result<(), ServiceError> {
+        let mut looked_at = 0;
+        while page.position < page.bounds.head && looked_at < LOOKED_AT {
+            let most = (size - page.events.len()).clamp(64, 1000);
+            let read = self.store().read(page.position, most, PAGE_BYTES, page.raw).await?;
+            match read.first() {
+                Some(first) if first.seq == page.position + 1 => {}
+                _ => return Err(self.gone(page.position + 1).await?),
+            }
+            looked_at += read.len();
+            for stored in read {
+                let size_of_it = stored.message.len() + stored.raw.len();
+                let event = message(page.bounds.log, &stored);
+                if filter.matches(&event) {
+                    if page.events.len() == size || (page.bytes > 0 && page.bytes + size_of_it > PAGE_BYTES) {
+                        return Ok(());
+                    }
+                    page.bytes += size_of_it;
+                    page.events.push(event);
+                }
+                page.position = stored.seq;
+            }
+        }
+        Ok(())
+    }
+
+    async fn gone(&self, lost_from: u64) -> Result<ServiceError, ServiceError> {
+        let first = self.store().bounds().await?.first;
+        Ok(FeedError::EventsExpired { first, lost_from }.into())
+    }
+
+    /// One event.
+    pub async fn get(
+        &self,
+        request: &pb::GetCancelIntentRequest,
+        call: &CallContext,
+    ) -> Result<pb::GetCancelIntentResponse, ServiceError> {
+        let raw = request.include_raw;
+        let bounds = self.store().bounds().await?;
+        let found = match &request.key {
+            None => return Err(invalid(&Path::Top("key"), "is required: seq, cursor or event_id")),
+            Some(Key::EventId(id)) => {
+                let directory = &self.0.parts.directory;
+                let account = directory.id(directory.one(&request.account, call)?);
+                self.store().find(account, id, raw).await?
+            }
+            Some(Key::Seq(seq)) => self.at(bounds, *seq, raw).await?,
+            Some(Key::Cursor(cursor)) => {
+                let seq = places::position(bounds, cursor, &Path::Top("cursor"))?;
+                self.at(bounds, seq, raw).await?
+            }
+        };
+        let event = found.map(|stored| message(bounds.log, &stored)).ok_or(FeedError::EventNotFound)?;
+        // One that the caller may not see does not exist for it.
+        let filter = self.scope(&request.account, None, call)?;
+        if !filter.matches(&event) {
+            return Err(FeedError::EventNotFound.into());
+        }
+        Ok(pb::GetCancelIntentResponse { event: Some(event) })
+    }
+
+    async fn at(&self, bounds: Bounds, seq: u64, raw: bool) -> Result<Option<StoredEvent>, ServiceError> {
+        if seq == 0 || seq > bounds.head {
+            return Ok(None);
+        }
+        if seq < bounds.first {
+            return Err(FeedError::EventsExpired { first: bounds.first, lost_from: seq }.into());
+        }
+        Ok(self.store().pick(vec![seq], raw).await?.pop())
+    }
+
+    /// A page of deliveries that could not be read.
+    pub async fn quarantined(
+        &self,
+        request: &pb::ListQuarantinedWebhooksRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListQuarantinedWebhooksResponse, ServiceError> {
+        let directory = &self.0.parts.directory;
+        let accounts = directory.many(&request.account, call)?;
+        if accounts.is_empty() && !call.caller.sees_all() {
+            return Err(ServiceError::Account(AccountError::NotAllowed));
+        }
+        let accounts: Vec<_> = accounts.into_iter().map(|account| directory.id(account).clone()).collect();
+        let (size, after) = paging::numbered(request.page_size, &request.page_token)?;
+        let at_once = if request.include_raw { AT_ONCE } else { size + 1 };
+        let (mut webhooks, mut after, mut bytes) = (Vec::new(), after, 0);
+        loop {
+            let read = self.store().quarantined(&accounts, after, at_once, request.include_raw).await?;
+            let last = read.len() < at_once;
+            for one in read {
+                if webhooks.len() == size || (bytes > 0 && bytes + one.raw.len() > PAGE_BYTES) {
+                    return Ok(pb::ListQuarantinedWebhooksResponse { webhooks, next_page_token: after.to_string() });
+                }
+                bytes += one.raw.len();
+                after = one.id;
+                webhooks.push(quarantined(one));
+            }
+            if last {
+                return Ok(pb::ListQuarantinedWebhooksResponse { webhooks, next_page_token: String::new() });
+            }
+        }
+    }
+}
+
+/// A page in the making.
+struct Page {
+    bounds: Bounds,
+    /// Everything up to here was looked at.
+    position: u64,
+    bytes: usize,
+    events: Vec<pb::Event>,
+    raw: bool,
+}
+
+fn quarantined(one: crate::ports::intent_log::Quarantined) -> pb::QuarantinedWebhook {
+    pb::QuarantinedWebhook {
+        id: one.id,
+        account: one.account.to_string(),
+        received_at: timestamp(one.received),
+        reason: one.reason,
+        body_sha256: hex::lower(&one.body_hash),
+        raw_body: one.raw.to_vec(),
+        body_size: one.size,
+    }
+}
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -1,0 +1,121 @@
+//! Takes in what Walmart posted: makes of it what the log stores, and has it stored.
+
+use bytes::Bytes;
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::account::AccountId;
+use crate::domain::feed::Notification;
+use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::hex;
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::ports::clock::Clock;
+use crate::ports::intent_log::{Appended, IntentLog};
+use crate::ports::ledger::{StoreError, StoreTrouble};
+
+/// Why a delivery says nothing. Without anything of its body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(String);
+
+impl Unreadable {
+    /// For an operator, in a few words.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+
+    /// The words.
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where deliveries go in. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake<L> {
+    log: L,
+    clock: Clock,
+}
+
+impl<L: IntentLog> Intake<L> {
+    /// Into this log.
+    pub fn new(log: L, clock: Clock) -> Self {
+        Self { log, clock }
+    }
+
+    /// Stores a delivery that is known to come from Walmart. What is told is durable. The write goes on when the future is
+    /// dropped: that Walmart has gone away is no reason to lose what it said.
+    pub async fn take(
+        &self,
+        account: &AccountId,
+        raw: Bytes,
+        read: Result<Notification, Unreadable>,
+    ) -> Result<Appended, StoreError> {
+        let arrival = arrival(account.clone(), self.clock.now().into(), raw, read);
+        let log = self.log.clone();
+        let stored = tokio::spawn(async move {
+            reach(CrashPoint::W1);
+            let stored = log.append(arrival).await;
+            reach(CrashPoint::W2);
+            stored
+        });
+        stored.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "storing a delivery ended in a bug");
+            Err(StoreError { kind: StoreTrouble::Failed, text: error.to_string() })
+        })
+    }
+}
+
+fn arrival(account: AccountId, received: Timestamp, raw: Bytes, read: Result<Notification, Unreadable>) -> Arrival {
+    let body_hash = Sha256::digest(&raw).into();
+    let content = content(&account, received, &body_hash, read);
+    Arrival { account, received, raw, body_hash, content }
+}
+
+fn content(
+    account: &AccountId,
+    received: Timestamp,
+    body_hash: &[u8; 32],
+    read: Result<Notification, Unreadable>,
+) -> Content {
+    let notification = match read {
+        Ok(notification) => notification,
+        Err(unreadable) => return Content::Unreadable { reason: unreadable.0 },
+    };
+    let body_sha256 = hex::lower(body_hash);
+    let id_synthesized = notification.event_id.is_empty();
+    let event_id = if id_synthesized { format!("sha256:{body_sha256}") } else { notification.event_id };
+    let Some(intent) = notification.intent else {
+        return Content::Other { event_id, event_type: notification.event_type };
+    };
+    let event = pb::Event {
+        event_id: event_id.clone(),
+        event_type: notification.event_type,
+        event_version: notification.event_version,
+        event_time: notification.event_time.map(moment),
+        received_at: Some(moment(received)),
+        ordering_key: intent.purchase_order_id.clone(),
+        intent: Some(intent),
+        body_sha256,
+        id_synthesized,
+        account: account.to_string(),
+        sub_event_type: notification.sub_event_type,
+        // Known to the log and to whoever asks for it.
+        seq: 0,
+        cursor: String::new(),
+        raw_body: Vec::new(),
+    };
+    Content::Intent { event_id, message: event.encode_to_vec().into() }
+}
+
+fn moment(time: Timestamp) -> prost_types::Timestamp {
+    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
+    // Below a billion.
+    let nanos = (time.0 % 1000) as i32 * 1_000_000;
+    prost_types::Timestamp { seconds, nanos }
+}
+
+#[cfg(test)]
+#[path = "intake_tests.rs"]
+mod tests;

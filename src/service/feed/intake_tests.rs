@@ -1,0 +1,105 @@
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::domain::feed::LogId;
+use crate::store::memory_feed::MemoryFeed;
+
+const BODY: &str = "{}";
+/// Of [`BODY`].
+const HASH: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+const NOW: u64 = 1_760_000_000_123;
+
+fn log() -> MemoryFeed {
+    MemoryFeed::new(LogId(1))
+}
+
+fn intake(log: &MemoryFeed) -> Intake<MemoryFeed> {
+    Intake::new(log.clone(), Clock::following(SystemTime::UNIX_EPOCH + Duration::from_millis(NOW)))
+}
+
+fn acme() -> AccountId {
+    AccountId::new("acme").unwrap()
+}
+
+fn notification(event_id: &str) -> Notification {
+    let intent = pb::CancelIntent { purchase_order_id: "PO-1".into(), ..Default::default() };
+    Notification {
+        event_id: event_id.into(),
+        event_type: "ORDER_UPDATES".into(),
+        sub_event_type: "INTENT_TO_CANCEL".into(),
+        event_version: "V1".into(),
+        event_time: Some(Timestamp(1_759_999_999_007)),
+        intent: Some(intent),
+    }
+}
+
+async fn take(log: &MemoryFeed, body: &'static str, read: Result<Notification, Unreadable>) -> Appended {
+    intake(log).take(&acme(), Bytes::from_static(body.as_bytes()), read).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_becomes_an_event_of_the_log() {
+    let log = log();
+    assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, Appended::Stored { seq: Some(1) });
+    let events = log.read(0, 10, usize::MAX, true).await.unwrap();
+    let [stored] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((stored.seq, stored.received, &stored.raw[..]), (1, Timestamp(NOW), BODY.as_bytes()));
+    let expected = pb::Event {
+        event_id: "e-1".into(),
+        event_type: "ORDER_UPDATES".into(),
+        event_version: "V1".into(),
+        event_time: Some(prost_types::Timestamp { seconds: 1_759_999_999, nanos: 7_000_000 }),
+        received_at: Some(prost_types::Timestamp { seconds: 1_760_000_000, nanos: 123_000_000 }),
+        ordering_key: "PO-1".into(),
+        intent: Some(pb::CancelIntent { purchase_order_id: "PO-1".into(), ..Default::default() }),
+        body_sha256: HASH.into(),
+        account: "acme".into(),
+        sub_event_type: "INTENT_TO_CANCEL".into(),
+        ..Default::default()
+    };
+    assert_eq!(pb::Event::decode(&stored.message[..]).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn an_event_without_an_id_gets_one_of_its_body() {
+    let log = log();
+    take(&log, BODY, Ok(notification(""))).await;
+    assert_eq!(take(&log, BODY, Ok(notification(""))).await, Appended::Duplicate);
+    assert_eq!(take(&log, "{ }", Ok(notification(""))).await, Appended::Stored { seq: Some(2) });
+    let stored = log.find(&acme(), &format!("sha256:{HASH}"), false).await.unwrap().unwrap();
+    let event = pb::Event::decode(&stored.message[..]).unwrap();
+    assert!(event.id_synthesized);
+    assert_eq!(event.event_id, format!("sha256:{HASH}"));
+}
+
+#[tokio::test]
+async fn one_id_is_one_event_whatever_else_comes_with_it() {
+    let log = log();
+    take(&log, BODY, Ok(notification("e-1"))).await;
+    assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, Appended::Duplicate);
+    assert_eq!(take(&log, "{ }", Ok(notification("e-1"))).await, Appended::Conflict);
+    let other = Notification { intent: None, ..notification("e-1") };
+    assert_eq!(take(&log, "[]", Ok(other)).await, Appended::Conflict);
+    assert_eq!(*log.head().borrow(), 1);
+}
+
+#[tokio::test]
+async fn another_event_is_kept_apart_from_the_log() {
+    let log = log();
+    let other = || Ok(Notification { intent: None, ..notification("e-1") });
+    assert_eq!(take(&log, BODY, other()).await, Appended::Stored { seq: None });
+    assert_eq!(take(&log, BODY, other()).await, Appended::Duplicate);
+    assert_eq!(*log.head().borrow(), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_in_quarantine_once_with_its_reason() {
+    let log = log();
+    let unreadable = || Err(Unreadable::new("no event type"));
+    assert_eq!(take(&log, BODY, unreadable()).await, Appended::Stored { seq: None });
+    assert_eq!(take(&log, BODY, unreadable()).await, Appended::Duplicate);
+    let kept = log.quarantined(&[acme()], 0, 10, true).await.unwrap();
+    let [kept] = kept.as_slice() else { panic!("{kept:?}") };
+    assert_eq!((kept.reason.as_str(), &kept.raw[..], kept.size), ("no event type", BODY.as_bytes(), 2));
+    assert_eq!(hex::lower(&kept.body_hash), HASH);
+}

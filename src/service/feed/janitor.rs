@@ -1,0 +1,65 @@
+//! Drops what is past its time.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::error::FeedError;
+use super::{Feed, FeedStore};
+use crate::ports::intent_log::TrimTimes;
+
+/// How often it looks, at least: ten times in the time that events are kept, where that is short.
+const EVERY: Duration = Duration::from_mins(1);
+/// Not more often than this.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Rows that go in one transaction, so that others need not wait long.
+const AT_ONCE: usize = 500;
+/// How long ids of events are remembered at least: a delivery that comes again after that is a new event.
+const IDS: Duration = Duration::from_hours(400 * 24);
+
+impl<F: FeedStore> Feed<F> {
+    /// Looks now and then until the process ends.
+    pub(super) async fn trim_until(self, stopping: CancellationToken) {
+        let every = (self.0.parts.settings.retention / 10).clamp(PAUSE, EVERY);
+        let mut ticks = interval_at(Instant::now() + every, every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+            // The store tells of its failures itself.
+            while self.trim().await && !stopping.is_cancelled() {}
+        }
+    }
+
+    /// One step. Tells whether there may be more.
+    async fn trim(&self) -> bool {
+        let settings = &self.0.parts.settings;
+        let now = self.now();
+        let free = now.minus(settings.retention);
+        let held = now.minus(settings.max_retention.max(settings.retention));
+        let ids = now.minus(IDS.max(settings.max_retention));
+        let Ok(trimmed) = self.store().trim_log(TrimTimes { free, held, ids }, AT_ONCE).await else { return false };
+        let metrics = &self.0.parts.metrics;
+        metrics.trimmed.inc_by(trimmed.events as u64);
+        metrics.lost.inc_by(trimmed.lost.len() as u64);
+        metrics.parked_trimmed.inc_by(trimmed.parked as u64);
+        for subscription in trimmed.lost {
+            tracing::error!(
+                subscription,
+                "events that this subscription has not settled are past their time, and lost"
+            );
+            self.end_lost(&subscription).await;
+        }
+        if trimmed.parked > 0 {
+            tracing::warn!(events = trimmed.parked, "parked events are past their time, and lost");
+        }
+        trimmed.rows > 0
+    }
+
+    async fn end_lost(&self, subscription: &str) {
+        let floor = self.store().change(subscription, |it| it.head().floor).await;
+        if let (Ok(Some(floor)), Ok(bounds)) = (floor, self.store().bounds().await) {
+            let why = FeedError::EventsExpired { first: bounds.first, lost_from: floor + 1 };
+            self.0.dispatchers.end(subscription, why);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The streams of subscriptions, and their ways to the tasks that serve them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::error::FeedError;
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+
+/// The tasks by the names of their subscriptions.
+#[derive(Default)]
+pub(super) struct Dispatchers(pub(super) Mutex<HashMap<String, Handle>>);
+
+/// The way to one of them.
+#[derive(Clone)]
+pub(super) struct Handle {
+    pub(super) commands: mpsc::UnboundedSender<Command>,
+    /// There may be room, or something to lend.
+    pub(super) look: Arc<Notify>,
+    pub(super) status: watch::Receiver<Option<Status>>,
+}
+
+/// What a dispatcher is told.
+pub(super) enum Command {
+    /// A stream has come.
+    Join(Consumer),
+    /// It has gone.
+    Leave(u64),
+    /// No stream may go on.
+    End(FeedError),
+}
+
+/// One consumer's stream, as the dispatcher knows it.
+pub(super) struct Consumer {
+    /// Who.
+    pub(super) id: Arc<str>,
+    /// Loans that it takes at a time.
+    pub(super) max_events: usize,
+    /// Bytes of them.
+    pub(super) max_bytes: u64,
+    /// Whether events carry the body as it came.
+    pub(super) raw: bool,
+    /// Deliver again what it has from an earlier stream, until that is done.
+    pub(super) reclaim: bool,
+    /// Give back what it has when it leaves.
+    pub(super) release: bool,
+    /// Loans go here.
+    pub(super) out: mpsc::Sender<pb::Delivery>,
+    /// Why the stream ends.
+    pub(super) end: oneshot::Sender<FeedError>,
+    /// Which stream.
+    pub(super) number: u64,
+}
+
+/// What streams tell their clients of the subscription.
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    pub(super) floor: u64,
+    pub(super) scanned: u64,
+    pub(super) outstanding: u64,
+    pub(super) parked: u64,
+    pub(super) unsettled: u64,
+    pub(super) oldest: Option<Timestamp>,
+    pub(super) paused: bool,
+    /// Streams that have no room.
+    pub(super) full: Vec<u64>,
+    /// The only stream that is given anything, where others stand by.
+    pub(super) only: Option<u64>,
+}
+
+impl Status {
+    /// What the stream of this number is doing, at this end of the log.
+    pub(super) fn state(&self, number: u64, head: u64) -> pb::FeedState {
+        if self.paused || self.only.is_some_and(|only| only != number) {
+            pb::FeedState::Paused
+        } else if self.full.contains(&number) {
+            pb::FeedState::WindowFull
+        } else if self.scanned < head {
+            pb::FeedState::CatchingUp
+        } else if self.unsettled > self.outstanding {
+            pb::FeedState::AllKeysBlocked
+        } else {
+            pb::FeedState::Live
+        }
+    }
+}
+
+/// A stream's way to its dispatcher. Dropped, the stream has gone.
+pub(super) struct Membership {
+    pub(super) number: u64,
+    pub(super) handle: Handle,
+}
+
+impl Membership {
+    /// There is room again.
+    pub(super) fn look(&self) {
+        self.handle.look.notify_one();
+    }
+
+    /// The subscription as it was last seen.
+    pub(super) fn status(&self) -> watch::Ref<'_, Option<Status>> {
+        self.handle.status.borrow()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let _ = self.handle.commands.send(Command::Leave(self.number));
+    }
+}
+
+impl Dispatchers {
+    /// Something about this subscription changed.
+    pub(super) fn look(&self, name: &str) {
+        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = tasks.get(name) {
+            handle.look.notify_one();
+        }
+    }
+
+    /// All streams of this subscription end.
+    pub(super) fn end(&self, name: &str, why: FeedError) {
+        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = tasks.get(name) {
+            let _ = handle.commands.send(Command::End(why));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The feed of intents to cancel: taken in, kept, streamed, lent out and settled.
+//!
+//! [`Intake`] stores what Walmart posts. [`reader`] reads the log once for all streams. [`Watch`] streams it to readers that
+//! keep their own place; for subscriptions [`dispatch`] lends events to consumers, [`Deliveries`] is one consumer's stream,
+//! and verdicts are settled in the store whether or not a stream is open.
+
+mod block;
+mod consumer;
+mod dispatch;
+mod error;
+mod events;
+mod intake;
+mod janitor;
+mod lending;
+mod members;
+mod places;
+mod reader;
+mod settle;
+mod subscriptions;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::block::Encode;
+pub use self::consumer::Deliveries;
+pub use self::error::{Ended, FaultKind, FeedError};
+pub use self::intake::{Intake, Unreadable};
+use self::members::Dispatchers;
+use self::reader::Reader;
+pub use self::watch::{Watch, WatchFrame};
+use super::{Directory, ServiceError};
+use crate::domain::account::AccountId;
+use crate::domain::feed::{Filter, span};
+use crate::domain::rules::{Faults, Path};
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::ports::call::CallContext;
+use crate::ports::clock::Clock;
+use crate::ports::intent_log::IntentLog;
+use crate::ports::random::Random;
+use crate::ports::subscriptions::Subscriptions;
+use crate::telemetry::metrics::{FeedMetrics, Held};
+
+/// Streams open at a time, of all callers.
+const MAX_STREAMS: usize = 20_000;
+/// What a client may ask for as its longest silence.
+const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
+/// A stream whose client takes nothing for so long ends.
+const BLOCKED: Duration = Duration::from_secs(60);
+/// Longest that a wall clock's moment is waited for at once.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// The store of the feed.
+pub trait FeedStore: IntentLog + Subscriptions {}
+
+impl<T: IntentLog + Subscriptions> FeedStore for T {}
+
+/// What the feed is told by its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedSettings {
+    /// Longest silence on a stream whose client names none.
+    pub heartbeat_interval: Duration,
+    /// How long events are kept that nobody holds.
+    pub retention: Duration,
+    /// How long a subscription may hold them. Not less.
+    pub max_retention: Duration,
+}
+
+/// What the feed is built of.
+pub struct FeedParts<F> {
+    /// Keeps it.
+    pub store: F,
+    /// The accounts by name.
+    pub directory: Directory,
+    /// Its settings.
+    pub settings: FeedSettings,
+    /// Writes events as they are streamed to watchers.
+    pub encode: Encode,
+    /// The time of day.
+    pub clock: Clock,
+    /// For pauses.
+    pub random: Random,
+    /// Counts.
+    pub metrics: FeedMetrics,
+    /// Ends streams.
+    pub stopping: CancellationToken,
+    /// Where what outlives a call runs.
+    pub tasks: TaskTracker,
+}
+
+/// The use cases. Cheap to clone, all clones are one.
+pub struct Feed<F>(Arc<Inner<F>>);
+
+impl<F> Clone for Feed<F> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+struct Inner<F> {
+    parts: FeedParts<F>,
+    reader: Reader<F>,
+    dispatchers: Dispatchers,
+    streams: Arc<AtomicUsize>,
+}
+
+impl<F: FeedStore> Feed<F> {
+    /// Follows the log and drops what is past its time, in `tasks`, until the process ends.
+    pub fn start(parts: FeedParts<F>) -> Self {
+        let reader = Reader::new(parts.store.clone(), parts.encode);
+        let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
+        let follow = reader.clone().follow(stopping.clone(), parts.metrics.head.clone());
+        let feed =
+            Self(Arc::new(Inner { parts, reader, dispatchers: Dispatchers::default(), streams: Arc::default() }));
+        tasks.spawn(follow);
+        tasks.spawn(feed.clone().trim_until(stopping));
+        feed
+    }
+
+    fn store(&self) -> &F {
+        &self.0.parts.store
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.parts.clock.now().into()
+    }
+
+    /// A place for one more stream.
+    fn place(&self) -> Result<StreamPlace, FeedError> {
+        let streams = &self.0.streams;
+        let taken =
+            streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < MAX_STREAMS).then_some(open + 1));
+        if taken.is_err() {
+            return Err(FeedError::TooManyStreams);
+        }
+        Ok(StreamPlace { streams: streams.clone(), _held: Held::new(&self.0.parts.metrics.streams) })
+    }
+
+    /// The events that are asked for and may be seen.
+    fn scope(&self, account: &str, filter: Option<&pb::Filter>, call: &CallContext) -> Result<Filter, ServiceError> {
+        let none = pb::Filter::default();
+        let filter = filter.unwrap_or(&none);
+        let scope =
+            Filter::new(filter, &Path::Top("filter")).map_err(|faults| FeedError::Faulty(FaultKind::Filter, faults))?;
+        for name in &filter.accounts {
+            self.0.parts.directory.named(name, call)?;
+        }
+        Ok(match self.visible(account, call)? {
+            Some(accounts) => scope.within(accounts),
+            None => scope,
+        })
+    }
+
+    /// The accounts that are meant by a name that may be empty; `None` for all there ever were.
+    fn visible(&self, account: &str, call: &CallContext) -> Result<Option<Vec<AccountId>>, ServiceError> {
+        let directory = &self.0.parts.directory;
+        if account.is_empty() && call.caller.sees_all() {
+            return Ok(None);
+        }
+        let accounts = directory.many(account, call)?;
+        Ok(Some(accounts.into_iter().map(|account| directory.id(account).clone()).collect()))
+    }
+
+    /// The longest silence that is asked for.
+    fn heartbeat(&self, asked: Option<&prost_types::Duration>) -> Result<Duration, ServiceError> {
+        let Some(asked) = asked else { return Ok(self.0.parts.settings.heartbeat_interval) };
+        let interval = span(asked).filter(|interval| HEARTBEATS.contains(interval));
+        interval.ok_or_else(|| out_of_bounds(&Path::Top("heartbeat_interval"), "must be 1 s to 60 s"))
+    }
+}
+
+fn out_of_bounds(at: &Path<'_>, description: &'static str) -> ServiceError {
+    let mut faults = Faults::default();
+    faults.add(at, description);
+    FeedError::Faulty(FaultKind::Bounds, faults).into()
+}
+
+fn invalid(at: &Path<'_>, description: &'static str) -> ServiceError {
+    let mut faults = Faults::default();
+    faults.add(at, description);
+    ServiceError::Invalid(faults)
+}
+
+/// A message for a span.
+fn duration(span: Duration) -> Option<prost_types::Duration> {
+    span.try_into().ok()
+}
+
+/// A message for a moment.
+fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {
+    Some(std::time::SystemTime::from(time).into())
+}
+
+/// One of the streams that may be open. Dropped, another may.
+struct StreamPlace {
+    streams: Arc<AtomicUsize>,
+    _held: Held,
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,202 @@
+//! The one reader of the log: streams get their events from here, whatever their number.
+//!
+//! The end of the log is followed by one task, which makes a block of it that all streams at the end share. Streams that
+//! are behind share blocks from a cache; whoever comes first has it read, and the others wait for the same.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::{Shared, ready};
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::block::{BLOCK, Block, Encode};
+use super::error::FeedError;
+use crate::domain::feed::LogId;
+use crate::ports::intent_log::IntentLog;
+use crate::ports::ledger::{StoreError, StoreTrouble};
+
+/// Bytes of blocks that are kept, about.
+const CACHE: u64 = 8 * 1024 * 1024;
+/// Bytes that are read at once. Large events make short blocks.
+const READ: usize = 1024 * 1024;
+
+/// Cheap to clone, all clones are one.
+#[derive(Clone)]
+pub(super) struct Reader<L>(Arc<Inner<L>>);
+
+struct Inner<L> {
+    log: L,
+    /// Read once.
+    id: OnceCell<LogId>,
+    encode: Encode,
+    tip: watch::Sender<Tip>,
+    cache: moka::sync::Cache<Key, Arc<Block>>,
+    loading: Mutex<HashMap<Key, Loading>>,
+}
+
+/// The end of the log.
+#[derive(Clone, Default)]
+pub(super) struct Tip {
+    /// Position of the last event.
+    pub(super) head: u64,
+    /// The last events, if a stream was open when they came.
+    block: Option<Arc<Block>>,
+}
+
+impl Tip {
+    /// The block with the event after `position`, if it is the last one.
+    pub(super) fn block(&self, position: u64, raw: bool) -> Option<Arc<Block>> {
+        let block = self.block.as_ref().filter(|_| !raw)?;
+        (block.first() <= position + 1 && position < block.last()).then(|| block.clone())
+    }
+}
+
+/// The events of a block after a position, which is where the block begins, or where large events ended the piece before.
+/// The last block is not full: it is another with each event.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    after: u64,
+    upto: u64,
+    raw: bool,
+}
+
+type Loading = Shared<Pin<Box<dyn Future<Output = Result<Option<Arc<Block>>, StoreError>> + Send>>>;
+
+impl<L: IntentLog> Reader<L> {
+    pub(super) fn new(log: L, encode: Encode) -> Self {
+        let cache = moka::sync::Cache::builder()
+            .weigher(|_, block: &Arc<Block>| u32::try_from(block.size()).unwrap_or(u32::MAX))
+            .max_capacity(CACHE)
+            .build();
+        let tip = Tip { head: *log.head().borrow(), block: None };
+        let (tip, loading) = (watch::Sender::new(tip), Mutex::default());
+        Self(Arc::new(Inner { log, id: OnceCell::new(), encode, tip, cache, loading }))
+    }
+
+    /// The end of the log, now and from now on.
+    pub(super) fn tip(&self) -> watch::Receiver<Tip> {
+        self.0.tip.subscribe()
+    }
+
+    /// Position of the last event.
+    pub(super) fn head(&self) -> u64 {
+        self.0.tip.borrow().head
+    }
+
+    /// Which log.
+    pub(super) async fn log_id(&self) -> Result<LogId, StoreError> {
+        let read = async || self.0.log.bounds().await.map(|bounds| bounds.log);
+        self.0.id.get_or_try_init(read).await.copied()
+    }
+
+    /// Follows the end of the log until the process ends.
+    pub(super) async fn follow(self, stopping: CancellationToken, shown: Gauge) {
+        let mut heads = self.0.log.head();
+        loop {
+            let head = *heads.borrow_and_update();
+            shown.set(i64::try_from(head).unwrap_or(i64::MAX));
+            // Nobody listens: whoever comes reads for itself.
+            let block = if self.0.tip.receiver_count() > 0 { self.last_block(head).await } else { None };
+            self.0.tip.send_replace(Tip { head, block });
+            tokio::select! {
+                changed = heads.changed() => if changed.is_err() { return },
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    /// The block that ends with the head. `None` when the store fails: streams will find that out for themselves.
+    async fn last_block(&self, head: u64) -> Option<Arc<Block>> {
+        let Inner { log, encode, tip, .. } = &*self.0;
+        let start = head.checked_sub(1)? / BLOCK * BLOCK;
+        let before = tip.borrow().block.clone().filter(|block| block.last() > start && block.first() > start);
+        let after = before.as_ref().map_or(start, |block| block.last());
+        let most = usize::try_from(head.saturating_sub(after)).ok()?;
+        if most == 0 {
+            return before;
+        }
+        let id = self.log_id().await.ok()?;
+        let events = log.read(after, most, READ, false).await.ok()?;
+        match before {
+            Some(before) if events.first()?.seq == before.last() + 1 => {
+                Some(Arc::new(before.extended(id, events, *encode)))
+            }
+            Some(_) => None,
+            None => (!events.is_empty()).then(|| Arc::new(Block::new(id, events, *encode))),
+        }
+    }
+
+    /// The block with the event after `position`, which is before `tip`'s end.
+    pub(super) async fn block(&self, position: u64, tip: &Tip, raw: bool) -> Result<Arc<Block>, FeedError> {
+        if let Some(block) = tip.block(position, raw) {
+            return Ok(block);
+        }
+        let start = position / BLOCK * BLOCK;
+        let mut key = Key { after: start, upto: tip.head.min(start + BLOCK), raw };
+        loop {
+            let found = match self.0.cache.get(&key) {
+                Some(block) => Some(block),
+                None => self.load(key).await.map_err(|_| FeedError::Store)?,
+            };
+            match found {
+                Some(block) if block.first() <= position + 1 && position < block.last() => return Ok(block),
+                Some(block) if block.last() <= position => key.after = block.last(),
+                // What stood here is gone; what is left begins later.
+                _ => return Err(self.expired(position).await),
+            }
+        }
+    }
+
+    async fn expired(&self, position: u64) -> FeedError {
+        match self.0.log.bounds().await {
+            Ok(bounds) => FeedError::EventsExpired { first: bounds.first, lost_from: position + 1 },
+            Err(_) => FeedError::Store,
+        }
+    }
+
+    /// In a task of its own: whoever asked first may leave, and others wait for it.
+    fn load(&self, key: Key) -> Loading {
+        let mut loading = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(block) = self.0.cache.get(&key) {
+            // Somebody was quicker.
+            return ready(Ok(Some(block))).boxed().shared();
+        }
+        let begin = || {
+            let reader = self.clone();
+            let task = tokio::spawn(async move {
+                let result = reader.read(key).await;
+                reader.0.loading.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+                result
+            });
+            let ended = async move { task.await.unwrap_or_else(|_| Err(panicked())) };
+            ended.boxed().shared()
+        };
+        loading.entry(key).or_insert_with(begin).clone()
+    }
+
+    async fn read(&self, key: Key) -> Result<Option<Arc<Block>>, StoreError> {
+        let Inner { log: store, encode, cache, .. } = &*self.0;
+        let log = self.log_id().await?;
+        let most = usize::try_from(key.upto - key.after).unwrap_or(usize::MAX);
+        let events = store.read(key.after, most, READ, key.raw).await?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let block = Arc::new(Block::new(log, events, *encode));
+        cache.insert(key, block.clone());
+        Ok(Some(block))
+    }
+}
+
+fn panicked() -> StoreError {
+    StoreError { kind: StoreTrouble::Failed, text: "reading the log panicked".into() }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -1,0 +1,136 @@
+//! What consumers say of their loans.
+
+use std::time::Duration;
+
+use super::error::{FaultKind, FeedError};
+use super::{Feed, FeedStore, invalid, timestamp};
+use crate::crash_point::{self, CrashPoint};
+use crate::domain::feed::subscription::{Outcome, Subscription, Verdict};
+use crate::domain::feed::{self, Lease};
+use crate::domain::rules::{Faults, Path};
+use crate::pb;
+use crate::pb::verdict::Verdict as Said;
+use crate::ports::call::CallContext;
+use crate::service::ServiceError;
+
+/// Verdicts of one call.
+const MOST: usize = 1000;
+/// Characters of a reason.
+const LONGEST_REASON: usize = 500;
+/// Longest pause that a consumer may ask for.
+const LONGEST_DELAY: Duration = Duration::from_hours(24);
+/// What a loan may be lengthened by.
+const EXTENSIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_mins(10);
+
+impl<F: FeedStore> Feed<F> {
+    /// Carries out verdicts, all in one transaction.
+    pub async fn settle(
+        &self,
+        request: &pb::SettleCancelIntentsRequest,
+        call: &CallContext,
+    ) -> Result<pb::SettleCancelIntentsResponse, ServiceError> {
+        let verdicts = read(&request.verdicts)?;
+        let now = self.now();
+        let random = self.0.parts.random.clone();
+        let settle = move |it: &mut Subscription| {
+            let outcomes = it.settle(now, &verdicts, &mut || random.fraction());
+            (outcomes, it.head().floor, it.head().scanned, it.unsettled())
+        };
+        let (outcomes, floor, scanned, unsettled) = self.allowed(&request.subscription, call, settle).await?;
+        crash_point::reach(CrashPoint::F3);
+        self.0.dispatchers.look(&request.subscription);
+        let log = self.0.reader.log_id().await?;
+        let results = request.verdicts.iter().zip(outcomes).map(|(verdict, outcome)| {
+            let (outcome, until) = self.told(outcome);
+            let lease_expires_at = until.and_then(timestamp);
+            pb::SettleResult { lease: verdict.lease.clone(), outcome: outcome.into(), lease_expires_at }
+        });
+        Ok(pb::SettleCancelIntentsResponse {
+            results: results.collect(),
+            floor: log.cursor(floor).to_string(),
+            backlog: self.0.reader.head().saturating_sub(scanned) + unsettled,
+        })
+    }
+
+    /// As it is answered; and counted.
+    fn told(&self, outcome: Outcome) -> (pb::SettleOutcome, Option<crate::domain::timestamp::Timestamp>) {
+        let (name, told, until) = match outcome {
+            Outcome::Applied(until) => ("applied", pb::SettleOutcome::Applied, until),
+            Outcome::AlreadyApplied => ("already_applied", pb::SettleOutcome::AlreadyApplied, None),
+            Outcome::LeaseLost => ("lease_lost", pb::SettleOutcome::LeaseLost, None),
+            Outcome::StaleGeneration => ("stale_generation", pb::SettleOutcome::StaleGeneration, None),
+            Outcome::UnknownLease => ("unknown_lease", pb::SettleOutcome::UnknownLease, None),
+        };
+        self.0.parts.metrics.settled(name).inc();
+        (told, until)
+    }
+}
+
+fn read(verdicts: &[pb::Verdict]) -> Result<Vec<(Lease, Verdict)>, ServiceError> {
+    let top = Path::Top("verdicts");
+    if verdicts.is_empty() {
+        return Err(invalid(&top, "is required"));
+    }
+    if verdicts.len() > MOST {
+        return Err(super::out_of_bounds(&top, "must be at most 1000"));
+    }
+    let (mut leases, mut missing, mut bounds) = (Faults::default(), Faults::default(), Faults::default());
+    let mut read = Vec::with_capacity(verdicts.len());
+    for (index, verdict) in verdicts.iter().enumerate() {
+        let at = top.index(index);
+        let lease = verdict.lease.parse::<Lease>();
+        if lease.is_err() {
+            leases.add(&at.field("lease"), "is no lease of this gateway");
+        }
+        let said = match &verdict.verdict {
+            None => {
+                missing.add(&at, "needs one of ack, retry, park, extend, release");
+                None
+            }
+            Some(said) => one(said, &at, &mut bounds),
+        };
+        if let (Ok(lease), Some(said)) = (lease, said) {
+            read.push((lease, said));
+        }
+    }
+    missing.into_result().map_err(ServiceError::Invalid)?;
+    leases.into_result().map_err(|faults| FeedError::Faulty(FaultKind::Lease, faults))?;
+    bounds.into_result().map_err(|faults| FeedError::Faulty(FaultKind::Bounds, faults))?;
+    Ok(read)
+}
+
+fn one(said: &Said, at: &Path<'_>, faults: &mut Faults) -> Option<Verdict> {
+    let mut span = |asked: Option<prost_types::Duration>, within: &dyn Fn(Duration) -> bool, path: &Path<'_>, text| {
+        let span = asked.map(|asked| feed::span(&asked).filter(|span| within(*span)));
+        if span == Some(None) {
+            faults.add(path, text);
+        }
+        span.flatten()
+    };
+    Some(match said {
+        Said::Ack(_) => Verdict::Ack,
+        Said::Release(_) => Verdict::Release,
+        Said::Retry(retry) => {
+            let at = at.field("retry");
+            let delay = span(retry.delay, &|span| span <= LONGEST_DELAY, &at.field("delay"), "must be 0 s to 24 h");
+            Verdict::Retry { delay, reason: reason(&retry.reason, &at.field("reason"), faults) }
+        }
+        Said::Park(park) => Verdict::Park { reason: reason(&park.reason, &at.field("park").field("reason"), faults) },
+        Said::Extend(extend) => {
+            let by = at.field("extend");
+            let within = |span: Duration| EXTENSIONS.contains(&span);
+            Verdict::Extend { by: span(extend.by, &within, &by.field("by"), "must be 5 s to 10 min") }
+        }
+    })
+}
+
+fn reason(text: &str, at: &Path<'_>, faults: &mut Faults) -> String {
+    if text.chars().count() > LONGEST_REASON {
+        faults.add(at, "must be at most 500 characters");
+    }
+    text.to_owned()
+}
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

@@ -1,0 +1,396 @@
+//! Subscriptions as their owners see them: made, shown, changed, moved and deleted.
+
+use std::sync::atomic::Ordering;
+
+use prost::Message as _;
+
+use super::block::message;
+use super::error::FeedError;
+use super::events::{AT_ONCE, PAGE_BYTES};
+use super::{Feed, FeedStore, invalid, places, timestamp};
+use crate::domain::account::AccountId;
+use crate::domain::feed::subscription::{Config, Head, Row, State, Subscription, check_name};
+use crate::domain::rules::{Faults, Path};
+use crate::pb;
+use crate::ports::call::CallContext;
+use crate::ports::intent_log::Bounds;
+use crate::ports::subscriptions::{Made, Removed};
+use crate::service::{AccountError, ServiceError, paging};
+
+/// Events that one call gives out again.
+const MOST_REDRIVEN: usize = 1000;
+
+/// A subscription with what is counted of it.
+struct Seen {
+    head: Head,
+    unsettled: u64,
+    outstanding: u64,
+    parked: u64,
+}
+
+impl Seen {
+    fn of(it: &Subscription) -> Self {
+        Self { head: it.head().clone(), unsettled: it.unsettled(), outstanding: it.outstanding(), parked: it.parked() }
+    }
+}
+
+impl<F: FeedStore> Feed<F> {
+    /// Makes a subscription, or shows the one that is there, if it is the same.
+    pub async fn create(
+        &self,
+        asked: Option<&pb::Subscription>,
+        call: &CallContext,
+    ) -> Result<pb::Subscription, ServiceError> {
+        let at = Path::Top("subscription");
+        let asked = asked.ok_or_else(|| invalid(&at, "is required"))?;
+        let head = match self.make(&asked.name, asked, &at, call).await? {
+            (Made::New(head), _) => head,
+            (Made::Existing(head), config) if is_same(&head.config, &config) => head,
+            (Made::Existing(head), _) => return Err(differs(&head).into()),
+        };
+        self.show(&head.name, call).await
+    }
+
+    /// Sees to it that there is a subscription of this name, as `asked` for where it says anything.
+    pub(super) async fn require(
+        &self,
+        name: &str,
+        asked: Option<&pb::Subscription>,
+        call: &CallContext,
+    ) -> Result<(), ServiceError> {
+        named(name, &Path::Top("subscription"))?;
+        let Some(asked) = asked else { return Ok(()) };
+        let at = Path::Top("create_if_missing");
+        if !asked.name.is_empty() && asked.name != name {
+            return Err(invalid(&at.field("name"), "must be empty, or the same as subscription"));
+        }
+        match self.make(name, asked, &at, call).await? {
+            (Made::Existing(head), _) if !head.config.agrees_with(asked) => Err(differs(&head).into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn make(
+        &self,
+        name: &str,
+        asked: &pb::Subscription,
+        at: &Path<'_>,
+        call: &CallContext,
+    ) -> Result<(Made, Config), ServiceError> {
+        named(name, &at.field("name"))?;
+        let config = self.config(Config::from_message(asked, at), call)?;
+        // Where it would start does not matter any more, and may be gone from the log.
+        if let Some(head) = self.store().change(name, |it| it.head().clone()).await? {
+            self.check_accounts(&head.config, call)?;
+            return Ok((Made::Existing(head), config));
+        }
+        let bounds = self.store().bounds().await?;
+        let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
+        let start = asked.start.as_ref().unwrap_or(&earliest);
+        let start = places::resolve(self.store(), bounds, Some(start), &at.field("start")).await?;
+        let made = self.store().make(name, config.clone(), start, self.now()).await?;
+        self.check_accounts(&head_of(&made).config, call)?;
+        Ok((made, config))
+    }
+
+    /// The choices of a subscription, with the accounts that its maker may see where it names none.
+    fn config(&self, config: Result<Config, Faults>, call: &CallContext) -> Result<Config, ServiceError> {
+        let mut config = config.map_err(FeedError::of_choices)?;
+        for name in &config.filter.accounts {
+            self.0.parts.directory.named(name, call)?;
+        }
+        if config.filter.accounts.is_empty()
+            && let Some(visible) = self.visible("", call)?
+        {
+            if visible.is_empty() {
+                return Err(ServiceError::Account(AccountError::NotAllowed));
+            }
+            config.filter.accounts = visible.iter().map(ToString::to_string).collect();
+        }
+        Ok(config)
+    }
+
+    /// Whether the caller may see all that a subscription gives.
+    fn check_accounts(&self, config: &Config, call: &CallContext) -> Result<(), ServiceError> {
+        if self.may_see(config, call) { Ok(()) } else { Err(ServiceError::Account(AccountError::NotAllowed)) }
+    }
+
+    fn may_see(&self, config: &Config, call: &CallContext) -> bool {
+        let visible = |name: &String| {
+            let account = AccountId::new(name).ok().and_then(|id| self.0.parts.directory.position(&id));
+            account.is_some_and(|account| call.caller.may_see(account))
+        };
+        call.caller.sees_all() || (!config.filter.accounts.is_empty() && config.filter.accounts.iter().all(visible))
+    }
+
+    /// Works on a subscription, if the caller may use it.
+    pub(super) async fn allowed<T, C>(&self, name: &str, call: &CallContext, mut change: C) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        C: FnMut(&mut Subscription) -> T + Send + 'static,
+    {
+        let (feed, call) = (self.clone(), call.clone());
+        let change = move |it: &mut Subscription| feed.may_see(&it.head().config, &call).then(|| change(it));
+        let changed = self.store().change(name, change).await?;
+        let changed = changed.ok_or_else(|| FeedError::SubscriptionNotFound { name: name.to_owned() })?;
+        changed.ok_or(ServiceError::Account(AccountError::NotAllowed))
+    }
+
+    /// Shows one.
+    pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
+        let bounds = self.store().bounds().await?;
+        Ok(told(self.allowed(name, call, |it| Seen::of(it)).await?, bounds))
+    }
+
+    /// A page of those that the caller may use.
+    pub async fn list_subscriptions(
+        &self,
+        request: &pb::ListSubscriptionsRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListSubscriptionsResponse, ServiceError> {
+        let mut faults = Faults::default();
+        let size = paging::size(request.page_size, &mut faults);
+        faults.into_result().map_err(ServiceError::Invalid)?;
+        let bounds = self.store().bounds().await?;
+        let mut after = request.page_token.clone();
+        // Names of others' subscriptions are not told, not even as a token.
+        let mut looked_at = after.clone();
+        let mut subscriptions = Vec::new();
+        loop {
+            let heads = self.store().names(&looked_at, size).await?;
+            let last = heads.len() < size;
+            for head in heads {
+                if !self.may_see(&head.config, call) {
+                    looked_at = head.name;
+                    continue;
+                }
+                if subscriptions.len() == size {
+                    return Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token: after });
+                }
+                after.clone_from(&head.name);
+                looked_at.clone_from(&head.name);
+                let seen = self.store().change(&head.name, |it| Seen::of(it)).await?;
+                // One that was deleted meanwhile is left out.
+                subscriptions.extend(seen.map(|seen| told(seen, bounds)));
+            }
+            if last {
+                return Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token: String::new() });
+            }
+        }
+    }
+
+    /// The feed as operators see it, with the first page of subscriptions. `None` while the store fails.
+    pub async fn overview(&self, call: &CallContext) -> Option<pb::FeedStatus> {
+        let bounds = self.store().bounds().await.ok()?;
+        let page = self.list_subscriptions(&pb::ListSubscriptionsRequest::default(), call).await.ok()?;
+        Some(pb::FeedStatus {
+            log_id: bounds.log.to_string(),
+            first_available: bounds.first,
+            head: bounds.head,
+            open_streams: self.0.streams.load(Ordering::Acquire) as u64,
+            subscriptions: page.subscriptions,
+        })
+    }
+
+    /// Changes one.
+    pub async fn update(
+        &self,
+        request: &pb::UpdateSubscriptionRequest,
+        call: &CallContext,
+    ) -> Result<pb::Subscription, ServiceError> {
+        let at = Path::Top("subscription");
+        let asked = request.subscription.as_ref().ok_or_else(|| invalid(&at, "is required"))?;
+        named(&asked.name, &at.field("name"))?;
+        let now = self.now();
+        let (feed, asked_of, who) = (self.clone(), asked.clone(), call.clone());
+        let mask = request.update_mask.as_ref().map_or_else(Vec::new, |mask| mask.paths.clone());
+        let changed = self.allowed(&asked.name, call, move |it| {
+            if !asked_of.etag.is_empty() && asked_of.etag != etag(it.head()) {
+                return Err(ServiceError::from(differs(it.head())));
+            }
+            let (at, mask_at) = (Path::Top("subscription"), Path::Top("update_mask").field("paths"));
+            let config = it.head().config.updated(&asked_of, &at, &mask, &mask_at);
+            let config = feed.config(config, &who)?;
+            let version = it.head().version;
+            it.update(config, now);
+            Ok((Seen::of(it), it.head().version != version))
+        });
+        let bounds = self.store().bounds().await?;
+        let (seen, is_changed) = changed.await??;
+        if is_changed {
+            self.0.dispatchers.end(&asked.name, FeedError::Updated { generation: seen.head.generation });
+            tracing::info!(subscription = asked.name, caller = call.caller.name, "a subscription was changed");
+        }
+        Ok(told(seen, bounds))
+    }
+
+    /// Deletes one.
+    pub async fn delete(
+        &self,
+        request: &pb::DeleteSubscriptionRequest,
+        call: &CallContext,
+    ) -> Result<(), ServiceError> {
+        let head = self.allowed(&request.name, call, |it| it.head().clone()).await?;
+        if !request.etag.is_empty() && request.etag != etag(&head) {
+            return Err(differs(&head).into());
+        }
+        let version = (!request.etag.is_empty()).then_some((head.id, head.version));
+        let gone = || FeedError::SubscriptionNotFound { name: request.name.clone() };
+        match self.store().remove(&request.name, version).await? {
+            Removed::Gone => {}
+            Removed::Missing => return Err(gone().into()),
+            Removed::Differs => return Err(differs(&head).into()),
+        }
+        self.0.dispatchers.end(&request.name, gone());
+        tracing::warn!(subscription = request.name, caller = call.caller.name, "a subscription was deleted");
+        Ok(())
+    }
+
+    /// Moves one.
+    pub async fn seek(
+        &self,
+        request: &pb::SeekSubscriptionRequest,
+        call: &CallContext,
+    ) -> Result<pb::Subscription, ServiceError> {
+        let bounds = self.store().bounds().await?;
+        let to = places::resolve(self.store(), bounds, request.position.as_ref(), &Path::Top("position")).await?;
+        let now = self.now();
+        let moved = self.allowed(&request.name, call, move |it| {
+            it.seek(to, now);
+            Seen::of(it)
+        });
+        let seen = moved.await?;
+        let generation = seen.head.generation;
+        self.0.dispatchers.end(&request.name, FeedError::Seeked { generation });
+        tracing::warn!(
+            subscription = request.name,
+            caller = call.caller.name,
+            to,
+            generation,
+            "a subscription was moved"
+        );
+        Ok(told(seen, bounds))
+    }
+
+    /// A page of what one has parked.
+    pub async fn parked(
+        &self,
+        request: &pb::ListParkedCancelIntentsRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListParkedCancelIntentsResponse, ServiceError> {
+        let (size, after) = paging::numbered(request.page_size, &request.page_token)?;
+        let list = move |it: &mut Subscription| it.parked_after(after, size + 1);
+        let rows = self.allowed(&request.subscription, call, list).await?;
+        let log = self.0.reader.log_id().await?;
+        let mut parked: Vec<pb::ParkedCancelIntent> = Vec::new();
+        let mut bytes = 0;
+        let token = |parked: &[pb::ParkedCancelIntent]| {
+            let last = parked.last().and_then(|last| last.event.as_ref());
+            last.map(|event| event.seq.to_string()).unwrap_or_default()
+        };
+        for some in rows[..rows.len().min(size)].chunks(AT_ONCE) {
+            let seqs = some.iter().map(|row| row.seq).collect();
+            let mut events = self.store().pick(seqs, request.include_raw).await?.into_iter().peekable();
+            for row in some {
+                let stored = events.next_if(|stored| stored.seq == row.seq);
+                let event = stored.map(|stored| message(log, &stored)).unwrap_or_else(|| pb::Event {
+                    seq: row.seq,
+                    cursor: log.cursor(row.seq).to_string(),
+                    ..Default::default()
+                });
+                let size_of_it = event.encoded_len();
+                if bytes > 0 && bytes + size_of_it > PAGE_BYTES {
+                    return Ok(pb::ListParkedCancelIntentsResponse { next_page_token: token(&parked), parked });
+                }
+                bytes += size_of_it;
+                parked.push(put_aside(row.clone(), event));
+            }
+        }
+        let next_page_token = if rows.len() > size { token(&parked) } else { String::new() };
+        Ok(pb::ListParkedCancelIntentsResponse { parked, next_page_token })
+    }
+
+    /// Gives parked events out again.
+    pub async fn redrive(
+        &self,
+        request: &pb::RedriveCancelIntentsRequest,
+        call: &CallContext,
+    ) -> Result<u64, ServiceError> {
+        let at = Path::Top("seqs");
+        if request.all != request.seqs.is_empty() {
+            return Err(invalid(&at, "needs positions, or all: one of the two"));
+        }
+        if request.seqs.len() > MOST_REDRIVEN {
+            return Err(super::out_of_bounds(&at, "must be at most 1000"));
+        }
+        let seqs = (!request.all).then(|| request.seqs.clone());
+        let redriven = self.allowed(&request.subscription, call, move |it| it.redrive(seqs.as_deref())).await?;
+        self.0.dispatchers.look(&request.subscription);
+        let caller = &call.caller.name;
+        tracing::info!(subscription = request.subscription, caller, redriven, "parked events are given out again");
+        Ok(redriven)
+    }
+}
+
+fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
+    let mut faults = Faults::default();
+    check_name(name, at, &mut faults);
+    faults.into_result().map_err(ServiceError::Invalid)
+}
+
+/// Whether two ask for the same, in whatever order.
+fn is_same(one: &Config, other: &Config) -> bool {
+    let rest = |config: &Config| Config { filter: pb::Filter::default(), ..config.clone() };
+    one.wanted() == other.wanted() && rest(one) == rest(other)
+}
+
+fn head_of(made: &Made) -> &Head {
+    match made {
+        Made::New(head) | Made::Existing(head) => head,
+    }
+}
+
+fn etag(head: &Head) -> String {
+    format!("{}.{}", head.id, head.version)
+}
+
+fn differs(head: &Head) -> FeedError {
+    FeedError::SubscriptionDiffers { etag: etag(head) }
+}
+
+/// The bounds are from before it was seen: the floor rises, and what is below it may be dropped at once, which is no loss.
+fn told(seen: Seen, bounds: Bounds) -> pb::Subscription {
+    let Seen { head, unsettled, outstanding, parked } = seen;
+    let state = if head.floor.saturating_add(1) < bounds.first {
+        pb::SubscriptionState::LostEvents
+    } else if head.config.paused {
+        pb::SubscriptionState::Paused
+    } else {
+        pb::SubscriptionState::Active
+    };
+    pb::Subscription {
+        name: head.name.clone(),
+        etag: etag(&head),
+        generation: head.generation,
+        floor: bounds.log.cursor(head.floor).to_string(),
+        backlog: bounds.head.saturating_sub(head.scanned) + unsettled,
+        outstanding,
+        parked,
+        state: state.into(),
+        create_time: timestamp(head.created),
+        update_time: timestamp(head.updated),
+        ..head.config.to_message()
+    }
+}
+
+fn put_aside(row: Row, event: pb::Event) -> pb::ParkedCancelIntent {
+    let (since, reason) = match row.state {
+        State::Parked { since, reason } => (timestamp(since), reason),
+        _ => (None, String::new()),
+    };
+    pb::ParkedCancelIntent { event: Some(event), attempt: row.attempt, park_time: since, reason }
+}
+
+#[cfg(test)]
+#[path = "subscriptions_tests.rs"]
+mod tests;

@@ -1,0 +1,39 @@
+//! Where a page begins, and how long it is.
+
+use super::ServiceError;
+use crate::domain::rules::{Faults, Path};
+
+/// What a page holds when the caller does not say.
+const PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1000;
+
+/// How long a page is to be.
+pub(super) fn size(page_size: i32, faults: &mut Faults) -> usize {
+    match usize::try_from(page_size) {
+        Ok(0) => PAGE,
+        Ok(size) if size <= LARGEST_PAGE => size,
+        _ => {
+            faults.add(&Path::Top("page_size"), "must be 1 to 1000, or 0 for 100");
+            PAGE
+        }
+    }
+}
+
+/// After what it begins; `first` for the first page.
+pub(super) fn token<T: std::str::FromStr>(page_token: &str, first: T, faults: &mut Faults) -> T {
+    if page_token.is_empty() {
+        return first;
+    }
+    page_token.parse().unwrap_or_else(|_| {
+        faults.add(&Path::Top("page_token"), "must be the next_page_token of an earlier answer");
+        first
+    })
+}
+
+/// Both, for pages whose tokens are numbers.
+pub(super) fn numbered(page_size: i32, page_token: &str) -> Result<(usize, u64), ServiceError> {
+    let mut faults = Faults::default();
+    let page = (size(page_size, &mut faults), token(page_token, 0, &mut faults));
+    faults.into_result().map_err(ServiceError::Invalid)?;
+    Ok(page)
+}

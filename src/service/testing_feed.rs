@@ -1,0 +1,345 @@
+//! A feed in memory, and what tests ask of it.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::feed::{Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Watch, WatchFrame};
+use super::testing_feed_store::FaultyFeed;
+use super::{Directory, ServiceError};
+use crate::domain::account::{AccountId, AccountIndex};
+use crate::domain::feed::LogId;
+use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::pb::position::At;
+use crate::pb::subscribe_cancel_intents_response::Frame;
+use crate::ports::call::{CallContext, CallFacts, Caller, Visible};
+use crate::ports::clock::Clock;
+use crate::ports::intent_log::{Appended, IntentLog, StoredEvent, TrimTimes};
+use crate::ports::random::Random;
+use crate::store::memory_feed::MemoryFeed;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::TraceContext;
+
+pub(crate) const LOG: LogId = LogId(0xc0ff_ee00 << 96);
+/// When the clock begins, in milliseconds since 1970.
+pub(crate) const START: u64 = 1_800_000_000_000;
+/// Longer than any stream is silent.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+thread_local! {
+    /// Events encoded in this test: each has a thread of its own.
+    static ENCODED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Events encoded in this test so far.
+pub(crate) fn encoded() -> usize {
+    ENCODED.get()
+}
+
+/// A feed, and what ends it.
+pub(crate) struct TestFeed {
+    pub(crate) feed: Feed<FaultyFeed>,
+    pub(crate) store: FaultyFeed,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    _end: DropGuard,
+}
+
+/// Of accounts `acme` and `other`, on a clock that follows tokio's. Events are sent as their messages, each after its
+/// length.
+pub(crate) fn feed() -> TestFeed {
+    let store = FaultyFeed::over(MemoryFeed::new(LOG));
+    let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let day = Duration::from_hours(24);
+    let accounts = ["acme", "other"].map(|id| AccountId::new(id).unwrap());
+    let feed = Feed::start(FeedParts {
+        store: store.clone(),
+        directory: Directory::new(accounts.into()),
+        settings: FeedSettings {
+            heartbeat_interval: Duration::from_secs(10),
+            retention: 30 * day,
+            max_retention: 90 * day,
+        },
+        encode,
+        clock: Clock::following(UNIX_EPOCH + Duration::from_millis(START)),
+        random: Random::from_seed(7),
+        metrics: Metrics::new([]).feed,
+        stopping: stopping.clone(),
+        tasks: tasks.clone(),
+    });
+    TestFeed { feed, store, _end: stopping.clone().drop_guard(), stopping, tasks }
+}
+
+fn encode(out: &mut Vec<u8>, log: LogId, stored: &StoredEvent) {
+    ENCODED.set(ENCODED.get() + 1);
+    let mut event = pb::Event::decode(stored.message.clone()).unwrap();
+    event.seq = stored.seq;
+    event.cursor = log.cursor(stored.seq).to_string();
+    event.raw_body = stored.raw.to_vec();
+    event.encode_length_delimited(out).unwrap();
+}
+
+/// A caller who may see everything.
+pub(crate) fn anyone() -> CallContext {
+    caller(Caller::anonymous())
+}
+
+/// A caller who may see these accounts, by their number.
+pub(crate) fn limited(accounts: &[usize]) -> CallContext {
+    let accounts = Visible::Only(accounts.iter().map(|index| AccountIndex(*index)).collect());
+    caller(Arc::new(Caller { name: "limited".into(), accounts, services: None }))
+}
+
+fn caller(caller: Arc<Caller>) -> CallContext {
+    let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
+    let deadline = CallContext::no_deadline(tokio::time::Instant::now());
+    CallContext { deadline, trace, caller, facts: Arc::new(CallFacts::default()) }
+}
+
+pub(crate) fn earliest() -> Option<pb::Position> {
+    Some(pb::Position { at: Some(At::Earliest(true)) })
+}
+
+pub(crate) fn latest() -> Option<pb::Position> {
+    Some(pb::Position { at: Some(At::Latest(true)) })
+}
+
+pub(crate) fn after(seq: u64) -> Option<pb::Position> {
+    Some(pb::Position { at: Some(At::AfterCursor(LOG.cursor(seq).to_string())) })
+}
+
+/// A span as requests have it.
+pub(crate) fn span(span: Duration) -> Option<prost_types::Duration> {
+    span.try_into().ok()
+}
+
+/// The intent of a purchase order, as an account received it with the n-th delivery.
+pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> Arrival {
+    let event_id = format!("e-{number}");
+    let intent = pb::CancelIntent { purchase_order_id: purchase_order.into(), ..Default::default() };
+    let event = pb::Event {
+        account: account.into(),
+        event_id: event_id.clone(),
+        event_type: "INTENT_TO_CANCEL".into(),
+        ordering_key: purchase_order.into(),
+        intent: Some(intent),
+        ..Default::default()
+    };
+    let mut body_hash = [0; 32];
+    body_hash[..8].copy_from_slice(&number.to_be_bytes());
+    Arrival {
+        account: AccountId::new(account).unwrap(),
+        received: Timestamp(START + number - 1),
+        raw: Bytes::from(format!("{{\"purchaseOrderId\":\"{purchase_order}\"}}")),
+        body_hash,
+        content: Content::Intent { event_id, message: event.encode_to_vec().into() },
+    }
+}
+
+impl TestFeed {
+    /// Stores an intent about a purchase order, received a millisecond after the one before. Gives its position.
+    pub(crate) async fn post(&self, account: &str, purchase_order: &str) -> u64 {
+        let number = *self.store.head().borrow() + 1;
+        self.append(arrival(account, purchase_order, number)).await
+    }
+
+    /// The same with a body of so many bytes, and a message not shorter.
+    pub(crate) async fn post_large(&self, account: &str, purchase_order: &str, bytes: usize) -> u64 {
+        let number = *self.store.head().borrow() + 1;
+        let mut arrival = arrival(account, purchase_order, number);
+        arrival.raw = vec![b'x'; bytes].into();
+        if let Content::Intent { message, .. } = &mut arrival.content {
+            let mut event = pb::Event::decode(message.clone()).unwrap();
+            event.event_version = "x".repeat(bytes);
+            *message = event.encode_to_vec().into();
+        }
+        self.append(arrival).await
+    }
+
+    /// Stores so many of `acme`, each of a purchase order of its own.
+    pub(crate) async fn post_many(&self, count: u64) {
+        for _ in 0..count {
+            let number = *self.store.head().borrow() + 1;
+            self.post("acme", &format!("PO-{number}")).await;
+        }
+    }
+
+    async fn append(&self, arrival: Arrival) -> u64 {
+        match self.store.append(arrival).await.unwrap() {
+            Appended::Stored { seq: Some(seq) } => seq,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Drops all events before this position from the log, whoever needs them.
+    pub(crate) async fn trim_to(&self, first: u64) {
+        let held = Timestamp(START + first - 1);
+        let times = TrimTimes { free: held, held, ids: Timestamp(0) };
+        self.store.trim_log(times, usize::MAX).await.unwrap();
+        assert_eq!(self.store.bounds().await.unwrap().first, first);
+    }
+
+    pub(crate) async fn watch(&self, start: Option<pb::Position>) -> Watch<FaultyFeed> {
+        self.watching(pb::WatchCancelIntentsRequest { start, ..Default::default() }).await
+    }
+
+    pub(crate) async fn watching(&self, request: pb::WatchCancelIntentsRequest) -> Watch<FaultyFeed> {
+        let mut watch = self.feed.watch(&request, &anyone()).await.unwrap();
+        assert!(matches!(watch.next().await, Some(Ok(WatchFrame::Opened(_)))));
+        watch
+    }
+
+    /// A subscription of all events from the first.
+    pub(crate) async fn create(&self, subscription: pb::Subscription) -> pb::Subscription {
+        self.feed.create(Some(&subscription), &anyone()).await.unwrap()
+    }
+
+    /// The stream of a consumer with the defaults.
+    pub(crate) async fn consumer(&self, subscription: &str, consumer: &str) -> Deliveries<FaultyFeed> {
+        self.subscribing(asking(subscription, consumer)).await.0
+    }
+
+    pub(crate) async fn subscribing(
+        &self,
+        request: pb::SubscribeCancelIntentsRequest,
+    ) -> (Deliveries<FaultyFeed>, pb::Opened) {
+        let mut deliveries = self.feed.subscribe(&request, &anyone()).await.unwrap();
+        let Some(Ok(Frame::Opened(opened))) = deliveries.next().await else { panic!("not opened") };
+        (deliveries, opened)
+    }
+
+    /// Carries out one verdict.
+    pub(crate) async fn settle(
+        &self,
+        subscription: &str,
+        lease: &str,
+        said: pb::verdict::Verdict,
+    ) -> pb::SettleOutcome {
+        self.settled(subscription, [(lease, said)]).await.results[0].outcome()
+    }
+
+    pub(crate) async fn settled<'a>(
+        &self,
+        subscription: &str,
+        verdicts: impl IntoIterator<Item = (&'a str, pb::verdict::Verdict)>,
+    ) -> pb::SettleCancelIntentsResponse {
+        let verdict = |(lease, said): (&str, _)| pb::Verdict { lease: lease.into(), verdict: Some(said) };
+        let verdicts = verdicts.into_iter().map(verdict).collect();
+        let request = pb::SettleCancelIntentsRequest { subscription: subscription.into(), verdicts };
+        self.feed.settle(&request, &anyone()).await.unwrap()
+    }
+
+    pub(crate) async fn shown(&self, name: &str) -> pb::Subscription {
+        self.feed.show(name, &anyone()).await.unwrap()
+    }
+}
+
+/// A subscription of this name, with the defaults.
+pub(crate) fn plain(name: &str) -> pb::Subscription {
+    pb::Subscription { name: name.into(), ..Default::default() }
+}
+
+/// A consumer of a subscription, with the defaults.
+pub(crate) fn asking(subscription: &str, consumer: &str) -> pb::SubscribeCancelIntentsRequest {
+    pb::SubscribeCancelIntentsRequest {
+        subscription: subscription.into(),
+        consumer_id: consumer.into(),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn ack() -> pb::verdict::Verdict {
+    pb::verdict::Verdict::Ack(pb::Ack {})
+}
+
+/// What a frame of a watch holds.
+pub(crate) fn read(frame: &WatchFrame) -> Vec<pb::Event> {
+    let WatchFrame::Events(bytes) = frame else { return Vec::new() };
+    let mut bytes = bytes.clone();
+    let mut events = Vec::new();
+    while !bytes.is_empty() {
+        events.push(pb::Event::decode_length_delimited(&mut bytes).unwrap());
+    }
+    events
+}
+
+/// Positions of the next events of a watch, until so many were sent or a heartbeat comes.
+pub(crate) async fn take<F: FeedStore>(watch: &mut Watch<F>, count: usize) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    while seqs.len() < count {
+        match watch.next().await {
+            Some(Ok(frame @ WatchFrame::Events(_))) => seqs.extend(read(&frame).iter().map(|event| event.seq)),
+            Some(Ok(WatchFrame::Heartbeat(_))) => break,
+            other => panic!("{other:?} after {seqs:?}"),
+        }
+    }
+    seqs
+}
+
+/// The next frame of a watch, which is a heartbeat.
+pub(crate) async fn beat<F: FeedStore>(watch: &mut Watch<F>) -> pb::Heartbeat {
+    match tokio::time::timeout(LONG, watch.next()).await.expect("silence") {
+        Some(Ok(WatchFrame::Heartbeat(beat))) => beat,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Deliveries until so many have come; heartbeats in between are passed by, for a while.
+pub(crate) async fn deliveries<F: FeedStore>(stream: &mut Deliveries<F>, count: usize) -> Vec<pb::Delivery> {
+    let mut got = Vec::new();
+    let until = tokio::time::Instant::now() + LONG;
+    while got.len() < count {
+        match tokio::time::timeout_at(until, stream.next()).await {
+            Ok(Some(Ok(Frame::Delivery(delivery)))) => got.push(delivery),
+            Ok(Some(Ok(Frame::Heartbeat(_)))) => {}
+            other => panic!("{other:?} after {}", got.len()),
+        }
+    }
+    got
+}
+
+/// The next delivery.
+pub(crate) async fn delivery<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::Delivery {
+    deliveries(stream, 1).await.remove(0)
+}
+
+/// The next frame of a consumer's stream, which is a heartbeat.
+pub(crate) async fn idle<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::Heartbeat {
+    match stream.next().await {
+        Some(Ok(Frame::Heartbeat(beat))) => beat,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// How a consumer's stream ends; what comes before is passed by.
+pub(crate) async fn end<F: FeedStore>(stream: &mut Deliveries<F>) -> Ended {
+    let until = tokio::time::Instant::now() + LONG;
+    loop {
+        if let Err(ended) = tokio::time::timeout_at(until, stream.next()).await.expect("no end").unwrap() {
+            assert!(stream.next().await.is_none(), "nothing comes after the end");
+            return ended;
+        }
+    }
+}
+
+pub(crate) fn seqs(deliveries: &[pb::Delivery]) -> Vec<u64> {
+    deliveries.iter().map(|delivery| delivery.event.as_ref().unwrap().seq).collect()
+}
+
+/// Fields that a request was refused for, after the sort of the fault: `Invalid`, `Cursor`, `Filter`, `Lease`, `Bounds`.
+pub(crate) fn faults<T>(result: Result<T, ServiceError>) -> (String, Vec<String>) {
+    use super::feed::FeedError;
+    let fields = |faults: crate::domain::rules::Faults| faults.kept.into_iter().map(|fault| fault.field).collect();
+    match result.err().expect("not refused") {
+        ServiceError::Invalid(faults) => ("Invalid".into(), fields(faults)),
+        ServiceError::Feed(FeedError::Faulty(kind, faults)) => (format!("{kind:?}"), fields(faults)),
+        other => panic!("{other:?}"),
+    }
+}

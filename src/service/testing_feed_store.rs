@@ -1,0 +1,151 @@
+//! A store of the feed that fails when a test wants it to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+use crate::domain::account::AccountId;
+use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::store::memory_feed::MemoryFeed;
+
+/// A store that fails, waits or panics when a test wants it to. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct FaultyFeed(Arc<Switches>);
+
+struct Switches {
+    feed: MemoryFeed,
+    no_log: AtomicBool,
+    no_changes: AtomicBool,
+    panics: AtomicBool,
+    reads: AtomicUsize,
+    /// Reads wait until it is open.
+    gate: watch::Sender<bool>,
+}
+
+impl FaultyFeed {
+    pub(crate) fn over(feed: MemoryFeed) -> Self {
+        Self(Arc::new(Switches {
+            feed,
+            no_log: AtomicBool::new(false),
+            no_changes: AtomicBool::new(false),
+            panics: AtomicBool::new(false),
+            reads: AtomicUsize::new(0),
+            gate: watch::Sender::new(true),
+        }))
+    }
+
+    /// Whether everything about the log, and about subscriptions, fails from now on.
+    pub(crate) fn fail(&self, log: bool, changes: bool) {
+        self.0.no_log.store(log, Ordering::SeqCst);
+        self.0.no_changes.store(changes, Ordering::SeqCst);
+    }
+
+    /// Whether the next change of a subscription panics.
+    pub(crate) fn panic_once(&self) {
+        self.0.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether reads of the log go through; else they wait.
+    pub(crate) fn open(&self, open: bool) {
+        self.0.gate.send_replace(open);
+    }
+
+    /// Reads of the log so far.
+    pub(crate) fn reads(&self) -> usize {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    fn log(&self) -> Result<&MemoryFeed, StoreError> {
+        self.unless(&self.0.no_log)
+    }
+
+    fn changes(&self) -> Result<&MemoryFeed, StoreError> {
+        self.unless(&self.0.no_changes)
+    }
+
+    fn unless(&self, fails: &AtomicBool) -> Result<&MemoryFeed, StoreError> {
+        let error = StoreError { kind: StoreTrouble::Failed, text: "on purpose".into() };
+        if fails.load(Ordering::SeqCst) { Err(error) } else { Ok(&self.0.feed) }
+    }
+}
+
+impl IntentLog for FaultyFeed {
+    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+        self.0.feed.append(arrival).await
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.0.feed.head()
+    }
+
+    async fn bounds(&self) -> Result<Bounds, StoreError> {
+        self.log()?.bounds().await
+    }
+
+    async fn read(
+        &self,
+        after: u64,
+        most: usize,
+        most_bytes: usize,
+        raw: bool,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        self.0.gate.subscribe().wait_for(|open| *open).await.unwrap();
+        self.log()?.read(after, most, most_bytes, raw).await
+    }
+
+    async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+        self.log()?.pick(seqs, raw).await
+    }
+
+    async fn find(&self, account: &AccountId, event_id: &str, raw: bool) -> Result<Option<StoredEvent>, StoreError> {
+        self.log()?.find(account, event_id, raw).await
+    }
+
+    async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
+        self.log()?.before(time).await
+    }
+
+    async fn quarantined(
+        &self,
+        accounts: &[AccountId],
+        after: u64,
+        limit: usize,
+        raw: bool,
+    ) -> Result<Vec<Quarantined>, StoreError> {
+        self.log()?.quarantined(accounts, after, limit, raw).await
+    }
+
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+        self.log()?.trim_log(times, limit).await
+    }
+}
+
+impl Subscriptions for FaultyFeed {
+    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
+        self.changes()?.make(name, config, at, now).await
+    }
+
+    async fn change<T, F>(&self, name: &str, change: F) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Subscription) -> T + Send + 'static,
+    {
+        assert!(!self.0.panics.swap(false, Ordering::SeqCst), "on purpose");
+        self.changes()?.change(name, change).await
+    }
+
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+        self.changes()?.names(after, limit).await
+    }
+
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+        self.changes()?.remove(name, only).await
+    }
+}
