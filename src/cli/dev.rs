@@ -3,7 +3,9 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use http::HeaderName;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
@@ -11,7 +13,11 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{Failure, serve, tour};
 use crate::app::bind;
 use crate::config::Config;
+use crate::emulator::posting::{Proof, Webhook};
 use crate::emulator::{self, Emulator};
+
+/// Of the webhooks that the emulator posts.
+const SECRET: &str = "dev-secret";
 
 const EXAMPLE: &str = "\
 Example:
@@ -35,6 +41,9 @@ pub(super) struct Args {
     /// Where the Walmart emulator listens; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
     emulator_listen: SocketAddr,
+    /// How often a customer of the emulator wants to cancel an order; 0s: never
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::span)]
+    intent_every: Duration,
     /// Folder for what is written, the settings in force among it; by default a temporary one, removed at exit
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -61,18 +70,30 @@ pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) 
         .map_err(|error| Failure::Failed(format!("{}: cannot be written: {error}", folder.path().display())))?;
 
     let emulating = CancellationToken::new();
-    let world = Emulator::new(emulator::Options::default());
-    let emulator = tokio::spawn(emulator::serve(world, emulator, emulating.clone()));
+    let proof = Proof::Hmac { header: HeaderName::from_static("x-walmart-auth"), secret: SECRET.to_owned() };
+    let url = format!("http://{}/webhooks/walmart/demo", addresses.http);
+    let webhook = Webhook::new(&url, proof).map_err(Failure::Failed)?;
+    let world = Emulator::new(emulator::Options { webhook: Some(webhook), ..emulator::Options::default() });
+    let emulator = tokio::spawn(emulator::serve(world.clone(), emulator, emulating.clone()));
     let gateway = serve::start(&config, log).await?;
+    let (every, posting) = (args.intent_every, stop.child_token());
+    let customers = tokio::spawn({
+        let posting = posting.clone();
+        async move { super::post_intents(&world, every, &posting).await }
+    });
     eprintln!("{}", banner(&addresses, &folder));
 
-    let toured = if args.tour { tour::play(addresses.grpc).await } else { Ok(()) };
+    let toured = if args.tour { tour::play(addresses.grpc, addresses.http).await } else { Ok(()) };
     if !args.exit && toured.is_ok() {
         stop.cancelled().await;
     }
+    posting.cancel();
     serve::finish(gateway).await;
     // Last: calls that are being finished still need it.
     emulating.cancel();
+    if customers.await.is_err() {
+        return toured.and(Err(Failure::Failed("the emulator's customers panicked".into())));
+    }
     match emulator.await {
         Ok(Ok(())) => toured,
         Ok(Err(error)) => toured.and(Err(Failure::Failed(format!("the emulator failed: {error}")))),
@@ -121,7 +142,7 @@ client_secret = "demo-secret"
 
 [accounts.webhook]
 auth = "hmac"
-secret = "dev-secret"
+secret = "{SECRET}"
 "#
     )
 }
@@ -132,20 +153,28 @@ fn banner(addresses: &Addresses, folder: &DataDir) -> String {
         DataDir::Temporary(_) => "a temporary folder, removed at exit (--data-dir DIR keeps it)".to_owned(),
         DataDir::Kept(path) => path.display().to_string(),
     };
-    let service = "ordergateway.v1.FulfillmentService";
+    let (service, feed) = ("ordergateway.v1.FulfillmentService", "ordergateway.v1.CancelIntentService");
     format!(
         "order-gateway {version}  dev mode: everything is local, nothing reaches Walmart
   gRPC       {grpc}    reflection on, plaintext
-  HTTP       {http}     /livez /readyz /metrics
+  HTTP       {http}     /livez /readyz /metrics, webhooks at /webhooks/walmart/demo
   Emulator   {emulator}     stateful Walmart sandbox, account \"demo\"
   Data       {data}
 Ready. Paste into a second terminal:
   grpcurl -plaintext {grpc} list
   grpcurl -plaintext -d @ {grpc} {service}/FetchDeliveryPromise < examples/promise.json
   grpcurl -plaintext -d @ {grpc} {service}/CreateOrder < examples/create.json
-  grpcurl -plaintext -d @ {grpc} {service}/CancelOrder < examples/cancel.json",
+  grpcurl -plaintext -d @ {grpc} {service}/CancelOrder < examples/cancel.json
+  grpcurl -plaintext -d '{{\"start\":{{\"earliest\":true}},\"limit\":5}}' {grpc} {feed}/WatchCancelIntents
+  {program} trigger cancel-intent --url http://{http}",
+        program = program(),
         version = env!("CARGO_PKG_VERSION"),
     )
+}
+
+/// The command by which this program was called, so that it can be called again.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "order-gateway".to_owned())
 }
 
 /// The folder for what is written.

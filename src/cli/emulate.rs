@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
+use http::HeaderName;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use crate::emulator::posting::{self, Proof, Webhook};
 use crate::emulator::{self, Duplicates, Emulator, Faults, Options};
 
 const EXAMPLE: &str = "\
@@ -45,6 +48,22 @@ pub(super) struct Args {
     /// Factor on Walmart's published rate limits; above 0
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = limit_scale)]
     limit_scale: f64,
+
+    /// Where intents to cancel are posted, such as http://127.0.0.1:8080/webhooks/walmart/demo
+    #[arg(long, value_name = "URL", requires = "webhook_secret")]
+    webhook_url: Option<String>,
+
+    /// Secret with which they are signed (HMAC-SHA256 of the body)
+    #[arg(long, value_name = "SECRET", env = "ORDER_GATEWAY_EMULATOR_WEBHOOK_SECRET", hide_env_values = true)]
+    webhook_secret: Option<String>,
+
+    /// Header that carries the signature
+    #[arg(long, value_name = "HEADER", default_value = posting::WEBHOOK_HEADER)]
+    webhook_header: HeaderName,
+
+    /// Posts an intent this often, about an order that is open; 0s: only when the control API asks for one
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::span)]
+    intent_every: Duration,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -71,7 +90,9 @@ pub(super) async fn run(args: Args, shutdown: CancellationToken) -> Result<(), F
         .map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(|error| Failure::Failed(format!("cannot listen: {error}")))?;
     eprintln!("Walmart emulator on http://{address}  (control API: http://{address}/_emulator/v1/orders)");
-    let served = emulator::serve(Emulator::new(options), listener, shutdown).await;
+    let emulator = Emulator::new(options);
+    let posting = super::post_intents(&emulator, args.intent_every, &shutdown);
+    let served = tokio::join!(emulator::serve(emulator.clone(), listener, shutdown.clone()), posting).0;
     served.map_err(|error| Failure::Failed(format!("serving on {address} failed: {error}")))
 }
 
@@ -88,7 +109,15 @@ fn options(args: &Args) -> Result<Options, Failure> {
         DuplicatesArg::Accept => Duplicates::Accept,
         DuplicatesArg::Refuse => Duplicates::Refuse,
     };
-    Ok(Options { seed: args.seed, faults, duplicates, limit_scale: args.limit_scale, ..Options::default() })
+    let webhook = match (&args.webhook_url, &args.webhook_secret) {
+        (Some(url), Some(secret)) => {
+            let proof = Proof::Hmac { header: args.webhook_header.clone(), secret: secret.clone() };
+            let webhook = Webhook::new(url, proof);
+            Some(webhook.map_err(|why| Failure::Usage(vec![format!("--webhook-url: {why}")]))?)
+        }
+        _ => None,
+    };
+    Ok(Options { webhook, seed: args.seed, faults, duplicates, limit_scale: args.limit_scale, ..Options::default() })
 }
 
 #[cfg(test)]
@@ -116,7 +145,14 @@ mod tests {
         let options =
             options(&parse(&["--duplicates", "refuse", "--seed", "7", "--limit-scale", "0.5"]).unwrap()).unwrap();
         assert_eq!((options.duplicates, options.seed, options.limit_scale), (Duplicates::Refuse, 7, 0.5));
-        for bad in [["--limit-scale", "0"], ["--limit-scale", "nan"], ["--listen", "nowhere"], ["--duplicates", "x"]] {
+        for bad in [
+            ["--limit-scale", "0"],
+            ["--limit-scale", "nan"],
+            ["--listen", "nowhere"],
+            ["--duplicates", "x"],
+            ["--webhook-url", "http://x/"],
+            ["--intent-every", "10"],
+        ] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
     }

@@ -9,6 +9,7 @@ mod health;
 mod logs;
 mod serve;
 mod tour;
+mod trigger;
 
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -21,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
+use crate::emulator::Emulator;
 use crate::telemetry;
 
 /// Why a command did not do what it was asked.
@@ -56,6 +58,7 @@ enum Command {
     Emulate(emulate::Args),
     Config(config::Args),
     Health(health::Args),
+    Trigger(trigger::Args),
 }
 
 fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {
@@ -65,6 +68,7 @@ fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {
         Command::Emulate(args) => block_on(|stop| emulate::run(args, stop)),
         Command::Config(args) => config::run(args),
         Command::Health(args) => block_on(|stop| health::run(args, stop)),
+        Command::Trigger(args) => block_on(|stop| trigger::run(args, stop)),
     }
 }
 
@@ -106,6 +110,23 @@ fn print(text: &str) -> Result<(), Failure> {
             Err(Failure::Failed(format!("stdout cannot be written: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// A span of time as the settings have it: a whole number with a unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let read = units.iter().find_map(|(unit, millis)| {
+        let number = text.strip_suffix(unit)?.parse::<u32>().ok()?;
+        Some(Duration::from_millis(u64::from(number) * millis))
+    });
+    read.ok_or_else(|| "must be a whole number with a unit (ms, s, m, h), such as \"10s\"".to_owned())
+}
+
+/// Has the emulator post an intent every so often, until `stop`; never if that is zero.
+async fn post_intents(emulator: &Emulator, every: Duration, stop: &CancellationToken) {
+    if !every.is_zero() {
+        emulator.post_intents(every, stop.clone()).await;
     }
 }
 
@@ -170,6 +191,16 @@ mod tests {
             command.get_subcommands().for_each(visit);
         }
         visit(&Cli::command());
+    }
+
+    #[test]
+    fn spans_are_numbers_with_a_unit() {
+        for (text, millis) in [("0s", 0), ("250ms", 250), ("10s", 10_000), ("2m", 120_000), ("1h", 3_600_000)] {
+            assert_eq!(span(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "10", "s", "1.5s", "-1s", "10 s", "1d", "99999999999s"] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 
     #[tokio::test]

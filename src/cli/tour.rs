@@ -10,13 +10,19 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::{Failure, print};
+use super::{Failure, print, trigger};
+use crate::pb::cancel_intent_service_client::CancelIntentServiceClient;
 use crate::pb::fulfillment_service_client::FulfillmentServiceClient;
+use crate::pb::watch_cancel_intents_response::Frame;
 use crate::pb::{self, PromiseCache};
+
+const FULFILLMENT: &str = "ordergateway.v1.FulfillmentService";
+const INTENTS: &str = "ordergateway.v1.CancelIntentService";
 
 /// A call of the tour: what it shows, the RPC, and the request as JSON with the file that holds it, if any.
 struct Step {
     tells: &'static str,
+    service: &'static str,
     method: &'static str,
     json: &'static str,
     file: Option<&'static str>,
@@ -24,6 +30,7 @@ struct Step {
 
 const PROMISE: Step = Step {
     tells: "Can SKU-1 be delivered to San Francisco, and when? The body is Walmart's own sample.",
+    service: FULFILLMENT,
     method: "FetchDeliveryPromise",
     json: include_str!("../../examples/promise.json"),
     file: Some("examples/promise.json"),
@@ -32,6 +39,7 @@ const PROMISE_AGAIN: Step =
     Step { tells: "The same question again costs none of Walmart's 20 calls a minute: `cache` is a hit.", ..PROMISE };
 const CREATE: Step = Step {
     tells: "Order it.",
+    service: FULFILLMENT,
     method: "CreateOrder",
     json: include_str!("../../examples/create.json"),
     file: Some("examples/create.json"),
@@ -40,17 +48,32 @@ const CREATE_AGAIN: Step = Step {
     tells: "The same call again, as after a lost answer: no second order, but the first one's answer, `replayed`.",
     ..CREATE
 };
-const STATUS: Step =
-    Step { tells: "How is it doing?", method: "GetOrderStatus", json: r#"{"orderNumber":"SO123"}"#, file: None };
+const STATUS: Step = Step {
+    tells: "How is it doing?",
+    service: FULFILLMENT,
+    method: "GetOrderStatus",
+    json: r#"{"orderNumber":"SO123"}"#,
+    file: None,
+};
 const CANCEL: Step = Step {
     tells: "The customer has changed their mind.",
+    service: FULFILLMENT,
     method: "CancelOrder",
     json: include_str!("../../examples/cancel.json"),
     file: Some("examples/cancel.json"),
 };
+/// The purchase order that a customer thinks better of.
+const PURCHASE_ORDER: &str = "1700000000001";
+const WATCH: Step = Step {
+    tells: "Other customers tell Walmart. Follow what they want: one event, then the stream ends.",
+    service: INTENTS,
+    method: "WatchCancelIntents",
+    json: r#"{"start":{"latest":true},"filter":{"purchase_order_ids":["1700000000001"]},"limit":1}"#,
+    file: None,
+};
 
 /// Plays it. Fails when an answer is not what the story says.
-pub(super) async fn play(grpc: SocketAddr) -> Result<(), Failure> {
+pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failure> {
     let guide = Guide::new(grpc).await?;
     let mut client = FulfillmentServiceClient::new(guide.channel.clone());
 
@@ -67,7 +90,36 @@ pub(super) async fn play(grpc: SocketAddr) -> Result<(), Failure> {
     expect(&STATUS, answer.payload.len() == 1)?;
     let answer = guide.show(&CANCEL, client.cancel_order(guide.request(&CANCEL)?).await)?;
     expect(&CANCEL, answer.status == "ACCEPTED")?;
+    watch(&guide, http).await?;
     print("\nThat was the tour.\n")
+}
+
+/// A watch is open when an intent comes.
+async fn watch(guide: &Guide, http: SocketAddr) -> Result<(), Failure> {
+    let mut client = CancelIntentServiceClient::new(guide.channel.clone());
+    guide.ask(&WATCH)?;
+    let mut frames = client.watch_cancel_intents(guide.request(&WATCH)?).await.map_err(|status| failed(&status))?;
+    let frames = frames.get_mut();
+    let mut next = async || frames.message().await.map_err(|status| failed(&status));
+    let opened = next().await?.and_then(|frame| frame.frame);
+    expect(&WATCH, matches!(opened, Some(Frame::Opened(_))))?;
+    guide.answered(WATCH.method, &pb::WatchCancelIntentsResponse { frame: opened })?;
+    let url = format!("http://{http}");
+    let posted = trigger::one(url.clone(), PURCHASE_ORDER).await?;
+    let command = "order-gateway trigger cancel-intent --purchase-order";
+    print(&format!(
+        "\n# Meanwhile Walmart posts it to the gateway.\n$ {command} {PURCHASE_ORDER} --url {url}\n{posted}\n"
+    ))?;
+    let event = next().await?.and_then(|frame| frame.frame);
+    expect(&WATCH, matches!(event, Some(Frame::Event(_))))?;
+    print("# It is durable, and on the watch.\n")?;
+    guide.answered(WATCH.method, &pb::WatchCancelIntentsResponse { frame: event })?;
+    expect(&WATCH, next().await?.is_none())
+}
+
+/// As grpcurl tells it.
+fn failed(status: &Status) -> Failure {
+    Failure::Failed(format!("ERROR:\n  Code: {:?}\n  Message: {}", status.code(), status.message()))
 }
 
 fn expect(step: &Step, as_told: bool) -> Result<(), Failure> {
@@ -107,19 +159,25 @@ impl Guide {
 
     /// Prints the call and its answer.
     fn show<M: Message>(&self, step: &Step, answer: Result<Response<M>, Status>) -> Result<M, Failure> {
-        let Step { tells, method, json, file } = step;
+        self.ask(step)?;
+        let answer = answer.map_err(|status| failed(&status))?.into_inner();
+        self.answered(step.method, &answer)?;
+        Ok(answer)
+    }
+
+    /// Prints the call.
+    fn ask(&self, step: &Step) -> Result<(), Failure> {
+        let Step { tells, service, method, json, file } = step;
         let (data, from) = match file {
             Some(file) => ("@".to_owned(), format!(" < {file}")),
             None => (format!("'{json}'"), String::new()),
         };
-        let service = "ordergateway.v1.FulfillmentService";
-        print(&format!("\n# {tells}\n$ grpcurl -plaintext -d {data} {} {service}/{method}{from}\n", self.grpc))?;
-        let answer = answer.map_err(|status| {
-            Failure::Failed(format!("ERROR:\n  Code: {:?}\n  Message: {}", status.code(), status.message()))
-        })?;
-        let answer = answer.into_inner();
-        print(&self.json(method, &answer).map_err(|error| Failure::Failed(format!("{method}: {error}")))?)?;
-        Ok(answer)
+        print(&format!("\n# {tells}\n$ grpcurl -plaintext -d {data} {} {service}/{method}{from}\n", self.grpc))
+    }
+
+    /// Prints an answer.
+    fn answered(&self, method: &str, answer: &impl Message) -> Result<(), Failure> {
+        print(&self.json(method, answer).map_err(|error| Failure::Failed(format!("{method}: {error}")))?)
     }
 
     fn json(&self, method: &str, answer: &impl Message) -> Result<String, String> {

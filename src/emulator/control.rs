@@ -11,10 +11,13 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::answer::Answer;
 use super::faults::{Faults, Injector};
 use super::gate;
+use super::intents::{Envelope, MAX_COUNT, NotMade, Wish};
+use super::posting::{Proof, WEBHOOK_HEADER, Webhook};
 use super::requests::Filter;
 use super::routes::MAX_BODY;
 use super::world::{Line, Order, ShipRefused};
@@ -49,13 +52,18 @@ pub(crate) fn answer(shared: &Shared, state: &mut State, parts: &Parts, path: &s
         ["requests"] if get => filter(parts.uri.query()).map(|filter| state.journal.show(&filter)),
         ["history"] if get => filter(parts.uri.query()).map(|filter| state.journal.history(&filter)),
         ["faults"] if put => set_faults(shared, state, parts, body),
+        ["intents"] if get => Ok(json!({"webhook": webhook(state), "intents": state.intents.posted()})),
+        ["intents"] if post => post_intents(shared, state, body),
+        ["webhook"] if put => set_webhook(state, body),
         ["reset"] if post => Ok(reset(shared, state)),
-        ["stock" | "orders" | "requests" | "history" | "faults" | "reset" | "clock", ..] => {
+        ["stock" | "orders" | "requests" | "history" | "faults" | "reset" | "clock" | "intents" | "webhook", ..] => {
             Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method)))
         }
         _ => Err((
             404,
-            "known are stock, orders, clock/advance, requests, history, faults and reset; see docs/EMULATOR.md".into(),
+            "known are stock, orders, clock/advance, requests, history, faults, intents, webhook and reset; see \
+             docs/EMULATOR.md"
+                .into(),
         )),
     };
     done.map_or_else(|(status, text)| refuse(status, &text), |value| Answer::json(200, value))
@@ -196,6 +204,61 @@ fn set_faults(shared: &Shared, state: &mut State, parts: &Parts, body: &[u8]) ->
     let rules = faults.len();
     state.faults = Injector::new(faults, shared.options.seed);
     Ok(json!({"faults": rules}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PostIntents {
+    order_number: Option<String>,
+    line_id: Option<String>,
+    event: Option<String>,
+    count: Option<usize>,
+}
+
+/// Answers at once; what became of the deliveries is told by `GET intents`.
+fn post_intents(shared: &Shared, state: &mut State, body: &[u8]) -> Done {
+    let PostIntents { order_number, line_id, event, count } = read(body)?;
+    let envelope = match event.as_deref() {
+        None | Some("INTENT_TO_CANCEL") => Envelope::Intent,
+        Some("ORDER_UPDATES") => Envelope::OrderUpdates,
+        Some(_) => return Err((400, "event: known are INTENT_TO_CANCEL and ORDER_UPDATES".into())),
+    };
+    let count = count.unwrap_or(1);
+    if !(1..=MAX_COUNT).contains(&count) {
+        return Err((400, format!("count: must be 1 to {MAX_COUNT}")));
+    }
+    let wish = Wish { order_number, line_id, envelope, count };
+    let round = state.make_intents(shared.options.seed, &wish).map_err(|why| match why {
+        NotMade::NoWebhook => (409, format!("no webhook is set: --webhook-url, or PUT {PREFIX}webhook")),
+        NotMade::NoOrder => (404, "no order of that number".into()),
+        NotMade::NoLine => (404, "the order has no line of that id".into()),
+        NotMade::NothingOpen => (409, "there is nothing left to cancel".into()),
+    })?;
+    let runtime = Handle::try_current().map_err(|_| (500, "nothing can be posted outside of a runtime".to_owned()))?;
+    let ids: Vec<Value> = round.events.iter().map(|event| event["source"]["eventId"].clone()).collect();
+    runtime.spawn(round.post());
+    Ok(json!({"event_ids": ids}))
+}
+
+fn webhook(state: &State) -> Value {
+    state.intents.webhook.as_ref().map_or(Value::Null, |webhook| webhook.url().as_str().into())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetWebhook {
+    url: String,
+    secret: String,
+    header: Option<String>,
+}
+
+fn set_webhook(state: &mut State, body: &[u8]) -> Done {
+    let SetWebhook { url, secret, header } = read(body)?;
+    let header = header.as_deref().unwrap_or(WEBHOOK_HEADER).parse();
+    let header = header.map_err(|_| (400, "header: must be the name of a header".to_owned()))?;
+    let set = Webhook::new(&url, Proof::Hmac { header, secret }).map_err(|why| (400, format!("url: {why}")))?;
+    state.intents.webhook = Some(set);
+    Ok(json!({"webhook": webhook(state)}))
 }
 
 /// As at the start; tokens stay valid, so that clients need not sign in again.

@@ -16,8 +16,10 @@ mod form;
 mod gate;
 mod history;
 mod ids;
+pub mod intents;
 mod limits;
 pub mod magic;
+pub mod posting;
 mod promise;
 mod requests;
 mod routes;
@@ -34,11 +36,13 @@ mod tests;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
 
 pub use self::clock::Clock;
 pub use self::faults::Faults;
@@ -46,7 +50,9 @@ pub use self::serve::serve;
 
 use self::clock::AdjustedClock;
 use self::faults::Injector;
+use self::intents::{Intents, NotMade, Round, Wish};
 use self::limits::Limits;
+use self::posting::Webhook;
 use self::requests::Journal;
 use self::token::Tokens;
 use self::world::{Line, Order, World};
@@ -92,10 +98,12 @@ pub struct Options {
     /// Who can get tokens; none: any non-empty client id and secret. Each client id is an account of its own, with its
     /// own orders and limits; stock is shared.
     pub credentials: Option<Credentials>,
+    /// Where intents to cancel are posted; the control API can change it.
+    pub webhook: Option<Webhook>,
 }
 
 impl Default for Options {
-    /// Seed 0, no faults, duplicates accepted, published limits, the machine's clock, any credentials.
+    /// Seed 0, no faults, duplicates accepted, published limits, the machine's clock, any credentials, no webhook.
     fn default() -> Self {
         Self {
             seed: 0,
@@ -104,6 +112,7 @@ impl Default for Options {
             limit_scale: 1.0,
             clock: Clock::wall(),
             credentials: None,
+            webhook: None,
         }
     }
 }
@@ -136,6 +145,7 @@ struct State {
     faults: Injector,
     magic: magic::Seen,
     world: World,
+    intents: Intents,
     journal: Journal,
 }
 
@@ -144,6 +154,24 @@ impl Emulator {
     pub fn new(options: Options) -> Self {
         let state = Mutex::new(State::new(&options));
         Self(Arc::new(Shared { options, state }))
+    }
+
+    /// Posts an intent to cancel every so often, about an order in its turn that is open; none while there is no webhook
+    /// or no such order. Ends with `stop`, at once.
+    pub async fn post_intents(&self, every: Duration, stop: CancellationToken) {
+        let posting = async {
+            loop {
+                tokio::time::sleep(every).await;
+                let round = {
+                    let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.make_intents(self.0.options.seed, &Wish { count: 1, ..Wish::default() })
+                };
+                if let Ok(round) = round {
+                    round.post().await;
+                }
+            }
+        };
+        stop.run_until_cancelled(posting).await;
     }
 }
 
@@ -168,6 +196,10 @@ impl tower::Service<Request<Bytes>> for Emulator {
 }
 
 impl State {
+    fn make_intents(&mut self, seed: u64, wish: &Wish) -> Result<Round, NotMade> {
+        self.intents.make(&self.world, seed, self.clock.now(), wish)
+    }
+
     fn new(options: &Options) -> Self {
         let clock = AdjustedClock::new(options.clock.clone());
         let mut world = World::default();
@@ -182,6 +214,7 @@ impl State {
             faults: Injector::new(options.faults.clone(), options.seed),
             magic: magic::Seen::default(),
             world,
+            intents: Intents::new(options.webhook.clone()),
             journal: Journal::default(),
         }
     }

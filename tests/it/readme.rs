@@ -1,6 +1,6 @@
 //! The newcomer's lines of README.md, run exactly as they stand there against `dev`, but on free ports.
 //!
-//! In its fenced `sh` blocks the lines that begin with `grpcurl` or `curl` are taken, with what follows a backslash. The
+//! In its fenced `sh` blocks the lines that begin with `grpcurl`, `curl` or the `trigger` command are taken, with what follows a backslash. The
 //! comment behind a line says what it does: words in capitals must be in the output, and what stands there as `"key": value`;
 //! with a word that is a code or reason of a refusal, or with the word `fails`, the line must fail. A block with `kill -9` is
 //! a story of its own and is run as a whole.
@@ -19,7 +19,7 @@ struct Line {
 }
 
 /// How values begin that stand in good answers.
-const GOOD: [&str; 9] = [
+const GOOD: [&str; 14] = [
     "PROMISE_CACHE_",
     "ACCEPTED",
     "CREATED",
@@ -29,6 +29,11 @@ const GOOD: [&str; 9] = [
     "CIRCUIT_STATE_",
     "TOKEN_STATE_",
     "OPERATION_STATE_",
+    "DELIVERY_CAUSE_",
+    "SETTLE_OUTCOME_",
+    "SUBSCRIPTION_STATE_",
+    "SUBSCRIPTION_MODE_",
+    "FEED_STATE_",
 ];
 
 /// The fenced shell blocks of a document.
@@ -58,7 +63,7 @@ fn lines(document: &str) -> Vec<Line> {
     let blocks: String = blocks(document).into_iter().filter(|block| !is_story(block)).collect();
     let mut text = blocks.lines();
     while let Some(line) = text.next() {
-        if !["grpcurl ", "curl "].iter().any(|name| line.starts_with(name)) {
+        if !["grpcurl ", "curl ", "target/release/order-gateway trigger "].iter().any(|name| line.starts_with(name)) {
             continue;
         }
         let mut whole = line.to_owned();
@@ -105,7 +110,8 @@ fn run(document: &str) -> usize {
     let dev = Dev::start();
     let lines = lines(document);
     for line in &lines {
-        let command = on_ports_of(&dev, &line.command);
+        let command = on_ports_of(&dev, &line.command)
+            .replace("target/release/order-gateway", env!("CARGO_BIN_EXE_order-gateway"));
         let output = shell(&command);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.success(), !line.fails, "{line:?}\n{text}");

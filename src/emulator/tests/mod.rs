@@ -4,6 +4,7 @@ mod calls;
 mod control;
 mod disturbed;
 mod gateway;
+mod intents;
 mod port;
 mod world;
 

@@ -2,7 +2,9 @@
 
 mod commands;
 mod dev;
+mod feed;
 mod secrets;
 mod serve;
 mod shipped;
 mod store;
+mod trigger;

@@ -38,7 +38,7 @@ impl Dev {
         };
         let (grpc, http, emulator) = (address("gRPC"), address("HTTP"), address("Emulator"));
         process.wait_for_line("Ready.");
-        let lines = (0..4).map(|_| process.wait_for_line("grpcurl ").trim().to_owned()).collect();
+        let lines = (0..5).map(|_| process.wait_for_line("grpcurl ").trim().to_owned()).collect();
         Self { process, grpc, http, emulator, lines }
     }
 

@@ -1,0 +1,241 @@
+//! Customers who change their mind: intents to cancel for orders that the emulator has, posted as Walmart posts them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::ids;
+use super::posting::Webhook;
+use super::world::{Order, World};
+
+/// Between the tries of one delivery; at Walmart 5 and 15 minutes.
+const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+/// Deliveries of one call under way at once.
+const AT_ONCE: usize = 16;
+/// Most that one call may ask for.
+pub(crate) const MAX_COUNT: usize = 10_000;
+/// Deliveries that are remembered.
+const REMEMBERED: usize = 1_000;
+
+/// The two envelopes of an intent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Envelope {
+    /// The event INTENT_TO_CANCEL.
+    #[default]
+    Intent,
+    /// ORDER_UPDATES, with the sub-event INTENT_TO_CANCEL.
+    OrderUpdates,
+}
+
+/// What an intent is about.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Unique.
+    pub event_id: String,
+    /// Now.
+    pub time: Timestamp,
+    /// When the customer ordered.
+    pub ordered: Timestamp,
+    /// Walmart's number of the seller.
+    pub partner_id: String,
+    /// The purchase order.
+    pub purchase_order: String,
+    /// The customer's order.
+    pub customer_order: String,
+    /// Who ships.
+    pub ship_node_type: String,
+    /// What is to be cancelled.
+    pub lines: Vec<Wanted>,
+}
+
+/// A line that is to be cancelled.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its number.
+    pub number: String,
+    /// The article.
+    pub sku: String,
+    /// Its name.
+    pub name: String,
+    /// How many.
+    pub units: u64,
+}
+
+/// An event as Walmart writes it. Source of the forms: seed 003, and Walmart's page of ORDER_UPDATES.
+pub fn event(envelope: Envelope, facts: &Facts) -> Value {
+    const DAY: i64 = 24 * 60 * 60;
+    let later = |seconds: i64| facts.ordered.saturating_add(jiff::SignedDuration::from_secs(seconds));
+    let date = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
+    let day = |days: i64| date(later(days * DAY).unwrap_or(facts.ordered));
+    let line = |line: &Wanted| {
+        json!({"lineNumber": line.number, "sku": line.sku, "productName": line.name,
+            "quantity": {"unitOfMeasure": "EACH", "measurementValue": line.units.to_string()},
+            "status": "PO Created", "statusDate": facts.time.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string(),
+            "shippingProgramType": "TWO_DAY", "shippingMethod": "VALUE", "cancellationReason": "Customer changed mind",
+            "cancelSubReasonCodeDescription": "Ordered twice"})
+    };
+    let lines: Vec<Value> = facts.lines.iter().map(line).collect();
+    let order = json!({"partnerId": facts.partner_id, "purchaseOrderId": facts.purchase_order,
+        "customerOrderId": facts.customer_order, "orderDate": day(0), "estimatedDeliveryDate": day(7),
+        "estimatedShipDate": day(3), "orderLines": lines, "shipNodeType": facts.ship_node_type});
+    let (event_type, payload) = match envelope {
+        Envelope::Intent => ("INTENT_TO_CANCEL", order),
+        Envelope::OrderUpdates => {
+            ("ORDER_UPDATES", json!({"meta": {"subEventType": "INTENT_TO_CANCEL"}, "order": order}))
+        }
+    };
+    let time = facts.time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    json!({"source": {"eventType": event_type, "eventFilters": null, "eventTime": time, "eventId": facts.event_id},
+        "payload": payload})
+}
+
+/// What was posted, and where to.
+#[derive(Debug, Default)]
+pub(crate) struct Intents {
+    pub(crate) webhook: Option<Webhook>,
+    made: u64,
+    posted: Arc<Mutex<VecDeque<Value>>>,
+}
+
+/// Which intents are to be made.
+#[derive(Debug, Default)]
+pub(crate) struct Wish {
+    /// Without it, an order in its turn.
+    pub(crate) order_number: Option<String>,
+    /// Without it, every line that is open.
+    pub(crate) line_id: Option<String>,
+    pub(crate) envelope: Envelope,
+    pub(crate) count: usize,
+}
+
+/// Why none were made.
+#[derive(Debug, PartialEq)]
+pub(crate) enum NotMade {
+    NoWebhook,
+    NoOrder,
+    NoLine,
+    NothingOpen,
+}
+
+/// Events to be posted.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) events: Vec<Value>,
+    webhook: Webhook,
+    posted: Arc<Mutex<VecDeque<Value>>>,
+    now: Duration,
+}
+
+impl Intents {
+    pub(crate) fn new(webhook: Option<Webhook>) -> Self {
+        Self { webhook, ..Self::default() }
+    }
+
+    /// Makes events about orders of this world.
+    pub(crate) fn make(&mut self, world: &World, seed: u64, now: Timestamp, wish: &Wish) -> Result<Round, NotMade> {
+        let webhook = self.webhook.clone().ok_or(NotMade::NoWebhook)?;
+        let mut events = Vec::new();
+        for _ in 0..wish.count {
+            let order = choose(world, self.made, wish)?;
+            self.made += 1;
+            events.push(event(wish.envelope, &facts(order, wish, &ids_of(seed, self.made, now), now)?));
+        }
+        let now = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
+        Ok(Round { events, webhook, posted: self.posted.clone(), now })
+    }
+
+    /// The newest deliveries that came to an end, oldest first.
+    pub(crate) fn posted(&self) -> Vec<Value> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+/// The time is in it: an emulator that starts again does not repeat the ids of the last one.
+fn ids_of(seed: u64, made: u64, now: Timestamp) -> String {
+    ids::uuid(seed, &["intent", &made.to_string(), &now.to_string()])
+}
+
+fn choose<'a>(world: &'a World, turn: u64, wish: &Wish) -> Result<&'a Order, NotMade> {
+    let open = |order: &&Order| order.lines.iter().any(|line| line.open() > 0);
+    if let Some(number) = &wish.order_number {
+        let mut all = world.numbered(number).peekable();
+        all.peek().ok_or(NotMade::NoOrder)?;
+        return all.find(open).ok_or(NotMade::NothingOpen);
+    }
+    let open: Vec<&Order> = world.orders().iter().filter(open).collect();
+    let turn = usize::try_from(turn).unwrap_or_default().checked_rem(open.len());
+    turn.and_then(|turn| open.get(turn).copied()).ok_or(NotMade::NothingOpen)
+}
+
+fn facts(order: &Order, wish: &Wish, event_id: &str, now: Timestamp) -> Result<Facts, NotMade> {
+    let meant = |id: &str| wish.line_id.as_deref().is_none_or(|wanted| wanted == id);
+    if !order.lines.iter().any(|line| meant(&line.id)) {
+        return Err(NotMade::NoLine);
+    }
+    let lines = order.lines.iter().filter(|line| meant(&line.id) && line.open() > 0);
+    let lines: Vec<Wanted> = lines
+        .map(|line| Wanted {
+            number: line.id.clone(),
+            sku: line.sku.clone(),
+            name: line.description.clone(),
+            units: line.open(),
+        })
+        .collect();
+    if lines.is_empty() {
+        return Err(NotMade::NothingOpen);
+    }
+    Ok(Facts {
+        event_id: event_id.to_owned(),
+        time: now,
+        ordered: order.accepted,
+        partner_id: "10000000001".to_owned(),
+        purchase_order: order.number.clone(),
+        customer_order: order.number.clone(),
+        ship_node_type: "WFSFulfilled".to_owned(),
+        lines,
+    })
+}
+
+impl Round {
+    /// Posts all of it, each event three times at most, until it is answered 200.
+    pub(crate) async fn post(self) {
+        let Self { events, webhook, posted, now } = self;
+        let (webhook, posted) = (&webhook, &posted);
+        let one = |event: Value| async move {
+            let body = event.to_string().into_bytes();
+            let mut tries = Vec::new();
+            let mut waits = RETRY_AFTER.into_iter();
+            let delivered = loop {
+                let answer = webhook.post(body.clone(), now).await;
+                tries.push(match &answer {
+                    Ok(answer) => json!({"status": answer.status, "body": answer.body}),
+                    Err(why) => json!({"status": null, "error": why}),
+                });
+                if answer.is_ok_and(|answer| answer.status == 200) {
+                    break true;
+                }
+                let Some(wait) = waits.next() else { break false };
+                sleep(wait).await;
+            };
+            remember(posted, &event, &tries, delivered);
+        };
+        futures_util::stream::iter(events).for_each_concurrent(AT_ONCE, one).await;
+    }
+}
+
+fn remember(posted: &Mutex<VecDeque<Value>>, event: &Value, tries: &[Value], delivered: bool) {
+    let order = if event["payload"]["order"].is_object() { &event["payload"]["order"] } else { &event["payload"] };
+    let summary = json!({"event_id": event["source"]["eventId"], "event_type": event["source"]["eventType"],
+        "time": event["source"]["eventTime"], "order_number": order["purchaseOrderId"], "delivered": delivered,
+        "tries": tries});
+    let mut posted = posted.lock().unwrap_or_else(PoisonError::into_inner);
+    posted.push_back(summary);
+    while posted.len() > REMEMBERED {
+        posted.pop_front();
+    }
+}

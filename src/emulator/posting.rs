@@ -1,0 +1,196 @@
+//! Posts events to a receiver of webhooks, and proves that they are Walmart's, as its subscriptions let one choose.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, redirect, retry};
+use ring::{digest, hmac};
+use url::Url;
+
+use crate::domain::hex;
+
+/// Walmart's patience with a receiver is said to be 3 s; a little more, so that a slow machine is not taken for a failure.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Header that carries the proof, where nothing else is said.
+pub const WEBHOOK_HEADER: &str = "X-Walmart-Auth";
+/// Bytes of an answer that are looked at.
+const MAX_ANSWER: usize = 4096;
+
+/// How a delivery proves where it comes from.
+#[derive(Clone)]
+pub enum Proof {
+    /// HMAC-SHA256 of the body, in a header.
+    Hmac {
+        /// That header.
+        header: HeaderName,
+        /// The shared secret.
+        secret: String,
+    },
+    /// HMAC-SHA256 of method, path, time and body, in the `WM_SEC.*` headers.
+    HmacV2 {
+        /// The shared secret.
+        secret: String,
+    },
+    /// User name and password, in a header.
+    Basic {
+        /// That header.
+        header: HeaderName,
+        /// Who.
+        username: String,
+        /// The password.
+        password: String,
+    },
+    /// None.
+    None,
+}
+
+impl Proof {
+    /// The headers that prove a delivery of `body` to `url`, made `now` (since 1970).
+    fn headers(&self, url: &Url, body: &[u8], now: Duration) -> Vec<(HeaderName, String)> {
+        let sign = |secret: &str, text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text);
+        match self {
+            Self::Hmac { header, secret } => vec![(header.clone(), STANDARD.encode(sign(secret, body)))],
+            Self::HmacV2 { secret } => {
+                let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
+                let (time, hash) = (now.as_secs(), hex::lower(digest::digest(&digest::SHA256, body).as_ref()));
+                let text = format!("POST\n{path}\n{time}\n{hash}");
+                vec![
+                    (HeaderName::from_static("wm_sec.timestamp"), time.to_string()),
+                    (HeaderName::from_static("wm_sec.signature"), STANDARD.encode(sign(secret, text.as_bytes()))),
+                ]
+            }
+            Self::Basic { header, username, password } => {
+                vec![(header.clone(), format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))]
+            }
+            Self::None => Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Hmac { .. } => "Hmac",
+            Self::HmacV2 { .. } => "HmacV2",
+            Self::Basic { .. } => "Basic",
+            Self::None => "None",
+        })
+    }
+}
+
+/// Where events go. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    client: Client,
+    url: Url,
+    proof: Proof,
+}
+
+/// What a receiver answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// HTTP status.
+    pub status: u16,
+    /// The beginning of the body.
+    pub body: String,
+    /// Seconds of `Retry-After`.
+    pub retry_after: Option<u64>,
+}
+
+impl Webhook {
+    /// An address, http or https, and how deliveries to it are proved. Needs a process-wide rustls provider.
+    ///
+    /// # Errors
+    /// A line, without the secret.
+    pub fn new(url: &str, proof: Proof) -> Result<Self, String> {
+        let url: Url = url.parse().map_err(|error| format!("is no URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("must be http:// or https://".into());
+        }
+        let builder = Client::builder().no_proxy().redirect(redirect::Policy::none()).retry(retry::never());
+        let builder = builder.timeout(PATIENCE).tcp_nodelay(true).user_agent("order-gateway emulator");
+        let client = builder.build().map_err(|error| format!("HTTP cannot be set up: {error}"))?;
+        Ok(Self { client, url, proof })
+    }
+
+    /// Where to.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Sends one event once. `now` is the time since 1970.
+    ///
+    /// # Errors
+    /// There was no whole answer; the line says why.
+    pub async fn post(&self, body: Vec<u8>, now: Duration) -> Result<Answered, String> {
+        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        for (name, value) in self.proof.headers(&self.url, &body, now) {
+            let value = HeaderValue::from_str(&value).map_err(|_| "the proof cannot stand in a header".to_owned())?;
+            request = request.header(name, value);
+        }
+        let mut response = request.body(body).send().await.map_err(|error| innermost(&error))?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let mut answer = Vec::new();
+        while let Some(part) = response.chunk().await.map_err(|error| innermost(&error))?
+            && answer.len() < MAX_ANSWER
+        {
+            answer.extend_from_slice(&part);
+        }
+        answer.truncate(MAX_ANSWER);
+        Ok(Answered { status, body: String::from_utf8_lossy(&answer).into_owned(), retry_after })
+    }
+}
+
+/// The cause that says most.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of Walmart's fact sheet.
+    const BODY: &str =
+        r#"{"source":{"eventType":"INTENT_TO_CANCEL","eventId":"e-1"},"payload":{"purchaseOrderId":"1"}}"#;
+
+    fn headers(proof: &Proof) -> Vec<(String, String)> {
+        let url = "https://gateway.example/hooks/walmart?tenant=7".parse().unwrap();
+        let headers = proof.headers(&url, BODY.as_bytes(), Duration::from_secs(1_760_000_000));
+        headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+    }
+
+    #[test]
+    fn proofs_are_those_of_the_fact_sheet() {
+        let header = HeaderName::from_static("x-walmart-auth");
+        let secret = "test-secret-not-real".to_owned();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let hmac = Proof::Hmac { header: header.clone(), secret: secret.clone() };
+        assert_eq!(headers(&hmac), [pair("x-walmart-auth", "7EaqKniIkOD1imOVsYAnHWdchaAg4W98LyT3askSgug=")]);
+        let v2 = [
+            pair("wm_sec.timestamp", "1760000000"),
+            pair("wm_sec.signature", "OXjPzVLQhrbTN4efphvOcJAnFKFiCvZdawpkRKumFEM="),
+        ];
+        assert_eq!(headers(&Proof::HmacV2 { secret }), v2);
+        let basic = Proof::Basic { header, username: "hookuser".into(), password: "hookpass".into() };
+        assert_eq!(headers(&basic), [pair("x-walmart-auth", "Basic aG9va3VzZXI6aG9va3Bhc3M=")]);
+        assert_eq!(headers(&Proof::None), []);
+        assert_eq!(format!("{basic:?}{hmac:?}"), "BasicHmac");
+    }
+
+    #[test]
+    fn what_is_no_address_is_told() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for url in ["", "gateway:8080", "ftp://gateway/", "http://"] {
+            assert!(Webhook::new(url, Proof::None).is_err(), "{url}");
+        }
+        assert_eq!(Webhook::new("http://gateway:8080/a", Proof::None).unwrap().url().path(), "/a");
+    }
+}
