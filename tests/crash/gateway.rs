@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::feed;
 use crate::power_cut::PowerCut;
 use crate::process::{Process, Ready, free_address};
 use crate::schedule::{ACCOUNTS, End};
@@ -66,6 +67,11 @@ impl Gateway {
     pub(crate) fn channels(&self, count: usize) -> Result<Vec<Channel>, tonic::transport::Error> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc))?.connect_timeout(CONNECT_TIMEOUT);
         Ok((0..count).map(|_| endpoint.connect_lazy()).collect())
+    }
+
+    /// Where webhooks go.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
     }
 
     /// Where it logs.
@@ -157,10 +163,12 @@ not_after = "20s"
         store.display(),
         SETTLE_WINDOW.as_secs(),
     );
+    text.push_str(feed::SETTINGS);
     for account in ACCOUNTS {
         text.push_str(&format!(
             "[[accounts]]\nid = \"{account}\"\npartner_id = \"1\"\nclient_id = \"{account}\"\nclient_secret = \"s\"\n"
         ));
+        text.push_str(&feed::webhook_settings(account));
     }
     text
 }

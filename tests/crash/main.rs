@@ -11,10 +11,12 @@
 //! | `operator` | who decides what the gateway leaves to a person |
 //! | `invariants` | what must hold |
 //! | `run` | all of it in order |
+//! | `feed` | the same for the feed of intents to cancel |
 
 mod answer;
 mod callers;
 mod emulator;
+mod feed;
 mod gateway;
 mod invariants;
 mod observe;
@@ -26,6 +28,7 @@ mod requests;
 mod run;
 mod schedule;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +38,8 @@ use crate::schedule::Schedule;
 
 /// Violations that are printed.
 const SHOWN: usize = 20;
+/// Those of one invariant.
+const SHOWN_OF_ONE: usize = 7;
 
 /// Kills the gateway and looks whether it keeps its promises
 #[derive(Parser)]
@@ -42,6 +47,12 @@ struct Options {
     /// How often the gateway is killed
     #[arg(long, default_value_t = 200)]
     kills: usize,
+    /// The feed of intents to cancel is put to the test, instead of the ledger
+    #[arg(long)]
+    feed: bool,
+    /// With --feed: how many webhooks are posted
+    #[arg(long, default_value_t = 20_000)]
+    webhooks: usize,
     /// Everything that is left to chance is drawn from it; by default from the clock
     #[arg(long)]
     seed: Option<u64>,
@@ -71,8 +82,12 @@ async fn main() -> ExitCode {
         Ok(folder) => folder,
         Err(error) => return failed(&again, &[format!("no temporary folder: {error}")]),
     };
-    let schedule = Schedule::draw(seed, options.kills);
-    let report = match run::run(&options, &schedule, folder.path()).await {
+    let played = if options.feed {
+        feed::run(&options, feed::Plan::draw(seed, options.kills, options.webhooks), folder.path()).await
+    } else {
+        run::run(&options, &Schedule::draw(seed, options.kills), folder.path()).await
+    };
+    let report = match played {
         Ok(report) => report,
         Err(error) => run::Report { violations: vec![error], ..run::Report::default() },
     };
@@ -89,15 +104,22 @@ async fn main() -> ExitCode {
 /// The command that plays the same schedule.
 fn again(options: &Options, seed: u64) -> String {
     let power_cut = if options.power_cut.is_some() { " --power-cut" } else { "" };
-    format!("scripts/crash-test --kills {} --seed {seed}{power_cut}", options.kills)
+    let feed = if options.feed { format!("--feed --webhooks {} ", options.webhooks) } else { String::new() };
+    format!("scripts/crash-test {feed}--kills {} --seed {seed}{power_cut}", options.kills)
 }
 
 fn failed(again: &str, violations: &[String]) -> ExitCode {
-    for violation in violations.iter().take(SHOWN) {
-        println!("VIOLATED: {violation}");
-    }
-    if violations.len() > SHOWN {
-        println!("and {} more", violations.len() - SHOWN);
+    let mut shown: HashMap<&str, usize> = HashMap::new();
+    let invariant = |violation| str::split_whitespace(violation).find(|word| word.starts_with('I')).unwrap_or_default();
+    let few = violations.iter().filter(|violation| {
+        let so_far = shown.entry(invariant(violation)).or_default();
+        *so_far += 1;
+        *so_far <= SHOWN_OF_ONE
+    });
+    let few: Vec<&String> = few.take(SHOWN).collect();
+    few.iter().for_each(|violation| println!("VIOLATED: {violation}"));
+    if violations.len() > few.len() {
+        println!("and {} more", violations.len() - few.len());
     }
     println!("{} violations; play the same schedule with: {again}", violations.len());
     ExitCode::FAILURE

@@ -47,8 +47,16 @@ enum Change {
 }
 
 impl PowerCut {
+    /// For the folder `store` in `folder`, if there is a library.
+    pub(crate) fn of(library: Option<&Path>, folder: &Path, seed: u64) -> io::Result<Option<Self>> {
+        let Some(library) = library else { return Ok(None) };
+        let aside = folder.join("power-cut");
+        std::fs::create_dir(&aside)?;
+        Self::new(library, &folder.join("store"), &aside, seed).map(Some)
+    }
+
     /// `folder` holds the store, and nothing else; `aside` is an empty folder for copies and the log.
-    pub(crate) fn new(library: &Path, folder: &Path, aside: &Path, seed: u64) -> io::Result<Self> {
+    fn new(library: &Path, folder: &Path, aside: &Path, seed: u64) -> io::Result<Self> {
         let (base, log) = (aside.join("base"), aside.join("writes"));
         std::fs::create_dir(&base)?;
         Ok(Self {

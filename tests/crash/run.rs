@@ -50,12 +50,7 @@ pub(crate) async fn run(options: &Options, schedule: &Schedule, folder: &Path) -
     let emulator = Emulator::start(&options.gateway, folder, schedule.seed, client.clone()).await.map_err(text)?;
     emulator.set_faults(&schedule.faults).await?;
     std::fs::create_dir(folder.join("store")).map_err(text)?;
-    let power_cut = options.power_cut.as_ref().map(|library| {
-        let aside = folder.join("power-cut");
-        std::fs::create_dir(&aside)?;
-        PowerCut::new(library, &folder.join("store"), &aside, schedule.seed)
-    });
-    let power_cut = power_cut.transpose().map_err(text)?;
+    let power_cut = PowerCut::of(options.power_cut.as_deref(), folder, schedule.seed).map_err(text)?;
     let gateway = Gateway::new(&options.gateway, folder, emulator.address, client, power_cut).map_err(text)?;
     let channels = gateway.channels(CONNECTIONS).map_err(|error| error.to_string())?;
     let sample = Sample::read().map_err(|error| error.to_string())?;
@@ -226,6 +221,7 @@ async fn repeat(callers: &Callers, told: &mut Told) -> Vec<String> {
     wrong
 }
 
-fn listed(counts: &BTreeMap<String, usize>) -> String {
+/// Counts in one line.
+pub(crate) fn listed(counts: &BTreeMap<String, usize>) -> String {
     counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }

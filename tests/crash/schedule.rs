@@ -16,6 +16,9 @@ const LAST_STORIES: usize = 120;
 /// Orders of a life begin within this time after the gateway is started.
 const BEGINNINGS: Duration = Duration::from_millis(1200);
 
+/// The longest life that ends by kill -9, in milliseconds.
+const LIFE: u64 = 2500;
+
 /// What a run does.
 pub(crate) struct Schedule {
     /// What all of it was drawn from.
@@ -99,9 +102,11 @@ pub(crate) struct Caller {
     pub patience: Option<u32>,
 }
 
-/// The places at which a life can end, how often each is chosen, and the highest count that a life usually comes to. L12 is
-/// not among them: what the callers were told is compared with the whole ledger, so nothing of it is dropped here.
-const POINTS: [(&str, u64, u64); 11] = [
+/// A place at which a life can end, how often it is chosen, and the highest count that a life usually comes to.
+pub(crate) type Point = (&'static str, u64, u64);
+
+/// L12 is not among them: what the callers were told is compared with the whole ledger, so nothing of it is dropped here.
+const POINTS: [Point; 11] = [
     ("L1", 4, 25),
     ("L2", 4, 2),
     ("L3", 10, 25),
@@ -155,7 +160,7 @@ impl Schedule {
         let mut lives = Vec::new();
         for life in 0..=kills {
             let last = life == kills;
-            let end = if last { End::Stays } else { dice.end() };
+            let end = if last { End::Stays } else { dice.end(&POINTS, LIFE) };
             let count = if last { LAST_STORIES } else { STORIES_A_LIFE };
             let stories = (0..count).map(|_| {
                 story += 1;
@@ -175,36 +180,41 @@ fn faults(seed: u64) -> String {
 }
 
 /// Draws one thing after the other.
-struct Dice(Random);
+pub(crate) struct Dice(pub Random);
 
 impl Dice {
     /// True for this share of the throws.
-    fn share(&self, share: f64) -> bool {
+    pub(crate) fn share(&self, share: f64) -> bool {
         self.0.fraction() < share
     }
 
+    /// One of them, drawn evenly.
+    pub(crate) fn one_of<T: Copy>(&self, choices: &[T]) -> T {
+        choices[self.0.next_u64() as usize % choices.len()]
+    }
+
     /// A number from 1 to `most`.
-    fn up_to(&self, most: u64) -> u64 {
+    pub(crate) fn up_to(&self, most: u64) -> u64 {
         1 + self.0.next_u64() % most
     }
 
-    fn millis(&self, least: u64, most: u64) -> Duration {
+    pub(crate) fn millis(&self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least - 1 + self.up_to(most - least + 1))
     }
 
-    /// Half of the lives end at a named place.
-    fn end(&self) -> End {
+    /// Half of the lives end at a named place, the others within `life` milliseconds.
+    pub(crate) fn end(&self, points: &[Point], life: u64) -> End {
         if self.share(0.5) {
-            return End::After(self.millis(150, 2500));
+            return End::After(self.millis(150, life));
         }
-        let all = POINTS.iter().map(|(_, weight, _)| weight).sum();
+        let all = points.iter().map(|(_, weight, _)| weight).sum();
         let mut left = self.up_to(all);
-        let chosen = POINTS.iter().find(|(_, weight, _)| {
+        let chosen = points.iter().find(|(_, weight, _)| {
             let here = left <= *weight;
             left = left.saturating_sub(*weight);
             here
         });
-        let &(point, _, most) = chosen.unwrap_or(&POINTS[0]);
+        let &(point, _, most) = chosen.unwrap_or(&points[0]);
         End::At { point, count: self.up_to(most) }
     }
 
