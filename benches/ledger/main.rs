@@ -17,7 +17,7 @@ use order_gateway::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::ledger::{Begun, Ledger, Saved};
-use order_gateway::store::memory::MemoryLedger;
+use order_gateway::ports::random::Random;
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::{Form, Metrics};
@@ -110,7 +110,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
         };
         let ledger = match ledger {
             Some(path) => Store::Sqlite(SqliteLedger::open(path, settings)?),
-            None => Store::Memory(MemoryLedger::new()),
+            None => Store::memory(&Random::from_system()),
         };
         Ok((name, ledger, metrics))
     };

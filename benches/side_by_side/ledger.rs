@@ -93,7 +93,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// How long this disk takes to make a page at the end of a log durable, in microseconds: the median of many.
-fn sync_us() -> Result<f64> {
+pub(crate) fn sync_us() -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let mut file = File::create(folder.path().join("log"))?;
     let mut times = Vec::with_capacity(SYNCS);

@@ -27,9 +27,29 @@ pub(crate) fn busy_seconds() -> Result<f64> {
 
 /// The most memory that a process has had resident, in MiB.
 pub(crate) fn peak_rss_mib(pid: u32) -> Result<f64> {
+    mib(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident, in MiB.
+pub(crate) fn rss_mib(pid: u32) -> Result<f64> {
+    mib(pid, "VmRSS:")
+}
+
+fn mib(pid: u32, name: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/PID/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix(name)).ok_or("an unreadable /proc/PID/status")?;
     Ok(sum(line.split_ascii_whitespace().take(1))? / 1024.0)
+}
+
+/// Files that a process started from here may have open.
+pub(crate) fn open_files() -> Result<f64> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line =
+        limits.lines().find_map(|l| l.strip_prefix("Max open files")).ok_or("an unreadable /proc/self/limits")?;
+    sum(line.split_ascii_whitespace().take(1).filter(|word| *word != "unlimited")).map(|files| {
+        // Nothing was counted where there is no limit.
+        if files == 0.0 { f64::INFINITY } else { files }
+    })
 }
 
 fn sum<'a>(fields: impl Iterator<Item = &'a str>) -> Result<f64> {

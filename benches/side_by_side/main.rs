@@ -9,6 +9,7 @@
 mod bare;
 mod compare;
 mod envelope;
+mod feed;
 mod ledger;
 mod load;
 mod machine;
@@ -44,6 +45,10 @@ enum Command {
     Compare(compare::Options),
     /// CreateOrder with the ledger on disk beside the same with it in memory.
     Ledger(compare::Options),
+    /// The feed: webhooks in, streams out.
+    Feed(feed::Options),
+    /// Webhooks and streams for one measurement of the feed.
+    FeedLoad(feed::load::Options),
     /// A gRPC server that does one REST call for each call, and nothing else.
     Bare(bare::Options),
     /// A Walmart that says yes.
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Some(Command::Compare(options)) => compare::run(&options),
         Some(Command::Ledger(options)) => ledger::run(&options),
+        Some(Command::Feed(options)) => feed::run(&options),
+        Some(Command::FeedLoad(options)) => feed::load::run(&options),
         Some(Command::Bare(options)) => bare::run(&options),
         Some(Command::Stub(options)) => stub::run(&options),
         Some(Command::Load(options)) => load::run(&options),

@@ -14,6 +14,9 @@ use crate::Result;
 
 /// How long a server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Where a webhook's signature stands, and what it is made with.
+pub(crate) const HMAC_HEADER: &str = "X-Walmart-Auth";
+pub(crate) const HMAC_SECRET: &str = "bench-secret";
 
 /// A server that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,21 +58,41 @@ impl Server {
                 gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?
             }
         };
-        Process::start(self.name(), core, &program, &words, listen, http, folder)
+        Process::start(self.name(), &[core], &program, &words, listen, http, folder)
     }
+}
+
+/// Starts the gateway on these cores with a feed. `store` is its `store.url`.
+pub(crate) fn feed(cores: &[usize], gateway: &Path, store: &str) -> Result<Process> {
+    let (listen, http) = (free_address()?, free_address()?);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("gateway.toml");
+    // Nothing is asked of the upstream.
+    let webhook =
+        format!("[accounts.webhook]\nauth = \"hmac\"\nheader = \"{HMAC_HEADER}\"\nsecret = \"{HMAC_SECRET}\"\n");
+    fs::write(&file, settings(listen, http, store, http) + &webhook)?;
+    let words = ["serve".into(), "--config".into(), file.display().to_string()];
+    let program = gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?;
+    Process::start("gateway", cores, &program, &words, listen, http, folder)
 }
 
 /// Starts the upstream.
 pub(crate) fn stub(core: usize, delay_ms: u64) -> Result<Process> {
     let listen = free_address()?;
     let words = ["stub".into(), "--listen".into(), listen.to_string(), "--delay-ms".into(), delay_ms.to_string()];
-    Process::start("stub", core, &std::env::current_exe()?, &words, listen, listen, tempfile::tempdir()?)
+    Process::start("stub", &[core], &std::env::current_exe()?, &words, listen, listen, tempfile::tempdir()?)
 }
 
 /// A program on one core.
 pub(crate) fn pinned(core: usize, program: &Path) -> Command {
+    on(&[core], program)
+}
+
+/// A program on some cores.
+pub(crate) fn on(cores: &[usize], program: &Path) -> Command {
+    let list: Vec<String> = cores.iter().map(usize::to_string).collect();
     let mut command = Command::new("taskset");
-    command.arg("--cpu-list").arg(core.to_string()).arg(program);
+    command.arg("--cpu-list").arg(list.join(",")).arg(program);
     command
 }
 
@@ -110,14 +133,14 @@ fn free_address() -> Result<SocketAddr> {
 pub(crate) struct Process {
     child: Child,
     pub address: SocketAddr,
-    http: SocketAddr,
+    pub http: SocketAddr,
     folder: TempDir,
 }
 
 impl Process {
     fn start(
         name: &str,
-        core: usize,
+        cores: &[usize],
         program: &Path,
         words: &[String],
         address: SocketAddr,
@@ -125,7 +148,7 @@ impl Process {
         folder: TempDir,
     ) -> Result<Self> {
         let log = File::create(folder.path().join("log"))?;
-        let child = pinned(core, program)
+        let child = on(cores, program)
             .args(words)
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -144,12 +167,7 @@ impl Process {
 
     /// One of its metrics, 0 when it has none of this name.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
-        let mut stream = TcpStream::connect(self.http)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.map_or(Ok(0.0), str::parse)?)
+        metric(self.http, name)
     }
 
     /// What it wrote to stderr.
@@ -166,10 +184,26 @@ impl Process {
             if Instant::now() > end {
                 return Err(format!("does not listen on {} after {PATIENCE:?}", self.address));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
+}
+
+/// One of the metrics of a gateway, 0 when it has none of this name.
+pub(crate) fn metric(http: SocketAddr, name: &str) -> Result<f64> {
+    let text = get(http, "/metrics")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.map_or(Ok(0.0), str::parse)?)
+}
+
+/// An answer, its head included.
+pub(crate) fn get(http: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(http)?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 impl Drop for Process {

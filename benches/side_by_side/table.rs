@@ -77,7 +77,8 @@ fn cells(row: &Row, base: &Row) -> [String; HEAD.len()] {
     ]
 }
 
-fn line(cells: &[String]) -> String {
+/// A line of a table.
+pub(crate) fn line(cells: &[String]) -> String {
     format!("| {} |", cells.join(" | "))
 }
 

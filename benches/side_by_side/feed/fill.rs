@@ -1,0 +1,75 @@
+//! A log with many events, made by the receiver's own code without the network.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use order_gateway::config::{StoreUrl, Webhook};
+use order_gateway::domain::account::AccountId;
+use order_gateway::http::webhooks::auth::{Gate, Unverified};
+use order_gateway::http::webhooks::read;
+use order_gateway::ports::clock::Clock;
+use order_gateway::ports::intent_log::Appended;
+use order_gateway::service::feed::Intake;
+use order_gateway::store::{Settings, Store};
+use order_gateway::telemetry::metrics::Metrics;
+use tokio::task::JoinSet;
+
+use super::ACCOUNT;
+use super::posts;
+use crate::Result;
+
+/// Deliveries at a time.
+const AT_ONCE: usize = 512;
+
+type Outcome = std::result::Result<(), String>;
+
+/// Makes the log, with events numbered from 0.
+pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
+    let settings = Settings {
+        clock: Clock::system(),
+        metrics: Metrics::new([ACCOUNT]).store,
+        on_fatal: Arc::new(|why| {
+            eprintln!("{why}");
+            std::process::exit(1);
+        }),
+    };
+    let store = Store::open(&StoreUrl::Sqlite(file.into()), settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let intake = Intake::new(store.clone(), Clock::system());
+        let next = Arc::new(AtomicU64::new(0));
+        let mut deliveries = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            deliveries.spawn(deliver(intake.clone(), next.clone(), events));
+        }
+        for outcome in deliveries.join_all().await {
+            outcome?;
+        }
+        store.close().await;
+        Ok(())
+    })
+}
+
+async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Outcome {
+    let account = AccountId::new(ACCOUNT).map_err(|_| "no account id")?;
+    let gate = Gate::new(account.clone(), Webhook::None);
+    let (head, ()) = Request::new(()).into_parts();
+    loop {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        if n >= events {
+            return Ok(());
+        }
+        let body = Bytes::from(posts::body(n));
+        let verified = gate.check(Unverified { head: &head, body }, Duration::ZERO).map_err(|e| e.to_string())?;
+        let (raw, read) = read::read(verified);
+        match intake.take(&account, raw, read).await {
+            Ok(Appended::Stored { seq: Some(_) }) => {}
+            Ok(other) => return Err(format!("an event was not stored: {other:?}")),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
