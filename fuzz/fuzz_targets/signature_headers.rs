@@ -1,0 +1,44 @@
+//! Whatever stands in the headers of a proof, it is refused: nothing is right by chance, nothing breaks. The input is one
+//! header value a line, then the body.
+#![no_main]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request};
+use libfuzzer_sys::fuzz_target;
+use order_gateway::config::{Secret, Webhook};
+use order_gateway::domain::account::AccountId;
+use order_gateway::http::webhooks::auth::{Gate, Unverified};
+
+const NAMES: [&str; 4] = ["x-walmart-auth", "wm_sec.timestamp", "wm_sec.signature", "authorization"];
+const NOW: Duration = Duration::from_secs(1_760_000_000);
+
+static GATES: LazyLock<Vec<Gate>> = LazyLock::new(|| {
+    let header = HeaderName::from_static(NAMES[0]);
+    let secret = || Secret::inline("9fbd2f5b7a4e-not-to-be-found");
+    let all = [
+        Webhook::Hmac { header: header.clone(), secrets: vec![secret(), secret()] },
+        Webhook::HmacV2 { secrets: vec![secret()], timestamp_tolerance: Duration::from_secs(86_400) },
+        Webhook::Basic { header: header.clone(), username: "walmart".into(), password: secret() },
+        Webhook::Oauth { header, client_id: "walmart".into(), client_secret: secret() },
+    ];
+    all.into_iter().map(|webhook| Gate::new(AccountId::new("a").unwrap(), webhook)).collect()
+});
+
+fuzz_target!(|input: &[u8]| {
+    let mut parts = input.splitn(NAMES.len() + 1, |byte| *byte == b'\n');
+    let mut head = Request::post("/webhooks/walmart/a?b=%20").body(()).unwrap().into_parts().0;
+    for (name, value) in NAMES.into_iter().zip(parts.by_ref()) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            head.headers.append(name, value);
+        }
+    }
+    let body = parts.next().unwrap_or_default();
+    for gate in GATES.iter() {
+        let delivery = Unverified { head: &head, body: Bytes::copy_from_slice(body) };
+        assert!(gate.check(delivery, NOW).is_err());
+        assert!(gate.grant(&head.headers, body, NOW).is_err());
+    }
+});
