@@ -37,14 +37,14 @@ impl<F: FeedStore> Feed<F> {
         if let Some(handle) = tasks.get(&head.name).filter(|handle| !handle.commands.is_closed()) {
             let handle = handle.clone();
             // It looks for commands before it ends, under this lock.
-            let _ = handle.commands.send(Command::Join(consumer));
+            let _ = handle.commands.send(Command::Join(consumer, Identity::of(head)));
             return Membership { number, handle };
         }
         #[expect(clippy::disallowed_methods, reason = "a few for each stream, which are bounded; a drop cannot wait")]
         let (commands, inbox) = mpsc::unbounded_channel();
         let look = Arc::new(Notify::new());
         let (status, shown) = watch::channel(None);
-        let _ = commands.send(Command::Join(consumer));
+        let _ = commands.send(Command::Join(consumer, Identity::of(head)));
         let handle = Handle { commands, look: look.clone(), status: shown };
         tasks.insert(head.name.clone(), handle.clone());
         let dispatcher = Dispatcher {
@@ -68,7 +68,7 @@ impl<F: FeedStore> Feed<F> {
 
 /// What must stay as it was when the streams came.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Identity {
+pub(super) struct Identity {
     id: u64,
     generation: u64,
     version: u64,
@@ -172,7 +172,12 @@ impl<F: FeedStore> Dispatcher<F> {
 
     async fn obey(&mut self, command: Command) -> Option<FeedError> {
         match command {
-            Command::Join(consumer) => {
+            Command::Join(consumer, seen) => {
+                // It was moved or changed since the stream told its client what it is.
+                if let Some(why) = self.differs(seen, self.of) {
+                    let _ = consumer.end.send(why);
+                    return None;
+                }
                 let generation = self.of.generation;
                 for old in self.consumers.extract_if(.., |old| old.id == consumer.id) {
                     // The stream may have gone.
@@ -212,7 +217,7 @@ impl<F: FeedStore> Dispatcher<F> {
         drop(tasks);
         // Whoever came meanwhile hears the same.
         while let Ok(command) = self.inbox.try_recv() {
-            if let Command::Join(consumer) = command {
+            if let Command::Join(consumer, _) = command {
                 self.consumers.push(consumer);
             }
         }
@@ -239,12 +244,8 @@ impl<F: FeedStore> Dispatcher<F> {
             self.read_ahead(&tip).await?;
         }
         let Looked { of, loans, status, next } = self.lend().await?;
-        if of.id != self.of.id {
-            return Err(self.gone());
-        } else if of.generation != self.of.generation {
-            return Err(FeedError::Seeked { generation: of.generation });
-        } else if of.version != self.of.version {
-            return Err(FeedError::Updated { generation: of.generation });
+        if let Some(why) = self.differs(self.of, of) {
+            return Err(why);
         }
         self.consumers.iter_mut().for_each(|consumer| consumer.reclaim = false);
         let more = !loans.is_empty() || self.ahead.fresh.after < status.scanned && status.scanned < tip.head;
@@ -257,6 +258,18 @@ impl<F: FeedStore> Dispatcher<F> {
         }
         self.ahead.advance(scanned);
         Ok((more && room && !paused, next))
+    }
+
+    /// Why a stream that saw the one may not go on with the other.
+    fn differs(&self, seen: Identity, now: Identity) -> Option<FeedError> {
+        let generation = now.generation;
+        if now.id != seen.id {
+            Some(self.gone())
+        } else if now.generation != seen.generation {
+            Some(FeedError::Seeked { generation })
+        } else {
+            (now.version != seen.version).then_some(FeedError::Updated { generation })
+        }
     }
 
     fn serving(&self) -> usize {

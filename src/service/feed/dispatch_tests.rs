@@ -9,6 +9,7 @@ use super::super::consumer::Deliveries;
 use super::*;
 use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::pb::verdict::Verdict as Said;
+use crate::ports::subscriptions::Subscriptions as _;
 use crate::service::testing_feed::*;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -482,6 +483,38 @@ async fn seeking_ends_streams_and_voids_leases() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_saw_the_subscription_before_it_was_moved_is_not_served_as_if_it_were_new() {
+    let feed = feed();
+    feed.post_many(2).await;
+    feed.create(plain("oms")).await;
+    let seen = feed.store.change("oms", |it| it.head().clone()).await.unwrap().unwrap();
+    let now = feed.feed.now();
+    feed.store.change("oms", move |it| it.seek(0, now)).await.unwrap();
+    // Somebody else was quicker, and is served as the subscription is now.
+    let (mut quick, opened) = feed.subscribing(asking("oms", "quick")).await;
+    assert_eq!((opened.generation, deliveries(&mut quick, 2).await.len()), (2, 2));
+    let (out, mut loans) = mpsc::channel(8);
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let late = Consumer {
+        id: "late".into(),
+        max_events: 8,
+        max_bytes: 1 << 20,
+        raw: false,
+        reclaim: false,
+        release: false,
+        out,
+        end,
+        number: u64::MAX,
+    };
+    let _member = feed.feed.join(&seen, LOG, late);
+    let why = timeout(Duration::from_secs(1), ended).await.unwrap().unwrap();
+    assert_eq!(why, FeedError::Seeked { generation: 2 });
+    feed.post_many(1).await;
+    assert_eq!(deliveries(&mut quick, 1).await.len(), 1);
+    assert!(loans.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn deleting_ends_streams_and_a_new_one_of_the_name_is_another() {
     let feed = feed();
     feed.post_many(2).await;
@@ -510,7 +543,6 @@ async fn another_replicas_change_ends_streams_at_the_next_look() {
         let mut stream = feed.consumer("oms", change).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = Timestamp(START);
-        use crate::ports::subscriptions::Subscriptions as _;
         match change {
             "seek" => drop(feed.store.change("oms", move |it| it.seek(1, now)).await),
             "update" => {

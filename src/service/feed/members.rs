@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::dispatch::Identity;
 use super::error::FeedError;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -24,8 +25,8 @@ pub(super) struct Handle {
 
 /// What a dispatcher is told.
 pub(super) enum Command {
-    /// A stream has come.
-    Join(Consumer),
+    /// A stream has come, which saw the subscription like this.
+    Join(Consumer, Identity),
     /// It has gone.
     Leave(u64),
     /// No stream may go on.
