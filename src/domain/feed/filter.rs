@@ -1,6 +1,7 @@
 //! Which events a reader wants.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -85,22 +86,49 @@ impl Filter {
 
     /// Whether it wants this event.
     pub fn matches(&self, event: &pb::Event) -> bool {
-        holds(&self.accounts, &event.account)
-            && self.matches_intent(event.intent.as_ref())
-            && self.shard.is_none_or(|shard| shard.has(&event.ordering_key))
+        self.is_all() || self.wants(&Facts::of(event))
     }
 
-    fn matches_intent(&self, intent: Option<&pb::CancelIntent>) -> bool {
-        let text = |field: fn(&pb::CancelIntent) -> &String| intent.map_or("", |intent| field(intent));
-        let lines = intent.map_or(&[][..], |intent| &intent.order_lines);
-        holds(&self.partner_ids, text(|intent| &intent.partner_id))
-            && holds(&self.purchase_order_ids, text(|intent| &intent.purchase_order_id))
-            && self.holds_ship_node_type(text(|intent| &intent.ship_node_type))
-            && (self.skus.is_none() || lines.iter().any(|line| holds(&self.skus, &line.sku)))
+    /// Whether it wants the event of these facts.
+    pub fn wants(&self, facts: &Facts) -> bool {
+        holds(&self.accounts, &facts.account)
+            && holds(&self.partner_ids, &facts.partner_id)
+            && holds(&self.purchase_order_ids, &facts.purchase_order_id)
+            && holds(&self.ship_node_types, &facts.ship_node_type)
+            && (self.skus.is_none() || facts.skus.iter().any(|sku| holds(&self.skus, sku)))
+            && self.shard.is_none_or(|shard| shard.has(&facts.ordering_key))
     }
+}
 
-    fn holds_ship_node_type(&self, value: &str) -> bool {
-        self.ship_node_types.is_none() || holds(&self.ship_node_types, &value.to_ascii_lowercase())
+/// What filters ask of an event. An event of many lines takes far more memory than its bytes do; this does not, so that it
+/// can be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    account: Box<str>,
+    partner_id: Box<str>,
+    purchase_order_id: Box<str>,
+    /// In lower case.
+    ship_node_type: Box<str>,
+    /// Each once; none is empty.
+    skus: Box<[Box<str>]>,
+    /// As [`pb::Event::ordering_key`].
+    pub ordering_key: Arc<str>,
+}
+
+impl Facts {
+    /// Of this event.
+    pub fn of(event: &pb::Event) -> Self {
+        let none = pb::CancelIntent::default();
+        let intent = event.intent.as_ref().unwrap_or(&none);
+        let skus: BTreeSet<&str> = intent.order_lines.iter().map(|line| line.sku.as_str()).collect();
+        Self {
+            account: event.account.as_str().into(),
+            partner_id: intent.partner_id.as_str().into(),
+            purchase_order_id: intent.purchase_order_id.as_str().into(),
+            ship_node_type: intent.ship_node_type.to_ascii_lowercase().into(),
+            skus: skus.into_iter().filter(|sku| !sku.is_empty()).map(Box::from).collect(),
+            ordering_key: event.ordering_key.as_str().into(),
+        }
     }
 }
 

@@ -167,3 +167,21 @@ fn a_thousand_values_and_shards_have_their_bounds() {
         assert_eq!(faults.as_ref().map(|f| f.kept[0].field.as_str()), wrong, "{index}/{count}");
     }
 }
+
+#[test]
+fn the_facts_of_an_event_hold_what_filters_ask_and_no_more() {
+    let mut event = event();
+    let line = |sku: &str| pb::CancelIntentLine { sku: sku.into(), ..Default::default() };
+    event.intent.as_mut().unwrap().order_lines.extend([line(""), line("A"), line("C")]);
+    let facts = Facts::of(&event);
+    let skus: Vec<&str> = facts.skus.iter().map(|sku| &**sku).collect();
+    assert_eq!(skus, ["A", "B", "C"], "each once");
+    assert_eq!(&*facts.ordering_key, "PO1");
+    for (part, right, wrong) in PARTS {
+        for (value, wanted) in [(right, true), (wrong, false)] {
+            let mut message = pb::Filter::default();
+            *part(&mut message) = texts(&[value]);
+            assert_eq!(filter(message).wants(&facts), wanted, "{value}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ pub mod span;
 pub mod subscription;
 
 pub use self::cursor::{Cursor, LogId};
-pub use self::filter::Filter;
+pub use self::filter::{Facts, Filter};
 pub use self::lease::Lease;
 pub use self::notification::Notification;
 pub use self::span::span;

@@ -107,7 +107,11 @@ fn intent(mut payload: Map<String, Value>) -> Result<pb::CancelIntent, Unreadabl
         _ => {}
     }
     // Its readers take any value; should one not, the delivery is kept all the same.
-    pb::CancelIntent::deserialize(Value::Object(payload)).map_err(|_| Unreadable::new("the intent cannot be read"))
+    let read = pb::CancelIntent::deserialize(Value::Object(payload));
+    let mut intent = read.map_err(|_| Unreadable::new("the intent cannot be read"))?;
+    // A line that says nothing is none: in a body there is room for a hundred thousand of them.
+    intent.order_lines.retain(|line| *line != pb::CancelIntentLine::default());
+    Ok(intent)
 }
 
 fn line(line: &mut Map<String, Value>) {

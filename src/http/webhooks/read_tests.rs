@@ -178,7 +178,7 @@ fn times_are_read_in_every_usual_form() {
 #[test]
 fn quantities_are_numbers_however_they_are_written() {
     let unit = Some("EACH");
-    for (line, expected) in [
+    for (mut line, expected) in [
         (json!({"quantity": {"unitOfMeasure": "EACH", "measurementValue": "2"}}), quantity(unit, Some(2.0))),
         (json!({"quantity": {"unitOfMeasure": "EACH", "measurementValue": 2.5}}), quantity(unit, Some(2.5))),
         (json!({"quantity": {"unitOfMeasurement": "EACH", "amount": "2"}}), quantity(unit, Some(2.0))),
@@ -191,6 +191,7 @@ fn quantities_are_numbers_however_they_are_written() {
         (json!({"quantity": true}), None),
         (json!({}), None),
     ] {
+        line["lineNumber"] = json!("1");
         let read = intent_of(json!({"orderLines": [line]}));
         assert_eq!(read.order_lines[0].quantity, expected, "{line}");
     }
@@ -278,4 +279,12 @@ fn ids_that_are_none_count_as_none() {
     for none in ["x".repeat(257), "a\0b".to_owned(), "a\nb".to_owned()] {
         assert_eq!(id_of(json!(none)), "");
     }
+}
+
+#[test]
+fn lines_that_say_nothing_are_left_out() {
+    let lines = json!([{}, {"sku": "A"}, {"unknown": 1}, {"lineNumber": 2}, {"sku": null}]);
+    let intent = intent_of(json!({"purchaseOrderId": "1", "orderLines": lines}));
+    let left: Vec<_> = intent.order_lines.iter().map(|line| (line.line_number.as_str(), line.sku.as_str())).collect();
+    assert_eq!(left, [("", "A"), ("2", "")]);
 }

@@ -1,11 +1,11 @@
 //! A piece of the log in memory, made once for all streams that pass by.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prost::Message as _;
 
-use crate::domain::feed::{Filter, LogId};
+use crate::domain::feed::{Facts, Filter, LogId};
 use crate::pb;
 use crate::ports::intent_log::StoredEvent;
 
@@ -22,37 +22,32 @@ pub(super) struct Block {
     frames: Bytes,
     /// Where each ends in `frames`.
     ends: Vec<usize>,
-    decoded: OnceLock<Vec<pb::Event>>,
+    /// What filters ask of each, once one has asked.
+    facts: OnceLock<Vec<Arc<Facts>>>,
 }
 
 impl Block {
     /// `events` follow each other without gaps, and are not empty.
     pub(super) fn new(log: LogId, events: Vec<StoredEvent>, encode: Encode) -> Self {
-        Self::after(Vec::new(), Vec::new(), Vec::new(), log, events, encode)
+        let empty = Self { events: Vec::new(), frames: Bytes::new(), ends: Vec::new(), facts: OnceLock::new() };
+        empty.extended(log, events, encode)
     }
 
     /// The same with further events behind it.
     pub(super) fn extended(&self, log: LogId, more: Vec<StoredEvent>, encode: Encode) -> Self {
         let mut frames = Vec::with_capacity(self.frames.len() + 1024 * more.len());
         frames.extend_from_slice(&self.frames);
-        Self::after(self.events.clone(), frames, self.ends.clone(), log, more, encode)
-    }
-
-    fn after(
-        mut events: Vec<StoredEvent>,
-        mut frames: Vec<u8>,
-        mut ends: Vec<usize>,
-        log: LogId,
-        more: Vec<StoredEvent>,
-        encode: Encode,
-    ) -> Self {
+        let mut ends = self.ends.clone();
         for event in &more {
             encode(&mut frames, log, event);
             ends.push(frames.len());
         }
-        events.extend(more);
         frames.shrink_to_fit();
-        Self { events, frames: frames.into(), ends, decoded: OnceLock::new() }
+        // Whoever asked before will ask again, and each event is decoded once.
+        let known = self.facts.get();
+        let facts = known.map(|known| known.iter().cloned().chain(more.iter().map(facts)).collect::<Vec<_>>());
+        let events = self.events.iter().cloned().chain(more).collect();
+        Self { events, frames: frames.into(), ends, facts: facts.map(OnceLock::from).unwrap_or_default() }
     }
 
     /// Position of its first event.
@@ -86,23 +81,22 @@ impl Block {
     pub(super) fn some_after(&self, position: u64, most: u64, filter: &Filter) -> (Bytes, u64, u64) {
         let mut frames = Vec::new();
         let mut count = 0;
-        for (index, event) in self.decoded().iter().enumerate().skip(self.skip(position)) {
-            if !filter.matches(event) {
+        for (index, facts) in self.facts().iter().enumerate().skip(self.skip(position)) {
+            if !filter.wants(facts) {
                 continue;
             }
             frames.extend_from_slice(&self.frames[self.start(index)..self.ends[index]]);
             count += 1;
             if count == most {
-                return (frames.into(), count, event.seq);
+                return (frames.into(), count, self.events[index].seq);
             }
         }
         (frames.into(), count, self.last())
     }
 
-    /// The events after a position as they are stored, and as messages (without `seq`, `cursor` and `raw_body` set by the
-    /// store; `seq` is filled in).
-    pub(super) fn events_after(&self, position: u64) -> impl Iterator<Item = (&StoredEvent, &pb::Event)> {
-        self.events.iter().zip(self.decoded()).skip(self.skip(position))
+    /// The events after a position as they are stored, with what filters ask of them.
+    pub(super) fn events_after(&self, position: u64) -> impl Iterator<Item = (&StoredEvent, &Facts)> {
+        self.events.iter().zip(self.facts().iter().map(|facts| &**facts)).skip(self.skip(position))
     }
 
     fn skip(&self, position: u64) -> usize {
@@ -113,10 +107,13 @@ impl Block {
         index.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
-    /// Only streams with a filter need it.
-    fn decoded(&self) -> &[pb::Event] {
-        self.decoded.get_or_init(|| self.events.iter().map(decoded).collect())
+    fn facts(&self) -> &[Arc<Facts>] {
+        self.facts.get_or_init(|| self.events.iter().map(facts).collect())
     }
+}
+
+fn facts(stored: &StoredEvent) -> Arc<Facts> {
+    Arc::new(Facts::of(&decoded(stored)))
 }
 
 /// An event as a message, without its cursor. What is stored can be read, or the store is damaged: then it is empty.
@@ -126,6 +123,12 @@ fn decoded(stored: &StoredEvent) -> pb::Event {
         pb::Event::default()
     });
     pb::Event { seq: stored.seq, ..event }
+}
+
+/// Bytes that an event as it is answered takes in memory, about; or on the wire, whichever is more.
+pub(super) fn weight(event: &pb::Event) -> usize {
+    let lines = event.intent.as_ref().map_or(0, |intent| intent.order_lines.len());
+    event.encoded_len() + lines * size_of::<pb::CancelIntentLine>()
 }
 
 /// An event as it is answered.

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::block::message;
 use super::dispatch::ON_THE_WAY;
 use super::error::{Ended, FaultKind, FeedError};
-use super::members::{Consumer, Membership};
+use super::members::{Consumer, Lent, Membership};
 use super::reader::Tip;
 use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, invalid, timestamp};
 use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::LogId;
-use crate::domain::feed::subscription::{Head, Held, Subscription};
+use crate::domain::feed::subscription::{Cause, Head, Held, Subscription};
 use crate::domain::rules::{Faults, Path};
-use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::ports::call::CallContext;
@@ -35,7 +35,7 @@ pub struct Deliveries<F> {
     log: LogId,
     number: u64,
     membership: Membership,
-    loans: mpsc::Receiver<pb::Delivery>,
+    loans: mpsc::Receiver<Lent>,
     end: oneshot::Receiver<FeedError>,
     tip: watch::Receiver<Tip>,
     /// The subscription's floor, until more is known.
@@ -86,7 +86,7 @@ impl<F: FeedStore> Feed<F> {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (raw, release) = (request.include_raw, request.release_on_disconnect);
         let consumer = Consumer { id, max_events, max_bytes, raw, reclaim, release, out, end, number };
-        let membership = self.join(&head, bounds.log, consumer);
+        let membership = self.join(&head, consumer);
         let now = Instant::now();
         Ok(Deliveries {
             feed: self.clone(),
@@ -172,17 +172,17 @@ impl<F: FeedStore> Deliveries<F> {
                 () = stopping.cancelled() => return Err(FeedError::ShuttingDown),
                 // A dispatcher that is gone without a word has panicked.
                 why = &mut self.end => return Err(why.unwrap_or(FeedError::Store)),
-                delivery = self.loans.recv() => {
-                    let Some(delivery) = delivery else { continue };
+                lent = self.loans.recv() => {
+                    let Some(lent) = lent else { continue };
                     if self.loans.len().is_multiple_of(ON_THE_WAY / 2) {
                         self.membership.look();
                     }
                     // It has waited here for too long: it may be somebody else's by now.
-                    if expires(&delivery) <= self.feed.now() {
+                    if lent.until <= self.feed.now() {
                         continue;
                     }
                     crash_point::reach(CrashPoint::F2);
-                    return Ok(Frame::Delivery(delivery));
+                    return Ok(Frame::Delivery(delivery(self.log, &lent)));
                 }
                 () = sleep_until(self.due) => return Ok(Frame::Heartbeat(self.heartbeat())),
             }
@@ -214,6 +214,19 @@ impl<F: FeedStore> Deliveries<F> {
     }
 }
 
-fn expires(delivery: &pb::Delivery) -> Timestamp {
-    delivery.lease_expires_at.and_then(|time| SystemTime::try_from(time).ok()).unwrap_or(SystemTime::UNIX_EPOCH).into()
+fn delivery(log: LogId, lent: &Lent) -> pb::Delivery {
+    let cause = match lent.cause {
+        Cause::First => pb::DeliveryCause::First,
+        Cause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
+        Cause::Retry => pb::DeliveryCause::Retry,
+        Cause::Reclaimed => pb::DeliveryCause::Reclaimed,
+        Cause::Redriven => pb::DeliveryCause::Redriven,
+    };
+    pb::Delivery {
+        event: Some(message(log, &lent.event)),
+        lease: lent.lease.to_string(),
+        attempt: lent.lease.attempt,
+        lease_expires_at: timestamp(lent.until),
+        cause: cause.into(),
+    }
 }

@@ -10,17 +10,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::block::message;
 use super::error::FeedError;
 use super::lending::{self, Asking};
-use super::members::{Command, Consumer, Handle, Membership, Status};
+use super::members::{Command, Consumer, Handle, Lent, Membership, Status};
 use super::reader::Tip;
-use super::{Feed, FeedStore, LONGEST_WAIT, timestamp};
+use super::{Feed, FeedStore, LONGEST_WAIT};
 use crate::crash_point::{self, CrashPoint};
-use crate::domain::feed::subscription::{Cause, Fresh, FreshEvent, Head, Loan, Mode, Subscription};
-use crate::domain::feed::{Filter, LogId};
+use crate::domain::feed::Filter;
+use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Mode, Subscription};
 use crate::domain::timestamp::Timestamp;
-use crate::pb;
 use crate::ports::intent_log::StoredEvent;
 
 /// Loans on their way to a stream that has not taken them yet. Few, so that they do not run out there.
@@ -30,7 +28,7 @@ const AHEAD: usize = 256;
 
 impl<F: FeedStore> Feed<F> {
     /// Adds a stream to its subscription, whose dispatcher is started if it is the first.
-    pub(super) fn join(&self, head: &Head, log: LogId, consumer: Consumer) -> Membership {
+    pub(super) fn join(&self, head: &Head, consumer: Consumer) -> Membership {
         let number = consumer.number;
         let mut tasks = self.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One whose inbox is closed has panicked.
@@ -49,7 +47,6 @@ impl<F: FeedStore> Feed<F> {
         tasks.insert(head.name.clone(), handle.clone());
         let dispatcher = Dispatcher {
             feed: self.clone(),
-            log,
             filter: head.config.wanted(),
             exclusive: head.config.mode == Mode::Exclusive,
             of: Identity::of(head),
@@ -107,7 +104,6 @@ struct Dispatcher<F> {
     feed: Feed<F>,
     name: String,
     of: Identity,
-    log: LogId,
     filter: Filter,
     exclusive: bool,
     inbox: mpsc::UnboundedReceiver<Command>,
@@ -279,10 +275,10 @@ impl<F: FeedStore> Dispatcher<F> {
     async fn read_ahead(&mut self, tip: &Tip) -> Result<(), FeedError> {
         let ahead = &mut self.ahead;
         let block = self.feed.0.reader.block(ahead.fresh.upto, tip, false).await?;
-        for (stored, event) in block.events_after(ahead.fresh.upto).filter(|(_, event)| self.filter.matches(event)) {
+        for (stored, facts) in block.events_after(ahead.fresh.upto).filter(|(_, facts)| self.filter.wants(facts)) {
             ahead.fresh.events.push(FreshEvent {
                 seq: stored.seq,
-                key: event.ordering_key.as_str().into(),
+                key: facts.ordering_key.clone(),
                 size: u32::try_from(stored.message.len()).unwrap_or(u32::MAX),
                 received: stored.received,
             });
@@ -338,16 +334,11 @@ impl<F: FeedStore> Dispatcher<F> {
             for loan in loans.iter().filter(mine) {
                 let stored = events.get(&loan.lease.seq).or_else(|| self.ahead.events.get(&loan.lease.seq));
                 let Some(stored) = stored else { return Err(self.expired(loan.lease.seq).await) };
-                let delivery = pb::Delivery {
-                    event: Some(message(self.log, stored)),
-                    lease: loan.lease.to_string(),
-                    attempt: loan.lease.attempt,
-                    lease_expires_at: timestamp(loan.until),
-                    cause: cause(loan.cause).into(),
-                };
+                let Loan { lease, until, cause, .. } = *loan;
+                let lent = Lent { event: stored.clone(), lease, until, cause };
                 self.feed.0.parts.metrics.delivered.inc();
                 // There is room, which was asked for; or the stream has gone.
-                let _ = self.consumers[loan.room].out.try_send(delivery);
+                let _ = self.consumers[loan.room].out.try_send(lent);
             }
         }
         Ok(())
@@ -373,16 +364,6 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 }
 
-const fn cause(cause: Cause) -> pb::DeliveryCause {
-    match cause {
-        Cause::First => pb::DeliveryCause::First,
-        Cause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
-        Cause::Retry => pb::DeliveryCause::Retry,
-        Cause::Reclaimed => pb::DeliveryCause::Reclaimed,
-        Cause::Redriven => pb::DeliveryCause::Redriven,
-    }
-}
-
 #[cfg(test)]
-#[path = "dispatch_tests.rs"]
+#[path = "dispatch_tests/mod.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! Events of the log one by one, and deliveries that could not be read.
 
-use super::block::message;
+use super::block::{message, weight};
 use super::error::FeedError;
 use super::{Feed, FeedStore, invalid, places, timestamp};
 use crate::domain::feed::Filter;
@@ -14,7 +14,7 @@ use crate::service::{AccountError, ServiceError, paging};
 
 /// Events that one page looks at: the more a filter leaves out, the shorter the page.
 const LOOKED_AT: usize = 10_000;
-/// Bytes of a page, about; clients take 4 MiB by default.
+/// Bytes of a page, on the wire and in memory; clients take 4 MiB by default. One event always fits.
 pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// Events or deliveries that are read at once where their bodies are wanted and nothing else bounds them.
 pub(super) const AT_ONCE: usize = 16;
@@ -57,9 +57,9 @@ impl<F: FeedStore> Feed<F> {
             }
             looked_at += read.len();
             for stored in read {
-                let size_of_it = stored.message.len() + stored.raw.len();
                 let event = message(page.bounds.log, &stored);
                 if filter.matches(&event) {
+                    let size_of_it = weight(&event);
                     if page.events.len() == size || (page.bytes > 0 && page.bytes + size_of_it > PAGE_BYTES) {
                         return Ok(());
                     }

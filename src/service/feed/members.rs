@@ -7,8 +7,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::dispatch::Identity;
 use super::error::FeedError;
+use crate::domain::feed::Lease;
+use crate::domain::feed::subscription::Cause;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
+use crate::ports::intent_log::StoredEvent;
 
 /// The tasks by the names of their subscriptions.
 #[derive(Default)]
@@ -48,11 +51,20 @@ pub(super) struct Consumer {
     /// Give back what it has when it leaves.
     pub(super) release: bool,
     /// Loans go here.
-    pub(super) out: mpsc::Sender<pb::Delivery>,
+    pub(super) out: mpsc::Sender<Lent>,
     /// Why the stream ends.
     pub(super) end: oneshot::Sender<FeedError>,
     /// Which stream.
     pub(super) number: u64,
+}
+
+/// An event lent, on its way to the stream, as it is stored: a message takes far more memory.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) event: StoredEvent,
+    pub(super) lease: Lease,
+    pub(super) until: Timestamp,
+    pub(super) cause: Cause,
 }
 
 /// What streams tell their clients of the subscription.

@@ -2,9 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use prost::Message as _;
-
-use super::block::message;
+use super::block::{message, weight};
 use super::error::FeedError;
 use super::events::{AT_ONCE, PAGE_BYTES};
 use super::{Feed, FeedStore, invalid, places, timestamp};
@@ -298,7 +296,7 @@ impl<F: FeedStore> Feed<F> {
                     cursor: log.cursor(row.seq).to_string(),
                     ..Default::default()
                 });
-                let size_of_it = event.encoded_len();
+                let size_of_it = weight(&event);
                 if bytes > 0 && bytes + size_of_it > PAGE_BYTES {
                     return Ok(pb::ListParkedCancelIntentsResponse { next_page_token: token(&parked), parked });
                 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use prost::Message as _;
 use prost_types::FieldMask;
 
 use super::*;
