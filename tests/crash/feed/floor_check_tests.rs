@@ -3,64 +3,46 @@
 use order_gateway::pb::DeliveryCause;
 
 use super::super::history::APPLIED;
-use super::super::scene::{Scene, another};
+use super::super::scene::{Check, Scene, another};
 use super::*;
 
-fn found(change: impl FnOnce(&mut Scene)) -> Vec<String> {
-    let mut scene = Scene::all_is_well();
-    change(&mut scene);
-    let subject = scene.subject();
-    let (book, mut found) = Book::new(&subject);
-    found.extend(violations(&subject, &book));
-    found
-}
-
-#[track_caller]
-fn sees(expected: &str, change: impl FnOnce(&mut Scene)) {
-    let found = found(change);
-    assert!(found.iter().any(|line| line.contains(expected)), "{expected} is not in {found:#?}");
-}
-
-#[track_caller]
-fn allows(change: impl FnOnce(&mut Scene)) {
-    assert_eq!(found(change), Vec::<String>::new());
-}
+const CHECK: Check = Check(violations);
 
 #[test]
 fn a_good_run_is_good() {
-    allows(|_| ());
+    CHECK.allows(|_| ());
 }
 
 #[test]
 fn i10_the_floor_passes_nothing_that_is_not_settled() {
     // As a verdict's answer, as a heartbeat, as an operator's look, as a stream's beginning.
-    sees("I10: the floor was 2, and event 2 was not settled", |scene| {
+    CHECK.sees("I10: the floor was 2, and event 2 was not settled", |scene| {
         scene.settle_of("g1.s2.a1").told.as_mut().unwrap().floor = 2;
     });
-    sees("I10: the floor was 4, and event 3 was not settled", |scene| {
+    CHECK.sees("I10: the floor was 4, and event 3 was not settled", |scene| {
         scene.beat(1, 129, 4);
     });
-    sees("I10: the floor was 1, and event 1 was not settled", |scene| scene.operate(What::Look, 15, 1, 1));
-    sees("I10: the floor was 2, and event 2 was not settled", |scene| {
+    CHECK.sees("I10: the floor was 1, and event 1 was not settled", |scene| scene.operate(What::Look, 15, 1, 1));
+    CHECK.sees("I10: the floor was 2, and event 2 was not settled", |scene| {
         scene.streams[1].opened.as_mut().unwrap().position = 2;
     });
-    allows(|scene| scene.beat(1, 135, 5));
+    CHECK.allows(|scene| scene.beat(1, 135, 5));
     // Not wanted, so it is passed; beyond the log, never.
-    sees("I10: the floor 6 is outside of the log", |scene| scene.beat(1, 135, 6));
+    CHECK.sees("I10: the floor 6 is outside of the log", |scene| scene.beat(1, 135, 6));
     // A verdict that was lost settles nothing.
-    sees("I10: the floor was 5, and event 2 was not settled", |scene| {
+    CHECK.sees("I10: the floor was 5, and event 2 was not settled", |scene| {
         scene.settle_of("g1.s2.a2").told.as_mut().unwrap().results[0].0 = order_gateway::pb::SettleOutcome::LeaseLost;
     });
 }
 
 #[test]
 fn i10_the_floor_never_falls() {
-    sees("I10: the floor fell from 5 to 4", |scene| scene.operate(What::Look, 160, 1, 4));
-    sees("I10: the floor fell from 5 to 3", |scene| scene.beat(0, 200, 3));
+    CHECK.sees("I10: the floor fell from 5 to 4", |scene| scene.operate(What::Look, 160, 1, 4));
+    CHECK.sees("I10: the floor fell from 5 to 3", |scene| scene.beat(0, 200, 3));
     // It may be from before.
-    allows(|scene| scene.operate(What::Look, 131, 1, 2));
+    CHECK.allows(|scene| scene.operate(What::Look, 131, 1, 2));
     // Another generation.
-    allows(|scene| {
+    CHECK.allows(|scene| {
         scene.operate(What::Seek(4), 200, 2, 4);
         *scene.state() = super::super::history::State { generation: 2, floor: 5, ..Default::default() };
         scene.ending.as_mut().unwrap().parked.clear();
@@ -69,11 +51,11 @@ fn i10_the_floor_never_falls() {
 
 #[test]
 fn i10_in_the_end_nothing_is_left() {
-    sees("I10: the log ends with 5, and it is not through with it", |scene| scene.state().floor = 4);
-    sees("I10: the log ends with 5, and it is not through with it", |scene| scene.state().backlog = 1);
-    sees("I10: the log ends with 5, and it is not through with it", |scene| scene.state().outstanding = 1);
-    sees("I10: it is of generation 2, 1 was expected", |scene| scene.state().generation = 2);
-    sees("I10: event 4 is neither acknowledged nor parked, and comes no more", |scene| {
+    CHECK.sees("I10: the log ends with 5, and it is not through with it", |scene| scene.state().floor = 4);
+    CHECK.sees("I10: the log ends with 5, and it is not through with it", |scene| scene.state().backlog = 1);
+    CHECK.sees("I10: the log ends with 5, and it is not through with it", |scene| scene.state().outstanding = 1);
+    CHECK.sees("I10: it is of generation 2, 1 was expected", |scene| scene.state().generation = 2);
+    CHECK.sees("I10: event 4 is neither acknowledged nor parked, and comes no more", |scene| {
         scene.unlend("g1.s4.a1");
         scene.settle_of("g1.s4.a1").said.pop();
     });
@@ -83,35 +65,35 @@ fn i10_in_the_end_nothing_is_left() {
         scene.settle(50, &[("g1.s4.a1", Said::Ack, APPLIED)], 1);
         scene.settles.last_mut().unwrap().told = None;
     };
-    allows(not_answered);
-    sees("I10: event 4 is neither acknowledged nor parked, and comes no more", |scene| {
+    CHECK.allows(not_answered);
+    CHECK.sees("I10: event 4 is neither acknowledged nor parked, and comes no more", |scene| {
         not_answered(scene);
         scene.lend(1, 5020, "g1.s4.a2", DeliveryCause::LeaseExpired);
     });
-    sees("I10: event 4 is parked, and nobody did that", |scene| {
+    CHECK.sees("I10: event 4 is parked, and nobody did that", |scene| {
         scene.settle_of("g1.s4.a1").said.pop();
         scene.ending.as_mut().unwrap().parked.insert(4, 1);
         scene.state().parked = 2;
     });
-    sees("I10: event 5 is parked, and is not wanted", |scene| {
+    CHECK.sees("I10: event 5 is parked, and is not wanted", |scene| {
         scene.ending.as_mut().unwrap().parked.insert(5, 1);
         scene.state().parked = 2;
     });
-    sees("I10: 1 parked events are listed, and it says 0", |scene| scene.state().parked = 0);
+    CHECK.sees("I10: 1 parked events are listed, and it says 0", |scene| scene.state().parked = 0);
 }
 
 #[test]
 fn i12_what_was_parked_is_parked() {
-    sees("I12: event 3 was parked, and is not any more", |scene| {
+    CHECK.sees("I12: event 3 was parked, and is not any more", |scene| {
         scene.ending.as_mut().unwrap().parked.clear();
         scene.state().parked = 0;
     });
-    sees("I12: event 1 was acknowledged, and is parked", |scene| {
+    CHECK.sees("I12: event 1 was acknowledged, and is parked", |scene| {
         scene.ending.as_mut().unwrap().parked.insert(1, 1);
         scene.state().parked = 2;
     });
     // Given out again, and then forgotten.
-    sees("I10: event 3 is neither acknowledged nor parked", |scene| {
+    CHECK.sees("I10: event 3 is neither acknowledged nor parked", |scene| {
         scene.operate(What::Redrive(None), 200, 0, 0);
         scene.ending.as_mut().unwrap().parked.clear();
         scene.state().parked = 0;
@@ -120,19 +102,21 @@ fn i12_what_was_parked_is_parked() {
 
 #[test]
 fn i10_lost_events_are_told() {
-    sees("I10: events that it held were lost", |scene| {
+    CHECK.sees("I10: events that it held were lost", |scene| {
         scene.operate(What::Look, 160, 1, 5);
         scene.operations.last_mut().unwrap().told.as_mut().unwrap().lost = true;
     });
-    sees("I10: events that it held were lost", |scene| scene.streams[0].end = End::Refused("EVENTS_EXPIRED".into()));
-    sees("I10: a stream ended with OK", |scene| scene.streams[0].end = End::Done);
+    CHECK.sees("I10: events that it held were lost", |scene| {
+        scene.streams[0].end = End::Refused("EVENTS_EXPIRED".into())
+    });
+    CHECK.sees("I10: a stream ended with OK", |scene| scene.streams[0].end = End::Done);
 }
 
 #[test]
 fn frames_that_are_not_so() {
-    sees("I8: event 1 is another one than in the log", |scene| {
+    CHECK.sees("I8: event 1 is another one than in the log", |scene| {
         let Frame::Delivery { content, .. } = &mut scene.streams[0].frames[0].1 else { panic!() };
         *content = another(*content);
     });
-    sees("I10: nonsense", |scene| scene.streams[0].frames[0].1 = Frame::Wrong("nonsense".into()));
+    CHECK.sees("I10: nonsense", |scene| scene.streams[0].frames[0].1 = Frame::Wrong("nonsense".into()));
 }

@@ -1,7 +1,7 @@
 //! Each thing that must not be is seen. The run that is changed here is one in which all is well.
 
 use super::super::history::{APPLIED, Frame};
-use super::super::scene::{LEASE, MS, Scene};
+use super::super::scene::{Check, LEASE, MS, Scene};
 use super::*;
 
 const ALREADY: SettleOutcome = SettleOutcome::AlreadyApplied;
@@ -9,29 +9,11 @@ const LOST: SettleOutcome = SettleOutcome::LeaseLost;
 const STALE: SettleOutcome = SettleOutcome::StaleGeneration;
 const UNKNOWN: SettleOutcome = SettleOutcome::UnknownLease;
 
-fn found(change: impl FnOnce(&mut Scene)) -> Vec<String> {
-    let mut scene = Scene::all_is_well();
-    change(&mut scene);
-    let subject = scene.subject();
-    let (book, mut found) = Book::new(&subject);
-    found.extend(violations(&subject, &book));
-    found
-}
-
-#[track_caller]
-fn sees(expected: &str, change: impl FnOnce(&mut Scene)) {
-    let found = found(change);
-    assert!(found.iter().any(|line| line.contains(expected)), "{expected} is not in {found:#?}");
-}
-
-#[track_caller]
-fn allows(change: impl FnOnce(&mut Scene)) {
-    assert_eq!(found(change), Vec::<String>::new());
-}
+const CHECK: Check = Check(violations);
 
 #[test]
 fn a_good_run_is_good() {
-    allows(|_| ());
+    CHECK.allows(|_| ());
 }
 
 #[test]
@@ -42,21 +24,21 @@ fn i11_one_live_lease_per_event() {
         scene.settle_of("g1.s4.a1").said.pop();
         scene.settle(6000, &[("g1.s4.a2", Said::Ack, APPLIED)], 5);
     };
-    sees("I11: g1.s4.a2 came 2 ms before g1.s4.a1 can have ended", |scene| {
+    CHECK.sees("I11: g1.s4.a2 came 2 ms before g1.s4.a1 can have ended", |scene| {
         settled_late(scene);
         scene.lend(1, 10 + 5000 - 2, "g1.s4.a2", LeaseExpired);
     });
-    allows(|scene| {
+    CHECK.allows(|scene| {
         settled_late(scene);
         scene.lend(1, 10 + 5000, "g1.s4.a2", LeaseExpired);
     });
     // Its stream gave all back when it ended, or another one reclaimed it.
-    allows(|scene| {
+    CHECK.allows(|scene| {
         settled_late(scene);
         scene.lend(1, 3000, "g1.s4.a2", LeaseExpired);
         scene.streams[0].asked.releases = true;
     });
-    allows(|scene| {
+    CHECK.allows(|scene| {
         settled_late(scene);
         scene.lend(1, 3000, "g1.s4.a2", Reclaimed);
         let again = Scene::all_is_well().streams.remove(0);
@@ -66,40 +48,40 @@ fn i11_one_live_lease_per_event() {
         scene.streams[2].requested = 2000 * MS;
     });
     // The lease was lengthened.
-    sees("before g1.s4.a1 can have ended", |scene| {
+    CHECK.sees("before g1.s4.a1 can have ended", |scene| {
         settled_late(scene);
         scene.settle(1000, &[("g1.s4.a1", Said::Extend, APPLIED)], 1);
         scene.settles.last_mut().unwrap().told.as_mut().unwrap().results[0].1 = 1000 * MS + LEASE;
         scene.lend(1, 10 + 5000, "g1.s4.a2", LeaseExpired);
     });
-    sees("I11: g1.s4.a1 came twice", |scene| scene.lend(1, 11, "g1.s4.a1", DeliveryCause::First));
-    sees("I11: g1.s2.a2 came for DELIVERY_CAUSE_FIRST", |scene| {
+    CHECK.sees("I11: g1.s4.a1 came twice", |scene| scene.lend(1, 11, "g1.s4.a1", DeliveryCause::First));
+    CHECK.sees("I11: g1.s2.a2 came for DELIVERY_CAUSE_FIRST", |scene| {
         scene.unlend("g1.s2.a2");
         scene.lend(0, 100, "g1.s2.a2", DeliveryCause::First);
     });
-    sees("I11: g2.s4.a1 came in generation 1", |scene| scene.lend(1, 11, "g2.s4.a1", DeliveryCause::First));
+    CHECK.sees("I11: g2.s4.a1 came in generation 1", |scene| scene.lend(1, 11, "g2.s4.a1", DeliveryCause::First));
 }
 
 #[test]
 fn i11_one_live_lease_per_key() {
-    sees("I11: g1.s2.a1 came 1 ms before g1.s1.a1 can have ended", |scene| {
+    CHECK.sees("I11: g1.s2.a1 came 1 ms before g1.s1.a1 can have ended", |scene| {
         scene.unlend("g1.s2.a1");
         scene.lend(0, 19, "g1.s2.a1", DeliveryCause::First);
     });
     // The retry of event 2 is not waited for.
-    sees("I11: g1.s3.a1 came before event 2 of its key can have been settled", |scene| {
+    CHECK.sees("I11: g1.s3.a1 came before event 2 of its key can have been settled", |scene| {
         scene.unlend("g1.s3.a1");
         scene.lend(1, 60, "g1.s3.a1", DeliveryCause::First);
     });
     // Events are out of order in their key.
-    sees("I11: g1.s2.a1 came before event 1 of its key can have been settled", |scene| {
+    CHECK.sees("I11: g1.s2.a1 came before event 1 of its key can have been settled", |scene| {
         scene.unlend("g1.s1.a1");
         scene.lend(0, 115, "g1.s1.a1", DeliveryCause::First);
         scene.settle_of("g1.s1.a1").said.remove(0);
         scene.settle(116, &[("g1.s1.a1", Said::Ack, APPLIED)], 1);
     });
     // Where events wait for none that is allowed.
-    allows(|scene| {
+    CHECK.allows(|scene| {
         scene.shared.mode = SubscriptionMode::Unordered;
         scene.unlend("g1.s3.a1");
         scene.lend(1, 15, "g1.s3.a1", DeliveryCause::First);
@@ -118,22 +100,22 @@ fn i11_exclusive() {
             change(scene);
         }
     };
-    allows(exclusive(|_| ()));
-    sees(
+    CHECK.allows(exclusive(|_| ()));
+    CHECK.sees(
         "I11: g1.s4.a1 came 1 ms before g1.s3.a1 can have ended",
         exclusive(|scene| {
             scene.unlend("g1.s4.a1");
             scene.lend(1, 129, "g1.s4.a1", DeliveryCause::First);
         }),
     );
-    sees(
+    CHECK.sees(
         "I11: g1.s3.a1 came after event 4",
         exclusive(|scene| {
             scene.unlend("g1.s4.a1");
             scene.lend(0, 118, "g1.s4.a1", DeliveryCause::First);
         }),
     );
-    sees(
+    CHECK.sees(
         "I11: g1.s4.a1 came while event 2 waited",
         exclusive(|scene| {
             scene.unlend("g1.s4.a1");
@@ -150,27 +132,27 @@ fn i11_nothing_while_it_is_paused() {
             scene.operate(What::Resume, until, 1, 2);
         }
     };
-    sees("I11: g1.s3.a1 came while the subscription was paused", paused(125));
-    allows(paused(119));
+    CHECK.sees("I11: g1.s3.a1 came while the subscription was paused", paused(125));
+    CHECK.allows(paused(119));
 }
 
 #[test]
 fn i12_what_is_settled_stays_settled() {
-    sees("I12: g1.s1.a1 was acknowledged, and g1.s1.a2 came", |scene| {
+    CHECK.sees("I12: g1.s1.a1 was acknowledged, and g1.s1.a2 came", |scene| {
         scene.lend(1, 9000, "g1.s1.a2", DeliveryCause::LeaseExpired);
     });
     let again = |scene: &mut Scene| {
         scene.lend(1, 9000, "g1.s3.a2", DeliveryCause::Redriven);
         scene.settle(9001, &[("g1.s3.a2", Said::Ack, APPLIED)], 5);
     };
-    sees("I12: g1.s3.a1 was parked, and g1.s3.a2 came", again);
+    CHECK.sees("I12: g1.s3.a1 was parked, and g1.s3.a2 came", again);
     for seqs in [None, Some(vec![3])] {
-        allows(|scene| {
+        CHECK.allows(|scene| {
             again(scene);
             scene.operate(What::Redrive(seqs), 8000, 0, 0);
         });
     }
-    sees("I12: g1.s3.a1 was parked, and g1.s3.a2 came", |scene| {
+    CHECK.sees("I12: g1.s3.a1 was parked, and g1.s3.a2 came", |scene| {
         again(scene);
         scene.operate(What::Redrive(Some(vec![4])), 8000, 0, 0);
         scene.operate(What::Redrive(None), 100, 0, 0);
@@ -182,23 +164,26 @@ fn i12_a_lease_that_was_lost_settles_nothing() {
     let late = |lease: &'static str, said: Said, outcome: SettleOutcome| {
         move |scene: &mut Scene| scene.settle(105, &[(lease, said, outcome)], 1)
     };
-    sees(
+    CHECK.sees(
         "I12: Ack of g1.s2.a1 was answered SETTLE_OUTCOME_APPLIED: g1.s2.a2 had come before",
         late("g1.s2.a1", Said::Ack, APPLIED),
     );
-    allows(late("g1.s2.a1", Said::Ack, LOST));
-    sees("I12: Ack of g1.s4.a1000001 was answered SETTLE_OUTCOME_APPLIED", late("g1.s4.a1000001", Said::Ack, APPLIED));
-    allows(late("g1.s4.a1000001", Said::Ack, UNKNOWN));
-    sees(
+    CHECK.allows(late("g1.s2.a1", Said::Ack, LOST));
+    CHECK.sees(
+        "I12: Ack of g1.s4.a1000001 was answered SETTLE_OUTCOME_APPLIED",
+        late("g1.s4.a1000001", Said::Ack, APPLIED),
+    );
+    CHECK.allows(late("g1.s4.a1000001", Said::Ack, UNKNOWN));
+    CHECK.sees(
         "I12: Park of g1.s4.a1 was answered SETTLE_OUTCOME_APPLIED: Ack of the same",
         late("g1.s4.a1", Said::Park, APPLIED),
     );
-    allows(late("g1.s4.a1", Said::Park, LOST));
-    sees(
+    CHECK.allows(late("g1.s4.a1", Said::Park, LOST));
+    CHECK.sees(
         "I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_APPLIED: Ack of the same",
         late("g1.s4.a1", Said::Ack, APPLIED),
     );
-    allows(late("g1.s4.a1", Said::Ack, ALREADY));
+    CHECK.allows(late("g1.s4.a1", Said::Ack, ALREADY));
 }
 
 #[test]
@@ -209,23 +194,26 @@ fn i12_answers_that_are_not_so() {
             scene.settle(50, &[("g1.s4.a1", said, outcome)], 1);
         }
     };
-    allows(instead(Said::Ack, APPLIED));
-    sees("I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_ALREADY_APPLIED: nobody", instead(Said::Ack, ALREADY));
-    sees(
+    CHECK.allows(instead(Said::Ack, APPLIED));
+    CHECK.sees("I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_ALREADY_APPLIED: nobody", instead(Said::Ack, ALREADY));
+    CHECK.sees(
         "I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_LEASE_LOST: the lease cannot be lost",
         instead(Said::Ack, LOST),
     );
-    sees(
+    CHECK.sees(
         "I12: Park of g1.s4.a1 was answered SETTLE_OUTCOME_LEASE_LOST: the lease cannot be lost",
         instead(Said::Park, LOST),
     );
-    sees(
+    CHECK.sees(
         "I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_UNKNOWN_LEASE: the lease was given",
         instead(Said::Ack, UNKNOWN),
     );
-    sees("I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_STALE_GENERATION: nobody moved", instead(Said::Ack, STALE));
+    CHECK.sees(
+        "I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_STALE_GENERATION: nobody moved",
+        instead(Said::Ack, STALE),
+    );
     // So far below the floor that it may be forgotten.
-    allows(|scene| {
+    CHECK.allows(|scene| {
         instead(Said::Ack, ALREADY)(scene);
         scene.settles.last_mut().unwrap().told.as_mut().unwrap().floor = 5 + FORGOTTEN;
     });
@@ -242,8 +230,8 @@ fn i12_a_stream_may_have_given_it_back() {
             scene.settle(9600, &[("g1.s4.a2", Said::Ack, APPLIED)], 5);
         }
     };
-    allows(released(true));
-    sees("I12: Release of g1.s4.a1 was answered SETTLE_OUTCOME_ALREADY_APPLIED: nobody", released(false));
+    CHECK.allows(released(true));
+    CHECK.sees("I12: Release of g1.s4.a1 was answered SETTLE_OUTCOME_ALREADY_APPLIED: nobody", released(false));
 }
 
 #[test]
@@ -256,8 +244,8 @@ fn i11_what_is_used_up_holds_up_nothing() {
             scene.lend(1, 105, "g1.s3.a1", DeliveryCause::First);
         }
     };
-    assert!(!found(tried(2)).iter().any(|line| line.contains("of its key")));
-    sees("I11: g1.s3.a1 came before event 2 of its key can have been settled", tried(3));
+    assert!(!CHECK.found(tried(2)).iter().any(|line| line.contains("of its key")));
+    CHECK.sees("I11: g1.s3.a1 came before event 2 of its key can have been settled", tried(3));
 }
 
 #[test]
@@ -269,8 +257,8 @@ fn i12_leases_of_an_earlier_generation() {
             scene.settle(300, &[("g1.s4.a1", Said::Ack, outcome)], 1);
         }
     };
-    allows(after_a_seek(STALE));
-    sees(
+    CHECK.allows(after_a_seek(STALE));
+    CHECK.sees(
         "I12: Ack of g1.s4.a1 was answered SETTLE_OUTCOME_APPLIED: the subscription had been moved",
         after_a_seek(APPLIED),
     );
@@ -278,8 +266,10 @@ fn i12_leases_of_an_earlier_generation() {
 
 #[test]
 fn i10_what_is_not_wanted() {
-    sees("I10: event 5 came, and is not wanted after 0", |scene| scene.lend(1, 50, "g1.s5.a1", DeliveryCause::First));
-    sees("I10: event 1 came, and is not wanted after 1", |scene| scene.operations[0].what = What::Make(1));
+    CHECK.sees("I10: event 5 came, and is not wanted after 0", |scene| {
+        scene.lend(1, 50, "g1.s5.a1", DeliveryCause::First)
+    });
+    CHECK.sees("I10: event 1 came, and is not wanted after 1", |scene| scene.operations[0].what = What::Make(1));
 }
 
 #[test]

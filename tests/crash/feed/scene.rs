@@ -2,7 +2,7 @@
 
 use order_gateway::pb::{self, DeliveryCause, SettleOutcome, SubscriptionMode};
 
-use super::book::{Ending, Subject};
+use super::book::{Book, Ending, Subject};
 use super::facts::Choice;
 use super::history::{
     APPLIED, Consumer, Content, End, Frame, Heartbeat, Lease, Micros, Opened, Operation, Said, Settle, Settled, State,
@@ -168,4 +168,32 @@ fn operation(what: What, at: Micros, generation: u64, floor: u64) -> Operation {
 /// What a frame says of an event that is another one than in the log.
 pub(super) fn another(content: Content) -> Content {
     Content { digest: content.digest + 1, ..content }
+}
+
+/// A check under test: `violations` of its file.
+pub(super) struct Check(pub(super) fn(&Subject<'_>, &Book) -> Vec<String>);
+
+impl Check {
+    /// What it finds.
+    pub(super) fn found(&self, change: impl FnOnce(&mut Scene)) -> Vec<String> {
+        let mut scene = Scene::all_is_well();
+        change(&mut scene);
+        let subject = scene.subject();
+        let (book, mut found) = Book::new(&subject);
+        found.extend((self.0)(&subject, &book));
+        found
+    }
+
+    /// It finds what was changed.
+    #[track_caller]
+    pub(super) fn sees(&self, expected: &str, change: impl FnOnce(&mut Scene)) {
+        let found = self.found(change);
+        assert!(found.iter().any(|line| line.contains(expected)), "{expected} is not in {found:#?}");
+    }
+
+    /// It finds nothing.
+    #[track_caller]
+    pub(super) fn allows(&self, change: impl FnOnce(&mut Scene)) {
+        assert_eq!(self.found(change), Vec::<String>::new());
+    }
 }
