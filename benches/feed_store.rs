@@ -3,9 +3,10 @@
 //!
 //! `cargo bench --bench feed_store -- --help`; without options it takes about two minutes and 5 GB in the temporary folder.
 
+#[path = "measure/mod.rs"]
+mod measure;
+
 use std::error::Error;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,9 +23,11 @@ use order_gateway::ports::intent_log::{Appended, IntentLog};
 use order_gateway::ports::subscriptions::Subscriptions;
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
-use order_gateway::telemetry::metrics::{Form, Metrics};
+use order_gateway::telemetry::metrics::Metrics;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+
+use self::measure::{commits, sync_time};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -244,25 +247,4 @@ fn lend_next(one: &mut Subscription, batch: u64) -> Vec<(order_gateway::domain::
 fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
-}
-
-/// Every commit is one sync.
-fn commits(metrics: &Metrics) -> f64 {
-    let text = metrics.encode(Form::Plain).unwrap_or_default();
-    let count = text.lines().find_map(|line| line.strip_prefix("order_gateway_store_commit_seconds_count "));
-    count.and_then(|count| count.parse().ok()).unwrap_or_default()
-}
-
-/// Median time to write 4 KiB at the end of a file and sync it.
-fn sync_time(folder: &Path) -> Result<Duration> {
-    let mut file = File::create(folder.join("sync"))?;
-    let mut times = Vec::new();
-    for _ in 0..50 {
-        let started = Instant::now();
-        file.write_all(&[7; 4096])?;
-        file.sync_data()?;
-        times.push(started.elapsed());
-    }
-    times.sort();
-    Ok(times[times.len() / 2])
 }

@@ -3,9 +3,10 @@
 //!
 //! `cargo bench --bench ledger -- --help`; without options it takes about five minutes and 10 GB in the temporary folder.
 
+#[path = "../measure/mod.rs"]
+mod measure;
+
 use std::error::Error;
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,9 +21,12 @@ use order_gateway::ports::ledger::{Begun, Ledger, Saved};
 use order_gateway::ports::random::Random;
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
-use order_gateway::telemetry::metrics::{Form, Metrics};
+use order_gateway::telemetry::metrics::Metrics;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use self::measure::fill::{Numbers, fill};
+use self::measure::{commits, sync_time};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -46,26 +50,6 @@ struct Options {
     /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// How callers number their orders.
-#[derive(Clone, Copy, PartialEq)]
-enum Numbers {
-    Rising,
-    Scattered,
-}
-
-impl Numbers {
-    fn name(self) -> &'static str {
-        if self == Self::Rising { "rising" } else { "scattered" }
-    }
-
-    fn nth(self, n: u64) -> String {
-        match self {
-            Self::Rising => format!("sellername{n:012}"),
-            Self::Scattered => format!("{:016x}-{:08}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15), n % 100_000_000),
-        }
-    }
 }
 
 struct Case {
@@ -120,7 +104,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
         let path = folder.join("filled.db");
         open("filled", Some(&path))?.1.close().await;
         let started = Instant::now();
-        fill(&path, options.fill)?;
+        fill(&path, "acme", options.fill)?;
         let bytes = path.metadata()?.len();
         println!("filled with {} entries in {:.0?}, {} MiB", options.fill, started.elapsed(), bytes >> 20);
         stores.push(open("filled", Some(&path))?);
@@ -197,7 +181,8 @@ async fn run(case: &Case, span: Duration) -> Result<Figures> {
                 let mut times = Vec::new();
                 while started.elapsed() < span {
                     let called = Instant::now();
-                    call(&ledger, numbers.nth(next.fetch_add(1, Ordering::Relaxed))).await?;
+                    let number = numbers.nth(next.fetch_add(1, Ordering::Relaxed));
+                    call(&ledger, format!("{number:012}")).await?;
                     times.push(called.elapsed());
                 }
                 Ok::<_, Box<dyn Error + Send + Sync>>(times)
@@ -241,52 +226,4 @@ async fn call(ledger: &Store, order_number: String) -> Result<()> {
         Saved::Done(_) => Ok(()),
         Saved::Stale => Err("stale".into()),
     }
-}
-
-/// Every commit is one sync.
-fn commits(metrics: &Metrics) -> f64 {
-    let text = metrics.encode(Form::Plain).unwrap_or_default();
-    let count = text.lines().find_map(|line| line.strip_prefix("order_gateway_store_commit_seconds_count "));
-    count.and_then(|count| count.parse().ok()).unwrap_or_default()
-}
-
-/// Median time to write 4 KiB at the end of a file and sync it.
-fn sync_time(folder: &Path) -> Result<Duration> {
-    let mut file = File::create(folder.join("sync"))?;
-    let mut times = Vec::new();
-    for _ in 0..50 {
-        let started = Instant::now();
-        file.write_all(&[7; 4096])?;
-        file.sync_data()?;
-        times.push(started.elapsed());
-    }
-    times.sort();
-    Ok(times[times.len() / 2])
-}
-
-/// As if so many orders had been created: half of them with rising numbers, half with scattered ones.
-fn fill(path: &Path, entries: i64) -> Result<()> {
-    let db = rusqlite::Connection::open(path)?;
-    db.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA wal_autocheckpoint = 100000;")?;
-    db.execute("INSERT INTO accounts VALUES (1, 'acme')", [])?;
-    let part = 500_000;
-    for first in (1..=entries).step_by(part as usize) {
-        let last = (first + part - 1).min(entries);
-        db.execute(
-            "WITH RECURSIVE n (id) AS (SELECT ?1 UNION ALL SELECT id + 1 FROM n WHERE id < ?2) \
-             INSERT INTO entries (id, fence, account, kind, state, effect, attempts, batch, batches, created, updated, \
-             not_after, number_key, freed, correlation_id, fingerprint, order_number, answer, last_error, resolution) \
-             SELECT id, 1, 1, 0, 4, 1, 1, 0, 1, 1800000000000 + id, 1800000001000 + id, 1800000900000 + id, \
-             CAST(number AS BLOB), 0, randomblob(16), randomblob(33), number, randomblob(200), '', '' \
-             FROM (SELECT id, iif(id % 2, printf('sellername%012d', id), lower(hex(randomblob(8))) || \
-             printf('-%08d', id)) AS number FROM n)",
-            [first, last],
-        )?;
-    }
-    db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
-    db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name IN ('next_entry', 'counted')", [entries])?;
-    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
-    drop(db);
-    // Or what is measured first waits for all of it.
-    Ok(File::options().write(true).open(path)?.sync_all()?)
 }

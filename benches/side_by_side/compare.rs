@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::load::Report;
+use crate::measure::fill::Numbers;
 use crate::samples::Call;
 use crate::servers::{self, Process, Server};
 use crate::table::{self, Row};
@@ -141,8 +142,9 @@ fn measure(options: &Options, server: Server, call: Call) -> Result<Measurement>
     };
     let begin = Instant::now();
     let (all_before, own_before) = (machine::busy_seconds()?, own()?);
-    let busy = load(options, &server, call, options.connections, options.streams, 1)?;
-    let alone = load(options, &server, call, 1, 1, SECOND_LOAD)?;
+    let many = (options.connections, options.streams);
+    let busy = load(options, &server, call, many, 1, Numbers::Rising)?;
+    let alone = load(options, &server, call, (1, 1), SECOND_LOAD, Numbers::Rising)?;
     let all = machine::busy_seconds()? - all_before;
     let ours = own()? - own_before + busy.load_cpu_seconds + alone.load_cpu_seconds;
     for (name, count) in busy.errors.iter().chain(&alone.errors) {
@@ -151,14 +153,14 @@ fn measure(options: &Options, server: Server, call: Call) -> Result<Measurement>
     Ok(Measurement { busy, alone, foreign: ((all - ours) / begin.elapsed().as_secs_f64()).max(0.0) })
 }
 
-/// Runs the load to its end.
+/// Runs the load to its end: connections and callers on each, and the numbers of the calls from the `first` on.
 pub(crate) fn load(
     options: &Options,
     server: &Process,
     call: Call,
-    connections: usize,
-    streams: usize,
+    (connections, streams): (usize, usize),
     first: u64,
+    numbers: Numbers,
 ) -> Result<Report> {
     let call = call.to_possible_value().ok_or("a call without a name")?;
     let seconds = if connections * streams == 1 { options.seconds / 2.0 } else { options.seconds };
@@ -169,7 +171,7 @@ pub(crate) fn load(
         .args(["--streams", &streams.to_string()])
         .args(["--warm-up", &options.warm_up.to_string()])
         .args(["--seconds", &seconds.to_string()])
-        .args(["--first", &first.to_string()])
+        .args(["--first", &first.to_string(), "--numbers", numbers.name()])
         .args(["--pid", &server.id().to_string()])
         .stderr(Stdio::inherit())
         .output()?;

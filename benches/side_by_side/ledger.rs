@@ -1,12 +1,18 @@
 //! What the ledger costs: CreateOrder with the ledger on disk beside the same with it in memory, at more and more callers.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::time::Instant;
-
 use crate::Result;
-use crate::compare::{self, Options};
+use std::fs;
+use std::path::Path;
+
+use order_gateway::ports::clock::Clock;
+use order_gateway::store::sqlite::SqliteLedger;
+use order_gateway::store::{Settings, Store};
+use order_gateway::telemetry::metrics::Metrics;
+
+use crate::compare::{self, load};
 use crate::load::Report;
+use crate::measure::fill::{Numbers, fill};
+use crate::measure::sync_time;
 use crate::samples::Call;
 use crate::servers::{self, Server};
 use crate::table::median;
@@ -15,8 +21,16 @@ use crate::table::median;
 const CALLERS: [(usize, usize); 3] = [(1, 1), (1, 16), (4, 64)];
 /// Counts what was synced.
 const COMMITS: &str = "order_gateway_store_commit_seconds_count";
-/// Writes whose sync is timed.
-const SYNCS: usize = 200;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    compare: compare::Options,
+    /// Entries in a filled ledger, beside which an empty one is measured; 0 leaves it out. Ten million take 5 GB in the
+    /// temporary folder.
+    #[arg(long, default_value_t = 10_000_000)]
+    fill: i64,
+}
 
 struct Row {
     callers: usize,
@@ -36,6 +50,11 @@ impl Row {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    on_disk_and_in_memory(&options.compare)?;
+    if options.fill > 0 { empty_and_filled(&options.compare, options.fill) } else { Ok(()) }
+}
+
+fn on_disk_and_in_memory(options: &compare::Options) -> Result<()> {
     let mut rows = Vec::new();
     for (connections, streams) in CALLERS {
         for server in [Server::Gateway, Server::Ledger] {
@@ -54,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let stub = servers::stub(options.load_core, options.delay_ms)?;
             let server = row.server.start(options.server_core, &options.gateway, stub.address)?;
             let before = server.metric(COMMITS)?;
-            let report = compare::load(options, &server, Call::Create, *connections, *streams, 1)?;
+            let report = load(options, &server, Call::Create, (*connections, *streams), 1, Numbers::Rising)?;
             let commits = server.metric(COMMITS)? - before;
             // The commits of the warm-up are in it, so its calls must be: in proportion to the time.
             let calls = report.calls as f64 * (report.seconds + options.warm_up) / report.seconds;
@@ -92,16 +111,81 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// How long this disk takes to make a page at the end of a log durable, in microseconds: the median of many.
+/// How long this disk takes to make a page at the end of a log durable, in microseconds.
 pub(crate) fn sync_us() -> Result<f64> {
+    Ok(sync_time(tempfile::tempdir()?.path())?.as_secs_f64() * 1e6)
+}
+
+/// One ledger that is filled, or begins empty, and stays from round to round.
+struct Kept {
+    name: &'static str,
+    numbers: Numbers,
+    next: u64,
+    rates: Vec<f64>,
+    p99_us: Vec<f64>,
+}
+
+/// Rounds of the filled ledger, whatever the others have.
+const ROUNDS: usize = 5;
+
+fn empty_and_filled(options: &compare::Options, entries: i64) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut file = File::create(folder.path().join("log"))?;
-    let mut times = Vec::with_capacity(SYNCS);
-    for byte in 0..SYNCS {
-        let begin = Instant::now();
-        file.write_all(&[byte as u8; 4096])?;
-        file.sync_data()?;
-        times.push(begin.elapsed().as_secs_f64() * 1e6);
+    eprintln!("filling a ledger with {entries} entries");
+    let path = folder.path().join("filled.db");
+    new_store(&path)?;
+    fill(&path, "bench", entries).map_err(|error| error.to_string())?;
+    let size = fs::metadata(&path)?.len() >> 20;
+    let mut all = Vec::new();
+    for numbers in [Numbers::Rising, Numbers::Scattered] {
+        for name in ["empty", "filled"] {
+            let next = entries.unsigned_abs() + 1;
+            all.push(Kept { name, numbers, next, rates: Vec::new(), p99_us: Vec::new() });
+        }
     }
-    Ok(median(times))
+    for round in 1..=ROUNDS {
+        for kept in &mut all {
+            eprintln!("round {round} of {ROUNDS}: {}, {} numbers", kept.name, kept.numbers.name());
+            let stub = servers::stub(options.load_core, options.delay_ms)?;
+            let ledger = folder.path().join(format!("{}.db", kept.name));
+            let server = Server::Ledger.start_with(options.server_core, &options.gateway, stub.address, &ledger)?;
+            let (connections, streams) = CALLERS[2];
+            let report = load(options, &server, Call::Create, (connections, streams), kept.next, kept.numbers)?;
+            // More than it can have made.
+            kept.next += 10_000_000;
+            if !report.errors.is_empty() {
+                return Err(format!("calls failed: {:?}", report.errors).into());
+            }
+            kept.rates.push(report.calls as f64 / report.seconds);
+            kept.p99_us.push(report.p99_us);
+        }
+    }
+    println!();
+    println!("| 256 callers, order numbers | ledger | calls/s | p99 µs | slower than empty, round by round |");
+    println!("| --- | --- | --- | --- | --- |");
+    for pair in all.chunks(2) {
+        for kept in pair {
+            let slower = kept.rates.iter().zip(&pair[0].rates).map(|(own, empty)| 100.0 * (1.0 - own / empty));
+            println!(
+                "| {} | {} | {:.0} | {:.0} | {:.0} % |",
+                kept.numbers.name(),
+                kept.name,
+                median(kept.rates.clone()),
+                median(kept.p99_us.clone()),
+                median(slower.collect()),
+            );
+        }
+    }
+    println!();
+    println!("Filled with {entries} entries ({size} MiB), medians of {ROUNDS} rounds.");
+    Ok(())
+}
+
+/// An empty database of the gateway's store.
+fn new_store(path: &Path) -> Result<()> {
+    let metrics = Metrics::new([]);
+    let on_fatal = std::sync::Arc::new(|why: &str| eprintln!("{why}"));
+    let settings = Settings { clock: Clock::system(), metrics: metrics.store.clone(), on_fatal };
+    let store = Store::Sqlite(SqliteLedger::open(path, settings).map_err(|error| error.to_string())?);
+    tokio::runtime::Runtime::new()?.block_on(store.close());
+    Ok(())
 }

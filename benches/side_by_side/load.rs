@@ -16,6 +16,7 @@ use http::{HeaderMap, Request, Uri};
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::measure::fill::Numbers;
 use crate::samples::{Call, Frame};
 use crate::{Result, machine};
 
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Number of the first call; no two runs against one server may share numbers.
     #[arg(long, default_value_t = 1)]
     first: u64,
+    /// How the calls are numbered.
+    #[arg(long, value_enum, default_value = "rising")]
+    numbers: Numbers,
     /// The server's process, to measure its CPU time and memory.
     #[arg(long)]
     pid: u32,
@@ -75,6 +79,7 @@ struct Run {
     uri: Uri,
     frame: Frame,
     next: Cell<u64>,
+    numbers: Numbers,
     measuring: Cell<bool>,
     over: Cell<bool>,
     calls: Cell<u64>,
@@ -96,6 +101,7 @@ async fn measure(options: &Options) -> Result<Report> {
         uri: format!("http://{}{}", options.target, options.call.path()).parse()?,
         frame: options.call.frame()?,
         next: Cell::new(options.first),
+        numbers: options.numbers,
         measuring: Cell::new(false),
         over: Cell::new(false),
         calls: Cell::new(0),
@@ -203,7 +209,7 @@ async fn call(run: &Run, sender: &Sender) -> std::result::Result<(), String> {
         .map_err(|e| e.to_string())?;
     let mut sender = sender.clone().ready().await.map_err(|e| e.to_string())?;
     let (answer, mut body) = sender.send_request(request, false).map_err(|e| e.to_string())?;
-    body.send_data(run.frame.numbered(n), true).map_err(|e| e.to_string())?;
+    body.send_data(run.frame.numbered(run.numbers.nth(n)), true).map_err(|e| e.to_string())?;
 
     let (head, mut body) = answer.await.map_err(|e| e.to_string())?.into_parts();
     if head.status != http::StatusCode::OK {

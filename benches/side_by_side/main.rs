@@ -13,6 +13,8 @@ mod feed;
 mod ledger;
 mod load;
 mod machine;
+#[path = "../measure/mod.rs"]
+mod measure;
 mod samples;
 mod servers;
 mod stub;
@@ -44,7 +46,7 @@ enum Command {
     /// Start everything, measure in interleaved rounds, print a table.
     Compare(compare::Options),
     /// CreateOrder with the ledger on disk beside the same with it in memory.
-    Ledger(compare::Options),
+    Ledger(ledger::Options),
     /// The feed: webhooks in, streams out.
     Feed(feed::Options),
     /// Webhooks and streams for one measurement of the feed.

@@ -39,8 +39,19 @@ impl Server {
         }
     }
 
-    /// Starts it on one core, in front of the upstream.
+    /// Starts it on one core, in front of the upstream. Its ledger is a new one.
     pub(crate) fn start(self, core: usize, gateway: &Path, upstream: SocketAddr) -> Result<Process> {
+        self.start_with(core, gateway, upstream, Path::new("ledger.db"))
+    }
+
+    /// The same with its ledger, if it is on disk, in this file.
+    pub(crate) fn start_with(
+        self,
+        core: usize,
+        gateway: &Path,
+        upstream: SocketAddr,
+        ledger: &Path,
+    ) -> Result<Process> {
         let (listen, http) = (free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
         let mut words = vec![];
@@ -52,7 +63,8 @@ impl Server {
             }
             Server::Gateway | Server::Ledger => {
                 let file = folder.path().join("gateway.toml");
-                let store = if self == Server::Gateway { "memory:" } else { "sqlite://ledger.db" };
+                let on_disk = format!("sqlite://{}", ledger.display());
+                let store = if self == Server::Gateway { "memory:" } else { &on_disk };
                 fs::write(&file, settings(listen, http, store, upstream))?;
                 words.extend(["serve".into(), "--config".into(), file.display().to_string()]);
                 gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?
