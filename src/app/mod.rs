@@ -37,8 +37,8 @@ use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
 use crate::service::feed::{Feed, FeedStore, Intake};
 use crate::service::{
-    CancelOrder, CreateOrder, Directory, FetchPromise, GetOrderStatus, MutationSettings, Mutations, Operations,
-    PromiseCacheSettings, Resolver,
+    CancelOrder, CreateOrder, Directory, FetchPromise, GatewayStatus, GetOrderStatus, MutationSettings, Mutations,
+    Operations, PromiseCacheSettings, Resolver,
 };
 use crate::shutdown::{Drained, Shutdown};
 use crate::store::{self, Store};
@@ -147,7 +147,8 @@ impl Gateway {
         shutdown.tasks().spawn(resolver.run(shutdown.stopping().clone()));
         let health = Health::new(&SERVICES).await;
         let feed = feed::start(config, store.clone(), &shutdown, clock, &random, &metrics);
-        let routes = routes(config, upstream, mutations, feed, &shutdown, &health, clock, &metrics);
+        let status = status(config, &upstream, mutations.clone(), feed.clone(), clock);
+        let routes = routes(config, upstream, mutations, feed, status, &shutdown, &health, &metrics);
         let edge = Edge {
             tracer,
             metrics: metrics.clone(),
@@ -252,34 +253,44 @@ fn mutations<H: Http, L: Ledger>(
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
 
+/// The gateway's view of itself.
+fn status<H: Http, L: Ledger, F: FeedStore>(
+    config: &Config,
+    upstream: &RestUpstream<H>,
+    mutations: Mutations<RestUpstream<H>, L>,
+    feed: Feed<F>,
+    clock: Clock,
+) -> GatewayStatus<RestUpstream<H>, L, F> {
+    GatewayStatus {
+        directory: directory(config),
+        overview: Arc::new(StackOverview::new(upstream.shared().clone(), clock)),
+        operations: Operations::new(mutations),
+        feed,
+        start_time: clock.now(),
+    }
+}
+
 #[expect(clippy::too_many_arguments, reason = "everything comes together here")]
 fn routes<H: Http, L: Ledger, F: FeedStore>(
     config: &Config,
     upstream: RestUpstream<H>,
     mutations: Mutations<RestUpstream<H>, L>,
     feed: Feed<F>,
+    status: GatewayStatus<RestUpstream<H>, L, F>,
     shutdown: &Shutdown,
     health: &Health,
-    clock: Clock,
     metrics: &Arc<Metrics>,
 ) -> Routes {
     let directory = directory(config);
     let kept = PromiseCacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
     let fulfillment = Fulfillment {
-        directory: directory.clone(),
+        directory,
         promise: FetchPromise::new(upstream.clone(), kept, metrics.clone()),
         create: CreateOrder::new(mutations.clone(), shutdown.tasks().clone()),
         cancel: CancelOrder::new(mutations.clone(), shutdown.tasks().clone()),
         status: GetOrderStatus::new(upstream.clone()),
     };
-    let overview = Arc::new(StackOverview::new(upstream.shared().clone(), clock));
-    let gateway = GatewayRpcs {
-        directory,
-        overview,
-        operations: Operations::new(mutations),
-        feed: feed.clone(),
-        start_time: clock.now(),
-    };
+    let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut routes = Routes::new(served!(FulfillmentServiceServer::new(fulfillment)))
         .add_service(served!(CancelIntentServiceServer::new(CancelIntents { feed })))
         .add_service(served!(GatewayServiceServer::new(gateway)))

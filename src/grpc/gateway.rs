@@ -1,34 +1,24 @@
 //! GatewayService: the gateway's view of itself.
 
-use std::sync::Arc;
-use std::time::SystemTime;
-
 use tonic::{Request, Response, Status};
 
 use super::fulfillment::context;
 use super::{operation, status};
-use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::pb::gateway_service_server::GatewayService;
-use crate::ports::ledger::{Count, Ledger};
-use crate::ports::overview::{CircuitView, Overview, TokenView};
+use crate::ports::ledger::Ledger;
+use crate::ports::overview::{CircuitView, OperationView, TokenView};
 use crate::ports::upstream::Upstream;
-use crate::service::feed::{Feed, FeedStore};
-use crate::service::{Directory, Operations, ServiceError};
+use crate::service::feed::{FeedState, FeedStore};
+use crate::service::{AccountState, GatewayStatus, Operations, ServiceError};
 
 /// The service, over any upstream and store.
 pub struct Gateway<U, L, F> {
-    /// The accounts by name.
-    pub directory: Directory,
-    /// Their state.
-    pub overview: Arc<dyn Overview>,
-    /// Their mutations.
+    /// What GetStatus tells.
+    pub status: GatewayStatus<U, L, F>,
+    /// What the other RPCs look into.
     pub operations: Operations<U, L>,
-    /// The feed.
-    pub feed: Feed<F>,
-    /// When the process began to serve.
-    pub start_time: SystemTime,
 }
 
 #[tonic::async_trait]
@@ -38,16 +28,13 @@ impl<U: Upstream, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         let call = context(&request)?;
-        let accounts = self
-            .directory
-            .many(&request.get_ref().account, &call)
-            .map_err(|error| status::failure(error, "", &call))?;
-        let counts = self.operations.counts().await.unwrap_or_default();
+        let told = self.status.told(&request.get_ref().account, &call).await;
+        let told = told.map_err(|error| status::failure(error, "", &call))?;
         Ok(Response::new(pb::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
-            start_time: Some(self.start_time.into()),
-            accounts: accounts.into_iter().map(|account| self.account(account, &counts)).collect(),
-            feed: self.feed.overview(&call).await,
+            start_time: Some(self.status.start_time.into()),
+            accounts: told.accounts.into_iter().map(account).collect(),
+            feed: told.feed.map(feed),
         }))
     }
 
@@ -92,34 +79,39 @@ impl<U: Upstream, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
     }
 }
 
-impl<U: Upstream, L: Ledger, F: FeedStore> Gateway<U, L, F> {
-    fn account(&self, account: AccountIndex, counts: &[Count]) -> pb::AccountStatus {
-        let id = self.directory.id(account);
-        let ledger = counts.iter().filter(|count| count.account == *id && count.entries > 0);
-        pb::AccountStatus {
-            account: id.to_string(),
-            ledger: ledger.map(operation::count).collect(),
-            token: Some(token(self.overview.token(account))),
-            operations: Operation::ALL.map(|operation| self.operation(account, operation)).into(),
-        }
+fn account(state: AccountState) -> pb::AccountStatus {
+    pb::AccountStatus {
+        account: state.id.to_string(),
+        ledger: state.ledger.iter().flatten().map(operation::count).collect(),
+        token: Some(token(state.token)),
+        operations: state.operations.map(|(operation, view)| bucket(operation, view)).into(),
     }
+}
 
-    fn operation(&self, account: AccountIndex, operation: Operation) -> pb::OperationStatus {
-        let view = self.overview.operation(account, operation);
-        let (circuit, probe_time) = match view.circuit {
-            CircuitView::Closed => (pb::CircuitState::Closed, None),
-            CircuitView::Open(until) => (pb::CircuitState::Open, Some(until)),
-            CircuitView::HalfOpen => (pb::CircuitState::HalfOpen, None),
-        };
-        pb::OperationStatus {
-            operation: operation.name().into(),
-            limit_per_minute: view.limit_per_minute,
-            // More digits would be noise to a reader.
-            tokens: (view.tokens * 100.0).floor() / 100.0,
-            next_token_time: view.next_token.map(Into::into),
-            circuit: circuit.into(),
-            probe_time: probe_time.map(Into::into),
-        }
+fn bucket(operation: Operation, view: OperationView) -> pb::OperationStatus {
+    let (circuit, probe_time) = match view.circuit {
+        CircuitView::Closed => (pb::CircuitState::Closed, None),
+        CircuitView::Open(until) => (pb::CircuitState::Open, Some(until)),
+        CircuitView::HalfOpen => (pb::CircuitState::HalfOpen, None),
+    };
+    pb::OperationStatus {
+        operation: operation.name().into(),
+        limit_per_minute: view.limit_per_minute,
+        // More digits would be noise to a reader.
+        tokens: (view.tokens * 100.0).floor() / 100.0,
+        next_token_time: view.next_token.map(Into::into),
+        circuit: circuit.into(),
+        probe_time: probe_time.map(Into::into),
+    }
+}
+
+fn feed(state: FeedState) -> pb::FeedStatus {
+    pb::FeedStatus {
+        log_id: state.bounds.log.to_string(),
+        first_available: state.bounds.first,
+        head: state.bounds.head,
+        open_streams: state.open_streams,
+        subscriptions: state.subscriptions.into_iter().map(|subscription| subscription.shown).collect(),
     }
 }
 

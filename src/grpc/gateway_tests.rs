@@ -1,16 +1,17 @@
 //! What GetStatus makes of each state.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::domain::account::AccountId;
+use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::State;
-use crate::ports::overview::OperationView;
-use crate::service::Mutations;
+use crate::ports::overview::Overview;
 use crate::service::testing::{Walmart, call, mutations, over};
 use crate::service::testing_feed::feed;
 use crate::service::testing_feed_store::FaultyFeed;
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
+use crate::service::{Directory, Mutations};
 
 /// Account n is in the n-th state.
 struct States;
@@ -34,7 +35,8 @@ impl Overview for States {
 fn gateway<L: Ledger>(directory: Directory, mutations: Mutations<Walmart, L>) -> Gateway<Walmart, L, FaultyFeed> {
     let feed = feed().feed;
     let (overview, operations) = (Arc::new(States), Operations::new(mutations));
-    Gateway { directory, overview, operations, feed, start_time: at(0) }
+    let status = GatewayStatus { directory, overview, operations: operations.clone(), feed, start_time: at(0) };
+    Gateway { status, operations }
 }
 
 fn request<T>(message: T) -> Request<T> {

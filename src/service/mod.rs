@@ -12,6 +12,7 @@ mod operations;
 mod order_status;
 mod paging;
 mod promise;
+mod status;
 
 pub use self::accounts::{AccountError, Directory};
 pub use self::cancel_order::{BatchOutcome, CancelOrder, Cancelled, MAX_LINES, NotCancelled};
@@ -21,6 +22,7 @@ pub use self::ledger::{MutationSettings, Mutations, Resolver};
 pub use self::operations::{ListOperations, OperationView, Operations, Page, check_page};
 pub use self::order_status::GetOrderStatus;
 pub use self::promise::{FetchPromise, PromiseCacheSettings};
+pub use self::status::{AccountState, Board, GatewayStatus, Rows, Told};
 
 #[cfg(test)]
 pub(crate) mod testing;

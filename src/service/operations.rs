@@ -16,6 +16,8 @@ use crate::ports::upstream::Upstream;
 
 /// Characters of a reason.
 const LONGEST_REASON: usize = 500;
+/// Twice as long as a call can take.
+const OVERDUE: Duration = Duration::from_secs(120);
 
 /// The use case. Cheap to clone.
 pub struct Operations<U, L> {
@@ -94,6 +96,29 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         entries.truncate(limit);
         let next_page_token = entries.last().filter(|_| more).map(|last| last.id.to_string()).unwrap_or_default();
         Ok(Page { entries, next_page_token })
+    }
+
+    /// What is not settled, of all accounts, at most `most`: what waits for a person, what is looked up, and what is open
+    /// otherwise for longer than a call can take; each oldest first.
+    pub async fn unresolved(&self, most: usize) -> Result<Vec<Entry>, ServiceError> {
+        let accounts: Vec<_> =
+            (0..self.directory().len()).map(|i| self.directory().id(AccountIndex(i)).clone()).collect();
+        let overdue = self.mutations.now().minus(OVERDUE);
+        let wanted: [(&[State], Option<Timestamp>); 3] = [
+            (&[State::NeedsOperator], None),
+            (&[State::Unknown], None),
+            (&[State::Recorded, State::Sending], Some(overdue)),
+        ];
+        let mut found = Vec::new();
+        for (states, created_before) in wanted {
+            let limit = most - found.len();
+            if limit > 0 {
+                let (accounts, states) = (accounts.clone(), states.to_vec());
+                let query = Query { accounts, states, created_before, after: OperationId(0), limit };
+                found.extend(self.mutations.ledger().list(&query).await?);
+            }
+        }
+        Ok(found)
     }
 
     /// Ends the doubt about an open entry by a person's word.

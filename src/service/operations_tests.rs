@@ -255,3 +255,23 @@ async fn a_store_that_fails_is_told() {
     ledger.fail(false, false);
     assert!(resolve(&service, &entry, Verdict::Rejected).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_person_comes_first_and_what_is_under_way_is_left_out() {
+    let service = service(&Walmart::default());
+    for (number, state) in
+        [("stuck", State::Sending), ("U1", State::Unknown), ("N1", State::NeedsOperator), ("U2", State::Unknown)]
+    {
+        in_state(&service, number, state).await;
+    }
+    let numbers = async |most| {
+        let found = service.unresolved(most).await.unwrap();
+        found.into_iter().map(|entry| entry.order_number).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(9).await, ["N1", "U1", "U2"], "it is just being sent");
+    tokio::time::advance(OVERDUE + Duration::from_millis(1)).await;
+    in_state(&service, "new", State::Sending).await;
+    assert_eq!(numbers(9).await, ["N1", "U1", "U2", "stuck"]);
+    assert_eq!(numbers(2).await, ["N1", "U1"]);
+    assert_eq!(numbers(0).await, [""; 0]);
+}

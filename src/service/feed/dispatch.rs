@@ -36,14 +36,14 @@ impl<F: FeedStore> Feed<F> {
             let handle = handle.clone();
             // It looks for commands before it ends, under this lock.
             let _ = handle.commands.send(Command::Join(consumer, Identity::of(head)));
-            return Membership { number, handle };
+            return Membership::new(number, handle);
         }
         #[expect(clippy::disallowed_methods, reason = "a few for each stream, which are bounded; a drop cannot wait")]
         let (commands, inbox) = mpsc::unbounded_channel();
         let look = Arc::new(Notify::new());
         let (status, shown) = watch::channel(None);
         let _ = commands.send(Command::Join(consumer, Identity::of(head)));
-        let handle = Handle { commands, look: look.clone(), status: shown };
+        let handle = Handle { commands, look: look.clone(), status: shown, streams: Arc::default() };
         tasks.insert(head.name.clone(), handle.clone());
         let dispatcher = Dispatcher {
             feed: self.clone(),
@@ -59,7 +59,7 @@ impl<F: FeedStore> Feed<F> {
             status,
         };
         self.0.parts.tasks.spawn(dispatcher.run());
-        Membership { number, handle }
+        Membership::new(number, handle)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The streams of subscriptions, and their ways to the tasks that serve them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -24,6 +25,8 @@ pub(super) struct Handle {
     /// There may be room, or something to lend.
     pub(super) look: Arc<Notify>,
     pub(super) status: watch::Receiver<Option<Status>>,
+    /// Streams that have come and not gone.
+    pub(super) streams: Arc<AtomicU64>,
 }
 
 /// What a dispatcher is told.
@@ -107,6 +110,11 @@ pub(super) struct Membership {
 }
 
 impl Membership {
+    pub(super) fn new(number: u64, handle: Handle) -> Self {
+        handle.streams.fetch_add(1, Ordering::Relaxed);
+        Self { number, handle }
+    }
+
     /// There is room again.
     pub(super) fn look(&self) {
         self.handle.look.notify_one();
@@ -120,6 +128,7 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
+        self.handle.streams.fetch_sub(1, Ordering::Relaxed);
         let _ = self.handle.commands.send(Command::Leave(self.number));
     }
 }
@@ -131,6 +140,12 @@ impl Dispatchers {
         if let Some(handle) = tasks.get(name) {
             handle.look.notify_one();
         }
+    }
+
+    /// Streams that serve this subscription.
+    pub(super) fn consumers(&self, name: &str) -> u64 {
+        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.get(name).map_or(0, |handle| handle.streams.load(Ordering::Relaxed))
     }
 
     /// All streams of this subscription end.

@@ -1,14 +1,14 @@
 //! Subscriptions as their owners see them: made, shown, changed, moved and deleted.
 
-use std::sync::atomic::Ordering;
-
 use super::block::{message, weight};
 use super::error::FeedError;
 use super::events::{AT_ONCE, PAGE_BYTES};
+use super::overview::SubscriptionState;
 use super::{Feed, FeedStore, invalid, places, timestamp};
 use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::{Config, Head, Row, State, Subscription, check_name};
 use crate::domain::rules::{Faults, Path};
+use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::intent_log::Bounds;
@@ -24,11 +24,18 @@ struct Seen {
     unsettled: u64,
     outstanding: u64,
     parked: u64,
+    oldest: Option<Timestamp>,
 }
 
 impl Seen {
     fn of(it: &Subscription) -> Self {
-        Self { head: it.head().clone(), unsettled: it.unsettled(), outstanding: it.outstanding(), parked: it.parked() }
+        Self {
+            head: it.head().clone(),
+            unsettled: it.unsettled(),
+            outstanding: it.outstanding(),
+            parked: it.parked(),
+            oldest: it.oldest_unsettled(),
+        }
     }
 }
 
@@ -150,7 +157,20 @@ impl<F: FeedStore> Feed<F> {
         let size = paging::size(request.page_size, &mut faults);
         faults.into_result().map_err(ServiceError::Invalid)?;
         let bounds = self.store().bounds().await?;
-        let mut after = request.page_token.clone();
+        let (seen, next_page_token) = self.subscriptions(bounds, size, &request.page_token, call).await?;
+        let subscriptions = seen.into_iter().map(|one| one.shown).collect();
+        Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token })
+    }
+
+    /// Those after a name that the caller may use, at most `size`; and the name after which there are more, or none.
+    pub(super) async fn subscriptions(
+        &self,
+        bounds: Bounds,
+        size: usize,
+        after: &str,
+        call: &CallContext,
+    ) -> Result<(Vec<SubscriptionState>, String), ServiceError> {
+        let mut after = after.to_owned();
         // Names of others' subscriptions are not told, not even as a token.
         let mut looked_at = after.clone();
         let mut subscriptions = Vec::new();
@@ -163,31 +183,24 @@ impl<F: FeedStore> Feed<F> {
                     continue;
                 }
                 if subscriptions.len() == size {
-                    return Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token: after });
+                    return Ok((subscriptions, after));
                 }
                 after.clone_from(&head.name);
                 looked_at.clone_from(&head.name);
                 let seen = self.store().change(&head.name, |it| Seen::of(it)).await?;
                 // One that was deleted meanwhile is left out.
-                subscriptions.extend(seen.map(|seen| told(seen, bounds)));
+                subscriptions.extend(seen.map(|seen| self.state_of(seen, bounds)));
             }
             if last {
-                return Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token: String::new() });
+                return Ok((subscriptions, String::new()));
             }
         }
     }
 
-    /// The feed as operators see it, with the first page of subscriptions. `None` while the store fails.
-    pub async fn overview(&self, call: &CallContext) -> Option<pb::FeedStatus> {
-        let bounds = self.store().bounds().await.ok()?;
-        let page = self.list_subscriptions(&pb::ListSubscriptionsRequest::default(), call).await.ok()?;
-        Some(pb::FeedStatus {
-            log_id: bounds.log.to_string(),
-            first_available: bounds.first,
-            head: bounds.head,
-            open_streams: self.0.streams.load(Ordering::Acquire) as u64,
-            subscriptions: page.subscriptions,
-        })
+    fn state_of(&self, seen: Seen, bounds: Bounds) -> SubscriptionState {
+        let (oldest, scanned) = (seen.oldest, seen.head.scanned);
+        let consumers = self.0.dispatchers.consumers(&seen.head.name);
+        SubscriptionState { shown: told(seen, bounds), consumers, oldest, scanned }
     }
 
     /// Changes one.
@@ -358,7 +371,7 @@ fn differs(head: &Head) -> FeedError {
 
 /// The bounds are from before it was seen: the floor rises, and what is below it may be dropped at once, which is no loss.
 fn told(seen: Seen, bounds: Bounds) -> pb::Subscription {
-    let Seen { head, unsettled, outstanding, parked } = seen;
+    let Seen { head, unsettled, outstanding, parked, oldest: _ } = seen;
     let state = if head.floor.saturating_add(1) < bounds.first {
         pb::SubscriptionState::LostEvents
     } else if head.config.paused {

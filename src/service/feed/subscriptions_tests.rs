@@ -319,7 +319,7 @@ async fn nobody_uses_a_subscription_of_others() {
         let shown = feed.shown(name).await;
         assert_eq!((shown.paused, shown.generation, shown.outstanding), (Some(false), 1, 0));
     }
-    let overview = feed.feed.overview(&acme).await.unwrap();
+    let overview = feed.feed.overview(100, &acme).await.unwrap();
     assert!(overview.subscriptions.is_empty());
     feed.feed.show("shared", &limited(&[0, 1])).await.unwrap();
 }

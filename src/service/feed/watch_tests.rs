@@ -327,7 +327,7 @@ async fn there_are_places_for_so_many_streams() {
     assert!(full().await.is_err());
     drop(watch);
     full().await.unwrap();
-    assert_eq!(feed.feed.overview(&anyone()).await.unwrap().open_streams, 19_999);
+    assert_eq!(feed.feed.overview(100, &anyone()).await.unwrap().open_streams, 19_999);
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,7 +337,7 @@ async fn a_refused_stream_takes_no_place() {
         assert!(feed.feed.watch(&asked(start), &anyone()).await.is_err());
     }
     assert!(feed.feed.subscribe(&asking("none", "one"), &anyone()).await.is_err());
-    assert_eq!(feed.feed.overview(&anyone()).await.unwrap().open_streams, 0);
+    assert_eq!(feed.feed.overview(100, &anyone()).await.unwrap().open_streams, 0);
 }
 
 #[tokio::test(start_paused = true)]
