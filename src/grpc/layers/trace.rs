@@ -3,6 +3,7 @@
 //! It sees the status wherever it stands: in the headers of a refusal, in the trailers after a message, nowhere when the
 //! caller left (then the call is CANCELLED). Failures are logged here and nowhere else.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -90,7 +91,16 @@ where
             facts: facts.clone(),
         });
         let in_flight = Held::new(&metrics.calls_in_flight);
-        let open = Open { started, method, streaming, span, facts, access_log: *access_log, _in_flight: in_flight };
+        let open = Open {
+            started,
+            method,
+            streaming,
+            span,
+            facts,
+            metrics: metrics.clone(),
+            access_log: *access_log,
+            _in_flight: in_flight,
+        };
         let record = Record(Some(open));
         Recording { inner: self.inner.call(request), record: Some(record) }
     }
@@ -187,6 +197,7 @@ struct Open {
     streaming: bool,
     span: ServerSpan,
     facts: Arc<CallFacts>,
+    metrics: Arc<Metrics>,
     access_log: AccessLog,
     _in_flight: Held,
 }
@@ -195,10 +206,10 @@ impl Open {
     fn finish(self, headers: Option<&HeaderMap>) {
         let code = headers.and_then(|headers| headers.get(Status::GRPC_STATUS));
         let code = code.map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-        // Only a line that is written pays for reading the details.
         self.end(code, || Status::from_header_map(headers?)?.get_details_error_info().map(|info| info.reason));
     }
 
+    /// `reason` reads the details, which only a failure pays for that did not come from a handler.
     fn end(self, code: Code, reason: impl FnOnce() -> Option<String>) {
         let took = self.started.elapsed();
         self.method.observe(code, took, self.span.context());
@@ -207,18 +218,29 @@ impl Open {
             AccessLog::Failures => code != Code::Ok || (took >= SLOW && !self.streaming),
             AccessLog::Off => false,
         };
+        let reason = match self.facts.reason() {
+            Some(known) => Some(Cow::Borrowed(known)),
+            None if code == Code::Ok => None,
+            None => reason().map(Cow::Owned),
+        };
         if wanted {
-            self.log(code, took, reason);
+            self.log(code, took, reason.as_deref());
+        }
+        // A stream whose reader leaves, or had a time for it, has not failed.
+        let left = self.streaming && matches!(code, Code::Cancelled | Code::DeadlineExceeded);
+        if code != Code::Ok && !left {
+            let (facts, recent) = (&*self.facts, &self.metrics.recent);
+            let account = facts.account().map(|account| account.as_str());
+            recent.note(self.method.name(), code, reason, account, facts.correlation_id());
         }
         self.span.end(code);
     }
 
-    fn log(&self, code: Code, took: Duration, reason: impl FnOnce() -> Option<String>) {
+    fn log(&self, code: Code, took: Duration, reason: Option<&str>) {
         macro_rules! line {
             ($level:expr) => {{
                 let facts = &*self.facts;
                 let trace = self.span.context();
-                let reason = facts.reason().map(str::to_owned).or_else(reason);
                 let method = self.method.name();
                 let code = code_name(code);
                 let millis = took.as_micros() as f64 / 1e3;
@@ -227,7 +249,7 @@ impl Open {
                     $level,
                     method,
                     code,
-                    reason = reason.as_deref(),
+                    reason,
                     caller = facts.caller().map(|caller| caller.name.as_str()),
                     account = facts.account().map(|account| account.as_str()),
                     duration_ms = millis,

@@ -216,3 +216,29 @@ async fn the_code_is_found_in_headers_and_trailers_and_a_caller_who_leaves_has_c
         assert!(text.contains(&line), "{code}: {text}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_remembered_with_their_reason_whatever_is_logged() {
+    let layer = layer(AccessLog::Off);
+    layer.layer(service_fn(good)).oneshot(request(UNARY, &[])).await.unwrap().into_body().collect().await.unwrap();
+    // Its reason stands in the details only, as that of every layer does.
+    for _ in 0..2 {
+        layer.layer(service_fn(failing)).oneshot(request(UNARY, &[])).await.unwrap();
+    }
+    let stuck = async |path| {
+        let stuck = |_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>();
+        let mut call = Box::pin(layer.layer(service_fn(stuck)).oneshot(request(path, &[])));
+        assert!(futures_util::poll!(&mut call).is_pending());
+    };
+    stuck(UNARY).await;
+    // Readers of streams come and go.
+    stuck("/ordergateway.v1.CancelIntentService/WatchCancelIntents").await;
+    let rows = layer.metrics.recent.all();
+    let shown = rows.iter().map(|row| (row.method, row.code, row.reason.as_deref(), row.account.as_deref(), row.count));
+    let method = "ordergateway.v1.FulfillmentService/CreateOrder";
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        [(method, Code::Cancelled, None, None, 1), (method, Code::Internal, Some("INTERNAL"), Some("acme"), 2)]
+    );
+    assert_eq!(rows[1].correlation_id, Some(Uuid::from_u128(7)));
+}

@@ -34,6 +34,7 @@ pub use text::Form;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
 pub use webhooks::{AccountWebhooks, Delivered, WebhookMetrics};
 
+use super::recent::RecentFailures;
 use super::trace::{TraceContext, code_name};
 
 /// The buckets of the semantic conventions, in seconds.
@@ -76,6 +77,8 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// gRPC connections that failed in the TLS handshake.
     pub tls_failures: Counter,
+    /// The last failures of RPCs; for the page, not for scrapes.
+    pub recent: RecentFailures,
 }
 
 impl Metrics {
@@ -132,6 +135,7 @@ impl Metrics {
             connections,
             connections_refused,
             tls_failures,
+            recent: RecentFailures::default(),
         }
     }
 

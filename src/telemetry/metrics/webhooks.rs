@@ -68,6 +68,11 @@ impl AccountWebhooks {
     pub fn count(&self, outcome: Delivered) {
         self.deliveries[outcome as usize].inc();
     }
+
+    /// How many deliveries this became of.
+    pub fn counted(&self, outcome: Delivered) -> u64 {
+        self.deliveries[outcome as usize].get()
+    }
 }
 
 /// What becomes of a delivery to an account that receives them.
