@@ -26,6 +26,7 @@ use crate::grpc::reflection;
 use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
 use crate::grpc::tls::{self, Tls};
 use crate::http;
+use crate::http::page::{Door, Page};
 use crate::http::webhooks::Webhooks;
 use crate::http::{Probes, Stage};
 use crate::pb;
@@ -35,6 +36,7 @@ use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
+use crate::ports::upstream::Upstream;
 use crate::service::feed::{Feed, FeedStore, Intake};
 use crate::service::{
     CancelOrder, CreateOrder, Directory, FetchPromise, GatewayStatus, GetOrderStatus, MutationSettings, Mutations,
@@ -148,7 +150,7 @@ impl Gateway {
         let health = Health::new(&SERVICES).await;
         let feed = feed::start(config, store.clone(), &shutdown, clock, &random, &metrics);
         let status = status(config, &upstream, mutations.clone(), feed.clone(), clock);
-        let routes = routes(config, upstream, mutations, feed, status, &shutdown, &health, &metrics);
+        let routes = routes(config, upstream, mutations, feed, status.clone(), &shutdown, &health, &metrics);
         let edge = Edge {
             tracer,
             metrics: metrics.clone(),
@@ -164,11 +166,15 @@ impl Gateway {
         };
         watch_secrets(config, &shutdown, &metrics);
         let grpc = server::stack(edge, routes);
+        let door = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
         let intake = Intake::new(store.clone(), clock);
         let webhooks = Webhooks::new(&config.accounts, intake, clock, metrics.clone());
-        let router = http::router(probes.clone(), metrics).merge(webhooks.router());
+        let mut router = http::router(probes.clone(), metrics.clone()).merge(webhooks.router());
+        if config.http.page {
+            router = router.merge(page(config, door, status, probes.clone(), metrics, clock).router());
+        }
         let probing = tokio::spawn(http::serve(listeners.http, router, http::Limits::default(), shutdown.clone()));
         health.serving().await;
         probes.set(Stage::Ready);
@@ -268,6 +274,20 @@ fn status<H: Http, L: Ledger, F: FeedStore>(
         feed,
         start_time: clock.now(),
     }
+}
+
+fn page<U: Upstream, L: Ledger, F: FeedStore>(
+    config: &Config,
+    address: SocketAddr,
+    status: GatewayStatus<U, L, F>,
+    probes: Probes,
+    metrics: Arc<Metrics>,
+    clock: Clock,
+) -> Page<U, L, F> {
+    let receiving = config.accounts.iter().filter(|account| account.webhook.is_some());
+    let webhooks = receiving.map(|account| (account.id.clone(), metrics.webhooks.of(account.id.as_str()))).collect();
+    let door = Door { address, tls: config.grpc.tls.is_some(), clients: !config.clients.is_empty() };
+    Page { status, probes, metrics, webhooks, door, clock }
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything comes together here")]

@@ -157,7 +157,7 @@ fn banner(addresses: &Addresses, folder: &DataDir) -> String {
     format!(
         "order-gateway {version}  dev mode: everything is local, nothing reaches Walmart
   gRPC       {grpc}    reflection on, plaintext
-  HTTP       {http}     /livez /readyz /metrics, webhooks at /webhooks/walmart/demo
+  HTTP       {http}     a page for people at http://{http}/, /livez /readyz /metrics, webhooks at /webhooks/walmart/demo
   Emulator   {emulator}     stateful Walmart sandbox, account \"demo\"
   Data       {data}
 Ready. Paste into a second terminal:

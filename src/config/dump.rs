@@ -65,7 +65,10 @@ fn sections(config: &Config, page: &mut Page) {
             s.maybe("client_ca_file", tls.client_ca_file.as_ref().map(|path| quoted(path.display())));
         });
     }
-    page.section("http", |s| s.text("listen", http.listen));
+    page.section("http", |s| {
+        s.text("listen", http.listen);
+        s.plain("page", http.page);
+    });
     page.section("store", |s| {
         match &store.url {
             StoreUrl::Memory => s.text("url", "memory:"),

@@ -110,8 +110,17 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "http",
         form: Form::Section,
-        doc: "/livez, /readyz, /metrics; later the webhooks.",
-        keys: &[key("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext.")],
+        doc: "/livez, /readyz, /metrics, the page for people, and Walmart's webhooks at /webhooks/walmart/ID: of these only the \
+              last is for the outside.",
+        keys: &[
+            key("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext."),
+            key(
+                "page",
+                Is("true"),
+                "Whether there is a page for people at / (and what it shows at /status.json): ids, counts and times, for \
+                 everyone who reaches the address.",
+            ),
+        ],
     },
     Group {
         path: "store",

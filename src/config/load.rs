@@ -130,8 +130,9 @@ fn tls(mut s: Section<'_>) -> Option<Tls> {
 
 fn http(mut s: Section<'_>) -> Option<Http> {
     let listen = s.optional("listen", values::address);
+    let page = s.optional("page", values::flag);
     s.finish();
-    Some(Http { listen: listen? })
+    Some(Http { listen: listen?, page: page? })
 }
 
 fn store(mut s: Section<'_>) -> Option<Store> {

@@ -40,6 +40,8 @@ pub struct Tls {
 pub struct Http {
     /// Where webhooks, probes and metrics are served.
     pub listen: SocketAddr,
+    /// Whether the page for people is, too.
+    pub page: bool,
 }
 
 /// `[store]`

@@ -1,5 +1,6 @@
-//! The HTTP listener: probes, metrics, and what Walmart posts.
+//! The HTTP listener: probes, metrics, a page for people, and what Walmart posts.
 
+pub mod page;
 mod probes;
 mod server;
 pub mod webhooks;

@@ -30,7 +30,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    const fn name(self) -> &'static str {
+    /// As the probes and the page say it.
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Ready => "ready",
@@ -71,13 +72,17 @@ impl Probes {
         }
     }
 
+    /// Each check, and why its part does not work.
+    pub(super) fn checks(&self) -> impl Iterator<Item = (&'static str, Option<String>)> {
+        self.0.checks.iter().map(|(name, check)| (*name, check()))
+    }
+
     /// The whole answer: where the process stands, each check, and the reasons of those that fail.
     fn report(&self, state: &str) -> Value {
         let (mut checks, mut reasons) = (Map::new(), Map::new());
-        for (name, check) in &self.0.checks {
-            let failing = check();
-            checks.insert((*name).to_owned(), if failing.is_some() { "failing" } else { "ok" }.into());
-            reasons.extend(failing.map(|reason| ((*name).to_owned(), reason.into())));
+        for (name, failing) in self.checks() {
+            checks.insert(name.to_owned(), if failing.is_some() { "failing" } else { "ok" }.into());
+            reasons.extend(failing.map(|reason| (name.to_owned(), reason.into())));
         }
         let mut report = json!({ "state": state, "checks": checks });
         if !reasons.is_empty() {

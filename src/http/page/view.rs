@@ -1,0 +1,353 @@
+//! What the page shows, as JSON. Times are milliseconds since 1970. What is `null` the store did not tell.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Page;
+use crate::domain::account::AccountId;
+use crate::domain::ledger::{Entry, Kind, State};
+use crate::domain::operation::Operation;
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+use crate::ports::clock::Clock;
+use crate::ports::overview::{CircuitView, OperationView, TokenView};
+use crate::service::feed::{EventIds, FeedState, SubscriptionState};
+use crate::service::{AccountState, Board, Rows};
+use crate::telemetry::metrics::{AccountWebhooks, Delivered};
+use crate::telemetry::recent::Failure;
+use crate::telemetry::trace::code_name;
+
+/// Accounts that are shown.
+const ACCOUNTS: usize = 100;
+/// Characters of a text that somebody else chose.
+const TEXT: usize = 120;
+
+#[derive(Serialize)]
+struct View<'a> {
+    time: u64,
+    version: &'static str,
+    start_time: u64,
+    stage: &'static str,
+    checks: Vec<Check>,
+    grpc: Door,
+    accounts: First<Account>,
+    operations: Option<First<Mutation>>,
+    feed: Option<Feed>,
+    intents: Option<Vec<Intent>>,
+    subscriptions: Option<Subscriptions>,
+    errors: Vec<Error<'a>>,
+}
+
+/// The first of a list, and how many more there are.
+#[derive(Serialize)]
+struct First<T> {
+    rows: Vec<T>,
+    more: u64,
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    failing: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Door {
+    /// `None`: all addresses of the machine, so whoever looks knows better.
+    host: Option<String>,
+    port: u16,
+    tls: bool,
+    clients: bool,
+}
+
+#[derive(Serialize)]
+struct Account {
+    account: String,
+    token: Token,
+    operations: Vec<Bucket>,
+    ledger: Option<Vec<Count>>,
+    webhooks: Option<BTreeMap<&'static str, u64>>,
+}
+
+#[derive(Serialize)]
+struct Token {
+    state: &'static str,
+    /// When it ends or ended; of a failed one, when the next is asked for.
+    time: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Bucket {
+    operation: &'static str,
+    limit_per_minute: u32,
+    tokens: f64,
+    next_token_time: Option<u64>,
+    circuit: &'static str,
+    probe_time: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Count {
+    state: &'static str,
+    count: u64,
+    oldest: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Mutation {
+    name: String,
+    account: String,
+    kind: &'static str,
+    order_number: String,
+    batch: u32,
+    batches: u32,
+    state: &'static str,
+    created: u64,
+    attempts: u32,
+    last_error: String,
+    next_lookup: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Feed {
+    log_id: String,
+    first: u64,
+    head: u64,
+    kept: u64,
+    open_streams: u64,
+}
+
+#[derive(Serialize)]
+struct Intent {
+    seq: u64,
+    event_id: String,
+    account: String,
+    purchase_order_id: String,
+    event_type: String,
+    received: u64,
+}
+
+#[derive(Serialize)]
+struct Subscriptions {
+    rows: Vec<Subscription>,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct Subscription {
+    name: String,
+    state: &'static str,
+    backlog: u64,
+    oldest: Option<u64>,
+    outstanding: u64,
+    parked: u64,
+    consumers: u64,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    last: u64,
+    first: u64,
+    count: u64,
+    method: &'static str,
+    code: &'static str,
+    reason: Option<&'a str>,
+    account: Option<&'a str>,
+    correlation_id: Option<String>,
+}
+
+/// All of it.
+pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: Board) -> Vec<u8> {
+    let Page { status, probes, metrics, webhooks, door, clock } = page;
+    let failures = metrics.recent.all();
+    let unresolved = [State::NeedsOperator, State::Unknown];
+    let counted = |account: &AccountState| unresolved.map(|state| account.count(state)).iter().sum::<u64>();
+    let total = board.accounts.iter().map(counted).sum::<u64>();
+    let view = View {
+        time: millis(clock.now()),
+        version: env!("CARGO_PKG_VERSION"),
+        start_time: millis(status.start_time),
+        stage: probes.stage().name(),
+        checks: probes.checks().map(|(name, failing)| Check { name, failing }).collect(),
+        grpc: Door {
+            host: (!door.address.ip().is_unspecified()).then(|| door.address.ip().to_string()),
+            port: door.address.port(),
+            tls: door.tls,
+            clients: door.clients,
+        },
+        operations: board.unresolved.as_deref().map(|entries| mutations(entries, total)),
+        feed: board.feed.as_ref().map(feed),
+        subscriptions: board
+            .feed
+            .as_ref()
+            .map(|feed| Subscriptions { rows: feed.subscriptions.iter().map(subscription).collect(), more: feed.more }),
+        intents: board.intents.map(|events| events.into_iter().rev().map(intent).collect()),
+        errors: failures.iter().map(|failure| error(failure, clock)).collect(),
+        accounts: accounts(board.accounts, webhooks),
+    };
+    // Texts, numbers and string keys can be written; were they not, the page would say that there is no answer.
+    serde_json::to_vec(&view).unwrap_or_default()
+}
+
+/// The first ones; when there are too many, those in trouble come first.
+fn accounts(mut states: Vec<AccountState>, webhooks: &[(AccountId, AccountWebhooks)]) -> First<Account> {
+    let more = states.len().saturating_sub(ACCOUNTS);
+    if more > 0 {
+        states.sort_by_key(|state| !is_in_trouble(state));
+        states.truncate(ACCOUNTS);
+    }
+    let of = |state: AccountState| {
+        let counts = webhooks.iter().find(|(id, _)| *id == state.id).map(|(_, counts)| counts);
+        account(state, counts)
+    };
+    First { rows: states.into_iter().map(of).collect(), more: more as u64 }
+}
+
+fn is_in_trouble(state: &AccountState) -> bool {
+    matches!(state.token, TokenView::Failed(_))
+        || state.operations.iter().any(|(_, view)| view.circuit != CircuitView::Closed)
+        || state.count(State::NeedsOperator) > 0
+}
+
+fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
+    let counted = |counts: &AccountWebhooks| {
+        let some = Delivered::ALL.map(|outcome| (outcome.name(), counts.counted(outcome)));
+        some.into_iter().filter(|(_, count)| *count > 0).collect()
+    };
+    let count = |count: &crate::ports::ledger::Count| Count {
+        state: count.state.name(),
+        count: count.entries,
+        oldest: count.oldest.map(|time| time.0),
+    };
+    Account {
+        account: state.id.to_string(),
+        token: token(state.token),
+        operations: state.operations.into_iter().map(|(operation, view)| bucket(operation, view)).collect(),
+        ledger: state.ledger.map(|counts| counts.iter().map(count).collect()),
+        webhooks: webhooks.map(counted),
+    }
+}
+
+fn token(view: TokenView) -> Token {
+    let (state, time) = match view {
+        TokenView::None => ("none", None),
+        TokenView::Valid(until) => ("valid", Some(until)),
+        TokenView::Expired(since) => ("expired", Some(since)),
+        TokenView::Failed(retry) => ("failed", Some(retry)),
+    };
+    Token { state, time: time.map(millis) }
+}
+
+fn bucket(operation: Operation, view: OperationView) -> Bucket {
+    let (circuit, probe) = match view.circuit {
+        CircuitView::Closed => ("closed", None),
+        CircuitView::Open(until) => ("open", Some(until)),
+        CircuitView::HalfOpen => ("half_open", None),
+    };
+    Bucket {
+        operation: operation.name(),
+        limit_per_minute: view.limit_per_minute,
+        tokens: (view.tokens * 10.0).floor() / 10.0,
+        next_token_time: view.next_token.map(millis),
+        circuit,
+        probe_time: probe.map(millis),
+    }
+}
+
+/// `total` are those of unknown outcome, counted at almost the same time. Of those that are open for long only these
+/// entries are known, so there are at least so many more.
+fn mutations(entries: &[Entry], total: u64) -> First<Mutation> {
+    let shown = &entries[..entries.len().min(Rows::OPERATIONS)];
+    let counted = shown.iter().filter(|entry| matches!(entry.state, State::NeedsOperator | State::Unknown));
+    let more = total.saturating_sub(counted.count() as u64).max((entries.len() - shown.len()) as u64);
+    First { rows: shown.iter().map(mutation).collect(), more }
+}
+
+fn mutation(entry: &Entry) -> Mutation {
+    Mutation {
+        name: entry.id.to_string(),
+        account: entry.account.to_string(),
+        kind: match entry.kind {
+            Kind::Create => "create",
+            Kind::Cancel => "cancel",
+        },
+        order_number: cut(&entry.order_number),
+        batch: entry.batch,
+        batches: entry.batches,
+        state: entry.state.name(),
+        created: entry.created.0,
+        attempts: entry.attempts,
+        last_error: cut(&entry.last_error),
+        next_lookup: entry.next.map(|time: Timestamp| time.0),
+    }
+}
+
+fn feed(state: &FeedState) -> Feed {
+    let (first, head) = (state.bounds.first, state.bounds.head);
+    Feed {
+        log_id: state.bounds.log.to_string(),
+        first,
+        head,
+        kept: (head + 1).saturating_sub(first),
+        open_streams: state.open_streams,
+    }
+}
+
+fn intent(event: EventIds) -> Intent {
+    let name = if event.sub_event_type.is_empty() {
+        event.event_type
+    } else {
+        format!("{} / {}", event.event_type, event.sub_event_type)
+    };
+    Intent {
+        seq: event.seq,
+        event_id: cut(&event.event_id),
+        account: event.account,
+        purchase_order_id: cut(&event.purchase_order_id),
+        event_type: cut(&name),
+        received: event.received.0,
+    }
+}
+
+fn subscription(state: &SubscriptionState) -> Subscription {
+    Subscription {
+        name: state.shown.name.clone(),
+        state: match state.shown.state() {
+            pb::SubscriptionState::Unspecified => "unspecified",
+            pb::SubscriptionState::Active => "active",
+            pb::SubscriptionState::Paused => "paused",
+            pb::SubscriptionState::LostEvents => "lost_events",
+        },
+        backlog: state.shown.backlog,
+        oldest: state.oldest.map(|time| time.0),
+        outstanding: state.shown.outstanding,
+        parked: state.shown.parked,
+        consumers: state.consumers,
+    }
+}
+
+fn error<'a>(failure: &'a Failure, clock: &Clock) -> Error<'a> {
+    Error {
+        last: millis(clock.at(failure.last)),
+        first: millis(clock.at(failure.first)),
+        count: failure.count,
+        method: failure.method,
+        code: code_name(failure.code),
+        reason: failure.reason.as_deref(),
+        account: failure.account.as_deref(),
+        correlation_id: failure.correlation_id.map(|id| id.to_string()),
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    Timestamp::from(time).0
+}
