@@ -173,3 +173,35 @@ async fn probes_answer_and_calls_are_counted() {
     assert_eq!(calls("CancelOrder", "INVALID_ARGUMENT").await, 1.0);
     app.finish().await;
 }
+
+#[tokio::test]
+async fn the_page_shows_the_same_and_can_be_switched_off() {
+    let app = TestApp::start().await;
+    let client = app.client().await;
+    client.create(&json!({})).await.unwrap_err();
+    let (status, body) = app.get("/status.json").await;
+    let state: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &state["stage"]), (200, &json!("ready")));
+    assert_eq!(state["grpc"], json!({"host": "127.0.0.1", "port": app.grpc.port(), "tls": false, "clients": false}));
+    let error = &state["errors"][0];
+    assert_eq!(
+        (&error["reason"], &error["account"], &error["count"]),
+        (&json!("INVALID_REQUEST"), &json!("demo"), &json!(1))
+    );
+    let told = client.gateway("").await.unwrap();
+    let shown = state["accounts"]["rows"][0]["operations"].as_array().unwrap();
+    let limits = told.accounts[0].operations.iter().map(|it| (json!(it.operation), json!(it.limit_per_minute)));
+    assert_eq!(
+        limits.collect::<Vec<_>>(),
+        shown.iter().map(|it| (it["operation"].clone(), it["limit_per_minute"].clone())).collect::<Vec<_>>()
+    );
+    let (status, page) = app.get("/").await;
+    assert!(status == 200 && page.starts_with("<!doctype html>"));
+    app.finish().await;
+
+    let app = Setup::new().settings("[http]\npage = false").start().await;
+    for (path, expected) in [("/", 404), ("/status.json", 404), ("/metrics", 200)] {
+        assert_eq!(app.get(path).await.0, expected, "{path}");
+    }
+    app.finish().await;
+}

@@ -101,7 +101,7 @@ try {
   await step("what keeps failing at Walmart asks for a person", async () => {
     const failing = [1, 2, 3, 4, 5].map((number) => gateway.call("FulfillmentService/CreateOrder", order(`MAGIC-503-${number}`), "-max-time", "1"));
     await Promise.all(failing);
-    await wide.until("#attention", /Act: demo: calls of create keep failing at Walmart; the circuit is (open|half open)/);
+    await wide.until("#attention", /Look: demo: calls of create keep failing at Walmart; the circuit is (open|half open)/);
     assert.match(await wide.page.locator("#accounts tbody").innerText(), /circuit (open|half open)/);
     await wide.picture("3-trouble");
   });

@@ -155,7 +155,7 @@
     for (const account of data.accounts.rows) {
       const name = account.account;
       if (account.token.state === "failed") act(`${name}: no access token can be had; next try `, time("until", account.token.time));
-      for (const it of account.operations) if (it.circuit !== "closed") act(`${name}: calls of ${it.operation} keep failing at Walmart; the circuit is ${words(it.circuit)}.`);
+      for (const it of account.operations) if (it.circuit !== "closed") look(`${name}: calls of ${it.operation} keep failing at Walmart; the circuit is ${words(it.circuit)}.`);
       const waiting = count(account, "needs_operator"), unknown = count(account, "unknown");
       if (waiting) act(`${name}: ${whole(waiting)} ${waiting === 1 ? "operation waits" : "operations wait"} for a person (docs/OPERATIONS.md, NEEDS_OPERATOR).`);
       if (unknown) look(`${name}: ${whole(unknown)} ${unknown === 1 ? "outcome is" : "outcomes are"} not known; Walmart is being asked.`);
