@@ -21,7 +21,7 @@ async function step(name, work) {
 }
 
 try {
-  let wide;
+  let wide, consuming;
 
   await step("an idle gateway has a page that says so", async () => {
     wide = await Window.open(browser, origin, { viewport: { width: 1400, height: 900 }, colorScheme: "light" });
@@ -32,7 +32,6 @@ try {
       assert.equal(await wide.page.locator(`#${table} tbody`).innerText(), text);
     }
     await wide.page.evaluate(() => { window.here = "not loaded again"; });
-    await wide.accessible();
     await wide.picture("1-idle");
   });
 
@@ -90,12 +89,12 @@ try {
   });
 
   await step("a subscription's consumers, loans and parked events", async () => {
-    const consuming = gateway.call("CancelIntentService/SubscribeCancelIntents", { subscription: "oms", consumer_id: "me" }, "-max-time", "6");
+    // It goes on meanwhile.
+    consuming = gateway.call("CancelIntentService/SubscribeCancelIntents", { subscription: "oms", consumer_id: "me" }, "-max-time", "6");
     await wide.until("#subscriptions tbody", /oms\s+active\s+5\s+\d+ s\s+5\s+0\s+1/);
     await gateway.call("CancelIntentService/SettleCancelIntents", { subscription: "oms", verdicts: [{ lease: "g1.s1.a1", park: { reason: "x" } }, { lease: "g1.s2.a1", ack: {} }] });
     await wide.until("#subscriptions tbody", /oms\s+active\s+3\s+\d+ s\s+3\s+1\s+1/);
     await wide.until("#attention", /Subscription oms has 1 parked/);
-    await consuming;
   });
 
   await step("what keeps failing at Walmart asks for a person", async () => {
@@ -104,6 +103,8 @@ try {
     await wide.until("#attention", /Look: demo: calls of create keep failing at Walmart; the circuit is (open|half open)/);
     assert.match(await wide.page.locator("#accounts tbody").innerText(), /circuit (open|half open)/);
     await wide.picture("3-trouble");
+    await consuming;
+    await wide.until("#subscriptions tbody", /oms\s+active\s+3\s+\d+ s\s+3\s+1\s+0/);
   });
 
   await step("it fits, can be read and used: 1400 px, light", async () => {
