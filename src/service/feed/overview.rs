@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::block::message;
 use super::events::PAGE_BYTES;
+use super::subscriptions::{Seen, told};
 use super::{Feed, FeedStore};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -69,6 +70,12 @@ impl<F: FeedStore> Feed<F> {
         let (subscriptions, next) = self.subscriptions(bounds, most, "", call).await?;
         let open_streams = self.0.streams.load(Ordering::Acquire) as u64;
         Ok(FeedState { bounds, open_streams, subscriptions, more: !next.is_empty() })
+    }
+
+    pub(super) fn state_of(&self, seen: Seen, bounds: Bounds) -> SubscriptionState {
+        let (oldest, scanned) = (seen.oldest, seen.head.scanned);
+        let consumers = self.0.dispatchers.consumers(&seen.head.name);
+        SubscriptionState { shown: told(seen, bounds), consumers, oldest, scanned }
     }
 
     /// Finds out since when subscriptions wait that have not looked at their next event yet: one read for all of them.

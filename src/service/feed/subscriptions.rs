@@ -19,12 +19,12 @@ use crate::service::{AccountError, ServiceError, paging};
 const MOST_REDRIVEN: usize = 1000;
 
 /// A subscription with what is counted of it.
-struct Seen {
-    head: Head,
+pub(super) struct Seen {
+    pub(super) head: Head,
     unsettled: u64,
     outstanding: u64,
     parked: u64,
-    oldest: Option<Timestamp>,
+    pub(super) oldest: Option<Timestamp>,
 }
 
 impl Seen {
@@ -170,9 +170,8 @@ impl<F: FeedStore> Feed<F> {
         after: &str,
         call: &CallContext,
     ) -> Result<(Vec<SubscriptionState>, String), ServiceError> {
-        let mut after = after.to_owned();
         // Names of others' subscriptions are not told, not even as a token.
-        let mut looked_at = after.clone();
+        let (mut after, mut looked_at) = (after.to_owned(), after.to_owned());
         let mut subscriptions = Vec::new();
         loop {
             let heads = self.store().names(&looked_at, size).await?;
@@ -195,12 +194,6 @@ impl<F: FeedStore> Feed<F> {
                 return Ok((subscriptions, String::new()));
             }
         }
-    }
-
-    fn state_of(&self, seen: Seen, bounds: Bounds) -> SubscriptionState {
-        let (oldest, scanned) = (seen.oldest, seen.head.scanned);
-        let consumers = self.0.dispatchers.consumers(&seen.head.name);
-        SubscriptionState { shown: told(seen, bounds), consumers, oldest, scanned }
     }
 
     /// Changes one.
@@ -370,7 +363,7 @@ fn differs(head: &Head) -> FeedError {
 }
 
 /// The bounds are from before it was seen: the floor rises, and what is below it may be dropped at once, which is no loss.
-fn told(seen: Seen, bounds: Bounds) -> pb::Subscription {
+pub(super) fn told(seen: Seen, bounds: Bounds) -> pb::Subscription {
     let Seen { head, unsettled, outstanding, parked, oldest: _ } = seen;
     let state = if head.floor.saturating_add(1) < bounds.first {
         pb::SubscriptionState::LostEvents
