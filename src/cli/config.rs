@@ -12,7 +12,7 @@ const CHECK_EXAMPLE: &str = "\
 Example:
   order-gateway config check --config settings.toml
 
-Environment variables ORDER_GATEWAY__SECTION__KEY win over the file, as with `serve`.
+Several --config are laid over each other and variables ORDER_GATEWAY__SECTION__KEY over them, as with `serve`.
 Exit codes: 0 the settings are good, 2 they are not: each fault on its own line on stderr, with its key.";
 
 const DUMP_EXAMPLE: &str = "\
@@ -34,38 +34,37 @@ enum Command {
     /// Report every fault of the settings at once
     #[command(after_help = CHECK_EXAMPLE)]
     Check {
-        /// TOML file with the settings
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        /// TOML file with the settings; may be given again, and then keys of the later file win
+        #[arg(long, value_name = "FILE", required = true)]
+        config: Vec<PathBuf>,
     },
     /// Print the effective settings as TOML, explained, secrets redacted
     ///
     /// Without a file and without ORDER_GATEWAY__ variables it prints the defaults: a file to start from.
     #[command(after_help = DUMP_EXAMPLE)]
     Dump {
-        /// TOML file with the settings
+        /// TOML file with the settings; may be given again, and then keys of the later file win
         #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
+        config: Vec<PathBuf>,
     },
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Check { config } => print(&summary(&load(Some(&config))?)),
+        Command::Check { config } => print(&summary(&load(&config)?)),
         Command::Dump { config } => {
-            let untouched = config.is_none() && environment()?.is_empty();
-            print(&if untouched { config::defaults() } else { load(config.as_deref())?.dump() })
+            let untouched = config.is_empty() && environment()?.is_empty();
+            print(&if untouched { config::defaults() } else { load(&config)?.dump() })
         }
     }
 }
 
-/// The settings of a file and of the process environment.
-pub(super) fn load(file: Option<&Path>) -> Result<Config, Failure> {
-    let text = match file {
-        Some(file) => read(file)?,
-        None => String::new(),
-    };
-    Config::load(&text, environment()?)
+/// The settings of these files, each laid over those before it, and of the process environment.
+pub(super) fn load(files: &[PathBuf]) -> Result<Config, Failure> {
+    let texts = files.iter().map(|file| Ok((file.to_string_lossy(), read(file)?)));
+    let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
+    let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_ref(), text.as_str())).collect();
+    Config::load_files(&texts, environment()?)
         .map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))
 }
 
@@ -124,7 +123,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("settings.toml");
         fs::write(&file, text).unwrap();
-        load(Some(&file))
+        load(&[file])
     }
 
     #[test]
@@ -152,7 +151,7 @@ The settings are good.
 
     #[test]
     fn what_cannot_be_read_is_one_line() {
-        let missing = load(Some(Path::new("/not/there.toml")));
+        let missing = load(&["/not/there.toml".into()]);
         let line = "/not/there.toml: cannot be read: No such file or directory (os error 2)";
         assert_eq!(missing.map(|_| ()), Err(Failure::Usage(vec![line.into()])));
         for (text, start) in [(&b"a = \n"[..], "line 1, column "), (b"\xff", "/")] {

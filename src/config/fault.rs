@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 
 /// One fault. Displayed on one line, with its key and where it was given. It never repeats a value: it might be a
 /// secret in the wrong place.
@@ -17,8 +18,8 @@ pub struct Fault {
 pub(super) enum At {
     /// Nowhere: it is missing, or a default.
     Nowhere,
-    /// In the file, counted from 1.
-    Line(usize),
+    /// In a file: its name when there are several, and the line, counted from 1.
+    Line(Option<Arc<str>>, usize),
     /// In the environment.
     Variable(String),
 }
@@ -39,7 +40,8 @@ impl fmt::Display for Fault {
         write!(f, "{}: {}", self.key, self.message)?;
         match &self.at {
             At::Nowhere => Ok(()),
-            At::Line(line) => write!(f, " (line {line})"),
+            At::Line(None, line) => write!(f, " (line {line})"),
+            At::Line(Some(file), line) => write!(f, " ({file}, line {line})"),
             At::Variable(name) => write!(f, " ({name})"),
         }
     }

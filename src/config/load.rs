@@ -1,6 +1,7 @@
 //! From text and environment to a [`Config`], or to all that is wrong with them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::accounts::{Account, Webhook};
 use super::clients::{AccountSet, Client};
@@ -21,7 +22,30 @@ impl Config {
     /// # Errors
     /// Every fault there is, at once. Only text that is not TOML at all is reported alone.
     pub fn load(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
-        let mut root = tree::parse(text).map_err(|fault| vec![fault])?;
+        Self::load_files(&[("", text)], environment)
+    }
+
+    /// As [`Config::load`], from several files, each given by its name and its text: a key of a later one wins, accounts
+    /// and clients of all are taken together. Where there are several, faults name the file.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; every file that is not TOML is reported.
+    pub fn load_files(
+        files: &[(&str, &str)],
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut root = Table::new();
+        let mut not_toml = Vec::new();
+        for (name, text) in files {
+            let name = (files.len() > 1).then(|| Arc::from(*name));
+            match tree::parse(text, name) {
+                Ok(table) => tree::lay_over(&mut root, table),
+                Err(fault) => not_toml.push(fault),
+            }
+        }
+        if !not_toml.is_empty() {
+            return Err(not_toml);
+        }
         let faults = Faults::default();
         tree::overlay(&mut root, environment, &faults);
         let config = read(root, &faults);

@@ -1,6 +1,8 @@
-//! The settings before they mean anything: one tree, made of the file and of the environment laid over it.
+//! The settings before they mean anything: one tree, made of the files, each laid over those before it, and of the
+//! environment laid over all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -51,15 +53,16 @@ impl Raw {
     }
 }
 
-/// Reads a file. Its text is not repeated in the fault.
-pub(super) fn parse(text: &str) -> Result<Table, Fault> {
-    let lines = Lines::of(text);
+/// Reads a file, with the name that faults call it by. Its text is not repeated in the fault.
+pub(super) fn parse(text: &str, file: Option<Arc<str>>) -> Result<Table, Fault> {
+    let lines = Lines::of(text, file);
     match DeTable::parse(text) {
         Ok(table) => Ok(read_table(table.into_inner(), &lines)),
         Err(error) => {
             let (line, column) = lines.position(text, error.span().map_or(0, |span| span.start));
             let message = format!("is not TOML: {}", error.message().replace(['\n', '\r'], " "));
-            Err(Fault::new(format!("line {line}, column {column}"), &At::Nowhere, message))
+            let file = lines.file.map(|file| format!("{file}, ")).unwrap_or_default();
+            Err(Fault::new(format!("{file}line {line}, column {column}"), &At::Nowhere, message))
         }
     }
 }
@@ -67,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<Table, Fault> {
 /// Reads one value as it would stand in a file; used for defaults.
 pub(super) fn parse_value(text: &str) -> Option<Node> {
     let value = DeValue::parse(text).ok()?;
-    let mut node = read_value(value, &Lines::of(text));
+    let mut node = read_value(value, &Lines::of(text, None));
     node.at = At::Nowhere;
     Some(node)
 }
@@ -77,7 +80,7 @@ fn read_table(table: DeTable<'_>, lines: &Lines) -> Table {
 }
 
 fn read_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
-    let at = At::Line(lines.line(value.span().start));
+    let at = At::Line(lines.file.clone(), lines.line(value.span().start));
     let raw = match value.into_inner() {
         DeValue::String(text) => Raw::Text(text.into_owned()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -89,6 +92,38 @@ fn read_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
         DeValue::Table(table) => Raw::Table(read_table(table, lines)),
     };
     Node { at, raw }
+}
+
+/// Lays a file over those before it: its keys win, its accounts and clients come after theirs.
+pub(super) fn lay_over(root: &mut Table, later: Table) {
+    merge(root, "", later);
+}
+
+fn merge(table: &mut Table, group: &str, later: Table) {
+    // All before the first is set: both forms of a secret in one file stay the fault that they are.
+    for name in later.keys() {
+        drop_other_form(table, group, name);
+    }
+    for (name, node) in later {
+        match (table.get_mut(&name), node) {
+            (Some(Node { raw: Raw::Table(inner), .. }), Node { raw: Raw::Table(more), .. }) => {
+                merge(inner, &below(group, &name), more);
+            }
+            (Some(Node { raw: Raw::List(entries), .. }), Node { raw: Raw::List(more), .. })
+                if group.is_empty() && keys::naming_key(&name).is_some() =>
+            {
+                entries.extend(more);
+            }
+            (_, node) => {
+                table.insert(name, node);
+            }
+        }
+    }
+}
+
+/// Path of a section inside the one at `group`.
+fn below(group: &str, name: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") }
 }
 
 /// Lays the environment over the file.
@@ -122,18 +157,13 @@ fn set(table: &mut Table, group: &str, steps: &[&str], leaf: Node) {
     match steps {
         [] => {}
         [name] => {
-            // One form of a secret takes the place of the other.
-            if let Some(stem) = name.strip_suffix("_file").filter(|stem| keys::is_secret(group, stem)) {
-                drop_from_file(table, stem);
-            } else if keys::is_secret(group, name) {
-                drop_from_file(table, &format!("{name}_file"));
-            }
+            drop_other_form(table, group, name);
             table.insert((*name).to_owned(), leaf);
         }
         [name, rest @ ..] => {
             let at = leaf.at.clone();
             let inner = table.entry((*name).to_owned()).or_insert_with(|| Node { at, raw: Raw::Table(Table::new()) });
-            let group = if group.is_empty() { (*name).to_owned() } else { format!("{group}.{name}") };
+            let group = below(group, name);
             // What is no section here is reported by the reader of that key.
             if let Raw::Table(inner) = &mut inner.raw {
                 set(inner, &group, rest, leaf);
@@ -142,8 +172,17 @@ fn set(table: &mut Table, group: &str, steps: &[&str], leaf: Node) {
     }
 }
 
+/// One form of a secret takes the place of the other.
+fn drop_other_form(table: &mut Table, group: &str, name: &str) {
+    if let Some(stem) = name.strip_suffix("_file").filter(|stem| keys::is_secret(group, stem)) {
+        drop_from_file(table, stem);
+    } else if keys::is_secret(group, name) {
+        drop_from_file(table, &format!("{name}_file"));
+    }
+}
+
 fn drop_from_file(table: &mut Table, key: &str) {
-    if table.get(key).is_some_and(|node| matches!(node.at, At::Line(_))) {
+    if table.get(key).is_some_and(|node| matches!(node.at, At::Line(..))) {
         table.remove(key);
     }
 }
@@ -194,22 +233,26 @@ fn simplified(name: &str) -> String {
 }
 
 /// Where the lines of a text begin.
-struct Lines(Vec<usize>);
+struct Lines {
+    file: Option<Arc<str>>,
+    starts: Vec<usize>,
+}
 
 impl Lines {
-    fn of(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    fn of(text: &str, file: Option<Arc<str>>) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file, starts }
     }
 
     /// Counted from 1.
     fn line(&self, offset: usize) -> usize {
-        self.0.partition_point(|start| *start <= offset)
+        self.starts.partition_point(|start| *start <= offset)
     }
 
     /// Line and column, counted from 1, the column in characters.
     fn position(&self, text: &str, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
-        let start = line.checked_sub(1).and_then(|at| self.0.get(at)).copied().unwrap_or(0);
+        let start = line.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);
         let before = text.get(start..offset.min(text.len())).unwrap_or("");
         (line, before.chars().count() + 1)
     }
