@@ -16,6 +16,8 @@ mod reader;
 mod secrets;
 mod sections;
 #[cfg(test)]
+mod several_files_tests;
+#[cfg(test)]
 mod tests;
 mod tree;
 mod validate;
