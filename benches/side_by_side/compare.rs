@@ -115,6 +115,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What telemetry costs: the gateway without export beside itself with traces, with all of them, and with metrics.
+pub(crate) fn telemetry(options: Options) -> Result<()> {
+    let servers = vec![Server::Gateway, Server::Traced, Server::TracedAll, Server::Pushed];
+    run(&Options { servers, ..options })
+}
+
 /// A measurement on a quiet machine, else the quietest of those allowed.
 fn least_disturbed(options: &Options, server: Server, call: Call) -> Result<Measurement> {
     let mut best = measure(options, server, call)?;
@@ -135,10 +141,13 @@ fn least_disturbed(options: &Options, server: Server, call: Call) -> Result<Meas
 
 fn measure(options: &Options, server: Server, call: Call) -> Result<Measurement> {
     let stub = servers::stub(options.load_core, options.delay_ms)?;
-    let server = server.start(options.server_core, &options.gateway, stub.address)?;
+    let collector = server.exports().then(|| servers::collector(options.load_core)).transpose()?;
+    let receiver = collector.as_ref().map(|collector| collector.address);
+    let server = server.start(options.server_core, &options.gateway, stub.address, receiver)?;
     wait_for_quiet(options)?;
     let own = || -> Result<f64> {
-        Ok(machine::cpu_seconds(stub.id())? + machine::cpu_seconds(server.id())? + machine::cpu_seconds(process::id())?)
+        let processes = [stub.id(), server.id(), process::id()].into_iter();
+        processes.chain(collector.as_ref().map(servers::Process::id)).map(machine::cpu_seconds).sum()
     };
     let begin = Instant::now();
     let (all_before, own_before) = (machine::busy_seconds()?, own()?);
@@ -147,6 +156,10 @@ fn measure(options: &Options, server: Server, call: Call) -> Result<Measurement>
     let alone = load(options, &server, call, (1, 1), SECOND_LOAD, Numbers::Rising)?;
     let all = machine::busy_seconds()? - all_before;
     let ours = own()? - own_before + busy.load_cpu_seconds + alone.load_cpu_seconds;
+    if collector.is_some() {
+        // What is lost was not paid for whole.
+        eprintln!("  {} spans lost", server.metric("order_gateway_otlp_spans_dropped_total")?);
+    }
     for (name, count) in busy.errors.iter().chain(&alone.errors) {
         eprintln!("  {count} x {name}");
     }

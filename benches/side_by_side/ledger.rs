@@ -71,7 +71,7 @@ fn on_disk_and_in_memory(options: &compare::Options) -> Result<()> {
         for ((connections, streams), row) in &mut rows {
             eprintln!("round {round} of {}: {} callers, {}", options.rounds, row.callers, row.server.name());
             let stub = servers::stub(options.load_core, options.delay_ms)?;
-            let server = row.server.start(options.server_core, &options.gateway, stub.address)?;
+            let server = row.server.start(options.server_core, &options.gateway, stub.address, None)?;
             let before = server.metric(COMMITS)?;
             let report = load(options, &server, Call::Create, (*connections, *streams), 1, Numbers::Rising)?;
             let commits = server.metric(COMMITS)? - before;
@@ -147,7 +147,8 @@ fn empty_and_filled(options: &compare::Options, entries: i64) -> Result<()> {
             eprintln!("round {round} of {ROUNDS}: {}, {} numbers", kept.name, kept.numbers.name());
             let stub = servers::stub(options.load_core, options.delay_ms)?;
             let ledger = folder.path().join(format!("{}.db", kept.name));
-            let server = Server::Ledger.start_with(options.server_core, &options.gateway, stub.address, &ledger)?;
+            let server =
+                Server::Ledger.start_with(options.server_core, &options.gateway, stub.address, None, &ledger)?;
             let (connections, streams) = CALLERS[2];
             let report = load(options, &server, Call::Create, (connections, streams), kept.next, kept.numbers)?;
             // More than it can have made.

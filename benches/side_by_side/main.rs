@@ -7,6 +7,7 @@
 )]
 
 mod bare;
+mod collector;
 mod compare;
 mod envelope;
 mod feed;
@@ -47,12 +48,16 @@ enum Command {
     Compare(compare::Options),
     /// CreateOrder with the ledger on disk beside the same with it in memory.
     Ledger(ledger::Options),
+    /// The gateway exporting traces or metrics beside itself exporting nothing.
+    Telemetry(compare::Options),
     /// The feed: webhooks in, streams out.
     Feed(feed::Options),
     /// Webhooks and streams for one measurement of the feed.
     FeedLoad(feed::load::Options),
     /// A gRPC server that does one REST call for each call, and nothing else.
     Bare(bare::Options),
+    /// A collector that throws away what it is sent.
+    Collector(collector::Options),
     /// A Walmart that says yes.
     Stub(stub::Options),
     /// Callers that each wait for an answer before the next call.
@@ -63,6 +68,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Some(Command::Compare(options)) => compare::run(&options),
         Some(Command::Ledger(options)) => ledger::run(&options),
+        Some(Command::Telemetry(options)) => compare::telemetry(options),
+        Some(Command::Collector(options)) => collector::run(&options),
         Some(Command::Feed(options)) => feed::run(&options),
         Some(Command::FeedLoad(options)) => feed::load::run(&options),
         Some(Command::Bare(options)) => bare::run(&options),

@@ -28,6 +28,12 @@ pub(crate) enum Server {
     Gateway,
     /// The same with its ledger on disk.
     Ledger,
+    /// The first with one trace in a hundred exported.
+    Traced,
+    /// The first with every trace exported.
+    TracedAll,
+    /// The first with its metrics exported every second.
+    Pushed,
 }
 
 impl Server {
@@ -36,12 +42,35 @@ impl Server {
             Server::Bare => "bare",
             Server::Gateway => "gateway",
             Server::Ledger => "gateway, ledger on disk",
+            Server::Traced => "gateway, 1 % of traces",
+            Server::TracedAll => "gateway, all traces",
+            Server::Pushed => "gateway, metrics each second",
         }
     }
 
-    /// Starts it on one core, in front of the upstream. Its ledger is a new one.
-    pub(crate) fn start(self, core: usize, gateway: &Path, upstream: SocketAddr) -> Result<Process> {
-        self.start_with(core, gateway, upstream, Path::new("ledger.db"))
+    /// Whether it sends something to a collector.
+    pub(crate) fn exports(self) -> bool {
+        matches!(self, Server::Traced | Server::TracedAll | Server::Pushed)
+    }
+
+    /// What is exported, by variables.
+    fn environment(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Server::Traced | Server::TracedAll => &[("OTEL_METRICS_EXPORTER", "none")],
+            Server::Pushed => &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRIC_EXPORT_INTERVAL", "1000")],
+            Server::Bare | Server::Gateway | Server::Ledger => &[],
+        }
+    }
+
+    /// Starts it on one core, in front of the upstream, and before a collector if it exports. Its ledger is a new one.
+    pub(crate) fn start(
+        self,
+        core: usize,
+        gateway: &Path,
+        upstream: SocketAddr,
+        collector: Option<SocketAddr>,
+    ) -> Result<Process> {
+        self.start_with(core, gateway, upstream, collector, Path::new("ledger.db"))
     }
 
     /// The same with its ledger, if it is on disk, in this file.
@@ -50,6 +79,7 @@ impl Server {
         core: usize,
         gateway: &Path,
         upstream: SocketAddr,
+        collector: Option<SocketAddr>,
         ledger: &Path,
     ) -> Result<Process> {
         let (listen, http) = (free_address()?, free_address()?);
@@ -61,16 +91,22 @@ impl Server {
                 words.extend(["--upstream".into(), format!("http://{upstream}")]);
                 std::env::current_exe()?
             }
-            Server::Gateway | Server::Ledger => {
+            _ => {
                 let file = folder.path().join("gateway.toml");
                 let on_disk = format!("sqlite://{}", ledger.display());
-                let store = if self == Server::Gateway { "memory:" } else { &on_disk };
-                fs::write(&file, settings(listen, http, store, upstream))?;
+                let store = if self == Server::Ledger { &on_disk } else { "memory:" };
+                let mut text = settings(listen, http, store, upstream);
+                if let Some(collector) = collector {
+                    let ratio = if self == Server::TracedAll { "1.0" } else { "0.01" };
+                    let endpoint = format!("otlp_endpoint = \"http://{collector}\"");
+                    text += &format!("[telemetry]\n{endpoint}\ntrace_sample_ratio = {ratio}\n");
+                }
+                fs::write(&file, text)?;
                 words.extend(["serve".into(), "--config".into(), file.display().to_string()]);
                 gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?
             }
         };
-        Process::start(self.name(), &[core], &program, &words, listen, http, folder)
+        Process::start(self.name(), &[core], &program, &words, self.environment(), (listen, http), folder)
     }
 }
 
@@ -85,14 +121,23 @@ pub(crate) fn feed(cores: &[usize], gateway: &Path, store: &str) -> Result<Proce
     fs::write(&file, settings(listen, http, store, http) + &webhook)?;
     let words = ["serve".into(), "--config".into(), file.display().to_string()];
     let program = gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?;
-    Process::start("gateway", cores, &program, &words, listen, http, folder)
+    Process::start("gateway", cores, &program, &words, &[], (listen, http), folder)
 }
 
 /// Starts the upstream.
 pub(crate) fn stub(core: usize, delay_ms: u64) -> Result<Process> {
     let listen = free_address()?;
     let words = ["stub".into(), "--listen".into(), listen.to_string(), "--delay-ms".into(), delay_ms.to_string()];
-    Process::start("stub", &[core], &std::env::current_exe()?, &words, listen, listen, tempfile::tempdir()?)
+    let folder = tempfile::tempdir()?;
+    Process::start("stub", &[core], &std::env::current_exe()?, &words, &[], (listen, listen), folder)
+}
+
+/// Starts a collector.
+pub(crate) fn collector(core: usize) -> Result<Process> {
+    let listen = free_address()?;
+    let words = ["collector".into(), "--listen".into(), listen.to_string()];
+    let folder = tempfile::tempdir()?;
+    Process::start("collector", &[core], &std::env::current_exe()?, &words, &[], (listen, listen), folder)
 }
 
 /// A program on one core.
@@ -155,13 +200,14 @@ impl Process {
         cores: &[usize],
         program: &Path,
         words: &[String],
-        address: SocketAddr,
-        http: SocketAddr,
+        environment: &[(&str, &str)],
+        (address, http): (SocketAddr, SocketAddr),
         folder: TempDir,
     ) -> Result<Self> {
         let log = File::create(folder.path().join("log"))?;
         let child = on(cores, program)
             .args(words)
+            .envs(environment.iter().copied())
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -45,7 +45,8 @@ use crate::service::{
 use crate::shutdown::{Drained, Shutdown};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::{TraceGuard, Tracer};
+use crate::telemetry::otlp::Otlp;
+use crate::telemetry::trace::Tracer;
 use crate::upstream::client::RestUpstream;
 use crate::upstream::overview::StackOverview;
 use crate::upstream::transport::Http;
@@ -56,7 +57,7 @@ const MAX_CONNECTIONS: usize = 10_000;
 const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// How often files of secrets are looked at.
 const SECRETS_EVERY: Duration = Duration::from_secs(2);
-/// For the spans that are still queued at the end.
+/// For what is still to be exported at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a gateway takes from outside, so that tests can replace it.
@@ -69,8 +70,8 @@ pub struct Outside<H> {
     pub random: Random,
     /// Makes spans.
     pub tracer: Tracer,
-    /// Flushed at the end.
-    pub traces: Option<TraceGuard>,
+    /// Exports spans and metrics; flushed at the end.
+    pub otlp: Option<Otlp>,
     /// Counts log lines that were dropped.
     pub log: Option<ErrorCounter>,
 }
@@ -122,7 +123,7 @@ pub struct Gateway {
     /// Answers until the drain is over.
     probing: JoinHandle<()>,
     grace: Duration,
-    traces: Option<TraceGuard>,
+    otlp: Option<Otlp>,
     store: Store,
 }
 
@@ -133,16 +134,20 @@ impl Gateway {
         listeners: Listeners,
         outside: Outside<H>,
     ) -> Result<Self, CannotStart> {
-        let Outside { http, clock, random, tracer, traces, log } = outside;
+        let Outside { http, clock, random, tracer, mut otlp, log } = outside;
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(methods::paths()));
         if let Some(lines) = log {
             metrics.watch_log(lines);
         }
+        if let Some(otlp) = &mut otlp {
+            metrics.watch_exports(otlp.outages());
+            otlp.export(metrics.clone(), Box::new(move || clock.now()));
+        }
         let tls = config.grpc.tls.as_ref().map(load_tls).transpose()?;
         let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
         let store = open_store(config, clock, &metrics).await.map_err(CannotStart::Store)?;
-        let mutations = mutations(config, &upstream, store.clone(), clock, &random, &metrics);
+        let mutations = mutations(config, &upstream, store.clone(), clock, &random, &tracer, &metrics);
         // Before the first call: what is open now is what another process left.
         mutations.take_over(shutdown.tasks(), shutdown.stopping().clone()).await;
         let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone());
@@ -178,7 +183,7 @@ impl Gateway {
         let probing = tokio::spawn(http::serve(listeners.http, router, http::Limits::default(), shutdown.clone()));
         health.serving().await;
         probes.set(Stage::Ready);
-        Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, traces, store })
+        Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, otlp, store })
     }
 
     /// Not ready at once, streams end, calls in flight finish within the grace.
@@ -193,8 +198,8 @@ impl Gateway {
         }
         // Nobody writes any more.
         self.store.close().await;
-        if let Some(traces) = self.traces {
-            traces.flush(FLUSH_LIMIT).await;
+        if let Some(otlp) = self.otlp {
+            otlp.flush(FLUSH_LIMIT).await;
         }
         drained
     }
@@ -251,11 +256,13 @@ fn mutations<H: Http, L: Ledger>(
     ledger: L,
     clock: Clock,
     random: &Random,
+    tracer: &Tracer,
     metrics: &Arc<Metrics>,
 ) -> Mutations<RestUpstream<H>, L> {
     let config::Ledger { settle_window, lookup_delays, not_after, .. } = config.ledger.clone();
     let rules = Rules { settle_window, lookup_delays, not_after };
-    let settings = MutationSettings { rules, status_limit: config.walmart.limits.status.get() };
+    let status_limit = config.walmart.limits.status.get();
+    let settings = MutationSettings { rules, status_limit, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri};
 
 use crate::config::{Account as Settings, Config, Profile};
+use crate::domain::account::AccountIndex;
+use crate::domain::operation::Operation;
 use crate::pb::HeaderAttributes;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{BucketLevel, Metrics};
 use crate::telemetry::trace::Tracer;
 use crate::upstream::accounts::{Account, Accounts, Credentials};
 use crate::upstream::client::RestUpstream;
@@ -42,8 +44,12 @@ pub(super) fn build<H: Http>(
         max_attempts: walmart.retry.max_attempts.get(),
         attempt_timeout: walmart.attempt_timeout,
     };
+    let buckets = Buckets::new(accounts.len(), |operation| walmart.limits.of(operation).get());
+    let (server_address, server_port) = site.server();
+    metrics.upstream.set_server(server_address, server_port);
+    metrics.upstream.watch_buckets(levels(&accounts, &buckets));
     let shared = Shared {
-        buckets: Buckets::new(accounts.len(), |operation| walmart.limits.of(operation).get()),
+        buckets,
         circuits: Circuits::new(&accounts, &metrics),
         tokens: Tokens::new(
             http.clone(),
@@ -57,6 +63,20 @@ pub(super) fn build<H: Http>(
         metrics,
     };
     Ok(RestUpstream::new(http, settings, shared, clock, random))
+}
+
+/// How full the buckets are, whenever it is asked.
+fn levels(accounts: &Accounts, buckets: &Buckets) -> impl Fn() -> Vec<BucketLevel> + Send + Sync + 'static {
+    let (accounts, buckets) = (accounts.clone(), buckets.clone());
+    move || {
+        let all = (0..accounts.len()).map(AccountIndex).flat_map(|account| Operation::ALL.map(|o| (account, o)));
+        let level = |(account, operation)| BucketLevel {
+            account: accounts.get(account).id.clone(),
+            operation,
+            tokens: buckets.state(account, operation).available,
+        };
+        all.map(level).collect()
+    }
 }
 
 fn account(settings: &Settings) -> Result<Account, String> {

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::shutdown::Drained;
-use crate::telemetry::trace::{self, TraceSettings};
+use crate::telemetry::otlp::{self, OtlpSettings};
 use crate::upstream::http_client::HttpClient;
 
 const EXAMPLE: &str = "\
@@ -52,20 +52,19 @@ pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) 
 /// Takes the ports and serves.
 pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway, Failure> {
     let listeners = Listeners::bind(config).await.map_err(Failure::Failed)?;
-    let settings = TraceSettings {
-        otlp_endpoint: config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+    let settings = OtlpSettings {
+        endpoint: config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
         sample_ratio: config.telemetry.trace_sample_ratio,
     };
     let variable = |name: &str| std::env::var(name).ok();
-    let (tracer, traces) =
-        trace::init(&settings, &variable).map_err(|error| Failure::Usage(vec![error.to_string()]))?;
+    let (tracer, otlp) = otlp::init(&settings, &variable).map_err(|error| Failure::Usage(vec![error.to_string()]))?;
     let http = HttpClient::new().map_err(|error| Failure::Failed(format!("HTTPS cannot be set up: {error}")))?;
     let outside = Outside {
         http,
         clock: Clock::system(),
         random: Random::from_system(),
         tracer,
-        traces: Some(traces),
+        otlp: Some(otlp),
         log: Some(log),
     };
     Gateway::start(config, listeners, outside).await.map_err(|cannot| match cannot {

@@ -231,13 +231,13 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "telemetry",
         form: Form::Section,
-        doc: "Traces and logs.",
+        doc: "Traces, metrics and logs.",
         keys: &[
             key(
                 "otlp_endpoint",
                 Is(r#""""#),
-                "Where traces go, by OTLP over gRPC, such as http://collector:4317. Empty: off, unless OTEL_* variables \
-                 say otherwise.",
+                "Where traces and metrics go, by OTLP over gRPC, such as http://collector:4317. Empty: off, unless OTEL_* \
+                 variables say otherwise.",
             ),
             key(
                 "trace_sample_ratio",

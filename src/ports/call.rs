@@ -98,7 +98,7 @@ impl CallFacts {
 /// Who calls, and what it may see and use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Name in the settings; `anonymous` for an open gateway.
+    /// Name in the settings; `anonymous` for an open gateway, `none` for one who was not recognised.
     pub name: String,
     /// Accounts that it may see.
     pub accounts: Visible,
@@ -127,7 +127,7 @@ impl Caller {
     pub fn nobody() -> Arc<Self> {
         static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
             let nothing = Some(BTreeSet::new());
-            Arc::new(Caller { name: "-".into(), accounts: Visible::Only(BTreeSet::new()), services: nothing })
+            Arc::new(Caller { name: "none".into(), accounts: Visible::Only(BTreeSet::new()), services: nothing })
         });
         NOBODY.clone()
     }

@@ -26,7 +26,7 @@ use crate::ports::random::Random;
 use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError};
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::TraceContext;
+use crate::telemetry::trace::{TraceContext, Tracer};
 
 pub(crate) const ACME: AccountIndex = AccountIndex(0);
 /// Time that each scripted answer takes.
@@ -206,7 +206,7 @@ pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -
         walmart.clone(),
         ledger,
         Directory::new(accounts.into()),
-        MutationSettings { rules, status_limit },
+        MutationSettings { rules, status_limit, tracer: Tracer::off() },
         Clock::following(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
         Random::from_seed(1),
         Arc::new(Metrics::new([])),

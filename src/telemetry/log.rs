@@ -28,7 +28,10 @@ pub enum LogFormat {
 const QUEUE: usize = 8_192;
 
 /// Levels when `RUST_LOG` says nothing. The libraries below are silent unless something is wrong.
-const DEFAULT_LEVELS: &str = "info,h2=warn,hyper=warn,tonic=warn,rustls=warn,opentelemetry=warn,opentelemetry_sdk=warn";
+const DEFAULT_LEVELS: &str = "info,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+/// Added unless `RUST_LOG` names it: OpenTelemetry has a line for each export that fails, where `otlp` has one for each
+/// outage.
+const QUIET: &str = "opentelemetry";
 
 /// Keeps the log's thread alive; dropped, it writes what is queued (for at most a second).
 #[derive(Debug)]
@@ -55,7 +58,7 @@ pub fn init(format: LogFormat, levels: Option<&str>) -> Result<LogGuard, LogErro
     let (writer, worker) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log").finish(io::stderr());
     let dropped = writer.error_counter();
-    let filter = EnvFilter::try_new(levels.filter(|l| !l.is_empty()).unwrap_or(DEFAULT_LEVELS))?;
+    let filter = filter(levels)?;
     let text = format == LogFormat::Text || (format == LogFormat::Auto && terminal);
     if text {
         let subscriber = tracing_subscriber::fmt()
@@ -77,6 +80,14 @@ pub fn init(format: LogFormat, levels: Option<&str>) -> Result<LogGuard, LogErro
     Ok(LogGuard { _worker: worker, dropped })
 }
 
+fn filter(levels: Option<&str>) -> Result<EnvFilter, LogError> {
+    let levels = levels.filter(|levels| !levels.is_empty()).unwrap_or(DEFAULT_LEVELS);
+    Ok(match levels.contains(QUIET) {
+        true => EnvFilter::try_new(levels)?,
+        false => EnvFilter::try_new(format!("{levels},{QUIET}=off"))?,
+    })
+}
+
 /// The JSON form, to a writer of the caller's choice.
 pub fn json<W>(writer: W) -> impl Subscriber + Send + Sync
 where
@@ -91,4 +102,18 @@ fn log_panics() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panic at {place}");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opentelemetry_is_quiet_unless_it_is_named() {
+        let read = |levels| filter(levels).unwrap().to_string();
+        assert!(read(None).contains("opentelemetry=off") && read(Some("")).contains("info"));
+        assert!(read(Some("debug")).contains("opentelemetry=off"));
+        assert!(!read(Some("info,opentelemetry_sdk=debug")).contains("off"));
+        assert!(filter(Some("order_gateway=loud")).is_err());
+    }
 }

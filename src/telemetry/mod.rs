@@ -1,6 +1,8 @@
-//! Traces, metrics and logs. Usable from anywhere; knows nothing of ours but `domain`.
+//! Traces, metrics and logs, and their export. Usable from anywhere; knows nothing of ours but `domain`.
 
 pub mod log;
 pub mod metrics;
+pub mod otlp;
 pub mod recent;
+pub(crate) mod semconv;
 pub mod trace;

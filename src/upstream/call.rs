@@ -130,6 +130,8 @@ impl<X> Clone for Outbound<X> {
 pub struct Answered<A> {
     /// What Walmart said.
     pub answer: A,
+    /// The HTTP status that it said it with: 200, 202, 206.
+    pub status: u16,
     /// Counters of the account's bucket.
     pub hint: Hint,
 }

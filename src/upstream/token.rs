@@ -15,6 +15,7 @@ use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
+use uuid::Uuid;
 
 use super::accounts::Credentials;
 use super::failure::NotSent;
@@ -26,6 +27,7 @@ use crate::ports::clock::Clock;
 use crate::ports::overview::TokenView;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::{AttemptOutcome, Metrics, TokenOutcome};
+use crate::telemetry::semconv;
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
 use crate::wire::lenient;
 
@@ -192,13 +194,14 @@ impl<H: Http> Tokens<H> {
 
     async fn fetch_and_keep(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
         let credentials = self.credentials(account);
-        let fetched = self.fetch(&credentials).await;
+        let fetched = self.fetch(account, &credentials).await;
         let now = Instant::now();
         let mut state = self.lock(account);
         state.running = None;
         match fetched {
             Ok((value, life)) => {
                 self.0.metrics.upstream.token_refresh(TokenOutcome::Success);
+                self.0.metrics.upstream.token_came(&self.0.site.accounts().get(account).id, now);
                 let share = EARLIEST_RENEWAL + (LATEST_RENEWAL - EARLIEST_RENEWAL) * self.0.random.fraction();
                 // The one before lived its time, so what went wrong before it is over.
                 if state.token.is_some() {
@@ -239,14 +242,24 @@ impl<H: Http> Tokens<H> {
         why.told(pause)
     }
 
-    async fn fetch(&self, credentials: &Credentials) -> Result<(HeaderValue, Duration), Fault> {
+    async fn fetch(&self, account: AccountIndex, credentials: &Credentials) -> Result<(HeaderValue, Duration), Fault> {
         let parts = &self.0;
         // A token serves many calls, so its own call stands in no caller's trace.
-        let span = parts.site.tracer().server_span("walmart.token", &http::HeaderMap::new());
+        let mut whole = parts.site.tracer().background_span("token refresh");
+        whole.set(semconv::ACCOUNT, || parts.site.accounts().get(account).id.to_string().into());
+        let (correlation_id, url) = (self.0.random.uuid(), parts.site.uri(PATH));
         let (server_address, server_port) = parts.site.server();
-        let request = ClientRequest { method: "POST", template: PATH, server_address, server_port, resend_count: 0 };
-        let span = parts.site.tracer().client_span(span.context(), &request);
-        let request = self.request(credentials, &span).ok_or(Fault::Unavailable)?;
+        let request = ClientRequest {
+            method: "POST",
+            template: PATH,
+            server_address,
+            server_port,
+            url: url.as_ref(),
+            correlation_id,
+            resend_count: 0,
+        };
+        let span = parts.site.tracer().client_span(whole.context(), &request);
+        let request = self.request(credentials, correlation_id, &span).ok_or(Fault::Unavailable)?;
         let began = Instant::now();
         let answer = timeout(parts.timeout, parts.http.clone().oneshot(request)).await;
         reach(CrashPoint::L9);
@@ -257,19 +270,28 @@ impl<H: Http> Tokens<H> {
             Ok(Err(HttpError::BadBody(status))) => (AttemptOutcome::Unreadable, Some(*status)),
             Ok(Ok(response)) => (outcome(response.status().as_u16()), Some(response.status().as_u16())),
         };
-        parts.metrics.upstream.attempt(None, outcome, began.elapsed(), span.context());
+        parts.metrics.upstream.attempt(None, "POST", outcome, began.elapsed(), span.context());
         span.end(status, status.is_none().then_some(outcome.name()));
-        match answer {
+        let read = match answer {
             Ok(Ok(response)) => read(&response, &parts.clock),
             _ => Err(Fault::Unavailable),
+        };
+        if read.is_err() {
+            whole.failed("no_token");
         }
+        read
     }
 
-    fn request(&self, credentials: &Credentials, span: &ClientSpan) -> Option<http::Request<Bytes>> {
+    fn request(
+        &self,
+        credentials: &Credentials,
+        correlation_id: Uuid,
+        span: &ClientSpan,
+    ) -> Option<http::Request<Bytes>> {
         let pair = format!("{}:{}", credentials.client_id, credentials.client_secret.expose_secret());
         let mut basic = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
         basic.set_sensitive(true);
-        let mut headers = self.0.site.common_headers(self.0.random.uuid(), span.context());
+        let mut headers = self.0.site.common_headers(correlation_id, span.context());
         headers.insert(AUTHORIZATION, basic);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut request = http::Request::new(Bytes::from_static(b"grant_type=client_credentials"));

@@ -118,10 +118,12 @@ impl Site {
 
     /// The URL of `target`, a path with its query. `None` if it is none: targets are built by `exchange`, which escapes.
     pub fn uri(&self, target: &str) -> Option<Uri> {
-        match self.0.urls.iter().find(|(path, _)| *path == target) {
-            Some((_, uri)) => Some(uri.clone()),
-            None => self.0.uri(target),
-        }
+        self.url(target).cloned().or_else(|| self.0.uri(target))
+    }
+
+    /// The URL of an operation's path, without a query.
+    pub fn url(&self, path: &str) -> Option<&Uri> {
+        self.0.urls.iter().find(|(known, _)| *known == path).map(|(_, url)| url)
     }
 
     /// The headers of every request, without the token.
@@ -244,7 +246,7 @@ fn read<X: Exchange>(status: u16, hint: Hint, body: &[u8]) -> Result<Answered<X:
         return Err(Failure::Refused { status, body: error::read(body), hint });
     }
     match X::read(body) {
-        Ok(answer) => Ok(Answered { answer, hint }),
+        Ok(answer) => Ok(Answered { answer, status, hint }),
         Err(Unusable::Failed(body)) => Err(Failure::Refused { status, body, hint }),
         Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint }),
     }

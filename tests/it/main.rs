@@ -20,6 +20,7 @@ mod feed_errors;
 mod feed_restart;
 mod gateway_status;
 mod headers;
+mod lag;
 mod levels;
 mod limits;
 mod mirror;

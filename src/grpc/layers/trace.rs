@@ -21,6 +21,7 @@ use tower::{Layer, Service};
 
 use crate::ports::call::{CallContext, CallFacts, Caller};
 use crate::telemetry::metrics::{Held, MethodMetrics, Metrics};
+use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 
 /// Which calls are logged.
@@ -210,9 +211,10 @@ impl Open {
     }
 
     /// `reason` reads the details, which only a failure pays for that did not come from a handler.
-    fn end(self, code: Code, reason: impl FnOnce() -> Option<String>) {
+    fn end(mut self, code: Code, reason: impl FnOnce() -> Option<String>) {
         let took = self.started.elapsed();
-        self.method.observe(code, took, self.span.context());
+        let caller = self.facts.caller().map(|caller| caller.name.as_str());
+        self.method.observe(code, caller, took, self.span.context());
         let wanted = match self.access_log {
             AccessLog::All => true,
             AccessLog::Failures => code != Code::Ok || (took >= SLOW && !self.streaming),
@@ -233,7 +235,27 @@ impl Open {
             let account = facts.account().map(|account| account.as_str());
             recent.note(self.method.name(), code, reason, account, facts.correlation_id());
         }
+        if self.span.is_recording() {
+            self.describe();
+        }
         self.span.end(code);
+    }
+
+    /// What leads from the span to the log, and to Walmart's records.
+    fn describe(&mut self) {
+        let facts = &*self.facts;
+        if let Some(caller) = facts.caller() {
+            self.span.set(semconv::CALLER, caller.name.clone());
+        }
+        if let Some(account) = facts.account() {
+            self.span.set(semconv::ACCOUNT, account.to_string());
+        }
+        if let Some(id) = facts.correlation_id() {
+            self.span.set(semconv::CORRELATION_ID, id.to_string());
+        }
+        if let Some(reason) = facts.reason() {
+            self.span.set(semconv::REASON, reason);
+        }
     }
 
     fn log(&self, code: Code, took: Duration, reason: Option<&str>) {

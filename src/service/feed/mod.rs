@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod intake;
 mod janitor;
+mod lag;
 mod lending;
 mod members;
 mod overview;
@@ -112,7 +113,7 @@ struct Inner<F> {
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// Follows the log and drops what is past its time, in `tasks`, until the process ends.
+    /// Follows the log, tells how far subscriptions are behind, and drops what is past its time, in `tasks`, until the process ends.
     pub fn start(parts: FeedParts<F>) -> Self {
         let reader = Reader::new(parts.store.clone(), parts.encode);
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
@@ -120,6 +121,7 @@ impl<F: FeedStore> Feed<F> {
         let feed =
             Self(Arc::new(Inner { parts, reader, dispatchers: Dispatchers::default(), streams: Arc::default() }));
         tasks.spawn(follow);
+        tasks.spawn(feed.clone().tell_lag_until(stopping.clone()));
         tasks.spawn(feed.clone().trim_until(stopping));
         feed
     }

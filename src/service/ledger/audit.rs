@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::looking::of_number;
 use super::resolver::{Resolver, Told};
 use crate::domain::ledger::sighting::{self, Sighting};
 use crate::domain::ledger::{Alert, AlertKind, Entry, State};
@@ -42,7 +41,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 continue;
             }
             made += 1;
-            match self.ask(account, of_number(&entry.order_number)).await {
+            match self.ask(account, &entry).await {
                 Told::Orders(orders) => {
                     let kind = self.judge(&entry, sighting::of_creation(&entry.order_number, &orders)).await?;
                     self.raise(audit, kind.map(|kind| Alert { operation: entry.id, kind, time: now })).await;

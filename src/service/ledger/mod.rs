@@ -42,7 +42,8 @@ use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
 use crate::ports::random::Random;
 use crate::ports::upstream::Upstream;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::trace::TraceContext;
+use crate::telemetry::semconv;
+use crate::telemetry::trace::{BackgroundSpan, Tracer};
 
 /// First wait after the store failed, doubled up to [`LONGEST_STORE_RETRY`].
 const STORE_RETRY: Duration = Duration::from_millis(100);
@@ -74,6 +75,7 @@ struct Parts<U, L> {
     taken_over: AtomicBool,
     /// One for each account.
     shares: Vec<Share>,
+    tracer: Tracer,
 }
 
 /// An entry after [`Mutations::write`].
@@ -84,12 +86,21 @@ pub(super) struct Written {
     pub(super) ours: bool,
 }
 
+/// A call in the background, with its span: a trace of its own, because the caller's may be long over or was never
+/// recorded. The operation's correlation id leads from one to the other.
+pub(super) struct OwnCall {
+    pub(super) context: CallContext,
+    _span: BackgroundSpan,
+}
+
 /// Settings of [`Mutations`].
 pub struct MutationSettings {
     /// Of the ledger.
     pub rules: Rules,
     /// Status calls a minute of an account; half of them are for looking up outcomes.
     pub status_limit: u32,
+    /// Makes the spans of what is done in the background.
+    pub tracer: Tracer,
 }
 
 impl<U, L> Clone for Mutations<U, L> {
@@ -110,7 +121,8 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let shares = (0..directory.len()).map(|_| Share::of(settings.status_limit)).collect();
-        let (rules, waiting, agenda) = (settings.rules, Waiting::default(), Agenda::default());
+        let MutationSettings { rules, status_limit: _, tracer } = settings;
+        let (waiting, agenda) = (Waiting::default(), Agenda::default());
         let taken_over = AtomicBool::new(true);
         Self(Arc::new(Parts {
             upstream,
@@ -124,6 +136,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             agenda,
             taken_over,
             shares,
+            tracer,
         }))
     }
 
@@ -174,15 +187,21 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         batches.iter().map(|batch| of(batch).map(|snapshot| snapshot.encode_to_vec()).unwrap_or_default()).collect()
     }
 
-    /// A call of nobody's, for what is done in the background.
-    pub(super) fn own_call(&self) -> CallContext {
-        let (trace_id, span_id) = (self.0.random.uuid().as_u128(), self.0.random.next_u64().max(1));
-        CallContext {
+    /// A call of nobody's, for what is done in the background about an entry, or about several.
+    pub(super) fn own_call(&self, name: &'static str, entry: Option<&Entry>) -> OwnCall {
+        let mut span = self.0.tracer.background_span(name);
+        if let Some(entry) = entry {
+            span.set(semconv::OPERATION, || entry.id.to_string().into());
+            span.set(semconv::ACCOUNT, || entry.account.to_string().into());
+            span.set(semconv::CORRELATION_ID, || entry.correlation_id.to_string().into());
+        }
+        let context = CallContext {
             deadline: Instant::now() + OWN_CALL_TIME,
-            trace: TraceContext { trace_id, span_id, sampled: false, state: None },
+            trace: span.context().clone(),
             caller: Caller::nobody(),
             facts: Arc::default(),
-        }
+        };
+        OwnCall { context, _span: span }
     }
 
     /// See [`Ledger::begin`].

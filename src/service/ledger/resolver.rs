@@ -213,7 +213,9 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             return Some(());
         }
         mutations.0.metrics.ledger.resends.inc();
-        let attempt = mutations.attempt(&entry, account, &outgoing, &mutations.own_call(), None).await;
+        let call = mutations.own_call("ledger resend", Some(&entry));
+        let attempt = mutations.attempt(&entry, account, &outgoing, &call.context, None).await;
+        drop(call);
         let entry = mutations.after(entry, attempt.event).ok()?;
         mutations.write(vec![entry]).await.ok()?;
         reach(CrashPoint::L7);
@@ -237,7 +239,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 break;
             }
             let (id, asked) = (entry.id, self.mutations.now());
-            let told = self.ask(account, of_number(&entry.order_number)).await;
+            let told = self.ask(account, &entry).await;
             self.act_on(entry, told, asked).await;
             held.lay_down(id);
         }
@@ -260,9 +262,12 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let first = entries.iter().map(|entry| ordered(entry).unwrap_or(entry.created)).min().unwrap_or_default();
         let request =
             GetOrderStatusRequest { from_order_date: day(first.minus(A_DAY)), limit: PAGE, ..Default::default() };
-        let (call, asked) = (self.mutations.own_call(), self.mutations.now());
+        let (call, asked) = (self.mutations.own_call("ledger search", None), self.mutations.now());
         self.mutations.0.metrics.ledger.look_ups.inc();
-        let Ok(reply) = self.mutations.upstream().order_status(account, &request, &call).await else { return entries };
+        let Ok(reply) = self.mutations.upstream().order_status(account, &request, &call.context).await else {
+            return entries;
+        };
+        drop(call);
         let orders = reply.answer.payload;
         let total = reply.answer.header.and_then(|header| header.header_attributes).and_then(|a| a.total_count);
         let all = total.is_some_and(|total| usize::try_from(total).is_ok_and(|total| total <= orders.len()));
@@ -280,10 +285,11 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         left
     }
 
-    pub(super) async fn ask(&self, account: AccountIndex, request: GetOrderStatusRequest) -> Told {
+    /// What Walmart tells of an entry's order.
+    pub(super) async fn ask(&self, account: AccountIndex, entry: &Entry) -> Told {
         self.mutations.0.metrics.ledger.look_ups.inc();
-        let call = self.mutations.own_call();
-        match self.mutations.upstream().order_status(account, &request, &call).await {
+        let (call, request) = (self.mutations.own_call("ledger look-up", Some(entry)), of_number(&entry.order_number));
+        match self.mutations.upstream().order_status(account, &request, &call.context).await {
             Ok(reply) => Told::Orders(reply.answer.payload),
             Err(error) if absent::is_told_by(&error) => Told::Orders(Vec::new()),
             Err(UpstreamError { kind: ErrorKind::RateLimited | ErrorKind::Overloaded, retry_after, .. }) => {

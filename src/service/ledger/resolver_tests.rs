@@ -337,11 +337,11 @@ async fn the_gauges_follow_the_open_entries() {
     let _guard = resolving(&mutations);
     tokio::time::sleep(LATENCY * 21 / 2).await;
     assert_eq!(metric(&mutations, "operations_open{state=\"unknown\"}"), 2.0);
-    assert_eq!(metric(&mutations, "oldest_open_operation_age_seconds"), 10.0);
+    assert_eq!(metric(&mutations, "ledger_oldest_open_age_seconds"), 10.0);
     tokio::time::sleep(SETTLE + LATENCY * 20).await;
     assert_eq!(metric(&mutations, "operations_open{state=\"unknown\"}"), 0.0);
     assert_eq!(metric(&mutations, "operations_closed_total{state=\"succeeded\"}"), 2.0);
-    assert_eq!(metric(&mutations, "oldest_open_operation_age_seconds"), 0.0);
+    assert_eq!(metric(&mutations, "ledger_oldest_open_age_seconds"), 0.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::SubscriptionMetrics;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
@@ -30,6 +32,8 @@ pub struct FeedMetrics {
     pub lost: Counter,
     /// Parked events that were dropped, past their time.
     pub parked_trimmed: Counter,
+    /// How far subscriptions are behind.
+    pub subscriptions: SubscriptionMetrics,
     settled: Family<OutcomeLabel, Counter>,
 }
 
@@ -53,9 +57,21 @@ impl FeedMetrics {
         let trimmed = counter("trimmed_events", "Events dropped from the log, past their time");
         let lost = counter("lost", "Times that a subscription lost events that it had not settled");
         let parked_trimmed = counter("trimmed_parked_events", "Parked events dropped, past their time");
+        let subscriptions = SubscriptionMetrics::register(r);
         let settled = Family::default();
         r.register("order_gateway_feed_verdicts", "Verdicts of consumers by what came of them", settled.clone());
-        Self { head, streams, watched, delivered, slow_consumers, trimmed, lost, parked_trimmed, settled }
+        Self {
+            head,
+            streams,
+            watched,
+            delivered,
+            slow_consumers,
+            trimmed,
+            lost,
+            parked_trimmed,
+            subscriptions,
+            settled,
+        }
     }
 
     /// Verdicts with this outcome.

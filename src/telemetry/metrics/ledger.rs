@@ -33,8 +33,8 @@ impl LedgerMetrics {
         let help = "Mutations found to have had an effect that they must not have";
         r.register("order_gateway_operation_alerts", help, alerts.clone());
         let oldest_open = Gauge::default();
-        let help = "Age of the oldest mutation that is open";
-        r.register_with_unit("order_gateway_oldest_open_operation_age", help, Unit::Seconds, oldest_open.clone());
+        let help = "Age of the oldest mutation that is open; 0 when none is";
+        r.register_with_unit("order_gateway_ledger_oldest_open_age", help, Unit::Seconds, oldest_open.clone());
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             r.register(format!("order_gateway_{name}"), help, counter.clone());

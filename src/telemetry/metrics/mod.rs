@@ -3,9 +3,14 @@
 //!
 //! Callers hold ready handles: nothing is looked up in a locked family on the way of a call.
 
+mod calls;
+mod exports;
 mod feed;
 mod ledger;
+mod levels;
+mod process;
 mod store;
+mod subscriptions;
 mod text;
 mod upstream;
 mod webhooks;
@@ -17,25 +22,33 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::MetricFamily;
+use prometheus_client::encoding::{EncodeLabelSet, prometheus_protobuf};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use tonic::Code;
 use tracing_appender::non_blocking::ErrorCounter;
 
+pub use calls::MethodMetrics;
+use calls::{CallMetrics, RpcLabels};
+use exports::ExportMetrics;
 pub use feed::FeedMetrics;
 pub use ledger::LedgerMetrics;
+pub use levels::BucketLevel;
+use process::ProcessMetrics;
 pub use store::StoreMetrics;
+pub use subscriptions::{MAX_LABELLED, SubscriptionLag, SubscriptionMetrics};
 pub use text::Form;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
 pub use webhooks::{AccountWebhooks, Delivered, WebhookMetrics};
 
+use super::otlp::Outages;
 use super::recent::RecentFailures;
-use super::trace::{TraceContext, code_name};
+use super::semconv;
+use super::trace::TraceContext;
 
 /// The buckets of the semantic conventions, in seconds.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -54,6 +67,7 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     secret_reloads: OnceLock<Arc<AtomicU64>>,
     secret_reloads_refused: Counter,
+    exports: ExportMetrics,
 
     /// The feed's streams and deliveries.
     pub feed: FeedMetrics,
@@ -90,7 +104,11 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("order_gateway_build", "The running version", build);
         let rpc = Family::<RpcLabels, Durations, _>::new_with_constructor(durations as fn() -> Durations);
-        r.register_with_unit("rpc_server_call_duration", "Duration of RPCs", Unit::Seconds, rpc.clone());
+        let name = semconv::flat(semconv::RPC_SERVER_CALL_DURATION);
+        r.register_with_unit(name, "Duration of RPCs, of streams to their end", Unit::Seconds, rpc.clone());
+        let calls = CallMetrics::register(r);
+        let exports = ExportMetrics::register(r);
+        r.register_collector(Box::new(ProcessMetrics));
 
         let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
@@ -114,16 +132,18 @@ impl Metrics {
         let connections = Gauge::default();
         r.register("order_gateway_connections", "Open gRPC connections", connections.clone());
 
-        let methods =
-            methods.into_iter().map(|path| (path, Arc::new(MethodMetrics::new(path.trim_start_matches('/'), &rpc))));
+        let methods = methods
+            .into_iter()
+            .map(|path| (path, Arc::new(MethodMetrics::new(path.trim_start_matches('/'), &rpc, &calls))));
         Self {
             methods: methods.collect(),
-            other: Arc::new(MethodMetrics::new(OTHER_METHOD, &rpc)),
+            other: Arc::new(MethodMetrics::new(OTHER_METHOD, &rpc, &calls)),
             registry,
             log_lines: OnceLock::new(),
             log_lines_dropped,
             secret_reloads: OnceLock::new(),
             secret_reloads_refused,
+            exports,
             store,
             upstream,
             feed,
@@ -154,49 +174,38 @@ impl Metrics {
         self.secret_reloads.get_or_init(|| refused);
     }
 
+    /// How exports fare; the first one stands.
+    pub fn watch_exports(&self, outages: Outages) {
+        self.exports.watch(outages);
+    }
+
     /// All metrics as text, in the form that was asked for. Errors only if a metric cannot be written, which is a bug.
     pub fn encode(&self, form: Form) -> Result<String, fmt::Error> {
+        self.look();
+        text::encode(&self.registry, form)
+    }
+
+    /// All metrics as messages. Errors as [`Self::encode`] does.
+    pub(crate) fn families(&self) -> Result<Vec<MetricFamily>, fmt::Error> {
+        self.look();
+        prometheus_protobuf::encode(&self.registry)
+    }
+
+    /// Takes over what others count.
+    fn look(&self) {
         if let Some(lines) = self.log_lines.get() {
             self.log_lines_dropped.inner().store(lines.dropped_lines() as u64, Ordering::Relaxed);
         }
         if let Some(refused) = self.secret_reloads.get() {
             self.secret_reloads_refused.inner().store(refused.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        text::encode(&self.registry, form)
+        self.exports.look();
     }
 }
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
-    }
-}
-
-/// The durations of one RPC, by code.
-#[derive(Debug)]
-pub struct MethodMetrics {
-    name: &'static str,
-    family: Family<RpcLabels, Durations, fn() -> Durations>,
-    by_code: [OnceLock<Durations>; 17],
-}
-
-impl MethodMetrics {
-    fn new(name: &'static str, family: &Family<RpcLabels, Durations, fn() -> Durations>) -> Self {
-        Self { name, family: family.clone(), by_code: Default::default() }
-    }
-
-    /// `package.Service/Method`, or `_OTHER`.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// A call ended. A recorded trace becomes the exemplar of its bucket.
-    pub fn observe(&self, code: Code, took: Duration, trace: &TraceContext) {
-        let durations = self.by_code[code as usize].get_or_init(|| {
-            let labels = RpcLabels { rpc_method: self.name, rpc_response_status_code: code_name(code) };
-            self.family.get_or_create_owned(&labels)
-        });
-        observe(durations, took, trace);
     }
 }
 
@@ -208,12 +217,6 @@ fn observe(durations: &Durations, took: Duration, trace: &TraceContext) {
     let exemplar = trace.sampled.then(|| TraceLabel { trace_id: trace.trace_id_text() });
     // Whoever scrapes knows the time well enough.
     durations.observe(took.as_secs_f64(), exemplar, None);
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RpcLabels {
-    rpc_method: &'static str,
-    rpc_response_status_code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

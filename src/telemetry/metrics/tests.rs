@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use tonic::Code;
+
 use super::*;
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
@@ -13,12 +15,13 @@ fn trace(sampled: bool) -> TraceContext {
 fn filled() -> Metrics {
     let metrics = Metrics::new([CREATE]);
     let took = Duration::from_millis(30);
-    metrics.method(CREATE).observe(Code::Ok, took, &trace(true));
-    metrics.method("/made/up").observe(Code::Unimplemented, took, &trace(false));
+    metrics.method(CREATE).observe(Code::Ok, Some("oms"), took, &trace(true));
+    metrics.method("/made/up").observe(Code::Unimplemented, None, took, &trace(false));
     metrics.panics.inc();
     let upstream = &metrics.upstream;
-    upstream.attempt(Some(Operation::Create), AttemptOutcome::Success, took, &trace(true));
-    upstream.attempt(None, AttemptOutcome::TimedOut, took, &trace(false));
+    upstream.set_server("walmart", 443);
+    upstream.attempt(Some(Operation::Create), "POST", AttemptOutcome::Success, took, &trace(true));
+    upstream.attempt(None, "POST", AttemptOutcome::TimedOut, took, &trace(false));
     upstream.retries_tried.of(Operation::Promise).inc();
     upstream.rate_limit_waits.of(Operation::Status).observe(0.2);
     upstream.token_refresh(TokenOutcome::Refused);
@@ -32,7 +35,8 @@ fn both_forms_tell_the_same() {
     let open = metrics.encode(Form::OpenMetrics).unwrap();
     let plain = metrics.encode(Form::Plain).unwrap();
     let samples = |text: &str| -> BTreeSet<String> {
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        // Those of the process change meanwhile.
+        let samples = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("process_"));
         samples.map(|line| line.split(" # ").next().unwrap().to_owned()).collect()
     };
     assert_eq!(samples(&open), samples(&plain));
@@ -73,8 +77,10 @@ fn names_and_labels_are_the_conventions() {
     for line in [
         "rpc_server_call_duration_seconds_count{rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"OK\"} 1",
         "rpc_server_call_duration_seconds_count{rpc_method=\"_OTHER\",rpc_response_status_code=\"UNIMPLEMENTED\"} 1",
-        "http_client_request_duration_seconds_count{operation=\"create\",outcome=\"success\"} 1",
-        "http_client_request_duration_seconds_count{operation=\"token\",outcome=\"timed_out\"} 1",
+        "http_client_request_duration_seconds_count{operation=\"create\",outcome=\"success\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\"} 1",
+        "http_client_request_duration_seconds_count{operation=\"token\",outcome=\"timed_out\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\"} 1",
+        "order_gateway_calls_total{caller=\"oms\",rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"OK\"} 1",
+        "order_gateway_calls_total{caller=\"none\",rpc_method=\"_OTHER\",rpc_response_status_code=\"UNIMPLEMENTED\"} 1",
         "order_gateway_panics_total 1",
         "order_gateway_retries_tried_total{operation=\"promise\"} 1",
         "order_gateway_retries_tried_total{operation=\"create\"} 0",
@@ -95,4 +101,42 @@ fn what_accept_asks_for() {
     {
         assert_eq!(Form::asked_for(Some(open)), Form::OpenMetrics, "{open}");
     }
+}
+
+/// The table of all metrics in the handbook.
+fn documented() -> BTreeSet<(String, String)> {
+    let text = include_str!("../../../docs/OPERATIONS.md");
+    let table = text.split("### All metrics").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let row = |row: &str| {
+        let mut cells = row.split(" | ");
+        let name = cells.next().unwrap().trim_end_matches('`').to_owned();
+        (name, cells.next().unwrap().replace('`', "").replace(", ", ",").trim().to_owned())
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn the_handbook_has_every_metric_with_its_labels_and_no_other() {
+    let metrics = filled();
+    let account = AccountId::new("acme").unwrap();
+    metrics.webhooks.of("acme");
+    metrics.feed.settled("applied");
+    let lag = SubscriptionLag { name: "oms".into(), events: 1, parked: 0, oldest: Duration::ZERO };
+    metrics.feed.subscriptions.show(vec![lag], None);
+    metrics.upstream.token_came(&account, tokio::time::Instant::now());
+    let level = BucketLevel { account, operation: Operation::Create, tokens: 7.5 };
+    metrics.upstream.watch_buckets(move || vec![level.clone()]);
+    let families = metrics.families().unwrap();
+    let told: BTreeSet<_> = families
+        .iter()
+        .map(|family| {
+            let labels: Vec<_> = family.metric[0].label.iter().map(|label| label.name.clone()).collect();
+            (family.name.clone(), labels.join(","))
+        })
+        .collect();
+    let documented = documented();
+    let missing: Vec<_> = told.difference(&documented).collect();
+    let too_many: Vec<_> = documented.difference(&told).collect();
+    assert!(missing.is_empty() && too_many.is_empty(), "missing {missing:#?}, too many {too_many:#?}");
 }

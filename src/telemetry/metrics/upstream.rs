@@ -1,6 +1,6 @@
 //! Metrics of the outbound edge.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,10 +9,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
 
+use super::levels::{BucketLevel, Levels};
 use super::{BUCKETS, Durations, durations, observe};
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
+use crate::telemetry::semconv;
 use crate::telemetry::trace::TraceContext;
 
 /// Attempts, retries, limits, tokens, circuits, the promise cache.
@@ -20,6 +23,7 @@ pub struct UpstreamMetrics {
     attempts: AttemptMetrics,
     circuits: Family<CircuitLabels, Gauge>,
     token_refreshes: [Counter; TokenOutcome::ALL.len()],
+    levels: Arc<Levels>,
 
     /// Repeats that were sent.
     pub retries_tried: ByOperation<Counter>,
@@ -45,7 +49,7 @@ impl UpstreamMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let attempts = Family::<AttemptLabels, Durations, _>::new_with_constructor(durations as fn() -> Durations);
         r.register_with_unit(
-            "http_client_request_duration",
+            semconv::flat(semconv::HTTP_CLIENT_REQUEST_DURATION),
             "Duration of attempts upstream, on the wire",
             Unit::Seconds,
             attempts.clone(),
@@ -71,16 +75,20 @@ impl UpstreamMetrics {
         let help = "Circuit of an account and operation: 0 closed, 1 half open, 2 open";
         r.register("order_gateway_circuit_state", help, circuits.clone());
 
+        let levels = Arc::<Levels>::default();
+        r.register_collector(Box::new(levels.clone()));
+
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             r.register(format!("order_gateway_promise_cache_{name}"), help, counter.clone());
             counter
         };
         Self {
-            attempts: AttemptMetrics { family: attempts, handles: Default::default() },
+            attempts: AttemptMetrics { server: OnceLock::new(), family: attempts, handles: Default::default() },
             circuits,
             token_refreshes: TokenOutcome::ALL
                 .map(|outcome| token_refreshes.get_or_create_owned(&TokenLabels { outcome: outcome.name() })),
+            levels,
             retries_tried,
             retries_succeeded,
             retries_out_of_attempts,
@@ -93,12 +101,33 @@ impl UpstreamMetrics {
         }
     }
 
-    /// An attempt ended; `operation` is `None` for the token call. `took` is the time on the wire.
-    pub fn attempt(&self, operation: Option<Operation>, outcome: AttemptOutcome, took: Duration, trace: &TraceContext) {
+    /// Where Walmart is, for the labels of attempts; the first one stands.
+    pub fn set_server(&self, address: &str, port: u16) {
+        self.attempts.server.get_or_init(|| (address.to_owned(), port.to_string()));
+    }
+
+    /// An attempt ended; `operation` is `None` for the token call. `took` is the time on the wire. `method` is always the
+    /// same for an operation.
+    pub fn attempt(
+        &self,
+        operation: Option<Operation>,
+        method: &'static str,
+        outcome: AttemptOutcome,
+        took: Duration,
+        trace: &TraceContext,
+    ) {
         let row = operation.map_or(Operation::ALL.len(), Operation::index);
         let durations = self.attempts.handles[row][outcome as usize].get_or_init(|| {
             let operation = operation.map_or("token", Operation::name);
-            self.attempts.family.get_or_create_owned(&AttemptLabels { operation, outcome: outcome.name() })
+            let (server_address, server_port) = self.attempts.server.get().cloned().unwrap_or_default();
+            let labels = AttemptLabels {
+                operation,
+                outcome: outcome.name(),
+                http_request_method: method,
+                server_address,
+                server_port,
+            };
+            self.attempts.family.get_or_create_owned(&labels)
         });
         observe(durations, took, trace);
     }
@@ -107,6 +136,16 @@ impl UpstreamMetrics {
     pub fn circuit(&self, account: &AccountId, operation: Operation) -> Gauge {
         let labels = CircuitLabels { account: account.as_str().to_owned(), operation: operation.name() };
         self.circuits.get_or_create_owned(&labels)
+    }
+
+    /// Where the levels of all buckets can be seen; the first one stands.
+    pub fn watch_buckets(&self, look: impl Fn() -> Vec<BucketLevel> + Send + Sync + 'static) {
+        self.levels.watch_buckets(Box::new(look));
+    }
+
+    /// An access token came.
+    pub fn token_came(&self, account: &AccountId, at: Instant) {
+        self.levels.token_came(account, at);
     }
 
     /// An access token was asked for.
@@ -136,6 +175,8 @@ impl<M> ByOperation<M> {
 }
 
 struct AttemptMetrics {
+    /// Host and port.
+    server: OnceLock<(String, String)>,
     family: Family<AttemptLabels, Durations, fn() -> Durations>,
     /// One row for each operation and one for the token call.
     handles: [[OnceLock<Durations>; AttemptOutcome::ALL.len()]; Operation::ALL.len() + 1],
@@ -240,6 +281,9 @@ struct OperationLabels {
 struct AttemptLabels {
     operation: &'static str,
     outcome: &'static str,
+    http_request_method: &'static str,
+    server_address: String,
+    server_port: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

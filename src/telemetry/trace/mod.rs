@@ -6,10 +6,10 @@
 //! decision comes after the work (2.7 µs a call at 0 % sampling, more than all inbound layers may cost).
 
 mod context;
-mod export;
+mod span;
 mod tracer;
 
 pub use context::TraceContext;
-pub use export::{TraceError, TraceGuard, TraceSettings, init};
-pub use tracer::{ClientRequest, ClientSpan, Sampling, ServerSpan, Tracer};
-pub(crate) use tracer::{code_name, is_server_fault};
+pub use span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan};
+pub(crate) use span::{code_name, is_server_fault};
+pub use tracer::{Sampling, Tracer};

@@ -1,21 +1,22 @@
-//! Decides what is recorded and makes the spans of it. Names follow the OpenTelemetry semantic conventions 1.44.
+//! Decides what is recorded and makes the spans of it.
 
 use std::cell::Cell;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::{
-    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
-    TraceState, Tracer as _, TracerProvider as _,
+    SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _,
+    TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{
     IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, SdkTracer, SdkTracerProvider, ShouldSample as _, Span,
 };
-use tonic::Code;
 
 use super::TraceContext;
 use super::context::{TRACEPARENT, TRACESTATE};
+use super::span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan};
+use crate::telemetry::semconv;
 
 /// Which traces are recorded.
 #[derive(Clone, Debug)]
@@ -81,9 +82,10 @@ impl Tracer {
         let state = parent.as_ref().and_then(|p| p.state.clone());
         let context = TraceContext { trace_id, span_id: self.new_span_id(), sampled, state };
         let span = self.record(&context, parent.as_ref(), true, || {
-            SpanBuilder::from_name(method)
-                .with_kind(SpanKind::Server)
-                .with_attributes([KeyValue::new("rpc.system.name", "grpc"), KeyValue::new("rpc.method", method)])
+            SpanBuilder::from_name(method).with_kind(SpanKind::Server).with_attributes([
+                KeyValue::new(semconv::RPC_SYSTEM_NAME, "grpc"),
+                KeyValue::new(semconv::RPC_METHOD, method),
+            ])
         });
         ServerSpan { context, span }
     }
@@ -93,19 +95,32 @@ impl Tracer {
         let context = TraceContext { span_id: self.new_span_id(), ..parent.clone() };
         let span = self.record(&context, Some(parent), false, || {
             let mut attributes = vec![
-                KeyValue::new("http.request.method", request.method),
-                KeyValue::new("url.template", request.template),
-                KeyValue::new("server.address", request.server_address.to_owned()),
-                KeyValue::new("server.port", i64::from(request.server_port)),
+                KeyValue::new(semconv::HTTP_REQUEST_METHOD, request.method),
+                KeyValue::new(semconv::URL_TEMPLATE, request.template),
+                KeyValue::new(semconv::SERVER_ADDRESS, request.server_address.to_owned()),
+                KeyValue::new(semconv::SERVER_PORT, i64::from(request.server_port)),
+                KeyValue::new(semconv::CORRELATION_ID, request.correlation_id.to_string()),
             ];
+            if let Some(url) = request.url {
+                attributes.push(KeyValue::new(semconv::URL_FULL, url.to_string()));
+            }
             if request.resend_count > 0 {
-                attributes.push(KeyValue::new("http.request.resend_count", i64::from(request.resend_count)));
+                attributes.push(KeyValue::new(semconv::HTTP_REQUEST_RESEND_COUNT, i64::from(request.resend_count)));
             }
             SpanBuilder::from_name(format!("{} {}", request.method, request.template))
                 .with_kind(SpanKind::Client)
                 .with_attributes(attributes)
         });
         ClientSpan { context, span }
+    }
+
+    /// Starts the span of work that no caller waits for, in a trace of its own.
+    pub fn background_span(&self, name: &'static str) -> BackgroundSpan {
+        let trace_id = self.new_trace_id();
+        let sampled = self.recorder.is_some() && self.root_sampled(trace_id, name);
+        let context = TraceContext { trace_id, span_id: self.new_span_id(), sampled, state: None };
+        let span = self.record(&context, None, false, || SpanBuilder::from_name(name).with_kind(SpanKind::Internal));
+        BackgroundSpan { context, span }
     }
 
     /// Writes the headers that make the receiver a child of `context`.
@@ -157,143 +172,6 @@ fn span_context(context: &TraceContext, remote: bool) -> SpanContext {
     SpanContext::new(context.trace_id.into(), context.span_id.into(), flags, remote, state.unwrap_or_default())
 }
 
-/// One attempt upstream, as its span describes it. No ids, no query, no personal data.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientRequest<'a> {
-    /// `GET`, `POST`, ...
-    pub method: &'static str,
-    /// The path with names in place of values, such as `/v3/orders/{id}`.
-    pub template: &'static str,
-    /// Host of the upstream.
-    pub server_address: &'a str,
-    /// Its port.
-    pub server_port: u16,
-    /// 0 for the first attempt, 1 for the first repeat.
-    pub resend_count: u32,
-}
-
-/// The span of an RPC. Dropped without an end it counts as cancelled by the caller.
-#[derive(Debug)]
-pub struct ServerSpan {
-    context: TraceContext,
-    span: Option<Box<Span>>,
-}
-
-impl ServerSpan {
-    /// Where the RPC stands in its trace.
-    pub fn context(&self) -> &TraceContext {
-        &self.context
-    }
-
-    /// Whether attributes are kept.
-    pub fn is_recording(&self) -> bool {
-        self.span.is_some()
-    }
-
-    /// Ends it with the answer's code. Only what is the server's fault marks the span as failed.
-    pub fn end(mut self, code: Code) {
-        let Some(span) = self.span.as_mut() else { return };
-        let name = code_name(code);
-        span.set_attribute(KeyValue::new("rpc.response.status_code", name));
-        if code != Code::Ok {
-            span.set_attribute(KeyValue::new("error.type", name));
-        }
-        if is_server_fault(code) {
-            span.set_status(Status::error(""));
-        }
-        span.end();
-    }
-}
-
-/// The span of one attempt upstream. Dropped without an end it counts as given up.
-#[derive(Debug)]
-pub struct ClientSpan {
-    context: TraceContext,
-    span: Option<Box<Span>>,
-}
-
-impl ClientSpan {
-    /// What the upstream is told: this attempt's own id below the RPC's.
-    pub fn context(&self) -> &TraceContext {
-        &self.context
-    }
-
-    /// Ends it. `status` is the HTTP status, absent when no answer came; `error` a short fixed word for what went wrong
-    /// below HTTP, such as `timeout`.
-    pub fn end(mut self, status: Option<u16>, error: Option<&'static str>) {
-        let Some(span) = self.span.as_mut() else { return };
-        if let Some(status) = status {
-            span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
-        }
-        let failed = status.filter(|s| *s >= 400);
-        match (error, failed) {
-            (Some(error), _) => span.set_attribute(KeyValue::new("error.type", error)),
-            (None, Some(status)) => span.set_attribute(KeyValue::new("error.type", status.to_string())),
-            (None, None) => {}
-        }
-        if error.is_some() || failed.is_some() {
-            span.set_status(Status::error(""));
-        }
-        span.end();
-    }
-}
-
-impl Drop for ServerSpan {
-    fn drop(&mut self) {
-        abandon(self.span.as_mut());
-    }
-}
-
-impl Drop for ClientSpan {
-    fn drop(&mut self) {
-        abandon(self.span.as_mut());
-    }
-}
-
-/// A span that was ended ignores this.
-fn abandon(span: Option<&mut Box<Span>>) {
-    if let Some(span) = span {
-        span.set_attribute(KeyValue::new("error.type", "cancelled"));
-        span.end();
-    }
-}
-
-/// The code as gRPC spells it.
-pub(crate) const fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// Codes that the conventions count as the server's fault.
-pub(crate) const fn is_server_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
-}
-
 thread_local! {
     /// The ids of the span that is being built on this thread: the SDK asks its generator for them and offers no other
     /// way to hand them in, but the decision to record was made on the trace's id before.
@@ -314,86 +192,5 @@ impl IdGenerator for HandedIds {
 }
 
 #[cfg(test)]
-mod tests {
-    use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
-
-    use super::*;
-
-    const REQUEST: ClientRequest<'static> = ClientRequest {
-        method: "POST",
-        template: "/v3/orders/{id}",
-        server_address: "upstream",
-        server_port: 443,
-        resend_count: 0,
-    };
-
-    fn recording(sampling: Sampling) -> (Tracer, InMemorySpanExporter) {
-        let exporter = InMemorySpanExporter::default();
-        let provider = Tracer::provider_builder().with_simple_exporter(exporter.clone()).build();
-        (Tracer::recording(sampling, Arc::new(RandomIdGenerator::default()), &provider), exporter)
-    }
-
-    fn attribute(span: &SpanData, key: &str) -> Option<String> {
-        span.attributes.iter().find(|a| a.key.as_str() == key).map(|a| a.value.to_string())
-    }
-
-    #[test]
-    fn attempts_are_children_of_the_rpc_and_tell_how_they_ended() {
-        let (tracer, exporter) = recording(Sampling::ratio(1.0));
-        let server = tracer.server_span("a.B/C", &HeaderMap::new());
-        let first = tracer.client_span(server.context(), &REQUEST);
-        let mut headers = HeaderMap::new();
-        tracer.inject(first.context(), &mut headers);
-        let told = TraceContext::from_headers(&headers).unwrap();
-        assert_eq!((told.trace_id, told.sampled), (server.context().trace_id, true));
-        first.end(Some(503), None);
-        let second = tracer.client_span(server.context(), &ClientRequest { resend_count: 1, ..REQUEST });
-        second.end(None, Some("timeout"));
-        drop(tracer.client_span(server.context(), &ClientRequest { resend_count: 2, ..REQUEST }));
-        tracer.client_span(server.context(), &REQUEST).end(Some(200), None);
-
-        let spans = exporter.get_finished_spans().unwrap();
-        let seen: Vec<_> = spans
-            .iter()
-            .map(|span| {
-                assert_eq!((span.name.as_ref(), &span.span_kind), ("POST /v3/orders/{id}", &SpanKind::Client));
-                assert_eq!(span.parent_span_id.to_string(), server.context().span_id_text());
-                let status = attribute(span, "http.response.status_code");
-                (attribute(span, "http.request.resend_count"), status, attribute(span, "error.type"))
-            })
-            .collect();
-        let text = |text: &str| Some(text.to_owned());
-        let expected = [
-            (None, text("503"), text("503")),
-            (text("1"), None, text("timeout")),
-            (text("2"), None, text("cancelled")),
-            (None, text("200"), None),
-        ];
-        assert_eq!(seen, expected);
-        assert_eq!(spans[0].span_context.span_id().to_string(), format!("{:016x}", told.span_id));
-        assert_eq!(spans[3].status, Status::Unset);
-    }
-
-    #[test]
-    fn without_propagation_nothing_is_read_or_sent() {
-        let (tracer, _exporter) = recording(Sampling::ratio(0.0));
-        let tracer = tracer.without_propagation();
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap());
-        let span = tracer.server_span("a.B/C", &headers);
-        assert_ne!(span.context().trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
-        let mut sent = HeaderMap::new();
-        tracer.inject(span.context(), &mut sent);
-        assert!(sent.is_empty());
-    }
-
-    #[test]
-    fn about_the_share_is_sampled() {
-        let (tracer, exporter) = recording(Sampling::ratio(0.1));
-        for _ in 0..2_000 {
-            tracer.server_span("a.B/C", &HeaderMap::new()).end(Code::Ok);
-        }
-        let sampled = exporter.get_finished_spans().unwrap().len();
-        assert!((100..=300).contains(&sampled), "{sampled}");
-    }
-}
+#[path = "tracer_tests.rs"]
+mod tests;

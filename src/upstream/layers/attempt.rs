@@ -69,12 +69,13 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
 impl AttemptLayer {
     fn span<X: Exchange>(&self, outbound: &Outbound<X>) -> ClientSpan {
         let (server_address, server_port) = self.site.server();
-        let method = if outbound.call.method == http::Method::GET { "GET" } else { "POST" };
         let request = ClientRequest {
-            method,
+            method: method(&outbound.call),
             template: X::OPERATION.path(),
             server_address,
             server_port,
+            url: self.site.url(X::OPERATION.path()),
+            correlation_id: outbound.call.correlation_id,
             resend_count: outbound.call.context.facts.attempts(),
         };
         self.site.tracer().client_span(&outbound.trace, &request)
@@ -93,7 +94,6 @@ impl Running {
     fn end<A>(mut self, result: &Result<Answered<A>, Failure>) {
         let Some(span) = self.span.take() else { return };
         let outcome = outcome(result);
-        let failed = result.as_ref().err();
         self.measure(outcome, &span);
         let error = match outcome {
             AttemptOutcome::NotSent
@@ -102,12 +102,22 @@ impl Running {
             | AttemptOutcome::Unreadable => Some(outcome.name()),
             _ => None,
         };
-        span.end(failed.map_or(Some(200), Failure::status), error);
+        let status = match result {
+            Ok(answered) => Some(answered.status),
+            Err(failure) => failure.status(),
+        };
+        span.end(status, error);
     }
 
     fn measure(&self, outcome: AttemptOutcome, span: &ClientSpan) {
         let took = self.began.elapsed();
-        self.layer.metrics.upstream.attempt(Some(self.call.operation), outcome, took, span.context());
+        self.layer.metrics.upstream.attempt(
+            Some(self.call.operation),
+            method(&self.call),
+            outcome,
+            took,
+            span.context(),
+        );
     }
 }
 
@@ -117,6 +127,10 @@ impl Drop for Running {
             self.measure(AttemptOutcome::Cancelled, &span);
         }
     }
+}
+
+fn method(call: &Call) -> &'static str {
+    if call.method == http::Method::GET { "GET" } else { "POST" }
 }
 
 fn outcome<A>(result: &Result<Answered<A>, Failure>) -> AttemptOutcome {

@@ -61,7 +61,7 @@ impl Service<Outbound<OrderStatus>> for Strict {
             Some(status) => {
                 Err(Failure::Refused { status, body: Default::default(), hint: Hint { ..Default::default() } })
             }
-            None => Ok(Answered { answer: Default::default(), hint: Hint::default() }),
+            None => Ok(Answered { answer: Default::default(), status: 200, hint: Hint::default() }),
         })
     }
 }

@@ -7,4 +7,5 @@ mod secrets;
 mod serve;
 mod shipped;
 mod store;
+mod telemetry;
 mod trigger;

@@ -100,7 +100,7 @@ impl Setup {
             clock: Clock::following(start),
             random: Random::from_seed(7),
             tracer: Tracer::off(),
-            traces: None,
+            otlp: None,
             log: None,
         };
         let gateway = Gateway::start(&config, Listeners { grpc, http: probes }, outside).await.unwrap();

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod bodies;
 pub mod client;
+pub mod collector;
 pub mod dev;
 pub mod feed;
 pub mod frames;

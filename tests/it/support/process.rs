@@ -68,6 +68,12 @@ impl Process {
         }
     }
 
+    /// Lines of stderr so far that contain `text`.
+    pub fn seen(&mut self, text: &str) -> usize {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -1,0 +1,74 @@
+//! Tells now and then how far subscriptions are behind. Whoever scrapes is given what was seen last: a store that fails or
+//! is slow holds up no scrape.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::{Feed, FeedStore};
+use crate::domain::feed::subscription::Head;
+use crate::domain::timestamp::Timestamp;
+use crate::ports::ledger::StoreError;
+use crate::telemetry::metrics::{MAX_LABELLED, SubscriptionLag};
+
+const EVERY: Duration = Duration::from_secs(10);
+/// Subscriptions read at once.
+const PAGE: usize = 200;
+
+impl<F: FeedStore> Feed<F> {
+    /// Looks now and then until the process ends. While the store fails values stay as they were.
+    pub(super) async fn tell_lag_until(self, stopping: CancellationToken) {
+        let mut ticks = interval_at(Instant::now() + EVERY, EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
+            let _ = self.tell_lag().await;
+        }
+    }
+
+    async fn tell_lag(&self) -> Result<(), StoreError> {
+        let head = *self.store().head().borrow();
+        let (mut labelled, mut others) = (Vec::new(), None);
+        let mut after = String::new();
+        loop {
+            let page = self.store().names(&after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for one in page {
+                after.clone_from(&one.name);
+                if labelled.len() < MAX_LABELLED {
+                    labelled.extend(self.lag_of(&one, head).await?);
+                } else {
+                    add(&mut others, &one, head);
+                }
+            }
+            if is_last {
+                self.0.parts.metrics.subscriptions.show(labelled, others);
+                return Ok(());
+            }
+        }
+    }
+
+    /// `None` if it was deleted meanwhile.
+    async fn lag_of(&self, of: &Head, head: u64) -> Result<Option<SubscriptionLag>, StoreError> {
+        let seen =
+            self.store().change(&of.name, |it| (it.head().scanned, it.unsettled(), it.parked(), it.oldest_unsettled()));
+        let Some((scanned, unsettled, parked, looked_at)) = seen.await? else { return Ok(None) };
+        let oldest = match looked_at {
+            None if scanned < head => self.first_after(scanned).await?,
+            other => other,
+        };
+        let oldest = oldest.map(|received| self.now().since(received)).unwrap_or_default();
+        let events = head.saturating_sub(scanned) + unsettled;
+        Ok(Some(SubscriptionLag { name: of.name.clone(), events, parked, oldest }))
+    }
+
+    async fn first_after(&self, seq: u64) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.store().read(seq, 1, usize::MAX, false).await?.first().map(|event| event.received))
+    }
+}
+
+/// Of those that are not looked at one by one only the events are known that they have not looked at.
+fn add(others: &mut Option<SubscriptionLag>, one: &Head, head: u64) {
+    let none = || SubscriptionLag { name: String::new(), events: 0, parked: 0, oldest: Duration::ZERO };
+    others.get_or_insert_with(none).events += head.saturating_sub(one.scanned);
+}

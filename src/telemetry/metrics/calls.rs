@@ -1,0 +1,111 @@
+//! Metrics of RPCs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tonic::Code;
+
+use super::{Durations, observe};
+use crate::telemetry::trace::{TraceContext, code_name};
+
+/// Caller of calls whose caller was not recognised: refused ones, and probes of a gateway that is not open.
+const NOBODY: &str = "none";
+
+/// Calls by who made them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct CallMetrics(Family<CallLabels, Counter>);
+
+impl CallMetrics {
+    pub(super) fn register(r: &mut Registry) -> Self {
+        let calls = Family::default();
+        let help = "RPCs that ended, by the client that made them; streams count at their end";
+        r.register("order_gateway_calls", help, Family::clone(&calls));
+        Self(calls)
+    }
+}
+
+type ByCode<M> = [OnceLock<M>; 17];
+type ByCaller = HashMap<Box<str>, Arc<ByCode<Counter>>, RandomState>;
+
+/// The handles of one RPC.
+#[derive(Debug)]
+pub struct MethodMetrics {
+    name: &'static str,
+    family: Family<RpcLabels, Durations, fn() -> Durations>,
+    by_code: ByCode<Durations>,
+    calls: CallMetrics,
+    /// Grows by one with each caller that is seen for the first time: as many as the settings name.
+    by_caller: ArcSwap<ByCaller>,
+}
+
+impl MethodMetrics {
+    pub(super) fn new(
+        name: &'static str,
+        family: &Family<RpcLabels, Durations, fn() -> Durations>,
+        calls: &CallMetrics,
+    ) -> Self {
+        let (family, calls) = (family.clone(), calls.clone());
+        Self { name, family, by_code: Default::default(), calls, by_caller: ArcSwap::default() }
+    }
+
+    /// `package.Service/Method`, or `_OTHER`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// A call ended. `caller` is a name of the settings, or `anonymous`; `None` if it was not recognised. A recorded trace
+    /// becomes the exemplar of its bucket.
+    pub fn observe(&self, code: Code, caller: Option<&str>, took: Duration, trace: &TraceContext) {
+        let durations = self.by_code[code as usize].get_or_init(|| {
+            let labels = RpcLabels { rpc_method: self.name, rpc_response_status_code: code_name(code) };
+            self.family.get_or_create_owned(&labels)
+        });
+        observe(durations, took, trace);
+        self.count(code, caller.unwrap_or(NOBODY));
+    }
+
+    fn count(&self, code: Code, caller: &str) {
+        if let Some(handles) = self.by_caller.load().get(caller) {
+            self.handle(handles, code, caller).inc();
+            return;
+        }
+        let handles = Arc::<ByCode<Counter>>::default();
+        self.by_caller.rcu(|all| {
+            let mut all = ByCaller::clone(all);
+            all.entry(caller.into()).or_insert_with(|| handles.clone());
+            all
+        });
+        // Whoever was faster has others, of the same counter.
+        self.handle(&handles, code, caller).inc();
+    }
+
+    fn handle<'h>(&self, handles: &'h ByCode<Counter>, code: Code, caller: &str) -> &'h Counter {
+        handles[code as usize].get_or_init(|| {
+            self.calls.0.get_or_create_owned(&CallLabels {
+                caller: caller.to_owned(),
+                rpc_method: self.name,
+                rpc_response_status_code: code_name(code),
+            })
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RpcLabels {
+    pub(super) rpc_method: &'static str,
+    pub(super) rpc_response_status_code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    caller: String,
+    rpc_method: &'static str,
+    rpc_response_status_code: &'static str,
+}

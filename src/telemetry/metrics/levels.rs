@@ -1,0 +1,91 @@
+//! What is looked at when it is asked for: how full buckets are, how old access tokens.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+use tokio::time::Instant;
+
+use crate::domain::account::AccountId;
+use crate::domain::operation::Operation;
+
+/// How full a bucket is.
+#[derive(Clone, Debug)]
+pub struct BucketLevel {
+    /// Whose.
+    pub account: AccountId,
+    /// Of which operation.
+    pub operation: Operation,
+    /// Calls that could be made at once.
+    pub tokens: f64,
+}
+
+type Look = Box<dyn Fn() -> Vec<BucketLevel> + Send + Sync>;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Levels {
+    buckets: OnceLock<Look>,
+    /// When each account's last token came.
+    tokens: Mutex<BTreeMap<AccountId, Instant>>,
+}
+
+impl Levels {
+    pub(super) fn watch_buckets(&self, look: Look) {
+        self.buckets.get_or_init(|| look);
+    }
+
+    pub(super) fn token_came(&self, account: &AccountId, at: Instant) {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(account.clone(), at);
+    }
+}
+
+impl fmt::Debug for Levels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Levels").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Levels {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let buckets = self.buckets.get().map(|look| look()).unwrap_or_default();
+        if !buckets.is_empty() {
+            let help = "Calls upstream that could be made at once";
+            let name = "order_gateway_rate_limit_tokens";
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for BucketLevel { account, operation, tokens } in buckets {
+                let labels = BucketLabels { account: account.to_string(), operation: operation.name() };
+                ConstGauge::new(tokens).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !tokens.is_empty() {
+            let help = "Time since the account's last access token came; it is renewed when a call needs one";
+            let name = "order_gateway_upstream_token_age";
+            let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+            let now = Instant::now();
+            for (account, came) in tokens {
+                let labels = AccountLabels { account: account.to_string() };
+                let age = now.saturating_duration_since(came).as_secs_f64();
+                ConstGauge::new(age).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BucketLabels {
+    account: String,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AccountLabels {
+    account: String,
+}

@@ -1,0 +1,118 @@
+//! Metrics of durable subscriptions. Their names are made by clients, so no more than a few are labelled.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Subscriptions that have labels of their own: the first by name. Fewer than a store keeps at hand, so that looking at
+/// them does not push out others.
+pub const MAX_LABELLED: usize = 50;
+
+/// The label under which the others are summed up.
+const OTHER: &str = "_OTHER";
+
+/// How far a subscription is behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionLag {
+    /// Its name; ignored for those summed up.
+    pub name: String,
+    /// Events that are not settled, or not looked at yet.
+    pub events: u64,
+    /// Events put aside.
+    pub parked: u64,
+    /// How long the first of the events that are not settled has been there; nothing when there is none.
+    pub oldest: Duration,
+}
+
+/// Cheap to clone, all clones are one.
+#[derive(Clone, Debug)]
+pub struct SubscriptionMetrics {
+    lag: Family<Labels, Gauge>,
+    parked: Family<Labels, Gauge>,
+    oldest: Family<Labels, Gauge>,
+    shown: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl SubscriptionMetrics {
+    pub(super) fn register(r: &mut Registry) -> Self {
+        let (lag, parked, oldest) = (Family::default(), Family::default(), Family::default());
+        let help = "Events of the feed that a subscription has not settled, or not looked at yet";
+        r.register("order_gateway_feed_subscription_lag_events", help, Family::clone(&lag));
+        let help = "Events that consumers of a subscription have put aside";
+        r.register("order_gateway_feed_subscription_parked_events", help, Family::clone(&parked));
+        let (name, help) = (
+            "order_gateway_feed_subscription_oldest_pending_age",
+            "How long the first event that a subscription has not settled has been in the feed; 0 when there is none",
+        );
+        r.register_with_unit(name, help, Unit::Seconds, Family::clone(&oldest));
+        Self { lag, parked, oldest, shown: Arc::default() }
+    }
+
+    /// All that there are: `labelled` ones, at most [`MAX_LABELLED`], and the sum of the others, if there are more. Those
+    /// that were told before and are not among them are forgotten.
+    pub fn show(&self, labelled: Vec<SubscriptionLag>, others: Option<SubscriptionLag>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = others.map(|others| SubscriptionLag { name: OTHER.to_owned(), ..others });
+        let all: Vec<_> = labelled.into_iter().take(MAX_LABELLED).chain(others).collect();
+        let names: BTreeSet<_> = all.iter().map(|one| one.name.clone()).collect();
+        for gone in shown.difference(&names) {
+            let labels = Labels { subscription: gone.clone() };
+            self.lag.remove(&labels);
+            self.parked.remove(&labels);
+            self.oldest.remove(&labels);
+        }
+        *shown = names;
+        for SubscriptionLag { name, events, parked, oldest } in all {
+            let labels = Labels { subscription: name };
+            let set = |family: &Family<Labels, Gauge>, value: u64| {
+                family.get_or_create_owned(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+            };
+            set(&self.lag, events);
+            set(&self.parked, parked);
+            set(&self.oldest, oldest.as_secs());
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    subscription: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::{Form, Metrics};
+
+    fn lag(name: &str, events: u64) -> SubscriptionLag {
+        SubscriptionLag { name: name.into(), events, parked: 1, oldest: Duration::from_secs(9) }
+    }
+
+    #[test]
+    fn only_so_many_are_labelled_and_deleted_ones_are_forgotten() {
+        let metrics = Metrics::new([]);
+        let series = |series: &str| -> Vec<String> {
+            let text = metrics.encode(Form::Plain).unwrap();
+            text.lines().filter(|line| line.starts_with(series)).map(str::to_owned).collect()
+        };
+        let all = (0..MAX_LABELLED + 5).map(|n| lag(&format!("s-{n}"), 2)).collect();
+        metrics.feed.subscriptions.show(all, Some(lag("", 10)));
+        let lags = series("order_gateway_feed_subscription_lag_events{");
+        assert_eq!(lags.len(), MAX_LABELLED + 1);
+        assert!(lags.contains(&r#"order_gateway_feed_subscription_lag_events{subscription="_OTHER"} 10"#.into()));
+
+        metrics.feed.subscriptions.show(vec![lag("s-7", 3)], None);
+        let all = series("order_gateway_feed_subscription_");
+        let expected = [
+            r#"order_gateway_feed_subscription_lag_events{subscription="s-7"} 3"#,
+            r#"order_gateway_feed_subscription_parked_events{subscription="s-7"} 1"#,
+            r#"order_gateway_feed_subscription_oldest_pending_age_seconds{subscription="s-7"} 9"#,
+        ];
+        assert_eq!(all, expected);
+    }
+}

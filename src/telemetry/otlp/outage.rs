@@ -1,0 +1,146 @@
+//! A collector that fails: counted each time, said once until it works again.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What became of the exports of one signal.
+#[derive(Debug)]
+pub struct Outage {
+    signal: &'static str,
+    is_failing: AtomicBool,
+    failed: AtomicU64,
+    lost: AtomicU64,
+    /// What was lost when the last export succeeded.
+    lost_before: AtomicU64,
+}
+
+impl Outage {
+    pub(super) fn new(signal: &'static str) -> Self {
+        let zero = AtomicU64::default;
+        Self { signal, is_failing: AtomicBool::new(false), failed: zero(), lost: zero(), lost_before: zero() }
+    }
+
+    /// Exports that failed so far.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Pieces that will never be exported, so far.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// An export failed, and with it this many pieces are lost.
+    pub(super) fn export_failed(&self, why: &str, pieces: usize) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.lose(pieces);
+        self.begin(why);
+    }
+
+    /// One piece had no room.
+    pub(super) fn overflow(&self) {
+        self.lose(1);
+        self.begin("the queue is full: it is too slow");
+    }
+
+    /// An export succeeded. The outage is over, unless pieces were lost beside it.
+    pub(super) fn worked(&self) {
+        let lost = self.lost();
+        let steady = self.lost_before.swap(lost, Ordering::AcqRel) == lost;
+        if self.is_failing.load(Ordering::Acquire) && steady && self.is_failing.swap(false, Ordering::AcqRel) {
+            tracing::info!(signal = self.signal, lost, "the collector takes {} again", self.signal);
+        }
+    }
+
+    /// The process ends; `in_time`: all that was queued had been taken.
+    pub(super) fn ended(&self, in_time: bool) {
+        if !in_time {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.begin("no time was left for the last ones");
+        }
+    }
+
+    fn lose(&self, pieces: usize) {
+        self.lost.fetch_add(pieces as u64, Ordering::Relaxed);
+    }
+
+    fn begin(&self, why: &str) {
+        // Most spans that are lost come here; a read is cheap.
+        if !self.is_failing.load(Ordering::Acquire) && !self.is_failing.swap(true, Ordering::AcqRel) {
+            let signal = self.signal;
+            tracing::warn!(signal, error = why, "the collector does not take {signal}; said once until it does again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines that are logged meanwhile: level and error.
+    fn logged(work: impl FnOnce(&Outage)) -> Vec<(String, String)> {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = crate::telemetry::log::json(move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || work(&Outage::new("traces")));
+        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        let line = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            (line["level"].as_str().unwrap().to_owned(), line["error"].as_str().unwrap_or_default().to_owned())
+        };
+        text.lines().map(line).collect()
+    }
+
+    fn lines(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(level, error)| ((*level).to_owned(), (*error).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_outage_is_said_once_and_its_end_once() {
+        let said = logged(|outage| {
+            outage.worked();
+            (0..3).for_each(|_| outage.export_failed("UNAVAILABLE", 10));
+            assert_eq!((outage.failed(), outage.lost()), (3, 30));
+            // The first one that succeeds had losses before it: it may go on like this.
+            outage.worked();
+            outage.worked();
+            outage.worked();
+            outage.export_failed("TIMED_OUT", 1);
+            outage.ended(false);
+        });
+        assert_eq!(said, lines(&[("WARN", "UNAVAILABLE"), ("INFO", ""), ("WARN", "TIMED_OUT")]));
+    }
+
+    #[test]
+    fn a_collector_that_is_too_slow_is_said_once() {
+        let said = logged(|outage| {
+            for _ in 0..5 {
+                outage.overflow();
+                outage.worked();
+            }
+            assert_eq!((outage.failed(), outage.lost()), (0, 5));
+        });
+        assert_eq!(said, lines(&[("WARN", "the queue is full: it is too slow")]));
+    }
+
+    #[test]
+    fn an_end_in_time_says_nothing() {
+        assert_eq!(logged(|outage| outage.ended(true)), []);
+    }
+}

@@ -1,0 +1,96 @@
+//! The way of spans out of the process: a bounded queue that the SDK's thread empties. A collector that hangs costs spans,
+//! never calls, and every span that is lost is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
+
+use super::outage::Outage;
+
+/// The SDK's processor, which has room for at most `limit` spans and tells `outage` what is lost.
+pub(super) fn processor<E: SpanExporter + 'static>(exporter: E, limit: usize, outage: Arc<Outage>) -> Bounded {
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let exporter = Watched { exporter, waiting: waiting.clone(), outage: outage.clone() };
+    let config = BatchConfigBuilder::default().with_max_queue_size(limit).build();
+    let inner = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
+    Bounded { inner, waiting, limit, outage }
+}
+
+/// Drops what has no room before the SDK does, which would not say so.
+#[derive(Debug)]
+pub(super) struct Bounded {
+    inner: BatchSpanProcessor,
+    /// Spans that were handed over and not taken out for their export yet.
+    waiting: Arc<AtomicUsize>,
+    limit: usize,
+    outage: Arc<Outage>,
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.inner.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        let room = |waiting| (waiting < self.limit).then_some(waiting + 1);
+        match self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
+            Ok(_) => self.inner.on_end(span),
+            Err(_) => self.outage.overflow(),
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// Tells how exports end.
+#[derive(Debug)]
+struct Watched<E> {
+    exporter: E,
+    waiting: Arc<AtomicUsize>,
+    outage: Arc<Outage>,
+}
+
+impl<E: SpanExporter> SpanExporter for Watched<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        self.waiting.fetch_sub(spans, Ordering::AcqRel);
+        let result = self.exporter.export(batch).await;
+        match &result {
+            Ok(()) => self.outage.worked(),
+            Err(error) => self.outage.export_failed(in_short(&error.to_string()), spans),
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// What is left of the SDK's words without its own names.
+fn in_short(error: &str) -> &str {
+    error.rsplit_once("gRPC code: ").map_or(error, |(_, why)| why)
+}
