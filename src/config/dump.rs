@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::keys::{self, Form, Group, Key, Preset};
+use super::key::{Key, Preset};
+use super::keys::{self, Form, Group};
 use super::sections::StoreUrl;
 use super::values::write_duration;
 use super::{Account, AccountSet, Client, Config, Secret, Webhook};

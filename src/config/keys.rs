@@ -1,7 +1,10 @@
-//! Every key: its default, its documentation. Reading, `config dump` and `config.defaults.toml` all follow this table,
-//! so that they cannot say different things. Documentation is written for the operator who sets the key.
+//! Every key: its kind, its default, its documentation. Reading, `config dump`, `config.defaults.toml` and
+//! `docs/CONFIG.md` all follow this table, so that they cannot say different things. Documentation is written for the operator who sets the key.
 
-use Preset::{Example, Is};
+use super::key::Preset::{Example, Is};
+use super::key::{
+    Key, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, url,
+};
 
 /// A section.
 pub(super) struct Group {
@@ -22,32 +25,6 @@ pub(super) enum Form {
     List(&'static str),
 }
 
-/// A key of a section.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) preset: Preset,
-    /// Whether its value is never shown, and may be given by a file under `name_file`.
-    pub(super) secret: bool,
-    pub(super) doc: &'static str,
-}
-
-/// What holds when a key is not set.
-#[derive(Clone, Copy)]
-pub(super) enum Preset {
-    /// This value, as TOML.
-    Is(&'static str),
-    /// No value; the text is an example, as TOML.
-    Example(&'static str),
-}
-
-const fn key(name: &'static str, preset: Preset, doc: &'static str) -> Key {
-    Key { name, preset, secret: false, doc }
-}
-
-const fn secret(name: &'static str, doc: &'static str) -> Key {
-    Key { name, preset: Example(r#""…""#), secret: true, doc }
-}
-
 pub(super) fn group(path: &str) -> Option<&'static Group> {
     GROUPS.iter().find(|group| group.path == path)
 }
@@ -57,7 +34,7 @@ pub(super) fn find(group_path: &str, name: &str) -> Option<&'static Key> {
 }
 
 pub(super) fn is_secret(group_path: &str, name: &str) -> bool {
-    find(group_path, name).is_some_and(|key| key.secret)
+    find(group_path, name).is_some_and(Key::is_secret)
 }
 
 /// The key by which entries of a list are told apart; absent for what is no list.
@@ -74,18 +51,18 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Section,
         doc: "The gRPC door.",
         keys: &[
-            key(
+            address(
                 "listen",
                 Is(r#""127.0.0.1:50051""#),
                 "Address and port for calls. Without [[clients]] everyone who reaches it may call, so then it must be a \
                  loopback address.",
             ),
-            key(
+            flag(
                 "reflection",
                 Is("true"),
                 "Whether callers may list services and messages (grpcurl does), under the same authentication as calls.",
             ),
-            key(
+            span(
                 "max_connection_age",
                 Is(r#""30m""#),
                 "Age at which a connection is asked to end, give or take 10 %, so that callers spread over new replicas. \
@@ -98,9 +75,9 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Optional,
         doc: "TLS for calls. Without this section they are plaintext.",
         keys: &[
-            key("cert_file", Example(r#""/etc/order-gateway/tls/tls.crt""#), "Certificate chain, PEM. Required here."),
-            key("key_file", Example(r#""/etc/order-gateway/tls/tls.key""#), "Its private key, PEM. Required here."),
-            key(
+            file("cert_file", Example(r#""/etc/order-gateway/tls/tls.crt""#), "Certificate chain, PEM. Required here."),
+            file("key_file", Example(r#""/etc/order-gateway/tls/tls.key""#), "Its private key, PEM. Required here."),
+            file(
                 "client_ca_file",
                 Example(r#""/etc/order-gateway/tls/ca.crt""#),
                 "Authorities that vouch for callers, PEM. Set: callers need a certificate of theirs (mTLS).",
@@ -113,8 +90,8 @@ pub(super) const GROUPS: &[Group] = &[
         doc: "/livez, /readyz, /metrics, the page for people, and Walmart's webhooks at /webhooks/walmart/ID: of these only the \
               last is for the outside.",
         keys: &[
-            key("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext."),
-            key(
+            address("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext."),
+            flag(
                 "page",
                 Is("true"),
                 "Whether there is a page for people at / (and what it shows at /status.json): ids, counts and times, for \
@@ -127,7 +104,7 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Section,
         doc: "Where the ledger and the feed are kept. Postgres is not used by this version.",
         keys: &[
-            key(
+            text(
                 "url",
                 Is(r#""sqlite://order-gateway.db""#),
                 "sqlite://PATH (sqlite:///PATH from the root) for one process: the file, its -wal, -shm and -lock beside \
@@ -144,19 +121,20 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Section,
         doc: "The way to Walmart.",
         keys: &[
-            key(
+            choice(
                 "profile",
+                &["production", "sandbox"],
                 Is(r#""production""#),
                 "\"production\", or \"sandbox\", which also sends Authorization: Bearer, martId, buId and WM_SANDBOX: v2.",
             ),
-            key(
+            url(
                 "base_url",
                 Example(r#""https://marketplace.walmartapis.com""#),
                 "Where Walmart answers, any host. By default that of the profile: https://marketplace.walmartapis.com or \
                  https://sandbox.walmartapis.com.",
             ),
-            key("service_name", Is(r#""Walmart Marketplace""#), "Sent as WM_SVC.NAME."),
-            key(
+            text("service_name", Is(r#""Walmart Marketplace""#), "Sent as WM_SVC.NAME."),
+            span(
                 "attempt_timeout",
                 Is(r#""10s""#),
                 "How long one attempt may take on the wire. Waiting for a token or for the rate limit is not counted.",
@@ -169,23 +147,28 @@ pub(super) const GROUPS: &[Group] = &[
         doc: "Calls a minute, per account and operation, to start with; Walmart's answers correct them. The defaults \
               are Walmart's published table.",
         keys: &[
-            key("promise", Is("20"), "FetchDeliveryPromise."),
-            key("create", Is("600"), "CreateOrder."),
-            key("cancel", Is("600"), "CancelOrder."),
-            key("status", Is("20"), "GetOrderStatus."),
+            count("promise", "calls a minute", Is("20"), "FetchDeliveryPromise."),
+            count("create", "calls a minute", Is("600"), "CreateOrder."),
+            count("cancel", "calls a minute", Is("600"), "CancelOrder."),
+            count("status", "calls a minute", Is("20"), "GetOrderStatus."),
         ],
     },
     Group {
         path: "walmart.retry",
         form: Form::Section,
         doc: "Repeats of calls that failed and may be repeated.",
-        keys: &[key("max_attempts", Is("3"), "Attempts of one call, the first included. 1 switches repeats off.")],
+        keys: &[count(
+            "max_attempts",
+            "attempts",
+            Is("3"),
+            "Attempts of one call, the first included. 1 switches repeats off.",
+        )],
     },
     Group {
         path: "walmart.promise_cache",
         form: Form::Section,
         doc: "Answers kept for identical promise requests.",
-        keys: &[key("ttl", Is(r#""30s""#), "How long. \"0s\" switches it off.")],
+        keys: &[duration("ttl", Is(r#""30s""#), "How long. \"0s\" switches it off.")],
     },
     Group {
         path: "ledger",
@@ -193,19 +176,19 @@ pub(super) const GROUPS: &[Group] = &[
         doc: "Every create and cancel has an entry in the ledger, so that it happens once; how an outcome that became \
               unknown is found out.",
         keys: &[
-            key(
+            span(
                 "settle_window",
                 Is(r#""120s""#),
                 "How long an order that was sent may stay invisible at Walmart before it counts as not made.",
             ),
-            key(
+            spans(
                 "lookup_delays",
                 Is(r#"["500ms", "1500ms", "5s", "15s", "30s", "60s", "120s"]"#),
                 "When Walmart is asked, counted from the moment the outcome became unknown. Each later than the one \
                  before.",
             ),
-            key("not_after", Is(r#""15m""#), "Nothing is sent again when this long has passed since the call."),
-            key(
+            span("not_after", Is(r#""15m""#), "Nothing is sent again when this long has passed since the call."),
+            span(
                 "retention",
                 Is(r#""90d""#),
                 "How long a finished entry is kept after its last change; at least 90d. Of an order that was created, \
@@ -218,9 +201,9 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Section,
         doc: "The feed of cancel intents.",
         keys: &[
-            key("heartbeat_interval", Is(r#""10s""#), "A stream without events gets a heartbeat this often."),
-            key("retention", Is(r#""30d""#), "How long events are kept, and can be read again."),
-            key(
+            span("heartbeat_interval", Is(r#""10s""#), "A stream without events gets a heartbeat this often."),
+            span("retention", Is(r#""30d""#), "How long events are kept, and can be read again."),
+            span(
                 "max_retention",
                 Is(r#""90d""#),
                 "How long events are kept that a subscription with hold_retention has not settled; at least retention. \
@@ -233,19 +216,20 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Section,
         doc: "Traces, metrics and logs.",
         keys: &[
-            key(
+            url(
                 "otlp_endpoint",
                 Is(r#""""#),
                 "Where traces and metrics go, by OTLP over gRPC, such as http://collector:4317. Empty: off, unless OTEL_* \
                  variables say otherwise.",
             ),
-            key(
+            share(
                 "trace_sample_ratio",
                 Is("0.01"),
                 "Share of calls that are traced, 0 to 1, when the caller did not decide.",
             ),
-            key(
+            choice(
                 "access_log",
+                &["failures", "all", "off"],
                 Is(r#""failures""#),
                 "A log line for \"failures\" (and slow calls), for \"all\" calls, or \"off\".",
             ),
@@ -255,24 +239,24 @@ pub(super) const GROUPS: &[Group] = &[
         path: "shutdown",
         form: Form::Section,
         doc: "How the process ends.",
-        keys: &[key("grace", Is(r#""20s""#), "How long calls in flight may go on after SIGTERM.")],
+        keys: &[duration("grace", Is(r#""20s""#), "How long calls in flight may go on after SIGTERM.")],
     },
     Group {
         path: "accounts",
         form: Form::List("id"),
         doc: "One for each seller account; at least one.",
         keys: &[
-            key(
+            text(
                 "id",
                 Example(r#""acme""#),
                 "Its name here: 1 to 64 ASCII letters, digits, '-' or '_'. It stands in requests and in the webhook's \
                  path. Required.",
             ),
-            key("partner_id", Example(r#""10000000000""#), "Walmart's number of the seller. Required."),
-            key("client_id", Example(r#""…""#), "Client id of the API key. Required."),
+            text("partner_id", Example(r#""10000000000""#), "Walmart's number of the seller. Required."),
+            text("client_id", Example(r#""…""#), "Client id of the API key. Required."),
             secret("client_secret", "Client secret of the API key. Required."),
-            key("mart_id", Is(r#""202""#), "Business unit, for header.headerAttributes.martId. 202 is Walmart US."),
-            key("bu_id", Is(r#""0""#), "Business sub-unit, for header.headerAttributes.buId."),
+            text("mart_id", Is(r#""202""#), "Business unit, for header.headerAttributes.martId. 202 is Walmart US."),
+            text("bu_id", Is(r#""0""#), "Business sub-unit, for header.headerAttributes.buId."),
         ],
     },
     Group {
@@ -281,23 +265,24 @@ pub(super) const GROUPS: &[Group] = &[
         doc: "How Walmart's webhooks for this account prove where they come from. Without this section none is accepted. \
               Walmart posts to http.listen, path /webhooks/walmart/ID; docs/OPERATIONS.md tells how to set it up there.",
         keys: &[
-            key(
+            choice(
                 "auth",
+                &["hmac", "hmac_v2", "basic", "oauth", "none"],
                 Example(r#""hmac""#),
                 "\"hmac\" (of the body, in one header), \"hmac_v2\" (method, path, timestamp, body hash; fixed WM_SEC.* \
                  headers), \"basic\", \"oauth\", or \"none\" (for local work only). Required.",
             ),
-            key("header", Is(r#""X-Walmart-Auth""#), "hmac, basic, oauth: the header that carries the proof."),
-            secret("secret", "hmac, hmac_v2: the shared secret, or a list of them while rotating."),
-            key(
+            text("header", Is(r#""X-Walmart-Auth""#), "hmac, basic, oauth: the header that carries the proof."),
+            secrets("secret", "hmac, hmac_v2: the shared secret, or a list of them while rotating."),
+            span(
                 "timestamp_tolerance",
                 Is(r#""24h""#),
                 "hmac_v2: greatest age of a delivery. Long is harmless: a delivery that comes again is stored once. \
                  Short, such as 5m, refuses Walmart's later tries if they carry the first one's time.",
             ),
-            key("username", Example(r#""walmart""#), "basic: the user name."),
+            text("username", Example(r#""walmart""#), "basic: the user name."),
             secret("password", "basic: the password."),
-            key("client_id", Example(r#""…""#), "oauth: the credentials with which Walmart fetches a token here."),
+            text("client_id", Example(r#""…""#), "oauth: the credentials with which Walmart fetches a token here."),
             secret("client_secret", "oauth: their secret."),
         ],
     },
@@ -306,25 +291,31 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::List("name"),
         doc: "Who may call. None: everyone, and then grpc.listen must be a loopback address.",
         keys: &[
-            key(
+            text(
                 "name",
                 Example(r#""oms""#),
                 "In logs and metrics: 1 to 64 ASCII letters, digits, '-' or '_'. Required.",
             ),
             secret("token", "Sent by the caller as `authorization: Bearer …`. Either this or san."),
-            key(
+            text(
                 "san",
                 Example(r#""spiffe://example.com/oms""#),
                 "A URI or DNS name in the caller's certificate, with grpc.tls.client_ca_file. Either this or token.",
             ),
-            key("accounts", Example(r#"["acme"]"#), "Ids of the accounts that it may act for, or [\"*\"]. Required."),
-            key("services", Example(r#"["FulfillmentService"]"#), "Services that it may call. By default all."),
-            key(
+            texts("accounts", Example(r#"["acme"]"#), "Ids of the accounts that it may act for, or [\"*\"]. Required."),
+            texts("services", Example(r#"["FulfillmentService"]"#), "Services that it may call. By default all."),
+            count(
                 "max_concurrent",
+                "calls",
                 Example("100"),
                 "Its calls in flight at once. By default without a limit of its own.",
             ),
-            key("per_second", Example("50"), "Its calls a second. By default without a limit of its own."),
+            count(
+                "per_second",
+                "calls a second",
+                Example("50"),
+                "Its calls a second. By default without a limit of its own.",
+            ),
         ],
     },
 ];

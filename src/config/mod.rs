@@ -1,8 +1,8 @@
 //! The settings: what they are, what they mean, where they come from.
 //!
 //! A [`Config`] that exists is valid: [`Config::load`] refuses everything else, naming every fault at once. Each key,
-//! its default and its documentation stand once, in `keys`; reading, `config dump` and `config.defaults.toml` follow
-//! that table. Nothing here reads the process environment by itself: it is passed in.
+//! its kind, its default and its documentation stand once, in `keys`; reading, `config dump`, `config.defaults.toml` and
+//! `docs/CONFIG.md` follow that table. Nothing here reads the process environment by itself: it is passed in.
 //!
 //! Secrets that come from files change while the process runs ([`Secret::current`], [`Watcher`]); nothing else does.
 
@@ -10,9 +10,11 @@ mod accounts;
 mod clients;
 mod dump;
 mod fault;
+mod key;
 mod keys;
 mod load;
 mod reader;
+mod reference;
 mod secrets;
 mod sections;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use accounts::{Account, Webhook};
 pub use clients::{AccountSet, Client};
 pub use dump::defaults;
 pub use fault::Fault;
+pub use reference::reference;
 pub use secrets::Secret;
 pub use sections::{
     AccessLog, Feed, Grpc, Http, Ledger, Limits, Profile, PromiseCache, Retry, Shutdown, Store, StoreUrl, Telemetry,

@@ -1,7 +1,8 @@
 //! Takes keys out of one section of the tree, one after the other; what is left at the end is unknown.
 
 use super::fault::{At, Faults, printable};
-use super::keys::{self, Preset};
+use super::key::{Key, Preset};
+use super::keys;
 use super::secrets::{Refused, Rule, Secret};
 use super::tree::{self, Node, Raw, Table};
 use super::values::{self, Parsed};
@@ -160,7 +161,7 @@ impl<'a> Section<'a> {
     /// Names all that was not taken; `idle` is said of keys that exist.
     pub(super) fn finish_with(self, idle: &str) {
         for (name, node) in &self.table {
-            let known = |key: &keys::Key| key.name == name || (key.secret && SecretForm::File.key(key.name) == *name);
+            let known = |key: &Key| key.name == name || (key.is_secret() && SecretForm::File.key(key.name) == *name);
             let keys = keys::group(&self.group).map_or(&[] as &[_], |group| group.keys);
             if keys.iter().any(known) {
                 self.fault(name, &node.at, idle);

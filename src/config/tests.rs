@@ -17,7 +17,7 @@ client_secret = "canary-account"
 "#;
 
 /// Sets every key there is.
-const EVERYTHING: &str = include_str!("testdata/everything.toml");
+pub(super) const EVERYTHING: &str = include_str!("testdata/everything.toml");
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -28,7 +28,7 @@ fn load(text: &str) -> Result<Config, Vec<Fault>> {
 }
 
 /// The faults as an operator sees them, one a line.
-fn faults(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+pub(super) fn faults(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
     match Config::load(text, variables(environment)) {
         Ok(_) => Vec::new(),
         Err(faults) => faults.iter().map(ToString::to_string).collect(),
@@ -300,16 +300,15 @@ fn every_default_can_be_read() {
 }
 
 #[test]
-fn the_page_of_defaults_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.defaults.toml");
-    if std::env::var_os("UPDATE_DEFAULTS").is_some() {
-        fs::write(&path, defaults()).unwrap();
+fn generated_pages_are_current() {
+    for (name, page) in [("config.defaults.toml", defaults()), ("docs/CONFIG.md", reference())] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        if std::env::var_os("UPDATE_DEFAULTS").is_some() {
+            fs::write(&path, &page).unwrap();
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == page, "{name} is stale: run `UPDATE_DEFAULTS=1 cargo test --lib config` and commit it");
     }
-    let page = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        page == defaults(),
-        "config.defaults.toml is stale: run `UPDATE_DEFAULTS=1 cargo test --lib config` and commit it"
-    );
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! What a key is: its name, what it takes, what holds without it. All of them stand in `keys`.
+
+/// A key of a section.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) preset: Preset,
+    pub(super) doc: &'static str,
+}
+
+impl Key {
+    /// Whether its value is never shown, and may be given by a file under `name_file`.
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret | Kind::Secrets)
+    }
+}
+
+/// What its value may be; a test holds the readers (`load`) to it.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// Text, to which the documentation may set rules.
+    Text,
+    /// Any number of them.
+    Texts,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// True or false.
+    Flag,
+    /// A whole number from 1, and what it counts.
+    Count(&'static str),
+    /// 0 to 1.
+    Share,
+    /// May be zero.
+    Duration,
+    /// A duration that is not zero.
+    Span,
+    /// Any number of them.
+    Spans,
+    /// IP address and port.
+    Address,
+    /// Of http or https.
+    Url,
+    /// The path of a file that is read again when it changes.
+    File,
+    /// Text that is never shown.
+    Secret,
+    /// One or more of them.
+    Secrets,
+}
+
+/// What holds when a key is not set.
+#[derive(Clone, Copy)]
+pub(super) enum Preset {
+    /// This value, as TOML.
+    Is(&'static str),
+    /// No value; the text is an example, as TOML.
+    Example(&'static str),
+}
+
+pub(super) const fn text(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Text, preset, doc }
+}
+
+pub(super) const fn texts(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Texts, preset, doc }
+}
+
+pub(super) const fn flag(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Flag, preset, doc }
+}
+
+pub(super) const fn share(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Share, preset, doc }
+}
+
+pub(super) const fn duration(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Duration, preset, doc }
+}
+
+pub(super) const fn span(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Span, preset, doc }
+}
+
+pub(super) const fn spans(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Spans, preset, doc }
+}
+
+pub(super) const fn address(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Address, preset, doc }
+}
+
+pub(super) const fn url(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Url, preset, doc }
+}
+
+pub(super) const fn file(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::File, preset, doc }
+}
+
+pub(super) const fn choice(
+    name: &'static str,
+    words: &'static [&'static str],
+    preset: Preset,
+    doc: &'static str,
+) -> Key {
+    Key { name, kind: Kind::Choice(words), preset, doc }
+}
+
+pub(super) const fn count(name: &'static str, of: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Count(of), preset, doc }
+}
+
+pub(super) const fn secret(name: &'static str, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Secret, preset: Preset::Example(r#""…""#), doc }
+}
+
+pub(super) const fn secrets(name: &'static str, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Secrets, preset: Preset::Example(r#""…""#), doc }
+}

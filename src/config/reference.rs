@@ -1,0 +1,202 @@
+//! All settings as a page for people: `docs/CONFIG.md`.
+
+use std::fmt::Write as _;
+
+use super::key::{Key, Kind, Preset};
+use super::keys::{self, Form, Group};
+use super::tree::PREFIX;
+
+const BEGINNING: &str = "\
+# Settings
+
+<!-- Generated from src/config/keys.rs. `UPDATE_DEFAULTS=1 cargo test --lib config` writes it anew; a test keeps it so. -->
+
+Settings come from a TOML file (`order-gateway serve --config FILE`) and from environment variables, which win over the file.
+`--config` may be given more than once: keys of the later file win, accounts and clients of all are taken together. What none of
+them says has its default. An unknown key is a fault, and so is a variable that begins with `ORDER_GATEWAY__`
+and stands for no key.
+
+```sh
+order-gateway config dump > settings.toml             # a file with every key and its default, to start from
+order-gateway config check --config settings.toml     # every fault at once, each with its key and where it was given
+order-gateway config dump --config settings.toml      # what is in force, secrets redacted
+```
+
+**Variables.** Below each key stands its variable. `<ID>` and `<NAME>` are the id of the account and the name of the client, in
+capitals, with `_` for `-`: `ORDER_GATEWAY__ACCOUNTS__ACME_US__CLIENT_ID`. An account or a client that the file does not have
+comes into being by its variables. In a variable a list is separated by commas, and text has no quotes.
+
+**Secrets** can be given in two ways: in place, or as the path of a file that holds nothing else (a line end at its end does not
+count), under the same name with `_file`. Never both.
+
+**Changes** take effect at a restart, but for the content of files: those of secrets and of `[grpc.tls]` are looked at every two
+seconds, and what is new in them is used from then on, without a restart and without an end of streams. A file that cannot be
+used changes nothing; that is logged and counted (`order_gateway_secret_reloads_refused_total`,
+`order_gateway_tls_reloads_refused_total`).
+
+| type | is written |
+|---|---|
+| text | in quotes |
+| choice | one of the words that stand there, in quotes |
+| true or false | without quotes |
+| whole number | at least 1, at most 4294967295; what it counts stands with it |
+| share | a number from 0 to 1 |
+| duration | a whole number with its unit, in quotes: `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"24h\"`, `\"90d\"`; at most `\"3650d\"` |
+| address | IP address and port, in quotes: `\"127.0.0.1:8080\"`, `\"[::]:8080\"` |
+| URL | begins with `http://` or `https://`, has no credentials, no query and no fragment; in quotes |
+| file | a path, in quotes |
+| list | `[\"a\", \"b\"]` |
+";
+
+/// Every key with its variable, type, default and meaning, and when a change takes effect, as Markdown.
+pub fn reference() -> String {
+    let mut page = BEGINNING.to_owned();
+    for group in keys::GROUPS {
+        section(&mut page, group);
+    }
+    page
+}
+
+fn section(page: &mut String, group: &Group) {
+    let heading = match group.form {
+        Form::Section | Form::Optional => format!("[{}]", group.path),
+        Form::List(_) => format!("[[{}]]", group.path),
+    };
+    // Writing to a String does not fail.
+    let _ = write!(
+        page,
+        "\n## `{heading}`\n\n{}\n\n| key, and its variable | type | default | meaning | a change |\n|---|---|---|---|---|\n",
+        cell(group.doc)
+    );
+    for key in group.keys {
+        let Key { name, doc, .. } = key;
+        let (variable, kind, default, change) = (variable(group.path, name), kind(key), default(key), change(key));
+        let or_file = if key.is_secret() { format!(" or `{name}_file`") } else { String::new() };
+        let or_variable = if key.is_secret() { ", `…_FILE`" } else { "" };
+        let _ = writeln!(
+            page,
+            "| `{name}`{or_file}<br>`{variable}`{or_variable} | {kind} | {default} | {} | {change} |",
+            cell(doc)
+        );
+    }
+}
+
+/// The variable of a key. What an entry of a list is told apart by stands in it between `<` and `>`.
+pub(super) fn variable(group: &str, key: &str) -> String {
+    let mut steps = Vec::new();
+    let mut path = String::new();
+    for step in group.split('.') {
+        path = if path.is_empty() { step.to_owned() } else { format!("{path}.{step}") };
+        steps.push(step.to_uppercase());
+        steps.extend(keys::naming_key(&path).map(|naming| format!("<{}>", naming.to_uppercase())));
+    }
+    steps.push(key.to_uppercase());
+    format!("{PREFIX}{}", steps.join("__"))
+}
+
+fn kind(key: &Key) -> String {
+    match key.kind {
+        Kind::Text => "text".into(),
+        Kind::Texts => "list of texts".into(),
+        Kind::Choice(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+            format!("choice: {}", words.join(", "))
+        }
+        Kind::Flag => "true or false".into(),
+        Kind::Count(what) => format!("whole number, {what}"),
+        Kind::Share => "share".into(),
+        Kind::Duration => "duration".into(),
+        Kind::Span => "duration, not zero".into(),
+        Kind::Spans => "list of durations".into(),
+        Kind::Address => "address".into(),
+        Kind::Url => "URL".into(),
+        Kind::File => "file".into(),
+        Kind::Secret => "text, secret".into(),
+        Kind::Secrets => "text or a list of texts, secret".into(),
+    }
+}
+
+fn default(key: &Key) -> String {
+    match key.preset {
+        Preset::Is(value) => format!("`{value}`"),
+        Preset::Example(_) if key.is_secret() => "none".into(),
+        Preset::Example(example) => format!("none; such as `{example}`"),
+    }
+}
+
+const fn change(key: &Key) -> &'static str {
+    match key.kind {
+        Kind::Secret | Kind::Secrets => "in its file: within seconds",
+        Kind::File => "in the file: within seconds",
+        _ => "restart",
+    }
+}
+
+/// Text as it may stand in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{EVERYTHING, faults};
+    use super::*;
+
+    /// What readers of other kinds than text say.
+    const NOT_OF_TEXT: [&str; 5] = ["whole number", "true or false", "0 to 1", "must be one of", "address"];
+
+    /// What the reader says of a value that is wrong for the kind, in the variable that the page names.
+    #[test]
+    fn every_key_has_the_kind_and_the_variable_that_its_page_says() {
+        let form = "must be a whole number with a unit (ms, s, m, h, d), such as";
+        for group in keys::GROUPS {
+            for Key { name, kind, .. } in group.keys {
+                let (wrong, fault) = match kind {
+                    Kind::Text => ("", String::new()),
+                    Kind::Texts => ("no such thing", String::new()),
+                    Kind::Choice(words) => {
+                        let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
+                        ("x", format!("must be one of {} (", words.join(", ")))
+                    }
+                    Kind::Flag => ("x", "must be true or false".into()),
+                    Kind::Count(_) => ("x", "must be a whole number (".into()),
+                    Kind::Share => ("2", "must be from 0 to 1".into()),
+                    Kind::Duration | Kind::Spans => ("x", form.into()),
+                    Kind::Span => ("0s", "must be more than zero".into()),
+                    Kind::Address => ("x", "must be an address and a port".into()),
+                    Kind::Url => ("ftp://x", "must begin with http:// or https://".into()),
+                    Kind::File => ("/not/there", "cannot be read: ".into()),
+                    Kind::Secret | Kind::Secrets => ("/not/there", "cannot be read: ".into()),
+                };
+                let written = match kind {
+                    Kind::Secret | Kind::Secrets => format!("{name}_file"),
+                    _ => (*name).to_owned(),
+                };
+                let pattern = variable(group.path, &written);
+                // Which keys a webhook has depends on how it is proved: an account of EVERYTHING for each way.
+                let found = ["ACME", "BETA_2", "GAMMA", "DELTA"].iter().any(|account| {
+                    let client = if *name == "san" { "MESH" } else { "OMS" };
+                    let variable = pattern.replace("<ID>", account).replace("<NAME>", client);
+                    let all = faults(EVERYTHING, &[(&variable, wrong)]);
+                    let mut of_it = all.iter().filter(|one| one.ends_with(&format!("({variable})")));
+                    let of_text = |one: &str| !NOT_OF_TEXT.iter().any(|other| one.contains(other));
+                    of_it.any(|one| {
+                        let fits = if fault.is_empty() { of_text(one) } else { one.contains(&fault) };
+                        fits && !one.contains("unknown key") && !one.contains("has no use")
+                    })
+                });
+                assert!(found, "{}.{name}, {pattern}", group.path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_span_of_the_page_may_not_be_zero_and_a_duration_may() {
+        for group in keys::GROUPS {
+            for key in group.keys.iter().filter(|key| matches!(key.kind, Kind::Duration)) {
+                let variable = variable(group.path, key.name);
+                assert_eq!(faults(EVERYTHING, &[(&variable, "0s")]), [""; 0], "{variable}");
+            }
+        }
+    }
+}
