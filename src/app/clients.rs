@@ -1,31 +1,28 @@
 //! Those who may call, as the settings have them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
-use crate::config::{AccountSet, Client as Settings, Config, Secret};
+use crate::config::{AccountSet, Client as Settings, Config};
 use crate::domain::account::AccountIndex;
-use crate::grpc::layers::authn::{Client, Credential, CurrentTokens, TokenHash};
+use crate::grpc::layers::authn::{Client, Credential};
 use crate::grpc::layers::share::Share;
 use crate::ports::call::{Caller, Visible};
 
 /// In the order of the settings; none for an open gateway.
 pub(super) fn from_config(config: &Config) -> Vec<Client> {
-    config.clients.iter().filter_map(|client| one(client, config)).collect()
+    config.clients.iter().map(|client| one(client, config)).collect()
 }
 
-/// A client has a token or a name: the settings are checked.
-fn one(settings: &Settings, config: &Config) -> Option<Client> {
-    let credential = match (&settings.token, &settings.san) {
-        (Some(token), _) => Credential::Token(hashes(token.clone())),
-        (None, Some(san)) => Credential::San(san.clone()),
-        (None, None) => return None,
+fn one(settings: &Settings, config: &Config) -> Client {
+    let credential = match &settings.san {
+        Some(san) => Credential::San(san.clone()),
+        None => Credential::Tokens(settings.tokens.clone()),
     };
     let max_concurrent = settings.max_concurrent.map(|limit| limit.get() as usize);
     let per_second = settings.per_second.map(|limit| f64::from(limit.get()));
-    Some(Client {
+    Client {
         caller: Arc::new(Caller {
             name: settings.name.clone(),
             accounts: visible(&settings.accounts, config),
@@ -33,7 +30,7 @@ fn one(settings: &Settings, config: &Config) -> Option<Client> {
         }),
         credential,
         share: Share::new(max_concurrent, per_second, Instant::now()),
-    })
+    }
 }
 
 fn visible(accounts: &AccountSet, config: &Config) -> Visible {
@@ -49,20 +46,4 @@ fn visible(accounts: &AccountSet, config: &Config) -> Visible {
                 .collect(),
         ),
     }
-}
-
-/// The hash of the token, made anew only when the token has changed.
-fn hashes(token: Secret) -> CurrentTokens {
-    let hash = |value: &SecretString| TokenHash::of(value.expose_secret().as_bytes());
-    let first = token.current();
-    let kept = Mutex::new((hash(&first), first));
-    Box::new(move || {
-        let current = token.current();
-        // Both are replaced together.
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&kept.1, &current) {
-            *kept = (hash(&current), current);
-        }
-        vec![kept.0]
-    })
 }

@@ -14,7 +14,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::config::{self, Config, Watcher};
+use crate::config::{self, Config, Watcher, files};
 use crate::domain::ledger::machine::Rules;
 use crate::grpc::cancel_intents::CancelIntents;
 use crate::grpc::fulfillment::Fulfillment;
@@ -24,7 +24,7 @@ use crate::grpc::listener::{self, Connections};
 use crate::grpc::methods;
 use crate::grpc::reflection;
 use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
-use crate::grpc::tls::{self, Tls};
+use crate::grpc::tls::TlsFiles;
 use crate::http;
 use crate::http::page::{Door, Page};
 use crate::http::webhooks::Webhooks;
@@ -55,8 +55,8 @@ use crate::upstream::transport::Http;
 const MAX_CONNECTIONS: usize = 10_000;
 /// Bytes that kept promises may take, about.
 const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// How often files of secrets are looked at.
-const SECRETS_EVERY: Duration = Duration::from_secs(2);
+/// How often files of secrets, tokens and certificates are looked at; what has changed counts from the second look on.
+const FILES_EVERY: Duration = Duration::from_secs(2);
 /// For what is still to be exported at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -144,7 +144,8 @@ impl Gateway {
             metrics.watch_exports(otlp.outages());
             otlp.export(metrics.clone(), Box::new(move || clock.now()));
         }
-        let tls = config.grpc.tls.as_ref().map(load_tls).transpose()?;
+        let tls = config.grpc.tls.as_ref();
+        let tls = tls.map(|files| TlsFiles::load(files, clock, metrics.callers.clone())).transpose()?;
         let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
         let store = open_store(config, clock, &metrics).await.map_err(CannotStart::Store)?;
         let mutations = mutations(config, &upstream, store.clone(), clock, &random, &tracer, &metrics);
@@ -167,9 +168,9 @@ impl Gateway {
             max: MAX_CONNECTIONS,
             max_age: config.grpc.max_connection_age,
             jitter: Arc::new(move || random.fraction()),
-            tls,
+            tls: tls.as_ref().map(TlsFiles::tls),
         };
-        watch_secrets(config, &shutdown, &metrics);
+        watch_files(config, tls, &shutdown, &metrics);
         let grpc = server::stack(edge, routes);
         let door = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
@@ -328,21 +329,19 @@ fn routes<H: Http, L: Ledger, F: FeedStore>(
     routes
 }
 
-fn load_tls(settings: &config::Tls) -> Result<Tls, String> {
-    let read = |key: &str, path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| format!("grpc.tls.{key}: {}: {error}", path.display()))
+fn watch_files(config: &Config, mut tls: Option<TlsFiles>, shutdown: &Shutdown, metrics: &Metrics) {
+    let mut secrets = Watcher::new(config);
+    metrics.watch_secrets(secrets.refused());
+    if secrets.is_empty() && tls.is_none() {
+        return;
+    }
+    let check = move || {
+        secrets.check();
+        if let Some(tls) = &mut tls {
+            tls.check();
+        }
     };
-    let cert = read("cert_file", &settings.cert_file)?;
-    let key = read("key_file", &settings.key_file)?;
-    let ca = settings.client_ca_file.as_deref().map(|path| read("client_ca_file", path)).transpose()?;
-    let server = tls::server_config(&cert, &key, ca.as_deref()).map_err(|error| format!("grpc.tls: {error}"))?;
-    Ok(Tls::new(move || server.clone()))
-}
-
-fn watch_secrets(config: &Config, shutdown: &Shutdown, metrics: &Metrics) {
-    let watcher = Watcher::new(config);
-    metrics.watch_secrets(watcher.refused());
-    tokio::spawn(watcher.run(SECRETS_EVERY, shutdown.stopping().clone()));
+    tokio::spawn(files::poll(FILES_EVERY, shutdown.stopping().clone(), check));
 }
 
 const fn access_log(setting: config::AccessLog) -> AccessLog {

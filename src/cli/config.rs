@@ -7,6 +7,9 @@ use clap::Subcommand;
 
 use super::{Failure, print};
 use crate::config::{self, Config, PREFIX, StoreUrl};
+use crate::grpc::tls::TlsFiles;
+use crate::ports::clock::Clock;
+use crate::telemetry::metrics::Metrics;
 
 const CHECK_EXAMPLE: &str = "\
 Example:
@@ -51,7 +54,11 @@ enum Command {
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     match args.command {
-        Command::Check { config } => print(&summary(&load(&config)?)),
+        Command::Check { config } => {
+            let config = load(&config)?;
+            certificates(&config)?;
+            print(&summary(&config))
+        }
         Command::Dump { config } => {
             let untouched = config.is_empty() && environment()?.is_empty();
             print(&if untouched { config::defaults() } else { load(&config)?.dump() })
@@ -88,6 +95,13 @@ fn environment() -> Result<Vec<(String, String)>, Failure> {
         }
     }
     if faults.is_empty() { Ok(variables) } else { Err(Failure::Usage(faults)) }
+}
+
+/// What `serve` would refuse is refused here.
+fn certificates(config: &Config) -> Result<(), Failure> {
+    let Some(files) = &config.grpc.tls else { return Ok(()) };
+    let loaded = TlsFiles::load(files, Clock::system(), Metrics::new([]).callers);
+    loaded.map(drop).map_err(|line| Failure::Usage(vec![line]))
 }
 
 fn summary(config: &Config) -> String {

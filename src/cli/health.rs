@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::connect::{Tls, TlsArgs, connect};
 use super::{Failure, print};
 
 /// Shorter than the patience of common probes, so that the reason is still told.
@@ -19,9 +19,11 @@ const EXAMPLE: &str = "\
 Examples:
   order-gateway health --addr 127.0.0.1:50051
   order-gateway health --addr gateway:50051 --service ordergateway.v1.FulfillmentService
+  order-gateway health --addr gateway:50051 --tls-ca ca.crt
+  order-gateway health --addr 127.0.0.1:50051 --tls-ca ca.crt --tls-server-name gateway --tls-cert me.crt --tls-key me.key
 
-Plaintext only: where [grpc.tls] is set, probe http://HOST:PORT/readyz of [http] instead.
-Exit codes: 0 it serves, 1 it does not (or nothing answers within 3 s), 2 bad usage.";
+Needs no token. Where callers need a certificate (mTLS), so does this; http://HOST:PORT/readyz of [http] needs none.
+Exit codes: 0 it serves, 1 it does not (or nothing answers within 3 s), 2 bad usage, or a file that cannot be used.";
 
 /// Ask a running gateway whether it serves
 #[derive(Debug, clap::Args)]
@@ -33,12 +35,15 @@ pub(super) struct Args {
     /// Full name of a service; without it the gateway as a whole is asked
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     service: String,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
-    let Args { addr, service } = args;
+    let Args { addr, service, tls } = args;
+    let tls = tls.read(&addr).map_err(|line| Failure::Usage(vec![line]))?;
     let asked = tokio::select! {
-        asked = timeout(DEADLINE, ask(&addr, service)) => asked,
+        asked = timeout(DEADLINE, ask(&addr, tls, service)) => asked,
         () = stop.cancelled() => return Err(Failure::Failed(format!("{addr}: interrupted"))),
     };
     let seconds = DEADLINE.as_secs();
@@ -49,23 +54,19 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failu
     }
 }
 
-async fn ask(addr: &str, service: String) -> Result<ServingStatus, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| error.to_string())?;
-    let channel = endpoint.connect().await.map_err(|error| format!("cannot connect: {}", innermost(&error)))?;
-    let answer = HealthClient::new(channel).check(HealthCheckRequest { service }).await;
+async fn ask(addr: &str, tls: Option<Tls>, service: String) -> Result<ServingStatus, String> {
+    let plaintext = tls.is_none();
+    let connection = connect(addr, tls).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let answer = HealthClient::new(connection.channel.clone()).check(HealthCheckRequest { service }).await;
     match answer {
         Ok(answer) => Ok(answer.into_inner().status()),
+        // Not the gateway's word: the connection ended.
+        Err(status) if std::error::Error::source(&status).is_some() => {
+            let hint = if plaintext { " (does it speak TLS? then give --tls-ca)" } else { "" };
+            Err(format!("the connection broke: {}{hint}", connection.why(&status)))
+        }
         Err(status) => Err(format!("{:?}: {}", status.code(), status.message().escape_debug())),
     }
-}
-
-/// The cause that says most: the outer ones only say that something went wrong.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
-    }
-    inner.to_string()
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     async fn health_of(addr: &str, service: &str) -> Result<(), Failure> {
-        let args = Args { addr: addr.into(), service: service.into() };
+        let args = Args { addr: addr.into(), service: service.into(), tls: TlsArgs::default() };
         run(args, CancellationToken::new()).await
     }
 

@@ -3,6 +3,7 @@
 //! A command is a file with `Args` and `run`; it is known here by a variant and a line of `dispatch`.
 
 mod config;
+mod connect;
 mod dev;
 mod emulate;
 mod health;

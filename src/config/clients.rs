@@ -2,16 +2,16 @@
 
 use std::num::NonZeroU32;
 
-use super::Secret;
+use super::Tokens;
 use crate::domain::account::AccountId;
 
-/// A caller. It has either a token or a name in its certificate, never both.
+/// A caller. It has either tokens or a name in its certificate, never both.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// In logs and metrics. Unique.
     pub name: String,
-    /// Sent as `authorization: Bearer …`.
-    pub token: Option<Secret>,
+    /// Sent as `authorization: Bearer …`; any of them is good. Empty: it has a name.
+    pub tokens: Vec<Tokens>,
     /// A subject alternative name of the caller's certificate (URI or DNS), with mTLS.
     pub san: Option<String>,
     /// What it may act for.
@@ -40,5 +40,69 @@ impl AccountSet {
             AccountSet::All => true,
             AccountSet::Some(ids) => ids.contains(account),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Fault, TokenHash};
+
+    const ACCOUNT: &str =
+        "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"key\"\nclient_secret = \"s\"\n";
+
+    fn loaded(text: &str) -> Config {
+        Config::load(text, []).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let faults = Config::load(text, []).err().unwrap_or_default();
+        faults.iter().map(Fault::to_string).collect()
+    }
+
+    #[test]
+    fn a_client_may_have_several_tokens_and_no_two_share_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokens");
+        std::fs::write(&file, "three\nfour\n").unwrap();
+        let client = |name: &str, token: &str| format!("[[clients]]\nname = \"{name}\"\n{token}\naccounts = [\"*\"]\n");
+        let good = format!(
+            "{ACCOUNT}{}{}",
+            client("a", r#"token = ["one", "two"]"#),
+            client("b", &format!("token_file = {file:?}"))
+        );
+        let config = loaded(&good);
+        let accepted = |client: usize, token: &str| {
+            config.clients[client].tokens.iter().any(|tokens| tokens.accept(&TokenHash::of(token.as_bytes())))
+        };
+        for (token, of) in [("one", 0), ("two", 0), ("three", 1), ("four", 1)] {
+            assert!(accepted(of, token) && !accepted(1 - of, token), "{token}");
+        }
+        let dump = config.dump();
+        assert!(dump.contains("token = [\"[redacted]\", \"[redacted]\"]\n"), "{dump}");
+        assert!(dump.contains(&format!("token_file = {file:?}\n")), "{dump}");
+        assert_eq!(loaded(&dump).dump(), dump);
+
+        let twice = good + &client("c", r#"token = ["new", "four"]"#);
+        assert_eq!(faults(&twice), ["clients.c.token: is also that of clients.b"]);
+        let none = format!("{ACCOUNT}{}", client("a", "token = []"));
+        assert_eq!(faults(&none), ["clients.a.token: must not be empty (line 8)"]);
+    }
+
+    #[test]
+    fn an_open_gateway_listens_on_loopback_addresses_only() {
+        let faults_of = |address: &str| faults(&format!("[grpc]\nlisten = \"{address}\"\n{ACCOUNT}")).len();
+        for loopback in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1"] {
+            assert_eq!(faults_of(loopback), 0, "{loopback}");
+        }
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[fe80::1]:1", "[::ffff:0.0.0.0]:1", "[::ffff:10.0.0.1]:1"] {
+            assert_eq!(faults_of(open), 1, "{open}");
+        }
+        // Webhooks come from outside, and prove themselves.
+        let http = format!("[http]\nlisten = \"0.0.0.0:8080\"\n{ACCOUNT}");
+        assert_eq!(faults(&http), Vec::<String>::new());
+        let client = "[[clients]]\nname = \"oms\"\ntoken = \"t\"\naccounts = [\"*\"]\n";
+        assert_eq!(faults(&format!("[grpc]\nlisten = \"[::]:1\"\n{ACCOUNT}{client}")), Vec::<String>::new());
+        // A list that is there and empty is no list of clients.
+        assert_eq!(faults(&format!("clients = []\n[grpc]\nlisten = \"0.0.0.0:1\"\n{ACCOUNT}")).len(), 1);
     }
 }

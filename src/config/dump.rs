@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use super::key::{Key, Preset};
 use super::keys::{self, Form, Group};
 use super::sections::StoreUrl;
 use super::values::write_duration;
-use super::{Account, AccountSet, Client, Config, Secret, Webhook};
+use super::{Account, AccountSet, Client, Config, Secret, Tokens, Webhook};
 
 /// Stands where a secret is given inline.
 const REDACTED: &str = "[redacted]";
@@ -151,9 +152,9 @@ fn account(account: &Account, page: &mut Page) {
 fn client(client: &Client, page: &mut Page) {
     page.section("clients", |s| {
         s.text("name", &client.name);
-        match (&client.token, &client.san) {
-            (Some(token), _) => s.secret("token", token),
-            (None, san) => s.maybe("san", san.as_ref().map(quoted)),
+        match client.tokens.as_slice() {
+            [] => s.maybe("san", client.san.as_ref().map(quoted)),
+            tokens => s.redacted("token", tokens.iter().map(Tokens::file)),
         }
         match &client.accounts {
             AccountSet::All => s.plain("accounts", list(["*"])),
@@ -250,10 +251,7 @@ impl Lines<'_> {
     }
 
     fn secret(&mut self, name: &str, secret: &Secret) {
-        match secret.file() {
-            Some(file) => self.named(name, &format!("{name}_file"), quoted(file.display())),
-            None => self.text(name, REDACTED),
-        }
+        self.redacted(name, [secret.file()]);
     }
 
     fn maybe_secret(&mut self, name: &str, secret: Option<&Secret>) {
@@ -263,14 +261,21 @@ impl Lines<'_> {
         }
     }
 
-    /// All are given inline or all by files.
     fn secrets(&mut self, name: &str, secrets: &[Secret]) {
-        match secrets {
-            [one] => self.secret(name, one),
-            all => match all.iter().map(Secret::file).collect::<Option<Vec<_>>>() {
-                Some(files) => self.named(name, &format!("{name}_file"), list(files.iter().map(|file| file.display()))),
-                None => self.plain(name, list(all.iter().map(|_| REDACTED))),
-            },
+        self.redacted(name, secrets.iter().map(Secret::file));
+    }
+
+    /// One or more secrets by their files, which all have or none has.
+    fn redacted<'f>(&mut self, name: &str, files: impl IntoIterator<Item = Option<&'f Path>>) {
+        let files: Vec<Option<&Path>> = files.into_iter().collect();
+        let count = files.len();
+        let (written, values): (_, Vec<String>) = match files.into_iter().collect::<Option<Vec<_>>>() {
+            Some(files) => (format!("{name}_file"), files.iter().map(|file| file.display().to_string()).collect()),
+            None => (name.to_owned(), vec![REDACTED.to_owned(); count]),
+        };
+        match values.as_slice() {
+            [one] => self.named(name, &written, quoted(one)),
+            all => self.named(name, &written, list(all)),
         }
     }
 

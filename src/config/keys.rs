@@ -296,7 +296,12 @@ pub(super) const GROUPS: &[Group] = &[
                 Example(r#""oms""#),
                 "In logs and metrics: 1 to 64 ASCII letters, digits, '-' or '_'. Required.",
             ),
-            secret("token", "Sent by the caller as `authorization: Bearer …`. Either this or san."),
+            secrets(
+                "token",
+                "Sent by the caller as `authorization: Bearer …`, or a list of them while rotating. In token_file each line \
+                 is a token: add the new one, change the caller, remove the old one, without a restart. Either this or \
+                 san.",
+            ),
             text(
                 "san",
                 Example(r#""spiffe://example.com/oms""#),

@@ -7,7 +7,6 @@ use super::accounts::{Account, Webhook};
 use super::clients::{AccountSet, Client};
 use super::fault::{At, Fault, Faults, printable};
 use super::reader::Section;
-use super::secrets::{self, Secret};
 use super::sections::*;
 use super::tree::{self, Node, Raw, Table};
 use super::values::{self, Parsed};
@@ -162,7 +161,7 @@ fn http(mut s: Section<'_>) -> Option<Http> {
 fn store(mut s: Section<'_>) -> Option<Store> {
     let at = if s.has_secret("password") { s.at("password") } else { At::Nowhere };
     let url = s.optional("url", validate::store_url);
-    let password = s.optional_secret("password", secrets::not_empty);
+    let password = s.optional_secret("password");
     if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_) | StoreUrl::Memory)) {
         s.fault("password", &at, "is for postgres only");
     }
@@ -287,7 +286,7 @@ fn account(mut s: Section<'_>) -> Option<Account> {
     let id = s.required("id", id);
     let [partner_id, client_id, mart_id, bu_id] =
         ["partner_id", "client_id", "mart_id", "bu_id"].map(|name| s.required(name, values::word));
-    let client_secret = s.required_secret("client_secret", secrets::not_empty);
+    let client_secret = s.required_secret("client_secret");
     let webhook = s.inner("webhook").map(webhook);
     s.finish();
     let webhook = match webhook {
@@ -312,19 +311,19 @@ fn webhook(mut s: Section<'_>) -> Option<Webhook> {
     let header = |s: &mut Section<'_>| s.required("header", validate::header_name);
     let webhook = match auth {
         "hmac" => {
-            let (header, secrets) = (header(&mut s), s.required_secrets("secret", secrets::not_empty));
+            let (header, secrets) = (header(&mut s), s.required_secrets("secret"));
             header.zip(secrets).map(|(header, secrets)| Webhook::Hmac { header, secrets })
         }
         "hmac_v2" => {
             let tolerance = s.optional("timestamp_tolerance", values::span);
-            let secrets = s.required_secrets("secret", secrets::not_empty);
+            let secrets = s.required_secrets("secret");
             secrets
                 .zip(tolerance)
                 .map(|(secrets, timestamp_tolerance)| Webhook::HmacV2 { secrets, timestamp_tolerance })
         }
         "basic" => {
             let (header, username) = (header(&mut s), s.required("username", validate::username));
-            let password = s.required_secret("password", secrets::not_empty);
+            let password = s.required_secret("password");
             header.zip(username).zip(password).map(|((header, username), password)| Webhook::Basic {
                 header,
                 username,
@@ -333,7 +332,7 @@ fn webhook(mut s: Section<'_>) -> Option<Webhook> {
         }
         "oauth" => {
             let (header, client_id) = (header(&mut s), s.required("client_id", validate::username));
-            let secret = s.required_secret("client_secret", secrets::not_empty);
+            let secret = s.required_secret("client_secret");
             header.zip(client_id).zip(secret).map(|((header, client_id), client_secret)| Webhook::Oauth {
                 header,
                 client_id,
@@ -350,7 +349,7 @@ fn client(mut s: Section<'_>, known: &[String], mtls: bool) -> Option<Client> {
     let name = s.required("name", id);
     let san_at = s.at("san");
     let (has_token, has_san) = (s.has_secret("token"), s.has("san"));
-    let token: Option<Secret> = s.optional_secret("token", secrets::bearer);
+    let tokens = s.optional_tokens("token");
     let san = s.optional("san", values::word);
     match (has_token, has_san) {
         (false, false) => s.fault("token", &s.at("token"), "is required (or token_file, or san)"),
@@ -366,5 +365,5 @@ fn client(mut s: Section<'_>, known: &[String], mtls: bool) -> Option<Client> {
     let per_second = s.optional("per_second", values::count);
     s.finish();
     let accounts: AccountSet = accounts?;
-    Some(Client { name: name?.to_string(), token, san, accounts, services, max_concurrent, per_second })
+    Some(Client { name: name?.to_string(), tokens: tokens?, san, accounts, services, max_concurrent, per_second })
 }

@@ -4,12 +4,14 @@
 //! its kind, its default and its documentation stand once, in `keys`; reading, `config dump`, `config.defaults.toml` and
 //! `docs/CONFIG.md` follow that table. Nothing here reads the process environment by itself: it is passed in.
 //!
-//! Secrets that come from files change while the process runs ([`Secret::current`], [`Watcher`]); nothing else does.
+//! Secrets and tokens that come from files change while the process runs ([`Secret::current`], [`Tokens::accept`],
+//! [`Watcher`]); nothing else here does.
 
 mod accounts;
 mod clients;
 mod dump;
 mod fault;
+pub mod files;
 mod key;
 mod keys;
 mod load;
@@ -21,6 +23,7 @@ mod sections;
 mod several_files_tests;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod tree;
 mod validate;
 mod values;
@@ -36,6 +39,7 @@ pub use sections::{
     AccessLog, Feed, Grpc, Http, Ledger, Limits, Profile, PromiseCache, Retry, Shutdown, Store, StoreUrl, Telemetry,
     Tls, Walmart,
 };
+pub use tokens::{TokenHash, Tokens};
 pub use tree::PREFIX;
 pub use watcher::Watcher;
 

@@ -1,9 +1,12 @@
 //! Takes keys out of one section of the tree, one after the other; what is left at the end is unknown.
 
+use std::path::PathBuf;
+
 use super::fault::{At, Faults, printable};
 use super::key::{Key, Preset};
 use super::keys;
-use super::secrets::{Refused, Rule, Secret};
+use super::secrets::{Refused, Secret};
+use super::tokens::Tokens;
 use super::tree::{self, Node, Raw, Table};
 use super::values::{self, Parsed};
 
@@ -87,31 +90,40 @@ impl<'a> Section<'a> {
     }
 
     /// One secret, from `name` or `name_file`, if either is there.
-    pub(super) fn optional_secret(&mut self, name: &str, rule: Rule) -> Option<Secret> {
+    pub(super) fn optional_secret(&mut self, name: &str) -> Option<Secret> {
         let (node, form) = self.secret_node(name)?;
-        self.secret(&node, form, name, rule)
+        self.secret(&node, form, name, SECRET)
     }
 
     /// One secret, from `name` or `name_file`.
-    pub(super) fn required_secret(&mut self, name: &str, rule: Rule) -> Option<Secret> {
+    pub(super) fn required_secret(&mut self, name: &str) -> Option<Secret> {
         if !self.has_secret(name) {
             self.fault(name, &self.at.clone(), format!("is required (or {name}_file)"));
             return None;
         }
-        self.optional_secret(name, rule)
+        self.optional_secret(name)
     }
 
     /// One or more secrets, from `name` or `name_file`.
-    pub(super) fn required_secrets(&mut self, name: &str, rule: Rule) -> Option<Vec<Secret>> {
+    pub(super) fn required_secrets(&mut self, name: &str) -> Option<Vec<Secret>> {
         if !self.has_secret(name) {
             self.fault(name, &self.at.clone(), format!("is required (or {name}_file)"));
         }
+        self.secrets(name, SECRET)
+    }
+
+    /// One or more tokens of a caller, from `name` or `name_file`; empty if neither is there.
+    pub(super) fn optional_tokens(&mut self, name: &str) -> Option<Vec<Tokens>> {
+        if self.has_secret(name) { self.secrets(name, TOKENS) } else { Some(Vec::new()) }
+    }
+
+    fn secrets<T>(&mut self, name: &str, kind: Kind<T>) -> Option<Vec<T>> {
         let (node, form) = self.secret_node(name)?;
         match values::one_or_more(&node, |item| Ok(item.clone())) {
             Ok(items) => items
                 .into_iter()
                 .map(|item| Node { at: node.at.clone(), ..item })
-                .map(|item| self.secret(&item, form, name, rule))
+                .map(|item| self.secret(&item, form, name, kind))
                 .collect(),
             Err(message) => {
                 self.fault(&form.key(name), &node.at, message);
@@ -137,15 +149,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn secret(&self, node: &Node, form: SecretForm, name: &str, rule: Rule) -> Option<Secret> {
+    fn secret<T>(&self, node: &Node, form: SecretForm, name: &str, kind: Kind<T>) -> Option<T> {
         let (name, key) = (form.key(name), self.key(&form.key(name)));
         let read = match form {
-            SecretForm::Inline => values::text(node).map(|value| Secret::checked(key, value, rule)),
-            SecretForm::File => values::path(node).map(|file| Secret::from_file(key, file, rule)),
+            SecretForm::Inline => values::text(node).map(|value| (kind.inline)(key, value)),
+            SecretForm::File => values::path(node).map(|file| (kind.file)(key, file)),
         };
         let fault = match read {
             Ok(Ok(secret)) => return Some(secret),
-            Ok(Err(Refused::Unfit { what, .. })) if form == SecretForm::File => format!("its content {what}"),
+            Ok(Err(Refused::Unfit(what))) if form == SecretForm::File => format!("its content {what}"),
             Ok(Err(refused)) => refused.to_string(),
             Err(message) => message,
         };
@@ -187,6 +199,23 @@ impl SecretForm {
         }
     }
 }
+
+/// How a kind of secret is made of its key and its value, and of its key and its file.
+struct Kind<T> {
+    inline: fn(String, String) -> Result<T, Refused>,
+    file: fn(String, PathBuf) -> Result<T, Refused>,
+}
+
+impl<T> Clone for Kind<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Kind<T> {}
+
+const SECRET: Kind<Secret> = Kind { inline: Secret::checked, file: Secret::from_file };
+const TOKENS: Kind<Tokens> = Kind { inline: Tokens::checked, file: Tokens::from_file };
 
 fn take_table(table: &mut Table, name: &str, path: &str, faults: &Faults) -> Option<(At, Table)> {
     let node = table.remove(name)?;

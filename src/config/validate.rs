@@ -10,7 +10,6 @@ use super::clients::{AccountSet, Client};
 use super::fault::{At, Faults};
 use super::load::{Door, Entry};
 use super::reader::Section;
-use super::secrets::Secret;
 use super::sections::{Ledger, StoreUrl};
 use super::tree::Node;
 use super::values::{self, Parsed};
@@ -48,14 +47,13 @@ pub(super) fn names_unique(list: &str, entries: &[Entry<'_>], faults: &Faults) {
 /// No two clients may prove themselves the same way: it would not be known who called.
 pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a Client>, faults: &Faults) {
     let mut seen: Vec<&Client> = Vec::new();
-    let same = |a: Option<&Secret>, b: Option<&Secret>| a.zip(b).is_some_and(|(a, b)| a.is_same(b));
     for client in clients {
         for other in &seen {
             let fault = |key: &str| {
                 let path = format!("clients.{}.{key}", client.name);
                 faults.add(path, &At::Nowhere, format!("is also that of clients.{}", other.name));
             };
-            if same(client.token.as_ref(), other.token.as_ref()) {
+            if client.tokens.iter().any(|own| other.tokens.iter().any(|its| own.overlap(its))) {
                 fault("token");
             }
             if client.san.is_some() && client.san == other.san {

@@ -1,46 +1,45 @@
-//! Picks up changed files of secrets while the process runs.
+//! Picks up changed files of secrets and tokens while the process runs.
 
-use std::io::ErrorKind;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use super::files::{self, Changes};
+use super::secrets::{LONGEST, Refused};
+use super::{Config, Secret, Tokens, Webhook};
 
-use super::secrets::Refused;
-use super::{Config, Secret, Webhook};
-
-/// Reads the files of all secrets again and again. It polls the content, because the kubelet swaps a symbolic link
-/// above the file, which no watch on the file itself sees.
+/// Reads the files of all secrets and tokens; to be asked again and again ([`files::poll`]).
 ///
-/// A value that is refused leaves the one before in force; it is logged and counted once for each change of the file.
+/// A change counts when it was seen twice ([`Changes`]). One that is refused leaves what was before in force; it is logged
+/// and counted once.
 #[derive(Debug)]
 pub struct Watcher {
     watched: Vec<Watched>,
     refused: Arc<AtomicU64>,
 }
 
-#[derive(Debug)]
 struct Watched {
-    secret: Secret,
-    /// Which fault was reported last. Nothing since the file was last fine.
-    reported: Option<Reported>,
+    key: String,
+    file: PathBuf,
+    take: Take,
+    changes: Changes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reported {
-    Unreadable(ErrorKind),
-    /// By its content.
-    Unfit(u64),
-}
+/// Takes over the content of a file; answers whether that changed anything.
+type Take = Box<dyn Fn(&[u8]) -> Result<bool, Refused> + Send>;
 
 impl Watcher {
-    /// Watches every secret of `config` that comes from a file.
+    /// Watches whatever of `config` comes from a file.
     pub fn new(config: &Config) -> Self {
-        let from_files = secrets(config).into_iter().filter(|secret| secret.file().is_some());
-        let watched = from_files.map(|secret| Watched { secret: secret.clone(), reported: None }).collect();
+        let secrets = secrets(config).into_iter().filter_map(of_secret);
+        let watched = secrets.chain(tokens(config)).collect();
         Self { watched, refused: Arc::default() }
+    }
+
+    /// Whether nothing comes from a file.
+    pub fn is_empty(&self) -> bool {
+        self.watched.is_empty()
     }
 
     /// How many changes of files were refused so far.
@@ -48,62 +47,60 @@ impl Watcher {
         Arc::clone(&self.refused)
     }
 
-    /// Checks every `every` until `stop`. Nothing to watch: returns at once.
-    pub async fn run(mut self, every: Duration, stop: CancellationToken) {
-        // An interval of nothing would panic.
-        let mut ticks = interval(every.max(Duration::from_millis(1)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.watched.is_empty() {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
-            // Files may be slow (a network, a stuck mount); calls must not wait for them.
-            let checked = tokio::task::spawn_blocking(move || {
-                self.check();
-                self
-            });
-            let checked = tokio::select! {
-                checked = checked => checked,
-                () = stop.cancelled() => return,
-            };
-            match checked {
-                Ok(back) => self = back,
-                Err(error) => {
-                    tracing::error!("changed secrets are no longer picked up: {error}");
-                    return;
-                }
-            }
-        }
-    }
-
     /// Reads every file once.
     pub fn check(&mut self) {
-        for Watched { secret, reported } in &mut self.watched {
-            match secret.reload() {
-                Ok(changed) => {
-                    *reported = None;
-                    if changed {
-                        tracing::info!(key = secret.key(), "the secret changed, the new value is in use");
-                    }
+        for watched in &mut self.watched {
+            watched.check(&self.refused);
+        }
+    }
+}
+
+impl Watched {
+    fn check(&mut self, refused: &AtomicU64) {
+        let read = files::read(&self.file, LONGEST);
+        let fingerprint = files::fingerprint([&read]);
+        if !self.changes.settled(fingerprint) {
+            return;
+        }
+        let key = self.key.as_str();
+        match read.map_err(Refused::Unreadable).and_then(|content| (self.take)(&content)) {
+            Ok(changed) => {
+                self.changes.taken(fingerprint);
+                if changed {
+                    tracing::info!(key, "the secret changed, the new value is in use");
                 }
-                Err(fault) => {
-                    let this = match &fault {
-                        Refused::Unreadable(error) => Reported::Unreadable(error.kind()),
-                        Refused::Unfit { fingerprint, .. } => Reported::Unfit(*fingerprint),
-                    };
-                    if *reported != Some(this) {
-                        *reported = Some(this);
-                        self.refused.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(
-                            key = secret.key(),
-                            "the changed secret is refused, the value before stays: {fault}"
-                        );
-                    }
+            }
+            Err(fault) => {
+                if self.changes.refused(fingerprint) {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(key, "the changed secret is refused, the value before stays: {fault}");
                 }
             }
         }
     }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").field("key", &self.key).field("changes", &self.changes).finish_non_exhaustive()
+    }
+}
+
+fn of_secret(secret: &Secret) -> Option<Watched> {
+    let (key, file) = (secret.key().to_owned(), secret.file()?.to_owned());
+    let secret = secret.clone();
+    Some(Watched { key, file, take: Box::new(move |content| secret.take(content)), changes: Changes::default() })
+}
+
+fn of_tokens(tokens: &Tokens, others: Vec<Tokens>) -> Option<Watched> {
+    let (key, file) = (tokens.key().to_owned(), tokens.file()?.to_owned());
+    let tokens = tokens.clone();
+    Some(Watched {
+        key,
+        file,
+        take: Box::new(move |content| tokens.take(content, &others)),
+        changes: Changes::default(),
+    })
 }
 
 /// Every secret there is.
@@ -118,8 +115,16 @@ fn secrets(config: &Config) -> Vec<&Secret> {
             Some(Webhook::None) | None => {}
         }
     }
-    all.extend(config.clients.iter().filter_map(|client| client.token.as_ref()));
     all
+}
+
+/// The tokens of each client, with those of all others: it must stay clear who calls.
+fn tokens(config: &Config) -> impl Iterator<Item = Watched> {
+    config.clients.iter().flat_map(|client| {
+        let others = config.clients.iter().filter(|other| other.name != client.name);
+        let others: Vec<Tokens> = others.flat_map(|other| &other.tokens).cloned().collect();
+        client.tokens.iter().filter_map(move |tokens| of_tokens(tokens, others.clone()))
+    })
 }
 
 #[cfg(test)]
@@ -166,20 +171,50 @@ mod tests {
         assert_eq!(after(Some(b"third")), ("third".into(), 5));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_watcher_runs_until_it_is_stopped() {
+    #[test]
+    fn tokens_are_rotated_and_stay_their_callers() {
+        use crate::config::TokenHash;
+
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        fs::write(&file, "old\n").unwrap();
+        let client = format!(
+            "[[clients]]\nname = \"oms\"\ntoken_file = {file:?}\naccounts = [\"*\"]\n\
+             [[clients]]\nname = \"shop\"\ntoken = \"shops\"\naccounts = [\"*\"]\n"
+        );
+        let account = "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"key\"\nclient_secret = \"s\"\n";
+        let config = Config::load(&format!("{account}{client}"), []).unwrap();
+        let held = config.clients[0].tokens[0].clone();
+        let mut watcher = Watcher::new(&config);
+        let refused = watcher.refused();
+        let mut after = |content: &str| {
+            fs::write(&file, content).unwrap();
+            watcher.check();
+            watcher.check();
+            let good = ["old", "new", "shops"].map(|token| held.accept(&TokenHash::of(token.as_bytes())));
+            (good, refused.load(Ordering::Relaxed))
+        };
+        assert_eq!(after("old\n"), ([true, false, false], 0));
+        assert_eq!(after("old\nnew\n"), ([true, true, false], 0));
+        assert_eq!(after("new\n"), ([false, true, false], 0));
+        assert_eq!(after("new\nshops\n"), ([false, true, false], 1));
+        assert_eq!(after(""), ([false, true, false], 2));
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_taken_for_whole() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("secret");
         fs::write(&file, "first").unwrap();
         let config = config_with(&file);
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(Watcher::new(&config).run(Duration::from_secs(5), stop.clone()));
-        fs::write(&file, "second").unwrap();
-        let secret = &config.accounts[0].client_secret;
-        while secret.current().expose_secret() != "second" {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut watcher = Watcher::new(&config);
+        for part in ["", "sec", "second"] {
+            fs::write(&file, part).unwrap();
+            watcher.check();
+            assert_eq!(config.accounts[0].client_secret.current().expose_secret(), "first", "{part:?}");
         }
-        stop.cancel();
-        running.await.unwrap();
+        watcher.check();
+        assert_eq!(config.accounts[0].client_secret.current().expose_secret(), "second");
+        assert_eq!(watcher.refused().load(Ordering::Relaxed), 0);
     }
 }

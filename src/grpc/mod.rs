@@ -5,6 +5,7 @@ pub mod cancel_intents;
 mod frames;
 pub mod fulfillment;
 pub mod gateway;
+mod heard_out;
 pub mod layers;
 pub mod listener;
 pub mod methods;

@@ -13,6 +13,7 @@ use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
 
 use super::frames;
+use super::heard_out::HeardOut;
 use super::layers::authn::{AuthnLayer, Client};
 use super::layers::catch_panic::CatchPanicLayer;
 use super::layers::deadline::DeadlineLayer;
@@ -56,19 +57,21 @@ pub fn stack<B>(
 + Send
 + 'static
 where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
     let Edge { tracer, metrics, access_log, clients, stopping } = edge;
     ServiceBuilder::new()
+        // Whoever answers early, the caller is heard out.
+        .map_request(|request: Request<B>| request.map(HeardOut::new))
         // Outermost: whatever is answered below is measured and logged, refusals too.
         .layer(TraceLayer { tracer, metrics: metrics.clone(), access_log })
         // Above all that can panic, below what counts the call.
         .layer(CatchPanicLayer(metrics.clone()))
         // Before any work is spent on the caller.
-        .layer(LoadShedLayer::new(MAX_IN_FLIGHT, metrics))
+        .layer(LoadShedLayer::new(MAX_IN_FLIGHT, metrics.clone()))
         // Before anything that only a known caller may use, the deadline's timer among it.
-        .layer(AuthnLayer::new(clients))
+        .layer(AuthnLayer::new(clients, metrics))
         // Above all that waits.
         .layer(DeadlineLayer)
         // Below the deadline that it enforces.

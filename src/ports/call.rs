@@ -3,7 +3,7 @@
 //! The inbound layers put a [`CallContext`] into the request's extensions; handlers take it from there and pass it down.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use tokio::time::Instant;
@@ -41,6 +41,7 @@ pub struct CallFacts {
     correlation_id: OnceLock<Uuid>,
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
+    summed_up: AtomicBool,
 }
 
 impl CallFacts {
@@ -82,6 +83,16 @@ impl CallFacts {
     /// The reason, if the call failed with one.
     pub fn reason(&self) -> Option<&'static str> {
         self.reason.get().copied()
+    }
+
+    /// The log tells of failures like this one together, at a bounded rate; there is no need for a line of its own.
+    pub fn set_summed_up(&self) {
+        self.summed_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the log tells of it elsewhere.
+    pub fn summed_up(&self) -> bool {
+        self.summed_up.load(Ordering::Relaxed)
     }
 
     /// Counts an attempt upstream; gives the number of those before it.

@@ -1,5 +1,6 @@
 //! Traces, metrics and logs, and their export. Usable from anywhere; knows nothing of ours but `domain`.
 
+pub mod complaints;
 pub mod log;
 pub mod metrics;
 pub mod otlp;

@@ -16,6 +16,7 @@ use url::Url;
 
 use super::transport::HttpError;
 use crate::crash_point::{CrashPoint, reach};
+use crate::telemetry::complaints::Complaints;
 
 /// Larger answers are refused without being read whole.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -33,6 +34,7 @@ const MAX_URLS: usize = 64;
 pub struct HttpClient {
     client: Client,
     urls: Arc<RwLock<HashMap<Uri, Url, RandomState>>>,
+    complaints: Arc<Complaints>,
 }
 
 impl HttpClient {
@@ -49,7 +51,7 @@ impl HttpClient {
             .tcp_nodelay(true)
             .user_agent(concat!("order-gateway/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map(|client| Self { client, urls: Arc::default() })
+            .map(|client| Self { client, urls: Arc::default(), complaints: Arc::default() })
     }
 }
 
@@ -65,9 +67,13 @@ impl Service<http::Request<Bytes>> for HttpClient {
     fn call(&mut self, request: http::Request<Bytes>) -> Self::Future {
         let client = self.client.clone();
         let order_call = is_json(request.body());
+        let complaints = self.complaints.clone();
         let request = self.translate(request);
         Box::pin(async move {
-            let mut response = client.execute(request?).await.map_err(|error| phase(&error))?;
+            let mut response = client.execute(request?).await.map_err(|error| {
+                tell(&complaints, &error);
+                phase(&error)
+            })?;
             if order_call {
                 reach(CrashPoint::L5);
             }
@@ -144,6 +150,22 @@ async fn bounded_body(mut response: Response) -> Result<Bytes, HttpError> {
         body.extend_from_slice(&more);
     }
     Ok(body.freeze())
+}
+
+/// Says why there is no connection: a name, a port, a certificate. The outer errors hold the URL, which may hold the number
+/// of an order; the innermost one says what is wrong.
+fn tell(complaints: &Complaints, error: &reqwest::Error) {
+    if !error.is_connect() {
+        return;
+    }
+    complaints.note("connect", |times| {
+        let host = error.url().and_then(Url::host_str);
+        let mut cause: &dyn StdError = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        tracing::warn!(host, times, "no connection to Walmart: {cause}");
+    });
 }
 
 /// Whether bytes may have left. In doubt they have.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use order_gateway::upstream::http_client::HttpClient;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,6 +27,7 @@ enum Behaviour {
     Endless,
     ClaimsHugeLength,
     ClaimsMoreThanItSends,
+    Redirects(u16, SocketAddr),
 }
 
 const TOKEN: &str = r#"{"access_token":"t","token_type":"Bearer","expires_in":900}"#;
@@ -81,6 +83,9 @@ async fn misbehave(stream: &mut TcpStream, behaviour: Behaviour) -> Option<()> {
         Behaviour::Garbage => "\u{1}\u{2}\u{3} what? \u{7f}\r\n\r\n".repeat(10),
         Behaviour::NoStatus => "HTTP/1.1 999999 What\r\n\r\n".into(),
         Behaviour::Says(body) => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
+        Behaviour::Redirects(status, to) => {
+            format!("HTTP/1.1 {status} Elsewhere\r\nlocation: http://{to}/v3/orders\r\ncontent-length: 0\r\n\r\n")
+        }
         Behaviour::HalfABody => format!("HTTP/1.1 200 OK\r\ncontent-length: 49\r\n\r\n{}", &accepted[..20]),
         Behaviour::ClaimsHugeLength => "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{".into(),
         Behaviour::ClaimsMoreThanItSends => {
@@ -153,6 +158,29 @@ async fn check(behaviour: Behaviour) {
     }
     walmart.abort();
     app.stop_unchecked().await;
+}
+
+/// A customer's order is for Walmart and nobody else, whoever says so.
+#[tokio::test]
+async fn nobody_is_followed_elsewhere() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let (address, walmart) = start(Behaviour::Redirects(status, elsewhere.local_addr().unwrap())).await;
+        let app = Setup::new()
+            .settings(&format!("walmart.base_url = \"http://{address}\""))
+            .start_in_front_of(HttpClient::new().unwrap())
+            .await;
+        let client = app.client().await;
+        let (create, search) = (bodies::create(), json!({"orderNumber": "SO123"}));
+        for problem in [client.create(&create).await.unwrap_err(), client.status(&search).await.unwrap_err()] {
+            problem.is(Code::InvalidArgument, "UPSTREAM_REJECTED");
+            assert_eq!(problem.walmart().http_status, i32::from(status));
+        }
+        assert!(elsewhere.accept().now_or_never().is_none(), "{status} was followed");
+        walmart.abort();
+        app.stop_unchecked().await;
+    }
 }
 
 #[tokio::test]

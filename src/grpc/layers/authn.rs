@@ -2,8 +2,10 @@
 //!
 //! Tokens are compared as SHA-256 hashes, each in constant time and always all of them, so time tells nothing. Which
 //! accounts a caller may see is decided where the account is known, by `ports::call::Caller`.
+//!
+//! Refusals are counted, and told to the log at most once a minute for each reason and client: whoever reaches the listener
+//! can have a million of them.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,8 +14,6 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -21,32 +21,15 @@ use tower::{Layer, Service};
 
 use super::share::Share;
 use super::{Answer, Held, Place};
+use crate::config::{TokenHash, Tokens};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
+use crate::telemetry::complaints::Complaints;
+use crate::telemetry::metrics::{CallerRefused, Metrics};
 
 /// Paths of our own services begin with it; only those can be forbidden to a client.
 const OURS: &str = "/ordergateway.v1.";
-
-/// The hash of a bearer token.
-#[derive(Clone, Copy)]
-pub struct TokenHash([u8; 32]);
-
-impl TokenHash {
-    /// Hashes a token as it is sent after `Bearer `.
-    pub fn of(token: &[u8]) -> Self {
-        Self(Sha256::digest(token).into())
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenHash")
-    }
-}
-
-/// Gives the hashes that are good now (two while a token rotates). Called for each call: keep them ready.
-pub type CurrentTokens = Box<dyn Fn() -> Vec<TokenHash> + Send + Sync>;
 
 /// One of those who may call.
 pub struct Client {
@@ -60,24 +43,41 @@ pub struct Client {
 
 /// How a client shows who it is.
 pub enum Credential {
-    /// By `authorization: Bearer`.
-    Token(CurrentTokens),
+    /// By `authorization: Bearer`; any of them is good.
+    Tokens(Vec<Tokens>),
     /// By a name (URI or DNS) in its verified certificate.
     San(String),
 }
 
 /// Admits callers.
 #[derive(Clone)]
-pub struct AuthnLayer {
-    clients: Arc<[Client]>,
+pub struct AuthnLayer(Arc<Door>);
+
+struct Door {
+    clients: Vec<Known>,
+    metrics: Arc<Metrics>,
+    /// About those who are nobody.
+    complaints: Complaints,
+}
+
+struct Known {
+    client: Client,
+    complaints: Complaints,
 }
 
 impl AuthnLayer {
     /// No clients: the gateway is open and everyone is anonymous.
-    pub fn new(clients: Vec<Client>) -> Self {
-        Self { clients: clients.into() }
+    pub fn new(clients: Vec<Client>, metrics: Arc<Metrics>) -> Self {
+        let known = |client| Known { client, complaints: Complaints::default() };
+        Self(Arc::new(Door {
+            clients: clients.into_iter().map(known).collect(),
+            metrics,
+            complaints: Complaints::default(),
+        }))
     }
+}
 
+impl Door {
     fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<Admitted, Box<Status>> {
         if self.clients.is_empty() {
             return Ok((Caller::anonymous(), None));
@@ -85,37 +85,53 @@ impl AuthnLayer {
         if path.starts_with(methods::HEALTH) {
             return Ok((Caller::nobody(), None));
         }
-        let client = self.recognise(headers, peer).ok_or_else(|| Box::new(status::caller_unauthenticated()))?;
+        let Known { client, complaints } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
+        let name = &client.caller.name;
         let service = path.strip_prefix(OURS).and_then(|path| path.split('/').next());
         if let Some(service) = service.filter(|service| !client.caller.may_call(service)) {
+            self.metrics.callers.count(CallerRefused::ServiceNotAllowed);
+            complaints.note(CallerRefused::ServiceNotAllowed.name(), |times| {
+                tracing::warn!(caller = name, times, "a client calls a service that it may not");
+            });
             return Err(Box::new(status::service_not_allowed(service)));
         }
-        match client.share.take(Instant::now()) {
-            Ok(place) => Ok((client.caller.clone(), place)),
-            Err(retry_after) => Err(Box::new(status::caller_rate_limited(retry_after))),
-        }
+        client.share.take(Instant::now()).map(|place| (client.caller.clone(), place)).map_err(|retry_after| {
+            self.metrics.callers.count(CallerRefused::OverShare);
+            complaints.note(CallerRefused::OverShare.name(), |times| {
+                tracing::warn!(caller = name, times, "a client is over its share");
+            });
+            Box::new(status::caller_rate_limited(retry_after))
+        })
     }
 
-    fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Option<&Client> {
+    fn unknown(&self, why: CallerRefused, peer: Option<&PeerNames>) -> Box<Status> {
+        self.metrics.callers.count(why);
+        self.complaints.note(why.name(), |times| {
+            let name = peer.and_then(PeerNames::first);
+            tracing::warn!(reason = why.name(), times, name, "callers without good credentials are refused");
+        });
+        Box::new(status::caller_unauthenticated())
+    }
+
+    fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<&Known, CallerRefused> {
         // A token that is sent decides; a certificate speaks for those who send none.
         let Some(value) = headers.get(AUTHORIZATION) else {
-            let names = peer?;
-            return self
-                .clients
-                .iter()
-                .find(|client| matches!(&client.credential, Credential::San(san) if names.contains(san)));
+            let names = peer.filter(|peer| peer.first().is_some()).ok_or(CallerRefused::NoCredentials)?;
+            let shown =
+                |known: &&Known| matches!(&known.client.credential, Credential::San(san) if names.contains(san));
+            return self.clients.iter().find(shown).ok_or(CallerRefused::UnknownCertificate);
         };
-        let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+        let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).ok_or(CallerRefused::NotBearer)?;
         if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-            return None;
+            return Err(CallerRefused::NotBearer);
         }
         let sent = TokenHash::of(token.trim_ascii());
-        let mut found = None;
-        for client in self.clients.iter() {
-            let Credential::Token(current) = &client.credential else { continue };
-            for good in current() {
-                if bool::from(sent.0.ct_eq(&good.0)) {
-                    found = Some(client);
+        let mut found = Err(CallerRefused::UnknownToken);
+        for known in &self.clients {
+            let Credential::Tokens(all) = &known.client.credential else { continue };
+            for tokens in all {
+                if tokens.accept(&sent) {
+                    found = Ok(known);
                 }
             }
         }
@@ -154,7 +170,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let peer = request.extensions().get::<PeerNames>();
-        match self.layer.admit(request.uri().path(), request.headers(), peer) {
+        match self.layer.0.admit(request.uri().path(), request.headers(), peer) {
             Ok((caller, place)) => {
                 if let Some(context) = super::context(&mut request) {
                     context.facts.set_caller(&caller);
@@ -162,7 +178,12 @@ where
                 }
                 Answer::forwarded(self.inner.call(request), ShareHeld(place))
             }
-            Err(refusal) => Answer::refused(*refusal),
+            Err(refusal) => {
+                if let Some(context) = super::context(&mut request) {
+                    context.facts.set_summed_up();
+                }
+                Answer::refused(*refusal)
+            }
         }
     }
 }

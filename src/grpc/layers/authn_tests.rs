@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -17,8 +16,11 @@ fn client(name: &str, token: &str, services: Option<&[&str]>, share: Share) -> C
     let services = services.map(|some| some.iter().map(|s| (*s).to_owned()).collect());
     let accounts = Visible::Only(BTreeSet::from([AccountIndex(1)]));
     let caller = Arc::new(Caller { name: name.into(), accounts, services });
-    let hash = TokenHash::of(token.as_bytes());
-    Client { caller, credential: Credential::Token(Box::new(move || vec![hash])), share }
+    Client { caller, credential: Credential::Tokens(vec![Tokens::inline(token)]), share }
+}
+
+fn layer(clients: Vec<Client>) -> AuthnLayer {
+    AuthnLayer::new(clients, Arc::new(Metrics::new([])))
 }
 
 fn unlimited() -> Share {
@@ -48,23 +50,21 @@ fn reason(refused: &Status) -> String {
 
 #[tokio::test]
 async fn probes() {
-    let (service, handle) = above_mock(AuthnLayer::new(Vec::new()));
+    let (service, handle) = above_mock(layer(Vec::new()));
     survives_probes(service, handle, UNARY).await;
 }
 
 #[tokio::test]
 async fn an_open_gateway_knows_everyone_as_anonymous() {
-    let caller = call(&AuthnLayer::new(Vec::new()), request(UNARY, &[])).await.unwrap();
+    let caller = call(&layer(Vec::new()), request(UNARY, &[])).await.unwrap();
     assert_eq!(caller.name, "anonymous");
     assert!(caller.sees_all());
 }
 
 #[tokio::test]
 async fn only_a_right_token_is_let_in() {
-    let layer = AuthnLayer::new(vec![
-        client("oms", "first-token", None, unlimited()),
-        client("shop", "second-token", None, unlimited()),
-    ]);
+    let layer =
+        layer(vec![client("oms", "first-token", None, unlimited()), client("shop", "second-token", None, unlimited())]);
     for (value, name) in
         [("Bearer first-token", "oms"), ("bearer second-token", "shop"), ("Bearer  first-token", "oms")]
     {
@@ -83,7 +83,7 @@ async fn only_a_right_token_is_let_in() {
 
 #[tokio::test]
 async fn health_is_open_and_reflection_is_not() {
-    let layer = AuthnLayer::new(vec![client("oms", "t", Some(&["GatewayService"]), unlimited())]);
+    let layer = layer(vec![client("oms", "t", Some(&["GatewayService"]), unlimited())]);
     let probe = call(&layer, request("/grpc.health.v1.Health/Check", &[])).await.unwrap();
     assert!(!probe.may_see(AccountIndex(1)));
     assert!(call(&layer, request(REFLECTION, &[])).await.is_err());
@@ -92,29 +92,55 @@ async fn health_is_open_and_reflection_is_not() {
 
 #[tokio::test]
 async fn services_are_held_to_the_list() {
-    let layer = AuthnLayer::new(vec![client("oms", "t", Some(&["GatewayService"]), unlimited())]);
+    let layer = layer(vec![client("oms", "t", Some(&["GatewayService"]), unlimited())]);
     assert!(call(&layer, request(GATEWAY, &[("authorization", "Bearer t")])).await.is_ok());
     let refused = call(&layer, request(UNARY, &[("authorization", "Bearer t")])).await.unwrap_err();
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "SERVICE_NOT_ALLOWED"));
 }
 
 #[tokio::test]
-async fn a_rotated_token_works_at_once() {
-    let good = Arc::new(Mutex::new(vec![TokenHash::of(b"old")]));
-    let current = good.clone();
-    let caller = Caller::anonymous();
-    let credential = Credential::Token(Box::new(move || current.lock().unwrap().clone()));
-    let layer = AuthnLayer::new(vec![Client { caller, credential, share: unlimited() }]);
+async fn any_of_a_clients_tokens_is_good() {
+    let credential = Credential::Tokens(vec![Tokens::inline("old"), Tokens::inline("new")]);
+    let layer = layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
     let with = |token: &str| request(UNARY, &[("authorization", format!("Bearer {token}").as_str())]);
-    assert!(call(&layer, with("old")).await.is_ok() && call(&layer, with("new")).await.is_err());
-    *good.lock().unwrap() = vec![TokenHash::of(b"new")];
-    assert!(call(&layer, with("old")).await.is_err() && call(&layer, with("new")).await.is_ok());
+    assert!(call(&layer, with("old")).await.is_ok() && call(&layer, with("new")).await.is_ok());
+    assert!(call(&layer, with("oldnew")).await.is_err());
+}
+
+#[tokio::test]
+async fn every_refusal_is_counted_by_its_reason() {
+    let metrics = Arc::new(Metrics::new([]));
+    let clients = vec![client("oms", "t", Some(&["FulfillmentService"]), Share::new(None, Some(1.0), Instant::now()))];
+    let layer = AuthnLayer::new(clients, metrics.clone());
+    let certified = |names: &[&str]| {
+        let mut request = request(UNARY, &[]);
+        request.extensions_mut().insert(PeerNames::new(names.iter().map(|name| (*name).to_owned())));
+        request
+    };
+    for (reason, times, request) in [
+        ("no_credentials", 1, request(UNARY, &[])),
+        ("no_credentials", 2, certified(&[])),
+        ("unknown_certificate", 1, certified(&["spiffe://acme/other"])),
+        ("not_bearer", 1, request(UNARY, &[("authorization", "t")])),
+        ("not_bearer", 2, request(UNARY, &[("authorization", "Basic dDp0")])),
+        ("unknown_token", 1, request(UNARY, &[("authorization", "Bearer T")])),
+        ("service_not_allowed", 1, request(GATEWAY, &[("authorization", "Bearer t")])),
+        ("over_share", 0, request(UNARY, &[("authorization", "Bearer t")])),
+        ("over_share", 1, request(UNARY, &[("authorization", "Bearer t")])),
+    ] {
+        let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
+        let refused = call(&layer, request).await.is_err();
+        assert_eq!((refused, facts.summed_up()), (times > 0, times > 0), "{reason}");
+        let line = format!("order_gateway_callers_refused_total{{reason=\"{reason}\"}} {times}");
+        let text = metrics.encode(crate::telemetry::metrics::Form::Plain).unwrap();
+        assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+    }
 }
 
 #[tokio::test]
 async fn a_certificate_speaks_for_its_name() {
     let credential = Credential::San("spiffe://acme/oms".into());
-    let layer = AuthnLayer::new(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
+    let layer = layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
     let with = |name: &str| {
         let mut request = request(UNARY, &[]);
         request.extensions_mut().insert(PeerNames::new([name.to_owned()]));
@@ -127,7 +153,7 @@ async fn a_certificate_speaks_for_its_name() {
 
 #[tokio::test]
 async fn over_its_share_a_client_is_told_when_to_come_back() {
-    let layer = AuthnLayer::new(vec![client("oms", "t", None, Share::new(None, Some(1.0), Instant::now()))]);
+    let layer = layer(vec![client("oms", "t", None, Share::new(None, Some(1.0), Instant::now()))]);
     let again = || request(UNARY, &[("authorization", "Bearer t")]);
     assert!(call(&layer, again()).await.is_ok());
     let refused = call(&layer, again()).await.unwrap_err();
@@ -139,7 +165,7 @@ async fn over_its_share_a_client_is_told_when_to_come_back() {
 async fn a_stream_holds_its_place_to_its_end() {
     use http_body_util::StreamBody;
 
-    let layer = AuthnLayer::new(vec![client("oms", "t", None, Share::new(Some(1), None, Instant::now()))]);
+    let layer = layer(vec![client("oms", "t", None, Share::new(Some(1), None, Instant::now()))]);
     let (mut service, mut handle) = above_mock(layer.clone());
     let again = || request(REFLECTION, &[("authorization", "Bearer t")]);
     let open = tokio::spawn(service.ready().await.unwrap().call(again()));

@@ -27,7 +27,8 @@ use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 /// Which calls are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
-    /// Those that fail, and those that take longer than [`SLOW`].
+    /// Those that fail, and those that take longer than [`SLOW`]. Not those of which the log tells together
+    /// ([`CallFacts::summed_up`]).
     Failures,
     /// Every one. A line costs as much as three layers.
     All,
@@ -217,7 +218,7 @@ impl Open {
         self.method.observe(code, caller, took, self.span.context());
         let wanted = match self.access_log {
             AccessLog::All => true,
-            AccessLog::Failures => code != Code::Ok || (took >= SLOW && !self.streaming),
+            AccessLog::Failures => (code != Code::Ok && !self.facts.summed_up()) || (took >= SLOW && !self.streaming),
             AccessLog::Off => false,
         };
         let reason = match self.facts.reason() {

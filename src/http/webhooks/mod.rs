@@ -7,7 +7,6 @@
 mod answer;
 pub mod auth;
 mod body;
-mod complaints;
 pub mod read;
 #[cfg(test)]
 mod testing;
@@ -29,12 +28,12 @@ use tokio::time::{Instant, timeout};
 
 use self::auth::{Gate, Refused, Unverified};
 use self::body::NoBody;
-use self::complaints::Complaints;
 use crate::config;
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
 use crate::ports::intent_log::{Appended, IntentLog};
 use crate::service::feed::Intake;
+use crate::telemetry::complaints::Complaints;
 use crate::telemetry::metrics::{AccountWebhooks, Delivered, Held, Metrics};
 
 /// Bytes of a delivery's body.
@@ -110,16 +109,16 @@ impl<L: IntentLog> Webhooks<L> {
             Ok(Ok(Appended::Stored { .. })) => match unreadable {
                 None => (Delivered::Stored, answer::stored(false)),
                 Some(reason) => {
-                    account.complaints.note("quarantined", || {
-                        tracing::warn!(account = %account.id, reason, "a webhook cannot be read; it is in quarantine");
+                    account.complaints.note("quarantined", |times| {
+                        tracing::warn!(account = %account.id, times, reason, "a webhook cannot be read; it is in quarantine");
                     });
                     (Delivered::Quarantined, answer::stored(false))
                 }
             },
             Ok(Ok(Appended::Duplicate)) => (Delivered::Duplicate, answer::stored(true)),
             Ok(Ok(Appended::Conflict)) => {
-                account.complaints.note("conflict", || {
-                    tracing::warn!(account = %account.id, "a webhook has the id of another one; both are kept");
+                account.complaints.note("conflict", |times| {
+                    tracing::warn!(account = %account.id, times, "a webhook has the id of another one; both are kept");
                 });
                 (Delivered::Conflict, answer::stored(true))
             }
@@ -144,8 +143,8 @@ async fn receive<L: IntentLog>(
     let (head, body) = request.into_parts();
     if !is_json(&head.headers) {
         account.counts.count(Delivered::NotJson);
-        account.complaints.note("not_json", || {
-            tracing::warn!(account = %account.id, "a webhook is refused: its content type is not JSON");
+        account.complaints.note("not_json", |times| {
+            tracing::warn!(account = %account.id, times, "a webhook is refused: its content type is not JSON");
         });
         return answer::unread(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
     }
@@ -190,8 +189,8 @@ async fn grant<L: IntentLog>(
         }
         Err(why) => {
             account.counts.tokens_refused.inc();
-            account.complaints.note("token", || {
-                tracing::warn!(account = %account.id, ?why, "a request for a webhook token is refused");
+            account.complaints.note("token", |times| {
+                tracing::warn!(account = %account.id, times, ?why, "a request for a webhook token is refused");
             });
             answer::no_token(why)
         }
@@ -200,8 +199,8 @@ async fn grant<L: IntentLog>(
 
 fn overloaded(account: &Account) -> Response {
     account.counts.count(Delivered::Overloaded);
-    account.complaints.note("overloaded", || {
-        tracing::warn!(account = %account.id, "webhooks are put off: too many at once");
+    account.complaints.note("overloaded", |times| {
+        tracing::warn!(account = %account.id, times, "webhooks are put off: too many at once");
     });
     answer::overloaded()
 }
@@ -214,16 +213,16 @@ fn no_body(account: &Account, why: NoBody) -> Response {
         NoBody::NoRoom => return overloaded(account),
     };
     account.counts.count(outcome);
-    account.complaints.note(outcome.name(), || {
-        tracing::warn!(account = %account.id, "a webhook is refused: {text}");
+    account.complaints.note(outcome.name(), |times| {
+        tracing::warn!(account = %account.id, times, "a webhook is refused: {text}");
     });
     answer::unread(status, text)
 }
 
 fn unauthenticated(account: &Account, refused: Refused) -> Response {
     account.counts.count(Delivered::Unauthenticated);
-    account.complaints.note("unauthenticated", || {
-        tracing::warn!(account = %account.id, "a webhook is refused: {refused}");
+    account.complaints.note("unauthenticated", |times| {
+        tracing::warn!(account = %account.id, times, "a webhook is refused: {refused}");
     });
     answer::refused(StatusCode::UNAUTHORIZED, &refused.to_string())
 }

@@ -3,6 +3,7 @@
 //!
 //! Callers hold ready handles: nothing is looked up in a locked family on the way of a call.
 
+mod callers;
 mod calls;
 mod exports;
 mod feed;
@@ -32,6 +33,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
+pub use callers::{CallerMetrics, CallerRefused};
 pub use calls::MethodMetrics;
 use calls::{CallMetrics, RpcLabels};
 use exports::ExportMetrics;
@@ -69,6 +71,8 @@ pub struct Metrics {
     secret_reloads_refused: Counter,
     exports: ExportMetrics,
 
+    /// Who is turned away, and our certificates.
+    pub callers: CallerMetrics,
     /// The feed's streams and deliveries.
     pub feed: FeedMetrics,
     /// What becomes of mutations.
@@ -112,6 +116,7 @@ impl Metrics {
 
         let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
+        let callers = CallerMetrics::register(r);
         let feed = FeedMetrics::register(r);
         let ledger = LedgerMetrics::register(r);
         let webhooks = WebhookMetrics::register(r);
@@ -146,6 +151,7 @@ impl Metrics {
             exports,
             store,
             upstream,
+            callers,
             feed,
             webhooks,
             ledger,

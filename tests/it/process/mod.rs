@@ -1,5 +1,6 @@
 //! The real program, as people and orchestrators run it.
 
+mod callers;
 mod commands;
 mod dev;
 mod feed;
@@ -9,3 +10,4 @@ mod shipped;
 mod store;
 mod telemetry;
 mod trigger;
+mod upstream_tls;

@@ -24,6 +24,7 @@ use order_gateway::upstream::transport::{Http, HttpError};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceExt as _};
 
 use super::client::{Client, Connection};
@@ -155,6 +156,13 @@ impl TestApp {
     /// A caller with a token.
     pub async fn client_with(&self, token: &str) -> Client {
         self.client().await.with("authorization", &format!("Bearer {token}"))
+    }
+
+    /// A caller by TLS, on a connection of its own.
+    pub async fn tls_client(&self, connector: TlsConnector) -> Result<Client, tonic::transport::Error> {
+        let client = Client::connect_tls(self.grpc, connector).await?;
+        self.callers.lock().unwrap().push(client.connection());
+        Ok(client)
     }
 
     /// Moves everybody's time on at once. No call may be in flight that is meant to survive it.

@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use order_gateway::pb;
 use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
 use order_gateway::pb::gateway_service_client::GatewayServiceClient;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -61,6 +65,21 @@ impl Client {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let connection = Arc::new(Mutex::new(Some(endpoint.connect().await.unwrap())));
         Self { connection, headers: Headers::default() }
+    }
+
+    /// By TLS, to a gateway that calls itself localhost. A certificate that the gateway does not like shows in the first
+    /// call only.
+    pub async fn connect_tls(address: SocketAddr, connector: TlsConnector) -> Result<Self, tonic::transport::Error> {
+        let dial = tower::service_fn(move |_| {
+            let connector = connector.clone();
+            async move {
+                let stream = TcpStream::connect(address).await?;
+                let name = ServerName::try_from("localhost").unwrap();
+                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, stream).await?))
+            }
+        });
+        let channel = Endpoint::from_static("http://localhost").connect_with_connector(dial).await?;
+        Ok(Self { connection: Arc::new(Mutex::new(Some(channel))), headers: Headers::default() })
     }
 
     /// The same with one header more.

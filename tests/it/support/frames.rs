@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
 use tokio::net::TcpStream;
@@ -48,6 +49,13 @@ impl Frames {
         // Refused calls may be answered before their body is read.
         let _ = stream.send_data(body, true);
         answer
+    }
+
+    /// Begins a call whose body is to come later.
+    pub async fn begin_without_body(&self, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
+        let request = Request::post(format!("http://localhost{path}")).header("content-type", "application/grpc");
+        let mut send = self.send.clone().ready().await.unwrap();
+        send.send_request(request.body(()).unwrap(), false).unwrap()
     }
 
     /// Opens a call and lets go of it at once. False when the server has ended the connection.

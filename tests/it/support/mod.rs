@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod app;
+pub(crate) mod authority;
 pub mod bodies;
 pub mod client;
 pub mod collector;
@@ -8,5 +9,6 @@ pub mod dev;
 pub mod feed;
 pub mod frames;
 pub mod process;
+pub(crate) mod tls;
 pub mod tools;
 pub mod webhooks;

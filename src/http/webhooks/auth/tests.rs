@@ -126,7 +126,9 @@ fn a_secret_is_read_at_each_check() {
     let gate = gate(config.accounts[0].webhook.clone().unwrap());
     assert_eq!(check(&gate, &[(HEADER, HEX)]), Ok(()));
     std::fs::write(&file, "another").unwrap();
-    crate::config::Watcher::new(&config).check();
+    let mut watcher = crate::config::Watcher::new(&config);
+    watcher.check();
+    watcher.check();
     assert_eq!(check(&gate, &[(HEADER, HEX)]), Err(Refused::Wrong));
 }
 

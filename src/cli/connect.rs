@@ -1,0 +1,158 @@
+//! How commands reach a gateway: in plaintext or by TLS.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::{fs, io};
+
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+
+/// How to speak TLS; plaintext when none is given.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct TlsArgs {
+    /// Speak TLS, and trust the authorities in this PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Name that the gateway's certificate must have; by default the host of the address
+    #[arg(long, value_name = "NAME", requires = "tls_ca")]
+    tls_server_name: Option<String>,
+    /// Certificate to show where callers need one (mTLS), PEM
+    #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+/// What the files make.
+pub(super) struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl TlsArgs {
+    /// Reads the files; `None` for plaintext.
+    ///
+    /// # Errors
+    /// One line that names the option and the file.
+    pub(super) fn read(&self, addr: &str) -> Result<Option<Tls>, String> {
+        let Some(ca) = &self.tls_ca else { return Ok(None) };
+        let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']']);
+        let name = self.tls_server_name.as_deref().unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name).map_err(|_| "--tls-server-name: must be a DNS name or an IP address")?;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates("--tls-ca", ca)? {
+            roots.add(certificate).map_err(|error| format!("--tls-ca: {}: {error}", ca.display()))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| format!("TLS: {error}"))?.with_root_certificates(roots);
+        let mut config = match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => {
+                let fault = |error: &dyn std::fmt::Display| format!("--tls-key: {}: {error}", key.display());
+                let chain = certificates("--tls-cert", cert)?;
+                let text = fs::read(key).map_err(|error| fault(&error))?;
+                let key = PrivateKeyDer::from_pem_slice(&text).map_err(|_| fault(&"holds no private key in PEM"))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| fault(&error))?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
+    }
+}
+
+fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let fault = |error: &dyn std::fmt::Display| format!("{option}: {}: {error}", file.display());
+    let text = fs::read(file).map_err(|error| fault(&error))?;
+    let all = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
+    match all {
+        Ok(all) if !all.is_empty() => Ok(all),
+        _ => Err(fault(&"holds no certificate in PEM, or is cut off")),
+    }
+}
+
+/// A connection.
+pub(super) struct Connection {
+    pub(super) channel: Channel,
+    broke: Broke,
+}
+
+/// With what a connection broke. The client of HTTP/2 above it often knows only that it is closed: a certificate is refused
+/// after the handshake, when the first call is on its way.
+type Broke = Arc<OnceLock<String>>;
+
+impl Connection {
+    /// Why a call failed for which the connection broke, in a line.
+    pub(super) fn why(&self, error: &dyn Error) -> String {
+        self.broke.get().cloned().unwrap_or_else(|| innermost(error))
+    }
+}
+
+/// Connects. The error is what is wrong, in a line.
+pub(super) async fn connect(addr: &str, tls: Option<Tls>) -> Result<Connection, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| error.to_string())?;
+    let broke = Broke::default();
+    let connected = match tls {
+        None => endpoint.connect().await,
+        Some(Tls { connector, name }) => {
+            let (addr, broke) = (addr.to_owned(), broke.clone());
+            let dial = tower::service_fn(move |_| {
+                let (addr, connector, name, broke) = (addr.clone(), connector.clone(), name.clone(), broke.clone());
+                async move {
+                    let io = connector.connect(name, TcpStream::connect(addr).await?).await?;
+                    Ok::<_, io::Error>(TokioIo::new(Noted { io, broke }))
+                }
+            });
+            endpoint.connect_with_connector(dial).await
+        }
+    };
+    let channel = connected.map_err(|error| broke.get().cloned().unwrap_or_else(|| innermost(&error)))?;
+    Ok(Connection { channel, broke })
+}
+
+/// A stream that notes with what reading it failed.
+struct Noted<I> {
+    io: I,
+    broke: Broke,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Noted<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if let Poll::Ready(Err(error)) = &read {
+            self.broke.get_or_init(|| error.to_string());
+        }
+        read
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Noted<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The cause that says most: the outer ones only say that something went wrong.
+fn innermost(error: &dyn Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

@@ -1,0 +1,197 @@
+//! Tokens of callers. They are hashed as soon as they are read: nothing that the process keeps can be sent as a token.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, str};
+
+use arc_swap::ArcSwap;
+use secrecy::zeroize::Zeroizing;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::files;
+use super::secrets::{LONGEST, Refused};
+
+/// Each call is compared with all tokens there are.
+const MOST: usize = 16;
+
+/// The SHA-256 of a token.
+#[derive(Clone, Copy)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Hashes a token as it is sent after `Bearer `.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// In constant time.
+    fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Tokens of one caller, given inline (one) or by a file (one a line). All of them are good, so that callers can change
+/// over one after the other. Clones share them: a changed file is seen by all.
+#[derive(Clone)]
+pub struct Tokens(Arc<Inner>);
+
+struct Inner {
+    key: String,
+    file: Option<PathBuf>,
+    hashes: ArcSwap<Vec<TokenHash>>,
+}
+
+impl Tokens {
+    /// A token that never changes.
+    pub fn inline(token: &str) -> Self {
+        Self::with(String::new(), None, vec![TokenHash::of(token.as_bytes())])
+    }
+
+    /// A token that stands in the settings at `key`.
+    pub(super) fn checked(key: String, token: String) -> Result<Self, Refused> {
+        let token = Zeroizing::new(token);
+        check(&token)?;
+        Ok(Self::with(key, None, vec![TokenHash::of(token.as_bytes())]))
+    }
+
+    /// The tokens in a file.
+    pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, Refused> {
+        let hashes = hashes(&files::read(&file, LONGEST).map_err(Refused::Unreadable)?)?;
+        Ok(Self::with(key, Some(file), hashes))
+    }
+
+    fn with(key: String, file: Option<PathBuf>, hashes: Vec<TokenHash>) -> Self {
+        Self(Arc::new(Inner { key, file, hashes: ArcSwap::from_pointee(hashes) }))
+    }
+
+    /// Whether `sent` is one of them now. Takes as long for any token that is sent.
+    pub fn accept(&self, sent: &TokenHash) -> bool {
+        self.0.hashes.load().iter().fold(false, |found, good| good.is(sent) | found)
+    }
+
+    /// Where they were read from.
+    pub fn file(&self) -> Option<&Path> {
+        self.0.file.as_deref()
+    }
+
+    /// Where they stand in the settings, such as `clients.oms.token_file`.
+    pub(super) fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// Takes over what the file holds now, unless one of `others` has one of them. Answers whether that changed anything.
+    pub(super) fn take(&self, content: &[u8], others: &[Tokens]) -> Result<bool, Refused> {
+        let new = hashes(content)?;
+        if new.iter().any(|hash| others.iter().any(|other| other.accept(hash))) {
+            return Err(Refused::Unfit("holds a token of another client"));
+        }
+        let old = self.0.hashes.load();
+        let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old.is(new));
+        if !same {
+            self.0.hashes.store(Arc::new(new));
+        }
+        Ok(!same)
+    }
+
+    /// Whether one token is good for both.
+    pub(super) fn overlap(&self, other: &Tokens) -> bool {
+        self.0.hashes.load().iter().any(|hash| other.accept(hash))
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Of the lines of a file; empty ones do not count.
+fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, Refused> {
+    if content.len() > LONGEST {
+        return Err(Refused::TOO_LONG);
+    }
+    let text = str::from_utf8(content).map_err(|_| Refused::NOT_TEXT)?;
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let hashes = lines.map(|token| check(token).map(|()| TokenHash::of(token.as_bytes())));
+    let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+    match hashes.len() {
+        0 => Err(Refused::EMPTY),
+        1..=MOST => Ok(hashes),
+        _ => Err(Refused::Unfit("must hold at most 16 tokens")),
+    }
+}
+
+/// Text that can follow `Bearer`.
+fn check(token: &str) -> Result<(), Refused> {
+    if token.is_empty() {
+        return Err(Refused::EMPTY);
+    }
+    let visible = token.bytes().all(|b| b.is_ascii_graphic());
+    if visible { Ok(()) } else { Err(Refused::Unfit("must be visible ASCII characters without spaces")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(token: &str) -> TokenHash {
+        TokenHash::of(token.as_bytes())
+    }
+
+    fn from_file(content: &[u8]) -> Result<Tokens, Refused> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, content).unwrap();
+        Tokens::from_file("clients.oms.token_file".into(), file)
+    }
+
+    #[test]
+    fn every_line_is_a_token() {
+        let tokens = from_file(b"old\r\n\nnew").unwrap();
+        for good in ["old", "new"] {
+            assert!(tokens.accept(&sent(good)), "{good}");
+        }
+        for bad in ["", "old\r", "ol", "oldnew", "old\nnew"] {
+            assert!(!tokens.accept(&sent(bad)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_tokens_is_refused() {
+        let refused = |content: &[u8]| from_file(content).unwrap_err().to_string();
+        assert_eq!(refused(b""), "must not be empty");
+        assert_eq!(refused(b"\r\n\n"), "must not be empty");
+        assert_eq!(refused(b"a b"), "must be visible ASCII characters without spaces");
+        assert_eq!(refused(b"good\nb\tad\n"), "must be visible ASCII characters without spaces");
+        assert_eq!(refused(b"\xff"), "must be UTF-8 text");
+        assert_eq!(refused(&[b'a'; LONGEST + 1]), "must be at most 64 KiB");
+        assert!(from_file("t\n".repeat(MOST).as_bytes()).is_ok());
+        assert_eq!(refused("t\n".repeat(MOST + 1).as_bytes()), "must hold at most 16 tokens");
+    }
+
+    #[test]
+    fn others_tokens_are_not_taken_over() {
+        let (tokens, other) = (from_file(b"mine").unwrap(), Tokens::inline("theirs"));
+        let others = [other.clone()];
+        assert!(tokens.take(b"new\ntheirs", &others).is_err());
+        assert!(tokens.accept(&sent("mine")) && !tokens.accept(&sent("new")));
+        assert!(!tokens.overlap(&other));
+        assert!(!tokens.take(b"mine\n", &others).unwrap(), "the same");
+        assert!(tokens.take(b"new", &others).unwrap());
+        assert!(tokens.accept(&sent("new")) && !tokens.accept(&sent("mine")));
+        assert!(tokens.overlap(&Tokens::inline("new")));
+    }
+
+    #[test]
+    fn no_token_shows_in_debug() {
+        let token = Tokens::inline("canary");
+        assert_eq!(format!("{token:?} {:?}", sent("canary")), "[redacted] [redacted]");
+    }
+}

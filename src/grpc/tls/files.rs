@@ -1,0 +1,186 @@
+//! The files of `[grpc.tls]` and what is in force of them.
+//!
+//! New files are taken together or not at all: what does not fit together, is cut off, or is not of this time leaves those
+//! before in force. New connections get the new ones; those that are open go on with what they began with.
+
+use std::io;
+use std::path::Path;
+
+use secrecy::zeroize::Zeroizing;
+
+use super::Tls;
+use super::material::{CERT, CLIENT_CA, KEY, Lifetimes, Material, Standing, Unusable};
+use crate::config;
+use crate::config::files::{self, Changes};
+use crate::ports::clock::Clock;
+use crate::telemetry::metrics::CallerMetrics;
+
+/// Bytes of one file; a machine's whole bundle of authorities has 200 to 300 KB.
+const LARGEST: usize = 1024 * 1024;
+
+/// See the module.
+pub struct TlsFiles {
+    settings: config::Tls,
+    tls: Tls,
+    changes: Changes,
+    certificates: Vec<Certificates>,
+    clock: Clock,
+    metrics: CallerMetrics,
+}
+
+/// Those in force of one file.
+struct Certificates {
+    file: &'static str,
+    lifetimes: Lifetimes,
+    /// What the log was told of them.
+    told: Standing,
+}
+
+struct Content {
+    file: &'static str,
+    read: io::Result<Zeroizing<Vec<u8>>>,
+}
+
+impl TlsFiles {
+    /// Reads them for the first time. Certificates that have expired, or are not good yet, are used all the same, with an
+    /// error in the log: webhooks and the ledger go on without callers, and new ones are picked up when they come.
+    ///
+    /// # Errors
+    /// One line that names the key at fault.
+    pub fn load(settings: &config::Tls, clock: Clock, metrics: CallerMetrics) -> Result<Self, String> {
+        let settings = settings.clone();
+        let content = read(&settings);
+        let now = fingerprint(&content);
+        let material = material(&content, clock).map_err(|unusable| line(&settings, &unusable))?;
+        let tls = Tls::new(material.config.clone());
+        let mut changes = Changes::default();
+        changes.taken(now);
+        let mut files = Self { settings, tls, changes, certificates: Vec::new(), clock, metrics };
+        files.take(material);
+        files.tell();
+        Ok(files)
+    }
+
+    /// What encrypts with what is in force.
+    pub fn tls(&self) -> Tls {
+        self.tls.clone()
+    }
+
+    /// Reads them again, and looks whether it is still their time. To be asked again and again ([`files::poll`]).
+    pub fn check(&mut self) {
+        let content = read(&self.settings);
+        let now = fingerprint(&content);
+        if self.changes.settled(now) {
+            match material(&content, self.clock).and_then(|material| self.timely(material)) {
+                Ok(material) => {
+                    self.changes.taken(now);
+                    self.tls.current.store(material.config.clone());
+                    self.take(material);
+                    tracing::info!("the TLS files changed; new connections get the new certificates");
+                }
+                Err(unusable) => {
+                    if self.changes.refused(now) {
+                        self.metrics.tls_reloads_refused.inc();
+                        let why = line(&self.settings, &unusable);
+                        tracing::warn!("the changed TLS files are refused, those before stay: {why}");
+                    }
+                }
+            }
+        }
+        self.tell();
+    }
+
+    /// What is in force must not be replaced by what nobody could use.
+    fn timely(&self, material: Material) -> Result<Material, Unusable> {
+        let now = self.now();
+        let standing = |(file, lifetimes): (&'static str, &Lifetimes)| match lifetimes.standing(now) {
+            Standing::Good | Standing::EndsSoon => Ok(()),
+            Standing::NotYet => Err(Unusable::new(file, format_args!("is not good before {}", date(lifetimes.from())))),
+            Standing::Expired => Err(Unusable::new(file, format_args!("has expired at {}", date(lifetimes.until())))),
+        };
+        standing((CERT, &material.cert))?;
+        material.client_ca.as_ref().map_or(Ok(()), |lifetimes| standing((CLIENT_CA, lifetimes)))?;
+        Ok(material)
+    }
+
+    fn take(&mut self, material: Material) {
+        let certificates = material.lifetimes().into_iter();
+        let new = |(file, lifetimes)| Certificates { file, lifetimes, told: Standing::Good };
+        self.certificates = certificates.map(new).collect();
+        for certificates in &self.certificates {
+            self.metrics.tls_expires(certificates.file, certificates.lifetimes.until());
+        }
+    }
+
+    /// Says once when the end is near, and once when it has come.
+    fn tell(&mut self) {
+        let now = self.now();
+        for Certificates { file, lifetimes, told } in &mut self.certificates {
+            let standing = lifetimes.standing(now);
+            let before = std::mem::replace(told, standing);
+            if standing <= before {
+                continue;
+            }
+            let (from, until) = (date(lifetimes.from()), date(lifetimes.until()));
+            match standing {
+                Standing::Good => {}
+                Standing::EndsSoon => {
+                    tracing::warn!("grpc.tls.{file}: expires soon, at {until}; nothing has renewed it")
+                }
+                Standing::NotYet => tracing::error!("grpc.tls.{file}: is not good before {from}; callers are refused"),
+                Standing::Expired => tracing::error!("grpc.tls.{file}: has expired at {until}; callers are refused"),
+            }
+        }
+    }
+
+    fn now(&self) -> i64 {
+        i64::try_from(self.clock.epoch_millis() / 1000).unwrap_or(i64::MAX)
+    }
+}
+
+fn read(settings: &config::Tls) -> Vec<Content> {
+    let paths = [
+        (CERT, Some(&settings.cert_file)),
+        (KEY, Some(&settings.key_file)),
+        (CLIENT_CA, settings.client_ca_file.as_ref()),
+    ];
+    let read = |(file, path): (&'static str, Option<&std::path::PathBuf>)| {
+        Some(Content { file, read: files::read(path?, LARGEST) })
+    };
+    paths.into_iter().filter_map(read).collect()
+}
+
+fn fingerprint(content: &[Content]) -> u64 {
+    files::fingerprint(content.iter().map(|content| &content.read))
+}
+
+fn material(content: &[Content], clock: Clock) -> Result<Material, Unusable> {
+    let mut texts = Vec::new();
+    for Content { file, read } in content {
+        match read {
+            Ok(text) if text.len() > LARGEST => return Err(Unusable::new(file, "is larger than 1 MiB")),
+            Ok(text) => texts.push(text.as_slice()),
+            Err(error) => return Err(Unusable::new(file, format_args!("cannot be read: {error}"))),
+        }
+    }
+    match texts.as_slice() {
+        [cert, key] => Material::read(cert, key, None, clock),
+        [cert, key, client_ca] => Material::read(cert, key, Some(client_ca), clock),
+        _ => Err(Unusable::new(CERT, "is missing")),
+    }
+}
+
+/// With the key and the file that it names.
+fn line(settings: &config::Tls, unusable: &Unusable) -> String {
+    let path: &Path = match unusable.file {
+        KEY => &settings.key_file,
+        CLIENT_CA => settings.client_ca_file.as_deref().unwrap_or(Path::new("")),
+        _ => &settings.cert_file,
+    };
+    format!("grpc.tls.{}: {} {unusable}", unusable.file, path.display())
+}
+
+/// For people.
+fn date(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
+}

@@ -1,0 +1,94 @@
+//! TLS of the gRPC listener: the handshake, the names of those who show a certificate, and certificates that change while
+//! the process runs ([`TlsFiles`]).
+
+mod files;
+mod material;
+mod names;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::{CertificateError, Error, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub use self::files::TlsFiles;
+pub use self::names::PeerNames;
+use crate::telemetry::complaints::Complaints;
+
+/// For a peer that was refused to read why.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Encrypts connections, each with the certificates that are in force when it comes. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub struct Tls {
+    current: Arc<ArcSwap<ServerConfig>>,
+    complaints: Arc<Complaints>,
+}
+
+impl Tls {
+    fn new(config: Arc<ServerConfig>) -> Self {
+        Self { current: Arc::new(ArcSwap::new(config)), complaints: Arc::default() }
+    }
+
+    /// The handshake. Tells the names of the peer too; none without a certificate.
+    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, PeerNames)> {
+        let peer = stream.peer_addr().map(|peer| peer.ip());
+        let shaken = TlsAcceptor::from(self.current.load_full()).accept(stream).into_fallible().await;
+        let stream = match shaken {
+            Ok(stream) => stream,
+            Err((error, stream)) => {
+                if let Some(problem) = problem(&error) {
+                    self.complaints.note(problem, |times| {
+                        let peer = peer.ok().map(tracing::field::display);
+                        tracing::warn!(problem, peer, times, "a TLS handshake failed: {error}");
+                    });
+                }
+                hear_out(stream).await;
+                return Err(error);
+            }
+        };
+        let (_, session) = stream.get_ref();
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let names = certificate.map_or_else(|| PeerNames::new([]), PeerNames::of);
+        Ok((stream, names))
+    }
+}
+
+/// Closes after the peer has stopped speaking: closed in the middle of its words, it would lose the alert that says why it was
+/// refused.
+async fn hear_out(mut stream: TcpStream) {
+    let mut words = [0; 1024];
+    let to_the_end = async {
+        stream.shutdown().await?;
+        while stream.read(&mut words).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whether it hears is up to the peer.
+    let _ = timeout(LAST_WORDS, to_the_end).await;
+}
+
+/// What an operator should hear of. Not of peers who just leave: load balancers look whether a port is open.
+fn problem(error: &io::Error) -> Option<&'static str> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(match error {
+        Error::InvalidMessage(_) => "not_tls",
+        Error::NoCertificatesPresented => "no_certificate",
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => "expired",
+        // The latter when an authority was replaced by another one of its name.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => "unknown_issuer",
+        Error::InvalidCertificate(_) => "bad_certificate",
+        // It does not trust us, or has hung up in words.
+        Error::AlertReceived(_) => "refused_by_peer",
+        _ => "other",
+    })
+}
