@@ -1,4 +1,4 @@
-//! Going down in order: not ready, stop accepting, drain with a limit, abort.
+//! Going down in order: not ready, stop accepting, drain with a limit, say so to those who are left, abort.
 //!
 //! One value for the whole process, made in `app` and handed out as clones. Parts that run until the end are counted in
 //! [`Shutdown::tasks`]; they watch [`Shutdown::stopping`] to finish what they have and [`Shutdown::aborted`] to let go.
@@ -10,14 +10,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long tasks have to notice that they are aborted.
-const ABORT_LIMIT: Duration = Duration::from_secs(1);
+/// How long calls have to hear that the grace is over, and then tasks to notice that they are aborted.
+const CLOSE_LIMIT: Duration = Duration::from_millis(500);
+const ABORT_LIMIT: Duration = Duration::from_millis(500);
 
 /// The stages, in order. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     draining: CancellationToken,
     stopping: CancellationToken,
+    closing: CancellationToken,
     aborted: CancellationToken,
     finished: CancellationToken,
     tasks: TaskTracker,
@@ -48,6 +50,11 @@ impl Shutdown {
         &self.stopping
     }
 
+    /// Stage 3: the grace is over, and calls that are still open are told so.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
     /// Stage 4: what is left lets go at once.
     pub fn aborted(&self) -> &CancellationToken {
         &self.aborted
@@ -74,9 +81,12 @@ impl Shutdown {
             Ok(()) => Drained::Clean,
             Err(_) => {
                 let left = self.tasks.len();
-                self.aborted.cancel();
-                // Those that do not even let go end with the process.
-                let _ = timeout(ABORT_LIMIT, self.tasks.wait()).await;
+                self.closing.cancel();
+                if timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
+                    self.aborted.cancel();
+                    // Those that do not even let go end with the process.
+                    let _ = timeout(ABORT_LIMIT, self.tasks.wait()).await;
+                }
                 Drained::Aborted(left)
             }
         };
@@ -100,6 +110,7 @@ mod tests {
         for (name, token) in [
             ("draining", shutdown.draining().clone()),
             ("stopping", shutdown.stopping().clone()),
+            ("closing", shutdown.closing().clone()),
             ("aborted", shutdown.aborted().clone()),
         ] {
             let events = events.clone();
@@ -115,9 +126,9 @@ mod tests {
         };
         let started = Instant::now();
         let drained = shutdown.run(not_ready, Duration::from_secs(5)).await;
-        assert_eq!(drained, Drained::Aborted(1));
-        assert_eq!(*events.lock().unwrap(), ["draining", "told", "stopping", "aborted"]);
-        assert_eq!(started.elapsed(), Duration::from_millis(5001));
+        assert_eq!(drained, Drained::Aborted(2), "those that waited for the last two stages");
+        assert_eq!(*events.lock().unwrap(), ["draining", "told", "stopping", "closing", "aborted"]);
+        assert_eq!(started.elapsed(), Duration::from_millis(5501));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -53,6 +53,8 @@ use crate::upstream::transport::Http;
 
 /// Open gRPC connections at a time.
 const MAX_CONNECTIONS: usize = 10_000;
+/// Connections that wait to be accepted: thousands may come at once, and who does not fit tries again after seconds only.
+const BACKLOG: u32 = 4096;
 /// Bytes that kept promises may take, about.
 const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// How often files of secrets, tokens and certificates are looked at; what has changed counts from the second look on.
@@ -95,7 +97,14 @@ impl Listeners {
 
 /// Takes an address. The error is one line.
 pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("{what}: cannot listen on {address}: {error}"))
+    let listening = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As with any server: a port is free again as soon as its process has gone.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening.await.map_err(|error: std::io::Error| format!("{what}: cannot listen on {address}: {error}"))
 }
 
 /// Why a gateway does not start: one line that names the key at fault.
@@ -163,6 +172,7 @@ impl Gateway {
             access_log: access_log(config.telemetry.access_log),
             clients: clients::from_config(config),
             stopping: shutdown.stopping().clone(),
+            closing: shutdown.closing().clone(),
         };
         let connections = Connections {
             max: MAX_CONNECTIONS,
@@ -179,9 +189,10 @@ impl Gateway {
         let webhooks = Webhooks::new(&config.accounts, intake, clock, metrics.clone());
         let mut router = http::router(probes.clone(), metrics.clone()).merge(webhooks.router());
         if config.http.page {
-            router = router.merge(page(config, door, status, probes.clone(), metrics, clock).router());
+            router = router.merge(page(config, door, status, probes.clone(), metrics.clone(), clock).router());
         }
-        let probing = tokio::spawn(http::serve(listeners.http, router, http::Limits::default(), shutdown.clone()));
+        let limits = http::Limits::default();
+        let probing = tokio::spawn(http::serve(listeners.http, router, limits, shutdown.clone(), metrics));
         health.serving().await;
         probes.set(Stage::Ready);
         Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, otlp, store })

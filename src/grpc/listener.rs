@@ -16,15 +16,16 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_util::task::TaskTracker;
 use tower::Service;
 
-use super::calls::Counted;
+use super::calls::{Calls, Counted};
+use super::guarded::Guarded;
 use super::opened::Opened;
 use super::tls::{PeerNames, Tls};
+use super::weighed::{Room, Weighed};
 use crate::accept::{Accepted, Acceptor};
 use crate::shutdown::Shutdown;
-use crate::telemetry::metrics::{Held, Metrics};
+use crate::telemetry::metrics::{Cut, Held, Metrics};
 
 /// Streams that one connection may have open.
 const MAX_STREAMS: u32 = 256;
@@ -42,13 +43,19 @@ const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 /// For the TLS handshake, and again for the first words of HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For the first call of a connection. Whoever means to call does; the others take places.
+const FIRST_CALL: Duration = Duration::from_secs(30);
+/// A connection without calls for so long, at most twice as long, is told to go. Clients come back by themselves.
+const IDLE: Duration = Duration::from_secs(5 * 60);
+/// Between two looks for answers that are not read.
+const LOOK: Duration = Duration::from_secs(5);
 /// For the peer's part of a goodbye, once no calls are in flight.
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// How connections are treated.
 #[derive(Clone)]
 pub struct Connections {
-    /// Open ones at a time.
+    /// Open ones at a time; one address gets at most half of those that others left.
     pub max: usize,
     /// Age at which a connection says goodbye, so that clients spread anew; calls in flight finish.
     pub max_age: Duration,
@@ -72,11 +79,12 @@ pub async fn serve<S, B>(
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Weighed<Incoming>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     let mut acceptor = Acceptor::new(listener, connections.max);
+    let room = Room::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -89,29 +97,37 @@ pub async fn serve<S, B>(
         };
         let open = Held::new(&metrics.connections);
         let (service, connections) = (service.clone(), connections.clone());
-        let (stop, metrics) = (shutdown.clone(), metrics.clone());
+        let end = End { age: connections.age(), stop: shutdown.clone(), room: room.clone(), metrics: metrics.clone() };
         shutdown.tasks().spawn(async move {
             let _held = (place, open);
-            let aborted = stop.aborted().clone();
-            let _ = aborted.run_until_cancelled(connection(stream, service, connections, stop, metrics)).await;
+            let aborted = end.stop.aborted().clone();
+            let _ = aborted.run_until_cancelled(connection(stream, service, connections.tls, end)).await;
         });
     }
 }
 
-async fn connection<S, B>(stream: TcpStream, service: S, limits: Connections, stop: Shutdown, metrics: Arc<Metrics>)
+/// What a connection shares with the others, and when it ends.
+struct End {
+    age: Duration,
+    stop: Shutdown,
+    room: Room,
+    metrics: Arc<Metrics>,
+}
+
+async fn connection<S, B>(stream: TcpStream, service: S, tls: Option<Tls>, end: End)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Weighed<Incoming>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
-    let age = limits.age();
     // Whoever has not said the first words has no calls that could be lost.
-    let stopping = stop.stopping().clone();
-    match limits.tls {
+    let stopping = end.stop.stopping().clone();
+    match tls {
         None => {
-            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(stream)));
+            let guarded = Guarded::new(stream, &end.metrics.peers);
+            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(guarded)));
             if let Some(Ok(Ok(opened))) = opened.await {
-                requests(opened, service, age, stop).await;
+                requests(opened, service, end).await;
             }
         }
         Some(tls) => {
@@ -119,23 +135,24 @@ where
             let (stream, peer) = match handshake.await {
                 Some(Ok(Ok(shaken))) => shaken,
                 Some(_) => {
-                    metrics.tls_failures.inc();
+                    end.metrics.tls_failures.inc();
                     return;
                 }
                 None => return,
             };
-            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(stream)));
+            let guarded = Guarded::new(stream, &end.metrics.peers);
+            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(guarded)));
             if let Some(Ok(Ok(opened))) = opened.await {
-                requests(opened, WithPeer { inner: service, peer }, age, stop).await;
+                requests(opened, WithPeer { inner: service, peer }, end).await;
             }
         }
     }
 }
 
-async fn requests<I, S, B>(io: I, service: S, age: Duration, stop: Shutdown)
+async fn requests<I, S, B>(io: I, service: S, end: End)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Weighed<Incoming>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
@@ -151,25 +168,48 @@ where
         .initial_connection_window_size(WINDOWS.1)
         .keep_alive_interval(KEEP_ALIVE.0)
         .keep_alive_timeout(KEEP_ALIVE.1);
-    let calls = TaskTracker::new();
-    let service = TowerToHyperService::new(Counted::new(service, calls.clone()));
+    let calls = Calls::default();
+    let service = TowerToHyperService::new(Counted::new(service, calls.clone(), end.room));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut unread = std::pin::pin!(unread(&calls));
+    let cut = |reason| {
+        end.metrics.peers.cut(reason).inc();
+    };
     // An error here is the peer's: it broke the protocol or left. Its calls have ended, and were counted, as CANCELLED.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = sleep(age) => {}
-        () = stop.stopping().cancelled() => {}
+        () = unread.as_mut() => return cut(Cut::Unread),
+        () = idle(&calls) => cut(Cut::Idle),
+        () = sleep(end.age) => {}
+        () = end.stop.stopping().cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
-    calls.close();
     let last_words = async {
-        calls.wait().await;
+        calls.ended().await;
         // A peer that is there confirms the goodbye at once; one that is not must not hold up the end.
         sleep(GOODBYE).await;
     };
     tokio::select! {
         _ = connection => {}
+        () = unread => cut(Cut::Unread),
         () = last_words => {}
+    }
+}
+
+/// Ends when the peer does not read its answers.
+async fn unread(calls: &Calls) {
+    while !calls.has_unread() {
+        sleep(LOOK).await;
+    }
+}
+
+/// Ends when there were no calls for long.
+async fn idle(calls: &Calls) {
+    sleep(FIRST_CALL).await;
+    let mut begun = 0;
+    while calls.begun() > begun || !calls.is_empty() {
+        begun = calls.begun();
+        sleep(IDLE).await;
     }
 }
 
@@ -180,7 +220,7 @@ struct WithPeer<S> {
     peer: PeerNames,
 }
 
-impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
+impl<S: Service<Request<Weighed<Incoming>>>> Service<Request<Weighed<Incoming>>> for WithPeer<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -189,7 +229,7 @@ impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for WithPeer<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Incoming>) -> S::Future {
+    fn call(&mut self, mut request: Request<Weighed<Incoming>>) -> S::Future {
         request.extensions_mut().insert(self.peer.clone());
         self.inner.call(request)
     }

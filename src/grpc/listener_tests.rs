@@ -79,8 +79,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        Self::with(Connections { max: 100, max_age: Duration::from_secs(1800), jitter: Arc::new(|| 0.5), tls: None })
-            .await
+        Self::with(Connections { max_age: Duration::from_secs(1800), ..connections(100) }).await
     }
 
     async fn with(connections: Connections) -> Self {
@@ -102,6 +101,7 @@ impl Server {
             access_log: AccessLog::Off,
             clients: Vec::new(),
             stopping: shutdown.stopping().clone(),
+            closing: shutdown.closing().clone(),
         };
         tokio::spawn(serve(listener, stack(edge, routes), connections, shutdown.clone(), metrics.clone()));
         Self { address, shutdown, metrics, health, gate, waiting }
@@ -123,6 +123,10 @@ impl Server {
     async fn drain(&self, grace: Duration) -> Drained {
         self.shutdown.run(self.health.not_serving(), grace).await
     }
+}
+
+fn connections(max: usize) -> Connections {
+    Connections { max, max_age: GRACE, jitter: Arc::new(|| 0.5), tls: None }
 }
 
 struct Client {
@@ -328,7 +332,11 @@ async fn what_does_not_finish_in_time_is_aborted() {
     let started = Instant::now();
     assert_eq!(server.drain(Duration::from_millis(100)).await, Drained::Aborted(1));
     assert!(started.elapsed() < Duration::from_secs(2));
-    assert!(call.await.is_err());
+    let told = status(call).await;
+    assert_eq!(
+        (told.code(), told.get_details_error_info().unwrap().reason.as_str()),
+        (Code::Unavailable, "SHUTTING_DOWN")
+    );
     assert_eq!(server.metrics.calls_in_flight.get(), 0);
 }
 
@@ -350,7 +358,7 @@ async fn silent_peers_do_not_hold_up_the_drain() {
 #[tokio::test]
 async fn an_old_connection_says_goodbye_and_its_calls_finish() {
     let max_age = Duration::from_millis(100);
-    let server = Server::with(Connections { max: 100, max_age, jitter: Arc::new(|| 0.0), tls: None }).await;
+    let server = Server::with(Connections { max_age, jitter: Arc::new(|| 0.0), ..connections(100) }).await;
     let client = server.client().await;
     let call = client.open(STATUS, &[], frame(0, &[])).await;
     server.waiting(1).await;
@@ -368,7 +376,7 @@ async fn an_old_connection_says_goodbye_and_its_calls_finish() {
 fn the_age_is_spread_by_ten_percent() {
     let age = |jitter: f64| {
         let max_age = Duration::from_secs(1000);
-        Connections { max: 1, max_age, jitter: Arc::new(move || jitter), tls: None }.age().as_secs_f64().round()
+        Connections { max_age, jitter: Arc::new(move || jitter), ..connections(1) }.age().as_secs_f64().round()
     };
     assert_eq!((age(0.0), age(0.5), age(1.0)), (900.0, 1000.0, 1100.0));
 }
@@ -376,11 +384,39 @@ fn the_age_is_spread_by_ten_percent() {
 #[tokio::test]
 async fn one_connection_too_many_is_closed() {
     use tokio::io::AsyncReadExt as _;
-    let limits = Connections { max: 1, max_age: GRACE, jitter: Arc::new(|| 0.5), tls: None };
-    let server = Server::with(limits).await;
+    let server = Server::with(connections(1)).await;
     let first = server.client().await;
     assert_eq!(first.code(CREATE).await, Code::Ok);
     let mut second = TcpStream::connect(server.address).await.unwrap();
     assert!(matches!(second.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     assert_eq!(server.metrics.connections_refused.get(), 1);
+}
+
+/// Says this after the first words, as fast as it can, and reads what comes until the connection ends.
+async fn insist(address: std::net::SocketAddr, said: &[u8]) {
+    use tokio::io::AsyncReadExt as _;
+    let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
+    write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let ended = async { while read.read(&mut [0; 4096]).await.is_ok_and(|bytes| bytes > 0) {} };
+    let insists = async { while write.write_all(said).await.is_ok() {} };
+    tokio::time::timeout(GRACE, async { tokio::join!(ended, insists) }).await.expect("it is cut off");
+}
+
+#[tokio::test]
+async fn floods_of_frames_and_small_windows_are_cut_off() {
+    let server = Server::start().await;
+    let cut = |reason| server.metrics.peers.cut(reason).get();
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat().repeat(100);
+    let priority = [&[0, 0, 5, 2, 0, 0, 0, 0, 1][..], &[0, 0, 0, 3, 9]].concat().repeat(100);
+    for (n, flood) in [ping, priority, [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(100)].iter().enumerate() {
+        insist(server.address, flood).await;
+        assert_eq!(cut(Cut::Flood), n as u64 + 1);
+    }
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (_send, connection) =
+        client::Builder::new().initial_window_size(100).handshake::<_, Bytes>(stream).await.unwrap();
+    // An end without a goodbye is no error to every client.
+    let _ = tokio::time::timeout(GRACE, connection).await.expect("it is cut off");
+    assert_eq!((cut(Cut::Window), cut(Cut::Flood)), (1, 3));
+    assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
 }

@@ -17,6 +17,7 @@ use super::heard_out::HeardOut;
 use super::layers::authn::{AuthnLayer, Client};
 use super::layers::catch_panic::CatchPanicLayer;
 use super::layers::deadline::DeadlineLayer;
+use super::layers::farewell::FarewellLayer;
 use super::layers::load_shed::LoadShedLayer;
 use super::layers::message_limit;
 use super::layers::streams::StreamsLayer;
@@ -42,6 +43,8 @@ pub struct Edge {
     pub clients: Vec<Client>,
     /// Ends the streams when it is cancelled.
     pub stopping: CancellationToken,
+    /// Ends what else is open when it is cancelled.
+    pub closing: CancellationToken,
 }
 
 /// The routes below all inbound layers. Tests and production serve the same.
@@ -60,7 +63,7 @@ where
     B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
-    let Edge { tracer, metrics, access_log, clients, stopping } = edge;
+    let Edge { tracer, metrics, access_log, clients, stopping, closing } = edge;
     ServiceBuilder::new()
         // Whoever answers early, the caller is heard out.
         .map_request(|request: Request<B>| request.map(HeardOut::new))
@@ -76,6 +79,8 @@ where
         .layer(DeadlineLayer)
         // Below the deadline that it enforces.
         .layer(StreamsLayer(stopping))
+        // As late as that one, for the calls that it does not end.
+        .layer(FarewellLayer(closing))
         // Next to the library whose code it corrects.
         .map_response(message_limit::correct)
         // Next to the handlers whose streams it sends.

@@ -1,7 +1,9 @@
 //! The HTTP listener: probes, metrics, a page for people, and what Walmart posts.
 
 pub mod page;
+mod patient;
 mod probes;
+mod scrapes;
 mod server;
 pub mod webhooks;
 

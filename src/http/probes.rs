@@ -15,6 +15,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::scrapes::Scrapes;
 use crate::telemetry::metrics::{Form, Metrics};
 
 /// Where the process stands.
@@ -101,7 +102,7 @@ impl fmt::Debug for Probes {
 /// The routes, to be merged with others.
 pub fn router(probes: Probes, metrics: Arc<Metrics>) -> Router {
     let probes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes);
-    let metrics = Router::new().route("/metrics", get(scrape)).with_state(metrics);
+    let metrics = Router::new().route("/metrics", get(scrape)).with_state(Scrapes::new(metrics));
     probes.merge(metrics)
 }
 
@@ -115,9 +116,9 @@ async fn readyz(State(probes): State<Probes>) -> Response {
     (status, Json(probes.report(stage.name()))).into_response()
 }
 
-async fn scrape(State(metrics): State<Arc<Metrics>>, headers: HeaderMap) -> Response {
+async fn scrape(State(scrapes): State<Scrapes>, headers: HeaderMap) -> Response {
     let form = Form::asked_for(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
-    match metrics.encode(form) {
+    match scrapes.text(form) {
         Ok(text) => ([(CONTENT_TYPE, form.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

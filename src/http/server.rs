@@ -1,6 +1,7 @@
-//! Serves the router over HTTP/1.1. Slow clients are cut off: they get a limit for the headers and one for the whole
-//! request.
+//! Serves the router over HTTP/1.1. Slow clients are cut off: they get a limit for the headers, one for the whole request, and
+//! one for reading the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,8 +17,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::patient::Patient;
 use crate::accept::{Accepted, Acceptor};
 use crate::shutdown::Shutdown;
+use crate::telemetry::metrics::{Cut, Held, Metrics};
 
 /// Bytes that one connection's headers may take.
 const HEADER_BUFFER: usize = 16 * 1024;
@@ -28,34 +31,45 @@ const END_LIMIT: Duration = Duration::from_secs(1);
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections at a time; more are closed at once.
+    /// Open connections at a time; one address gets at most half of those that others left. More are closed at once.
     pub connections: usize,
     /// For the headers of a request, the wait for one on an open connection included.
     pub headers: Duration,
     /// From the headers to the answer, the body included.
     pub request: Duration,
+    /// For the client to take an answer whole, once it does not take it as fast as it comes.
+    pub answer: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // More than webhooks may take (`webhooks`), so that probes find room beside them.
-        Self { connections: 2048, headers: Duration::from_secs(10), request: Duration::from_secs(30) }
+        Self {
+            connections: 2048,
+            headers: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            answer: Duration::from_secs(30),
+        }
     }
 }
 
 /// Accepts and serves until `shutdown` has finished: probes must be able to see that the process drains. Open requests
 /// then have a second.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown) {
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown, metrics: Arc<Metrics>) {
     let router = router.layer(from_fn_with_state(limits.request, within));
     let end = shutdown.finished();
     let mut acceptor = Acceptor::new(listener, limits.connections);
     let tasks = TaskTracker::new();
     while let Some(accepted) = end.run_until_cancelled(acceptor.next()).await {
-        // One too many is closed already.
-        let Accepted::Connection(stream, place) = accepted else { continue };
+        let Accepted::Connection(stream, place) = accepted else {
+            metrics.peers.http_refused.inc();
+            continue;
+        };
+        let open = Held::new(&metrics.peers.http);
+        let stream = Patient::new(stream, limits.answer, metrics.peers.cut(Cut::Unread));
         let (router, end) = (router.clone(), end.clone());
         tasks.spawn(async move {
-            let _place = place;
+            let _held = (place, open);
             connection(stream, router, limits, end).await;
         });
     }
@@ -64,7 +78,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     let _ = timeout(END_LIMIT, tasks.wait()).await;
 }
 
-async fn connection(stream: TcpStream, router: Router, limits: Limits, end: CancellationToken) {
+async fn connection(stream: Patient<TcpStream>, router: Router, limits: Limits, end: CancellationToken) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.headers).max_buf_size(HEADER_BUFFER);
     let service = TowerToHyperService::new(router);
@@ -99,9 +113,12 @@ mod tests {
     async fn start(limits: Limits) -> (std::net::SocketAddr, Shutdown, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/ok", get(async || "fine")).route("/body", post(async |_: Bytes| "read"));
+        let router = Router::new()
+            .route("/ok", get(async || "fine"))
+            .route("/body", post(async |_: Bytes| "read"))
+            .route("/large", get(async || vec![b'x'; 16 * 1024 * 1024]));
         let shutdown = Shutdown::new();
-        let served = tokio::spawn(serve(listener, router, limits, shutdown.clone()));
+        let served = tokio::spawn(serve(listener, router, limits, shutdown.clone(), Arc::new(Metrics::new([]))));
         (address, shutdown, served)
     }
 
@@ -117,7 +134,7 @@ mod tests {
 
     fn quick() -> Limits {
         let short = Duration::from_millis(50);
-        Limits { connections: 1, headers: short, request: short }
+        Limits { connections: 1, headers: short, request: short, answer: short }
     }
 
     #[tokio::test]
@@ -128,6 +145,20 @@ mod tests {
         let (address, ..) = start(quick()).await;
         let answer = talk(address, "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc").await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_read_frees_its_place() {
+        let (address, ..) = start(quick()).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // The only place; whoever comes meanwhile is refused.
+        while talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.len() < 16 * 1024 * 1024, "cut off");
     }
 
     #[tokio::test]

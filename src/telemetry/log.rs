@@ -28,7 +28,7 @@ pub enum LogFormat {
 const QUEUE: usize = 8_192;
 
 /// Levels when `RUST_LOG` says nothing. The libraries below are silent unless something is wrong.
-const DEFAULT_LEVELS: &str = "info,h2=warn,hyper=warn,tonic=warn,rustls=warn";
+const DEFAULT_LEVELS: &str = "info,h2=error,hyper=warn,tonic=warn,rustls=warn";
 /// Added unless `RUST_LOG` names it: OpenTelemetry has a line for each export that fails, where `otlp` has one for each
 /// outage.
 const QUIET: &str = "opentelemetry";

@@ -1,6 +1,7 @@
 //! Traces, metrics and logs, and their export. Usable from anywhere; knows nothing of ours but `domain`.
 
 pub mod complaints;
+pub mod lines;
 pub mod log;
 pub mod metrics;
 pub mod otlp;

@@ -6,6 +6,7 @@
 pub mod authn;
 pub mod catch_panic;
 pub mod deadline;
+pub mod farewell;
 pub mod load_shed;
 pub mod message_limit;
 pub mod share;

@@ -218,7 +218,10 @@ impl Open {
         self.method.observe(code, caller, took, self.span.context());
         let wanted = match self.access_log {
             AccessLog::All => true,
-            AccessLog::Failures => (code != Code::Ok && !self.facts.summed_up()) || (took >= SLOW && !self.streaming),
+            AccessLog::Failures => {
+                let failed = code != Code::Ok && !self.facts.summed_up();
+                (failed || (took >= SLOW && !self.streaming)) && self.metrics.access_lines.take()
+            }
             AccessLog::Off => false,
         };
         let reason = match self.facts.reason() {

@@ -5,6 +5,7 @@
 
 mod callers;
 mod calls;
+mod connections;
 mod exports;
 mod feed;
 mod ledger;
@@ -36,6 +37,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 pub use callers::{CallerMetrics, CallerRefused};
 pub use calls::MethodMetrics;
 use calls::{CallMetrics, RpcLabels};
+pub use connections::{ConnectionMetrics, Cut};
 use exports::ExportMetrics;
 pub use feed::FeedMetrics;
 pub use ledger::LedgerMetrics;
@@ -47,6 +49,7 @@ pub use text::Form;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
 pub use webhooks::{AccountWebhooks, Delivered, WebhookMetrics};
 
+use super::lines::Lines;
 use super::otlp::Outages;
 use super::recent::RecentFailures;
 use super::semconv;
@@ -73,6 +76,8 @@ pub struct Metrics {
 
     /// Who is turned away, and our certificates.
     pub callers: CallerMetrics,
+    /// Connections that were refused or ended.
+    pub peers: ConnectionMetrics,
     /// The feed's streams and deliveries.
     pub feed: FeedMetrics,
     /// What becomes of mutations.
@@ -83,6 +88,8 @@ pub struct Metrics {
     pub upstream: UpstreamMetrics,
     /// What Walmart posts.
     pub webhooks: WebhookMetrics,
+    /// Bounds the access log of failures.
+    pub access_lines: Lines,
     /// RPCs in flight, streams too.
     pub calls_in_flight: Gauge,
     /// RPCs refused because too many were in flight.
@@ -114,6 +121,7 @@ impl Metrics {
         let exports = ExportMetrics::register(r);
         r.register_collector(Box::new(ProcessMetrics));
 
+        let peers = ConnectionMetrics::register(r);
         let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
         let callers = CallerMetrics::register(r);
@@ -134,6 +142,8 @@ impl Metrics {
         let secret_reloads_refused =
             counter("secret_reloads_refused", "Secret files that changed into something unusable");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines lost because the output was too slow");
+        let left_out =
+            counter("access_lines_left_out", "Failed calls that the access log left out, because there were so many");
         let connections = Gauge::default();
         r.register("order_gateway_connections", "Open gRPC connections", connections.clone());
 
@@ -149,12 +159,14 @@ impl Metrics {
             secret_reloads: OnceLock::new(),
             secret_reloads_refused,
             exports,
+            peers,
             store,
             upstream,
             callers,
             feed,
             webhooks,
             ledger,
+            access_lines: Lines::new(left_out),
             calls_in_flight,
             calls_shed,
             panics,

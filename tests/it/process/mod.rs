@@ -3,6 +3,7 @@
 mod callers;
 mod commands;
 mod dev;
+mod drain;
 mod feed;
 mod secrets;
 mod serve;

@@ -1,0 +1,121 @@
+//! Tells unary calls that outlast the grace so, before their connection is cut.
+//!
+//! What they began goes on by the ledger, in the next process at the latest; callers hear UNAVAILABLE and repeat the call.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::grpc::{methods, status};
+
+/// Ends unary calls when the token is cancelled.
+#[derive(Clone, Debug)]
+pub struct FarewellLayer(pub CancellationToken);
+
+impl<S> Layer<S> for FarewellLayer {
+    type Service = Farewell<S>;
+
+    fn layer(&self, inner: S) -> Farewell<S> {
+        Farewell { inner, closing: self.0.clone() }
+    }
+}
+
+/// See [`FarewellLayer`].
+#[derive(Clone, Debug)]
+pub struct Farewell<S> {
+    inner: S,
+    closing: CancellationToken,
+}
+
+impl<S, B> Service<Request<B>> for Farewell<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Leaving<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let unary = !methods::is_streaming(request.uri().path());
+        Leaving { inner: self.inner.call(request), closing: unary.then(|| self.closing.clone()), waiting: None }
+    }
+}
+
+pin_project! {
+    /// A call that may be sent away.
+    pub struct Leaving<F> {
+        #[pin]
+        inner: F,
+        // Taken by the first wait: a call that is answered at once waits for nothing.
+        closing: Option<CancellationToken>,
+        #[pin]
+        waiting: Option<WaitForCancellationFutureOwned>,
+    }
+}
+
+impl<F, E> Future for Leaving<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(answer) = this.inner.poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if let Some(closing) = this.closing.take() {
+            this.waiting.set(Some(closing.cancelled_owned()));
+        }
+        match this.waiting.as_pin_mut().map(|waiting| waiting.poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Ok(status::shutting_down().into_http())),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tonic_types::StatusExt as _;
+    use tower::ServiceExt as _;
+
+    use super::super::testing::*;
+    use super::*;
+
+    #[tokio::test]
+    async fn probes() {
+        for path in [UNARY, WATCH] {
+            let (service, handle) = above_mock(FarewellLayer(CancellationToken::new()));
+            survives_probes(service, handle, path).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn unary_calls_are_told_and_streams_left_alone() {
+        let closing = CancellationToken::new();
+        let (mut service, mut handle) = above_mock(FarewellLayer(closing.clone()));
+        let unary = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[])));
+        let (_unary, _never) = handle.next_request().await.unwrap();
+        let stream = tokio::spawn(service.ready().await.unwrap().call(request(WATCH, &[])));
+        let (_stream, respond) = handle.next_request().await.unwrap();
+        closing.cancel();
+        let told = status(unary.await.unwrap().unwrap()).await;
+        assert_eq!(told.code(), Code::Unavailable);
+        assert_eq!(told.get_details_error_info().unwrap().reason, "SHUTTING_DOWN");
+        assert!(told.get_details_retry_info().is_some());
+        assert!(!stream.is_finished());
+        respond.send_response(ok());
+        assert_eq!(status(stream.await.unwrap().unwrap()).await.code(), Code::Ok);
+    }
+}

@@ -1,0 +1,109 @@
+//! Bounds what requests take while they come in, all callers together: a message has up to 1 MiB, and whoever sends all but
+//! its last byte keeps that here until the deadline.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::codegen::StdError;
+
+use super::status;
+
+/// Bytes for all requests together that have not come to their end.
+const ROOM: usize = 64 * 1024 * 1024;
+/// Advice to whoever found none.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The room of a listener.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// All of it free.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM)))
+    }
+
+    /// A body that takes its room from here. It ends as OVERLOADED when there is none.
+    pub(super) fn weighed<B>(&self, body: B) -> Weighed<B> {
+        Weighed { body, room: Some(self.0.clone()), held: None }
+    }
+}
+
+pin_project! {
+    /// The body of a request; what it has taken is free again when it is dropped, which is when its message was read.
+    pub struct Weighed<B> {
+        #[pin]
+        body: B,
+        room: Option<Arc<Semaphore>>,
+        held: Option<OwnedSemaphorePermit>,
+    }
+}
+
+impl<B> Weighed<B> {
+    /// A body of many messages, each of which is let go when the next one comes: not counted.
+    pub(super) fn free(body: B) -> Self {
+        Self { body, room: None, held: None }
+    }
+}
+
+impl<B> Body for Weighed<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<StdError>,
+{
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        let this = self.project();
+        let frame = ready!(this.body.poll_frame(cx)).map(|frame| frame.map_err(Into::into));
+        if let (Some(Ok(frame)), Some(room)) = (&frame, this.room)
+            && let Some(data) = frame.data_ref()
+        {
+            let more = u32::try_from(data.len()).ok().and_then(|bytes| room.clone().try_acquire_many_owned(bytes).ok());
+            let Some(more) = more else {
+                return Poll::Ready(Some(Err(status::overloaded(RETRY_AFTER).into())));
+            };
+            match this.held {
+                Some(held) => held.merge(more),
+                None => *this.held = Some(more),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+    use tonic::Status;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn room_is_taken_by_what_has_come_and_free_again_afterwards() {
+        let room = Room::new();
+        let full = || Full::new(Bytes::from(vec![0; ROOM / 2]));
+        let mut bodies = [(); 3].map(|()| room.weighed(full()));
+        assert!(bodies[0].frame().await.unwrap().is_ok() && bodies[1].frame().await.unwrap().is_ok());
+        let refused = bodies[2].frame().await.unwrap().unwrap_err();
+        assert_eq!(refused.downcast_ref::<Status>().unwrap().code(), tonic::Code::ResourceExhausted);
+        assert!(Weighed::free(full()).frame().await.unwrap().is_ok());
+        drop(bodies);
+        assert!(room.weighed(full()).frame().await.unwrap().is_ok());
+    }
+}

@@ -1,0 +1,123 @@
+//! A connection whose peer has limited time to take an answer: whoever takes none of it, or a byte now and then, must not
+//! keep a place.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Writing fails when what was begun is not all taken in time. The time begins when the peer takes less than there is, and
+/// ends with the flush, which hyper asks for when everything is written.
+pub(super) struct Patient<I> {
+    io: I,
+    patience: Duration,
+    waits: Option<Pin<Box<Sleep>>>,
+    cut: Counter,
+}
+
+impl<I> Patient<I> {
+    /// Those that are cut off are counted in `cut`.
+    pub(super) fn new(io: I, patience: Duration, cut: Counter) -> Self {
+        Self { io, patience, waits: None, cut }
+    }
+
+    /// Whether the time is up.
+    fn check(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<usize>>) -> io::Result<()> {
+        if written.is_pending() && self.waits.is_none() {
+            self.waits = Some(Box::pin(sleep(self.patience)));
+        }
+        match self.waits.as_mut().map(|waits| waits.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => {
+                self.waits = None;
+                self.cut.inc();
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the answer was not read in time"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Patient<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.check(cx, &written)?;
+        written
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.check(cx, &written)?;
+        written
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waits = None;
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_a_byte_now_and_then_is_cut_off_as_well() {
+        let (mut peer, io) = tokio::io::duplex(16);
+        let cut = Counter::default();
+        let mut patient = Patient::new(io, PATIENCE, cut.clone());
+        let began = Instant::now();
+        let reads = tokio::spawn(async move {
+            let mut taken = 0;
+            while peer.read(&mut [0]).await.is_ok_and(|read| read > 0) {
+                taken += 1;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            taken
+        });
+        let failed = patient.write_all(&[0; 1000]).await.unwrap_err();
+        assert_eq!((failed.kind(), began.elapsed(), cut.get()), (io::ErrorKind::TimedOut, PATIENCE, 1));
+        drop(patient);
+        assert!(reads.await.unwrap() < 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_between_answers_do_not_count() {
+        let (mut peer, io) = tokio::io::duplex(16);
+        let mut patient = Patient::new(io, PATIENCE, Counter::default());
+        let reads = tokio::spawn(async move {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).await.unwrap();
+            all.len()
+        });
+        for _ in 0..3 {
+            patient.write_all(&[0; 100]).await.unwrap();
+            patient.flush().await.unwrap();
+            advance(2 * PATIENCE).await;
+        }
+        drop(patient);
+        assert_eq!(reads.await.unwrap(), 300);
+    }
+}

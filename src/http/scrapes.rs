@@ -1,0 +1,76 @@
+//! The metrics as text, for whoever asks and however often: writing them all takes a millisecond, which is nothing for one
+//! who scrapes and everything for ten thousand who do not mean to read.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::telemetry::metrics::{Form, Metrics};
+
+/// Times that they are written in each second for everybody who asks. After that what was written last is told for so long.
+const PER_SECOND: u32 = 100;
+const OLD: Duration = Duration::from_millis(50);
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Scrapes {
+    metrics: Arc<Metrics>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+struct Kept {
+    since: Instant,
+    left: u32,
+    texts: Vec<(Form, Instant, Bytes)>,
+}
+
+impl Scrapes {
+    /// Nothing is written yet.
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        let kept = Kept { since: Instant::now(), left: PER_SECOND, texts: Vec::new() };
+        Self { metrics, kept: Arc::new(Mutex::new(kept)) }
+    }
+
+    /// All metrics. Errors only if one cannot be written, which is a bug.
+    pub(super) fn text(&self, form: Form) -> Result<Bytes, fmt::Error> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.since.elapsed() >= Duration::from_secs(1) {
+            (kept.since, kept.left) = (Instant::now(), PER_SECOND);
+        }
+        let last = kept.texts.iter().find(|(of, written, _)| *of == form && written.elapsed() < OLD);
+        if let (0, Some((.., text))) = (kept.left, last) {
+            return Ok(text.clone());
+        }
+        let text = Bytes::from(self.metrics.encode(form)?);
+        kept.left = kept.left.saturating_sub(1);
+        kept.texts.retain(|(of, ..)| *of != form);
+        kept.texts.push((form, Instant::now(), text.clone()));
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_too_often_is_told_what_was_written_last() {
+        let metrics = Arc::new(Metrics::new([]));
+        let scrapes = Scrapes::new(metrics.clone());
+        let panics = || {
+            metrics.panics.inc();
+            let text = scrapes.text(Form::Plain).unwrap();
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix("order_gateway_panics_total ")).unwrap();
+            line.parse::<u32>().unwrap()
+        };
+        assert_eq!((0..PER_SECOND).map(|_| panics()).max(), Some(PER_SECOND));
+        assert_eq!((panics(), panics()), (PER_SECOND, PER_SECOND));
+        assert!(scrapes.text(Form::OpenMetrics).unwrap().ends_with(b"# EOF\n"), "another form is written");
+        tokio::time::advance(OLD).await;
+        assert_eq!(panics(), PER_SECOND + 3);
+    }
+}
