@@ -15,7 +15,7 @@ from helm_python import Chart, _native
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
-CHART = ROOT / "helm" / "order-gateway"
+CHART = ROOT / "helm"
 ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"
 RUNBOOK = ROOT / "docs" / "RUNBOOK.md"
