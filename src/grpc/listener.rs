@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use tower::Service;
 
 use super::calls::{Calls, Counted};
@@ -101,7 +102,10 @@ pub async fn serve<S, B>(
         shutdown.tasks().spawn(async move {
             let _held = (place, open);
             let aborted = end.stop.aborted().clone();
-            let _ = aborted.run_until_cancelled(connection(stream, service, connections.tls, end)).await;
+            // Boxed, as the stages of its life are: what a future takes as an argument lies in it twice, most connections
+            // are idle, and there may be thousands.
+            let connection = Box::pin(connection(stream, service, connections.tls, end));
+            let _ = aborted.run_until_cancelled(connection).await;
         });
     }
 }
@@ -120,33 +124,39 @@ where
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
-    // Whoever has not said the first words has no calls that could be lost.
-    let stopping = end.stop.stopping().clone();
     match tls {
         None => {
-            let guarded = Guarded::new(stream, &end.metrics.peers);
-            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(guarded)));
-            if let Some(Ok(Ok(opened))) = opened.await {
-                requests(opened, service, end).await;
+            let opening = Box::pin(opened(stream, &end));
+            if let Some(opened) = opening.await {
+                Box::pin(requests(opened, service, end)).await;
             }
         }
         Some(tls) => {
-            let handshake = stopping.run_until_cancelled(timeout(HANDSHAKE, tls.accept(stream)));
-            let (stream, peer) = match handshake.await {
-                Some(Ok(Ok(shaken))) => shaken,
-                Some(_) => {
-                    end.metrics.tls_failures.inc();
-                    return;
-                }
-                None => return,
-            };
-            let guarded = Guarded::new(stream, &end.metrics.peers);
-            let opened = stopping.run_until_cancelled(timeout(HANDSHAKE, Opened::new(guarded)));
-            if let Some(Ok(Ok(opened))) = opened.await {
-                requests(opened, WithPeer { inner: service, peer }, end).await;
+            let shaking = Box::pin(shaken(stream, tls, &end));
+            let Some((stream, peer)) = shaking.await else { return };
+            let opening = Box::pin(opened(stream, &end));
+            if let Some(opened) = opening.await {
+                Box::pin(requests(opened, WithPeer { inner: service, peer }, end)).await;
             }
         }
     }
+}
+
+/// The connection encrypted, in limited time.
+async fn shaken(stream: TcpStream, tls: Tls, end: &End) -> Option<(TlsStream<TcpStream>, PeerNames)> {
+    let handshake = timeout(HANDSHAKE, tls.accept(stream));
+    let shaken = end.stop.stopping().run_until_cancelled(handshake).await?;
+    if !matches!(shaken, Ok(Ok(_))) {
+        end.metrics.tls_failures.inc();
+    }
+    shaken.ok()?.ok()
+}
+
+/// The connection once its peer has said the first words, in limited time. Before, there are no calls that could be lost.
+async fn opened<I: AsyncRead + Unpin>(stream: I, end: &End) -> Option<Opened<Guarded<I>>> {
+    let guarded = Guarded::new(stream, &end.metrics.peers);
+    let opening = timeout(HANDSHAKE, Opened::new(guarded));
+    end.stop.stopping().run_until_cancelled(opening).await?.ok()?.ok()
 }
 
 async fn requests<I, S, B>(io: I, service: S, end: End)
