@@ -53,6 +53,12 @@ pub fn is_streaming(path: &str) -> bool {
     METHODS.streaming.contains(&path)
 }
 
+/// Whether the RPC at this path is one of the feed's.
+pub fn is_of_the_feed(path: &str) -> bool {
+    path.strip_prefix('/').and_then(|path| path.split('/').next())
+        == Some(pb::cancel_intent_service_server::SERVICE_NAME)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

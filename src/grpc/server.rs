@@ -22,6 +22,7 @@ use super::layers::load_shed::LoadShedLayer;
 use super::layers::message_limit;
 use super::layers::streams::StreamsLayer;
 use super::layers::trace::{AccessLog, TraceLayer};
+use super::layers::unread::UnreadLayer;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -81,6 +82,8 @@ where
         .layer(StreamsLayer(stopping))
         // As late as that one, for the calls that it does not end.
         .layer(FarewellLayer(closing))
+        // Above what makes the bodies that it weighs, below what counts its refusals.
+        .layer(UnreadLayer::default())
         // Next to the library whose code it corrects.
         .map_response(message_limit::correct)
         // Next to the handlers whose streams it sends.

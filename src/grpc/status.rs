@@ -52,6 +52,12 @@ pub fn overloaded(retry_after: Duration) -> Status {
     problem.retry_after(Some(retry_after)).into_status()
 }
 
+/// A large answer that found no room beside those that wait for their readers. The call itself was done.
+pub fn too_much_unread(retry_after: Duration) -> Status {
+    let message = "too many large answers wait for their readers: repeat the call";
+    Problem::new(Code::ResourceExhausted, "OVERLOADED", message).retry_after(Some(retry_after)).into_status()
+}
+
 /// No credentials, or wrong ones.
 pub fn caller_unauthenticated() -> Status {
     let message = "credentials are missing or wrong: send `authorization: Bearer <token>`";

@@ -12,6 +12,7 @@ pub mod message_limit;
 pub mod share;
 pub mod streams;
 pub mod trace;
+pub mod unread;
 
 use std::future::Future;
 use std::pin::Pin;

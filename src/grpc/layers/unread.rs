@@ -1,0 +1,234 @@
+//! Bounds what answers take while their readers take their time, all callers together. Small ones are always given out;
+//! whoever asks for a large one when there is no room left hears OVERLOADED.
+//!
+//! The feed's streams are left alone: pieces of a watch are shared by all of them, and a subscription lends only so much.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::catch_panic::trailers;
+use crate::grpc::{methods, status};
+
+/// Bytes of all large messages together that were not read yet.
+const ROOM: usize = 32 * 1024 * 1024;
+/// Messages up to here are small: an order with dozens of lines is.
+const SMALL: usize = 16 * 1024;
+/// Advice to whoever found no room. Who does not read is cut off after ten seconds (`grpc/calls.rs`).
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Weighs answers. Clones share the room.
+#[derive(Clone, Debug)]
+pub struct UnreadLayer(Arc<Semaphore>);
+
+/// All of the room free.
+impl Default for UnreadLayer {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM)))
+    }
+}
+
+impl<S> Layer<S> for UnreadLayer {
+    type Service = Unread<S>;
+
+    fn layer(&self, inner: S) -> Unread<S> {
+        Unread { inner, room: self.0.clone() }
+    }
+}
+
+/// See [`UnreadLayer`].
+#[derive(Clone, Debug)]
+pub struct Unread<S> {
+    inner: S,
+    room: Arc<Semaphore>,
+}
+
+impl<S, B> Service<Request<B>> for Unread<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Weighing<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let path = request.uri().path();
+        let streaming = methods::is_streaming(path);
+        let room = (!streaming || !methods::is_of_the_feed(path)).then(|| self.room.clone());
+        Weighing { inner: self.inner.call(request), room, streaming }
+    }
+}
+
+pin_project! {
+    /// The future of [`Unread`].
+    pub struct Weighing<F> {
+        #[pin]
+        inner: F,
+        room: Option<Arc<Semaphore>>,
+        streaming: bool,
+    }
+}
+
+impl<F, E> Future for Weighing<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = ready!(this.inner.poll(cx))?;
+        let Some(room) = this.room.take().filter(|_| !response.body().is_end_stream()) else {
+            return Poll::Ready(Ok(response));
+        };
+        let streaming = *this.streaming;
+        Poll::Ready(Ok(response.map(|body| {
+            let mut weighed = Weighed { body, first: None, room, held: None, refused: false };
+            // Encoded now: as long as nobody asks for it, a message takes more than its bytes, and nobody knows how much.
+            if !streaming && let Poll::Ready(first) = weighed.next(cx) {
+                weighed.first = Some(first);
+            }
+            Body::new(weighed)
+        })))
+    }
+}
+
+type Next = Option<Result<Frame<Bytes>, Status>>;
+
+/// A body whose pieces hold their room until the next one is asked for.
+struct Weighed {
+    body: Body,
+    /// Asked for already.
+    first: Option<Next>,
+    room: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+    refused: bool,
+}
+
+impl Weighed {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.held = None;
+        let Some(Ok(piece)) = &frame else { return Poll::Ready(frame) };
+        let large = piece.data_ref().map(Bytes::len).filter(|bytes| *bytes > SMALL);
+        let Some(bytes) = large else { return Poll::Ready(frame) };
+        let permit = u32::try_from(bytes).ok().and_then(|bytes| self.room.clone().try_acquire_many_owned(bytes).ok());
+        if permit.is_some() {
+            self.held = permit;
+            return Poll::Ready(frame);
+        }
+        self.refused = true;
+        self.body = Body::empty();
+        Poll::Ready(Some(Ok(Frame::trailers(trailers(&status::too_much_unread(RETRY_AFTER))))))
+    }
+}
+
+impl http_body::Body for Weighed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(first);
+        }
+        if self.refused {
+            return Poll::Ready(None);
+        }
+        self.next(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && (self.refused || self.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+    use tonic::Code;
+    use tonic_types::StatusExt as _;
+    use tower::ServiceExt as _;
+
+    use super::super::testing::*;
+    use super::*;
+
+    const PAGE: usize = 2 * 1024 * 1024;
+
+    fn answer(bytes: usize) -> Response<Body> {
+        let body = Full::new(Bytes::from(vec![0; bytes])).map_err(|never| match never {});
+        Response::new(Body::new(body))
+    }
+
+    /// Answers of a method, each of so many bytes.
+    async fn answers(layer: &UnreadLayer, path: &'static str, bytes: usize, count: usize) -> Vec<Response<Body>> {
+        let (mut service, mut handle) = above_mock(layer.clone());
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let call = service.ready().await.unwrap().call(request(path, &[]));
+            let (answered, ()) = tokio::join!(call, async {
+                handle.next_request().await.unwrap().1.send_response(answer(bytes));
+            });
+            all.push(answered.unwrap());
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn probes() {
+        for path in [UNARY, WATCH] {
+            let (service, handle) = above_mock(UnreadLayer::default());
+            survives_probes(service, handle, path).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn large_answers_that_are_not_read_leave_no_room_for_more_but_for_small_ones() {
+        let layer = UnreadLayer::default();
+        let mut unread = answers(&layer, UNARY, PAGE, ROOM / PAGE).await;
+        let refused = status(answers(&layer, UNARY, PAGE, 1).await.remove(0)).await;
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(refused.get_details_retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
+        let small = answers(&layer, UNARY, SMALL, 1).await.remove(0);
+        assert_eq!(small.into_body().collect().await.unwrap().to_bytes().len(), SMALL);
+        // One was read to its end, another was left.
+        assert_eq!(unread.remove(0).into_body().collect().await.unwrap().to_bytes().len(), PAGE);
+        drop(unread.remove(0));
+        let again = answers(&layer, UNARY, PAGE, 2).await;
+        for answer in again {
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), PAGE);
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_are_weighed_piece_by_piece_and_those_of_the_feed_are_not() {
+        let layer = UnreadLayer::default();
+        let mut all = answers(&layer, WATCH, PAGE, 1).await;
+        assert_eq!(layer.0.available_permits(), ROOM, "nobody has asked for it");
+        assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
+        assert_eq!(layer.0.available_permits(), ROOM - PAGE);
+        drop(all);
+        let feed = "/ordergateway.v1.CancelIntentService/WatchCancelIntents";
+        let mut all = answers(&layer, feed, PAGE, 1).await;
+        assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
+        assert_eq!(layer.0.available_permits(), ROOM);
+    }
+}
