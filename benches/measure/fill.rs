@@ -4,6 +4,8 @@ use std::fs::File;
 use std::path::Path;
 
 use clap::ValueEnum;
+use order_gateway::store::sqlite::hash_of;
+use rusqlite::functions::FunctionFlags;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -21,6 +23,8 @@ const STEP: i64 = 387_420_489_013;
 /// Rising numbers are below; the scattered ones have the rest of twelve digits.
 const SCATTERED: i64 = 100_000_000_000;
 const SPAN: i64 = 900_000_000_000;
+/// Entries whose keys the gateway holds in memory before they move into its index.
+const NEWEST: i64 = 100_000;
 
 impl Numbers {
     pub(crate) fn name(self) -> &'static str {
@@ -62,6 +66,16 @@ pub(crate) fn fill(path: &Path, account: &str, entries: i64) -> Result<()> {
             [first, last, SCATTERED, STEP, SPAN],
         )?;
     }
+    db.create_scalar_function("key_hash", 3, FunctionFlags::SQLITE_DETERMINISTIC, |row| {
+        Ok(hash_of(row.get(0)?, row.get(1)?, row.get_raw(2).as_blob()?))
+    })?;
+    // The newest are left for the gateway to move, which is what goes on all the time in a ledger that is used.
+    let keyed = (entries - NEWEST).max(0) + 1;
+    db.execute(
+        "INSERT INTO keys SELECT key_hash(0, account, number_key) AS hash, id FROM entries WHERE id < ?1 ORDER BY hash, id",
+        [keyed],
+    )?;
+    db.execute("UPDATE numbers SET value = ?1 WHERE name = 'keyed'", [keyed])?;
     db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
     db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name IN ('next_entry', 'counted')", [entries])?;
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{Arrival, Content};
-use crate::domain::ledger::{Fingerprint, Kind, NewEntry};
+use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry};
 
 /// Of one account; at most [`LONGEST`] bytes.
 pub(super) type Key = Box<[u8]>;
@@ -33,12 +33,28 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn of(new: &NewEntry) -> Self {
         let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;
+        Self::from(account, *kind, order_number, request_id.as_deref(), fingerprint)
+    }
+
+    /// The same as when the entry was new, whatever it stands by now.
+    pub(super) fn of_entry(entry: &Entry) -> Self {
+        let Entry { account, kind, order_number, request_id, fingerprint, .. } = entry;
+        Self::from(account, *kind, order_number, request_id.as_deref(), fingerprint)
+    }
+
+    fn from(
+        account: &AccountId,
+        kind: Kind,
+        order_number: &str,
+        request_id: Option<&str>,
+        fingerprint: &Fingerprint,
+    ) -> Self {
         Self {
             account: account.clone(),
-            kind: *kind,
-            request: request_id.as_ref().map(|id| short(id)),
-            number: (*kind == Kind::Create).then(|| short(order_number)),
-            content: (*kind == Kind::Cancel).then(|| content(order_number, fingerprint)),
+            kind,
+            request: request_id.map(short),
+            number: (kind == Kind::Create).then(|| short(order_number)),
+            content: (kind == Kind::Cancel).then(|| content(order_number, fingerprint)),
         }
     }
 }

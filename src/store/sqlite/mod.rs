@@ -7,6 +7,7 @@
 mod checkpoint;
 mod failure;
 mod feed;
+mod lookup;
 mod migrations;
 mod open;
 mod reader;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::lookup::hash_of;
 use self::open::OpenError;
 use self::reader::Read;
 use self::tx::Tx;
@@ -226,12 +228,12 @@ impl Ledger for SqliteLedger {
 
     async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
         let (account, id) = (account.clone(), request_id.to_owned());
-        self.read(move |db| reads::of_request(db, &account, kind, &id)).await
+        self.write(move |tx| reads::of_request(tx, &account, kind, &id)).await
     }
 
     async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
         let (account, order_number) = (account.clone(), order_number.to_owned());
-        self.read(move |db| reads::creation_of(db, &account, &order_number)).await
+        self.write(move |tx| reads::creation_of(tx, &account, &order_number)).await
     }
 
     async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {

@@ -1,9 +1,11 @@
-//! The reads of the ledger.
+//! The reads of the ledger. Those by a key are the writer's, which alone knows the newest keys.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::lookup::{self, By};
 use super::rows::{self, Coded, ENTRIES, integer};
-use super::writes::WHOLE;
+use super::tx::Tx;
+use super::writes::whole;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{AlertKind, Entry, Kind, OperationId, State};
 use crate::domain::timestamp::Timestamp;
@@ -15,20 +17,28 @@ pub(super) fn get(db: &Connection, id: OperationId) -> rusqlite::Result<Option<E
     entry.query_row([integer(id.0)], rows::entry).optional()
 }
 
-pub(super) fn of_request(db: &Connection, account: &AccountId, kind: Kind, id: &str) -> rusqlite::Result<Vec<Entry>> {
-    let Some(account) = number_of(db, account)? else { return Ok(Vec::new()) };
-    let mut last =
-        db.prepare_cached("SELECT max(id) FROM entries WHERE account = ?1 AND kind = ?2 AND request_key = ?3")?;
-    let id: Option<i64> = last.query_row(params![account, Coded(kind), short(id)], |row| row.get(0))?;
-    let Some(id) = id else { return Ok(Vec::new()) };
-    let mut entries = db.prepare_cached(&format!("{ENTRIES} {WHOLE}"))?;
-    entries.query_map([id], rows::entry)?.collect()
+pub(super) fn of_request(
+    tx: &mut Tx<'_>,
+    account: &AccountId,
+    kind: Kind,
+    request_id: &str,
+) -> rusqlite::Result<Vec<Entry>> {
+    let Some(account) = number_of(tx.connection(), account)? else { return Ok(Vec::new()) };
+    let key = short(request_id);
+    for id in lookup::candidates(tx, lookup::hash(By::Request(kind), account, &key))?.into_iter().rev() {
+        let mut has =
+            tx.sql("SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND kind = ?3 AND request_key = ?4")?;
+        if has.exists(params![id, account, Coded(kind), key])? {
+            return whole(tx, id);
+        }
+    }
+    Ok(Vec::new())
 }
 
-pub(super) fn creation_of(db: &Connection, account: &AccountId, order_number: &str) -> rusqlite::Result<Option<Entry>> {
-    let Some(account) = number_of(db, account)? else { return Ok(None) };
-    let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.account = ?1 AND e.number_key = ?2"))?;
-    entry.query_row(params![account, short(order_number)], rows::entry).optional()
+pub(super) fn creation_of(tx: &mut Tx<'_>, account: &AccountId, order_number: &str) -> rusqlite::Result<Option<Entry>> {
+    let Some(account) = number_of(tx.connection(), account)? else { return Ok(None) };
+    let Some(id) = lookup::standing(tx, By::Number, account, &short(order_number))? else { return Ok(None) };
+    get(tx.connection(), OperationId(u64::try_from(id).unwrap_or_default()))
 }
 
 pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {

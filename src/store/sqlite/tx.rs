@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::feed;
+use super::lookup::{self, Newest};
 use super::rows::{Coded, integer};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::State;
@@ -17,6 +18,7 @@ pub(super) struct Memory {
     /// The database says that numbers below this are used, so that it need not be told of each.
     reserved: u64,
     pub(super) feed: feed::Memory,
+    newest: Newest,
     /// Entries with numbers below this are in the table of counts.
     counted: i64,
 }
@@ -31,7 +33,8 @@ impl Memory {
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
         let (counted, feed) = (number("counted")?, feed::Memory::read(connection)?);
-        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, feed, counted })
+        let newest = Newest::read(connection, number("keyed")?, integer(next_entry))?;
+        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, feed, newest, counted })
     }
 }
 
@@ -82,6 +85,11 @@ impl<'a> Tx<'a> {
         &mut self.memory.feed
     }
 
+    /// The keys that are in no table yet.
+    pub(super) fn newest(&mut self) -> &mut Newest {
+        &mut self.memory.newest
+    }
+
     /// The number of a new entry.
     pub(super) fn next_entry(&mut self) -> u64 {
         let id = self.memory.next_entry;
@@ -112,7 +120,7 @@ impl<'a> Tx<'a> {
             self.count_newest()?;
             self.number("next_entry", integer(self.memory.reserved))?;
         }
-        Ok(())
+        lookup::move_due(self, integer(self.memory.next_entry))
     }
 
     /// Takes all entries into the table of counts.
@@ -128,7 +136,8 @@ impl<'a> Tx<'a> {
         self.number("counted", all)
     }
 
-    fn number(&self, name: &str, value: i64) -> rusqlite::Result<()> {
+    /// Keeps a number in the table of numbers.
+    pub(super) fn number(&self, name: &str, value: i64) -> rusqlite::Result<()> {
         self.sql("UPDATE numbers SET value = ?2 WHERE name = ?1")?.execute(params![name, value]).map(drop)
     }
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, named_params, params};
 
+use super::lookup::{self, By};
 use super::rows::{self, Coded, ENTRIES, integer};
 use super::tx::Tx;
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::{Alert, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Match, Saved};
-use crate::store::keys::{Key, Keys};
+use crate::store::keys::Keys;
 use crate::store::made;
 
 pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<Begun> {
@@ -23,45 +24,40 @@ pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) 
 /// What stands against a new request with these keys.
 fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<Begun>> {
     let account = tx.account(&keys.account)?;
-    let find = |sql: &str, key: &Key| tx.sql(sql)?.query_row(params![account, key], |row| row.get(0)).optional();
-    let existing = |by, id: i64| Ok(Some(Begun::Existing { by, entries: whole(tx, id)? }));
-    if let Some(key) = &keys.request {
-        let mut holds = tx.sql(
-            "SELECT id FROM entries \
-             WHERE account = ?1 AND kind = ?2 AND request_key = ?3 AND freed = 0 ORDER BY id LIMIT 1",
-        )?;
-        let id = holds.query_row(params![account, Coded(keys.kind), key], |row| row.get(0)).optional()?;
-        if let Some(id) = id {
-            return existing(Match::RequestId, id);
-        }
+    if let Some(key) = &keys.request
+        && let Some(id) = lookup::standing(tx, By::Request(keys.kind), account, key)?
+    {
+        return Ok(Some(Begun::Existing { by: Match::RequestId, entries: whole(tx, id)? }));
     }
     if let Some(key) = &keys.number {
-        if let Some(id) = find("SELECT id FROM entries WHERE account = ?1 AND number_key = ?2", key)? {
-            return existing(Match::OrderNumber, id);
+        if let Some(id) = lookup::standing(tx, By::Number, account, key)? {
+            return Ok(Some(Begun::Existing { by: Match::OrderNumber, entries: whole(tx, id)? }));
         }
-        let mut trimmed = tx.sql("SELECT fingerprint, answer FROM trimmed WHERE account = ?1 AND number_key = ?2")?;
-        let left = trimmed.query_row(params![account, key], |row| Ok((Fingerprint(row.get(0)?), row.get(1)?)));
-        if let Some((fingerprint, answer)) = left.optional()? {
-            return Ok(Some(Begun::Trimmed { fingerprint, answer }));
+        for id in lookup::candidates(tx, lookup::hash(By::Number, account, key))? {
+            let mut trimmed =
+                tx.sql("SELECT fingerprint, answer FROM trimmed WHERE id = ?1 AND account = ?2 AND number_key = ?3")?;
+            let left = trimmed.query_row(params![id, account, key], |row| Ok((Fingerprint(row.get(0)?), row.get(1)?)));
+            if let Some((fingerprint, answer)) = left.optional()? {
+                return Ok(Some(Begun::Trimmed { fingerprint, answer }));
+            }
         }
     }
     if let Some(key) = keys.content.as_ref().filter(|_| join)
-        && let Some(id) =
-            find("SELECT id FROM entries WHERE account = ?1 AND content_key = ?2 ORDER BY id LIMIT 1", key)?
+        && let Some(id) = lookup::standing(tx, By::Content, account, key)?
     {
-        return existing(Match::Content, id);
+        return Ok(Some(Begun::Existing { by: Match::Content, entries: whole(tx, id)? }));
     }
     Ok(None)
 }
 
 /// All entries of the request of which this is one. They were made together, so their ids follow one another.
-fn whole(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
+pub(super) fn whole(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
     let mut entries = tx.sql(&format!("{ENTRIES} {WHOLE}"))?;
     entries.query_map([id], rows::entry)?.collect()
 }
 
 /// The rows of one request; the parameter is the id of any of them.
-pub(super) const WHOLE: &str = "JOIN entries one ON one.id = ?1 \
+const WHOLE: &str = "JOIN entries one ON one.id = ?1 \
      WHERE e.id >= one.id - one.batch AND e.id < one.id - one.batch + one.batches ORDER BY e.id";
 
 fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry> {
@@ -96,6 +92,18 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         ":order_number": entry.order_number,
         ":request_id": entry.request_id,
     })?;
+    if let Some(key) = keys.number.as_ref().filter(|_| entry.state.holds_order_number()) {
+        lookup::add(tx, By::Number, account, key, id);
+    }
+    if let Some(key) = &keys.request {
+        lookup::add(tx, By::Request(entry.kind), account, key, id);
+    }
+    if let Some(key) = keys.content.as_ref().filter(|_| entry.state.is_open()) {
+        lookup::add(tx, By::Content, account, key, id);
+    }
+    if entry.state == State::NotSent {
+        forget_freed(tx, keys, account, &entry)?;
+    }
     keep_body(tx, &entry)?;
     tx.count(id, account, entry.state, 1);
     tx.rows += 1;
@@ -118,7 +126,7 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
     }
     let mut saved = Vec::with_capacity(entries.len());
     for (entry, (account, state)) in entries.iter().zip(before) {
-        change(tx, entry)?;
+        change(tx, entry, account)?;
         let id = integer(entry.id.0);
         tx.count(id, account, state, -1);
         tx.count(id, account, entry.state, 1);
@@ -129,8 +137,8 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
     Ok(Saved::Done(saved))
 }
 
-/// Writes what may change, but for the keys that the entry goes on standing by: what is not named spares its index.
-fn change(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
+/// Writes what may change, but for the keys that the entry goes on standing by.
+fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
     let id = integer(entry.id.0);
     let Entry { state, doubt, .. } = entry;
     tx.sql(
@@ -155,17 +163,46 @@ fn change(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
         doubt.map(|doubt| doubt.absences),
         doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.0)),
     ])?;
-    let give_up = |key: &str| tx.sql(key)?.execute([id]).map(drop);
-    if !state.is_open() && entry.kind == Kind::Cancel {
-        give_up("UPDATE entries SET content_key = NULL WHERE id = ?1")?;
-    }
-    if !state.holds_order_number() {
-        give_up("UPDATE entries SET number_key = NULL WHERE id = ?1")?;
-    }
-    if *state == State::NotSent {
-        give_up("UPDATE entries SET freed = id WHERE id = ?1")?;
+    if !state.is_open() && entry.kind == Kind::Cancel || !state.holds_order_number() {
+        give_up(tx, entry, account)?;
     }
     keep_body(tx, entry)
+}
+
+/// What the entry no longer stands by is forgotten.
+fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
+    let id = integer(entry.id.0);
+    let keys = Keys::of_entry(entry);
+    if let Some(key) = keys.content.as_ref().filter(|_| !entry.state.is_open()) {
+        tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
+        lookup::remove(tx, By::Content, account, key, id)?;
+    }
+    if let Some(key) = keys.number.as_ref().filter(|_| !entry.state.holds_order_number()) {
+        tx.sql("UPDATE entries SET number_key = NULL WHERE id = ?1")?.execute([id])?;
+        lookup::remove(tx, By::Number, account, key, id)?;
+    }
+    if entry.state == State::NotSent {
+        tx.sql("UPDATE entries SET freed = id WHERE id = ?1")?.execute([id])?;
+        forget_freed(tx, &keys, account, entry)?;
+    }
+    Ok(())
+}
+
+/// The request of this entry is the last that is known by an id which earlier ones freed: they are no longer looked at,
+/// however often it is used again.
+fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> rusqlite::Result<()> {
+    let Some(key) = &keys.request else { return Ok(()) };
+    let by = By::Request(entry.kind);
+    let first = integer(entry.id.0) - i64::from(entry.batch);
+    for earlier in lookup::candidates(tx, lookup::hash(by, account, key))?.range(..first) {
+        let mut freed = tx.sql(
+            "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND kind = ?3 AND request_key = ?4 AND freed <> 0",
+        )?;
+        if freed.exists(params![earlier, account, Coded(entry.kind), key])? {
+            lookup::remove(tx, by, account, key, *earlier)?;
+        }
+    }
+    Ok(())
 }
 
 /// Body and snapshot have a row while there is anything in them, and while the entry is sent: it is found by that.
@@ -240,8 +277,8 @@ fn ripe(tx: &Tx<'_>, before: Timestamp, most: usize) -> rusqlite::Result<Vec<(i6
 
 fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize> {
     tx.sql(
-        "INSERT INTO trimmed (number_key, account, order_number, fingerprint, answer) \
-         SELECT number_key, account, order_number, fingerprint, answer FROM entries \
+        "INSERT INTO trimmed (id, number_key, account, order_number, fingerprint, answer) \
+         SELECT id, number_key, account, order_number, fingerprint, answer FROM entries \
          WHERE id >= ?1 AND id < ?2 AND number_key IS NOT NULL",
     )?
     .execute([first, end])?;
@@ -250,12 +287,18 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
     {
         tx.sql(sql)?.execute([first, end])?;
     }
-    let mut delete = tx.sql("DELETE FROM entries WHERE id >= ?1 AND id < ?2 RETURNING id, account, state")?;
-    let gone = delete
-        .query_map([first, end], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Coded<State>>(2)?.0)))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    for (id, account, state) in &gone {
+    let mut delete =
+        tx.sql("DELETE FROM entries WHERE id >= ?1 AND id < ?2 RETURNING id, account, state, kind, request_key")?;
+    let gone = delete.query_map([first, end], |row| {
+        let (state, kind) = (row.get::<_, Coded<State>>(2)?.0, row.get::<_, Coded<Kind>>(3)?.0);
+        Ok((row.get(0)?, row.get(1)?, state, kind, row.get::<_, Option<Vec<u8>>>(4)?))
+    })?;
+    let gone = gone.collect::<rusqlite::Result<Vec<_>>>()?;
+    for (id, account, state, kind, request_key) in &gone {
         tx.count(*id, *account, *state, -1);
+        if let Some(key) = request_key {
+            lookup::remove(tx, By::Request(*kind), *account, key, *id)?;
+        }
     }
     Ok(gone.len())
 }

@@ -1,9 +1,12 @@
 //! Versions of the schema. A file here never changes once it was released; a change is a new file.
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::lookup;
+
 /// The first brings a database from version 0 to 1, and so on.
-const STEPS: &[&str] = &[include_str!("0001_ledger.sql"), include_str!("0002_feed.sql")];
+const STEPS: &[&str] = &[include_str!("0001_ledger.sql"), include_str!("0002_feed.sql"), include_str!("0003_keys.sql")];
 
 /// The version that this program works with.
 pub(super) const LATEST: i64 = STEPS.len() as i64;
@@ -20,11 +23,16 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
     if missing.is_empty() {
         return Ok(());
     }
+    let hash = |row: &rusqlite::functions::Context<'_>| {
+        Ok(lookup::hash_of(row.get(0)?, row.get(1)?, row.get_raw(2).as_blob()?))
+    };
+    connection.create_scalar_function("key_hash", 3, FunctionFlags::SQLITE_DETERMINISTIC, hash)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in missing {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", application)?;
     transaction.pragma_update(None, "user_version", to)?;
-    transaction.commit()
+    transaction.commit()?;
+    connection.remove_function("key_hash", 3)
 }
