@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use foldhash::fast::RandomState;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use reqwest::{Client, Response, redirect, retry};
 use tower::Service;
 use url::Url;
@@ -26,15 +26,20 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 /// So short that three attempts fit into the default deadline: one that is cut off while it connects counts as sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("order-gateway/", env!("CARGO_PKG_VERSION")));
+
 /// URLs that are kept parsed: those without a query, of which Walmart has a handful.
 const MAX_URLS: usize = 64;
 
 /// A pool of connections. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct HttpClient {
+pub struct HttpClient(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     client: Client,
-    urls: Arc<RwLock<HashMap<Uri, Url, RandomState>>>,
-    complaints: Arc<Complaints>,
+    urls: RwLock<HashMap<Uri, Url, RandomState>>,
+    complaints: Complaints,
 }
 
 impl HttpClient {
@@ -43,15 +48,16 @@ impl HttpClient {
         Client::builder()
             .no_proxy()
             .redirect(redirect::Policy::none())
-            .retry(retry::never())
+            // By the first it may not; by the second it does not keep a copy of each request for it either.
+            .retry(retry::never().max_retries_per_request(0))
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_keepalive(Duration::from_secs(15))
             .tcp_nodelay(true)
-            .user_agent(concat!("order-gateway/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .build()
-            .map(|client| Self { client, urls: Arc::default(), complaints: Arc::default() })
+            .map(|client| Self(Arc::new(Parts { client, urls: RwLock::default(), complaints: Complaints::default() })))
     }
 }
 
@@ -65,13 +71,12 @@ impl Service<http::Request<Bytes>> for HttpClient {
     }
 
     fn call(&mut self, request: http::Request<Bytes>) -> Self::Future {
-        let client = self.client.clone();
-        let order_call = is_json(request.body());
-        let complaints = self.complaints.clone();
-        let request = self.translate(request);
+        let parts = self.0.clone();
         Box::pin(async move {
-            let mut response = client.execute(request?).await.map_err(|error| {
-                tell(&complaints, &error);
+            let order_call = is_json(request.body());
+            let request = parts.translate(request)?;
+            let mut response = parts.client.execute(request).await.map_err(|error| {
+                tell(&parts.complaints, &error);
                 phase(&error)
             })?;
             if order_call {
@@ -88,7 +93,7 @@ impl Service<http::Request<Bytes>> for HttpClient {
     }
 }
 
-impl HttpClient {
+impl Parts {
     /// The same request as reqwest has it. Parsing its URL again would be a twentieth of a call's work.
     fn translate(&self, request: http::Request<Bytes>) -> Result<reqwest::Request, HttpError> {
         let (parts, body) = request.into_parts();
