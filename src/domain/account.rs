@@ -1,10 +1,11 @@
 //! Seller accounts by name and by position.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// A seller account's id, as in the settings.
+/// A seller account's id, as in the settings. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AccountId(String);
+pub struct AccountId(Arc<str>);
 
 impl AccountId {
     /// Longest id in characters.
@@ -15,7 +16,7 @@ impl AccountId {
         let id = id.into();
         let fits = (1..=Self::MAX).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if fits { Ok(Self(id)) } else { Err(InvalidAccountId) }
+        if fits { Ok(Self(id.into())) } else { Err(InvalidAccountId) }
     }
 
     /// The id as text.

@@ -8,8 +8,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
+use sha2::{Digest as _, Sha256};
 
-use super::keys::{Key, Keys, short};
+use super::keys::{HASH, Keys, half, short};
 use super::made;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
@@ -46,35 +47,73 @@ type Map<K, V> = HashMap<K, V, RandomState>;
 #[derive(Default)]
 struct Tables {
     last: u64,
-    entries: BTreeMap<u64, Row>,
+    /// Boxed: rows are large, and the map moves them when one goes.
+    entries: BTreeMap<u64, Box<Row>>,
     open: BTreeSet<u64>,
     /// Final entries in the order in which they became so; some may be gone by now.
     closed: VecDeque<u64>,
     /// An entry of the newest request of this id.
-    requests: Map<(AccountId, Kind, Key), u64>,
+    requests: Map<Hash, u64>,
     /// The creation that holds the number.
-    numbers: Map<(AccountId, Key), u64>,
+    numbers: Map<Hash, u64>,
     /// Open cancellations.
-    contents: Map<(AccountId, Key), BTreeSet<u64>>,
-    trimmed: Map<(AccountId, Key), (Fingerprint, Vec<u8>)>,
+    contents: Map<Hash, BTreeSet<u64>>,
+    trimmed: Map<Hash, (Fingerprint, Vec<u8>)>,
     audits: BTreeSet<(Timestamp, OperationId)>,
     alerts: Map<u64, Vec<(AlertKind, Timestamp)>>,
 }
 
 struct Row {
     entry: Entry,
-    keys: Arc<Keys>,
+    keys: Hashes,
+}
+
+/// A key and whose it is, as half a SHA-256: two that differ have different ones. What is kept for long is kept in few
+/// pieces of memory: each that is freed has long left the processor's caches.
+type Hash = [u8; HASH];
+
+/// The keys of a call's entries as the maps have them.
+#[derive(Clone, Copy)]
+struct Hashes {
+    request: Option<Hash>,
+    number: Option<Hash>,
+    content: Option<Hash>,
+}
+
+impl From<&Keys> for Hashes {
+    fn from(keys: &Keys) -> Self {
+        let Keys { account, kind, request, number, content } = keys;
+        Self {
+            request: request.as_ref().map(|key| of_request(account, *kind, key)),
+            number: number.as_ref().map(|key| of_account(account, key)),
+            content: content.as_ref().map(|key| of_account(account, key)),
+        }
+    }
+}
+
+fn of_request(account: &AccountId, kind: Kind, key: &[u8]) -> Hash {
+    hash(account, kind as u8, key)
+}
+
+fn of_account(account: &AccountId, key: &[u8]) -> Hash {
+    hash(account, u8::MAX, key)
+}
+
+/// No account has a zero byte, so none can run into what follows.
+fn hash(account: &AccountId, kind: u8, key: &[u8]) -> Hash {
+    let hash = Sha256::new().chain_update(account.as_str()).chain_update([0, kind]).chain_update(key).finalize();
+    half(&hash.into())
 }
 
 impl Ledger for MemoryLedger {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
-        let Some(keys) = new.first().map(Keys::of) else { return Ok(Begun::New(Vec::new())) };
+        let Some(first) = new.first() else { return Ok(Begun::New(Vec::new())) };
+        let keys = Hashes::from(&Keys::of(first));
         let mut tables = self.lock();
-        if let Some(begun) = tables.standing(&keys, join) {
+        if let Some(begun) = tables.standing(keys, join) {
             return Ok(begun);
         }
-        let keys = Arc::new(keys);
-        Ok(Begun::New(new.into_iter().map(|new| tables.make(new, &keys)).collect()))
+        Ok(Begun::New(new.into_iter().map(|new| tables.make(new, keys)).collect()))
     }
 
     async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
@@ -96,13 +135,13 @@ impl Ledger for MemoryLedger {
     }
 
     async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
-        let key = (account.clone(), kind, short(request_id));
+        let key = of_request(account, kind, &short(request_id));
         let tables = self.lock();
         Ok(tables.requests.get(&key).map(|id| tables.whole(*id)).unwrap_or_default())
     }
 
     async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
-        let key = (account.clone(), short(order_number));
+        let key = of_account(account, &short(order_number));
         let tables = self.lock();
         let row = tables.numbers.get(&key).and_then(|id| tables.entries.get(id));
         Ok(row.map(|row| row.entry.clone()))
@@ -128,8 +167,8 @@ impl Ledger for MemoryLedger {
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
         let tables = self.lock();
         let mut counts: BTreeMap<(&AccountId, u8), Count> = BTreeMap::new();
-        for Row { entry, .. } in tables.entries.values() {
-            let Entry { account, state, created, .. } = entry;
+        for row in tables.entries.values() {
+            let Entry { account, state, created, .. } = &row.entry;
             let count = counts.entry((account, *state as u8)).or_insert_with(|| Count {
                 account: account.clone(),
                 state: *state,
@@ -185,32 +224,17 @@ impl Ledger for MemoryLedger {
     }
 }
 
-/// The keys as the maps have them.
-impl Keys {
-    fn request(&self) -> Option<(AccountId, Kind, Key)> {
-        self.request.clone().map(|key| (self.account.clone(), self.kind, key))
-    }
-
-    fn number(&self) -> Option<(AccountId, Key)> {
-        self.number.clone().map(|key| (self.account.clone(), key))
-    }
-
-    fn content(&self) -> Option<(AccountId, Key)> {
-        self.content.clone().map(|key| (self.account.clone(), key))
-    }
-}
-
 impl Tables {
     /// What stands against a new request with these keys.
-    fn standing(&self, keys: &Keys, join: bool) -> Option<Begun> {
+    fn standing(&self, keys: Hashes, join: bool) -> Option<Begun> {
         let existing = |by, entries| Some(Begun::Existing { by, entries });
-        if let Some(id) = keys.request().and_then(|key| self.requests.get(&key)) {
+        if let Some(id) = keys.request.and_then(|key| self.requests.get(&key)) {
             let entries = self.whole(*id);
             if entries.iter().any(|entry| entry.state != State::NotSent) {
                 return existing(Match::RequestId, entries);
             }
         }
-        if let Some(key) = keys.number() {
+        if let Some(key) = keys.number {
             if let Some(id) = self.numbers.get(&key) {
                 return existing(Match::OrderNumber, self.whole(*id));
             }
@@ -218,7 +242,7 @@ impl Tables {
                 return Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.clone() });
             }
         }
-        let key = keys.content().filter(|_| join)?;
+        let key = keys.content.filter(|_| join)?;
         let id = self.contents.get(&key)?.first()?;
         existing(Match::Content, self.whole(*id))
     }
@@ -235,41 +259,41 @@ impl Tables {
         first..first + u64::from(one.batches)
     }
 
-    fn make(&mut self, new: NewEntry, keys: &Arc<Keys>) -> Entry {
+    fn make(&mut self, new: NewEntry, keys: Hashes) -> Entry {
         self.last += 1;
         let entry = made(new, OperationId(self.last));
-        if let Some(key) = keys.request() {
+        if let Some(key) = keys.request {
             self.requests.insert(key, self.last);
         }
         self.hold(self.last, keys);
-        self.entries.insert(self.last, Row { entry: entry.clone(), keys: keys.clone() });
+        self.entries.insert(self.last, Box::new(Row { entry: entry.clone(), keys }));
         entry
     }
 
     /// What an open entry is found by.
-    fn hold(&mut self, id: u64, keys: &Keys) {
-        if let Some(key) = keys.number() {
+    fn hold(&mut self, id: u64, keys: Hashes) {
+        if let Some(key) = keys.number {
             self.numbers.insert(key, id);
         }
         self.open.insert(id);
-        if let Some(key) = keys.content() {
+        if let Some(key) = keys.content {
             self.contents.entry(key).or_default().insert(id);
         }
     }
 
-    fn free_number(&mut self, id: u64, keys: &Keys) {
-        if let Some(key) = keys.number().filter(|key| self.numbers.get(key) == Some(&id)) {
+    fn free_number(&mut self, id: u64, keys: Hashes) {
+        if let Some(key) = keys.number.filter(|key| self.numbers.get(key) == Some(&id)) {
             self.numbers.remove(&key);
         }
     }
 
     /// It is final now.
-    fn close(&mut self, id: u64, state: State, keys: &Keys) {
+    fn close(&mut self, id: u64, state: State, keys: Hashes) {
         if !state.holds_order_number() {
             self.free_number(id, keys);
         }
         self.open.remove(&id);
-        if let Some(key) = keys.content()
+        if let Some(key) = keys.content
             && let Some(ids) = self.contents.get_mut(&key)
         {
             ids.remove(&id);
@@ -299,8 +323,8 @@ impl Tables {
 
     /// Its identity stays as it was made.
     fn change(&mut self, entry: Entry) -> Option<Entry> {
-        let Row { entry: stored, keys } = self.entries.get_mut(&entry.id.0)?;
-        let keys = keys.clone();
+        let row = self.entries.get_mut(&entry.id.0)?;
+        let (stored, keys) = (&mut row.entry, row.keys);
         let made = std::mem::replace(stored, entry);
         stored.fence = made.fence + 1;
         stored.account = made.account;
@@ -314,25 +338,26 @@ impl Tables {
         stored.correlation_id = made.correlation_id;
         let changed = stored.clone();
         if !changed.state.is_open() {
-            self.close(changed.id.0, changed.state, &keys);
+            self.close(changed.id.0, changed.state, keys);
         }
         Some(changed)
     }
 
     /// Of a creation that succeeded something stays.
     fn drop_entry(&mut self, id: u64) {
-        let Some(Row { entry, keys }) = self.remove(id) else { return };
-        if let Some(key) = keys.number().filter(|_| entry.state == State::Succeeded) {
+        let Some(row) = self.remove(id) else { return };
+        let Row { entry, keys } = *row;
+        if let Some(key) = keys.number.filter(|_| entry.state == State::Succeeded) {
             self.trimmed.insert(key, (entry.fingerprint, entry.answer));
         }
     }
 
-    fn remove(&mut self, id: u64) -> Option<Row> {
+    fn remove(&mut self, id: u64) -> Option<Box<Row>> {
         let row = self.entries.remove(&id)?;
-        let keys = &row.keys;
+        let keys = row.keys;
         self.free_number(id, keys);
         // Only where no newer request has taken the id.
-        if let Some(key) = keys.request().filter(|key| self.requests.get(key) == Some(&id)) {
+        if let Some(key) = keys.request.filter(|key| self.requests.get(key) == Some(&id)) {
             self.requests.remove(&key);
         }
         self.alerts.remove(&id);
