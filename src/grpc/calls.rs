@@ -24,13 +24,11 @@ const UNREAD_STREAM: Duration = Duration::from_secs(75);
 
 /// What is known of a connection's calls. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Calls {
-    open: TaskTracker,
-    seen: Arc<Seen>,
-}
+pub(super) struct Calls(Arc<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
+    open: TaskTracker,
     begun: AtomicU64,
     /// Pieces of answers that were handed to HTTP/2 and did not find room with the peer, by the end of our patience.
     unread: Mutex<BTreeSet<(Instant, u64)>>,
@@ -39,24 +37,24 @@ struct Seen {
 impl Calls {
     /// How many have begun since the connection was opened.
     pub(super) fn begun(&self) -> u64 {
-        self.seen.begun.load(Ordering::Relaxed)
+        self.0.begun.load(Ordering::Relaxed)
     }
 
     /// Whether none is open.
     pub(super) fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.0.open.is_empty()
     }
 
     /// Whether an answer has waited for its reader for too long.
     pub(super) fn has_unread(&self) -> bool {
-        let unread = self.seen.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        let unread = self.0.unread.lock().unwrap_or_else(PoisonError::into_inner);
         unread.first().is_some_and(|(until, _)| *until <= Instant::now())
     }
 
     /// Waits until none is open. No more must begin.
     pub(super) async fn ended(&self) {
-        self.open.close();
-        self.open.wait().await;
+        self.0.open.close();
+        self.0.open.wait().await;
     }
 }
 
@@ -90,11 +88,11 @@ where
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let streaming = methods::is_streaming(request.uri().path());
         let call = Call {
-            number: self.calls.seen.begun.fetch_add(1, Ordering::Relaxed),
+            number: self.calls.0.begun.fetch_add(1, Ordering::Relaxed),
             patience: if streaming { UNREAD_STREAM } else { UNREAD },
             waits: None,
-            seen: self.calls.seen.clone(),
-            _open: self.calls.open.token(),
+            seen: self.calls.0.clone(),
+            _open: self.calls.0.open.token(),
         };
         let request = request.map(|body| if streaming { Weighed::free(body) } else { self.room.weighed(body) });
         Counting { answer: self.inner.call(request), call: Some(call) }

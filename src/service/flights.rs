@@ -21,8 +21,10 @@ type Landing<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
 
 /// Work in flight, by what it is about.
 #[derive(Clone)]
-pub(super) struct Flights<T, G = ()> {
-    flights: Arc<Mutex<InFlight<T, G>>>,
+pub(super) struct Flights<T, G = ()>(Arc<Parts<T, G>>);
+
+struct Parts<T, G> {
+    flights: Mutex<InFlight<T, G>>,
     tasks: TaskTracker,
 }
 
@@ -75,7 +77,7 @@ impl<T: Clone + Send + Sync + 'static, G> Drop for Seat<T, G> {
 impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> {
     /// None in flight. Work that nobody waits for any more goes on among `tasks`.
     pub(super) fn new(tasks: TaskTracker) -> Self {
-        Self { flights: Arc::default(), tasks }
+        Self(Arc::new(Parts { flights: Mutex::default(), tasks }))
     }
 
     /// Joins the flight for `key`, or begins one with `work`.
@@ -88,7 +90,7 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
         match flights.entry(key.clone()) {
             Entry::Occupied(flight) => {
                 let Flight { landing, deadline, tag } = flight.get().clone();
-                Seat { landing, joined: true, deadline, tag, tasks: self.tasks.clone() }
+                Seat { landing, joined: true, deadline, tag, tasks: self.0.tasks.clone() }
             }
             Entry::Vacant(vacant) => {
                 let landed = Landed { flights: self.clone(), key };
@@ -100,14 +102,14 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
                 };
                 let landing = flight.boxed().shared();
                 vacant.insert(Flight { landing: landing.clone(), deadline, tag: tag.clone() });
-                Seat { landing, joined: false, deadline, tag, tasks: self.tasks.clone() }
+                Seat { landing, joined: false, deadline, tag, tasks: self.0.tasks.clone() }
             }
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
         // Changed by whole entries only.
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -22,7 +23,7 @@ impl<S> Layer<S> for FarewellLayer {
     type Service = Farewell<S>;
 
     fn layer(&self, inner: S) -> Farewell<S> {
-        Farewell { inner, closing: self.0.clone() }
+        Farewell { inner, closing: Arc::new(self.0.clone()) }
     }
 }
 
@@ -30,7 +31,8 @@ impl<S> Layer<S> for FarewellLayer {
 #[derive(Clone, Debug)]
 pub struct Farewell<S> {
     inner: S,
-    closing: CancellationToken,
+    /// Shared: the service is cloned for each call, and to clone a token takes its lock.
+    closing: Arc<CancellationToken>,
 }
 
 impl<S, B> Service<Request<B>> for Farewell<S>
@@ -57,7 +59,7 @@ pin_project! {
         #[pin]
         inner: F,
         // Taken by the first wait: a call that is answered at once waits for nothing.
-        closing: Option<CancellationToken>,
+        closing: Option<Arc<CancellationToken>>,
         #[pin]
         waiting: Option<WaitForCancellationFutureOwned>,
     }
@@ -75,7 +77,7 @@ where
             return Poll::Ready(answer);
         }
         if let Some(closing) = this.closing.take() {
-            this.waiting.set(Some(closing.cancelled_owned()));
+            this.waiting.set(Some(CancellationToken::clone(&closing).cancelled_owned()));
         }
         match this.waiting.as_pin_mut().map(|waiting| waiting.poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(Ok(status::shutting_down().into_http())),

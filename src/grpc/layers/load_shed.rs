@@ -36,7 +36,7 @@ impl<S> Layer<S> for LoadShedLayer {
     type Service = LoadShed<S>;
 
     fn layer(&self, inner: S) -> LoadShed<S> {
-        LoadShed { inner, layer: self.clone() }
+        LoadShed { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -44,7 +44,7 @@ impl<S> Layer<S> for LoadShedLayer {
 #[derive(Clone, Debug)]
 pub struct LoadShed<S> {
     inner: S,
-    layer: LoadShedLayer,
+    layer: Arc<LoadShedLayer>,
 }
 
 impl<S, B> Service<Request<B>> for LoadShed<S>

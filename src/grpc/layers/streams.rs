@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -64,7 +65,7 @@ impl<S> Layer<S> for StreamsLayer {
     type Service = Streams<S>;
 
     fn layer(&self, inner: S) -> Streams<S> {
-        Streams { inner, stopping: self.0.clone() }
+        Streams { inner, stopping: Arc::new(self.0.clone()) }
     }
 }
 
@@ -72,7 +73,8 @@ impl<S> Layer<S> for StreamsLayer {
 #[derive(Clone, Debug)]
 pub struct Streams<S> {
     inner: S,
-    stopping: CancellationToken,
+    /// Shared: the service is cloned for each call, and to clone a token takes its lock.
+    stopping: Arc<CancellationToken>,
 }
 
 impl<S, B> Service<Request<B>> for Streams<S>
@@ -92,7 +94,7 @@ where
         if !methods::is_streaming(request.uri().path()) {
             return Either::Left(self.inner.call(request));
         }
-        let mut end = End::new(self.stopping.clone(), request.extensions().get());
+        let mut end = End::new(CancellationToken::clone(&self.stopping), request.extensions().get());
         let answer = self.inner.call(request);
         Either::Right(Box::pin(async move {
             let response = tokio::select! {

@@ -54,7 +54,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner, layer: self.clone() }
+        Trace { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -62,7 +62,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Clone, Debug)]
 pub struct Trace<S> {
     inner: S,
-    layer: TraceLayer,
+    layer: Arc<TraceLayer>,
 }
 
 impl<S, B, R> Service<Request<B>> for Trace<S>
@@ -79,7 +79,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let TraceLayer { tracer, metrics, access_log } = &self.layer;
+        let TraceLayer { tracer, metrics, access_log } = &*self.layer;
         let started = Instant::now();
         let path = request.uri().path();
         let method = metrics.method(path).clone();

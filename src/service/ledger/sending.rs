@@ -66,8 +66,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             }
             error
         });
-        let told = told_until.is_some_and(|until| Instant::now() < until);
-        self.judged(entry, account, result, told).await
+        self.judged(entry, account, result, told_until).await
     }
 
     async fn judged(
@@ -75,12 +74,13 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         entry: &Entry,
         account: AccountIndex,
         result: Result<Reply<Accepted>, UpstreamError>,
-        told: bool,
+        told_until: Option<Instant>,
     ) -> Attempt {
         let error = match result {
             Ok(reply) => return Attempt { event: Event::Accepted { answer: answer::accepted(reply) }, lost: None },
             Err(error) => error,
         };
+        let told = told_until.is_some_and(|until| Instant::now() < until);
         let (text, kept) = (in_short(&error), answer::refused(&error));
         if error.effect != Effect::None {
             return Attempt { event: Event::Lost { error: text }, lost: Some(Box::new(error)) };

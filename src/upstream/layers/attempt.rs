@@ -31,7 +31,7 @@ impl<S> Layer<S> for AttemptLayer {
     type Service = Attempt<S>;
 
     fn layer(&self, inner: S) -> Attempt<S> {
-        Attempt { inner, layer: self.clone() }
+        Attempt { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -39,7 +39,7 @@ impl<S> Layer<S> for AttemptLayer {
 #[derive(Clone)]
 pub struct Attempt<S> {
     inner: S,
-    layer: AttemptLayer,
+    layer: Arc<AttemptLayer>,
 }
 
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
@@ -87,7 +87,7 @@ struct Running {
     call: Arc<Call>,
     span: Option<ClientSpan>,
     began: Instant,
-    layer: AttemptLayer,
+    layer: Arc<AttemptLayer>,
 }
 
 impl Running {

@@ -191,7 +191,7 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> RateLimit<S> {
-        RateLimit { inner, layer: self.clone() }
+        RateLimit { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -199,7 +199,7 @@ impl<S> Layer<S> for RateLimitLayer {
 #[derive(Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    layer: RateLimitLayer,
+    layer: Arc<RateLimitLayer>,
 }
 
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for RateLimit<S> {

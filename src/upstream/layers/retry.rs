@@ -84,7 +84,7 @@ impl<S> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Retry<S> {
-        Retry { inner, layer: self.clone() }
+        Retry { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -92,7 +92,7 @@ impl<S> Layer<S> for RetryLayer {
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
-    layer: RetryLayer,
+    layer: Arc<RetryLayer>,
 }
 
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
