@@ -4,14 +4,15 @@
 //! ones, not even the order number of a creation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use sha2::{Digest as _, Sha256};
 
-use super::keys::{HASH, Keys, half, short};
+use super::keys::{Keys, short};
 use super::made;
+use super::memory_keys::{Hash, Hashes, of_account, of_request};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
@@ -66,43 +67,6 @@ struct Tables {
 struct Row {
     entry: Entry,
     keys: Hashes,
-}
-
-/// A key and whose it is, as half a SHA-256: two that differ have different ones. What is kept for long is kept in few
-/// pieces of memory: each that is freed has long left the processor's caches.
-type Hash = [u8; HASH];
-
-/// The keys of a call's entries as the maps have them.
-#[derive(Clone, Copy)]
-struct Hashes {
-    request: Option<Hash>,
-    number: Option<Hash>,
-    content: Option<Hash>,
-}
-
-impl From<&Keys> for Hashes {
-    fn from(keys: &Keys) -> Self {
-        let Keys { account, kind, request, number, content } = keys;
-        Self {
-            request: request.as_ref().map(|key| of_request(account, *kind, key)),
-            number: number.as_ref().map(|key| of_account(account, key)),
-            content: content.as_ref().map(|key| of_account(account, key)),
-        }
-    }
-}
-
-fn of_request(account: &AccountId, kind: Kind, key: &[u8]) -> Hash {
-    hash(account, kind as u8, key)
-}
-
-fn of_account(account: &AccountId, key: &[u8]) -> Hash {
-    hash(account, u8::MAX, key)
-}
-
-/// No account has a zero byte, so none can run into what follows.
-fn hash(account: &AccountId, kind: u8, key: &[u8]) -> Hash {
-    let hash = Sha256::new().chain_update(account.as_str()).chain_update([0, kind]).chain_update(key).finalize();
-    half(&hash.into())
 }
 
 impl Ledger for MemoryLedger {
@@ -325,7 +289,7 @@ impl Tables {
     fn change(&mut self, entry: Entry) -> Option<Entry> {
         let row = self.entries.get_mut(&entry.id.0)?;
         let (stored, keys) = (&mut row.entry, row.keys);
-        let made = std::mem::replace(stored, entry);
+        let made = mem::replace(stored, entry);
         stored.fence = made.fence + 1;
         stored.account = made.account;
         stored.kind = made.kind;

@@ -10,6 +10,7 @@ pub mod health;
 mod keys;
 pub mod memory;
 pub mod memory_feed;
+mod memory_keys;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
