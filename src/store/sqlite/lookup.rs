@@ -110,24 +110,33 @@ impl Newest {
     }
 }
 
-/// Entries that may have the key of this hash, or what is left of them, in the order of their ids.
-pub(super) fn candidates(tx: &mut Tx<'_>, hash: i32) -> rusqlite::Result<BTreeSet<i64>> {
+/// Entries that may have this key, or what is left of them, in the order of their ids.
+pub(super) fn candidates(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8]) -> rusqlite::Result<Vec<i64>> {
+    let hash = hash(by, account, key);
     let Newest { added, moving, .. } = tx.newest();
     let of_hash = (hash, i64::MIN)..=(hash, i64::MAX);
-    let mut found: BTreeSet<i64> =
-        added.range(of_hash.clone()).chain(moving.range(of_hash)).map(|(_, id)| *id).collect();
+    let mut found = Vec::from_iter(added.range(of_hash.clone()).chain(moving.range(of_hash)).map(|(_, id)| *id));
     let mut keys = tx.sql("SELECT entry FROM keys WHERE hash = ?1")?;
     for id in keys.query_map([hash], |row| row.get(0))? {
-        found.insert(id?);
+        found.push(id?);
     }
+    found.sort_unstable();
+    // A process that was killed may have moved what is held in memory again now.
+    found.dedup();
     Ok(found)
 }
 
-/// The first entry that stands by this key.
-pub(super) fn standing(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8]) -> rusqlite::Result<Option<i64>> {
-    for id in candidates(tx, hash(by, account, key))? {
+/// The first of these entries that stands by the key.
+pub(super) fn standing(
+    tx: &Tx<'_>,
+    candidates: &[i64],
+    by: By,
+    account: i64,
+    key: &[u8],
+) -> rusqlite::Result<Option<i64>> {
+    for id in candidates {
         if tx.sql(by.stands())?.exists(params![id, account, key])? {
-            return Ok(Some(id));
+            return Ok(Some(*id));
         }
     }
     Ok(None)
@@ -163,11 +172,12 @@ pub(super) fn move_due(tx: &mut Tx<'_>, next_entry: i64) -> rusqlite::Result<()>
         newest.moving = std::mem::take(&mut newest.added);
         newest.below = next_entry;
     }
+    // A process that was killed may have moved it before.
+    let mut insert = tx.sql("INSERT OR IGNORE INTO keys (hash, entry) VALUES (?1, ?2)")?;
     while due > 0
         && let Some((hash, entry)) = tx.newest().moving.pop_first()
     {
-        // A process that was killed may have moved it before.
-        tx.sql("INSERT OR IGNORE INTO keys (hash, entry) VALUES (?1, ?2)")?.execute(params![hash, entry])?;
+        insert.execute(params![hash, entry])?;
         due -= 1;
     }
     if tx.newest().moving.is_empty() {

@@ -151,7 +151,7 @@ async fn an_id_that_is_freed_again_and_again_leaves_nothing_behind() {
     let found = ledger
         .write(|tx| {
             let account = tx.account(&acme())?;
-            candidates(tx, hash(By::Request(Kind::Create), account, b"r"))
+            candidates(tx, By::Request(Kind::Create), account, b"r")
         })
         .await
         .unwrap();

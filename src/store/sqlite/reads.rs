@@ -25,7 +25,7 @@ pub(super) fn of_request(
 ) -> rusqlite::Result<Vec<Entry>> {
     let Some(account) = number_of(tx.connection(), account)? else { return Ok(Vec::new()) };
     let key = short(request_id);
-    for id in lookup::candidates(tx, lookup::hash(By::Request(kind), account, &key))?.into_iter().rev() {
+    for id in lookup::candidates(tx, By::Request(kind), account, &key)?.into_iter().rev() {
         let mut has =
             tx.sql("SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND kind = ?3 AND request_key = ?4")?;
         if has.exists(params![id, account, Coded(kind), key])? {
@@ -37,8 +37,12 @@ pub(super) fn of_request(
 
 pub(super) fn creation_of(tx: &mut Tx<'_>, account: &AccountId, order_number: &str) -> rusqlite::Result<Option<Entry>> {
     let Some(account) = number_of(tx.connection(), account)? else { return Ok(None) };
-    let Some(id) = lookup::standing(tx, By::Number, account, &short(order_number))? else { return Ok(None) };
-    get(tx.connection(), OperationId(u64::try_from(id).unwrap_or_default()))
+    let key = short(order_number);
+    let candidates = lookup::candidates(tx, By::Number, account, &key)?;
+    match lookup::standing(tx, &candidates, By::Number, account, &key)? {
+        Some(id) => get(tx.connection(), OperationId(u64::try_from(id).unwrap_or_default())),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {

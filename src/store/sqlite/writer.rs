@@ -52,7 +52,8 @@ pub(super) fn start(
 ) -> std::io::Result<Handles> {
     let (send, receive) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
-    let writer = Writer { path, database: connection.map(Database::new), health, head, settings };
+    let database = connection.map(|connection| Database::new(connection, path.clone()));
+    let writer = Writer { path, database, health, head, settings };
     let run = move || {
         writer.run(receive);
         // Only now may another process have the file.
@@ -81,8 +82,8 @@ struct Database {
 }
 
 impl Database {
-    fn new(connection: Connection) -> Self {
-        Self { connection, memory: None, checkpoints: Checkpoints::default() }
+    fn new(connection: Connection, path: PathBuf) -> Self {
+        Self { connection, memory: None, checkpoints: Checkpoints::of(path) }
     }
 }
 
@@ -178,7 +179,7 @@ impl Writer {
                 };
                 Failed { of_one: false, error }
             })?;
-            self.database = Some(Database::new(connection));
+            self.database = Some(Database::new(connection, self.path.clone()));
         }
         let closed = || StoreError { kind: StoreTrouble::Failed, text: "the store is closed".into() };
         self.database.as_mut().ok_or_else(|| Failed { of_one: false, error: closed() })

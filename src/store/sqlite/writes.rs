@@ -24,16 +24,19 @@ pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) 
 /// What stands against a new request with these keys.
 fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<Begun>> {
     let account = tx.account(&keys.account)?;
-    if let Some(key) = &keys.request
-        && let Some(id) = lookup::standing(tx, By::Request(keys.kind), account, key)?
-    {
-        return Ok(Some(Begun::Existing { by: Match::RequestId, entries: whole(tx, id)? }));
+    if let Some(key) = &keys.request {
+        let by = By::Request(keys.kind);
+        let candidates = lookup::candidates(tx, by, account, key)?;
+        if let Some(id) = lookup::standing(tx, &candidates, by, account, key)? {
+            return Ok(Some(Begun::Existing { by: Match::RequestId, entries: whole(tx, id)? }));
+        }
     }
     if let Some(key) = &keys.number {
-        if let Some(id) = lookup::standing(tx, By::Number, account, key)? {
+        let candidates = lookup::candidates(tx, By::Number, account, key)?;
+        if let Some(id) = lookup::standing(tx, &candidates, By::Number, account, key)? {
             return Ok(Some(Begun::Existing { by: Match::OrderNumber, entries: whole(tx, id)? }));
         }
-        for id in lookup::candidates(tx, lookup::hash(By::Number, account, key))? {
+        for id in candidates {
             let mut trimmed =
                 tx.sql("SELECT fingerprint, answer FROM trimmed WHERE id = ?1 AND account = ?2 AND number_key = ?3")?;
             let left = trimmed.query_row(params![id, account, key], |row| Ok((Fingerprint(row.get(0)?), row.get(1)?)));
@@ -42,10 +45,11 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
             }
         }
     }
-    if let Some(key) = keys.content.as_ref().filter(|_| join)
-        && let Some(id) = lookup::standing(tx, By::Content, account, key)?
-    {
-        return Ok(Some(Begun::Existing { by: Match::Content, entries: whole(tx, id)? }));
+    if let Some(key) = keys.content.as_ref().filter(|_| join) {
+        let candidates = lookup::candidates(tx, By::Content, account, key)?;
+        if let Some(id) = lookup::standing(tx, &candidates, By::Content, account, key)? {
+            return Ok(Some(Begun::Existing { by: Match::Content, entries: whole(tx, id)? }));
+        }
     }
     Ok(None)
 }
@@ -194,12 +198,12 @@ fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> ru
     let Some(key) = &keys.request else { return Ok(()) };
     let by = By::Request(entry.kind);
     let first = integer(entry.id.0) - i64::from(entry.batch);
-    for earlier in lookup::candidates(tx, lookup::hash(by, account, key))?.range(..first) {
+    for earlier in lookup::candidates(tx, by, account, key)?.into_iter().filter(|id| *id < first) {
         let mut freed = tx.sql(
             "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND kind = ?3 AND request_key = ?4 AND freed <> 0",
         )?;
         if freed.exists(params![earlier, account, Coded(entry.kind), key])? {
-            lookup::remove(tx, by, account, key, *earlier)?;
+            lookup::remove(tx, by, account, key, earlier)?;
         }
     }
     Ok(())
