@@ -140,16 +140,16 @@ async fn a_change_is_made_again_when_another_of_its_group_failed() {
     let place = Place::new();
     let store = place.open();
     make(&store, "a").await;
-    // The writer is held until both are there.
+    // The writer is held until both are there. They come when it is, or it could take one of them without the other.
     let (go, held) = std::sync::mpsc::channel::<()>();
-    let mut held = Some(held);
-    let hold = store.write(move |_| {
-        // Only the first time: it may be of their group, and made again too.
-        Ok(held.take().is_some_and(|held| held.recv().is_ok()))
-    });
+    let (begun, holds) = tokio::sync::oneshot::channel::<()>();
+    let mut both = Some((begun, held));
+    let hold = store
+        .write(move |_| Ok(both.take().is_some_and(|(begun, held)| begun.send(()).is_ok() && held.recv().is_ok())));
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = calls.clone();
     let changes = async {
+        holds.await.unwrap();
         let change = store.change("a", move |one| {
             seen.fetch_add(1, Ordering::SeqCst);
             one.seek(7, time(30));
