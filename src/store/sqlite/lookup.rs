@@ -77,6 +77,10 @@ pub(super) struct Newest {
     below: i64,
     /// That are to move in this transaction: as many as were added.
     due: usize,
+    /// Taken out in this transaction.
+    taken: Vec<(i32, i64)>,
+    /// `below` is of this transaction.
+    began: bool,
 }
 
 impl Newest {
@@ -99,6 +103,19 @@ impl Newest {
             newest.note(row, By::Number, 2)?;
         }
         Ok(newest)
+    }
+
+    /// A transaction begins.
+    pub(super) fn begin(&mut self) {
+        (self.due, self.began) = (0, false);
+        self.taken.clear();
+    }
+
+    /// What is left after a rollback, so that a store that fails does not read all of it again with each try. Keys too many
+    /// do no harm. `None` when it has to be read: numbers of entries that were taken may be taken again, `below` among them.
+    pub(super) fn rolled_back(mut self) -> Option<Self> {
+        self.added.extend(self.taken.drain(..));
+        (!self.began).then_some(self)
     }
 
     /// Notes the key in this column, if there is one.
@@ -153,8 +170,9 @@ pub(super) fn add(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8], id: i64) {
 pub(super) fn remove(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
     let place = (hash(by, account, key), id);
     let newest = tx.newest();
-    newest.added.remove(&place);
-    newest.moving.remove(&place);
+    if newest.added.remove(&place) || newest.moving.remove(&place) {
+        newest.taken.push(place);
+    }
     if id >= newest.below {
         return Ok(());
     }
@@ -171,12 +189,14 @@ pub(super) fn move_due(tx: &mut Tx<'_>, next_entry: i64) -> rusqlite::Result<()>
         }
         newest.moving = std::mem::take(&mut newest.added);
         newest.below = next_entry;
+        newest.began = true;
     }
     // A process that was killed may have moved it before.
     let mut insert = tx.sql("INSERT OR IGNORE INTO keys (hash, entry) VALUES (?1, ?2)")?;
     while due > 0
         && let Some((hash, entry)) = tx.newest().moving.pop_first()
     {
+        tx.newest().taken.push((hash, entry));
         insert.execute(params![hash, entry])?;
         due -= 1;
     }

@@ -229,3 +229,41 @@ async fn what_an_older_version_kept_is_found() {
     ledger.close().await;
     assert_eq!(in_table(&place), 5);
 }
+
+#[tokio::test]
+async fn what_a_failed_transaction_took_out_or_moved_is_found_again() {
+    let place = Place::new();
+    let ledger = place.open();
+    let mut entries = Vec::new();
+    for number in 0..NEWEST + NEWEST / 2 {
+        entries.extend(made(ledger.begin(vec![create(&number.to_string(), None)], false).await.unwrap()));
+    }
+    let before = in_table(&place);
+    assert!(before > 0 && before < NEWEST, "they are moving: {before}");
+    let failed = ledger.write(move |tx| -> rusqlite::Result<()> {
+        let account = tx.account(&acme())?;
+        for entry in &entries {
+            let id = i64::try_from(entry.id.0).unwrap();
+            remove(tx, By::Number, account, entry.order_number.as_bytes(), id)?;
+        }
+        add(tx, By::Number, account, b"lost", 1);
+        tx.finish()?;
+        let newest = tx.newest();
+        assert!(!newest.began && newest.moving.is_empty() && newest.added.len() < 2);
+        Err(rusqlite::Error::InvalidQuery)
+    });
+    failed.await.unwrap_err();
+    let newest = ledger.write(|tx| Ok(tx.newest().added.len() + tx.newest().moving.len())).await.unwrap();
+    assert_eq!(newest + before, NEWEST + NEWEST / 2 + 1, "kept, and one too many");
+    for _ in 0..2 {
+        for number in 0..NEWEST + NEWEST / 2 {
+            let begun = ledger.begin(vec![create(&number.to_string(), None)], false).await.unwrap();
+            assert!(matches!(begun, Begun::Existing { by: Match::OrderNumber, .. }), "{number}");
+        }
+        made(ledger.begin(vec![create("lost", None)], false).await.unwrap());
+        let entry = ledger.creation_of(&acme(), "lost").await.unwrap().unwrap();
+        let end = Entry { state: State::Rejected, body: Vec::new(), ..entry };
+        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+    }
+    ledger.close().await;
+}

@@ -28,13 +28,22 @@ pub(super) struct Memory {
 const RESERVED_AT_ONCE: u64 = 1000;
 
 impl Memory {
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    /// Reads it. `newest`: what is left of it after a rollback.
+    pub(super) fn read(connection: &Connection, newest: Option<Newest>) -> rusqlite::Result<Self> {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
         let (counted, feed) = (number("counted")?, feed::Memory::read(connection)?);
-        let newest = Newest::read(connection, number("keyed")?, integer(next_entry))?;
+        let newest = match newest {
+            Some(newest) => newest,
+            None => Newest::read(connection, number("keyed")?, integer(next_entry))?,
+        };
         Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, feed, newest, counted })
+    }
+
+    /// What need not be read again after a rollback.
+    pub(super) fn rolled_back(self) -> Option<Newest> {
+        self.newest.rolled_back()
     }
 }
 
@@ -52,6 +61,7 @@ pub(super) struct Tx<'a> {
 impl<'a> Tx<'a> {
     pub(super) fn new(connection: &'a Connection, memory: &'a mut Memory) -> Self {
         let reserved_before = memory.reserved;
+        memory.newest.begin();
         Self { connection, memory, reserved_before, counts: HashMap::default(), rows: 0 }
     }
 

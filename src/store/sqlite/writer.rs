@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::checkpoint::Checkpoints;
 use super::failure;
+use super::lookup::Newest;
 use super::open::{self, OpenError};
 use super::tx::{Memory, Tx};
 use crate::domain::timestamp::Timestamp;
@@ -76,14 +77,15 @@ struct Writer {
 
 struct Database {
     connection: Connection,
-    /// `None` after a rollback.
+    /// `None` after a rollback, of which `newest` is left.
     memory: Option<Memory>,
+    newest: Option<Newest>,
     checkpoints: Checkpoints,
 }
 
 impl Database {
     fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, memory: None, checkpoints: Checkpoints::of(path) }
+        Self { connection, memory: None, newest: None, checkpoints: Checkpoints::of(path) }
     }
 }
 
@@ -148,7 +150,9 @@ impl Writer {
         let rows = match transaction(database, group) {
             Ok(rows) => rows,
             Err(error) => {
-                database.memory = None;
+                if let Some(memory) = database.memory.take() {
+                    database.newest = memory.rolled_back();
+                }
                 if !database.connection.is_autocommit()
                     && let Err(error) = database.connection.execute_batch("ROLLBACK")
                 {
@@ -205,12 +209,12 @@ struct Failed {
 
 /// Writes the group; tells how many entries were made or changed.
 fn transaction(database: &mut Database, group: &mut [Box<dyn Write>]) -> rusqlite::Result<u64> {
-    let Database { connection, memory, .. } = database;
+    let Database { connection, memory, newest, .. } = database;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     run("BEGIN IMMEDIATE")?;
     let memory = match memory {
         Some(memory) => memory,
-        none => none.insert(Memory::read(connection)?),
+        none => none.insert(Memory::read(connection, newest.take())?),
     };
     let mut tx = Tx::new(connection, memory);
     for write in group {
