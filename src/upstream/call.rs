@@ -57,9 +57,9 @@ impl Call {
         Arc::new(Self { operation: X::OPERATION, account, correlation_id, context, method, target, body, sends })
     }
 
-    /// Time that an attempt begun now may take on the wire; `None` when that is too short to begin one.
-    pub fn attempt_time(&self) -> Option<Duration> {
-        let left = self.context.deadline.saturating_duration_since(Instant::now()).checked_sub(RESERVE)?;
+    /// Time that an attempt begun at `now` may take on the wire; `None` when that is too short to begin one.
+    pub fn attempt_time(&self, now: Instant) -> Option<Duration> {
+        let left = self.context.deadline.saturating_duration_since(now).checked_sub(RESERVE)?;
         (left >= SHORTEST_ATTEMPT).then_some(left)
     }
 
@@ -98,6 +98,9 @@ pub struct Outbound<X> {
     pub call: Arc<Call>,
     /// Which attempt this is, from 0.
     pub attempt: u32,
+    /// When it was handed down. A layer that waits before it hands it on says when it went on: the clock is read once for
+    /// all layers, which is a hundredth of a call's time.
+    pub at: Instant,
     /// The account's access token, once `auth` has put it there.
     pub token: Option<HeaderValue>,
     /// The span that this attempt belongs to.
@@ -109,7 +112,7 @@ impl<X> Outbound<X> {
     /// The first attempt of `call`.
     pub fn new(call: Arc<Call>) -> Self {
         let trace = call.context.trace.clone();
-        Self { call, attempt: 0, token: None, trace, exchange: PhantomData }
+        Self { call, attempt: 0, at: Instant::now(), token: None, trace, exchange: PhantomData }
     }
 }
 
@@ -118,6 +121,7 @@ impl<X> Clone for Outbound<X> {
         Self {
             call: self.call.clone(),
             attempt: self.attempt,
+            at: self.at,
             token: self.token.clone(),
             trace: self.trace.clone(),
             exchange: PhantomData,
@@ -132,6 +136,8 @@ pub struct Answered<A> {
     pub answer: A,
     /// The HTTP status that it said it with: 200, 202, 206.
     pub status: u16,
+    /// When it came.
+    pub at: Instant,
     /// Counters of the account's bucket.
     pub hint: Hint,
 }

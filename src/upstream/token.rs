@@ -109,34 +109,37 @@ impl<H: Http> Tokens<H> {
         Self(Arc::new(Parts { http, site, clock, random, metrics, timeout, states }))
     }
 
-    /// A usable token. Waits for one only when there is none.
-    pub async fn get(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
+    /// A usable token, asked for at `now`, and when it was had. Waits for one only when there is none.
+    pub async fn get(&self, account: AccountIndex, now: Instant) -> Result<(HeaderValue, Instant), NotSent> {
         let refresh = {
             let mut state = self.lock(account);
-            let now = Instant::now();
             match &state.token {
-                Some(token) if now < token.renew_at => return Ok(token.value.clone()),
+                Some(token) if now < token.renew_at => return Ok((token.value.clone(), now)),
                 Some(token) if now < token.expires_at => {
                     let value = token.value.clone();
                     // Ahead of time, so nobody waits for it, and a failure costs nobody anything yet.
                     let _ = self.refresh(&mut state, account, now);
-                    return Ok(value);
+                    return Ok((value, now));
                 }
                 _ => self.refresh(&mut state, account, now)?,
             }
         };
-        refresh.await
+        Ok((refresh.await?, Instant::now()))
     }
 
     /// A token other than `refused`, which Walmart turned away.
-    pub async fn replace(&self, account: AccountIndex, refused: &HeaderValue) -> Result<HeaderValue, NotSent> {
+    pub async fn replace(
+        &self,
+        account: AccountIndex,
+        refused: &HeaderValue,
+    ) -> Result<(HeaderValue, Instant), NotSent> {
         {
             let mut state = self.lock(account);
             if state.token.as_ref().is_some_and(|token| token.value == *refused) {
                 state.token = None;
             }
         }
-        self.get(account).await
+        self.get(account, Instant::now()).await
     }
 
     /// Walmart took this account's token: what went wrong before is over.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 use uuid::Uuid;
 
@@ -246,7 +247,7 @@ fn read<X: Exchange>(status: u16, hint: Hint, body: &[u8]) -> Result<Answered<X:
         return Err(Failure::Refused { status, body: error::read(body), hint });
     }
     match X::read(body) {
-        Ok(answer) => Ok(Answered { answer, status, hint }),
+        Ok(answer) => Ok(Answered { answer, status, at: Instant::now(), hint }),
         Err(Unusable::Failed(body)) => Err(Failure::Refused { status, body, hint }),
         Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint }),
     }

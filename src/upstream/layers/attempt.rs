@@ -56,7 +56,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
         let layer = self.layer.clone();
         let span = layer.span(&outbound);
         outbound.trace = span.context().clone();
-        let running = Running { call: outbound.call.clone(), span: Some(span), began: Instant::now(), layer };
+        let running = Running { call: outbound.call.clone(), span: Some(span), began: outbound.at, layer };
         let answer = self.inner.call(outbound);
         Box::pin(async move {
             let result = answer.await;
@@ -94,7 +94,8 @@ impl Running {
     fn end<A>(mut self, result: &Result<Answered<A>, Failure>) {
         let Some(span) = self.span.take() else { return };
         let outcome = outcome(result);
-        self.measure(outcome, &span);
+        let ended = result.as_ref().map_or_else(|_| Instant::now(), |answered| answered.at);
+        self.measure(outcome, ended, &span);
         let error = match outcome {
             AttemptOutcome::NotSent
             | AttemptOutcome::Interrupted
@@ -109,8 +110,8 @@ impl Running {
         span.end(status, error);
     }
 
-    fn measure(&self, outcome: AttemptOutcome, span: &ClientSpan) {
-        let took = self.began.elapsed();
+    fn measure(&self, outcome: AttemptOutcome, ended: Instant, span: &ClientSpan) {
+        let took = ended.saturating_duration_since(self.began);
         self.layer.metrics.upstream.attempt(
             Some(self.call.operation),
             method(&self.call),
@@ -124,7 +125,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(span) = self.span.take() {
-            self.measure(AttemptOutcome::Cancelled, &span);
+            self.measure(AttemptOutcome::Cancelled, Instant::now(), &span);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::future::ready;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tower::{Layer, Service};
 
 use crate::upstream::call::{Attempting, Next, Outbound};
@@ -49,12 +49,12 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for AttemptTimeout<S> {
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let Some(left) = outbound.call.attempt_time() else {
+        let Some(left) = outbound.call.attempt_time(outbound.at) else {
             return Box::pin(ready(Err(Failure::NotSent(NotSent::Deadline))));
         };
         tracing::trace!(layer = "attempt_timeout", "set");
         let (call, sends, limit) = (outbound.call.clone(), outbound.call.sends(), self.limit);
-        let answer = timeout(limit.min(left), self.inner.call(outbound));
+        let answer = timeout_at(outbound.at + limit.min(left), self.inner.call(outbound));
         Box::pin(async move {
             match answer.await {
                 Ok(result) => result,

@@ -54,14 +54,16 @@ impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
         let tokens = self.tokens.clone();
         Box::pin(async move {
             let call = outbound.call.clone();
-            let token = in_time(&call, tokens.get(call.account)).await?;
+            let (token, at) = in_time(&call, tokens.get(call.account, outbound.at)).await?;
+            outbound.at = at;
             tracing::trace!(layer = "auth", "token");
             outbound.token = Some(token.clone());
             let result = inner.call(outbound.clone()).await;
             if !result.as_ref().err().is_some_and(Failure::token_refused) {
                 return result;
             }
-            let fresh = in_time(&call, tokens.replace(call.account, &token)).await?;
+            let (fresh, at) = in_time(&call, tokens.replace(call.account, &token)).await?;
+            outbound.at = at;
             tracing::trace!(layer = "auth", "fresh token");
             outbound.token = Some(fresh.clone());
             let result = inner.ready().await?.call(outbound).await;

@@ -80,6 +80,8 @@ impl Bucket {
     /// Takes a token, or a place in the queue if one can be had by `latest`; else tells how long one would have to wait.
     /// Every token ends in [`answered`](Self::answered) or [`unused`](Self::unused).
     pub fn take(&mut self, now: Instant, latest: Instant) -> Result<Taken, Duration> {
+        // Whoever asks may have looked at the clock just before the last answer came.
+        let now = if self.is_empty(now) { now } else { now.max(self.updated) };
         let at = self.next_token(now);
         if at <= now {
             self.draw(now);

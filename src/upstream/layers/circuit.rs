@@ -56,7 +56,7 @@ impl Default for Circuit {
 }
 
 impl Circuit {
-    /// Whether a call may pass now, and the generation that it speaks for; if not, how long the circuit stays open yet.
+    /// Whether a call may pass at `now`, and the generation that it speaks for; if not, how long the circuit stays open yet.
     pub fn admit(&mut self, now: Instant) -> Result<u64, Duration> {
         match self.state {
             State::Closed => Ok(self.generation),
@@ -70,7 +70,7 @@ impl Circuit {
     }
 
     /// A call that was admitted in this generation has ended.
-    pub fn record(&mut self, generation: u64, outcome: Outcome, now: Instant) {
+    pub fn record(&mut self, generation: u64, outcome: Outcome, now: impl FnOnce() -> Instant) {
         if generation != self.generation {
             return;
         }
@@ -81,10 +81,10 @@ impl Circuit {
             }
             (State::HalfOpen, Outcome::Failure) => {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                self.turn(State::Open { until: now + self.pause });
+                self.turn(State::Open { until: now() + self.pause });
             }
             // The probe told nothing: the next call is one.
-            (State::HalfOpen, Outcome::Neither) => self.turn(State::Open { until: now }),
+            (State::HalfOpen, Outcome::Neither) => self.turn(State::Open { until: now() }),
             (State::Closed, Outcome::Neither) => {}
             (State::Closed, _) => {
                 if self.recent.len() == WINDOW {
@@ -93,7 +93,7 @@ impl Circuit {
                 self.recent.push_back(outcome == Outcome::Failure);
                 if self.is_failing() {
                     self.recent.clear();
-                    self.turn(State::Open { until: now + self.pause });
+                    self.turn(State::Open { until: now() + self.pause });
                 }
             }
             // Nobody is admitted while it is open.
@@ -233,7 +233,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let (circuits, account) = (self.circuits.clone(), outbound.call.account);
-        let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(Instant::now()));
+        let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(outbound.at));
         let generation = match admitted {
             Ok(generation) => generation,
             Err(wait) => return Box::pin(ready(Err(Failure::NotSent(NotSent::CircuitOpen(wait))))),
@@ -262,8 +262,9 @@ struct Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let (outcome, now) = (self.outcome, Instant::now());
-        self.circuits.with(self.account, self.operation, |circuit| circuit.record(self.generation, outcome, now));
+        self.circuits.with(self.account, self.operation, |circuit| {
+            circuit.record(self.generation, self.outcome, Instant::now);
+        });
     }
 }
 

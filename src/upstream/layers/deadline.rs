@@ -40,7 +40,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let call = outbound.call.clone();
-        if call.attempt_time().is_none() {
+        if call.attempt_time(outbound.at).is_none() {
             return Box::pin(ready(Err(Failure::NotSent(NotSent::Deadline))));
         }
         tracing::trace!(layer = "deadline", "set");

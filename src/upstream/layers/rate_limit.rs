@@ -64,10 +64,9 @@ impl Limit {
     }
 
     /// A change that may move those who wait.
-    fn change(&self, change: impl FnOnce(&mut Bucket, Instant)) {
-        let now = Instant::now();
+    fn change(&self, change: impl FnOnce(&mut Bucket)) {
         let has_queue = self.with(|bucket| {
-            change(bucket, now);
+            change(bucket);
             bucket.has_queue()
         });
         if has_queue {
@@ -100,11 +99,12 @@ impl RateLimitLayer {
         Self { buckets, metrics }
     }
 
-    async fn take(&self, call: &Arc<Call>) -> Result<Reservation, Failure> {
-        let (began, latest) = (Instant::now(), call.latest_start());
+    /// A token, and when it was had. Asked for at `began`.
+    async fn take(&self, call: &Arc<Call>, began: Instant) -> Result<(Reservation, Instant), Failure> {
+        let latest = call.latest_start();
         let limit = self.buckets.limit(call.account, call.operation);
         let ticket = match limit.with(|bucket| bucket.take(began, latest)) {
-            Ok(Taken::Token) => return Ok(Reservation::new(self.buckets.clone(), call)),
+            Ok(Taken::Token) => return Ok((Reservation::new(self.buckets.clone(), call), began)),
             Ok(Taken::Place(ticket)) => ticket,
             Err(wait) => return Err(self.refuse(call, wait)),
         };
@@ -116,7 +116,7 @@ impl RateLimitLayer {
             let now = Instant::now();
             let Some(at) = limit.with(|bucket| bucket.turn(place.ticket, now)) else {
                 self.metrics.upstream.rate_limit_waits.of(call.operation).observe((now - began).as_secs_f64());
-                return Ok(Reservation::new(self.buckets.clone(), call));
+                return Ok((Reservation::new(self.buckets.clone(), call), now));
             };
             if at > latest {
                 return Err(self.refuse(call, at - now));
@@ -140,7 +140,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.limit.change(|bucket, _| bucket.leave(self.ticket));
+        self.limit.change(|bucket| bucket.leave(self.ticket));
     }
 }
 
@@ -158,18 +158,22 @@ impl Reservation {
         Self { buckets, call: call.clone(), sends: call.sends(), used: false }
     }
 
-    /// The attempt left, or may have.
-    fn answered(mut self, hint: Option<&Hint>, refused: bool) {
+    /// The attempt left, or may have; this was known at `now`.
+    fn answered(mut self, now: Instant, hint: Option<&Hint>, refused: bool) {
         self.used = true;
         let (left, replenished) = hint.map_or((None, None), |h| (h.tokens_left, h.replenished_in));
         let refused_for = refused.then(|| hint.and_then(Hint::wait));
-        self.limit().change(|bucket, now| bucket.answered(now, left, replenished, refused_for));
+        self.limit().change(|bucket| bucket.answered(now, left, replenished, refused_for));
     }
 
     /// Certainly no request left.
     fn unused(mut self) {
         self.used = true;
-        self.limit().change(Bucket::unused);
+        self.give_back();
+    }
+
+    fn give_back(&self) {
+        self.limit().change(|bucket| bucket.unused(Instant::now()));
     }
 
     fn limit(&self) -> &Limit {
@@ -181,8 +185,8 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         match self.used {
             true => {}
-            false if self.call.sends() == self.sends => self.limit().change(Bucket::unused),
-            false => self.limit().change(|bucket, now| bucket.answered(now, None, None, None)),
+            false if self.call.sends() == self.sends => self.give_back(),
+            false => self.limit().change(|bucket| bucket.answered(Instant::now(), None, None, None)),
         }
     }
 }
@@ -211,19 +215,22 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for RateLimit<S> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
         let inner = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, inner);
         let layer = self.layer.clone();
         Box::pin(async move {
-            let reservation = layer.take(&outbound.call).await?;
+            let (reservation, at) = layer.take(&outbound.call, outbound.at).await?;
+            outbound.at = at;
             tracing::trace!(layer = "rate_limit", "token taken");
             let result = inner.call(outbound).await;
             match &result {
-                Ok(answered) => reservation.answered(Some(&answered.hint), false),
+                Ok(answered) => reservation.answered(answered.at, Some(&answered.hint), false),
                 // Never left: the token goes back.
                 Err(Failure::NotSent(_)) => reservation.unused(),
-                Err(failure) => reservation.answered(failure.hint(), failure.status() == Some(429)),
+                Err(failure) => {
+                    reservation.answered(Instant::now(), failure.hint(), failure.status() == Some(429));
+                }
             }
             result
         })

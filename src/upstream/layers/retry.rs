@@ -110,7 +110,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
         let layer = self.layer.clone();
         Box::pin(async move {
             let account = outbound.call.account;
-            layer.budget(account, |budget| budget.first_attempt(Instant::now()));
+            layer.budget(account, |budget| budget.first_attempt(outbound.at));
             loop {
                 tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
                 let failure = match inner.ready().await?.call(outbound.clone()).await {
@@ -129,6 +129,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
                 };
                 tracing::trace!(layer = "retry", "waits");
                 sleep_until(at).await;
+                outbound.at = Instant::now();
             }
         })
     }

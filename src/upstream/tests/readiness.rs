@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::pb;
@@ -61,7 +62,7 @@ impl Service<Outbound<OrderStatus>> for Strict {
             Some(status) => {
                 Err(Failure::Refused { status, body: Default::default(), hint: Hint { ..Default::default() } })
             }
-            None => Ok(Answered { answer: Default::default(), status: 200, hint: Hint::default() }),
+            None => Ok(Answered { answer: Default::default(), status: 200, at: Instant::now(), hint: Hint::default() }),
         })
     }
 }

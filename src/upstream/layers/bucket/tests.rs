@@ -39,6 +39,19 @@ fn what_is_not_used_comes_back() {
 }
 
 #[test]
+fn a_clock_that_was_read_just_before_an_answer_costs_no_wait() {
+    let before = Instant::now();
+    let now = before + Duration::from_micros(50);
+    let mut bucket = Bucket::new(20, before);
+    take(&mut bucket, before);
+    bucket.answered(now, Some(10), None, None);
+    take(&mut bucket, before);
+    // But what Walmart says of the time to come stands.
+    bucket.answered(now, Some(0), Some(SECOND), None);
+    assert_eq!(bucket.take(before, before), Err(now + SECOND - before));
+}
+
+#[test]
 fn walmarts_lower_count_is_obeyed() {
     let now = Instant::now();
     let mut bucket = Bucket::new(600, now);

@@ -2,7 +2,7 @@ use super::*;
 
 /// A call of the present generation ends.
 fn record(circuit: &mut Circuit, outcome: Outcome, now: Instant) {
-    circuit.record(circuit.generation, outcome, now);
+    circuit.record(circuit.generation, outcome, || now);
 }
 
 fn fail(circuit: &mut Circuit, times: usize, now: Instant) {
@@ -76,14 +76,14 @@ fn calls_from_before_it_opened_are_no_probes() {
         let (mut circuit, now) = (Circuit::default(), Instant::now());
         let early = circuit.admit(now).unwrap();
         fail(&mut circuit, 5, now);
-        circuit.record(early, outcome, now);
+        circuit.record(early, outcome, || now);
         assert_eq!(circuit.admit(now), Err(FIRST_PAUSE));
         let later = now + FIRST_PAUSE;
         let probe = circuit.admit(later).unwrap();
-        circuit.record(early, outcome, later);
+        circuit.record(early, outcome, || later);
         assert_eq!(circuit.state().0, CircuitState::HalfOpen, "only the probe decides: {outcome:?}");
-        circuit.record(probe, Outcome::Success, later);
-        circuit.record(early, Outcome::Failure, later);
+        circuit.record(probe, Outcome::Success, || later);
+        circuit.record(early, Outcome::Failure, || later);
         assert!(circuit.recent.is_empty(), "nor does it count once closed again");
     }
 }
