@@ -1,16 +1,14 @@
 //! The calls of one connection: so that one without any can be closed, and one whose peer does not read its answers.
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
@@ -18,9 +16,12 @@ use tower::Service;
 use super::methods;
 use super::weighed::{Room, Weighed};
 
-/// How long a piece of an answer may wait for its reader. Streams of the feed say SLOW_CONSUMER after a minute.
-const UNREAD: Duration = Duration::from_secs(10);
-const UNREAD_STREAM: Duration = Duration::from_secs(75);
+/// Between two looks for answers that are not read.
+pub(super) const LOOK: Duration = Duration::from_secs(5);
+/// How many looks may find a piece of an answer waiting for its reader: for ten seconds, at most fifteen.
+const UNREAD: usize = 3;
+/// The same for streams, for 75 seconds: those of the feed say SLOW_CONSUMER after a minute.
+const UNREAD_STREAM: usize = 16;
 
 /// What is known of a connection's calls. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +31,10 @@ pub(super) struct Calls(Arc<Seen>);
 struct Seen {
     open: TaskTracker,
     begun: AtomicU64,
-    /// Pieces of answers that were handed to HTTP/2 and did not find room with the peer, by the end of our patience.
-    unread: Mutex<BTreeSet<(Instant, u64)>>,
+    looks: AtomicU64,
+    /// Pieces of answers that were handed to HTTP/2 and did not find room with the peer, by the look at which they must
+    /// have, counted round and round. Every answer passes here, so it is two numbers and no clock.
+    unread: [AtomicU32; UNREAD_STREAM + 1],
 }
 
 impl Calls {
@@ -45,16 +48,23 @@ impl Calls {
         self.0.open.is_empty()
     }
 
-    /// Whether an answer has waited for its reader for too long.
-    pub(super) fn has_unread(&self) -> bool {
-        let unread = self.0.unread.lock().unwrap_or_else(PoisonError::into_inner);
-        unread.first().is_some_and(|(until, _)| *until <= Instant::now())
+    /// Looks, which is to be done every [`LOOK`], whether an answer has waited for its reader for too long.
+    pub(super) fn look(&self) -> bool {
+        let look = self.0.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.due(look).load(Ordering::Relaxed) > 0
     }
 
     /// Waits until none is open. No more must begin.
     pub(super) async fn ended(&self) {
         self.0.open.close();
         self.0.open.wait().await;
+    }
+}
+
+impl Seen {
+    /// Pieces that must not be there any more at this look.
+    fn due(&self, look: u64) -> &AtomicU32 {
+        &self.unread[(look % self.unread.len() as u64) as usize]
     }
 }
 
@@ -87,9 +97,9 @@ where
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let streaming = methods::is_streaming(request.uri().path());
+        self.calls.0.begun.fetch_add(1, Ordering::Relaxed);
         let call = Call {
-            number: self.calls.0.begun.fetch_add(1, Ordering::Relaxed),
-            patience: if streaming { UNREAD_STREAM } else { UNREAD },
+            patience: if streaming { UNREAD_STREAM } else { UNREAD } as u64,
             waits: None,
             seen: self.calls.0.clone(),
             _open: self.calls.0.open.token(),
@@ -101,10 +111,9 @@ where
 
 /// One call.
 struct Call {
-    number: u64,
-    patience: Duration,
-    /// Until when a piece of its answer may wait.
-    waits: Option<Instant>,
+    patience: u64,
+    /// The look at which a piece of its answer must have been taken.
+    waits: Option<u64>,
     seen: Arc<Seen>,
     _open: TaskTrackerToken,
 }
@@ -112,14 +121,14 @@ struct Call {
 impl Call {
     /// A piece of its answer was handed to HTTP/2, which asks for more when that one has found room.
     fn handed(&mut self) {
-        let until = Instant::now() + self.patience;
-        self.waits = Some(until);
-        self.seen.unread.lock().unwrap_or_else(PoisonError::into_inner).insert((until, self.number));
+        let look = self.seen.looks.load(Ordering::Relaxed) + self.patience;
+        self.seen.due(look).fetch_add(1, Ordering::Relaxed);
+        self.waits = Some(look);
     }
 
     fn taken(&mut self) {
-        if let Some(until) = self.waits.take() {
-            self.seen.unread.lock().unwrap_or_else(PoisonError::into_inner).remove(&(until, self.number));
+        if let Some(look) = self.waits.take() {
+            self.seen.due(look).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -195,12 +204,11 @@ mod tests {
 
     use bytes::Bytes;
     use http_body_util::{BodyExt as _, Full};
-    use tokio::time::advance;
     use tower::service_fn;
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_answer_that_is_not_read_shows_until_it_is() {
         let calls = Calls::default();
         let answers = service_fn(async |_: Request<Weighed<Full<Bytes>>>| {
@@ -210,18 +218,18 @@ mod tests {
         for (path, patience) in [("/unary", UNREAD), ("/grpc.health.v1.Health/Watch", UNREAD_STREAM)] {
             let request = Request::post(path).body(Full::default()).unwrap();
             let mut answer = service.call(request).await.unwrap();
-            advance(2 * patience).await;
-            assert!(!calls.has_unread(), "nothing was handed over");
+            assert!((0..2 * patience).all(|_| !calls.look()), "nothing was handed over");
             assert!(answer.frame().await.unwrap().unwrap().is_data());
-            advance(patience - Duration::from_secs(1)).await;
-            assert!(!calls.has_unread() && !calls.is_empty());
-            advance(Duration::from_secs(1)).await;
-            assert!(calls.has_unread());
+            assert!((1..patience).all(|_| !calls.look()) && !calls.is_empty());
+            assert!(calls.look());
+            let mut quick = service.call(Request::post(path).body(Full::default()).unwrap()).await.unwrap();
+            assert!(quick.frame().await.unwrap().unwrap().is_data());
+            drop(quick);
             assert!(answer.frame().await.is_none());
-            assert!(!calls.has_unread(), "it was read");
+            assert!((0..2 * patience).all(|_| !calls.look()), "it was read");
             drop(answer);
             assert!(calls.is_empty());
         }
-        assert_eq!(calls.begun(), 2);
+        assert_eq!(calls.begun(), 4);
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -19,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
-use super::calls::{Calls, Counted};
+use super::calls::{Calls, Counted, LOOK};
 use super::guarded::Guarded;
 use super::opened::Opened;
 use super::tls::{PeerNames, Tls};
@@ -48,8 +50,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const FIRST_CALL: Duration = Duration::from_secs(30);
 /// A connection without calls for so long, at most twice as long, is told to go. Clients come back by themselves.
 const IDLE: Duration = Duration::from_secs(5 * 60);
-/// Between two looks for answers that are not read.
-const LOOK: Duration = Duration::from_secs(5);
 /// For the peer's part of a goodbye, once no calls are in flight.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -101,11 +101,9 @@ pub async fn serve<S, B>(
         let end = End { age: connections.age(), stop: shutdown.clone(), room: room.clone(), metrics: metrics.clone() };
         shutdown.tasks().spawn(async move {
             let _held = (place, open);
-            let aborted = end.stop.aborted().clone();
             // Boxed, as the stages of its life are: what a future takes as an argument lies in it twice, most connections
             // are idle, and there may be thousands.
-            let connection = Box::pin(connection(stream, service, connections.tls, end));
-            let _ = aborted.run_until_cancelled(connection).await;
+            Box::pin(connection(stream, service, connections.tls, end)).await;
         });
     }
 }
@@ -177,39 +175,68 @@ where
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .keep_alive_interval(KEEP_ALIVE.0)
-        .keep_alive_timeout(KEEP_ALIVE.1);
+        .keep_alive_timeout(KEEP_ALIVE.1)
+        // No gRPC client asks for it.
+        .auto_date_header(false);
     let calls = Calls::default();
     let service = TowerToHyperService::new(Counted::new(service, calls.clone(), end.room));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let mut unread = std::pin::pin!(unread(&calls));
+    let (stopping, aborted) = (end.stop.stopping(), end.stop.aborted());
     let cut = |reason| {
         end.metrics.peers.cut(reason).inc();
     };
     // An error here is the peer's: it broke the protocol or left. Its calls have ended, and were counted, as CANCELLED.
-    tokio::select! {
+    let mut its_time = on_its_own(async {
+        tokio::select! {
+            () = unread(&calls) => Some(Cut::Unread),
+            () = idle(&calls) => Some(Cut::Idle),
+            () = sleep(end.age) => None,
+            () = stopping.cancelled() => None,
+        }
+    });
+    let ended = tokio::select! {
         _ = connection.as_mut() => return,
-        () = unread.as_mut() => return cut(Cut::Unread),
-        () = idle(&calls) => cut(Cut::Idle),
-        () = sleep(end.age) => {}
-        () = end.stop.stopping().cancelled() => {}
+        ended = its_time.next() => ended.flatten(),
+    };
+    if let Some(reason) = ended {
+        cut(reason);
+        // It does not read a goodbye either.
+        if reason == Cut::Unread {
+            return;
+        }
     }
     connection.as_mut().graceful_shutdown();
-    let last_words = async {
-        calls.ended().await;
-        // A peer that is there confirms the goodbye at once; one that is not must not hold up the end.
-        sleep(GOODBYE).await;
-    };
+    let mut farewell = on_its_own(async {
+        let last_words = async {
+            calls.ended().await;
+            // A peer that is there confirms the goodbye at once; one that is not must not hold up the end.
+            sleep(GOODBYE).await;
+        };
+        tokio::select! {
+            () = unread(&calls) => cut(Cut::Unread),
+            () = last_words => {}
+            () = aborted.cancelled() => {}
+        }
+    });
     tokio::select! {
         _ = connection => {}
-        () = unread => cut(Cut::Unread),
-        () = last_words => {}
+        _ = farewell.next() => {}
     }
+}
+
+/// Polls a future only when that one was woken. What it runs beside is woken several times for each call, and timers are
+/// not cheap to poll.
+fn on_its_own<F: Future>(future: F) -> FuturesUnordered<F> {
+    FuturesUnordered::from_iter([future])
 }
 
 /// Ends when the peer does not read its answers.
 async fn unread(calls: &Calls) {
-    while !calls.has_unread() {
+    loop {
         sleep(LOOK).await;
+        if calls.look() {
+            return;
+        }
     }
 }
 
