@@ -217,11 +217,11 @@ async fn call(ledger: &Store, order_number: String) -> Result<()> {
         created: Timestamp(1_900_000_000_000),
         not_after: Timestamp(1_900_000_900_000),
         correlation_id: Uuid::from_u128(1),
-        body: vec![b'b'; 1024],
+        body: vec![b'b'; 1024].into(),
         snapshot: Vec::new(),
     };
     let Begun::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
-    let end = |entry| Entry { state: State::Succeeded, body: Vec::new(), answer: vec![b'a'; 200], ..entry };
+    let end = |entry| Entry { state: State::Succeeded, body: Default::default(), answer: vec![b'a'; 200], ..entry };
     match ledger.save(entries.into_iter().map(end).collect(), Vec::new()).await? {
         Saved::Done(_) => Ok(()),
         Saved::Stale => Err("stale".into()),

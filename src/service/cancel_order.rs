@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -220,14 +221,14 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
             created: now,
             not_after: now.plus(self.mutations.rules().not_after),
             correlation_id: Default::default(),
-            body: Vec::new(),
+            body: Bytes::new(),
             snapshot: Vec::new(),
         };
         let new = outgoing.iter().zip(snapshots).zip(0..).map(|((outgoing, snapshot), batch)| NewEntry {
             batch,
             state: if batch == 0 { State::Sending } else { State::Recorded },
             correlation_id: self.mutations.new_id(),
-            body: outgoing.encode(),
+            body: outgoing.encode().into(),
             snapshot,
             ..first.clone()
         });

@@ -123,7 +123,7 @@ pub(crate) fn creation(account: &str, order_number: &str, now: Timestamp) -> New
         created: now,
         not_after: now.plus(std::time::Duration::from_secs(15 * 60)),
         correlation_id: Uuid::from_u128(7),
-        body: request.encode_to_vec(),
+        body: request.encode_to_vec().into(),
         snapshot: Vec::new(),
     }
 }
@@ -142,7 +142,7 @@ pub(crate) fn batch(request_id: &str, batch: u32, batches: u32, state: State, no
         batches,
         state,
         fingerprint,
-        body: request,
+        body: request.into(),
         ..creation("acme", "SO123", now)
     }
 }

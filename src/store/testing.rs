@@ -52,7 +52,7 @@ pub(super) fn create(order_number: &str, request_id: Option<&str>) -> NewEntry {
         created: time(0),
         not_after: time(900),
         correlation_id: Uuid::from_u128(1),
-        body: b"body".to_vec(),
+        body: Bytes::from_static(b"body"),
         snapshot: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Fingerprint;
@@ -142,7 +143,7 @@ pub struct NewEntry {
     /// Sent as `WM_QOS.CORRELATION_ID`, on every attempt.
     pub correlation_id: Uuid,
     /// The request to send, encoded; personal.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// What the order looked like before a cancellation, encoded; empty when that is not known.
     pub snapshot: Vec<u8>,
 }
@@ -188,7 +189,7 @@ pub struct Entry {
     /// earlier attempt may show late.
     pub doubt: Option<Doubt>,
     /// The request to send, encoded; empty once the state is final.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// As in [`NewEntry`]; empty once the state is final.
     pub snapshot: Vec<u8>,
     /// What the caller is answered, encoded; empty while the state is open.

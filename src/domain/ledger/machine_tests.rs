@@ -46,7 +46,7 @@ fn made(state: State, rules: &Rules) -> Entry {
         next: None,
         correlation_id: uuid::Uuid::from_u128(1),
         doubt: None,
-        body: b"body".into(),
+        body: Bytes::from_static(b"body"),
         snapshot: b"snapshot".into(),
         answer: Vec::new(),
         last_error: String::new(),
@@ -134,7 +134,7 @@ fn every_event() -> Vec<Event> {
 
 /// What a final entry looks like, made of what it was before.
 fn closed_as(entry: &Entry, state: State, effect: Effect, answer: &[u8], millis: u64) -> Entry {
-    let (body, snapshot) = (Vec::new(), Vec::new());
+    let (body, snapshot) = (Bytes::new(), Vec::new());
     Entry { state, effect, answer: answer.into(), next: None, body, snapshot, updated: at(millis), ..entry.clone() }
 }
 
@@ -285,7 +285,10 @@ fn walmart_is_asked_as_planned_until_the_doubt_is_settled() {
     let last = after(entry.clone(), 15 * MINUTE, Event::Absent);
     assert_eq!((last.state, last.next), (Recorded, Some(at(15 * MINUTE))));
     let expired = after(entry, 15 * MINUTE + 1, Event::Absent);
-    assert_eq!((expired.state, expired.effect, expired.next, expired.body), (Expired, Effect::None, None, vec![]));
+    assert_eq!(
+        (expired.state, expired.effect, expired.next, expired.body),
+        (Expired, Effect::None, None, Bytes::new())
+    );
 }
 
 #[test]

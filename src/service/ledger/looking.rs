@@ -20,7 +20,7 @@ pub(super) fn sight(entry: &Entry, orders: &[OrderStatus]) -> Sighting {
     match entry.kind {
         Kind::Create => sighting::of_creation(&entry.order_number, orders),
         Kind::Cancel => {
-            let batch = CancelOrderRequest::decode(entry.body.as_slice()).ok().and_then(|request| request.payload);
+            let batch = CancelOrderRequest::decode(entry.body.clone()).ok().and_then(|request| request.payload);
             let snapshot = (!entry.snapshot.is_empty()).then(|| Snapshot::decode(entry.snapshot.as_slice()).ok());
             batch.map_or(Sighting::Unclear, |batch| {
                 sighting::of_cancellation(&batch, snapshot.flatten().as_ref(), orders)
@@ -35,7 +35,7 @@ pub(super) fn ordered(entry: &Entry) -> Option<Timestamp> {
     if entry.kind != Kind::Create {
         return None;
     }
-    let payload = CreateOrderRequest::decode(entry.body.as_slice()).ok()?.payload?;
+    let payload = CreateOrderRequest::decode(entry.body.clone()).ok()?.payload?;
     let placed: jiff::Timestamp = payload.order_placed_time?.parse().ok()?;
     let placed = Timestamp(u64::try_from(placed.as_millisecond()).ok()?);
     let first = placed.min(entry.created);

@@ -195,9 +195,9 @@ async fn what_a_search_by_date_need_not_show_is_looked_up_by_number() {
     let time = mutations.now();
     let placed = |number: &str, placed: &str| {
         let mut new = creation("acme", number, time);
-        let mut request = CreateOrderRequest::decode(new.body.as_slice()).unwrap();
+        let mut request = CreateOrderRequest::decode(new.body.clone()).unwrap();
         request.payload.as_mut().unwrap().order_placed_time = Some(placed.into());
-        new.body = request.encode_to_vec();
+        new.body = request.encode_to_vec().into();
         new
     };
     put(mutations.ledger(), vec![placed("old", "2017-07-21T17:32:28Z")]).await;

@@ -137,8 +137,8 @@ impl Outgoing {
     /// What was kept of an entry.
     pub(in crate::service) fn of(entry: &Entry) -> Option<Self> {
         match entry.kind {
-            Kind::Create => CreateOrderRequest::decode(entry.body.as_slice()).ok().map(|r| Self::Create(Arc::new(r))),
-            Kind::Cancel => CancelOrderRequest::decode(entry.body.as_slice()).ok().map(|r| Self::Cancel(Arc::new(r))),
+            Kind::Create => CreateOrderRequest::decode(entry.body.clone()).ok().map(|r| Self::Create(Arc::new(r))),
+            Kind::Cancel => CancelOrderRequest::decode(entry.body.clone()).ok().map(|r| Self::Cancel(Arc::new(r))),
         }
     }
 }
@@ -158,7 +158,7 @@ struct EncodedCreation {
 
 /// [`Outgoing::encode`] of a creation whose payload was encoded before, for its fingerprint: encoding it again would be a
 /// fortieth of a call's work.
-pub(in crate::service) fn encoded(request: &CreateOrderRequest, payload: Bytes) -> Vec<u8> {
+pub(in crate::service) fn encoded(request: &CreateOrderRequest, payload: Bytes) -> Bytes {
     let CreateOrderRequest { header, payload: _, account, request_id } = request;
     EncodedCreation {
         header: header.clone(),
@@ -167,6 +167,7 @@ pub(in crate::service) fn encoded(request: &CreateOrderRequest, payload: Bytes) 
         request_id: request_id.clone(),
     }
     .encode_to_vec()
+    .into()
 }
 
 /// An error for operators: no texts of Walmart's, only codes.

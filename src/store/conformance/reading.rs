@@ -1,5 +1,7 @@
 //! What is read, what is planned, and what goes in the end.
 
+use bytes::Bytes;
+
 use super::*;
 
 pub(super) async fn open_gives_open_entries_by_id(ledger: impl Ledger) {
@@ -8,7 +10,7 @@ pub(super) async fn open_gives_open_entries_by_id(ledger: impl Ledger) {
         let account = if index < 8 { acme() } else { other_account() };
         let new = NewEntry { account, ..create(&index.to_string(), None) };
         // One that is open without a body is found as well.
-        let body = if index < 8 { Vec::new() } else { new.body.clone() };
+        let body = if index < 8 { Bytes::new() } else { new.body.clone() };
         let entry = begin(&ledger, NewEntry { body, ..new }).await;
         let entry = if state == State::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
         open.extend(state.is_open().then_some(entry));

@@ -1,5 +1,7 @@
 //! What a save writes, and when it writes nothing.
 
+use bytes::Bytes;
+
 use super::*;
 
 pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl Ledger) {
@@ -13,7 +15,7 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
         not_after: time(9),
         next: Some(time(10)),
         doubt: Some(doubt),
-        body: b"other body".to_vec(),
+        body: Bytes::from_static(b"other body"),
         snapshot: b"snapshot".to_vec(),
         answer: b"answer".to_vec(),
         last_error: "error".into(),

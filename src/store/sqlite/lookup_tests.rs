@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::super::migrations;
@@ -51,7 +52,7 @@ impl Both {
 
     async fn end(&mut self, which: usize, state: State, at: u64) {
         let (file, memory) = self.open.swap_remove(which);
-        let end = |entry| Entry { state, updated: time(at), body: Vec::new(), snapshot: Vec::new(), ..entry };
+        let end = |entry| Entry { state, updated: time(at), body: Bytes::new(), snapshot: Vec::new(), ..entry };
         assert!(matches!(self.file.save(vec![end(file)], Vec::new()).await.unwrap(), Saved::Done(_)));
         assert!(matches!(self.memory.save(vec![end(memory)], Vec::new()).await.unwrap(), Saved::Done(_)));
     }
@@ -132,7 +133,7 @@ async fn keys_move_as_others_come_and_are_found_before_while_and_after() {
         let begun = ledger.begin(vec![create(number, None)], false).await.unwrap();
         assert!(matches!(begun, Begun::Existing { by: Match::OrderNumber, .. }), "{number}");
     }
-    let end = |entry| Entry { state: State::Rejected, body: Vec::new(), ..entry };
+    let end = |entry| Entry { state: State::Rejected, body: Bytes::new(), ..entry };
     let ended = entries.into_iter().map(end).collect();
     assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
     assert_eq!(in_table(&place), 0, "nothing stands by a number");
@@ -145,7 +146,7 @@ async fn an_id_that_is_freed_again_and_again_leaves_nothing_behind() {
     let ledger = place.open();
     for round in 0..3 * NEWEST {
         let entry = made(ledger.begin(vec![create(&round.to_string(), Some("r"))], false).await.unwrap()).remove(0);
-        let end = Entry { state: State::NotSent, body: Vec::new(), ..entry };
+        let end = Entry { state: State::NotSent, body: Bytes::new(), ..entry };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     }
     let found = ledger
@@ -262,7 +263,7 @@ async fn what_a_failed_transaction_took_out_or_moved_is_found_again() {
         }
         made(ledger.begin(vec![create("lost", None)], false).await.unwrap());
         let entry = ledger.creation_of(&acme(), "lost").await.unwrap().unwrap();
-        let end = Entry { state: State::Rejected, body: Vec::new(), ..entry };
+        let end = Entry { state: State::Rejected, body: Bytes::new(), ..entry };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     }
     ledger.close().await;

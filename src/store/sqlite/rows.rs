@@ -37,7 +37,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         next: maybe_time(row, 15)?,
         correlation_id: Uuid::from_bytes(row.get(16)?),
         doubt: doubt(row)?,
-        body: row.get::<_, Option<_>>(22)?.unwrap_or_default(),
+        body: row.get::<_, Option<Vec<u8>>>(22)?.unwrap_or_default().into(),
         snapshot: row.get::<_, Option<_>>(23)?.unwrap_or_default(),
         answer: row.get(24)?,
         last_error: row.get(25)?,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -211,7 +212,7 @@ async fn a_full_store_takes_nothing_and_works_when_there_is_room() {
     };
     // As many as there are.
     limit(1).await.unwrap();
-    let large = NewEntry { body: vec![1; 1 << 20], ..create("large", None) };
+    let large = NewEntry { body: vec![1; 1 << 20].into(), ..create("large", None) };
     let error = ledger.begin(vec![large.clone()], false).await.unwrap_err();
     assert_eq!(error.kind, StoreTrouble::Full);
     let failing = ledger.failing().unwrap();
@@ -337,11 +338,11 @@ async fn the_log_is_copied_and_does_not_grow_without_end() {
     let place = Place::new();
     let ledger = place.open();
     // As large as a message can be.
-    let large = |number: u32| NewEntry { body: vec![1; 1 << 20], ..create(&number.to_string(), None) };
+    let large = |number: u32| NewEntry { body: vec![1; 1 << 20].into(), ..create(&number.to_string(), None) };
     let mut longest = 0;
     for number in 0..200 {
         let entries = made(ledger.begin(vec![large(number)], false).await.unwrap());
-        let end = Entry { state: State::Rejected, body: Vec::new(), ..entries[0].clone() };
+        let end = Entry { state: State::Rejected, body: Bytes::new(), ..entries[0].clone() };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
         longest = longest.max(std::fs::metadata(place.beside("db-wal")).unwrap().len());
     }
@@ -357,14 +358,14 @@ async fn a_body_is_gone_from_the_file_when_its_entry_is_final() {
     let place = Place::new();
     let ledger = place.open();
     let secret = b"Jane Doe, 1 Main Street";
-    let new = NewEntry { body: secret.to_vec(), snapshot: secret.to_vec(), ..create("A", None) };
+    let new = NewEntry { body: secret.to_vec().into(), snapshot: secret.to_vec(), ..create("A", None) };
     let entries = made(ledger.begin(vec![new], false).await.unwrap());
     let holds = |name: &str| {
         let bytes = std::fs::read(place.folder.path().join(name)).unwrap();
         bytes.windows(secret.len()).any(|window| window == secret)
     };
     assert!(holds("db-wal"));
-    let end = Entry { state: State::Succeeded, body: Vec::new(), snapshot: Vec::new(), ..entries[0].clone() };
+    let end = Entry { state: State::Succeeded, body: Bytes::new(), snapshot: Vec::new(), ..entries[0].clone() };
     assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     ledger.close().await;
     assert!(!holds("db"));

@@ -154,6 +154,7 @@ impl<'a> Tx<'a> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tempfile::TempDir;
 
     use super::*;
@@ -175,7 +176,7 @@ mod tests {
             );
             open.extend(new.await.into_iter().flat_map(|begun| made(begun.unwrap())));
             // Of each part some are left open for the next.
-            let end = |entry: Entry| Entry { state: State::Succeeded, updated: time(1), body: Vec::new(), ..entry };
+            let end = |entry: Entry| Entry { state: State::Succeeded, updated: time(1), body: Bytes::new(), ..entry };
             let ended = open.drain(..open.len() - 50).map(end).collect();
             assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
             ledger.trim(time(2), 100).await.unwrap();

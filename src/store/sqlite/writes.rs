@@ -220,7 +220,7 @@ fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
         "INSERT INTO bodies (id, body, snapshot) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE \
          SET body = excluded.body, snapshot = excluded.snapshot WHERE body != excluded.body OR snapshot != excluded.snapshot",
     )?
-    .execute(params![id, body, snapshot])
+    .execute(params![id, &body[..], snapshot])
     .map(drop)
 }
 
