@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tonic::codec::CompressionEncoding;
-use tonic::service::Routes;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{self, Config, Watcher, files};
@@ -24,6 +23,7 @@ use crate::grpc::listener::{self, Connections};
 use crate::grpc::methods;
 use crate::grpc::reflection;
 use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
+use crate::grpc::services::Services;
 use crate::grpc::tls::TlsFiles;
 use crate::http;
 use crate::http::page::{Door, Page};
@@ -165,7 +165,7 @@ impl Gateway {
         let health = Health::new(&SERVICES).await;
         let feed = feed::start(config, store.clone(), &shutdown, clock, &random, &metrics);
         let status = status(config, &upstream, mutations.clone(), feed.clone(), clock);
-        let routes = routes(config, upstream, mutations, feed, status.clone(), &shutdown, &health, &metrics);
+        let services = services(config, upstream, mutations, feed, status.clone(), &shutdown, &health, &metrics);
         let edge = Edge {
             tracer,
             metrics: metrics.clone(),
@@ -181,7 +181,7 @@ impl Gateway {
             tls: tls.as_ref().map(TlsFiles::tls),
         };
         watch_files(config, tls, &shutdown, &metrics);
-        let grpc = server::stack(edge, routes);
+        let grpc = server::stack(edge, services);
         let door = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
@@ -310,7 +310,7 @@ fn page<U: Upstream, L: Ledger, F: FeedStore>(
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything comes together here")]
-fn routes<H: Http, L: Ledger, F: FeedStore>(
+fn services<H: Http, L: Ledger, F: FeedStore, B>(
     config: &Config,
     upstream: RestUpstream<H>,
     mutations: Mutations<RestUpstream<H>, L>,
@@ -319,7 +319,11 @@ fn routes<H: Http, L: Ledger, F: FeedStore>(
     shutdown: &Shutdown,
     health: &Health,
     metrics: &Arc<Metrics>,
-) -> Routes {
+) -> Services<B>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError> + Send,
+{
     let directory = directory(config);
     let kept = PromiseCacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
     let fulfillment = Fulfillment {
@@ -330,14 +334,15 @@ fn routes<H: Http, L: Ledger, F: FeedStore>(
         status: GetOrderStatus::new(upstream.clone()),
     };
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
-    let mut routes = Routes::new(served!(FulfillmentServiceServer::new(fulfillment)))
-        .add_service(served!(CancelIntentServiceServer::new(CancelIntents { feed })))
-        .add_service(served!(GatewayServiceServer::new(gateway)))
-        .add_service(health.service());
+    let mut services = Services::builder()
+        .with(served!(FulfillmentServiceServer::new(fulfillment)))
+        .with(served!(CancelIntentServiceServer::new(CancelIntents { feed })))
+        .with(served!(GatewayServiceServer::new(gateway)))
+        .with(health.service());
     if config.grpc.reflection {
-        routes = routes.add_service(reflection::v1()).add_service(reflection::v1alpha());
+        services = services.with(reflection::v1()).with(reflection::v1alpha());
     }
-    routes
+    services.build()
 }
 
 fn watch_files(config: &Config, mut tls: Option<TlsFiles>, shutdown: &Shutdown, metrics: &Metrics) {

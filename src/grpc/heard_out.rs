@@ -17,10 +17,11 @@ const MOST: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request's body; whoever lets go of it before its end leaves the rest to this module.
-pub(super) struct HeardOut<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
+pub struct HeardOut<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
 
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> HeardOut<B> {
-    pub(super) fn new(body: B) -> Self {
+    /// Hears `body` out.
+    pub fn new(body: B) -> Self {
         Self(Some(body))
     }
 }

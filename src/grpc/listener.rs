@@ -14,7 +14,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -24,6 +23,7 @@ use tower::Service;
 use super::calls::{Calls, Counted, LOOK};
 use super::guarded::Guarded;
 use super::opened::Opened;
+use super::serial::Serial;
 use super::tls::{PeerNames, Tls};
 use super::weighed::{Room, Weighed};
 use crate::accept::{Accepted, Acceptor};
@@ -179,7 +179,7 @@ where
         // No gRPC client asks for it.
         .auto_date_header(false);
     let calls = Calls::default();
-    let service = TowerToHyperService::new(Counted::new(service, calls.clone(), end.room));
+    let service = Serial::new(Counted::new(service, calls.clone(), end.room));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let (stopping, aborted) = (end.stop.stopping(), end.stop.aborted());
     let cut = |reason| {

@@ -9,13 +9,13 @@ use prost::Message as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tonic::service::Routes;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::server::{Edge, Health, MAX_MESSAGE, stack};
+use crate::grpc::services::Services;
 use crate::pb;
 use crate::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
 use crate::shutdown::Drained;
@@ -94,7 +94,7 @@ impl Server {
         let handler = FulfillmentServiceServer::new(handler)
             .max_decoding_message_size(MAX_MESSAGE)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
-        let routes = Routes::new(handler).add_service(health.service());
+        let services = Services::builder().with(handler).with(health.service()).build();
         let edge = Edge {
             tracer: Tracer::off(),
             metrics: metrics.clone(),
@@ -103,7 +103,7 @@ impl Server {
             stopping: shutdown.stopping().clone(),
             closing: shutdown.closing().clone(),
         };
-        tokio::spawn(serve(listener, stack(edge, routes), connections, shutdown.clone(), metrics.clone()));
+        tokio::spawn(serve(listener, stack(edge, services), connections, shutdown.clone(), metrics.clone()));
         Self { address, shutdown, metrics, health, gate, waiting }
     }
 

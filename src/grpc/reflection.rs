@@ -1,17 +1,17 @@
 //! Reflection, by tonic's own service. Its tables are made for the first who asks: in most processes nobody does.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use futures_util::future::Either;
 use http::{Request, Response};
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic_reflection::server::{Builder, Error, v1, v1alpha};
 use tower::Service;
 
+use super::services::Answering;
 use super::status;
 use crate::pb;
 
@@ -55,26 +55,26 @@ impl<S: NamedService> NamedService for OnFirstCall<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<Body>> for OnFirstCall<S>
+impl<S, B> Service<Request<B>> for OnFirstCall<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = Answering> + Clone,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, Ready<Result<Response<Body>, Infallible>>>;
+    type Future = S::Future;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // As the generated servers are, always.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let made = self.made.get_or_init(|| {
             (self.make)().inspect_err(|error| tracing::error!(%error, "reflection cannot be served")).ok()
         });
         match made {
-            Some(service) => Either::Left(service.clone().call(request)),
-            None => Either::Right(ready(Ok(status::internal().into_http()))),
+            Some(service) => service.clone().call(request),
+            None => Box::pin(ready(Ok(status::internal().into_http()))),
         }
     }
 }

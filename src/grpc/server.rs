@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
@@ -23,6 +22,7 @@ use super::layers::message_limit;
 use super::layers::streams::StreamsLayer;
 use super::layers::trace::{AccessLog, TraceLayer};
 use super::layers::unread::UnreadLayer;
+use super::services::Services;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -51,7 +51,7 @@ pub struct Edge {
 /// The routes below all inbound layers. Tests and production serve the same.
 pub fn stack<B>(
     edge: Edge,
-    routes: Routes,
+    services: Services<HeardOut<B>>,
 ) -> impl Service<
     Request<B>,
     Response = Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static>,
@@ -62,7 +62,6 @@ pub fn stack<B>(
 + 'static
 where
     B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
-    B::Error: Into<tonic::codegen::StdError>,
 {
     let Edge { tracer, metrics, access_log, clients, stopping, closing } = edge;
     ServiceBuilder::new()
@@ -88,7 +87,7 @@ where
         .map_response(message_limit::correct)
         // Next to the handlers whose streams it sends.
         .map_response(frames::unpack)
-        .service(routes.prepare())
+        .service(services)
 }
 
 /// Tells the services' health: SERVING or not, all of them together.

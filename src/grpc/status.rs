@@ -84,6 +84,11 @@ pub fn internal() -> Status {
     Problem::new(Code::Internal, "INTERNAL", "internal error").into_status()
 }
 
+/// Nothing that is served here; without details, as tonic answers for a method that a service does not have.
+pub(super) fn no_such_service() -> Status {
+    Status::unimplemented("no such service")
+}
+
 /// The process is going down.
 pub fn shutting_down() -> Status {
     stopping().into_status()
