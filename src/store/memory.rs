@@ -19,8 +19,8 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Match, Query, Saved, StoreError};
 
 /// Final entries that are kept; those that became final first go first, with the others of their call. So few that they
-/// stay in the processor's caches: twenty times as many took a tenth of a creation's time.
-const MAX_FINAL: usize = 1_000;
+/// stay in the processor's caches: eighty times as many took a tenth of a creation's time.
+const MAX_FINAL: usize = 250;
 
 /// Keeps nothing beyond the process; never fails. Cheap to clone, all clones are one ledger.
 #[derive(Clone, Default)]
