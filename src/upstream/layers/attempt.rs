@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use super::passing::{Watch, Watched};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
-use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
+use crate::upstream::call::{Answered, Call, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost};
 use crate::upstream::transport::Site;
@@ -45,7 +46,7 @@ pub struct Attempt<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = Watched<S::Future, Running>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -57,12 +58,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
         let span = layer.span(&outbound);
         outbound.trace = span.context().clone();
         let running = Running { call: outbound.call.clone(), span: Some(span), began: outbound.at, layer };
-        let answer = self.inner.call(outbound);
-        Box::pin(async move {
-            let result = answer.await;
-            running.end(&result);
-            result
-        })
+        Watched::new(self.inner.call(outbound), running)
     }
 }
 
@@ -83,15 +79,15 @@ impl AttemptLayer {
 }
 
 /// An attempt that has begun. Dropped before its end it counts as cancelled.
-struct Running {
+pub struct Running {
     call: Arc<Call>,
     span: Option<ClientSpan>,
     began: Instant,
     layer: Arc<AttemptLayer>,
 }
 
-impl Running {
-    fn end<A>(mut self, result: &Result<Answered<A>, Failure>) {
+impl Watch for Running {
+    fn ended<A>(mut self, result: &Result<Answered<A>, Failure>) {
         let Some(span) = self.span.take() else { return };
         let outcome = outcome(result);
         let ended = result.as_ref().map_or_else(|_| Instant::now(), |answered| answered.at);
@@ -109,7 +105,9 @@ impl Running {
         };
         span.end(status, error);
     }
+}
 
+impl Running {
     fn measure(&self, outcome: AttemptOutcome, ended: Instant, span: &ClientSpan) {
         let took = ended.saturating_duration_since(self.began);
         self.layer.metrics.upstream.attempt(

@@ -1,13 +1,13 @@
 //! Bounds the time of one attempt on the wire. Waiting for the limit or a token does not count; those layers stand outside.
 
-use std::future::ready;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::timeout_at;
+use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use crate::upstream::call::{Attempting, Next, Outbound};
+use super::passing::{OrRefused, Timed, refused};
+use crate::upstream::call::{Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost, NotSent};
 
@@ -42,7 +42,7 @@ pub struct AttemptTimeout<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for AttemptTimeout<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = OrRefused<Timed<S::Future>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -50,18 +50,12 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for AttemptTimeout<S> {
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let Some(left) = outbound.call.attempt_time(outbound.at) else {
-            return Box::pin(ready(Err(Failure::NotSent(NotSent::Deadline))));
+            return refused(NotSent::Deadline);
         };
         tracing::trace!(layer = "attempt_timeout", "set");
-        let (call, sends, limit) = (outbound.call.clone(), outbound.call.sends(), self.limit);
-        let answer = timeout_at(outbound.at + limit.min(left), self.inner.call(outbound));
-        Box::pin(async move {
-            match answer.await {
-                Ok(result) => result,
-                Err(_) if call.sends() == sends => Err(Failure::NotSent(NotSent::Connect)),
-                Err(_) if left <= limit => Err(Failure::Lost(Lost::Deadline)),
-                Err(_) => Err(Failure::Lost(Lost::TimedOut)),
-            }
-        })
+        let (call, end) = (outbound.call.clone(), outbound.at + self.limit.min(left));
+        let lost = if left <= self.limit { Lost::Deadline } else { Lost::TimedOut };
+        let sends = call.sends();
+        Either::Left(Timed::new(self.inner.call(outbound), end, call, sends, NotSent::Connect, lost))
     }
 }

@@ -3,21 +3,22 @@
 //! Counts calls, not attempts, so it stands outside `retry`. Refusals by Walmart (4xx, 429) are signs of life, not failures.
 
 use std::collections::VecDeque;
-use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::Either;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use super::passing::{OrRefused, Watch, Watched, refused};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
 use crate::telemetry::metrics::{CircuitState, Metrics};
 use crate::upstream::accounts::Accounts;
-use crate::upstream::call::{Answered, Attempting, Next, Outbound};
+use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::classify::classify;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
@@ -134,7 +135,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    fn of<X: Exchange>(result: &Result<Answered<X::Answer>, Failure>) -> Self {
+    fn of<A>(operation: Operation, result: &Result<Answered<A>, Failure>) -> Self {
         let failure = match result {
             Ok(_) => return Self::Success,
             Err(failure) => failure,
@@ -145,7 +146,7 @@ impl Outcome {
             Failure::Refused { status: 423, .. } => return Self::Success,
             _ => {}
         }
-        match classify(X::OPERATION, failure).kind {
+        match classify(operation, failure).kind {
             ErrorKind::Unavailable => Self::Failure,
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => Self::Success,
             ErrorKind::CredentialsRefused
@@ -225,7 +226,7 @@ pub struct CircuitBreaker<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = OrRefused<Watched<S::Future, Admitted>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -236,28 +237,27 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
         let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(outbound.at));
         let generation = match admitted {
             Ok(generation) => generation,
-            Err(wait) => return Box::pin(ready(Err(Failure::NotSent(NotSent::CircuitOpen(wait))))),
+            Err(wait) => return refused(NotSent::CircuitOpen(wait)),
         };
         tracing::trace!(layer = "circuit", "admitted");
         let admitted = Admitted { circuits, account, operation: X::OPERATION, generation, outcome: Outcome::Neither };
-        let answer = self.inner.call(outbound);
-        Box::pin(async move {
-            // The whole of it: by itself the block would take only the field along, and drop the rest at once.
-            let mut admitted = admitted;
-            let result = answer.await;
-            admitted.outcome = Outcome::of::<X>(&result);
-            result
-        })
+        Either::Left(Watched::new(self.inner.call(outbound), admitted))
     }
 }
 
-/// Records the outcome when dropped, so that a call which is given up does not hold the probe's place for ever.
-struct Admitted {
+/// A call that may pass. Records the outcome when dropped, so that a call which is given up does not hold the probe's place for ever.
+pub struct Admitted {
     circuits: Circuits,
     account: AccountIndex,
     operation: Operation,
     generation: u64,
     outcome: Outcome,
+}
+
+impl Watch for Admitted {
+    fn ended<A>(mut self, result: &Result<Answered<A>, Failure>) {
+        self.outcome = Outcome::of(self.operation, result);
+    }
 }
 
 impl Drop for Admitted {

@@ -1,13 +1,13 @@
 //! Ends the call at its deadline, whatever the layers below are doing. They look at the deadline themselves before they
 //! wait, so this is the last resort.
 
-use std::future::ready;
 use std::task::{Context, Poll};
 
-use tokio::time::timeout_at;
+use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use crate::upstream::call::{Attempting, Next, Outbound};
+use super::passing::{OrRefused, Timed, refused};
+use crate::upstream::call::{Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost, NotSent};
 
@@ -32,7 +32,7 @@ pub struct Deadline<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = OrRefused<Timed<S::Future>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -41,16 +41,10 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let call = outbound.call.clone();
         if call.attempt_time(outbound.at).is_none() {
-            return Box::pin(ready(Err(Failure::NotSent(NotSent::Deadline))));
+            return refused(NotSent::Deadline);
         }
         tracing::trace!(layer = "deadline", "set");
-        let answer = timeout_at(call.context.deadline, self.inner.call(outbound));
-        Box::pin(async move {
-            match answer.await {
-                Ok(result) => result,
-                Err(_) if call.sends() > 0 => Err(Failure::Lost(Lost::Deadline)),
-                Err(_) => Err(Failure::NotSent(NotSent::Deadline)),
-            }
-        })
+        let (answer, end) = (self.inner.call(outbound), call.context.deadline);
+        Either::Left(Timed::new(answer, end, call, 0, NotSent::Deadline, Lost::Deadline))
     }
 }

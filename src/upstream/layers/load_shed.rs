@@ -1,14 +1,15 @@
 //! Bounds the calls that are under way upstream. What is above the bound is refused at once: a queue without a limit
 //! would only make everyone late.
 
-use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::Semaphore;
+use futures_util::future::Either;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
-use crate::upstream::call::{Attempting, Next, Outbound};
+use super::passing::{OrRefused, Watch, Watched, refused};
+use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
 
@@ -43,7 +44,7 @@ pub struct LoadShed<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = OrRefused<Watched<S::Future, Permit>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -51,13 +52,16 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return Box::pin(ready(Err(Failure::NotSent(NotSent::Overloaded))));
+            return refused(NotSent::Overloaded);
         };
         tracing::trace!(layer = "load_shed", "admitted");
-        let answer = self.inner.call(outbound);
-        Box::pin(async move {
-            let _permit = permit;
-            answer.await
-        })
+        Either::Left(Watched::new(self.inner.call(outbound), Permit(permit)))
     }
+}
+
+/// Room for a call; free again when dropped.
+pub struct Permit(#[expect(dead_code, reason = "is held")] OwnedSemaphorePermit);
+
+impl Watch for Permit {
+    fn ended<A>(self, _: &Result<Answered<A>, Failure>) {}
 }

@@ -11,6 +11,7 @@ pub mod budget;
 pub mod circuit;
 pub mod deadline;
 pub mod load_shed;
+pub mod passing;
 pub mod rate_limit;
 pub mod retry;
 pub mod trace;

@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::Either;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service};
 
 use super::bucket::{Bucket, Taken, Ticket};
+use super::passing::{Watch, Watched};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::call::{Attempting, Call, Next, Outbound};
+use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
 use crate::upstream::headers::Hint;
@@ -99,6 +101,12 @@ impl RateLimitLayer {
         Self { buckets, metrics }
     }
 
+    /// A token, if there is one.
+    fn try_take(&self, call: &Arc<Call>, now: Instant) -> Option<Reservation> {
+        let taken = self.buckets.limit(call.account, call.operation).with(|bucket| bucket.take(now, now));
+        (taken == Ok(Taken::Token)).then(|| Reservation::new(self.buckets.clone(), call))
+    }
+
     /// A token, and when it was had. Asked for at `began`.
     async fn take(&self, call: &Arc<Call>, began: Instant) -> Result<(Reservation, Instant), Failure> {
         let latest = call.latest_start();
@@ -145,7 +153,7 @@ impl Drop for Place<'_> {
 }
 
 /// A token that is held. Dropped it goes back, unless a request has left meanwhile: that one paid with it.
-struct Reservation {
+pub struct Reservation {
     buckets: Buckets,
     call: Arc<Call>,
     /// Requests of the call that had left before.
@@ -181,6 +189,17 @@ impl Reservation {
     }
 }
 
+impl Watch for Reservation {
+    fn ended<A>(self, result: &Result<Answered<A>, Failure>) {
+        match result {
+            Ok(answered) => self.answered(answered.at, Some(&answered.hint), false),
+            // Never left: the token goes back.
+            Err(Failure::NotSent(_)) => self.unused(),
+            Err(failure) => self.answered(Instant::now(), failure.hint(), failure.status() == Some(429)),
+        }
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         match self.used {
@@ -209,30 +228,25 @@ pub struct RateLimit<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for RateLimit<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = Either<Watched<S::Future, Reservation>, Attempting<X>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+        if let Some(reservation) = self.layer.try_take(&outbound.call, outbound.at) {
+            tracing::trace!(layer = "rate_limit", "token taken");
+            return Either::Left(Watched::new(self.inner.call(outbound), reservation));
+        }
         let inner = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, inner);
         let layer = self.layer.clone();
-        Box::pin(async move {
+        Either::Right(Box::pin(async move {
             let (reservation, at) = layer.take(&outbound.call, outbound.at).await?;
             outbound.at = at;
             tracing::trace!(layer = "rate_limit", "token taken");
-            let result = inner.call(outbound).await;
-            match &result {
-                Ok(answered) => reservation.answered(answered.at, Some(&answered.hint), false),
-                // Never left: the token goes back.
-                Err(Failure::NotSent(_)) => reservation.unused(),
-                Err(failure) => {
-                    reservation.answered(Instant::now(), failure.hint(), failure.status() == Some(429));
-                }
-            }
-            result
-        })
+            Watched::new(inner.call(outbound), reservation).await
+        }))
     }
 }

@@ -4,7 +4,9 @@ use std::task::{Context, Poll};
 
 use tower::{Layer, Service};
 
-use crate::upstream::call::{Attempting, Next, Outbound};
+use super::passing::{Watch, Watched};
+use crate::domain::operation::Operation;
+use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::Failure;
 
@@ -29,21 +31,24 @@ pub struct Trace<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Trace<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = Watched<S::Future, Called>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let operation = X::OPERATION.name();
         outbound.call.context.facts.set_correlation_id(outbound.call.correlation_id);
-        tracing::trace!(layer = "trace", operation, "call");
-        let answer = self.inner.call(outbound);
-        Box::pin(async move {
-            let result = answer.await;
-            tracing::trace!(layer = "trace", operation, ok = result.is_ok(), "end");
-            result
-        })
+        tracing::trace!(layer = "trace", operation = X::OPERATION.name(), "call");
+        Watched::new(self.inner.call(outbound), Called(X::OPERATION))
+    }
+}
+
+/// A call that has begun.
+pub struct Called(Operation);
+
+impl Watch for Called {
+    fn ended<A>(self, result: &Result<Answered<A>, Failure>) {
+        tracing::trace!(layer = "trace", operation = self.0.name(), ok = result.is_ok(), "end");
     }
 }
