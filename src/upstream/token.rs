@@ -109,37 +109,43 @@ impl<H: Http> Tokens<H> {
         Self(Arc::new(Parts { http, site, clock, random, metrics, timeout, states }))
     }
 
-    /// A usable token, asked for at `now`, and when it was had. Waits for one only when there is none.
-    pub async fn get(&self, account: AccountIndex, now: Instant) -> Result<(HeaderValue, Instant), NotSent> {
+    /// The token that is there and usable at `now`. Near its end another is fetched meanwhile.
+    pub fn kept(&self, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
+        self.kept_in(&mut self.lock(account), account, now)
+    }
+
+    fn kept_in(&self, state: &mut State, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
+        let token = state.token.as_ref().filter(|token| now < token.expires_at)?;
+        let (value, fresh) = (token.value.clone(), now < token.renew_at);
+        if !fresh {
+            // Ahead of time, so nobody waits for it, and a failure costs nobody anything yet.
+            let _ = self.refresh(state, account, now);
+        }
+        Some(value)
+    }
+
+    /// A usable token. Waits for one only when there is none.
+    pub async fn get(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
         let refresh = {
             let mut state = self.lock(account);
-            match &state.token {
-                Some(token) if now < token.renew_at => return Ok((token.value.clone(), now)),
-                Some(token) if now < token.expires_at => {
-                    let value = token.value.clone();
-                    // Ahead of time, so nobody waits for it, and a failure costs nobody anything yet.
-                    let _ = self.refresh(&mut state, account, now);
-                    return Ok((value, now));
-                }
-                _ => self.refresh(&mut state, account, now)?,
+            let now = Instant::now();
+            match self.kept_in(&mut state, account, now) {
+                Some(token) => return Ok(token),
+                None => self.refresh(&mut state, account, now)?,
             }
         };
-        Ok((refresh.await?, Instant::now()))
+        refresh.await
     }
 
     /// A token other than `refused`, which Walmart turned away.
-    pub async fn replace(
-        &self,
-        account: AccountIndex,
-        refused: &HeaderValue,
-    ) -> Result<(HeaderValue, Instant), NotSent> {
+    pub async fn replace(&self, account: AccountIndex, refused: &HeaderValue) -> Result<HeaderValue, NotSent> {
         {
             let mut state = self.lock(account);
             if state.token.as_ref().is_some_and(|token| token.value == *refused) {
                 state.token = None;
             }
         }
-        self.get(account, Instant::now()).await
+        self.get(account).await
     }
 
     /// Walmart took this account's token: what went wrong before is over.

@@ -1,22 +1,26 @@
 //! The innermost service: one attempt as HTTP. Builds the headers, sends, reads the answer.
 
-use std::mem;
+use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 use uuid::Uuid;
 
 use super::accounts::{Account, Accounts};
-use super::call::{Answered, Attempting, Outbound};
+use super::call::{Answered, Outbound};
 use super::exchange::{Exchange, Unusable};
 use super::failure::{Failure, Lost, NotSent};
 use super::headers::Hint;
+use super::layers::passing::{Ended, OrRefused, refused};
 use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::{TraceContext, Tracer};
@@ -216,29 +220,45 @@ impl<H> Transport<H> {
 impl<X: Exchange, H: Http> Service<Outbound<X>> for Transport<H> {
     type Response = Answered<X::Answer>;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = OrRefused<Exchanging<H::Future, X>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.http.poll_ready(cx).map_err(failed)
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let http = self.http.clone();
-        let mut http = mem::replace(&mut self.http, http);
-        let request = self.site.request(&outbound);
-        let clock = self.clock;
-        Box::pin(async move {
-            let request = request.ok_or(Failure::NotSent(NotSent::Connect))?;
-            tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
-            let http = http.ready().await.map_err(failed)?;
-            outbound.call.context.facts.begin_attempt();
-            outbound.call.mark_sent();
-            let response = http.call(request).await.map_err(failed)?;
-            let hint = Hint::read(response.headers(), &clock);
-            let status = response.status().as_u16();
-            tracing::trace!(layer = "transport", status, "answered");
-            read::<X>(status, hint, response.body())
-        })
+        let Some(request) = self.site.request(&outbound) else { return refused(NotSent::Connect) };
+        tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
+        outbound.call.context.facts.begin_attempt();
+        outbound.call.mark_sent();
+        Either::Left(Exchanging { answer: self.http.call(request), clock: self.clock, exchange: PhantomData })
+    }
+}
+
+pin_project! {
+    /// A request that was sent, and its answer.
+    pub struct Exchanging<F, X> {
+        #[pin]
+        answer: F,
+        clock: Clock,
+        exchange: PhantomData<fn() -> X>,
+    }
+}
+
+impl<F, X> Future for Exchanging<F, X>
+where
+    F: Future<Output = Result<http::Response<Bytes>, HttpError>>,
+    X: Exchange,
+{
+    type Output = Ended<X>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<X>> {
+        let this = self.project();
+        let response = ready!(this.answer.poll(cx)).map_err(failed)?;
+        let hint = Hint::read(response.headers(), this.clock);
+        let status = response.status().as_u16();
+        tracing::trace!(layer = "transport", status, "answered");
+        Poll::Ready(read::<X>(status, hint, response.body()))
     }
 }
 

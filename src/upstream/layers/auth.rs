@@ -4,9 +4,12 @@
 use std::mem;
 use std::task::{Context, Poll};
 
-use tokio::time::timeout_at;
+use futures_util::future::Either;
+use http::HeaderValue;
+use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
+use super::passing::{Ended, Follow, Followed, Next as Then};
 use crate::upstream::call::{Attempting, Call, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
@@ -42,39 +45,78 @@ pub struct Auth<S, H> {
 impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = Either<Followed<S::Future, Replay<X, S, H>, X>, Attempting<X>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+        let (call, at) = (outbound.call.clone(), outbound.at);
+        if let Some(token) = self.tokens.kept(call.account, at) {
+            return Either::Left(self.attempt(outbound, token));
+        }
         let inner = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, inner);
-        let tokens = self.tokens.clone();
-        Box::pin(async move {
-            let call = outbound.call.clone();
-            let (token, at) = in_time(&call, tokens.get(call.account, outbound.at)).await?;
-            outbound.at = at;
-            tracing::trace!(layer = "auth", "token");
-            outbound.token = Some(token.clone());
-            let result = inner.call(outbound.clone()).await;
-            if !result.as_ref().err().is_some_and(Failure::token_refused) {
-                return result;
-            }
-            let (fresh, at) = in_time(&call, tokens.replace(call.account, &token)).await?;
-            outbound.at = at;
-            tracing::trace!(layer = "auth", "fresh token");
-            outbound.token = Some(fresh.clone());
-            let result = inner.ready().await?.call(outbound).await;
-            match &result {
-                Err(failure) if failure.token_refused() => tokens.refused_again(call.account, &fresh),
-                // A token that Walmart never saw is neither good nor bad.
-                Err(failure) if failure.status().is_none() => {}
-                _ => tokens.accepted(call.account),
-            }
-            result
-        })
+        let mut ready = Self { inner: mem::replace(&mut self.inner, inner), tokens: self.tokens.clone() };
+        Either::Right(Box::pin(async move {
+            let token = in_time(&call, ready.tokens.get(call.account)).await?;
+            outbound.at = Instant::now();
+            ready.attempt(outbound, token).await
+        }))
+    }
+}
+
+impl<S, H: Http> Auth<S, H> {
+    fn attempt<X: Exchange>(
+        &mut self,
+        mut outbound: Outbound<X>,
+        token: HeaderValue,
+    ) -> Followed<S::Future, Replay<X, S, H>, X>
+    where
+        S: Next<X>,
+    {
+        tracing::trace!(layer = "auth", "token");
+        let (inner, tokens) = (self.inner.clone(), self.tokens.clone());
+        let replay = Replay { inner, tokens, outbound: outbound.clone(), token: token.clone() };
+        outbound.token = Some(token);
+        Followed::new(self.inner.call(outbound), replay)
+    }
+}
+
+/// The one attempt with a fresh token, after the first was turned away.
+pub struct Replay<X, S, H> {
+    inner: S,
+    tokens: Tokens<H>,
+    outbound: Outbound<X>,
+    /// The first attempt's.
+    token: HeaderValue,
+}
+
+impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<X, S, H> {
+    fn follow(self, first: Ended<X>) -> Then<X> {
+        if first.as_ref().err().is_some_and(Failure::token_refused) {
+            Then::Then(Box::pin(self.replayed()))
+        } else {
+            Then::Over(first)
+        }
+    }
+}
+
+impl<X: Exchange, S: Next<X>, H: Http> Replay<X, S, H> {
+    async fn replayed(self) -> Ended<X> {
+        let Self { mut inner, tokens, mut outbound, token } = self;
+        let call = outbound.call.clone();
+        let fresh = in_time(&call, tokens.replace(call.account, &token)).await?;
+        tracing::trace!(layer = "auth", "fresh token");
+        (outbound.token, outbound.at) = (Some(fresh.clone()), Instant::now());
+        let result = inner.ready().await?.call(outbound).await;
+        match &result {
+            Err(failure) if failure.token_refused() => tokens.refused_again(call.account, &fresh),
+            // A token that Walmart never saw is neither good nor bad.
+            Err(failure) if failure.status().is_none() => {}
+            _ => tokens.accepted(call.account),
+        }
+        result
     }
 }
 

@@ -1,4 +1,4 @@
-//! The futures of layers that let an attempt pass: one that watches how it ends, one that bounds its time. They stand in
+//! The futures of layers: one watches how an attempt ends, one bounds its time, one lets others follow it. They stand in
 //! each other, where boxes would cost each call an allocation a layer.
 
 use std::future::{Ready, ready};
@@ -10,7 +10,7 @@ use futures_util::future::Either;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Timeout, timeout_at};
 
-use crate::upstream::call::{Answered, Call};
+use crate::upstream::call::{Answered, Attempting, Call};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost, NotSent};
 
@@ -95,5 +95,58 @@ where
             let left = this.call.sends() > *this.sends;
             Err(if left { Failure::Lost(*this.lost) } else { Failure::NotSent(*this.unsent) })
         }))
+    }
+}
+
+/// What may follow a first attempt.
+pub trait Follow<X: Exchange> {
+    /// What the first attempt's end is to the layer above, or what is done after it.
+    fn follow(self, first: Ended<X>) -> Next<X>;
+}
+
+/// See [`Follow`].
+pub enum Next<X: Exchange> {
+    /// Nothing follows.
+    Over(Ended<X>),
+    /// This does.
+    Then(Attempting<X>),
+}
+
+pin_project! {
+    /// An attempt that others may follow. Only those are boxed: nearly always the first is the only one.
+    pub struct Followed<F, W, X: Exchange> {
+        #[pin]
+        first: F,
+        follow: Option<W>,
+        then: Option<Attempting<X>>,
+    }
+}
+
+impl<F, W, X: Exchange> Followed<F, W, X> {
+    /// Asks `follow` what comes after `first`.
+    pub fn new(first: F, follow: W) -> Self {
+        Self { first, follow: Some(follow), then: None }
+    }
+}
+
+impl<F, W, X> Future for Followed<F, W, X>
+where
+    F: Future<Output = Ended<X>>,
+    W: Follow<X>,
+    X: Exchange,
+{
+    type Output = Ended<X>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Some(then) = this.then {
+            return then.as_mut().poll(cx);
+        }
+        let first = ready!(this.first.poll(cx));
+        let Some(follow) = this.follow.take() else { return Poll::Ready(first) };
+        match follow.follow(first) {
+            Next::Over(result) => Poll::Ready(result),
+            Next::Then(then) => this.then.insert(then).as_mut().poll(cx),
+        }
     }
 }

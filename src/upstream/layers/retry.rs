@@ -1,7 +1,6 @@
 //! Tries a call again when the classification table says that it is right, the budget affords it and the deadline leaves
 //! time. The only place where anything is retried, but for the one replay with a fresh token in `auth`.
 
-use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,10 +9,11 @@ use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::budget::Budget;
+use super::passing::{Ended, Follow, Followed, Next as Then};
 use crate::domain::account::AccountIndex;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::call::{Attempting, Call, Next, Outbound};
+use crate::upstream::call::{Call, Next, Outbound};
 use crate::upstream::classify::{Retry as Advice, classify};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::Failure;
@@ -98,39 +98,68 @@ pub struct Retry<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Attempting<X>;
+    type Future = Followed<S::Future, Further<X, S>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
-        let inner = self.inner.clone();
-        let mut inner = mem::replace(&mut self.inner, inner);
-        let layer = self.layer.clone();
-        Box::pin(async move {
-            let account = outbound.call.account;
-            layer.budget(account, |budget| budget.first_attempt(outbound.at));
-            loop {
-                tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
-                let failure = match inner.ready().await?.call(outbound.clone()).await {
-                    Ok(answered) => {
-                        layer.budget(account, Budget::success);
-                        if outbound.attempt > 0 {
-                            layer.metrics.upstream.retries_succeeded.of(X::OPERATION).inc();
-                        }
-                        return Ok(answered);
-                    }
-                    Err(failure) => failure,
-                };
-                outbound.attempt += 1;
-                let Some(at) = layer.next_attempt(&outbound.call, &failure, outbound.attempt) else {
-                    return Err(failure);
-                };
-                tracing::trace!(layer = "retry", "waits");
-                sleep_until(at).await;
-                outbound.at = Instant::now();
+    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+        self.layer.budget(outbound.call.account, |budget| budget.first_attempt(outbound.at));
+        tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
+        let (inner, layer) = (self.inner.clone(), self.layer.clone());
+        let further = Further { inner, layer, outbound: outbound.clone() };
+        Followed::new(self.inner.call(outbound), further)
+    }
+}
+
+/// The attempts after the first.
+pub struct Further<X, S> {
+    inner: S,
+    layer: Arc<RetryLayer>,
+    outbound: Outbound<X>,
+}
+
+impl<X: Exchange, S: Next<X>> Follow<X> for Further<X, S> {
+    fn follow(mut self, first: Ended<X>) -> Then<X> {
+        match self.judge(first) {
+            Ok(over) => Then::Over(over),
+            Err(at) => Then::Then(Box::pin(self.attempts(at))),
+        }
+    }
+}
+
+impl<X: Exchange, S: Next<X>> Further<X, S> {
+    /// Tries from `at` on, until it is over.
+    async fn attempts(mut self, mut at: Instant) -> Ended<X> {
+        loop {
+            tracing::trace!(layer = "retry", "waits");
+            sleep_until(at).await;
+            self.outbound.at = Instant::now();
+            tracing::trace!(layer = "retry", attempt = self.outbound.attempt, "attempt");
+            let result = self.inner.ready().await?.call(self.outbound.clone()).await;
+            match self.judge(result) {
+                Ok(over) => return over,
+                Err(next) => at = next,
             }
-        })
+        }
+    }
+
+    /// Whether it is over with this, or else when to try again.
+    fn judge(&mut self, result: Ended<X>) -> Result<Ended<X>, Instant> {
+        let Self { layer, outbound, .. } = self;
+        match &result {
+            Ok(_) => {
+                layer.budget(outbound.call.account, Budget::success);
+                if outbound.attempt > 0 {
+                    layer.metrics.upstream.retries_succeeded.of(X::OPERATION).inc();
+                }
+                Ok(result)
+            }
+            Err(failure) => {
+                outbound.attempt += 1;
+                layer.next_attempt(&outbound.call, failure, outbound.attempt).map_or(Ok(result), Err)
+            }
+        }
     }
 }

@@ -281,7 +281,7 @@ async fn tokens_and_lives_may_be_odd() {
 async fn a_token_is_shown_to_nobody() {
     let world = World::new();
     world.status().await.unwrap();
-    let (token, _) = world.shared.tokens.get(FIRST, Instant::now()).await.unwrap();
+    let token = world.shared.tokens.get(FIRST).await.unwrap();
     assert!(token.is_sensitive() && !format!("{token:?}").contains("token-1"));
     for seen in world.walmart.seen().iter().chain(&world.walmart.token_calls()) {
         let shown = format!("{:?}", seen.headers);
@@ -315,6 +315,6 @@ async fn a_token_that_walmart_never_saw_is_not_accepted() {
     world.walmart.calls([answer(401, ""), Step::Fail(HttpError::Interrupted), answer(401, ""), answer(401, "")]);
     let error = world.status().await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::CredentialsRefused);
-    let told = world.shared.tokens.get(FIRST, Instant::now()).await.unwrap_err();
+    let told = world.shared.tokens.get(FIRST).await.unwrap_err();
     assert_eq!(told, NotSent::CredentialsRefused(seconds(2)), "the pause doubles");
 }
