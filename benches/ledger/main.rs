@@ -209,7 +209,7 @@ async fn call(ledger: &Store, order_number: String) -> Result<()> {
         account: AccountId::new("acme").map_err(|_| "no account")?,
         kind: Kind::Create,
         request_id: None,
-        order_number,
+        order_number: order_number.into(),
         batch: 0,
         batches: 1,
         fingerprint: Fingerprint([1; Fingerprint::LENGTH]),
@@ -221,7 +221,8 @@ async fn call(ledger: &Store, order_number: String) -> Result<()> {
         snapshot: Vec::new(),
     };
     let Begun::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
-    let end = |entry| Entry { state: State::Succeeded, body: Default::default(), answer: vec![b'a'; 200], ..entry };
+    let end =
+        |entry| Entry { state: State::Succeeded, body: Default::default(), answer: vec![b'a'; 200].into(), ..entry };
     match ledger.save(entries.into_iter().map(end).collect(), Vec::new()).await? {
         Saved::Done(_) => Ok(()),
         Saved::Stale => Err("stale".into()),

@@ -23,8 +23,8 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
             Kind::Cancel => pb::OperationKind::Cancel,
         }
         .into(),
-        order_number: entry.order_number,
-        request_id: entry.request_id.unwrap_or_default(),
+        order_number: entry.order_number.to_string(),
+        request_id: entry.request_id.as_deref().unwrap_or_default().to_owned(),
         state: state(entry.state).into(),
         effect: match entry.effect {
             Effect::None => pb::Effect::None,

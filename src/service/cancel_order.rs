@@ -158,7 +158,9 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
                     *cause = Some(lost);
                 }
                 // A call that joined by content is known by the first one's id.
-                request_id = entry.request_id.unwrap_or(request_id);
+                if let Some(known_by) = entry.request_id {
+                    request_id = known_by.to_string();
+                }
                 batches.push(BatchOutcome { line_ids, result });
             }
             if batches.iter().any(|batch| batch.result.is_ok()) {
@@ -212,8 +214,8 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
         let first = NewEntry {
             account: self.mutations.directory().id(account).clone(),
             kind: Kind::Cancel,
-            order_number: order_number::of_cancellation(&payload).to_owned(),
-            request_id: Some(known_by),
+            order_number: order_number::of_cancellation(&payload).into(),
+            request_id: Some(known_by.into()),
             batch: 0,
             batches: outgoing.len() as u32,
             fingerprint,

@@ -155,8 +155,8 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
         NewEntry {
             account: self.mutations.directory().id(account).clone(),
             kind: Kind::Create,
-            order_number: request.payload.as_ref().map(order_number::of_order).unwrap_or_default().to_owned(),
-            request_id: (!request_id.is_empty()).then(|| request_id.clone()),
+            order_number: request.payload.as_ref().map(order_number::of_order).unwrap_or_default().into(),
+            request_id: (!request_id.is_empty()).then(|| request_id.as_str().into()),
             batch: 0,
             batches: 1,
             fingerprint,
@@ -165,7 +165,7 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
             created: now,
             not_after: now.plus(self.mutations.rules().not_after),
             correlation_id: self.mutations.new_id(),
-            body: encoded(request, payload),
+            body: encoded(request, &payload),
             snapshot: Vec::new(),
         }
     }

@@ -52,7 +52,7 @@ async fn resolve<L: Ledger>(service: &Service<L>, entry: &Entry, verdict: Verdic
 }
 
 fn names(page: &Page) -> Vec<&str> {
-    page.entries.iter().map(|entry| entry.order_number.as_str()).collect()
+    page.entries.iter().map(|entry| &*entry.order_number).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn only_what_is_of_visible_accounts_exists() {
         let mut seen = Vec::new();
         for entry in &made {
             match service.get(&entry.id.to_string(), caller).await {
-                Ok(view) => seen.push(view.entry.order_number),
+                Ok(view) => seen.push(view.entry.order_number.to_string()),
                 Err(error) => assert_eq!(kind::<()>(&Err(error)), "OperationNotFound"),
             }
         }
@@ -266,7 +266,7 @@ async fn what_waits_for_a_person_comes_first_and_what_is_under_way_is_left_out()
     }
     let numbers = async |most| {
         let found = service.unresolved(most).await.unwrap();
-        found.into_iter().map(|entry| entry.order_number).collect::<Vec<_>>()
+        found.into_iter().map(|entry| entry.order_number.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(numbers(9).await, ["N1", "U1", "U2"], "it is just being sent");
     tokio::time::advance(OVERDUE + Duration::from_millis(1)).await;

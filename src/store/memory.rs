@@ -8,11 +8,11 @@ use std::mem;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::keys::{Keys, short};
 use super::made;
-use super::memory_keys::{Hash, Hashes, of_account, of_request};
+use super::memory_keys::{Hash, Hashes, of_number, of_request};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
@@ -60,7 +60,7 @@ struct Tables {
     numbers: Map<Hash, u64>,
     /// Open cancellations.
     contents: Map<Hash, BTreeSet<u64>>,
-    trimmed: Map<Hash, (Fingerprint, Vec<u8>)>,
+    trimmed: Map<Hash, (Fingerprint, Bytes)>,
     audits: BTreeSet<(Timestamp, OperationId)>,
     alerts: Map<u64, Vec<(AlertKind, Timestamp)>>,
 }
@@ -73,7 +73,7 @@ struct Row {
 impl Ledger for MemoryLedger {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
         let Some(first) = new.first() else { return Ok(Begun::New(Vec::new())) };
-        let keys = Hashes::from(&Keys::of(first));
+        let keys = Hashes::of(first);
         let mut tables = self.lock();
         if let Some(begun) = tables.standing(keys, join) {
             return Ok(begun);
@@ -100,13 +100,13 @@ impl Ledger for MemoryLedger {
     }
 
     async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
-        let key = of_request(account, kind, &short(request_id));
+        let key = of_request(account, kind, request_id);
         let tables = self.lock();
         Ok(tables.requests.get(&key).map(|id| tables.whole(*id)).unwrap_or_default())
     }
 
     async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
-        let key = of_account(account, &short(order_number));
+        let key = of_number(account, order_number);
         let tables = self.lock();
         let row = tables.numbers.get(&key).and_then(|id| tables.entries.get(id));
         Ok(row.map(|row| row.entry.clone()))
@@ -204,7 +204,7 @@ impl Tables {
                 return existing(Match::OrderNumber, self.whole(*id));
             }
             if let Some((fingerprint, answer)) = self.trimmed.get(&key) {
-                return Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.clone() });
+                return Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() });
             }
         }
         let key = keys.content.filter(|_| join)?;

@@ -17,6 +17,7 @@ mod testing;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use self::health::Failing;
@@ -194,7 +195,7 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
         doubt: None,
         body: new.body,
         snapshot: new.snapshot,
-        answer: Vec::new(),
+        answer: Bytes::new(),
         last_error: String::new(),
         resolution: String::new(),
     }

@@ -44,7 +44,7 @@ pub(super) fn create(order_number: &str, request_id: Option<&str>) -> NewEntry {
         account: acme(),
         kind: Kind::Create,
         order_number: order_number.into(),
-        request_id: request_id.map(str::to_owned),
+        request_id: request_id.map(Arc::from),
         batch: 0,
         batches: 1,
         fingerprint: Fingerprint([1; 33]),

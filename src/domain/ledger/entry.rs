@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -124,10 +125,10 @@ pub struct NewEntry {
     /// What is done.
     pub kind: Kind,
     /// To which order.
-    pub order_number: String,
+    pub order_number: Arc<str>,
     /// The caller's id of the request, or the one that was made for a cancellation; `None` for a creation without one,
     /// which is known by its order number.
-    pub request_id: Option<String>,
+    pub request_id: Option<Arc<str>>,
     /// Position among the upstream requests of one cancellation, from 0.
     pub batch: u32,
     /// How many upstream requests the call takes; 1 for a creation.
@@ -160,9 +161,9 @@ pub struct Entry {
     /// What is done.
     pub kind: Kind,
     /// To which order.
-    pub order_number: String,
+    pub order_number: Arc<str>,
     /// As in [`NewEntry`].
-    pub request_id: Option<String>,
+    pub request_id: Option<Arc<str>>,
     /// As in [`NewEntry`].
     pub batch: u32,
     /// As in [`NewEntry`].
@@ -193,7 +194,7 @@ pub struct Entry {
     /// As in [`NewEntry`]; empty once the state is final.
     pub snapshot: Vec<u8>,
     /// What the caller is answered, encoded; empty while the state is open.
-    pub answer: Vec<u8>,
+    pub answer: Bytes,
     /// Why it is not done: an error reason and what stands beside it, for operators. Nothing personal.
     pub last_error: String,
     /// Why an operator decided as they did; empty when none did.

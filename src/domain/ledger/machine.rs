@@ -181,7 +181,7 @@ impl Rules {
 }
 
 fn closed(entry: Entry, state: State, effect: Effect, answer: Vec<u8>) -> Entry {
-    Entry { state, effect, answer, next: None, body: Bytes::new(), snapshot: Vec::new(), ..entry }
+    Entry { state, effect, answer: answer.into(), next: None, body: Bytes::new(), snapshot: Vec::new(), ..entry }
 }
 
 /// The caller's answer follows from the state, so none is kept.

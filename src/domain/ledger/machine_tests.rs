@@ -48,7 +48,7 @@ fn made(state: State, rules: &Rules) -> Entry {
         doubt: None,
         body: Bytes::from_static(b"body"),
         snapshot: b"snapshot".into(),
-        answer: Vec::new(),
+        answer: Bytes::new(),
         last_error: String::new(),
         resolution: String::new(),
     }
@@ -135,7 +135,16 @@ fn every_event() -> Vec<Event> {
 /// What a final entry looks like, made of what it was before.
 fn closed_as(entry: &Entry, state: State, effect: Effect, answer: &[u8], millis: u64) -> Entry {
     let (body, snapshot) = (Bytes::new(), Vec::new());
-    Entry { state, effect, answer: answer.into(), next: None, body, snapshot, updated: at(millis), ..entry.clone() }
+    Entry {
+        state,
+        effect,
+        answer: answer.to_vec().into(),
+        next: None,
+        body,
+        snapshot,
+        updated: at(millis),
+        ..entry.clone()
+    }
 }
 
 #[test]

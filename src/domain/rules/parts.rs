@@ -29,13 +29,13 @@ pub(super) fn text(value: Option<&String>, at: &Path<'_>, faults: &mut Faults) {
 }
 
 /// At least one of the two names of the order number; both equal when both are given.
-pub(super) fn order_numbers(
-    seller_order_id: Option<&String>,
-    customer_order_no: Option<&String>,
+pub(super) fn order_numbers<'a>(
+    seller_order_id: Option<&'a String>,
+    customer_order_no: Option<&'a String>,
     payload: &Path<'_>,
     faults: &mut Faults,
 ) {
-    let given = |number: Option<&String>| number.filter(|n| !n.is_empty()).cloned();
+    let given = |number: Option<&'a String>| number.filter(|n| !n.is_empty());
     match (given(seller_order_id), given(customer_order_no)) {
         (None, None) => {
             faults.add(&payload.field("customer_order_no"), "is required, or seller_order_id");

@@ -109,7 +109,7 @@ async fn what_cannot_be_read_is_a_bug_and_no_answer() {
     let mutations = mutations(&Walmart::default(), 20);
     let entry = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
     for state in [State::Succeeded, State::Rejected, State::NotSent] {
-        let damaged = Entry { state, answer: vec![0xff], ..entry.clone() };
+        let damaged = Entry { state, answer: vec![0xff].into(), ..entry.clone() };
         assert_eq!(kind(&of(&damaged)), "Internal");
     }
 }

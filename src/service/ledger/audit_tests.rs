@@ -77,7 +77,7 @@ async fn audits_that_cannot_be_made_do_not_stand_before_the_others() {
     let ledger = mutations.ledger().clone();
     let one = creation("gone", "SO1", mutations.now());
     for number in 0..20 {
-        let new = crate::domain::ledger::NewEntry { order_number: number.to_string(), ..one.clone() };
+        let new = crate::domain::ledger::NewEntry { order_number: number.to_string().into(), ..one.clone() };
         let entry = put(&ledger, vec![new]).await.remove(0);
         ledger.save(Vec::new(), vec![Audit { operation: entry.id, time: mutations.now() }]).await.unwrap();
     }

@@ -120,7 +120,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     /// Takes in hand what is due.
     async fn round(&self) {
         let mut look_ups: BTreeMap<AccountIndex, Vec<Entry>> = BTreeMap::new();
-        let mut sends: BTreeMap<(String, OperationId), Vec<Entry>> = BTreeMap::new();
+        let mut sends: BTreeMap<(Arc<str>, OperationId), Vec<Entry>> = BTreeMap::new();
         let due = self.mutations.0.agenda.take_due(self.mutations.now(), ROUND);
         let mut in_hand = InHand::new(&self.mutations, due.iter().copied());
         for id in due {

@@ -57,7 +57,7 @@ async fn more_than_one_chunk_is_taken_over() {
     let (ledger, now) = (mutations.ledger().clone(), mutations.now());
     let one = creation("acme", "SO1", now);
     for number in 0..CHUNK * 2 + 1 {
-        put(&ledger, vec![NewEntry { order_number: number.to_string(), ..one.clone() }]).await;
+        put(&ledger, vec![NewEntry { order_number: number.to_string().into(), ..one.clone() }]).await;
     }
     assert_eq!(take_over(&mutations).await, CHUNK * 2 + 1);
     let due = mutations.0.agenda.take_due(now.plus(SETTLE), usize::MAX);

@@ -1,5 +1,7 @@
 //! What stands against a new entry, and what does not.
 
+use bytes::Bytes;
+
 use super::*;
 
 pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
@@ -30,7 +32,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
             doubt: None,
             body,
             snapshot,
-            answer: Vec::new(),
+            answer: Bytes::new(),
             last_error: String::new(),
             resolution: String::new(),
         };

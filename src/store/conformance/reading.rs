@@ -164,7 +164,7 @@ pub(super) async fn trim_keeps_a_call_together(ledger: impl Ledger) {
 
 pub(super) async fn a_trimmed_success_holds_its_number_for_good(ledger: impl Ledger) {
     let entry = begin(&ledger, create("A", Some("r"))).await;
-    let end = Entry { answer: b"answer".to_vec(), ..ended(&entry, State::Succeeded, time(1)) };
+    let end = Entry { answer: Bytes::from_static(b"answer"), ..ended(&entry, State::Succeeded, time(1)) };
     save(&ledger, end).await;
     let refused = begin(&ledger, create("B", Some("b"))).await;
     to(&ledger, &refused, State::Rejected, time(1)).await;

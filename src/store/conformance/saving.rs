@@ -17,7 +17,7 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
         doubt: Some(doubt),
         body: Bytes::from_static(b"other body"),
         snapshot: b"snapshot".to_vec(),
-        answer: b"answer".to_vec(),
+        answer: Bytes::from_static(b"answer"),
         last_error: "error".into(),
         resolution: "resolution".into(),
         ..entry.clone()
@@ -84,7 +84,7 @@ pub(super) async fn a_final_entry_is_never_overwritten(ledger: impl Ledger) {
         let entry = begin(&ledger, create(state.name(), None)).await;
         let end = to(&ledger, &entry, state, time(1)).await;
         for next in State::ALL {
-            let again = Entry { state: next, answer: b"other".to_vec(), ..end.clone() };
+            let again = Entry { state: next, answer: Bytes::from_static(b"other"), ..end.clone() };
             assert_eq!(ledger.save(vec![again], Vec::new()).await.unwrap(), Saved::Stale, "{state:?} to {next:?}");
         }
         assert_eq!(ledger.get(entry.id).await.unwrap(), Some(end));

@@ -39,7 +39,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         doubt: doubt(row)?,
         body: row.get::<_, Option<Vec<u8>>>(22)?.unwrap_or_default().into(),
         snapshot: row.get::<_, Option<_>>(23)?.unwrap_or_default(),
-        answer: row.get(24)?,
+        answer: row.get::<_, Vec<u8>>(24)?.into(),
         last_error: row.get(25)?,
         resolution: row.get(26)?,
     })

@@ -158,7 +158,7 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> 
         integer(entry.updated.0),
         integer(entry.not_after.0),
         entry.next.map(|next| integer(next.0)),
-        entry.answer,
+        &entry.answer[..],
         entry.last_error,
         entry.resolution,
         doubt.map(|doubt| integer(doubt.since.0)),
