@@ -1,5 +1,7 @@
 //! FulfillmentService: takes the call's context, finds the account, asks the use case, makes the answer.
 
+use std::sync::Arc;
+
 use tonic::{Request, Response, Status};
 
 use super::status;
@@ -53,13 +55,13 @@ impl<U: Upstream, L: Ledger> FulfillmentService for Fulfillment<U, L> {
         request: Request<pb::CreateOrderRequest>,
     ) -> Result<Response<pb::CreateOrderResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let request_id = request.request_id.clone();
+        // Shared at once, for it is large, and what stands in a future is moved with it.
+        let request = Arc::new(request.into_inner());
         let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.create.call(account, request, &call).await,
+            Ok(account) => self.create.call(account, request.clone(), &call).await,
             Err(error) => Err(error.with_faults(check_order(&request))),
         };
-        answer.map(Response::new).map_err(|error| status::failure(error, &request_id, &call))
+        answer.map(Response::new).map_err(|error| status::failure(error, &request.request_id, &call))
     }
 
     async fn cancel_order(

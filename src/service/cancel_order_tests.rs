@@ -301,7 +301,7 @@ async fn an_order_that_we_have_just_created_is_waited_for() {
     let _guard = resolving(&mutations);
     let tasks = TaskTracker::new();
     let (create, service) = (CreateOrder::new(mutations.clone(), tasks.clone()), CancelOrder::new(mutations, tasks));
-    let order = sample("CreateOrderRequest", include_str!("../../examples/create.json"));
+    let order: crate::pb::CreateOrderRequest = sample("CreateOrderRequest", include_str!("../../examples/create.json"));
     create.call(ACME, order, &call(LONG)).await.unwrap();
     assert_eq!(told(&service, request(101), LONG).await, "OK OK");
     assert_eq!(walmart.asked(), [Create, Cancel, Cancel, Cancel, Cancel]);

@@ -60,15 +60,15 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
     pub async fn call(
         &self,
         account: AccountIndex,
-        request: CreateOrderRequest,
+        request: impl Into<Arc<CreateOrderRequest>>,
         call: &CallContext,
     ) -> Result<CreateOrderResponse, ServiceError> {
+        let request = request.into();
         check_order(&request).map_err(ServiceError::Invalid)?;
         let Some(payload) = &request.payload else { return Err(ServiceError::Internal) };
         let encoded = Bytes::from(payload.encode_to_vec());
         let fingerprint = Fingerprint::of_encoded(&encoded);
         let key = key(account, order_number::of_order(payload), &request.request_id, &fingerprint);
-        let request = Arc::new(request);
         loop {
             let work = || self.clone().create(account, request.clone(), encoded.clone(), fingerprint, call.clone());
             let seat = self.flights.board(&key, (), call.deadline, work);

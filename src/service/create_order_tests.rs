@@ -329,7 +329,7 @@ async fn errors_say_nothing_personal_and_faults_cost_no_call() {
         let told = format!("{:?}", service.call(ACME, request(), &call(LONG)).await.unwrap_err());
         assert!(told.contains("[redacted] of [redacted], [redacted] is wrong"), "{told}");
     }
-    let result = service.call(ACME, Default::default(), &call(LONG)).await;
+    let result = service.call(ACME, CreateOrderRequest::default(), &call(LONG)).await;
     assert!(matches!(result, Err(ServiceError::Invalid(_))));
     assert_eq!(walmart.asked(), [Create, Create]);
 }

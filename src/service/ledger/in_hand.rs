@@ -40,7 +40,9 @@ impl<U: Upstream, L: Ledger> Drop for InHand<U, L> {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         // Without a runtime the process is at its end; the next one takes them over.
-        if let (false, Ok(runtime)) = (ids.is_empty(), Handle::try_current()) {
+        if !ids.is_empty()
+            && let Ok(runtime) = Handle::try_current()
+        {
             let mutations = self.mutations.clone();
             runtime.spawn(async move { mutations.pick_up(ids).await });
         }
