@@ -4,6 +4,8 @@
 //! that answers CANCELLED, waits for ever for open streams, and does not bound what it buffers for a slow one.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -22,6 +24,7 @@ use tower::Service;
 
 use super::calls::{Calls, Counted, LOOK};
 use super::guarded::Guarded;
+use super::keep_alive::PollClock;
 use super::opened::Opened;
 use super::serial::Serial;
 use super::tls::{PeerNames, Tls};
@@ -164,9 +167,10 @@ where
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
+    let clock = PollClock::new();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .timer(TokioTimer::new())
+        .timer(clock.clone())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
@@ -185,7 +189,6 @@ where
     let cut = |reason| {
         end.metrics.peers.cut(reason).inc();
     };
-    // An error here is the peer's: it broke the protocol or left. Its calls have ended, and were counted, as CANCELLED.
     let mut its_time = on_its_own(async {
         tokio::select! {
             () = unread(&calls) => Some(Cut::Unread),
@@ -195,7 +198,7 @@ where
         }
     });
     let ended = tokio::select! {
-        _ = connection.as_mut() => return,
+        () = served(connection.as_mut(), &clock) => return,
         ended = its_time.next() => ended.flatten(),
     };
     if let Some(reason) = ended {
@@ -219,9 +222,19 @@ where
         }
     });
     tokio::select! {
-        _ = connection => {}
+        () = served(connection, &clock) => {}
         _ = farewell.next() => {}
     }
+}
+
+/// Ends when the connection does. An error is the peer's: it broke the protocol or left. Its calls have ended, and were
+/// counted, as CANCELLED.
+async fn served<F: Future>(mut connection: Pin<&mut F>, clock: &PollClock) {
+    poll_fn(|cx| {
+        clock.set();
+        connection.as_mut().poll(cx).map(drop)
+    })
+    .await;
 }
 
 /// Polls a future only when that one was woken. What it runs beside is woken several times for each call, and timers are

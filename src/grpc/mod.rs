@@ -7,6 +7,7 @@ pub mod fulfillment;
 pub mod gateway;
 mod guarded;
 pub mod heard_out;
+mod keep_alive;
 pub mod layers;
 pub mod listener;
 pub mod methods;

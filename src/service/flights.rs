@@ -6,11 +6,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, CatchUnwind, Shared};
+use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -94,14 +97,8 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
             }
             Entry::Vacant(vacant) => {
                 let landed = Landed { flights: self.clone(), key };
-                // In a box of its own, so that its kilobytes are moved once and not with each thing that is put around it.
-                let work = AssertUnwindSafe(Box::pin(work())).catch_unwind();
-                let flight = async move {
-                    let _landed = landed;
-                    // A panic's hook has logged it; none of those who wait may be taken down by it.
-                    work.await.unwrap_or(Err(ServiceError::Internal))
-                };
-                let landing = flight.boxed().shared();
+                let flying = Flying { work: AssertUnwindSafe(work()).catch_unwind(), landed: Some(landed) };
+                let landing = flying.boxed().shared();
                 vacant.insert(Flight { landing: landing.clone(), deadline, tag: tag.clone() });
                 Seat { landing, joined: false, deadline, tag, tasks: self.0.tasks.clone() }
             }
@@ -111,6 +108,30 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
         // Changed by whole entries only.
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pin_project! {
+    /// The work under way. Not an async block: that would hold the work, which is large, twice.
+    struct Flying<F, L> {
+        #[pin]
+        work: CatchUnwind<AssertUnwindSafe<F>>,
+        landed: Option<L>,
+    }
+}
+
+impl<F, L, T> Future for Flying<F, L>
+where
+    F: Future<Output = Result<T, ServiceError>>,
+{
+    type Output = Result<T, ServiceError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        // A panic's hook has logged it; none of those who wait may be taken down by it.
+        let result = ready!(this.work.poll(cx)).unwrap_or(Err(ServiceError::Internal));
+        this.landed.take();
+        Poll::Ready(result)
     }
 }
 

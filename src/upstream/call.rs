@@ -1,5 +1,6 @@
 //! One logical call on its way to Walmart, as the layers see it.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,7 +39,7 @@ pub struct Call {
     /// GET or POST.
     pub method: Method,
     /// Path and query.
-    pub target: String,
+    pub target: Cow<'static, str>,
     /// JSON body; empty on GET.
     pub body: Bytes,
     sends: AtomicU32,
@@ -86,7 +87,7 @@ pub struct Request {
     /// GET or POST.
     pub method: Method,
     /// Path and query.
-    pub target: String,
+    pub target: Cow<'static, str>,
     /// JSON body; empty on GET.
     pub body: Bytes,
 }

@@ -55,7 +55,7 @@ fn post<P: Serialize>(
     if serde_json::to_writer(&mut body, &envelope::Request { header: &header, payload }).is_err() {
         body.clear();
     }
-    Request { method: Method::POST, target: operation.path().to_owned(), body: body.into() }
+    Request { method: Method::POST, target: operation.path().into(), body: body.into() }
 }
 
 /// The caller's header, with the account's values where it has none.

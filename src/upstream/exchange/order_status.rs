@@ -38,7 +38,7 @@ impl Exchange for OrderStatus {
             }
         }
         let target = format!("{}?{}", Self::OPERATION.path(), query.finish());
-        Request { method: Method::GET, target, body: Bytes::new() }
+        Request { method: Method::GET, target: target.into(), body: Bytes::new() }
     }
 
     /// Production answers with a list of orders, the sandbox with one object; both become a list.

@@ -27,7 +27,7 @@ fn parts(body: &str) -> (pb::Header, Value) {
 #[test]
 fn what_walmart_gets_is_what_its_pages_print() {
     let same = |built: crate::upstream::call::Request, path: &str, body: &str| {
-        assert_eq!((built.method, built.target.as_str()), (Method::POST, path));
+        assert_eq!((built.method, &*built.target), (Method::POST, path));
         let (sent, printed): (Value, Value) =
             (serde_json::from_slice(&built.body).unwrap(), serde_json::from_str(body).unwrap());
         assert_eq!(sent, printed);
