@@ -4,8 +4,6 @@
 //! that answers CANCELLED, waits for ever for open streams, and does not bound what it buffers for a slow one.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,7 +196,7 @@ where
         }
     });
     let ended = tokio::select! {
-        () = served(connection.as_mut(), &clock) => return,
+        () = clock.drive(connection.as_mut()) => return,
         ended = its_time.next() => ended.flatten(),
     };
     if let Some(reason) = ended {
@@ -222,19 +220,9 @@ where
         }
     });
     tokio::select! {
-        () = served(connection, &clock) => {}
+        () = clock.drive(connection) => {}
         _ = farewell.next() => {}
     }
-}
-
-/// Ends when the connection does. An error is the peer's: it broke the protocol or left. Its calls have ended, and were
-/// counted, as CANCELLED.
-async fn served<F: Future>(mut connection: Pin<&mut F>, clock: &PollClock) {
-    poll_fn(|cx| {
-        clock.set();
-        connection.as_mut().poll(cx).map(drop)
-    })
-    .await;
 }
 
 /// Polls a future only when that one was woken. What it runs beside is woken several times for each call, and timers are
