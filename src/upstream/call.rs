@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,6 +43,8 @@ pub struct Call {
     /// JSON body; empty on GET.
     pub body: Bytes,
     sends: AtomicU32,
+    /// Whether an attempt is under way whose timer wakes the call before its deadline.
+    on_clock: AtomicBool,
 }
 
 impl Call {
@@ -54,8 +56,17 @@ impl Call {
         context: CallContext,
     ) -> Arc<Self> {
         let Request { method, target, body } = request;
-        let sends = AtomicU32::new(0);
-        Arc::new(Self { operation: X::OPERATION, account, correlation_id, context, method, target, body, sends })
+        Arc::new(Self {
+            operation: X::OPERATION,
+            account,
+            correlation_id,
+            context,
+            method,
+            target,
+            body,
+            sends: AtomicU32::new(0),
+            on_clock: AtomicBool::new(false),
+        })
     }
 
     /// Time that an attempt begun at `now` may take on the wire; `None` when that is too short to begin one.
@@ -73,6 +84,16 @@ impl Call {
     /// Counts a request of which bytes may leave, before the first one does.
     pub fn mark_sent(&self) {
         self.sends.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether an attempt is under way that ends before the deadline by itself.
+    pub(super) fn is_on_clock(&self) -> bool {
+        self.on_clock.load(Ordering::Relaxed)
+    }
+
+    /// An attempt's timer was set, or the attempt has ended.
+    pub(super) fn set_on_clock(&self, is: bool) {
+        self.on_clock.store(is, Ordering::Relaxed);
     }
 
     /// Requests of which bytes may have left so far. Whoever compares two readings learns whether one left in between.

@@ -6,10 +6,10 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::passing::{OrRefused, Timed, refused};
+use super::passing::{OrRefused, UntilDeadline, refused};
 use crate::upstream::call::{Next, Outbound};
 use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, Lost, NotSent};
+use crate::upstream::failure::{Failure, NotSent};
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub struct Deadline<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = OrRefused<Timed<S::Future>, X>;
+    type Future = OrRefused<UntilDeadline<S::Future>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -44,7 +44,6 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
             return refused(NotSent::Deadline);
         }
         tracing::trace!(layer = "deadline", "set");
-        let (answer, end) = (self.inner.call(outbound), call.context.deadline);
-        Either::Left(Timed::new(answer, end, call, 0, NotSent::Deadline, Lost::Deadline))
+        Either::Left(UntilDeadline::new(self.inner.call(outbound), call))
     }
 }

@@ -1,4 +1,4 @@
-//! The futures of layers: one watches how an attempt ends, one bounds its time, one lets others follow it. They stand in
+//! The futures of layers: they watch how an attempt ends, bound its time or a call's, let others follow it. They stand in
 //! each other, where boxes would cost each call an allocation a layer.
 
 use std::future::{Ready, ready};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::Either;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Timeout, timeout_at};
+use tokio::time::{Instant, Sleep, Timeout, sleep_until, timeout_at};
 
 use crate::upstream::call::{Answered, Attempting, Call};
 use crate::upstream::exchange::Exchange;
@@ -65,21 +65,30 @@ where
 }
 
 pin_project! {
-    /// An attempt, or a call, whose time is bounded.
+    /// An attempt whose time is bounded.
     pub struct Timed<F> {
         #[pin]
         inner: Timeout<F>,
-        call: Arc<Call>,
+        on_clock: OnClock,
         sends: u32,
         unsent: NotSent,
         lost: Lost,
     }
 }
 
+/// While it is there, the call has an attempt under way that ends in time by itself.
+struct OnClock(Arc<Call>);
+
+impl Drop for OnClock {
+    fn drop(&mut self) {
+        self.0.set_on_clock(false);
+    }
+}
+
 impl<F: Future> Timed<F> {
     /// Ends `inner` at `end`: as `lost` if a request left after `sends` others had, else as `unsent`.
     pub fn new(inner: F, end: Instant, call: Arc<Call>, sends: u32, unsent: NotSent, lost: Lost) -> Self {
-        Self { inner: timeout_at(end, inner), call, sends, unsent, lost }
+        Self { inner: timeout_at(end, inner), on_clock: OnClock(call), sends, unsent, lost }
     }
 }
 
@@ -91,10 +100,59 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(ready!(this.inner.poll(cx)).unwrap_or_else(|_| {
-            let left = this.call.sends() > *this.sends;
+        let call = &this.on_clock.0;
+        let Poll::Ready(ended) = this.inner.poll(cx) else {
+            // From the first time that the timer was asked it will wake whoever polls this.
+            call.set_on_clock(true);
+            return Poll::Pending;
+        };
+        call.set_on_clock(false);
+        Poll::Ready(ended.unwrap_or_else(|_| {
+            let left = call.sends() > *this.sends;
             Err(if left { Failure::Lost(*this.lost) } else { Failure::NotSent(*this.unsent) })
         }))
+    }
+}
+
+pin_project! {
+    /// A call that ends at its deadline. While an attempt is under way that has a timer of its own, it needs none: whoever
+    /// polls this polls it when the attempt has ended.
+    pub struct UntilDeadline<F> {
+        #[pin]
+        inner: F,
+        #[pin]
+        sleep: Option<Sleep>,
+        call: Arc<Call>,
+    }
+}
+
+impl<F> UntilDeadline<F> {
+    /// Ends `inner` at the deadline of `call`.
+    pub fn new(inner: F, call: Arc<Call>) -> Self {
+        Self { inner, sleep: None, call }
+    }
+}
+
+impl<F, A> Future for UntilDeadline<F>
+where
+    F: Future<Output = Result<Answered<A>, Failure>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(result) = this.inner.poll(cx) {
+            return Poll::Ready(result);
+        }
+        if this.call.is_on_clock() {
+            return Poll::Pending;
+        }
+        if this.sleep.is_none() {
+            this.sleep.set(Some(sleep_until(this.call.context.deadline)));
+        }
+        ready!(this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx)));
+        let left = this.call.sends() > 0;
+        Poll::Ready(Err(if left { Failure::Lost(Lost::Deadline) } else { Failure::NotSent(NotSent::Deadline) }))
     }
 }
 

@@ -101,7 +101,7 @@ mod never_ready {
     use super::*;
     use crate::ports::random::Random;
     use crate::ports::upstream::Accepted;
-    use crate::upstream::call::{Answered, Call, Outbound};
+    use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
     use crate::upstream::exchange::{CreateOrder, Exchange as _};
     use crate::upstream::failure::{Failure, Lost, NotSent};
     use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
@@ -150,6 +150,39 @@ mod never_ready {
         assert!(matches!(unsent, Failure::NotSent(NotSent::Connect)), "{unsent:?}");
         let late = AttemptTimeoutLayer::new(ms(5000)).layer(Stuck { sends: true }).oneshot(outbound()).await;
         assert!(matches!(late, Err(Failure::Lost(Lost::Deadline))), "{late:?}");
+    }
+
+    /// Waits for what is below, for a while, and then for ever.
+    #[derive(Clone)]
+    struct StuckAfter<S>(S, Duration);
+
+    impl<S: Next<CreateOrder>> Service<Outbound<CreateOrder>> for StuckAfter<S> {
+        type Response = Answered<Accepted>;
+        type Error = Failure;
+        type Future = Attempting<CreateOrder>;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+            self.0.poll_ready(cx)
+        }
+
+        fn call(&mut self, outbound: Outbound<CreateOrder>) -> Self::Future {
+            let attempt = tokio::time::timeout(self.1, self.0.call(outbound));
+            Box::pin(async {
+                drop(attempt.await);
+                std::future::pending().await
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_holds_after_an_attempt_that_ended_or_was_given_up() {
+        for patience in [ms(5000), ms(100)] {
+            let began = Instant::now();
+            let attempts = AttemptTimeoutLayer::new(ms(500)).layer(Stuck { sends: true });
+            let ended = DeadlineLayer.layer(StuckAfter(attempts, patience)).oneshot(outbound()).await.unwrap_err();
+            assert!(matches!(ended, Failure::Lost(Lost::Deadline)), "{ended:?}");
+            assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
+        }
     }
 
     #[tokio::test(start_paused = true)]
