@@ -1,6 +1,5 @@
 //! HTTP by reqwest. Its own retries, redirects and proxies are off: each would act behind the back of the layers.
 
-use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,7 +7,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use foldhash::fast::RandomState;
 use http::{HeaderValue, Uri};
 use reqwest::{Client, Response, redirect, retry};
 use tower::Service;
@@ -29,7 +27,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("order-gateway/", env!("CARGO_PKG_VERSION")));
 
 /// URLs that are kept parsed: those without a query, of which Walmart has a handful.
-const MAX_URLS: usize = 64;
+const MAX_URLS: usize = 16;
 
 /// A pool of connections. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,7 +36,8 @@ pub struct HttpClient(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     client: Client,
-    urls: RwLock<HashMap<Uri, Url, RandomState>>,
+    /// Few: to compare with each is quicker than to hash.
+    urls: RwLock<Vec<(Uri, Url)>>,
     complaints: Complaints,
 }
 
@@ -110,14 +109,19 @@ impl Parts {
         if uri.query().is_some() {
             return Url::parse(&uri.to_string()).ok();
         }
+        let kept = |urls: &Vec<(Uri, Url)>| {
+            // The path tells them apart; the rest takes longer to compare.
+            let known = urls.iter().find(|(known, _)| known.path() == uri.path() && *known == uri);
+            known.map(|(_, url)| url.clone())
+        };
         // Changed by whole entries only.
-        if let Some(url) = self.urls.read().unwrap_or_else(PoisonError::into_inner).get(&uri) {
-            return Some(url.clone());
+        if let Some(url) = kept(&self.urls.read().unwrap_or_else(PoisonError::into_inner)) {
+            return Some(url);
         }
         let url = Url::parse(&uri.to_string()).ok()?;
         let mut urls = self.urls.write().unwrap_or_else(PoisonError::into_inner);
-        if urls.len() < MAX_URLS {
-            urls.insert(uri, url.clone());
+        if urls.len() < MAX_URLS && kept(&urls).is_none() {
+            urls.push((uri, url.clone()));
         }
         Some(url)
     }
