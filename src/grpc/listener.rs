@@ -14,6 +14,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -24,7 +25,6 @@ use super::calls::{Calls, Counted, LOOK};
 use super::guarded::Guarded;
 use super::keep_alive::PollClock;
 use super::opened::Opened;
-use super::serial::Serial;
 use super::tls::{PeerNames, Tls};
 use super::weighed::{Room, Weighed};
 use crate::accept::{Accepted, Acceptor};
@@ -181,7 +181,7 @@ where
         // No gRPC client asks for it.
         .auto_date_header(false);
     let calls = Calls::default();
-    let service = Serial::new(Counted::new(service, calls.clone(), end.room));
+    let service = TowerToHyperService::new(Counted::new(service, calls.clone(), end.room));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let (stopping, aborted) = (end.stop.stopping(), end.stop.aborted());
     let cut = |reason| {

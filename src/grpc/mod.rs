@@ -15,7 +15,6 @@ mod opened;
 mod operation;
 mod problem;
 pub mod reflection;
-mod serial;
 pub mod server;
 pub mod services;
 pub mod status;

@@ -80,7 +80,7 @@ where
         // Below the deadline that it enforces.
         .layer(StreamsLayer(stopping))
         // As late as that one, for the calls that it does not end.
-        .layer(FarewellLayer::new(closing))
+        .layer(FarewellLayer(closing))
         // Above what makes the bodies that it weighs, below what counts its refusals.
         .layer(UnreadLayer::default())
         // Next to the library whose code it corrects.

@@ -5,49 +5,25 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::sync::Notify;
-use tokio::sync::futures::OwnedNotified;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
 
-/// Ends unary calls when it is time.
+/// Ends unary calls when the token is cancelled.
 #[derive(Clone, Debug)]
-pub struct FarewellLayer(Arc<Bell>);
-
-/// Rings once. Every call waits for it, so it takes one lock where a token takes several, and a clone of its own.
-#[derive(Debug, Default)]
-struct Bell {
-    rung: AtomicBool,
-    ring: Arc<Notify>,
-}
-
-impl FarewellLayer {
-    /// When `closing` is cancelled. Starts a task that waits for it.
-    pub fn new(closing: CancellationToken) -> Self {
-        let bell = Arc::<Bell>::default();
-        let rung = bell.clone();
-        tokio::spawn(async move {
-            closing.cancelled().await;
-            rung.rung.store(true, Ordering::Release);
-            rung.ring.notify_waiters();
-        });
-        Self(bell)
-    }
-}
+pub struct FarewellLayer(pub CancellationToken);
 
 impl<S> Layer<S> for FarewellLayer {
     type Service = Farewell<S>;
 
     fn layer(&self, inner: S) -> Farewell<S> {
-        Farewell { inner, bell: self.0.clone() }
+        Farewell { inner, closing: Arc::new(self.0.clone()) }
     }
 }
 
@@ -55,7 +31,8 @@ impl<S> Layer<S> for FarewellLayer {
 #[derive(Clone, Debug)]
 pub struct Farewell<S> {
     inner: S,
-    bell: Arc<Bell>,
+    /// Shared: the service is cloned for each call, and to clone a token takes its lock.
+    closing: Arc<CancellationToken>,
 }
 
 impl<S, B> Service<Request<B>> for Farewell<S>
@@ -72,7 +49,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        Leaving { inner: self.inner.call(request), bell: unary.then(|| self.bell.clone()), waiting: None }
+        Leaving { inner: self.inner.call(request), closing: unary.then(|| self.closing.clone()), waiting: None }
     }
 }
 
@@ -82,9 +59,9 @@ pin_project! {
         #[pin]
         inner: F,
         // Taken by the first wait: a call that is answered at once waits for nothing.
-        bell: Option<Arc<Bell>>,
+        closing: Option<Arc<CancellationToken>>,
         #[pin]
-        waiting: Option<OwnedNotified>,
+        waiting: Option<WaitForCancellationFutureOwned>,
     }
 }
 
@@ -99,12 +76,8 @@ where
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        if let Some(bell) = this.bell.take() {
-            this.waiting.set(Some(bell.ring.clone().notified_owned()));
-            // After the wait has begun, so that no ring falls in between.
-            if bell.rung.load(Ordering::Acquire) {
-                return Poll::Ready(Ok(status::shutting_down().into_http()));
-            }
+        if let Some(closing) = this.closing.take() {
+            this.waiting.set(Some(CancellationToken::clone(&closing).cancelled_owned()));
         }
         match this.waiting.as_pin_mut().map(|waiting| waiting.poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(Ok(status::shutting_down().into_http())),
@@ -125,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(FarewellLayer::new(CancellationToken::new()));
+            let (service, handle) = above_mock(FarewellLayer(CancellationToken::new()));
             survives_probes(service, handle, path).await;
         }
     }
@@ -133,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn unary_calls_are_told_and_streams_left_alone() {
         let closing = CancellationToken::new();
-        let (mut service, mut handle) = above_mock(FarewellLayer::new(closing.clone()));
+        let (mut service, mut handle) = above_mock(FarewellLayer(closing.clone()));
         let unary = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[])));
         let (_unary, _never) = handle.next_request().await.unwrap();
         let stream = tokio::spawn(service.ready().await.unwrap().call(request(WATCH, &[])));
@@ -146,8 +119,5 @@ mod tests {
         assert!(!stream.is_finished());
         respond.send_response(ok());
         assert_eq!(status(stream.await.unwrap().unwrap()).await.code(), Code::Ok);
-        let late = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[])));
-        let (_late, _never) = handle.next_request().await.unwrap();
-        assert_eq!(status(late.await.unwrap().unwrap()).await.code(), Code::Unavailable);
     }
 }
