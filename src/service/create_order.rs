@@ -6,7 +6,6 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::ServiceError;
 use super::error::{SLACK, pending};
@@ -195,7 +194,7 @@ fn response(reply: Reply<Accepted>, request: &CreateOrderRequest, replayed: bool
         header,
         // Found at Walmart after its answer was lost: there was none.
         payload: Some(acceptance).filter(|acceptance| !acceptance.request_id.is_empty()),
-        correlation_id: correlation_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned(),
+        correlation_id: correlation_id.to_string(),
         request_id: request_id.to_owned(),
         replayed,
     }

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
-use super::passing::{Ended, Follow, Followed, Next as Then};
+use super::passing::{Ended, Follow, Followed, Then};
 use crate::upstream::call::{Attempting, Call, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
@@ -95,7 +95,7 @@ pub struct Replay<X, S, H> {
 impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<X, S, H> {
     fn follow(self, first: Ended<X>) -> Then<X> {
         if first.as_ref().err().is_some_and(Failure::token_refused) {
-            Then::Then(Box::pin(self.replayed()))
+            Then::More(Box::pin(self.replayed()))
         } else {
             Then::Over(first)
         }

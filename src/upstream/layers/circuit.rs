@@ -245,7 +245,8 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
     }
 }
 
-/// A call that may pass. Records the outcome when dropped, so that a call which is given up does not hold the probe's place for ever.
+/// A call that may pass. Records the outcome when dropped, so that a call which is given up does not hold the probe's place
+/// for ever.
 pub struct Admitted {
     circuits: Circuits,
     account: AccountIndex,

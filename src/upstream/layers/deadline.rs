@@ -1,5 +1,5 @@
 //! Ends the call at its deadline, whatever the layers below are doing. They look at the deadline themselves before they
-//! wait, so this is the last resort.
+//! wait, so this is the last resort. While an attempt is on the wire, which has a timer of its own, it needs none.
 
 use std::task::{Context, Poll};
 

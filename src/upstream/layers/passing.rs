@@ -159,15 +159,15 @@ where
 /// What may follow a first attempt.
 pub trait Follow<X: Exchange> {
     /// What the first attempt's end is to the layer above, or what is done after it.
-    fn follow(self, first: Ended<X>) -> Next<X>;
+    fn follow(self, first: Ended<X>) -> Then<X>;
 }
 
 /// See [`Follow`].
-pub enum Next<X: Exchange> {
+pub enum Then<X: Exchange> {
     /// Nothing follows.
     Over(Ended<X>),
     /// This does.
-    Then(Attempting<X>),
+    More(Attempting<X>),
 }
 
 pin_project! {
@@ -203,8 +203,8 @@ where
         let first = ready!(this.first.poll(cx));
         let Some(follow) = this.follow.take() else { return Poll::Ready(first) };
         match follow.follow(first) {
-            Next::Over(result) => Poll::Ready(result),
-            Next::Then(then) => this.then.insert(then).as_mut().poll(cx),
+            Then::Over(result) => Poll::Ready(result),
+            Then::More(then) => this.then.insert(then).as_mut().poll(cx),
         }
     }
 }

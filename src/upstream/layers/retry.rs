@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::budget::Budget;
-use super::passing::{Ended, Follow, Followed, Next as Then};
+use super::passing::{Ended, Follow, Followed, Then};
 use crate::domain::account::AccountIndex;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
@@ -124,7 +124,7 @@ impl<X: Exchange, S: Next<X>> Follow<X> for Further<X, S> {
     fn follow(mut self, first: Ended<X>) -> Then<X> {
         match self.judge(first) {
             Ok(over) => Then::Over(over),
-            Err(at) => Then::Then(Box::pin(self.attempts(at))),
+            Err(at) => Then::More(Box::pin(self.attempts(at))),
         }
     }
 }
