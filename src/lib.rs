@@ -13,7 +13,7 @@
 //! | ledger | [`store`] | keeps mutations, implements [`ports::ledger`] |
 //! | settings | [`config`] | read, checked, explained |
 //! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages that are both |
-//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`crash_point`] | traces, metrics, logs; the end; connections; where tests kill |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`room`], [`crash_point`] | traces, metrics, logs; the end; connections; what is bounded; where tests kill |
 //! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
@@ -28,6 +28,7 @@ pub mod grpc;
 pub mod http;
 pub mod pb;
 pub mod ports;
+pub mod room;
 pub mod service;
 pub mod shutdown;
 pub mod store;

@@ -14,7 +14,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
 use super::methods;
-use super::weighed::{Room, Weighed};
+use super::weighed::Weighed;
+use crate::room::Room;
 
 /// Between two looks for answers that are not read.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
@@ -104,7 +105,8 @@ where
             seen: self.calls.0.clone(),
             _open: self.calls.0.open.token(),
         };
-        let request = request.map(|body| if streaming { Weighed::free(body) } else { self.room.weighed(body) });
+        let request =
+            request.map(|body| if streaming { Weighed::free(body) } else { Weighed::new(body, self.room.clone()) });
         Counting { answer: self.inner.call(request), call: Some(call) }
     }
 }
@@ -214,7 +216,7 @@ mod tests {
         let answers = service_fn(async |_: Request<Weighed<Full<Bytes>>>| {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"an answer"))))
         });
-        let mut service = Counted::new(answers, calls.clone(), Room::new());
+        let mut service = Counted::new(answers, calls.clone(), Room::new(1024));
         for (path, patience) in [("/unary", UNREAD), ("/grpc.health.v1.Health/Watch", UNREAD_STREAM)] {
             let request = Request::post(path).body(Full::default()).unwrap();
             let mut answer = service.call(request).await.unwrap();

@@ -26,8 +26,9 @@ use super::guarded::Guarded;
 use super::keep_alive::PollClock;
 use super::opened::Opened;
 use super::tls::{PeerNames, Tls};
-use super::weighed::{Room, Weighed};
+use super::weighed::{self, Weighed};
 use crate::accept::{Accepted, Acceptor};
+use crate::room::Room;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{Cut, Held, Metrics};
 
@@ -86,7 +87,7 @@ pub async fn serve<S, B>(
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     let mut acceptor = Acceptor::new(listener, connections.max);
-    let room = Room::new();
+    let room = Room::new(weighed::ROOM);
     loop {
         let accepted = tokio::select! {
             biased;

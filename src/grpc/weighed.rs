@@ -2,50 +2,38 @@
 //! its last byte keeps that here until the deadline.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::codegen::StdError;
 
 use super::status;
+use crate::room::{Room, Taken};
 
-/// Bytes for all requests together that have not come to their end.
-const ROOM: usize = 64 * 1024 * 1024;
+/// Bytes for all requests together that have not come to their end: the size of a listener's room.
+pub(super) const ROOM: usize = 64 * 1024 * 1024;
 /// Advice to whoever found none.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// The room of a listener.
-#[derive(Clone, Debug)]
-pub(super) struct Room(Arc<Semaphore>);
-
-impl Room {
-    /// All of it free.
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM)))
-    }
-
-    /// A body that takes its room from here. It ends as OVERLOADED when there is none.
-    pub(super) fn weighed<B>(&self, body: B) -> Weighed<B> {
-        Weighed { body, room: Some(self.0.clone()), held: None }
-    }
-}
 
 pin_project! {
     /// The body of a request; what it has taken is free again when it is dropped, which is when its message was read.
     pub struct Weighed<B> {
         #[pin]
         body: B,
-        room: Option<Arc<Semaphore>>,
-        held: Option<OwnedSemaphorePermit>,
+        room: Option<Room>,
+        held: Option<Taken>,
     }
 }
 
 impl<B> Weighed<B> {
+    /// A body that takes its room from here. It ends as OVERLOADED when there is none.
+    pub(super) fn new(body: B, room: Room) -> Self {
+        Self { body, room: Some(room), held: None }
+    }
+
     /// A body of many messages, each of which is let go when the next one comes: not counted.
     pub(super) fn free(body: B) -> Self {
         Self { body, room: None, held: None }
@@ -66,13 +54,15 @@ where
         if let (Some(Ok(frame)), Some(room)) = (&frame, this.room)
             && let Some(data) = frame.data_ref()
         {
-            let more = u32::try_from(data.len()).ok().and_then(|bytes| room.clone().try_acquire_many_owned(bytes).ok());
-            let Some(more) = more else {
-                return Poll::Ready(Some(Err(status::overloaded(RETRY_AFTER).into())));
+            let fits = match this.held {
+                Some(held) => held.more(data.len()),
+                None => {
+                    *this.held = room.take(data.len());
+                    this.held.is_some()
+                }
             };
-            match this.held {
-                Some(held) => held.merge(more),
-                None => *this.held = Some(more),
+            if !fits {
+                return Poll::Ready(Some(Err(status::overloaded(RETRY_AFTER).into())));
             }
         }
         Poll::Ready(frame)
@@ -96,14 +86,14 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_by_what_has_come_and_free_again_afterwards() {
-        let room = Room::new();
+        let room = Room::new(ROOM);
         let full = || Full::new(Bytes::from(vec![0; ROOM / 2]));
-        let mut bodies = [(); 3].map(|()| room.weighed(full()));
+        let mut bodies = [(); 3].map(|()| Weighed::new(full(), room.clone()));
         assert!(bodies[0].frame().await.unwrap().is_ok() && bodies[1].frame().await.unwrap().is_ok());
         let refused = bodies[2].frame().await.unwrap().unwrap_err();
         assert_eq!(refused.downcast_ref::<Status>().unwrap().code(), tonic::Code::ResourceExhausted);
         assert!(Weighed::free(full()).frame().await.unwrap().is_ok());
         drop(bodies);
-        assert!(room.weighed(full()).frame().await.unwrap().is_ok());
+        assert!(Weighed::new(full(), room).frame().await.unwrap().is_ok());
     }
 }

@@ -18,6 +18,7 @@ const TABLE: &Table = &[
     ("telemetry", &["domain"]),
     ("accept", &[]),
     ("crash_point", &[]),
+    ("room", &[]),
     ("shutdown", &["domain", "telemetry"]),
     ("config", &["domain", "telemetry"]),
     ("ports", &["domain", "pb", "telemetry"]),
@@ -26,8 +27,8 @@ const TABLE: &Table = &[
     // Keeps what the ledger has; knows the port, not who uses it.
     ("store", &["config", "crash_point", "domain", "ports", "telemetry"]),
     // The edges. They do not know each other.
-    ("upstream", &["config", "crash_point", "domain", "pb", "ports", "shutdown", "telemetry", "wire"]),
-    ("grpc", &["accept", "config", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
+    ("upstream", &["config", "crash_point", "domain", "pb", "ports", "room", "shutdown", "telemetry", "wire"]),
+    ("grpc", &["accept", "config", "domain", "pb", "ports", "room", "service", "shutdown", "telemetry"]),
     ("http", &["accept", "config", "crash_point", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
     // The other side of the wire: what it shares with `upstream` it could not check.
     ("emulator", &["config", "domain", "shutdown", "telemetry"]),

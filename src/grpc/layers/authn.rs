@@ -20,11 +20,12 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::share::Share;
-use super::{Answer, Held, Place};
+use super::{Answer, Held};
 use crate::config::{TokenHash, Tokens};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
+use crate::room::Taken;
 use crate::telemetry::complaints::Complaints;
 use crate::telemetry::metrics::{CallerRefused, Metrics};
 
@@ -139,7 +140,7 @@ impl Door {
     }
 }
 
-type Admitted = (Arc<Caller>, Option<Place>);
+type Admitted = (Arc<Caller>, Option<Taken>);
 
 impl<S> Layer<S> for AuthnLayer {
     type Service = Authn<S>;
@@ -190,7 +191,7 @@ where
 
 /// A client's place; streams hold theirs to their end.
 #[derive(Debug)]
-pub struct ShareHeld(Option<Place>);
+pub struct ShareHeld(Option<Taken>);
 
 impl Held for ShareHeld {
     fn follow(self, response: Response<Body>) -> Response<Body> {
@@ -203,7 +204,7 @@ impl Held for ShareHeld {
 
 struct HeldBody {
     inner: Body,
-    _place: Place,
+    _place: Taken,
 }
 
 impl http_body::Body for HeldBody {

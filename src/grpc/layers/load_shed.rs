@@ -2,7 +2,6 @@
 //! for them any more. Streams are bounded by connections and streams per connection; health checks always pass.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{Answer, Held, Place};
+use super::{Answer, Held};
 use crate::grpc::{methods, status};
+use crate::room::{Room, Taken};
 use crate::telemetry::metrics::Metrics;
 
 /// When a refused caller should come back. Calls take 0.1 to 1 s; one place is free much sooner.
@@ -20,15 +20,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Lets `max` unary calls in at a time.
 #[derive(Clone, Debug)]
 pub struct LoadShedLayer {
-    max: usize,
-    taken: Arc<AtomicUsize>,
+    places: Room,
     metrics: Arc<Metrics>,
 }
 
 impl LoadShedLayer {
     /// All services made by this layer and its clones share the places.
     pub fn new(max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { max, taken: Arc::default(), metrics }
+        Self { places: Room::new(max), metrics }
     }
 }
 
@@ -53,7 +52,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<S::Future, Option<Place>>;
+    type Future = Answer<S::Future, Option<Taken>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -64,7 +63,7 @@ where
         let held = if path.starts_with(methods::HEALTH) || methods::is_streaming(path) {
             None
         } else {
-            let Some(place) = Place::take(&self.layer.taken, self.layer.max) else {
+            let Some(place) = self.layer.places.take(1) else {
                 self.layer.metrics.calls_shed.inc();
                 return Answer::refused(status::overloaded(RETRY_AFTER));
             };
@@ -74,7 +73,7 @@ where
     }
 }
 
-impl Held for Option<Place> {
+impl Held for Option<Taken> {
     /// The body of a unary answer is one buffered message: the work is done.
     fn follow(self, response: Response<Body>) -> Response<Body> {
         response

@@ -16,8 +16,6 @@ pub mod unread;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
@@ -74,27 +72,6 @@ pub trait Held {
     fn follow(self, response: Response<Body>) -> Response<Body>;
 }
 
-/// One of a bounded number of places; free again when dropped.
-#[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    /// Takes a place, if fewer than `max` are taken.
-    fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
-        if taken.fetch_add(1, Ordering::AcqRel) < max {
-            return Some(Self(taken.clone()));
-        }
-        taken.fetch_sub(1, Ordering::AcqRel);
-        None
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// The call's context, which the outermost layer has put there.
 fn context<B>(request: &mut Request<B>) -> Option<&mut CallContext> {
     request.extensions_mut().get_mut()
@@ -105,6 +82,7 @@ pub(crate) mod testing {
     //! What the tests of layers share.
 
     use std::convert::Infallible;
+    use std::sync::Arc;
 
     use http_body_util::BodyExt as _;
     use tower::{Layer, Service};

@@ -1,12 +1,11 @@
 //! A client's own share of the gateway: calls at a time and calls a second.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Place;
+use crate::room::{Room, Taken};
 
 /// When to come back to a client's limit of calls at a time; nothing tells when one of its calls will end.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -14,7 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// The limits of one client and what is used of them.
 #[derive(Debug)]
 pub struct Share {
-    max_concurrent: Option<(usize, Arc<AtomicUsize>)>,
+    max_concurrent: Option<Room>,
     per_second: Option<Bucket>,
 }
 
@@ -22,15 +21,15 @@ impl Share {
     /// `per_second` is also the burst, but at least 1. `None`: no limit. A limit of 0 lets nothing in.
     pub fn new(max_concurrent: Option<usize>, per_second: Option<f64>, now: Instant) -> Self {
         Self {
-            max_concurrent: max_concurrent.map(|max| (max, Arc::default())),
+            max_concurrent: max_concurrent.map(Room::new),
             per_second: per_second.map(|rate| Bucket::new(rate, now)),
         }
     }
 
     /// Lets one call in; `Some` place where calls at a time are limited. Else says when to come back.
-    pub(super) fn take(&self, now: Instant) -> Result<Option<Place>, Duration> {
+    pub(super) fn take(&self, now: Instant) -> Result<Option<Taken>, Duration> {
         let place = match &self.max_concurrent {
-            Some((max, taken)) => Some(Place::take(taken, *max).ok_or(RETRY_AFTER)?),
+            Some(places) => Some(places.take(1).ok_or(RETRY_AFTER)?),
             None => None,
         };
         if let Some(bucket) = &self.per_second {

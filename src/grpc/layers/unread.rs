@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::catch_panic::trailers;
 use crate::grpc::{methods, status};
+use crate::room::{Room, Taken};
 
 /// Bytes of all large messages together that were not read yet.
 const ROOM: usize = 32 * 1024 * 1024;
@@ -30,12 +29,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Weighs answers. Clones share the room.
 #[derive(Clone, Debug)]
-pub struct UnreadLayer(Arc<Semaphore>);
+pub struct UnreadLayer(Room);
 
 /// All of the room free.
 impl Default for UnreadLayer {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM)))
+        Self(Room::new(ROOM))
     }
 }
 
@@ -51,7 +50,7 @@ impl<S> Layer<S> for UnreadLayer {
 #[derive(Clone, Debug)]
 pub struct Unread<S> {
     inner: S,
-    room: Arc<Semaphore>,
+    room: Room,
 }
 
 impl<S, B> Service<Request<B>> for Unread<S>
@@ -79,7 +78,7 @@ pin_project! {
     pub struct Weighing<F> {
         #[pin]
         inner: F,
-        room: Option<Arc<Semaphore>>,
+        room: Option<Room>,
         streaming: bool,
     }
 }
@@ -115,8 +114,8 @@ struct Weighed {
     body: Body,
     /// Asked for already.
     first: Option<Next>,
-    room: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    room: Room,
+    held: Option<Taken>,
     refused: bool,
 }
 
@@ -127,9 +126,8 @@ impl Weighed {
         let Some(Ok(piece)) = &frame else { return Poll::Ready(frame) };
         let large = piece.data_ref().map(Bytes::len).filter(|bytes| *bytes > SMALL);
         let Some(bytes) = large else { return Poll::Ready(frame) };
-        let permit = u32::try_from(bytes).ok().and_then(|bytes| self.room.clone().try_acquire_many_owned(bytes).ok());
-        if permit.is_some() {
-            self.held = permit;
+        self.held = self.room.take(bytes);
+        if self.held.is_some() {
             return Poll::Ready(frame);
         }
         self.refused = true;
@@ -222,13 +220,13 @@ mod tests {
     async fn streams_are_weighed_piece_by_piece_and_those_of_the_feed_are_not() {
         let layer = UnreadLayer::default();
         let mut all = answers(&layer, WATCH, PAGE, 1).await;
-        assert_eq!(layer.0.available_permits(), ROOM, "nobody has asked for it");
+        assert_eq!(layer.0.left(), ROOM, "nobody has asked for it");
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.available_permits(), ROOM - PAGE);
+        assert_eq!(layer.0.left(), ROOM - PAGE);
         drop(all);
         let feed = "/ordergateway.v1.CancelIntentService/WatchCancelIntents";
         let mut all = answers(&layer, feed, PAGE, 1).await;
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.available_permits(), ROOM);
+        assert_eq!(layer.0.left(), ROOM);
     }
 }

@@ -1,14 +1,13 @@
 //! Bounds the calls that are under way upstream. What is above the bound is refused at once: a queue without a limit
 //! would only make everyone late.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
 use super::passing::{OrRefused, Watch, Watched, refused};
+use crate::room::{Room, Taken};
 use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
@@ -16,13 +15,13 @@ use crate::upstream::failure::{Failure, NotSent};
 /// See the module. One layer is one bound, shared by all services that it makes.
 #[derive(Clone, Debug)]
 pub struct LoadShedLayer {
-    permits: Arc<Semaphore>,
+    places: Room,
 }
 
 impl LoadShedLayer {
     /// At most `limit` calls at once.
     pub fn new(limit: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(limit)) }
+        Self { places: Room::new(limit) }
     }
 }
 
@@ -30,7 +29,7 @@ impl<S> Layer<S> for LoadShedLayer {
     type Service = LoadShed<S>;
 
     fn layer(&self, inner: S) -> LoadShed<S> {
-        LoadShed { inner, permits: self.permits.clone() }
+        LoadShed { inner, places: self.places.clone() }
     }
 }
 
@@ -38,30 +37,30 @@ impl<S> Layer<S> for LoadShedLayer {
 #[derive(Clone, Debug)]
 pub struct LoadShed<S> {
     inner: S,
-    permits: Arc<Semaphore>,
+    places: Room,
 }
 
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = OrRefused<Watched<S::Future, Permit>, X>;
+    type Future = OrRefused<Watched<S::Future, Place>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+        let Some(place) = self.places.take(1) else {
             return refused(NotSent::Overloaded);
         };
         tracing::trace!(layer = "load_shed", "admitted");
-        Either::Left(Watched::new(self.inner.call(outbound), Permit(permit)))
+        Either::Left(Watched::new(self.inner.call(outbound), Place(place)))
     }
 }
 
 /// Room for a call; free again when dropped.
-pub struct Permit(#[expect(dead_code, reason = "is held")] OwnedSemaphorePermit);
+pub struct Place(#[expect(dead_code, reason = "is held")] Taken);
 
-impl Watch for Permit {
+impl Watch for Place {
     fn ended<A>(self, _: &Result<Answered<A>, Failure>) {}
 }
