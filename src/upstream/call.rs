@@ -166,12 +166,16 @@ pub struct Answered<A> {
 
 /// Any part of the stack that can carry out an attempt of `X`.
 pub trait Next<X: Exchange>:
-    Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send> + Clone + Send + 'static
+    Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
 impl<X: Exchange, S> Next<X> for S where
-    S: Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send> + Clone + Send + 'static
+    S: Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
 {
 }
 

@@ -2,6 +2,7 @@
 //! one: the gateway refuses before anything is carried out, so that is safe for mutations too.
 
 use std::mem;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
@@ -27,19 +28,30 @@ impl<H> AuthLayer<H> {
     }
 }
 
-impl<S, H: Http> Layer<S> for AuthLayer<H> {
+impl<S: Clone, H: Http> Layer<S> for AuthLayer<H> {
     type Service = Auth<S, H>;
 
     fn layer(&self, inner: S) -> Auth<S, H> {
-        Auth { inner, tokens: self.0.clone() }
+        Auth { parts: Arc::new(Parts { tokens: self.0.clone(), again: inner.clone() }), inner }
     }
 }
 
 /// See the module.
-#[derive(Clone)]
 pub struct Auth<S, H> {
     inner: S,
+    parts: Arc<Parts<S, H>>,
+}
+
+struct Parts<S, H> {
     tokens: Tokens<H>,
+    /// What makes the attempt with a fresh token: cloned by the few that need one.
+    again: S,
+}
+
+impl<S: Clone, H> Clone for Auth<S, H> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), parts: self.parts.clone() }
+    }
 }
 
 impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
@@ -53,13 +65,13 @@ impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
 
     fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
         let (call, at) = (outbound.call.clone(), outbound.at);
-        if let Some(token) = self.tokens.kept(call.account, at) {
+        if let Some(token) = self.parts.tokens.kept(call.account, at) {
             return Either::Left(self.attempt(outbound, token));
         }
         let inner = self.inner.clone();
-        let mut ready = Self { inner: mem::replace(&mut self.inner, inner), tokens: self.tokens.clone() };
+        let mut ready = Self { inner: mem::replace(&mut self.inner, inner), parts: self.parts.clone() };
         Either::Right(Box::pin(async move {
-            let token = in_time(&call, ready.tokens.get(call.account)).await?;
+            let token = in_time(&call, ready.parts.tokens.get(call.account)).await?;
             outbound.at = Instant::now();
             ready.attempt(outbound, token).await
         }))
@@ -76,8 +88,7 @@ impl<S, H: Http> Auth<S, H> {
         S: Next<X>,
     {
         tracing::trace!(layer = "auth", "token");
-        let (inner, tokens) = (self.inner.clone(), self.tokens.clone());
-        let replay = Replay { inner, tokens, outbound: outbound.clone(), token: token.clone() };
+        let replay = Replay { parts: self.parts.clone(), outbound: outbound.clone(), token: token.clone() };
         outbound.token = Some(token);
         Followed::new(self.inner.call(outbound), replay)
     }
@@ -85,8 +96,7 @@ impl<S, H: Http> Auth<S, H> {
 
 /// The one attempt with a fresh token, after the first was turned away.
 pub struct Replay<X, S, H> {
-    inner: S,
-    tokens: Tokens<H>,
+    parts: Arc<Parts<S, H>>,
     outbound: Outbound<X>,
     /// The first attempt's.
     token: HeaderValue,
@@ -104,7 +114,8 @@ impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<X, S, H> {
 
 impl<X: Exchange, S: Next<X>, H: Http> Replay<X, S, H> {
     async fn replayed(self) -> Ended<X> {
-        let Self { mut inner, tokens, mut outbound, token } = self;
+        let Self { parts, mut outbound, token } = self;
+        let (tokens, mut inner) = (&parts.tokens, parts.again.clone());
         let call = outbound.call.clone();
         let fresh = in_time(&call, tokens.replace(call.account, &token)).await?;
         tracing::trace!(layer = "auth", "fresh token");

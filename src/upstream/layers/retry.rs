@@ -80,11 +80,11 @@ fn backoff(base: Duration, attempts: u32) -> Duration {
     base.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_DELAY)
 }
 
-impl<S> Layer<S> for RetryLayer {
+impl<S: Clone> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Retry<S> {
-        Retry { inner, layer: Arc::new(self.clone()) }
+        Retry { parts: Arc::new(Parts { layer: self.clone(), again: inner.clone() }), inner }
     }
 }
 
@@ -92,7 +92,13 @@ impl<S> Layer<S> for RetryLayer {
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
-    layer: Arc<RetryLayer>,
+    parts: Arc<Parts<S>>,
+}
+
+struct Parts<S> {
+    layer: RetryLayer,
+    /// What makes the attempts after the first: cloned by the few calls that come to a second.
+    again: S,
 }
 
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
@@ -105,18 +111,16 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        self.layer.budget(outbound.call.account, |budget| budget.first_attempt(outbound.at));
+        self.parts.layer.budget(outbound.call.account, |budget| budget.first_attempt(outbound.at));
         tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
-        let (inner, layer) = (self.inner.clone(), self.layer.clone());
-        let further = Further { inner, layer, outbound: outbound.clone() };
+        let further = Further { parts: self.parts.clone(), outbound: outbound.clone() };
         Followed::new(self.inner.call(outbound), further)
     }
 }
 
 /// The attempts after the first.
 pub struct Further<X, S> {
-    inner: S,
-    layer: Arc<RetryLayer>,
+    parts: Arc<Parts<S>>,
     outbound: Outbound<X>,
 }
 
@@ -132,12 +136,13 @@ impl<X: Exchange, S: Next<X>> Follow<X> for Further<X, S> {
 impl<X: Exchange, S: Next<X>> Further<X, S> {
     /// Tries from `at` on, until it is over.
     async fn attempts(mut self, mut at: Instant) -> Ended<X> {
+        let mut inner = self.parts.again.clone();
         loop {
             tracing::trace!(layer = "retry", "waits");
             sleep_until(at).await;
             self.outbound.at = Instant::now();
             tracing::trace!(layer = "retry", attempt = self.outbound.attempt, "attempt");
-            let result = self.inner.ready().await?.call(self.outbound.clone()).await;
+            let result = inner.ready().await?.call(self.outbound.clone()).await;
             match self.judge(result) {
                 Ok(over) => return over,
                 Err(next) => at = next,
@@ -147,7 +152,8 @@ impl<X: Exchange, S: Next<X>> Further<X, S> {
 
     /// Whether it is over with this, or else when to try again.
     fn judge(&mut self, result: Ended<X>) -> Result<Ended<X>, Instant> {
-        let Self { layer, outbound, .. } = self;
+        let Self { parts, outbound } = self;
+        let layer = &parts.layer;
         match &result {
             Ok(_) => {
                 layer.budget(outbound.call.account, Budget::success);
