@@ -4,8 +4,15 @@
 //! [`Shutdown::tasks`]; they watch [`Shutdown::stopping`] to finish what they have and [`Shutdown::aborted`] to let go.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,10 +26,52 @@ const ABORT_LIMIT: Duration = Duration::from_millis(500);
 pub struct Shutdown {
     draining: CancellationToken,
     stopping: CancellationToken,
-    closing: CancellationToken,
+    closing: Moment,
     aborted: CancellationToken,
     finished: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// Comes once. Every unary call waits for one: that is a third of what waiting for a [`CancellationToken`] costs, which can
+/// have children and keeps count of all that refer to it.
+#[derive(Clone, Debug, Default)]
+pub struct Moment {
+    has_come: Arc<AtomicBool>,
+    notify: Arc<Notify>,
+}
+
+pin_project! {
+    /// Waits for a [`Moment`] from when it was made.
+    #[derive(Debug)]
+    pub struct Coming {
+        has_come: bool,
+        #[pin]
+        notified: OwnedNotified,
+    }
+}
+
+impl Moment {
+    /// It is now.
+    pub fn come(&self) {
+        self.has_come.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    /// Waits for it; at once over if it has come.
+    pub fn coming(&self) -> Coming {
+        // In this order: what comes between the two is told to the first.
+        let notified = self.notify.clone().notified_owned();
+        Coming { has_come: self.has_come.load(Ordering::Acquire), notified }
+    }
+}
+
+impl Future for Coming {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if *this.has_come { Poll::Ready(()) } else { this.notified.poll(cx) }
+    }
 }
 
 /// How it ended.
@@ -51,7 +100,7 @@ impl Shutdown {
     }
 
     /// Stage 3: the grace is over, and calls that are still open are told so.
-    pub fn closing(&self) -> &CancellationToken {
+    pub fn closing(&self) -> &Moment {
         &self.closing
     }
 
@@ -81,7 +130,7 @@ impl Shutdown {
             Ok(()) => Drained::Clean,
             Err(_) => {
                 let left = self.tasks.len();
-                self.closing.cancel();
+                self.closing.come();
                 if timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
                     self.aborted.cancel();
                     // Those that do not even let go end with the process.
@@ -97,8 +146,10 @@ impl Shutdown {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
     use tokio::time::{Instant, sleep};
 
     use super::*;
@@ -107,18 +158,14 @@ mod tests {
     async fn stages_come_in_order() {
         let shutdown = Shutdown::new();
         let events = Arc::new(Mutex::new(Vec::new()));
-        for (name, token) in [
-            ("draining", shutdown.draining().clone()),
-            ("stopping", shutdown.stopping().clone()),
-            ("closing", shutdown.closing().clone()),
-            ("aborted", shutdown.aborted().clone()),
-        ] {
+        let comes = |name, stage: BoxFuture<'static, ()>| {
             let events = events.clone();
-            shutdown.tasks().spawn(async move {
-                token.cancelled().await;
-                events.lock().unwrap().push(name);
-            });
-        }
+            shutdown.tasks().spawn(stage.map(move |()| events.lock().unwrap().push(name)));
+        };
+        comes("draining", shutdown.draining().clone().cancelled_owned().boxed());
+        comes("stopping", shutdown.stopping().clone().cancelled_owned().boxed());
+        comes("closing", shutdown.closing().coming().boxed());
+        comes("aborted", shutdown.aborted().clone().cancelled_owned().boxed());
         let told = events.clone();
         let not_ready = async move {
             sleep(Duration::from_millis(1)).await;
@@ -129,6 +176,17 @@ mod tests {
         assert_eq!(drained, Drained::Aborted(2), "those that waited for the last two stages");
         assert_eq!(*events.lock().unwrap(), ["draining", "told", "stopping", "closing", "aborted"]);
         assert_eq!(started.elapsed(), Duration::from_millis(5501));
+    }
+
+    #[test]
+    fn a_moment_comes_for_those_who_waited_and_those_who_came_late() {
+        let moment = Moment::default();
+        let (mut polled, unpolled) = (Box::pin(moment.coming()), moment.coming());
+        assert_eq!((&mut polled).now_or_never(), None);
+        moment.clone().come();
+        assert_eq!(polled.now_or_never(), Some(()));
+        assert_eq!(unpolled.now_or_never(), Some(()), "made before it came, asked only after");
+        assert_eq!(moment.coming().now_or_never(), Some(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -23,6 +23,7 @@ use super::layers::streams::StreamsLayer;
 use super::layers::trace::{AccessLog, TraceLayer};
 use super::layers::unread::UnreadLayer;
 use super::services::Services;
+use crate::shutdown::Moment;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -44,8 +45,8 @@ pub struct Edge {
     pub clients: Vec<Client>,
     /// Ends the streams when it is cancelled.
     pub stopping: CancellationToken,
-    /// Ends what else is open when it is cancelled.
-    pub closing: CancellationToken,
+    /// Ends what else is open when it comes.
+    pub closing: Moment,
 }
 
 /// The routes below all inbound layers. Tests and production serve the same.

@@ -9,15 +9,15 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
+use crate::shutdown::{Coming, Moment};
 
-/// Ends unary calls when the token is cancelled.
+/// Ends unary calls when the moment comes.
 #[derive(Clone, Debug)]
-pub struct FarewellLayer(pub CancellationToken);
+pub struct FarewellLayer(pub Moment);
 
 impl<S> Layer<S> for FarewellLayer {
     type Service = Farewell<S>;
@@ -31,8 +31,8 @@ impl<S> Layer<S> for FarewellLayer {
 #[derive(Clone, Debug)]
 pub struct Farewell<S> {
     inner: S,
-    /// Shared: the service is cloned for each call, and to clone a token takes its lock.
-    closing: Arc<CancellationToken>,
+    /// Shared, for the service is cloned for each call.
+    closing: Arc<Moment>,
 }
 
 impl<S, B> Service<Request<B>> for Farewell<S>
@@ -49,7 +49,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        Leaving { inner: self.inner.call(request), closing: unary.then(|| self.closing.clone()), waiting: None }
+        Leaving { closing: unary.then(|| self.closing.coming()), inner: self.inner.call(request) }
     }
 }
 
@@ -58,10 +58,8 @@ pin_project! {
     pub struct Leaving<F> {
         #[pin]
         inner: F,
-        // Taken by the first wait: a call that is answered at once waits for nothing.
-        closing: Option<Arc<CancellationToken>>,
         #[pin]
-        waiting: Option<WaitForCancellationFutureOwned>,
+        closing: Option<Coming>,
     }
 }
 
@@ -72,14 +70,11 @@ where
     type Output = Result<Response<Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        if let Some(closing) = this.closing.take() {
-            this.waiting.set(Some(CancellationToken::clone(&closing).cancelled_owned()));
-        }
-        match this.waiting.as_pin_mut().map(|waiting| waiting.poll(cx)) {
+        match this.closing.as_pin_mut().map(|closing| closing.poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(Ok(status::shutting_down().into_http())),
             _ => Poll::Pending,
         }
@@ -98,20 +93,20 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(FarewellLayer(CancellationToken::new()));
+            let (service, handle) = above_mock(FarewellLayer(Moment::default()));
             survives_probes(service, handle, path).await;
         }
     }
 
     #[tokio::test]
     async fn unary_calls_are_told_and_streams_left_alone() {
-        let closing = CancellationToken::new();
+        let closing = Moment::default();
         let (mut service, mut handle) = above_mock(FarewellLayer(closing.clone()));
         let unary = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[])));
         let (_unary, _never) = handle.next_request().await.unwrap();
         let stream = tokio::spawn(service.ready().await.unwrap().call(request(WATCH, &[])));
         let (_stream, respond) = handle.next_request().await.unwrap();
-        closing.cancel();
+        closing.come();
         let told = status(unary.await.unwrap().unwrap()).await;
         assert_eq!(told.code(), Code::Unavailable);
         assert_eq!(told.get_details_error_info().unwrap().reason, "SHUTTING_DOWN");
