@@ -42,6 +42,7 @@ pub struct CallFacts {
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
     summed_up: AtomicBool,
+    on_clock: AtomicBool,
 }
 
 impl CallFacts {
@@ -95,6 +96,19 @@ impl CallFacts {
         self.summed_up.load(Ordering::Relaxed)
     }
 
+    /// Does `work`, which has a timer of its own by which it ends soon after the deadline: as long as it waits, nobody else
+    /// need set one for this call. One at a time.
+    pub async fn on_clock<F: Future>(&self, work: F) -> F::Output {
+        self.on_clock.store(true, Ordering::Relaxed);
+        let _end = OffClock(&self.on_clock);
+        work.await
+    }
+
+    /// Whether a timer will wake the call soon after its deadline. Whoever waits above asks again with every poll.
+    pub fn is_on_clock(&self) -> bool {
+        self.on_clock.load(Ordering::Relaxed)
+    }
+
     /// Counts an attempt upstream; gives the number of those before it.
     pub fn begin_attempt(&self) -> u32 {
         self.attempts.fetch_add(1, Ordering::Relaxed)
@@ -103,6 +117,15 @@ impl CallFacts {
     /// Attempts upstream so far.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
+    }
+}
+
+/// Work that is left before its end has no timer any more.
+struct OffClock<'a>(&'a AtomicBool);
+
+impl Drop for OffClock<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

@@ -138,7 +138,7 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
             let work = || self.clone().all(account, request.clone(), fingerprint, known_by.clone(), call.clone());
             let seat = self.flights.board(&key, known_by.clone(), call.deadline, work);
             let mut request_id = seat.tag.clone();
-            let standing = match seat.landed(call.deadline + SLACK).await {
+            let standing = match seat.landed(call.deadline + SLACK, call).await {
                 Some(Ok(standing)) => standing,
                 Some(Err(error)) => return Err(NotCancelled { request_id, error }),
                 // It goes on; the ledger knows how far it has come.

@@ -72,7 +72,7 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
         loop {
             let work = || self.clone().create(account, request.clone(), encoded.clone(), fingerprint, call.clone());
             let seat = self.flights.board(&key, (), call.deadline, work);
-            let Some(result) = seat.landed(call.deadline + SLACK).await else {
+            let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
                 return Err(pending(Operation::Create));
             };
             let joined = seat.joined;
@@ -80,7 +80,7 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
                 Standing::Trimmed(kept) => (answer::read_acceptance(&kept), true),
                 Standing::Kept { entry, before, lost } => {
                     let entry = if entry.state.is_open() {
-                        self.mutations.settled(Arc::unwrap_or_clone(entry), call.deadline).await.into()
+                        Box::pin(self.mutations.settled(Arc::unwrap_or_clone(entry), call.deadline)).await.into()
                     } else {
                         entry
                     };

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
+use crate::ports::call::CallContext;
 
 type Landing<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
 
@@ -53,9 +54,9 @@ pub(super) struct Seat<T: Clone + Send + Sync + 'static, G = ()> {
 }
 
 impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
-    /// Waits for the end of the work, or until `deadline`: then `None`.
-    pub(super) async fn landed(&self, deadline: Instant) -> Option<Result<T, ServiceError>> {
-        timeout_at(deadline, self.landing.clone()).await.ok()
+    /// Waits for the end of the work, or until `deadline`, which is that of `call` or soon after: then `None`.
+    pub(super) async fn landed(&self, deadline: Instant, call: &CallContext) -> Option<Result<T, ServiceError>> {
+        call.facts.on_clock(timeout_at(deadline, self.landing.clone())).await.ok()
     }
 
     /// Whether the flight failed only because the one who began it had less time than a caller with `deadline` has.

@@ -46,7 +46,7 @@ impl<U: Upstream> GetOrderStatus<U> {
             let seat = self.flights.board(&key, (), call.deadline, || {
                 search(self.upstream.clone(), account, request.clone(), call.clone())
             });
-            let Some(result) = seat.landed(call.deadline).await else {
+            let Some(result) = seat.landed(call.deadline, call).await else {
                 return Err(timed_out(Operation::Status));
             };
             if !seat.was_too_short_for(call.deadline, &result) {

@@ -84,7 +84,7 @@ impl<U: Upstream> FetchPromise<U> {
             } else {
                 (PromiseCache::Miss, &self.metrics.upstream.promise_cache_misses)
             };
-            let Some(result) = seat.landed(call.deadline).await else {
+            let Some(result) = seat.landed(call.deadline, call).await else {
                 return Err(timed_out(Operation::Promise));
             };
             if !seat.was_too_short_for(call.deadline, &result) {

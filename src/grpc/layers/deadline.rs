@@ -1,10 +1,12 @@
 //! Until when a call is worth working on, and a backstop for work that forgets it.
 //!
 //! Use cases answer at the deadline by themselves: a mutation that has begun must be able to say OUTCOME_PENDING. This
-//! layer answers DEADLINE_EXCEEDED only when none has come shortly after. Streams are ended by `streams.rs`.
+//! layer answers DEADLINE_EXCEEDED only when none has come shortly after. While a use case waits with a timer of its own
+//! (`CallFacts::on_clock`) this one needs none. Streams are ended by `streams.rs`.
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
-use crate::ports::call::CallContext;
+use crate::ports::call::{CallContext, CallFacts};
 
 /// Deadline of a unary call that names none.
 pub const DEFAULT: Duration = Duration::from_secs(10);
@@ -65,11 +67,13 @@ where
             None if streaming => None,
             _ => Some(now + asked.unwrap_or(DEFAULT).min(MAX)),
         };
+        let mut facts = None;
         if let Some(context) = super::context(&mut request) {
             context.deadline = deadline.unwrap_or_else(|| CallContext::no_deadline(now));
+            facts = (!streaming).then(|| context.facts.clone());
         }
         let cut = deadline.filter(|_| !streaming).map(|deadline| deadline + BACKSTOP);
-        Limited { inner: self.inner.call(request), cut, sleep: None }
+        Limited { inner: self.inner.call(request), cut, facts, sleep: None }
     }
 }
 
@@ -79,6 +83,7 @@ pin_project! {
         #[pin]
         inner: F,
         cut: Option<Instant>,
+        facts: Option<Arc<CallFacts>>,
         // Made only once the handler has to wait: many calls answer at once.
         #[pin]
         sleep: Option<Sleep>,
@@ -97,6 +102,9 @@ where
             return Poll::Ready(answer);
         }
         let Some(cut) = *this.cut else { return Poll::Pending };
+        if this.facts.as_ref().is_some_and(|facts| facts.is_on_clock()) {
+            return Poll::Pending;
+        }
         if this.sleep.is_none() {
             this.sleep.set(Some(sleep_until(cut)));
         }
@@ -128,8 +136,12 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use tokio::time;
     use tonic::Code;
-    use tower::ServiceExt as _;
+    use tower::{ServiceExt as _, service_fn};
 
     use super::super::testing::*;
     use super::*;
@@ -196,8 +208,35 @@ mod tests {
 
         let call = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", "100m")])));
         let (request, respond) = handle.next_request().await.unwrap();
-        tokio::time::sleep_until(request.extensions().get::<CallContext>().unwrap().deadline).await;
+        time::sleep_until(request.extensions().get::<CallContext>().unwrap().deadline).await;
         respond.send_response(tonic::Status::unavailable("pending").into_http());
         assert_eq!(status(call.await.unwrap().unwrap()).await.code(), Code::Unavailable);
+    }
+
+    /// A service whose work has a timer for the first minute and then forgets the deadline.
+    async fn forgets(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
+        facts.on_clock(time::sleep(Duration::from_secs(60))).await;
+        pending().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_backstop_leaves_the_clock_to_work_that_has_one_for_as_long_as_it_does() {
+        let mut service = DeadlineLayer.layer(service_fn(forgets));
+        let started = Instant::now();
+        let call = service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", "100m")]));
+        assert_eq!(status(call.await.unwrap()).await.code(), Code::DeadlineExceeded);
+        assert_eq!(started.elapsed(), Duration::from_secs(60));
+
+        // Work that is left before its end has no timer either.
+        let left = service_fn(async |request: Request<Body>| {
+            let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
+            let _ = time::timeout(Duration::from_millis(1), facts.on_clock(pending::<()>())).await;
+            pending::<Result<Response<Body>, Infallible>>().await
+        });
+        let started = Instant::now();
+        let call = DeadlineLayer.layer(left).oneshot(request(UNARY, &[("grpc-timeout", "100m")]));
+        assert_eq!(status(call.await.unwrap()).await.code(), Code::DeadlineExceeded);
+        assert_eq!(started.elapsed(), Duration::from_millis(120));
     }
 }
