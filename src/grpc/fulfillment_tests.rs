@@ -12,7 +12,7 @@ use tonic_types::{StatusExt as _, pb as rpc};
 use super::*;
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation::Cancel;
-use crate::ports::call::{Caller, Visible};
+use crate::ports::call::{CallFacts, Caller, Visible};
 use crate::ports::upstream::ErrorKind;
 use crate::service::PromiseCacheSettings;
 use crate::service::testing::{Walmart, call, lost, mutations, refused, sample};
@@ -124,7 +124,7 @@ async fn whose_account_it_is_comes_before_everything_else() {
     for name in ["beta", "gamma"] {
         let mut request = request(pb::CreateOrderRequest { account: name.into(), ..Default::default() });
         let call = request.extensions_mut().get_mut::<CallContext>().unwrap();
-        call.caller = Arc::new(Caller { name: "c".into(), accounts: accounts.clone(), services: None });
+        call.facts = CallFacts::of(Arc::new(Caller { name: "c".into(), accounts: accounts.clone(), services: None }));
         let refused = service.create_order(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert!(!format!("{refused:?}").contains(name));

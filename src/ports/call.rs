@@ -20,13 +20,16 @@ pub struct CallContext {
     pub deadline: Instant,
     /// Where the call stands in its trace.
     pub trace: TraceContext,
-    /// Who calls.
-    pub caller: Arc<Caller>,
     /// What is learned on the way.
     pub facts: Arc<CallFacts>,
 }
 
 impl CallContext {
+    /// Who calls; nobody before it was recognised.
+    pub fn caller(&self) -> &Arc<Caller> {
+        self.facts.caller().unwrap_or(Caller::nobody())
+    }
+
     /// So late that it never comes: 30 years from `now`.
     pub fn no_deadline(now: Instant) -> Instant {
         now + std::time::Duration::from_secs(60 * 60 * 24 * 365 * 30)
@@ -46,9 +49,14 @@ pub struct CallFacts {
 }
 
 impl CallFacts {
+    /// Of a call by this one.
+    pub fn of(caller: Arc<Caller>) -> Arc<Self> {
+        Arc::new(Self { caller: caller.into(), ..Self::default() })
+    }
+
     /// Who calls.
-    pub fn set_caller(&self, caller: &Arc<Caller>) {
-        self.caller.get_or_init(|| caller.clone());
+    pub fn set_caller(&self, caller: Arc<Caller>) {
+        self.caller.get_or_init(|| caller);
     }
 
     /// Who calls, once recognised.
@@ -158,12 +166,12 @@ impl Caller {
     }
 
     /// A caller who has not been recognised (yet): sees nothing.
-    pub fn nobody() -> Arc<Self> {
+    pub fn nobody() -> &'static Arc<Self> {
         static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
             let nothing = Some(BTreeSet::new());
             Arc::new(Caller { name: "none".into(), accounts: Visible::Only(BTreeSet::new()), services: nothing })
         });
-        NOBODY.clone()
+        &NOBODY
     }
 
     /// Whether it may see this account.

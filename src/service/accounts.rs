@@ -75,14 +75,14 @@ impl Directory {
     pub(super) fn named(&self, name: &str, call: &CallContext) -> Result<AccountIndex, ServiceError> {
         let found = self.0.iter().position(|id| id.as_str() == name).map(AccountIndex);
         match found {
-            Some(index) if call.caller.may_see(index) => Ok(index),
-            None if call.caller.sees_all() => Err(ServiceError::Account(AccountError::NotFound)),
+            Some(index) if call.caller().may_see(index) => Ok(index),
+            None if call.caller().sees_all() => Err(ServiceError::Account(AccountError::NotFound)),
             _ => Err(ServiceError::Account(AccountError::NotAllowed)),
         }
     }
 
     fn visible<'a>(&'a self, call: &'a CallContext) -> impl Iterator<Item = AccountIndex> + 'a {
-        (0..self.0.len()).map(AccountIndex).filter(|index| call.caller.may_see(*index))
+        (0..self.0.len()).map(AccountIndex).filter(|index| call.caller().may_see(*index))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::testing::call;
 use super::*;
-use crate::ports::call::{Caller, Visible};
+use crate::ports::call::{CallFacts, Caller, Visible};
 
 const ALL: Option<&[usize]> = None;
 
@@ -16,7 +16,10 @@ fn directory() -> Directory {
 fn of(accounts: Option<&[usize]>) -> CallContext {
     let accounts =
         accounts.map_or(Visible::All, |some| Visible::Only(some.iter().map(|index| AccountIndex(*index)).collect()));
-    CallContext { caller: Arc::new(Caller { name: "c".into(), accounts, services: None }), ..call(Duration::ZERO) }
+    CallContext {
+        facts: CallFacts::of(Arc::new(Caller { name: "c".into(), accounts, services: None })),
+        ..call(Duration::ZERO)
+    }
 }
 
 fn told(result: Result<AccountIndex, ServiceError>) -> String {

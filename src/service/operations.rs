@@ -149,7 +149,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         let id = entry.id;
         let answer = answer::of_operator(&entry, verdict);
         let entry = self.mutations.after(entry, Event::Resolved { verdict, reason: reason.to_owned(), answer })?;
-        let (mutations, caller) = (self.mutations.clone(), call.caller.clone());
+        let (mutations, caller) = (self.mutations.clone(), call.caller().clone());
         // In a task of its own: a caller who leaves must not keep away what follows from what was written.
         let decided = tokio::spawn(async move {
             let audits = audits(&entry);
@@ -187,9 +187,9 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         })?;
         let entry = self.mutations.ledger().get(id).await?;
         let entry = entry.ok_or(ServiceError::OperationNotFound)?;
-        let may_see = |account: AccountIndex| call.caller.may_see(account);
+        let may_see = |account: AccountIndex| call.caller().may_see(account);
         // Of an account that is not configured any more only those may know who see all.
-        let visible = self.directory().position(&entry.account).map_or(call.caller.sees_all(), may_see);
+        let visible = self.directory().position(&entry.account).map_or(call.caller().sees_all(), may_see);
         if !visible {
             return Err(ServiceError::OperationNotFound);
         }

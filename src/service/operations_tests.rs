@@ -11,7 +11,7 @@ use super::super::testing::{
 use super::super::testing_ledger::{Faulty, batch, creation, put};
 use super::*;
 use crate::domain::operation::Operation::{Create, Status};
-use crate::ports::call::{Caller, Visible};
+use crate::ports::call::{CallFacts, Caller, Visible};
 use crate::service::CreateOrder;
 use crate::store::memory::MemoryLedger;
 
@@ -26,7 +26,7 @@ fn order() -> crate::pb::CreateOrderRequest {
 /// One who may see only this account.
 fn only(account: AccountIndex) -> CallContext {
     let accounts = Visible::Only(BTreeSet::from([account]));
-    CallContext { caller: Arc::new(Caller { name: "c".into(), accounts, services: None }), ..call(LONG) }
+    CallContext { facts: CallFacts::of(Arc::new(Caller { name: "c".into(), accounts, services: None })), ..call(LONG) }
 }
 
 fn service(walmart: &Walmart) -> Service {

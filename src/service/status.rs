@@ -13,7 +13,7 @@ use super::{Directory, Operations, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
-use crate::ports::call::{CallContext, Caller};
+use crate::ports::call::{CallContext, CallFacts, Caller};
 use crate::ports::ledger::{Count, Ledger};
 use crate::ports::overview::{OperationView, Overview, TokenView};
 use crate::ports::upstream::Upstream;
@@ -172,8 +172,7 @@ fn nobodys() -> CallContext {
     CallContext {
         deadline: CallContext::no_deadline(Instant::now()),
         trace: TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None },
-        caller: Caller::anonymous(),
-        facts: Arc::default(),
+        facts: CallFacts::of(Caller::anonymous()),
     }
 }
 

@@ -261,8 +261,7 @@ pub(crate) fn refused(operation: Operation, kind: ErrorKind, code: &str, descrip
 /// A call that waits this long.
 pub(crate) fn call(time: Duration) -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
-    let (caller, facts) = (Caller::anonymous(), Arc::new(CallFacts::default()));
-    CallContext { deadline: Instant::now() + time, trace, caller, facts }
+    CallContext { deadline: Instant::now() + time, trace, facts: CallFacts::of(Caller::anonymous()) }
 }
 
 /// A sample body of Walmart's as a request.

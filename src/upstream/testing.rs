@@ -309,8 +309,7 @@ pub(super) fn context(time: Duration) -> CallContext {
     CallContext {
         deadline: Instant::now() + time,
         trace: TraceContext { trace_id: 0xabc, span_id: 1, sampled: false, state: None },
-        caller: Caller::anonymous(),
-        facts: Arc::new(CallFacts::default()),
+        facts: CallFacts::of(Caller::anonymous()),
     }
 }
 

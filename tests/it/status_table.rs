@@ -2,7 +2,6 @@
 //!
 //! The answers go through the real reading, judging and telling: `exchange`, `classify`, the service's error, `status`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use order_gateway::domain::account::AccountId;
@@ -30,9 +29,9 @@ use uuid::Uuid;
 /// A call of account `acme`.
 pub fn call() -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
-    let facts = Arc::new(CallFacts::default());
+    let facts = CallFacts::of(Caller::anonymous());
     facts.set_account(&AccountId::new("acme").unwrap());
-    CallContext { deadline: tokio::time::Instant::now(), trace, caller: Caller::anonymous(), facts }
+    CallContext { deadline: tokio::time::Instant::now(), trace, facts }
 }
 
 /// What is in a status. Panics when a detail is unknown or there twice, or the reason is no reason.

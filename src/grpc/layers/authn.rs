@@ -84,7 +84,7 @@ impl Door {
             return Ok((Caller::anonymous(), None));
         }
         if path.starts_with(methods::HEALTH) {
-            return Ok((Caller::nobody(), None));
+            return Ok((Caller::nobody().clone(), None));
         }
         let Known { client, complaints } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
         let name = &client.caller.name;
@@ -174,8 +174,7 @@ where
         match self.layer.0.admit(request.uri().path(), request.headers(), peer) {
             Ok((caller, place)) => {
                 if let Some(context) = super::context(&mut request) {
-                    context.facts.set_caller(&caller);
-                    context.caller = caller;
+                    context.facts.set_caller(caller);
                 }
                 Answer::forwarded(self.inner.call(request), ShareHeld(place))
             }

@@ -38,7 +38,7 @@ async fn call(layer: &AuthnLayer, request: Request<Body>) -> Result<Arc<Caller>,
     match seen {
         Some((request, respond)) => {
             respond.send_response(ok());
-            Ok(request.extensions().get::<CallContext>().unwrap().caller.clone())
+            Ok(request.extensions().get::<CallContext>().unwrap().caller().clone())
         }
         None => Err(status(answer.await.unwrap().unwrap()).await),
     }

@@ -89,7 +89,7 @@ pub(crate) mod testing {
     use tower_test::mock::{self, Mock};
 
     use super::*;
-    use crate::ports::call::{CallFacts, Caller};
+    use crate::ports::call::CallFacts;
     use crate::telemetry::trace::TraceContext;
 
     pub(crate) const UNARY: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
@@ -143,8 +143,7 @@ pub(crate) mod testing {
         }
         let deadline = CallContext::no_deadline(tokio::time::Instant::now());
         let trace = TraceContext { trace_id: 1, span_id: 2, sampled: false, state: None };
-        let (caller, facts) = (Caller::nobody(), Arc::new(CallFacts::default()));
-        request.extensions_mut().insert(CallContext { deadline, trace, caller, facts });
+        request.extensions_mut().insert(CallContext { deadline, trace, facts: Arc::new(CallFacts::default()) });
         request
     }
 

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::ports::call::{CallContext, CallFacts};
 use crate::telemetry::metrics::{Held, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
@@ -89,7 +89,6 @@ where
         request.extensions_mut().insert(CallContext {
             deadline: CallContext::no_deadline(started),
             trace: span.context().clone(),
-            caller: Caller::nobody(),
             facts: facts.clone(),
         });
         let in_flight = Held::new(&metrics.calls_in_flight);

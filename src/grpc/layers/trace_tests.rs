@@ -15,6 +15,7 @@ use super::super::testing::*;
 use super::*;
 use crate::domain::account::AccountId;
 use crate::grpc::{methods, status};
+use crate::ports::call::Caller;
 use crate::telemetry::metrics::Form;
 use crate::telemetry::trace::Sampling;
 
@@ -73,7 +74,7 @@ async fn good(_: Request<Body>) -> Result<Response<Body>, Infallible> {
 async fn failing(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let context: &CallContext = request.extensions().get().unwrap();
     context.facts.set_account(&AccountId::new("acme").unwrap());
-    context.facts.set_caller(&Caller::anonymous());
+    context.facts.set_caller(Caller::anonymous());
     context.facts.set_correlation_id(Uuid::from_u128(7));
     context.facts.begin_attempt();
     context.facts.begin_attempt();

@@ -125,7 +125,7 @@ impl<F: FeedStore> Feed<F> {
     ) -> Result<pb::ListQuarantinedWebhooksResponse, ServiceError> {
         let directory = &self.0.parts.directory;
         let accounts = directory.many(&request.account, call)?;
-        if accounts.is_empty() && !call.caller.sees_all() {
+        if accounts.is_empty() && !call.caller().sees_all() {
             return Err(ServiceError::Account(AccountError::NotAllowed));
         }
         let accounts: Vec<_> = accounts.into_iter().map(|account| directory.id(account).clone()).collect();

@@ -163,7 +163,7 @@ impl<F: FeedStore> Feed<F> {
     /// The accounts that are meant by a name that may be empty; `None` for all there ever were.
     fn visible(&self, account: &str, call: &CallContext) -> Result<Option<Vec<AccountId>>, ServiceError> {
         let directory = &self.0.parts.directory;
-        if account.is_empty() && call.caller.sees_all() {
+        if account.is_empty() && call.caller().sees_all() {
             return Ok(None);
         }
         let accounts = directory.many(account, call)?;

@@ -123,9 +123,9 @@ impl<F: FeedStore> Feed<F> {
     fn may_see(&self, config: &Config, call: &CallContext) -> bool {
         let visible = |name: &String| {
             let account = AccountId::new(name).ok().and_then(|id| self.0.parts.directory.position(&id));
-            account.is_some_and(|account| call.caller.may_see(account))
+            account.is_some_and(|account| call.caller().may_see(account))
         };
-        call.caller.sees_all() || (!config.filter.accounts.is_empty() && config.filter.accounts.iter().all(visible))
+        call.caller().sees_all() || (!config.filter.accounts.is_empty() && config.filter.accounts.iter().all(visible))
     }
 
     /// Works on a subscription, if the caller may use it.
@@ -223,7 +223,7 @@ impl<F: FeedStore> Feed<F> {
         let (seen, is_changed) = changed.await??;
         if is_changed {
             self.0.dispatchers.end(&asked.name, FeedError::Updated { generation: seen.head.generation });
-            tracing::info!(subscription = asked.name, caller = call.caller.name, "a subscription was changed");
+            tracing::info!(subscription = asked.name, caller = call.caller().name, "a subscription was changed");
         }
         Ok(told(seen, bounds))
     }
@@ -246,7 +246,7 @@ impl<F: FeedStore> Feed<F> {
             Removed::Differs => return Err(differs(&head).into()),
         }
         self.0.dispatchers.end(&request.name, gone());
-        tracing::warn!(subscription = request.name, caller = call.caller.name, "a subscription was deleted");
+        tracing::warn!(subscription = request.name, caller = call.caller().name, "a subscription was deleted");
         Ok(())
     }
 
@@ -268,7 +268,7 @@ impl<F: FeedStore> Feed<F> {
         self.0.dispatchers.end(&request.name, FeedError::Seeked { generation });
         tracing::warn!(
             subscription = request.name,
-            caller = call.caller.name,
+            caller = call.caller().name,
             to,
             generation,
             "a subscription was moved"
@@ -330,7 +330,7 @@ impl<F: FeedStore> Feed<F> {
         let seqs = (!request.all).then(|| request.seqs.clone());
         let redriven = self.allowed(&request.subscription, call, move |it| it.redrive(seqs.as_deref())).await?;
         self.0.dispatchers.look(&request.subscription);
-        let caller = &call.caller.name;
+        let caller = &call.caller().name;
         tracing::info!(subscription = request.subscription, caller, redriven, "parked events are given out again");
         Ok(redriven)
     }

@@ -36,7 +36,7 @@ use crate::domain::ledger::sighting::Snapshot;
 use crate::domain::ledger::{Entry, Kind, NewEntry};
 use crate::domain::timestamp::Timestamp;
 use crate::pb::{CancelOrderRequest, GetOrderStatusRequest};
-use crate::ports::call::{CallContext, Caller};
+use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
 use crate::ports::random::Random;
@@ -198,7 +198,6 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         let context = CallContext {
             deadline: Instant::now() + OWN_CALL_TIME,
             trace: span.context().clone(),
-            caller: Caller::nobody(),
             facts: Arc::default(),
         };
         OwnCall { context, _span: span }
