@@ -4,6 +4,8 @@ mod accepted;
 mod order_status;
 mod promise;
 
+use std::borrow::Cow;
+
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,11 +61,15 @@ fn post<P: Serialize>(
 }
 
 /// The caller's header, with the account's values where it has none.
-fn filled(header: Option<&Header>, account: &HeaderAttributes) -> Header {
+fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a, Header> {
+    let full = |a: &HeaderAttributes| a.mart_id.is_some() && a.bu_id.is_some();
+    if let Some(header) = header.filter(|header| header.header_attributes.as_ref().is_some_and(full)) {
+        return Cow::Borrowed(header);
+    }
     let mut attributes = header.and_then(|h| h.header_attributes.clone()).unwrap_or_default();
     attributes.mart_id = attributes.mart_id.or_else(|| account.mart_id.clone());
     attributes.bu_id = attributes.bu_id.or_else(|| account.bu_id.clone());
-    Header { header_attributes: Some(attributes) }
+    Cow::Owned(Header { header_attributes: Some(attributes) })
 }
 
 /// Reads an envelope whose status is one of `good`, or missing. "FAIL" is a failure; what else it may say is not known,
