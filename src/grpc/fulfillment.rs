@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tonic::{Request, Response, Status};
 
 use super::status;
@@ -50,18 +51,24 @@ impl<U: Upstream, L: Ledger> FulfillmentService for Fulfillment<U, L> {
         answer.map(Response::new).map_err(|error| status::failure(error, "", &call))
     }
 
-    async fn create_order(
-        &self,
+    /// Not async itself: an order is large, and what an async fn is given stands in its future twice.
+    fn create_order<'s, 'f>(
+        &'s self,
         request: Request<pb::CreateOrderRequest>,
-    ) -> Result<Response<pb::CreateOrderResponse>, Status> {
-        let call = context(&request)?;
-        // Shared at once, for it is large, and what stands in a future is moved with it.
+    ) -> BoxFuture<'f, Result<Response<pb::CreateOrderResponse>, Status>>
+    where
+        's: 'f,
+    {
+        let call = context(&request);
         let request = Arc::new(request.into_inner());
-        let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.create.call(account, request.clone(), &call).await,
-            Err(error) => Err(error.with_faults(check_order(&request))),
-        };
-        answer.map(Response::new).map_err(|error| status::failure(error, &request.request_id, &call))
+        Box::pin(async move {
+            let call = call?;
+            let answer = match self.directory.one(&request.account, &call) {
+                Ok(account) => self.create.call(account, request.clone(), &call).await,
+                Err(error) => Err(error.with_faults(check_order(&request))),
+            };
+            answer.map(Response::new).map_err(|error| status::failure(error, &request.request_id, &call))
+        })
     }
 
     async fn cancel_order(
