@@ -59,7 +59,7 @@ pub struct Reply<A> {
 }
 
 /// Walmart took on a create or cancel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accepted {
     /// The status text, "ACCEPTED".
     pub status: String,

@@ -273,7 +273,7 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
                 changed.push(self.begun(next)?);
             }
             changed.insert(0, entry);
-            let mut written = self.mutations.write(changed).await?.into_iter();
+            let mut written = self.mutations.write_all(changed).await?.into_iter();
             reach(CrashPoint::L7);
             let done = written.next().map(|written| Batch { entry: written.entry, lost: attempt.lost });
             batches.extend(done);
@@ -298,7 +298,7 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
                 batches.push(Batch { entry, lost: None });
             }
             let Some(next) = waiting.pop_front() else { return Ok(None) };
-            written = self.mutations.write(vec![self.begun(next)?]).await?;
+            written = vec![self.mutations.write(self.begun(next)?).await?];
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use prost::Message;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -10,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::ServiceError;
 use super::error::{SLACK, pending};
 use super::flights::Flights;
-use super::ledger::{InHand, Mutations, Outgoing, answer, encoded};
+use super::ledger::{InHand, Mutations, Outgoing, Written, answer, encoded};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
@@ -37,6 +36,8 @@ impl<U, L> Clone for CreateOrder<U, L> {
 /// How things stand after the work of a call.
 #[derive(Clone)]
 enum Standing {
+    /// Walmart has just said yes, and that is in the ledger.
+    New(Arc<Reply<Accepted>>),
     /// This is in the ledger.
     Kept {
         entry: Arc<Entry>,
@@ -66,20 +67,31 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
         let request = request.into();
         check_order(&request).map_err(ServiceError::Invalid)?;
         let Some(payload) = &request.payload else { return Err(ServiceError::Internal) };
-        let encoded = Bytes::from(payload.encode_to_vec());
+        let encoded = payload.encode_to_vec();
         let fingerprint = Fingerprint::of_encoded(&encoded);
+        // For the first try; another is rare.
+        let mut encoded = Some(encoded);
         let key = key(account, order_number::of_order(payload), &request.request_id, &fingerprint);
         loop {
-            let work = || self.clone().create(account, request.clone(), encoded.clone(), fingerprint, call.clone());
+            let work = || {
+                let encoded = encoded.take().unwrap_or_else(|| payload.encode_to_vec());
+                self.clone().create(account, request.clone(), encoded, fingerprint, call.clone())
+            };
             let seat = self.flights.board(&key, (), call.deadline, work);
             let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
                 return Err(pending(Operation::Create));
             };
             let joined = seat.joined;
             let (reply, replayed) = match result? {
+                Standing::New(reply) => {
+                    // Lets go of the flight's copy first.
+                    drop(seat);
+                    (Ok(Arc::unwrap_or_clone(reply)), joined)
+                }
                 Standing::Trimmed(kept) => (answer::read_acceptance(&kept), true),
                 Standing::Kept { entry, before, lost } => {
                     let entry = if entry.state.is_open() {
+                        // Apart, for it is large and rare.
                         Box::pin(self.mutations.settled(Arc::unwrap_or_clone(entry), call.deadline)).await.into()
                     } else {
                         entry
@@ -108,11 +120,12 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
         self,
         account: AccountIndex,
         request: Arc<CreateOrderRequest>,
-        payload: Bytes,
+        payload: Vec<u8>,
         fingerprint: Fingerprint,
         call: CallContext,
     ) -> Result<Standing, ServiceError> {
-        let new = self.entry(account, &request, payload, fingerprint);
+        let new = self.entry(account, &request, &payload, fingerprint);
+        drop(payload);
         let outgoing = Outgoing::Create(request);
         let entry = match self.mutations.begin(vec![new], false).await? {
             Begun::New(mut entries) => entries.pop().ok_or(ServiceError::Internal)?,
@@ -136,18 +149,20 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
         let always = CallContext::no_deadline(call.deadline);
         let attempt = self.mutations.attempt(&entry, account, &outgoing, &call, Some(always)).await;
         let entry = self.mutations.after(entry, attempt.event)?;
-        let written = self.mutations.write(vec![entry]).await?.pop().ok_or(ServiceError::Internal)?;
+        let Written { entry, ours } = self.mutations.write(entry).await?;
         in_hand.lay_down_all();
-        let entry = written.entry;
         reach(CrashPoint::L7);
-        Ok(Standing::Kept { entry: entry.into(), before: false, lost: attempt.lost })
+        Ok(match attempt.reply.filter(|_| ours) {
+            Some(reply) => Standing::New(reply.into()),
+            None => Standing::Kept { entry: entry.into(), before: false, lost: attempt.lost },
+        })
     }
 
     fn entry(
         &self,
         account: AccountIndex,
         request: &CreateOrderRequest,
-        payload: Bytes,
+        payload: &[u8],
         fingerprint: Fingerprint,
     ) -> NewEntry {
         let now = self.mutations.now();
@@ -165,7 +180,7 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
             created: now,
             not_after: now.plus(self.mutations.rules().not_after),
             correlation_id: self.mutations.new_id(),
-            body: encoded(request, &payload),
+            body: encoded(request, payload),
             snapshot: Vec::new(),
         }
     }

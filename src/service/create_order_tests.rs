@@ -11,7 +11,9 @@ use super::super::testing::{
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
+use crate::domain::ledger::OperationId;
 use crate::domain::operation::Operation::{Create, Status};
+use crate::ports::ledger::Saved;
 use crate::ports::upstream::ErrorKind;
 use crate::store::memory::MemoryLedger;
 
@@ -281,6 +283,23 @@ async fn a_dropped_call_does_not_end_the_creation() {
     tokio::time::sleep(LATENCY).await;
     assert_eq!((walmart.asked().len(), walmart.done()), (1, 1));
     assert!(service.call(ACME, request(), &call(LONG)).await.unwrap().replayed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_closed_meanwhile_is_answered_as_they_left_it() {
+    let walmart = Walmart::default();
+    let (service, _guard) = service(&walmart);
+    let ledger = service.mutations.ledger();
+    let theirs = async {
+        tokio::time::sleep(LATENCY / 2).await;
+        let entry = ledger.get(OperationId(1)).await.unwrap().unwrap();
+        let expired = Entry { state: State::Expired, ..entry };
+        assert!(matches!(ledger.save(vec![expired], Vec::new()).await, Ok(Saved::Done(_))));
+    };
+    let long = call(LONG);
+    let (answer, ()) = tokio::join!(service.call(ACME, request(), &long), theirs);
+    assert_eq!(kind(&answer), "Expired { operation: Create }");
+    assert_eq!(walmart.asked(), [Create]);
 }
 
 #[tokio::test(start_paused = true)]

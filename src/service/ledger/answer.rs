@@ -2,6 +2,7 @@
 //!
 //! Protobuf, because what is written today must be readable by tomorrow's version. Personal data is taken out before.
 
+use std::mem;
 use std::time::Duration;
 
 use prost::Message;
@@ -59,16 +60,22 @@ const KINDS: [ErrorKind; 10] = [
 ];
 
 /// Walmart's acceptance, to be kept.
-pub(super) fn accepted(reply: Reply<Accepted>) -> Vec<u8> {
-    let Reply { answer: Accepted { status, header, acceptance }, correlation_id } = reply;
-    KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id: correlation_id.as_bytes().to_vec() }
-        .encode_to_vec()
+pub(super) fn accepted(reply: &mut Reply<Accepted>) -> Vec<u8> {
+    let Reply { answer, correlation_id } = reply;
+    // Lent for a moment: the message is of owned parts.
+    let Accepted { status, header, acceptance } = mem::take(answer);
+    let correlation_id = correlation_id.as_bytes().to_vec();
+    let kept = KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id };
+    let encoded = kept.encode_to_vec();
+    let KeptAcceptance { status, header, acceptance, .. } = kept;
+    *answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default() };
+    encoded
 }
 
 /// An acceptance that was not heard, but seen by its effect.
 pub(super) fn seen(correlation_id: Uuid) -> Vec<u8> {
     let answer = Accepted { status: "ACCEPTED".into(), header: None, acceptance: pb::Acceptance::default() };
-    accepted(Reply { answer, correlation_id })
+    accepted(&mut Reply { answer, correlation_id })
 }
 
 /// An error without effect, to be kept.

@@ -36,7 +36,7 @@ fn an_acceptance_reads_back_the_same() {
             let acceptance = pb::Acceptance { request_id: request_id.into() };
             let answer = Accepted { status: "ACCEPTED".into(), header: header.clone(), acceptance };
             let reply = Reply { answer, correlation_id: Uuid::from_u128(5) };
-            let read = read_acceptance(&accepted(reply.clone())).unwrap();
+            let read = read_acceptance(&accepted(&mut reply.clone())).unwrap();
             assert_eq!((read.answer, read.correlation_id), (reply.answer, reply.correlation_id));
         }
     }

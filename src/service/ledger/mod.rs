@@ -231,30 +231,35 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         })
     }
 
-    /// Writes what must not be lost: waits for as long as the store fails. Tells of each entry how it is then, and whether
-    /// that is what was to be written: when somebody else changed it first it is as that one left it.
-    pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<Vec<Written>, ServiceError> {
+    /// Writes what must not be lost: waits for as long as the store fails. Tells how the entry is then, and whether that is
+    /// what was to be written: when somebody else changed it first it is as that one left it.
+    pub(super) async fn write(&self, entry: Entry) -> Result<Written, ServiceError> {
+        let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(&entry))).await;
+        let (stored, ours) = match saved {
+            Saved::Done(mut written) => (written.pop(), true),
+            Saved::Stale => (self.until_it_works(|| self.0.ledger.get(entry.id)).await, false),
+        };
+        let entry = stored.ok_or(ServiceError::Internal)?;
+        if ours {
+            self.follow(&entry);
+        }
+        Ok(Written { entry, ours })
+    }
+
+    /// The same of several entries in one transaction.
+    pub(super) async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<Written>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
         let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
-        match saved {
-            Saved::Done(written) => {
-                written.iter().for_each(|entry| self.follow(entry));
-                Ok(written.into_iter().map(|entry| Written { entry, ours: true }).collect())
-            }
-            Saved::Stale if entries.len() > 1 => {
-                // One that somebody else changed must not keep the others from being written.
-                let mut written = Vec::with_capacity(entries.len());
-                for entry in entries {
-                    written.extend(Box::pin(self.write(vec![entry])).await?);
-                }
-                Ok(written)
-            }
-            Saved::Stale => {
-                let Some(id) = entries.first().map(|entry| entry.id) else { return Ok(Vec::new()) };
-                let stored = self.until_it_works(|| self.0.ledger.get(id)).await;
-                Ok(vec![Written { entry: stored.ok_or(ServiceError::Internal)?, ours: false }])
-            }
+        if let Saved::Done(written) = saved {
+            written.iter().for_each(|entry| self.follow(entry));
+            return Ok(written.into_iter().map(|entry| Written { entry, ours: true }).collect());
         }
+        // One that somebody else changed must not keep the others from being written.
+        let mut written = Vec::with_capacity(entries.len());
+        for entry in entries {
+            written.push(self.write(entry).await?);
+        }
+        Ok(written)
     }
 
     /// What follows from an entry that has just been written.

@@ -36,6 +36,8 @@ pub(in crate::service) enum Outgoing {
 pub(in crate::service) struct Attempt {
     /// What the machine is told.
     pub(in crate::service) event: Event,
+    /// What Walmart said, if that was yes: the same as is kept of it.
+    pub(in crate::service) reply: Option<Reply<Accepted>>,
     /// Why its outcome is not known, in full.
     pub(in crate::service) lost: Option<Box<UpstreamError>>,
 }
@@ -77,13 +79,16 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         told_until: Option<Instant>,
     ) -> Attempt {
         let error = match result {
-            Ok(reply) => return Attempt { event: Event::Accepted { answer: answer::accepted(reply) }, lost: None },
+            Ok(mut reply) => {
+                let event = Event::Accepted { answer: answer::accepted(&mut reply) };
+                return Attempt { event, reply: Some(reply), lost: None };
+            }
             Err(error) => error,
         };
         let told = told_until.is_some_and(|until| Instant::now() < until);
         let (text, kept) = (in_short(&error), answer::refused(&error));
         if error.effect != Effect::None {
-            return Attempt { event: Event::Lost { error: text }, lost: Some(Box::new(error)) };
+            return Attempt { event: Event::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
         }
         let event = match error.kind {
             ErrorKind::NotFound if entry.kind == Kind::Cancel && self.is_young(account, entry).await => {
@@ -102,7 +107,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 Event::NotSent { answer: kept, error: text, again_in }
             }
         };
-        Attempt { event, lost: None }
+        Attempt { event, reply: None, lost: None }
     }
 
     /// Whether Walmart may not show this order yet, because we have only just created it.

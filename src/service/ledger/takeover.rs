@@ -65,12 +65,12 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             let changed = ours.into_iter().map(|entry| self.after(entry, Event::TakenOver));
             let changed: Vec<_> = changed.collect::<Result<_, _>>()?;
             reach(CrashPoint::L10);
-            // Not by `write`, which would wait for the store: reads are served without it.
+            // Not by `write_all`, which would wait for the store: reads are served without it.
             let saved = self.0.ledger.save(changed.clone(), Vec::new()).await;
             reach(CrashPoint::L10);
             match saved? {
                 Saved::Done(written) => written.iter().for_each(|entry| self.follow(entry)),
-                Saved::Stale => drop(self.write(changed).await?),
+                Saved::Stale => drop(self.write_all(changed).await?),
             }
             *after = last;
         }
