@@ -70,6 +70,8 @@ where
         .map_request(|request: Request<B>| request.map(HeardOut::new))
         // Outermost: whatever is answered below is measured and logged, refusals too.
         .layer(TraceLayer { tracer, metrics: metrics.clone(), access_log })
+        // Above what makes the bodies that it weighs, below what counts its refusals.
+        .layer(UnreadLayer::default())
         // Above all that can panic, below what counts the call.
         .layer(CatchPanicLayer(metrics.clone()))
         // Before any work is spent on the caller.
@@ -82,8 +84,6 @@ where
         .layer(StreamsLayer(stopping))
         // As late as that one, for the calls that it does not end.
         .layer(FarewellLayer(closing))
-        // Above what makes the bodies that it weighs, below what counts its refusals.
-        .layer(UnreadLayer::default())
         // Next to the library whose code it corrects.
         .map_response(message_limit::correct)
         // Next to the handlers whose streams it sends.

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::Status;
-use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::catch_panic::trailers;
@@ -53,11 +52,12 @@ pub struct Unread<S> {
     room: Room,
 }
 
-impl<S, B> Service<Request<B>> for Unread<S>
+impl<S, B, R> Service<Request<B>> for Unread<S>
 where
-    S: Service<Request<B>, Response = Response<Body>>,
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes, Error = Status> + Unpin,
 {
-    type Response = Response<Body>;
+    type Response = Response<Weighed<R>>;
     type Error = S::Error;
     type Future = Weighing<S::Future>;
 
@@ -83,26 +83,25 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for Weighing<F>
+impl<F, R, E> Future for Weighing<F>
 where
-    F: Future<Output = Result<Response<Body>, E>>,
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body<Data = Bytes, Error = Status> + Unpin,
 {
-    type Output = Result<Response<Body>, E>;
+    type Output = Result<Response<Weighed<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        let Some(room) = this.room.take().filter(|_| !response.body().is_end_stream()) else {
-            return Poll::Ready(Ok(response));
-        };
-        let streaming = *this.streaming;
+        let room = this.room.take().filter(|_| !response.body().is_end_stream());
+        let unary = !*this.streaming && room.is_some();
         Poll::Ready(Ok(response.map(|body| {
-            let mut weighed = Weighed { body, first: None, room, held: None, refused: false };
+            let mut weighed = Weighed { body: Some(body), first: None, room, held: None };
             // Encoded now: as long as nobody asks for it, a message takes more than its bytes, and nobody knows how much.
-            if !streaming && let Poll::Ready(first) = weighed.next(cx) {
+            if unary && let Poll::Ready(first) = weighed.next(cx) {
                 weighed.first = Some(first);
             }
-            Body::new(weighed)
+            weighed
         })))
     }
 }
@@ -110,33 +109,36 @@ where
 type Next = Option<Result<Frame<Bytes>, Status>>;
 
 /// A body whose pieces hold their room until the next one is asked for.
-struct Weighed {
-    body: Body,
+#[derive(Debug)]
+pub struct Weighed<R> {
+    /// `None` once it was refused.
+    body: Option<R>,
     /// Asked for already.
     first: Option<Next>,
-    room: Room,
+    /// `None` for what is not weighed.
+    room: Option<Room>,
     held: Option<Taken>,
-    refused: bool,
 }
 
-impl Weighed {
+impl<R: Body<Data = Bytes, Error = Status> + Unpin> Weighed<R> {
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        let Some(room) = &self.room else { return Poll::Ready(frame) };
         self.held = None;
         let Some(Ok(piece)) = &frame else { return Poll::Ready(frame) };
         let large = piece.data_ref().map(Bytes::len).filter(|bytes| *bytes > SMALL);
         let Some(bytes) = large else { return Poll::Ready(frame) };
-        self.held = self.room.take(bytes);
+        self.held = room.take(bytes);
         if self.held.is_some() {
             return Poll::Ready(frame);
         }
-        self.refused = true;
-        self.body = Body::empty();
+        self.body = None;
         Poll::Ready(Some(Ok(Frame::trailers(trailers(&status::too_much_unread(RETRY_AFTER))))))
     }
 }
 
-impl http_body::Body for Weighed {
+impl<R: Body<Data = Bytes, Error = Status> + Unpin> Body for Weighed<R> {
     type Data = Bytes;
     type Error = Status;
 
@@ -144,14 +146,11 @@ impl http_body::Body for Weighed {
         if let Some(first) = self.first.take() {
             return Poll::Ready(first);
         }
-        if self.refused {
-            return Poll::Ready(None);
-        }
         self.next(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.refused || self.body.is_end_stream())
+        self.first.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -171,13 +170,18 @@ mod tests {
 
     const PAGE: usize = 2 * 1024 * 1024;
 
-    fn answer(bytes: usize) -> Response<Body> {
+    fn answer(bytes: usize) -> Response<tonic::body::Body> {
         let body = Full::new(Bytes::from(vec![0; bytes])).map_err(|never| match never {});
-        Response::new(Body::new(body))
+        Response::new(tonic::body::Body::new(body))
     }
 
     /// Answers of a method, each of so many bytes.
-    async fn answers(layer: &UnreadLayer, path: &'static str, bytes: usize, count: usize) -> Vec<Response<Body>> {
+    async fn answers(
+        layer: &UnreadLayer,
+        path: &'static str,
+        bytes: usize,
+        count: usize,
+    ) -> Vec<Response<Weighed<tonic::body::Body>>> {
         let (mut service, mut handle) = above_mock(layer.clone());
         let mut all = Vec::new();
         for _ in 0..count {
