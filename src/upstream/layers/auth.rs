@@ -64,10 +64,10 @@ impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
     }
 
     fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
-        let (call, at) = (outbound.call.clone(), outbound.at);
-        if let Some(token) = self.parts.tokens.kept(call.account, at) {
+        if let Some(token) = self.parts.tokens.kept(outbound.call.account, outbound.at) {
             return Either::Left(self.attempt(outbound, token));
         }
+        let call = outbound.call.clone();
         let inner = self.inner.clone();
         let mut ready = Self { inner: mem::replace(&mut self.inner, inner), parts: self.parts.clone() };
         Either::Right(Box::pin(async move {
