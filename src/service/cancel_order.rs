@@ -298,7 +298,7 @@ impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
                 batches.push(Batch { entry, lost: None });
             }
             let Some(next) = waiting.pop_front() else { return Ok(None) };
-            written = vec![self.mutations.write(self.begun(next)?).await?];
+            written = vec![self.mutations.write(&self.begun(next)?).await?];
         }
     }
 

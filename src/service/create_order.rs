@@ -149,7 +149,7 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
         let always = CallContext::no_deadline(call.deadline);
         let attempt = self.mutations.attempt(&entry, account, &outgoing, &call, Some(always)).await;
         let entry = self.mutations.after(entry, attempt.event)?;
-        let Written { entry, ours } = self.mutations.write(entry).await?;
+        let Written { entry, ours } = self.mutations.write(&entry).await?;
         in_hand.lay_down_all();
         reach(CrashPoint::L7);
         Ok(match attempt.reply.filter(|_| ours) {

@@ -113,7 +113,7 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// One attempt of a call, passed down the stack. Cloning is cheap.
+/// One attempt of a call, passed down the stack.
 #[derive(Debug)]
 pub struct Outbound<X> {
     /// The call.
@@ -133,21 +133,13 @@ pub struct Outbound<X> {
 impl<X> Outbound<X> {
     /// The first attempt of `call`.
     pub fn new(call: Arc<Call>) -> Self {
-        let trace = call.context.trace.clone();
-        Self { call, attempt: 0, at: Instant::now(), token: None, trace, exchange: PhantomData }
+        Self::nth(call, 0)
     }
-}
 
-impl<X> Clone for Outbound<X> {
-    fn clone(&self) -> Self {
-        Self {
-            call: self.call.clone(),
-            attempt: self.attempt,
-            at: self.at,
-            token: self.token.clone(),
-            trace: self.trace.clone(),
-            exchange: PhantomData,
-        }
+    /// An attempt of `call`, from 0, handed down now.
+    pub fn nth(call: Arc<Call>, attempt: u32) -> Self {
+        let trace = call.context.trace.clone();
+        Self { call, attempt, at: Instant::now(), token: None, trace, exchange: PhantomData }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
@@ -84,9 +84,8 @@ pin_project! {
         inner: F,
         cut: Option<Instant>,
         facts: Option<Arc<CallFacts>>,
-        // Made only once the handler has to wait: many calls answer at once.
-        #[pin]
-        sleep: Option<Sleep>,
+        // Made only where the handler waits without a timer of its own. Apart, for what stands here is moved with each call.
+        sleep: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -97,7 +96,7 @@ where
     type Output = Result<Response<Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
@@ -105,13 +104,9 @@ where
         if this.facts.as_ref().is_some_and(|facts| facts.is_on_clock()) {
             return Poll::Pending;
         }
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(cut)));
-        }
-        match this.sleep.as_pin_mut().map(|sleep| sleep.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Ok(status::deadline_exceeded().into_http())),
-            _ => Poll::Pending,
-        }
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(cut)));
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(Ok(status::deadline_exceeded().into_http()))
     }
 }
 

@@ -45,7 +45,7 @@ async fn given_up(mutations: &Work) -> Entry {
     };
     tokio::time::sleep(MINUTE * 16).await;
     let expired = mutations.after(recorded[0].clone(), Event::TimeUp).unwrap();
-    mutations.write(expired).await.unwrap();
+    mutations.write(&expired).await.unwrap();
     entry
 }
 
@@ -58,7 +58,7 @@ async fn an_effect_after_it_was_given_up_is_raised_unless_the_order_is_anothers(
         if used_again {
             let new = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
             let done = mutations.after(new, Event::Accepted { answer: Vec::new() }).unwrap();
-            mutations.write(done).await.unwrap();
+            mutations.write(&done).await.unwrap();
         }
         let _guard = resolving(&mutations);
         tokio::time::sleep(DAY + MINUTE).await;

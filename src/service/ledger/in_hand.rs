@@ -62,7 +62,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 && let Ok(entry) = self.after(entry, Event::TakenOver)
             {
                 // The machine takes over any open state.
-                let _ = self.write(entry).await;
+                let _ = self.write(&entry).await;
             } else {
                 self.0.agenda.put(id, self.now().plus(AFTER_A_BUG));
             }

@@ -233,11 +233,12 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
 
     /// Writes what must not be lost: waits for as long as the store fails. Tells how the entry is then, and whether that is
     /// what was to be written: when somebody else changed it first it is as that one left it.
-    pub(super) async fn write(&self, entry: Entry) -> Result<Written, ServiceError> {
-        let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(&entry))).await;
+    pub(super) async fn write(&self, entry: &Entry) -> Result<Written, ServiceError> {
+        let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
         let (stored, ours) = match saved {
             Saved::Done(mut written) => (written.pop(), true),
-            Saved::Stale => (self.until_it_works(|| self.0.ledger.get(entry.id)).await, false),
+            // Apart, for it is rare, and what may be waited for stands in the future of every creation.
+            Saved::Stale => (Box::pin(self.until_it_works(|| self.0.ledger.get(entry.id))).await, false),
         };
         let entry = stored.ok_or(ServiceError::Internal)?;
         if ours {
@@ -256,7 +257,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         }
         // One that somebody else changed must not keep the others from being written.
         let mut written = Vec::with_capacity(entries.len());
-        for entry in entries {
+        for entry in &entries {
             written.push(self.write(entry).await?);
         }
         Ok(written)

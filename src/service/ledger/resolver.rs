@@ -198,7 +198,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let account = mutations.directory().position(&entry.account)?;
         if mutations.now() > entry.not_after {
             let expired = mutations.after(entry, Event::TimeUp).ok()?;
-            mutations.write(expired).await.ok()?;
+            mutations.write(&expired).await.ok()?;
             return Some(());
         }
         let Some(outgoing) = Outgoing::of(&entry) else {
@@ -207,7 +207,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         };
         reach(CrashPoint::L2);
         let entry = mutations.after(entry, Event::Send).ok()?;
-        let Written { entry, ours } = mutations.write(entry).await.ok()?;
+        let Written { entry, ours } = mutations.write(&entry).await.ok()?;
         // An operator may have been faster, or the call that began it: then it is in their hands.
         if !ours {
             return Some(());
@@ -217,7 +217,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let attempt = mutations.attempt(&entry, account, &outgoing, &call.context, None).await;
         drop(call);
         let entry = mutations.after(entry, attempt.event).ok()?;
-        mutations.write(entry).await.ok()?;
+        mutations.write(&entry).await.ok()?;
         reach(CrashPoint::L7);
         Some(())
     }
@@ -314,7 +314,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         reach(CrashPoint::L8);
         let time = if event == Event::Absent { asked } else { self.mutations.now() };
         let changed = match self.mutations.after_at(entry, event, time) {
-            Ok(entry) => self.mutations.write(entry).await,
+            Ok(entry) => self.mutations.write(&entry).await,
             Err(error) => Err(error),
         };
         if changed.is_err() {

@@ -271,7 +271,7 @@ async fn old_final_entries_go_and_open_ones_stay() {
     let made = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
     let open = put(mutations.ledger(), vec![creation("acme", "SO2", mutations.now())]).await.remove(0);
     let done = mutations.after(made.clone(), Event::Accepted { answer: vec![] }).unwrap();
-    mutations.write(done).await.unwrap();
+    mutations.write(&done).await.unwrap();
     let _guard = resolving(&mutations);
     tokio::time::sleep(DAY * 2).await;
     assert!(mutations.ledger().get(made.id).await.unwrap().is_some());

@@ -1,5 +1,7 @@
 //! The ids of a call, as W3C Trace Context carries them (<https://www.w3.org/TR/trace-context/>).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -19,7 +21,7 @@ pub struct TraceContext {
     /// Whether the trace is recorded.
     pub sampled: bool,
     /// The caller's `tracestate`, passed on as it came.
-    pub state: Option<HeaderValue>,
+    pub state: Option<Arc<HeaderValue>>,
 }
 
 impl TraceContext {
@@ -90,7 +92,7 @@ fn write_hex(mut value: u128, room: &mut [u8]) {
     }
 }
 
-fn state(headers: &HeaderMap) -> Option<HeaderValue> {
+fn state(headers: &HeaderMap) -> Option<Arc<HeaderValue>> {
     let mut all = headers.get_all(TRACESTATE).iter();
     let first = all.next()?;
     let state = match all.next() {
@@ -104,7 +106,7 @@ fn state(headers: &HeaderMap) -> Option<HeaderValue> {
             HeaderValue::from_maybe_shared(Bytes::from(joined)).ok()?
         }
     };
-    (1..=MAX_STATE).contains(&state.len()).then_some(state)
+    (1..=MAX_STATE).contains(&state.len()).then(|| state.into())
 }
 
 #[cfg(test)]
@@ -156,7 +158,7 @@ mod tests {
     fn state_travels_with_a_valid_parent_only() {
         let state = |pairs: &[(HeaderName, &str)]| TraceContext::from_headers(&headers(pairs)).map(|c| c.state);
         let both = [(TRACEPARENT, PARENT), (TRACESTATE, "a=1"), (TRACESTATE, "b=2")];
-        assert_eq!(state(&both), Some(Some(HeaderValue::from_static("a=1,b=2"))));
+        assert_eq!(state(&both), Some(Some(Arc::new(HeaderValue::from_static("a=1,b=2")))));
         assert_eq!(state(&[(TRACESTATE, "a=1")]), None);
         assert_eq!(state(&[(TRACEPARENT, PARENT), (TRACESTATE, &"a".repeat(513))]), Some(None));
     }

@@ -57,7 +57,7 @@ impl<S: Clone, H> Clone for Auth<S, H> {
 impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Either<Followed<S::Future, Replay<X, S, H>, X>, Attempting<X>>;
+    type Future = Either<Followed<S::Future, Replay<S, H>, X>, Attempting<X>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -83,26 +83,28 @@ impl<S, H: Http> Auth<S, H> {
         &mut self,
         mut outbound: Outbound<X>,
         token: HeaderValue,
-    ) -> Followed<S::Future, Replay<X, S, H>, X>
+    ) -> Followed<S::Future, Replay<S, H>, X>
     where
         S: Next<X>,
     {
         tracing::trace!(layer = "auth", "token");
-        let replay = Replay { parts: self.parts.clone(), outbound: outbound.clone(), token: token.clone() };
+        let (call, attempt) = (outbound.call.clone(), outbound.attempt);
+        let replay = Replay { parts: self.parts.clone(), call, attempt, token: token.clone() };
         outbound.token = Some(token);
         Followed::new(self.inner.call(outbound), replay)
     }
 }
 
 /// The one attempt with a fresh token, after the first was turned away.
-pub struct Replay<X, S, H> {
+pub struct Replay<S, H> {
     parts: Arc<Parts<S, H>>,
-    outbound: Outbound<X>,
+    call: Arc<Call>,
+    attempt: u32,
     /// The first attempt's.
     token: HeaderValue,
 }
 
-impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<X, S, H> {
+impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<S, H> {
     fn follow(self, first: Ended<X>) -> Then<X> {
         if first.as_ref().err().is_some_and(Failure::token_refused) {
             Then::More(Box::pin(self.replayed()))
@@ -112,14 +114,17 @@ impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<X, S, H> {
     }
 }
 
-impl<X: Exchange, S: Next<X>, H: Http> Replay<X, S, H> {
-    async fn replayed(self) -> Ended<X> {
-        let Self { parts, mut outbound, token } = self;
+impl<S, H: Http> Replay<S, H> {
+    async fn replayed<X: Exchange>(self) -> Ended<X>
+    where
+        S: Next<X>,
+    {
+        let Self { parts, call, attempt, token } = self;
         let (tokens, mut inner) = (&parts.tokens, parts.again.clone());
-        let call = outbound.call.clone();
         let fresh = in_time(&call, tokens.replace(call.account, &token)).await?;
         tracing::trace!(layer = "auth", "fresh token");
-        (outbound.token, outbound.at) = (Some(fresh.clone()), Instant::now());
+        let mut outbound = Outbound::nth(call.clone(), attempt);
+        outbound.token = Some(fresh.clone());
         let result = inner.ready().await?.call(outbound).await;
         match &result {
             Err(failure) if failure.token_refused() => tokens.refused_again(call.account, &fresh),

@@ -116,12 +116,11 @@ where
 
 pin_project! {
     /// A call that ends at its deadline. While an attempt is under way that has a timer of its own, it needs none: whoever
-    /// polls this polls it when the attempt has ended.
+    /// polls this polls it when the attempt has ended. The timer stands apart: what stands here is moved with every call.
     pub struct UntilDeadline<F> {
         #[pin]
         inner: F,
-        #[pin]
-        sleep: Option<Sleep>,
+        sleep: Option<Pin<Box<Sleep>>>,
         call: Arc<Call>,
     }
 }
@@ -140,17 +139,16 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(result) = this.inner.poll(cx) {
             return Poll::Ready(result);
         }
         if this.call.is_on_clock() {
             return Poll::Pending;
         }
-        if this.sleep.is_none() {
-            this.sleep.set(Some(sleep_until(this.call.context.deadline)));
-        }
-        ready!(this.sleep.as_pin_mut().map_or(Poll::Pending, |sleep| sleep.poll(cx)));
+        let deadline = this.call.context.deadline;
+        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        ready!(sleep.as_mut().poll(cx));
         let left = this.call.sends() > 0;
         Poll::Ready(Err(if left { Failure::Lost(Lost::Deadline) } else { Failure::NotSent(NotSent::Deadline) }))
     }

@@ -104,7 +104,7 @@ struct Parts<S> {
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
     type Response = S::Response;
     type Error = Failure;
-    type Future = Followed<S::Future, Further<X, S>, X>;
+    type Future = Followed<S::Future, Further<S>, X>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         self.inner.poll_ready(cx)
@@ -113,37 +113,43 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         self.parts.layer.budget(outbound.call.account, |budget| budget.first_attempt(outbound.at));
         tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
-        let further = Further { parts: self.parts.clone(), outbound: outbound.clone() };
+        let (call, attempt) = (outbound.call.clone(), outbound.attempt);
+        let further = Further { parts: self.parts.clone(), call, attempt };
         Followed::new(self.inner.call(outbound), further)
     }
 }
 
 /// The attempts after the first.
-pub struct Further<X, S> {
+pub struct Further<S> {
     parts: Arc<Parts<S>>,
-    outbound: Outbound<X>,
+    call: Arc<Call>,
+    /// The last one.
+    attempt: u32,
 }
 
-impl<X: Exchange, S: Next<X>> Follow<X> for Further<X, S> {
+impl<X: Exchange, S: Next<X>> Follow<X> for Further<S> {
     fn follow(mut self, first: Ended<X>) -> Then<X> {
-        match self.judge(first) {
+        match self.judge::<X>(first) {
             Ok(over) => Then::Over(over),
             Err(at) => Then::More(Box::pin(self.attempts(at))),
         }
     }
 }
 
-impl<X: Exchange, S: Next<X>> Further<X, S> {
+impl<S> Further<S> {
     /// Tries from `at` on, until it is over.
-    async fn attempts(mut self, mut at: Instant) -> Ended<X> {
+    async fn attempts<X: Exchange>(mut self, mut at: Instant) -> Ended<X>
+    where
+        S: Next<X>,
+    {
         let mut inner = self.parts.again.clone();
         loop {
             tracing::trace!(layer = "retry", "waits");
             sleep_until(at).await;
-            self.outbound.at = Instant::now();
-            tracing::trace!(layer = "retry", attempt = self.outbound.attempt, "attempt");
-            let result = inner.ready().await?.call(self.outbound.clone()).await;
-            match self.judge(result) {
+            let outbound = Outbound::nth(self.call.clone(), self.attempt);
+            tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
+            let result = inner.ready().await?.call(outbound).await;
+            match self.judge::<X>(result) {
                 Ok(over) => return over,
                 Err(next) => at = next,
             }
@@ -151,20 +157,20 @@ impl<X: Exchange, S: Next<X>> Further<X, S> {
     }
 
     /// Whether it is over with this, or else when to try again.
-    fn judge(&mut self, result: Ended<X>) -> Result<Ended<X>, Instant> {
-        let Self { parts, outbound } = self;
+    fn judge<X: Exchange>(&mut self, result: Ended<X>) -> Result<Ended<X>, Instant> {
+        let Self { parts, call, attempt } = self;
         let layer = &parts.layer;
         match &result {
             Ok(_) => {
-                layer.budget(outbound.call.account, Budget::success);
-                if outbound.attempt > 0 {
+                layer.budget(call.account, Budget::success);
+                if *attempt > 0 {
                     layer.metrics.upstream.retries_succeeded.of(X::OPERATION).inc();
                 }
                 Ok(result)
             }
             Err(failure) => {
-                outbound.attempt += 1;
-                layer.next_attempt(&outbound.call, failure, outbound.attempt).map_or(Ok(result), Err)
+                *attempt += 1;
+                layer.next_attempt(call, failure, *attempt).map_or(Ok(result), Err)
             }
         }
     }
