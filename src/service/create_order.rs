@@ -116,46 +116,49 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
     }
 
     /// Begins the creation, or finds the one that was begun before.
-    async fn create(
+    #[expect(clippy::manual_async_fn, reason = "what an async fn is given stands in its future twice")]
+    fn create(
         self,
         account: AccountIndex,
         request: Arc<CreateOrderRequest>,
         payload: Vec<u8>,
         fingerprint: Fingerprint,
         call: CallContext,
-    ) -> Result<Standing, ServiceError> {
-        let new = self.entry(account, &request, &payload, fingerprint);
-        drop(payload);
-        let outgoing = Outgoing::Create(request);
-        let entry = match self.mutations.begin(vec![new], false).await? {
-            Begun::New(mut entries) => entries.pop().ok_or(ServiceError::Internal)?,
-            Begun::Existing { by, mut entries } => {
-                let entry = entries.pop().ok_or(ServiceError::Internal)?;
-                return match by {
-                    _ if entry.fingerprint == fingerprint => {
-                        Ok(Standing::Kept { entry: entry.into(), before: true, lost: None })
-                    }
-                    Match::RequestId => Err(ServiceError::RequestIdReused),
-                    Match::OrderNumber | Match::Content => Err(ServiceError::OrderNumberUsed),
-                };
-            }
-            Begun::Trimmed { fingerprint: kept, answer } if kept == fingerprint => {
-                return Ok(Standing::Trimmed(answer.into()));
-            }
-            Begun::Trimmed { .. } => return Err(ServiceError::OrderNumberUsed),
-        };
-        let in_hand = InHand::new(&self.mutations, [entry.id]);
-        // Whoever waits is told when it was not sent, and it ends; those who have left find out when they ask again.
-        let always = CallContext::no_deadline(call.deadline);
-        let attempt = self.mutations.attempt(&entry, account, &outgoing, &call, Some(always)).await;
-        let entry = self.mutations.after(entry, attempt.event)?;
-        let Written { entry, ours } = self.mutations.write(&entry).await?;
-        in_hand.lay_down_all();
-        reach(CrashPoint::L7);
-        Ok(match attempt.reply.filter(|_| ours) {
-            Some(reply) => Standing::New(reply.into()),
-            None => Standing::Kept { entry: entry.into(), before: false, lost: attempt.lost },
-        })
+    ) -> impl Future<Output = Result<Standing, ServiceError>> + Send {
+        async move {
+            let new = self.entry(account, &request, &payload, fingerprint);
+            drop(payload);
+            let outgoing = Outgoing::Create(request);
+            let entry = match self.mutations.begin(vec![new], false).await? {
+                Begun::New(mut entries) => entries.pop().ok_or(ServiceError::Internal)?,
+                Begun::Existing { by, mut entries } => {
+                    let entry = entries.pop().ok_or(ServiceError::Internal)?;
+                    return match by {
+                        _ if entry.fingerprint == fingerprint => {
+                            Ok(Standing::Kept { entry: entry.into(), before: true, lost: None })
+                        }
+                        Match::RequestId => Err(ServiceError::RequestIdReused),
+                        Match::OrderNumber | Match::Content => Err(ServiceError::OrderNumberUsed),
+                    };
+                }
+                Begun::Trimmed { fingerprint: kept, answer } if kept == fingerprint => {
+                    return Ok(Standing::Trimmed(answer.into()));
+                }
+                Begun::Trimmed { .. } => return Err(ServiceError::OrderNumberUsed),
+            };
+            let in_hand = InHand::new(&self.mutations, [entry.id]);
+            // Whoever waits is told when it was not sent, and it ends; those who have left find out when they ask again.
+            let always = CallContext::no_deadline(call.deadline);
+            let attempt = self.mutations.attempt(&entry, account, &outgoing, &call, Some(always)).await;
+            let entry = self.mutations.after(entry, attempt.event)?;
+            let Written { entry, ours } = self.mutations.write(&entry).await?;
+            in_hand.lay_down_all();
+            reach(CrashPoint::L7);
+            Ok(match attempt.reply.filter(|_| ours) {
+                Some(reply) => Standing::New(reply.into()),
+                None => Standing::Kept { entry: entry.into(), before: false, lost: attempt.lost },
+            })
+        }
     }
 
     fn entry(

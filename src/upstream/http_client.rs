@@ -71,10 +71,11 @@ impl Service<http::Request<Bytes>> for HttpClient {
 
     fn call(&mut self, request: http::Request<Bytes>) -> Self::Future {
         let parts = self.0.clone();
+        let order_call = is_json(request.body());
+        // Here already: the request, which is large, would stand in the future to its end.
+        let response = parts.translate(request).map(|request| parts.client.execute(request));
         Box::pin(async move {
-            let order_call = is_json(request.body());
-            let request = parts.translate(request)?;
-            let mut response = parts.client.execute(request).await.map_err(|error| {
+            let mut response = response?.await.map_err(|error| {
                 tell(&parts.complaints, &error);
                 phase(&error)
             })?;
@@ -83,7 +84,7 @@ impl Service<http::Request<Bytes>> for HttpClient {
             }
             let status = response.status();
             let headers = std::mem::take(response.headers_mut());
-            let body = bounded_body(response).await?;
+            let body = bounded_body(&mut response).await?;
             let mut answer = http::Response::new(body);
             *answer.status_mut() = status;
             *answer.headers_mut() = headers;
@@ -142,7 +143,7 @@ fn outgoing(body: Bytes) -> reqwest::Body {
     if is_json(&body) { reqwest::Body::wrap(super::body_in_two::BodyInTwo::new(body)) } else { body.into() }
 }
 
-async fn bounded_body(mut response: Response) -> Result<Bytes, HttpError> {
+async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {
     let bad = HttpError::BadBody(response.status().as_u16());
     if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
         return Err(bad);

@@ -31,13 +31,14 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         held: Option<G>,
-        refusal: Option<Response<Body>>,
+        // Apart: what stands here is moved with every call.
+        refusal: Option<Box<Response<Body>>>,
     }
 }
 
 impl<F, G> Answer<F, G> {
     fn refused(status: Status) -> Self {
-        Self { inner: None, held: None, refusal: Some(status.into_http()) }
+        Self { inner: None, held: None, refusal: Some(Box::new(status.into_http())) }
     }
 
     fn forwarded(inner: F, held: G) -> Self {
@@ -56,7 +57,7 @@ where
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {
             // Polled again after its end it would answer emptily; no caller does that.
-            return Poll::Ready(Ok(this.refusal.take().unwrap_or_default()));
+            return Poll::Ready(Ok(*this.refusal.take().unwrap_or_default()));
         };
         let response = ready!(inner.poll(cx))?;
         Poll::Ready(Ok(match this.held.take() {
