@@ -32,8 +32,10 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptor.bin"), &encoded)?;
 
-    let mut config =
-        tonic_prost_build::configure().build_transport(false).extern_path(".google.rpc", "::tonic_types::pb");
+    let mut config = tonic_prost_build::configure()
+        .build_transport(false)
+        .codec_path("crate::pb::codec::Buffered")
+        .extern_path(".google.rpc", "::tonic_types::pb");
     for (name, message) in mirrored(&set) {
         config = config
             .message_attribute(&name, "#[derive(serde::Serialize, serde::Deserialize)]")

@@ -5,6 +5,8 @@
 
 #![allow(clippy::all, missing_docs, unreachable_pub)]
 
+pub mod codec;
+
 tonic::include_proto!("ordergateway.v1");
 
 /// Descriptors of all files, with comments, for reflection and for protobuf's JSON form.

@@ -154,20 +154,18 @@ pub(in crate::service) fn encoded(request: &CreateOrderRequest, payload: &[u8]) 
     let CreateOrderRequest { header, payload: _, account, request_id } = request;
     let header_len = header.as_ref().map_or(0, Message::encoded_len);
     let mut body = Vec::with_capacity(header_len + payload.len() + account.len() + request_id.len() + 16);
-    let mut put = |number: u8, bytes: &[u8]| {
-        // The field's number with the wire type of what has a length.
-        body.push((number << 3) | 2);
-        // Only a buffer that cannot grow fails.
-        let _ = prost::encode_length_delimiter(bytes.len(), &mut body);
-        body.extend_from_slice(bytes);
-    };
+    // The field's number with the wire type of what has a length.
+    let tag = |number: u8| (number << 3) | 2;
+    // Only a buffer that cannot grow fails.
     if let Some(header) = header {
-        put(1, &header.encode_to_vec());
+        body.push(tag(1));
+        let _ = header.encode_length_delimited(&mut body);
     }
-    put(2, payload);
-    for (number, text) in [(3, account), (4, request_id)] {
-        if !text.is_empty() {
-            put(number, text.as_bytes());
+    for (number, bytes) in [(2, payload), (3, account.as_bytes()), (4, request_id.as_bytes())] {
+        if number == 2 || !bytes.is_empty() {
+            body.push(tag(number));
+            let _ = prost::encode_length_delimiter(bytes.len(), &mut body);
+            body.extend_from_slice(bytes);
         }
     }
     body.into()
