@@ -34,7 +34,8 @@ impl Room {
     }
 
     /// What is left.
-    pub fn left(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> usize {
         self.0.size - self.0.taken.load(Ordering::Relaxed)
     }
 }
