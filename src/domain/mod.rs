@@ -5,6 +5,7 @@ pub mod effect;
 pub mod feed;
 pub mod hex;
 pub mod ledger;
+pub mod moment;
 pub mod operation;
 pub mod order_number;
 pub mod personal;

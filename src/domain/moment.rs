@@ -1,0 +1,205 @@
+//! One instant as two clocks tell it: the wall clock, which people and NTP set, and a steady one, which nobody sets.
+//!
+//! Two questions are asked of time, and each has its own answer while the clocks disagree:
+//!
+//! - **Has a window passed?** Settle windows, leases, retention and idle time guard something. They have passed only when
+//!   both clocks say so ([`Moment::window_has_passed`]): a wall clock that jumps ahead ends none of them early.
+//! - **Is something due, or too late?** Look-ups, heartbeats and wake-ups are due, and `not_after` is over, when either clock
+//!   says so ([`Moment::is_due`], [`Moment::is_over`]): a wall clock that jumps back delays none of them.
+
+use std::time::Duration;
+
+use crate::domain::timestamp::Timestamp;
+
+/// Milliseconds since the machine was started, time asleep included. Comparable only within one boot ([`BootId`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SteadyTime(pub u64);
+
+impl SteadyTime {
+    /// This much later; stays at the end of time.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// This much earlier; stays at the start of the machine.
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// Time from `earlier` to this one; zero when it is not earlier.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Which start of the machine a [`SteadyTime`] counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BootId(pub [u8; 16]);
+
+/// One instant, told by both clocks. Has no order: two moments may stand in one order by the one clock and in the other by
+/// the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// The time of day. For people, and for what outlives a boot.
+    pub wall: Timestamp,
+    /// Time since the machine's start.
+    pub steady: SteadyTime,
+}
+
+impl Moment {
+    /// This much later by both clocks.
+    pub fn plus(self, span: Duration) -> Self {
+        Self { wall: self.wall.plus(span), steady: self.steady.plus(span) }
+    }
+
+    /// This much earlier by both clocks.
+    pub fn minus(self, span: Duration) -> Self {
+        Self { wall: self.wall.minus(span), steady: self.steady.minus(span) }
+    }
+
+    /// Time from `earlier` to this moment by the clock that says less. What has certainly passed.
+    pub fn at_least_since(self, earlier: Self) -> Duration {
+        self.wall.since(earlier.wall).min(self.steady.since(earlier.steady))
+    }
+
+    /// Time from `earlier` to this moment by the clock that says more. What may have passed.
+    pub fn at_most_since(self, earlier: Self) -> Duration {
+        self.wall.since(earlier.wall).max(self.steady.since(earlier.steady))
+    }
+
+    /// Whether a window of `span` that began `since` has passed: both clocks say so. For what guards: settle windows, leases,
+    /// retention, idle time.
+    pub fn window_has_passed(since: Self, span: Duration, now: Self) -> bool {
+        now.at_least_since(since) >= span
+    }
+
+    /// Whether what was set for this moment is due: either clock has reached it. For what wakes: look-ups, heartbeats, the
+    /// end of a lease.
+    pub fn is_due(self, now: Self) -> bool {
+        now.wall >= self.wall || now.steady >= self.steady
+    }
+
+    /// Whether this moment, the last at which something may be done, is over: either clock has passed it. For `not_after`.
+    pub fn is_over(self, now: Self) -> bool {
+        now.wall > self.wall || now.steady > self.steady
+    }
+}
+
+/// A moment as a store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoredMoment {
+    /// Its time of day, and its steady time on `boot`.
+    pub moment: Moment,
+    /// The boot that the steady time counts from; `None` where an earlier version kept the time of day only.
+    pub boot: Option<BootId>,
+}
+
+impl StoredMoment {
+    /// The start of a window that began at this moment. After another boot nobody can say how much of the window has passed,
+    /// so it begins again at `now`. So it does when the steady clock stands before the start that it is said to have seen.
+    pub fn window_start(self, boot: BootId, now: Moment) -> Moment {
+        if self.is_of(boot) && self.moment.steady <= now.steady { self.moment } else { now }
+    }
+
+    /// When what was set for this moment is due. After another boot the time of day alone decides.
+    pub fn due_time(self, boot: BootId, now: Moment) -> Moment {
+        if self.is_of(boot) {
+            return self.moment;
+        }
+        let wall = self.moment.wall;
+        Moment { wall, steady: now.steady.plus(wall.since(now.wall)) }
+    }
+
+    fn is_of(self, boot: BootId) -> bool {
+        self.boot == Some(boot)
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const BOOT: BootId = BootId([1; 16]);
+    const OTHER: BootId = BootId([2; 16]);
+    const START: Moment = Moment { wall: Timestamp(1_800_000_000_000), steady: SteadyTime(7_200_000) };
+
+    /// `passed` after `START` by the steady clock, while the wall clock was set ahead or back.
+    fn stepped(passed: Duration, ahead: Duration, back: Duration) -> Moment {
+        let after = START.plus(passed);
+        Moment { wall: after.wall.plus(ahead).minus(back), ..after }
+    }
+
+    #[test]
+    fn both_clocks_move_together_and_stay_in_range() {
+        let later = START.plus(SECOND);
+        assert_eq!(later, Moment { wall: Timestamp(1_800_000_001_000), steady: SteadyTime(7_201_000) });
+        assert_eq!(later.minus(SECOND), START);
+        assert_eq!(START.minus(3 * HOUR).steady, SteadyTime(0));
+        let end = Moment { wall: Timestamp(u64::MAX), steady: SteadyTime(u64::MAX) };
+        assert_eq!(START.plus(Duration::MAX), end);
+        assert_eq!(SteadyTime(5).plus(Duration::from_micros(1_999)), SteadyTime(6));
+        assert_eq!(SteadyTime(5).since(SteadyTime(6)), Duration::ZERO);
+    }
+
+    #[test]
+    fn while_the_clocks_agree_all_questions_have_one_answer() {
+        let until = START.plus(HOUR);
+        let [before, at, after] = [HOUR - SECOND, HOUR, HOUR + SECOND].map(|passed| START.plus(passed));
+        for (now, passed, over) in [(before, false, false), (at, true, false), (after, true, true)] {
+            assert_eq!(Moment::window_has_passed(START, HOUR, now), passed);
+            assert_eq!(until.is_due(now), passed);
+            assert_eq!(until.is_over(now), over);
+            assert_eq!(now.at_least_since(START), now.at_most_since(START));
+        }
+    }
+
+    #[test]
+    fn a_step_ahead_ends_no_window_but_makes_due() {
+        let now = stepped(SECOND, HOUR, Duration::ZERO);
+        assert!(!Moment::window_has_passed(START, HOUR, now));
+        assert!(START.plus(HOUR).is_due(now));
+        assert!(START.plus(HOUR).is_over(now));
+        assert_eq!((now.at_least_since(START), now.at_most_since(START)), (SECOND, HOUR + SECOND));
+        assert!(Moment::window_has_passed(START, HOUR, stepped(HOUR, HOUR, Duration::ZERO)));
+    }
+
+    #[test]
+    fn a_step_back_delays_nothing_that_is_due_and_keeps_windows_open() {
+        let now = stepped(2 * SECOND, Duration::ZERO, HOUR);
+        assert!(START.plus(SECOND).is_due(now));
+        assert!(START.plus(SECOND).is_over(now));
+        assert!(!Moment::window_has_passed(START, SECOND, now));
+        assert_eq!((now.at_least_since(START), now.at_most_since(START)), (Duration::ZERO, 2 * SECOND));
+        assert!(Moment::window_has_passed(START, SECOND, stepped(HOUR + SECOND, Duration::ZERO, HOUR)));
+    }
+
+    #[test]
+    fn a_window_goes_on_over_a_restart_and_begins_again_after_another_boot() {
+        let now = START.plus(SECOND);
+        let stored = |boot| StoredMoment { moment: START, boot };
+        assert_eq!(stored(Some(BOOT)).window_start(BOOT, now), START);
+        assert_eq!(stored(Some(OTHER)).window_start(BOOT, now), now);
+        assert_eq!(stored(None).window_start(BOOT, now), now);
+        // The same boot id, and a steady clock that has not been there yet: a machine restored from an image.
+        let early = Moment { steady: SteadyTime(5), ..now };
+        assert_eq!(stored(Some(BOOT)).window_start(BOOT, early), early);
+    }
+
+    #[test]
+    fn after_another_boot_the_time_of_day_says_what_is_due() {
+        let now = Moment { wall: START.wall.minus(SECOND), steady: SteadyTime(5) };
+        let stored = |boot| StoredMoment { moment: START, boot };
+        assert_eq!(stored(Some(BOOT)).due_time(BOOT, now), START);
+        for boot in [Some(OTHER), None] {
+            let due = stored(boot).due_time(BOOT, now);
+            assert_eq!(due, Moment { wall: START.wall, steady: SteadyTime(1_005) });
+            assert!(!due.is_due(now) && due.is_due(now.plus(SECOND)));
+        }
+    }
+}
