@@ -46,18 +46,24 @@ impl Done {
 
 /// What was really executed, whatever the caller was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Effect {
+pub enum Effect {
+    /// Nothing.
     None,
+    /// A token was issued.
     Issued,
+    /// Something was read.
     Read,
+    /// An order was created.
     Created,
-    /// Created though an order of that number was there.
+    /// An order was created though one of that number was there.
     CreatedAgain,
+    /// Units of an order were cancelled.
     Cancelled,
 }
 
 impl Effect {
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in the control API.
+    pub fn name(self) -> &'static str {
         match self {
             Effect::None => "NONE",
             Effect::Issued => "TOKEN_ISSUED",

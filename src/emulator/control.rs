@@ -126,7 +126,7 @@ fn show(order: &Order, now: Timestamp) -> Value {
             })
             .collect();
         json!({"line_id": line.id, "sku": line.sku, "status": line.status(now), "ordered": line.ordered,
-            "open": line.open(), "cancelled": line.cancelled, "shipped": line.shipped(),
+            "open": line.open(), "cancelled": line.cancelled(), "shipped": line.shipped(),
             "shipping_method": line.method, "parcels": parcels})
     };
     let lines: Vec<Value> = order.lines.iter().map(line).collect();

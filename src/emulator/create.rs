@@ -124,7 +124,7 @@ fn read_line(form: &mut Form, item: &Value, path: &str) -> Line {
         method: method(item["shippingMethod"].as_str()).to_owned(),
         address: item["shippingTo"]["address"].clone(),
         ordered,
-        cancelled: 0,
+        cancellations: Vec::new(),
         parcels: Vec::new(),
     }
 }

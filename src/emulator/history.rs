@@ -1,10 +1,9 @@
 //! The history: one short line for every order call that was ever received, in order, for tests that run longer than the
 //! journal remembers. It has no headers and no bodies, so a million lines fit where ten thousand requests do not.
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::calls::Effect;
+use super::records::CallRecord;
 use super::requests::{Filter, Outcome, Received};
 
 /// Lines kept at most. Those that come later are counted, not kept: a history with a gap at its end is told from a whole
@@ -16,21 +15,10 @@ const OPERATIONS: [&str; 3] = ["create", "cancel", "status"];
 /// Everything that happened to orders.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    lines: Vec<Line>,
+    calls: Vec<CallRecord>,
+    /// The id of each call in the journal.
+    ids: Vec<u64>,
     left_out: u64,
-}
-
-#[derive(Debug)]
-struct Line {
-    id: u64,
-    time: Timestamp,
-    operation: &'static str,
-    account: Option<String>,
-    order_number: String,
-    correlation_id: String,
-    effect: Effect,
-    /// None: the connection was dropped.
-    status: Option<u16>,
 }
 
 impl History {
@@ -39,12 +27,12 @@ impl History {
         if !OPERATIONS.contains(&received.operation) {
             return;
         }
-        if self.lines.len() == MAX_LINES {
+        if self.calls.len() == MAX_LINES {
             self.left_out += 1;
             return;
         }
-        self.lines.push(Line {
-            id,
+        self.ids.push(id);
+        self.calls.push(CallRecord {
             time: received.time,
             operation: received.operation,
             account: outcome.account.clone(),
@@ -55,16 +43,22 @@ impl History {
         });
     }
 
+    /// All calls that were kept, oldest first.
+    pub(crate) fn calls(&self) -> &[CallRecord] {
+        &self.calls
+    }
+
     /// The lines that match, oldest first.
     pub(crate) fn show(&self, filter: &Filter) -> Value {
         let calls: Vec<Value> = self
-            .lines
+            .ids
             .iter()
-            .filter(|line| filter.matches(line.operation, &line.order_number, &line.correlation_id))
-            .map(|line| {
-                json!({"id": line.id, "time": line.time.to_string(), "operation": line.operation,
-                    "account": line.account, "order_number": line.order_number, "correlation_id": line.correlation_id,
-                    "effect": line.effect.name(), "status": line.status})
+            .zip(&self.calls)
+            .filter(|(_, call)| filter.matches(call.operation, &call.order_number, &call.correlation_id))
+            .map(|(id, call)| {
+                json!({"id": id, "time": call.time.to_string(), "operation": call.operation,
+                    "account": call.account, "order_number": call.order_number, "correlation_id": call.correlation_id,
+                    "effect": call.effect.name(), "status": call.status})
             })
             .collect();
         json!({"left_out": self.left_out, "calls": calls})

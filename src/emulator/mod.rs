@@ -1,7 +1,8 @@
 //! A stateful Walmart for tests and for the first five minutes: token, delivery promise, create, cancel, status.
 //!
 //! It stands on the other side of the wire and shares nothing with the client but the paths: it reads and writes plain
-//! JSON. As a [`tower::Service`] it takes the place of the network in tests; [`serve`] puts it on a port. Same seed,
+//! JSON. As a [`tower::Service`] it takes the place of the network in tests, which see through [`records`] what really
+//! happened; [`serve`] puts it on a port. Same seed,
 //! same clock and same calls give the same answers. What it knows at the start, its magic values, faults and control
 //! API are described in `docs/EMULATOR.md`. Anybody may use it; it uses only `domain`.
 
@@ -21,6 +22,7 @@ mod limits;
 pub mod magic;
 pub mod posting;
 mod promise;
+pub mod records;
 mod requests;
 mod routes;
 mod serve;
@@ -44,6 +46,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
+pub use self::calls::Effect;
 pub use self::clock::Clock;
 pub use self::faults::Faults;
 pub use self::serve::serve;
@@ -240,7 +243,7 @@ fn seed_order(clock: &AdjustedClock) -> Order {
             address: serde_json::json!({"line1": "100 Main St", "city": "San Francisco", "state": "CA",
                 "country": "US", "zip": "94103"}),
             ordered: 2,
-            cancelled: 0,
+            cancellations: Vec::new(),
             parcels: Vec::new(),
         }],
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::calls::Effect;
 use super::history::History;
+use super::records::CallRecord;
 
 /// Requests kept at most.
 const MAX_KEPT: usize = 10_000;
@@ -107,6 +108,11 @@ impl Journal {
         }
         let forgotten = self.received - self.kept.len() as u64;
         json!({"received": self.received, "forgotten": forgotten, "totals": totals, "requests": requests})
+    }
+
+    /// Every order call that the history keeps, oldest first.
+    pub(crate) fn calls(&self) -> &[CallRecord] {
+        self.history.calls()
     }
 
     /// Every order call there ever was, in short.

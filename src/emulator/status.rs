@@ -163,7 +163,7 @@ fn order_line(order: &Order, line: &Line, now: Timestamp) -> Value {
         ("SUCCESSFULLY_SOURCED", "Sourced at a fulfillment center", line.open()),
         ("SHIPPED", "Shipped", line.shipped() - delivered),
         ("DELIVERED", "Delivered", delivered),
-        ("CANCELLED", "Cancelled", line.cancelled),
+        ("CANCELLED", "Cancelled", line.cancelled()),
     ]
     .into_iter()
     .filter(|(_, _, units)| *units > 0)

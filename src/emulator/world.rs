@@ -41,8 +41,15 @@ pub(crate) struct Line {
     pub(crate) method: String,
     pub(crate) address: Value,
     pub(crate) ordered: u64,
-    pub(crate) cancelled: u64,
+    pub(crate) cancellations: Vec<Cancellation>,
     pub(crate) parcels: Vec<Parcel>,
+}
+
+/// Units of one line that were cancelled at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cancellation {
+    pub(crate) units: u64,
+    pub(crate) time: Timestamp,
 }
 
 /// What left the warehouse for one line at one time.
@@ -60,9 +67,13 @@ impl Line {
         self.parcels.iter().map(|p| p.quantity).sum()
     }
 
+    pub(crate) fn cancelled(&self) -> u64 {
+        self.cancellations.iter().map(|c| c.units).sum()
+    }
+
     /// Neither shipped nor cancelled.
     pub(crate) fn open(&self) -> u64 {
-        self.ordered.saturating_sub(self.cancelled).saturating_sub(self.shipped())
+        self.ordered.saturating_sub(self.cancelled()).saturating_sub(self.shipped())
     }
 
     pub(crate) fn status(&self, now: Timestamp) -> &'static str {
@@ -295,7 +306,9 @@ fn cancel_lines(
     for (id, units) in wanted {
         for line in order.lines.iter_mut().filter(|l| &l.id == id) {
             let units = (*units).min(line.open());
-            line.cancelled += units;
+            if units > 0 {
+                line.cancellations.push(Cancellation { units, time: now });
+            }
             given_back.push((line.sku.clone(), units));
         }
     }

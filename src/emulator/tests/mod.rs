@@ -6,6 +6,7 @@ mod disturbed;
 mod gateway;
 mod intents;
 mod port;
+mod records;
 mod world;
 
 use bytes::Bytes;

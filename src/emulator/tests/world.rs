@@ -20,7 +20,7 @@ fn line(id: &str, sku: &str, ordered: u64) -> Line {
         method: "STANDARD".into(),
         address: Value::Null,
         ordered,
-        cancelled: 0,
+        cancellations: Vec::new(),
         parcels: Vec::new(),
     }
 }
@@ -133,7 +133,7 @@ proptest! {
         let duplicates = if refuse { Duplicates::Refuse } else { Duplicates::Accept };
         let mut world = stocked(start);
         for step in steps {
-            let before: u64 = world.orders().iter().flat_map(|o| &o.lines).map(|l| l.cancelled).sum();
+            let before: u64 = world.orders().iter().flat_map(|o| &o.lines).map(|l| l.cancelled()).sum();
             let mut cancelled = 0;
             match step {
                 Step::Place { number, units } => {
@@ -151,9 +151,9 @@ proptest! {
             let lines = || world.orders().iter().flat_map(|o| &o.lines);
             let held: u64 = lines().map(|l| l.open() + l.shipped()).sum();
             prop_assert_eq!(world.available("A").unwrap() + held, start);
-            prop_assert_eq!(lines().map(|l| l.cancelled).sum::<u64>(), before + cancelled);
+            prop_assert_eq!(lines().map(|l| l.cancelled()).sum::<u64>(), before + cancelled);
             for line in lines() {
-                prop_assert_eq!(line.open() + line.shipped() + line.cancelled, line.ordered);
+                prop_assert_eq!(line.open() + line.shipped() + line.cancelled(), line.ordered);
             }
             if refuse {
                 prop_assert!((0..4).all(|n| world.numbered(&n.to_string()).count() <= 1));
