@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::call::CallContext;
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
+use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::operation::Operation;
 use crate::pb;
 
@@ -40,13 +41,24 @@ pub trait Upstream: Clone + Send + Sync + 'static {
         call: &CallContext,
     ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
 
-    /// Searches orders. An order that Walmart does not know is [`ErrorKind::NotFound`] or an empty list, as Walmart has it.
+    /// Searches orders. An order number that Walmart does not know is [`ErrorKind::NotFound`] or an
+    /// empty list, as Walmart has it; an answer that shows neither an order nor its absence is [`ErrorKind::Unavailable`].
     fn order_status(
         &self,
         account: AccountIndex,
         request: &pb::GetOrderStatusRequest,
         call: &CallContext,
     ) -> impl Future<Output = Result<Reply<pb::GetOrderStatusResponse>, UpstreamError>> + Send;
+
+    /// Searches orders for the ledger: every complete HTTP answer as it came, a 404 as well as a 200. Errors are answers
+    /// about the call itself (credentials, rate limits, locks, overload), 5xx, timeouts and broken connections, after the
+    /// usual retries. An error is never evidence.
+    fn look_up(
+        &self,
+        account: AccountIndex,
+        request: &pb::GetOrderStatusRequest,
+        call: &CallContext,
+    ) -> impl Future<Output = Result<Reply<LookupAnswer>, UpstreamError>> + Send;
 }
 
 /// A readable answer.

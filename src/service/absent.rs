@@ -1,12 +1,11 @@
 //! Whether Walmart says that an order does not exist.
 
+use crate::domain::ledger::evidence::is_order_service_not_found;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 
-/// Whether it is Walmart's order service that does not know the order. A bare 404, or one of a path that does not exist,
-/// says nothing about orders: it comes from whatever stands in between.
+/// Whether Walmart's order service does not know the order, and says nothing else. A bare 404, or one of a path that does
+/// not exist, says nothing about orders: a gateway or proxy on the way wrote it.
 pub(super) fn is_told_by(error: &UpstreamError) -> bool {
-    let told = |code: &str| {
-        code.starts_with("404.") || code.starts_with("CONTENT_NOT_FOUND") || code.starts_with("OS_NOT_FOUND_ERROR")
-    };
-    error.kind == ErrorKind::NotFound && error.errors.iter().any(|error| told(&error.code))
+    let [only] = error.errors.as_slice() else { return false };
+    error.kind == ErrorKind::NotFound && error.omitted == 0 && is_order_service_not_found(&only.code)
 }

@@ -15,7 +15,7 @@ use crate::domain::operation::Operation;
 use crate::domain::rules::check_order_status;
 use crate::pb::{GetOrderStatusRequest, GetOrderStatusResponse};
 use crate::ports::call::CallContext;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
 
 /// The use case. Cheap to clone.
 #[derive(Clone)]
@@ -77,6 +77,9 @@ async fn search<U: Upstream>(
         Err(error) if !names_an_order && absent::is_told_by(&error) => {
             let correlation_id = error.correlation_id.to_string();
             Ok(Arc::new(GetOrderStatusResponse { status: "OK".into(), correlation_id, ..Default::default() }))
+        }
+        Err(error) if error.kind == ErrorKind::NotFound && !absent::is_told_by(&error) => {
+            Err(UpstreamError { kind: ErrorKind::Unavailable, ..error }.into())
         }
         Err(error) => Err(error.into()),
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::testing::{ACME, LATENCY, Said, Walmart, call, found, kind, refused};
 use super::*;
+use crate::pb;
 use crate::ports::upstream::ErrorKind;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -67,10 +68,23 @@ async fn an_order_number_that_is_not_found_is_an_error_and_another_search_is_emp
 
 #[tokio::test(start_paused = true)]
 async fn a_path_that_does_not_exist_is_no_empty_list() {
-    for code in ["URI_NOT_FOUND", ""] {
-        let answer = refused(Operation::Status, ErrorKind::NotFound, code, "No static resource");
+    for code in ["URI_NOT_FOUND", "", "CONTENT_NOT_FOUND.GMP_GATEWAY_API", "404.PROXY.1"] {
+        for search in [by_channel(), by_number()] {
+            let answer = refused(Operation::Status, ErrorKind::NotFound, code, "No static resource");
+            let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, [answer]));
+            assert_eq!(kind(&service.call(ACME, search, &call(LONG)).await), "Unavailable", "{code}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_found_among_other_errors_is_no_absence() {
+    for search in [by_channel(), by_number()] {
+        let mut answer = refused(Operation::Status, ErrorKind::NotFound, "OS_NOT_FOUND_ERROR", "");
+        let other = pb::WalmartError { code: "SYSTEM_ERROR".into(), ..Default::default() };
+        answer = answer.map_err(|error| UpstreamError { errors: [error.errors, vec![other]].concat(), ..error });
         let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, [answer]));
-        assert_eq!(kind(&service.call(ACME, by_channel(), &call(LONG)).await), "NotFound", "{code}");
+        assert_eq!(kind(&service.call(ACME, search, &call(LONG)).await), "Unavailable");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{Directory, MutationSettings, Mutations, Resolver, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::effect::Effect;
+use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::ledger::machine::Rules;
 use crate::domain::operation::Operation;
 use crate::pb;
@@ -43,6 +44,8 @@ pub(crate) struct Said {
     pub(crate) orders: Vec<pb::OrderStatus>,
     /// How many there are, if that is told.
     pub(crate) total: Option<i32>,
+    /// The whole body of a look-up's answer, in place of one made of the above.
+    pub(crate) body: Option<Value>,
 }
 
 /// Answers the calls of each operation in turn; what is not scripted is a success. Ends at the call's deadline.
@@ -185,6 +188,49 @@ impl Upstream for Walmart {
             pb::GetOrderStatusResponse { status: "OK".into(), payload: said.orders, header, ..Default::default() };
         Ok(Reply { answer, correlation_id })
     }
+
+    async fn look_up(
+        &self,
+        account: AccountIndex,
+        request: &pb::GetOrderStatusRequest,
+        call: &CallContext,
+    ) -> Result<Reply<LookupAnswer>, UpstreamError> {
+        let answer = self.answer(Operation::Status, format!("{account:?} {request:?}"), None, call).await;
+        let correlation_id = answer.as_ref().map(|(_, id)| *id).unwrap_or_default();
+        let answer = raw(answer.map(|(said, _)| said))?;
+        Ok(Reply { answer, correlation_id })
+    }
+}
+
+/// The answer to a look-up as Walmart would send it.
+fn raw(answer: Result<Said, UpstreamError>) -> Result<LookupAnswer, UpstreamError> {
+    let (http_status, body) = match answer {
+        Ok(Said { orders, total, body, .. }) => {
+            let orders: Vec<Value> = orders.iter().map(order).collect();
+            let total = total.map(|total| json!({"headerAttributes": {"totalCount": total}}));
+            (200, body.unwrap_or_else(|| json!({"status": "OK", "header": total, "payload": orders})))
+        }
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            let errors = error.errors.iter().map(|error| json!({"code": error.code}));
+            (400, json!({"status": "FAIL", "errors": errors.collect::<Vec<_>>()}))
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(LookupAnswer { http_status, body: body.to_string().into() })
+}
+
+fn order(order: &pb::OrderStatus) -> Value {
+    let lines = order.order_items.iter().map(|line| {
+        let units = line.qty.as_ref().and_then(|qty| qty.measurement_value);
+        json!({"sellerLineId": line.seller_line_id, "lineStatus": line.line_status, "qty": {"measurementValue": units}})
+    });
+    let mut json = json!({"orderItems": lines.collect::<Vec<_>>()});
+    for (name, value) in [("sellerOrderId", &order.seller_order_id), ("orderNumber", &order.order_number)] {
+        if !value.is_empty() {
+            json[name] = value.as_str().into();
+        }
+    }
+    json
 }
 
 fn accepted((said, correlation_id): (Said, Uuid)) -> Reply<Accepted> {
@@ -206,7 +252,7 @@ pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -
         walmart.clone(),
         ledger,
         Directory::new(accounts.into()),
-        MutationSettings { rules, status_limit, tracer: Tracer::off() },
+        MutationSettings { rules, status_limit, look_first_until: None, tracer: Tracer::off() },
         Clock::following(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
         Random::from_seed(1),
         Arc::new(Metrics::new([])),

@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::call::{Call, Next, Outbound};
 use super::classify::classify;
-use super::exchange::{CancelOrder, CreateOrder, Exchange, FetchPromise, OrderStatus};
+use super::exchange::{CancelOrder, CreateOrder, Exchange, FetchPromise, LookUp, OrderByNumber, OrderStatus};
 use super::failure::Failure;
 use super::transport::Http;
 use super::{Shared, Stack, StackSettings, stack};
 use crate::domain::account::AccountIndex;
+use crate::domain::ledger::evidence::LookupAnswer;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
@@ -114,6 +115,20 @@ impl<H: Http> Upstream for RestUpstream<H> {
         request: &pb::GetOrderStatusRequest,
         call: &CallContext,
     ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
-        self.exchange::<OrderStatus>(account, request, self.0.random.uuid(), call).await
+        let correlation_id = self.0.random.uuid();
+        if request.order_number.is_empty() {
+            self.exchange::<OrderStatus>(account, request, correlation_id, call).await
+        } else {
+            self.exchange::<OrderByNumber>(account, request, correlation_id, call).await
+        }
+    }
+
+    async fn look_up(
+        &self,
+        account: AccountIndex,
+        request: &pb::GetOrderStatusRequest,
+        call: &CallContext,
+    ) -> Result<Reply<LookupAnswer>, UpstreamError> {
+        self.exchange::<LookUp>(account, request, self.0.random.uuid(), call).await
     }
 }

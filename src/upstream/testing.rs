@@ -21,6 +21,7 @@ use super::token::Tokens;
 use super::transport::{HttpError, Site};
 use super::{Shared, StackSettings};
 use crate::domain::account::{AccountId, AccountIndex};
+use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::ports::call::{CallContext, CallFacts, Caller};
@@ -274,6 +275,11 @@ impl World {
     ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
         let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
         self.upstream.order_status(account, &request, &context(time)).await
+    }
+
+    pub(super) async fn look_up(&self) -> Result<Reply<LookupAnswer>, UpstreamError> {
+        let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
+        self.upstream.look_up(FIRST, &request, &context(Duration::from_secs(10))).await
     }
 
     pub(super) async fn create(&self) -> Result<Reply<Accepted>, UpstreamError> {

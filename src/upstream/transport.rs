@@ -263,10 +263,10 @@ where
 }
 
 fn read<X: Exchange>(status: u16, hint: Hint, body: &[u8]) -> Result<Answered<X::Answer>, Failure> {
-    if !(200..300).contains(&status) {
+    if !X::is_answer(status, body) {
         return Err(Failure::Refused { status, body: error::read(body), hint });
     }
-    match X::read(body) {
+    match X::read(status, body) {
         Ok(answer) => Ok(Answered { answer, status, at: Instant::now(), hint }),
         Err(Unusable::Failed(body)) => Err(Failure::Refused { status, body, hint }),
         Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint }),

@@ -3,8 +3,11 @@
 //! Both forms of the answer are read: production counts the units of a line by state, the sandbox gives a line one state.
 //! Where an answer does not say enough the sighting is unclear: it never settles a doubt.
 
+use super::evidence::SnapshotLine;
 use crate::domain::order_number;
 use crate::pb::{CancelItem, Cancellation, OrderLineQuantityInfo, OrderStatus, OrderStatusItem, Quantity};
+
+pub use super::evidence::Snapshot;
 
 /// What Walmart's orders say about a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,26 +24,6 @@ pub enum Sighting {
     Unclear,
 }
 
-/// Cancelled units of each line, taken before a cancellation is sent. Lines that could not be read are left out. Kept
-/// encoded in an entry, where no bytes mean no snapshot: none without a line is ever made.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Snapshot {
-    /// The lines of the cancellation.
-    #[prost(message, repeated, tag = "1")]
-    pub lines: Vec<SnapshotLine>,
-}
-
-/// One line of a [`Snapshot`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct SnapshotLine {
-    /// The caller's id of the line.
-    #[prost(string, tag = "1")]
-    pub seller_line_id: String,
-    /// Units cancelled so far, of all orders of the number.
-    #[prost(double, tag = "2")]
-    pub cancelled: f64,
-}
-
 impl Snapshot {
     /// Of the lines that `batch` cancels, as Walmart listed them. `None` when none can be read.
     pub fn of(batch: &Cancellation, orders: &[OrderStatus]) -> Option<Self> {
@@ -49,12 +32,7 @@ impl Snapshot {
             let cancelled = Units::of(item, &copies)?.cancelled;
             Some(SnapshotLine { seller_line_id: line_id(item).to_owned(), cancelled })
         };
-        let lines: Vec<SnapshotLine> = batch.order_items.iter().filter_map(read).collect();
-        (!lines.is_empty()).then_some(Self { lines })
-    }
-
-    fn cancelled(&self, line_id: &str) -> Option<f64> {
-        self.lines.iter().find(|line| line.seller_line_id == line_id).map(|line| line.cancelled)
+        Self::new(batch.order_items.iter().filter_map(read).collect())
     }
 }
 

@@ -23,7 +23,7 @@ impl Exchange for CreateOrder {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }
 
-    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
         read_acceptance(body)
     }
 }
@@ -37,7 +37,7 @@ impl Exchange for CancelOrder {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }
 
-    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
         read_acceptance(body)
     }
 }

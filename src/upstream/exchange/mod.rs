@@ -1,6 +1,7 @@
 //! Walmart's operations as data: how each is asked and how its answer is read. Pure.
 
 mod accepted;
+mod look_up;
 mod order_status;
 mod promise;
 
@@ -11,7 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::accepted::{CancelOrder, CreateOrder};
-pub use self::order_status::OrderStatus;
+pub use self::look_up::LookUp;
+pub use self::order_status::{OrderByNumber, OrderStatus};
 pub use self::promise::FetchPromise;
 use super::call::Request;
 use crate::domain::operation::Operation;
@@ -31,8 +33,13 @@ pub trait Exchange: Send + Sync + 'static {
     /// Builds the request. `account` fills what the caller left out of the header.
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request;
 
-    /// Reads the body of a 2xx answer.
-    fn read(body: &[u8]) -> Result<Self::Answer, Unusable>;
+    /// Whether an answer is read; another is a refusal, which `classify` judges.
+    fn is_answer(status: u16, _body: &[u8]) -> bool {
+        (200..300).contains(&status)
+    }
+
+    /// Reads the body of an answer with this status, a 2xx.
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable>;
 }
 
 /// Why the body of a 2xx answer is no success.

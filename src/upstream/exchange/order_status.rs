@@ -5,6 +5,7 @@ use http::Method;
 use url::form_urlencoded;
 
 use super::{Exchange, Unusable, read_envelope};
+use crate::domain::ledger::evidence::{LookupAnswer, OrderShown, judge_search_by_number};
 use crate::domain::operation::Operation;
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::Request;
@@ -12,6 +13,31 @@ use crate::upstream::call::Request;
 /// Searches orders.
 #[derive(Debug)]
 pub struct OrderStatus;
+
+/// Searches the order of one number.
+#[derive(Debug)]
+pub struct OrderByNumber;
+
+impl Exchange for OrderByNumber {
+    const OPERATION: Operation = Operation::Status;
+    type Request = pb::GetOrderStatusRequest;
+    type Answer = pb::GetOrderStatusResponse;
+
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+        OrderStatus::build(request, account)
+    }
+
+    /// An answer without an order is a success, with an empty list, only where it proves that there is none. The proof is
+    /// that of the ledger's look-ups.
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+        let response = OrderStatus::read(status, body)?;
+        match judge_search_by_number(&LookupAnswer { http_status: status, body: Bytes::copy_from_slice(body) }) {
+            OrderShown::Order => Ok(response),
+            OrderShown::Absent => Ok(pb::GetOrderStatusResponse { payload: Vec::new(), ..response }),
+            OrderShown::Nothing => Err(Unusable::Unreadable),
+        }
+    }
+}
 
 impl Exchange for OrderStatus {
     const OPERATION: Operation = Operation::Status;
@@ -42,7 +68,7 @@ impl Exchange for OrderStatus {
     }
 
     /// Production answers with a list of orders, the sandbox with one object; both become a list.
-    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
         let answer = read_envelope(body, &["OK", "SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED"])?;
         if answer.status.is_empty() && answer.payload.is_empty() {
             return Err(Unusable::Unreadable);

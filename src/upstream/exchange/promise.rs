@@ -19,7 +19,7 @@ impl Exchange for FetchPromise {
     }
 
     /// 206 and "PARTIAL_SUCCESS" are ordinary answers. Older versions say "ACCEPTED".
-    fn read(body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
         let answer = read_envelope(body, &["SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED", "OK", "PARTIAL"])?;
         let payload: pb::Promise = answer.payload.into_iter().next().ok_or(Unusable::Unreadable)?;
         Ok(pb::FetchDeliveryPromiseResponse {

@@ -104,7 +104,7 @@ fn every_shape_of_success_is_read() {
         PROMISED.replace(r#""status""#, r#""errors": [], "more": {"deep": [1]}, "status""#),
         PROMISED.replace(r#""header": {"#, r#""header": null, "other": {"#),
     ] {
-        let answer = FetchPromise::read(body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
+        let answer = FetchPromise::read(200, body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
         let offer = &answer.payload.as_ref().unwrap().offers[0];
         assert_eq!(offer.available_quantity.as_ref().unwrap().measurement_value, Some(10.0), "{body}");
     }
@@ -115,12 +115,12 @@ fn every_shape_of_success_is_read() {
         ACCEPTED.replace(r#"{ "requestId": "SO123" }"#, r#"[{ "requestId": "SO123" }]"#),
         r#"{"header":null,"errors":null,"payload":{"requestId":"SO123","new":1e400},"status":"ACCEPTED"}"#.to_owned(),
     ] {
-        let answer = CreateOrder::read(body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
+        let answer = CreateOrder::read(200, body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
         assert_eq!(answer.acceptance.request_id, "SO123");
-        assert_eq!(CancelOrder::read(body.as_bytes()), Ok(answer));
+        assert_eq!(CancelOrder::read(200, body.as_bytes()), Ok(answer));
     }
     let number = r#"{"status":"ACCEPTED","payload":{"requestId":123}}"#;
-    assert_eq!(CreateOrder::read(number.as_bytes()).unwrap().acceptance.request_id, "123");
+    assert_eq!(CreateOrder::read(200, number.as_bytes()).unwrap().acceptance.request_id, "123");
     for (body, orders) in [
         (FOUND.to_owned(), 1),
         (FOUND.replace(['[', ']'], ""), 1),
@@ -128,7 +128,7 @@ fn every_shape_of_success_is_read() {
         (r#"{"status":"OK"}"#.to_owned(), 0),
         (r#"{"payload":[{"orderNumber":"1"},{"orderNumber":"2"}]}"#.to_owned(), 2),
     ] {
-        let answer = OrderStatus::read(body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
+        let answer = OrderStatus::read(200, body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
         assert_eq!((answer.payload.len(), answer.status.as_str()), (orders, "OK"), "{body}");
     }
 }
@@ -140,15 +140,15 @@ fn a_failure_in_a_success_is_a_failure() {
         Err(Unusable::Failed(body)) => body.errors[0].code.clone(),
         _ => String::new(),
     };
-    assert_eq!(failed(CreateOrder::read(body).map(drop)), "404.WSAAS.100");
-    assert_eq!(failed(CancelOrder::read(body).map(drop)), "404.WSAAS.100");
-    assert_eq!(failed(FetchPromise::read(body).map(drop)), "404.WSAAS.100");
-    assert_eq!(failed(OrderStatus::read(body).map(drop)), "404.WSAAS.100");
+    assert_eq!(failed(CreateOrder::read(200, body).map(drop)), "404.WSAAS.100");
+    assert_eq!(failed(CancelOrder::read(200, body).map(drop)), "404.WSAAS.100");
+    assert_eq!(failed(FetchPromise::read(200, body).map(drop)), "404.WSAAS.100");
+    assert_eq!(failed(OrderStatus::read(200, body).map(drop)), "404.WSAAS.100");
 }
 
 fn unreadable(body: &[u8]) -> [bool; 4] {
     fn of<X: Exchange>(body: &[u8]) -> bool {
-        matches!(X::read(body), Err(Unusable::Unreadable))
+        matches!(X::read(200, body), Err(Unusable::Unreadable))
     }
     [of::<FetchPromise>(body), of::<CreateOrder>(body), of::<CancelOrder>(body), of::<OrderStatus>(body)]
 }

@@ -5,6 +5,7 @@ mod classification;
 mod exchanges;
 mod http_client;
 mod limits;
+mod look_up;
 mod order;
 mod rate_limit;
 mod readiness;

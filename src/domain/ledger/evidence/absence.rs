@@ -1,0 +1,107 @@
+//! The two proofs that Walmart's order service does not have an order that was asked for by its number.
+
+use super::answer::{Answer, Status};
+use super::json::Part;
+use super::{AbsenceProof, LookupAnswer, NoEvidence};
+
+/// The proof of absence in an answer to a look-up by number, or the reason why there is none.
+pub fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
+    match Answer::read(&answer.body) {
+        Some(read) => of_answer(answer.http_status, &read),
+        None => Err(unreadable(answer.http_status)),
+    }
+}
+
+/// Why a body that cannot be read proves nothing.
+pub(super) fn unreadable(http_status: u16) -> NoEvidence {
+    match http_status {
+        200 => NoEvidence::Unreadable,
+        404 => NoEvidence::GatewayNotFound,
+        _ => NoEvidence::HttpStatus,
+    }
+}
+
+/// Whether the code is that of the order service's own not-found. A gateway or proxy in front of it speaks of the path, not
+/// of the order.
+pub fn is_order_service_not_found(code: &str) -> bool {
+    if code == "OS_NOT_FOUND_ERROR" {
+        return true;
+    }
+    if let Some(number) = code.strip_prefix("404.WSAAS.") {
+        return !number.is_empty();
+    }
+    let component = ["CONTENT_NOT_FOUND.", "OS_NOT_FOUND_ERROR."].iter().find_map(|start| code.strip_prefix(start));
+    component.is_some_and(|component| {
+        let has = |starts: &[&str]| {
+            component.split(['_', '.', '-']).any(|word| starts.iter().any(|start| word.starts_with(start)))
+        };
+        has(&["ORDER", "FULFILL"]) && !has(&["GATEWAY", "PROXY", "EDGE"])
+    })
+}
+
+pub(super) fn of_answer(http_status: u16, answer: &Answer) -> Result<AbsenceProof, NoEvidence> {
+    let errors = answer.errors();
+    match errors.not_found {
+        Some(code) if errors.count == 1 => not_found(http_status, answer, code),
+        Some(_) => Err(NoEvidence::NotFoundNotAlone),
+        None => complete(http_status, answer).and_then(|()| empty_list(answer)),
+    }
+}
+
+/// Whether the answer is a whole one: HTTP 200, a status of success, no error.
+pub(super) fn complete(http_status: u16, answer: &Answer) -> Result<(), NoEvidence> {
+    match (http_status, answer.status()) {
+        (404, _) => Err(NoEvidence::GatewayNotFound),
+        (200, Status::Partial) => Err(NoEvidence::PartialSuccess),
+        (200, Status::Failed) => Err(NoEvidence::StatusFailed),
+        (200, _) if answer.errors().count > 0 => Err(NoEvidence::Errors),
+        (200, Status::Success) => Ok(()),
+        (200, Status::Unknown) => Err(NoEvidence::StatusUnknown),
+        _ => Err(NoEvidence::HttpStatus),
+    }
+}
+
+fn not_found(http_status: u16, answer: &Answer, code: String) -> Result<AbsenceProof, NoEvidence> {
+    if !matches!(http_status, 200 | 400 | 404) {
+        return Err(NoEvidence::HttpStatus);
+    }
+    if answer.status() == Status::Partial {
+        return Err(NoEvidence::PartialSuccess);
+    }
+    match &answer.payload {
+        None | Some(Part::Null) => {}
+        Some(Part::Object(object)) if object.is_empty() => {}
+        Some(_) => return Err(NoEvidence::NotFoundNotAlone),
+    }
+    no_order_counted(answer)?;
+    Ok(AbsenceProof::OrderServiceNotFound { code })
+}
+
+fn empty_list(answer: &Answer) -> Result<AbsenceProof, NoEvidence> {
+    match &answer.payload {
+        None => Err(NoEvidence::PayloadMissing),
+        Some(Part::Null) => Err(NoEvidence::PayloadNull),
+        Some(Part::Scalar(_)) => Err(NoEvidence::PayloadNotList),
+        Some(Part::List(rows)) if rows.is_empty() => {
+            no_order_counted(answer)?;
+            Ok(AbsenceProof::EmptyList)
+        }
+        Some(Part::List(rows)) if rows.iter().all(Option::is_none) => Err(NoEvidence::RowsNotOrders),
+        Some(Part::Object(_) | Part::List(_)) => Err(if answer.orders().any(|order| order.has_number()) {
+            NoEvidence::NumberOther
+        } else {
+            NoEvidence::NumberMissing
+        }),
+    }
+}
+
+fn no_order_counted(answer: &Answer) -> Result<(), NoEvidence> {
+    let totals = answer.totals();
+    if !totals.are_readable() {
+        Err(NoEvidence::TotalsUnreadable)
+    } else if !totals.end_at(0) {
+        Err(NoEvidence::TotalsContradict)
+    } else {
+        Ok(())
+    }
+}

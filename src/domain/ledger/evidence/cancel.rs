@@ -1,0 +1,148 @@
+//! Evidence about a cancellation: cancelled units now, compared with a snapshot from before it was sent.
+
+use super::answer::Answer;
+use super::json::Part;
+use super::order::{NumberMatch, OrderRow};
+use super::units::{Scope, Units};
+use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, Presence, absence};
+use crate::domain::order_number;
+use crate::pb::{CancelItem, Cancellation};
+
+/// Cancelled units of each line, taken before a cancellation is sent. Lines that could not be read are left out. Kept
+/// encoded in an entry, where no bytes mean no snapshot: none without a line is ever made.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Snapshot {
+    /// The lines of the cancellation; or one without an id, which stands for all lines of the order together.
+    #[prost(message, repeated, tag = "1")]
+    pub lines: Vec<SnapshotLine>,
+}
+
+/// One line of a [`Snapshot`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SnapshotLine {
+    /// The caller's id of the line. Empty for the sum of all lines.
+    #[prost(string, tag = "1")]
+    pub seller_line_id: String,
+    /// Units cancelled so far, of all orders of the number.
+    #[prost(double, tag = "2")]
+    pub cancelled: f64,
+}
+
+impl Snapshot {
+    /// The cancelled units of the lines that `batch` cancels, in an answer to a look-up by number. `None` when none can be
+    /// read.
+    pub fn read(batch: &Cancellation, answer: &LookupAnswer) -> Option<Self> {
+        let read = Answer::read(&answer.body)?;
+        let orders = orders_of(batch, answer.http_status, &read).ok()?;
+        let lines = match Scope::of(batch, &orders).ok()? {
+            Scope::ByLine => batch.order_items.iter().filter_map(|item| snapshot_line(item, &orders)).collect(),
+            Scope::WholeOrder => {
+                let cancelled = Units::of_order(batch, &orders)?.cancelled;
+                vec![SnapshotLine { seller_line_id: String::new(), cancelled }]
+            }
+        };
+        Self::new(lines)
+    }
+
+    pub(in crate::domain::ledger) fn new(lines: Vec<SnapshotLine>) -> Option<Self> {
+        (!lines.is_empty()).then_some(Self { lines })
+    }
+
+    pub(in crate::domain::ledger) fn cancelled(&self, line_id: &str) -> Option<f64> {
+        self.lines.iter().find(|line| line.seller_line_id == line_id).map(|line| line.cancelled)
+    }
+}
+
+fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine> {
+    let cancelled = Units::of_line(item, orders)?.cancelled;
+    Some(SnapshotLine { seller_line_id: line_id(item).to_owned(), cancelled })
+}
+
+/// Judges an answer to a look-up by number for the cancellation that one upstream request asked for. `snapshot` was taken
+/// before it was sent.
+///
+/// Walmart cancels what can be cancelled of the lines, so one line that shows it is enough, and only lines that all show
+/// nothing are an absence. Where there are several orders of the number their units are added: Walmart cancels in one of
+/// them and does not say in which. An answer without line ids is judged by the sums of all lines, where the cancellation
+/// names as many lines as each order has.
+pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&Snapshot>, answer: &LookupAnswer) -> Evidence {
+    let Some(read) = Answer::read(&answer.body) else {
+        return Evidence::Nothing(absence::unreadable(answer.http_status));
+    };
+    let judged = orders_of(batch, answer.http_status, &read).and_then(|orders| match Scope::of(batch, &orders)? {
+        Scope::ByLine => judge_lines(batch, snapshot, &orders),
+        Scope::WholeOrder => {
+            let wanted = Units::wanted(batch).ok_or(NoEvidence::UnitsNotShown)?;
+            let now = Units::of_order(batch, &orders).ok_or(NoEvidence::UnitsNotShown)?;
+            compare(now, wanted, snapshot.and_then(|snapshot| snapshot.cancelled("")))
+        }
+    });
+    match judged {
+        Ok(true) => Evidence::Present(Presence { copies: 1 }),
+        Ok(false) => Evidence::Absent(AbsenceProof::NothingCancelled),
+        Err(reason) => Evidence::Nothing(reason),
+    }
+}
+
+/// The orders of the number, if the answer is complete and shows one.
+fn orders_of<'a>(batch: &Cancellation, http_status: u16, answer: &'a Answer) -> Result<Vec<&'a OrderRow>, NoEvidence> {
+    // Without its order a cancellation can neither be seen nor be missed.
+    let not_shown = || absence::of_answer(http_status, answer).err().unwrap_or(NoEvidence::OrderNotShown);
+    if answer.errors().not_found.is_some() {
+        return Err(not_shown());
+    }
+    absence::complete(http_status, answer)?;
+    let number = order_number::of_cancellation(batch);
+    let of_number = |kind| answer.orders().filter(move |order| order.number_match(number) == kind);
+    let orders: Vec<&OrderRow> = of_number(NumberMatch::Equal).collect();
+    if orders.is_empty() {
+        let almost = of_number(NumberMatch::AlmostEqual).next().is_some();
+        return Err(if almost { NoEvidence::NumberAlmostEqual } else { not_shown() });
+    }
+    if matches!(&answer.payload, Some(Part::List(rows)) if rows.iter().any(Option::is_none)) {
+        return Err(NoEvidence::RowsNotOrders);
+    }
+    let totals = answer.totals();
+    if !totals.are_readable() {
+        Err(NoEvidence::TotalsUnreadable)
+    } else if !totals.end_at(answer.orders().count()) {
+        Err(NoEvidence::ListNotComplete)
+    } else {
+        Ok(orders)
+    }
+}
+
+fn judge_lines(batch: &Cancellation, snapshot: Option<&Snapshot>, orders: &[&OrderRow]) -> Result<bool, NoEvidence> {
+    let judge = |item: &CancelItem| {
+        let wanted = super::units::wanted(item).ok_or(NoEvidence::UnitsNotShown)?;
+        let now = Units::of_line(item, orders).ok_or(NoEvidence::UnitsNotShown)?;
+        compare(now, wanted, snapshot.and_then(|snapshot| snapshot.cancelled(line_id(item))))
+    };
+    let lines: Vec<Result<bool, NoEvidence>> = batch.order_items.iter().map(judge).collect();
+    if lines.contains(&Ok(true)) {
+        return Ok(true);
+    }
+    lines.into_iter().try_fold(false, |_, line| line)
+}
+
+/// Whether units were cancelled as asked for (true), or none since the snapshot (false).
+fn compare(now: Units, wanted: f64, before: Option<f64>) -> Result<bool, NoEvidence> {
+    let (unchanged, done) = match before {
+        Some(before) => {
+            let risen = now.cancelled - before;
+            // The units that could not be cancelled have shipped, once nothing is open.
+            (risen == 0.0, risen > 0.0 && (risen >= wanted || now.open == 0.0))
+        }
+        None => (now.cancelled == 0.0, now.cancelled == now.all),
+    };
+    match (unchanged, done) {
+        (true, _) => Ok(false),
+        (_, true) => Ok(true),
+        _ => Err(NoEvidence::UnitsUnclear),
+    }
+}
+
+/// The seller's id of a line; empty when it has none.
+pub(super) fn line_id(item: &CancelItem) -> &str {
+    item.seller_line_id.as_deref().unwrap_or_default()
+}

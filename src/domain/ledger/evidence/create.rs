@@ -1,0 +1,155 @@
+//! Evidence about a creation.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::answer::{Answer, Status};
+use super::json::Scalar;
+use super::order::{NumberMatch, OrderRow, count_orders, earliest_meaning};
+use super::{Contradiction, Evidence, LookupAnswer, NoEvidence, Presence, absence};
+use crate::domain::order_number;
+use crate::domain::timestamp::Timestamp;
+use crate::pb::CreateOrderRequest;
+
+/// How far Walmart's date of an order may lie before the order was made: clocks and days differ.
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What an order must show, where it shows it, to be the one that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpectedOrder {
+    number: String,
+    channel: Option<String>,
+    earliest: Option<Timestamp>,
+    /// SKUs by seller line id. `None` when the lines are not known.
+    lines: Option<HashMap<String, String>>,
+}
+
+impl ExpectedOrder {
+    /// The order of a request of which the first attempt was made at `first_attempt`. `None` when the request has no order.
+    pub fn of_request(request: &CreateOrderRequest, first_attempt: Timestamp) -> Option<Self> {
+        let order = request.payload.as_ref()?;
+        let placed = order.order_placed_time.as_deref().and_then(earliest_meaning);
+        let line = |item: &crate::pb::OrderItem| {
+            let sku = item.item_detail.as_ref().and_then(|detail| detail.sku.clone());
+            Some((item.seller_line_id.as_ref()?.trim().to_owned(), sku.unwrap_or_default()))
+        };
+        Some(Self {
+            number: order_number::of_order(order).to_owned(),
+            channel: order.order_channel_id.clone().filter(|channel| !channel.is_empty()),
+            earliest: Some(placed.map_or(first_attempt, |placed| placed.min(first_attempt)).minus(A_DAY)),
+            lines: Some(order.order_items.iter().filter_map(line).collect()),
+        })
+    }
+
+    /// An order of which only the number is known, because its body was erased: nothing can contradict it.
+    pub fn of_number(order_number: &str) -> Self {
+        Self { number: order_number.to_owned(), channel: None, earliest: None, lines: None }
+    }
+
+    /// The order number.
+    pub fn number(&self) -> &str {
+        &self.number
+    }
+
+    /// The earliest date that Walmart can show for the order. `None` when that is not known.
+    pub fn earliest(&self) -> Option<Timestamp> {
+        self.earliest
+    }
+
+    fn compare(&self, row: &OrderRow) -> Comparison {
+        let mut comparison = Comparison::default();
+        if let (Some(expected), Some(shown)) = (&self.channel, row.channel().and_then(Scalar::shown)) {
+            comparison.note(same(expected, &shown), |differs| &mut differs.channel);
+        }
+        if let (Some(earliest), Some(shown)) = (self.earliest, row.ordered_by()) {
+            comparison.note(shown >= earliest, |differs| &mut differs.order_date);
+        }
+        let Some(lines) = &self.lines else { return comparison };
+        for line in row.lines() {
+            let expected = line.id().map(|id| lines.get(&*id));
+            if let Some(expected) = expected {
+                comparison.note(expected.is_some(), |differs| &mut differs.lines);
+            }
+            for sku in line.skus.iter().filter_map(Scalar::shown) {
+                let agrees = match expected.flatten() {
+                    Some(expected) => same(expected, &sku),
+                    // A line without an id of ours has to be one of those that were sent.
+                    None => lines.values().any(|expected| same(expected, &sku)),
+                };
+                comparison.note(agrees, |differs| &mut differs.sku);
+            }
+        }
+        comparison
+    }
+}
+
+/// Whether two texts of Walmart's mean the same. Walmart trims and capitalizes ids; the order number alone is compared
+/// byte for byte.
+fn same(expected: &str, shown: &str) -> bool {
+    expected.trim().eq_ignore_ascii_case(shown.trim())
+}
+
+/// An order with the number beside the one that was sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Comparison {
+    differs: Contradiction,
+    /// Whether a field beside the number is shown and agrees.
+    agrees: bool,
+}
+
+impl Comparison {
+    fn note(&mut self, agrees: bool, field: impl FnOnce(&mut Contradiction) -> &mut bool) {
+        if agrees {
+            self.agrees = true;
+        } else {
+            *field(&mut self.differs) = true;
+        }
+    }
+}
+
+/// Judges an answer to a look-up by number for a creation.
+pub fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence {
+    let Some(read) = Answer::read(&answer.body) else {
+        return Evidence::Nothing(absence::unreadable(answer.http_status));
+    };
+    // An answer that says that it failed, or that there is no such order, repeats the number at best.
+    let may_show = answer.http_status == 200 && read.status() != Status::Failed && read.errors().not_found.is_none();
+    let shown = if may_show { judge_rows(expected, read.orders()) } else { None };
+    shown.unwrap_or_else(|| match absence::of_answer(answer.http_status, &read) {
+        Ok(proof) => Evidence::Absent(proof),
+        Err(reason) => Evidence::Nothing(reason),
+    })
+}
+
+/// Judges the rows of an answer. `None` when none of them has the number.
+///
+/// Beside an order that is the one that was sent, another one under its number changes nothing. One that shows no more
+/// than the number may be either of the two.
+pub(super) fn judge_rows<'a>(expected: &ExpectedOrder, rows: impl Iterator<Item = &'a OrderRow>) -> Option<Evidence> {
+    let mut ours: Vec<&OrderRow> = Vec::new();
+    let mut agrees = false;
+    let mut almost = false;
+    let mut differs = Contradiction::default();
+    for row in rows {
+        match row.number_match(&expected.number) {
+            NumberMatch::Equal => {
+                let comparison = expected.compare(row);
+                if comparison.differs.is_any() {
+                    differs = differs.and(comparison.differs);
+                } else {
+                    agrees |= comparison.agrees;
+                    ours.push(row);
+                }
+            }
+            NumberMatch::AlmostEqual => almost = true,
+            NumberMatch::Other | NumberMatch::Missing => {}
+        }
+    }
+    if !ours.is_empty() && (agrees || !differs.is_any()) {
+        Some(Evidence::Present(Presence { copies: count_orders(&ours) }))
+    } else if differs.is_any() {
+        Some(Evidence::Contradicted(differs))
+    } else {
+        almost.then_some(Evidence::Nothing(NoEvidence::NumberAlmostEqual))
+    }
+}

@@ -1,0 +1,293 @@
+//! Building blocks of the strict reading: they keep a missing value, a null and a value of another type apart, keep nothing
+//! of what is not asked for, and fail on a key that stands twice in one object.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+
+/// Longest list that is read. A page has at most 50 orders; a longer list makes the answer unreadable.
+const LONGEST_LIST: usize = 1_000;
+
+/// An object of which some keys are read.
+pub(super) trait Fields: Default {
+    /// Reads the value of `key` from `object` if the key is known; else leaves it and returns false.
+    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error>;
+}
+
+/// Reads the next value of `object` into `field`. A second value for one field is an error: nobody knows which one counts.
+pub(super) fn once<'de, A, T>(field: &mut Option<T>, object: &mut A) -> Result<bool, A::Error>
+where
+    A: MapAccess<'de>,
+    T: Deserialize<'de>,
+{
+    if field.is_some() {
+        return Err(A::Error::custom("a key stands twice"));
+    }
+    *field = Some(object.next_value()?);
+    Ok(true)
+}
+
+/// A value where text or a number is expected.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Scalar {
+    Null,
+    Text(String),
+    Number(Number),
+    /// A flag, a list or an object.
+    Other,
+}
+
+impl Scalar {
+    /// Text as it stands, a number as JSON writes it. `None` for what is blank or neither.
+    pub(super) fn shown(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
+            Self::Number(number) => Some(Cow::Owned(number.to_string())),
+            Self::Null | Self::Other => None,
+        }
+    }
+
+    /// A number that is finite and not negative; text may be one.
+    pub(super) fn amount(&self) -> Option<f64> {
+        let amount = match self {
+            Self::Number(number) => number.as_f64()?,
+            Self::Text(text) => text.trim().parse().ok()?,
+            Self::Null | Self::Other => return None,
+        };
+        (amount.is_finite() && amount >= 0.0).then_some(amount)
+    }
+}
+
+/// A value where an object or a list of objects is expected.
+#[derive(Debug)]
+pub(super) enum Part<T> {
+    Null,
+    /// Text, a number or a flag.
+    Scalar(Scalar),
+    Object(Box<T>),
+    /// Elements that are no objects are `None`.
+    List(Vec<Option<T>>),
+}
+
+impl<T> Part<T> {
+    /// The object, or the objects of the list.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &T> {
+        let (one, many) = match self {
+            Self::Object(one) => (Some(&**one), None),
+            Self::List(many) => (None, Some(many.iter().flatten())),
+            Self::Null | Self::Scalar(_) => (None, None),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// The objects of a part that may be missing.
+pub(super) fn objects<T>(part: &Option<Part<T>>) -> impl Iterator<Item = &T> {
+    part.iter().flat_map(Part::objects)
+}
+
+/// Reads the known keys of an object and passes over the others.
+pub(super) fn object<'de, A: MapAccess<'de>, T: Fields>(mut object: A) -> Result<T, A::Error> {
+    let mut fields = T::default();
+    while let Some(key) = object.next_key::<Key<'de>>()? {
+        if !fields.read(&key.0, &mut object)? {
+            object.next_value::<IgnoredAny>()?;
+        }
+    }
+    Ok(fields)
+}
+
+/// A key, borrowed where it has no escapes.
+pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+/// Passes over the elements of a list.
+fn pass_over<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
+    while list.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+fn pass_over_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(), A::Error> {
+    while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
+        Ok(Number::from_f64(number).map_or(Scalar::Other, Scalar::Number))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Scalar, A::Error> {
+        pass_over(list).map(|()| Scalar::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Scalar, A::Error> {
+        pass_over_object(object).map(|()| Scalar::Other)
+    }
+}
+
+impl<'de, T: Fields> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PartVisitor(PhantomData))
+    }
+}
+
+struct PartVisitor<T>(PhantomData<fn() -> T>);
+
+impl<'de, T: Fields> Visitor<'de> for PartVisitor<T> {
+    type Value = Part<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Part<T>, E> {
+        Ok(Part::Null)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Part<T>, E> {
+        ScalarVisitor.visit_str(text).map(Part::Scalar)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Part<T>, E> {
+        ScalarVisitor.visit_u64(number).map(Part::Scalar)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Part<T>, E> {
+        ScalarVisitor.visit_i64(number).map(Part::Scalar)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Part<T>, E> {
+        ScalarVisitor.visit_f64(number).map(Part::Scalar)
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Part<T>, E> {
+        ScalarVisitor.visit_bool(flag).map(Part::Scalar)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part<T>, A::Error> {
+        object(map).map(|one| Part::Object(Box::new(one)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Part<T>, A::Error> {
+        let mut elements = Vec::new();
+        while let Some(Element(element)) = list.next_element()? {
+            if elements.len() == LONGEST_LIST {
+                return Err(A::Error::custom("the list is too long"));
+            }
+            elements.push(element);
+        }
+        Ok(Part::List(elements))
+    }
+}
+
+/// An element of a list of objects.
+struct Element<T>(Option<T>);
+
+impl<'de, T: Fields> Deserialize<'de> for Element<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ElementVisitor(PhantomData))
+    }
+}
+
+struct ElementVisitor<T>(PhantomData<fn() -> T>);
+
+impl<'de, T: Fields> Visitor<'de> for ElementVisitor<T> {
+    type Value = Element<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Element<T>, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Element<T>, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Element<T>, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Element<T>, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Element<T>, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Element<T>, E> {
+        Ok(Element(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Element<T>, A::Error> {
+        pass_over(list).map(|()| Element(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Element<T>, A::Error> {
+        object(map).map(|one| Element(Some(one)))
+    }
+}

@@ -1,0 +1,40 @@
+//! `GET .../orders-fulfillments/status`, for the ledger: the answer as it came, whatever it says.
+
+use bytes::Bytes;
+
+use super::{Exchange, OrderStatus, Unusable};
+use crate::domain::ledger::evidence::LookupAnswer;
+use crate::domain::operation::Operation;
+use crate::pb::{self, HeaderAttributes};
+use crate::upstream::call::Request;
+use crate::wire::error;
+
+/// Looks up what became of a mutation.
+#[derive(Debug)]
+pub struct LookUp;
+
+/// Codes by which Walmart speaks of the call, not of the order, whatever the HTTP status.
+const OF_THE_CALL: [&str; 2] = ["REQUEST_THRESHOLD_VIOLATED", "INVALID_TOKEN"];
+
+impl Exchange for LookUp {
+    const OPERATION: Operation = Operation::Status;
+    type Request = pb::GetOrderStatusRequest;
+    type Answer = LookupAnswer;
+
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+        OrderStatus::build(request, account)
+    }
+
+    /// A 404 is an answer as well as a 200. The exceptions are answers about the call: credentials, rate limits, locks,
+    /// overload and outages. The layers deal with these as with those of every other call.
+    fn is_answer(status: u16, body: &[u8]) -> bool {
+        match status {
+            401 | 403 | 408 | 423 | 429 | 500.. => false,
+            _ => !error::read(body).errors.iter().any(|e| OF_THE_CALL.iter().any(|code| e.code.starts_with(code))),
+        }
+    }
+
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+        Ok(LookupAnswer { http_status: status, body: Bytes::copy_from_slice(body) })
+    }
+}

@@ -1,0 +1,79 @@
+//! Look-ups of the ledger: which answers come back as they are, and which are errors.
+
+use crate::ports::upstream::ErrorKind;
+use crate::upstream::testing::{Step, World, answer, throttled};
+use crate::upstream::transport::HttpError;
+
+const NOT_FOUND: &str = r#"{"status":"FAIL","errors":[{"code":"OS_NOT_FOUND_ERROR"}]}"#;
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_about_the_order_comes_back_as_it_came() {
+    for (status, body) in [
+        (200, r#"{"status":"OK","payload":[]}"#),
+        (200, r#"{"status":"FAIL","errors":[{"code":"SYSTEM_ERROR"}]}"#),
+        (200, "not JSON"),
+        (202, "{}"),
+        (204, ""),
+        (206, r#"{"status":"OK","payload":[]}"#),
+        (301, ""),
+        (400, NOT_FOUND),
+        (400, r#"{"errors":[{"code":"INVALID_REQUEST.GMP_ORDER_API","info":"Request invalid."}]}"#),
+        (404, NOT_FOUND),
+        (404, "<html></html>"),
+        (405, ""),
+        (409, ""),
+        (422, "{}"),
+    ] {
+        let world = World::new();
+        world.walmart.calls([answer(status, body)]);
+        let reply = world.look_up().await.unwrap();
+        assert_eq!((reply.answer.http_status, &*reply.answer.body), (status, body.as_bytes()), "{status} {body}");
+        assert_eq!(world.walmart.seen().len(), 1, "{status} {body}");
+        let sent = world.walmart.seen()[0].header("wm_qos.correlation_id").to_owned();
+        assert_eq!(reply.correlation_id.to_string(), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_about_the_call_are_errors() {
+    let code = |code: &str| format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
+    for (kind, status, body) in [
+        (Some(ErrorKind::CredentialsRefused), 401, String::new()),
+        (Some(ErrorKind::CredentialsRefused), 403, NOT_FOUND.into()),
+        (Some(ErrorKind::CredentialsRefused), 400, code("INVALID_TOKEN.GMP_GATEWAY_API")),
+        (Some(ErrorKind::RateLimited), 429, NOT_FOUND.into()),
+        (Some(ErrorKind::Unavailable), 408, NOT_FOUND.into()),
+        (Some(ErrorKind::Unavailable), 423, NOT_FOUND.into()),
+        (Some(ErrorKind::Unavailable), 500, NOT_FOUND.into()),
+        (Some(ErrorKind::Unavailable), 503, NOT_FOUND.into()),
+        (None, 200, code("REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API")),
+        (None, 400, code("REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API")),
+    ] {
+        let world = World::new();
+        world.walmart.calls((0..3).map(|_| answer(status, body.clone())));
+        let error = world.look_up().await.unwrap_err();
+        assert!(kind.is_none_or(|kind| kind == error.kind), "{status} {body} {:?}", error.kind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_without_an_answer_is_tried_again() {
+    let world = World::new();
+    world.walmart.calls([Step::Fail(HttpError::Interrupted), answer(503, ""), answer(404, NOT_FOUND)]);
+    assert_eq!(world.look_up().await.unwrap().answer.http_status, 404);
+    world.walmart.calls((0..3).map(|_| Step::Fail(HttpError::BadBody(200))));
+    assert_eq!(world.look_up().await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(world.walmart.seen().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_ups_share_the_bucket_of_status_calls() {
+    let world = World::limited(10);
+    world.look_up().await.unwrap();
+    world.status().await.unwrap();
+    assert_eq!(world.available(), 8.0);
+    world.walmart.calls([throttled("30")]);
+    assert_eq!(world.look_up().await.unwrap_err().kind, ErrorKind::RateLimited);
+    assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::RateLimited);
+    assert_eq!(world.walmart.seen().len(), 3);
+}
