@@ -282,6 +282,11 @@ impl World {
         self.upstream.look_up(FIRST, &request, &context(Duration::from_secs(10))).await
     }
 
+    pub(super) async fn search(&self) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
+        let request = pb::GetOrderStatusRequest { order_channel_id: "C1".into(), ..Default::default() };
+        self.upstream.order_status(FIRST, &request, &context(Duration::from_secs(10))).await
+    }
+
     pub(super) async fn create(&self) -> Result<Reply<Accepted>, UpstreamError> {
         self.create_within(Duration::from_secs(10)).await
     }

@@ -1,6 +1,7 @@
 //! Look-ups of the ledger: which answers come back as they are, and which are errors.
 
 use crate::ports::upstream::ErrorKind;
+use crate::upstream::exchange::{Exchange as _, OrderByNumber, Unusable};
 use crate::upstream::testing::{Step, World, answer, throttled};
 use crate::upstream::transport::HttpError;
 
@@ -76,4 +77,42 @@ async fn look_ups_share_the_bucket_of_status_calls() {
     assert_eq!(world.look_up().await.unwrap_err().kind, ErrorKind::RateLimited);
     assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::RateLimited);
     assert_eq!(world.walmart.seen().len(), 3);
+}
+
+/// A search by number succeeds with an order or with the proof that there is none; any other answer is an outage.
+#[test]
+fn a_callers_search_by_number_is_judged_as_a_look_up_is() {
+    let read = |status, body: &str| OrderByNumber::read(status, body.as_bytes()).map(|answer| answer.payload.len());
+    for (orders, status, body) in [
+        (1, 200, r#"{"status":"OK","payload":[{"sellerOrderId":"N1"}]}"#),
+        (1, 200, r#"{"status":"OK","payload":{"orderNumber":"N1"}}"#),
+        (1, 206, r#"{"status":"PARTIAL_SUCCESS","payload":[{"sellerOrderId":"N1"}],"errors":[{"code":"X"}]}"#),
+        (0, 200, r#"{"status":"OK","payload":[]}"#),
+        (0, 200, r#"{"status":"OK","payload":{},"errors":[{"code":"OS_NOT_FOUND_ERROR"}]}"#),
+    ] {
+        assert_eq!(read(status, body), Ok(orders), "{status} {body}");
+    }
+    for (status, body) in [
+        (200, r#"{"status":"OK"}"#),
+        (200, r#"{"status":"OK","payload":null,"errors":[]}"#),
+        (200, r#"{"status":"OK","payload":"temporarily unavailable"}"#),
+        (200, r#"{"status":"OK","payload":{}}"#),
+        (200, r#"{"status":"OK","payload":{"message":"no orders found"}}"#),
+        (200, r#"{"status":"OK","payload":[],"errors":[{"code":"X"}]}"#),
+        (200, r#"{"status":"PARTIAL_SUCCESS","payload":[{"error":{"code":"SYSTEM_ERROR"}}]}"#),
+        (200, r#"{"status":"OK","header":{"headerAttributes":{"totalCount":1}},"payload":[]}"#),
+        (206, r#"{"status":"OK","payload":[]}"#),
+    ] {
+        assert_eq!(read(status, body), Err(Unusable::Unreadable), "{status} {body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn searches_other_than_by_number_may_be_empty() {
+    let world = World::new();
+    let empty = r#"{"status":"OK","header":{"headerAttributes":{"totalCount":1}},"payload":[]}"#;
+    world.walmart.calls([answer(200, empty)]);
+    assert!(world.search().await.unwrap().answer.payload.is_empty());
+    world.walmart.calls((0..3).map(|_| answer(200, empty)));
+    assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::Unavailable);
 }

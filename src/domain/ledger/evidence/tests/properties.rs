@@ -85,9 +85,9 @@ fn tree() -> impl Strategy<Value = Value> {
 
 /// An envelope around anything, so that most bodies come past the first question.
 fn body() -> impl Strategy<Value = Value> {
-    let row = || prop::collection::btree_map(key(), tree(), 0..6).prop_map(|map| Value::Object(map.into_iter().collect()));
-    let payload =
-        prop_oneof![tree(), row(), prop::collection::vec(row(), 0..3).prop_map(Value::from), Just(json!([]))];
+    let row =
+        || prop::collection::btree_map(key(), tree(), 0..6).prop_map(|map| Value::Object(map.into_iter().collect()));
+    let payload = prop_oneof![tree(), row(), prop::collection::vec(row(), 0..3).prop_map(Value::from), Just(json!([]))];
     let optional = || prop::option::of(tree());
     let status = prop_oneof![Just(Some(json!("OK"))), prop::option::of(scalar())];
     let parts = (status, prop::option::of(payload), optional(), optional(), optional());
