@@ -9,7 +9,7 @@ use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::Request;
 use crate::wire::error;
 
-/// Looks up what became of a mutation.
+/// Looks up the outcome of a mutation.
 #[derive(Debug)]
 pub struct LookUp;
 

@@ -48,6 +48,18 @@ impl Snapshot {
         (!lines.is_empty()).then_some(Self { lines })
     }
 
+    /// The units of a line. The sum of all lines stands for the only line of a cancellation.
+    fn of_line(&self, item: &CancelItem, batch: &Cancellation) -> Option<f64> {
+        let sum = || self.cancelled("").filter(|_| batch.order_items.len() == 1);
+        self.cancelled(line_id(item)).or_else(sum)
+    }
+
+    /// The units of all lines of the order, which are those of the cancellation.
+    fn of_order(&self, batch: &Cancellation) -> Option<f64> {
+        let lines = || batch.order_items.iter().map(|item| self.cancelled(line_id(item))).sum();
+        self.cancelled("").or_else(lines)
+    }
+
     pub(in crate::domain::ledger) fn cancelled(&self, line_id: &str) -> Option<f64> {
         self.lines.iter().find(|line| line.seller_line_id == line_id).map(|line| line.cancelled)
     }
@@ -74,7 +86,7 @@ pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&Snapshot>, answer: &
         Scope::WholeOrder => {
             let wanted = Units::wanted(batch).ok_or(NoEvidence::UnitsNotShown)?;
             let now = Units::of_order(batch, &orders).ok_or(NoEvidence::UnitsNotShown)?;
-            compare(now, wanted, snapshot.and_then(|snapshot| snapshot.cancelled("")))
+            compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_order(batch)))
         }
     });
     match judged {
@@ -116,7 +128,7 @@ fn judge_lines(batch: &Cancellation, snapshot: Option<&Snapshot>, orders: &[&Ord
     let judge = |item: &CancelItem| {
         let wanted = super::units::wanted(item).ok_or(NoEvidence::UnitsNotShown)?;
         let now = Units::of_line(item, orders).ok_or(NoEvidence::UnitsNotShown)?;
-        compare(now, wanted, snapshot.and_then(|snapshot| snapshot.cancelled(line_id(item))))
+        compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_line(item, batch)))
     };
     let lines: Vec<Result<bool, NoEvidence>> = batch.order_items.iter().map(judge).collect();
     if lines.contains(&Ok(true)) {

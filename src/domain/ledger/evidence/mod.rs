@@ -93,6 +93,16 @@ pub enum AbsenceProof {
     NothingCancelled,
 }
 
+impl fmt::Display for AbsenceProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyList => f.write_str("an explicit list without an order"),
+            Self::OrderServiceNotFound { code } => write!(f, "the order service's {code}"),
+            Self::NothingCancelled => f.write_str("no unit of the lines was cancelled since"),
+        }
+    }
+}
+
 /// The fields in which an order under the number differs from the one that was sent. Names only: no value of the
 /// customer's leaves the judgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,6 +151,8 @@ impl fmt::Display for Contradiction {
 /// Why an answer proves nothing. Operators read the text; it has no personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoEvidence {
+    /// The request that the ledger keeps cannot be read, so nothing can be compared with it.
+    RequestUnreadable,
     /// An HTTP status that says nothing about orders: 202, 204, 206, 3xx, a 4xx of another kind.
     HttpStatus,
     /// A 404 that is not the order service's: a gateway or proxy has no such path.
@@ -190,7 +202,8 @@ pub enum NoEvidence {
 
 impl NoEvidence {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
+        Self::RequestUnreadable,
         Self::HttpStatus,
         Self::GatewayNotFound,
         Self::Unreadable,
@@ -218,6 +231,7 @@ impl NoEvidence {
     /// The reason in words, for operators.
     pub const fn text(self) -> &'static str {
         match self {
+            Self::RequestUnreadable => "the request that was sent cannot be read",
             Self::HttpStatus => "the look-up's HTTP status says nothing about orders",
             Self::GatewayNotFound => "the 404 is not the order service's",
             Self::Unreadable => "the look-up's body cannot be read",

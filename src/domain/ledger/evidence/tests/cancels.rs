@@ -171,6 +171,24 @@ fn without_line_ids_a_cancellation_of_all_lines_is_told_by_sums() {
 }
 
 #[test]
+fn a_snapshot_of_one_form_serves_the_other() {
+    let half: &[(&str, f64)] = &[("SOURCED", 1.0), ("CANCELLED", 1.0)];
+    let [by_line, by_sum] = [snapshot(&[("1", 1.0), ("2", 0.0)]), snapshot(&[("", 1.0)])];
+    let both = batch(&[("1", 1.0), ("2", 1.0)]);
+    let sums = |first, second| whole(&[production(&[("", first), ("", second)])]);
+    assert_eq!(judge_cancel(&both, Some(&by_line), &sums(half, &[("SOURCED", 2.0)])), OPEN);
+    assert_eq!(judge_cancel(&both, Some(&by_line), &sums(half, half)), nothing(UnitsUnclear));
+    assert_eq!(judge_cancel(&both, Some(&by_line), &sums(half, &[("CANCELLED", 2.0)])), DONE);
+    // A snapshot that lacks a line has no sum.
+    let partly = snapshot(&[("1", 1.0)]);
+    assert_eq!(judge_cancel(&both, Some(&partly), &sums(half, &[("SOURCED", 2.0)])), nothing(UnitsUnclear));
+    let lines = whole(&[production(&[("1", half)])]);
+    assert_eq!(judge_cancel(&batch(&[("1", 1.0)]), Some(&by_sum), &lines), OPEN);
+    let lines = whole(&[production(&[("1", half), ("2", half)])]);
+    assert_eq!(judge_cancel(&both, Some(&by_sum), &lines), nothing(UnitsUnclear));
+}
+
+#[test]
 fn in_the_sandbox_a_line_is_cancelled_wholly_or_it_does_not_show() {
     let [none, two] = [0.0, 2.0].map(|units| snapshot(&[("1", units)]));
     for (wanted, before, status, right) in [
