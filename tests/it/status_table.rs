@@ -143,7 +143,7 @@ fn answered<X: Exchange>(status: u16, body: &str) -> String {
     if !(200..300).contains(&status) {
         return told_of(X::OPERATION, Failure::Refused { status, body: error::read(body.as_bytes()), hint });
     }
-    match X::read(body.as_bytes()) {
+    match X::read(status, body.as_bytes()) {
         Ok(_) => "a usable answer".into(),
         Err(Unusable::Failed(body)) => told_of(X::OPERATION, Failure::Refused { status, body, hint }),
         Err(Unusable::Unreadable) => told_of(X::OPERATION, Failure::Unreadable { status, hint }),
