@@ -274,7 +274,7 @@ fn mutations<H: Http, L: Ledger>(
     let config::Ledger { settle_window, lookup_delays, not_after, .. } = config.ledger.clone();
     let rules = Rules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.status.get();
-    let settings = MutationSettings { rules, status_limit, tracer: tracer.clone() };
+    let settings = MutationSettings { rules, status_limit, look_first_until: None, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
 

@@ -6,6 +6,7 @@ pub mod feed;
 pub mod hex;
 pub mod ledger;
 pub mod moment;
+pub mod mutations;
 pub mod operation;
 pub mod order_number;
 pub mod personal;

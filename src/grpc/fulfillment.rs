@@ -13,7 +13,7 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::Upstream;
 use crate::service::{
-    BatchOutcome, CancelOrder, Cancelled, CreateOrder, Directory, FetchPromise, GetOrderStatus, NotCancelled,
+    BatchOutcome, CancelOrder, Cancelled, CreateOrder, Directory, FetchPromise, GetOrderStatus, NotMutated,
     ServiceError,
 };
 
@@ -82,7 +82,7 @@ impl<U: Upstream, L: Ledger> FulfillmentService for Fulfillment<U, L> {
             Ok(account) => self.cancel.call(account, request, &call).await,
             Err(error) => {
                 let error = error.with_faults(check_cancellation(&request));
-                Err(NotCancelled { request_id, error })
+                Err(NotMutated { request_id, error })
             }
         };
         match result {

@@ -6,7 +6,7 @@ use prost_types::Timestamp as Moment;
 
 use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::Verdict;
-use crate::domain::ledger::{AlertKind, Entry, Kind, State};
+use crate::domain::ledger::{AlertKind, Entry, EvidenceKind, Kind, LookupRecord, State};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -36,13 +36,25 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
         last_error: entry.last_error,
         create_time: Some(moment(entry.created)),
         update_time: Some(moment(entry.updated)),
-        next_lookup_time: entry.next.map(moment),
+        next_lookup_time: entry.next.map(|next| moment(next.wall)),
         correlation_id: entry.correlation_id.to_string(),
         batch: entry.batch,
         batch_count: entry.batches,
         resolution: entry.resolution,
         alerts: Vec::new(),
+        last_evidence: entry.evidence.map(evidence),
     }
+}
+
+fn evidence(record: LookupRecord) -> pb::LookupEvidence {
+    let LookupRecord { time, asked, worth, detail } = record;
+    let kind = match worth {
+        EvidenceKind::Present => pb::EvidenceKind::Present,
+        EvidenceKind::Absent => pb::EvidenceKind::Absent,
+        EvidenceKind::Contradicted => pb::EvidenceKind::Contradicted,
+        EvidenceKind::Nothing => pb::EvidenceKind::Nothing,
+    };
+    pb::LookupEvidence { time: Some(moment(time)), asked, kind: kind.into(), detail }
 }
 
 /// An entry with what was found about it later.

@@ -1,11 +1,15 @@
 //! Batches, what is told of them, and what goes on without a caller.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::super::CreateOrder;
 use super::super::testing::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, kind, lost, mutations, over, refused, resolving, sample,
 };
+use super::super::error::SLACK;
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
@@ -13,6 +17,7 @@ use crate::domain::ledger::machine::Verdict;
 use crate::domain::operation::Operation::{Cancel, Create, Status};
 use crate::pb;
 use crate::ports::upstream::ErrorKind;
+use crate::service::ServiceError;
 use crate::service::Operations;
 use crate::store::memory::MemoryLedger;
 
@@ -77,7 +82,7 @@ fn rejected() -> Answer {
     refused(Cancel, ErrorKind::Rejected, "INVALID_MCS_REQUEST", "")
 }
 
-fn outcome(result: &Result<Cancelled, NotCancelled>) -> String {
+fn outcome(result: &Result<Cancelled, NotMutated>) -> String {
     match result {
         Ok(done) => done.batches.iter().map(|batch| kind(&batch.result)).collect::<Vec<_>>().join(" "),
         Err(failed) => kind::<()>(&Err(failed.error.clone())),
@@ -110,7 +115,7 @@ async fn a_refused_batch_does_not_stop_the_rest() {
     assert_eq!(outcome(&result), "Rejected Pending OK");
     let done = result.unwrap();
     assert_eq!(done.batches[2].result.as_ref().unwrap().answer.acceptance.request_id, "walmart-3");
-    assert_eq!(Vec::from_iter(done.batches.iter().map(BatchOutcome::is_unknown)), [false, true, false]);
+    assert_eq!(Vec::from_iter(done.batches.iter().map(|batch| kind(&batch.result) == "Pending")), [false, true, false]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -345,7 +350,7 @@ async fn a_batch_that_an_operator_sends_again_goes_once() {
     let (service, _guard) = resolved(&walmart, 1);
     let operator = async {
         tokio::time::sleep(LATENCY / 2).await;
-        let mutations = &service.mutations;
+        let mutations = &service.0.mutations;
         let open = mutations.ledger().open(crate::domain::ledger::OperationId(0), 9).await.unwrap();
         let (operations, name) = (Operations::new(mutations.clone()), open[1].id.to_string());
         operations.resolve(&name, Some(Verdict::Resend), "now", &call(LONG)).await.unwrap();

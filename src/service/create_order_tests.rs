@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::super::testing::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, found, kind, lost, mutations, over, refused, resolving,
     sample,
 };
+use super::super::error::SLACK;
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::OperationId;
+use crate::domain::ledger::{Entry, OperationId, State};
 use crate::domain::operation::Operation::{Create, Status};
 use crate::ports::ledger::Saved;
-use crate::ports::upstream::ErrorKind;
+use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::store::memory::MemoryLedger;
 
 type Service<L = MemoryLedger> = CreateOrder<Walmart, L>;
@@ -246,10 +248,33 @@ async fn what_says_nothing_about_the_order_is_no_absence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_without_a_number_is_the_one_asked_for() {
-    let walmart = Walmart::default().answering(Create, [lost(Create)]).answering(Status, [found("")]);
+async fn an_order_without_a_number_proves_nothing() {
+    let walmart = Walmart::default().answering(Create, [lost(Create)]).answering(Status, (0..99).map(|_| found("")));
     let (service, _guard) = service(&walmart);
-    assert_eq!(told(&service, request(), LONG).await, "OK");
+    assert_eq!(told(&service, request(), VERY_LONG).await, "Pending");
+    assert_eq!(walmart.asked().iter().filter(|operation| **operation == Create).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_loss_is_final_when_look_ups_agree() {
+    let walmart = Walmart::default().answering(Create, [lost(Create), rejected()]);
+    let (service, _guard) = service(&walmart);
+    assert_eq!(told(&service, request(), VERY_LONG).await, "Rejected");
+    let asked = walmart.asked();
+    assert_eq!(asked.iter().filter(|operation| **operation == Create).count(), 2);
+    // Looked up again for a whole window, before anybody heard of the refusal.
+    assert_eq!(asked.len(), 2 + 2 * LOOKUPS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn walmarts_duplicate_after_a_loss_is_never_answered_without_effect() {
+    let duplicate = refused(Create, ErrorKind::Duplicate, "X", "already exists");
+    let walmart = Walmart::default().answering(Create, [lost(Create), duplicate]);
+    let (service, _guard) = service(&walmart);
+    assert_eq!(told(&service, request(), VERY_LONG).await, "Pending");
+    let entry = service.0.mutations.ledger().get(OperationId(1)).await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.effect), (State::NeedsOperator, Effect::Unknown));
+    assert_eq!(walmart.asked().iter().filter(|operation| **operation == Create).count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,7 +314,7 @@ async fn a_dropped_call_does_not_end_the_creation() {
 async fn what_somebody_else_closed_meanwhile_is_answered_as_they_left_it() {
     let walmart = Walmart::default();
     let (service, _guard) = service(&walmart);
-    let ledger = service.mutations.ledger();
+    let ledger = service.0.mutations.ledger();
     let theirs = async {
         tokio::time::sleep(LATENCY / 2).await;
         let entry = ledger.get(OperationId(1)).await.unwrap().unwrap();
@@ -400,7 +425,7 @@ async fn an_old_order_keeps_its_number_for_good() {
     let walmart = Walmart::default();
     let (service, _guard) = service(&walmart);
     let first = service.call(ACME, request(), &call(LONG)).await.unwrap();
-    let mutations = service.mutations.clone();
+    let mutations = service.0.mutations.clone();
     assert_eq!(mutations.ledger().trim(mutations.now().plus(LONG), 10).await, Ok(1));
     let again = service.call(ACME, request(), &call(LONG)).await.unwrap();
     assert_eq!(again, CreateOrderResponse { replayed: true, ..first });

@@ -75,9 +75,10 @@ pub(super) fn not_asked(operation: Operation, kind: ErrorKind) -> ServiceError {
     ServiceError::Upstream(Box::new(UpstreamError::unanswered(operation, kind, Effect::None, Uuid::nil())))
 }
 
-/// It is not known yet what became of a mutation, and this call has not sent it.
-pub(super) fn pending(operation: Operation) -> ServiceError {
-    ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, cause: None }
+/// It is not known yet what became of a mutation that goes on.
+pub(super) fn pending(operation: Operation, correlation_id: Uuid) -> ServiceError {
+    let cause = UpstreamError::unanswered(operation, ErrorKind::Unavailable, Effect::Unknown, correlation_id);
+    ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, cause: Some(Box::new(cause)) }
 }
 
 /// The same of an entry of the ledger that is open.

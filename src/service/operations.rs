@@ -73,7 +73,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
     pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationView, ServiceError> {
         let entry = self.visible(name, call).await?;
         let alerts = self.mutations.ledger().alerts(entry.id).await?;
-        Ok(OperationView { entry, alerts })
+        Ok(OperationView { entry: self.shown(entry), alerts })
     }
 
     /// Entries by account, state and age, oldest first.
@@ -95,7 +95,15 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next_page_token = entries.last().filter(|_| more).map(|last| last.id.to_string()).unwrap_or_default();
+        let entries = entries.into_iter().map(|entry| self.shown(entry)).collect();
         Ok(Page { entries, next_page_token })
+    }
+
+    /// The entry as people see it: a look-up that waits for its turn is due now, whatever time it was planned for.
+    fn shown(&self, entry: Entry) -> Entry {
+        let now = self.mutations.moment();
+        let next = entry.next.map(|next| if next.wall < now.wall { now } else { next });
+        Entry { next, ..entry }
     }
 
     /// What is not settled, of all accounts, at most `most`: what waits for a person, what is looked up, and what is open
@@ -118,7 +126,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
                 found.extend(self.mutations.ledger().list(&query).await?);
             }
         }
-        Ok(found)
+        Ok(found.into_iter().map(|entry| self.shown(entry)).collect())
     }
 
     /// Ends the doubt about an open entry by a person's word.
@@ -163,7 +171,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
             Ok::<_, ServiceError>(saved)
         });
         match decided.await.map_err(|_| ServiceError::Internal)?? {
-            Saved::Done(mut entries) => entries.pop().ok_or(ServiceError::Internal),
+            Saved::Done(mut entries) => entries.pop().map(|entry| self.shown(entry)).ok_or(ServiceError::Internal),
             // It moved just now; whoever asks again sees where to.
             Saved::Stale => {
                 let entry = self.mutations.ledger().get(id).await?;

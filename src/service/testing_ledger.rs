@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::testing::sample;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
@@ -121,7 +122,8 @@ pub(crate) fn creation(account: &str, order_number: &str, now: Timestamp) -> New
         fingerprint: Fingerprint::of(payload),
         state: State::Sending,
         created: now,
-        not_after: now.plus(std::time::Duration::from_secs(15 * 60)),
+        not_after: Moment { wall: now, steady: SteadyTime(now.0) }.plus(std::time::Duration::from_secs(15 * 60)),
+        boot: Some(BootId([0; 16])),
         correlation_id: Uuid::from_u128(7),
         body: request.encode_to_vec().into(),
         snapshot: Vec::new(),

@@ -15,10 +15,13 @@ use self::reading::*;
 use self::saving::*;
 use super::memory::MemoryLedger;
 use super::sqlite::SqliteLedger;
-use super::testing::{acme, cancel, create, made, other_account, settings, time};
+use super::testing::{acme, cancel, create, made, moment, other_account, settings, time};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::{Alert, AlertKind, Doubt, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::ledger::{
+    Alert, AlertKind, Doubt, Entry, EvidenceKind, Fingerprint, Kind, LookupRecord, NewEntry, OperationId, Refusal, State,
+};
+use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Match, Query, Saved};
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::made;
+use super::{kept, made};
 use super::memory_keys::{Hash, Hashes, of_number, of_request};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
@@ -301,7 +301,8 @@ impl Tables {
         stored.fingerprint = made.fingerprint;
         stored.created = made.created;
         stored.correlation_id = made.correlation_id;
-        let changed = stored.clone();
+        let changed = kept(stored.clone());
+        stored.clone_from(&changed);
         if !changed.state.is_open() {
             self.close(changed.id.0, changed.state, keys);
         }

@@ -191,6 +191,7 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
         updated: new.created,
         not_after: new.not_after,
         next: None,
+        boot: new.boot,
         correlation_id: new.correlation_id,
         doubt: None,
         body: new.body,
@@ -198,5 +199,11 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
         answer: Bytes::new(),
         last_error: String::new(),
         resolution: String::new(),
+        evidence: None,
     }
+}
+
+/// An entry as stores keep it.
+fn kept(entry: Entry) -> Entry {
+    if entry.state.is_open() { entry } else { entry.without_steady_times() }
 }

@@ -12,6 +12,7 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Mode};
 use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
+use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Begun;
@@ -38,6 +39,11 @@ pub(super) fn time(seconds: u64) -> Timestamp {
     Timestamp(1_800_000_000_000 + seconds * 1000)
 }
 
+/// The same instant by both clocks.
+pub(super) fn moment(seconds: u64) -> Moment {
+    Moment { wall: time(seconds), steady: SteadyTime(60_000 + seconds * 1000) }
+}
+
 /// A creation that is sent next.
 pub(super) fn create(order_number: &str, request_id: Option<&str>) -> NewEntry {
     NewEntry {
@@ -50,7 +56,8 @@ pub(super) fn create(order_number: &str, request_id: Option<&str>) -> NewEntry {
         fingerprint: Fingerprint([1; 33]),
         state: State::Sending,
         created: time(0),
-        not_after: time(900),
+        not_after: moment(900),
+        boot: Some(BootId([1; 16])),
         correlation_id: Uuid::from_u128(1),
         body: Bytes::from_static(b"body"),
         snapshot: Vec::new(),

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::Fingerprint;
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
+use crate::domain::moment::{BootId, Moment};
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 
@@ -140,7 +141,9 @@ pub struct NewEntry {
     /// When the call came.
     pub created: Timestamp,
     /// Nothing is sent after this.
-    pub not_after: Timestamp,
+    pub not_after: Moment,
+    /// The machine's boot in which steady time is told.
+    pub boot: Option<BootId>,
     /// Sent as `WM_QOS.CORRELATION_ID`, on every attempt.
     pub correlation_id: Uuid,
     /// The request to send, encoded; personal.
@@ -181,9 +184,12 @@ pub struct Entry {
     /// When it last changed.
     pub updated: Timestamp,
     /// Nothing is sent after this.
-    pub not_after: Timestamp,
-    /// When it is to be looked at next; `None` when nothing is due: somebody is sending it, or it is final.
-    pub next: Option<Timestamp>,
+    pub not_after: Moment,
+    /// When the entry is to be looked at next. `None` when nothing is due: it is being sent, waits for a person, or is final.
+    pub next: Option<Moment>,
+    /// The machine's boot in which the steady times of this entry are told. `None` for a final entry, of which only times of
+    /// day are kept, and for one that a version without steady time wrote.
+    pub boot: Option<BootId>,
     /// As in [`NewEntry`].
     pub correlation_id: Uuid,
     /// The doubt about the last attempt. `Some` from the first lost answer on, also after it was settled: from then on an
@@ -199,21 +205,103 @@ pub struct Entry {
     pub last_error: String,
     /// Why an operator decided as they did; empty when none did.
     pub resolution: String,
+    /// What the last look-up told. Nothing personal.
+    pub evidence: Option<LookupRecord>,
+}
+
+impl Entry {
+    /// The entry as it is kept once it is final: nothing is measured from its times any more, and what only an open entry
+    /// needs is gone.
+    pub fn without_steady_times(self) -> Self {
+        let of_day = |moment: Moment| Moment { wall: moment.wall, ..Moment::default() };
+        let doubt = self.doubt.map(|doubt| Doubt {
+            since: of_day(doubt.since),
+            last_byte: of_day(doubt.last_byte),
+            last_absence: doubt.last_absence.map(of_day),
+            learned: of_day(doubt.since),
+            refusal: Refusal::None,
+            ..doubt
+        });
+        Self { boot: None, not_after: of_day(self.not_after), next: self.next.map(of_day), doubt, ..self }
+    }
+
+    /// Whether Walmart has said, in a refusal, that the order number is taken.
+    pub fn says_present(&self) -> bool {
+        self.doubt.is_some_and(|doubt| doubt.refusal == Refusal::SaysPresent)
+    }
 }
 
 /// What is known of an attempt whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Doubt {
     /// When the outcome became unknown. Look-ups are counted from here.
-    pub since: Timestamp,
+    pub since: Moment,
     /// After this moment no byte of the attempt left.
-    pub last_byte: Timestamp,
+    pub last_byte: Moment,
     /// Look-ups made so far, whatever they gave.
     pub lookups: u32,
     /// Absences that count: each far enough from the one before.
     pub absences: u32,
-    /// The last that counted.
-    pub last_absence: Option<Timestamp>,
+    /// The last absence that counted.
+    pub last_absence: Option<Moment>,
+    /// When a look-up last told something; when the doubt began, if none did.
+    pub learned: Moment,
+    /// What Walmart refused since an attempt may have had an effect.
+    pub refusal: Refusal,
+}
+
+impl Doubt {
+    /// A doubt that begins now: no look-up was made yet.
+    pub fn since(now: Moment) -> Self {
+        Self {
+            since: now,
+            last_byte: now,
+            lookups: 0,
+            absences: 0,
+            last_absence: None,
+            learned: now,
+            refusal: Refusal::None,
+        }
+    }
+}
+
+/// A refusal that came after an attempt which may have had an effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// None came.
+    #[default]
+    None,
+    /// Walmart refused the attempt. Final once look-ups show that no earlier one had an effect.
+    Plain,
+    /// Walmart refused the attempt because the order number is taken: a hint of presence. The operation is never sent again
+    /// and never ends without effect, unless a person says so.
+    SaysPresent,
+}
+
+/// What a look-up asked, and what its answer is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupRecord {
+    /// When.
+    pub time: Timestamp,
+    /// What was asked, such as "order by number".
+    pub asked: String,
+    /// The value of the answer.
+    pub worth: EvidenceKind,
+    /// The proof, or why the answer proves nothing. Nothing personal.
+    pub detail: String,
+}
+
+/// The four values that a look-up's answer can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EvidenceKind {
+    /// The mutation was carried out.
+    Present,
+    /// The mutation was not carried out so far.
+    Absent,
+    /// Something else stands under the number.
+    Contradicted,
+    /// No evidence.
+    Nothing,
 }
 
 /// Something that must not happen, seen by an audit after the fact.

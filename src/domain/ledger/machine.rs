@@ -1,22 +1,30 @@
-//! How an entry changes: entry, event and time in; entry out. Nothing else decides about states.
+//! How an entry changes: entry, event and moment in; entry out. Nothing else decides about states.
+//!
+//! Two rules carry the promise that a mutation happens once. An attempt that may have had an effect puts the entry in
+//! doubt ([`State::Unknown`]), and only evidence ends a doubt: an order that shows, three absences with the settle window
+//! behind them, or a person's word. And a window has passed only when both clocks say so (see [`Moment`]), so that a step
+//! of the wall clock never makes the gateway send twice.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Doubt, Entry, State};
+use super::{Doubt, Entry, Refusal, State};
 use crate::domain::effect::Effect;
+use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
 
-/// Absences that settle a doubt. Source: the resolve rule of the design.
+/// Absences that settle a doubt; the last of them answers a look-up by number.
 const ABSENCES: u32 = 3;
 /// Longest time between two look-ups.
 const LONGEST_REPEAT: Duration = Duration::from_secs(5 * 60);
-/// When what was sent again, or given up, is looked at once more.
+/// When an entry that was in doubt is audited after its end.
 const AUDITS: [Duration; 3] =
     [Duration::from_secs(5 * 60), Duration::from_secs(60 * 60), Duration::from_secs(24 * 60 * 60)];
+/// When an entry that was refused or not sent, without any doubt, is audited.
+const SINGLE_AUDIT: [Duration; 1] = [Duration::from_secs(60 * 60)];
 
-/// The settings of `[ledger]`.
+/// The settings of `[ledger]` that decide about entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// How long Walmart may take to show what it was sent.
@@ -30,71 +38,111 @@ pub struct Rules {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// It is handed to the upstream stack next.
+    /// The entry is handed to the upstream stack next.
     Send,
-    /// Walmart accepted it.
+    /// Walmart accepted the attempt.
     Accepted {
         /// What the caller is answered.
         answer: Vec<u8>,
     },
-    /// Walmart refused it, for good.
+    /// Walmart refused the attempt in words that can be read.
     Refused {
         /// What the caller is answered.
         answer: Vec<u8>,
-        /// In short, for operators.
+        /// Short text for operators.
         error: String,
-        /// Whether the reason is that Walmart has such an order already.
-        duplicate: bool,
+        /// Whether Walmart says that the order number is taken.
+        says_present: bool,
     },
-    /// It certainly was not carried out, for a reason that may pass.
+    /// The attempt certainly was not carried out, for a reason that may pass.
     NotSent {
-        /// What the caller is answered, if it ends here.
+        /// What the caller is answered, if the operation ends here.
         answer: Vec<u8>,
-        /// In short, for operators.
+        /// Short text for operators.
         error: String,
-        /// `Some`: nobody was told that it ended, so it is tried again after this time. `None`: the caller is told no.
+        /// `Some`: no caller was told that the operation ended, so it is tried again after this time. `None`: the caller is
+        /// told no, and the operation ends.
         again_in: Option<Duration>,
     },
-    /// It may have been carried out.
+    /// The attempt may have been carried out.
     Lost {
-        /// In short, for operators.
+        /// Short text for operators.
         error: String,
     },
-    /// The process that worked on it is gone.
-    TakenOver,
-    /// Walmart shows that it was carried out.
-    Found {
+    /// Another process, on the machine's boot `boot`, takes over the entry from one that is gone.
+    TakenOver {
+        /// The boot in which steady time is told from now on.
+        boot: BootId,
+    },
+    /// Walmart shows that the mutation was carried out.
+    Present {
         /// What the caller is answered.
         answer: Vec<u8>,
     },
-    /// Walmart shows nothing of it.
-    Absent,
-    /// A look-up told nothing.
-    NoAnswer {
-        /// In short, for operators.
+    /// Walmart shows that the mutation was not carried out so far.
+    Absent {
+        /// How Walmart was asked.
+        by: LookedUpBy,
+        /// Whether the mutation may be sent again once the doubt is settled.
+        resend: Resend,
+    },
+    /// Walmart shows something else under the number.
+    Contradicted {
+        /// What differs, for operators.
         error: String,
+    },
+    /// Walmart was asked, and its answer is no evidence.
+    NoEvidence {
+        /// Short text for operators.
+        error: String,
+    },
+    /// Walmart could not be asked.
+    NotAsked {
+        /// Short text for operators.
+        error: String,
+        /// When a look-up may be possible.
+        again_in: Duration,
     },
     /// An operator decided.
     Resolved {
-        /// What.
+        /// The decision.
         verdict: Verdict,
-        /// Why, in the operator's words.
+        /// The operator's reason.
         reason: String,
-        /// What the caller is answered, when that ends it.
+        /// What the caller is answered, when the decision ends the operation.
         answer: Vec<u8>,
     },
-    /// It waited to be sent until it was too late for that.
+    /// The entry waited to be sent until it was too late for that.
     TimeUp,
+}
+
+/// How Walmart was asked about an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookedUpBy {
+    /// By its number.
+    Number,
+    /// By a search by date that was read to its end. A search index may lag, so a search never settles a doubt; it stands
+    /// for the earlier absences.
+    Search,
+}
+
+/// Whether a mutation that is known to be absent may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resend {
+    /// Absence settles the doubt.
+    AfterAbsence,
+    /// Only a person may have it sent again: money.
+    Never,
 }
 
 /// What an operator can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was carried out.
+    /// The mutation was carried out.
     Succeeded,
-    /// It was not, and shall not be.
+    /// The mutation was not carried out, and shall not be.
     Rejected,
-    /// It was not, and shall be sent again.
+    /// The mutation was not carried out, and shall be sent again.
     Resend,
 }
 
@@ -105,41 +153,66 @@ pub struct Impossible(pub State);
 
 /// The entry after the event. An answer, an effect and a state that were final stay as they are: every event is
 /// [`Impossible`] then. The fence is left to the store.
-pub fn apply(mut entry: Entry, event: Event, now: Timestamp, rules: &Rules) -> Result<Entry, Impossible> {
+pub fn apply(mut entry: Entry, event: Event, now: Moment, rules: &Rules) -> Result<Entry, Impossible> {
     use State::{NeedsOperator, Recorded, Sending, Unknown};
-    entry.updated = now;
+    entry.updated = now.wall;
     let entry = match (entry.state, event) {
-        (Recorded, Event::Send) if now <= entry.not_after => {
+        (Recorded, Event::Send) if !entry.not_after.is_over(now) => {
             entry.attempts += 1;
             Entry { state: Sending, effect: Effect::Unknown, next: None, ..entry }
         }
-        (Recorded, Event::TimeUp) if now > entry.not_after => expired(entry),
-        (Recorded, Event::TakenOver) => Entry { next: Some(now), ..entry },
+        (Recorded, Event::TimeUp) if entry.not_after.is_over(now) => given_up(entry, now, rules),
+        (Recorded, Event::TakenOver { boot }) => Entry { next: Some(now), ..rebased(entry, boot, now) },
+        // Looked up before it was sent for the first time (`ledger.look_first_until`).
+        (Recorded, Event::Present { answer }) => closed(entry, State::Succeeded, Effect::Applied, answer),
+        (Recorded, Event::Refused { answer, error, .. }) if entry.doubt.is_none() => {
+            Entry { last_error: error, ..closed(entry, State::Rejected, Effect::None, answer) }
+        }
+        (Recorded, Event::NotSent { answer, error, again_in }) => {
+            entry.last_error = error;
+            not_sent(entry, answer, again_in, now, rules)
+        }
 
         (Sending, Event::Accepted { answer }) => closed(entry, State::Succeeded, Effect::Applied, answer),
-        // It may well be ours: an earlier attempt's effect, showing late.
-        (Sending, Event::Refused { error, duplicate: true, .. }) if entry.doubt.is_some() => {
-            in_doubt(entry, error, now, rules)
+        // An earlier attempt may have had an effect that shows late: a look-up has to agree before the refusal counts.
+        (Sending, Event::Refused { answer, error, says_present }) if entry.doubt.is_some() => {
+            let refusal = if says_present { Refusal::SaysPresent } else { Refusal::Plain };
+            refused_in_doubt(entry, answer, error, refusal, now, rules)
         }
         (Sending, Event::Refused { answer, error, .. }) => {
             Entry { last_error: error, ..closed(entry, State::Rejected, Effect::None, answer) }
         }
         (Sending, Event::NotSent { answer, error, again_in }) => {
             entry.last_error = error;
-            not_sent(entry, answer, again_in, now)
+            not_sent(entry, answer, again_in, now, rules)
         }
         (Sending, Event::Lost { error }) => in_doubt(entry, error, now, rules),
-        (Sending, Event::TakenOver) => in_doubt(entry, "the process ended".into(), now, rules),
-
-        (Unknown | NeedsOperator, Event::Found { answer }) => closed(entry, State::Succeeded, Effect::Applied, answer),
-        (Unknown | NeedsOperator, Event::Absent) => absent(entry, now, rules)?,
-        (Unknown | NeedsOperator, Event::NoAnswer { error }) => {
-            entry.last_error = error;
-            unanswered(entry, now, rules)?
+        (Sending, Event::TakenOver { boot }) => {
+            in_doubt(rebased(entry, boot, now), "the process ended".into(), now, rules)
         }
-        (Unknown | NeedsOperator, Event::TakenOver) => {
-            let due = entry.next.map_or(now, |next| next.max(now));
-            Entry { next: Some(due), ..entry }
+
+        (Unknown | NeedsOperator, Event::Present { answer }) => {
+            closed(entry, State::Succeeded, Effect::Applied, answer)
+        }
+        (Unknown | NeedsOperator, Event::Absent { by, resend }) => absent(entry, by, resend, now, rules)?,
+        (Unknown | NeedsOperator, Event::Contradicted { error }) => {
+            entry.last_error = error;
+            contradicted(entry)?
+        }
+        (Unknown | NeedsOperator, Event::NoEvidence { error }) => {
+            entry.last_error = error;
+            let next = |doubt: &Doubt| rules.next_lookup(doubt.since, now);
+            nothing_learned(entry, next, now, rules)?
+        }
+        (Unknown | NeedsOperator, Event::NotAsked { error, again_in }) => {
+            entry.last_error = error;
+            nothing_learned(entry, |_| now.plus(again_in), now, rules)?
+        }
+        (Unknown | NeedsOperator, Event::TakenOver { boot }) => {
+            let entry = rebased(entry, boot, now);
+            // One that waits for a person has no next look-up, and gets none.
+            let next = entry.next.map(|next| if next.is_due(now) { now } else { next });
+            Entry { next, ..entry }
         }
 
         (Recorded | Unknown | NeedsOperator, Event::Resolved { verdict, reason, answer }) => {
@@ -151,102 +224,200 @@ pub fn apply(mut entry: Entry, event: Event, now: Timestamp, rules: &Rules) -> R
     Ok(entry)
 }
 
-/// When a final entry is looked at once more, because an attempt that was given up may still show.
+/// When a final entry is audited: everything that did not end on a direct acceptance, because an attempt that was given up,
+/// or taken for refused, may still show.
 pub fn audits(entry: &Entry) -> Vec<Timestamp> {
-    let may_show = match entry.state {
-        State::Expired => true,
-        // Refused when it was sent again, or by an operator.
-        State::Rejected => entry.doubt.is_some(),
-        State::Succeeded => entry.doubt.is_some() && entry.attempts > 1,
-        _ => false,
+    let times: &[Duration] = match entry.state {
+        State::Recorded | State::Sending | State::Unknown | State::NeedsOperator => &[],
+        State::Succeeded if entry.doubt.is_none() && entry.resolution.is_empty() => &[],
+        State::Rejected | State::NotSent if entry.doubt.is_none() && entry.resolution.is_empty() => &SINGLE_AUDIT,
+        State::Succeeded | State::Rejected | State::NotSent | State::Expired => &AUDITS,
     };
-    if may_show { AUDITS.iter().map(|after| entry.updated.plus(*after)).collect() } else { Vec::new() }
+    times.iter().map(|after| entry.updated.plus(*after)).collect()
 }
 
 impl Rules {
     /// Time between look-ups after the last planned one.
-    fn repeat(&self) -> Duration {
+    pub fn repeat(&self) -> Duration {
         self.last_delay().max(self.settle_window.mul_f64(2.5)).min(LONGEST_REPEAT)
+    }
+
+    /// A doubt about which nothing was learned for so long is a case for a person.
+    pub fn patience(&self) -> Duration {
+        self.last_delay().max(self.settle_window)
+    }
+
+    /// Whether a look-up by number that shows nothing settles the doubt of an entry now.
+    pub fn is_ripe(&self, entry: &Entry, now: Moment) -> bool {
+        entry.doubt.is_some_and(|doubt| {
+            doubt.absences + 1 >= ABSENCES
+                && doubt.last_absence.is_none_or(|last| Moment::window_has_passed(last, self.settle_window / 8, now))
+                && Moment::window_has_passed(doubt.last_byte, self.settle_window, now)
+        })
     }
 
     fn last_delay(&self) -> Duration {
         self.lookup_delays.last().copied().unwrap_or_default()
     }
 
-    /// The look-up after `now`.
-    fn next_lookup(&self, since: Timestamp, now: Timestamp) -> Timestamp {
-        let planned = self.lookup_delays.iter().map(|delay| since.plus(*delay)).find(|time| *time > now);
-        planned.unwrap_or_else(|| now.plus(self.repeat()))
+    /// The look-up after `now`. Counted from `now` on, because the wall clock may have been set since the doubt began.
+    fn next_lookup(&self, since: Moment, now: Moment) -> Moment {
+        let elapsed = now.steady.since(since.steady);
+        let planned = self.lookup_delays.iter().find(|delay| **delay > elapsed);
+        now.plus(planned.map_or(self.repeat(), |delay| *delay - elapsed))
     }
 }
 
-fn closed(entry: Entry, state: State, effect: Effect, answer: Vec<u8>) -> Entry {
+fn closed(entry: Entry, state: State, effect: Effect, answer: impl Into<Bytes>) -> Entry {
     Entry { state, effect, answer: answer.into(), next: None, body: Bytes::new(), snapshot: Vec::new(), ..entry }
 }
 
-/// The caller's answer follows from the state, so none is kept.
-fn expired(entry: Entry) -> Entry {
-    closed(entry, State::Expired, Effect::None, Vec::new())
+/// Nothing is sent any more. That it had no effect is proven where there never was a doubt, or where the last one was settled
+/// by absence or by a person; Walmart's word that the order is there keeps the proof away.
+fn given_up(entry: Entry, now: Moment, rules: &Rules) -> Entry {
+    if entry.says_present() {
+        return for_operator(entry, now, rules);
+    }
+    // The caller's answer follows from the state, so none is kept.
+    closed(entry, State::Expired, Effect::None, Bytes::new())
 }
 
-fn not_sent(entry: Entry, answer: Vec<u8>, again_in: Option<Duration>, now: Timestamp) -> Entry {
+fn for_operator(entry: Entry, now: Moment, rules: &Rules) -> Entry {
+    let next = Some(now.plus(rules.repeat()));
+    Entry { state: State::NeedsOperator, effect: Effect::Unknown, next, ..entry }
+}
+
+fn not_sent(entry: Entry, answer: Vec<u8>, again_in: Option<Duration>, now: Moment, rules: &Rules) -> Entry {
     match again_in {
-        Some(wait) if now.plus(wait) <= entry.not_after => {
+        Some(wait) if !entry.not_after.is_over(now.plus(wait)) => {
             Entry { state: State::Recorded, effect: Effect::None, next: Some(now.plus(wait)), ..entry }
         }
         None if entry.doubt.is_none() => closed(entry, State::NotSent, Effect::None, answer),
-        Some(_) | None => expired(entry),
+        Some(_) | None => given_up(entry, now, rules),
     }
 }
 
-fn in_doubt(entry: Entry, error: String, now: Timestamp, rules: &Rules) -> Entry {
-    let doubt = Doubt { since: now, last_byte: now, lookups: 0, absences: 0, last_absence: None };
+fn in_doubt(entry: Entry, error: String, now: Moment, rules: &Rules) -> Entry {
+    // Walmart's word that the order is there outlives the attempt that heard it.
+    let refusal = entry.doubt.map_or(Refusal::None, |doubt| doubt.refusal);
+    let refusal = if refusal == Refusal::SaysPresent { refusal } else { Refusal::None };
     Entry {
         state: State::Unknown,
         effect: Effect::Unknown,
-        doubt: Some(doubt),
+        doubt: Some(Doubt { refusal, ..Doubt::since(now) }),
         next: Some(rules.next_lookup(now, now)),
         last_error: error,
         ..entry
     }
 }
 
-/// The resolve rule: absent often enough, at times far enough apart, and long enough after the last byte.
-fn absent(entry: Entry, now: Timestamp, rules: &Rules) -> Result<Entry, Impossible> {
+/// The refusal is kept as the answer until look-ups agree with it.
+fn refused_in_doubt(
+    entry: Entry,
+    answer: Vec<u8>,
+    error: String,
+    refusal: Refusal,
+    now: Moment,
+    rules: &Rules,
+) -> Entry {
+    let mut entry = in_doubt(entry, error, now, rules);
+    if let Some(doubt) = entry.doubt.as_mut()
+        && doubt.refusal != Refusal::SaysPresent
+    {
+        doubt.refusal = refusal;
+    }
+    Entry { answer: answer.into(), ..entry }
+}
+
+/// The resolve rule: absent often enough, at times far enough apart, the last by number and long enough after the last byte.
+fn absent(
+    entry: Entry,
+    by: LookedUpBy,
+    resend: Resend,
+    now: Moment,
+    rules: &Rules,
+) -> Result<Entry, Impossible> {
     let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
     doubt.lookups += 1;
-    if doubt.last_absence.is_none_or(|last| now.since(last) >= rules.settle_window / 8) {
+    doubt.learned = now;
+    let far_enough = doubt.last_absence.is_none_or(|last| Moment::window_has_passed(last, rules.settle_window / 8, now));
+    // The last absence is left to a look-up by number, and a search must not push that one further away.
+    let counts = far_enough && (by == LookedUpBy::Number || doubt.absences + 1 < ABSENCES);
+    if counts {
         doubt.absences += 1;
         doubt.last_absence = Some(now);
     }
-    let settled = doubt.absences >= ABSENCES
-        && doubt.last_absence == Some(now)
-        && now.since(doubt.last_byte) >= rules.settle_window;
+    let settled = counts
+        && by == LookedUpBy::Number
+        && doubt.absences >= ABSENCES
+        && Moment::window_has_passed(doubt.last_byte, rules.settle_window, now);
     let entry = Entry { doubt: Some(doubt), ..entry };
     Ok(if !settled {
         Entry { state: State::Unknown, next: Some(rules.next_lookup(doubt.since, now)), ..entry }
-    } else if now <= entry.not_after {
-        Entry { state: State::Recorded, effect: Effect::None, next: Some(now), ..entry }
     } else {
-        expired(entry)
+        settled_absent(entry, doubt.refusal, resend, now, rules)
     })
 }
 
-fn unanswered(entry: Entry, now: Timestamp, rules: &Rules) -> Result<Entry, Impossible> {
-    let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
-    doubt.lookups += 1;
-    let given_up = now.since(doubt.since) >= rules.last_delay().max(rules.settle_window);
-    let state = if given_up { State::NeedsOperator } else { entry.state };
-    Ok(Entry { state, doubt: Some(doubt), next: Some(rules.next_lookup(doubt.since, now)), ..entry })
+fn settled_absent(entry: Entry, refusal: Refusal, resend: Resend, now: Moment, rules: &Rules) -> Entry {
+    match (refusal, resend) {
+        // Look-ups and Walmart's own words disagree: nothing is sent, and nothing is said to have had no effect.
+        (Refusal::SaysPresent, _) | (Refusal::None, Resend::Never) => for_operator(entry, now, rules),
+        (Refusal::Plain, _) => {
+            let answer = entry.answer.clone();
+            closed(entry, State::Rejected, Effect::None, answer)
+        }
+        (Refusal::None, Resend::AfterAbsence) if entry.not_after.is_over(now) => given_up(entry, now, rules),
+        (Refusal::None, Resend::AfterAbsence) => {
+            Entry { state: State::Recorded, effect: Effect::None, next: Some(now), ..entry }
+        }
+    }
 }
 
-fn resolved(entry: Entry, verdict: Verdict, answer: Vec<u8>, now: Timestamp, rules: &Rules) -> Entry {
+/// A person decides; nothing is looked up any more, because no later answer could take the contradiction back.
+fn contradicted(entry: Entry) -> Result<Entry, Impossible> {
+    let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
+    doubt.lookups += 1;
+    Ok(Entry { state: State::NeedsOperator, doubt: Some(doubt), next: None, ..entry })
+}
+
+/// Not being able to ask, and not being told, are answers by time.
+fn nothing_learned(
+    entry: Entry,
+    next: impl FnOnce(&Doubt) -> Moment,
+    now: Moment,
+    rules: &Rules,
+) -> Result<Entry, Impossible> {
+    let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
+    doubt.lookups += 1;
+    let state = if doubt.learned.plus(rules.patience()).is_due(now) { State::NeedsOperator } else { entry.state };
+    Ok(Entry { state, doubt: Some(doubt), next: Some(next(&doubt)), ..entry })
+}
+
+/// The entry in the steady time of another boot. How long the machine was down is not known, so every window begins again.
+fn rebased(mut entry: Entry, boot: BootId, now: Moment) -> Entry {
+    if entry.boot == Some(boot) {
+        return entry;
+    }
+    entry.boot = Some(boot);
+    entry.not_after = Moment { steady: now.steady.plus(entry.not_after.wall.since(now.wall)), ..entry.not_after };
+    entry.next = entry.next.map(|_| now);
+    if let Some(doubt) = entry.doubt.as_mut() {
+        *doubt = Doubt { lookups: doubt.lookups, refusal: doubt.refusal, ..Doubt::since(now) };
+    }
+    entry
+}
+
+fn resolved(entry: Entry, verdict: Verdict, answer: Vec<u8>, now: Moment, rules: &Rules) -> Entry {
     match verdict {
         Verdict::Succeeded => closed(entry, State::Succeeded, Effect::Applied, answer),
         Verdict::Rejected => closed(entry, State::Rejected, Effect::None, answer),
         Verdict::Resend => {
+            // A person's word is not bound by the age of the call, and takes back what a refusal said.
             let not_after = now.plus(rules.not_after);
-            Entry { state: State::Recorded, effect: Effect::None, next: Some(now), not_after, ..entry }
+            let doubt = entry.doubt.map(|doubt| Doubt { refusal: Refusal::None, ..doubt });
+            let answer = Bytes::new();
+            Entry { state: State::Recorded, effect: Effect::None, next: Some(now), not_after, doubt, answer, ..entry }
         }
     }
 }

@@ -14,22 +14,24 @@ struct Watch {
     /// said so.
     may_send: bool,
     /// Nothing is sent after this.
-    deadline: Timestamp,
+    deadline: Moment,
     /// When the last attempt was lost.
-    lost: Timestamp,
+    lost: Moment,
     /// Absences since then of which each is far enough from the one before, at most three.
     absences: u32,
-    last_absence: Option<Timestamp>,
+    last_absence: Option<Moment>,
+    /// Whether a refusal said, after the last word of an operator, that the order is there; or plainly refused.
+    refusal: Refusal,
 }
 
 impl Watch {
     fn new(entry: &Entry) -> Self {
         let may_send = entry.state == Recorded;
-        Self { may_send, deadline: entry.not_after, lost: START, absences: 0, last_absence: None }
+        Self { may_send, deadline: entry.not_after, lost: START, absences: 0, last_absence: None, refusal: Refusal::None }
     }
 
     /// Takes one step and gives the entry after it. Panics when something does not hold.
-    fn step(&mut self, before: &Entry, event: &Event, now: Timestamp, rules: &Rules) -> Entry {
+    fn step(&mut self, before: &Entry, event: &Event, now: Moment, rules: &Rules) -> Entry {
         let after = match apply(before.clone(), event.clone(), now, rules) {
             Ok(after) => after,
             Err(impossible) => {
@@ -38,8 +40,11 @@ impl Watch {
             }
         };
         let told = &(event, now, *self, before, &after);
+        if matches!(event, Event::TakenOver { boot } if Some(*boot) != before.boot) {
+            self.rebase(before, now);
+        }
         let settled = self.is_settled_by(event, now, rules);
-        let late = now > self.deadline;
+        let late = self.deadline.is_over(now);
 
         assert!(before.state.is_open(), "a final entry changed: {told:?}");
         check_kept(before, &after, told);
@@ -48,21 +53,32 @@ impl Watch {
         assert_eq!(after.attempts, before.attempts + u32::from(sends), "wrong attempts: {told:?}");
         assert!(!sends || self.may_send, "sent in doubt: {told:?}");
         assert!(!sends || !late, "sent too late: {told:?}");
-        check_ends(before, event, &after, settled && late, late, told);
-        check_doubt(before, event, &after, settled && !late, told);
+        check_ends(before, event, &after, self.refusal, settled, late, told);
+        check_doubt(before, event, &after, settled && !late && self.refusal == Refusal::None && !is_never(event), told);
         check_content(&after, told);
         check_next(event, &after, now, rules, told);
 
         match event {
             Event::Send => self.may_send = false,
             Event::NotSent { .. } => self.may_send = true,
-            Event::Absent => self.may_send |= settled,
+            Event::Absent { .. } => {
+                self.may_send |= settled && self.refusal == Refusal::None && !is_never(event);
+            }
             Event::Resolved { verdict: Verdict::Resend, .. } => {
                 self.may_send = true;
+                self.refusal = Refusal::None;
                 self.deadline = now.plus(rules.not_after);
             }
             _ if before.state == Sending => {
                 (self.lost, self.absences, self.last_absence) = (now, 0, None);
+                let heard = match event {
+                    Event::Refused { says_present: true, .. } => Refusal::SaysPresent,
+                    Event::Refused { .. } => Refusal::Plain,
+                    _ => Refusal::None,
+                };
+                if self.refusal != Refusal::SaysPresent {
+                    self.refusal = heard;
+                }
             }
             _ => {}
         }
@@ -70,16 +86,34 @@ impl Watch {
         after
     }
 
-    /// The resolve rule in the words of the design.
-    fn is_settled_by(&mut self, event: &Event, now: Timestamp, rules: &Rules) -> bool {
-        let far_enough = |last: Timestamp| now >= last && 8 * now.since(last) >= rules.settle_window;
-        if *event != Event::Absent || !self.last_absence.is_none_or(far_enough) {
+    /// The machine was started again: no window that is under way counts.
+    fn rebase(&mut self, before: &Entry, now: Moment) {
+        let left = self.deadline.wall.since(now.wall);
+        self.deadline = Moment { steady: now.steady.plus(left), ..self.deadline };
+        if before.doubt.is_some() {
+            (self.lost, self.absences, self.last_absence) = (now, 0, None);
+        }
+    }
+
+    /// The resolve rule in the words of the design: both clocks have to agree, and the last absence is by number.
+    fn is_settled_by(&mut self, event: &Event, now: Moment, rules: &Rules) -> bool {
+        let spans = |last: Moment| [now.wall.since(last.wall), now.steady.since(last.steady)];
+        let far_enough = |last: Moment| spans(last).iter().all(|span| 8 * *span >= rules.settle_window);
+        let Event::Absent { by, .. } = event else { return false };
+        if !self.last_absence.is_none_or(far_enough) || (*by == LookedUpBy::Search && self.absences >= 2) {
             return false;
         }
         self.absences = 3.min(self.absences + 1);
         self.last_absence = Some(now);
-        self.absences == 3 && now >= self.lost.plus(rules.settle_window)
+        *by == LookedUpBy::Number
+            && self.absences == 3
+            && spans(self.lost).iter().all(|span| *span >= rules.settle_window)
     }
+}
+
+/// Whether only a person may have it sent again.
+fn is_never(event: &Event) -> bool {
+    matches!(event, Event::Absent { resend: Resend::Never, .. })
 }
 
 fn check_kept(before: &Entry, after: &Entry, told: &impl Debug) {
@@ -91,21 +125,31 @@ fn check_kept(before: &Entry, after: &Entry, told: &impl Debug) {
 }
 
 /// Only what is known frees an order number, never time alone; and only what was seen is a success.
-fn check_ends(before: &Entry, event: &Event, after: &Entry, given_up: bool, late: bool, told: &impl Debug) {
+fn check_ends(
+    before: &Entry,
+    event: &Event,
+    after: &Entry,
+    refusal: Refusal,
+    settled: bool,
+    late: bool,
+    told: &impl Debug,
+) {
     let operator = |wanted| matches!(event, Event::Resolved { verdict, .. } if *verdict == wanted);
     let may_end = match (before.state, after.state) {
         (Sending, Succeeded) => matches!(event, Event::Accepted { .. }),
-        (Unknown | NeedsOperator, Succeeded) => matches!(event, Event::Found { .. }) || operator(Verdict::Succeeded),
-        (Recorded, Succeeded) => operator(Verdict::Succeeded),
-        (Sending, Rejected) => match event {
-            Event::Refused { duplicate, .. } => !(*duplicate && before.doubt.is_some()),
-            _ => false,
-        },
+        (Recorded | Unknown | NeedsOperator, Succeeded) => {
+            matches!(event, Event::Present { .. }) || operator(Verdict::Succeeded)
+        }
+        // Nothing of ours can be there: no look-up has to agree.
+        (Sending | Recorded, Rejected) if before.doubt.is_none() && matches!(event, Event::Refused { .. }) => true,
+        (Unknown | NeedsOperator, Rejected) if settled => refusal == Refusal::Plain,
         (_, Rejected) => operator(Verdict::Rejected),
-        (Sending, NotSent) => matches!(event, Event::NotSent { again_in: None, .. }) && before.doubt.is_none(),
-        (Sending, Expired) => matches!(event, Event::NotSent { .. }),
-        (Recorded, Expired) => *event == Event::TimeUp && late,
-        (Unknown | NeedsOperator, Expired) => given_up,
+        (Sending | Recorded, NotSent) => {
+            matches!(event, Event::NotSent { again_in: None, .. }) && before.doubt.is_none()
+        }
+        (Sending | Recorded, Expired) if matches!(event, Event::NotSent { .. }) => refusal != Refusal::SaysPresent,
+        (Recorded, Expired) => *event == Event::TimeUp && late && refusal != Refusal::SaysPresent,
+        (Unknown | NeedsOperator, Expired) => settled && late && refusal == Refusal::None && !is_never(event),
         (_, state) => state.is_open(),
     };
     assert!(may_end, "ended without reason: {told:?}");
@@ -114,7 +158,7 @@ fn check_ends(before: &Entry, event: &Event, after: &Entry, given_up: bool, late
 /// What was lost stays in doubt until it is settled, and is never forgotten.
 fn check_doubt(before: &Entry, event: &Event, after: &Entry, settled: bool, told: &impl Debug) {
     let in_doubt = |entry: &Entry| matches!(entry.state, Unknown | NeedsOperator);
-    if before.state == Sending && matches!(event, Event::Lost { .. } | Event::TakenOver) {
+    if before.state == Sending && matches!(event, Event::Lost { .. } | Event::TakenOver { .. }) {
         assert_eq!(after.state, Unknown, "the loss was overlooked: {told:?}");
     }
     if in_doubt(before) && after.state == Recorded {
@@ -135,22 +179,28 @@ fn check_doubt(before: &Entry, event: &Event, after: &Entry, settled: bool, told
 fn check_content(after: &Entry, told: &impl Debug) {
     assert_eq!(after.body.is_empty(), !after.state.is_open(), "body: {told:?}");
     assert_eq!(after.snapshot.is_empty(), !after.state.is_open(), "snapshot: {told:?}");
-    assert_eq!(after.answer.is_empty(), after.state.is_open() || after.state == Expired, "answer: {told:?}");
+    // A refusal that look-ups have to agree with is kept as the answer.
+    let refused = after.state.is_open() && after.doubt.is_some_and(|doubt| doubt.refusal != Refusal::None);
+    let answered = refused || !(after.state.is_open() || after.state == Expired);
+    assert!(after.answer.is_empty() || answered, "answer: {told:?}");
+    assert!(!after.answer.is_empty() || !answered, "no answer: {told:?}");
 }
 
 /// Whatever waits is looked at again, and Walmart is never asked without end nor at once again.
-fn check_next(event: &Event, after: &Entry, now: Timestamp, rules: &Rules, told: &impl Debug) {
+fn check_next(event: &Event, after: &Entry, now: Moment, rules: &Rules, told: &impl Debug) {
     let waits = after.state.is_open() && after.state != Sending;
-    assert_eq!(after.next.is_some(), waits, "next: {told:?}");
-    let looked_up = matches!(event, Event::Absent | Event::NoAnswer { .. });
+    // One that waits for a person alone has no next look-up.
+    assert!(waits || after.next.is_none(), "next: {told:?}");
+    assert!(after.next.is_some() || !waits || after.state == NeedsOperator, "no next: {told:?}");
+    let looked_up = matches!(event, Event::Absent { .. } | Event::NoEvidence { .. });
     if let (true, Unknown | NeedsOperator, Some(next)) = (looked_up, after.state, after.next) {
-        assert!(next > now, "asked at once again: {told:?}");
-        let planned = after.doubt.unwrap().since.plus(*rules.lookup_delays.last().unwrap());
-        assert!(next <= planned.max(now.plus(Duration::from_secs(300))), "asked too late: {told:?}");
+        assert!(next.steady > now.steady && next.wall > now.wall, "asked at once again: {told:?}");
+        let planned = after.doubt.unwrap().since.plus(*rules.lookup_delays.last().unwrap()).steady;
+        assert!(next.steady <= planned.max(now.plus(Duration::from_secs(300)).steady), "asked too late: {told:?}");
     }
 }
 
-fn final_entries_stay(entry: &Entry, now: Timestamp, rules: &Rules) {
+fn final_entries_stay(entry: &Entry, now: Moment, rules: &Rules) {
     for event in every_event() {
         for later in [0, 10_000_000] {
             let time = now.plus(Duration::from_millis(later));
@@ -169,9 +219,9 @@ fn small_rules() -> Rules {
 }
 
 /// Same for what follows, whatever differs elsewhere.
-type Seen = (State, bool, Option<Doubt>, Option<Timestamp>, Watch, Timestamp);
+type Seen = (State, bool, Option<Doubt>, Option<Moment>, Watch, Moment);
 
-fn seen(entry: &Entry, watch: Watch, now: Timestamp) -> Seen {
+fn seen(entry: &Entry, watch: Watch, now: Moment) -> Seen {
     let doubt = entry.doubt.map(|doubt| Doubt { lookups: 0, absences: doubt.absences.min(3), ..doubt });
     (entry.state, entry.attempts > 1, doubt, entry.next, watch, now)
 }
@@ -198,7 +248,7 @@ fn every_way_of_a_small_clock() {
             let after = watch.step(&entry, &event, now, &rules);
             open.push((after, watch, now));
         }
-        if now < at(LAST_SECOND * 1000) {
+        if now.steady < at(LAST_SECOND * 1000).steady {
             open.push((entry, watch, now.plus(Duration::from_secs(1))));
         }
     }
@@ -208,6 +258,12 @@ fn every_way_of_a_small_clock() {
         assert!(reached.contains(&(state, false, !matches!(state, Recorded | NotSent | Sending))), "{state:?}");
         assert_eq!(reached.contains(&(state, true, true)), state != NotSent, "{state:?}");
     }
+}
+
+/// Both clocks move on; where the step is negative the wall clock is set back by it.
+fn moved(now: Moment, step: i64) -> Moment {
+    let wall = Timestamp(now.wall.0.saturating_add_signed(step));
+    Moment { wall, steady: now.steady.plus(Duration::from_millis(u64::try_from(step).unwrap_or(0))) }
 }
 
 /// Times at which something turns, a little before and after, and back: the machine's clock may be put right.
@@ -229,11 +285,12 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => Just(Event::Send),
         3 => Just(lost()),
-        8 => Just(Event::Absent),
+        8 => Just(absent()),
+        2 => Just(not_in_search()),
         2 => Just(no_answer()),
         1 => (0u64..100_000).prop_map(|wait| not_sent(Some(wait))),
         1 => Just(refused(true)),
-        1 => Just(Event::TakenOver),
+        1 => Just(taken_over()),
         1 => Just(Event::TimeUp),
         1 => prop::sample::select(every_event()),
     ]
@@ -264,7 +321,7 @@ proptest! {
         let mut watch = Watch::new(&entry);
         let mut now = START;
         for (event, step) in steps {
-            now = Timestamp(now.0.saturating_add_signed(step));
+            now = moved(now, step);
             entry = watch.step(&entry, &event, now, &rules);
         }
         if !entry.state.is_open() {
@@ -292,9 +349,9 @@ proptest! {
         while entry.state == Unknown {
             now = entry.next.unwrap();
             let repeat = (settle_window * 5 / 2).min(Duration::from_secs(300));
-            prop_assert!(now <= START.plus(settle_window + repeat), "{entry:?}");
-            entry = watch.step(&entry, &Event::Absent, now, &rules);
+            prop_assert!(now.steady <= START.plus(settle_window + repeat).steady, "{entry:?}");
+            entry = watch.step(&entry, &absent(), now, &rules);
         }
-        prop_assert_eq!(entry.state, if now <= START.plus(not_after) { Recorded } else { Expired });
+        prop_assert_eq!(entry.state, if START.plus(not_after).is_over(now) { Expired } else { Recorded });
     }
 }

@@ -1,15 +1,15 @@
 //! The ledger's idea of a mutation: what is kept of a create or cancel so that it happens once, whatever fails.
 //!
 //! [`entry`] is what is kept, [`machine`] how it changes, [`fingerprint`] what makes two requests the same, [`evidence`]
-//! what Walmart's answer to a look-up proves about it, [`sighting`] what Walmart's orders say in the mirror's lenient
-//! reading. All of it is pure; the store keeps entries without understanding them, the use cases act on what the machine
-//! says.
+//! what Walmart's answer to a look-up proves about it. All of it is pure; the store keeps entries without understanding
+//! them, the use cases act on what the machine says.
 
 pub mod entry;
 pub mod evidence;
 pub mod fingerprint;
 pub mod machine;
-pub mod sighting;
 
-pub use entry::{Alert, AlertKind, Doubt, Entry, Kind, NewEntry, OperationId, State};
+pub use entry::{
+    Alert, AlertKind, Doubt, Entry, EvidenceKind, Kind, LookupRecord, NewEntry, OperationId, Refusal, State,
+};
 pub use fingerprint::Fingerprint;

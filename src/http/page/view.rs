@@ -280,7 +280,7 @@ fn mutation(entry: &Entry) -> Mutation {
         created: entry.created.0,
         attempts: entry.attempts,
         last_error: cut(&entry.last_error),
-        next_lookup: entry.next.map(|time: Timestamp| time.0),
+        next_lookup: entry.next.map(|next| next.wall.0),
     }
 }
 

@@ -1,12 +1,17 @@
 //! When which entry is to be looked at next. In memory: at the start it is filled from the store.
+//!
+//! A look is due when either clock says so. A wall clock that is set back delays nothing, and one that jumps ahead makes
+//! looks come early, which does no harm.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 use crate::domain::ledger::OperationId;
+use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
 /// The plan. Cheap to clone.
@@ -21,16 +26,18 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Plan {
-    by_time: BTreeSet<(Timestamp, OperationId)>,
-    by_id: HashMap<OperationId, Timestamp, RandomState>,
+    by_steady: BTreeSet<(SteadyTime, OperationId)>,
+    by_wall: BTreeSet<(Timestamp, OperationId)>,
+    by_id: HashMap<OperationId, Moment, RandomState>,
 }
 
 impl Agenda {
     /// Plans a look, in the place of one that was planned before.
-    pub(super) fn put(&self, id: OperationId, time: Timestamp) {
+    pub(super) fn put(&self, id: OperationId, time: Moment) {
         let mut plan = self.lock();
         plan.remove(id);
-        plan.by_time.insert((time, id));
+        plan.by_steady.insert((time.steady, id));
+        plan.by_wall.insert((time.wall, id));
         plan.by_id.insert(id, time);
         drop(plan);
         self.0.changed.notify_one();
@@ -42,17 +49,24 @@ impl Agenda {
     }
 
     /// Takes what is due at `now` off the plan, the longest due first, at most `limit`.
-    pub(super) fn take_due(&self, now: Timestamp, limit: usize) -> Vec<OperationId> {
+    pub(super) fn take_due(&self, now: Moment, limit: usize) -> Vec<OperationId> {
         let mut plan = self.lock();
-        let due = plan.by_time.iter().take_while(|(time, _)| *time <= now).take(limit);
-        let due: Vec<_> = due.map(|(_, id)| *id).collect();
-        due.iter().for_each(|id| plan.remove(*id));
+        let mut due = Vec::new();
+        while due.len() < limit
+            && let Some(id) = plan.first_due(now)
+        {
+            plan.remove(id);
+            due.push(id);
+        }
         due
     }
 
-    /// When the next look is planned.
-    pub(super) fn next(&self) -> Option<Timestamp> {
-        self.lock().by_time.first().map(|(time, _)| *time)
+    /// How long it is until the next look is due, as both clocks run on from `now`. `None` when none is planned.
+    pub(super) fn time_left(&self, now: Moment) -> Option<Duration> {
+        let plan = self.lock();
+        let (steady, _) = plan.by_steady.first()?;
+        let (wall, _) = plan.by_wall.first()?;
+        Some(steady.since(now.steady).min(wall.since(now.wall)))
     }
 
     /// Ends when something was planned since the last time that this ended.
@@ -66,9 +80,15 @@ impl Agenda {
 }
 
 impl Plan {
+    fn first_due(&self, now: Moment) -> Option<OperationId> {
+        let by_steady = self.by_steady.first().filter(|(time, _)| *time <= now.steady).map(|(_, id)| *id);
+        by_steady.or_else(|| self.by_wall.first().filter(|(time, _)| *time <= now.wall).map(|(_, id)| *id))
+    }
+
     fn remove(&mut self, id: OperationId) {
         if let Some(time) = self.by_id.remove(&id) {
-            self.by_time.remove(&(time, id));
+            self.by_steady.remove(&(time.steady, id));
+            self.by_wall.remove(&(time.wall, id));
         }
     }
 }
@@ -77,19 +97,37 @@ impl Plan {
 mod tests {
     use super::*;
 
+    fn at(steady: u64, wall: u64) -> Moment {
+        Moment { wall: Timestamp(wall), steady: SteadyTime(steady) }
+    }
+
     #[test]
     fn what_is_due_is_taken_once_in_the_order_of_time() {
         let agenda = Agenda::default();
         for (id, time) in [(1, 30), (2, 10), (3, 20), (4, 31)] {
-            agenda.put(OperationId(id), Timestamp(time));
+            agenda.put(OperationId(id), at(time, 1_000 + time));
         }
-        agenda.put(OperationId(3), Timestamp(5));
+        agenda.put(OperationId(3), at(5, 1_005));
         agenda.remove(OperationId(2));
-        assert_eq!(agenda.next(), Some(Timestamp(5)));
-        assert_eq!(agenda.take_due(Timestamp(4), 9), []);
-        assert_eq!(agenda.take_due(Timestamp(30), 1), [OperationId(3)]);
-        assert_eq!(agenda.take_due(Timestamp(30), 9), [OperationId(1)]);
-        assert_eq!(agenda.take_due(Timestamp(30), 9), []);
-        assert_eq!(agenda.next(), Some(Timestamp(31)));
+        assert_eq!(agenda.time_left(at(2, 1_002)), Some(Duration::from_millis(3)));
+        assert_eq!(agenda.take_due(at(4, 1_004), 9), []);
+        assert_eq!(agenda.take_due(at(30, 1_030), 1), [OperationId(3)]);
+        assert_eq!(agenda.take_due(at(30, 1_030), 9), [OperationId(1)]);
+        assert_eq!(agenda.take_due(at(30, 1_030), 9), []);
+        assert_eq!(agenda.time_left(at(30, 1_030)), Some(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn either_clock_makes_a_look_due() {
+        let agenda = Agenda::default();
+        agenda.put(OperationId(1), at(10, 1_010));
+        agenda.put(OperationId(2), at(20, 1_020));
+        // The wall clock was set back: the steady one tells.
+        assert_eq!(agenda.time_left(at(4, 500)), Some(Duration::from_millis(6)));
+        assert_eq!(agenda.take_due(at(10, 506), 9), [OperationId(1)]);
+        // And ahead.
+        assert_eq!(agenda.time_left(at(10, 9_000)), Some(Duration::ZERO));
+        assert_eq!(agenda.take_due(at(10, 9_000), 9), [OperationId(2)]);
+        assert_eq!(agenda.time_left(at(10, 9_000)), None);
     }
 }

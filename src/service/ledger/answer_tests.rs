@@ -88,7 +88,7 @@ async fn each_state_has_its_answer() {
     let done = mutations.after(entry.clone(), Event::Accepted { answer: acceptance }).unwrap();
     assert_eq!(kind(&of(&done)), "OK");
     let no = |kind| refused(&error(kind, 400));
-    let refusal = Event::Refused { answer: no(ErrorKind::WrongState), error: String::new(), duplicate: false };
+    let refusal = Event::Refused { answer: no(ErrorKind::WrongState), error: String::new(), says_present: false };
     assert_eq!(kind(&of(&mutations.after(entry.clone(), refusal).unwrap())), "WrongState");
     let not_sent = Event::NotSent { answer: no(ErrorKind::CircuitOpen), error: String::new(), again_in: None };
     assert_eq!(kind(&of(&mutations.after(entry.clone(), not_sent).unwrap())), "CircuitOpen");

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::resolver::{Resolver, Told};
-use crate::domain::ledger::sighting::{self, Sighting};
+use super::look_up::Asked;
+use super::resolver::Resolver;
+use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, judge_create};
 use crate::domain::ledger::{Alert, AlertKind, Entry, State};
+use crate::domain::mutations::Probe;
 use crate::ports::ledger::{Audit, Ledger, StoreError};
 use crate::ports::upstream::Upstream;
 
@@ -36,25 +38,29 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 self.leave_out_if_old(audit).await;
                 continue;
             };
-            if mutations.0.shares[account.0].take().is_err() {
+            if self.desk(account).spare.take().is_err() {
                 exhausted.insert(account);
                 continue;
             }
             made += 1;
-            match self.ask(account, &entry).await {
-                Told::Orders(orders) => {
-                    let kind = self.judge(&entry, sighting::of_creation(&entry.order_number, &orders)).await?;
+            let probe = Probe::OrderByNumber(entry.order_number.to_string());
+            match self.ask(account, &probe, &entry).await {
+                Asked::Answer(answer) => {
+                    let kind = self.judge(&entry, &answer).await?;
                     self.raise(audit, kind.map(|kind| Alert { operation: entry.id, kind, time: now })).await;
                 }
-                Told::Later(_) | Told::Nothing(_) => self.leave_out_if_old(audit).await,
+                Asked::NoPermit(_) | Asked::Limited(..) | Asked::Failed(_) => self.leave_out_if_old(audit).await,
             }
         }
         Ok(())
     }
 
-    async fn judge(&self, entry: &Entry, seen: Sighting) -> Result<Option<AlertKind>, StoreError> {
-        let Sighting::Found { copies } = seen else { return Ok(None) };
-        if copies > 1 {
+    /// The body of a final entry is erased, so all orders of its number count.
+    async fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Result<Option<AlertKind>, StoreError> {
+        let Evidence::Present(presence) = judge_create(&ExpectedOrder::of_number(&entry.order_number), answer) else {
+            return Ok(None);
+        };
+        if presence.copies > 1 {
             return Ok(Some(AlertKind::Duplicate));
         }
         if entry.state == State::Succeeded {

@@ -1,7 +1,9 @@
 //! What shows after the fact is raised, once.
 
 use super::*;
-use crate::ports::ledger::Saved;
+use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::{Alert, AlertKind};
+use crate::ports::ledger::{Audit, Saved};
 
 /// A creation that was sent again and accepted; it has its audits.
 async fn sent_again(mutations: &Work) -> Entry {
@@ -18,7 +20,9 @@ async fn an_order_that_is_there_twice_is_raised_once() {
     let _guard = resolving(&mutations);
     let entry = sent_again(&mutations).await;
     for _ in 0..3 {
-        walmart.push(Status, shown(&["SO1", "SO1"], 2));
+        let twice = [1, 2].map(|id| json!({"sellerOrderId": "SO1", "purchaseOrderId": id.to_string()}));
+        let body = Some(json!({"status": "OK", "payload": twice}));
+        walmart.push(Status, Ok(Said { body, ..Default::default() }));
     }
     tokio::time::sleep(DAY + MINUTE).await;
     assert_eq!(walmart.asked().iter().filter(|operation| **operation == Status).count(), 10);

@@ -1,10 +1,11 @@
 //! Entries that somebody works on. However the work ends, by a panic too, none of them is left in nobody's hands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::Mutations;
+use super::{Mutations, Parts};
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{OperationId, State};
 use crate::ports::ledger::Ledger;
@@ -14,18 +15,31 @@ use crate::ports::upstream::Upstream;
 const AFTER_A_BUG: Duration = Duration::from_secs(10);
 
 /// Entries in hand. What has not been laid down when this is dropped is treated as if the process had ended.
-pub(in crate::service) struct InHand<U: Upstream, L: Ledger> {
-    mutations: Mutations<U, L>,
+pub(in crate::service) struct InHand {
+    owner: Arc<dyn PickUp>,
     ids: Vec<OperationId>,
 }
 
-impl<U: Upstream, L: Ledger> InHand<U, L> {
+/// Takes back entries whose work broke off.
+trait PickUp: Send + Sync {
+    fn pick_up(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle);
+}
+
+impl InHand {
     /// Takes these in hand.
-    pub(in crate::service) fn new(mutations: &Mutations<U, L>, ids: impl IntoIterator<Item = OperationId>) -> Self {
-        Self { mutations: mutations.clone(), ids: ids.into_iter().collect() }
+    pub(in crate::service) fn new<U: Upstream, L: Ledger>(
+        mutations: &Mutations<U, L>,
+        ids: impl IntoIterator<Item = OperationId>,
+    ) -> Self {
+        Self { owner: mutations.0.clone(), ids: ids.into_iter().collect() }
     }
 
-    /// This one is final, on the agenda, or somebody else's.
+    /// Takes over what another guard holds.
+    pub(super) fn absorb(&mut self, mut other: Self) {
+        self.ids.append(&mut other.ids);
+    }
+
+    /// This entry is final, on the agenda, or somebody else's.
     pub(in crate::service) fn lay_down(&mut self, id: OperationId) {
         self.ids.retain(|held| *held != id);
     }
@@ -36,16 +50,22 @@ impl<U: Upstream, L: Ledger> InHand<U, L> {
     }
 }
 
-impl<U: Upstream, L: Ledger> Drop for InHand<U, L> {
+impl Drop for InHand {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         // Without a runtime the process is at its end; the next one takes them over.
         if !ids.is_empty()
             && let Ok(runtime) = Handle::try_current()
         {
-            let mutations = self.mutations.clone();
-            runtime.spawn(async move { mutations.pick_up(ids).await });
+            self.owner.clone().pick_up(ids, &runtime);
         }
+    }
+}
+
+impl<U: Upstream, L: Ledger> PickUp for Parts<U, L> {
+    fn pick_up(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle) {
+        let mutations = Mutations(self);
+        runtime.spawn(async move { mutations.pick_up(ids).await });
     }
 }
 
@@ -59,12 +79,12 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             }
             tracing::error!(operation = %id, state = entry.state.name(), "the work on an operation broke off");
             if entry.state == State::Sending
-                && let Ok(entry) = self.after(entry, Event::TakenOver)
+                && let Ok(entry) = self.after(entry, Event::TakenOver { boot: self.boot_id() })
             {
                 // The machine takes over any open state.
                 let _ = self.write(&entry).await;
             } else {
-                self.0.agenda.put(id, self.now().plus(AFTER_A_BUG));
+                self.0.agenda.put(id, self.moment().plus(AFTER_A_BUG));
             }
         }
     }

@@ -6,9 +6,14 @@
 mod agenda;
 pub(super) mod answer;
 mod audit;
+mod day;
+mod desk;
+mod first_look;
 mod in_hand;
-mod looking;
+mod look_up;
+mod resend;
 mod resolver;
+mod search;
 mod sending;
 mod share;
 mod takeover;
@@ -18,24 +23,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prost::Message;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use self::agenda::Agenda;
+use self::desk::LookupDesk;
 pub(in crate::service) use self::in_hand::InHand;
 pub use self::resolver::Resolver;
-pub(in crate::service) use self::sending::{Outgoing, encoded};
-use self::share::Share;
+pub(in crate::service) use self::sending::Sendable;
+use self::sending::{Resending, resending};
 use self::waiting::Waiting;
 use super::{Directory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::{self, Event, Rules};
-use crate::domain::ledger::sighting::Snapshot;
 use crate::domain::ledger::{Entry, Kind, NewEntry};
+use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{CancelOrderRequest, GetOrderStatusRequest};
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
@@ -74,7 +78,10 @@ struct Parts<U, L> {
     /// Whether what another process left open is known.
     taken_over: AtomicBool,
     /// One for each account.
-    shares: Vec<Share>,
+    desks: Vec<LookupDesk>,
+    /// How entries of each kind are sent again.
+    resending: Vec<(Kind, Arc<dyn Resending<U, L>>)>,
+    look_first_until: Option<Timestamp>,
     tracer: Tracer,
 }
 
@@ -97,8 +104,10 @@ pub(super) struct OwnCall {
 pub struct MutationSettings {
     /// Of the ledger.
     pub rules: Rules,
-    /// Status calls a minute of an account; half of them are for looking up outcomes.
+    /// Status calls a minute of an account; a part of them is for snapshots and audits.
     pub status_limit: u32,
+    /// Creations until then are looked up before they are sent.
+    pub look_first_until: Option<Timestamp>,
     /// Makes the spans of what is done in the background.
     pub tracer: Tracer,
 }
@@ -120,8 +129,9 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         random: Random,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let shares = (0..directory.len()).map(|_| Share::of(settings.status_limit)).collect();
-        let MutationSettings { rules, status_limit: _, tracer } = settings;
+        let MutationSettings { rules, status_limit, look_first_until, tracer } = settings;
+        let desks = (0..directory.len()).map(|_| LookupDesk::new(status_limit)).collect();
+        let resending = resending();
         let (waiting, agenda) = (Waiting::default(), Agenda::default());
         let taken_over = AtomicBool::new(true);
         Self(Arc::new(Parts {
@@ -135,7 +145,9 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             waiting,
             agenda,
             taken_over,
-            shares,
+            desks,
+            resending,
+            look_first_until,
             tracer,
         }))
     }
@@ -160,31 +172,40 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         self.0.random.uuid()
     }
 
+    /// The time of day.
     pub(super) fn now(&self) -> Timestamp {
         self.0.clock.now().into()
     }
 
-    /// What each batch's lines look like before they are cancelled, encoded; empty where that is not known. Costs a status
-    /// call, which is left out when they are scarce.
-    pub(super) async fn snapshots(
+    /// This instant by both clocks.
+    pub(super) fn moment(&self) -> Moment {
+        self.0.clock.moment()
+    }
+
+    pub(super) fn boot_id(&self) -> BootId {
+        self.0.clock.boot_id()
+    }
+
+    /// What is kept of how things were before each upstream request; empty where that is not known. Costs a read, which is
+    /// left out when reads are scarce.
+    pub(super) async fn snapshots<M: Sendable>(
         &self,
         account: AccountIndex,
-        order_number: &str,
-        batches: &[Arc<CancelOrderRequest>],
+        request: &M::Request,
+        batches: &[Arc<M::Request>],
         call: &CallContext,
     ) -> Vec<Vec<u8>> {
         let none = vec![Vec::new(); batches.len()];
-        if !self.0.shares[account.0].take_spare() {
+        let Some(probe) = M::snapshot_probe(request) else { return none };
+        if !self.0.desks[account.0].spare.take_spare() {
             return none;
         }
         let now = Instant::now();
         let left = call.deadline.saturating_duration_since(now);
         let soon = now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART);
         let call = CallContext { deadline: soon, ..call.clone() };
-        let request = GetOrderStatusRequest { order_number: order_number.to_owned(), ..Default::default() };
-        let Ok(reply) = self.0.upstream.order_status(account, &request, &call).await else { return none };
-        let of = |batch: &Arc<CancelOrderRequest>| Snapshot::of(batch.payload.as_ref()?, &reply.answer.payload);
-        batches.iter().map(|batch| of(batch).map(|snapshot| snapshot.encode_to_vec()).unwrap_or_default()).collect()
+        let Ok(reply) = self.0.upstream.look_up(account, &probe.request(), &call).await else { return none };
+        batches.iter().map(|batch| M::snapshot(batch, &reply.answer)).collect()
     }
 
     /// A call of nobody's, for what is done in the background about an entry, or about several.
@@ -219,11 +240,11 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
 
     /// The entry after the event. What the machine does not allow is a bug of the caller.
     pub(super) fn after(&self, entry: Entry, event: Event) -> Result<Entry, ServiceError> {
-        self.after_at(entry, event, self.now())
+        self.after_at(entry, event, self.moment())
     }
 
     /// The same of an event at another time than now.
-    fn after_at(&self, entry: Entry, event: Event, time: Timestamp) -> Result<Entry, ServiceError> {
+    fn after_at(&self, entry: Entry, event: Event, time: Moment) -> Result<Entry, ServiceError> {
         let id = entry.id;
         machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
             tracing::error!(operation = %id, "{impossible}");

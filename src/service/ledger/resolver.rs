@@ -1,7 +1,7 @@
 //! What goes on without a caller: outcomes that are not known are looked up, what may be sent again is, old entries go.
 //!
-//! One loop looks at the agenda; what is due is worked on in tasks, each account's look-ups in one. An entry in hand is off
-//! the agenda, so no two work on it.
+//! One loop looks at the agenda; what is due is worked on in tasks (`look_up`, `resend`), each account's look-ups in one. An
+//! entry in hand is off the agenda, so no two work on it.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -15,32 +15,19 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::looking::{day, of_number, ordered, sight};
-use super::sending::in_short;
-use super::{InHand, Mutations, Outgoing, Written, answer};
-use crate::crash_point::{CrashPoint, reach};
+use super::desk::LookupDesk;
+use super::look_up::POSTPONED;
+use super::{InHand, Mutations};
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::machine::Event;
-use crate::domain::ledger::sighting::{self, Sighting};
-use crate::domain::ledger::{Alert, AlertKind, Entry, OperationId, State};
+use crate::domain::ledger::{Entry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{GetOrderStatusRequest, OrderStatus};
-use crate::ports::ledger::{Audit, Count, Ledger};
-use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
-use crate::service::absent;
+use crate::ports::ledger::{Count, Ledger};
+use crate::ports::upstream::Upstream;
 
 /// Entries looked at in one round.
 const ROUND: usize = 256;
-/// Pieces of work at once.
+/// Re-sends at once.
 const AT_ONCE: usize = 16;
-/// From so many look-ups on, one search for all of them comes first.
-const WORTH_A_SEARCH: usize = 3;
-/// Walmart's largest page.
-const PAGE: i32 = 50;
-/// Wait for Walmart's clock and ours to agree on the day.
-pub(super) const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// When a look-up is tried again that could not be made at all.
-const POSTPONED: Duration = Duration::from_secs(1);
 /// How often it is looked whether audits are due.
 const AUDITS_EVERY: Duration = Duration::from_secs(15);
 /// How often old entries are dropped, and how many in one write.
@@ -53,8 +40,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 pub struct Resolver<U, L> {
     pub(super) mutations: Mutations<U, L>,
     retention: Duration,
-    tasks: TaskTracker,
-    at_once: Arc<Semaphore>,
+    pub(super) tasks: TaskTracker,
+    pub(super) at_once: Arc<Semaphore>,
 }
 
 impl<U, L> Clone for Resolver<U, L> {
@@ -62,16 +49,6 @@ impl<U, L> Clone for Resolver<U, L> {
         let Self { mutations, retention, tasks, at_once } = self;
         Self { mutations: mutations.clone(), retention: *retention, tasks: tasks.clone(), at_once: at_once.clone() }
     }
-}
-
-/// What a status call told.
-pub(super) enum Told {
-    /// These orders.
-    Orders(Vec<OrderStatus>),
-    /// Nothing, because it could not be made; the same call later may.
-    Later(Duration),
-    /// Nothing.
-    Nothing(String),
 }
 
 impl<U: Upstream, L: Ledger> Resolver<U, L> {
@@ -86,7 +63,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let (mut audits, mut trim, mut count) = (start + AUDITS_EVERY, start + AUDITS_EVERY, start);
         let mut auditing: Option<JoinHandle<()>> = None;
         loop {
-            let due = self.mutations.0.agenda.next().map(|time| time.since(self.mutations.now()));
+            let due = self.mutations.0.agenda.time_left(self.mutations.moment());
             let due = due.map_or(count, |wait| Instant::now() + wait);
             tokio::select! {
                 () = stopping.cancelled() => return,
@@ -121,7 +98,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     async fn round(&self) {
         let mut look_ups: BTreeMap<AccountIndex, Vec<Entry>> = BTreeMap::new();
         let mut sends: BTreeMap<(Arc<str>, OperationId), Vec<Entry>> = BTreeMap::new();
-        let due = self.mutations.0.agenda.take_due(self.mutations.now(), ROUND);
+        let due = self.mutations.0.agenda.take_due(self.mutations.moment(), ROUND);
         let mut in_hand = InHand::new(&self.mutations, due.iter().copied());
         for id in due {
             let entry = match self.mutations.ledger().get(id).await {
@@ -147,8 +124,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             }
         }
         for (account, entries) in look_ups {
-            let (this, held) = (self.clone(), self.hold(&entries));
-            self.tasks.spawn(async move { this.look_up(account, entries, held).await });
+            self.look_up(account, entries);
         }
         for entries in sends.into_values() {
             let (this, held) = (self.clone(), self.hold(&entries));
@@ -157,174 +133,16 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         in_hand.lay_down_all();
     }
 
-    fn hold(&self, entries: &[Entry]) -> InHand<U, L> {
+    pub(super) fn desk(&self, account: AccountIndex) -> &LookupDesk {
+        &self.mutations.0.desks[account.0]
+    }
+
+    pub(super) fn hold(&self, entries: &[Entry]) -> InHand {
         InHand::new(&self.mutations, entries.iter().map(|entry| entry.id))
     }
 
-    fn put_back(&self, id: OperationId, wait: Duration) {
-        self.mutations.0.agenda.put(id, self.mutations.now().plus(wait));
-    }
-
-    // Sending again.
-
-    async fn send(&self, mut entries: Vec<Entry>, mut held: InHand<U, L>) {
-        let Ok(_permit) = self.at_once.acquire().await else { return };
-        entries.sort_by_key(|entry| entry.batch);
-        for entry in entries {
-            let id = entry.id;
-            if !self.is_its_turn(&entry).await {
-                self.put_back(id, POSTPONED);
-                held.lay_down(id);
-            } else if self.send_one(entry).await.is_some() {
-                held.lay_down(id);
-            }
-            // What is not laid down failed by a bug that was logged where it showed.
-        }
-    }
-
-    /// Batches are sent in order: one whose predecessor is still to be sent waits.
-    async fn is_its_turn(&self, entry: &Entry) -> bool {
-        let Some(request_id) = entry.request_id.as_deref().filter(|_| entry.batch > 0) else { return true };
-        match self.mutations.ledger().of_request(&entry.account, entry.kind, request_id).await {
-            Ok(all) => !all
-                .iter()
-                .any(|other| other.batch < entry.batch && matches!(other.state, State::Recorded | State::Sending)),
-            Err(_) => false,
-        }
-    }
-
-    async fn send_one(&self, entry: Entry) -> Option<()> {
-        let mutations = &self.mutations;
-        let account = mutations.directory().position(&entry.account)?;
-        if mutations.now() > entry.not_after {
-            let expired = mutations.after(entry, Event::TimeUp).ok()?;
-            mutations.write(&expired).await.ok()?;
-            return Some(());
-        }
-        let Some(outgoing) = Outgoing::of(&entry) else {
-            tracing::error!(operation = %entry.id, "what was to be sent cannot be read");
-            return None;
-        };
-        reach(CrashPoint::L2);
-        let entry = mutations.after(entry, Event::Send).ok()?;
-        let Written { entry, ours } = mutations.write(&entry).await.ok()?;
-        // An operator may have been faster, or the call that began it: then it is in their hands.
-        if !ours {
-            return Some(());
-        }
-        mutations.0.metrics.ledger.resends.inc();
-        let call = mutations.own_call("ledger resend", Some(&entry));
-        let attempt = mutations.attempt(&entry, account, &outgoing, &call.context, None).await;
-        drop(call);
-        let entry = mutations.after(entry, attempt.event).ok()?;
-        mutations.write(&entry).await.ok()?;
-        reach(CrashPoint::L7);
-        Some(())
-    }
-
-    // Looking up.
-
-    async fn look_up(&self, account: AccountIndex, mut entries: Vec<Entry>, mut held: InHand<U, L>) {
-        let Ok(_permit) = self.at_once.acquire().await else { return };
-        entries.sort_by_key(|entry| (entry.next, entry.id));
-        if entries.len() >= WORTH_A_SEARCH {
-            entries = self.search(account, entries, &mut held).await;
-        }
-        let share = &self.mutations.0.shares[account.0];
-        let mut entries = entries.into_iter();
-        let mut left = None;
-        for entry in entries.by_ref() {
-            if let Err(wait) = share.take() {
-                left = Some((entry, wait));
-                break;
-            }
-            let (id, asked) = (entry.id, self.mutations.now());
-            let told = self.ask(account, &entry).await;
-            self.act_on(entry, told, asked).await;
-            held.lay_down(id);
-        }
-        let Some((entry, wait)) = left else { return };
-        let rest: Vec<_> = std::iter::once(entry).chain(entries).collect();
-        // The share is used up. All that are left come back together, so that a search may serve them and the longest due
-        // is first; there must be a call left for that one.
-        let wait = if rest.len() < WORTH_A_SEARCH { wait } else { share.time_until(2) };
-        for entry in rest {
-            self.put_back(entry.id, wait);
-            held.lay_down(entry.id);
-        }
-    }
-
-    /// One search for many: settles those that it shows, and those that it does not show when it shows all there are.
-    async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut InHand<U, L>) -> Vec<Entry> {
-        if !self.mutations.0.shares[account.0].take_but_one() {
-            return entries;
-        }
-        let first = entries.iter().map(|entry| ordered(entry).unwrap_or(entry.created)).min().unwrap_or_default();
-        let request =
-            GetOrderStatusRequest { from_order_date: day(first.minus(A_DAY)), limit: PAGE, ..Default::default() };
-        let (call, asked) = (self.mutations.own_call("ledger search", None), self.mutations.now());
-        self.mutations.0.metrics.ledger.look_ups.inc();
-        let Ok(reply) = self.mutations.upstream().order_status(account, &request, &call.context).await else {
-            return entries;
-        };
-        drop(call);
-        let orders = reply.answer.payload;
-        let total = reply.answer.header.and_then(|header| header.header_attributes).and_then(|a| a.total_count);
-        let all = total.is_some_and(|total| usize::try_from(total).is_ok_and(|total| total <= orders.len()));
-        let mut left = Vec::new();
-        for entry in entries {
-            let named: Vec<_> = orders.iter().filter(|o| sighting::is_named(o, &entry.order_number)).cloned().collect();
-            if named.is_empty() && !(all && ordered(&entry).is_some()) {
-                left.push(entry);
-            } else {
-                let id = entry.id;
-                self.act_on(entry, Told::Orders(named), asked).await;
-                held.lay_down(id);
-            }
-        }
-        left
-    }
-
-    /// What Walmart tells of an entry's order.
-    pub(super) async fn ask(&self, account: AccountIndex, entry: &Entry) -> Told {
-        self.mutations.0.metrics.ledger.look_ups.inc();
-        let (call, request) = (self.mutations.own_call("ledger look-up", Some(entry)), of_number(&entry.order_number));
-        match self.mutations.upstream().order_status(account, &request, &call.context).await {
-            Ok(reply) => Told::Orders(reply.answer.payload),
-            Err(error) if absent::is_told_by(&error) => Told::Orders(Vec::new()),
-            Err(UpstreamError { kind: ErrorKind::RateLimited | ErrorKind::Overloaded, retry_after, .. }) => {
-                Told::Later(retry_after.unwrap_or(POSTPONED).max(POSTPONED))
-            }
-            Err(error) => Told::Nothing(in_short(&error)),
-        }
-    }
-
-    /// `asked`: what Walmart tells may be as old as that.
-    async fn act_on(&self, entry: Entry, told: Told, asked: Timestamp) {
-        let id = entry.id;
-        let (event, copies) = match told {
-            Told::Later(wait) => return self.put_back(id, wait),
-            Told::Nothing(error) => (Event::NoAnswer { error }, 0),
-            Told::Orders(orders) => match sight(&entry, &orders) {
-                Sighting::Found { copies } => (Event::Found { answer: answer::seen(entry.correlation_id) }, copies),
-                Sighting::Absent => (Event::Absent, 0),
-                Sighting::Unclear => (Event::NoAnswer { error: "the order's state leaves it open".into() }, 0),
-            },
-        };
-        reach(CrashPoint::L8);
-        let time = if event == Event::Absent { asked } else { self.mutations.now() };
-        let changed = match self.mutations.after_at(entry, event, time) {
-            Ok(entry) => self.mutations.write(&entry).await,
-            Err(error) => Err(error),
-        };
-        if changed.is_err() {
-            self.put_back(id, POSTPONED);
-        }
-        if copies > 1 {
-            let time = self.mutations.now();
-            let alert = Alert { operation: id, kind: AlertKind::Duplicate, time };
-            self.raise(Audit { operation: id, time }, Some(alert)).await;
-        }
+    pub(super) fn put_back(&self, id: OperationId, wait: Duration) {
+        self.mutations.0.agenda.put(id, self.mutations.moment().plus(wait));
     }
 
     async fn trim(&self, stopping: CancellationToken) {

@@ -1,10 +1,18 @@
 //! What goes on without a caller, and how often Walmart is asked for it.
 
 use prost::Message as _;
+use serde_json::json;
 
+use super::super::look_up::Told;
 use super::*;
+use crate::domain::ledger::evidence::{AbsenceProof, Evidence};
+use crate::domain::ledger::machine::{Event, LookedUpBy};
+use crate::domain::ledger::Kind;
+use crate::domain::moment::{Moment, SteadyTime};
+use crate::domain::mutations::settlement_of;
 use crate::domain::operation::Operation::{Create, Status};
-use crate::pb::CreateOrderRequest;
+use crate::pb::{CreateOrderRequest, OrderStatus};
+use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::service::testing::{
     Answer, LATENCY, SETTLE, Said, Walmart, error, found, lost, mutations, over, refused, resolving, take_over,
 };
@@ -83,6 +91,12 @@ async fn look_ups_keep_to_the_schedule_and_the_third_absence_that_counts_settles
     assert_eq!((metric(&mutations, "look_ups_total"), metric(&mutations, "resends_total")), (7.0, 1.0));
 }
 
+async fn told_absent(resolver: &Resolver<Walmart, MemoryLedger>, entry: Entry, at: Moment) {
+    let (evidence, by) = (Evidence::Absent(AbsenceProof::EmptyList), LookedUpBy::Number);
+    let settlement = settlement_of(Kind::Create).unwrap();
+    resolver.act_on(entry, settlement, Told { evidence, by, asked: "order by number", at }).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_absence_is_as_old_as_the_question() {
     // The answer to the last look-up takes it past the window; what it tells may be older.
@@ -93,9 +107,9 @@ async fn an_absence_is_as_old_as_the_question() {
     for wait in [40_000, 40_000, 39_500] {
         tokio::time::sleep(Duration::from_millis(wait)).await;
         let current = now(&mutations, &entry).await;
-        let asked = mutations.now();
+        let asked = mutations.moment();
         tokio::time::sleep(LATENCY).await;
-        resolver.act_on(current, Told::Orders(Vec::new()), asked).await;
+        told_absent(&resolver, current, asked).await;
         tokio::time::advance(Duration::ZERO).await;
     }
     // 121.5 s have passed since the loss, and the last was asked at 121.5 s less the time of an answer.
@@ -104,47 +118,59 @@ async fn an_absence_is_as_old_as_the_question() {
     for wait in [40_000, 40_000, 37_500] {
         tokio::time::sleep(Duration::from_millis(wait)).await;
         let current = now(&mutations, &early).await;
-        let asked = mutations.now();
+        let asked = mutations.moment();
         tokio::time::sleep(LATENCY).await;
-        resolver.act_on(current, Told::Orders(Vec::new()), asked).await;
+        told_absent(&resolver, current, asked).await;
     }
     // Asked at 119.5 s, answered at 120.5 s.
     assert_eq!(now(&mutations, &early).await.state, State::Unknown);
 }
 
+/// The account's own bucket has no permit for so long.
+fn no_permit(wait: u64) -> Answer {
+    later(wait).map_err(|error| UpstreamError { http_status: 0, ..error })
+}
+
 #[tokio::test(start_paused = true)]
-async fn its_share_leaves_half_of_the_calls_to_callers() {
-    let walmart = Walmart::default().answering(Status, (0..500).map(|_| absent()));
+async fn to_wait_in_line_while_others_are_served_is_no_case_for_a_person() {
+    // One in doubt is answered each minute, the other finds no permit; until nobody is served any more.
+    let answers = (0..4).flat_map(|_| [absent(), no_permit(60)]).chain((0..99).map(|_| no_permit(60)));
+    let walmart = Walmart::default().answering(Status, answers);
     let mutations = mutations(&walmart, 20);
-    let numbers: Vec<_> = (0..40).map(|n| format!("SO{n}")).collect();
-    unknown(&mutations, &numbers.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let _guard = resolving(&mutations);
-    tokio::time::sleep(MINUTE * 8).await;
-    let times = walmart.times(Status);
-    // A full bucket of ten once, and ten a minute.
-    for (minute, most) in [(1, 20), (3, 40), (6, 70)] {
-        let asked = times.iter().filter(|time| **time < MINUTE * minute).count();
-        assert!(asked <= most && asked + 2 >= most, "{asked} in {minute} minutes");
+    let entries = unknown(&mutations, &["SO1", "SO2"]).await;
+    let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+    let mut states_seen = Vec::new();
+    for minute in 0..8 {
+        for entry in &entries {
+            let current = now(&mutations, entry).await;
+            resolver.look_up(AccountIndex(0), vec![current]);
+            tokio::time::sleep(LATENCY * 2).await;
+        }
+        states_seen.push((minute, states(&mutations, &entries).await[1]));
+        tokio::time::sleep(MINUTE - LATENCY * 4).await;
     }
-    // Nobody is left out.
-    let sent = walmart.sent();
-    let left_out = numbers.iter().filter(|number| !sent.iter().any(|sent| sent.contains(&format!("\"{number}\""))));
-    assert_eq!(left_out.count(), 0);
+    let needed = states_seen.iter().find(|(_, state)| *state == State::NeedsOperator).map(|(minute, _)| *minute);
+    // The last answer came in minute 3; two minutes later the account has heard nothing for as long as it may.
+    assert_eq!(needed, Some(5), "{states_seen:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_limit_postpones_and_is_no_answer() {
-    let walmart = Walmart::default().answering(Status, [later(30), later(200), found("SO1")]);
+    let walmart = Walmart::default().answering(Status, [later(30), later(200), later(200), found("SO1")]);
     let mutations = mutations(&walmart, 20);
     let entry = unknown(&mutations, &["SO1"]).await.remove(0);
     let _guard = resolving(&mutations);
-    tokio::time::sleep(LATENCY * 230).await;
-    // Past the schedule, and still no case for a person.
+    tokio::time::sleep(LATENCY * 119).await;
     let open = now(&mutations, &entry).await;
     assert_eq!((open.state, open.doubt.unwrap().lookups), (State::Unknown, 0));
-    tokio::time::sleep(LATENCY * 5).await;
+    // When the last of the look-ups is over, not being able to ask is a case for a person; it is asked on.
+    tokio::time::sleep(LATENCY * 3).await;
+    let open = now(&mutations, &entry).await;
+    assert_eq!(open.state, State::NeedsOperator);
+    assert!(open.next.unwrap().steady > mutations.moment().steady);
+    tokio::time::sleep(LATENCY * 202).await;
     assert_eq!(now(&mutations, &entry).await.state, State::Succeeded);
-    assert_eq!(millis(walmart.times(Status)), [0, 31_000, 232_000]);
+    assert_eq!(millis(walmart.times(Status)), [0, 31_000, 119_500, 320_500]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +281,8 @@ async fn what_waited_too_long_is_given_up() {
     let walmart = Walmart::default();
     let mutations = mutations(&walmart, 20);
     let now_ = mutations.now();
-    let late = |i| crate::domain::ledger::NewEntry { not_after: now_, ..batch("c", i, 2, State::Recorded, now_) };
+    let not_after = Moment { wall: now_, steady: SteadyTime(now_.0) };
+    let late = |i| crate::domain::ledger::NewEntry { not_after, ..batch("c", i, 2, State::Recorded, now_) };
     let entries = put(mutations.ledger(), vec![late(0), late(1)]).await;
     tokio::time::sleep(LATENCY).await;
     take_over(&mutations).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -13,8 +13,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, Kind};
-use crate::domain::personal::Personal;
-use crate::pb::{CancelOrderRequest, CreateOrderRequest};
+use crate::domain::mutations::{CancelOrder, CreateOrder, Mutation};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError};
@@ -23,13 +22,40 @@ use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError
 const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_BACKGROUND_RETRY: Duration = Duration::from_secs(20);
 
-/// What is sent for an entry.
-#[derive(Clone, Debug)]
-pub(in crate::service) enum Outgoing {
-    /// A creation.
-    Create(Arc<CreateOrderRequest>),
-    /// One batch of a cancellation.
-    Cancel(Arc<CancelOrderRequest>),
+/// A mutation that can be sent.
+pub(in crate::service) trait Sendable: Mutation {
+    /// Sends one upstream request.
+    fn send<U: Upstream>(
+        upstream: &U,
+        account: AccountIndex,
+        request: &Self::Request,
+        entry: &Entry,
+        call: &CallContext,
+    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
+}
+
+impl Sendable for CreateOrder {
+    fn send<U: Upstream>(
+        upstream: &U,
+        account: AccountIndex,
+        request: &Self::Request,
+        entry: &Entry,
+        call: &CallContext,
+    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send {
+        upstream.create_order(account, request, entry.correlation_id, call)
+    }
+}
+
+impl Sendable for CancelOrder {
+    fn send<U: Upstream>(
+        upstream: &U,
+        account: AccountIndex,
+        request: &Self::Request,
+        entry: &Entry,
+        call: &CallContext,
+    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send {
+        upstream.cancel_order(account, request, entry.correlation_id, call)
+    }
 }
 
 /// How an attempt ended.
@@ -43,29 +69,21 @@ pub(in crate::service) struct Attempt {
 }
 
 impl<U: Upstream, L: Ledger> Mutations<U, L> {
-    /// Sends what the entry is about. It is durable that it is being sent. `told_until`: for how long somebody waits to be
-    /// told when it was not sent; what nobody is told of is tried again.
-    pub(in crate::service) async fn attempt(
+    /// Sends what the entry is about. That it is being sent is durable before. `told_until`: for how long a caller waits to be
+    /// told when it was not sent; what no caller is told of is tried again.
+    pub(in crate::service) async fn attempt<M: Sendable>(
         &self,
         entry: &Entry,
         account: AccountIndex,
-        outgoing: &Outgoing,
+        request: &M::Request,
         call: &CallContext,
         told_until: Option<Instant>,
     ) -> Attempt {
         reach(CrashPoint::L3);
-        let upstream = &self.0.upstream;
-        let result = match outgoing {
-            Outgoing::Create(request) => upstream.create_order(account, request, entry.correlation_id, call).await,
-            Outgoing::Cancel(request) => upstream.cancel_order(account, request, entry.correlation_id, call).await,
-        };
+        let result = M::send(&self.0.upstream, account, request, entry, call).await;
         reach(CrashPoint::L6);
         let result = result.map_err(|mut error| {
-            if let Outgoing::Create(request) = outgoing
-                && let Some(payload) = &request.payload
-            {
-                Personal::of_order(payload).redact(&mut error.errors);
-            }
+            M::redact(request, &mut error.errors);
             error
         });
         self.judged(entry, account, result, told_until).await
@@ -95,7 +113,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 Event::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
             }
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
-                Event::Refused { answer: kept, error: text, duplicate: error.kind == ErrorKind::Duplicate }
+                Event::Refused { answer: kept, error: text, says_present: error.kind == ErrorKind::Duplicate }
             }
             ErrorKind::CredentialsRefused
             | ErrorKind::RateLimited
@@ -110,7 +128,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         Attempt { event, reply: None, lost: None }
     }
 
-    /// Whether Walmart may not show this order yet, because we have only just created it.
+    /// Whether Walmart may not show this order yet, because it has only just been created here.
     async fn is_young(&self, account: AccountIndex, entry: &Entry) -> bool {
         let account = self.0.directory.id(account);
         match self.0.ledger.creation_of(account, &entry.order_number).await {
@@ -130,45 +148,41 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     }
 }
 
-impl Outgoing {
-    /// The form in which it is kept, for as long as it may have to be sent again.
-    pub(in crate::service) fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Create(request) => request.encode_to_vec(),
-            Self::Cancel(request) => request.encode_to_vec(),
-        }
-    }
+/// Sends entries of one mutation again, whatever its type.
+pub(super) trait Resending<U, L>: Send + Sync {
+    /// Sends what the entry keeps. `None` when that cannot be read.
+    fn attempt<'a>(
+        &'a self,
+        mutations: &'a Mutations<U, L>,
+        entry: &'a Entry,
+        account: AccountIndex,
+        call: &'a CallContext,
+    ) -> BoxFuture<'a, Option<Attempt>>;
+}
 
-    /// What was kept of an entry.
-    pub(in crate::service) fn of(entry: &Entry) -> Option<Self> {
-        match entry.kind {
-            Kind::Create => CreateOrderRequest::decode(entry.body.clone()).ok().map(|r| Self::Create(Arc::new(r))),
-            Kind::Cancel => CancelOrderRequest::decode(entry.body.clone()).ok().map(|r| Self::Cancel(Arc::new(r))),
-        }
+struct Of<M>(std::marker::PhantomData<fn() -> M>);
+
+impl<M: Sendable, U: Upstream, L: Ledger> Resending<U, L> for Of<M> {
+    fn attempt<'a>(
+        &'a self,
+        mutations: &'a Mutations<U, L>,
+        entry: &'a Entry,
+        account: AccountIndex,
+        call: &'a CallContext,
+    ) -> BoxFuture<'a, Option<Attempt>> {
+        Box::pin(async move {
+            let request = M::Request::decode(entry.body.clone()).ok()?;
+            Some(mutations.attempt::<M>(entry, account, &request, call, None).await)
+        })
     }
 }
 
-/// [`Outgoing::encode`] of a creation whose payload was encoded before, for its fingerprint: encoding it again would be a
-/// fortieth of a call's work. The fields are those of the message's descriptor; a test compares.
-pub(in crate::service) fn encoded(request: &CreateOrderRequest, payload: &[u8]) -> Bytes {
-    let CreateOrderRequest { header, payload: _, account, request_id } = request;
-    let header_len = header.as_ref().map_or(0, Message::encoded_len);
-    let mut body = Vec::with_capacity(header_len + payload.len() + account.len() + request_id.len() + 16);
-    // The field's number with the wire type of what has a length.
-    let tag = |number: u8| (number << 3) | 2;
-    // Only a buffer that cannot grow fails.
-    if let Some(header) = header {
-        body.push(tag(1));
-        let _ = header.encode_length_delimited(&mut body);
+/// All mutations that can be sent again, by their kind.
+pub(super) fn resending<U: Upstream, L: Ledger>() -> Vec<(Kind, Arc<dyn Resending<U, L>>)> {
+    fn one<M: Sendable, U: Upstream, L: Ledger>() -> (Kind, Arc<dyn Resending<U, L>>) {
+        (M::KIND, Arc::new(Of::<M>(std::marker::PhantomData)))
     }
-    for (number, bytes) in [(2, payload), (3, account.as_bytes()), (4, request_id.as_bytes())] {
-        if number == 2 || !bytes.is_empty() {
-            body.push(tag(number));
-            let _ = prost::encode_length_delimiter(bytes.len(), &mut body);
-            body.extend_from_slice(bytes);
-        }
-    }
-    body.into()
+    vec![one::<CreateOrder, U, L>(), one::<CancelOrder, U, L>()]
 }
 
 /// An error for operators: no texts of Walmart's, only codes.
@@ -180,23 +194,5 @@ pub(in crate::service) fn in_short(error: &UpstreamError) -> String {
         (0, _) => format!("{:?}", error.kind),
         (status, "") => format!("{:?}: HTTP {status}", error.kind),
         (status, code) => format!("{:?}: HTTP {status} {code}", error.kind),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::service::testing::sample;
-
-    #[test]
-    fn a_creation_is_kept_as_it_came() {
-        let mut request: CreateOrderRequest =
-            sample("CreateOrderRequest", include_str!("../../../examples/create.json"));
-        request.account = "demo".into();
-        request.request_id = "one".into();
-        for request in [request.clone(), CreateOrderRequest { header: None, request_id: String::new(), ..request }] {
-            let payload = request.payload.as_ref().unwrap().encode_to_vec();
-            assert_eq!(encoded(&request, &payload), Outgoing::Create(Arc::new(request)).encode());
-        }
     }
 }

@@ -1,11 +1,12 @@
-//! The resolver's share of an account's status calls, so that it leaves callers the rest.
+//! Status calls for what may be left out: snapshots before cancellations, and audits. Look-ups have permits of their own in the
+//! account's bucket.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much of the limit is the resolver's.
+/// How much of the limit it may take.
 const PART: f64 = 0.5;
 
 /// A bucket for one account. It starts full and holds a minute's calls.
@@ -16,7 +17,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Of a limit of so many calls a minute; at least one call is the resolver's.
+    /// Of a limit of so many calls a minute; at least one call.
     pub(super) fn of(limit_per_minute: u32) -> Self {
         let per_minute = (f64::from(limit_per_minute) * PART).max(1.0);
         Self { per_minute, level: Mutex::new((per_minute, Instant::now())) }
@@ -27,20 +28,9 @@ impl Share {
         self.take_above(0.0)
     }
 
-    /// How long it takes until there are this many calls. Takes none.
-    pub(super) fn time_until(&self, calls: usize) -> Duration {
-        let (tokens, _) = *self.level.lock().unwrap_or_else(PoisonError::into_inner);
-        Duration::from_secs_f64((calls as f64 - tokens).max(0.0) * 60.0 / self.per_minute) + Duration::from_millis(1)
-    }
-
     /// Takes a call only if more than half of the share is left: for what may be left out.
     pub(super) fn take_spare(&self) -> bool {
         self.take_above(self.per_minute / 2.0).is_ok()
-    }
-
-    /// Takes a call only if another one is left after it: for what may turn out to be of no use.
-    pub(super) fn take_but_one(&self) -> bool {
-        self.take_above(1.0).is_ok()
     }
 
     fn take_above(&self, reserve: f64) -> Result<(), Duration> {
@@ -81,17 +71,6 @@ mod tests {
         let share = Share::of(20);
         assert_eq!(std::iter::repeat_with(|| share.take_spare()).take_while(|taken| *taken).count(), 5);
         assert_eq!(share.take(), Ok(()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_search_leaves_a_call_and_is_never_made_with_the_smallest_limit() {
-        let share = Share::of(8);
-        assert_eq!(std::iter::repeat_with(|| share.take_but_one()).take_while(|taken| *taken).count(), 3);
-        let wait = share.time_until(2);
-        assert_eq!(wait, Duration::from_millis(15_001));
-        tokio::time::advance(wait).await;
-        assert!(share.take_but_one() && share.take().is_ok() && share.take().is_err());
-        assert!(!Share::of(1).take_but_one());
     }
 
     #[tokio::test(start_paused = true)]

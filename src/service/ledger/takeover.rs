@@ -62,7 +62,8 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 open.into_iter().partition(|entry| self.0.directory.position(&entry.account).is_some());
             orphaned += theirs.len();
             taken += ours.len();
-            let changed = ours.into_iter().map(|entry| self.after(entry, Event::TakenOver));
+            let boot = self.0.clock.boot_id();
+            let changed = ours.into_iter().map(|entry| self.after(entry, Event::TakenOver { boot }));
             let changed: Vec<_> = changed.collect::<Result<_, _>>()?;
             reach(CrashPoint::L10);
             // Not by `write_all`, which would wait for the store: reads are served without it.

@@ -10,7 +10,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
     {
         let entry = begin(&ledger, new.clone()).await;
         let NewEntry { account, kind, order_number, request_id, batch, batches, fingerprint, state, created, .. } = new;
-        let NewEntry { not_after, correlation_id, body, snapshot, .. } = new;
+        let NewEntry { not_after, boot, correlation_id, body, snapshot, .. } = new;
         let want = Entry {
             id: entry.id,
             fence: entry.fence,
@@ -28,6 +28,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
             updated: created,
             not_after,
             next: None,
+            boot,
             correlation_id,
             doubt: None,
             body,
@@ -35,6 +36,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
             answer: Bytes::new(),
             last_error: String::new(),
             resolution: String::new(),
+            evidence: None,
         };
         assert_eq!(entry, want);
         assert_eq!(ledger.get(entry.id).await.unwrap(), Some(want));

@@ -6,14 +6,30 @@ use super::*;
 
 pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl Ledger) {
     let entry = begin(&ledger, create("A", Some("r"))).await;
-    let doubt = Doubt { since: time(2), last_byte: time(3), lookups: 4, absences: 5, last_absence: Some(time(6)) };
+    let doubt = Doubt {
+        since: moment(2),
+        last_byte: moment(3),
+        lookups: 4,
+        absences: 5,
+        last_absence: Some(moment(6)),
+        learned: moment(7),
+        refusal: Refusal::SaysPresent,
+    };
+    let evidence = LookupRecord {
+        time: time(12),
+        asked: "order by number".into(),
+        worth: EvidenceKind::Contradicted,
+        detail: "another order".into(),
+    };
     let changed = Entry {
         state: State::Unknown,
         effect: Effect::Unknown,
         attempts: 7,
         updated: time(8),
-        not_after: time(9),
-        next: Some(time(10)),
+        not_after: moment(9),
+        next: Some(moment(10)),
+        boot: Some(BootId([9; 16])),
+        evidence: Some(evidence),
         doubt: Some(doubt),
         body: Bytes::from_static(b"other body"),
         snapshot: b"snapshot".to_vec(),
@@ -46,8 +62,12 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
     assert_eq!(ledger.creation_of(&acme(), "A").await.unwrap(), Some(kept.clone()));
     assert_eq!(ledger.of_request(&acme(), Kind::Create, "r").await.unwrap(), std::slice::from_ref(&kept));
 
-    let end = ended(&Entry { last_error: String::new(), ..kept }, State::Succeeded, time(11));
+    // Steady times go with the end, the last evidence stays.
+    let end = ended(&Entry { last_error: String::new(), doubt: Some(doubt), ..kept }, State::Succeeded, time(11));
     let end = save(&ledger, end).await;
+    let of_day = |seconds| Moment { wall: time(seconds), ..Moment::default() };
+    assert_eq!((end.boot, end.not_after, end.doubt.unwrap().last_byte), (None, of_day(9), of_day(3)));
+    assert!(end.evidence.is_some());
     assert_eq!((end.body.len(), end.snapshot.len()), (0, 0));
     assert_eq!(ledger.get(entry.id).await.unwrap(), Some(end));
 }

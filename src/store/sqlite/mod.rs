@@ -8,6 +8,7 @@ mod checkpoint;
 mod failure;
 mod feed;
 mod lookup;
+mod marks;
 mod migrations;
 mod open;
 mod reader;

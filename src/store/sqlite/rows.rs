@@ -4,6 +4,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use uuid::Uuid;
 
+use super::marks::{self, Marks};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{AlertKind, Doubt, Entry, Fingerprint, Kind, OperationId, State};
@@ -13,11 +14,12 @@ use crate::domain::timestamp::Timestamp;
 pub(super) const ENTRIES: &str = "SELECT e.id, e.fence, a.name, e.kind, e.order_number, e.request_id, e.batch, \
      e.batches, e.fingerprint, e.state, e.effect, e.attempts, e.created, e.updated, e.not_after, e.next, \
      e.correlation_id, e.doubt_since, e.doubt_last_byte, e.doubt_lookups, e.doubt_absences, \
-     e.doubt_last_absence, b.body, b.snapshot, e.answer, e.last_error, e.resolution \
+     e.doubt_last_absence, b.body, b.snapshot, e.answer, e.last_error, e.resolution, b.marks, e.evidence \
      FROM entries e JOIN accounts a ON a.id = e.account LEFT JOIN bodies b ON b.id = e.id ";
 
 /// Reads the columns of [`ENTRIES`].
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let marks = Marks::read(row.get_ref(27)?.as_blob_or_null()?);
     Ok(Entry {
         id: OperationId(number(row, 0)?),
         fence: number(row, 1)?,
@@ -33,27 +35,25 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         attempts: row.get(11)?,
         created: time(row, 12)?,
         updated: time(row, 13)?,
-        not_after: time(row, 14)?,
-        next: maybe_time(row, 15)?,
+        not_after: marks.not_after(time(row, 14)?),
+        next: maybe_time(row, 15)?.map(|next| marks.next(next)),
+        boot: marks.boot(),
         correlation_id: Uuid::from_bytes(row.get(16)?),
-        doubt: doubt(row)?,
+        doubt: doubt(row, &marks)?,
         body: row.get::<_, Option<Vec<u8>>>(22)?.unwrap_or_default().into(),
         snapshot: row.get::<_, Option<_>>(23)?.unwrap_or_default(),
         answer: row.get::<_, Vec<u8>>(24)?.into(),
         last_error: row.get(25)?,
         resolution: row.get(26)?,
+        evidence: marks::read_evidence(row.get_ref(28)?.as_blob_or_null()?),
     })
 }
 
-fn doubt(row: &Row<'_>) -> rusqlite::Result<Option<Doubt>> {
+fn doubt(row: &Row<'_>, marks: &Marks) -> rusqlite::Result<Option<Doubt>> {
     let Some(since) = maybe_time(row, 17)? else { return Ok(None) };
-    Ok(Some(Doubt {
-        since,
-        last_byte: time(row, 18)?,
-        lookups: row.get(19)?,
-        absences: row.get(20)?,
-        last_absence: maybe_time(row, 21)?,
-    }))
+    let (last_byte, last_absence) = (time(row, 18)?, maybe_time(row, 21)?);
+    let doubt = Doubt { lookups: row.get(19)?, absences: row.get(20)?, ..marks.doubt(since, last_byte, last_absence) };
+    Ok(Some(doubt))
 }
 
 /// SQLite's numbers are signed; what is beyond them is as good as their end.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension as _, named_params, params};
 
 use super::lookup::{self, By};
+use super::marks::{self, Marks};
 use super::rows::{self, Coded, ENTRIES, integer};
 use super::tx::Tx;
 use crate::crash_point::{CrashPoint, reach};
@@ -12,7 +13,7 @@ use crate::domain::ledger::{Alert, Entry, Fingerprint, Kind, NewEntry, Operation
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Match, Saved};
 use crate::store::keys::Keys;
-use crate::store::made;
+use crate::store::{kept, made};
 
 pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<Begun> {
     if let Some(begun) = standing(tx, keys, join)? {
@@ -86,7 +87,7 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         ":batch": entry.batch,
         ":batches": entry.batches,
         ":created": integer(entry.created.0),
-        ":not_after": integer(entry.not_after.0),
+        ":not_after": integer(entry.not_after.wall.0),
         ":number_key": keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
         ":request_key": keys.request,
         ":freed": if entry.state == State::NotSent { id } else { 0 },
@@ -130,12 +131,13 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
     }
     let mut saved = Vec::with_capacity(entries.len());
     for (entry, (account, state)) in entries.iter().zip(before) {
-        change(tx, entry, account)?;
+        let entry = kept(entry.clone());
+        change(tx, &entry, account)?;
         let id = integer(entry.id.0);
         tx.count(id, account, state, -1);
         tx.count(id, account, entry.state, 1);
         tx.rows += 1;
-        saved.push(Entry { fence: entry.fence + 1, ..entry.clone() });
+        saved.push(Entry { fence: entry.fence + 1, ..entry });
     }
     audits.iter().try_for_each(|audit| plan(tx, audit))?;
     Ok(Saved::Done(saved))
@@ -148,7 +150,7 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> 
     tx.sql(
         "UPDATE entries SET fence = fence + 1, state = ?2, effect = ?3, attempts = ?4, updated = ?5, not_after = ?6, \
          next = ?7, answer = ?8, last_error = ?9, resolution = ?10, doubt_since = ?11, doubt_last_byte = ?12, \
-         doubt_lookups = ?13, doubt_absences = ?14, doubt_last_absence = ?15 WHERE id = ?1",
+         doubt_lookups = ?13, doubt_absences = ?14, doubt_last_absence = ?15, evidence = ?16 WHERE id = ?1",
     )?
     .execute(params![
         id,
@@ -156,16 +158,17 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> 
         Coded(entry.effect),
         entry.attempts,
         integer(entry.updated.0),
-        integer(entry.not_after.0),
-        entry.next.map(|next| integer(next.0)),
+        integer(entry.not_after.wall.0),
+        entry.next.map(|next| integer(next.wall.0)),
         &entry.answer[..],
         entry.last_error,
         entry.resolution,
-        doubt.map(|doubt| integer(doubt.since.0)),
-        doubt.map(|doubt| integer(doubt.last_byte.0)),
+        doubt.map(|doubt| integer(doubt.since.wall.0)),
+        doubt.map(|doubt| integer(doubt.last_byte.wall.0)),
         doubt.map(|doubt| doubt.lookups),
         doubt.map(|doubt| doubt.absences),
-        doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.0)),
+        doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.wall.0)),
+        entry.evidence.as_ref().map(marks::write_evidence),
     ])?;
     if !state.is_open() && entry.kind == Kind::Cancel || !state.holds_order_number() {
         give_up(tx, entry, account)?;
@@ -209,18 +212,19 @@ fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> ru
     Ok(())
 }
 
-/// Body and snapshot have a row while there is anything in them, and while the entry is sent: it is found by that.
+/// Body, snapshot and marks have a row while the entry is open. One that is sent is found by that row.
 fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
     let Entry { body, snapshot, .. } = entry;
     let id = integer(entry.id.0);
-    if body.is_empty() && snapshot.is_empty() && entry.state != State::Sending {
+    if body.is_empty() && snapshot.is_empty() && !entry.state.is_open() {
         return tx.sql("DELETE FROM bodies WHERE id = ?1")?.execute([id]).map(drop);
     }
     tx.sql(
-        "INSERT INTO bodies (id, body, snapshot) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE \
-         SET body = excluded.body, snapshot = excluded.snapshot WHERE body != excluded.body OR snapshot != excluded.snapshot",
+        "INSERT INTO bodies (id, body, snapshot, marks) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
+         SET body = excluded.body, snapshot = excluded.snapshot, marks = excluded.marks \
+         WHERE body != excluded.body OR snapshot != excluded.snapshot OR marks IS NOT excluded.marks",
     )?
-    .execute(params![id, &body[..], snapshot])
+    .execute(params![id, &body[..], snapshot, Marks::of(entry).write()])
     .map(drop)
 }
 

@@ -6,7 +6,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::lookup;
 
 /// The first brings a database from version 0 to 1, and so on.
-const STEPS: &[&str] = &[include_str!("0001_ledger.sql"), include_str!("0002_feed.sql"), include_str!("0003_keys.sql")];
+const STEPS: &[&str] = &[
+    include_str!("0001_ledger.sql"),
+    include_str!("0002_feed.sql"),
+    include_str!("0003_keys.sql"),
+    include_str!("0004_evidence.sql"),
+];
 
 /// The version that this program works with.
 pub(super) const LATEST: i64 = STEPS.len() as i64;

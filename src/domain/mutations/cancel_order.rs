@@ -1,0 +1,80 @@
+//! CancelOrder: any number of lines, in upstream requests of at most a hundred.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{Mutation, Probe};
+use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, Snapshot, judge_cancel};
+use crate::domain::ledger::{Entry, Kind};
+use crate::domain::order_number;
+use crate::domain::rules::{Faults, check_cancellation};
+use crate::pb::{CancelItem, CancelOrderRequest, Cancellation};
+
+/// Walmart's limit of lines in one request.
+pub const MAX_LINES: usize = 100;
+
+/// Cancels lines of an order.
+#[derive(Debug)]
+pub struct CancelOrder;
+
+impl Mutation for CancelOrder {
+    const KIND: Kind = Kind::Cancel;
+    const BY_ORDER_NUMBER: bool = false;
+    type Request = CancelOrderRequest;
+
+    fn check(request: &CancelOrderRequest) -> Result<(), Faults> {
+        check_cancellation(request)
+    }
+
+    fn order_number(request: &CancelOrderRequest) -> &str {
+        request.payload.as_ref().map(order_number::of_cancellation).unwrap_or_default()
+    }
+
+    fn request_id(request: &CancelOrderRequest) -> &str {
+        &request.request_id
+    }
+
+    fn payload(request: &CancelOrderRequest) -> Vec<u8> {
+        request.payload.as_ref().map(Message::encode_to_vec).unwrap_or_default()
+    }
+
+    fn batches(request: Arc<CancelOrderRequest>) -> Vec<Arc<CancelOrderRequest>> {
+        let CancelOrderRequest { header, payload, .. } = Arc::unwrap_or_clone(request);
+        let Some(payload) = payload else { return Vec::new() };
+        let batch = |lines: &[CancelItem]| {
+            let payload = Cancellation { order_items: lines.to_vec(), ..without_items(&payload) };
+            Arc::new(CancelOrderRequest { header: header.clone(), payload: Some(payload), ..Default::default() })
+        };
+        payload.order_items.chunks(MAX_LINES).map(batch).collect()
+    }
+
+    fn snapshot_probe(request: &CancelOrderRequest) -> Option<Probe> {
+        Some(Probe::OrderByNumber(Self::order_number(request).to_owned()))
+    }
+
+    fn snapshot(batch: &CancelOrderRequest, answer: &LookupAnswer) -> Vec<u8> {
+        let snapshot = batch.payload.as_ref().and_then(|payload| Snapshot::read(payload, answer));
+        snapshot.map(|snapshot| snapshot.encode_to_vec()).unwrap_or_default()
+    }
+
+    fn probe(entry: &Entry) -> Probe {
+        Probe::OrderByNumber(entry.order_number.to_string())
+    }
+
+    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+        let batch = CancelOrderRequest::decode(entry.body.clone()).ok().and_then(|request| request.payload);
+        let Some(batch) = batch else { return Evidence::Nothing(NoEvidence::RequestUnreadable) };
+        let snapshot = (!entry.snapshot.is_empty()).then(|| Snapshot::decode(entry.snapshot.as_slice()).ok());
+        judge_cancel(&batch, snapshot.flatten().as_ref(), answer)
+    }
+}
+
+fn without_items(payload: &Cancellation) -> Cancellation {
+    Cancellation {
+        customer_order_no: payload.customer_order_no.clone(),
+        seller_order_id: payload.seller_order_id.clone(),
+        seller_id: payload.seller_id.clone(),
+        order_items: Vec::new(),
+    }
+}

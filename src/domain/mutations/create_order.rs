@@ -1,0 +1,133 @@
+//! CreateOrder: one order for each order number.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{Mutation, Probe};
+use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, NoEvidence, SearchPage, judge_create};
+use crate::domain::ledger::{Entry, Kind};
+use crate::domain::order_number;
+use crate::domain::personal::Personal;
+use crate::domain::rules::{Faults, check_order};
+use crate::domain::timestamp::Timestamp;
+use crate::pb::{CreateOrderRequest, WalmartError};
+
+/// Orders dated earlier before their creation are not searched for by date.
+const LONGEST_AGO: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Creates an order.
+#[derive(Debug)]
+pub struct CreateOrder;
+
+impl Mutation for CreateOrder {
+    const KIND: Kind = Kind::Create;
+    const BY_ORDER_NUMBER: bool = true;
+    type Request = CreateOrderRequest;
+
+    fn check(request: &CreateOrderRequest) -> Result<(), Faults> {
+        check_order(request)
+    }
+
+    fn order_number(request: &CreateOrderRequest) -> &str {
+        request.payload.as_ref().map(order_number::of_order).unwrap_or_default()
+    }
+
+    fn request_id(request: &CreateOrderRequest) -> &str {
+        &request.request_id
+    }
+
+    fn payload(request: &CreateOrderRequest) -> Vec<u8> {
+        request.payload.as_ref().map(Message::encode_to_vec).unwrap_or_default()
+    }
+
+    fn batches(request: Arc<CreateOrderRequest>) -> Vec<Arc<CreateOrderRequest>> {
+        vec![request]
+    }
+
+    fn body(batch: &CreateOrderRequest, payload: &[u8]) -> Bytes {
+        encoded(batch, payload)
+    }
+
+    fn probe(entry: &Entry) -> Probe {
+        Probe::OrderByNumber(entry.order_number.to_string())
+    }
+
+    fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
+        match expected(entry) {
+            Some(expected) => judge_create(&expected, answer),
+            None => Evidence::Nothing(NoEvidence::RequestUnreadable),
+        }
+    }
+
+    /// Not of an order that is dated long before its creation.
+    fn searchable_from(entry: &Entry) -> Option<Timestamp> {
+        let payload = CreateOrderRequest::decode(entry.body.clone()).ok()?.payload?;
+        let placed: jiff::Timestamp = payload.order_placed_time?.parse().ok()?;
+        let placed = Timestamp(u64::try_from(placed.as_millisecond()).ok()?);
+        let first = placed.min(entry.created);
+        (entry.created.since(first) <= LONGEST_AGO).then_some(first)
+    }
+
+    fn judge_page(entry: &Entry, page: &SearchPage) -> Option<Evidence> {
+        page.judge(&expected(entry)?)
+    }
+
+    fn is_looked_up_first() -> bool {
+        true
+    }
+
+    fn redact(request: &CreateOrderRequest, errors: &mut [WalmartError]) {
+        if let Some(payload) = &request.payload {
+            Personal::of_order(payload).redact(errors);
+        }
+    }
+}
+
+/// What Walmart has to show for the entry.
+fn expected(entry: &Entry) -> Option<ExpectedOrder> {
+    ExpectedOrder::of_request(&CreateOrderRequest::decode(entry.body.clone()).ok()?, entry.created)
+}
+
+/// The encoded request, made of a payload that was encoded before for its fingerprint: encoding it again would be a fortieth
+/// of a call's work. The fields are those of the message's descriptor; a test compares.
+fn encoded(request: &CreateOrderRequest, payload: &[u8]) -> Bytes {
+    let CreateOrderRequest { header, payload: _, account, request_id } = request;
+    let header_len = header.as_ref().map_or(0, Message::encoded_len);
+    let mut body = Vec::with_capacity(header_len + payload.len() + account.len() + request_id.len() + 16);
+    // The field's number with the wire type of what has a length.
+    let tag = |number: u8| (number << 3) | 2;
+    // Only a buffer that cannot grow fails.
+    if let Some(header) = header {
+        body.push(tag(1));
+        let _ = header.encode_length_delimited(&mut body);
+    }
+    for (number, bytes) in [(2, payload), (3, account.as_bytes()), (4, request_id.as_bytes())] {
+        if number == 2 || !bytes.is_empty() {
+            body.push(tag(number));
+            let _ = prost::encode_length_delimiter(bytes.len(), &mut body);
+            body.extend_from_slice(bytes);
+        }
+    }
+    body.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_creation_is_kept_as_it_came() {
+        let payload = serde_json::from_str::<serde_json::Value>(include_str!("../../../examples/create.json")).unwrap();
+        let payload: crate::pb::Order = serde_json::from_value(payload["payload"].clone()).unwrap();
+        let header = Some(crate::pb::Header { header_attributes: Some(Default::default()) });
+        let request =
+            CreateOrderRequest { header, payload: Some(payload), account: "demo".into(), request_id: "one".into() };
+        for request in [request.clone(), CreateOrderRequest { header: None, request_id: String::new(), ..request }] {
+            let payload = request.payload.as_ref().unwrap().encode_to_vec();
+            assert_eq!(encoded(&request, &payload), request.encode_to_vec());
+        }
+    }
+}

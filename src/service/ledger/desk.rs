@@ -1,0 +1,100 @@
+//! The look-ups of one account: who waits for one, whether one is under way, and when Walmart last answered.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::InHand;
+use super::share::Share;
+use crate::domain::ledger::Entry;
+
+/// One for each account. Only one task works at a desk, so that what is due meanwhile is served by the same searches.
+pub(super) struct LookupDesk {
+    state: Mutex<State>,
+    /// Status calls for what may be left out: snapshots before a cancellation, and audits.
+    pub(super) spare: Share,
+}
+
+struct State {
+    waiting: Vec<LookupWork>,
+    at_work: bool,
+    answered: Option<Instant>,
+}
+
+/// Entries that wait for a look-up, with the guard that hands them back however the work ends.
+pub(super) struct LookupWork {
+    pub(super) entries: Vec<Entry>,
+    pub(super) held: InHand,
+}
+
+/// The task that works at a desk. Dropped before its end, by a panic, it frees the desk and hands back what waits there.
+pub(super) struct AtWork<'a> {
+    desk: &'a LookupDesk,
+    left: bool,
+}
+
+impl LookupDesk {
+    /// Of an account that may make so many status calls a minute.
+    pub(super) fn new(status_limit: u32) -> Self {
+        let state = State { waiting: Vec::new(), at_work: false, answered: None };
+        Self { state: Mutex::new(state), spare: Share::of(status_limit) }
+    }
+
+    /// Adds work.
+    pub(super) fn add(&self, work: LookupWork) {
+        self.lock().waiting.push(work);
+    }
+
+    /// Takes the desk, unless a task works at it.
+    pub(super) fn take(&self) -> Option<AtWork<'_>> {
+        let mut state = self.lock();
+        if state.at_work {
+            return None;
+        }
+        state.at_work = true;
+        Some(AtWork { desk: self, left: false })
+    }
+
+    /// Walmart has answered a look-up of this account.
+    pub(super) fn answered(&self) {
+        self.lock().answered = Some(Instant::now());
+    }
+
+    /// Whether Walmart has answered a look-up of this account within `span`.
+    pub(super) fn was_answered_within(&self, span: Duration) -> bool {
+        self.lock().answered.is_some_and(|at| at.elapsed() < span)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AtWork<'_> {
+    /// What waits now. `None` when nothing does: the desk is left in the same moment, so that whoever adds work next finds
+    /// it free.
+    pub(super) fn next(&mut self) -> Option<Vec<LookupWork>> {
+        let mut state = self.desk.lock();
+        if state.waiting.is_empty() {
+            state.at_work = false;
+            self.left = true;
+            return None;
+        }
+        Some(std::mem::take(&mut state.waiting))
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        let mut state = self.desk.lock();
+        state.at_work = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        // Their guards hand them back.
+        drop(waiting);
+    }
+}

@@ -1,0 +1,76 @@
+//! `ledger.look_first_until`: after a store was put back from a backup, orders may exist at Walmart that the ledger does not
+//! know. Until that time a creation is looked up by its number before it is sent for the first time.
+
+use super::look_up::{Asked, failed, worth};
+use super::sending::in_short;
+use super::{Mutations, answer};
+use crate::domain::account::AccountIndex;
+use crate::domain::effect::Effect;
+use crate::domain::ledger::evidence::Evidence;
+use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::{Entry, LookupRecord};
+use crate::domain::mutations::settlement_of;
+use crate::ports::call::CallContext;
+use crate::ports::ledger::Ledger;
+use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
+use crate::service::ServiceError;
+
+impl<U: Upstream, L: Ledger> Mutations<U, L> {
+    /// Whether a new creation is looked up before it is sent.
+    pub(in crate::service) fn looks_first(&self) -> bool {
+        self.0.look_first_until.is_some_and(|until| self.now() < until)
+    }
+
+    /// Looks the entry up if that has to come first: `Ok` gives back an entry that may be sent, `Err` one that ends here. One
+    /// absence is enough, because nothing of this operation was sent.
+    pub(in crate::service) async fn looked_up_first(
+        &self,
+        mut entry: Entry,
+        account: AccountIndex,
+        call: &CallContext,
+    ) -> Result<Result<Entry, Entry>, ServiceError> {
+        let settlement = settlement_of(entry.kind).filter(|settlement| settlement.is_looked_up_first());
+        let Some(settlement) = settlement.filter(|_| entry.attempts == 0 && self.looks_first()) else {
+            return Ok(Ok(entry));
+        };
+        let (probe, at) = (settlement.probe(&entry), self.moment());
+        self.0.metrics.ledger.look_ups.inc();
+        let event = match self.0.upstream.look_up(account, &probe.request(), call).await {
+            Err(error) => self.not_looked_up(&entry, &error),
+            Ok(reply) => {
+                let evidence = settlement.judge(&entry, &reply.answer);
+                let (worth, detail) = worth(&evidence);
+                let asked = probe.name().to_owned();
+                entry.evidence = Some(LookupRecord { time: at.wall, asked, worth, detail: detail.clone() });
+                match evidence {
+                    Evidence::Absent(_) => return Ok(Ok(entry)),
+                    Evidence::Present(_) => Event::Present { answer: answer::seen(entry.correlation_id) },
+                    Evidence::Contradicted(_) => {
+                        let error = self.error(&entry, ErrorKind::Duplicate);
+                        Event::Refused { answer: answer::refused(&error), error: detail, says_present: true }
+                    }
+                    Evidence::Nothing(_) => {
+                        let error = self.error(&entry, ErrorKind::Unavailable);
+                        Event::NotSent { answer: answer::refused(&error), error: detail, again_in: None }
+                    }
+                }
+            }
+        };
+        self.after(entry, event).map(Err)
+    }
+
+    /// Nothing was learned, so nothing is sent.
+    fn not_looked_up(&self, entry: &Entry, error: &UpstreamError) -> Event {
+        let kind = match failed(error) {
+            Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
+            Asked::Answer(_) | Asked::Failed(_) => ErrorKind::Unavailable,
+        };
+        let told = UpstreamError { kind, effect: Effect::None, ..self.error(entry, kind) };
+        let told = UpstreamError { http_status: error.http_status, retry_after: error.retry_after, ..told };
+        Event::NotSent { answer: answer::refused(&told), error: in_short(error), again_in: None }
+    }
+
+    fn error(&self, entry: &Entry, kind: ErrorKind) -> UpstreamError {
+        UpstreamError::unanswered(entry.kind.operation(), kind, Effect::None, entry.correlation_id)
+    }
+}

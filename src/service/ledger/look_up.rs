@@ -1,0 +1,234 @@
+//! Looking up what became of mutations whose answer was lost.
+//!
+//! Each account has a desk at which one task works. Where many entries wait, a search by date comes first (`search`): it
+//! finds what Walmart made for a fraction of the calls. What settles an absence is a look-up by number.
+
+use std::time::Duration;
+
+use super::desk::LookupWork;
+use super::resolver::Resolver;
+use super::sending::in_short;
+use super::{InHand, answer};
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::account::AccountIndex;
+use crate::domain::ledger::evidence::{Evidence, LookupAnswer};
+use crate::domain::ledger::machine::{Event, LookedUpBy};
+use crate::domain::ledger::{Alert, AlertKind, Entry, EvidenceKind, LookupRecord};
+use crate::domain::moment::Moment;
+use crate::domain::mutations::{Probe, Settlement, settlement_of};
+use crate::ports::ledger::{Audit, Ledger};
+use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
+
+/// When a look-up is tried again that could not be made at all.
+pub(super) const POSTPONED: Duration = Duration::from_secs(1);
+/// From so many look-ups on, one search for all of them comes first.
+const WORTH_A_SEARCH: usize = 3;
+
+/// How asking Walmart ended.
+pub(super) enum Asked {
+    /// Walmart answered.
+    Answer(LookupAnswer),
+    /// There was no permit in the account's bucket in time; the next one comes after this time.
+    NoPermit(Duration),
+    /// Walmart limits the account's calls; the same call may pass after this time.
+    Limited(Duration, String),
+    /// The call failed.
+    Failed(String),
+}
+
+/// What one look-up told about one entry.
+pub(super) struct Told {
+    pub(super) evidence: Evidence,
+    /// How Walmart was asked.
+    pub(super) by: LookedUpBy,
+    /// What was asked, for operators.
+    pub(super) asked: &'static str,
+    /// When. What Walmart tells may be as old as the question.
+    pub(super) at: Moment,
+}
+
+impl<U: Upstream, L: Ledger> Resolver<U, L> {
+    /// Hands entries of an account to its desk, and has a task work there.
+    pub(super) fn look_up(&self, account: AccountIndex, entries: Vec<Entry>) {
+        let held = self.hold(&entries);
+        self.desk(account).add(LookupWork { entries, held });
+        let this = self.clone();
+        self.tasks.spawn(async move { this.work_at_desk(account).await });
+    }
+
+    async fn work_at_desk(&self, account: AccountIndex) {
+        let Some(mut at_work) = self.desk(account).take() else { return };
+        while let Some(work) = at_work.next() {
+            let mut entries = Vec::new();
+            let mut held = self.hold(&[]);
+            for LookupWork { entries: more, held: guard } in work {
+                entries.extend(more);
+                held.absorb(guard);
+            }
+            self.look_up_all(account, entries, &mut held).await;
+        }
+    }
+
+    async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut InHand) {
+        entries.sort_by_key(|entry| (entry.next.map(|next| next.steady), entry.id));
+        if entries.len() >= WORTH_A_SEARCH {
+            entries = self.search(account, entries, held).await;
+        }
+        let mut entries = entries.into_iter();
+        while let Some(entry) = entries.next() {
+            let Some(settlement) = settlement_of(entry.kind) else {
+                tracing::error!(operation = %entry.id, "this version does not know the kind of the operation");
+                held.lay_down(entry.id);
+                continue;
+            };
+            let (probe, at) = (settlement.probe(&entry), self.mutations.moment());
+            let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry).await {
+                Asked::Answer(answer) => {
+                    let evidence = settlement.judge(&entry, &answer);
+                    let told = Told { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
+                    let id = entry.id;
+                    self.act_on(entry, settlement, told).await;
+                    held.lay_down(id);
+                    continue;
+                }
+                Asked::Failed(error) => {
+                    let id = entry.id;
+                    self.change(entry, Event::NoEvidence { error }, self.mutations.moment()).await;
+                    held.lay_down(id);
+                    continue;
+                }
+                Asked::NoPermit(wait) => (wait, "no permit for a look-up".to_owned(), true),
+                Asked::Limited(wait, error) => (wait, error, false),
+            };
+            // All that are left wait for the same bucket. They come back together, so that a search may serve them.
+            let left: Vec<Entry> = std::iter::once(entry).chain(entries).collect();
+            self.postpone(account, left, wait, &error, waits_in_line, held).await;
+            return;
+        }
+    }
+
+    /// No look-up can be made for `wait`. Waiting in line while others of the account are answered is no sign that Walmart
+    /// cannot be asked; anything else counts as time passing.
+    async fn postpone(
+        &self,
+        account: AccountIndex,
+        entries: Vec<Entry>,
+        wait: Duration,
+        error: &str,
+        waits_in_line: bool,
+        held: &mut InHand,
+    ) {
+        let patience = self.mutations.rules().patience();
+        let is_served = waits_in_line && self.desk(account).was_answered_within(patience);
+        let now = self.mutations.moment();
+        for entry in entries {
+            let id = entry.id;
+            let patient_for = entry.doubt.map_or(Duration::ZERO, |doubt| {
+                patience.saturating_sub(now.at_most_since(doubt.learned))
+            });
+            if is_served {
+                self.put_back(id, wait);
+            } else if !patient_for.is_zero() {
+                // No longer than until it has to be said that Walmart cannot be asked.
+                self.put_back(id, wait.min(patient_for));
+            } else {
+                self.change(entry, Event::NotAsked { error: error.to_owned(), again_in: wait }, now).await;
+            }
+            held.lay_down(id);
+        }
+    }
+
+    /// Asks Walmart about an entry.
+    pub(super) async fn ask(&self, account: AccountIndex, probe: &Probe, entry: &Entry) -> Asked {
+        let call = self.mutations.own_call("ledger look-up", Some(entry));
+        self.ask_in(account, &probe.request(), &call.context).await
+    }
+
+    /// The same, in a call that is given.
+    pub(super) async fn ask_in(
+        &self,
+        account: AccountIndex,
+        request: &crate::pb::GetOrderStatusRequest,
+        call: &crate::ports::call::CallContext,
+    ) -> Asked {
+        self.mutations.0.metrics.ledger.look_ups.inc();
+        match self.mutations.upstream().look_up(account, request, call).await {
+            Ok(reply) => {
+                self.desk(account).answered();
+                Asked::Answer(reply.answer)
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// What follows from what a look-up told.
+    pub(super) async fn act_on(&self, mut entry: Entry, settlement: &dyn Settlement, told: Told) {
+        let id = entry.id;
+        let (event, time, copies) = self.judged(&mut entry, settlement, &told);
+        reach(CrashPoint::L8);
+        self.change(entry, event, time).await;
+        if copies > 1 {
+            let time = self.mutations.now();
+            let alert = Alert { operation: id, kind: AlertKind::Duplicate, time };
+            self.raise(Audit { operation: id, time }, Some(alert)).await;
+        }
+    }
+
+    /// The event that the evidence is, when it happened, and how many orders of the number there are. The entry remembers
+    /// the evidence.
+    pub(super) fn judged(
+        &self,
+        entry: &mut Entry,
+        settlement: &dyn Settlement,
+        told: &Told,
+    ) -> (Event, Moment, usize) {
+        let now = self.mutations.moment();
+        let (worth, detail) = worth(&told.evidence);
+        entry.evidence =
+            Some(LookupRecord { time: told.at.wall, asked: told.asked.to_owned(), worth, detail: detail.clone() });
+        match &told.evidence {
+            Evidence::Present(presence) => {
+                (Event::Present { answer: answer::seen(entry.correlation_id) }, now, presence.copies)
+            }
+            // Walmart may have looked as early as the question was asked.
+            Evidence::Absent(_) => (Event::Absent { by: told.by, resend: settlement.resend() }, told.at, 0),
+            Evidence::Contradicted(_) => (Event::Contradicted { error: detail }, now, 0),
+            Evidence::Nothing(_) => (Event::NoEvidence { error: detail }, now, 0),
+        }
+    }
+
+    /// Applies the event and writes what it made of the entry; where that fails the entry is looked at again.
+    async fn change(&self, entry: Entry, event: Event, time: Moment) {
+        let id = entry.id;
+        let changed = match self.mutations.after_at(entry, event, time) {
+            Ok(entry) => self.mutations.write(&entry).await,
+            Err(error) => Err(error),
+        };
+        if changed.is_err() {
+            self.put_back(id, POSTPONED);
+        }
+    }
+}
+
+/// The value of evidence, and its proof or reason in words.
+pub(super) fn worth(evidence: &Evidence) -> (EvidenceKind, String) {
+    match evidence {
+        Evidence::Present(presence) => (EvidenceKind::Present, format!("orders of this number: {}", presence.copies)),
+        Evidence::Absent(proof) => (EvidenceKind::Absent, proof.to_string()),
+        Evidence::Contradicted(contradiction) => (EvidenceKind::Contradicted, contradiction.to_string()),
+        Evidence::Nothing(reason) => (EvidenceKind::Nothing, reason.to_string()),
+    }
+}
+
+/// What a failed look-up says.
+pub(super) fn failed(error: &UpstreamError) -> Asked {
+    let wait = || error.retry_after.unwrap_or(POSTPONED).max(POSTPONED);
+    match error.kind {
+        // Refused by the account's own bucket, or by the gateway's limit of calls: Walmart was not asked.
+        ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::DeadlineExceeded if error.http_status == 0 => {
+            Asked::NoPermit(wait())
+        }
+        ErrorKind::RateLimited => Asked::Limited(wait(), in_short(error)),
+        _ => Asked::Failed(in_short(error)),
+    }
+}

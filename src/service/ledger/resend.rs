@@ -1,0 +1,77 @@
+//! Sending again what is recorded and certainly had no effect.
+
+use super::resolver::Resolver;
+use super::look_up::POSTPONED;
+use super::{InHand, Written};
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::{Entry, State};
+use crate::ports::ledger::Ledger;
+use crate::ports::upstream::Upstream;
+
+impl<U: Upstream, L: Ledger> Resolver<U, L> {
+    pub(super) async fn send(&self, mut entries: Vec<Entry>, mut held: InHand) {
+        let Ok(_permit) = self.at_once.acquire().await else { return };
+        entries.sort_by_key(|entry| entry.batch);
+        for entry in entries {
+            let id = entry.id;
+            if !self.is_its_turn(&entry).await {
+                self.put_back(id, POSTPONED);
+                held.lay_down(id);
+            } else if self.send_one(entry).await.is_some() {
+                held.lay_down(id);
+            }
+            // An entry that is not laid down failed by a bug, which was logged where it showed.
+        }
+    }
+
+    /// Batches are sent in order: one whose predecessor is still to be sent waits.
+    async fn is_its_turn(&self, entry: &Entry) -> bool {
+        let Some(request_id) = entry.request_id.as_deref().filter(|_| entry.batch > 0) else { return true };
+        match self.mutations.ledger().of_request(&entry.account, entry.kind, request_id).await {
+            Ok(all) => !all
+                .iter()
+                .any(|other| other.batch < entry.batch && matches!(other.state, State::Recorded | State::Sending)),
+            Err(_) => false,
+        }
+    }
+
+    pub(super) async fn send_one(&self, entry: Entry) -> Option<()> {
+        let mutations = &self.mutations;
+        let account = mutations.directory().position(&entry.account)?;
+        if entry.not_after.is_over(mutations.moment()) {
+            let expired = mutations.after(entry, Event::TimeUp).ok()?;
+            mutations.write(&expired).await.ok()?;
+            return Some(());
+        }
+        let Some((_, resending)) = mutations.0.resending.iter().find(|(kind, _)| *kind == entry.kind) else {
+            tracing::error!(operation = %entry.id, "this version does not know the kind of the operation");
+            return None;
+        };
+        let call = mutations.own_call("ledger resend", Some(&entry));
+        let entry = match mutations.looked_up_first(entry, account, &call.context).await.ok()? {
+            Ok(entry) => entry,
+            Err(closed) => {
+                mutations.write(&closed).await.ok()?;
+                return Some(());
+            }
+        };
+        reach(CrashPoint::L2);
+        let entry = mutations.after(entry, Event::Send).ok()?;
+        let Written { entry, ours } = mutations.write(&entry).await.ok()?;
+        // An operator may have been faster, or the call that began it: then it is in their hands.
+        if !ours {
+            return Some(());
+        }
+        mutations.0.metrics.ledger.resends.inc();
+        let Some(attempt) = resending.attempt(mutations, &entry, account, &call.context).await else {
+            tracing::error!(operation = %entry.id, "the request of an operation cannot be read");
+            return None;
+        };
+        drop(call);
+        let entry = mutations.after(entry, attempt.event).ok()?;
+        mutations.write(&entry).await.ok()?;
+        reach(CrashPoint::L7);
+        Some(())
+    }
+}

@@ -1,0 +1,437 @@
+//! One loop for every mutation: it happens once, whatever fails, and a repeat is answered as the first call was.
+//!
+//! The call is recorded before its first byte leaves, sent batch by batch, and its outcome is written before anybody hears of
+//! it. A call that ends, or is given up, does not end the mutation. What differs between mutations stands in their types
+//! (`domain::mutations`).
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::ServiceError;
+use super::error::{SLACK, pending};
+use super::flights::{Flights, Seat};
+use super::ledger::{InHand, Mutations, Sendable, Written, answer};
+use crate::crash_point::{CrashPoint, reach};
+use crate::domain::account::AccountIndex;
+use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::{Entry, Fingerprint, NewEntry, State};
+use crate::ports::call::CallContext;
+use crate::ports::ledger::{Begun, Ledger, Match};
+use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError};
+
+/// Time that a batch after the first has, when its caller's is over.
+const BATCH_TIME: Duration = Duration::from_secs(10);
+
+/// The use case of one mutation. Cheap to clone.
+pub(super) struct Mutate<M, U, L> {
+    pub(super) mutations: Mutations<U, L>,
+    flights: Flights<Progress, Arc<Names>>,
+    mutation: PhantomData<fn() -> M>,
+}
+
+impl<M, U, L> Clone for Mutate<M, U, L> {
+    fn clone(&self) -> Self {
+        Self { mutations: self.mutations.clone(), flights: self.flights.clone(), mutation: PhantomData }
+    }
+}
+
+/// What a call is known by while it is in flight.
+#[derive(Debug)]
+struct Names {
+    /// The caller's id, or the one that was made; empty for a call that is known by its order number.
+    request_id: String,
+    /// Of the payload of the whole call.
+    fingerprint: Fingerprint,
+    /// Sent with the first batch.
+    correlation_id: Uuid,
+}
+
+/// How far the work of a call has come.
+#[derive(Clone)]
+enum Progress {
+    /// Walmart has just accepted the only batch, and that is in the ledger.
+    Accepted(Arc<Reply<Accepted>>),
+    /// These entries are in the ledger.
+    Kept {
+        batches: Arc<Vec<Batch>>,
+        /// Whether all of them were there before.
+        before: bool,
+    },
+    /// The call was answered so long ago that only the answer is left.
+    Trimmed(Arc<[u8]>),
+}
+
+#[derive(Clone)]
+struct Batch {
+    entry: Entry,
+    /// Why the outcome is not known, if this work has lost it.
+    lost: Option<Box<UpstreamError>>,
+}
+
+/// A mutation of which at least one batch was accepted.
+#[derive(Debug)]
+pub struct Mutated {
+    /// The caller's id, or the one that was made; empty for a call that is known by its order number.
+    pub request_id: String,
+    /// The outcome of each upstream request, in the order sent.
+    pub batches: Vec<Result<Reply<Accepted>, ServiceError>>,
+    /// Whether it had been done, or begun, by an earlier call.
+    pub replayed: bool,
+}
+
+/// A failure, and the id that the call is known by.
+#[derive(Debug)]
+pub struct NotMutated {
+    /// The caller's id, or the one that was made; empty for a call that is known by its order number.
+    pub request_id: String,
+    /// Why.
+    pub error: ServiceError,
+}
+
+impl Progress {
+    fn before(entries: Vec<Entry>) -> Self {
+        let batches = entries.into_iter().map(|entry| Batch { entry, lost: None }).collect();
+        Self::Kept { batches: Arc::new(batches), before: true }
+    }
+
+    /// Whether nothing of it was sent, so that its id may be used again.
+    fn is_free(&self) -> bool {
+        match self {
+            Self::Kept { batches, .. } => batches.iter().all(|batch| batch.entry.state == State::NotSent),
+            Self::Accepted(_) | Self::Trimmed(_) => false,
+        }
+    }
+}
+
+impl<M: Sendable, U: Upstream, L: Ledger> Mutate<M, U, L> {
+    /// Works on `mutations`; work whose callers have left goes on among `tasks`.
+    pub(super) fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+        Self { mutations, flights: Flights::new(tasks), mutation: PhantomData }
+    }
+
+    /// Carries out the call. Fails when no batch was accepted: with an unknown outcome if any batch has one, else as the
+    /// first batch. The same call again, at the same time or later, is answered as the first was.
+    pub(super) async fn call(
+        &self,
+        account: AccountIndex,
+        request: Arc<M::Request>,
+        call: &CallContext,
+    ) -> Result<Mutated, NotMutated> {
+        let payload = M::payload(&request);
+        let names = self.names(&request, &payload);
+        if let Err(faults) = M::check(&request) {
+            return Err(NotMutated { request_id: names.request_id, error: ServiceError::Invalid(faults) });
+        }
+        let names = Arc::new(names);
+        // For the first try; another is rare.
+        let mut payload = Some(payload);
+        let key = key(account, M::order_number(&request), M::request_id(&request), &names.fingerprint);
+        loop {
+            let work = || {
+                let payload = payload.take().unwrap_or_else(|| M::payload(&request));
+                self.clone().begin(account, request.clone(), payload, names.clone(), call.clone())
+            };
+            let seat = self.flights.board(&key, names.clone(), call.deadline, work);
+            let progress = match seat.landed(call.deadline + SLACK, call).await {
+                Some(Ok(progress)) => progress,
+                Some(Err(error)) => return Err(not_mutated(&seat, error)),
+                // The work goes on; the ledger knows how far it has come.
+                None => match timeout(SLACK, self.so_far(account, &seat.tag)).await.ok().flatten() {
+                    Some(progress) => progress,
+                    None => return Err(not_mutated(&seat, pending(M::KIND.operation(), seat.tag.correlation_id))),
+                },
+            };
+            match self.told(progress, seat, call).await {
+                Some(told) => return told,
+                // Another call closed it without having sent any of it: this one has time for a try of its own.
+                None => continue,
+            }
+        }
+    }
+
+    /// What the caller is told. `None` when it may try for itself.
+    async fn told(
+        &self,
+        progress: Progress,
+        seat: Seat<Progress, Arc<Names>>,
+        call: &CallContext,
+    ) -> Option<Result<Mutated, NotMutated>> {
+        let (batches, before) = match progress {
+            Progress::Accepted(reply) => {
+                let (replayed, request_id) = (seat.joined, seat.tag.request_id.clone());
+                // Lets go of the flight's copy first.
+                drop(seat);
+                return Some(Ok(Mutated { request_id, batches: vec![Ok(Arc::unwrap_or_clone(reply))], replayed }));
+            }
+            Progress::Trimmed(kept) => {
+                return Some(match answer::read_acceptance(&kept) {
+                    Ok(reply) => {
+                        Ok(Mutated { request_id: seat.tag.request_id.clone(), batches: vec![Ok(reply)], replayed: true })
+                    }
+                    Err(error) => Err(not_mutated(&seat, error)),
+                });
+            }
+            Progress::Kept { batches, before } => (batches, before),
+        };
+        let mut request_id = seat.tag.request_id.clone();
+        let replayed = seat.joined || before;
+        let mut in_vain = true;
+        let mut results = Vec::with_capacity(batches.len());
+        for Batch { entry, lost } in Arc::unwrap_or_clone(batches) {
+            let entry = if entry.state.is_open() {
+                // Apart, for it is large and rare.
+                Box::pin(self.mutations.settled(entry, call.deadline)).await
+            } else {
+                entry
+            };
+            in_vain &= entry.state == State::NotSent;
+            let mut result = answer::of(&entry);
+            if let (Err(ServiceError::OutcomePending { cause, .. }), Some(lost)) = (&mut result, lost) {
+                *cause = Some(lost);
+            }
+            // A call that joined by content is known by the first one's id.
+            if let Some(known_by) = entry.request_id.as_deref().filter(|_| !request_id.is_empty()) {
+                known_by.clone_into(&mut request_id);
+            }
+            results.push(result);
+        }
+        if results.iter().any(Result::is_ok) {
+            return Some(Ok(Mutated { request_id, batches: results, replayed }));
+        }
+        let is_unknown = |result: &Result<_, _>| matches!(result, Err(ServiceError::OutcomePending { .. }));
+        let told = results.iter().position(is_unknown).unwrap_or(0);
+        let told = results.into_iter().nth(told).unwrap_or(Err(ServiceError::Internal));
+        if in_vain && (before || seat.was_too_short_for(call.deadline, &told)) && Instant::now() < call.deadline {
+            return None;
+        }
+        Some(Err(NotMutated { request_id, error: told.err().unwrap_or(ServiceError::Internal) }))
+    }
+
+    fn names(&self, request: &M::Request, payload: &[u8]) -> Names {
+        let given = M::request_id(request);
+        let is_made = given.is_empty() && !M::BY_ORDER_NUMBER;
+        let request_id = if is_made { self.mutations.new_id().to_string() } else { given.to_owned() };
+        let fingerprint = Fingerprint::of_encoded(payload);
+        Names { request_id, fingerprint, correlation_id: self.mutations.new_id() }
+    }
+
+    /// How far a call has come whose work is not at its end.
+    async fn so_far(&self, account: AccountIndex, names: &Names) -> Option<Progress> {
+        if names.request_id.is_empty() {
+            return None;
+        }
+        let account = self.mutations.directory().id(account);
+        let entries = self.mutations.ledger().of_request(account, M::KIND, &names.request_id).await.ok()?;
+        let ours = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
+        ours.then(|| Progress::before(entries))
+    }
+
+    /// Begins the call and sends all of it, or finds the one that was begun before.
+    #[expect(clippy::manual_async_fn, reason = "what an async fn is given stands in its future twice")]
+    fn begin(
+        self,
+        account: AccountIndex,
+        request: Arc<M::Request>,
+        payload: Vec<u8>,
+        names: Arc<Names>,
+        call: CallContext,
+    ) -> impl Future<Output = Result<Progress, ServiceError>> + Send {
+        async move {
+            let join = M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER;
+            let batches = M::batches(request.clone());
+            let snapshots = if M::snapshot_probe(&request).is_some() {
+                // A repeat costs no read.
+                if !join
+                    && let Some(progress) = self.so_far(account, &names).await
+                    && !progress.is_free()
+                {
+                    return Ok(progress);
+                }
+                self.mutations.snapshots::<M>(account, &request, &batches, &call).await
+            } else {
+                Vec::new()
+            };
+            let new = self.entries(account, &request, &payload, &names, &batches, snapshots);
+            drop((request, payload));
+            match self.mutations.begin(new, join).await? {
+                Begun::New(entries) => self.send(account, entries, &batches, &call).await,
+                Begun::Existing { by, entries } => {
+                    let same = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
+                    match by {
+                        _ if same => Ok(Progress::before(entries)),
+                        Match::RequestId => Err(ServiceError::RequestIdReused),
+                        Match::OrderNumber | Match::Content => Err(ServiceError::OrderNumberUsed),
+                    }
+                }
+                Begun::Trimmed { fingerprint, answer } if fingerprint == names.fingerprint => {
+                    Ok(Progress::Trimmed(answer.into()))
+                }
+                Begun::Trimmed { .. } => Err(ServiceError::OrderNumberUsed),
+            }
+        }
+    }
+
+    fn entries(
+        &self,
+        account: AccountIndex,
+        request: &M::Request,
+        payload: &[u8],
+        names: &Names,
+        batches: &[Arc<M::Request>],
+        snapshots: Vec<Vec<u8>>,
+    ) -> Vec<NewEntry> {
+        let now = self.mutations.moment();
+        let order_number: Arc<str> = M::order_number(request).into();
+        let request_id: Option<Arc<str>> = (!names.request_id.is_empty()).then(|| names.request_id.as_str().into());
+        // At once, so that one write is enough before the first byte leaves; unless a look-up has to come first.
+        let first = if M::BY_ORDER_NUMBER && self.mutations.looks_first() { State::Recorded } else { State::Sending };
+        let mut snapshots = snapshots.into_iter();
+        let new = |(number, batch): (u32, &Arc<M::Request>)| NewEntry {
+            account: self.mutations.directory().id(account).clone(),
+            kind: M::KIND,
+            order_number: order_number.clone(),
+            request_id: request_id.clone(),
+            batch: number,
+            batches: batches.len() as u32,
+            fingerprint: names.fingerprint,
+            state: if number == 0 { first } else { State::Recorded },
+            created: now.wall,
+            not_after: now.plus(self.mutations.rules().not_after),
+            boot: Some(self.mutations.boot_id()),
+            correlation_id: if number == 0 { names.correlation_id } else { self.mutations.new_id() },
+            body: M::body(batch, payload),
+            snapshot: snapshots.next().unwrap_or_default(),
+        };
+        (0..).zip(batches).map(new).collect()
+    }
+
+    /// Sends the batches one after the other. The outcome of each is written together with the beginning of the next.
+    async fn send(
+        &self,
+        account: AccountIndex,
+        mut entries: Vec<Entry>,
+        requests: &[Arc<M::Request>],
+        call: &CallContext,
+    ) -> Result<Progress, ServiceError> {
+        let in_hand = InHand::new(&self.mutations, entries.iter().map(|entry| entry.id));
+        if entries.first().is_some_and(|entry| entry.state == State::Recorded) {
+            let first = entries.remove(0);
+            match self.after_look(first, account, call).await? {
+                Ok(first) => entries.insert(0, first),
+                Err(closed) => {
+                    in_hand.lay_down_all();
+                    return Ok(Progress::Kept { batches: Arc::new(vec![closed]), before: false });
+                }
+            }
+        }
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut waiting = VecDeque::from(entries);
+        let mut turn = waiting.pop_front();
+        while let Some(entry) = turn {
+            let request = requests.get(entry.batch as usize).ok_or(ServiceError::Internal)?;
+            let (time, told_until) = time_of_batch(&entry, call);
+            let attempt = self.mutations.attempt::<M>(&entry, account, request, &time, told_until).await;
+            let entry = self.mutations.after(entry, attempt.event)?;
+            if requests.len() == 1 {
+                let Written { entry, ours } = self.mutations.write(&entry).await?;
+                in_hand.lay_down_all();
+                reach(CrashPoint::L7);
+                return Ok(match attempt.reply.filter(|_| ours) {
+                    Some(reply) => Progress::Accepted(reply.into()),
+                    None => Progress::Kept { batches: vec![Batch { entry, lost: attempt.lost }].into(), before: false },
+                });
+            }
+            let mut changed = vec![entry];
+            if changed[0].state == State::Recorded {
+                // It is tried again in the background; those after it wait for their turn there.
+                for next in waiting.drain(..) {
+                    changed.push(self.mutations.after(next, Event::TakenOver { boot: self.mutations.boot_id() })?);
+                }
+            } else if let Some(next) = waiting.pop_front() {
+                changed.push(self.begun(next)?);
+            }
+            let mut written = self.mutations.write_all(changed).await?.into_iter();
+            reach(CrashPoint::L7);
+            let done = written.next().map(|written| Batch { entry: written.entry, lost: attempt.lost });
+            batches.extend(done);
+            turn = self.next_turn(written.collect(), &mut waiting, &mut batches).await?;
+        }
+        in_hand.lay_down_all();
+        Ok(Progress::Kept { batches: Arc::new(batches), before: false })
+    }
+
+    /// Looks up the first entry before it is sent (`ledger.look_first_until`): `Ok` when it is being sent now.
+    async fn after_look(
+        &self,
+        entry: Entry,
+        account: AccountIndex,
+        call: &CallContext,
+    ) -> Result<Result<Entry, Batch>, ServiceError> {
+        let looked = self.mutations.looked_up_first(entry, account, call).await?;
+        let event_after = match looked {
+            Ok(entry) => self.mutations.after(entry, Event::Send)?,
+            Err(closed) => closed,
+        };
+        let Written { entry, ours } = self.mutations.write(&event_after).await?;
+        let is_sent = ours && entry.state == State::Sending;
+        Ok(if is_sent { Ok(entry) } else { Err(Batch { entry, lost: None }) })
+    }
+
+    /// The next batch that is to be sent here. Of the others the time is up, or somebody else has them.
+    async fn next_turn(
+        &self,
+        mut written: Vec<Written>,
+        waiting: &mut VecDeque<Entry>,
+        batches: &mut Vec<Batch>,
+    ) -> Result<Option<Entry>, ServiceError> {
+        loop {
+            for Written { entry, ours } in written {
+                if ours && entry.state == State::Sending {
+                    return Ok(Some(entry));
+                }
+                batches.push(Batch { entry, lost: None });
+            }
+            let Some(next) = waiting.pop_front() else { return Ok(None) };
+            written = vec![self.mutations.write(&self.begun(next)?).await?];
+        }
+    }
+
+    fn begun(&self, entry: Entry) -> Result<Entry, ServiceError> {
+        let is_late = entry.not_after.is_over(self.mutations.moment());
+        self.mutations.after(entry, if is_late { Event::TimeUp } else { Event::Send })
+    }
+}
+
+fn not_mutated(seat: &Seat<Progress, Arc<Names>>, error: ServiceError) -> NotMutated {
+    NotMutated { request_id: seat.tag.request_id.clone(), error }
+}
+
+/// The call that a batch is made in, and until when its caller waits to be told that it was not sent. Once the first batch has
+/// been sent, the others have time also when the caller's is over.
+fn time_of_batch(entry: &Entry, call: &CallContext) -> (CallContext, Option<Instant>) {
+    if entry.batch == 0 {
+        // An unsent first batch is closed while its caller still waits; a caller that has gone away hears of it when it asks
+        // again.
+        return (call.clone(), Some(CallContext::no_deadline(call.deadline)));
+    }
+    let deadline = call.deadline.max(Instant::now() + BATCH_TIME);
+    (CallContext { deadline, ..call.clone() }, Some(call.deadline))
+}
+
+/// What makes two calls one flight. Lengths stand before what callers choose, so that no two can run into one another. An id
+/// that the caller gave makes it a call of its own; one that was made does not.
+fn key(account: AccountIndex, order_number: &str, request_id: &str, fingerprint: &Fingerprint) -> Vec<u8> {
+    let mut key = Vec::with_capacity(24 + order_number.len() + request_id.len() + Fingerprint::LENGTH);
+    key.extend(account.0.to_be_bytes());
+    key.extend(order_number.len().to_be_bytes());
+    key.extend(order_number.as_bytes());
+    key.extend(request_id.as_bytes());
+    key.extend(fingerprint.0);
+    key
+}
