@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::super::CreateOrder;
+use super::super::error::SLACK;
 use super::super::testing::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, kind, lost, mutations, over, refused, resolving, sample,
 };
-use super::super::error::SLACK;
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
@@ -17,8 +17,8 @@ use crate::domain::ledger::machine::Verdict;
 use crate::domain::operation::Operation::{Cancel, Create, Status};
 use crate::pb;
 use crate::ports::upstream::ErrorKind;
-use crate::service::ServiceError;
 use crate::service::Operations;
+use crate::service::ServiceError;
 use crate::store::memory::MemoryLedger;
 
 type Service<L = MemoryLedger> = CancelOrder<Walmart, L>;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
+use super::super::error::SLACK;
 use super::super::testing::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, found, kind, lost, mutations, over, refused, resolving,
     sample,
 };
-use super::super::error::SLACK;
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;

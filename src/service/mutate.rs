@@ -171,9 +171,11 @@ impl<M: Sendable, U: Upstream, L: Ledger> Mutate<M, U, L> {
             }
             Progress::Trimmed(kept) => {
                 return Some(match answer::read_acceptance(&kept) {
-                    Ok(reply) => {
-                        Ok(Mutated { request_id: seat.tag.request_id.clone(), batches: vec![Ok(reply)], replayed: true })
-                    }
+                    Ok(reply) => Ok(Mutated {
+                        request_id: seat.tag.request_id.clone(),
+                        batches: vec![Ok(reply)],
+                        replayed: true,
+                    }),
                     Err(error) => Err(not_mutated(&seat, error)),
                 });
             }

@@ -19,7 +19,8 @@ use super::testing::{acme, cancel, create, made, moment, other_account, settings
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{
-    Alert, AlertKind, Doubt, Entry, EvidenceKind, Fingerprint, Kind, LookupRecord, NewEntry, OperationId, Refusal, State,
+    Alert, AlertKind, Doubt, Entry, EvidenceKind, Fingerprint, Kind, LookupRecord, NewEntry, OperationId, Refusal,
+    State,
 };
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;

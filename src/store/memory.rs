@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 
-use super::{kept, made};
 use super::memory_keys::{Hash, Hashes, of_number, of_request};
+use super::{kept, made};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;

@@ -330,17 +330,12 @@ fn refused_in_doubt(
 }
 
 /// The resolve rule: absent often enough, at times far enough apart, the last by number and long enough after the last byte.
-fn absent(
-    entry: Entry,
-    by: LookedUpBy,
-    resend: Resend,
-    now: Moment,
-    rules: &Rules,
-) -> Result<Entry, Impossible> {
+fn absent(entry: Entry, by: LookedUpBy, resend: Resend, now: Moment, rules: &Rules) -> Result<Entry, Impossible> {
     let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
     doubt.lookups += 1;
     doubt.learned = now;
-    let far_enough = doubt.last_absence.is_none_or(|last| Moment::window_has_passed(last, rules.settle_window / 8, now));
+    let far_enough =
+        doubt.last_absence.is_none_or(|last| Moment::window_has_passed(last, rules.settle_window / 8, now));
     // The last absence is left to a look-up by number, and a search must not push that one further away.
     let counts = far_enough && (by == LookedUpBy::Number || doubt.absences + 1 < ABSENCES);
     if counts {

@@ -27,7 +27,14 @@ struct Watch {
 impl Watch {
     fn new(entry: &Entry) -> Self {
         let may_send = entry.state == Recorded;
-        Self { may_send, deadline: entry.not_after, lost: START, absences: 0, last_absence: None, refusal: Refusal::None }
+        Self {
+            may_send,
+            deadline: entry.not_after,
+            lost: START,
+            absences: 0,
+            last_absence: None,
+            refusal: Refusal::None,
+        }
     }
 
     /// Takes one step and gives the entry after it. Panics when something does not hold.

@@ -493,7 +493,10 @@ fn when_walmart_cannot_be_asked_a_person_may_decide() {
             for event in [no_answer(), not_asked()] {
                 let entry = apply(unknown(), event, at(time), &rules).unwrap();
                 let doubt = entry.doubt.unwrap();
-                assert_eq!((entry.state, entry.effect, entry.last_error.as_str()), (state, Effect::Unknown, "no answer"));
+                assert_eq!(
+                    (entry.state, entry.effect, entry.last_error.as_str()),
+                    (state, Effect::Unknown, "no answer")
+                );
                 assert_eq!((doubt.lookups, doubt.absences), (1, 0));
                 assert!(entry.next.unwrap().steady > at(time).steady);
             }

@@ -123,9 +123,8 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let now = self.mutations.moment();
         for entry in entries {
             let id = entry.id;
-            let patient_for = entry.doubt.map_or(Duration::ZERO, |doubt| {
-                patience.saturating_sub(now.at_most_since(doubt.learned))
-            });
+            let patient_for =
+                entry.doubt.map_or(Duration::ZERO, |doubt| patience.saturating_sub(now.at_most_since(doubt.learned)));
             if is_served {
                 self.put_back(id, wait);
             } else if !patient_for.is_zero() {
@@ -176,12 +175,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
 
     /// The event that the evidence is, when it happened, and how many orders of the number there are. The entry remembers
     /// the evidence.
-    pub(super) fn judged(
-        &self,
-        entry: &mut Entry,
-        settlement: &dyn Settlement,
-        told: &Told,
-    ) -> (Event, Moment, usize) {
+    pub(super) fn judged(&self, entry: &mut Entry, settlement: &dyn Settlement, told: &Told) -> (Event, Moment, usize) {
         let now = self.mutations.moment();
         let (worth, detail) = worth(&told.evidence);
         entry.evidence =

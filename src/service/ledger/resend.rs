@@ -1,7 +1,7 @@
 //! Sending again what is recorded and certainly had no effect.
 
-use super::resolver::Resolver;
 use super::look_up::POSTPONED;
+use super::resolver::Resolver;
 use super::{InHand, Written};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::machine::Event;

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::super::look_up::Told;
 use super::*;
+use crate::domain::ledger::Kind;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence};
 use crate::domain::ledger::machine::{Event, LookedUpBy};
-use crate::domain::ledger::Kind;
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::mutations::settlement_of;
 use crate::domain::operation::Operation::{Create, Status};

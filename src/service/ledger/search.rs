@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::look_up::{Asked, Told};
 use super::day::day;
+use super::look_up::{Asked, Told};
 use super::resolver::Resolver;
 use super::{InHand, Written};
 use crate::domain::account::AccountIndex;
@@ -35,12 +35,7 @@ const ASKED: &str = "orders by date";
 impl<U: Upstream, L: Ledger> Resolver<U, L> {
     /// Settles the entries that the search shows, and counts an absence for those that a complete search does not show. Gives
     /// back those that need a look-up by number: the search could not tell, or their absence can be settled now.
-    pub(super) async fn search(
-        &self,
-        account: AccountIndex,
-        entries: Vec<Entry>,
-        held: &mut InHand,
-    ) -> Vec<Entry> {
+    pub(super) async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut InHand) -> Vec<Entry> {
         let dated = |entry: &Entry| settlement_of(entry.kind).and_then(|settlement| settlement.searchable_from(entry));
         let (mut wanted, mut left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| dated(entry).is_some());
         let Some(first) = wanted.iter().filter_map(dated).min() else { return left };
