@@ -1,11 +1,15 @@
 //! `order-gateway emulate`: the Walmart emulator alone, for other teams' tests too.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use http::HeaderName;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +53,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = limit_scale)]
     limit_scale: f64,
 
+    /// PEM file with the certificate chain: TLS is spoken, with HTTP/2
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
     /// Where intents to cancel are posted, such as http://127.0.0.1:8080/webhooks/walmart/demo
     #[arg(long, value_name = "URL", requires = "webhook_secret")]
     webhook_url: Option<String>,
@@ -85,14 +97,25 @@ fn limit_scale(text: &str) -> Result<f64, String> {
 /// Faults that cannot be read are bad usage; a port that cannot be listened on is a failure.
 pub(super) async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
     let options = options(&args)?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(tls(cert, key)?),
+        _ => None,
+    };
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| Failure::Failed(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(|error| Failure::Failed(format!("cannot listen: {error}")))?;
-    eprintln!("Walmart emulator on http://{address}  (control API: http://{address}/_emulator/v1/orders)");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    eprintln!("Walmart emulator on {scheme}://{address}  (control API: {scheme}://{address}/_emulator/v1/orders)");
     let emulator = Emulator::new(options);
     let posting = super::post_intents(&emulator, args.intent_every, &shutdown);
-    let served = tokio::join!(emulator::serve(emulator.clone(), listener, shutdown.clone()), posting).0;
+    let serving = async {
+        match tls {
+            Some(tls) => emulator::serve_tls(emulator.clone(), listener, tls, shutdown.clone()).await,
+            None => emulator::serve(emulator.clone(), listener, shutdown.clone()).await,
+        }
+    };
+    let served = tokio::join!(serving, posting).0;
     served.map_err(|error| Failure::Failed(format!("serving on {address} failed: {error}")))
 }
 
@@ -118,6 +141,21 @@ fn options(args: &Args) -> Result<Options, Failure> {
         _ => None,
     };
     Ok(Options { webhook, seed: args.seed, faults, duplicates, limit_scale: args.limit_scale, ..Options::default() })
+}
+
+/// TLS with this certificate; HTTP/2 for clients that offer it.
+fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
+    let usage =
+        |option: &str, path: &Path, why: String| Failure::Usage(vec![format!("{option} {}: {why}", path.display())]);
+    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(|error| usage("--tls-cert", cert, error.to_string()))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| usage("--tls-key", key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.and_then(|config| config.with_no_client_auth().with_single_cert(chain, secret));
+    let mut config = config.map_err(|error| usage("--tls-cert", cert, error.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 #[cfg(test)]
@@ -172,6 +210,24 @@ mod tests {
         std::fs::write(&path, "seed = 1\n[[fault]\n").unwrap();
         let faults = usage(&["--faults", name]);
         assert!(faults.len() == 1 && faults[0].contains("line 2") && !faults[0].contains('\n'), "{faults:?}");
+    }
+
+    #[test]
+    fn certificates_are_read_or_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        assert!(tls(&cert, &key).is_ok());
+        for (cert, key, option) in [(&cert, &cert, "--tls-key"), (&key, &key, "--tls-cert"), (&key, &cert, "--tls-key")]
+        {
+            match tls(cert, key) {
+                Err(Failure::Usage(lines)) => assert!(lines.len() == 1 && lines[0].starts_with(option), "{lines:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(parse(&["--tls-cert", "x"]).is_err());
     }
 
     #[tokio::test]

@@ -114,8 +114,32 @@ impl Answer {
         self
     }
 
+    /// The same with its data changed; an answer that is no data stays as it is.
+    pub(crate) fn with_value(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        if let Body::Json(value) = &mut self.body {
+            change(value);
+        }
+        self
+    }
+
+    /// The same with the bytes of its body changed, labelled as before.
+    pub(crate) fn with_bytes(mut self, change: impl FnOnce(Bytes) -> Bytes) -> Self {
+        self.body = match self.body {
+            Body::Json(value) => {
+                Body::Fixed { content_type: "application/json", bytes: change(value.to_string().into()) }
+            }
+            Body::Fixed { content_type, bytes } => Body::Fixed { content_type, bytes: change(bytes) },
+            Body::Empty => Body::Empty,
+        };
+        self
+    }
+
+    /// The same with another status.
+    pub(crate) fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     /// The body, where it is data.
-    #[cfg(test)]
     pub(crate) fn value(&self) -> Option<&Value> {
         match &self.body {
             Body::Json(value) => Some(value),

@@ -17,6 +17,7 @@ use super::answer::Answer;
 use super::faults::{Faults, Injector};
 use super::gate;
 use super::intents::{Envelope, MAX_COUNT, NotMade, Wish};
+use super::lies::{self, Lie};
 use super::posting::{Proof, WEBHOOK_HEADER, Webhook};
 use super::requests::Filter;
 use super::routes::MAX_BODY;
@@ -52,16 +53,18 @@ pub(crate) fn answer(shared: &Shared, state: &mut State, parts: &Parts, path: &s
         ["requests"] if get => filter(parts.uri.query()).map(|filter| state.journal.show(&filter)),
         ["history"] if get => filter(parts.uri.query()).map(|filter| state.journal.history(&filter)),
         ["faults"] if put => set_faults(shared, state, parts, body),
+        ["lies"] if get => Ok(known_lies()),
         ["intents"] if get => Ok(json!({"webhook": webhook(state), "intents": state.intents.posted()})),
         ["intents"] if post => post_intents(shared, state, body),
         ["webhook"] if put => set_webhook(state, body),
         ["reset"] if post => Ok(reset(shared, state)),
-        ["stock" | "orders" | "requests" | "history" | "faults" | "reset" | "clock" | "intents" | "webhook", ..] => {
-            Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method)))
-        }
+        [
+            "stock" | "orders" | "requests" | "history" | "faults" | "lies" | "reset" | "clock" | "intents" | "webhook",
+            ..,
+        ] => Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method))),
         _ => Err((
             404,
-            "known are stock, orders, clock/advance, requests, history, faults, intents, webhook and reset; see \
+            "known are stock, orders, clock/advance, requests, history, faults, lies, intents, webhook and reset; see \
              docs/EMULATOR.md"
                 .into(),
         )),
@@ -204,6 +207,11 @@ fn set_faults(shared: &Shared, state: &mut State, parts: &Parts, body: &[u8]) ->
     let rules = faults.len();
     state.faults = Injector::new(faults, shared.options.seed);
     Ok(json!({"faults": rules}))
+}
+
+fn known_lies() -> Value {
+    let lie = |lie: &Lie| json!({"lie": lie.name, "about": lie.about.words(), "tells": lie.does});
+    json!({"lies": lies::all().map(lie).collect::<Vec<_>>()})
 }
 
 #[derive(Deserialize)]

@@ -8,12 +8,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::faults::Disturbance;
+use super::lies::{self, Lagging, Lie, Tell};
+use super::target::Target;
 use crate::domain::operation::Operation;
 
 /// A client id beginning like this has dead credentials: the token call answers 400.
 pub(crate) const DEAD_CLIENT: &str = "MAGIC-DEAD-";
 /// A sales channel that the account does not have.
 pub(crate) const UNKNOWN_CHANNEL: &str = "CHANNEL-UNKNOWN";
+
+/// Creates of such a number lose their answer, once; its look-ups are lied to as those of `MAGIC-STATUS-`.
+const LOST: &str = "MAGIC-LOST-";
+/// The lag of orders whose number names one.
+const LAG: Duration = Duration::from_secs(14);
 
 /// One magic value.
 #[derive(Debug)]
@@ -129,6 +136,11 @@ pub const TABLE: &[Magic] = &[
         ),
     },
     Magic { value: "MAGIC-TOKEN-EXPIRED-", does: "401 once, not executed", kind: once(false, 401, None) },
+    Magic {
+        value: LOST,
+        does: "connection ends once, but executed; `MAGIC-LOST-NAME-` also disturbs status, as `MAGIC-STATUS-NAME-` does",
+        kind: Kind::Named,
+    },
     Magic { value: UNKNOWN_CHANNEL, does: "as orderChannelId: create 400 ERR_EXT_DATA_0021001", kind: Kind::Named },
     Magic { value: DEAD_CLIENT, does: "as client id: the token call answers 400 in plain text", kind: Kind::Named },
 ];
@@ -142,7 +154,8 @@ pub fn help() -> String {
     }
     out.push_str(
         "Order numbers MAGIC-NAME-… act on create, MAGIC-CANCEL-NAME-… on cancel, MAGIC-STATUS-NAME-… on status,\n\
-         SKUs SKU-NAME… on promise. \"Once\": the first call for that number and operation.\n",
+         SKUs SKU-NAME… on promise. \"Once\": the first call for that number and operation.\n\
+         NAME may also be a lie of docs/EMULATOR.md in capitals: MAGIC-STATUS-EMPTY-OBJECT-1.\n",
     );
     out
 }
@@ -162,33 +175,84 @@ pub(crate) struct Seen(HashSet<(Operation, String)>);
 impl Seen {
     /// What the values of a call do to it. `values`: the order number, or a promise's SKUs. The longest name wins.
     pub(crate) fn find(&mut self, operation: Operation, values: &[&str]) -> Option<(&'static str, Disturbance)> {
-        let (row, value) = values
-            .iter()
-            .flat_map(|value| TABLE.iter().filter(|row| row.strikes(operation, value)).map(move |row| (row, value)))
-            .max_by_key(|(row, _)| row.value.len())?;
-        let Kind::Disturb { once, delay_seconds, drops, executes, status, body } = row.kind else { return None };
+        let rows = values.iter().flat_map(|value| {
+            let struck = TABLE.iter().filter(|row| row.strikes(operation, value));
+            struck.map(move |row| (row.value.len(), Found::Row(row), value))
+        });
+        let lies = values.iter().flat_map(|value| {
+            let told = lies::all().filter(|lie| lie.is_told_by_call() && is_told_for(lie, operation, value));
+            told.map(move |lie| ("MAGIC-".len() + lie.name.len() + 1, Found::Lie(lie), value))
+        });
+        let (_, found, value) = rows.chain(lies).max_by_key(|(length, ..)| *length)?;
+        let (name, once, disturbance) = match found {
+            Found::Lie(lie) => {
+                (lie.name, false, Disturbance { executes: lie.executes(), lie: Some(lie), ..Disturbance::default() })
+            }
+            Found::Row(row) if row.value == LOST => {
+                (row.value, true, Disturbance { drops: true, executes: true, ..Disturbance::default() })
+            }
+            Found::Row(row) => {
+                let Kind::Disturb { once, delay_seconds, drops, executes, status, body } = row.kind else {
+                    return None;
+                };
+                let body = body.map(|text| Bytes::from_static(text.as_bytes()));
+                let delay = Duration::from_secs(delay_seconds);
+                (row.value, once, Disturbance { delay, drops, executes, status, body, lie: None })
+            }
+        };
         if once && !self.0.insert((operation, (*value).to_owned())) {
             return None;
         }
-        let body = body.map(|text| Bytes::from_static(text.as_bytes()));
-        let delay = Duration::from_secs(delay_seconds);
-        Some((row.value, Disturbance { delay, drops, executes, status, body }))
+        Some((name, disturbance))
     }
+}
+
+/// What a value names.
+enum Found {
+    Row(&'static Magic),
+    Lie(&'static Lie),
+}
+
+/// The lag of an order whose number names it: `MAGIC-STATUS-READ-LAG-…`, `MAGIC-LOST-SEARCH-LAG-…` and the like.
+pub(crate) fn lag(lagging: Lagging, number: &str) -> Duration {
+    let lags = |lie: &&Lie| matches!(lie.tell, Tell::Lags(of) if of == lagging);
+    let named = |lie: &Lie| is_told_for(lie, Operation::Status, number);
+    // Most numbers are not magic; a search asks about each order.
+    if number.starts_with("MAGIC-") && lies::all().filter(lags).any(named) { LAG } else { Duration::ZERO }
+}
+
+/// What follows the operation's part of a magic number.
+fn name_in(operation: Operation, value: &str) -> Option<&str> {
+    match operation {
+        Operation::Promise => value.strip_prefix("SKU-"),
+        Operation::Create => value.strip_prefix("MAGIC-"),
+        Operation::Cancel => value.strip_prefix("MAGIC-CANCEL-"),
+        Operation::Status => value.strip_prefix("MAGIC-STATUS-").or_else(|| value.strip_prefix(LOST)),
+    }
+}
+
+/// Whether the value names the lie, in capitals and followed by a dash (a SKU may end with it).
+fn is_told_for(lie: &Lie, operation: Operation, value: &str) -> bool {
+    if !lie.about.includes(Target::Call(operation)) {
+        return false;
+    }
+    let Some((name, rest)) = name_in(operation, value).and_then(|named| named.split_at_checked(lie.name.len())) else {
+        return false;
+    };
+    let ends = rest.starts_with('-') || (rest.is_empty() && operation == Operation::Promise);
+    ends && name.bytes().zip(lie.name.bytes()).all(|(has, wanted)| has == wanted.to_ascii_uppercase())
 }
 
 impl Magic {
     fn strikes(&self, operation: Operation, value: &str) -> bool {
+        if self.value == LOST {
+            return operation == Operation::Create && value.starts_with(LOST);
+        }
         let Some(name) = self.value.strip_prefix("MAGIC-").filter(|_| matches!(self.kind, Kind::Disturb { .. })) else {
             return false;
         };
-        let rest = match operation {
-            Operation::Promise => value.strip_prefix("SKU-"),
-            Operation::Create => value.strip_prefix("MAGIC-"),
-            Operation::Cancel => value.strip_prefix("MAGIC-CANCEL-"),
-            Operation::Status => value.strip_prefix("MAGIC-STATUS-"),
-        };
         let name = if operation == Operation::Promise { name.trim_end_matches('-') } else { name };
-        rest.is_some_and(|rest| rest.starts_with(name))
+        name_in(operation, value).is_some_and(|rest| rest.starts_with(name))
     }
 }
 

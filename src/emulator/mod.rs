@@ -18,6 +18,7 @@ mod gate;
 mod history;
 mod ids;
 pub mod intents;
+mod lies;
 mod limits;
 pub mod magic;
 pub mod posting;
@@ -29,6 +30,7 @@ mod serve;
 mod status;
 mod target;
 mod token;
+mod wire;
 mod world;
 mod xml;
 
@@ -49,14 +51,16 @@ use tokio_util::sync::CancellationToken;
 pub use self::calls::Effect;
 pub use self::clock::Clock;
 pub use self::faults::Faults;
-pub use self::serve::serve;
+pub use self::serve::{serve, serve_tls};
 
 use self::clock::AdjustedClock;
 use self::faults::Injector;
 use self::intents::{Intents, NotMade, Round, Wish};
+use self::lies::Break;
 use self::limits::Limits;
 use self::posting::Webhook;
 use self::requests::Journal;
+use self::routes::Reply;
 use self::token::Tokens;
 use self::world::{Line, Order, World};
 
@@ -120,10 +124,16 @@ impl Default for Options {
     }
 }
 
-/// The connection ended without an answer. Whether the call was executed is told by `GET requests` only.
+/// The connection ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the connection was dropped")]
-pub struct Dropped;
+pub enum Dropped {
+    /// Whether the call was executed is told by `GET requests` and [`records`] only.
+    #[error("the connection was dropped")]
+    Interrupted,
+    /// The call was not executed, and the protocol says so: GOAWAY with a last stream below the call's.
+    #[error("the connection was shut down before the call was worked on")]
+    NotSent,
+}
 
 /// An emulated Walmart. Clones share one state.
 #[derive(Clone)]
@@ -159,6 +169,16 @@ impl Emulator {
         Self(Arc::new(Shared { options, state }))
     }
 
+    /// Decides and executes a call; what comes of it, and when, is in the reply.
+    fn begin(&self, request: Request<Bytes>) -> Reply {
+        routes::answer(&self.0, request)
+    }
+
+    /// Whether a connection that was just accepted is one that is never read.
+    fn hangs_connection(&self) -> bool {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).faults.hangs_connection()
+    }
+
     /// Posts an intent to cancel every so often, about an order in its turn that is open; none while there is no webhook
     /// or no such order. Ends with `stop`, at once.
     pub async fn post_intents(&self, every: Duration, stop: CancellationToken) {
@@ -188,12 +208,15 @@ impl tower::Service<Request<Bytes>> for Emulator {
     }
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let reply = routes::answer(&self.0, request);
+        let reply = self.begin(request);
         Box::pin(async move {
-            if !reply.delay.is_zero() {
-                tokio::time::sleep(reply.delay).await;
+            match reply.when_due().await {
+                Ok(response) => Ok(response),
+                Err(Break::Closed) => Err(Dropped::Interrupted),
+                Err(Break::TurnedAway) => Err(Dropped::NotSent),
+                // A connection that is half dead: only the caller's own patience ends the call.
+                Err(Break::Silent) => std::future::pending().await,
             }
-            reply.result
         })
     }
 }

@@ -15,10 +15,11 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::calls::{Context, Done, Effect};
 use super::faults::Disturbance;
+use super::lies::{Break, Question};
 use super::limits::Level;
 use super::requests::{Outcome, Received, harmless};
 use super::target::Target;
-use super::{Dropped, Shared, State, cancel, control, create, form, gate, promise, status};
+use super::{Shared, State, cancel, control, create, form, gate, promise, status};
 use crate::domain::operation::Operation;
 
 /// Longest request body; a longer one is 413. Walmart's own bound is not published.
@@ -27,7 +28,17 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 /// What the caller gets, and when.
 pub(crate) struct Reply {
     pub(crate) delay: Duration,
-    pub(crate) result: Result<Response<Bytes>, Dropped>,
+    pub(crate) result: Result<Response<Bytes>, Break>,
+}
+
+impl Reply {
+    /// The answer, or its loss, once the delay is over.
+    pub(crate) async fn when_due(self) -> Result<Response<Bytes>, Break> {
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
+        }
+        self.result
+    }
 }
 
 /// Answers any request.
@@ -64,11 +75,11 @@ pub(crate) fn answer(shared: &Shared, request: Request<Bytes>) -> Reply {
         Some(Target::Call(operation)) => played.with_level(&state, operation, received.time),
         _ => played,
     };
-    let status = played.answer.as_ref().map(|answer| answer.status);
+    let status = played.answer.as_ref().ok().map(|answer| answer.status);
     let outcome = Outcome { account: played.account, effect: played.effect, disturbance: played.disturbance, status };
     state.journal.record(received, outcome);
     let xml = gate::accepts(&parts.headers) == gate::Accepts::Xml;
-    Reply { delay: played.delay, result: played.answer.map(|answer| answer.into_http(xml)).ok_or(Dropped) }
+    Reply { delay: played.delay, result: played.answer.map(|answer| answer.into_http(xml)) }
 }
 
 /// The body as JSON, where the call has one and it is.
@@ -100,9 +111,9 @@ fn receive(target: Option<Target>, parts: &Parts, body: &Bytes, sent: Option<&Va
     }
 }
 
-/// How a request went. No answer: the connection is dropped.
+/// How a request went.
 struct Played {
-    answer: Option<Answer>,
+    answer: Result<Answer, Break>,
     delay: Duration,
     account: Option<String>,
     effect: Effect,
@@ -115,7 +126,7 @@ impl Played {
     }
 
     fn done(done: Done) -> Self {
-        Self { answer: Some(done.answer), delay: Duration::ZERO, account: None, effect: done.effect, disturbance: None }
+        Self { answer: Ok(done.answer), delay: Duration::ZERO, account: None, effect: done.effect, disturbance: None }
     }
 
     /// Tells what is left in the bucket. A 429 that a disturbance made speaks of an empty one, a second from a call.
@@ -160,23 +171,32 @@ fn play(
             Answer::gateway(400, "MALFORMED_REQUEST_CONTENT", "data", "Request content is malformed", "not JSON");
         return Played { account, ..Played::refused(answer) };
     };
-    let disturbance = disturb(state, target, &received.order_number, body);
-    let execute = |state: &mut State| {
-        execute(shared, state, target, parts, received, account.as_deref().unwrap_or_default(), body)
-    };
+    let caller = account.as_deref().unwrap_or_default();
+    let disturbance = disturb(state, target, &received.order_number, caller, body);
+    let execute = |state: &mut State| execute(shared, state, target, parts, received, caller, body);
     let Some((name, disturbance)) = disturbance else {
-        return Played { account: account.clone(), ..Played::done(execute(state)) };
+        let done = execute(state);
+        return Played { account, ..Played::done(done) };
     };
     let done = disturbance.executes.then(|| execute(state));
     let effect = done.as_ref().map_or(Effect::None, |done| done.effect);
-    let answer = (!disturbance.drops).then(|| disturbance.answer(done.map(|done| done.answer)));
+    let question = Question { order_number: &received.order_number, now: received.time };
+    let answer = disturbance.answer(&question, done.map(|done| done.answer));
     Played { answer, delay: disturbance.delay, account, effect, disturbance: Some(name) }
 }
 
 /// What disturbs the call: a rule of the faults, else a magic value.
-fn disturb(state: &mut State, target: Target, number: &str, body: &Value) -> Option<(String, Disturbance)> {
-    if let Some((position, disturbance)) = state.faults.draw(target, number) {
-        return Some((format!("fault[{position}]"), disturbance));
+fn disturb(
+    state: &mut State,
+    target: Target,
+    number: &str,
+    account: &str,
+    body: &Value,
+) -> Option<(String, Disturbance)> {
+    let is_duplicate = || state.world.is_used(account, number);
+    if let Some((position, disturbance)) = state.faults.draw(target, number, is_duplicate) {
+        let lie = disturbance.lie.map_or(String::new(), |lie| format!(" {}", lie.name));
+        return Some((format!("fault[{position}]{lie}"), disturbance));
     }
     let Target::Call(operation) = target else { return None };
     let values: Vec<&str> = match operation {
@@ -213,7 +233,8 @@ fn execute(
         Target::Call(Operation::Create) => create::create(&mut state.world, &context, body, options.duplicates),
         Target::Call(Operation::Cancel) => cancel::cancel(&mut state.world, &context, body),
         Target::Call(Operation::Status) => {
-            status::status(&state.world, &context, parts.uri.query().unwrap_or_default())
+            let lag = |lagging, number: &str| state.faults.lag(lagging, number);
+            status::status(&state.world, &context, parts.uri.query().unwrap_or_default(), lag)
         }
     }
 }

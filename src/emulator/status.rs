@@ -1,13 +1,17 @@
 //! The status call: the account's orders by number, channel, shipment or date, in the production form (a list with
 //! counts in the header) or, with `WM_SANDBOX: v2`, in the sandbox's (one object, no header).
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use jiff::civil::Date;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Complaint};
 use super::calls::{Context, Done, Effect};
 use super::form::Form;
+use super::lies::Lagging;
 use super::world::{Line, Order, Parcel, TRANSIT, World};
 
 const CODE: &str = "INVALID_WFS_REQUEST";
@@ -35,38 +39,65 @@ pub(crate) fn order_number(query: &str) -> String {
     found.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// Answers a status call.
-pub(crate) fn status(world: &World, context: &Context<'_>, query: &str) -> Done {
+/// Answers a status call. `lag` tells how much later something is seen of the order of a number.
+pub(crate) fn status(
+    world: &World,
+    context: &Context<'_>,
+    query: &str,
+    lag: impl Fn(Lagging, &str) -> Duration,
+) -> Done {
     let query = match read(query) {
         Ok(query) => query,
         Err(complaints) => return Done::refused(Answer::fail(400, CODE, &complaints)),
     };
-    let found: Vec<&Order> = match &query.number {
-        Some(number) => world.numbered(number).filter(|o| query.matches(o, context)).collect(),
-        None => world.orders().iter().filter(|o| query.matches(o, context)).collect(),
+    let mut found: Vec<Cow<'_, Order>> = match &query.number {
+        Some(number) => world.numbered(number).filter_map(|o| seen(o, context, Lagging::ByNumber, &lag)).collect(),
+        None => world.orders().iter().filter_map(|o| seen(o, context, Lagging::Search, &lag)).collect(),
     };
+    found.retain(|order| query.matches(order, context));
     if found.is_empty() && query.number.is_some() {
         let error = json!({"code": "OS_NOT_FOUND_ERROR", "field": "orderNumber", "description": "Order not found",
             "info": "requested order not found", "severity": "ERROR", "category": "DATA"});
         return Done::refused(Answer::json(400, json!({"status": "FAIL", "errors": [error]})));
     }
     let total = found.len();
-    // Orders are kept in the order of their acceptance, so turning them round sorts them.
-    let page: Vec<&Order> = if query.ascending {
-        found.into_iter().skip(query.offset).take(query.limit).collect()
-    } else {
-        found.into_iter().rev().skip(query.offset).take(query.limit).collect()
-    };
+    // Orders of one date stay as they came, so that pages neither repeat nor leave out any.
+    found.sort_by_key(|order| order.accepted);
+    if !query.ascending {
+        found.reverse();
+    }
+    let page = found.iter().skip(query.offset).take(query.limit);
     let body = if context.sandbox {
-        let order = page.first().map_or(Value::Null, |order| sandbox_form(order, context.now));
+        let order = page.take(1).next().map_or(Value::Null, |order| sandbox_form(order, context.now));
         json!({"status": "OK", "header": null, "errors": [], "payload": order})
     } else {
-        let orders: Vec<Value> = page.iter().map(|order| production_form(order, context.now)).collect();
+        let orders: Vec<Value> = page.map(|order| production_form(order, context.now)).collect();
         let header =
             json!({"martId": "202", "buId": "0", "pageCount": total.div_ceil(query.limit), "totalCount": total});
         json!({"status": "OK", "header": {"headerAttributes": header}, "payload": orders})
     };
     Done { answer: Answer::json(200, body), effect: Effect::Read }
+}
+
+/// The order as the account sees it: not before its lag is over, and each change of it not before that one's.
+fn seen<'a>(
+    order: &'a Order,
+    context: &Context<'_>,
+    lagging: Lagging,
+    lag: impl Fn(Lagging, &str) -> Duration,
+) -> Option<Cow<'a, Order>> {
+    if !order.visible_to(context.account) {
+        return None;
+    }
+    // What was there at the start does not lag: it counts as accepted just now.
+    if order.account.is_none() {
+        return Some(Cow::Borrowed(order));
+    }
+    let seen_until = |lagging: Lagging| {
+        let lag = SignedDuration::try_from(lag(lagging, &order.number)).unwrap_or(SignedDuration::MAX);
+        context.now.saturating_sub(lag).unwrap_or(Timestamp::MIN)
+    };
+    (order.accepted <= seen_until(lagging)).then(|| order.with_changes_until(seen_until(Lagging::Changes)))
 }
 
 fn read(text: &str) -> Result<Query, Vec<Complaint>> {
@@ -134,8 +165,7 @@ impl Query {
             wanted.as_deref().is_none_or(|w| parcels.any(|parcel| of(parcel) == w))
         };
         let day = order.accepted.to_zoned(TimeZone::UTC).date();
-        order.visible_to(context.account)
-            && self.channel.as_deref().is_none_or(|channel| channel == order.channel)
+        self.channel.as_deref().is_none_or(|channel| channel == order.channel)
             && is(&self.status, order.status(context.now))
             && self.from.is_none_or(|from| from <= day)
             && self.to.is_none_or(|to| day <= to)

@@ -16,6 +16,9 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    /// The create call.
+    pub(crate) const CREATE: Target = Target::Call(Operation::Create);
+
     const ALL: [Target; 5] = [
         Target::Token,
         Target::Call(Operation::Promise),

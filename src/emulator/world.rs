@@ -3,6 +3,7 @@
 //! Kept at all times: what was ever put in stock of a SKU is what is available plus what open and shipped lines hold,
 //! and a line never cancels and ships more than it ordered.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
@@ -76,6 +77,10 @@ impl Line {
         self.ordered.saturating_sub(self.cancelled()).saturating_sub(self.shipped())
     }
 
+    fn changed_after(&self, time: Timestamp) -> bool {
+        self.cancellations.iter().any(|c| c.time > time) || self.parcels.iter().any(|p| p.shipped > time)
+    }
+
     pub(crate) fn status(&self, now: Timestamp) -> &'static str {
         if self.open() > 0 {
             "PROCESSING"
@@ -103,6 +108,19 @@ impl Order {
 
     pub(crate) fn visible_to(&self, account: &str) -> bool {
         self.account.as_deref().is_none_or(|owner| owner == account)
+    }
+
+    /// The order without what has been cancelled and shipped of it since `time`.
+    pub(crate) fn with_changes_until(&self, time: Timestamp) -> Cow<'_, Self> {
+        if !self.lines.iter().any(|line| line.changed_after(time)) {
+            return Cow::Borrowed(self);
+        }
+        let mut earlier = self.clone();
+        for line in &mut earlier.lines {
+            line.cancellations.retain(|c| c.time <= time);
+            line.parcels.retain(|p| p.shipped <= time);
+        }
+        Cow::Owned(earlier)
     }
 }
 
@@ -166,6 +184,11 @@ impl World {
         positions.iter().map(|&i| &self.orders[i])
     }
 
+    /// Whether the account has an order of that number.
+    pub(crate) fn is_used(&self, account: &str, number: &str) -> bool {
+        self.numbered(number).any(|order| order.visible_to(account))
+    }
+
     /// How many orders were accepted though the account had one of the same number.
     pub(crate) fn duplicates(&self) -> u64 {
         self.duplicates
@@ -191,8 +214,7 @@ impl World {
 
     /// Accepts an order whole, taking all its units from stock, or changes nothing. Says whether it is a duplicate.
     pub(crate) fn place(&mut self, order: Order, duplicates: Duplicates) -> Result<bool, PlaceRefused> {
-        let account = order.account.as_deref().unwrap_or_default();
-        let duplicate = self.numbered(&order.number).any(|other| other.visible_to(account));
+        let duplicate = self.is_used(order.account.as_deref().unwrap_or_default(), &order.number);
         if duplicate && duplicates == Duplicates::Refuse {
             return Err(PlaceRefused::Duplicate);
         }

@@ -59,7 +59,10 @@ async fn shapes_of_magic_answers() {
     body["payload"]["orderChannelId"] = json!("CHANNEL-UNKNOWN");
     assert_eq!(seller.post(CREATE, &body).await.code(), "ERR_EXT_DATA_0021001");
     assert_eq!(seller.post(PROMISE, &promise_body(&[("SKU-500", 1)])).await.status, 500);
-    assert_eq!(seller.try_post(PROMISE, &promise_body(&[("SKU-DROP-AFTER", 1)])).await.err(), Some(Dropped));
+    assert_eq!(
+        seller.try_post(PROMISE, &promise_body(&[("SKU-DROP-AFTER", 1)])).await.err(),
+        Some(Dropped::Interrupted)
+    );
     seller.post(CREATE, &create_body("MAGIC-CANCEL-500-AFTER-1", "SKU-1", 1)).await;
     let cancel = cancel_body("MAGIC-CANCEL-500-AFTER-1", "1", 1);
     assert_eq!(seller.post(CANCEL, &cancel).await.status, 500);

@@ -11,7 +11,7 @@ async fn orders_and_calls_are_told_as_they_are_whatever_the_caller_was_told() {
             .unwrap(),
     );
     for _ in 0..2 {
-        assert_eq!(seller.try_post(CREATE, &create_body("SO1", "SKU-1", 3)).await.err(), Some(Dropped));
+        assert_eq!(seller.try_post(CREATE, &create_body("SO1", "SKU-1", 3)).await.err(), Some(Dropped::Interrupted));
     }
     assert_eq!(seller.post(CANCEL, &cancel_body("SO1", "1", 2)).await.status, 500);
     seller.get_status("orderNumber=SO1").await;

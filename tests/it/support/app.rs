@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use order_gateway::app::{Gateway, Listeners, Outside};
 use order_gateway::config::Config;
-use order_gateway::emulator::{self, Emulator, Faults, Options};
+use order_gateway::emulator::{self, Dropped, Emulator, Faults, Options};
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::random::Random;
 use order_gateway::shutdown::Drained;
@@ -283,7 +283,12 @@ impl Service<Request<Bytes>> for Walmart {
             self.tokens.lock().unwrap().insert(token.to_str().unwrap().to_owned());
         }
         let answer = self.emulator.clone().oneshot(request);
-        Box::pin(async { answer.await.map_err(|_| HttpError::Interrupted) })
+        Box::pin(async {
+            answer.await.map_err(|dropped| match dropped {
+                Dropped::Interrupted => HttpError::Interrupted,
+                Dropped::NotSent => HttpError::NotSent,
+            })
+        })
     }
 }
 
