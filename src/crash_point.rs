@@ -1,7 +1,11 @@
-//! Named places at which a test ends the process, as kill -9 would.
+//! Named places at which a test ends the process, as kill -9 would, and a wall clock that a test sets.
 //!
 //! Without the feature `crash-points`, as the program is shipped, nothing of this is in it. With it, the environment
-//! variable `ORDER_GATEWAY_CRASH_AT` says where: `L3:7` ends the process the seventh time that it comes by L3.
+//! variable `ORDER_GATEWAY_CRASH_AT` says where: `L3:7` ends the process the seventh time that it comes by L3; and
+//! `ORDER_GATEWAY_CLOCK_STEPS` how the wall clock is set: `0:90000,1500:-3600000` is 90 s ahead from the start and, 1.5 s
+//! later, an hour behind.
+
+use std::time::SystemTime;
 
 /// A place. What each means stands in the design of the ledger and where [`reach`] is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,5 +79,69 @@ pub fn reach(point: CrashPoint) {
         && left.fetch_sub(1, Ordering::SeqCst) == 1
     {
         std::process::abort();
+    }
+}
+
+/// The time of day, given what the machine says: the same, unless a test sets the clock.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub fn wall_clock(machine: SystemTime) -> SystemTime {
+    machine
+}
+
+/// The time of day, given what the machine says: the same, unless a test sets the clock.
+#[cfg(feature = "crash-points")]
+pub fn wall_clock(machine: SystemTime) -> SystemTime {
+    use std::sync::LazyLock;
+
+    use tokio::time::Instant;
+
+    static PLAN: LazyLock<Option<(Instant, clock_steps::ClockSteps)>> = LazyLock::new(|| {
+        let plan = std::env::var("ORDER_GATEWAY_CLOCK_STEPS").ok()?;
+        Some((Instant::now(), clock_steps::ClockSteps::parse(&plan)?))
+    });
+    PLAN.as_ref().map_or(machine, |(start, steps)| steps.apply(machine, start.elapsed()))
+}
+
+#[cfg(any(test, feature = "crash-points"))]
+mod clock_steps {
+    use std::time::{Duration, SystemTime};
+
+    /// From when on the wall clock is off by how many milliseconds, in the order of time.
+    #[derive(Debug, PartialEq)]
+    pub(super) struct ClockSteps(Vec<(Duration, i64)>);
+
+    impl ClockSteps {
+        pub(super) fn parse(text: &str) -> Option<Self> {
+            let step = |step: &str| {
+                let (after, off) = step.split_once(':')?;
+                Some((Duration::from_millis(after.parse().ok()?), off.parse().ok()?))
+            };
+            text.split(',').map(step).collect::<Option<_>>().map(Self)
+        }
+
+        pub(super) fn apply(&self, machine: SystemTime, elapsed: Duration) -> SystemTime {
+            let last = self.0.iter().take_while(|(after, _)| *after <= elapsed).last();
+            let off = last.map_or(0, |(_, off)| *off);
+            let span = Duration::from_millis(off.unsigned_abs());
+            if off < 0 { machine - span } else { machine + span }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_last_step_that_is_due_counts() {
+            let steps = ClockSteps::parse("0:90000,1500:-3600000").unwrap();
+            let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(12 * 3_600);
+            let millis = Duration::from_millis;
+            assert_eq!(steps.apply(noon, millis(0)), noon + millis(90_000));
+            assert_eq!(steps.apply(noon, millis(1_499)), noon + millis(90_000));
+            assert_eq!(steps.apply(noon, millis(1_500)), noon - millis(3_600_000));
+            assert_eq!(ClockSteps::parse("10:5").unwrap().apply(noon, millis(9)), noon);
+            assert_eq!(ClockSteps::parse("soon:5"), None);
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::crash_point::wall_clock;
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::random::Random;
@@ -66,7 +67,7 @@ impl Clock {
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     pub fn now(&self) -> SystemTime {
         match &self.0.wall {
-            Wall::System => SystemTime::now(),
+            Wall::System => wall_clock(SystemTime::now()),
             Wall::Simulated { start, steps } => {
                 let steps = steps.load(Ordering::Relaxed);
                 let span = Duration::from_millis(steps.unsigned_abs());

@@ -79,11 +79,13 @@ impl Gateway {
         self.folder.join("gateway.log")
     }
 
-    /// One life: starts it and waits for the end that the schedule has for it. Tells how long the start took, if it came
+    /// One life: starts it and waits for the end that the schedule has for it. `clock_steps` says how the wall clock is set
+    /// meanwhile, in the form of `ORDER_GATEWAY_CLOCK_STEPS`; empty: not at all. Tells how long the start took, if it came
     /// so far. An error is an end that nobody asked for.
-    pub(crate) async fn live(&mut self, end: End) -> Result<(Ended, Option<Duration>), String> {
+    pub(crate) async fn live(&mut self, end: End, clock_steps: &str) -> Result<(Ended, Option<Duration>), String> {
         let began = Instant::now();
-        let mut process = self.start(end).map_err(|error| format!("the gateway cannot be started: {error}"))?;
+        let mut process =
+            self.start(end, clock_steps).map_err(|error| format!("the gateway cannot be started: {error}"))?;
         let url = format!("http://{}/readyz", self.http);
         let ready = process.answers(&self.client, &url, START_LIMIT).await.map_err(|error| error.to_string())?;
         let (ended, took) = match ready {
@@ -103,8 +105,11 @@ impl Gateway {
         self.process.as_mut().is_some_and(|process| matches!(process.ended(), Ok(None)))
     }
 
-    fn start(&self, end: End) -> io::Result<Process> {
+    fn start(&self, end: End, clock_steps: &str) -> io::Result<Process> {
         let mut variables = Vec::new();
+        if !clock_steps.is_empty() {
+            variables.push(("ORDER_GATEWAY_CLOCK_STEPS", clock_steps.to_owned()));
+        }
         if let End::At { point, count } = end {
             variables.push(("ORDER_GATEWAY_CRASH_AT", format!("{point}:{count}")));
         }

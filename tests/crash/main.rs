@@ -8,6 +8,7 @@
 //! | `process`, `gateway`, `emulator`, `power_cut` | the processes, their ends, and what is left on the disk |
 //! | `requests`, `callers`, `answer` | what is sent, by whom, and what they were told |
 //! | `observe`, `operations` | what Walmart's side executed, what the gateway lists |
+//! | `world` | lies of Walmart's side, steps of the wall clock |
 //! | `operator` | who decides what the gateway leaves to a person |
 //! | `invariants` | what must hold |
 //! | `run` | all of it in order |
@@ -27,6 +28,7 @@ mod process;
 mod requests;
 mod run;
 mod schedule;
+mod world;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -34,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::schedule::Schedule;
+use crate::schedule::{Hardships, Schedule};
 
 /// Violations that are printed.
 const SHOWN: usize = 20;
@@ -62,6 +64,12 @@ struct Options {
     /// Every kill is a power cut: what was not synced is lost. This is the library of tests/power-cut
     #[arg(long)]
     power_cut: Option<PathBuf>,
+    /// Walmart's side lies: reads lag, fail and come back empty, refusals of what was carried out cannot be read
+    #[arg(long, conflicts_with = "feed")]
+    lies: bool,
+    /// The wall clock is set by seconds to weeks, while the gateway runs and while it is down
+    #[arg(long, conflicts_with = "feed")]
+    clock_steps: bool,
     /// Print nothing but what is wrong
     #[arg(long)]
     quiet: bool,
@@ -85,7 +93,8 @@ async fn main() -> ExitCode {
     let played = if options.feed {
         feed::run(&options, feed::Plan::draw(seed, options.kills, options.webhooks), folder.path()).await
     } else {
-        run::run(&options, &Schedule::draw(seed, options.kills), folder.path()).await
+        let hardships = Hardships { lies: options.lies, clock_steps: options.clock_steps };
+        run::run(&options, &Schedule::draw(seed, options.kills, hardships), folder.path()).await
     };
     let report = match played {
         Ok(report) => report,
@@ -104,8 +113,10 @@ async fn main() -> ExitCode {
 /// The command that plays the same schedule.
 fn again(options: &Options, seed: u64) -> String {
     let power_cut = if options.power_cut.is_some() { " --power-cut" } else { "" };
+    let lies = if options.lies { " --lies" } else { "" };
+    let clock_steps = if options.clock_steps { " --clock-steps" } else { "" };
     let feed = if options.feed { format!("--feed --webhooks {} ", options.webhooks) } else { String::new() };
-    format!("scripts/crash-test {feed}--kills {} --seed {seed}{power_cut}", options.kills)
+    format!("scripts/crash-test {feed}--kills {} --seed {seed}{lies}{clock_steps}{power_cut}", options.kills)
 }
 
 fn failed(again: &str, violations: &[String]) -> ExitCode {

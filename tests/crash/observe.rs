@@ -75,7 +75,7 @@ impl Call {
 
     /// Whether its answer leaves open what became of it.
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.status.is_none_or(|status| status >= 500)
+        self.status.is_none_or(|status| status >= 500 || (status >= 300 && self.had_effect()))
     }
 }
 

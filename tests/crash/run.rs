@@ -81,7 +81,7 @@ impl Run {
             for story in &life.stories {
                 self.playing.spawn(self.callers.clone().play(Arc::new(story.clone())));
             }
-            let (ended, start) = self.gateway.live(life.end).await?;
+            let (ended, start) = self.gateway.live(life.end, &life.clock_steps).await?;
             starts.extend(start);
             let end = match ended {
                 Ended::AtPoint(point) => point.to_owned(),
@@ -92,6 +92,10 @@ impl Run {
         }
         let kills = ends.values().sum::<usize>();
         let ends: Vec<String> = ends.iter().map(|(end, times)| format!("{end} {times}")).collect();
+        let set = schedule.lives.iter().map(|life| life.clock_steps.matches(',').count()).sum::<usize>();
+        if set > 0 {
+            self.figure("the wall clock was to be set while the gateway ran", format!("{set} times"));
+        }
         self.figure("kills", format!("{kills}: {}", ends.join(", ")));
         starts.sort();
         if let (Some(middle), Some(longest)) = (starts.get(starts.len() / 2), starts.last()) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use order_gateway::ports::random::Random;
 
+use crate::world::{self, WallClock};
+
 /// Seller accounts of the gateway. An order number is used in one of them only.
 pub(crate) const ACCOUNTS: [&str; 4] = ["north", "east", "south", "west"];
 
@@ -29,10 +31,21 @@ pub(crate) struct Schedule {
     pub faults: String,
 }
 
+/// What is against the gateway besides kills and faults.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Hardships {
+    /// Walmart's side lies.
+    pub lies: bool,
+    /// The wall clock is set.
+    pub clock_steps: bool,
+}
+
 /// From one start of the gateway to its end.
 pub(crate) struct Life {
     /// How it ends.
     pub end: End,
+    /// How the wall clock is set in it; empty: not at all.
+    pub clock_steps: String,
     /// Orders that begin in it. They go on in the lives that follow.
     pub stories: Vec<Story>,
 }
@@ -154,7 +167,8 @@ impl Story {
 
 impl Schedule {
     /// The schedule of this seed with so many kills.
-    pub(crate) fn draw(seed: u64, kills: usize) -> Self {
+    pub(crate) fn draw(seed: u64, kills: usize, hardships: Hardships) -> Self {
+        let mut clock = hardships.clock_steps.then(|| WallClock::new(seed));
         let dice = Dice(Random::from_seed(seed));
         let mut story = 0;
         let mut lives = Vec::new();
@@ -166,9 +180,11 @@ impl Schedule {
                 story += 1;
                 dice.story(story, last)
             });
-            lives.push(Life { end, stories: stories.collect() });
+            let clock_steps = clock.as_mut().map(WallClock::life).unwrap_or_default();
+            lives.push(Life { end, clock_steps, stories: stories.collect() });
         }
-        Self { seed, lives, faults: faults(seed) }
+        let lies = if hardships.lies { world::lies() } else { String::new() };
+        Self { seed, lives, faults: faults(seed) + &lies }
     }
 }
 
@@ -300,19 +316,34 @@ mod tests {
     use super::*;
 
     fn told(schedule: &Schedule) -> String {
-        let life = |life: &Life| format!("{:?} {:?}", life.end, life.stories);
+        let life = |life: &Life| format!("{:?} {:?} {}", life.end, life.stories, life.clock_steps);
         schedule.lives.iter().map(life).collect()
     }
 
     #[test]
     fn a_seed_is_a_schedule() {
-        assert_eq!(told(&Schedule::draw(7, 20)), told(&Schedule::draw(7, 20)));
-        assert_ne!(told(&Schedule::draw(7, 20)), told(&Schedule::draw(8, 20)));
+        let hard = Hardships { lies: true, clock_steps: true };
+        let draw = |seed, hardships| told(&Schedule::draw(seed, 20, hardships));
+        assert_eq!(draw(7, hard), draw(7, hard));
+        assert_ne!(draw(7, hard), draw(8, hard));
+        assert_ne!(draw(7, hard), draw(7, Hardships::default()));
+    }
+
+    #[test]
+    fn hardships_change_nothing_else() {
+        let hard = Schedule::draw(7, 20, Hardships { lies: true, clock_steps: true });
+        let kind = Schedule::draw(7, 20, Hardships::default());
+        let lives = |schedule: &Schedule| -> String {
+            schedule.lives.iter().map(|life| format!("{:?} {:?}", life.end, life.stories)).collect()
+        };
+        assert_eq!(lives(&hard), lives(&kind));
+        assert!(hard.faults.starts_with(&kind.faults) && hard.faults.len() > kind.faults.len());
+        assert!(kind.lives.iter().all(|life| life.clock_steps.is_empty()));
     }
 
     #[test]
     fn two_hundred_kills_come_with_all_that_is_promised() {
-        let schedule = Schedule::draw(1, 200);
+        let schedule = Schedule::draw(1, 200, Hardships::default());
         assert_eq!(schedule.lives.len(), 201);
         assert_eq!(schedule.lives[200].end, End::Stays);
         let stories: Vec<&Story> = schedule.lives.iter().flat_map(|life| &life.stories).collect();

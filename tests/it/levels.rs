@@ -21,7 +21,7 @@ const TABLE: &Table = &[
     ("room", &[]),
     ("shutdown", &["domain", "telemetry"]),
     ("config", &["domain", "telemetry"]),
-    ("ports", &["domain", "pb", "telemetry"]),
+    ("ports", &["crash_point", "domain", "pb", "telemetry"]),
     // The use cases see traits only, never an implementation.
     ("service", &["config", "crash_point", "domain", "pb", "ports", "shutdown", "telemetry"]),
     // Keeps what the ledger has; knows the port, not who uses it.

@@ -128,7 +128,7 @@ impl Run {
             for webhook in webhooks {
                 self.sending.spawn(self.senders.clone().send(webhook.clone()));
             }
-            let (ended, _) = self.gateway.live(*life).await?;
+            let (ended, _) = self.gateway.live(*life, "").await?;
             let end = match ended {
                 Ended::AtPoint(point) => point.to_owned(),
                 Ended::Killed => "kill -9".to_owned(),

@@ -1,6 +1,6 @@
 //! What is in the program that is shipped, and what is not.
 
-/// With the feature `crash-points` the variable's name is in the program, as `scripts/crash-test` checks; only then.
+/// With the feature `crash-points` the variables' names are in the program, as `scripts/crash-test` checks; only then.
 #[test]
 #[cfg(not(feature = "crash-points"))]
 fn it_has_no_crash_points() {
@@ -8,4 +8,5 @@ fn it_has_no_crash_points() {
     let has = |text: &str| program.windows(text.len()).any(|bytes| bytes == text.as_bytes());
     assert!(has("lookup_delays"), "texts of the program are found");
     assert!(!has("ORDER_GATEWAY_CRASH_AT"));
+    assert!(!has("ORDER_GATEWAY_CLOCK_STEPS"));
 }
