@@ -120,6 +120,8 @@ fn cancellation(cancelled: Cancelled, call: &CallContext) -> pb::CancelOrderResp
         response.payload = Some(first.answer.acceptance.clone());
         response.correlation_id = first.correlation_id.to_string();
     }
+    let accepted = batches.iter().filter_map(|batch| batch.result.as_ref().ok());
+    response.errors = accepted.flat_map(|reply| reply.answer.errors.iter().cloned()).collect();
     let request_id = response.request_id.clone();
     response.batches = batches.into_iter().map(|outcome| batch(outcome, &request_id, call)).collect();
     response

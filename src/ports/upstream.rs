@@ -79,6 +79,8 @@ pub struct Accepted {
     pub header: Option<pb::Header>,
     /// Walmart's id of the acceptance.
     pub acceptance: pb::Acceptance,
+    /// Errors that Walmart sent beside it: may repeat personal data of the request.
+    pub errors: Vec<pb::WalmartError>,
 }
 
 /// Why there is no usable answer.
@@ -96,6 +98,10 @@ pub struct UpstreamError {
     pub errors: Vec<pb::WalmartError>,
     /// How many more errors there were.
     pub omitted: usize,
+    /// Whether Walmart spoke of the order number of a creation as taken, in any of its wordings, be it in one of several
+    /// errors or by the status 409. After an attempt whose outcome is not known it is a hint that the order is there, never
+    /// a refusal; [`ErrorKind::Duplicate`] is the narrower judgement that the caller is told when nothing was in doubt.
+    pub says_order_exists: bool,
     /// When to try again, where that is known.
     pub retry_after: Option<Duration>,
     /// The `WM_QOS.CORRELATION_ID` of the call.
@@ -105,8 +111,17 @@ pub struct UpstreamError {
 impl UpstreamError {
     /// A failure to which Walmart said nothing.
     pub fn unanswered(operation: Operation, kind: ErrorKind, effect: Effect, correlation_id: Uuid) -> Self {
-        let (http_status, errors, omitted, retry_after) = (0, Vec::new(), 0, None);
-        Self { operation, kind, effect, http_status, errors, omitted, retry_after, correlation_id }
+        Self {
+            operation,
+            kind,
+            effect,
+            http_status: 0,
+            errors: Vec::new(),
+            omitted: 0,
+            says_order_exists: false,
+            retry_after: None,
+            correlation_id,
+        }
     }
 }
 
@@ -117,9 +132,9 @@ pub enum ErrorKind {
     Rejected,
     /// Walmart refused it because the order or line is in the wrong state.
     WrongState,
-    /// Walmart does not know what the request names.
+    /// Walmart's order service does not know what the request names. A gateway's 404 is `Unavailable`.
     NotFound,
-    /// Walmart calls the order number a duplicate.
+    /// Walmart calls the order number a duplicate: by its field or words, not those of a SKU, line or plan, or by 409.
     Duplicate,
     /// Walmart refuses the account's credentials, or what they may do.
     CredentialsRefused,

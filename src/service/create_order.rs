@@ -48,7 +48,7 @@ impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
 }
 
 fn response(reply: Reply<Accepted>, request: &CreateOrderRequest, replayed: bool) -> CreateOrderResponse {
-    let Reply { answer: Accepted { status, header, acceptance }, correlation_id } = reply;
+    let Reply { answer: Accepted { status, header, acceptance, errors }, correlation_id } = reply;
     let request_id = if request.request_id.is_empty() {
         request.payload.as_ref().map(order_number::of_order).unwrap_or_default()
     } else {
@@ -62,6 +62,7 @@ fn response(reply: Reply<Accepted>, request: &CreateOrderRequest, replayed: bool
         correlation_id: correlation_id.to_string(),
         request_id: request_id.to_owned(),
         replayed,
+        errors,
     }
 }
 

@@ -235,7 +235,7 @@ fn order(order: &pb::OrderStatus) -> Value {
 
 fn accepted((said, correlation_id): (Said, Uuid)) -> Reply<Accepted> {
     let acceptance = pb::Acceptance { request_id: said.request_id };
-    Reply { answer: Accepted { status: "ACCEPTED".into(), header: None, acceptance }, correlation_id }
+    Reply { answer: Accepted { status: "ACCEPTED".into(), acceptance, ..Accepted::default() }, correlation_id }
 }
 
 /// Mutations of two accounts over this Walmart, kept in memory. `status_limit` of 1 leaves no call for snapshots.
@@ -289,6 +289,7 @@ pub(crate) fn error(operation: Operation, kind: ErrorKind, effect: Effect) -> Up
         http_status: 500,
         errors: Vec::new(),
         omitted: 0,
+        says_order_exists: false,
         retry_after: None,
         correlation_id: Uuid::from_u128(99),
     }

@@ -1,11 +1,19 @@
 //! What a failed attempt means: may it be tried again, did it have an effect, what is the caller told.
 //!
-//! Pure, and the only place where such decisions are made. The table is that of the design (ledger, classification): a
-//! mutation is tried again only when it certainly had no effect; a read whenever that may help.
+//! Pure, and the only place where such decisions are made; `wording` reads the texts for it. A mutation is tried again only
+//! when it certainly had no effect; a read whenever that may help.
+//!
+//! A refusal of a mutation is final only where Walmart's word can be read. A 4xx whose body is cut, compressed, HTML, empty
+//! or of no known form leaves the outcome open, because any program on the way can have written it. Exceptions are statuses
+//! that are given before a request is worked on: 401, 403, 404, 405, 413, 415, 423, 429 and 431.
 
 use std::time::Duration;
 
 use super::failure::{Failure, Lost, NotSent};
+use super::headers::Hint;
+use super::wording::{
+    calls_order_number_taken, hints_at_order, is_outage_in_disguise, says_too_late, tells_unknown_order,
+};
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
 use crate::pb::WalmartError;
@@ -45,7 +53,11 @@ pub enum Retry {
 pub fn classify(operation: Operation, failure: &Failure) -> Verdict {
     match failure {
         Failure::NotSent(reason) => not_sent(*reason),
-        Failure::Refused { status, body, hint } => refused(operation, *status, body, hint.wait()),
+        Failure::Refused { hint, .. } if failure.is_throttled() => {
+            let wait = hint.wait().unwrap_or(THROTTLED_WAIT);
+            no_effect(Retry::After(wait), ErrorKind::RateLimited, Some(wait))
+        }
+        Failure::Refused { status, body, hint } => refused(operation, *status, body, hint),
         // A read that ran out of time had no fault but that.
         Failure::Lost(Lost::Deadline) if !operation.is_mutation() => {
             no_effect(Retry::Never, ErrorKind::DeadlineExceeded, None)
@@ -69,36 +81,70 @@ fn not_sent(reason: NotSent) -> Verdict {
     Verdict { retry, kind, effect: Effect::None, retry_after }
 }
 
-fn refused(operation: Operation, status: u16, body: &ErrorBody, wait: Option<Duration>) -> Verdict {
+fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &Hint) -> Verdict {
     let errors = &body.errors;
     match status {
-        429 => {
-            let wait = wait.unwrap_or(THROTTLED_WAIT);
-            no_effect(Retry::After(wait), ErrorKind::RateLimited, Some(wait))
-        }
-        // Locked: somebody else's request is being worked on.
-        423 => no_effect(wait.map_or(Retry::Later, Retry::After), ErrorKind::Unavailable, wait),
+        401 | 403 => return no_effect(Retry::Never, ErrorKind::CredentialsRefused, None),
         // `auth` has already refreshed the token and tried once more.
-        401 | 403 => no_effect(Retry::Never, ErrorKind::CredentialsRefused, None),
         400 if errors.iter().any(|e| e.code.starts_with("INVALID_TOKEN")) => {
-            no_effect(Retry::Never, ErrorKind::CredentialsRefused, None)
+            return no_effect(Retry::Never, ErrorKind::CredentialsRefused, None);
         }
-        400 if errors.iter().any(is_outage_in_disguise) => ambiguous(operation),
-        408 | 500.. => ambiguous(operation),
-        // The rest is final: 2xx with FAIL, 3xx (never followed), any other 4xx.
+        // Locked: another request about it is being worked on.
+        423 => {
+            let wait = hint.wait();
+            return no_effect(wait.map_or(Retry::Later, Retry::After), ErrorKind::Unavailable, wait);
+        }
+        503 => {
+            let wait = hint.outage_wait();
+            let verdict = ambiguous(operation);
+            let retry = match (verdict.retry, wait) {
+                (Retry::Soon, Some(wait)) => Retry::After(wait),
+                (retry, _) => retry,
+            };
+            return Verdict { retry, retry_after: wait, ..verdict };
+        }
+        // 408 and 499 tell of a request whose end somebody did not wait for.
+        408 | 499 | 500.. => return ambiguous(operation),
+        _ if errors.iter().any(is_outage_in_disguise) => return ambiguous(operation),
+        _ => {}
+    }
+    let unknown_order = errors.iter().any(tells_unknown_order);
+    // One error among several may be of a part of the order.
+    let not_found = unknown_order && errors.len() + body.omitted == 1;
+    match status {
+        _ if not_found => no_effect(Retry::Never, ErrorKind::NotFound, None),
+        // The path or the method is not served: a gateway's or proxy's word, not the order service's.
+        404 | 405 => no_effect(Retry::Never, ErrorKind::Unavailable, None),
+        // An edge refuses these for their size or type, before anybody works on them.
+        413 | 415 | 431 => no_effect(Retry::Never, ErrorKind::Rejected, None),
+        // Whoever wrote it, it does not say what became of the request.
+        _ if operation.is_mutation() && !body.is_readable() => ambiguous(operation),
+        _ if unknown_order && !operation.is_mutation() => no_effect(Retry::Never, ErrorKind::Unavailable, None),
+        // The rest is final: a readable 4xx or 2xx, and for a read any other 4xx and 3xx (never followed).
         _ => no_effect(Retry::Never, final_kind(operation, status, errors), None),
     }
 }
 
 fn final_kind(operation: Operation, status: u16, errors: &[WalmartError]) -> ErrorKind {
-    if operation == Operation::Create && (status == 409 || errors.iter().any(is_duplicate)) {
+    if operation == Operation::Create && (status == 409 || errors.iter().any(calls_order_number_taken)) {
         ErrorKind::Duplicate
-    } else if status == 404 || errors.iter().any(is_not_found) {
-        ErrorKind::NotFound
-    } else if status == 409 || errors.iter().any(is_wrong_state) {
+    } else if status == 409 || errors.iter().any(says_too_late) {
         ErrorKind::WrongState
     } else {
         ErrorKind::Rejected
+    }
+}
+
+/// Whether the answer to a creation hints that Walmart has an order of this number already. A hint, whatever else the answer
+/// says and whether or not it is final: see [`UpstreamError::says_order_exists`].
+///
+/// [`UpstreamError::says_order_exists`]: crate::ports::upstream::UpstreamError::says_order_exists
+pub fn says_order_exists(operation: Operation, failure: &Failure) -> bool {
+    match failure {
+        Failure::Refused { status, body, .. } if operation == Operation::Create => {
+            *status == 409 || body.errors.iter().any(hints_at_order)
+        }
+        _ => false,
     }
 }
 
@@ -111,45 +157,4 @@ const fn ambiguous(operation: Operation) -> Verdict {
     let (retry, effect) =
         if operation.is_mutation() { (Retry::Never, Effect::Unknown) } else { (Retry::Soon, Effect::None) };
     Verdict { retry, kind: ErrorKind::Unavailable, effect, retry_after: None }
-}
-
-/// A generic 400 that Walmart's order API gives during outages, seen in the field.
-fn is_outage_in_disguise(error: &WalmartError) -> bool {
-    error.code == "INVALID_REQUEST.GMP_ORDER_API" && error.info == "Request invalid."
-}
-
-fn is_duplicate(error: &WalmartError) -> bool {
-    says(error, &["duplicate", "already exist"])
-}
-
-fn is_not_found(error: &WalmartError) -> bool {
-    error.code.starts_with("404.") || error.code == "OS_NOT_FOUND_ERROR" || error.code.starts_with("CONTENT_NOT_FOUND")
-}
-
-fn is_wrong_state(error: &WalmartError) -> bool {
-    says(
-        error,
-        &[
-            "already shipped",
-            "already cancel",
-            "is already",
-            "cannot be cancel",
-            "can not be cancel",
-            "can't be cancel",
-            "not cancellable",
-            "cancellation window",
-            "higher status",
-            "invalid state",
-            "wrong state",
-            "invalid_state",
-            "invalid_order_state",
-        ],
-    )
-}
-
-fn says(error: &WalmartError, phrases: &[&str]) -> bool {
-    [&error.code, &error.description, &error.info].into_iter().any(|text| {
-        let text = text.to_ascii_lowercase();
-        phrases.iter().any(|phrase| text.contains(phrase))
-    })
 }

@@ -6,7 +6,7 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::call::{Call, Next, Outbound};
-use super::classify::classify;
+use super::classify::{classify, says_order_exists};
 use super::exchange::{CancelOrder, CreateOrder, Exchange, FetchPromise, LookUp, OrderByNumber, OrderStatus};
 use super::failure::Failure;
 use super::transport::Http;
@@ -63,6 +63,7 @@ impl<H: Http> RestUpstream<H> {
 fn error<X: Exchange>(failure: Failure, correlation_id: Uuid) -> UpstreamError {
     let verdict = classify(X::OPERATION, &failure);
     let http_status = failure.status().unwrap_or(0);
+    let says_order_exists = says_order_exists(X::OPERATION, &failure);
     let body = match failure {
         Failure::Refused { body, .. } => body,
         _ => Default::default(),
@@ -74,6 +75,7 @@ fn error<X: Exchange>(failure: Failure, correlation_id: Uuid) -> UpstreamError {
         http_status,
         errors: body.errors,
         omitted: body.omitted,
+        says_order_exists,
         retry_after: verdict.retry_after,
         correlation_id,
     }

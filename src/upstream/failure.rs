@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::headers::Hint;
-use crate::wire::error::ErrorBody;
+use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
 /// What happened. What it means stands in `classify`.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub enum Failure {
         status: u16,
         /// Counters in its headers.
         hint: Hint,
+        /// Whether the connection broke before its end.
+        cut: bool,
     },
     /// The request left, at least in part, and no answer came.
     Lost(Lost),
@@ -76,6 +78,16 @@ impl Failure {
         match self {
             Failure::Refused { hint, .. } | Failure::Unreadable { hint, .. } => Some(hint),
             Failure::NotSent(_) | Failure::Lost(_) => None,
+        }
+    }
+
+    /// Whether Walmart refused it because the account made too many calls, whatever the status.
+    pub fn is_throttled(&self) -> bool {
+        match self {
+            Failure::Refused { status, body, .. } => {
+                *status == 429 || body.errors.iter().any(|error| error.code.starts_with(THRESHOLD_VIOLATED))
+            }
+            _ => false,
         }
     }
 

@@ -9,6 +9,9 @@ use crate::ports::clock::Clock;
 /// Longer waits count as this one: a misread clock must not stop an account for days.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// Shorter waits that Walmart asks for count as this one.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
 const TOKENS: HeaderName = HeaderName::from_static("x-current-token-count");
 /// One name on most of Walmart's pages, the other on some.
 const REPLENISHMENT: [HeaderName; 2] =
@@ -36,9 +39,16 @@ impl Hint {
         }
     }
 
-    /// How long to wait after a refusal for want of tokens: `Retry-After`, else the replenishment time.
+    /// How long to wait after a refusal for want of tokens: `Retry-After`, else the replenishment time. Never nothing: a
+    /// moment that is past by our clock may be to come by Walmart's.
     pub fn wait(&self) -> Option<Duration> {
-        self.retry_after.or(self.replenished_in)
+        self.retry_after.or(self.replenished_in).map(|wait| wait.max(SHORTEST_WAIT))
+    }
+
+    /// The same after a 503, whose replenishment time tells of waiting only where no tokens are left.
+    pub fn outage_wait(&self) -> Option<Duration> {
+        let tokens_left = self.tokens_left.is_some_and(|left| left > 0);
+        Self { replenished_in: self.replenished_in.filter(|_| !tokens_left), ..*self }.wait()
     }
 }
 

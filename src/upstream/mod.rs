@@ -14,6 +14,7 @@ pub mod layers;
 pub mod overview;
 pub mod token;
 pub mod transport;
+pub mod wording;
 
 #[cfg(test)]
 mod testing;

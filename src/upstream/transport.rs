@@ -269,7 +269,7 @@ fn read<X: Exchange>(status: u16, hint: Hint, body: &[u8]) -> Result<Answered<X:
     match X::read(status, body) {
         Ok(answer) => Ok(Answered { answer, status, at: Instant::now(), hint }),
         Err(Unusable::Failed(body)) => Err(Failure::Refused { status, body, hint }),
-        Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint }),
+        Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint, cut: false }),
     }
 }
 
@@ -277,7 +277,7 @@ fn failed(error: HttpError) -> Failure {
     match error {
         HttpError::NotSent => Failure::NotSent(NotSent::Connect),
         HttpError::Interrupted => Failure::Lost(Lost::Interrupted),
-        HttpError::BadBody(status @ 200..300) => Failure::Unreadable { status, hint: Hint::default() },
+        HttpError::BadBody(status @ 200..300) => Failure::Unreadable { status, hint: Hint::default(), cut: true },
         HttpError::BadBody(status) => Failure::Refused { status, body: ErrorBody::default(), hint: Hint::default() },
     }
 }

@@ -30,11 +30,14 @@ pub struct Answer<P> {
     /// May be there, and empty, on success.
     #[serde(deserialize_with = "lenient::list")]
     pub errors: Vec<WalmartError>,
+    /// The other name of the same.
+    #[serde(deserialize_with = "lenient::list")]
+    pub error: Vec<WalmartError>,
 }
 
 impl<P> Default for Answer<P> {
     fn default() -> Self {
-        Self { status: String::new(), header: None, payload: Vec::new(), errors: Vec::new() }
+        Self { status: String::new(), header: None, payload: Vec::new(), errors: Vec::new(), error: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `{"errors":{"error":[..]}}`, `{"error":[..]}`, `{"errors":[..]}`, one object where a list is meant, `status: FAIL` with
 //! any of them, problem+json, XML, plain text, HTML, nothing at all. Reading never fails: what cannot be understood
-//! becomes one error whose description is the start of the text.
+//! becomes one error whose description is the start of the text, and [`Form`] says that it was not understood.
 
 use serde_json::Value;
 
@@ -18,6 +18,9 @@ const MAX_PARSED: usize = 1024 * 1024;
 const MAX_XML: usize = 256 * 1024;
 const MAX_ATTRIBUTES: usize = 256;
 
+/// How the code begins by which Walmart refuses a call because the account made too many, whatever the HTTP status.
+pub const THRESHOLD_VIOLATED: &str = "REQUEST_THRESHOLD_VIOLATED";
+
 /// Errors read from a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorBody {
@@ -25,54 +28,110 @@ pub struct ErrorBody {
     pub errors: Vec<WalmartError>,
     /// How many more there were.
     pub omitted: usize,
+    /// How the body said them.
+    pub form: Form,
+}
+
+/// The form of an error body. Only a body of a known form is Walmart's word on the request; every program on the way can
+/// write the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Error objects under `errors` or `error`, in a list or in XML, or an envelope with the status FAIL.
+    Envelope,
+    /// A whole problem+json object (RFC 9457).
+    Problem,
+    /// Nothing, text, HTML, a body that is cut or compressed, or JSON of another form.
+    #[default]
+    Unknown,
+}
+
+impl ErrorBody {
+    /// Whether the body has one of the forms in which Walmart refuses a request.
+    pub fn is_readable(&self) -> bool {
+        self.form != Form::Unknown
+    }
 }
 
 /// Reads the errors of a body that was not, or not only, a success.
 pub fn read(body: &[u8]) -> ErrorBody {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
-    let mut errors = match text.as_bytes().first() {
-        Some(b'<') => from_xml(text).unwrap_or_else(|| from_text(text)),
+    let unknown = || (from_text(text), Form::Unknown);
+    let (mut errors, form) = match text.as_bytes().first() {
+        Some(b'<') => from_xml(text).map_or_else(unknown, |errors| (errors, Form::Envelope)),
         _ if text.len() <= MAX_PARSED => {
-            serde_json::from_str(text).map_or_else(|_| from_text(text), |value| from_json(&value))
+            serde_json::from_str(text).map_or_else(|_| unknown(), |value| from_json(&value))
         }
-        _ => from_text(text),
+        _ => unknown(),
     };
     let omitted = errors.len().saturating_sub(MAX_ERRORS);
     errors.truncate(MAX_ERRORS);
-    ErrorBody { errors, omitted }
+    ErrorBody { errors, omitted, form }
 }
 
-fn from_json(value: &Value) -> Vec<WalmartError> {
+fn from_json(value: &Value) -> (Vec<WalmartError>, Form) {
     let mut found = Vec::new();
     match value {
-        Value::Array(_) => collect(value, &mut found),
+        Value::Array(_) => {
+            collect(value, &mut found);
+            // Lists of other objects than errors have descriptions too, but no codes.
+            let form = if found.iter().any(|error| !error.code.is_empty()) { Form::Envelope } else { Form::Unknown };
+            (found, form)
+        }
         Value::Object(object) => {
+            let mut listed = false;
             for key in ["errors", "error"] {
                 if let Some(inner) = object.get(key) {
-                    collect(inner, &mut found);
+                    listed |= collect(inner, &mut found);
                 }
             }
             if found.is_empty() {
                 found.extend(from_object(value));
             }
+            let form = if listed || says_fail(value) {
+                Form::Envelope
+            } else if is_problem(value) {
+                Form::Problem
+            } else {
+                Form::Unknown
+            };
+            (found, form)
         }
-        Value::String(text) => found.extend(from_text(text)),
-        _ => {}
+        Value::String(text) => (from_text(text), Form::Unknown),
+        _ => (found, Form::Unknown),
     }
-    found
 }
 
-/// Finds error objects under `errors` or `error`, however they are nested.
-fn collect(value: &Value, found: &mut Vec<WalmartError>) {
+fn says_fail(envelope: &Value) -> bool {
+    let status = envelope.get("status").and_then(Value::as_str).unwrap_or_default();
+    status.eq_ignore_ascii_case("FAIL") || status.eq_ignore_ascii_case("FAILED")
+}
+
+/// RFC 9457 requires no member. One that names the problem and one that says more are enough to tell it from the
+/// `{"message": ...}` of a proxy.
+fn is_problem(value: &Value) -> bool {
+    let text = |key: &str| value.get(key).is_some_and(Value::is_string);
+    (text("title") || text("detail")) && (text("type") || value.get("status").is_some_and(Value::is_number))
+}
+
+/// Finds error objects under `errors` or `error`, however they are nested. Tells whether there was one that says something.
+fn collect(value: &Value, found: &mut Vec<WalmartError>) -> bool {
     match value {
-        Value::Array(many) => many.iter().for_each(|one| collect(one, found)),
+        Value::Array(many) => many.iter().fold(false, |any, one| collect(one, found) || any),
         Value::Object(object) => match object.get("error").or_else(|| object.get("errors")) {
             Some(inner) if inner.is_array() || inner.is_object() => collect(inner, found),
-            _ => found.extend(from_object(value)),
+            _ => {
+                let Some(error) = from_object(value) else { return false };
+                let speaks = [&error.code, &error.description, &error.info].iter().any(|text| !text.is_empty());
+                found.push(error);
+                speaks
+            }
         },
-        Value::String(text) => found.extend(from_text(text)),
-        _ => {}
+        Value::String(text) => {
+            found.extend(from_text(text));
+            false
+        }
+        _ => false,
     }
 }
 

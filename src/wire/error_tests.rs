@@ -75,7 +75,47 @@ fn a_flood_is_bounded_and_counted() {
 #[test]
 fn a_gateways_plain_message_is_an_error() {
     assert_eq!(read(br#"{"message":"Forbidden"}"#).errors[0].description, "Forbidden");
-    assert_eq!(read(br#"{"status":"FAIL","header":{},"payload":{"requestId":"1"}}"#), ErrorBody::default());
+    assert!(!read(br#"{"message":"Forbidden"}"#).is_readable());
+    let failed = read(br#"{"status":"FAIL","header":{},"payload":{"requestId":"1"}}"#);
+    assert_eq!(failed, ErrorBody { form: Form::Envelope, ..ErrorBody::default() });
+}
+
+#[test]
+fn only_whole_bodies_of_walmarts_forms_are_readable() {
+    for body in [
+        r#"{"errors":{"error":[{"code":"C"}]}}"#,
+        r#"{"error":{"description":"d"}}"#,
+        r#"{"errors":[{"message":"m"}]}"#,
+        r#"{"status":"fail"}"#,
+        r#"{"status":"FAIL","errors":[]}"#,
+        r#"[{"code":"C"}]"#,
+        "<errors><error><code>C</code></error></errors>",
+    ] {
+        assert_eq!(read(body.as_bytes()).form, Form::Envelope, "{body}");
+    }
+    let problem = r#"{"type":"about:blank","title":"Bad Request","status":400}"#;
+    assert_eq!(read(problem.as_bytes()).form, Form::Problem);
+    let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a];
+    let unknown = [
+        &br#"{"status": "FAIL", "errors": [{"code": "INV"#[..],
+        &gzip,
+        b"",
+        b"null",
+        b"{}",
+        b"<html><h1>Bad Request</h1></html>",
+        b"upstream connect error",
+        br#""FAIL""#,
+        br#"{"errors":["a text"]}"#,
+        br#"{"error":"invalid_request"}"#,
+        br#"{"errors":[{"field":"sku"}]}"#,
+        br#"{"code":"C","message":"m"}"#,
+        br#"{"title":"Bad Request"}"#,
+        br#"[{"description":"d"}]"#,
+        b"<errors><error/></errors>",
+    ];
+    for body in unknown {
+        assert_eq!(read(body).form, Form::Unknown, "{}", String::from_utf8_lossy(body));
+    }
 }
 
 #[test]

@@ -130,6 +130,7 @@ fn told_of(operation: Operation, failure: Failure) -> String {
         http_status,
         errors: body.errors,
         omitted: body.omitted,
+        says_order_exists: false,
         retry_after: verdict.retry_after,
         correlation_id: Uuid::from_u128(1),
     };
@@ -146,12 +147,12 @@ fn answered<X: Exchange>(status: u16, body: &str) -> String {
     match X::read(status, body.as_bytes()) {
         Ok(_) => "a usable answer".into(),
         Err(Unusable::Failed(body)) => told_of(X::OPERATION, Failure::Refused { status, body, hint }),
-        Err(Unusable::Unreadable) => told_of(X::OPERATION, Failure::Unreadable { status, hint }),
+        Err(Unusable::Unreadable) => told_of(X::OPERATION, Failure::Unreadable { status, hint, cut: false }),
     }
 }
 
 /// Name and body of every shape in the fact sheet, and of some that Walmart does not mean to send.
-const SHAPES: [(&str, &str); 25] = [
+const SHAPES: [(&str, &str); 28] = [
     ("accepted", r#"{"status":"ACCEPTED","header":null,"payload":{"requestId":"1"},"errors":[]}"#),
     ("found", r#"{"status":"OK","payload":[{"sellerOrderId":"1"}]}"#),
     ("promised", r#"{"status":"SUCCESS","payload":{"offers":[]}}"#),
@@ -183,6 +184,12 @@ const SHAPES: [(&str, &str); 25] = [
     (
         "E4 duplicate",
         r#"{"status":"FAIL","errors":[{"code":"INVALID_MCS_REQUEST","description":"order already exists"}]}"#,
+    ),
+    ("E2 no route", r#"{"error":[{"code":"CONTENT_NOT_FOUND.GMP_GATEWAY_API"}]}"#),
+    ("E2 threshold", r#"{"error":[{"code":"REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API"}]}"#),
+    (
+        "E4 duplicate sku",
+        r#"{"status":"FAIL","errors":[{"code":"INVALID_MCS_REQUEST","field":"orderItems","description":"duplicate SKU"}]}"#,
     ),
     ("E4 no errors", r#"{"status":"FAIL"}"#),
     ("E6", "<e:errors xmlns:e='w'><e:error><e:code>INVALID_REQUEST_HEADER.GMP_ORDER_API</e:code></e:error></e:errors>"),
@@ -274,6 +281,7 @@ pub fn upstream_error(operation: Operation, kind: ErrorKind, effect: Effect) -> 
         http_status: 0,
         errors: Vec::new(),
         omitted: 0,
+        says_order_exists: false,
         retry_after: None,
         correlation_id: Uuid::from_u128(1),
     }

@@ -27,6 +27,8 @@ struct KeptAcceptance {
     acceptance: Option<pb::Acceptance>,
     #[prost(bytes = "vec", tag = "4")]
     correlation_id: Vec<u8>,
+    #[prost(message, repeated, tag = "5")]
+    errors: Vec<pb::WalmartError>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -63,18 +65,18 @@ const KINDS: [ErrorKind; 10] = [
 pub(super) fn accepted(reply: &mut Reply<Accepted>) -> Vec<u8> {
     let Reply { answer, correlation_id } = reply;
     // Lent for a moment: the message is of owned parts.
-    let Accepted { status, header, acceptance } = mem::take(answer);
+    let Accepted { status, header, acceptance, errors } = mem::take(answer);
     let correlation_id = correlation_id.as_bytes().to_vec();
-    let kept = KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id };
+    let kept = KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors };
     let encoded = kept.encode_to_vec();
-    let KeptAcceptance { status, header, acceptance, .. } = kept;
-    *answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default() };
+    let KeptAcceptance { status, header, acceptance, errors, .. } = kept;
+    *answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default(), errors };
     encoded
 }
 
 /// An acceptance that was not heard, but seen by its effect.
 pub(super) fn seen(correlation_id: Uuid) -> Vec<u8> {
-    let answer = Accepted { status: "ACCEPTED".into(), header: None, acceptance: pb::Acceptance::default() };
+    let answer = Accepted { status: "ACCEPTED".into(), ..Accepted::default() };
     accepted(&mut Reply { answer, correlation_id })
 }
 
@@ -116,11 +118,11 @@ pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<Accepted>, ServiceEr
 
 /// An acceptance that was kept.
 pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<Accepted>, ServiceError> {
-    let Ok(KeptAcceptance { status, header, acceptance, correlation_id }) = KeptAcceptance::decode(kept) else {
+    let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors }) = KeptAcceptance::decode(kept) else {
         tracing::error!("a kept answer cannot be read");
         return Err(ServiceError::Internal);
     };
-    let answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default() };
+    let answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default(), errors };
     Ok(Reply { answer, correlation_id: Uuid::from_slice(&correlation_id).unwrap_or_default() })
 }
 
@@ -136,6 +138,7 @@ fn read_refusal(operation: Operation, kept: &[u8]) -> ServiceError {
         http_status: u16::try_from(kept.http_status).unwrap_or_default(),
         errors: kept.errors,
         omitted: kept.omitted as usize,
+        says_order_exists: false,
         retry_after: kept.retry_after_ms.map(Duration::from_millis),
         correlation_id: Uuid::from_slice(&kept.correlation_id).unwrap_or_default(),
     }))

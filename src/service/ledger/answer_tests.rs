@@ -23,6 +23,7 @@ fn error(kind: ErrorKind, status: u16) -> UpstreamError {
         http_status: status,
         errors: vec![full, pb::WalmartError::default()],
         omitted: 3,
+        says_order_exists: false,
         retry_after: (status == 429).then_some(Duration::from_millis(1_234)),
         correlation_id: Uuid::from_u128(u128::MAX - 1),
     }
@@ -34,7 +35,8 @@ fn an_acceptance_reads_back_the_same() {
     for header in [None, Some(pb::Header { header_attributes: Some(attributes) })] {
         for request_id in ["", "walmart-1"] {
             let acceptance = pb::Acceptance { request_id: request_id.into() };
-            let answer = Accepted { status: "ACCEPTED".into(), header: header.clone(), acceptance };
+            let errors = vec![pb::WalmartError { code: "LATE".into(), ..Default::default() }; request_id.len() % 2];
+            let answer = Accepted { status: "ACCEPTED".into(), header: header.clone(), acceptance, errors };
             let reply = Reply { answer, correlation_id: Uuid::from_u128(5) };
             let read = read_acceptance(&accepted(&mut reply.clone())).unwrap();
             assert_eq!((read.answer, read.correlation_id), (reply.answer, reply.correlation_id));

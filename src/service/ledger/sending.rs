@@ -14,6 +14,7 @@ use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, Kind};
 use crate::domain::mutations::{CancelOrder, CreateOrder, Mutation};
+use crate::pb::WalmartError;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError};
@@ -82,10 +83,19 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         reach(CrashPoint::L3);
         let result = M::send(&self.0.upstream, account, request, entry, call).await;
         reach(CrashPoint::L6);
-        let result = result.map_err(|mut error| {
-            M::redact(request, &mut error.errors);
-            error
-        });
+        let mut result = result;
+        let accepted = result.is_ok();
+        let errors = match &mut result {
+            Ok(reply) => &mut reply.answer.errors,
+            Err(error) => &mut error.errors,
+        };
+        if !errors.is_empty() {
+            M::redact(request, errors);
+        }
+        if accepted && !errors.is_empty() {
+            let codes = codes(errors);
+            tracing::warn!(operation = %entry.id, codes, "Walmart accepted it and told errors with that");
+        }
         self.judged(entry, account, result, told_until).await
     }
 
@@ -113,7 +123,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 Event::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
             }
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
-                Event::Refused { answer: kept, error: text, says_present: error.kind == ErrorKind::Duplicate }
+                Event::Refused { answer: kept, error: text, says_present: error.says_order_exists }
             }
             ErrorKind::CredentialsRefused
             | ErrorKind::RateLimited
@@ -187,12 +197,20 @@ pub(super) fn resending<U: Upstream, L: Ledger>() -> Vec<(Kind, Arc<dyn Resendin
 
 /// An error for operators: no texts of Walmart's, only codes.
 pub(in crate::service) fn in_short(error: &UpstreamError) -> String {
-    let is_code =
-        |code: &&str| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     let code = error.errors.first().map(|error| error.code.as_str()).filter(is_code).unwrap_or_default();
     match (error.http_status, code) {
         (0, _) => format!("{:?}", error.kind),
         (status, "") => format!("{:?}: HTTP {status}", error.kind),
         (status, code) => format!("{:?}: HTTP {status} {code}", error.kind),
     }
+}
+
+/// The codes of the first few errors.
+fn codes(errors: &[WalmartError]) -> String {
+    let codes: Vec<_> = errors.iter().take(5).map(|error| error.code.as_str()).filter(is_code).collect();
+    codes.join(" ")
+}
+
+fn is_code(code: &&str) -> bool {
+    code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }

@@ -42,10 +42,11 @@ impl Exchange for CancelOrder {
     }
 }
 
-/// An acceptance without Walmart's id is no proof: field reports tell of 2xx answers that lack it.
+/// An acceptance without Walmart's id is no proof: field reports tell of 2xx answers that lack it. Errors beside an id are
+/// told with it.
 fn read_acceptance(body: &[u8]) -> Result<Accepted, Unusable> {
     let answer = read_envelope::<pb::Acceptance>(body, &["ACCEPTED", "OK", "CREATED", "SUCCESS"])?;
     let acceptance = answer.payload.into_iter().find(|a| !a.request_id.is_empty()).ok_or(Unusable::Unreadable)?;
     let status = if answer.status.is_empty() { "ACCEPTED".to_owned() } else { answer.status };
-    Ok(Accepted { status, header: answer.header, acceptance })
+    Ok(Accepted { status, header: answer.header, acceptance, errors: answer.errors })
 }

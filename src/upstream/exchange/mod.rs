@@ -19,7 +19,7 @@ use super::call::Request;
 use crate::domain::operation::Operation;
 use crate::pb::{Header, HeaderAttributes};
 use crate::wire::envelope;
-use crate::wire::error::{self, ErrorBody};
+use crate::wire::error::{self, ErrorBody, Form};
 
 /// One of Walmart's operations.
 pub trait Exchange: Send + Sync + 'static {
@@ -45,7 +45,7 @@ pub trait Exchange: Send + Sync + 'static {
 /// Why the body of a 2xx answer is no success.
 #[derive(Debug, PartialEq)]
 pub enum Unusable {
-    /// It says that the call failed.
+    /// It says that the call failed: by the status FAIL, or by errors alone.
     Failed(ErrorBody),
     /// It is empty, cut off, or not what the operation answers.
     Unreadable,
@@ -79,12 +79,21 @@ fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a,
     Cow::Owned(Header { header_attributes: Some(attributes) })
 }
 
-/// Reads an envelope whose status is one of `good`, or missing. "FAIL" is a failure; what else it may say is not known,
-/// so neither is what became of the call.
+/// Reads an envelope whose status is one of `good`, or missing. "FAIL" is a failure, and so are errors without status and
+/// payload, whatever the HTTP status; what else it may say is not known, so neither is what became of the call.
 fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::Answer<P>, Unusable> {
-    let answer: envelope::Answer<P> = serde_json::from_slice(body).map_err(|_| Unusable::Unreadable)?;
+    // What is no envelope may be a list of errors, or XML.
+    let mut answer: envelope::Answer<P> = serde_json::from_slice(body).unwrap_or_default();
     if answer.failed() {
         return Err(Unusable::Failed(error::read(body)));
+    }
+    if answer.status.is_empty() && answer.payload.is_empty() {
+        let read = error::read(body);
+        let refusal = read.form == Form::Envelope && !read.errors.is_empty();
+        return Err(if refusal { Unusable::Failed(read) } else { Unusable::Unreadable });
+    }
+    if !(answer.errors.is_empty() && answer.error.is_empty()) {
+        answer.errors = error::read(body).errors;
     }
     let known = answer.status.is_empty() || good.iter().any(|status| answer.status.eq_ignore_ascii_case(status));
     if known { Ok(answer) } else { Err(Unusable::Unreadable) }

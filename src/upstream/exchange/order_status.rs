@@ -77,6 +77,7 @@ impl Exchange for OrderStatus {
             status: if answer.status.is_empty() { "OK".to_owned() } else { answer.status },
             header: answer.header,
             payload: answer.payload,
+            errors: answer.errors,
             ..Default::default()
         })
     }

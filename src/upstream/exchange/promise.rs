@@ -4,6 +4,8 @@ use super::{Exchange, Unusable, post, read_envelope};
 use crate::domain::operation::Operation;
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::Request;
+use crate::wire::envelope::Answer;
+use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
 /// Fetches a delivery promise.
 #[derive(Debug)]
@@ -18,16 +20,36 @@ impl Exchange for FetchPromise {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }
 
-    /// 206 and "PARTIAL_SUCCESS" are ordinary answers. Older versions say "ACCEPTED".
-    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
-        let answer = read_envelope(body, &["SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED", "OK", "PARTIAL"])?;
-        let payload: pb::Promise = answer.payload.into_iter().next().ok_or(Unusable::Unreadable)?;
+    /// 206 and "PARTIAL_SUCCESS" are ordinary answers, also with errors alone: then there are no offers. Older versions say
+    /// "ACCEPTED".
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+        let answer = match read_envelope(body, &["SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED", "OK", "PARTIAL"]) {
+            Err(Unusable::Failed(errors)) if status == 206 && is_partial(body, &errors) => {
+                let (status, errors) = (PARTIAL.to_owned(), errors.errors);
+                return Ok(pb::FetchDeliveryPromiseResponse { status, errors, ..Default::default() });
+            }
+            other => other?,
+        };
+        let payload: Option<pb::Promise> = answer.payload.into_iter().next();
+        let partial = status == 206 || [PARTIAL, "PARTIAL"].iter().any(|s| answer.status.eq_ignore_ascii_case(s));
+        if payload.is_none() && (answer.errors.is_empty() || !partial) {
+            return Err(Unusable::Unreadable);
+        }
         Ok(pb::FetchDeliveryPromiseResponse {
             status: answer.status,
             header: answer.header,
-            payload: Some(payload),
+            payload,
             errors: answer.errors,
             ..Default::default()
         })
     }
+}
+
+/// The status of an answer that lacks some of what was asked for.
+const PARTIAL: &str = "PARTIAL_SUCCESS";
+
+/// Whether errors are all that there is, and they say nothing of the status FAIL or of too many calls.
+fn is_partial(body: &[u8], errors: &ErrorBody) -> bool {
+    let says_fail = serde_json::from_slice::<Answer<pb::Promise>>(body).is_ok_and(|answer| answer.failed());
+    !says_fail && !errors.errors.iter().any(|error| error.code.starts_with(THRESHOLD_VIOLATED))
 }

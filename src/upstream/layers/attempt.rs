@@ -139,8 +139,8 @@ fn outcome<A>(result: &Result<Answered<A>, Failure>) -> AttemptOutcome {
         Err(Failure::Lost(Lost::TimedOut | Lost::Deadline)) => AttemptOutcome::TimedOut,
         Err(Failure::Lost(Lost::Interrupted)) => AttemptOutcome::Interrupted,
         Err(Failure::Unreadable { .. }) => AttemptOutcome::Unreadable,
+        Err(failure) if failure.is_throttled() => AttemptOutcome::RateLimited,
         Err(Failure::Refused { status: 401 | 403, .. }) => AttemptOutcome::Unauthorized,
-        Err(Failure::Refused { status: 429, .. }) => AttemptOutcome::RateLimited,
         Err(Failure::Refused { status: 500.., .. }) => AttemptOutcome::ServerError,
         Err(Failure::Refused { .. }) => AttemptOutcome::Rejected,
     }

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// The wait after a refusal for want of tokens that does not say how long.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait that is believed of an answer that was no refusal: in a minute the bucket fills from nothing.
+const LONGEST_REFILL: Duration = Duration::from_secs(60);
 /// What sums of fractions may be off. Far below what a timer can tell.
 const ROUNDING: f64 = 1e-6;
 
@@ -121,7 +123,7 @@ impl Bucket {
     }
 
     /// The attempt was answered, or may have been. `tokens_left` is what Walmart counts; `refused_for` says that it
-    /// refused for want of tokens, and how long to wait if it told that; `replenished_in` when its count grows.
+    /// refused calls for a time, and for how long if it told that; `replenished_in` when its count grows, a minute at most.
     pub fn answered(
         &mut self,
         now: Instant,
@@ -140,7 +142,7 @@ impl Bucket {
             self.updated = now;
             self.empty_until = None;
             if let (0, Some(wait)) = (left, replenished_in) {
-                self.empty(now + wait);
+                self.empty(now + wait.min(LONGEST_REFILL));
             }
         }
     }

@@ -166,11 +166,10 @@ impl Reservation {
         Self { buckets, call: call.clone(), sends: call.sends(), used: false }
     }
 
-    /// The attempt left, or may have; this was known at `now`.
-    fn answered(mut self, now: Instant, hint: Option<&Hint>, refused: bool) {
+    /// The attempt left, or may have; this was known at `now`. `refused_for`: see [`Bucket::answered`].
+    fn answered(mut self, now: Instant, hint: Option<&Hint>, refused_for: Option<Option<Duration>>) {
         self.used = true;
         let (left, replenished) = hint.map_or((None, None), |h| (h.tokens_left, h.replenished_in));
-        let refused_for = refused.then(|| hint.and_then(Hint::wait));
         self.limit().change(|bucket| bucket.answered(now, left, replenished, refused_for));
     }
 
@@ -192,11 +191,21 @@ impl Reservation {
 impl Watch for Reservation {
     fn ended<A>(self, result: &Result<Answered<A>, Failure>) {
         match result {
-            Ok(answered) => self.answered(answered.at, Some(&answered.hint), false),
+            Ok(answered) => self.answered(answered.at, Some(&answered.hint), None),
             // Never left: the token goes back.
             Err(Failure::NotSent(_)) => self.unused(),
-            Err(failure) => self.answered(Instant::now(), failure.hint(), failure.status() == Some(429)),
+            Err(failure) => self.answered(Instant::now(), failure.hint(), refused_for(failure)),
         }
+    }
+}
+
+/// Whether Walmart refused the call for a time, and for how long if it said so.
+fn refused_for(failure: &Failure) -> Option<Option<Duration>> {
+    match failure {
+        _ if failure.is_throttled() => Some(failure.hint().and_then(Hint::wait)),
+        // An outage that tells its end is obeyed by all, as a refusal for want of tokens is.
+        Failure::Refused { status: 503, hint, .. } => hint.outage_wait().map(Some),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::classify::{Retry, Verdict, classify};
+use crate::upstream::classify::{Retry, Verdict, classify, says_order_exists};
 use crate::upstream::failure::{Failure, Lost, NotSent};
 use crate::upstream::headers::Hint;
 use crate::wire::error;
@@ -24,6 +24,10 @@ fn told_to_wait(status: u16) -> Failure {
 
 fn code(code: &str) -> String {
     format!(r#"{{"status":"FAIL","errors":[{{"code":"{code}"}}]}}"#)
+}
+
+fn two(first: &str, second: &str) -> String {
+    format!(r#"{{"status":"FAIL","errors":[{{"code":"{first}"}},{{"code":"{second}"}}]}}"#)
 }
 
 fn text(text: &str) -> String {
@@ -50,7 +54,7 @@ fn failures() -> Vec<(String, Failure)> {
     for lost in [Lost::TimedOut, Lost::Deadline, Lost::Interrupted] {
         all.push((format!("lost: {lost:?}"), Failure::Lost(lost)));
     }
-    all.push(("200 unreadable".into(), Failure::Unreadable { status: 200, hint: Hint::default() }));
+    all.push(("200 unreadable".into(), Failure::Unreadable { status: 200, hint: Hint::default(), cut: false }));
     for status in [
         100, 200, 202, 206, 301, 304, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 423, 425, 428,
         429, 431, 451, 499, 500, 501, 502, 503, 504, 520, 521, 599,
@@ -69,7 +73,24 @@ fn failures() -> Vec<(String, Failure)> {
         ("404.WSAAS.100", 400, code("404.WSAAS.100")),
         ("OS_NOT_FOUND_ERROR", 400, code("OS_NOT_FOUND_ERROR")),
         ("CONTENT_NOT_FOUND", 404, code("CONTENT_NOT_FOUND.GMP_ORDER_API")),
+        ("CONTENT_NOT_FOUND of a gateway", 404, code("CONTENT_NOT_FOUND.GMP_GATEWAY_API")),
+        ("404.PROXY.1", 404, code("404.PROXY.1")),
+        ("404.WSAAS.100 and another", 404, two("404.WSAAS.100", "INVALID_REQUEST_PARAM")),
+        ("404.WSAAS.100 and another", 400, two("404.WSAAS.100", "INVALID_REQUEST_PARAM")),
+        ("threshold", 200, code("REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API")),
+        ("threshold", 400, code("REQUEST_THRESHOLD_VIOLATED")),
+        ("threshold", 503, code("REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API")),
         ("500 in the code", 400, code("500.OS_SERVICE.200")),
+        ("JSON", 408, code("INVALID_MCS_REQUEST")),
+        ("JSON", 409, code("INVALID_MCS_REQUEST")),
+        ("JSON", 415, code("INVALID_MCS_REQUEST")),
+        ("JSON", 422, code("INVALID_MCS_REQUEST")),
+        ("JSON", 451, code("INVALID_MCS_REQUEST")),
+        ("JSON", 499, code("INVALID_MCS_REQUEST")),
+        ("cut", 400, "{\"status\": \"FAIL\", \"errors\": [{\"code\": \"INV".to_owned()),
+        ("cut", 422, "{\"errors\":".to_owned()),
+        ("problem", 400, r#"{"type":"about:blank","title":"Bad Request","status":400}"#.to_owned()),
+        ("duplicate sku", 400, text("Duplicate SKU in order items")),
         ("duplicate", 400, text("Duplicate order")),
         ("already exists", 400, text("order SO1 already exists")),
         ("is already SHIPPED", 400, text("Line 1 of PO 17 is already SHIPPED")),
@@ -156,12 +177,17 @@ fn a_token_turned_away_was_not_executed_and_was_replayed_already() {
 
 #[test]
 fn an_ambiguous_outcome_is_resolved_for_a_mutation_and_asked_again_for_a_read() {
+    let in_description = DISGUISED.replace("Invalid Request", "Request invalid.").replace(r#""info":"Request invalid.","#, "");
     let mut ambiguous = vec![
         refused(400, DISGUISED),
+        refused(422, DISGUISED),
+        refused(202, DISGUISED),
+        refused(400, &in_description),
+        refused(499, &code("INVALID_MCS_REQUEST")),
         refused(408, ""),
         Failure::Lost(Lost::TimedOut),
         Failure::Lost(Lost::Interrupted),
-        Failure::Unreadable { status: 202, hint: Hint::default() },
+        Failure::Unreadable { status: 202, hint: Hint::default(), cut: true },
     ];
     ambiguous.extend((500..600).map(|status| refused(status, &code("404.WSAAS.100"))));
     for failure in ambiguous {
@@ -180,24 +206,124 @@ fn an_ambiguous_outcome_is_resolved_for_a_mutation_and_asked_again_for_a_read() 
 }
 
 #[test]
-fn a_duplicate_is_told_of_a_create_alone() {
-    for failure in [refused(409, ""), refused(400, &text("Duplicate order")), refused(422, &text("ALREADY EXISTS"))] {
+fn a_duplicate_is_told_of_a_create_alone_and_by_the_words_of_the_order() {
+    let fail = code("INVALID_MCS_REQUEST");
+    for failure in [refused(409, &fail), refused(400, &text("Duplicate order")), refused(422, &text("ORDER ALREADY EXISTS"))] {
         assert_eq!(classify(Operation::Create, &failure).kind, ErrorKind::Duplicate, "{failure:?}");
+        assert!(says_order_exists(Operation::Create, &failure));
         assert_ne!(classify(Operation::Cancel, &failure).kind, ErrorKind::Duplicate, "{failure:?}");
+        assert!(!says_order_exists(Operation::Cancel, &failure));
+    }
+    let sku = refused(400, &text("Duplicate SKU in order items"));
+    assert_eq!(classify(Operation::Create, &sku).kind, ErrorKind::Rejected);
+    assert!(!says_order_exists(Operation::Create, &sku));
+    // The hint stands wherever it is said, also where the refusal cannot be read or has other reasons.
+    let beside = r#"{"errors":[{"code":"INVALID_ZIP"},{"code":"X","description":"the order number is not unique"}]}"#;
+    assert!(says_order_exists(Operation::Create, &refused(400, beside)));
+    assert!(says_order_exists(Operation::Create, &refused(409, "<html>")));
+    assert!(says_order_exists(Operation::Create, &refused(500, beside)));
+    assert!(!says_order_exists(Operation::Create, &refused(400, "")));
+}
+
+#[test]
+fn a_refusal_of_a_mutation_is_final_only_if_it_can_be_read() {
+    let gzip = String::from_utf8_lossy(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3]).into_owned();
+    let cut = r#"{"status": "FAIL", "errors": [{"code": "INV"#;
+    let unreadable = ["", "<html><h1>Bad Request</h1></html>", "bad request", cut, &gzip, r#"{"message":"no"}"#, "{}"];
+    let before_any_work = [401, 403, 404, 405, 413, 415, 423, 429, 431];
+    for status in 400..500 {
+        for body in unreadable {
+            for op in each(true) {
+                let verdict = classify(op, &refused(status, body));
+                let want = if before_any_work.contains(&status) { Effect::None } else { Effect::Unknown };
+                assert_eq!(verdict.effect, want, "{op} {status} {body}");
+                let waits = matches!(status, 423 | 429);
+                assert_eq!(verdict.retry == Retry::Never, !waits, "{op} {status} {body}");
+            }
+        }
+    }
+    let waits_or_open = [401, 403, 404, 405, 408, 423, 429, 499];
+    for status in (200..500).filter(|status| !waits_or_open.contains(status)) {
+        for body in [code("INVALID_MCS_REQUEST"), code("500.509"), r#"{"status":"FAIL"}"#.to_owned()] {
+            for op in Operation::ALL {
+                let verdict = classify(op, &refused(status, &body));
+                assert_eq!((verdict.retry, verdict.effect), (Retry::Never, Effect::None), "{op} {status} {body}");
+                let refusal = [ErrorKind::Rejected, ErrorKind::WrongState, ErrorKind::Duplicate];
+                assert!(refusal.contains(&verdict.kind), "{op} {status} {body}: {:?}", verdict.kind);
+            }
+        }
     }
 }
 
 #[test]
-fn every_other_refusal_is_final_readable_or_not() {
-    let special = [401, 403, 408, 423, 429];
-    for status in (100..500).filter(|status| !special.contains(status)) {
-        for body in ["", "<html>", &code("INVALID_MCS_REQUEST"), &code("500.509"), "{\"errors\":"] {
-            for op in Operation::ALL {
-                let verdict = classify(op, &refused(status, body));
-                assert_eq!((verdict.retry, verdict.effect), (Retry::Never, Effect::None), "{op} {status} {body}");
+fn an_edge_that_serves_no_such_path_says_nothing_of_orders() {
+    for op in Operation::ALL {
+        for status in [404, 405] {
+            let others = [
+                String::new(),
+                "<html>".into(),
+                code("CONTENT_NOT_FOUND.GMP_GATEWAY_API"),
+                code("404.PROXY.1"),
+                code("CONTENT_NOT_FOUND"),
+                code("URI_NOT_FOUND"),
+                two("404.WSAAS.100", "404.PROXY.1"),
+                two("OS_NOT_FOUND_ERROR", "OS_NOT_FOUND_ERROR"),
+            ];
+            for body in others {
+                let verdict = classify(op, &refused(status, &body));
+                let want = Verdict { retry: Retry::Never, kind: ErrorKind::Unavailable, effect: Effect::None, retry_after: None };
+                assert_eq!(verdict, want, "{op} {status} {body}");
+            }
+        }
+        for own in ["404.WSAAS.100", "OS_NOT_FOUND_ERROR", "CONTENT_NOT_FOUND.GMP_ORDER_API", "CONTENT_NOT_FOUND.MCS_FULFILLMENT"] {
+            for status in [200, 400, 404] {
+                let verdict = classify(op, &refused(status, &code(own)));
+                assert_eq!((verdict.retry, verdict.kind), (Retry::Never, ErrorKind::NotFound), "{op} {status} {own}");
             }
         }
     }
+    // As one of several errors it is no evidence of absence.
+    let several = refused(400, &two("404.WSAAS.100", "INVALID_REQUEST_PARAM"));
+    assert!(each(false).all(|op| classify(op, &several).kind == ErrorKind::Unavailable));
+    assert!(each(true).all(|op| classify(op, &several).kind == ErrorKind::Rejected));
+}
+
+#[test]
+fn a_violated_threshold_is_a_rate_limit_whatever_the_status() {
+    for status in [200, 206, 400, 401, 403, 404, 422, 429, 500, 503] {
+        let failure = refused(status, &code("REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API"));
+        assert!(failure.is_throttled());
+        for op in Operation::ALL {
+            let verdict = classify(op, &failure);
+            assert_eq!((verdict.kind, verdict.effect), (ErrorKind::RateLimited, Effect::None), "{op} {status}");
+            assert_eq!(verdict.retry, Retry::After(Duration::from_secs(60)), "{op} {status}");
+        }
+    }
+}
+
+#[test]
+fn a_wait_is_obeyed_on_503_as_on_429_and_is_never_nothing() {
+    let hints = [
+        (Hint { retry_after: Some(WAIT), ..Hint::default() }, WAIT),
+        (Hint { replenished_in: Some(WAIT), ..Hint::default() }, WAIT),
+        (Hint { replenished_in: Some(WAIT), tokens_left: Some(0), ..Hint::default() }, WAIT),
+        (Hint { replenished_in: Some(Duration::ZERO), ..Hint::default() }, Duration::from_secs(1)),
+    ];
+    for (hint, wait) in hints {
+        for status in [429, 503] {
+            let failure = Failure::Refused { status, body: Default::default(), hint };
+            for op in each(false) {
+                let verdict = classify(op, &failure);
+                assert_eq!((verdict.retry, verdict.retry_after), (Retry::After(wait), Some(wait)), "{op} {status}");
+            }
+            assert!(each(true).all(|op| classify(op, &failure).retry_after == Some(wait)));
+        }
+    }
+    let hint = Hint { replenished_in: Some(WAIT), tokens_left: Some(3), ..Hint::default() };
+    let served = Failure::Refused { status: 503, body: Default::default(), hint };
+    assert!(each(false).all(|op| classify(op, &served).retry == Retry::Soon), "tokens are left");
+    let told = Failure::Refused { status: 503, body: Default::default(), hint: Hint { retry_after: Some(WAIT), ..hint } };
+    assert!(each(true).all(|op| classify(op, &told).effect == Effect::Unknown && classify(op, &told).retry == Retry::Never));
 }
 
 #[test]

@@ -154,6 +154,79 @@ fn unreadable(body: &[u8]) -> [bool; 4] {
 }
 
 #[test]
+fn errors_without_status_and_payload_are_a_refusal() {
+    for body in [
+        r#"{"errors":{"error":[{"code":"404.WSAAS.100"}]}}"#,
+        r#"{"error":[{"code":"404.WSAAS.100"}],"header":null}"#,
+        r#"{"errors":[{"code":"404.WSAAS.100"}],"payload":null,"status":null}"#,
+        r#"[{"code":"404.WSAAS.100"}]"#,
+        "<errors><error><code>404.WSAAS.100</code></error></errors>",
+    ] {
+        fn code<X: Exchange>(status: u16, body: &str) -> String {
+            match X::read(status, body.as_bytes()) {
+                Err(Unusable::Failed(body)) => body.errors[0].code.clone(),
+                _ => String::new(),
+            }
+        }
+        for status in [200, 202, 206] {
+            assert_eq!(code::<CreateOrder>(status, body), "404.WSAAS.100", "{status} {body}");
+            assert_eq!(code::<CancelOrder>(status, body), "404.WSAAS.100", "{status} {body}");
+            assert_eq!(code::<OrderStatus>(status, body), "404.WSAAS.100", "{status} {body}");
+        }
+        assert_eq!(code::<FetchPromise>(200, body), "404.WSAAS.100", "{body}");
+    }
+    // Beside a status or a payload they do not say what became of the request.
+    for body in [
+        r#"{"status":"ACCEPTED","errors":[{"code":"C"}]}"#,
+        r#"{"payload":{},"errors":[{"code":"C"}]}"#,
+        r#"{"errors":[]}"#,
+        r#"{"errors":["text"]}"#,
+        r#"{"code":"C","message":"m"}"#,
+    ] {
+        assert_eq!(CreateOrder::read(200, body.as_bytes()), Err(Unusable::Unreadable), "{body}");
+    }
+}
+
+#[test]
+fn errors_beside_an_answer_are_told_with_it() {
+    let with = |body: &str, errors: &str| body.replacen('{', &format!("{{{errors},"), 1);
+    for errors in [
+        r#""errors":[{"code":"C","message":"m"}]"#,
+        r#""errors":{"error":{"code":"C","description":"m"}}"#,
+        r#""error":[{"code":"C","description":"m"}],"errors":[]"#,
+    ] {
+        let told = |errors: Vec<pb::WalmartError>| {
+            assert_eq!(errors.len(), 1);
+            assert_eq!((errors[0].code.as_str(), errors[0].description.as_str()), ("C", "m"));
+        };
+        let accepted = CreateOrder::read(202, with(ACCEPTED, errors).as_bytes()).unwrap();
+        assert_eq!(accepted.acceptance.request_id, "SO123");
+        told(accepted.errors);
+        told(OrderStatus::read(200, with(FOUND, errors).as_bytes()).unwrap().errors);
+        told(FetchPromise::read(200, with(PROMISED, errors).as_bytes()).unwrap().errors);
+    }
+}
+
+#[test]
+fn a_partial_promise_may_be_errors_alone() {
+    let alone = r#"{"errors":[{"code":"SOME_CONTENT_NOT_FOUND","description":"sku unknown","severity":"INFO"}]}"#;
+    let partial = alone.replacen('{', r#"{"status":"PARTIAL_SUCCESS","#, 1);
+    for (status, body) in [(206, alone), (206, partial.as_str()), (200, partial.as_str())] {
+        let answer = FetchPromise::read(status, body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {status} {body}"));
+        assert_eq!((answer.status.as_str(), answer.payload), ("PARTIAL_SUCCESS", None));
+        assert_eq!(answer.errors[0].description, "sku unknown");
+    }
+    let failed = alone.replacen('{', r#"{"status":"FAIL","#, 1);
+    let throttled = alone.replace("SOME_CONTENT_NOT_FOUND", "REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API");
+    for (status, body) in [(206, failed.as_str()), (206, throttled.as_str()), (200, alone)] {
+        assert!(matches!(FetchPromise::read(status, body.as_bytes()), Err(Unusable::Failed(_))), "{status} {body}");
+    }
+    for (status, body) in [(206, r#"{"status":"SUCCESS"}"#), (200, r#"{"status":"SUCCESS","errors":[{"code":"C"}]}"#)] {
+        assert!(matches!(FetchPromise::read(status, body.as_bytes()), Err(Unusable::Unreadable)), "{status} {body}");
+    }
+}
+
+#[test]
 fn what_is_no_answer_is_no_success() {
     for body in [
         "",
