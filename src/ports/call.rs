@@ -22,6 +22,21 @@ pub struct CallContext {
     pub trace: TraceContext,
     /// What is learned on the way.
     pub facts: Arc<CallFacts>,
+    /// What the upstream calls made for it are for.
+    pub purpose: Purpose,
+}
+
+/// What an upstream call is for. A doubt must get its turn, however many callers want the same tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// A caller's call, or one of the ledger's that can be left out: an audit, a snapshot.
+    #[default]
+    Caller,
+    /// The ledger's look-up or search to settle a doubt. It goes before callers within half of the limit, and passes an
+    /// open circuit as its probe.
+    Lookup,
+    /// A mutation that the ledger sends again, or a further batch of one. It goes before callers within half of the limit.
+    Resend,
 }
 
 impl CallContext {

@@ -21,7 +21,7 @@ use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, Fingerprint, NewEntry, State};
-use crate::ports::call::CallContext;
+use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Begun, Ledger, Match};
 use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError};
 
@@ -423,7 +423,7 @@ fn time_of_batch(entry: &Entry, call: &CallContext) -> (CallContext, Option<Inst
         return (call.clone(), Some(CallContext::no_deadline(call.deadline)));
     }
     let deadline = call.deadline.max(Instant::now() + BATCH_TIME);
-    (CallContext { deadline, ..call.clone() }, Some(call.deadline))
+    (CallContext { deadline, purpose: Purpose::Resend, ..call.clone() }, Some(call.deadline))
 }
 
 /// What makes two calls one flight. Lengths stand before what callers choose, so that no two can run into one another. An id

@@ -13,7 +13,7 @@ use super::{Directory, Operations, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
-use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use crate::ports::ledger::{Count, Ledger};
 use crate::ports::overview::{OperationView, Overview, TokenView};
 use crate::ports::upstream::Upstream;
@@ -173,6 +173,7 @@ fn nobodys() -> CallContext {
         deadline: CallContext::no_deadline(Instant::now()),
         trace: TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None },
         facts: CallFacts::of(Caller::anonymous()),
+        purpose: Purpose::Caller,
     }
 }
 

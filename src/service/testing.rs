@@ -302,13 +302,15 @@ pub(crate) fn lost(operation: Operation) -> Answer {
 
 pub(crate) fn refused(operation: Operation, kind: ErrorKind, code: &str, description: &str) -> Answer {
     let errors = vec![pb::WalmartError { code: code.into(), description: description.into(), ..Default::default() }];
-    Err(UpstreamError { errors, ..error(operation, kind, Effect::None) })
+    let says_order_exists = kind == ErrorKind::Duplicate;
+    Err(UpstreamError { errors, says_order_exists, ..error(operation, kind, Effect::None) })
 }
 
 /// A call that waits this long.
 pub(crate) fn call(time: Duration) -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
-    CallContext { deadline: Instant::now() + time, trace, facts: CallFacts::of(Caller::anonymous()) }
+    let (deadline, facts) = (Instant::now() + time, CallFacts::of(Caller::anonymous()));
+    CallContext { deadline, trace, facts, purpose: Default::default() }
 }
 
 /// A sample body of Walmart's as a request.

@@ -100,7 +100,7 @@ pub(crate) fn limited(accounts: &[usize]) -> CallContext {
 fn caller(caller: Arc<Caller>) -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
     let deadline = CallContext::no_deadline(tokio::time::Instant::now());
-    CallContext { deadline, trace, facts: CallFacts::of(caller) }
+    CallContext { deadline, trace, facts: CallFacts::of(caller), purpose: Default::default() }
 }
 
 pub(crate) fn earliest() -> Option<pb::Position> {

@@ -43,6 +43,12 @@ pub struct Call {
     /// JSON body; empty on GET.
     pub body: Bytes,
     sends: AtomicU32,
+    /// How many of these are known to have had no effect.
+    settled: AtomicU32,
+    /// Whether the HTTP client itself tells when bytes of the present request leave.
+    watched: AtomicBool,
+    /// Whether the present attempt took all the time that an attempt may.
+    timed_out: AtomicBool,
     /// Whether an attempt is under way whose timer wakes the call before its deadline.
     on_clock: AtomicBool,
 }
@@ -65,6 +71,9 @@ impl Call {
             target,
             body,
             sends: AtomicU32::new(0),
+            settled: AtomicU32::new(0),
+            watched: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
             on_clock: AtomicBool::new(false),
         })
     }
@@ -96,9 +105,70 @@ impl Call {
         self.on_clock.store(is, Ordering::Relaxed);
     }
 
+    /// Every request so far ended so that it certainly had no effect.
+    pub(super) fn set_settled(&self) {
+        self.settled.store(self.sends(), Ordering::Relaxed);
+    }
+
+    /// Whether a request may have had an effect.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.sends() > self.settled.load(Ordering::Relaxed)
+    }
+
+    /// The present attempt took all the time that an attempt may.
+    pub(super) fn set_timed_out(&self) {
+        self.timed_out.store(true, Ordering::Relaxed);
+    }
+
     /// Requests of which bytes may have left so far. Whoever compares two readings learns whether one left in between.
     pub fn sends(&self) -> u32 {
         self.sends.load(Ordering::Acquire)
+    }
+}
+
+/// Tells a call when bytes of its request may have left. It rides in the extensions of each HTTP request, for an HTTP client
+/// that knows the moment: until then the request is certainly not sent, however the attempt ends. For other clients every
+/// request counts as sent when it is handed to them.
+#[derive(Clone, Debug)]
+pub struct Departure {
+    call: Arc<Call>,
+    sends_before: u32,
+}
+
+impl Departure {
+    /// For the next request of `call`.
+    pub fn new(call: Arc<Call>) -> Self {
+        call.watched.store(false, Ordering::Relaxed);
+        call.timed_out.store(false, Ordering::Relaxed);
+        let sends_before = call.sends();
+        Self { call, sends_before }
+    }
+
+    /// The client will call [`left`](Self::left) before the first byte leaves.
+    pub fn watch(&self) {
+        self.call.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client watches for the first byte.
+    pub fn is_watched(&self) -> bool {
+        self.call.watched.load(Ordering::Relaxed)
+    }
+
+    /// From now on bytes may have left.
+    pub fn left(&self) {
+        if !self.has_left() {
+            self.call.mark_sent();
+        }
+    }
+
+    /// Whether bytes may have left.
+    pub fn has_left(&self) -> bool {
+        self.call.sends() > self.sends_before
+    }
+
+    /// Whether the attempt took all the time that an attempt may.
+    pub fn timed_out(&self) -> bool {
+        self.call.timed_out.load(Ordering::Relaxed)
     }
 }
 

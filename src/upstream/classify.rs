@@ -118,9 +118,9 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &Hint) -> 
         // An edge refuses these for their size or type, before anybody works on them.
         413 | 415 | 431 => no_effect(Retry::Never, ErrorKind::Rejected, None),
         // Whoever wrote it, it does not say what became of the request.
-        _ if operation.is_mutation() && !body.is_readable() => ambiguous(operation),
+        400..500 if operation.is_mutation() && !body.is_readable() => ambiguous(operation),
         _ if unknown_order && !operation.is_mutation() => no_effect(Retry::Never, ErrorKind::Unavailable, None),
-        // The rest is final: a readable 4xx or 2xx, and for a read any other 4xx and 3xx (never followed).
+        // The rest is final: a readable 4xx or 2xx, for a read any other 4xx, and 3xx (never followed).
         _ => no_effect(Retry::Never, final_kind(operation, status, errors), None),
     }
 }

@@ -1,4 +1,12 @@
 //! HTTP by reqwest. Its own retries, redirects and proxies are off: each would act behind the back of the layers.
+//!
+//! **Whether a request may have left** is known by its body: HTTP/1 and HTTP/2 ask for it only when the connection stands
+//! and the stream is open. A request whose body was never asked for has not been carried out: not while the connection
+//! hangs, not while the server allows no further stream. Of a request without a body the answer is always that it may.
+//! An HTTP/2 server also says itself which streams it has not begun to work on, by REFUSED_STREAM and by a GOAWAY that
+//! names an earlier last stream.
+//!
+//! **A connection whose peer is gone** is found by HTTP/2 pings, also when it is idle, and by timeouts ([`Pools`]).
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -8,11 +16,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Uri};
-use reqwest::{Client, Response, redirect, retry};
+use reqwest::{Client, ClientBuilder, Response, redirect, retry};
 use tower::Service;
 use url::Url;
 
+use super::call::Departure;
+use super::pool::{Pool, Pools};
 use super::transport::HttpError;
+use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
 use crate::telemetry::complaints::Complaints;
 
@@ -21,7 +32,7 @@ pub const MAX_BODY: usize = 8 * 1024 * 1024;
 /// Shorter than the minute or more after which servers and load balancers close idle connections: a request on a
 /// connection that is just being closed is lost, and for a create that means a look-up.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// So short that three attempts fit into the default deadline: one that is cut off while it connects counts as sent.
+/// So short that three attempts fit into the default deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("order-gateway/", env!("CARGO_PKG_VERSION")));
@@ -29,13 +40,33 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("order-gateway/
 /// URLs that are kept parsed: those without a query, of which Walmart has a handful.
 const MAX_URLS: usize = 16;
 
-/// A pool of connections. Cheap to clone.
-#[derive(Clone, Debug)]
+/// When connections are given up.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionTimes {
+    /// Time between HTTP/2 pings, also on idle connections.
+    pub ping_interval: Duration,
+    /// A ping that is not answered by then ends the connection.
+    pub ping_timeout: Duration,
+    /// A pool of this age is replaced.
+    pub longest_life: Duration,
+}
+
+impl Default for ConnectionTimes {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(5),
+            longest_life: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// A client with its pool of connections. Cheap to clone.
+#[derive(Clone)]
 pub struct HttpClient(Arc<Parts>);
 
-#[derive(Debug)]
 struct Parts {
-    client: Client,
+    pools: Pools,
     /// Few: to compare with each is quicker than to hash.
     urls: RwLock<Vec<(Uri, Url)>>,
     complaints: Complaints,
@@ -44,19 +75,33 @@ struct Parts {
 impl HttpClient {
     /// Needs a process-wide rustls provider. Errors if TLS cannot be set up, such as when the machine has no certificates.
     pub fn new() -> Result<Self, reqwest::Error> {
-        Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            // By the first it may not; by the second it does not keep a copy of each request for it either.
-            .retry(retry::never().max_retries_per_request(0))
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_keepalive(Duration::from_secs(15))
-            .tcp_nodelay(true)
-            .user_agent(USER_AGENT)
-            .build()
-            .map(|client| Self(Arc::new(Parts { client, urls: RwLock::default(), complaints: Complaints::default() })))
+        Self::with(ConnectionTimes::default(), |builder| builder)
+    }
+
+    /// The same with other times, and with what else is to be set on each pool that is made.
+    pub fn with(
+        times: ConnectionTimes,
+        also: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
+    ) -> Result<Self, reqwest::Error> {
+        let make = move || {
+            let builder = Client::builder()
+                .no_proxy()
+                .redirect(redirect::Policy::none())
+                // By the first it may not; by the second it does not keep a copy of each request for it either.
+                .retry(retry::never().max_retries_per_request(0))
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(POOL_IDLE)
+                .http2_keep_alive_interval(times.ping_interval)
+                .http2_keep_alive_timeout(times.ping_timeout)
+                .http2_keep_alive_while_idle(true)
+                .tcp_keepalive(Duration::from_secs(15))
+                .tcp_nodelay(true)
+                .user_agent(USER_AGENT);
+            also(builder).build()
+        };
+        let pools = Pools::new(make, times.longest_life)?;
+        Ok(Self(Arc::new(Parts { pools, urls: RwLock::default(), complaints: Complaints::default() })))
     }
 }
 
@@ -69,16 +114,23 @@ impl Service<http::Request<Bytes>> for HttpClient {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Bytes>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<Bytes>) -> Self::Future {
         let parts = self.0.clone();
         let order_call = is_json(request.body());
+        let departure = request.extensions_mut().remove::<Departure>().filter(|_| !request.body().is_empty());
+        if let Some(departure) = &departure {
+            departure.watch();
+        }
+        let pool = parts.pools.current();
         // Here already: the request, which is large, would stand in the future to its end.
-        let response = parts.translate(request).map(|request| parts.client.execute(request));
+        let response = parts.translate(request, departure.as_ref()).map(|request| pool.client.execute(request));
+        let under_way = UnderWay { parts: parts.clone(), pool, departure };
         Box::pin(async move {
             let mut response = response?.await.map_err(|error| {
                 tell(&parts.complaints, &error);
-                phase(&error)
+                under_way.phase(&error)
             })?;
+            under_way.pool.answered();
             if order_call {
                 reach(CrashPoint::L5);
             }
@@ -93,15 +145,50 @@ impl Service<http::Request<Bytes>> for HttpClient {
     }
 }
 
+/// A request under way. Dropped because its time is over, it counts against its pool.
+struct UnderWay {
+    parts: Arc<Parts>,
+    pool: Arc<Pool>,
+    /// Of a request with a body, made for a call.
+    departure: Option<Departure>,
+}
+
+impl UnderWay {
+    /// Whether bytes may have left. In doubt they have.
+    fn phase(&self, error: &reqwest::Error) -> HttpError {
+        let never_left = self.departure.as_ref().is_some_and(|departure| !departure.has_left());
+        if never_left || error.is_connect() || error.is_builder() || was_not_begun(error) {
+            HttpError::NotSent
+        } else {
+            HttpError::Interrupted
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.departure.as_ref().is_some_and(Departure::timed_out) {
+            self.parts.pools.timed_out(&self.pool);
+        }
+    }
+}
+
 impl Parts {
     /// The same request as reqwest has it. Parsing its URL again would be a twentieth of a call's work.
-    fn translate(&self, request: http::Request<Bytes>) -> Result<reqwest::Request, HttpError> {
+    fn translate(
+        &self,
+        request: http::Request<Bytes>,
+        departure: Option<&Departure>,
+    ) -> Result<reqwest::Request, HttpError> {
         let (parts, body) = request.into_parts();
         let url = self.url(parts.uri).ok_or(HttpError::NotSent)?;
         let mut translated = reqwest::Request::new(parts.method, url);
         *translated.headers_mut() = parts.headers;
         if !body.is_empty() {
-            *translated.body_mut() = Some(outgoing(body));
+            *translated.body_mut() = Some(match departure {
+                Some(departure) => reqwest::Body::wrap(WatchedBody::new(outgoing(body), departure.clone())),
+                None => outgoing(body),
+            });
         }
         Ok(translated)
     }
@@ -178,21 +265,13 @@ fn tell(complaints: &Complaints, error: &reqwest::Error) {
     });
 }
 
-/// Whether bytes may have left. In doubt they have.
-fn phase(error: &reqwest::Error) -> HttpError {
-    if error.is_connect() || error.is_builder() || refused_stream(error) {
-        HttpError::NotSent
-    } else {
-        HttpError::Interrupted
-    }
-}
-
-/// HTTP/2 servers say so when they have not begun to work on a stream.
-fn refused_stream(error: &reqwest::Error) -> bool {
+/// HTTP/2 servers say when they have not begun to work on a stream, and will not: by refusing it, or by going away with an
+/// earlier one as their last. h2 ends a stream with the peer's GOAWAY only where it is behind the last one.
+fn was_not_begun(error: &reqwest::Error) -> bool {
     let mut source = error.source();
     while let Some(inner) = source {
         if let Some(h2) = inner.downcast_ref::<h2::Error>() {
-            return h2.reason() == Some(h2::Reason::REFUSED_STREAM) && h2.is_remote();
+            return h2.is_remote() && (h2.is_go_away() || h2.reason() == Some(h2::Reason::REFUSED_STREAM));
         }
         source = inner.source();
     }

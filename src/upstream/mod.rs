@@ -12,8 +12,10 @@ pub mod headers;
 pub mod http_client;
 pub mod layers;
 pub mod overview;
+mod pool;
 pub mod token;
 pub mod transport;
+mod watched_body;
 pub mod wording;
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::operation::Operation;
 use crate::pb;
-use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::ports::upstream::{Accepted, Reply, Upstream as _, UpstreamError};
@@ -226,21 +226,7 @@ impl World {
         let random = Random::from_seed(7);
         let metrics = Arc::new(Metrics::new([]));
         let credentials = Arc::new(Mutex::new(credentials("secret-1")));
-        let account = |id: &str| {
-            let credentials = credentials.clone();
-            Account {
-                id: AccountId::new(id).unwrap(),
-                header: pb::HeaderAttributes {
-                    mart_id: Some("202".into()),
-                    bu_id: Some("0".into()),
-                    ..Default::default()
-                },
-                mart_id: HeaderValue::from_static("202"),
-                bu_id: HeaderValue::from_static("0"),
-                credentials: Arc::new(move || credentials.lock().unwrap().clone()),
-            }
-        };
-        let accounts = Accounts::new(vec![account("acme"), account("other")]);
+        let accounts = accounts(credentials.clone());
         let base = "https://walmart.example".parse().unwrap();
         let name = HeaderValue::from_static("Walmart Marketplace");
         let site = Site::new(&base, name, settings.sandbox, accounts.clone(), Tracer::off()).unwrap();
@@ -287,6 +273,13 @@ impl World {
         self.upstream.order_status(FIRST, &request, &context(Duration::from_secs(10))).await
     }
 
+    /// A look-up of the ledger.
+    pub(super) async fn look_up_within(&self, time: Duration) -> Result<Reply<LookupAnswer>, UpstreamError> {
+        let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
+        let context = CallContext { purpose: Purpose::Lookup, ..context(time) };
+        self.upstream.look_up(FIRST, &request, &context).await
+    }
+
     pub(super) async fn create(&self) -> Result<Reply<Accepted>, UpstreamError> {
         self.create_within(Duration::from_secs(10)).await
     }
@@ -311,6 +304,23 @@ impl World {
     }
 }
 
+/// Two accounts with the same credentials.
+pub(super) fn accounts(credentials: Arc<Mutex<Credentials>>) -> Accounts {
+    let account = |id: &str| {
+        let credentials = credentials.clone();
+        let attributes =
+            pb::HeaderAttributes { mart_id: Some("202".into()), bu_id: Some("0".into()), ..Default::default() };
+        Account {
+            id: AccountId::new(id).unwrap(),
+            header: attributes,
+            mart_id: HeaderValue::from_static("202"),
+            bu_id: HeaderValue::from_static("0"),
+            credentials: Arc::new(move || credentials.lock().unwrap().clone()),
+        }
+    };
+    Accounts::new(vec![account("acme"), account("other")])
+}
+
 pub(super) fn credentials(secret: &str) -> Credentials {
     Credentials { client_id: "client".into(), client_secret: SecretString::from(secret).into() }
 }
@@ -321,6 +331,7 @@ pub(super) fn context(time: Duration) -> CallContext {
         deadline: Instant::now() + time,
         trace: TraceContext { trace_id: 0xabc, span_id: 1, sampled: false, state: None },
         facts: CallFacts::of(Caller::anonymous()),
+        purpose: Purpose::Caller,
     }
 }
 

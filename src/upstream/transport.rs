@@ -16,7 +16,7 @@ use tower::Service;
 use uuid::Uuid;
 
 use super::accounts::{Account, Accounts};
-use super::call::{Answered, Outbound};
+use super::call::{Answered, Departure, Outbound};
 use super::exchange::{Exchange, Unusable};
 use super::failure::{Failure, Lost, NotSent};
 use super::headers::Hint;
@@ -227,11 +227,16 @@ impl<X: Exchange, H: Http> Service<Outbound<X>> for Transport<H> {
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let Some(request) = self.site.request(&outbound) else { return refused(NotSent::Connect) };
+        let Some(mut request) = self.site.request(&outbound) else { return refused(NotSent::Connect) };
         tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
         outbound.call.context.facts.begin_attempt();
-        outbound.call.mark_sent();
-        Either::Left(Exchanging { answer: self.http.call(request), clock: self.clock, exchange: PhantomData })
+        let departure = Departure::new(outbound.call);
+        request.extensions_mut().insert(departure.clone());
+        let answer = self.http.call(request);
+        if !departure.is_watched() {
+            departure.left();
+        }
+        Either::Left(Exchanging { answer, clock: self.clock, exchange: PhantomData })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Texts are compared as words: lower case, split at every other character and within `camelCase`, so that
 //! `customerOrderNo`, `CUSTOMER_ORDER_NO` and "customer order no" are the same.
 
+use crate::domain::ledger::evidence::is_order_service_not_found;
 use crate::pb::WalmartError;
 
 /// Phrases that call something taken. A `*` at the end stands for any rest of the word.
@@ -111,8 +112,28 @@ const WRONG_STATE: [&str; 9] = [
 const OF_AN_ADDRESS: [&str; 7] = ["address", "zip", "zipcode", "postal", "city", "province", "country"];
 /// What can be taken or repeated besides the order's number.
 const OTHER_SUBJECTS: [&str; 23] = [
-    "sku", "skus", "line", "lines", "item", "items", "plan", "plans", "offer", "offers", "product", "products",
-    "channel", "channels", "shipment", "shipments", "tracking", "package", "packages", "charge", "charges", "phone",
+    "sku",
+    "skus",
+    "line",
+    "lines",
+    "item",
+    "items",
+    "plan",
+    "plans",
+    "offer",
+    "offers",
+    "product",
+    "products",
+    "channel",
+    "channels",
+    "shipment",
+    "shipments",
+    "tracking",
+    "package",
+    "packages",
+    "charge",
+    "charges",
+    "phone",
     "email",
 ];
 /// Words after which "number" alone means the order's.
@@ -149,13 +170,7 @@ pub fn says_too_late(error: &WalmartError) -> bool {
 
 /// Walmart's order service itself does not know the order. A gateway that knows no route uses the same names.
 pub fn tells_unknown_order(error: &WalmartError) -> bool {
-    let code = error.code.as_str();
-    code.starts_with("404.WSAAS.")
-        || code == "OS_NOT_FOUND_ERROR"
-        || code.strip_prefix("CONTENT_NOT_FOUND.").is_some_and(|component| {
-            let component = component.to_ascii_uppercase();
-            component.contains("ORDER") || component.contains("FULFILL")
-        })
+    is_order_service_not_found(&error.code)
 }
 
 /// The generic refusal that Walmart's order API gives during outages, seen in the field. Its words stand in either text.
@@ -272,7 +287,8 @@ fn says(words: &str, phrase: &str) -> bool {
     };
     words.match_indices(phrase).any(|(at, _)| {
         let (before, behind) = (&words[..at], &words[at + phrase.len()..]);
-        let denied = [" not ", " no ", " never ", " isnt ", " arent "].iter().any(|word| before.ends_with(word));
+        let denied =
+            [" not ", " not a ", " no ", " never ", " isnt ", " arent "].iter().any(|word| before.ends_with(word));
         before.ends_with(' ') && (!whole || behind.starts_with(' ')) && !denied
     })
 }

@@ -117,7 +117,13 @@ fn is_problem(value: &Value) -> bool {
 /// Finds error objects under `errors` or `error`, however they are nested. Tells whether there was one that says something.
 fn collect(value: &Value, found: &mut Vec<WalmartError>) -> bool {
     match value {
-        Value::Array(many) => many.iter().fold(false, |any, one| collect(one, found) || any),
+        Value::Array(many) => {
+            let mut speaks = false;
+            for one in many {
+                speaks |= collect(one, found);
+            }
+            speaks
+        }
         Value::Object(object) => match object.get("error").or_else(|| object.get("errors")) {
             Some(inner) if inner.is_array() || inner.is_object() => collect(inner, found),
             _ => {

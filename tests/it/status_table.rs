@@ -31,7 +31,7 @@ pub fn call() -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
     let facts = CallFacts::of(Caller::anonymous());
     facts.set_account(&AccountId::new("acme").unwrap());
-    CallContext { deadline: tokio::time::Instant::now(), trace, facts }
+    CallContext { deadline: tokio::time::Instant::now(), trace, facts, purpose: Default::default() }
 }
 
 /// What is in a status. Panics when a detail is unknown or there twice, or the reason is no reason.

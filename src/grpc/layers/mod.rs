@@ -144,7 +144,12 @@ pub(crate) mod testing {
         }
         let deadline = CallContext::no_deadline(tokio::time::Instant::now());
         let trace = TraceContext { trace_id: 1, span_id: 2, sampled: false, state: None };
-        request.extensions_mut().insert(CallContext { deadline, trace, facts: Arc::new(CallFacts::default()) });
+        request.extensions_mut().insert(CallContext {
+            deadline,
+            trace,
+            facts: Arc::new(CallFacts::default()),
+            purpose: Default::default(),
+        });
         request
     }
 

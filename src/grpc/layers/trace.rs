@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use crate::ports::call::{CallContext, CallFacts};
+use crate::ports::call::{CallContext, CallFacts, Purpose};
 use crate::telemetry::metrics::{Held, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
@@ -90,6 +90,7 @@ where
             deadline: CallContext::no_deadline(started),
             trace: span.context().clone(),
             facts: facts.clone(),
+            purpose: Purpose::Caller,
         });
         let in_flight = Held::new(&metrics.calls_in_flight);
         let open = Open {

@@ -8,6 +8,7 @@ use super::resolver::Resolver;
 use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, judge_create};
 use crate::domain::ledger::{Alert, AlertKind, Entry, State};
 use crate::domain::mutations::Probe;
+use crate::ports::call::Purpose;
 use crate::ports::ledger::{Audit, Ledger, StoreError};
 use crate::ports::upstream::Upstream;
 
@@ -44,7 +45,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             }
             made += 1;
             let probe = Probe::OrderByNumber(entry.order_number.to_string());
-            match self.ask(account, &probe, &entry).await {
+            match self.ask(account, &probe, &entry, Purpose::Caller).await {
                 Asked::Answer(answer) => {
                     let kind = self.judge(&entry, &answer).await?;
                     self.raise(audit, kind.map(|kind| Alert { operation: entry.id, kind, time: now })).await;

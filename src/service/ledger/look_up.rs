@@ -16,6 +16,7 @@ use crate::domain::ledger::machine::{Event, LookedUpBy};
 use crate::domain::ledger::{Alert, AlertKind, Entry, EvidenceKind, LookupRecord};
 use crate::domain::moment::Moment;
 use crate::domain::mutations::{Probe, Settlement, settlement_of};
+use crate::ports::call::Purpose;
 use crate::ports::ledger::{Audit, Ledger};
 use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
 
@@ -82,7 +83,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 continue;
             };
             let (probe, at) = (settlement.probe(&entry), self.mutations.moment());
-            let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry).await {
+            let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry, Purpose::Lookup).await {
                 Asked::Answer(answer) => {
                     let evidence = settlement.judge(&entry, &answer);
                     let told = Told { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
@@ -138,8 +139,8 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     }
 
     /// Asks Walmart about an entry.
-    pub(super) async fn ask(&self, account: AccountIndex, probe: &Probe, entry: &Entry) -> Asked {
-        let call = self.mutations.own_call("ledger look-up", Some(entry));
+    pub(super) async fn ask(&self, account: AccountIndex, probe: &Probe, entry: &Entry, purpose: Purpose) -> Asked {
+        let call = self.mutations.own_call("ledger look-up", Some(entry), purpose);
         self.ask_in(account, &probe.request(), &call.context).await
     }
 

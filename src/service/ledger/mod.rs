@@ -40,7 +40,7 @@ use crate::domain::ledger::machine::{self, Event, Rules};
 use crate::domain::ledger::{Entry, Kind, NewEntry};
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::call::CallContext;
+use crate::ports::call::{CallContext, Purpose};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
 use crate::ports::random::Random;
@@ -209,7 +209,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     }
 
     /// A call of nobody's, for what is done in the background about an entry, or about several.
-    pub(super) fn own_call(&self, name: &'static str, entry: Option<&Entry>) -> OwnCall {
+    pub(super) fn own_call(&self, name: &'static str, entry: Option<&Entry>, purpose: Purpose) -> OwnCall {
         let mut span = self.0.tracer.background_span(name);
         if let Some(entry) = entry {
             span.set(semconv::OPERATION, || entry.id.to_string().into());
@@ -220,6 +220,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             deadline: Instant::now() + OWN_CALL_TIME,
             trace: span.context().clone(),
             facts: Arc::default(),
+            purpose,
         };
         OwnCall { context, _span: span }
     }

@@ -6,6 +6,7 @@ use super::{InHand, Written};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, State};
+use crate::ports::call::Purpose;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::Upstream;
 
@@ -48,7 +49,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             tracing::error!(operation = %entry.id, "this version does not know the kind of the operation");
             return None;
         };
-        let call = mutations.own_call("ledger resend", Some(&entry));
+        let call = mutations.own_call("ledger resend", Some(&entry), Purpose::Resend);
         let entry = match mutations.looked_up_first(entry, account, &call.context).await.ok()? {
             Ok(entry) => entry,
             Err(closed) => {

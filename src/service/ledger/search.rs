@@ -18,6 +18,7 @@ use crate::domain::moment::Moment;
 use crate::domain::mutations::settlement_of;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::GetOrderStatusRequest;
+use crate::ports::call::Purpose;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::Upstream;
 
@@ -43,7 +44,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let mut progress = SearchProgress::default();
         for _ in 0..MOST_PAGES {
             let Some(request) = next_page(first, &progress) else { break };
-            let call = self.mutations.own_call("ledger search", None);
+            let call = self.mutations.own_call("ledger search", None, Purpose::Lookup);
             let Asked::Answer(answer) = self.ask_in(account, &request, &call.context).await else { break };
             drop(call);
             let Ok(page) = read_search_page(&answer) else { break };

@@ -1,4 +1,8 @@
 //! Bounds the time of one attempt on the wire. Waiting for the limit or a token does not count; those layers stand outside.
+//!
+//! A read ends at the call's deadline too. So does a mutation that has not begun to leave, because there is no connection
+//! yet; once its first byte may have left it belongs to its operation, and has all the time of an attempt whatever its
+//! caller does: an answer that nobody waited for is better than a doubt.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -6,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::passing::{OrRefused, Timed, refused};
+use super::passing::{Ends, OrRefused, Timed, refused};
 use crate::upstream::call::{Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost, NotSent};
@@ -18,7 +22,7 @@ pub struct AttemptTimeoutLayer {
 }
 
 impl AttemptTimeoutLayer {
-    /// No attempt takes longer than `limit`, or than the call's deadline leaves.
+    /// No attempt takes longer than `limit`; a read not longer than the call's deadline leaves.
     pub fn new(limit: Duration) -> Self {
         Self { limit }
     }
@@ -53,9 +57,17 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for AttemptTimeout<S> {
             return refused(NotSent::Deadline);
         };
         tracing::trace!(layer = "attempt_timeout", "set");
-        let (call, end) = (outbound.call.clone(), outbound.at + self.limit.min(left));
-        let lost = if left <= self.limit { Lost::Deadline } else { Lost::TimedOut };
+        let (call, at) = (outbound.call.clone(), outbound.at);
+        // Whose time ends first.
+        let impatient = left < self.limit;
+        let begin_by = at + self.limit.min(left);
+        let unsent = if impatient { NotSent::Deadline } else { NotSent::Connect };
+        let (end, lost) = match impatient && !X::OPERATION.is_mutation() {
+            true => (begin_by, Lost::Deadline),
+            false => (at + self.limit, Lost::TimedOut),
+        };
+        let ends = Ends { begin_by, unsent, end, lost };
         let sends = call.sends();
-        Either::Left(Timed::new(self.inner.call(outbound), end, call, sends, NotSent::Connect, lost))
+        Either::Left(Timed::new(self.inner.call(outbound), call, sends, ends))
     }
 }

@@ -1,7 +1,14 @@
 //! The token bucket of one operation of one account, kept in step with Walmart's own. Pure; time is passed in.
 //!
-//! It starts full and refills evenly. Callers take a token, or a place in the queue when there is none yet; answers correct
-//! the level, and with it the time of everyone who waits. First come, first served.
+//! It starts full and refills evenly. A call takes a token, or a place in a queue when there is none yet; answers correct
+//! the level, and with it the time of every call that waits.
+//!
+//! Calls of the ledger that settle doubts have a queue of their own beside the callers' one. In each queue the first to come
+//! is the first served, and each side is sure of half of the tokens while both wait:
+//!
+//! * A ledger call goes before all callers as long as it has a **turn** left. It has half of the limit as turns, which refill
+//!   with half of the rate: endless look-ups leave callers the other half.
+//! * Tokens that one side does not use are the other's: without doubts callers have the whole limit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,6 +19,12 @@ use tokio::time::Instant;
 const UNKNOWN_WAIT: Duration = Duration::from_secs(60);
 /// The longest wait that is believed of an answer that was no refusal: in a minute the bucket fills from nothing.
 const LONGEST_REFILL: Duration = Duration::from_secs(60);
+/// The part of the limit in which the ledger's calls go before callers.
+const LEDGER_PART: f64 = 0.5;
+/// Two moments that are no further apart are one.
+const TICK: Duration = Duration::from_nanos(1);
+/// More than enough halves of a minute to come down to a tick.
+const STEPS: usize = 64;
 /// What sums of fractions may be off. Far below what a timer can tell.
 const ROUNDING: f64 = 1e-6;
 
@@ -29,14 +42,29 @@ pub struct Bucket {
     empty_until: Option<Instant>,
     /// Taken and not yet answered: Walmart's count may not have these off yet.
     outstanding: u32,
-    /// Those who wait, first come first.
-    queue: VecDeque<Ticket>,
+    /// Turns of the ledger's at `turns_at`: at most half of the capacity.
+    turns: f64,
+    turns_at: Instant,
+    /// Calls that wait, first come first, one queue for each side.
+    queues: [VecDeque<Ticket>; 2],
     next_ticket: u64,
 }
 
-/// A place in the queue.
+/// Whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub enum Side {
+    /// A caller's, or the ledger's where it can be left out.
+    Caller,
+    /// The ledger's, to settle a doubt.
+    Ledger,
+}
+
+/// A place in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    side: Side,
+    number: u64,
+}
 
 /// What was had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +87,9 @@ impl Bucket {
             updated: now,
             empty_until: None,
             outstanding: 0,
-            queue: VecDeque::new(),
+            turns: (capacity * LEDGER_PART).max(1.0),
+            turns_at: now,
+            queues: Default::default(),
             next_ticket: 0,
         }
     }
@@ -74,52 +104,57 @@ impl Bucket {
         self.capacity as u32
     }
 
-    /// When a token can be had, if one is asked for now.
+    /// When a caller can have a token, if one is asked for now.
     pub fn next_token(&self, now: Instant) -> Instant {
-        self.token_behind(self.queue.len(), now)
+        self.token_behind(Side::Caller, self.queue(Side::Caller).len(), now)
     }
 
     /// Takes a token, or a place in the queue if one can be had by `latest`; else tells how long one would have to wait.
     /// Every token ends in [`answered`](Self::answered) or [`unused`](Self::unused).
-    pub fn take(&mut self, now: Instant, latest: Instant) -> Result<Taken, Duration> {
+    pub fn take(&mut self, side: Side, now: Instant, latest: Instant) -> Result<Taken, Duration> {
         // Whoever asks may have looked at the clock just before the last answer came.
         let now = if self.is_empty(now) { now } else { now.max(self.updated) };
-        let at = self.next_token(now);
+        let at = self.token_behind(side, self.queue(side).len(), now);
         if at <= now {
-            self.draw(now);
+            self.draw(side, now);
             return Ok(Taken::Token);
         }
         if at > latest {
             return Err(at - now);
         }
-        let ticket = Ticket(self.next_ticket);
+        let ticket = Ticket { side, number: self.next_ticket };
         self.next_ticket += 1;
-        self.queue.push_back(ticket);
+        self.queues[side as usize].push_back(ticket);
         Ok(Taken::Place(ticket))
     }
 
     /// Takes the token of a waiter whose time has come; else tells when it comes, as things stand.
     pub fn turn(&mut self, ticket: Ticket, now: Instant) -> Option<Instant> {
-        let ahead = self.queue.partition_point(|other| *other < ticket);
-        let at = self.token_behind(ahead, now);
+        let ahead = self.queue(ticket.side).partition_point(|other| *other < ticket);
+        let at = self.token_behind(ticket.side, ahead, now);
         if at > now {
             return Some(at);
         }
         self.leave(ticket);
-        self.draw(now);
+        self.draw(ticket.side, now);
         None
     }
 
     /// A waiter gives up its place.
     pub fn leave(&mut self, ticket: Ticket) {
-        if let Ok(place) = self.queue.binary_search(&ticket) {
-            self.queue.remove(place);
+        let queue = &mut self.queues[ticket.side as usize];
+        if let Ok(place) = queue.binary_search(&ticket) {
+            queue.remove(place);
         }
     }
 
-    /// Whether anybody waits.
+    /// Whether any call waits.
     pub fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+        self.queues.iter().any(|queue| !queue.is_empty())
+    }
+
+    fn queue(&self, side: Side) -> &VecDeque<Ticket> {
+        &self.queues[side as usize]
     }
 
     /// The attempt was answered, or may have been. `tokens_left` is what Walmart counts; `refused_for` says that it
@@ -148,10 +183,13 @@ impl Bucket {
     }
 
     /// The attempt was not made.
-    pub fn unused(&mut self, now: Instant) {
+    pub fn unused(&mut self, side: Side, now: Instant) {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.refill(now);
         self.level = (self.level + 1.0).min(self.capacity);
+        if side == Side::Ledger {
+            self.turns = (self.turns + 1.0).min(self.most_turns());
+        }
     }
 
     /// Tokens that could be used at once.
@@ -159,7 +197,8 @@ impl Bucket {
         if self.is_empty(now) {
             return 0.0;
         }
-        (self.level_at(now) - self.queue.len() as f64).max(0.0)
+        let waiting: usize = self.queues.iter().map(VecDeque::len).sum();
+        (self.level_at(now) - waiting as f64).max(0.0)
     }
 
     /// Whether Walmart said that there is nothing to be had yet.
@@ -174,17 +213,70 @@ impl Bucket {
         self.level = 1.0 - f64::from(self.outstanding);
     }
 
-    fn draw(&mut self, now: Instant) {
+    fn draw(&mut self, side: Side, now: Instant) {
         self.refill(now);
         self.level -= 1.0;
         self.outstanding += 1;
+        if side == Side::Ledger {
+            self.turns = (self.turns - 1.0).max(0.0);
+        }
     }
 
-    /// When there is a token for one who lets this many go before.
-    fn token_behind(&self, ahead: usize, now: Instant) -> Instant {
-        let missing = ahead as f64 + 1.0 - self.level_at(now);
+    /// When there is a token for a call of this side that lets so many of its own side go before.
+    fn token_behind(&self, side: Side, ahead: usize, now: Instant) -> Instant {
+        match side {
+            Side::Caller => self.callers_token(ahead, now),
+            Side::Ledger => self.ledgers_token(ahead, now),
+        }
+    }
+
+    /// Before a caller go the calls of the ledger that wait and have turns by then.
+    fn callers_token(&self, ahead: usize, now: Instant) -> Instant {
+        let waiting = self.queue(Side::Ledger).len() as f64;
+        let mut at = self.updated.max(now);
+        // Each step is at most half of the one before, because turns refill with half of the rate.
+        for _ in 0..STEPS {
+            let before = waiting.min((self.turns_by(at) + ROUNDING).floor());
+            let next = self.filled(ahead as f64 + 1.0 + before, now);
+            if next <= at + TICK {
+                return next.max(at);
+            }
+            at = next;
+        }
+        at
+    }
+
+    /// Before a call of the ledger goes no caller if it has a turn, and else all that wait.
+    fn ledgers_token(&self, ahead: usize, now: Instant) -> Instant {
+        let place = ahead as f64 + 1.0;
+        let behind_callers = self.filled(place + self.queue(Side::Caller).len() as f64, now);
+        if place > self.most_turns() + ROUNDING {
+            return behind_callers;
+        }
+        let missing = place - self.turns_by(now);
+        let has_turn =
+            if missing < ROUNDING { now } else { now.max(self.turns_at) + self.time_for(missing / LEDGER_PART) };
+        self.filled(place, now).max(has_turn).min(behind_callers)
+    }
+
+    /// When the level is this high.
+    fn filled(&self, level: f64, now: Instant) -> Instant {
+        let missing = level - self.level_at(now);
         let from = self.updated.max(now);
-        if missing < ROUNDING { from } else { from + Duration::from_secs_f64(missing / self.per_second) }
+        if missing < ROUNDING { from } else { from + self.time_for(missing) }
+    }
+
+    fn time_for(&self, tokens: f64) -> Duration {
+        Duration::from_secs_f64(tokens / self.per_second)
+    }
+
+    fn most_turns(&self) -> f64 {
+        (self.capacity * LEDGER_PART).max(1.0)
+    }
+
+    fn turns_by(&self, at: Instant) -> f64 {
+        let elapsed = at.saturating_duration_since(self.turns_at).as_secs_f64();
+        (self.turns + elapsed * self.per_second * LEDGER_PART).min(self.most_turns())
     }
 
     fn level_at(&self, now: Instant) -> f64 {
@@ -193,6 +285,8 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
+        self.turns = self.turns_by(now);
+        self.turns_at = self.turns_at.max(now);
         if self.is_empty(now) {
             return;
         }

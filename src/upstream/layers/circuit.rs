@@ -1,6 +1,10 @@
 //! Stops calling an operation of an account that keeps failing, and looks from time to time whether it works again.
 //!
-//! Counts calls, not attempts, so it stands outside `retry`. Refusals by Walmart (4xx, 429) are signs of life, not failures.
+//! Counts calls, not attempts, so it stands outside `retry`. Only Walmart's faults are failures: 5xx, an attempt that took all
+//! the time that an attempt may, a broken connection or none. Refusals (4xx) are signs of life, and a call that its caller
+//! did not wait for says nothing.
+//!
+//! A look-up of the ledger passes an open circuit as its probe: a doubt must get its turn.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +19,13 @@ use tower::{Layer, Service};
 use super::passing::{OrRefused, Watch, Watched, refused};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
-use crate::ports::upstream::ErrorKind;
+use crate::ports::call::Purpose;
 use crate::telemetry::metrics::{CircuitState, Metrics};
 use crate::upstream::accounts::Accounts;
 use crate::upstream::call::{Answered, Next, Outbound};
-use crate::upstream::classify::classify;
 use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, NotSent};
+use crate::upstream::failure::{Failure, Lost, NotSent};
+use crate::upstream::wording::is_outage_in_disguise;
 
 const IN_A_ROW: usize = 5;
 const WINDOW: usize = 20;
@@ -58,13 +62,16 @@ impl Default for Circuit {
 
 impl Circuit {
     /// Whether a call may pass at `now`, and the generation that it speaks for; if not, how long the circuit stays open yet.
-    pub fn admit(&mut self, now: Instant) -> Result<u64, Duration> {
+    /// A look-up always passes; while the circuit is not closed it is a probe.
+    pub fn admit(&mut self, purpose: Purpose, now: Instant) -> Result<u64, Duration> {
+        let lookup = purpose == Purpose::Lookup;
         match self.state {
             State::Closed => Ok(self.generation),
-            State::Open { until } if now >= until => {
+            State::Open { until } if lookup || now >= until => {
                 self.turn(State::HalfOpen);
                 Ok(self.generation)
             }
+            State::HalfOpen if lookup => Ok(self.generation),
             State::Open { until } => Err(until - now),
             State::HalfOpen => Err(FIRST_PAUSE),
         }
@@ -130,30 +137,30 @@ pub enum Outcome {
     Success,
     /// It did not, or with an error of its own.
     Failure,
-    /// It was not asked, or the call was given up by its caller.
+    /// It was not asked, the call was given up by its caller, or the answer says nothing of Walmart's health.
     Neither,
 }
 
 impl Outcome {
-    fn of<A>(operation: Operation, result: &Result<Answered<A>, Failure>) -> Self {
+    fn of<A>(result: &Result<Answered<A>, Failure>) -> Self {
         let failure = match result {
             Ok(_) => return Self::Success,
             Err(failure) => failure,
         };
-        // Silence is a failure, whoever's patience ended; a lock on the order (423) is a sign of life.
         match failure {
-            Failure::Lost(_) => return Self::Failure,
-            Failure::Refused { status: 423, .. } => return Self::Success,
-            _ => {}
-        }
-        match classify(operation, failure).kind {
-            ErrorKind::Unavailable => Self::Failure,
-            ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => Self::Success,
-            ErrorKind::CredentialsRefused
-            | ErrorKind::RateLimited
-            | ErrorKind::Overloaded
-            | ErrorKind::CircuitOpen
-            | ErrorKind::DeadlineExceeded => Self::Neither,
+            Failure::Lost(Lost::TimedOut | Lost::Interrupted)
+            | Failure::NotSent(NotSent::Connect)
+            | Failure::Unreadable { cut: true, .. } => Self::Failure,
+            // The caller's time was over, or nothing was asked, or nobody knows who wrote the answer.
+            Failure::Lost(Lost::Deadline) | Failure::NotSent(_) | Failure::Unreadable { cut: false, .. } => {
+                Self::Neither
+            }
+            _ if failure.is_throttled() => Self::Neither,
+            Failure::Refused { status: 401 | 403, .. } => Self::Neither,
+            Failure::Refused { status: 500.., .. } => Self::Failure,
+            // A 5xx in disguise.
+            Failure::Refused { body, .. } if body.errors.iter().any(is_outage_in_disguise) => Self::Failure,
+            Failure::Refused { .. } => Self::Success,
         }
     }
 }
@@ -234,7 +241,8 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let (circuits, account) = (self.circuits.clone(), outbound.call.account);
-        let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(outbound.at));
+        let purpose = outbound.call.context.purpose;
+        let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(purpose, outbound.at));
         let generation = match admitted {
             Ok(generation) => generation,
             Err(wait) => return refused(NotSent::CircuitOpen(wait)),
@@ -257,7 +265,7 @@ pub struct Admitted {
 
 impl Watch for Admitted {
     fn ended<A>(mut self, result: &Result<Answered<A>, Failure>) {
-        self.outcome = Outcome::of(self.operation, result);
+        self.outcome = Outcome::of(result);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ends the call at its deadline, whatever the layers below are doing. They look at the deadline themselves before they
-//! wait, so this is the last resort. While an attempt is on the wire, which has a timer of its own, it needs none.
+//! wait, so this is the last resort. While an attempt is on the wire, which has a timer of its own, it needs none; and a
+//! mutation that has begun is not cut.
 
 use std::task::{Context, Poll};
 

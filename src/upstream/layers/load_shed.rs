@@ -7,6 +7,7 @@ use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use super::passing::{OrRefused, Watch, Watched, refused};
+use crate::ports::call::Purpose;
 use crate::room::{Room, Taken};
 use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::exchange::Exchange;
@@ -50,16 +51,18 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let Some(place) = self.places.take(1) else {
+        let place = self.places.take(1);
+        // Look-ups and re-sends are few, and settle what callers wait for.
+        if place.is_none() && outbound.call.context.purpose == Purpose::Caller {
             return refused(NotSent::Overloaded);
-        };
+        }
         tracing::trace!(layer = "load_shed", "admitted");
         Either::Left(Watched::new(self.inner.call(outbound), Place(place)))
     }
 }
 
-/// Room for a call; free again when dropped.
-pub struct Place(#[expect(dead_code, reason = "is held")] Taken);
+/// Room for a call, if it needs any; free again when dropped.
+pub struct Place(#[expect(dead_code, reason = "is held")] Option<Taken>);
 
 impl Watch for Place {
     fn ended<A>(self, _: &Result<Answered<A>, Failure>) {}

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::Either;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, Timeout, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::domain::effect::Effect;
 use crate::upstream::call::{Answered, Attempting, Call};
+use crate::upstream::classify::classify;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost, NotSent};
 
@@ -64,15 +66,29 @@ where
     }
 }
 
+/// When an attempt ends by its time, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// By then the request must have begun to leave.
+    pub begin_by: Instant,
+    /// How it ends if it has not.
+    pub unsent: NotSent,
+    /// By then the answer must be there. Not before `begin_by`.
+    pub end: Instant,
+    /// How it ends if it is not.
+    pub lost: Lost,
+}
+
 pin_project! {
-    /// An attempt whose time is bounded.
+    /// An attempt whose time is bounded. One whose time is over is dropped at once, also where others follow it.
     pub struct Timed<F> {
         #[pin]
-        inner: Timeout<F>,
+        inner: Option<F>,
+        #[pin]
+        sleep: Sleep,
         on_clock: OnClock,
         sends: u32,
-        unsent: NotSent,
-        lost: Lost,
+        ends: Ends,
     }
 }
 
@@ -85,10 +101,11 @@ impl Drop for OnClock {
     }
 }
 
-impl<F: Future> Timed<F> {
-    /// Ends `inner` at `end`: as `lost` if a request left after `sends` others had, else as `unsent`.
-    pub fn new(inner: F, end: Instant, call: Arc<Call>, sends: u32, unsent: NotSent, lost: Lost) -> Self {
-        Self { inner: timeout_at(end, inner), on_clock: OnClock(call), sends, unsent, lost }
+impl<F> Timed<F> {
+    /// Ends `inner` as `ends` says. The request has begun to leave when the call counts more than `sends`.
+    pub fn new(inner: F, call: Arc<Call>, sends: u32, ends: Ends) -> Self {
+        let sleep = sleep_until(ends.begin_by);
+        Self { inner: Some(inner), sleep, on_clock: OnClock(call), sends, ends }
     }
 }
 
@@ -99,18 +116,36 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let call = &this.on_clock.0;
-        let Poll::Ready(ended) = this.inner.poll(cx) else {
-            // From the first time that the timer was asked it will wake whoever polls this.
-            call.set_on_clock(true);
-            return Poll::Pending;
-        };
-        call.set_on_clock(false);
-        Poll::Ready(ended.unwrap_or_else(|_| {
+        let mut this = self.project();
+        let (call, ends) = (&this.on_clock.0, *this.ends);
+        if let Some(inner) = this.inner.as_mut().as_pin_mut()
+            && let Poll::Ready(ended) = inner.poll(cx)
+        {
+            call.set_on_clock(false);
+            if ended.as_ref().is_err_and(|failure| classify(call.operation, failure).effect == Effect::None) {
+                call.set_settled();
+            }
+            return Poll::Ready(ended);
+        }
+        loop {
+            if this.sleep.as_mut().poll(cx).is_pending() {
+                // From the first time that the timer was asked it will wake whoever polls this.
+                call.set_on_clock(true);
+                return Poll::Pending;
+            }
             let left = call.sends() > *this.sends;
-            Err(if left { Failure::Lost(*this.lost) } else { Failure::NotSent(*this.unsent) })
-        }))
+            if left && this.sleep.deadline() < ends.end {
+                this.sleep.as_mut().reset(ends.end);
+                continue;
+            }
+            if (left && ends.lost == Lost::TimedOut) || (!left && ends.unsent == NotSent::Connect) {
+                call.set_timed_out();
+            }
+            this.inner.set(None);
+            call.set_on_clock(false);
+            let failure = if left { Failure::Lost(ends.lost) } else { Failure::NotSent(ends.unsent) };
+            return Poll::Ready(Err(failure));
+        }
     }
 }
 
@@ -149,7 +184,7 @@ where
         let deadline = this.call.context.deadline;
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         ready!(sleep.as_mut().poll(cx));
-        let left = this.call.sends() > 0;
+        let left = this.call.is_in_doubt();
         Poll::Ready(Err(if left { Failure::Lost(Lost::Deadline) } else { Failure::NotSent(NotSent::Deadline) }))
     }
 }

@@ -1,5 +1,6 @@
 //! Takes a token of the account's bucket before each attempt; a retry pays like a first attempt. Waits when there is time
-//! for it, and refuses at once when waiting would pass the deadline.
+//! for it, and refuses at once when waiting would pass the deadline. What the ledger does to settle doubts goes first, within
+//! its half of the limit (`bucket`).
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +12,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service};
 
-use super::bucket::{Bucket, Taken, Ticket};
+use super::bucket::{Bucket, Side, Taken, Ticket};
 use super::passing::{Watch, Watched};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
+use crate::ports::call::Purpose;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
 use crate::upstream::exchange::Exchange;
@@ -103,7 +105,7 @@ impl RateLimitLayer {
 
     /// A token, if there is one.
     fn try_take(&self, call: &Arc<Call>, now: Instant) -> Option<Reservation> {
-        let taken = self.buckets.limit(call.account, call.operation).with(|bucket| bucket.take(now, now));
+        let taken = self.buckets.limit(call.account, call.operation).with(|bucket| bucket.take(side(call), now, now));
         (taken == Ok(Taken::Token)).then(|| Reservation::new(self.buckets.clone(), call))
     }
 
@@ -111,7 +113,7 @@ impl RateLimitLayer {
     async fn take(&self, call: &Arc<Call>, began: Instant) -> Result<(Reservation, Instant), Failure> {
         let latest = call.latest_start();
         let limit = self.buckets.limit(call.account, call.operation);
-        let ticket = match limit.with(|bucket| bucket.take(began, latest)) {
+        let ticket = match limit.with(|bucket| bucket.take(side(call), began, latest)) {
             Ok(Taken::Token) => return Ok((Reservation::new(self.buckets.clone(), call), began)),
             Ok(Taken::Place(ticket)) => ticket,
             Err(wait) => return Err(self.refuse(call, wait)),
@@ -180,7 +182,7 @@ impl Reservation {
     }
 
     fn give_back(&self) {
-        self.limit().change(|bucket| bucket.unused(Instant::now()));
+        self.limit().change(|bucket| bucket.unused(side(&self.call), Instant::now()));
     }
 
     fn limit(&self) -> &Limit {
@@ -196,6 +198,13 @@ impl Watch for Reservation {
             Err(Failure::NotSent(_)) => self.unused(),
             Err(failure) => self.answered(Instant::now(), failure.hint(), refused_for(failure)),
         }
+    }
+}
+
+fn side(call: &Call) -> Side {
+    match call.context.purpose {
+        Purpose::Caller => Side::Caller,
+        Purpose::Lookup | Purpose::Resend => Side::Ledger,
     }
 }
 

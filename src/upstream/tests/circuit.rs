@@ -7,7 +7,7 @@ use tokio::time::{Instant, advance};
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
 use crate::telemetry::metrics::CircuitState;
-use crate::upstream::testing::{FIRST, SECOND, Step, World, answer, settle, slow, throttled};
+use crate::upstream::testing::{ACCEPTED, FIRST, FOUND, SECOND, Step, World, answer, settle, slow, throttled};
 use crate::upstream::transport::HttpError;
 
 fn state(world: &World) -> CircuitState {
@@ -86,9 +86,11 @@ async fn a_call_from_before_it_opened_is_no_probe() {
 async fn silence_and_faults_of_walmart_open_it_and_refusals_do_not() {
     let cases = [
         (answer(503, ""), CircuitState::Open),
-        (answer(202, "<html>"), CircuitState::Open),
+        (Step::Fail(HttpError::BadBody(202)), CircuitState::Open),
         (Step::Fail(HttpError::Interrupted), CircuitState::Open),
         (Step::Hang, CircuitState::Open),
+        // An answer that somebody wrote, perhaps Walmart.
+        (answer(202, "<html>"), CircuitState::Closed),
         (throttled("60"), CircuitState::Closed),
         (answer(400, ""), CircuitState::Closed),
         (answer(403, ""), CircuitState::Closed),
@@ -120,4 +122,54 @@ async fn it_counts_calls_and_not_attempts() {
     }
     assert_eq!(world.walmart.seen().len(), 15);
     assert_eq!(world.shared.circuits.state(FIRST, Operation::Status).0, CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn impatience_of_callers_is_no_fault_of_walmarts() {
+    const IMPATIENT: Duration = Duration::from_millis(900);
+    let world = World::new();
+    let second = |body: &str| Step::After(Duration::from_secs(1), Box::new(answer(200, body)));
+    // Walmart answers after a second: creations are not cut, and reads that are say nothing of Walmart.
+    for (body, operation) in [(ACCEPTED, Operation::Create), (FOUND, Operation::Status)] {
+        world.walmart.calls(vec![second(body); 90]);
+        let impatient = (0..8).map(|_| async {
+            for _ in 0..10 {
+                match operation {
+                    Operation::Create => drop(world.create_within(IMPATIENT).await.unwrap()),
+                    _ => {
+                        let error = world.status_within(IMPATIENT).await.unwrap_err();
+                        assert_eq!(error.kind, ErrorKind::DeadlineExceeded);
+                    }
+                }
+            }
+        });
+        let patient = async {
+            for _ in 0..10 {
+                match operation {
+                    Operation::Create => drop(world.create().await.unwrap()),
+                    _ => drop(world.status().await.unwrap()),
+                }
+            }
+        };
+        futures_util::future::join(futures_util::future::join_all(impatient), patient).await;
+        assert_eq!(world.shared.circuits.state(FIRST, operation).0, CircuitState::Closed, "{operation}");
+    }
+    // Silence to the end of the time of an attempt is one.
+    world.walmart.calls(vec![Step::Hang; 5]);
+    for _ in 0..5 {
+        assert!(world.create_within(IMPATIENT).await.is_err());
+    }
+    assert_eq!(state(&world), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_up_passes_an_open_circuit() {
+    let world = World::new();
+    world.walmart.calls(vec![answer(500, ""); 15]);
+    for _ in 0..5 {
+        assert!(world.status().await.is_err());
+    }
+    assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::CircuitOpen);
+    world.look_up_within(Duration::from_secs(10)).await.unwrap();
+    world.status().await.unwrap();
 }

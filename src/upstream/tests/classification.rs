@@ -177,7 +177,8 @@ fn a_token_turned_away_was_not_executed_and_was_replayed_already() {
 
 #[test]
 fn an_ambiguous_outcome_is_resolved_for_a_mutation_and_asked_again_for_a_read() {
-    let in_description = DISGUISED.replace("Invalid Request", "Request invalid.").replace(r#""info":"Request invalid.","#, "");
+    let in_description =
+        DISGUISED.replace("Invalid Request", "Request invalid.").replace(r#""info":"Request invalid.","#, "");
     let mut ambiguous = vec![
         refused(400, DISGUISED),
         refused(422, DISGUISED),
@@ -208,7 +209,9 @@ fn an_ambiguous_outcome_is_resolved_for_a_mutation_and_asked_again_for_a_read() 
 #[test]
 fn a_duplicate_is_told_of_a_create_alone_and_by_the_words_of_the_order() {
     let fail = code("INVALID_MCS_REQUEST");
-    for failure in [refused(409, &fail), refused(400, &text("Duplicate order")), refused(422, &text("ORDER ALREADY EXISTS"))] {
+    for failure in
+        [refused(409, &fail), refused(400, &text("Duplicate order")), refused(422, &text("ORDER ALREADY EXISTS"))]
+    {
         assert_eq!(classify(Operation::Create, &failure).kind, ErrorKind::Duplicate, "{failure:?}");
         assert!(says_order_exists(Operation::Create, &failure));
         assert_ne!(classify(Operation::Cancel, &failure).kind, ErrorKind::Duplicate, "{failure:?}");
@@ -271,11 +274,21 @@ fn an_edge_that_serves_no_such_path_says_nothing_of_orders() {
             ];
             for body in others {
                 let verdict = classify(op, &refused(status, &body));
-                let want = Verdict { retry: Retry::Never, kind: ErrorKind::Unavailable, effect: Effect::None, retry_after: None };
+                let want = Verdict {
+                    retry: Retry::Never,
+                    kind: ErrorKind::Unavailable,
+                    effect: Effect::None,
+                    retry_after: None,
+                };
                 assert_eq!(verdict, want, "{op} {status} {body}");
             }
         }
-        for own in ["404.WSAAS.100", "OS_NOT_FOUND_ERROR", "CONTENT_NOT_FOUND.GMP_ORDER_API", "CONTENT_NOT_FOUND.MCS_FULFILLMENT"] {
+        for own in [
+            "404.WSAAS.100",
+            "OS_NOT_FOUND_ERROR",
+            "CONTENT_NOT_FOUND.GMP_ORDER_API",
+            "CONTENT_NOT_FOUND.MCS_FULFILLMENT",
+        ] {
             for status in [200, 400, 404] {
                 let verdict = classify(op, &refused(status, &code(own)));
                 assert_eq!((verdict.retry, verdict.kind), (Retry::Never, ErrorKind::NotFound), "{op} {status} {own}");
@@ -322,8 +335,11 @@ fn a_wait_is_obeyed_on_503_as_on_429_and_is_never_nothing() {
     let hint = Hint { replenished_in: Some(WAIT), tokens_left: Some(3), ..Hint::default() };
     let served = Failure::Refused { status: 503, body: Default::default(), hint };
     assert!(each(false).all(|op| classify(op, &served).retry == Retry::Soon), "tokens are left");
-    let told = Failure::Refused { status: 503, body: Default::default(), hint: Hint { retry_after: Some(WAIT), ..hint } };
-    assert!(each(true).all(|op| classify(op, &told).effect == Effect::Unknown && classify(op, &told).retry == Retry::Never));
+    let told =
+        Failure::Refused { status: 503, body: Default::default(), hint: Hint { retry_after: Some(WAIT), ..hint } };
+    assert!(
+        each(true).all(|op| classify(op, &told).effect == Effect::Unknown && classify(op, &told).retry == Retry::Never)
+    );
 }
 
 #[test]

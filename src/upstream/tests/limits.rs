@@ -93,7 +93,7 @@ async fn a_call_without_time_is_not_begun() {
 mod never_ready {
     //! A service that is not ready in time has sent nothing.
 
-    use std::future::Pending;
+    use std::future::{Pending, Ready, ready};
     use std::task::{Context, Poll};
 
     use tower::{Layer as _, Service, ServiceExt as _};
@@ -148,8 +148,16 @@ mod never_ready {
         again.call.mark_sent();
         let unsent = timeout.layer(Stuck { sends: false }).oneshot(again).await.unwrap_err();
         assert!(matches!(unsent, Failure::NotSent(NotSent::Connect)), "{unsent:?}");
-        let late = AttemptTimeoutLayer::new(ms(5000)).layer(Stuck { sends: true }).oneshot(outbound()).await;
-        assert!(matches!(late, Err(Failure::Lost(Lost::Deadline))), "{late:?}");
+        // One that has begun has all the time of an attempt; one that has not ends at the deadline.
+        let began = Instant::now();
+        let long = AttemptTimeoutLayer::new(ms(5000));
+        let begun = long.layer(Stuck { sends: true }).oneshot(outbound()).await;
+        assert!(matches!(begun, Err(Failure::Lost(Lost::TimedOut))), "{begun:?}");
+        assert!((5_000..5_005).contains(&began.elapsed().as_millis()));
+        let began = Instant::now();
+        let unsent = long.layer(Stuck { sends: false }).oneshot(outbound()).await;
+        assert!(matches!(unsent, Err(Failure::NotSent(NotSent::Deadline))), "{unsent:?}");
+        assert!((1_900..1_905).contains(&began.elapsed().as_millis()));
     }
 
     /// Waits for what is below, for a while, and then for ever.
@@ -183,6 +191,32 @@ mod never_ready {
             assert!(matches!(ended, Failure::Lost(Lost::Deadline)), "{ended:?}");
             assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
         }
+    }
+
+    /// Turned away: sent, and certainly not carried out.
+    #[derive(Clone)]
+    struct TurnedAway;
+
+    impl Service<Outbound<CreateOrder>> for TurnedAway {
+        type Response = Answered<Accepted>;
+        type Error = Failure;
+        type Future = Ready<Result<Answered<Accepted>, Failure>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, outbound: Outbound<CreateOrder>) -> Self::Future {
+            outbound.call.mark_sent();
+            ready(Err(Failure::Refused { status: 401, body: Default::default(), hint: Default::default() }))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_turned_away_is_no_doubt_at_the_deadline() {
+        let attempts = AttemptTimeoutLayer::new(ms(500)).layer(TurnedAway);
+        let ended = DeadlineLayer.layer(StuckAfter(attempts, ms(5000))).oneshot(outbound()).await.unwrap_err();
+        assert!(matches!(ended, Failure::NotSent(NotSent::Deadline)), "{ended:?}");
     }
 
     #[tokio::test(start_paused = true)]

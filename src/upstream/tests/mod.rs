@@ -2,6 +2,7 @@
 
 mod circuit;
 mod classification;
+mod connections;
 mod exchanges;
 mod http_client;
 mod limits;
@@ -9,5 +10,8 @@ mod look_up;
 mod order;
 mod rate_limit;
 mod readiness;
+mod refusals;
 mod retry;
+mod time_of_attempts;
 mod tokens;
+mod turns;

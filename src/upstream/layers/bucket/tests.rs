@@ -3,15 +3,21 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+const CALLER: Side = Side::Caller;
+const LEDGER: Side = Side::Ledger;
 
 /// Takes a token that must be there at once.
 fn take(bucket: &mut Bucket, now: Instant) {
-    assert_eq!(bucket.take(now, now), Ok(Taken::Token));
+    assert_eq!(bucket.take(CALLER, now, now), Ok(Taken::Token));
 }
 
-/// Takes a place in the queue.
+/// Takes a place in the callers' queue.
 fn queue(bucket: &mut Bucket, now: Instant) -> Ticket {
-    match bucket.take(now, now + 1000 * SECOND) {
+    queue_of(CALLER, bucket, now)
+}
+
+fn queue_of(side: Side, bucket: &mut Bucket, now: Instant) -> Ticket {
+    match bucket.take(side, now, now + 1000 * SECOND) {
         Ok(Taken::Place(ticket)) => ticket,
         other => panic!("{other:?}"),
     }
@@ -22,11 +28,11 @@ fn it_starts_full_and_refills_evenly() {
     let now = Instant::now();
     let mut bucket = Bucket::new(20, now);
     (0..20).for_each(|_| take(&mut bucket, now));
-    assert_eq!(bucket.take(now, now), Err(3 * SECOND), "20 a minute is one in three seconds");
+    assert_eq!(bucket.take(CALLER, now, now), Err(3 * SECOND), "20 a minute is one in three seconds");
     let (first, second) = (queue(&mut bucket, now), queue(&mut bucket, now));
     assert_eq!(bucket.turn(first, now), Some(now + 3 * SECOND));
     assert_eq!(bucket.turn(second, now), Some(now + 6 * SECOND), "the one before goes first");
-    assert_eq!(bucket.take(now, now + 8 * SECOND), Err(9 * SECOND));
+    assert_eq!(bucket.take(CALLER, now, now + 8 * SECOND), Err(9 * SECOND));
 }
 
 #[test]
@@ -34,7 +40,7 @@ fn what_is_not_used_comes_back() {
     let now = Instant::now();
     let mut bucket = Bucket::new(1, now);
     take(&mut bucket, now);
-    bucket.unused(now);
+    bucket.unused(CALLER, now);
     take(&mut bucket, now);
 }
 
@@ -48,7 +54,7 @@ fn a_clock_that_was_read_just_before_an_answer_costs_no_wait() {
     take(&mut bucket, before);
     // But what Walmart says of the time to come stands.
     bucket.answered(now, Some(0), Some(SECOND), None);
-    assert_eq!(bucket.take(before, before), Err(now + SECOND - before));
+    assert_eq!(bucket.take(CALLER, before, before), Err(now + SECOND - before));
 }
 
 #[test]
@@ -98,9 +104,9 @@ fn empty_at_walmart_is_empty_until_it_says() {
     take(&mut bucket, now);
     bucket.answered(now, Some(0), Some(7 * SECOND), None);
     assert_eq!(bucket.available(now + 6 * SECOND), 0.0);
-    assert_eq!(bucket.take(now, now), Err(7 * SECOND));
+    assert_eq!(bucket.take(CALLER, now, now), Err(7 * SECOND));
     take(&mut bucket, now + 7 * SECOND);
-    assert_eq!(bucket.take(now + 7 * SECOND, now), Err(SECOND), "then evenly");
+    assert_eq!(bucket.take(CALLER, now + 7 * SECOND, now), Err(SECOND), "then evenly");
 }
 
 #[test]
@@ -110,7 +116,7 @@ fn a_refusal_empties_it_whatever_we_thought() {
         let mut bucket = Bucket::new(600, now);
         take(&mut bucket, now);
         bucket.answered(now, Some(50), None, Some(told));
-        assert_eq!(bucket.take(now, now), Err(wait));
+        assert_eq!(bucket.take(CALLER, now, now), Err(wait));
     }
 }
 
@@ -135,7 +141,7 @@ fn a_refusal_moves_everyone_who_waits_and_keeps_their_order() {
     for (ticket, seconds) in waiters.into_iter().zip(30..) {
         assert_eq!(bucket.turn(ticket, now), Some(now + seconds * SECOND));
     }
-    assert_eq!(bucket.take(now, now), Err(33 * SECOND), "a newcomer comes last");
+    assert_eq!(bucket.take(CALLER, now, now), Err(33 * SECOND), "a newcomer comes last");
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn a_newcomer_does_not_overtake() {
     (0..60).for_each(|_| take(&mut bucket, now));
     let first = queue(&mut bucket, now);
     // Its token is there, but it has not come for it yet.
-    assert_eq!(bucket.take(now + SECOND, now), Err(SECOND));
+    assert_eq!(bucket.take(CALLER, now + SECOND, now), Err(SECOND));
     assert_eq!(bucket.available(now + SECOND), 0.0);
     assert_eq!(bucket.turn(first, now + SECOND), None);
 }
@@ -167,7 +173,113 @@ fn a_limit_of_nothing_counts_as_one() {
     let now = Instant::now();
     let mut bucket = Bucket::new(0, now);
     take(&mut bucket, now);
-    assert_eq!(bucket.take(now, now), Err(60 * SECOND));
+    assert_eq!(bucket.take(CALLER, now, now), Err(60 * SECOND));
+}
+
+/// How many tokens this side can take at `now`.
+fn take_all(side: Side, bucket: &mut Bucket, now: Instant) -> usize {
+    std::iter::repeat_with(|| bucket.take(side, now, now)).take_while(|taken| *taken == Ok(Taken::Token)).count()
+}
+
+#[test]
+fn what_one_side_leaves_is_the_others() {
+    let now = Instant::now();
+    assert_eq!(take_all(CALLER, &mut Bucket::new(20, now), now), 20);
+    assert_eq!(take_all(LEDGER, &mut Bucket::new(20, now), now), 20, "beyond its half too");
+}
+
+#[test]
+fn a_look_up_that_waits_goes_first_and_newcomers_know() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(60, now);
+    (0..60).for_each(|_| take(&mut bucket, now));
+    let callers = [0; 3].map(|_| queue(&mut bucket, now));
+    let look_up = queue_of(LEDGER, &mut bucket, now);
+    assert_eq!(bucket.turn(look_up, now), Some(now + SECOND));
+    assert_eq!(bucket.turn(callers[0], now), Some(now + 2 * SECOND), "it gave way");
+    assert_eq!(bucket.take(CALLER, now, now), Err(5 * SECOND));
+    let later = now + SECOND;
+    assert_eq!(bucket.turn(callers[0], later), Some(later + SECOND), "also where it asks first");
+    assert_eq!(bucket.turn(look_up, later), None);
+    assert_eq!(bucket.turn(callers[0], later + SECOND), None);
+}
+
+#[test]
+fn without_a_turn_a_look_up_lets_those_who_wait_go_first() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(20, now);
+    take_all(LEDGER, &mut bucket, now);
+    let caller = queue(&mut bucket, now);
+    let look_up = queue_of(LEDGER, &mut bucket, now);
+    assert_eq!(bucket.turn(caller, now), Some(now + 3 * SECOND));
+    assert_eq!(bucket.turn(look_up, now), Some(now + 6 * SECOND));
+    // By then it has a turn again, and goes before whoever came meanwhile.
+    let later = now + 6 * SECOND;
+    assert_eq!(bucket.turn(caller, later), None);
+    let newcomer = queue(&mut bucket, later);
+    assert_eq!(bucket.turn(newcomer, later), Some(later + 3 * SECOND));
+    assert_eq!(bucket.turn(look_up, later), None);
+}
+
+#[test]
+fn a_look_up_that_is_not_made_gives_its_turn_back() {
+    let now = Instant::now();
+    let mut bucket = Bucket::new(2, now);
+    take(&mut bucket, now);
+    let caller = |bucket: &mut Bucket| bucket.take(CALLER, now, now).unwrap_err();
+    assert_eq!(bucket.take(LEDGER, now, now), Ok(Taken::Token));
+    queue_of(LEDGER, &mut bucket, now);
+    assert_eq!(caller(&mut bucket), 30 * SECOND, "the one turn was taken");
+    bucket.unused(LEDGER, now);
+    assert_eq!(caller(&mut bucket), 30 * SECOND, "the token that came back is for the look-up that waits");
+}
+
+/// Both sides want as much as they can get, for ten minutes. What each gets.
+fn contended(bucket: &mut Bucket, start: Instant) -> [usize; 2] {
+    let mut served = [0; 2];
+    let mut waiting = [LEDGER, CALLER].map(|side| [0; 4].map(|_| queue_of(side, bucket, start)));
+    for millis in (0..600_000).step_by(100) {
+        let now = start + Duration::from_millis(millis);
+        for (side, tickets) in [LEDGER, CALLER].into_iter().zip(&mut waiting) {
+            for ticket in tickets {
+                if bucket.turn(*ticket, now).is_none() {
+                    served[side as usize] += 1;
+                    bucket.answered(now, None, None, None);
+                    *ticket = queue_of(side, bucket, now);
+                }
+            }
+        }
+    }
+    served
+}
+
+#[test]
+fn each_side_is_sure_of_its_half() {
+    let now = Instant::now();
+    for per_minute in [2, 20, 600] {
+        let mut bucket = Bucket::new(per_minute, now);
+        // Nothing is left of the beginning.
+        take_all(LEDGER, &mut bucket, now);
+        (0..per_minute).for_each(|_| bucket.answered(now, None, None, None));
+        let half = per_minute as usize * 5;
+        let [callers, ledger] = contended(&mut bucket, now);
+        let fair = half * 9 / 10 - 1..=half * 11 / 10 + 1;
+        assert!(fair.contains(&callers) && fair.contains(&ledger), "{per_minute}: {callers} {ledger} of {half} each");
+    }
+}
+
+#[test]
+fn an_empty_bucket_is_believed_for_a_minute_where_the_call_was_answered() {
+    let now = Instant::now();
+    let tomorrow = 24 * 60 * 60 * SECOND;
+    let mut bucket = Bucket::new(60, now);
+    take(&mut bucket, now);
+    bucket.answered(now, Some(0), Some(tomorrow), None);
+    assert_eq!(bucket.take(CALLER, now, now), Err(60 * SECOND));
+    let mut bucket = Bucket::new(60, now);
+    take(&mut bucket, now);
+    bucket.answered(now, Some(0), None, Some(Some(300 * SECOND)));
+    assert_eq!(bucket.take(CALLER, now, now), Err(300 * SECOND), "a refusal is believed as it is told");
 }
 
 proptest! {
@@ -175,15 +287,15 @@ proptest! {
     #[test]
     fn never_more_than_the_limit(
         per_minute in 1u32..100,
-        steps in prop::collection::vec((0u64..4000, prop::option::of(0u32..200), any::<bool>()), 1..200),
+        steps in prop::collection::vec((0u64..4000, prop::option::of(0u32..200), any::<bool>(), any::<bool>()), 1..200),
     ) {
         let start = Instant::now();
         let mut now = start;
         let mut bucket = Bucket::new(per_minute, start);
         let mut handed_out = 0;
-        for (millis, count, refused) in steps {
+        for (millis, count, refused, ledgers) in steps {
             now += Duration::from_millis(millis);
-            if bucket.take(now, now) == Ok(Taken::Token) {
+            if bucket.take(if ledgers { LEDGER } else { CALLER }, now, now) == Ok(Taken::Token) {
                 handed_out += 1;
                 // Walmart never counts more than we do unless it allows more; cap at what is left of ours.
                 let left = count.map(|c| c.min(bucket.available(now) as u32));

@@ -1,5 +1,7 @@
 use super::*;
 
+const CALLER: Purpose = Purpose::Caller;
+
 /// A call of the present generation ends.
 fn record(circuit: &mut Circuit, outcome: Outcome, now: Instant) {
     circuit.record(circuit.generation, outcome, || now);
@@ -16,9 +18,9 @@ fn five_failures_in_a_row_open_it_for_a_second() {
     record(&mut circuit, Outcome::Success, now);
     fail(&mut circuit, 4, now);
     record(&mut circuit, Outcome::Neither, now);
-    assert!(circuit.admit(now).is_ok());
+    assert!(circuit.admit(CALLER, now).is_ok());
     fail(&mut circuit, 1, now);
-    assert_eq!(circuit.admit(now), Err(FIRST_PAUSE));
+    assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
 }
 
 #[test]
@@ -26,10 +28,10 @@ fn half_of_the_last_twenty_open_it() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     for n in 0..19 {
         record(&mut circuit, if n % 2 == 0 { Outcome::Failure } else { Outcome::Success }, now);
-        assert!(circuit.admit(now).is_ok());
+        assert!(circuit.admit(CALLER, now).is_ok());
     }
     record(&mut circuit, Outcome::Success, now);
-    assert_eq!(circuit.admit(now), Err(FIRST_PAUSE));
+    assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
 }
 
 #[test]
@@ -37,12 +39,12 @@ fn one_probe_at_a_time_decides() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     fail(&mut circuit, 5, now);
     let later = now + FIRST_PAUSE;
-    assert!(circuit.admit(later).is_ok());
-    assert!(circuit.admit(later).is_err(), "only one");
+    assert!(circuit.admit(CALLER, later).is_ok());
+    assert!(circuit.admit(CALLER, later).is_err(), "only one");
     record(&mut circuit, Outcome::Success, later);
-    assert!(circuit.admit(later).is_ok());
+    assert!(circuit.admit(CALLER, later).is_ok());
     fail(&mut circuit, 4, later);
-    assert!(circuit.admit(later).is_ok(), "closed again with a clean slate");
+    assert!(circuit.admit(CALLER, later).is_ok(), "closed again with a clean slate");
 }
 
 #[test]
@@ -51,10 +53,10 @@ fn failing_probes_double_the_pause_up_to_thirty_seconds() {
     fail(&mut circuit, 5, now);
     let mut pauses = Vec::new();
     for _ in 0..7 {
-        let pause = circuit.admit(now).unwrap_err();
+        let pause = circuit.admit(CALLER, now).unwrap_err();
         pauses.push(pause.as_secs());
         now += pause;
-        assert!(circuit.admit(now).is_ok());
+        assert!(circuit.admit(CALLER, now).is_ok());
         record(&mut circuit, Outcome::Failure, now);
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
@@ -65,25 +67,39 @@ fn a_probe_that_tells_nothing_makes_room_for_the_next() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     fail(&mut circuit, 5, now);
     let later = now + FIRST_PAUSE;
-    assert!(circuit.admit(later).is_ok());
+    assert!(circuit.admit(CALLER, later).is_ok());
     record(&mut circuit, Outcome::Neither, later);
-    assert!(circuit.admit(later).is_ok());
+    assert!(circuit.admit(CALLER, later).is_ok());
 }
 
 #[test]
 fn calls_from_before_it_opened_are_no_probes() {
     for outcome in [Outcome::Success, Outcome::Failure, Outcome::Neither] {
         let (mut circuit, now) = (Circuit::default(), Instant::now());
-        let early = circuit.admit(now).unwrap();
+        let early = circuit.admit(CALLER, now).unwrap();
         fail(&mut circuit, 5, now);
         circuit.record(early, outcome, || now);
-        assert_eq!(circuit.admit(now), Err(FIRST_PAUSE));
+        assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
         let later = now + FIRST_PAUSE;
-        let probe = circuit.admit(later).unwrap();
+        let probe = circuit.admit(CALLER, later).unwrap();
         circuit.record(early, outcome, || later);
         assert_eq!(circuit.state().0, CircuitState::HalfOpen, "only the probe decides: {outcome:?}");
         circuit.record(probe, Outcome::Success, || later);
         circuit.record(early, Outcome::Failure, || later);
         assert!(circuit.recent.is_empty(), "nor does it count once closed again");
     }
+}
+
+#[test]
+fn a_look_up_passes_as_the_probe() {
+    let (mut circuit, now) = (Circuit::default(), Instant::now());
+    fail(&mut circuit, 5, now);
+    assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
+    assert_eq!(circuit.admit(Purpose::Resend, now), Err(FIRST_PAUSE), "only look-ups");
+    let probe = circuit.admit(Purpose::Lookup, now).unwrap();
+    assert_eq!(circuit.state().0, CircuitState::HalfOpen);
+    assert_eq!(circuit.admit(Purpose::Lookup, now), Ok(probe), "one after another's probe has begun");
+    assert!(circuit.admit(CALLER, now).is_err());
+    circuit.record(probe, Outcome::Success, || now);
+    assert!(circuit.admit(CALLER, now).is_ok());
 }

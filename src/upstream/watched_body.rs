@@ -1,0 +1,44 @@
+//! A request body that tells when the HTTP client asks for it, which is when the request may begin to leave.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::call::Departure;
+
+pin_project! {
+    /// See the module. The same bytes, with the same length told beforehand.
+    pub(super) struct WatchedBody<B> {
+        #[pin]
+        inner: B,
+        departure: Departure,
+    }
+}
+
+impl<B> WatchedBody<B> {
+    pub(super) fn new(inner: B, departure: Departure) -> Self {
+        Self { inner, departure }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        this.departure.left();
+        this.inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
