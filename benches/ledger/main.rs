@@ -18,7 +18,6 @@ use order_gateway::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::ledger::{Begun, Ledger, Saved};
-use order_gateway::ports::random::Random;
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::Metrics;
@@ -82,7 +81,7 @@ fn main() -> Result<()> {
 
 async fn measure(options: &Options, folder: &Path) -> Result<()> {
     let mut stores = Vec::new();
-    let open = |name: &'static str, ledger: Option<&Path>| -> Result<_> {
+    let open = |name: &'static str, path: &Path| -> Result<_> {
         let metrics = Arc::new(Metrics::new([]));
         let settings = Settings {
             clock: Clock::system(),
@@ -92,22 +91,17 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
                 std::process::exit(1);
             }),
         };
-        let ledger = match ledger {
-            Some(path) => Store::Sqlite(SqliteLedger::open(path, settings)?),
-            None => Store::memory(&Random::from_system()),
-        };
-        Ok((name, ledger, metrics))
+        Ok((name, Store::Sqlite(SqliteLedger::open(path, settings)?), metrics))
     };
-    stores.push(open("memory", None)?);
-    stores.push(open("empty", Some(&folder.join("empty.db")))?);
+    stores.push(open("empty", &folder.join("empty.db"))?);
     if options.fill > 0 {
         let path = folder.join("filled.db");
-        open("filled", Some(&path))?.1.close().await;
+        open("filled", &path)?.1.close().await;
         let started = Instant::now();
         fill(&path, "acme", options.fill)?;
         let bytes = path.metadata()?.len();
         println!("filled with {} entries in {:.0?}, {} MiB", options.fill, started.elapsed(), bytes >> 20);
-        stores.push(open("filled", Some(&path))?);
+        stores.push(open("filled", &path)?);
     }
     let mut cases = Vec::new();
     for callers in &options.callers {

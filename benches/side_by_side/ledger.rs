@@ -1,4 +1,5 @@
-//! What the ledger costs: CreateOrder with the ledger on disk beside the same with it in memory, at more and more callers.
+//! What the ledger costs: CreateOrder at more and more callers with the syncs of each call, then on a filled ledger beside an
+//! empty one.
 
 use crate::Result;
 use std::fs;
@@ -33,13 +34,17 @@ pub(crate) struct Options {
 }
 
 struct Row {
-    callers: usize,
-    server: Server,
+    connections: usize,
+    streams: usize,
     reports: Vec<Report>,
     syncs_per_call: Vec<f64>,
 }
 
 impl Row {
+    fn callers(&self) -> usize {
+        self.connections * self.streams
+    }
+
     fn median(&self, figure: impl Fn(&Report) -> f64) -> f64 {
         median(self.reports.iter().map(figure).collect())
     }
@@ -50,30 +55,22 @@ impl Row {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    on_disk_and_in_memory(&options.compare)?;
+    at_more_callers(&options.compare)?;
     if options.fill > 0 { empty_and_filled(&options.compare, options.fill) } else { Ok(()) }
 }
 
-fn on_disk_and_in_memory(options: &compare::Options) -> Result<()> {
-    let mut rows = Vec::new();
-    for (connections, streams) in CALLERS {
-        for server in [Server::Gateway, Server::Ledger] {
-            let callers = connections * streams;
-            rows.push((
-                (connections, streams),
-                Row { callers, server, reports: Vec::new(), syncs_per_call: Vec::new() },
-            ));
-        }
-    }
+fn at_more_callers(options: &compare::Options) -> Result<()> {
+    let row = |(connections, streams)| Row { connections, streams, reports: Vec::new(), syncs_per_call: Vec::new() };
+    let mut rows = CALLERS.map(row);
     let mut syncs = Vec::new();
     for round in 1..=options.rounds {
         syncs.push(sync_us()?);
-        for ((connections, streams), row) in &mut rows {
-            eprintln!("round {round} of {}: {} callers, {}", options.rounds, row.callers, row.server.name());
+        for row in &mut rows {
+            eprintln!("round {round} of {}: {} callers", options.rounds, row.callers());
             let stub = servers::stub(options.load_core, options.delay_ms)?;
-            let server = row.server.start(options.server_core, &options.gateway, stub.address, None)?;
+            let server = Server::Gateway.start(options.server_core, &options.gateway, stub.address, None)?;
             let before = server.metric(COMMITS)?;
-            let report = load(options, &server, Call::Create, (*connections, *streams), 1, Numbers::Rising)?;
+            let report = load(options, &server, Call::Create, (row.connections, row.streams), 1, Numbers::Rising)?;
             let commits = server.metric(COMMITS)? - before;
             // The commits of the warm-up are in it, so its calls must be: in proportion to the time.
             let calls = report.calls as f64 * (report.seconds + options.warm_up) / report.seconds;
@@ -81,26 +78,20 @@ fn on_disk_and_in_memory(options: &compare::Options) -> Result<()> {
             row.reports.push(report);
         }
     }
-    println!(
-        "| callers | ledger | calls/s | ratio | p50 µs | p99 µs | syncs per call | CPU µs/call | peak RSS MiB | errors |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for pair in rows.chunks(2) {
-        for (_, row) in pair {
-            let errors: u64 = row.reports.iter().flat_map(|report| report.errors.values()).sum();
-            println!(
-                "| {} | {} | {:.0} | {:.3} | {:.0} | {:.0} | {:.3} | {:.1} | {:.1} | {errors} |",
-                row.callers,
-                if row.server == Server::Ledger { "on disk" } else { "in memory" },
-                row.rate(),
-                row.rate() / pair[0].1.rate(),
-                row.median(|report| report.p50_us),
-                row.median(|report| report.p99_us),
-                median(row.syncs_per_call.clone()),
-                row.median(|report| 1e6 * report.server_cpu_seconds / report.calls as f64),
-                row.median(|report| report.peak_rss_mib),
-            );
-        }
+    println!("| callers | calls/s | p50 µs | p99 µs | syncs per call | CPU µs/call | peak RSS MiB | errors |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    for row in &rows {
+        let errors: u64 = row.reports.iter().flat_map(|report| report.errors.values()).sum();
+        println!(
+            "| {} | {:.0} | {:.0} | {:.0} | {:.3} | {:.1} | {:.1} | {errors} |",
+            row.callers(),
+            row.rate(),
+            row.median(|report| report.p50_us),
+            row.median(|report| report.p99_us),
+            median(row.syncs_per_call.clone()),
+            row.median(|report| 1e6 * report.server_cpu_seconds / report.calls as f64),
+            row.median(|report| report.peak_rss_mib),
+        );
     }
     println!();
     println!(
@@ -148,7 +139,7 @@ fn empty_and_filled(options: &compare::Options, entries: i64) -> Result<()> {
             let stub = servers::stub(options.load_core, options.delay_ms)?;
             let ledger = folder.path().join(format!("{}.db", kept.name));
             let server =
-                Server::Ledger.start_with(options.server_core, &options.gateway, stub.address, None, &ledger)?;
+                Server::Gateway.start_with(options.server_core, &options.gateway, stub.address, None, &ledger)?;
             let (connections, streams) = CALLERS[2];
             let report = load(options, &server, Call::Create, (connections, streams), kept.next, kept.numbers)?;
             // More than it can have made.

@@ -46,7 +46,7 @@ struct Cli {
 enum Command {
     /// Start everything, measure in interleaved rounds, print a table.
     Compare(compare::Options),
-    /// CreateOrder with the ledger on disk beside the same with it in memory.
+    /// CreateOrder at more and more callers, with the syncs of each call; then on a ledger that is filled.
     Ledger(ledger::Options),
     /// The gateway exporting traces or metrics beside itself exporting nothing.
     Telemetry(compare::Options),

@@ -23,11 +23,8 @@ pub(crate) const HMAC_SECRET: &str = "bench-secret";
 pub(crate) enum Server {
     /// One REST call for each call, no layers.
     Bare,
-    /// The gateway as shipped, with its defaults, but for limits too high to be reached, no promise cache, and a ledger
-    /// that is kept in memory only.
+    /// The gateway as shipped, with its defaults, but for limits too high to be reached and no promise cache.
     Gateway,
-    /// The same with its ledger on disk.
-    Ledger,
     /// The first with one trace in a hundred exported.
     Traced,
     /// The first with every trace exported.
@@ -41,7 +38,6 @@ impl Server {
         match self {
             Server::Bare => "bare",
             Server::Gateway => "gateway",
-            Server::Ledger => "gateway, ledger on disk",
             Server::Traced => "gateway, 1 % of traces",
             Server::TracedAll => "gateway, all traces",
             Server::Pushed => "gateway, metrics each second",
@@ -58,7 +54,7 @@ impl Server {
         match self {
             Server::Traced | Server::TracedAll => &[("OTEL_METRICS_EXPORTER", "none")],
             Server::Pushed => &[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRIC_EXPORT_INTERVAL", "1000")],
-            Server::Bare | Server::Gateway | Server::Ledger => &[],
+            Server::Bare | Server::Gateway => &[],
         }
     }
 
@@ -73,7 +69,7 @@ impl Server {
         self.start_with(core, gateway, upstream, collector, Path::new("ledger.db"))
     }
 
-    /// The same with its ledger, if it is on disk, in this file.
+    /// The same with its ledger in this file.
     pub(crate) fn start_with(
         self,
         core: usize,
@@ -93,9 +89,8 @@ impl Server {
             }
             _ => {
                 let file = folder.path().join("gateway.toml");
-                let on_disk = format!("sqlite://{}", ledger.display());
-                let store = if self == Server::Ledger { &on_disk } else { "memory:" };
-                let mut text = settings(listen, http, store, upstream);
+                let store = format!("sqlite://{}", ledger.display());
+                let mut text = settings(listen, http, &store, upstream);
                 if let Some(collector) = collector {
                     let ratio = if self == Server::TracedAll { "1.0" } else { "0.01" };
                     let endpoint = format!("otlp_endpoint = \"http://{collector}\"");

@@ -271,10 +271,10 @@ fn mutations<H: Http, L: Ledger>(
     tracer: &Tracer,
     metrics: &Arc<Metrics>,
 ) -> Mutations<RestUpstream<H>, L> {
-    let config::Ledger { settle_window, lookup_delays, not_after, .. } = config.ledger.clone();
+    let config::Ledger { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
     let rules = Rules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.status.get();
-    let settings = MutationSettings { rules, status_limit, look_first_until: None, tracer: tracer.clone() };
+    let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
 

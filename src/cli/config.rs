@@ -109,7 +109,6 @@ fn summary(config: &Config) -> String {
     let ids: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
     let names: Vec<_> = clients.iter().map(|client| client.name.as_str()).collect();
     let store = match &store.url {
-        StoreUrl::Memory => "memory, nothing survives the process".to_owned(),
         StoreUrl::Sqlite(path) => format!("sqlite, {}", path.display()),
         StoreUrl::Postgres { url } => url.to_string(),
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::key::{Key, Preset};
 use super::keys::{self, Form, Group};
 use super::sections::StoreUrl;
-use super::values::write_duration;
+use super::values::{write_duration, write_time};
 use super::{Account, AccountSet, Client, Config, Secret, Tokens, Webhook};
 
 /// Stands where a secret is given inline.
@@ -73,7 +73,6 @@ fn sections(config: &Config, page: &mut Page) {
     });
     page.section("store", |s| {
         match &store.url {
-            StoreUrl::Memory => s.text("url", "memory:"),
             StoreUrl::Sqlite(path) => s.text("url", format_args!("sqlite://{}", path.display())),
             StoreUrl::Postgres { url } => s.text("url", url),
         }
@@ -97,6 +96,7 @@ fn sections(config: &Config, page: &mut Page) {
         s.text("settle_window", write_duration(ledger.settle_window));
         s.plain("lookup_delays", list(ledger.lookup_delays.iter().map(|delay| write_duration(*delay))));
         s.text("not_after", write_duration(ledger.not_after));
+        s.maybe("look_first_until", ledger.look_first_until.map(|time| quoted(write_time(time))));
         s.text("retention", write_duration(ledger.retention));
     });
     page.section("feed", |s| {

@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Span,
     /// Any number of them.
     Spans,
+    /// A moment: RFC 3339 with its offset, as text or as a TOML date.
+    Time,
     /// IP address and port.
     Address,
     /// Of http or https.
@@ -83,6 +85,10 @@ pub(super) const fn span(name: &'static str, preset: Preset, doc: &'static str) 
 
 pub(super) const fn spans(name: &'static str, preset: Preset, doc: &'static str) -> Key {
     Key { name, kind: Kind::Spans, preset, doc }
+}
+
+pub(super) const fn time(name: &'static str, preset: Preset, doc: &'static str) -> Key {
+    Key { name, kind: Kind::Time, preset, doc }
 }
 
 pub(super) const fn address(name: &'static str, preset: Preset, doc: &'static str) -> Key {

@@ -3,7 +3,7 @@
 
 use super::key::Preset::{Example, Is};
 use super::key::{
-    Key, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, url,
+    Key, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, time, url,
 };
 
 /// A section.
@@ -108,8 +108,7 @@ pub(super) const GROUPS: &[Group] = &[
                 "url",
                 Is(r#""sqlite://order-gateway.db""#),
                 "sqlite://PATH (sqlite:///PATH from the root) for one process: the file, its -wal, -shm and -lock beside \
-                 it, on a local disk. postgres://user@host:5432/db for many replicas. memory: nothing survives the \
-                 process, for tests and measurements only. At every start the \
+                 it, on a local disk. postgres://user@host:5432/db for many replicas. At every start the \
                  file is checked for damage, for a quarter of a second at most: all of a small one, a part of a large \
                  one. Damage found later makes the store fail.",
             ),
@@ -179,15 +178,28 @@ pub(super) const GROUPS: &[Group] = &[
             span(
                 "settle_window",
                 Is(r#""120s""#),
-                "How long an order that was sent may stay invisible at Walmart before it counts as not made.",
+                "How long an order that was sent may stay invisible at Walmart before it counts as not made. At least 30s \
+                 with walmart.profile = \"production\": a shorter window makes an order twice when Walmart is slow to show it.",
             ),
             spans(
                 "lookup_delays",
                 Is(r#"["500ms", "1500ms", "5s", "15s", "30s", "60s", "120s"]"#),
                 "When Walmart is asked, counted from the moment the outcome became unknown. Each later than the one \
-                 before.",
+                 before; at least three with walmart.profile = \"production\".",
             ),
-            span("not_after", Is(r#""15m""#), "Nothing is sent again when this long has passed since the call."),
+            span(
+                "not_after",
+                Is(r#""15m""#),
+                "Nothing is sent again when this long has passed since the call. At least settle_window with \
+                 walmart.profile = \"production\".",
+            ),
+            time(
+                "look_first_until",
+                Example(r#""2026-11-30T18:00:00Z""#),
+                "Set it after a backup was put back: creations that come before this moment are looked up at Walmart by \
+                 their number before they are sent, because the store may have forgotten orders that it made. Such \
+                 creations go at the rate of look-ups (walmart.limits.status).",
+            ),
             span(
                 "retention",
                 Is(r#""90d""#),
@@ -250,9 +262,14 @@ pub(super) const GROUPS: &[Group] = &[
                 "id",
                 Example(r#""acme""#),
                 "Its name here: 1 to 64 ASCII letters, digits, '-' or '_'. It stands in requests and in the webhook's \
-                 path. Required.",
+                 path, and may be changed: what was kept under the old name is found under the new one. Required.",
             ),
-            text("partner_id", Example(r#""10000000000""#), "Walmart's number of the seller. Required."),
+            text(
+                "partner_id",
+                Example(r#""10000000000""#),
+                "Walmart's number of the seller. The ledger, the feed and the limits are kept by it, so it stays when the id \
+                 changes. No two accounts have the same. Required.",
+            ),
             text("client_id", Example(r#""…""#), "Client id of the API key. Required."),
             secret("client_secret", "Client secret of the API key. Required."),
             text("mart_id", Is(r#""202""#), "Business unit, for header.headerAttributes.martId. 202 is Walmart US."),

@@ -62,8 +62,8 @@ fn read(mut root: Table, faults: &Faults) -> Option<Config> {
     let (grpc, door) = grpc(Section::top(&mut root, "grpc", faults));
     let http = http(Section::top(&mut root, "http", faults));
     let store = store(Section::top(&mut root, "store", faults));
-    let walmart = walmart(Section::top(&mut root, "walmart", faults));
-    let ledger = ledger(Section::top(&mut root, "ledger", faults));
+    let (walmart, profile) = walmart(Section::top(&mut root, "walmart", faults));
+    let ledger = ledger(Section::top(&mut root, "ledger", faults), profile);
     let feed = feed(Section::top(&mut root, "feed", faults));
     let telemetry = telemetry(Section::top(&mut root, "telemetry", faults));
     let shutdown = shutdown(Section::top(&mut root, "shutdown", faults));
@@ -72,6 +72,7 @@ fn read(mut root: Table, faults: &Faults) -> Option<Config> {
     let clients = entries(&mut root, "clients", faults);
     let ids: Vec<String> = accounts.iter().filter_map(|entry| entry.name.clone()).collect();
     validate::names_unique("accounts", &accounts, faults);
+    validate::sellers_unique(&accounts, faults);
     validate::names_unique("clients", &clients, faults);
     if accounts.is_empty() && !root.contains_key("accounts") {
         faults.add("accounts", &At::Nowhere, "at least one [[accounts]] is required");
@@ -162,14 +163,15 @@ fn store(mut s: Section<'_>) -> Option<Store> {
     let at = if s.has_secret("password") { s.at("password") } else { At::Nowhere };
     let url = s.optional("url", validate::store_url);
     let password = s.optional_secret("password");
-    if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_) | StoreUrl::Memory)) {
+    if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_))) {
         s.fault("password", &at, "is for postgres only");
     }
     s.finish();
     Some(Store { url: url?, password })
 }
 
-fn walmart(mut s: Section<'_>) -> Option<Walmart> {
+/// The section, and its profile whatever else is wrong with it.
+fn walmart(mut s: Section<'_>) -> (Option<Walmart>, Option<Profile>) {
     let profiles = [Profile::Production, Profile::Sandbox].map(|profile| (profile.name(), profile));
     let profile = s.optional("profile", |node| values::choice(node, &profiles));
     let base_url = s.optional("base_url", values::web_address);
@@ -188,27 +190,36 @@ fn walmart(mut s: Section<'_>) -> Option<Walmart> {
     let ttl = inner.optional("ttl", values::duration);
     inner.finish();
     s.finish();
-    Some(Walmart {
-        profile: profile?,
-        base_url: base_url?,
-        service_name: service_name?,
-        attempt_timeout: attempt_timeout?,
-        limits: Limits { promise: promise?, create: create?, cancel: cancel?, status: status? },
-        retry: Retry { max_attempts: max_attempts? },
-        promise_cache: PromiseCache { ttl: ttl? },
-    })
+    let read = || {
+        Some(Walmart {
+            profile: profile?,
+            base_url: base_url?,
+            service_name: service_name?,
+            attempt_timeout: attempt_timeout?,
+            limits: Limits { promise: promise?, create: create?, cancel: cancel?, status: status? },
+            retry: Retry { max_attempts: max_attempts? },
+            promise_cache: PromiseCache { ttl: ttl? },
+        })
+    };
+    (read(), profile)
 }
 
-fn ledger(mut s: Section<'_>) -> Option<Ledger> {
+fn ledger(mut s: Section<'_>, profile: Option<Profile>) -> Option<Ledger> {
+    let at = ["settle_window", "lookup_delays", "not_after"].map(|name| s.at(name));
     let settle_window = s.optional("settle_window", values::span);
     let lookup_delays = s.optional("lookup_delays", |node| validate::rising(values::list(node, values::span)?));
     let not_after = s.optional("not_after", values::span);
+    let look_first_until = s.optional("look_first_until", values::time);
+    if profile == Some(Profile::Production) {
+        validate::ledger_promise(&s, &at, settle_window, lookup_delays.as_deref(), not_after);
+    }
     let retention = s.optional("retention", |node| validate::ledger_retention(values::span(node)?));
     s.finish();
     Some(Ledger {
         settle_window: settle_window?,
         lookup_delays: lookup_delays?,
         not_after: not_after?,
+        look_first_until,
         retention: retention?,
     })
 }

@@ -46,6 +46,16 @@ impl<'a> Section<'a> {
         self.inner(name).unwrap_or(empty)
     }
 
+    /// Its path, for people.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What a key reads as, without taking it. Nothing if it is not there.
+    pub(super) fn peek<T>(&self, name: &str, read: impl Fn(&Node) -> Option<T>) -> Option<T> {
+        self.table.get(name).and_then(read)
+    }
+
     /// The full path of a key.
     pub(super) fn key(&self, name: &str) -> String {
         format!("{}.{}", self.path, printable(name))

@@ -42,6 +42,7 @@ used changes nothing; that is logged and counted (`order_gateway_secret_reloads_
 | whole number | at least 1, at most 4294967295; what it counts stands with it |
 | share | a number from 0 to 1 |
 | duration | a whole number with its unit, in quotes: `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"24h\"`, `\"90d\"`; at most `\"3650d\"` |
+| time | RFC 3339 with its offset from UTC, in quotes or as a TOML date: `\"2026-11-30T18:00:00Z\"`, `2026-11-30T19:00:00+01:00` |
 | address | IP address and port, in quotes: `\"127.0.0.1:8080\"`, `\"[::]:8080\"` |
 | URL | begins with `http://` or `https://`, has no credentials, no query and no fragment; in quotes |
 | file | a path, in quotes |
@@ -108,6 +109,7 @@ fn kind(key: &Key) -> String {
         Kind::Duration => "duration".into(),
         Kind::Span => "duration, not zero".into(),
         Kind::Spans => "list of durations".into(),
+        Kind::Time => "time".into(),
         Kind::Address => "address".into(),
         Kind::Url => "URL".into(),
         Kind::File => "file".into(),
@@ -163,6 +165,7 @@ mod tests {
                     Kind::Share => ("2", "must be from 0 to 1".into()),
                     Kind::Duration | Kind::Spans => ("x", form.into()),
                     Kind::Span => ("0s", "must be more than zero".into()),
+                    Kind::Time => ("2026-11-30", "must be a time with its offset from UTC".into()),
                     Kind::Address => ("x", "must be an address and a port".into()),
                     Kind::Url => ("ftp://x", "must begin with http:// or https://".into()),
                     Kind::File => ("/not/there", "cannot be read: ".into()),

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::Secret;
 use crate::domain::operation::Operation;
+use crate::domain::timestamp::Timestamp;
 
 /// `[grpc]`
 #[derive(Clone, Debug)]
@@ -56,8 +57,6 @@ pub struct Store {
 /// Which store, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// Nothing that outlives the process.
-    Memory,
     /// A file of this process alone.
     Sqlite(PathBuf),
     /// A server that many replicas share.
@@ -161,6 +160,8 @@ pub struct Ledger {
     pub lookup_delays: Vec<Duration>,
     /// Age of a call after which nothing of it is sent again.
     pub not_after: Duration,
+    /// Creations that come before this moment are looked up before they are sent.
+    pub look_first_until: Option<Timestamp>,
     /// How long final entries are kept; at least [`Ledger::LEAST_RETENTION`].
     pub retention: Duration,
 }
@@ -168,6 +169,12 @@ pub struct Ledger {
 impl Ledger {
     /// So long callers may rely on it that a call repeated is answered as it was.
     pub const LEAST_RETENTION: Duration = Duration::from_hours(90 * 24);
+
+    /// Shortest window in production: Walmart shows an order some seconds after it took it.
+    pub const LEAST_SETTLE_WINDOW: Duration = Duration::from_secs(30);
+
+    /// Fewest look-ups in production: as many absences as the resolve rule counts before anything is sent again.
+    pub const LEAST_LOOKUPS: usize = 3;
 }
 
 /// `[feed]`

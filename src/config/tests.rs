@@ -169,8 +169,21 @@ fn each_rule_alone() {
         ),
         (format!("[store]\npassword = \"x\"\n{ACCOUNT}"), "store.password: is for postgres only (line 2)"),
         (
-            format!("[store]\nurl = \"memory:\"\npassword = \"x\"\n{ACCOUNT}"),
-            "store.password: is for postgres only (line 3)",
+            format!("[store]\nurl = \"memory:\"\n{ACCOUNT}"),
+            "store.url: keeps nothing, so it cannot hold a promise; name a file instead, such as \
+             \"sqlite://order-gateway.db\" (`order-gateway dev` keeps its own in a temporary folder) (line 2)",
+        ),
+        (
+            format!("{ACCOUNT}{}", ACCOUNT.replace("acme", "beta")),
+            "accounts.beta.partner_id: is also that of accounts.acme; a seller has one account (line 9)",
+        ),
+        (
+            format!("[ledger]\nlook_first_until = 2026-11-30T18:00:00\n{ACCOUNT}"),
+            "ledger.look_first_until: must be a time with its offset from UTC, such as \"2026-11-30T18:00:00Z\" (line 2)",
+        ),
+        (
+            format!("[ledger]\nlook_first_until = \"1969-12-31T23:59:59Z\"\n{ACCOUNT}"),
+            "ledger.look_first_until: must not be before 1970 (line 2)",
         ),
         (format!("[ledger]\nretention = \"89d\"\n{ACCOUNT}"), "ledger.retention: must be at least 90d (line 2)"),
         (
@@ -187,13 +200,50 @@ fn each_rule_alone() {
     }
 }
 
+/// All of them at once, whatever else is wrong; a window by a variable is judged as one in the file.
 #[test]
-fn a_store_in_memory_is_read_and_shown() {
-    let config = loaded(&format!("[store]\nurl = \"memory:\"\n[ledger]\nretention = \"91d\"\n{ACCOUNT}"), &[]);
-    assert_eq!(config.store.url, StoreUrl::Memory);
-    assert_eq!(config.ledger.retention, Duration::from_hours(91 * 24));
-    let shown = config.dump();
-    assert!(shown.contains("\nurl = \"memory:\"\n") && shown.contains("\nretention = \"91d\"\n"), "{shown}");
+fn production_refuses_a_ledger_that_cannot_hold_its_promise() {
+    let hasty = "[ledger]\nsettle_window = \"29999ms\"\nlookup_delays = [\"1s\", \"2s\"]\nnot_after = \"29s\"\n";
+    let all = [
+        "ledger.settle_window: must be at least 30s with walmart.profile = \"production\" (line 2)",
+        "ledger.lookup_delays: must be at least 3 with walmart.profile = \"production\" (line 3)",
+        "ledger.not_after: must be at least ledger.settle_window with walmart.profile = \"production\" (line 4)",
+    ];
+    assert_eq!(faults(&format!("{hasty}{ACCOUNT}"), &[]), all);
+    let with_another = faults(&format!("{hasty}[walmart]\nattempt_timeout = \"soon\"\n{ACCOUNT}"), &[]);
+    assert_eq!(with_another[1..], all);
+    let window = faults(ACCOUNT, &[("ORDER_GATEWAY__LEDGER__SETTLE_WINDOW", "1ms")]);
+    let variable = "(ORDER_GATEWAY__LEDGER__SETTLE_WINDOW)";
+    assert_eq!(window, [all[0].replace("(line 2)", variable)]);
+    let just = "[ledger]\nsettle_window = \"30s\"\nlookup_delays = [\"1s\", \"2s\", \"3s\"]\nnot_after = \"30s\"\n";
+    assert_eq!(faults(&format!("{just}{ACCOUNT}"), &[]), [""; 0]);
+    assert_eq!(faults(&format!("{hasty}[walmart]\nprofile = \"sandbox\"\n{ACCOUNT}"), &[]), [""; 0]);
+}
+
+#[test]
+fn a_time_is_text_or_a_date_of_toml() {
+    let until = |given: &str| {
+        let config = loaded(&format!("[ledger]\nlook_first_until = {given}\n{ACCOUNT}"), &[]);
+        config.ledger.look_first_until.unwrap().0
+    };
+    let moment = 1_796_065_200_000;
+    for given in [
+        "\"2026-11-30T19:00:00Z\"",
+        "2026-11-30T19:00:00Z",
+        "2026-11-30 19:00:00z",
+        "2026-11-30T20:00:00+01:00",
+        "\"2026-11-30T19:00:00.000000000-00:00\"",
+    ] {
+        assert_eq!(until(given), moment, "{given}");
+    }
+    let config = loaded(ACCOUNT, &[("ORDER_GATEWAY__LEDGER__LOOK_FIRST_UNTIL", "2026-11-30T19:00:00Z")]);
+    assert_eq!(config.ledger.look_first_until.unwrap().0, moment);
+    assert!(config.dump().contains("\nlook_first_until = \"2026-11-30T19:00:00Z\"\n"), "{}", config.dump());
+    assert_eq!(loaded(ACCOUNT, &[]).ledger.look_first_until, None);
+    for given in ["2026-11-30", "19:00:00", "2026-11-30T19:00:00", "1796065200", "\"now\"", "\"\""] {
+        let text = format!("[ledger]\nlook_first_until = {given}\n{ACCOUNT}");
+        assert_eq!(faults(&text, &[]).len(), 1, "{given}");
+    }
 }
 
 #[test]

@@ -35,7 +35,9 @@ pub(super) enum Raw {
     Table(Table),
     /// From the environment: text that may stand for any scalar, or for a list.
     Words(String),
-    /// A date, or a number that does not fit.
+    /// A TOML date, as it is written.
+    Date(String),
+    /// A number that does not fit.
     Other(&'static str),
 }
 
@@ -48,6 +50,7 @@ impl Raw {
             Raw::Flag(_) => "true or false",
             Raw::List(_) => "a list",
             Raw::Table(_) => "a section",
+            Raw::Date(_) => "a date",
             Raw::Other(kind) => kind,
         }
     }
@@ -87,7 +90,7 @@ fn read_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
             .map_or(Raw::Other("a number that is too large"), Raw::Integer),
         DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other("an unreadable number"), Raw::Float),
         DeValue::Boolean(flag) => Raw::Flag(flag),
-        DeValue::Datetime(_) => Raw::Other("a date"),
+        DeValue::Datetime(date) => Raw::Date(date.to_string()),
         DeValue::Array(list) => Raw::List(list.into_iter().map(|item| read_value(item, lines)).collect()),
         DeValue::Table(table) => Raw::Table(read_table(table, lines)),
     };

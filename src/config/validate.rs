@@ -44,6 +44,20 @@ pub(super) fn names_unique(list: &str, entries: &[Entry<'_>], faults: &Faults) {
     }
 }
 
+/// One seller, one account: what is kept by the seller would be that of both.
+pub(super) fn sellers_unique(accounts: &[Entry<'_>], faults: &Faults) {
+    let mut seen: Vec<(String, &Entry<'_>)> = Vec::new();
+    for account in accounts {
+        let Some(seller) = account.section.peek("partner_id", |node| values::word(node).ok()) else { continue };
+        if let Some((_, first)) = seen.iter().find(|(known, _)| *known == seller) {
+            let path = account.section.key("partner_id");
+            let message = format!("is also that of {}; a seller has one account", first.section.path());
+            faults.add(path, &account.section.at("partner_id"), message);
+        }
+        seen.push((seller, account));
+    }
+}
+
 /// No two clients may prove themselves the same way: it would not be known who called.
 pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a Client>, faults: &Faults) {
     let mut seen: Vec<&Client> = Vec::new();
@@ -73,8 +87,10 @@ pub(super) fn readable(s: &Section<'_>, name: &str, at: &At, path: &Path) {
 
 pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
     let text = values::text(node)?;
-    if text == "memory:" {
-        return Ok(StoreUrl::Memory);
+    if text.starts_with("memory:") {
+        return Err("keeps nothing, so it cannot hold a promise; name a file instead, such as \"sqlite://order-gateway.db\" \
+                    (`order-gateway dev` keeps its own in a temporary folder)"
+            .into());
     }
     if let Some(path) = text.strip_prefix("sqlite://") {
         return match path {
@@ -83,7 +99,7 @@ pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
             _ => Ok(StoreUrl::Sqlite(path.into())),
         };
     }
-    let form = "must be sqlite://PATH, postgres://user@host:5432/db or memory:";
+    let form = "must be sqlite://PATH or postgres://user@host:5432/db";
     let url = Url::parse(&text).map_err(|_| form)?;
     let complete = url.has_host() && !url.username().is_empty() && url.path().len() > 1;
     match url.scheme() {
@@ -105,6 +121,30 @@ pub(super) fn rising(delays: Vec<Duration>) -> Parsed<Vec<Duration>> {
 pub(super) fn ledger_retention(span: Duration) -> Parsed<Duration> {
     let days = Ledger::LEAST_RETENTION.as_secs() / (24 * 60 * 60);
     if span < Ledger::LEAST_RETENTION { Err(format!("must be at least {days}d")) } else { Ok(span) }
+}
+
+/// What production must have, so that an order is not made twice when Walmart is slow to show it. `at`: where the settle
+/// window, the delays and the last moment were given.
+pub(super) fn ledger_promise(
+    s: &Section<'_>,
+    at: &[At; 3],
+    settle_window: Option<Duration>,
+    lookup_delays: Option<&[Duration]>,
+    not_after: Option<Duration>,
+) {
+    let [window_at, delays_at, not_after_at] = at;
+    if settle_window.is_some_and(|window| window < Ledger::LEAST_SETTLE_WINDOW) {
+        let least = values::write_duration(Ledger::LEAST_SETTLE_WINDOW);
+        s.fault("settle_window", window_at, format!(r#"must be at least {least} with walmart.profile = "production""#));
+    }
+    if lookup_delays.is_some_and(|delays| delays.len() < Ledger::LEAST_LOOKUPS) {
+        let least = Ledger::LEAST_LOOKUPS;
+        s.fault("lookup_delays", delays_at, format!(r#"must be at least {least} with walmart.profile = "production""#));
+    }
+    if settle_window.zip(not_after).is_some_and(|(window, not_after)| not_after < window) {
+        let message = r#"must be at least ledger.settle_window with walmart.profile = "production""#;
+        s.fault("not_after", not_after_at, message);
+    }
 }
 
 /// What is held is kept at least as long as what is not.

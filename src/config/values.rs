@@ -9,6 +9,7 @@ use url::Url;
 
 use super::fault::At;
 use super::tree::{Node, Raw};
+use crate::domain::timestamp::Timestamp;
 
 pub(super) type Parsed<T> = Result<T, String>;
 
@@ -110,6 +111,23 @@ pub(super) fn write_duration(duration: Duration) -> String {
     }
     let fits = UNITS.iter().find(|(_, unit)| millis.is_multiple_of(u128::from(*unit)));
     fits.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / u128::from(*unit)))
+}
+
+/// A moment: RFC 3339 with its offset, as text or as a TOML date.
+pub(super) fn time(node: &Node) -> Parsed<Timestamp> {
+    let form = r#"must be a time with its offset from UTC, such as "2026-11-30T18:00:00Z""#;
+    let text = match &node.raw {
+        Raw::Text(text) | Raw::Words(text) | Raw::Date(text) => text,
+        _ => return Err(form.into()),
+    };
+    let time: jiff::Timestamp = text.parse().map_err(|_| form)?;
+    u64::try_from(time.as_millisecond()).map(Timestamp).map_err(|_| "must not be before 1970".into())
+}
+
+/// A moment as [`time`] reads it.
+pub(super) fn write_time(time: Timestamp) -> String {
+    let time = i64::try_from(time.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    time.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 pub(super) fn address(node: &Node) -> Parsed<SocketAddr> {

@@ -1,28 +1,21 @@
-//! A ledger that ends with the process: for the tests of the use cases, and to measure what the durable one costs.
+//! A ledger without a file: the plain model of the port, for tests of the use cases and for the simulation.
 //!
-//! It forgets: of the calls whose entries are final it keeps about the last [`MAX_FINAL`] entries, and nothing of older
-//! ones, not even the order number of a creation.
+//! Every look-up is a scan over all entries in the order of their ids, so that nothing here can disagree with the entries
+//! themselves. Tests compare the durable store with it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 
-use super::memory_keys::{Hash, Hashes, of_number, of_request};
 use super::{kept, made};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Match, Query, Saved, StoreError};
 
-/// Final entries that are kept; those that became final first go first, with the others of their call. So few that they
-/// stay in the processor's caches: eighty times as many took a tenth of a creation's time.
-const MAX_FINAL: usize = 250;
-
-/// Keeps nothing beyond the process; never fails. Cheap to clone, all clones are one ledger.
+/// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one ledger.
 #[derive(Clone, Default)]
 pub struct MemoryLedger(Arc<Mutex<Tables>>);
 
@@ -44,48 +37,31 @@ impl std::fmt::Debug for MemoryLedger {
     }
 }
 
-type Map<K, V> = HashMap<K, V, RandomState>;
-
 #[derive(Default)]
 struct Tables {
     last: u64,
-    /// Boxed: rows are large, and the map moves them when one goes.
-    entries: BTreeMap<u64, Box<Row>>,
-    open: BTreeSet<u64>,
-    /// Final entries in the order in which they became so; some may be gone by now.
-    closed: VecDeque<u64>,
-    /// An entry of the newest request of this id.
-    requests: Map<Hash, u64>,
-    /// The creation that holds the number.
-    numbers: Map<Hash, u64>,
-    /// Open cancellations.
-    contents: Map<Hash, BTreeSet<u64>>,
-    trimmed: Map<Hash, (Fingerprint, Bytes)>,
+    entries: BTreeMap<u64, Entry>,
+    /// Fingerprint and answer of each trimmed creation that succeeded, by account and order number.
+    trimmed: BTreeMap<(AccountId, Arc<str>), (Fingerprint, Bytes)>,
     audits: BTreeSet<(Timestamp, OperationId)>,
-    alerts: Map<u64, Vec<(AlertKind, Timestamp)>>,
-}
-
-struct Row {
-    entry: Entry,
-    keys: Hashes,
+    alerts: BTreeMap<u64, Vec<(AlertKind, Timestamp)>>,
 }
 
 impl Ledger for MemoryLedger {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
         let Some(first) = new.first() else { return Ok(Begun::New(Vec::new())) };
-        let keys = Hashes::of(first);
         let mut tables = self.lock();
-        if let Some(begun) = tables.standing(keys, join) {
+        if let Some(begun) = tables.standing(first, join) {
             return Ok(begun);
         }
-        Ok(Begun::New(new.into_iter().map(|new| tables.make(new, keys)).collect()))
+        Ok(Begun::New(new.into_iter().map(|new| tables.make(new)).collect()))
     }
 
     async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
         let mut tables = self.lock();
         let mut seen = BTreeSet::new();
         let current = |entry: &Entry| {
-            let stored = tables.entries.get(&entry.id.0).map(|row| &row.entry);
+            let stored = tables.entries.get(&entry.id.0);
             stored.is_some_and(|stored| stored.fence == entry.fence && stored.state.is_open())
         };
         if !entries.iter().all(|entry| current(entry) && seen.insert(entry.id)) {
@@ -96,32 +72,26 @@ impl Ledger for MemoryLedger {
     }
 
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
-        Ok(self.lock().entries.get(&id.0).map(|row| row.entry.clone()))
+        Ok(self.lock().entries.get(&id.0).cloned())
     }
 
     async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
-        let key = of_request(account, kind, request_id);
         let tables = self.lock();
-        Ok(tables.requests.get(&key).map(|id| tables.whole(*id)).unwrap_or_default())
+        Ok(tables.newest_of_request(account, kind, request_id).map(|entry| tables.whole(entry)).unwrap_or_default())
     }
 
     async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
-        let key = of_number(account, order_number);
-        let tables = self.lock();
-        let row = tables.numbers.get(&key).and_then(|id| tables.entries.get(id));
-        Ok(row.map(|row| row.entry.clone()))
+        Ok(self.lock().holder_of_number(account, order_number).cloned())
     }
 
     async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let tables = self.lock();
-        let ids = tables.open.range(after.0.saturating_add(1)..).take(limit);
-        Ok(ids.filter_map(|id| tables.entries.get(id)).map(|row| row.entry.clone()).collect())
+        Ok(tables.after(after).filter(|entry| entry.state.is_open()).take(limit).cloned().collect())
     }
 
     async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
         let tables = self.lock();
-        let entries = tables.entries.range(query.after.0.saturating_add(1)..).map(|(_, row)| &row.entry);
-        let matching = entries.filter(|entry| {
+        let matching = tables.after(query.after).filter(|entry| {
             query.accounts.contains(&entry.account)
                 && (query.states.is_empty() || query.states.contains(&entry.state))
                 && query.created_before.is_none_or(|before| entry.created < before)
@@ -132,8 +102,7 @@ impl Ledger for MemoryLedger {
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
         let tables = self.lock();
         let mut counts: BTreeMap<(&AccountId, u8), Count> = BTreeMap::new();
-        for row in tables.entries.values() {
-            let Entry { account, state, created, .. } = &row.entry;
+        for Entry { account, state, created, .. } in tables.entries.values() {
             let count = counts.entry((account, *state as u8)).or_insert_with(|| Count {
                 account: account.clone(),
                 state: *state,
@@ -172,10 +141,12 @@ impl Ledger for MemoryLedger {
     async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut tables = self.lock();
         let old = |entry: &Entry| !entry.state.is_open() && entry.updated < before;
-        let ids: Vec<_> = tables.entries.values().filter(|row| old(&row.entry)).map(|row| row.entry.id).collect();
+        let ids: Vec<_> = tables.entries.values().filter(|entry| old(entry)).map(|entry| entry.id).collect();
         let mut dropped = 0;
         for id in ids.into_iter().take(limit) {
-            let whole = tables.whole(id.0);
+            // Gone with an earlier entry of its request.
+            let Some(entry) = tables.entries.get(&id.0) else { continue };
+            let whole = tables.whole(entry);
             if !whole.iter().all(old) {
                 continue;
             }
@@ -183,113 +154,80 @@ impl Ledger for MemoryLedger {
                 break;
             }
             dropped += whole.len();
-            whole.iter().for_each(|entry| tables.drop_entry(entry.id.0));
+            whole.into_iter().for_each(|entry| tables.remove(entry));
         }
         Ok(dropped)
     }
 }
 
 impl Tables {
-    /// What stands against a new request with these keys.
-    fn standing(&self, keys: Hashes, join: bool) -> Option<Begun> {
+    /// What stands against a new request; the steps are those of [`Ledger::begin`].
+    fn standing(&self, new: &NewEntry, join: bool) -> Option<Begun> {
+        let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;
         let existing = |by, entries| Some(Begun::Existing { by, entries });
-        if let Some(id) = keys.request.and_then(|key| self.requests.get(&key)) {
-            let entries = self.whole(*id);
+        if let Some(entry) = request_id.as_deref().and_then(|id| self.newest_of_request(account, *kind, id)) {
+            let entries = self.whole(entry);
             if entries.iter().any(|entry| entry.state != State::NotSent) {
                 return existing(Match::RequestId, entries);
             }
         }
-        if let Some(key) = keys.number {
-            if let Some(id) = self.numbers.get(&key) {
-                return existing(Match::OrderNumber, self.whole(*id));
+        match kind {
+            Kind::Create => {
+                if let Some(entry) = self.holder_of_number(account, order_number) {
+                    return existing(Match::OrderNumber, self.whole(entry));
+                }
+                let (fingerprint, answer) = self.trimmed.get(&(account.clone(), order_number.clone()))?;
+                Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() })
             }
-            if let Some((fingerprint, answer)) = self.trimmed.get(&key) {
-                return Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() });
+            Kind::Cancel => {
+                let same = |entry: &&Entry| {
+                    entry.state.is_open()
+                        && (entry.kind, &entry.account) == (*kind, account)
+                        && (&entry.order_number, &entry.fingerprint) == (order_number, fingerprint)
+                };
+                let entry = self.entries.values().filter(|_| join).find(same)?;
+                existing(Match::Content, self.whole(entry))
             }
         }
-        let key = keys.content.filter(|_| join)?;
-        let id = self.contents.get(&key)?.first()?;
-        existing(Match::Content, self.whole(*id))
     }
 
-    /// All entries of the request of which this is one.
-    fn whole(&self, id: u64) -> Vec<Entry> {
-        self.entries.range(self.call_of(id)).map(|(_, row)| row.entry.clone()).collect()
+    /// An entry of the newest request of this id.
+    fn newest_of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Option<&Entry> {
+        self.entries.values().rev().find(|entry| {
+            entry.request_id.as_deref() == Some(request_id) && (entry.kind, &entry.account) == (kind, account)
+        })
     }
 
-    /// Their ids: they were made together, so these follow one another. None if it is gone.
-    fn call_of(&self, id: u64) -> Range<u64> {
-        let Some(one) = self.entries.get(&id).map(|row| &row.entry) else { return 0..0 };
-        let first = id - u64::from(one.batch);
-        first..first + u64::from(one.batches)
+    /// The creation that holds the order number.
+    fn holder_of_number(&self, account: &AccountId, order_number: &str) -> Option<&Entry> {
+        self.entries.values().find(|entry| {
+            entry.kind == Kind::Create
+                && entry.state.holds_order_number()
+                && (&entry.account, &*entry.order_number) == (account, order_number)
+        })
     }
 
-    fn make(&mut self, new: NewEntry, keys: Hashes) -> Entry {
+    /// Entries after this id, in the order of their ids.
+    fn after(&self, id: OperationId) -> impl Iterator<Item = &Entry> {
+        self.entries.range(id.0.saturating_add(1)..).map(|(_, entry)| entry)
+    }
+
+    /// All entries of the request of which this is one. They were made together, so their ids follow one another.
+    fn whole(&self, one: &Entry) -> Vec<Entry> {
+        let first = one.id.0 - u64::from(one.batch);
+        self.entries.range(first..first + u64::from(one.batches)).map(|(_, entry)| entry.clone()).collect()
+    }
+
+    fn make(&mut self, new: NewEntry) -> Entry {
         self.last += 1;
         let entry = made(new, OperationId(self.last));
-        if let Some(key) = keys.request {
-            self.requests.insert(key, self.last);
-        }
-        self.hold(self.last, keys);
-        self.entries.insert(self.last, Box::new(Row { entry: entry.clone(), keys }));
+        self.entries.insert(self.last, entry.clone());
         entry
     }
 
-    /// What an open entry is found by.
-    fn hold(&mut self, id: u64, keys: Hashes) {
-        if let Some(key) = keys.number {
-            self.numbers.insert(key, id);
-        }
-        self.open.insert(id);
-        if let Some(key) = keys.content {
-            self.contents.entry(key).or_default().insert(id);
-        }
-    }
-
-    fn free_number(&mut self, id: u64, keys: Hashes) {
-        if let Some(key) = keys.number.filter(|key| self.numbers.get(key) == Some(&id)) {
-            self.numbers.remove(&key);
-        }
-    }
-
-    /// It is final now.
-    fn close(&mut self, id: u64, state: State, keys: Hashes) {
-        if !state.holds_order_number() {
-            self.free_number(id, keys);
-        }
-        self.open.remove(&id);
-        if let Some(key) = keys.content
-            && let Some(ids) = self.contents.get_mut(&key)
-        {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.contents.remove(&key);
-            }
-        }
-        self.closed.push_back(id);
-        // Two for one, so that what was put off is made up for.
-        for _ in 0..2 {
-            if self.closed.len() > MAX_FINAL {
-                self.forget_oldest();
-            }
-        }
-    }
-
-    /// Drops the call whose entry became final first, or puts it off while it has open ones.
-    fn forget_oldest(&mut self) {
-        let Some(oldest) = self.closed.pop_front() else { return };
-        let call = self.call_of(oldest);
-        if self.entries.range(call.clone()).any(|(_, row)| row.entry.state.is_open()) {
-            self.closed.push_back(oldest);
-            return;
-        }
-        call.for_each(|id| drop(self.remove(id)));
-    }
-
-    /// Its identity stays as it was made.
+    /// Writes an entry; its identity stays as it was made.
     fn change(&mut self, entry: Entry) -> Option<Entry> {
-        let row = self.entries.get_mut(&entry.id.0)?;
-        let (stored, keys) = (&mut row.entry, row.keys);
+        let stored = self.entries.get_mut(&entry.id.0)?;
         let made = mem::replace(stored, entry);
         stored.fence = made.fence + 1;
         stored.account = made.account;
@@ -303,77 +241,15 @@ impl Tables {
         stored.correlation_id = made.correlation_id;
         let changed = kept(stored.clone());
         stored.clone_from(&changed);
-        if !changed.state.is_open() {
-            self.close(changed.id.0, changed.state, keys);
-        }
         Some(changed)
     }
 
-    /// Of a creation that succeeded something stays.
-    fn drop_entry(&mut self, id: u64) {
-        let Some(row) = self.remove(id) else { return };
-        let Row { entry, keys } = *row;
-        if let Some(key) = keys.number.filter(|_| entry.state == State::Succeeded) {
-            self.trimmed.insert(key, (entry.fingerprint, entry.answer));
+    /// Removes an entry. Of a creation that succeeded, fingerprint and answer stay.
+    fn remove(&mut self, entry: Entry) {
+        self.entries.remove(&entry.id.0);
+        self.alerts.remove(&entry.id.0);
+        if (entry.kind, entry.state) == (Kind::Create, State::Succeeded) {
+            self.trimmed.insert((entry.account, entry.order_number), (entry.fingerprint, entry.answer));
         }
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Box<Row>> {
-        let row = self.entries.remove(&id)?;
-        let keys = row.keys;
-        self.free_number(id, keys);
-        // Only where no newer request has taken the id.
-        if let Some(key) = keys.request.filter(|key| self.requests.get(key) == Some(&id)) {
-            self.requests.remove(&key);
-        }
-        self.alerts.remove(&id);
-        Some(row)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::testing::{acme, cancel, create, made, time};
-
-    async fn close(ledger: &MemoryLedger, entry: &Entry, state: State) {
-        let entry = Entry { state, updated: time(1), ..entry.clone() };
-        assert!(matches!(ledger.save(vec![entry], Vec::new()).await, Ok(Saved::Done(_))));
-    }
-
-    async fn created(ledger: &MemoryLedger, number: usize) -> OperationId {
-        let new = create(&format!("order {number}"), None);
-        let entry = made(ledger.begin(vec![new], false).await.unwrap()).remove(0);
-        close(ledger, &entry, State::Succeeded).await;
-        entry.id
-    }
-
-    #[tokio::test]
-    async fn the_oldest_final_entries_go_and_open_calls_stay_whole() {
-        let ledger = MemoryLedger::new();
-        let first = created(&ledger, 0).await;
-        let batches = made(ledger.begin(cancel("open", "request", 2), false).await.unwrap());
-        close(&ledger, &batches[0], State::Succeeded).await;
-        for number in 1..MAX_FINAL - 1 {
-            created(&ledger, number).await;
-        }
-        assert!(ledger.get(first).await.unwrap().is_some());
-        // One more than are kept: the first goes.
-        let last = created(&ledger, MAX_FINAL).await;
-        assert_eq!(ledger.get(first).await.unwrap(), None);
-        assert_eq!(ledger.creation_of(&acme(), "order 0").await.unwrap(), None);
-        assert!(matches!(ledger.begin(vec![create("order 0", None)], false).await, Ok(Begun::New(_))));
-        // The call with an open entry would be next, and is put off.
-        created(&ledger, MAX_FINAL + 1).await;
-        assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "request").await.unwrap().len(), 2);
-        assert!(ledger.get(last).await.unwrap().is_some());
-        for number in 0..2 * MAX_FINAL {
-            created(&ledger, 2 * MAX_FINAL + number).await;
-        }
-        assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "request").await.unwrap().len(), 2);
-        let tables = ledger.lock();
-        assert!(tables.entries.len() <= MAX_FINAL + 2, "{}", tables.entries.len());
-        assert_eq!((tables.closed.len(), tables.open.len()), (MAX_FINAL, 2));
-        assert!(tables.numbers.len() <= MAX_FINAL + 1 && tables.trimmed.is_empty());
     }
 }

@@ -1,15 +1,11 @@
-//! A feed that ends with the process: for tests, for `dev`, and to measure what the durable one costs.
+//! A feed without a file: the plain model of its ports, for tests and for the simulation.
 //!
-//! It forgets: of the log it keeps the last [`MAX_EVENTS`] events, or fewer when these have more than [`MAX_BYTES`], whatever
-//! a subscription needs (which then has lost events, as after a trim); of the deliveries it knows the last [`MAX_IDS`] ids;
-//! and of what could not be read the last [`MAX_QUARANTINED`]. What no method of the ports could show (other events, other
-//! bodies of an id) it does not keep at all.
+//! What no method of the ports could show (other events, other bodies of an id) is not kept.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
 use super::keys::{self, HASH};
@@ -22,19 +18,7 @@ use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredE
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 
-/// Events of the log that are kept.
-const MAX_EVENTS: usize = 100_000;
-
-/// Bytes of these events, with their bodies.
-const MAX_BYTES: usize = 64 << 20;
-
-/// Deliveries by which others are known again.
-const MAX_IDS: usize = 2 * MAX_EVENTS;
-
-/// Unreadable deliveries that are kept.
-const MAX_QUARANTINED: usize = 1_000;
-
-/// Keeps nothing beyond the process; never fails. Cheap to clone, all clones are one feed.
+/// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one feed.
 #[derive(Clone)]
 pub struct MemoryFeed(Arc<Inner>);
 
@@ -50,10 +34,9 @@ impl MemoryFeed {
             log,
             first: 1,
             events: VecDeque::new(),
-            bytes: 0,
             last_delivery: 0,
-            known: HashMap::default(),
-            keys: VecDeque::new(),
+            known: BTreeMap::new(),
+            arrived: VecDeque::new(),
             quarantine: BTreeMap::new(),
             last_subscription: 0,
             subscriptions: BTreeMap::new(),
@@ -80,12 +63,10 @@ struct Tables {
     /// Position of the first of `events`.
     first: u64,
     events: VecDeque<StoredEvent>,
-    /// What they take.
-    bytes: usize,
     last_delivery: u64,
-    known: HashMap<Key, Known, RandomState>,
-    /// In the order in which they came.
-    keys: VecDeque<Key>,
+    known: BTreeMap<Key, Known>,
+    /// The keys of `known` in the order in which they came.
+    arrived: VecDeque<Key>,
     quarantine: BTreeMap<u64, Quarantined>,
     last_subscription: u64,
     subscriptions: BTreeMap<String, Subscription>,
@@ -258,55 +239,24 @@ impl Tables {
                 let id = self.last_delivery;
                 let size = u32::try_from(raw.len()).unwrap_or(u32::MAX);
                 self.quarantine.insert(id, Quarantined { id, account, received, reason, body_hash, size, raw });
-                if self.quarantine.len() > MAX_QUARANTINED {
-                    self.quarantine.pop_first();
-                }
                 None
             }
         };
-        self.know(key, Known { body_hash, received, seq });
+        self.arrived.push_back(key.clone());
+        self.known.insert(key, Known { body_hash, received, seq });
         Appended::Stored { seq }
-    }
-
-    fn know(&mut self, key: Key, known: Known) {
-        self.known.insert(key.clone(), known);
-        self.keys.push_back(key);
-        if self.keys.len() > MAX_IDS {
-            self.forget_id();
-        }
     }
 
     fn push(&mut self, received: Timestamp, message: Bytes, raw: Bytes) -> u64 {
         let seq = self.head() + 1;
-        self.bytes += message.len() + raw.len();
         self.events.push_back(StoredEvent { seq, received, message, raw });
-        let mut over = 0;
-        let mut bytes = self.bytes;
-        for event in &self.events {
-            if bytes <= MAX_BYTES && self.events.len() - over <= MAX_EVENTS || event.seq == seq {
-                break;
-            }
-            bytes -= event.message.len() + event.raw.len();
-            over += 1;
-        }
-        if over > 0 {
-            self.cut(over);
-        }
         seq
-    }
-
-    fn forget_id(&mut self) {
-        if let Some(key) = self.keys.pop_front() {
-            self.known.remove(&key);
-        }
     }
 
     /// Drops so many events from the front. Tells who lost some that it had not settled, and how many parked ones went.
     fn cut(&mut self, events: usize) -> (Vec<String>, usize) {
         let before = self.first;
-        for event in self.events.drain(..events) {
-            self.bytes -= event.message.len() + event.raw.len();
-        }
+        self.events.drain(..events);
         self.first += events as u64;
         let (mut lost, mut parked) = (Vec::new(), 0);
         for (name, subscription) in &mut self.subscriptions {
@@ -343,16 +293,13 @@ impl Tables {
         let first = self.first;
         let may_go = |known: &Known| known.received < times.ids && known.seq.is_none_or(|seq| seq < first);
         while trimmed.rows < limit
-            && let Some(oldest) = self.keys.front()
+            && let Some(oldest) = self.arrived.front()
             && self.known.get(oldest).is_none_or(may_go)
         {
-            self.forget_id();
+            self.known.remove(oldest);
+            self.arrived.pop_front();
             trimmed.rows += 1;
         }
         trimmed
     }
 }
-
-#[cfg(test)]
-#[path = "memory_feed_tests.rs"]
-mod tests;

@@ -1,5 +1,5 @@
-//! Where the ledger and the feed are kept: in a SQLite file ([`sqlite`]), or nowhere beyond the process ([`memory`],
-//! [`memory_feed`]).
+//! Where the ledger and the feed are kept: in a SQLite file ([`sqlite`]). [`memory`] and [`memory_feed`] are doubles for tests
+//! and for the simulation; no setting names them.
 //!
 //! A store keeps entries, events and subscriptions without understanding them; what they mean is decided in
 //! `domain::ledger`, `domain::feed` and the use cases, which know the ports only.
@@ -10,7 +10,6 @@ pub mod health;
 mod keys;
 pub mod memory;
 pub mod memory_feed;
-mod memory_keys;
 pub mod sqlite;
 #[cfg(test)]
 mod testing;
@@ -21,13 +20,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use self::health::Failing;
-use self::memory::MemoryLedger;
-use self::memory_feed::MemoryFeed;
 use self::sqlite::SqliteLedger;
 use crate::config::StoreUrl;
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
-use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
@@ -35,7 +31,6 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
-use crate::ports::random::Random;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::telemetry::metrics::StoreMetrics;
 
@@ -54,8 +49,6 @@ pub struct Settings {
 /// The store that the settings name. Cheap to clone, all clones are one.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// `memory:`
-    Memory(MemoryLedger, MemoryFeed),
     /// `sqlite://PATH`
     Sqlite(SqliteLedger),
 }
@@ -67,22 +60,14 @@ impl Store {
     /// One line for the operator, when this process must not use it.
     pub fn open(url: &StoreUrl, settings: Settings) -> Result<Self, String> {
         match url {
-            StoreUrl::Memory => Ok(Self::memory(&Random::from_system())),
             StoreUrl::Sqlite(path) => SqliteLedger::open(path, settings).map(Self::Sqlite),
             StoreUrl::Postgres { .. } => Err("postgres is not supported by this version".into()),
         }
     }
 
-    /// An empty one without a file.
-    pub fn memory(random: &Random) -> Self {
-        let log = (u128::from(random.next_u64()) << 64) | u128::from(random.next_u64());
-        Self::Memory(MemoryLedger::new(), MemoryFeed::new(LogId(log)))
-    }
-
     /// Why it does not work, if so. While it does not, asking makes it try again.
     pub fn failing(&self) -> Option<Failing> {
         match self {
-            Self::Memory(..) => None,
             Self::Sqlite(ledger) => ledger.failing(),
         }
     }
@@ -90,7 +75,6 @@ impl Store {
     /// Ends it, once nobody writes any more: what was handed over is durable, and the file is let go.
     pub async fn close(&self) {
         match self {
-            Self::Memory(..) => {}
             Self::Sqlite(ledger) => ledger.close().await,
         }
     }
@@ -99,14 +83,13 @@ impl Store {
 /// Hands the methods of a port to the store that it is; those in brackets are written out.
 macro_rules! delegate {
     (
-        $port:ident to $store:ident in ($first:pat, $second:pat)
+        $port:ident to $store:ident
         $($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*
         [$($written_out:item)*]
     ) => {
         impl $port for Store {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$result, StoreError> {
                 match self {
-                    Self::Memory($first, $second) => $port::$name($store, $($argument),*).await,
                     Self::Sqlite($store) => $port::$name($store, $($argument),*).await,
                 }
             })*
@@ -116,7 +99,7 @@ macro_rules! delegate {
 }
 
 delegate! {
-    Ledger to store in (store, _)
+    Ledger to store
     begin(new: Vec<NewEntry>, join: bool) -> Begun;
     save(entries: Vec<Entry>, audits: Vec<Audit>) -> Saved;
     get(id: OperationId) -> Option<Entry>;
@@ -133,7 +116,7 @@ delegate! {
 }
 
 delegate! {
-    IntentLog to store in (_, store)
+    IntentLog to store
     append(arrival: Arrival) -> Appended;
     bounds() -> Bounds;
     read(after: u64, most: usize, most_bytes: usize, raw: bool) -> Vec<StoredEvent>;
@@ -145,7 +128,6 @@ delegate! {
     [
         fn head(&self) -> watch::Receiver<u64> {
             match self {
-                Self::Memory(_, store) => store.head(),
                 Self::Sqlite(store) => store.head(),
             }
         }
@@ -153,7 +135,7 @@ delegate! {
 }
 
 delegate! {
-    Subscriptions to store in (_, store)
+    Subscriptions to store
     make(name: &str, config: Config, at: u64, now: Timestamp) -> Made;
     names(after: &str, limit: usize) -> Vec<Head>;
     remove(name: &str, only: Option<(u64, u64)>) -> Removed;
@@ -164,7 +146,6 @@ delegate! {
             F: FnMut(&mut Subscription) -> T + Send + 'static,
         {
             match self {
-                Self::Memory(_, store) => store.change(name, change).await,
                 Self::Sqlite(store) => store.change(name, change).await,
             }
         }

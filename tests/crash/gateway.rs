@@ -154,6 +154,7 @@ listen = "{http}"
 [store]
 url = "sqlite://{}"
 [walmart]
+profile = "sandbox"
 base_url = "http://{upstream}"
 attempt_timeout = "1s"
 [walmart.limits]
@@ -169,9 +170,9 @@ not_after = "20s"
         SETTLE_WINDOW.as_secs(),
     );
     text.push_str(feed::SETTINGS);
-    for account in ACCOUNTS {
+    for (seller, account) in ACCOUNTS.iter().enumerate() {
         text.push_str(&format!(
-            "[[accounts]]\nid = \"{account}\"\npartner_id = \"1\"\nclient_id = \"{account}\"\nclient_secret = \"s\"\n"
+            "[[accounts]]\nid = \"{account}\"\npartner_id = \"{seller}\"\nclient_id = \"{account}\"\nclient_secret = \"s\"\n"
         ));
         text.push_str(&feed::webhook_settings(account));
     }

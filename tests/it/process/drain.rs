@@ -11,7 +11,7 @@ use tonic::{Code, Streaming};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::serve::Pair;
+use super::serve::{Pair, SANDBOX};
 use crate::support::app::get;
 use crate::support::bodies;
 use crate::support::client::{Client, Problem};
@@ -113,7 +113,7 @@ async fn a_call_beyond_the_grace_is_told_and_its_order_is_found_by_the_next_proc
     let faults = "[[fault]]\noperation = \"create\"\ncount = 1\ndelay = \"6s\"";
     let settings =
         "[shutdown]\ngrace = \"1s\"\n[ledger]\nsettle_window = \"2s\"\nlookup_delays = [\"50ms\", \"500ms\"]";
-    let pair = Pair::start(settings, faults, &[]);
+    let pair = Pair::start(settings, faults, &[SANDBOX]);
     let client = Client::connect(pair.grpc).await;
     let other = client.clone();
     let create = tokio::spawn(async move { other.create(&bodies::create()).await });

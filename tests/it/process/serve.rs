@@ -14,6 +14,9 @@ use crate::support::client::Client;
 use crate::support::process::{Process, gateway};
 use crate::support::tools::free_port;
 
+/// For settings that only the sandbox accepts: windows shorter than those of production.
+pub const SANDBOX: (&str, &str) = ("ORDER_GATEWAY__WALMART__PROFILE", "sandbox");
+
 /// A gateway and an emulator, each a process.
 pub struct Pair {
     pub emulator: Process,
@@ -23,6 +26,8 @@ pub struct Pair {
     pub http: SocketAddr,
     /// Keeps the settings.
     folder: tempfile::TempDir,
+    /// The gateway's variables.
+    environment: Vec<(String, String)>,
 }
 
 impl Pair {
@@ -53,7 +58,8 @@ impl Pair {
         serve.arg(&path).envs(environment.iter().copied());
         let mut gateway = Process::start(serve);
         gateway.wait_for_line("serving");
-        Self { emulator, emulator_address, gateway, grpc, http, folder }
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { emulator, emulator_address, gateway, grpc, http, folder, environment }
     }
 
     /// Where its settings stand.
@@ -69,7 +75,7 @@ impl Pair {
     /// A command that starts the same gateway again.
     pub fn again(&self) -> Command {
         let mut serve = gateway(["serve", "--config"]);
-        serve.arg(self.settings());
+        serve.arg(self.settings()).envs(self.environment.iter().map(|(name, value)| (name, value)));
         serve
     }
 }

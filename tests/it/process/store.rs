@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::serve::Pair;
+use super::serve::{Pair, SANDBOX};
 use crate::support::app::get;
 use crate::support::bodies;
 use crate::support::client::Client;
@@ -34,7 +34,7 @@ async fn an_order_whose_answer_was_lost_is_one_order_after_kill_9() {
     let mut pair = Pair::start(
         SOON,
         "[[fault]]\noperation = \"create\"\ndrop = \"after\"\n[[fault]]\noperation = \"status\"\ndelay = \"1500ms\"",
-        &[],
+        &[SANDBOX],
     );
     let client = Client::connect(pair.grpc).await.with("grpc-timeout", "900m");
     client.create(&bodies::create()).await.unwrap_err().is(Code::Unavailable, "OUTCOME_PENDING");
@@ -142,7 +142,7 @@ async fn a_damaged_file_stops_mutations_and_nothing_else() {
 /// The store cannot be read at the start, so what was left open is not known: nothing is begun before it is taken over.
 #[tokio::test]
 async fn what_was_left_open_is_taken_over_as_soon_as_the_store_works() {
-    let mut pair = Pair::start(SOON, "[[fault]]\noperation = \"create\"\ncount = 1\ndrop = \"before\"", &[]);
+    let mut pair = Pair::start(SOON, "[[fault]]\noperation = \"create\"\ncount = 1\ndrop = \"before\"", &[SANDBOX]);
     let client = Client::connect(pair.grpc).await.with("grpc-timeout", "900m");
     client.create(&bodies::create()).await.unwrap_err().is(Code::Unavailable, "OUTCOME_PENDING");
     pair.gateway.kill();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::serve::Pair;
+use super::serve::{Pair, SANDBOX};
 use crate::support::app::get;
 use crate::support::bodies;
 use crate::support::client::Client;
@@ -119,7 +119,8 @@ async fn what_the_ledger_does_later_is_found_by_the_correlation_id() {
     // It is not known whether a 503 was carried out: Walmart is asked, then the order is sent again.
     let faults = "[[fault]]\noperation = \"create\"\nstatus = 503\ncount = 1";
     let ledger = "[ledger]\nsettle_window = \"1s\"\nlookup_delays = [\"200ms\", \"500ms\", \"1200ms\", \"1500ms\"]";
-    let pair = Pair::start(&settings(&collector, ledger), faults, &QUICK);
+    let environment = [QUICK.as_slice(), &[SANDBOX]].concat();
+    let pair = Pair::start(&settings(&collector, ledger), faults, &environment);
     let answer = client(&pair).await.create(&bodies::create()).await.unwrap();
     collector.until("the span of the call", |c| !c.named(RPC).is_empty()).await;
 

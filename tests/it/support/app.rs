@@ -34,9 +34,6 @@ const START: &str = "2026-11-21T12:00:00Z";
 
 /// One account called `demo`, nobody else, Walmart's published limits.
 const SETTINGS: &str = r#"
-[store]
-url = "memory:"
-
 [walmart]
 base_url = "http://emulator"
 
@@ -91,8 +88,14 @@ impl Setup {
 
     async fn start_with(self, http: impl Http, walmart: Option<Walmart>) -> TestApp {
         let tasks_before = tasks();
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = self.settings;
+        if !settings.contains_key("store") {
+            let url = format!("sqlite://{}", folder.path().join("store.db").display());
+            merge(&mut settings, toml::toml! { store.url = url });
+        }
         let faults = |faults: Vec<order_gateway::config::Fault>| panic!("{faults:#?}");
-        let config = Config::load(&self.settings.to_string(), []).unwrap_or_else(faults);
+        let config = Config::load(&settings.to_string(), []).unwrap_or_else(faults);
         let (grpc, probes) = (loopback().await, loopback().await);
         let addresses = (grpc.local_addr().unwrap(), probes.local_addr().unwrap());
         let start: SystemTime = START.parse::<jiff::Timestamp>().unwrap().into();
@@ -107,7 +110,7 @@ impl Setup {
         let gateway = Gateway::start(&config, Listeners { grpc, http: probes }, outside).await.unwrap();
         let gateway = Some(gateway);
         let callers = Mutex::default();
-        TestApp { gateway, grpc: addresses.0, http: addresses.1, walmart, callers, tasks_before }
+        TestApp { gateway, grpc: addresses.0, http: addresses.1, walmart, callers, tasks_before, _folder: folder }
     }
 }
 
@@ -138,6 +141,8 @@ pub struct TestApp {
     walmart: Option<Walmart>,
     callers: Mutex<Vec<Connection>>,
     tasks_before: usize,
+    /// Has the store, where the settings name none.
+    _folder: tempfile::TempDir,
 }
 
 impl TestApp {

@@ -11,11 +11,12 @@ use self::appending::*;
 use self::reading::*;
 use self::subscribing::*;
 use self::trimming::*;
+use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::intent_log::{Appended, IntentLog, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::random::Random;
-use crate::store::Store;
+use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
 use crate::store::testing::{acme, arrival, intent, other, other_account, settings, time, unreadable};
 
@@ -25,7 +26,7 @@ macro_rules! checks {
         mod memory {
             $(#[tokio::test]
             async fn $check() {
-                super::$check(super::Store::memory(&super::Random::from_seed(1))).await;
+                super::$check(super::MemoryFeed::new(super::LogId(1))).await;
             })*
         }
         mod sqlite {
@@ -33,7 +34,6 @@ macro_rules! checks {
             async fn $check() {
                 let folder = super::TempDir::new().unwrap();
                 let store = super::SqliteLedger::open(&folder.path().join("db"), super::settings()).unwrap();
-                let store = super::Store::Sqlite(store);
                 super::$check(store.clone()).await;
                 store.close().await;
             })*
