@@ -134,6 +134,7 @@ fn open(path: &Path, metrics: &Metrics) -> Result<Store> {
     let settings = Settings {
         clock: Clock::system(),
         metrics: metrics.store.clone(),
+        accounts: Vec::new(),
         on_fatal: Arc::new(|why| {
             eprintln!("{why}");
             std::process::exit(1);

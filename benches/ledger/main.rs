@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use order_gateway::domain::account::AccountId;
-use order_gateway::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
+use order_gateway::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
-use order_gateway::ports::ledger::{Begun, Ledger, Saved};
+use order_gateway::ports::ledger::{Begun, Ledger, Query, Saved};
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::Metrics;
@@ -86,6 +87,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
         let settings = Settings {
             clock: Clock::system(),
             metrics: metrics.store.clone(),
+            accounts: Vec::new(),
             on_fatal: Arc::new(|why| {
                 eprintln!("{why}");
                 std::process::exit(1);
@@ -123,6 +125,9 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
         }
     }
     report(&cases, &mut syncs);
+    if let Some((_, filled, _)) = stores.iter().find(|(name, ..)| *name == "filled") {
+        lists(filled).await?;
+    }
     for (_, ledger, _) in &stores {
         ledger.close().await;
     }
@@ -164,6 +169,47 @@ fn report(cases: &[Case], syncs: &mut [Duration]) {
     }
 }
 
+/// What lists of the filled ledger cost: of a second account with one entry, of the filled one by state and age, and what
+/// abandoned ones cost a look-up. The slowest of twenty each.
+async fn lists(ledger: &Store) -> Result<()> {
+    let second = AccountId::new("second").map_err(|_| "no account")?;
+    let Begun::New(entries) = ledger.begin(vec![new_entry(second.clone(), "of the second".into())], false).await?
+    else {
+        return Err("not new".into());
+    };
+    let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 101 };
+    let of_second = Query { accounts: Some(vec![second]), ..all.clone() };
+    let old = Query { created_before: Some(Timestamp(1_800_000_000_002)), ..all.clone() };
+    let rejected = Query { states: vec![State::Rejected], ..all.clone() };
+    println!("| list | slowest of 20 |");
+    println!("|---|---|");
+    for (name, query) in [("all", &all), ("second account", &of_second), ("oldest", &old), ("rejected", &rejected)] {
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let asked = Instant::now();
+            ledger.list(query).await?;
+            slowest = slowest.max(asked.elapsed());
+        }
+        println!("| {name} | {slowest:.2?} |");
+    }
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        for _ in 0..40 {
+            let ledger = ledger.clone();
+            let old = Query { limit: 1_000_000, ..all.clone() };
+            // Its caller leaves after a moment.
+            tokio::spawn(
+                async move { tokio::time::timeout(Duration::from_millis(1), ledger.list(&old)).await.map(drop) },
+            );
+        }
+        let asked = Instant::now();
+        ledger.get(entries[0].id).await?;
+        slowest = slowest.max(asked.elapsed());
+    }
+    println!("| one entry, beside 40 abandoned lists | {slowest:.2?} |");
+    Ok(())
+}
+
 /// A call is a begin and a save: two rows written.
 async fn run(case: &Case, span: Duration) -> Result<Figures> {
     let before = commits(&case.metrics);
@@ -198,9 +244,9 @@ async fn run(case: &Case, span: Duration) -> Result<Figures> {
     })
 }
 
-async fn call(ledger: &Store, order_number: String) -> Result<()> {
-    let new = NewEntry {
-        account: AccountId::new("acme").map_err(|_| "no account")?,
+fn new_entry(account: AccountId, order_number: String) -> NewEntry {
+    NewEntry {
+        account,
         kind: Kind::Create,
         request_id: None,
         order_number: order_number.into(),
@@ -209,11 +255,16 @@ async fn call(ledger: &Store, order_number: String) -> Result<()> {
         fingerprint: Fingerprint([1; Fingerprint::LENGTH]),
         state: State::Sending,
         created: Timestamp(1_900_000_000_000),
-        not_after: Timestamp(1_900_000_900_000),
+        not_after: Moment { wall: Timestamp(1_900_000_900_000), ..Moment::default() },
+        boot: None,
         correlation_id: Uuid::from_u128(1),
         body: vec![b'b'; 1024].into(),
         snapshot: Vec::new(),
-    };
+    }
+}
+
+async fn call(ledger: &Store, order_number: String) -> Result<()> {
+    let new = new_entry(AccountId::new("acme").map_err(|_| "no account")?, order_number);
     let Begun::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
     let end =
         |entry| Entry { state: State::Succeeded, body: Default::default(), answer: vec![b'a'; 200].into(), ..entry };

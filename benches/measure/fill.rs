@@ -52,7 +52,7 @@ impl Numbers {
 pub(crate) fn fill(path: &Path, account: &str, entries: i64) -> Result<()> {
     let db = rusqlite::Connection::open(path)?;
     db.execute_batch("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA wal_autocheckpoint = 100000;")?;
-    db.execute("INSERT INTO accounts VALUES (1, ?1)", [account])?;
+    db.execute("INSERT INTO accounts (id, name) VALUES (1, ?1)", [account])?;
     let part = 500_000;
     for first in (1..=entries).step_by(part as usize) {
         let last = (first + part - 1).min(entries);
@@ -76,6 +76,7 @@ pub(crate) fn fill(path: &Path, account: &str, entries: i64) -> Result<()> {
         [keyed],
     )?;
     db.execute("UPDATE numbers SET value = ?1 WHERE name = 'keyed'", [keyed])?;
+    db.execute("INSERT INTO entry_spans SELECT id / 1024, min(created) FROM entries GROUP BY id / 1024", [])?;
     db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
     db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name IN ('next_entry', 'counted')", [entries])?;
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;

@@ -10,10 +10,13 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{self, Config, Watcher, files};
+use crate::domain::account::SellerId;
 use crate::domain::ledger::machine::Rules;
 use crate::grpc::cancel_intents::CancelIntents;
 use crate::grpc::fulfillment::Fulfillment;
@@ -59,6 +62,8 @@ const BACKLOG: u32 = 4096;
 const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// How often files of secrets, tokens and certificates are looked at; what has changed counts from the second look on.
 const FILES_EVERY: Duration = Duration::from_secs(2);
+/// How often the store is tried where nothing is written.
+const PROVE_EVERY: Duration = Duration::from_secs(5);
 /// For what is still to be exported at the end.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -185,6 +190,7 @@ impl Gateway {
         let door = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
+        shutdown.tasks().spawn(prove_store(store.clone(), shutdown.stopping().clone()));
         let intake = Intake::new(store.clone(), clock);
         let webhooks = Webhooks::new(&config.accounts, intake, clock, metrics.clone());
         let mut router = http::router(probes.clone(), metrics.clone()).merge(webhooks.router());
@@ -239,10 +245,13 @@ macro_rules! served {
 
 async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Store, String> {
     let url = config.store.url.clone();
+    let accounts = config.accounts.iter();
     let settings = store::Settings {
         clock,
         metrics: metrics.store.clone(),
-        // What the disk holds is not known. Whoever is told that an order was made must be able to trust it.
+        accounts: accounts.map(|account| (account.id.clone(), SellerId::new(&account.partner_id))).collect(),
+        // What the disk holds is not known, or another process has it. Whoever is told that an order was made must be able
+        // to trust it, and nothing may be sent that the ledger does not know of.
         on_fatal: Arc::new(|line| {
             // Not by the log, which is written by a thread that may not come to it.
             eprintln!("{line}");
@@ -256,6 +265,13 @@ async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<
 
 fn store_check(store: Store) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
     Box::new(move || store.failing().map(|failing| failing.error.to_string()))
+}
+
+/// Finds out every now and then whether the store works, so that the probes say so also where nobody calls.
+async fn prove_store(store: Store, stopping: CancellationToken) {
+    while stopping.run_until_cancelled(sleep(PROVE_EVERY)).await.is_some() {
+        stopping.run_until_cancelled(store.prove()).await;
+    }
 }
 
 fn directory(config: &Config) -> Directory {

@@ -18,7 +18,7 @@ fn later_files_win_and_add_accounts_and_clients() {
     let first = "[grpc]\nlisten = \"127.0.0.1:1\"\nreflection = false\n[walmart.limits]\npromise = 5\ncreate = 7\n[store]\n\
                  url = \"postgres://me@db/orders\"\npassword_file = \"/not/there\"\n";
     let second = "[grpc]\nlisten = \"127.0.0.1:2\"\n[walmart.limits]\ncreate = 9\n[store]\npassword = \"canary\"\n";
-    let another = ACCOUNT.replace("acme", "other");
+    let another = ACCOUNT.replace("acme", "other").replace("10000000000", "2");
     let files = [("a.toml", first), ("b.toml", second), ("c.toml", ACCOUNT), ("d.toml", &another)];
     let config =
         Config::load_files(&files, [("ORDER_GATEWAY__WALMART__LIMITS__STATUS".to_owned(), "3".to_owned())]).unwrap();

@@ -175,7 +175,7 @@ fn each_rule_alone() {
         ),
         (
             format!("{ACCOUNT}{}", ACCOUNT.replace("acme", "beta")),
-            "accounts.beta.partner_id: is also that of accounts.acme; a seller has one account (line 9)",
+            "accounts.beta.partner_id: is also that of accounts.acme; a seller has one account (line 10)",
         ),
         (
             format!("[ledger]\nlook_first_until = 2026-11-30T18:00:00\n{ACCOUNT}"),
@@ -321,7 +321,8 @@ fn a_variable_cannot_be_a_whole_list() {
 
 #[test]
 fn a_variable_for_two_entries_is_refused() {
-    let text = format!("{ACCOUNT}{ACCOUNT}").replacen("acme", "a-b", 1).replace("acme", "a_b");
+    let text =
+        format!("{}{ACCOUNT}", ACCOUNT.replace("acme", "a-b").replace("10000000000", "2")).replace("acme", "a_b");
     let fault = "accounts.a_b: stands for more than one entry of the file; set it there \
                  (ORDER_GATEWAY__ACCOUNTS__A_B__CLIENT_ID)";
     assert_eq!(faults(&text, &[("ORDER_GATEWAY__ACCOUNTS__A_B__CLIENT_ID", "x")]), [fault]);

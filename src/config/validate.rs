@@ -49,7 +49,11 @@ pub(super) fn sellers_unique(accounts: &[Entry<'_>], faults: &Faults) {
     let mut seen: Vec<(String, &Entry<'_>)> = Vec::new();
     for account in accounts {
         let Some(seller) = account.section.peek("partner_id", |node| values::word(node).ok()) else { continue };
-        if let Some((_, first)) = seen.iter().find(|(known, _)| *known == seller) {
+        // That a name stands there twice is told already.
+        let same = |(known, first): &&(String, &Entry<'_>)| {
+            *known == seller && (first.name.is_none() || first.name != account.name)
+        };
+        if let Some((_, first)) = seen.iter().find(same) {
             let path = account.section.key("partner_id");
             let message = format!("is also that of {}; a seller has one account", first.section.path());
             faults.add(path, &account.section.at("partner_id"), message);
@@ -88,9 +92,11 @@ pub(super) fn readable(s: &Section<'_>, name: &str, at: &At, path: &Path) {
 pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
     let text = values::text(node)?;
     if text.starts_with("memory:") {
-        return Err("keeps nothing, so it cannot hold a promise; name a file instead, such as \"sqlite://order-gateway.db\" \
+        return Err(
+            "keeps nothing, so it cannot hold a promise; name a file instead, such as \"sqlite://order-gateway.db\" \
                     (`order-gateway dev` keeps its own in a temporary folder)"
-            .into());
+                .into(),
+        );
     }
     if let Some(path) = text.strip_prefix("sqlite://") {
         return match path {

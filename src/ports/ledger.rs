@@ -54,7 +54,7 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// Open entries in the order of their ids, after `after`, at most `limit`.
     fn open(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
-    /// Entries that match, in the order of their ids, oldest first.
+    /// Entries that match, in the order of their ids, oldest first. Ends when the future is dropped.
     fn list(&self, query: &Query) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
     /// How many entries there are, for each account and state that has any.
@@ -122,8 +122,8 @@ pub enum Saved {
 /// Which entries [`Ledger::list`] gives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// Of these accounts; at least one.
-    pub accounts: Vec<AccountId>,
+    /// Of these accounts; `None` for all there are, those that are in no settings any more among them.
+    pub accounts: Option<Vec<AccountId>>,
     /// In these states; empty for any.
     pub states: Vec<State>,
     /// Made before this moment.

@@ -78,17 +78,20 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
 
     /// Entries by account, state and age, oldest first.
     pub async fn list(&self, request: ListOperations, call: &CallContext) -> Result<Page, ServiceError> {
+        // Callers who may see every account see those of sellers that no account names, too.
+        let everything = request.account.is_empty() && call.caller().sees_all();
         let accounts = self.directory().many(&request.account, call)?;
         let (after, limit) = place(request.page_size, &request.page_token).map_err(ServiceError::Invalid)?;
         let query = Query {
-            accounts: accounts.into_iter().map(|account| self.directory().id(account).clone()).collect(),
+            accounts: (!everything)
+                .then(|| accounts.into_iter().map(|account| self.directory().id(account).clone()).collect()),
             states: request.states,
             created_before: request.min_age.map(|age| Timestamp(self.mutations.now().minus(age).0 + 1)),
             after,
             // One more tells whether there is another page.
             limit: limit + 1,
         };
-        if query.accounts.is_empty() {
+        if query.accounts.as_ref().is_some_and(Vec::is_empty) {
             return Ok(Page { entries: Vec::new(), next_page_token: String::new() });
         }
         let mut entries = self.mutations.ledger().list(&query).await?;
@@ -121,7 +124,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         for (states, created_before) in wanted {
             let limit = most - found.len();
             if limit > 0 {
-                let (accounts, states) = (accounts.clone(), states.to_vec());
+                let (accounts, states) = (Some(accounts.clone()), states.to_vec());
                 let query = Query { accounts, states, created_before, after: OperationId(0), limit };
                 found.extend(self.mutations.ledger().list(&query).await?);
             }
@@ -196,7 +199,7 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         let entry = self.mutations.ledger().get(id).await?;
         let entry = entry.ok_or(ServiceError::OperationNotFound)?;
         let may_see = |account: AccountIndex| call.caller().may_see(account);
-        // Of an account that is not configured any more only those may know who see all.
+        // Operations of a seller that no account names are visible only to callers who may see every account.
         let visible = self.directory().position(&entry.account).map_or(call.caller().sees_all(), may_see);
         if !visible {
             return Err(ServiceError::OperationNotFound);

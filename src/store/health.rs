@@ -1,5 +1,6 @@
 //! Whether a store works, for the probes.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::timestamp::Timestamp;
@@ -10,6 +11,8 @@ use crate::telemetry::metrics::StoreMetrics;
 #[derive(Clone)]
 pub struct Health {
     failing: Arc<Mutex<Option<Failing>>>,
+    /// Groups that were written.
+    written: Arc<AtomicU64>,
     metrics: StoreMetrics,
 }
 
@@ -24,7 +27,7 @@ pub struct Failing {
 
 impl Health {
     pub(super) fn new(metrics: StoreMetrics) -> Self {
-        Self { failing: Arc::default(), metrics }
+        Self { failing: Arc::default(), written: Arc::default(), metrics }
     }
 
     /// `None` while it works.
@@ -45,7 +48,14 @@ impl Health {
         self.metrics.failing.set(1);
     }
 
+    /// How often something was written.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Something was written. What only read, or found that there was nothing to write, proves nothing.
     pub(super) fn works(&self, now: Timestamp) {
+        self.written.fetch_add(1, Ordering::Relaxed);
         if let Some(failing) = self.lock().take() {
             let seconds = now.since(failing.since).as_secs();
             tracing::info!(seconds, "the store works again");

@@ -92,7 +92,7 @@ impl Ledger for MemoryLedger {
     async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
         let tables = self.lock();
         let matching = tables.after(query.after).filter(|entry| {
-            query.accounts.contains(&entry.account)
+            query.accounts.as_ref().is_none_or(|accounts| accounts.contains(&entry.account))
                 && (query.states.is_empty() || query.states.contains(&entry.state))
                 && query.created_before.is_none_or(|before| entry.created < before)
         });

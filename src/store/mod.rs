@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use self::health::Failing;
 use self::sqlite::SqliteLedger;
 use crate::config::StoreUrl;
-use crate::domain::account::AccountId;
+use crate::domain::account::{AccountId, SellerId};
 use crate::domain::effect::Effect;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
@@ -41,8 +41,10 @@ pub struct Settings {
     pub clock: Clock,
     /// What it counts.
     pub metrics: StoreMetrics,
-    /// Ends the process, after a line for the operator: a sync failed, and what the disk holds is not known. Whoever waits
-    /// for a write then must hear nothing, so it should not return.
+    /// The accounts of the settings, each with its seller: what is kept of a seller is found by its account's id.
+    pub accounts: Vec<(AccountId, SellerId)>,
+    /// Ends the process, after a line for the operator: a sync failed, and what the disk holds is not known; or the file is
+    /// no longer this process's alone. Whoever waits for a write then must hear nothing, so it should not return.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -65,10 +67,17 @@ impl Store {
         }
     }
 
-    /// Why it does not work, if so. While it does not, asking makes it try again.
+    /// Why it does not work, if so: from a write that failed until one commits.
     pub fn failing(&self) -> Option<Failing> {
         match self {
             Self::Sqlite(ledger) => ledger.failing(),
+        }
+    }
+
+    /// Finds out whether it works; see [`SqliteLedger::prove`].
+    pub async fn prove(&self) {
+        match self {
+            Self::Sqlite(ledger) => ledger.prove().await,
         }
     }
 

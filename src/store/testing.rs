@@ -22,6 +22,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         clock: Clock::system(),
         metrics: Metrics::new([]).store.clone(),
+        accounts: Vec::new(),
         on_fatal: Arc::new(|why| panic!("{why}")),
     }
 }

@@ -30,6 +30,7 @@ mod order_status;
 mod process;
 mod promise;
 mod readme;
+mod sellers;
 mod status_limits;
 mod status_table;
 mod support;

@@ -17,7 +17,8 @@ use crate::support::client::Client;
 const LOST: &str = "MAGIC-DROP-BEFORE-1";
 
 /// Half a second to look, so that a doubt soon needs a person.
-const HASTY: &str = "[walmart]\nprofile = \"sandbox\"\n[ledger]\nsettle_window = \"400ms\"\nlookup_delays = [\"100ms\", \"300ms\"]";
+const HASTY: &str =
+    "[walmart]\nprofile = \"sandbox\"\n[ledger]\nsettle_window = \"400ms\"\nlookup_delays = [\"100ms\", \"300ms\"]";
 
 /// Nobody can be asked about an order.
 const BLIND: &str = "[[fault]]\noperation = \"status\"\nstatus = 503";

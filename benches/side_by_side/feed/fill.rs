@@ -32,6 +32,7 @@ pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
     let settings = Settings {
         clock: Clock::system(),
         metrics: Metrics::new([ACCOUNT]).store,
+        accounts: Vec::new(),
         on_fatal: Arc::new(|why| {
             eprintln!("{why}");
             std::process::exit(1);

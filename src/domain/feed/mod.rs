@@ -10,5 +10,5 @@ pub mod subscription;
 pub use self::cursor::{Cursor, LogId};
 pub use self::filter::{Facts, Filter};
 pub use self::lease::Lease;
-pub use self::notification::Notification;
+pub use self::notification::{Notification, with_account};
 pub use self::span::span;

@@ -1,6 +1,7 @@
 //! What a delivery of Walmart's says.
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use crate::domain::account::AccountId;
 use crate::domain::timestamp::Timestamp;
@@ -60,4 +61,23 @@ pub enum Content {
         /// Why, without anything of the body.
         reason: String,
     },
+}
+
+/// A stored message (a `pb::Event`, encoded) with another account. A field that comes twice counts as it came last, so nothing
+/// of the message is read or moved.
+pub fn with_account(message: &[u8], account: &AccountId) -> Bytes {
+    let account = pb::Event { account: account.to_string(), ..pb::Event::default() };
+    [message, &account.encode_to_vec()].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_the_same_but_for_its_account() {
+        let event = pb::Event { event_id: "e".into(), account: "old".into(), received_at: None, ..Default::default() };
+        let message = with_account(&event.encode_to_vec(), &AccountId::new("new").unwrap());
+        assert_eq!(pb::Event::decode(message), Ok(pb::Event { account: "new".into(), ..event }));
+    }
 }

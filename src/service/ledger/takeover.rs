@@ -54,13 +54,13 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     }
 
     async fn take_over_after(&self, after: &mut OperationId) -> Result<usize, ServiceError> {
-        let (mut taken, mut orphaned) = (0, 0);
+        let mut taken = 0;
         loop {
             let open = self.0.ledger.open(*after, CHUNK).await?;
             let Some(last) = open.last().map(|entry| entry.id) else { break };
-            let (ours, theirs): (Vec<_>, Vec<_>) =
-                open.into_iter().partition(|entry| self.0.directory.position(&entry.account).is_some());
-            orphaned += theirs.len();
+            // Those of sellers that no account names stay as they are; the store warns of them.
+            let ours = open.into_iter().filter(|entry| self.0.directory.position(&entry.account).is_some());
+            let ours: Vec<_> = ours.collect();
             taken += ours.len();
             let boot = self.0.clock.boot_id();
             let changed = ours.into_iter().map(|entry| self.after(entry, Event::TakenOver { boot }));
@@ -74,12 +74,6 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 Saved::Stale => drop(self.write_all(changed).await?),
             }
             *after = last;
-        }
-        if orphaned > 0 {
-            tracing::warn!(
-                operations = orphaned,
-                "open operations of accounts that are not configured stay as they are"
-            );
         }
         Ok(taken)
     }

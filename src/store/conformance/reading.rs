@@ -33,7 +33,7 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
         all.push(if index % 3 == 0 { to(&ledger, &entry, State::Succeeded, time(200)).await } else { entry });
     }
     let query = |accounts: &[AccountId], states: &[State]| Query {
-        accounts: accounts.to_vec(),
+        accounts: Some(accounts.to_vec()),
         states: states.to_vec(),
         created_before: None,
         after: OperationId(0),
@@ -42,6 +42,8 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
     let only = |keep: &dyn Fn(&Entry) -> bool| Vec::from_iter(all.iter().filter(|entry| keep(entry)).cloned());
     let both = query(&[acme(), other_account()], &[]);
     assert_eq!(ledger.list(&both).await.unwrap(), all);
+    assert_eq!(ledger.list(&Query { accounts: None, ..both.clone() }).await.unwrap(), all);
+    assert_eq!(ledger.list(&query(&[], &[])).await.unwrap(), []);
     let one = query(&[acme()], &[]);
     assert_eq!(ledger.list(&one).await.unwrap(), only(&|entry| entry.account == acme()));
     let state = query(&[acme(), other_account()], &[State::Succeeded]);
@@ -136,8 +138,13 @@ pub(super) async fn trim_drops_old_final_entries_oldest_first(ledger: impl Ledge
     assert_eq!(ledger.trim(time(15), 100).await.unwrap(), 0);
     assert_eq!(ledger.trim(time(19), 2).await.unwrap(), 2);
     let left = |ids: &[usize]| Vec::from_iter(ids.iter().map(|index| entries[*index].clone()).chain([open.clone()]));
-    let all =
-        Query { accounts: vec![acme()], states: Vec::new(), created_before: None, after: OperationId(0), limit: 100 };
+    let all = Query {
+        accounts: Some(vec![acme()]),
+        states: Vec::new(),
+        created_before: None,
+        after: OperationId(0),
+        limit: 100,
+    };
     assert_eq!(ledger.list(&all).await.unwrap(), left(&[0, 1, 4, 5]));
     assert_eq!(ledger.trim(time(19), 0).await.unwrap(), 0);
     assert_eq!(ledger.trim(time(19), 100).await.unwrap(), 2);

@@ -1,35 +1,41 @@
 //! The ledger and the feed in a SQLite file, for one process.
 //!
-//! One thread writes ([`writer`]), in groups; beside it one reads the ledger and one the feed ([`reader`]). Tasks hand over
-//! what is to be done and wait. What the file holds is told by `migrations/`; [`writes`], [`reads`] and [`feed`] have the
+//! One thread writes ([`writer`]), in groups; beside it three read ([`reader`]): one looks up entries, one makes lists and counts,
+//! one reads the feed. Tasks hand over what is to be done and wait. The file is this process's alone ([`guard`], [`owner`]). What the file holds is told by `migrations/`; [`writes`], [`reads`] and [`feed`] have the
 //! statements.
 
 mod checkpoint;
 mod failure;
 mod feed;
+mod guard;
+mod listing;
 mod lookup;
 mod marks;
 mod migrations;
 mod open;
+mod owner;
 mod reader;
 mod reads;
 mod rows;
+mod sellers;
 mod tx;
 mod writer;
 mod writes;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::guard::FileGuard;
 pub use self::lookup::hash_of;
 use self::open::OpenError;
 use self::reader::Read;
 use self::tx::Tx;
-use self::writer::{Job, Write};
+use self::writer::{Database, Job, Write, Writer};
 use super::Settings;
 use super::health::{Failing, Health};
 use super::keys::Keys;
@@ -51,13 +57,19 @@ pub struct SqliteLedger(Arc<Inner>);
 struct Inner {
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Option<Read>>,
+    lists: mpsc::Sender<Option<Read>>,
     feed_reads: mpsc::Sender<Option<Read>>,
     /// The last position of the log that is durable.
     head: watch::Sender<u64>,
     health: Health,
+    /// How often something had been written when it was last proved to work.
+    proved: AtomicU64,
     clock: Clock,
-    ends: Mutex<Option<[oneshot::Receiver<()>; 3]>>,
+    ends: Mutex<Option<Ends>>,
 }
+
+/// Tell that the threads have ended: those that read, and the one that writes.
+type Ends = ([oneshot::Receiver<()>; 3], oneshot::Receiver<()>);
 
 impl SqliteLedger {
     /// Opens the file, which is made if it is not there. Blocks, for about a second at most.
@@ -68,10 +80,10 @@ impl SqliteLedger {
     /// One line for the operator: the file is in use by another gateway, was written by a newer one, is not a ledger, or
     /// cannot be there at all.
     pub fn open(path: &Path, settings: Settings) -> Result<Self, String> {
-        let lock = open::lock(path)?;
+        let guard = Arc::new(FileGuard::take(path)?);
         let health = Health::new(settings.metrics.clone());
-        let connection = match open::writer(path) {
-            Ok(connection) => Some(connection),
+        let database = match open::writer(path) {
+            Ok(connection) => Some(Database::new(connection, path.to_owned())),
             Err(OpenError::Refused(why)) => return Err(why),
             Err(OpenError::Failing(error)) => {
                 health.fails(&error, settings.clock.now().into());
@@ -79,7 +91,7 @@ impl SqliteLedger {
             }
         };
         // Where it fails now, the head is read with the first transaction.
-        let head = match connection.as_ref().map(feed::head) {
+        let head = match database.as_ref().map(|database| feed::head(&database.connection)) {
             Some(Ok(head)) => head,
             Some(Err(error)) => {
                 health.fails(&failure::of(&error), settings.clock.now().into());
@@ -90,33 +102,47 @@ impl SqliteLedger {
         let head = watch::Sender::new(head);
         let started = |error| format!("the threads of the store cannot be started: {error}");
         let clock = settings.clock;
-        let (reads, reader) = reader::start(path.to_owned()).map_err(started)?;
-        let (feed_reads, feed_reader) = reader::start(path.to_owned()).map_err(started)?;
-        let (writes, writer) = writer::start(path.to_owned(), lock, connection, health.clone(), head.clone(), settings)
-            .map_err(started)?;
-        let ends = Mutex::new(Some([reader, feed_reader, writer]));
-        Ok(Self(Arc::new(Inner { writes, reads, feed_reads, head, health, clock, ends })))
+        let watcher = guard::Watcher::start(guard.clone(), guard::EVERY, settings.on_fatal.clone()).map_err(started)?;
+        let mut writer = Writer::new(path.to_owned(), database, health.clone(), head.clone(), settings);
+        // Before anybody reads: what is kept of a renamed account is found by its name of now.
+        writer.own();
+        let (writes, writer) = writer::start(writer, guard, watcher).map_err(started)?;
+        let start = |name| reader::start(name, path.to_owned()).map_err(started);
+        let (reads, reader) = start("store-reader")?;
+        let (lists, list_reader) = start("store-lists")?;
+        let (feed_reads, feed_reader) = start("store-feed")?;
+        let ends = Mutex::new(Some(([reader, list_reader, feed_reader], writer)));
+        let proved = AtomicU64::new(0);
+        Ok(Self(Arc::new(Inner { writes, reads, lists, feed_reads, head, health, proved, clock, ends })))
     }
 
-    /// Why it does not work, if so. While it does not, asking makes it try again.
+    /// Why it does not work, if so: from a write that failed until one commits.
     pub fn failing(&self) -> Option<Failing> {
-        let failing = self.0.health.failing();
-        if failing.is_some() {
-            // A full queue tries often enough.
-            let _ = self.0.writes.try_send(Job::Write(Box::new(Handed::new(writes::touch).0)));
+        self.0.health.failing()
+    }
+
+    /// Finds out whether it works, by a write of the size of an entry; unless it does, and something was written since this was
+    /// last asked. What comes of it is told by [`Self::failing`].
+    pub async fn prove(&self) {
+        let Inner { health, proved, .. } = &*self.0;
+        let written = health.written();
+        if proved.swap(written, Ordering::Relaxed) == written || health.failing().is_some() {
+            let _ = self.write(writes::probe).await;
+            proved.store(health.written(), Ordering::Relaxed);
         }
-        failing
     }
 
     /// Ends it: what was handed over is written, the log is copied into the file. Later calls fail.
     pub async fn close(&self) {
         let ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The readers first: what they read cannot be copied.
-        let _ = self.0.reads.send(None).await;
-        let _ = self.0.feed_reads.send(None).await;
-        let Some([reader, feed_reader, writer]) = ends else { return };
-        let _ = reader.await;
-        let _ = feed_reader.await;
+        for reads in [&self.0.reads, &self.0.lists, &self.0.feed_reads] {
+            let _ = reads.send(None).await;
+        }
+        let Some((readers, writer)) = ends else { return };
+        for reader in readers {
+            let _ = reader.await;
+        }
         let _ = self.0.writes.send(Job::End).await;
         let _ = writer.await;
     }
@@ -136,7 +162,7 @@ impl SqliteLedger {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.read_by(&self.0.reads, work).await
+        self.read_by(&self.0.reads, |db, _| work(db)).await
     }
 
     async fn read_feed<T, F>(&self, work: F) -> Result<T, StoreError>
@@ -144,18 +170,24 @@ impl SqliteLedger {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.read_by(&self.0.feed_reads, work).await
+        self.read_by(&self.0.feed_reads, |db, _| work(db)).await
     }
 
+    /// `work` may ask whether its caller has left, and end early then.
     async fn read_by<T, F>(&self, reader: &mpsc::Sender<Option<Read>>, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection, &dyn Fn() -> bool) -> rusqlite::Result<T> + Send + 'static,
     {
         let (send, answer) = oneshot::channel();
         let read = move |connection: Result<&Connection, StoreError>| {
-            let result =
-                connection.and_then(|connection| snapshot(connection, work).map_err(|error| failure::of(&error)));
+            // The caller left before its turn came.
+            if send.is_closed() {
+                return;
+            }
+            let left = || send.is_closed();
+            let result = connection
+                .and_then(|connection| snapshot(connection, |db| work(db, &left)).map_err(|error| failure::of(&error)));
             // Whoever asked may have left.
             let _ = send.send(result);
         };
@@ -243,11 +275,11 @@ impl Ledger for SqliteLedger {
 
     async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
         let query = query.clone();
-        self.read(move |db| reads::list(db, &query)).await
+        self.read_by(&self.0.lists, move |db, left| listing::list(db, &query, left)).await
     }
 
     async fn counts(&self) -> Result<Vec<Count>, StoreError> {
-        self.read(reads::counts).await
+        self.read_by(&self.0.lists, |db, _| reads::counts(db)).await
     }
 
     async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {

@@ -1,7 +1,6 @@
 //! Opening the file: who may, what is checked, how SQLite is set.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -39,29 +38,6 @@ pub(super) enum OpenError {
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Failing(failure::of(&error))
-    }
-}
-
-/// Takes the file for this process, until the lock is dropped. The lock is a file of its own beside it, because SQLite's
-/// locks are taken and given back with every transaction.
-pub(super) fn lock(path: &Path) -> Result<File, String> {
-    // Two ways to the same file are one lock.
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let beside = |suffix: &str| {
-        let mut name = path.clone().into_os_string();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let shown = path.display();
-    if path.is_dir() {
-        return Err(format!("the store {shown} is a directory"));
-    }
-    let open = File::options().create(true).truncate(false).write(true).open(beside("-lock"));
-    let file = open.map_err(|error| format!("the store {shown} cannot be locked: {error}"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(format!("the store {shown} is in use by another order-gateway")),
-        Err(std::fs::TryLockError::Error(error)) => Err(format!("the store {shown} cannot be locked: {error}")),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The thread that reads, beside the writer: SQLite blocks, and the runtime may have one thread only.
+//! A thread that reads, beside the writer: SQLite blocks, and the runtime may have one thread only. Look-ups, lists and the feed
+//! have one each, so that none waits for another.
 
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ pub(super) type Read = Box<dyn FnOnce(Result<&Connection, StoreError>) + Send>;
 pub(super) type Handles = (mpsc::Sender<Option<Read>>, oneshot::Receiver<()>);
 
 /// Starts the thread. The file is opened with the first read. `None` ends it.
-pub(super) fn start(path: PathBuf) -> std::io::Result<Handles> {
+pub(super) fn start(name: &str, path: PathBuf) -> std::io::Result<Handles> {
     let (send, mut queue) = mpsc::channel::<Option<Read>>(QUEUE);
     let (ended, end) = oneshot::channel();
     let run = move || {
@@ -45,6 +46,6 @@ pub(super) fn start(path: PathBuf) -> std::io::Result<Handles> {
         // Nobody need wait for it.
         let _ = ended.send(());
     };
-    std::thread::Builder::new().name("store-reader".into()).spawn(run)?;
+    std::thread::Builder::new().name(name.into()).spawn(run)?;
     Ok((send, end))
 }

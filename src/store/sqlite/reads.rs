@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::listing::{self, Wanted};
 use super::lookup::{self, By};
 use super::rows::{self, Coded, ENTRIES, integer};
 use super::tx::Tx;
@@ -9,7 +10,7 @@ use super::writes::whole;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{AlertKind, Entry, Kind, OperationId, State};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{Audit, Count, Query};
+use crate::ports::ledger::{Audit, Count};
 use crate::store::keys::short;
 
 pub(super) fn get(db: &Connection, id: OperationId) -> rusqlite::Result<Option<Entry>> {
@@ -46,71 +47,15 @@ pub(super) fn creation_of(tx: &mut Tx<'_>, account: &AccountId, order_number: &s
 }
 
 pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {
-    let accounts = db
-        .prepare_cached("SELECT id FROM accounts")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<Vec<_>, _>>()?;
     let states = State::ALL.iter().copied().filter(|state| state.is_open()).collect::<Vec<_>>();
-    matching(db, &accounts, &states, None, after, limit)
-}
-
-pub(super) fn list(db: &Connection, query: &Query) -> rusqlite::Result<Vec<Entry>> {
-    let mut accounts = Vec::new();
-    for account in &query.accounts {
-        accounts.extend(number_of(db, account)?);
-    }
-    let states = if query.states.is_empty() { &State::ALL[..] } else { &query.states };
-    matching(db, &accounts, states, query.created_before, query.after, query.limit)
+    let accounts = listing::all_accounts(db)?;
+    let wanted = Wanted { accounts, states: &states, before: i64::MAX, after: integer(after.0), limit };
+    listing::matching(db, &wanted, &|| false)
 }
 
 pub(super) fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
     let mut number = db.prepare_cached("SELECT id FROM accounts WHERE name = ?1")?;
     number.query_row([account.as_str()], |row| row.get(0)).optional()
-}
-
-/// The index has the ids of each account and state in their order, but for those that are sent, which are found by their
-/// bodies, and those that succeeded, which are most of the table. Those that come first of each are put in one order.
-fn matching(
-    db: &Connection,
-    accounts: &[i64],
-    states: &[State],
-    before: Option<Timestamp>,
-    after: OperationId,
-    limit: usize,
-) -> rusqlite::Result<Vec<Entry>> {
-    let mut ids: Vec<i64> = Vec::new();
-    let of_state = "SELECT id FROM entries INDEXED BY entries_by_state \
-         WHERE account = ?1 AND state = ?2 AND state <> 1 AND state <> 4 AND id > ?3 AND (?4 IS NULL OR created < ?4) \
-         ORDER BY id LIMIT ?5";
-    let sending = "SELECT e.id FROM bodies b CROSS JOIN entries e ON e.id = b.id \
-         WHERE e.account = ?1 AND e.state = ?2 AND b.id > ?3 AND (?4 IS NULL OR e.created < ?4) ORDER BY b.id LIMIT ?5";
-    let succeeded = "SELECT id FROM entries NOT INDEXED \
-         WHERE account = ?1 AND state = ?2 AND id > ?3 AND (?4 IS NULL OR created < ?4) ORDER BY id LIMIT ?5";
-    let before = before.map(|before| integer(before.0));
-    let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    for account in accounts {
-        for state in states {
-            let found = params![account, Coded(*state), integer(after.0), before, most];
-            let mut sql = db.prepare_cached(match state {
-                State::Sending => sending,
-                State::Succeeded => succeeded,
-                _ => of_state,
-            })?;
-            for id in sql.query_map(found, |row| row.get(0))? {
-                ids.push(id?);
-            }
-        }
-    }
-    ids.sort_unstable();
-    // An account or a state may have been named twice.
-    ids.dedup();
-    ids.truncate(limit);
-    let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.id = ?1"))?;
-    let mut entries = Vec::with_capacity(ids.len());
-    for id in ids {
-        entries.extend(entry.query_row([id], rows::entry).optional()?);
-    }
-    Ok(entries)
 }
 
 pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {

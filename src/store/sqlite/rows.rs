@@ -69,7 +69,7 @@ pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 pub(super) fn account(row: &Row<'_>, column: usize) -> rusqlite::Result<AccountId> {
     let invalid = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
-    AccountId::new(row.get::<_, String>(column)?).map_err(invalid)
+    AccountId::from_store(row.get(column)?).map_err(invalid)
 }
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::feed;
 use super::lookup::{self, Newest};
 use super::rows::{Coded, integer};
+use super::{feed, listing};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::State;
+use crate::domain::timestamp::Timestamp;
 
 /// What the writer remembers of the database between transactions. Forgotten when one is rolled back.
 pub(super) struct Memory {
@@ -21,6 +22,8 @@ pub(super) struct Memory {
     newest: Newest,
     /// Entries with numbers below this are in the table of counts.
     counted: i64,
+    /// The last row of `entry_spans`, once it was written.
+    entry_span: Option<(u64, Timestamp)>,
 }
 
 /// Numbers of entries that are reserved at a time, and about how many are left out of the table of counts. What is left of
@@ -38,7 +41,8 @@ impl Memory {
             Some(newest) => newest,
             None => Newest::read(connection, number("keyed")?, integer(next_entry))?,
         };
-        Ok(Self { accounts: HashMap::default(), next_entry, reserved: next_entry, feed, newest, counted })
+        let accounts = HashMap::default();
+        Ok(Self { accounts, next_entry, reserved: next_entry, feed, newest, counted, entry_span: None })
     }
 
     /// What need not be read again after a rollback.
@@ -108,6 +112,16 @@ impl<'a> Tx<'a> {
             self.memory.reserved = id + RESERVED_AT_ONCE;
         }
         id
+    }
+
+    /// The span of a new entry, if its row must be written.
+    pub(super) fn entry_span(&mut self, id: u64, created: Timestamp) -> Option<u64> {
+        let span = id / listing::SPAN;
+        if self.memory.entry_span.is_some_and(|(known, earliest)| known == span && earliest <= created) {
+            return None;
+        }
+        self.memory.entry_span = Some((span, created));
+        Some(span)
     }
 
     /// This entry of this account came into this state (1) or left it (-1).

@@ -1,8 +1,8 @@
 //! The thread that writes. It takes whatever was handed over while it was writing the last group, and writes that as the
 //! next: one transaction, one sync, however many wait. It never waits for more.
 
-use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use super::checkpoint::Checkpoints;
 use super::failure;
+use super::guard::{FileGuard, Watcher};
 use super::lookup::Newest;
 use super::open::{self, OpenError};
+use super::owner::{self, OwnerError};
 use super::tx::{Memory, Tx};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{StoreError, StoreTrouble};
@@ -42,23 +44,15 @@ pub(super) enum Job {
 /// The ways to the thread: its queue, and the end of it, when the file is closed.
 pub(super) type Handles = (mpsc::Sender<Job>, oneshot::Receiver<()>);
 
-/// Starts the thread. `connection` is `None` for a store that could not be opened; it is tried again with every group.
-pub(super) fn start(
-    path: PathBuf,
-    lock: File,
-    connection: Option<Connection>,
-    health: Health,
-    head: watch::Sender<u64>,
-    settings: Settings,
-) -> std::io::Result<Handles> {
+/// Starts the thread, which keeps the file until it ends.
+pub(super) fn start(writer: Writer, guard: Arc<FileGuard>, watcher: Watcher) -> std::io::Result<Handles> {
     let (send, receive) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
-    let database = connection.map(|connection| Database::new(connection, path.clone()));
-    let writer = Writer { path, database, health, head, settings };
     let run = move || {
         writer.run(receive);
         // Only now may another process have the file.
-        drop(lock);
+        drop(watcher);
+        drop(guard);
         // Nobody need wait for it.
         let _ = ended.send(());
     };
@@ -66,17 +60,22 @@ pub(super) fn start(
     Ok((send, end))
 }
 
-struct Writer {
+pub(super) struct Writer {
     path: PathBuf,
+    /// `None` for a store that could not be opened; it is tried again with every group.
     database: Option<Database>,
     health: Health,
     /// Of the feed's log.
     head: watch::Sender<u64>,
+    /// Of this process, once it has raised it.
+    epoch: Option<i64>,
     settings: Settings,
 }
 
-struct Database {
-    connection: Connection,
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    /// Whether it was taken for this process since it was opened.
+    owned: bool,
     /// `None` after a rollback, of which `newest` is left.
     memory: Option<Memory>,
     newest: Option<Newest>,
@@ -84,12 +83,32 @@ struct Database {
 }
 
 impl Database {
-    fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, memory: None, newest: None, checkpoints: Checkpoints::of(path) }
+    pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
+        Self { connection, owned: false, memory: None, newest: None, checkpoints: Checkpoints::of(path) }
     }
 }
 
 impl Writer {
+    pub(super) fn new(
+        path: PathBuf,
+        database: Option<Database>,
+        health: Health,
+        head: watch::Sender<u64>,
+        settings: Settings,
+    ) -> Self {
+        Self { path, database, health, head, epoch: None, settings }
+    }
+
+    /// Takes the database for this process, if it could be opened. What keeps it from that is told, and it is tried again with
+    /// the first group.
+    pub(super) fn own(&mut self) {
+        if self.database.is_some()
+            && let Err(failed) = self.owned()
+        {
+            self.health.fails(&failed.error, self.now());
+        }
+    }
+
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             // Those who are ready to hand something over do so first, where there is no core for both: a sync then serves
@@ -134,22 +153,29 @@ impl Writer {
         }
     }
 
-    fn answer(&self, group: impl IntoIterator<Item = Box<dyn Write>>, result: Result<(), Failed>) {
-        let result = result.map_err(|failed| failed.error);
+    fn answer(&self, group: impl IntoIterator<Item = Box<dyn Write>>, result: Result<Wrote, Failed>) {
         match &result {
-            Ok(()) => self.health.works(self.now()),
-            Err(error) => self.health.fails(error, self.now()),
+            Ok(Wrote(true)) => self.health.works(self.now()),
+            Ok(Wrote(false)) => {}
+            Err(failed) => self.health.fails(&failed.error, self.now()),
         }
+        let result = result.map(drop).map_err(|failed| failed.error);
         group.into_iter().for_each(|write| write.answer(result.clone()));
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<(), Failed> {
+    fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<Wrote, Failed> {
         let started = Instant::now();
         let metrics = self.settings.metrics.clone();
-        let database = self.database()?;
-        let rows = match transaction(database, group) {
+        let (database, epoch) = self.owned()?;
+        let before = database.connection.total_changes();
+        let rows = match transaction(database, epoch, group) {
             Ok(rows) => rows,
-            Err(error) => {
+            Err(OwnerError::Succeeded) => {
+                // Nothing was written. The process ends before anybody hears of it.
+                let _ = database.connection.execute_batch("ROLLBACK");
+                return Err(self.succeeded());
+            }
+            Err(OwnerError::Failed(error)) => {
                 if let Some(memory) = database.memory.take() {
                     database.newest = memory.rolled_back();
                 }
@@ -164,6 +190,7 @@ impl Writer {
                 return Err(Failed { of_one: failure::is_of_one(&error), error: failure::of(&error) });
             }
         };
+        let wrote = Wrote(database.connection.total_changes() != before);
         if let Some(memory) = &database.memory {
             let head = memory.feed.head;
             self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
@@ -171,7 +198,44 @@ impl Writer {
         metrics.commits.observe(started.elapsed().as_secs_f64());
         metrics.writes.inc_by(group.len() as u64);
         metrics.rows.inc_by(rows);
-        Ok(())
+        Ok(wrote)
+    }
+
+    /// The database, opened and taken for this process, and the epoch that it must still have.
+    fn owned(&mut self) -> Result<(&mut Database, i64), Failed> {
+        if !self.database.as_ref().is_some_and(|database| database.owned) {
+            self.epoch = Some(self.take()?);
+        }
+        match (&mut self.database, self.epoch) {
+            (Some(database), Some(epoch)) => Ok((database, epoch)),
+            _ => Err(Failed::closed()),
+        }
+    }
+
+    fn take(&mut self) -> Result<i64, Failed> {
+        let (known, accounts) = (self.epoch, self.settings.accounts.clone());
+        let database = self.database()?;
+        match owner::take(&mut database.connection, known, &accounts) {
+            Ok(epoch) => {
+                database.owned = true;
+                Ok(epoch)
+            }
+            Err(OwnerError::Succeeded) => Err(self.succeeded()),
+            Err(OwnerError::Failed(error)) => {
+                self.fatal(&error);
+                Err(Failed { of_one: false, error: failure::of(&error) })
+            }
+        }
+    }
+
+    /// Another process has taken the file: this one ends at once, before it begins anything more.
+    fn succeeded(&self) -> Failed {
+        let text = format!(
+            "the store {} was taken by another order-gateway, so this process ends: run one process for each file",
+            self.path.display()
+        );
+        (self.settings.on_fatal)(&text);
+        Failed { of_one: false, error: StoreError { kind: StoreTrouble::Failed, text } }
     }
 
     fn database(&mut self) -> Result<&mut Database, Failed> {
@@ -185,8 +249,7 @@ impl Writer {
             })?;
             self.database = Some(Database::new(connection, self.path.clone()));
         }
-        let closed = || StoreError { kind: StoreTrouble::Failed, text: "the store is closed".into() };
-        self.database.as_mut().ok_or_else(|| Failed { of_one: false, error: closed() })
+        self.database.as_mut().ok_or_else(Failed::closed)
     }
 
     /// A failed sync ends the process: what the disk holds is not known, so nobody may be told anything.
@@ -207,11 +270,22 @@ struct Failed {
     error: StoreError,
 }
 
+impl Failed {
+    fn closed() -> Self {
+        let error = StoreError { kind: StoreTrouble::Failed, text: "the store is closed".into() };
+        Self { of_one: false, error }
+    }
+}
+
+/// Whether a transaction changed anything.
+struct Wrote(bool);
+
 /// Writes the group; tells how many entries were made or changed.
-fn transaction(database: &mut Database, group: &mut [Box<dyn Write>]) -> rusqlite::Result<u64> {
+fn transaction(database: &mut Database, epoch: i64, group: &mut [Box<dyn Write>]) -> Result<u64, OwnerError> {
     let Database { connection, memory, newest, .. } = database;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     run("BEGIN IMMEDIATE")?;
+    owner::check(connection, epoch)?;
     let memory = match memory {
         Some(memory) => memory,
         none => none.insert(Memory::read(connection, newest.take())?),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, named_params, params};
 
+use super::listing;
 use super::lookup::{self, By};
 use super::marks::{self, Marks};
 use super::rows::{self, Coded, ENTRIES, integer};
@@ -14,6 +15,9 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Match, Saved};
 use crate::store::keys::Keys;
 use crate::store::{kept, made};
+
+/// Bytes of a probe: those of a large order's entry.
+const PROBE: i64 = 8 * 1024;
 
 pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<Begun> {
     if let Some(begun) = standing(tx, keys, join)? {
@@ -110,6 +114,13 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         forget_freed(tx, keys, account, &entry)?;
     }
     keep_body(tx, &entry)?;
+    if let Some(span) = tx.entry_span(entry.id.0, entry.created) {
+        let mut note = tx.sql(
+            "INSERT INTO entry_spans (span, earliest) VALUES (?1, ?2) \
+             ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest)",
+        )?;
+        note.execute([integer(span), integer(entry.created.0)])?;
+    }
     tx.count(id, account, entry.state, 1);
     tx.rows += 1;
     Ok(entry)
@@ -254,6 +265,12 @@ pub(super) fn trim(tx: &mut Tx<'_>, before: Timestamp, part: usize, limit: usize
         }
         dropped += drop_request(tx, first, first + batches)?;
     }
+    if dropped > 0 {
+        let mut first = tx.sql("SELECT min(id) FROM entries")?;
+        if let Some(first) = first.query_row([], |row| row.get::<_, Option<i64>>(0))? {
+            tx.sql("DELETE FROM entry_spans WHERE span < ?1")?.execute([first / integer(listing::SPAN)])?;
+        }
+    }
     Ok(dropped)
 }
 
@@ -311,7 +328,8 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
     Ok(gone.len())
 }
 
-/// Changes something, to see whether that can be done.
-pub(super) fn touch(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
-    tx.sql("UPDATE numbers SET value = value + 1 WHERE name = 'tried'")?.execute([]).map(drop)
+/// Writes as much as an entry takes, to see whether that can be done. The row takes the place of the one before.
+pub(super) fn probe(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+    let mut put = tx.sql("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))")?;
+    put.execute([PROBE]).map(drop)
 }

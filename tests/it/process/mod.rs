@@ -5,6 +5,7 @@ mod commands;
 mod dev;
 mod drain;
 mod feed;
+mod owner;
 mod secrets;
 mod serve;
 mod shipped;

@@ -144,6 +144,32 @@ fn bad_settings_are_told_each_on_its_line() {
     assert_eq!(lines.len(), 4, "{lines:#?}");
 }
 
+/// By `serve` and by `config check` alike, all at once.
+#[test]
+fn settings_that_cannot_hold_the_promise_are_refused_with_their_keys() {
+    let account = |id: &str| {
+        format!("[[accounts]]\nid = \"{id}\"\npartner_id = \"1\"\nclient_id = \"k\"\nclient_secret = \"s\"\n")
+    };
+    let ledger = "[ledger]\nsettle_window = \"1ms\"\nlookup_delays = [\"1s\"]\n";
+    let text = format!("[store]\nurl = \"memory:\"\n{ledger}{}{}", account("acme"), account("beta"));
+    let keys = ["store.url", "ledger.settle_window", "ledger.lookup_delays", "accounts.beta.partner_id"];
+    let (code, told) = refused(text.as_bytes());
+    assert_eq!((code, told.len()), (Some(2), keys.len()), "{told:#?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    std::fs::write(&file, &text).unwrap();
+    let output = gateway(["config", "check", "--config"]).arg(&file).output().unwrap();
+    let checked = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{checked}");
+    assert_eq!(Vec::from_iter(checked.lines()), told);
+    for key in keys {
+        assert_eq!(told.iter().filter(|line| line.starts_with(&format!("{key}: "))).count(), 1, "{key} in {told:#?}");
+    }
+    // What the sandbox may have, production may not.
+    let sandbox = format!("[walmart]\nprofile = \"sandbox\"\n{text}");
+    assert_eq!(refused(sandbox.as_bytes()).1.len(), 2);
+}
+
 #[test]
 fn a_file_that_is_no_settings_is_one_line() {
     for bad in [b"[grpc\n".as_slice(), b"\xff\xfe", b"= 1"] {

@@ -110,7 +110,7 @@ impl Setup {
         let gateway = Gateway::start(&config, Listeners { grpc, http: probes }, outside).await.unwrap();
         let gateway = Some(gateway);
         let callers = Mutex::default();
-        TestApp { gateway, grpc: addresses.0, http: addresses.1, walmart, callers, tasks_before, _folder: folder }
+        TestApp { gateway, grpc: addresses.0, http: addresses.1, walmart, callers, tasks_before, folder: Some(folder) }
     }
 }
 
@@ -142,7 +142,7 @@ pub struct TestApp {
     callers: Mutex<Vec<Connection>>,
     tasks_before: usize,
     /// Has the store, where the settings name none.
-    _folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl TestApp {
@@ -250,6 +250,10 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
+        if self.gateway.is_some() {
+            // Its store is still open, and ends the process when its file goes.
+            drop(self.folder.take().map(tempfile::TempDir::keep));
+        }
         if self.gateway.is_some() && !std::thread::panicking() {
             panic!("the test did not end with TestApp::finish");
         }

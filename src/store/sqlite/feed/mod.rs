@@ -11,6 +11,7 @@
 mod append;
 mod memory;
 mod reads;
+mod renamed;
 mod rows;
 mod subscriptions;
 mod trim;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 pub(super) use self::memory::Memory;
 pub(super) use self::reads::head;
+pub(super) use self::renamed::rename_filters;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::Arrival;

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::super::reads::number_of;
 use super::super::rows::{self, integer};
 use super::memory::SPAN;
+use super::renamed::named_now;
 use crate::domain::account::AccountId;
 use crate::domain::feed::LogId;
 use crate::domain::timestamp::Timestamp;
@@ -53,7 +54,7 @@ pub(super) fn read(
             break;
         }
     }
-    Ok(read.events())
+    named_now(db, read.events())
 }
 
 pub(super) fn pick(db: &Connection, mut seqs: Vec<u64>, raw: bool) -> rusqlite::Result<Vec<StoredEvent>> {
@@ -65,7 +66,7 @@ pub(super) fn pick(db: &Connection, mut seqs: Vec<u64>, raw: bool) -> rusqlite::
     for seq in seqs {
         event.query_row([integer(seq)], |event| read.push(event)).optional()?;
     }
-    Ok(read.events())
+    named_now(db, read.events())
 }
 
 pub(super) fn find(

@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("0002_feed.sql"),
     include_str!("0003_keys.sql"),
     include_str!("0004_evidence.sql"),
+    include_str!("0005_owner.sql"),
 ];
 
 /// The version that this program works with.

@@ -1,0 +1,54 @@
+//! Accounts that were renamed since their events were stored.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::super::rows::{self, integer};
+use crate::domain::account::AccountId;
+use crate::domain::feed::subscription::Config;
+use crate::domain::feed::with_account;
+use crate::ports::intent_log::StoredEvent;
+
+/// Puts the names of now into the filters of subscriptions. Within the transaction that renames accounts.
+pub(in crate::store::sqlite) fn rename_filters(db: &Connection, names: &HashMap<&str, &str>) -> rusqlite::Result<()> {
+    let mut all = db.prepare("SELECT id, config FROM subscriptions")?;
+    let all = all.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    for (id, config) in all.collect::<rusqlite::Result<Vec<_>>>()? {
+        // One that cannot be read is told when it is used.
+        let Ok(mut config) = Config::decode(&config) else { continue };
+        let mut changed = false;
+        for account in &mut config.filter.accounts {
+            if let Some(name) = names.get(account.as_str()) {
+                (*account, changed) = ((*name).to_owned(), true);
+            }
+        }
+        if changed {
+            db.execute("UPDATE subscriptions SET config = ?2 WHERE id = ?1", params![id, config.encode()])?;
+        }
+    }
+    Ok(())
+}
+
+/// The events with the names that their accounts have now. Costs a look at a small table where no account was renamed while the
+/// log had these events.
+pub(super) fn named_now(db: &Connection, mut events: Vec<StoredEvent>) -> rusqlite::Result<Vec<StoredEvent>> {
+    let Some(first) = events.first().map(|event| event.seq) else { return Ok(events) };
+    let mut last = db.prepare_cached("SELECT coalesce(max(renamed_at), 0) FROM accounts")?;
+    let last = last.query_row([], |row| rows::number(row, 0))?;
+    if last < first {
+        return Ok(events);
+    }
+    let mut name = db.prepare_cached(
+        "SELECT a.name FROM deliveries d INDEXED BY deliveries_by_seq JOIN accounts a ON a.id = d.account \
+         WHERE d.seq = ?1 AND a.renamed_at >= ?1",
+    )?;
+    for event in events.iter_mut().take_while(|event| event.seq <= last) {
+        let renamed: Option<AccountId> =
+            name.query_row([integer(event.seq)], |row| rows::account(row, 0)).optional()?;
+        if let Some(account) = renamed {
+            event.message = with_account(&event.message, &account);
+        }
+    }
+    Ok(events)
+}

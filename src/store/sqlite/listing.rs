@@ -1,0 +1,156 @@
+//! Lists of entries: by account, state and age, in the order of their ids.
+//!
+//! Each account and state is a source of ids, found by an index: those that succeeded have one, those that are being sent are
+//! found by their bodies, all others have the index of states. A source is asked for as many ids as the page takes, so no
+//! source is read further than the page goes. Ages are found by spans of ids, of which it is known when the earliest was made.
+//!
+//! Between two steps it is asked whether the caller has left.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::reads::number_of;
+use super::rows::{self, Coded, ENTRIES, integer};
+use crate::domain::ledger::{Entry, State};
+use crate::ports::ledger::Query;
+
+/// Ids of a row of `entry_spans`.
+pub(super) const SPAN: u64 = 1024;
+
+/// Entries read in one step, and open ones looked at in one.
+const STEP: usize = 64;
+
+/// Ids of an account (?1) in a state (?2) between two ids (?3, ?4), made before a time (?5).
+const OF_STATE: &str = "SELECT id FROM entries INDEXED BY entries_by_state \
+     WHERE account = ?1 AND state = ?2 AND state <> 1 AND state <> 4 AND id > ?3 AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
+const SUCCEEDED: &str = "SELECT id FROM entries INDEXED BY entries_succeeded \
+     WHERE account = ?1 AND state = ?2 AND state = 4 AND id > ?3 AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
+/// Entries with a body after an id: all that are being sent, and other open ones.
+const OPEN: &str = "SELECT b.id, e.account, e.state, e.created FROM bodies b CROSS JOIN entries e ON e.id = b.id \
+     WHERE b.id > ?1 ORDER BY b.id LIMIT ?2";
+/// The next span, from one on, that has something made before a time.
+const NEXT_SPAN: &str = "SELECT span FROM entry_spans WHERE span >= ?1 AND earliest < ?2 ORDER BY span LIMIT 1";
+
+/// What a list is to have, by the numbers of the database.
+pub(super) struct Wanted<'a> {
+    pub(super) accounts: Vec<i64>,
+    pub(super) states: &'a [State],
+    /// Made before this time; the end of time for any.
+    pub(super) before: i64,
+    pub(super) after: i64,
+    pub(super) limit: usize,
+}
+
+/// Entries that match. Fewer when the caller leaves, who is asked for by `left`.
+pub(super) fn list(db: &Connection, query: &Query, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
+    let accounts = match &query.accounts {
+        Some(named) => {
+            let mut accounts = Vec::with_capacity(named.len());
+            for account in named {
+                accounts.extend(number_of(db, account)?);
+            }
+            accounts
+        }
+        None => all_accounts(db)?,
+    };
+    let wanted = Wanted {
+        accounts,
+        states: if query.states.is_empty() { &State::ALL } else { &query.states },
+        before: query.created_before.map_or(i64::MAX, |before| integer(before.0)),
+        after: integer(query.after.0),
+        limit: query.limit,
+    };
+    matching(db, &wanted, left)
+}
+
+pub(super) fn all_accounts(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+    db.prepare_cached("SELECT id FROM accounts")?.query_map([], |row| row.get(0))?.collect()
+}
+
+pub(super) fn matching(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
+    let mut ids = Vec::new();
+    for account in &wanted.accounts {
+        for state in wanted.states.iter().filter(|state| **state != State::Sending) {
+            if left() {
+                return Ok(Vec::new());
+            }
+            ids.extend(of_state(db, wanted, *account, *state, left)?);
+        }
+    }
+    if wanted.states.contains(&State::Sending) {
+        ids.extend(sending(db, wanted, left)?);
+    }
+    ids.sort_unstable();
+    // An account or a state may have been named twice.
+    ids.dedup();
+    ids.truncate(wanted.limit);
+    let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.id = ?1"))?;
+    let mut entries = Vec::with_capacity(ids.len());
+    for part in ids.chunks(STEP) {
+        if left() {
+            break;
+        }
+        for id in part {
+            entries.extend(entry.query_row([id], rows::entry).optional()?);
+        }
+    }
+    Ok(entries)
+}
+
+/// The first ids of an account in a state, which is not that of being sent.
+fn of_state(
+    db: &Connection,
+    wanted: &Wanted<'_>,
+    account: i64,
+    state: State,
+    left: &dyn Fn() -> bool,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut sql = db.prepare_cached(if state == State::Succeeded { SUCCEEDED } else { OF_STATE })?;
+    let mut between = |after: i64, end: i64, before: i64, limit: usize| {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let ids = sql.query_map(params![account, Coded(state), after, end, before, limit], |row| row.get(0))?;
+        ids.collect::<rusqlite::Result<Vec<i64>>>()
+    };
+    if wanted.before == i64::MAX {
+        return between(wanted.after, i64::MAX, i64::MAX, wanted.limit);
+    }
+    let mut next_span = db.prepare_cached(NEXT_SPAN)?;
+    let (mut found, mut after) = (Vec::new(), wanted.after);
+    // From the next id on, whatever its age, to the next span that has one of the age.
+    while found.len() < wanted.limit
+        && !left()
+        && let Some(next) = between(after, i64::MAX, i64::MAX, 1)?.pop()
+        && let Some(span) =
+            next_span.query_row([next / integer(SPAN), wanted.before], |row| row.get::<_, i64>(0)).optional()?
+    {
+        let (start, end) = (span * integer(SPAN), (span + 1) * integer(SPAN));
+        found.extend(between(start.max(next) - 1, end, wanted.before, wanted.limit - found.len())?);
+        after = end - 1;
+    }
+    Ok(found)
+}
+
+/// The first ids of entries that are being sent, of all accounts that are wanted. No more than open entries are looked at.
+fn sending(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<i64>> {
+    let mut open = db.prepare_cached(OPEN)?;
+    let (mut found, mut after) = (Vec::new(), wanted.after);
+    while found.len() < wanted.limit && !left() {
+        let mut looked_at = 0;
+        let mut rows = open.query([after, integer(STEP as u64)])?;
+        while let Some(row) = rows.next()? {
+            looked_at += 1;
+            after = row.get(0)?;
+            let (account, state, created): (i64, Coded<State>, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            if state.0 == State::Sending && created < wanted.before && wanted.accounts.contains(&account) {
+                found.push(after);
+            }
+        }
+        if looked_at < STEP {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+#[path = "listing_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! The sellers of the database, by the names of their accounts.
+//!
+//! A row of `accounts` is a seller: entries, deliveries and counts refer to its number. Its name is the id that its account has
+//! in the settings, so that what was kept under an account's old id is found under its new one. Rows of a file of an earlier
+//! version have no seller; each takes that of the account with its name.
+//!
+//! A seller that no account names keeps the last name that it had, unless that is another seller's now: then it gets one that
+//! no account can have.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, params};
+
+use super::feed::rename_filters;
+use super::reads;
+use crate::domain::account::{AccountId, SellerId};
+
+struct Row {
+    id: i64,
+    name: String,
+    seller: Option<String>,
+}
+
+/// Gives each seller of the settings its account's id as its name. Within a transaction.
+pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusqlite::Result<()> {
+    let mut rows = db.prepare("SELECT id, name, seller FROM accounts ORDER BY id")?;
+    let rows = rows.query_map([], |row| Ok(Row { id: row.get(0)?, name: row.get(1)?, seller: row.get(2)? }))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut named: HashMap<i64, &AccountId> = HashMap::new();
+    for (account, seller) in accounts {
+        let of_seller = rows.iter().find(|row| row.seller.as_deref() == Some(seller.as_str()));
+        let of_name = || rows.iter().find(|row| row.seller.is_none() && row.name == account.as_str());
+        if let Some(row) = of_seller.or_else(of_name) {
+            named.insert(row.id, account);
+            if row.seller.is_none() {
+                db.execute("UPDATE accounts SET seller = ?2 WHERE id = ?1", params![row.id, seller.as_str()])?;
+            }
+        }
+    }
+    let taken = |name: &str| accounts.iter().any(|(account, _)| account.as_str() == name);
+    let name_of = |row: &Row| match named.get(&row.id) {
+        Some(account) => account.as_str().to_owned(),
+        None if taken(&row.name) => AccountId::without_account(row.seller.as_deref(), &row.name).as_str().to_owned(),
+        None => row.name.clone(),
+    };
+    let renamed: Vec<_> = rows.iter().map(|row| (row, name_of(row))).filter(|(row, name)| row.name != *name).collect();
+    rename(db, &renamed)?;
+    for (account, seller) in accounts {
+        db.execute(
+            "INSERT INTO accounts (name, seller) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE seller = ?2)",
+            params![account.as_str(), seller.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Gives these rows their new names, and their names in the filters of subscriptions as well.
+fn rename(db: &Connection, renamed: &[(&Row, String)]) -> rusqlite::Result<()> {
+    if renamed.is_empty() {
+        return Ok(());
+    }
+    // Names may be exchanged: all old ones go before the first new one comes.
+    for (row, _) in renamed {
+        db.execute("UPDATE accounts SET name = '#' || id WHERE id = ?1", [row.id])?;
+    }
+    for (row, name) in renamed {
+        // Events are stored with the name that the account had then.
+        db.execute(
+            "UPDATE accounts SET name = ?2, renamed_at = (SELECT coalesce(max(seq), 0) FROM events) WHERE id = ?1",
+            params![row.id, name],
+        )?;
+        tracing::info!(from = row.name, to = name, "an account of the store has another name now");
+    }
+    // From now on the accounts of such events are looked up by it; without a renamed account nobody pays for it.
+    db.execute_batch(
+        "CREATE INDEX IF NOT EXISTS deliveries_by_seq ON deliveries (seq, account) WHERE seq IS NOT NULL",
+    )?;
+    let names: HashMap<_, _> = renamed.iter().map(|(row, name)| (row.name.as_str(), name.as_str())).collect();
+    rename_filters(db, &names)
+}
+
+/// Tells the log, in one line, what is kept of sellers that no account names.
+pub(super) fn warn(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusqlite::Result<()> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    let mut left: Vec<(String, u64, u64)> = Vec::new();
+    for count in reads::counts(db)? {
+        if accounts.iter().any(|(account, _)| *account == count.account) {
+            continue;
+        }
+        let open = if count.state.is_open() { count.entries } else { 0 };
+        match left.last_mut().filter(|(name, ..)| name == count.account.as_str()) {
+            Some((_, all, all_open)) => (*all, *all_open) = (*all + count.entries, *all_open + open),
+            None => left.push((count.account.as_str().to_owned(), count.entries, open)),
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    let mut seller = db.prepare("SELECT seller FROM accounts WHERE name = ?1")?;
+    let mut shown = Vec::with_capacity(left.len());
+    for (name, entries, open) in left {
+        let seller: Option<String> = seller.query_row([&name], |row| row.get(0))?;
+        let seller = seller.unwrap_or_else(|| "unknown".into());
+        shown.push(format!("seller {seller} (last account {name}): {entries}, {open} of them open"));
+    }
+    tracing::warn!(
+        operations = shown.join("; "),
+        "operations of sellers that no account names stay as they are: give an account the seller's partner_id and they go \
+         on, or leave them; callers who may see every account can list them"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "sellers_tests.rs"]
+mod tests;
