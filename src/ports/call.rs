@@ -15,8 +15,8 @@ use crate::telemetry::trace::TraceContext;
 /// One call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    /// When the caller stops waiting; [`CallContext::no_deadline`] for a stream without one. Every wait asks what is
-    /// left.
+    /// When the answer must leave, which is before the caller stops waiting; [`CallContext::no_deadline`] for a stream
+    /// without one. Every wait asks what is left.
     pub deadline: Instant,
     /// Where the call stands in its trace.
     pub trace: TraceContext,

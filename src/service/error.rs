@@ -62,7 +62,8 @@ const OUTCOME_RETRY: Duration = Duration::from_secs(5);
 /// The same, when a person has to look into it.
 const OPERATOR_RETRY: Duration = Duration::from_secs(300);
 
-/// The stack below ends at the deadline by itself and knows more than a wait here does, so it goes first.
+/// The stack below ends at the deadline by itself and knows more than a wait here does, so it goes first. The deadline is
+/// earlier than the caller's by a margin that has room for this.
 pub(super) const SLACK: Duration = Duration::from_millis(10);
 
 /// The deadline passed while the call waited for somebody else's; nothing was sent for it.

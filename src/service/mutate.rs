@@ -27,6 +27,8 @@ use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError};
 
 /// Time that a batch after the first has, when its caller's is over.
 const BATCH_TIME: Duration = Duration::from_secs(10);
+/// For a look into the ledger when the caller's time is over. With [`SLACK`] less than the backstop's wait.
+const LAST_READ: Duration = Duration::from_millis(30);
 
 /// The use case of one mutation. Cheap to clone.
 pub(super) struct Mutate<M, U, L> {
@@ -142,7 +144,7 @@ impl<M: Sendable, U: Upstream, L: Ledger> Mutate<M, U, L> {
                 Some(Ok(progress)) => progress,
                 Some(Err(error)) => return Err(not_mutated(&seat, error)),
                 // The work goes on; the ledger knows how far it has come.
-                None => match timeout(SLACK, self.so_far(account, &seat.tag)).await.ok().flatten() {
+                None => match timeout(LAST_READ, self.so_far(account, &seat.tag)).await.ok().flatten() {
                     Some(progress) => progress,
                     None => return Err(not_mutated(&seat, pending(M::KIND.operation(), seat.tag.correlation_id))),
                 },

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use super::absent;
-use super::error::timed_out;
+use super::error::{SLACK, timed_out};
 use super::flights::Flights;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
@@ -46,7 +46,7 @@ impl<U: Upstream> GetOrderStatus<U> {
             let seat = self.flights.board(&key, (), call.deadline, || {
                 search(self.upstream.clone(), account, request.clone(), call.clone())
             });
-            let Some(result) = seat.landed(call.deadline, call).await else {
+            let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
                 return Err(timed_out(Operation::Status));
             };
             if !seat.was_too_short_for(call.deadline, &result) {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
-use super::error::timed_out;
+use super::error::{SLACK, timed_out};
 use super::flights::Flights;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
@@ -84,7 +84,7 @@ impl<U: Upstream> FetchPromise<U> {
             } else {
                 (PromiseCache::Miss, &self.metrics.upstream.promise_cache_misses)
             };
-            let Some(result) = seat.landed(call.deadline, call).await else {
+            let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
                 return Err(timed_out(Operation::Promise));
             };
             if !seat.was_too_short_for(call.deadline, &result) {

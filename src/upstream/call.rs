@@ -20,8 +20,6 @@ use crate::domain::operation::Operation;
 use crate::ports::call::CallContext;
 use crate::telemetry::trace::TraceContext;
 
-/// Kept back from the deadline so that the answer still reaches the caller.
-const RESERVE: Duration = Duration::from_millis(100);
 /// An attempt that has less time than this is not begun: it could only lose its answer.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(300);
 
@@ -80,14 +78,14 @@ impl Call {
 
     /// Time that an attempt begun at `now` may take on the wire; `None` when that is too short to begin one.
     pub fn attempt_time(&self, now: Instant) -> Option<Duration> {
-        let left = self.context.deadline.saturating_duration_since(now).checked_sub(RESERVE)?;
+        let left = self.context.deadline.saturating_duration_since(now);
         (left >= SHORTEST_ATTEMPT).then_some(left)
     }
 
     /// The last moment at which an attempt may be begun. Whoever waits before one waits no longer than this.
     pub fn latest_start(&self) -> Instant {
         let deadline = self.context.deadline;
-        deadline.checked_sub(RESERVE + SHORTEST_ATTEMPT).unwrap_or(deadline)
+        deadline.checked_sub(SHORTEST_ATTEMPT).unwrap_or(deadline)
     }
 
     /// Counts a request of which bytes may leave, before the first one does.

@@ -53,8 +53,6 @@ use crate::telemetry::trace::{BackgroundSpan, Tracer};
 const STORE_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_STORE_RETRY: Duration = Duration::from_secs(5);
 
-/// Kept back from a caller's deadline, so that the answer still reaches it.
-const RESERVE: Duration = Duration::from_millis(100);
 /// For a look at the order before it is cancelled; longer is not worth the wait.
 const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
 /// The part of the caller's time that the look may take at most.
@@ -317,7 +315,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         }
     }
 
-    /// Waits until the entry is final, or until shortly before `deadline`; gives it as it is then.
+    /// Waits until the entry is final, or until `deadline`; gives it as it is then.
     pub(super) async fn settled(&self, mut entry: Entry, deadline: Instant) -> Entry {
         let wait = async {
             while entry.state.is_open() {
@@ -335,7 +333,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             }
         };
         // So that a caller hears how things stand, and not just that its time is over.
-        let _ = timeout_at(deadline.checked_sub(RESERVE).unwrap_or(deadline), wait).await;
+        let _ = timeout_at(deadline, wait).await;
         entry
     }
 }

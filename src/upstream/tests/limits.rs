@@ -42,14 +42,14 @@ async fn what_is_too_much_is_refused_at_once_and_places_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_ends_with_its_deadline_less_the_way_back() {
+async fn an_attempt_ends_with_its_deadline() {
     let world = World::new();
     world.status().await.unwrap();
     world.walmart.calls([Step::Hang]);
     let began = Instant::now();
     let error = world.status_within(ms(2000)).await.unwrap_err();
     assert_eq!((error.kind, error.effect), (ErrorKind::DeadlineExceeded, Effect::None), "a read");
-    assert!((1_900..1_905).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((2_000..2_005).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     world.walmart.calls([Step::Hang]);
     let error = world.create_within(ms(2000)).await.unwrap_err();
     assert_eq!((error.kind, error.effect), (ErrorKind::Unavailable, Effect::Unknown), "a mutation");
@@ -82,12 +82,12 @@ async fn waiting_for_a_token_is_no_time_on_the_wire() {
 async fn a_call_without_time_is_not_begun() {
     let world = World::new();
     world.status().await.unwrap();
-    for time in [ms(0), ms(100), ms(399)] {
+    for time in [ms(0), ms(100), ms(299)] {
         let error = world.create_within(time).await.unwrap_err();
         assert_eq!((error.kind, error.effect), (ErrorKind::DeadlineExceeded, Effect::None));
     }
     assert_eq!(world.walmart.seen().len(), 1);
-    assert!(world.create_within(ms(400)).await.is_ok());
+    assert!(world.create_within(ms(300)).await.is_ok());
 }
 
 mod never_ready {

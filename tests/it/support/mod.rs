@@ -8,6 +8,7 @@ pub mod collector;
 pub mod dev;
 pub mod feed;
 pub mod frames;
+pub mod grpcio;
 pub mod process;
 pub(crate) mod tls;
 pub mod tools;
