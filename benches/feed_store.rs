@@ -17,6 +17,7 @@ use clap::Parser;
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::feed::notification::{Arrival, Content};
 use order_gateway::domain::feed::subscription::{Config, Fresh, FreshEvent, Room, Subscription, Verdict};
+use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::intent_log::{Appended, IntentLog};
@@ -222,7 +223,7 @@ async fn lend(store: &Store, subscriptions: usize, batch: u64, round: usize, spa
                 while started.elapsed() < span {
                     let loans = store.change(&name, move |one| lend_next(one, batch)).await?.ok_or("it is gone")?;
                     settled += loans.len() as u64;
-                    let settle = move |one: &mut Subscription| one.settle(Timestamp(2), &loans, &mut || 0.0).len();
+                    let settle = move |one: &mut Subscription| one.settle(Moment::default(), &loans, &mut || 0.0).len();
                     store.change(&name, settle).await?;
                 }
                 Ok::<_, Box<dyn Error + Send + Sync>>(settled)
@@ -241,7 +242,7 @@ fn lend_next(one: &mut Subscription, batch: u64) -> Vec<(order_gateway::domain::
     let fresh = |seq: u64| FreshEvent { seq, key: seq.to_string().into(), size: 1024, received: Timestamp(1) };
     let events = (after + 1..=after + batch).map(fresh).collect();
     let room = Room { consumer: "consumer".into(), events: 1000, bytes: 8 << 20, empty: true };
-    let loans = one.lend(Timestamp(1), &[room], &Fresh { after, upto: after + batch, events });
+    let loans = one.lend(Moment::default(), &[room], &Fresh { after, upto: after + batch, events });
     loans.into_iter().map(|loan| (loan.lease, Verdict::Ack)).collect()
 }
 

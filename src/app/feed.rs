@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::grpc::cancel_intents::encode_event;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
+use crate::service::ClockWatch;
 use crate::service::feed::{Feed, FeedParts, FeedSettings, FeedStore};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
@@ -14,6 +15,7 @@ pub(super) fn start<F: FeedStore>(
     store: F,
     shutdown: &Shutdown,
     clock: Clock,
+    clock_watch: &ClockWatch,
     random: &Random,
     metrics: &Metrics,
 ) -> Feed<F> {
@@ -28,6 +30,7 @@ pub(super) fn start<F: FeedStore>(
         settings,
         encode: encode_event,
         clock,
+        clock_watch: clock_watch.clone(),
         random: random.clone(),
         metrics: metrics.feed.clone(),
         stopping: shutdown.stopping().clone(),

@@ -42,8 +42,8 @@ use crate::ports::random::Random;
 use crate::ports::upstream::Upstream;
 use crate::service::feed::{Feed, FeedStore, Intake};
 use crate::service::{
-    CancelOrder, CreateOrder, Directory, FetchPromise, GatewayStatus, GetOrderStatus, MutationSettings, Mutations,
-    Operations, PromiseCacheSettings, Resolver,
+    CancelOrder, ClockWatch, CreateOrder, Directory, FetchPromise, GatewayStatus, GetOrderStatus, MutationSettings,
+    Mutations, Operations, PromiseCacheSettings, Resolver,
 };
 use crate::shutdown::{Drained, Shutdown};
 use crate::store::{self, Store};
@@ -162,14 +162,17 @@ impl Gateway {
         let tls = tls.map(|files| TlsFiles::load(files, clock, metrics.callers.clone())).transpose()?;
         let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
         let store = open_store(config, clock, &metrics).await.map_err(CannotStart::Store)?;
+        let clock_watch = ClockWatch::new(clock, config.feed.retention, metrics.clock.clone());
+        shutdown.tasks().spawn(clock_watch.clone().run(store.clone(), shutdown.stopping().clone()));
         let mutations = mutations(config, &upstream, store.clone(), clock, &random, &tracer, &metrics);
         // Before the first call: what is open now is what another process left.
         mutations.take_over(shutdown.tasks(), shutdown.stopping().clone()).await;
-        let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone());
+        let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone())
+            .with_clock_watch(clock_watch.clone());
         shutdown.tasks().spawn(resolver.run(shutdown.stopping().clone()));
         let health = Health::new(&SERVICES).await;
-        let feed = feed::start(config, store.clone(), &shutdown, clock, &random, &metrics);
-        let status = status(config, &upstream, mutations.clone(), feed.clone(), clock);
+        let feed = feed::start(config, store.clone(), &shutdown, clock, &clock_watch, &random, &metrics);
+        let status = status(config, &upstream, mutations.clone(), feed.clone(), clock, clock_watch);
         let services = services(config, upstream, mutations, feed, status.clone(), &shutdown, &health, &metrics);
         let edge = Edge {
             tracer,
@@ -301,12 +304,14 @@ fn status<H: Http, L: Ledger, F: FeedStore>(
     mutations: Mutations<RestUpstream<H>, L>,
     feed: Feed<F>,
     clock: Clock,
+    clock_watch: ClockWatch,
 ) -> GatewayStatus<RestUpstream<H>, L, F> {
     GatewayStatus {
         directory: directory(config),
         overview: Arc::new(StackOverview::new(upstream.shared().clone(), clock)),
         operations: Operations::new(mutations),
         feed,
+        clock_watch,
         start_time: clock.now(),
     }
 }

@@ -1,6 +1,7 @@
 //! Pure values and rules. No I/O, no clock, no other part of this crate but the generated messages.
 
 pub mod account;
+pub mod clock_check;
 pub mod effect;
 pub mod feed;
 pub mod hex;

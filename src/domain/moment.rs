@@ -2,10 +2,12 @@
 //!
 //! Two questions are asked of time, and each has its own answer while the clocks disagree:
 //!
-//! - **Has a window passed?** Settle windows, leases, retention and idle time guard something. They have passed only when
-//!   both clocks say so ([`Moment::window_has_passed`]): a wall clock that jumps ahead ends none of them early.
+//! - **Has a window passed?** Settle windows and retention guard something. They have passed only when both clocks say so
+//!   ([`Moment::window_has_passed`]): a wall clock that jumps ahead ends none of them early.
 //! - **Is something due, or too late?** Look-ups, heartbeats and wake-ups are due, and `not_after` is over, when either clock
 //!   says so ([`Moment::is_due`], [`Moment::is_over`]): a wall clock that jumps back delays none of them.
+//!
+//! Leases of subscriptions must neither end early nor stay for long, so the steady time alone decides about them.
 
 use std::time::Duration;
 
@@ -67,14 +69,13 @@ impl Moment {
         self.wall.since(earlier.wall).max(self.steady.since(earlier.steady))
     }
 
-    /// Whether a window of `span` that began `since` has passed: both clocks say so. For what guards: settle windows, leases,
-    /// retention, idle time.
+    /// Whether a window of `span` that began `since` has passed: both clocks say so. For what guards: settle windows,
+    /// retention.
     pub fn window_has_passed(since: Self, span: Duration, now: Self) -> bool {
         now.at_least_since(since) >= span
     }
 
-    /// Whether what was set for this moment is due: either clock has reached it. For what wakes: look-ups, heartbeats, the
-    /// end of a lease.
+    /// Whether what was set for this moment is due: either clock has reached it. For what wakes: look-ups, heartbeats.
     pub fn is_due(self, now: Self) -> bool {
         now.wall >= self.wall || now.steady >= self.steady
     }

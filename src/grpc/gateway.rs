@@ -1,5 +1,7 @@
 //! GatewayService: the gateway's view of itself.
 
+use std::time::SystemTime;
+
 use tonic::{Request, Response, Status};
 
 use super::fulfillment::context;
@@ -11,7 +13,7 @@ use crate::ports::ledger::Ledger;
 use crate::ports::overview::{CircuitView, OperationView, TokenView};
 use crate::ports::upstream::Upstream;
 use crate::service::feed::{FeedState, FeedStore};
-use crate::service::{AccountState, GatewayStatus, Operations, ServiceError};
+use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
 
 /// The service, over any upstream and store.
 pub struct Gateway<U, L, F> {
@@ -28,13 +30,15 @@ impl<U: Upstream, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
         request: Request<pb::GetStatusRequest>,
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         let call = context(&request)?;
-        let told = self.status.told(&request.get_ref().account, &call).await;
+        let request = request.into_inner();
+        let told = self.status.told(&request.account, request.confirm_clock, &call).await;
         let told = told.map_err(|error| status::failure(error, "", &call))?;
         Ok(Response::new(pb::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             start_time: Some(self.status.start_time.into()),
             accounts: told.accounts.into_iter().map(account).collect(),
             feed: told.feed.map(feed),
+            clock: Some(clock(told.clock)),
         }))
     }
 
@@ -112,6 +116,20 @@ fn feed(state: FeedState) -> pb::FeedStatus {
         head: state.bounds.head,
         open_streams: state.open_streams,
         subscriptions: state.subscriptions.into_iter().map(|subscription| subscription.shown).collect(),
+    }
+}
+
+fn clock(view: ClockView) -> pb::ClockStatus {
+    let (time, step) = view.last_step.unzip();
+    pb::ClockStatus {
+        time: Some(SystemTime::from(view.now).into()),
+        steps: view.steps,
+        last_step_time: time.map(|time| SystemTime::from(time).into()),
+        last_step: step.map(|step| prost_types::Duration {
+            seconds: step.0 / 1000,
+            nanos: i32::try_from(step.0 % 1000).unwrap_or_default() * 1_000_000,
+        }),
+        trimming_paused_for: view.trimming_paused_for.and_then(|left| left.try_into().ok()),
     }
 }
 

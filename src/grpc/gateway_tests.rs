@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::State;
+use crate::ports::call::CallContext;
 use crate::ports::overview::Overview;
 use crate::service::testing::{Walmart, call, mutations, over};
-use crate::service::testing_feed::feed;
+use crate::service::testing_feed::{START, TestFeed, anyone, feed, limited};
 use crate::service::testing_feed_store::FaultyFeed;
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
 use crate::service::{Directory, Mutations};
@@ -33,9 +34,18 @@ impl Overview for States {
 }
 
 fn gateway<L: Ledger>(directory: Directory, mutations: Mutations<Walmart, L>) -> Gateway<Walmart, L, FaultyFeed> {
-    let feed = feed().feed;
+    over_feed(&feed(), directory, mutations)
+}
+
+fn over_feed<L: Ledger>(
+    feed: &TestFeed,
+    directory: Directory,
+    mutations: Mutations<Walmart, L>,
+) -> Gateway<Walmart, L, FaultyFeed> {
+    let (feed, clock_watch) = (feed.feed.clone(), feed.clock_watch.clone());
     let (overview, operations) = (Arc::new(States), Operations::new(mutations));
-    let status = GatewayStatus { directory, overview, operations: operations.clone(), feed, start_time: at(0) };
+    let start_time = at(0);
+    let status = GatewayStatus { directory, overview, operations: operations.clone(), feed, clock_watch, start_time };
     Gateway { status, operations }
 }
 
@@ -48,7 +58,7 @@ fn request<T>(message: T) -> Request<T> {
 async fn status(account: &str) -> Result<pb::GetStatusResponse, Status> {
     let ids = ["a", "b", "c", "d"].map(|id| AccountId::new(id).unwrap());
     let gateway = gateway(Directory::new(ids.into()), mutations(&Walmart::default(), 20));
-    let mut request = Request::new(pb::GetStatusRequest { account: account.into() });
+    let mut request = Request::new(pb::GetStatusRequest { account: account.into(), ..Default::default() });
     request.extensions_mut().insert(call(Duration::ZERO));
     gateway.get_status(request).await.map(Response::into_inner)
 }
@@ -91,6 +101,37 @@ async fn one_account_can_be_named() {
     let one = status("b").await.unwrap();
     assert_eq!((one.accounts.len(), one.accounts[0].account.as_str()), (1, "b"));
     assert_eq!(status("x").await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_is_told_and_confirmed_by_who_sees_every_account() {
+    let feed = feed();
+    let gateway = over_feed(&feed, two(), mutations(&Walmart::default(), 20));
+    let ask = async |confirm_clock, call: CallContext| {
+        let mut request = Request::new(pb::GetStatusRequest { confirm_clock, ..Default::default() });
+        request.extensions_mut().insert(call);
+        gateway.get_status(request).await.map(|answer| answer.into_inner().clock.unwrap())
+    };
+    let seconds = |time: Option<prost_types::Timestamp>| time.map(|time| time.seconds);
+    let start = (START / 1000).cast_signed();
+    let clock = ask(false, anyone()).await.unwrap();
+    assert_eq!((seconds(clock.time), clock.steps), (Some(start), 0));
+    assert_eq!((clock.last_step_time, clock.last_step, clock.trimming_paused_for), (None, None, None));
+
+    feed.steps.back(Duration::from_millis(90_500));
+    let clock = ask(false, limited(&[0, 1])).await.unwrap();
+    assert_eq!(
+        (seconds(clock.time), clock.steps, seconds(clock.last_step_time)),
+        (Some(start - 91), 1, Some(start - 91))
+    );
+    assert_eq!(clock.last_step, Some(prost_types::Duration { seconds: -90, nanos: -500_000_000 }));
+    assert_eq!(clock.trimming_paused_for, Some(prost_types::Duration { seconds: 30 * 86_400, nanos: 0 }));
+
+    let refused = ask(true, limited(&[0, 1])).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    assert!(feed.clock_watch.trim_time().is_none());
+    assert_eq!(ask(true, anyone()).await.unwrap().trimming_paused_for, None);
+    assert!(feed.clock_watch.trim_time().is_some());
 }
 
 fn two() -> Directory {

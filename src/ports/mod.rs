@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod clock;
+pub mod clock_record;
 pub mod intent_log;
 pub mod ledger;
 pub mod overview;

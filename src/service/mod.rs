@@ -3,6 +3,7 @@
 mod absent;
 mod accounts;
 mod cancel_order;
+mod clock_watch;
 mod create_order;
 mod error;
 pub mod feed;
@@ -17,6 +18,7 @@ mod status;
 
 pub use self::accounts::{AccountError, Directory};
 pub use self::cancel_order::{BatchOutcome, CancelOrder, Cancelled};
+pub use self::clock_watch::{ClockView, ClockWatch};
 pub use self::create_order::CreateOrder;
 pub use self::error::ServiceError;
 pub use self::ledger::{MutationSettings, Mutations, Resolver};

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
 use super::feed::{EventIds, Feed, FeedState, FeedStore};
-use super::{Directory, Operations, ServiceError};
+use super::{AccountError, ClockView, ClockWatch, Directory, Operations, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
@@ -47,6 +47,8 @@ pub struct GatewayStatus<U, L, F> {
     pub operations: Operations<U, L>,
     /// The feed.
     pub feed: Feed<F>,
+    /// The machine's clocks.
+    pub clock_watch: ClockWatch,
     /// When the process began to serve.
     pub start_time: SystemTime,
 }
@@ -58,6 +60,7 @@ impl<U, L, F> Clone for GatewayStatus<U, L, F> {
             overview: self.overview.clone(),
             operations: self.operations.clone(),
             feed: self.feed.clone(),
+            clock_watch: self.clock_watch.clone(),
             start_time: self.start_time,
         }
     }
@@ -83,6 +86,8 @@ pub struct Told {
     pub accounts: Vec<AccountState>,
     /// The feed; `None` while the store fails.
     pub feed: Option<FeedState>,
+    /// The machine's clocks.
+    pub clock: ClockView,
 }
 
 /// All that an operator sees at one look, of all accounts. What the store does not tell, or not in time, is `None`; the
@@ -100,15 +105,25 @@ pub struct Board {
 }
 
 impl<U: Upstream, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
-    /// The state of one account, or of all that the caller may see; with the feed.
+    /// The state of one account, or of all that the caller may see; with the feed and the clocks. `confirm_clock`: an
+    /// operator's word that the time of day is right.
     ///
     /// # Errors
-    /// An account that does not exist, or that the caller may not see. A failing store is none.
-    pub async fn told(&self, account: &str, call: &CallContext) -> Result<Told, ServiceError> {
+    /// An account that does not exist, or that the caller may not see; a word about the clock of one who may not see every
+    /// account. A failing store is none.
+    pub async fn told(&self, account: &str, confirm_clock: bool, call: &CallContext) -> Result<Told, ServiceError> {
         let accounts = self.directory.many(account, call)?;
+        if confirm_clock {
+            // What is dropped then is everybody's.
+            if !call.caller().sees_all() {
+                return Err(ServiceError::Account(AccountError::NotAllowed));
+            }
+            self.clock_watch.confirm(&call.caller().name);
+        }
         let counts = self.operations.counts().await;
         let feed = self.feed.overview(SUBSCRIPTIONS, call).await.ok();
-        Ok(Told { accounts: self.accounts(accounts, counts.as_deref()), feed })
+        let clock = self.clock_watch.view();
+        Ok(Told { accounts: self.accounts(accounts, counts.as_deref()), feed, clock })
     }
 
     /// What the board shows. `intents` are the last ones that it showed.

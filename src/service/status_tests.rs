@@ -27,6 +27,7 @@ fn status(ledger: &Faulty, feed: &TestFeed) -> GatewayStatus<Walmart, Faulty, Fa
         overview: Arc::new(Idle),
         operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
         feed: feed.feed.clone(),
+        clock_watch: feed.clock_watch.clone(),
         start_time: UNIX_EPOCH,
     }
 }

@@ -11,16 +11,17 @@ use tokio_util::task::TaskTracker;
 
 use super::feed::{Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Watch, WatchFrame};
 use super::testing_feed_store::FaultyFeed;
-use super::{Directory, ServiceError};
+use super::{ClockWatch, Directory, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::feed::LogId;
 use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::moment::{BootId, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::position::At;
 use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::ports::call::{CallContext, CallFacts, Caller, Visible};
-use crate::ports::clock::Clock;
+use crate::ports::clock::{Clock, WallSteps};
 use crate::ports::intent_log::{Appended, IntentLog, StoredEvent, TrimTimes};
 use crate::ports::random::Random;
 use crate::store::memory_feed::MemoryFeed;
@@ -47,6 +48,9 @@ pub(crate) fn encoded() -> usize {
 pub(crate) struct TestFeed {
     pub(crate) feed: Feed<FaultyFeed>,
     pub(crate) store: FaultyFeed,
+    /// Set its wall clock.
+    pub(crate) steps: WallSteps,
+    pub(crate) clock_watch: ClockWatch,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
     _end: DropGuard,
@@ -59,6 +63,11 @@ pub(crate) fn feed() -> TestFeed {
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
     let day = Duration::from_hours(24);
     let accounts = ["acme", "other"].map(|id| AccountId::new(id).unwrap());
+    let start = UNIX_EPOCH + Duration::from_millis(START);
+    let (clock, steps) = Clock::stepping(start, BootId([1; 16]), SteadyTime(3_600_000));
+    let metrics = Metrics::new([]);
+    let clock_watch = ClockWatch::new(clock, 30 * day, metrics.clock.clone());
+    clock_watch.begin(None);
     let feed = Feed::start(FeedParts {
         store: store.clone(),
         directory: Directory::new(accounts.into()),
@@ -68,13 +77,14 @@ pub(crate) fn feed() -> TestFeed {
             max_retention: 90 * day,
         },
         encode,
-        clock: Clock::following(UNIX_EPOCH + Duration::from_millis(START)),
+        clock,
+        clock_watch: clock_watch.clone(),
         random: Random::from_seed(7),
-        metrics: Metrics::new([]).feed,
+        metrics: metrics.feed,
         stopping: stopping.clone(),
         tasks: tasks.clone(),
     });
-    TestFeed { feed, store, _end: stopping.clone().drop_guard(), stopping, tasks }
+    TestFeed { feed, store, steps, clock_watch, _end: stopping.clone().drop_guard(), stopping, tasks }
 }
 
 fn encode(out: &mut Vec<u8>, log: LogId, stored: &StoredEvent) {

@@ -10,10 +10,12 @@ use tokio::sync::watch;
 
 use super::keys::{self, HASH};
 use crate::domain::account::AccountId;
+use crate::domain::clock_check::ClockRecord;
 use crate::domain::feed::LogId;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
+use crate::ports::clock_record::ClockRecords;
 use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
@@ -156,6 +158,17 @@ impl IntentLog for MemoryFeed {
 
     async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
         Ok(self.lock().trim(times, limit))
+    }
+}
+
+/// There is no next process.
+impl ClockRecords for MemoryFeed {
+    async fn clock_record(&self) -> Result<Option<ClockRecord>, StoreError> {
+        Ok(None)
+    }
+
+    async fn keep_clock_record(&self, _: ClockRecord) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

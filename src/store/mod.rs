@@ -23,12 +23,14 @@ use self::health::Failing;
 use self::sqlite::SqliteLedger;
 use crate::config::StoreUrl;
 use crate::domain::account::{AccountId, SellerId};
+use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
+use crate::ports::clock_record::ClockRecords;
 use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
@@ -37,7 +39,7 @@ use crate::telemetry::metrics::StoreMetrics;
 /// What a store needs of its process.
 #[derive(Clone)]
 pub struct Settings {
-    /// Tells since when it fails.
+    /// Tells since when it fails, and on which boot loans are kept.
     pub clock: Clock,
     /// What it counts.
     pub metrics: StoreMetrics,
@@ -159,6 +161,13 @@ delegate! {
             }
         }
     ]
+}
+
+delegate! {
+    ClockRecords to store
+    clock_record() -> Option<ClockRecord>;
+    keep_clock_record(record: ClockRecord) -> ();
+    []
 }
 
 /// A new entry as it is kept first. What is sent next counts as sent.

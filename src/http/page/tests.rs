@@ -71,6 +71,7 @@ fn stand(accounts: &[String]) -> Stand {
             overview: walmarts.clone(),
             operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
             feed: feed.feed.clone(),
+            clock_watch: feed.clock_watch.clone(),
             start_time: at(0),
         },
         probes: probes.clone(),

@@ -178,7 +178,7 @@ impl<F: FeedStore> Deliveries<F> {
                         self.membership.look();
                     }
                     // It has waited here for too long: it may be somebody else's by now.
-                    if lent.until <= self.feed.now() {
+                    if lent.until.steady <= self.feed.moment().steady {
                         continue;
                     }
                     crash_point::reach(CrashPoint::F2);
@@ -226,7 +226,7 @@ fn delivery(log: LogId, lent: &Lent) -> pb::Delivery {
         event: Some(message(log, &lent.event)),
         lease: lent.lease.to_string(),
         attempt: lent.lease.attempt,
-        lease_expires_at: timestamp(lent.until),
+        lease_expires_at: timestamp(lent.until.wall),
         cause: cause.into(),
     }
 }

@@ -14,15 +14,17 @@ use super::error::FeedError;
 use super::lending::{self, Asking};
 use super::members::{Command, Consumer, Handle, Lent, Membership, Status};
 use super::reader::Tip;
-use super::{Feed, FeedStore, LONGEST_WAIT};
+use super::{Feed, FeedStore};
 use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::Filter;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Mode, Subscription};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::moment::SteadyTime;
 use crate::ports::intent_log::StoredEvent;
 
 /// Loans on their way to a stream that has not taken them yet. Few, so that they do not run out there.
 pub(super) const ON_THE_WAY: usize = 32;
+/// Shortest time between two looks when nothing has happened.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Events that were read and not lent yet; about a block.
 const AHEAD: usize = 256;
 
@@ -120,7 +122,7 @@ struct Looked {
     of: Identity,
     loans: Vec<Loan>,
     status: Status,
-    next: Option<Timestamp>,
+    next: Option<SteadyTime>,
 }
 
 impl<F: FeedStore> Dispatcher<F> {
@@ -151,10 +153,10 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// Waits until there may be something to do.
-    async fn wait(&mut self, next: Option<Timestamp>) -> Option<FeedError> {
-        let pause = next.map_or(LONGEST_WAIT, |next| next.since(self.feed.now()));
-        // A clock that tells whole milliseconds may be just before the moment.
-        let pause = pause.clamp(Duration::from_millis(1), LONGEST_WAIT);
+    async fn wait(&mut self, next: Option<SteadyTime>) -> Option<FeedError> {
+        // Never at once: what is due and cannot be done now would come round without end.
+        let soonest = Instant::now() + SHORTEST_WAIT;
+        let due = next.map(|next| self.feed.0.parts.clock.instant(next).max(soonest));
         tokio::select! {
             command = self.inbox.recv() => match command {
                 Some(command) => self.obey(command).await,
@@ -162,7 +164,7 @@ impl<F: FeedStore> Dispatcher<F> {
             },
             () = self.look.notified() => None,
             changed = self.tip.changed() => changed.is_err().then_some(FeedError::ShuttingDown),
-            () = sleep_until(Instant::now() + pause) => None,
+            () = wait_until(due) => None,
         }
     }
 
@@ -233,7 +235,7 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// Lends what can be lent. Tells whether more may be lent at once; else when a loan or a pause ends next.
-    async fn look(&mut self) -> Result<(bool, Option<Timestamp>), FeedError> {
+    async fn look(&mut self) -> Result<(bool, Option<SteadyTime>), FeedError> {
         let tip = self.tip.borrow_and_update().clone();
         let free = self.consumers[..self.serving()].iter().any(|consumer| consumer.out.capacity() > 0);
         if free && self.ahead.fresh.upto < tip.head && self.ahead.fresh.events.len() < AHEAD {
@@ -289,7 +291,7 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     async fn lend(&self) -> Result<Looked, FeedError> {
-        let now = self.feed.now();
+        let now = self.feed.moment();
         let expected = self.of;
         let (exclusive, serving) = (self.exclusive, self.serving());
         let fresh = self.ahead.fresh.clone();
@@ -361,6 +363,14 @@ impl<F: FeedStore> Dispatcher<F> {
             Ok(bounds) => FeedError::EventsExpired { first: bounds.first, lost_from: seq },
             Err(_) => FeedError::Store,
         }
+    }
+}
+
+/// For ever without a time.
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

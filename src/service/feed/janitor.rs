@@ -33,7 +33,9 @@ impl<F: FeedStore> Feed<F> {
     /// One step. Tells whether there may be more.
     async fn trim(&self) -> bool {
         let settings = &self.0.parts.settings;
-        let now = self.now();
+        // Nothing is dropped by a clock that may be wrong.
+        let Some(now) = self.0.parts.clock_watch.trim_time() else { return false };
+        let now = now.wall;
         let free = now.minus(settings.retention);
         let held = now.minus(settings.max_retention.max(settings.retention));
         let ids = now.minus(IDS.max(settings.max_retention));
@@ -61,5 +63,44 @@ impl<F: FeedStore> Feed<F> {
             let why = FeedError::EventsExpired { first: bounds.first, lost_from: floor + 1 };
             self.0.dispatchers.end(subscription, why);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::intent_log::IntentLog as _;
+    use crate::service::testing_feed::feed;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_wrong_for_a_minute_drops_nothing() {
+        let feed = feed();
+        feed.post_many(3).await;
+        let kept = async || feed.store.bounds().await.unwrap().first;
+        feed.steps.ahead(40 * DAY);
+        tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
+        feed.steps.back(40 * DAY);
+        tokio::time::sleep(EVERY).await;
+        assert_eq!(kept().await, 1);
+        // Their time is over a minute before the pause is, which began with the second step.
+        tokio::time::advance(30 * DAY - EVERY).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(kept().await, 1);
+        tokio::time::sleep(3 * EVERY).await;
+        assert_eq!(kept().await, 3, "the last event always stays");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_word_ends_the_pause() {
+        let feed = feed();
+        feed.post_many(3).await;
+        feed.steps.ahead(40 * DAY);
+        tokio::time::sleep(2 * EVERY).await;
+        assert_eq!(feed.store.bounds().await.unwrap().first, 1);
+        feed.clock_watch.confirm("ops");
+        tokio::time::sleep(2 * EVERY).await;
+        assert_eq!(feed.store.bounds().await.unwrap().first, 3);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::members::Consumer;
 use crate::domain::feed::subscription::{Fresh, Held, Loan, Room, Subscription};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::moment::Moment;
 
 /// A consumer as the transaction sees it.
 pub(super) struct Asking {
@@ -49,7 +49,7 @@ impl Asking {
 /// Lends to the first `serving` consumers; those that reclaim get their own before anybody else can.
 pub(super) fn lend(
     it: &mut Subscription,
-    now: Timestamp,
+    now: Moment,
     consumers: &[Asking],
     serving: usize,
     fresh: &Fresh,

@@ -10,6 +10,7 @@ use super::dispatch::Identity;
 use super::error::FeedError;
 use crate::domain::feed::Lease;
 use crate::domain::feed::subscription::Cause;
+use crate::domain::moment::Moment;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::intent_log::StoredEvent;
@@ -66,7 +67,7 @@ pub(super) struct Consumer {
 pub(super) struct Lent {
     pub(super) event: StoredEvent,
     pub(super) lease: Lease,
-    pub(super) until: Timestamp,
+    pub(super) until: Moment,
     pub(super) cause: Cause,
 }
 

@@ -36,9 +36,10 @@ use self::members::Dispatchers;
 pub use self::overview::{EventIds, FeedState, SubscriptionState};
 use self::reader::Reader;
 pub use self::watch::{Watch, WatchFrame};
-use super::{Directory, ServiceError};
+use super::{ClockWatch, Directory, ServiceError};
 use crate::domain::account::AccountId;
 use crate::domain::feed::{Filter, span};
+use crate::domain::moment::Moment;
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -55,8 +56,6 @@ const MAX_STREAMS: usize = 20_000;
 const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 /// A stream whose client takes nothing for so long ends.
 const BLOCKED: Duration = Duration::from_secs(60);
-/// Longest that a wall clock's moment is waited for at once.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// The store of the feed.
 pub trait FeedStore: IntentLog + Subscriptions {}
@@ -84,8 +83,10 @@ pub struct FeedParts<F> {
     pub settings: FeedSettings,
     /// Writes events as they are streamed to watchers.
     pub encode: Encode,
-    /// The time of day.
+    /// The time.
     pub clock: Clock,
+    /// Whether anything may be dropped by its age.
+    pub clock_watch: ClockWatch,
     /// For pauses.
     pub random: Random,
     /// Counts.
@@ -132,6 +133,10 @@ impl<F: FeedStore> Feed<F> {
 
     fn now(&self) -> Timestamp {
         self.0.parts.clock.now().into()
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.parts.clock.moment()
     }
 
     /// A place for one more stream.

@@ -7,6 +7,7 @@ use super::{Feed, FeedStore, invalid, timestamp};
 use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::subscription::{Outcome, Subscription, Verdict};
 use crate::domain::feed::{self, Lease};
+use crate::domain::moment::Moment;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
 use crate::pb::verdict::Verdict as Said;
@@ -30,7 +31,7 @@ impl<F: FeedStore> Feed<F> {
         call: &CallContext,
     ) -> Result<pb::SettleCancelIntentsResponse, ServiceError> {
         let verdicts = read(&request.verdicts)?;
-        let now = self.now();
+        let now = self.moment();
         let random = self.0.parts.random.clone();
         let settle = move |it: &mut Subscription| {
             let outcomes = it.settle(now, &verdicts, &mut || random.fraction());
@@ -42,7 +43,7 @@ impl<F: FeedStore> Feed<F> {
         let log = self.0.reader.log_id().await?;
         let results = request.verdicts.iter().zip(outcomes).map(|(verdict, outcome)| {
             let (outcome, until) = self.told(outcome);
-            let lease_expires_at = until.and_then(timestamp);
+            let lease_expires_at = until.and_then(|until| timestamp(until.wall));
             pb::SettleResult { lease: verdict.lease.clone(), outcome: outcome.into(), lease_expires_at }
         });
         Ok(pb::SettleCancelIntentsResponse {
@@ -53,7 +54,7 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// As it is answered; and counted.
-    fn told(&self, outcome: Outcome) -> (pb::SettleOutcome, Option<crate::domain::timestamp::Timestamp>) {
+    fn told(&self, outcome: Outcome) -> (pb::SettleOutcome, Option<Moment>) {
         let (name, told, until) = match outcome {
             Outcome::Applied(until) => ("applied", pb::SettleOutcome::Applied, until),
             Outcome::AlreadyApplied => ("already_applied", pb::SettleOutcome::AlreadyApplied, None),

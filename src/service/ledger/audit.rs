@@ -73,7 +73,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     }
 
     async fn leave_out_if_old(&self, audit: Audit) {
-        if self.mutations.now().since(audit.time) > LONGEST_WAIT {
+        if self.trim_time().is_some_and(|now| now.since(audit.time) > LONGEST_WAIT) {
             tracing::warn!(operation = %audit.operation, "an audit was left out: Walmart could not be asked");
             self.raise(audit, None).await;
         }

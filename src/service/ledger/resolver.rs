@@ -23,6 +23,7 @@ use crate::domain::ledger::{Entry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Count, Ledger};
 use crate::ports::upstream::Upstream;
+use crate::service::ClockWatch;
 
 /// Entries looked at in one round.
 const ROUND: usize = 256;
@@ -40,21 +41,41 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 pub struct Resolver<U, L> {
     pub(super) mutations: Mutations<U, L>,
     retention: Duration,
+    /// Whether anything may be dropped by its age; always without one.
+    clock_watch: Option<ClockWatch>,
     pub(super) tasks: TaskTracker,
     pub(super) at_once: Arc<Semaphore>,
 }
 
 impl<U, L> Clone for Resolver<U, L> {
     fn clone(&self) -> Self {
-        let Self { mutations, retention, tasks, at_once } = self;
-        Self { mutations: mutations.clone(), retention: *retention, tasks: tasks.clone(), at_once: at_once.clone() }
+        Self {
+            mutations: self.mutations.clone(),
+            retention: self.retention,
+            clock_watch: self.clock_watch.clone(),
+            tasks: self.tasks.clone(),
+            at_once: self.at_once.clone(),
+        }
     }
 }
 
 impl<U: Upstream, L: Ledger> Resolver<U, L> {
     /// Works on `mutations`, in `tasks`. Final entries go after `retention`.
     pub fn new(mutations: Mutations<U, L>, retention: Duration, tasks: TaskTracker) -> Self {
-        Self { mutations, retention, tasks, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { mutations, retention, clock_watch: None, tasks, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Drops nothing by its age while `clock_watch` does not believe the wall clock.
+    pub fn with_clock_watch(self, clock_watch: ClockWatch) -> Self {
+        Self { clock_watch: Some(clock_watch), ..self }
+    }
+
+    /// The time to drop by; `None` while nothing may be dropped.
+    pub(super) fn trim_time(&self) -> Option<Timestamp> {
+        match &self.clock_watch {
+            Some(watch) => watch.trim_time().map(|now| now.wall),
+            None => Some(self.mutations.now()),
+        }
     }
 
     /// Works until `stopping`. What is in hand then is finished among the tasks.
@@ -146,7 +167,8 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     }
 
     async fn trim(&self, stopping: CancellationToken) {
-        let before: Timestamp = self.mutations.now().minus(self.retention);
+        let Some(now) = self.trim_time() else { return };
+        let before = now.minus(self.retention);
         loop {
             let trimmed = self.mutations.ledger().trim(before, TRIM_AT_ONCE).await;
             if trimmed != Ok(TRIM_AT_ONCE) || stopping.is_cancelled() {

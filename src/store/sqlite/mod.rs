@@ -5,6 +5,7 @@
 //! statements.
 
 mod checkpoint;
+mod clock;
 mod failure;
 mod feed;
 mod guard;

@@ -11,6 +11,7 @@ use super::{feed, listing};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::State;
 use crate::domain::timestamp::Timestamp;
+use crate::ports::clock::Clock;
 
 /// What the writer remembers of the database between transactions. Forgotten when one is rolled back.
 pub(super) struct Memory {
@@ -18,6 +19,7 @@ pub(super) struct Memory {
     next_entry: u64,
     /// The database says that numbers below this are used, so that it need not be told of each.
     reserved: u64,
+    clock: Clock,
     pub(super) feed: feed::Memory,
     newest: Newest,
     /// Entries with numbers below this are in the table of counts.
@@ -32,7 +34,7 @@ const RESERVED_AT_ONCE: u64 = 1000;
 
 impl Memory {
     /// Reads it. `newest`: what is left of it after a rollback.
-    pub(super) fn read(connection: &Connection, newest: Option<Newest>) -> rusqlite::Result<Self> {
+    pub(super) fn read(connection: &Connection, newest: Option<Newest>, clock: Clock) -> rusqlite::Result<Self> {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
@@ -42,7 +44,7 @@ impl Memory {
             None => Newest::read(connection, number("keyed")?, integer(next_entry))?,
         };
         let accounts = HashMap::default();
-        Ok(Self { accounts, next_entry, reserved: next_entry, feed, newest, counted, entry_span: None })
+        Ok(Self { accounts, next_entry, reserved: next_entry, clock, feed, newest, counted, entry_span: None })
     }
 
     /// What need not be read again after a rollback.
@@ -92,6 +94,11 @@ impl<'a> Tx<'a> {
         };
         self.memory.accounts.insert(account.clone(), number);
         Ok(number)
+    }
+
+    /// Tells on which boot the store is used now.
+    pub(super) fn clock(&self) -> Clock {
+        self.memory.clock
     }
 
     /// What is remembered of the feed.

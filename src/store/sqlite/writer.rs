@@ -16,6 +16,7 @@ use super::open::{self, OpenError};
 use super::owner::{self, OwnerError};
 use super::tx::{Memory, Tx};
 use crate::domain::timestamp::Timestamp;
+use crate::ports::clock::Clock;
 use crate::ports::ledger::{StoreError, StoreTrouble};
 use crate::store::Settings;
 use crate::store::health::Health;
@@ -166,9 +167,10 @@ impl Writer {
     fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<Wrote, Failed> {
         let started = Instant::now();
         let metrics = self.settings.metrics.clone();
+        let clock = self.settings.clock;
         let (database, epoch) = self.owned()?;
         let before = database.connection.total_changes();
-        let rows = match transaction(database, epoch, group) {
+        let rows = match transaction(database, epoch, clock, group) {
             Ok(rows) => rows,
             Err(OwnerError::Succeeded) => {
                 // Nothing was written. The process ends before anybody hears of it.
@@ -281,14 +283,19 @@ impl Failed {
 struct Wrote(bool);
 
 /// Writes the group; tells how many entries were made or changed.
-fn transaction(database: &mut Database, epoch: i64, group: &mut [Box<dyn Write>]) -> Result<u64, OwnerError> {
+fn transaction(
+    database: &mut Database,
+    epoch: i64,
+    clock: Clock,
+    group: &mut [Box<dyn Write>],
+) -> Result<u64, OwnerError> {
     let Database { connection, memory, newest, .. } = database;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     run("BEGIN IMMEDIATE")?;
     owner::check(connection, epoch)?;
     let memory = match memory {
         Some(memory) => memory,
-        none => none.insert(Memory::read(connection, newest.take())?),
+        none => none.insert(Memory::read(connection, newest.take(), clock)?),
     };
     let mut tx = Tx::new(connection, memory);
     for write in group {

@@ -5,6 +5,7 @@
 
 mod callers;
 mod calls;
+mod clock;
 mod connections;
 mod exports;
 mod feed;
@@ -37,6 +38,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 pub use callers::{CallerMetrics, CallerRefused};
 pub use calls::MethodMetrics;
 use calls::{CallMetrics, RpcLabels};
+pub use clock::ClockMetrics;
 pub use connections::{ConnectionMetrics, Cut};
 use exports::ExportMetrics;
 pub use feed::FeedMetrics;
@@ -76,6 +78,8 @@ pub struct Metrics {
 
     /// Who is turned away, and our certificates.
     pub callers: CallerMetrics,
+    /// Steps of the machine's wall clock.
+    pub clock: ClockMetrics,
     /// Connections that were refused or ended.
     pub peers: ConnectionMetrics,
     /// The feed's streams and deliveries.
@@ -125,6 +129,7 @@ impl Metrics {
         let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
         let callers = CallerMetrics::register(r);
+        let clock = ClockMetrics::register(r);
         let feed = FeedMetrics::register(r);
         let ledger = LedgerMetrics::register(r);
         let webhooks = WebhookMetrics::register(r);
@@ -163,6 +168,7 @@ impl Metrics {
             store,
             upstream,
             callers,
+            clock,
             feed,
             webhooks,
             ledger,

@@ -132,7 +132,7 @@ impl Client {
 
     /// The gateway's view of itself.
     pub async fn gateway(&self, account: &str) -> Result<pb::GetStatusResponse> {
-        let request = pb::GetStatusRequest { account: account.to_owned() };
+        let request = pb::GetStatusRequest { account: account.to_owned(), ..Default::default() };
         answer(GatewayServiceClient::new(self.service()).get_status(request).await)
     }
 

@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::{Cause, Fresh, FreshEvent, Loan, MAX_UNSETTLED, Mode, Room, Row, State, Subscription};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::moment::Moment;
 
 /// Why an event was parked that nobody has parked.
 pub(super) const USED_UP: &str = "its attempts were used up";
@@ -22,7 +22,7 @@ pub(super) const USED_UP: &str = "its attempts were used up";
 impl Subscription {
     /// Ends loans whose time is over, and lends what may be lent, to those with room, the freest first. `fresh` is looked at
     /// where it goes on from [`super::Head::scanned`]; what there is room for no more stays fresh.
-    pub fn lend(&mut self, now: Timestamp, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
+    pub fn lend(&mut self, now: Moment, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
         self.end_what_is_over(now);
         let mut desk = Desk::new(now, rooms);
         if !self.head.config.paused {
@@ -34,14 +34,14 @@ impl Subscription {
     }
 
     /// Loans and pauses that lasted until now or less.
-    fn end_what_is_over(&mut self, now: Timestamp) {
-        while let Some((_, seq)) = self.rows.next_time().filter(|(time, _)| *time <= now) {
+    fn end_what_is_over(&mut self, now: Moment) {
+        while let Some((_, seq)) = self.rows.next_time().filter(|(time, _)| *time <= now.steady) {
             let Some(row) = self.rows.get(seq).cloned() else { return };
             self.rows.put(match row.state {
                 State::Waiting { .. } => Row { state: State::Pending { cause: Cause::Retry }, ..row },
                 _ => {
                     let row = row.failed(Cause::LeaseExpired);
-                    if self.is_spent(&row) { row.parked(now, USED_UP.to_owned()) } else { row }
+                    if self.is_spent(&row) { row.parked(now.wall, USED_UP.to_owned()) } else { row }
                 }
             });
         }
@@ -61,7 +61,7 @@ impl Subscription {
             }
             let row = row.clone();
             if self.is_spent(&row) {
-                self.rows.put(row.parked(desk.now, USED_UP.to_owned()));
+                self.rows.put(row.parked(desk.now.wall, USED_UP.to_owned()));
             } else if !self.lend_row(desk, row) {
                 return;
             }
@@ -133,7 +133,7 @@ impl Subscription {
 
 /// Where loans are handed out.
 struct Desk {
-    now: Timestamp,
+    now: Moment,
     rooms: Vec<Room>,
     /// Rooms with events free, by how many; of equal ones the first of the list comes last.
     free: BTreeSet<(usize, Reverse<usize>)>,
@@ -143,7 +143,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(now: Timestamp, rooms: &[Room]) -> Self {
+    fn new(now: Moment, rooms: &[Room]) -> Self {
         let free = rooms.iter().enumerate().filter(|(_, room)| room.events > 0);
         let free = free.map(|(i, room)| (room.events, Reverse(i))).collect();
         Self { now, rooms: rooms.to_vec(), free, stuck: false, loans: Vec::new() }

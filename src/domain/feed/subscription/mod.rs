@@ -31,6 +31,7 @@ pub use self::config::{Config, Mode, check_name};
 pub use self::row::{Cause, Row, Said, State};
 use self::rows::Rows;
 use super::Lease;
+use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
 /// Events that may stand between floor and the last one looked at. A subscription that has as many looks at no more.
@@ -137,8 +138,8 @@ pub struct Loan {
     pub room: usize,
     /// Names it.
     pub lease: Lease,
-    /// Until then.
-    pub until: Timestamp,
+    /// Until then, by the steady clock.
+    pub until: Moment,
     /// Why.
     pub cause: Cause,
     /// Bytes of the event.
@@ -184,7 +185,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It took effect; an extended loan lasts until then.
-    Applied(Option<Timestamp>),
+    Applied(Option<Moment>),
     /// The same took effect before.
     AlreadyApplied,
     /// Nothing changed: the loan has ended, and the event is somebody else's or settled otherwise.
@@ -247,7 +248,7 @@ impl Subscription {
     }
 
     /// When a loan ends next, or a pause: then [`Self::lend`] may have something to give.
-    pub fn next_time(&self) -> Option<Timestamp> {
+    pub fn next_time(&self) -> Option<SteadyTime> {
         self.rows.next_time().map(|(time, _)| time)
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::domain::moment::Moment;
 use crate::domain::timestamp::Timestamp;
 
 /// An event that was given out, waits for another, or was settled not long ago.
@@ -57,15 +58,16 @@ pub enum State {
     Leased {
         /// Why it came.
         cause: Cause,
-        /// Until then it is this consumer's.
-        until: Timestamp,
+        /// Until then it is this consumer's, by the steady clock: nobody who sets the wall clock ends a loan early, or keeps
+        /// it from ending. The wall clock's time is what the consumer was told.
+        until: Moment,
         /// Who has it.
         consumer: Arc<str>,
     },
     /// Comes again later.
     Waiting {
-        /// Not before then.
-        until: Timestamp,
+        /// Not before then, by the steady clock.
+        until: Moment,
     },
     /// Acknowledged.
     Acked,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::{Row, State};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::moment::SteadyTime;
 
 /// Rows by position. Whatever changes a row goes through [`Rows::put`] and [`Rows::remove`].
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Rows {
     ready: BTreeSet<u64>,
     waiting: BTreeSet<u64>,
     /// When loans end, and pauses.
-    times: BTreeSet<(Timestamp, u64)>,
+    times: BTreeSet<(SteadyTime, u64)>,
     borrowers: HashMap<Arc<str>, Borrower, RandomState>,
     outstanding: usize,
     parked: BTreeSet<u64>,
@@ -126,7 +126,7 @@ impl Rows {
     }
 
     /// When the next loan or pause ends, and whose.
-    pub(super) fn next_time(&self) -> Option<(Timestamp, u64)> {
+    pub(super) fn next_time(&self) -> Option<(SteadyTime, u64)> {
         self.times.first().copied()
     }
 
@@ -160,14 +160,14 @@ impl Rows {
         let seq = row.seq;
         match &row.state {
             State::Leased { until, consumer, .. } => {
-                self.times.insert((*until, seq));
+                self.times.insert((until.steady, seq));
                 self.outstanding += 1;
                 let borrower = self.borrowers.entry(consumer.clone()).or_default();
                 borrower.seqs.insert(seq);
                 borrower.bytes += u64::from(row.size);
             }
             State::Waiting { until } => {
-                self.times.insert((*until, seq));
+                self.times.insert((until.steady, seq));
                 self.waiting.insert(seq);
             }
             State::Parked { .. } => {
@@ -199,7 +199,7 @@ impl Rows {
         let row = self.all.remove(&seq)?;
         match &row.state {
             State::Leased { until, consumer, .. } => {
-                self.times.remove(&(*until, seq));
+                self.times.remove(&(until.steady, seq));
                 self.outstanding -= 1;
                 if let Some(borrower) = self.borrowers.get_mut(consumer) {
                     borrower.seqs.remove(&seq);
@@ -210,7 +210,7 @@ impl Rows {
                 }
             }
             State::Waiting { until } => {
-                self.times.remove(&(*until, seq));
+                self.times.remove(&(until.steady, seq));
                 self.waiting.remove(&seq);
             }
             State::Parked { .. } => {

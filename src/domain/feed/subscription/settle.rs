@@ -22,13 +22,13 @@ use std::time::Duration;
 
 use super::lend::USED_UP;
 use super::{Lease, Outcome, Row, Said, State, Subscription, Verdict};
-use crate::domain::timestamp::Timestamp;
+use crate::domain::moment::Moment;
 
 impl Subscription {
     /// Carries out verdicts in order. `fraction` draws from 0 to 1, for the pause before a retry.
     pub fn settle(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         verdicts: &[(Lease, Verdict)],
         fraction: &mut dyn FnMut() -> f64,
     ) -> Vec<Outcome> {
@@ -40,7 +40,7 @@ impl Subscription {
 
     fn settle_one(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         lease: Lease,
         verdict: &Verdict,
         fraction: &mut dyn FnMut() -> f64,
@@ -58,7 +58,7 @@ impl Subscription {
         if lease.attempt < row.attempt {
             return Outcome::LeaseLost;
         }
-        let in_time = matches!(&row.state, State::Leased { until, .. } if now < *until);
+        let in_time = matches!(&row.state, State::Leased { until, .. } if now.steady < until.steady);
         match verdict {
             _ if in_time => self.carry_out(now, row.clone(), verdict, fraction),
             Verdict::Ack if row.state == State::Acked => Outcome::AlreadyApplied,
@@ -89,13 +89,13 @@ impl Subscription {
     }
 
     /// A word about a loan that lasts.
-    fn carry_out(&mut self, now: Timestamp, row: Row, verdict: &Verdict, fraction: &mut dyn FnMut() -> f64) -> Outcome {
+    fn carry_out(&mut self, now: Moment, row: Row, verdict: &Verdict, fraction: &mut dyn FnMut() -> f64) -> Outcome {
         let said = verdict.word();
         let row = match verdict {
             Verdict::Ack => return self.acknowledge(row),
             Verdict::Extend { by } => return self.extend(now.plus(by.unwrap_or(self.head.config.lease_duration)), row),
             Verdict::Retry { delay, reason } => self.again(now, row, *delay, reason, fraction),
-            Verdict::Park { reason } => row.parked(now, reason.clone()),
+            Verdict::Park { reason } => row.parked(now.wall, reason.clone()),
             Verdict::Release => row.given_back(),
         };
         self.rows.put(Row { said, ..row });
@@ -103,16 +103,16 @@ impl Subscription {
     }
 
     /// Never shortens: more time is what was asked for.
-    fn extend(&mut self, wanted: Timestamp, row: Row) -> Outcome {
+    fn extend(&mut self, wanted: Moment, row: Row) -> Outcome {
         let State::Leased { cause, until, consumer } = row.state else { return Outcome::LeaseLost };
-        let until = until.max(wanted);
+        let until = if wanted.steady > until.steady { wanted } else { until };
         self.rows.put(Row { state: State::Leased { cause, until, consumer }, ..row });
         Outcome::Applied(Some(until))
     }
 
     fn again(
         &self,
-        now: Timestamp,
+        now: Moment,
         row: Row,
         delay: Option<Duration>,
         reason: &str,
@@ -121,7 +121,7 @@ impl Subscription {
         let row = Row { failures: row.failures.saturating_add(1), ..row };
         if self.is_spent(&row) {
             let reason = if reason.is_empty() { USED_UP } else { reason };
-            return row.parked(now, reason.to_owned());
+            return row.parked(now.wall, reason.to_owned());
         }
         let pause = delay.unwrap_or_else(|| self.longest_pause(row.failures).mul_f64(part(fraction())));
         Row { state: State::Waiting { until: now.plus(pause) }, ..row }

@@ -151,3 +151,23 @@ async fn attempts_are_counted_and_the_last_parks() {
     let again = delivery(&mut stream).await;
     assert_eq!((again.lease.as_str(), again.cause()), ("g1.s1.a3", pb::DeliveryCause::Redriven));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_ends_no_lease_and_keeps_none_from_ending() {
+    let sets: [fn(&TestFeed); 2] =
+        [|feed| feed.steps.ahead(Duration::from_secs(90)), |feed| feed.steps.back(Duration::from_secs(3_600))];
+    for set in sets {
+        let feed = feed();
+        feed.post_many(1).await;
+        feed.create(plain("oms")).await;
+        let mut one = feed.consumer("oms", "one").await;
+        let mut two = feed.consumer("oms", "two").await;
+        deliveries(&mut one, 1).await;
+        drop(one);
+        let before = Instant::now();
+        set(&feed);
+        nothing(&mut two, LEASE - Duration::from_millis(10)).await;
+        assert_eq!(delivery(&mut two).await.cause(), pb::DeliveryCause::LeaseExpired);
+        assert!(before.elapsed() >= LEASE && before.elapsed() < LEASE + Duration::from_millis(10));
+    }
+}

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::super::consumer::Deliveries;
 use super::*;
+use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::pb::verdict::Verdict as Said;

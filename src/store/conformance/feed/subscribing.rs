@@ -9,7 +9,7 @@ use super::trimming::events_before;
 use super::*;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Outcome, Room, Subscription, Verdict};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
-use crate::store::testing::subscription_config as config;
+use crate::store::testing::{moment, subscription_config as config};
 
 /// Makes one that does not exist.
 async fn make(store: &impl Subscriptions, name: &str, holds: bool, at: u64) -> Head {
@@ -26,14 +26,14 @@ async fn lend(store: &impl Subscriptions, name: &str, upto: u64) -> Vec<Loan> {
         let room = Room { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
         let fresh = |seq: u64| FreshEvent { seq, key: seq.to_string().into(), size: 10, received: time(seq) };
         let events = (after + 1..=upto).map(fresh).collect();
-        subscription.lend(time(20), &[room], &Fresh { after, upto, events })
+        subscription.lend(moment(20), &[room], &Fresh { after, upto, events })
     };
     store.change(name, lend).await.unwrap().unwrap()
 }
 
 async fn settle(store: &impl Subscriptions, name: &str, loan: &Loan, verdict: Verdict) {
     let verdicts = [(loan.lease, verdict)];
-    let settle = move |subscription: &mut Subscription| subscription.settle(time(21), &verdicts, &mut || 0.5);
+    let settle = move |subscription: &mut Subscription| subscription.settle(moment(21), &verdicts, &mut || 0.5);
     let outcome = store.change(name, settle).await.unwrap().unwrap();
     assert!(matches!(outcome[..], [Outcome::Applied(_)]), "{outcome:?}");
 }

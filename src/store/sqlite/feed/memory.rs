@@ -23,6 +23,8 @@ pub(in crate::store::sqlite) struct Memory {
     pub(in crate::store::sqlite) head: u64,
     /// The last row of `spans`, once it was written.
     span: Option<(u64, Timestamp)>,
+    /// Whether steady times in the tables are known to be of this boot.
+    pub(super) is_of_this_boot: bool,
     /// As they are in the database, the last one used at the end; with about as many rows as each has.
     subscriptions: VecDeque<(u64, Subscription)>,
     rows: u64,
@@ -30,7 +32,13 @@ pub(in crate::store::sqlite) struct Memory {
 
 impl Memory {
     pub(in crate::store::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        Ok(Self { head: reads::head(connection)?, span: None, subscriptions: VecDeque::new(), rows: 0 })
+        Ok(Self {
+            head: reads::head(connection)?,
+            span: None,
+            is_of_this_boot: false,
+            subscriptions: VecDeque::new(),
+            rows: 0,
+        })
     }
 
     /// The span of an event that is appended, if its row must be written.

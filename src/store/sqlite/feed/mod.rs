@@ -9,6 +9,7 @@
 //! ([`memory`]) is forgotten when a transaction is rolled back, so that no position and no change of it is ever seen.
 
 mod append;
+mod boot;
 mod memory;
 mod reads;
 mod renamed;

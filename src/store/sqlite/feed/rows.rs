@@ -5,6 +5,7 @@ use rusqlite::types::Type;
 
 use super::super::rows::{Coded, Numbered, number, time};
 use crate::domain::feed::subscription::{Cause, Config, Head, Row, Said, State};
+use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
 /// Begins every query for heads.
@@ -12,7 +13,7 @@ pub(super) const HEADS: &str =
     "SELECT id, name, config, version, generation, floor, scanned, created, updated FROM subscriptions";
 
 /// Begins every query for rows.
-pub(super) const ROWS: &str = "SELECT seq, key, size, received, attempt, failures, redriven, state, cause, time, words, said \
+pub(super) const ROWS: &str = "SELECT seq, key, size, received, attempt, failures, redriven, state, cause, time, words, said, steady \
      FROM subscription_rows";
 
 impl Numbered for Cause {
@@ -42,14 +43,18 @@ pub(super) fn head(row: &Found<'_>) -> rusqlite::Result<Head> {
 /// Reads the columns of [`ROWS`].
 pub(super) fn row(row: &Found<'_>) -> rusqlite::Result<Row> {
     let cause = || row.get::<_, Coded<Cause>>(8).map(|cause| cause.0);
-    let until = || time(row, 9);
+    // One that has none counts from another boot, and is not given out before `boot.rs` has set it.
+    let steady = || {
+        row.get::<_, Option<i64>>(12).map(|steady| SteadyTime(steady.and_then(|it| it.try_into().ok()).unwrap_or(0)))
+    };
+    let until = || Ok::<_, rusqlite::Error>(Moment { wall: time(row, 9)?, steady: steady()? });
     let words = || row.get::<_, String>(10);
     let state = match row.get(7)? {
         0 => State::Pending { cause: cause()? },
-        1 => State::Leased { cause: cause()?, until: until()?, consumer: words()?.into() },
-        2 => State::Waiting { until: until()? },
+        LEASED => State::Leased { cause: cause()?, until: until()?, consumer: words()?.into() },
+        WAITING => State::Waiting { until: until()? },
         ACKED => State::Acked,
-        4 => State::Parked { since: until()?, reason: words()? },
+        4 => State::Parked { since: time(row, 9)?, reason: words()? },
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(7, other)),
     };
     Ok(Row {
@@ -65,17 +70,35 @@ pub(super) fn row(row: &Found<'_>) -> rusqlite::Result<Row> {
     })
 }
 
+/// The number of [`State::Leased`].
+pub(super) const LEASED: i64 = 1;
+/// The number of [`State::Waiting`].
+pub(super) const WAITING: i64 = 2;
 /// The number of [`State::Acked`].
 pub(super) const ACKED: i64 = 3;
 
-/// The columns of a state: its number, cause, time and words.
-pub(super) fn of_state(state: &State) -> (i64, Option<Coded<Cause>>, Option<Timestamp>, Option<&str>) {
+/// The columns of a state.
+#[derive(Default)]
+pub(super) struct StateColumns<'a> {
+    pub(super) state: i64,
+    pub(super) cause: Option<Coded<Cause>>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) steady: Option<SteadyTime>,
+    pub(super) words: Option<&'a str>,
+}
+
+pub(super) fn of_state(state: &State) -> StateColumns<'_> {
+    let of = |state| StateColumns { state, ..StateColumns::default() };
+    let until =
+        |state, until: &Moment| StateColumns { time: Some(until.wall), steady: Some(until.steady), ..of(state) };
     match state {
-        State::Pending { cause } => (0, Some(Coded(*cause)), None, None),
-        State::Leased { cause, until, consumer } => (1, Some(Coded(*cause)), Some(*until), Some(consumer)),
-        State::Waiting { until } => (2, None, Some(*until), None),
-        State::Acked => (ACKED, None, None, None),
-        State::Parked { since, reason } => (4, None, Some(*since), Some(reason)),
+        State::Pending { cause } => StateColumns { cause: Some(Coded(*cause)), ..of(0) },
+        State::Leased { cause, until: end, consumer } => {
+            StateColumns { cause: Some(Coded(*cause)), words: Some(consumer), ..until(LEASED, end) }
+        }
+        State::Waiting { until: end } => until(WAITING, end),
+        State::Acked => of(ACKED),
+        State::Parked { since, reason } => StateColumns { time: Some(*since), words: Some(reason), ..of(4) },
     }
 }
 
@@ -85,16 +108,16 @@ mod tests {
 
     #[test]
     fn the_numbers_are_what_they_always_were() {
-        let (cause, until) = (Cause::First, Timestamp(1));
+        let (cause, until) = (Cause::First, Moment::default());
         let states = [
             State::Pending { cause },
             State::Leased { cause, until, consumer: "c".into() },
             State::Waiting { until },
             State::Acked,
-            State::Parked { since: until, reason: String::new() },
+            State::Parked { since: until.wall, reason: String::new() },
         ];
         for (number, state) in (0..).zip(&states) {
-            assert_eq!(of_state(state).0, number, "{state:?}");
+            assert_eq!(of_state(state).state, number, "{state:?}");
         }
         let causes = [Cause::First, Cause::LeaseExpired, Cause::Retry, Cause::Reclaimed, Cause::Redriven];
         assert_eq!(<Cause as Numbered>::ALL, causes);

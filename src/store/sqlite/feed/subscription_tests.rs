@@ -9,8 +9,11 @@ use super::subscriptions::change;
 use super::*;
 use crate::domain::feed::Lease;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Held, Loan, Outcome, Room, Row, Verdict};
+use crate::domain::moment::{BootId, Moment, SteadyTime};
+use crate::ports::clock::Clock;
+use crate::store::Settings;
 use crate::store::sqlite::tests::Place;
-use crate::store::testing::{subscription_config, time};
+use crate::store::testing::{moment, settings, subscription_config, time};
 
 async fn make(store: &SqliteLedger, name: &str) -> Head {
     match store.make(name, subscription_config(true), 0, time(1)).await.unwrap() {
@@ -20,7 +23,7 @@ async fn make(store: &SqliteLedger, name: &str) -> Head {
 }
 
 /// Lends events up to this position; those of one key are three apart.
-fn lend(one: &mut Subscription, upto: u64, now: Timestamp) -> Vec<Loan> {
+fn lend(one: &mut Subscription, upto: u64, now: Moment) -> Vec<Loan> {
     let after = one.head().scanned;
     let room = Room { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
     let fresh = |seq: u64| FreshEvent { seq, key: (seq % 3).to_string().into(), size: 10, received: time(seq) };
@@ -29,28 +32,28 @@ fn lend(one: &mut Subscription, upto: u64, now: Timestamp) -> Vec<Loan> {
 }
 
 fn settle(one: &mut Subscription, loan: &Loan, verdict: Verdict) {
-    let outcomes = one.settle(time(20), &[(loan.lease, verdict)], &mut || 0.5);
+    let outcomes = one.settle(moment(20), &[(loan.lease, verdict)], &mut || 0.5);
     assert!(matches!(outcomes[..], [Outcome::Applied(_)]), "{outcomes:?}");
 }
 
 /// Rows in every state there is.
 fn every_state(one: &mut Subscription) {
     let park = || Verdict::Park { reason: "why".into() };
-    for loan in lend(one, 3, time(20)) {
+    for loan in lend(one, 3, moment(20)) {
         settle(one, &loan, park());
     }
     // Parked again, after it was given out again.
     one.redrive(Some(&[1, 2]));
-    let again = lend(one, 3, time(20));
+    let again = lend(one, 3, moment(20));
     settle(one, &again[0], park());
     let retry = Verdict::Retry { delay: Some(Duration::from_secs(9)), reason: String::new() };
     settle(one, &again[1], retry);
     one.redrive(Some(&[1]));
-    let fresh = lend(one, 9, time(20));
+    let fresh = lend(one, 9, moment(20));
     let seqs: Vec<_> = fresh.iter().map(|loan| loan.lease.seq).collect();
     assert_eq!(seqs, [1, 6], "the fifth waits behind the second, the seventh behind the first");
     settle(one, &fresh[1], Verdict::Ack);
-    let fresh = lend(one, 9, time(20));
+    let fresh = lend(one, 9, moment(20));
     settle(one, &fresh[0], Verdict::Release);
 }
 
@@ -62,18 +65,19 @@ fn goes_on(one: &mut Subscription) -> (Vec<Outcome>, Vec<Loan>) {
         let retry = Verdict::Retry { delay: None, reason: String::new() };
         said.extend([Verdict::Release, retry, Verdict::Park { reason: String::new() }].map(|word| (lease, word)));
     }
-    let outcomes = one.settle(time(20), &said, &mut || 0.5);
-    (outcomes, lend(one, 12, time(99)))
+    let outcomes = one.settle(moment(20), &said, &mut || 0.5);
+    (outcomes, lend(one, 12, moment(99)))
 }
 
 /// All that can be asked of one.
-type Shown = (Head, [u64; 3], [Option<Timestamp>; 2], Held, Vec<Row>);
+type Shown = (Head, [u64; 3], Option<Timestamp>, Option<SteadyTime>, Held, Vec<Row>);
 
 fn shown(one: &mut Subscription) -> Shown {
     (
         one.head().clone(),
         [one.outstanding(), one.parked(), one.unsettled()],
-        [one.oldest_unsettled(), one.next_time()],
+        one.oldest_unsettled(),
+        one.next_time(),
         one.held("consumer"),
         one.parked_after(0, 100),
     )
@@ -113,6 +117,73 @@ async fn a_subscription_is_the_same_in_another_process() {
     assert_eq!(shown(&mut never_left), before);
     assert_eq!(goes_on(&mut never_left), there);
     assert!(there.0.contains(&Outcome::AlreadyApplied) && there.1.len() > 2, "{there:?}");
+    store.close().await;
+}
+
+/// As a process opens it on this boot, when its clocks say this.
+fn on_boot(place: &Place, boot: u8, now: Moment) -> SqliteLedger {
+    let (clock, _) = Clock::stepping(now.wall.into(), BootId([boot; 16]), now.steady);
+    SqliteLedger::open(&place.path(), Settings { clock, ..settings() }).unwrap()
+}
+
+/// Ends of loans and of pauses, by the steady clock.
+fn ends(place: &Place) -> Vec<(i64, Option<u64>)> {
+    let db = place.other();
+    let mut found =
+        db.prepare("SELECT state, steady FROM subscription_rows WHERE state IN (1, 2) ORDER BY seq").unwrap();
+    let ends = found.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)));
+    ends.unwrap().map(Result::unwrap).map(|(state, steady)| (state, steady.map(|it| it.try_into().unwrap()))).collect()
+}
+
+#[tokio::test]
+async fn loans_go_on_over_a_restart_and_begin_again_after_another_boot() {
+    let place = Place::new();
+    let store = on_boot(&place, 1, moment(0));
+    make(&store, "a").await;
+    let pause = Verdict::Retry { delay: Some(Duration::from_secs(60)), reason: String::new() };
+    let borrow = move |one: &mut Subscription| {
+        let loans = lend(one, 2, moment(20));
+        settle(one, &loans[1], pause.clone());
+    };
+    store.change("a", borrow).await.unwrap();
+    store.close().await;
+    let there = [(1, Some(moment(50).steady.0)), (2, Some(moment(80).steady.0))];
+    assert_eq!(ends(&place), there);
+
+    // The same boot, an hour after by the wall clock only.
+    let store = on_boot(&place, 1, Moment { wall: time(3_600), ..moment(30) });
+    assert_eq!(store.change("a", |one| one.next_time()).await.unwrap(), Some(Some(moment(50).steady)));
+    store.close().await;
+    assert_eq!(ends(&place), there);
+
+    // Another one, ten seconds before the pause is over.
+    let store = on_boot(&place, 2, Moment { wall: time(70), steady: SteadyTime(5_000) });
+    assert_eq!(store.change("a", |one| one.next_time()).await.unwrap(), Some(Some(SteadyTime(15_000))));
+    assert_eq!(ends(&place), [(1, Some(35_000)), (2, Some(15_000))]);
+    // Once for each boot.
+    store.close().await;
+    let store = on_boot(&place, 2, Moment { wall: time(80), steady: SteadyTime(15_000) });
+    store.change("a", |one| one.next_time()).await.unwrap();
+    assert_eq!(ends(&place), [(1, Some(35_000)), (2, Some(15_000))]);
+    store.close().await;
+
+    // A wall clock that is far behind makes no pause longer than a day.
+    let store = on_boot(&place, 3, Moment { wall: Timestamp(0), steady: SteadyTime(1_000) });
+    store.change("a", |one| one.next_time()).await.unwrap();
+    assert_eq!(ends(&place), [(1, Some(31_000)), (2, Some(86_401_000))]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn loans_of_an_earlier_version_begin_again() {
+    let place = Place::new();
+    let store = on_boot(&place, 1, moment(0));
+    make(&store, "a").await;
+    store.change("a", |one| lend(one, 1, moment(20)).len()).await.unwrap();
+    store.close().await;
+    place.other().execute_batch("UPDATE subscription_rows SET steady = NULL; DELETE FROM lease_boot").unwrap();
+    let store = on_boot(&place, 1, moment(40));
+    assert_eq!(store.change("a", |one| one.next_time()).await.unwrap(), Some(Some(moment(70).steady)));
     store.close().await;
 }
 

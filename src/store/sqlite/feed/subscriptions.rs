@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::rows::{Coded, integer, number};
 use super::super::tx::Tx;
-use super::rows::{self, HEADS, ROWS};
+use super::boot;
+use super::rows::{self, HEADS, ROWS, StateColumns};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::subscription::{Cause, Changes, Config, Head, Row, State, Subscription};
 use crate::domain::timestamp::Timestamp;
@@ -45,6 +46,7 @@ pub(super) fn change<T>(
     let mut subscription = match tx.feed().take(name) {
         Some(remembered) => remembered,
         None => {
+            boot::adopt(tx)?;
             let Some(head) = head_of(tx, name)? else { return Ok(None) };
             let mut rows = tx.sql(&format!("{ROWS} WHERE subscription = ?1 ORDER BY seq"))?;
             let rows: Vec<Row> = rows.query_map([integer(head.id)], rows::row)?.collect::<rusqlite::Result<_>>()?;
@@ -71,10 +73,10 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
     }
     let mut put = tx.sql(
         "INSERT OR REPLACE INTO subscription_rows (subscription, seq, state, cause, time, words, attempt, failures, \
-         redriven, said, received, size, key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         redriven, said, received, size, key, steady) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     for row in &changes.put {
-        let (state, cause, time, words) = rows::of_state(&row.state);
+        let StateColumns { state, cause, time, steady, words } = rows::of_state(&row.state);
         put.execute(params![
             id,
             integer(row.seq),
@@ -89,6 +91,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
             integer(row.received.0),
             row.size,
             &*row.key,
+            steady.map(|steady| integer(steady.0)),
         ])?;
         // Some of those that are given out again may be written.
         if matches!(row.state, State::Pending { cause: Cause::Redriven }) {

@@ -11,7 +11,8 @@ const STEPS: &[&str] = &[
     include_str!("0002_feed.sql"),
     include_str!("0003_keys.sql"),
     include_str!("0004_evidence.sql"),
-    include_str!("0005_owner.sql"),
+    include_str!("0005_clock.sql"),
+    include_str!("0006_owner.sql"),
 ];
 
 /// The version that this program works with.

@@ -63,7 +63,7 @@ fn events_that_are_gone_unsettled_are_lost() {
     lend(&mut oms, at(0), &fresh(&["A", "B"]));
     ack(&mut oms, 1, 1);
     assert!(!oms.has_lost(0) && !oms.has_lost(2) && oms.has_lost(3));
-    oms.seek(u64::MAX, at(1));
+    oms.seek(u64::MAX, at(1).wall);
     assert!(!oms.has_lost(u64::MAX));
 }
 

@@ -9,7 +9,7 @@ fn fresh_events_are_lent_in_order() {
     let loans = oms.lend(at(0), &rooms, &fresh(&["A", "B"]));
     let loan = |seq| Loan { room: 0, lease: lease(seq, 1), until: at(30), cause: Cause::First, size: 10 };
     assert_eq!(loans, [loan(1), loan(2)]);
-    assert_eq!((oms.outstanding(), oms.unsettled(), oms.next_time()), (2, 2, Some(at(30))));
+    assert_eq!((oms.outstanding(), oms.unsettled(), oms.next_time()), (2, 2, Some(at(30).steady)));
     assert_eq!(oms.held("a"), Held { leases: vec![lease(1, 1), lease(2, 1)], bytes: 20 });
     assert_eq!(oms.held("b"), Held::default());
     assert_eq!((oms.head().floor, oms.head().scanned, oms.oldest_unsettled()), (0, 2, Some(Timestamp(1))));
@@ -140,10 +140,10 @@ fn a_paused_one_lends_nothing_and_ends_loans() {
     let mut oms = with(Config { max_attempts: 1, ..Config::default() });
     lend(&mut oms, at(0), &fresh(&["A", "B"]));
     ack(&mut oms, 2, 1);
-    oms.update(Config { paused: true, ..oms.head().config.clone() }, at(1));
+    oms.update(Config { paused: true, ..oms.head().config.clone() }, at(1).wall);
     assert!(lend(&mut oms, at(30), &fresh_after(2, &["C"])).is_empty());
     let reason = "its attempts were used up".to_owned();
-    assert_eq!(state(&oms, 1), State::Parked { since: at(30), reason });
+    assert_eq!(state(&oms, 1), State::Parked { since: at(30).wall, reason });
     assert_eq!((oms.head().floor, oms.head().scanned), (2, 2));
 }
 
@@ -151,7 +151,7 @@ fn a_paused_one_lends_nothing_and_ends_loans() {
 fn a_loan_ends_at_its_time() {
     let mut oms = subscription(Mode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A"]));
-    let just_before = Timestamp(at(30).0 - 1);
+    let just_before = at(30).minus(Duration::from_millis(1));
     assert!(lend(&mut oms, just_before, &nothing()).is_empty());
     let loans = oms.lend(at(30), &[room("b")], &nothing());
     let again = Loan { room: 0, lease: lease(1, 2), until: at(60), cause: Cause::LeaseExpired, size: 10 };
@@ -183,7 +183,7 @@ fn fewer_attempts_allowed_park_when_the_turn_comes() {
     let mut oms = subscription(Mode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A", "A"]));
     settle(&mut oms, at(0), lease(1, 1), retry(0));
-    oms.update(Config { max_attempts: 1, ..Config::default() }, at(1));
+    oms.update(Config { max_attempts: 1, ..Config::default() }, at(1).wall);
     assert_eq!(lend(&mut oms, at(1), &nothing()), [2]);
     assert_eq!(oms.parked(), 1);
 }
@@ -215,4 +215,26 @@ fn rows_that_wait_cost_nothing() {
         let changes = oms.take_changes();
         assert_eq!((changes.put.len(), changes.head.unwrap().floor), (2, seq));
     }
+}
+
+#[test]
+fn who_sets_the_wall_clock_ends_no_loan_and_keeps_none_from_ending() {
+    let hour = Duration::from_secs(3_600);
+    let set = |now: Moment, ahead, back| Moment { wall: now.wall.plus(ahead).minus(back), ..now };
+    let mut oms = subscription(Mode::KeyOrdered);
+    lend(&mut oms, at(0), &fresh(&["A", "B"]));
+    settle(&mut oms, at(0), lease(2, 1), retry(10));
+    let ahead = |seconds| set(at(seconds), hour, Duration::ZERO);
+    let back = |seconds| set(at(seconds), Duration::ZERO, hour);
+    assert!(lend(&mut oms, ahead(9), &nothing()).is_empty());
+    assert_eq!(lend(&mut oms, back(10), &nothing()), [2]);
+    assert!(lend(&mut oms, ahead(29), &nothing()).is_empty());
+    assert_eq!(settle(&mut oms, back(29), lease(2, 2), Verdict::Release), Outcome::Applied(None));
+    assert_eq!(lend(&mut oms, back(30), &nothing()), [1, 2]);
+    // An extension by a clock that is behind lengthens the loan all the same.
+    let extended = settle(&mut oms, back(31), lease(1, 2), Verdict::Extend { by: None });
+    assert_eq!(extended, Outcome::Applied(Some(set(at(61), Duration::ZERO, hour))));
+    assert_eq!(oms.next_time(), Some(at(60).steady));
+    assert_eq!(lend(&mut oms, ahead(60), &nothing()), [2]);
+    assert_eq!(lend(&mut oms, back(61), &nothing()), [1]);
 }

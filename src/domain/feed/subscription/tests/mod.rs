@@ -13,10 +13,11 @@ mod small_world;
 mod witness;
 mod world;
 
-const START: Timestamp = Timestamp(1_000_000);
+/// The clocks differ by far, so that none is taken for the other.
+const START: Moment = Moment { wall: Timestamp(1_000_000), steady: SteadyTime(70_000) };
 
 /// So many seconds after the start.
-fn at(seconds: u64) -> Timestamp {
+fn at(seconds: u64) -> Moment {
     START.plus(Duration::from_secs(seconds))
 }
 
@@ -25,7 +26,7 @@ fn subscription(mode: Mode) -> Subscription {
 }
 
 fn with(config: Config) -> Subscription {
-    Subscription::new(7, "oms".into(), config, 0, START)
+    Subscription::new(7, "oms".into(), config, 0, START.wall)
 }
 
 /// Much room.
@@ -63,7 +64,7 @@ fn lent<'a>(loans: &[Loan], rooms: &'a [Room]) -> Vec<(u64, &'a str)> {
 }
 
 /// Lends to one consumer with much room.
-fn lend(subscription: &mut Subscription, now: Timestamp, fresh: &Fresh) -> Vec<u64> {
+fn lend(subscription: &mut Subscription, now: Moment, fresh: &Fresh) -> Vec<u64> {
     subscription.lend(now, &[room("a")], fresh).iter().map(|loan| loan.lease.seq).collect()
 }
 
@@ -71,7 +72,7 @@ fn lease(seq: u64, attempt: u32) -> Lease {
     Lease { generation: 1, seq, attempt }
 }
 
-fn settle(subscription: &mut Subscription, now: Timestamp, lease: Lease, verdict: Verdict) -> Outcome {
+fn settle(subscription: &mut Subscription, now: Moment, lease: Lease, verdict: Verdict) -> Outcome {
     let outcomes = subscription.settle(now, &[(lease, verdict)], &mut || 0.5);
     assert_eq!(outcomes.len(), 1);
     outcomes[0]

@@ -17,8 +17,8 @@ pub(super) struct Seen {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Phase {
     Idle(Cause),
-    Out(Cause, Arc<str>, Timestamp),
-    Later(Timestamp),
+    Out(Cause, Arc<str>, Moment),
+    Later(Moment),
     Done,
     Aside(Timestamp, String),
     /// Trimmed away.
@@ -48,7 +48,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(config: Config, start: u64) -> Self {
-        Self { config, version: 1, generation: 1, floor: start, scanned: start, updated: START, seen: Vec::new() }
+        Self { config, version: 1, generation: 1, floor: start, scanned: start, updated: START.wall, seen: Vec::new() }
     }
 
     fn is_spent(&self, failures: u32) -> bool {
@@ -61,19 +61,19 @@ impl Model {
         self.floor = holding.unwrap_or(self.scanned);
     }
 
-    fn expire(&mut self, now: Timestamp) {
+    fn expire(&mut self, now: Moment) {
         for i in 0..self.seen.len() {
             match self.seen[i].phase.clone() {
-                Phase::Out(_, _, until) if until <= now => {
+                Phase::Out(_, _, until) if until.steady <= now.steady => {
                     self.seen[i].failures += 1;
                     let spent = self.is_spent(self.seen[i].failures);
                     self.seen[i].phase = if spent {
-                        Phase::Aside(now, "its attempts were used up".into())
+                        Phase::Aside(now.wall, "its attempts were used up".into())
                     } else {
                         Phase::Idle(Cause::LeaseExpired)
                     };
                 }
-                Phase::Later(until) if until <= now => self.seen[i].phase = Phase::Idle(Cause::Retry),
+                Phase::Later(until) if until.steady <= now.steady => self.seen[i].phase = Phase::Idle(Cause::Retry),
                 _ => {}
             }
         }
@@ -107,7 +107,7 @@ impl Model {
     }
 
     /// Lends the event at `i`; `None` when it fits nowhere.
-    fn give(&mut self, i: usize, now: Timestamp, rooms: &mut [Room]) -> Option<Loan> {
+    fn give(&mut self, i: usize, now: Moment, rooms: &mut [Room]) -> Option<Loan> {
         let size = self.seen[i].event.size;
         let best = self.best_room(rooms, size)?;
         let room = &mut rooms[best];
@@ -125,7 +125,7 @@ impl Model {
         Some(Loan { room: best, lease, until, cause, size })
     }
 
-    pub(super) fn lend(&mut self, now: Timestamp, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
+    pub(super) fn lend(&mut self, now: Moment, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
         let mut rooms = rooms.to_vec();
         let mut loans = Vec::new();
         self.expire(now);
@@ -140,12 +140,12 @@ impl Model {
     }
 
     /// Whether something was left because it fits nowhere.
-    fn lend_seen(&mut self, now: Timestamp, rooms: &mut [Room], loans: &mut Vec<Loan>) -> bool {
+    fn lend_seen(&mut self, now: Moment, rooms: &mut [Room], loans: &mut Vec<Loan>) -> bool {
         loop {
             let idle = |i: &usize| matches!(self.seen[*i].phase, Phase::Idle(_)) && !self.must_wait(*i);
             let Some(i) = (0..self.seen.len()).find(idle) else { return false };
             if self.is_spent(self.seen[i].failures) {
-                self.seen[i].phase = Phase::Aside(now, "its attempts were used up".into());
+                self.seen[i].phase = Phase::Aside(now.wall, "its attempts were used up".into());
                 continue;
             }
             match self.give(i, now, rooms) {
@@ -155,7 +155,7 @@ impl Model {
         }
     }
 
-    fn lend_fresh(&mut self, now: Timestamp, rooms: &mut [Room], fresh: &Fresh, loans: &mut Vec<Loan>, stuck: bool) {
+    fn lend_fresh(&mut self, now: Moment, rooms: &mut [Room], fresh: &Fresh, loans: &mut Vec<Loan>, stuck: bool) {
         for event in &fresh.events {
             if event.seq <= self.scanned {
                 continue;
@@ -186,14 +186,14 @@ impl Model {
         self.scanned = fresh.upto;
     }
 
-    pub(super) fn settle(&mut self, now: Timestamp, verdicts: &[(Lease, Verdict)], fraction: f64) -> Vec<Outcome> {
+    pub(super) fn settle(&mut self, now: Moment, verdicts: &[(Lease, Verdict)], fraction: f64) -> Vec<Outcome> {
         let outcomes =
             verdicts.iter().map(|(lease, verdict)| self.settle_one(now, *lease, verdict, fraction)).collect();
         self.raise_floor();
         outcomes
     }
 
-    fn settle_one(&mut self, now: Timestamp, lease: Lease, verdict: &Verdict, fraction: f64) -> Outcome {
+    fn settle_one(&mut self, now: Moment, lease: Lease, verdict: &Verdict, fraction: f64) -> Outcome {
         let word = match verdict {
             Verdict::Ack => "ack",
             Verdict::Retry { .. } => "retry",
@@ -228,7 +228,7 @@ impl Model {
         let in_time = match &seen.phase {
             Phase::Out(_, _, until) => {
                 until_now = Some(*until);
-                *until > now
+                until.steady > now.steady
             }
             _ => false,
         };
@@ -250,14 +250,15 @@ impl Model {
                 let pause = delay.unwrap_or(Duration::from_millis(pause as u64));
                 seen.phase = match (spent, reason.is_empty()) {
                     (false, _) => Phase::Later(now.plus(pause)),
-                    (true, true) => Phase::Aside(now, "its attempts were used up".into()),
-                    (true, false) => Phase::Aside(now, reason.clone()),
+                    (true, true) => Phase::Aside(now.wall, "its attempts were used up".into()),
+                    (true, false) => Phase::Aside(now.wall, reason.clone()),
                 };
             }
-            Verdict::Park { reason } => seen.phase = Phase::Aside(now, reason.clone()),
+            Verdict::Park { reason } => seen.phase = Phase::Aside(now.wall, reason.clone()),
             Verdict::Release => seen.phase = Phase::Idle(Cause::LeaseExpired),
             Verdict::Extend { by: wanted } => {
-                let until = now.plus(wanted.unwrap_or(by)).max(until_now.unwrap());
+                let (wanted, had) = (now.plus(wanted.unwrap_or(by)), until_now.unwrap());
+                let until = if wanted.steady > had.steady { wanted } else { had };
                 if let Phase::Out(_, _, old) = &mut seen.phase {
                     *old = until;
                 }

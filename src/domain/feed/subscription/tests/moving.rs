@@ -39,7 +39,7 @@ fn what_is_reclaimed_too_often_is_parked() {
     oms.reclaim("a");
     assert_eq!(lend(&mut oms, at(2), &nothing()), [2]);
     let reason = "its attempts were used up".into();
-    assert_eq!(state(&oms, 1), State::Parked { since: at(2), reason });
+    assert_eq!(state(&oms, 1), State::Parked { since: at(2).wall, reason });
 }
 
 #[test]
@@ -48,14 +48,14 @@ fn a_seek_begins_anew() {
     lend(&mut oms, at(0), &fresh(&["A", "A", "B"]));
     settle(&mut oms, at(0), lease(3, 1), park(""));
     oms.take_changes();
-    oms.seek(1, at(5));
+    oms.seek(1, at(5).wall);
     let head = oms.head().clone();
-    assert_eq!((head.generation, head.floor, head.scanned, head.updated, head.version), (2, 1, 1, at(5), 1));
+    assert_eq!((head.generation, head.floor, head.scanned, head.updated, head.version), (2, 1, 1, at(5).wall, 1));
     assert_eq!((oms.outstanding(), oms.parked(), oms.unsettled(), oms.next_time()), (0, 0, 0, None));
     assert_eq!(oms.take_changes(), Changes { head: Some(head), clear: true, put: vec![], drop: vec![] });
     let loans = oms.lend(at(6), &[room("b")], &fresh_after(1, &["A"]));
     assert_eq!(loans[0].lease, Lease { generation: 2, seq: 2, attempt: 1 });
-    oms.seek(u64::MAX, at(7));
+    oms.seek(u64::MAX, at(7).wall);
     assert_eq!((oms.head().generation, oms.head().floor, oms.needs_after()), (3, u64::MAX, u64::MAX));
 }
 
@@ -88,18 +88,18 @@ fn an_update_counts_if_it_changes_something() {
     let mut oms = subscription(Mode::Exclusive);
     oms.take_changes();
     let same = oms.head().config.clone();
-    oms.update(same.clone(), at(9));
+    oms.update(same.clone(), at(9).wall);
     assert!(oms.take_changes().is_empty());
-    oms.update(Config { mode: Mode::Unordered, paused: true, ..same.clone() }, at(9));
+    oms.update(Config { mode: Mode::Unordered, paused: true, ..same.clone() }, at(9).wall);
     let head = oms.head().clone();
     assert_eq!(head.config, Config { paused: true, ..same }, "the mode stays");
-    assert_eq!((head.version, head.generation, head.updated), (2, 1, at(9)));
+    assert_eq!((head.version, head.generation, head.updated), (2, 1, at(9).wall));
     assert_eq!(oms.take_changes(), Changes { head: Some(head), ..Changes::default() });
 }
 
 #[test]
 fn a_new_one_has_its_head_to_store() {
-    let mut oms = Subscription::new(7, "oms".into(), Config::default(), 40, at(0));
+    let mut oms = Subscription::new(7, "oms".into(), Config::default(), 40, at(0).wall);
     let head = Head {
         id: 7,
         name: "oms".into(),
@@ -108,8 +108,8 @@ fn a_new_one_has_its_head_to_store() {
         generation: 1,
         floor: 40,
         scanned: 40,
-        created: at(0),
-        updated: at(0),
+        created: at(0).wall,
+        updated: at(0).wall,
     };
     assert_eq!(oms.head(), &head);
     assert_eq!(oms.take_changes(), Changes { head: Some(head.clone()), ..Changes::default() });
@@ -130,10 +130,10 @@ fn only_what_changed_is_told() {
     assert_eq!((changes.head, changes.put.len(), changes.put[0].seq), (None, 1, 3));
     oms.trimmed(4);
     assert_eq!(oms.take_changes(), Changes { drop: vec![3], ..Changes::default() });
-    oms.seek(3, at(1));
+    oms.seek(3, at(1).wall);
     assert!(oms.take_changes().clear);
     oms.lend(at(1), &[room("a")], &fresh_after(3, &["D"]));
-    oms.seek(0, at(2));
+    oms.seek(0, at(2).wall);
     let changes = oms.take_changes();
     assert_eq!((changes.clear, changes.put.len(), changes.drop.len()), (false, 0, 0), "nothing of it was stored");
 }

@@ -59,6 +59,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         8 => any_lend(),
         8 => any_settle(),
         4 => prop::sample::select(times).prop_map(Step::Pass),
+        2 => prop::sample::select(vec![90_000, -3_600_000, 40 * 86_400_000]).prop_map(Step::Set),
         1 => (0..CONSUMERS.len()).prop_map(Step::Release),
         1 => (0..CONSUMERS.len()).prop_map(Step::Reclaim),
         2 => prop::option::of(prop::collection::vec(any::<Index>(), 0..4)).prop_map(Step::Redrive),

@@ -14,7 +14,7 @@ fn lent_twice() -> Subscription {
 
 /// Tells each verdict to a copy, and that only what applies changes something.
 #[track_caller]
-fn told(oms: &Subscription, now: Timestamp, lease: Lease, expected: [Outcome; 5]) {
+fn told(oms: &Subscription, now: Moment, lease: Lease, expected: [Outcome; 5]) {
     for (verdict, expected) in every_verdict().into_iter().zip(expected) {
         let mut oms = oms.clone();
         oms.take_changes();
@@ -60,7 +60,7 @@ fn a_lease_of_an_earlier_attempt() {
 #[test]
 fn a_lease_of_an_earlier_generation() {
     let mut oms = lent_twice();
-    oms.seek(0, at(1));
+    oms.seek(0, at(1).wall);
     for seq in [0, 1, 99] {
         told(&oms, at(1), lease(seq, 2), [STALE; 5]);
     }
@@ -180,7 +180,7 @@ fn an_extension_counts_from_now_and_never_shortens() {
     assert_eq!(extend(at(10), None), Outcome::Applied(Some(at(40))));
     assert_eq!(extend(at(10), Some(300)), Outcome::Applied(Some(at(310))));
     assert_eq!(extend(at(20), Some(5)), Outcome::Applied(Some(at(310))));
-    assert_eq!((oms.next_time(), oms.held("a").leases), (Some(at(310)), vec![lease(1, 2)]));
+    assert_eq!((oms.next_time(), oms.held("a").leases), (Some(at(310).steady), vec![lease(1, 2)]));
     assert!(lend(&mut oms, at(309), &nothing()).is_empty());
 }
 
@@ -195,9 +195,9 @@ fn the_pause_doubles_up_to_its_bound() {
         for attempt in 1..40 {
             let verdict = Verdict::Retry { delay: None, reason: String::new() };
             oms.settle(now, &[(lease(1, attempt), verdict)], &mut || fraction);
-            let due = oms.next_time().unwrap();
-            pauses.push(due.since(now).as_millis());
-            now = due;
+            let pause = oms.next_time().unwrap().since(now.steady);
+            pauses.push(pause.as_millis());
+            now = now.plus(pause);
             assert_eq!(lend(&mut oms, now, &nothing()), [1], "attempt {attempt}");
         }
         pauses
@@ -229,8 +229,8 @@ fn a_retry_comes_after_its_delay_and_parks_in_the_end() {
     assert_eq!(loans.iter().map(|loan| loan.cause).collect::<Vec<_>>(), [Cause::Retry; 2]);
 
     oms.settle(at(8), &[(lease(1, 2), why("busy")), (lease(2, 2), why(""))], &mut || 0.5);
-    assert_eq!(state(&oms, 1), State::Parked { since: at(8), reason: "busy".into() });
-    assert_eq!(state(&oms, 2), State::Parked { since: at(8), reason: "its attempts were used up".into() });
+    assert_eq!(state(&oms, 1), State::Parked { since: at(8).wall, reason: "busy".into() });
+    assert_eq!(state(&oms, 2), State::Parked { since: at(8).wall, reason: "its attempts were used up".into() });
     told(&oms, at(8), lease(1, 2), [DONE, AGAIN, LOST, LOST, LOST]);
     assert_eq!((oms.head().floor, oms.next_time()), (2, None));
 }

@@ -14,7 +14,7 @@ pub(super) struct Witness {
     /// Loans given, by event.
     attempts: BTreeMap<u64, u32>,
     /// Loans that last.
-    out: BTreeMap<u64, (Arc<str>, Timestamp)>,
+    out: BTreeMap<u64, (Arc<str>, SteadyTime)>,
     acked: BTreeSet<u64>,
     /// Given out again after it was parked.
     redriven: BTreeSet<u64>,
@@ -30,13 +30,13 @@ impl Witness {
     /// Loans are given. `log` has every matching event, `parked` is what is aside after.
     pub(super) fn loans(
         &mut self,
-        now: Timestamp,
+        now: Moment,
         loans: &[Loan],
         rooms: &[Room],
         log: &[FreshEvent],
         parked: impl Fn(u64) -> bool,
     ) {
-        self.out.retain(|_, (_, until)| *until > now);
+        self.out.retain(|_, (_, until)| *until > now.steady);
         let mut given: BTreeMap<usize, (usize, u64)> = BTreeMap::new();
         for loan in loans {
             let seq = loan.lease.seq;
@@ -55,7 +55,7 @@ impl Witness {
             if self.mode == Mode::Exclusive {
                 assert!(self.out.values().all(|(who, _)| *who == consumer), "two have some: {told}");
             }
-            self.out.insert(seq, (consumer, loan.until));
+            self.out.insert(seq, (consumer, loan.until.steady));
             let (events, bytes) = given.entry(loan.room).or_default();
             let room = &rooms[loan.room];
             let fits = *bytes + u64::from(loan.size) <= room.bytes || (room.empty && *events == 0);
@@ -94,18 +94,18 @@ impl Witness {
     }
 
     /// A lease of this generation was settled.
-    pub(super) fn settled(&mut self, now: Timestamp, lease: Lease, verdict: &Verdict, outcome: Outcome) {
+    pub(super) fn settled(&mut self, now: Moment, lease: Lease, verdict: &Verdict, outcome: Outcome) {
         let told = format!("{lease:?} {verdict:?} {outcome:?}");
         let last = self.attempts.get(&lease.seq).copied() == Some(lease.attempt);
         match outcome {
             Outcome::Applied(until) => {
                 assert!(last && !self.acked.contains(&lease.seq), "not the last: {told}");
                 if *verdict != Verdict::Ack {
-                    assert!(self.out.get(&lease.seq).is_some_and(|(_, until)| *until > now), "ended: {told}");
+                    assert!(self.out.get(&lease.seq).is_some_and(|(_, until)| *until > now.steady), "ended: {told}");
                 }
                 assert_eq!(until.is_some(), matches!(verdict, Verdict::Extend { .. }), "{told}");
                 match until {
-                    Some(until) => self.out.get_mut(&lease.seq).unwrap().1 = until,
+                    Some(until) => self.out.get_mut(&lease.seq).unwrap().1 = until.steady,
                     None => drop(self.out.remove(&lease.seq)),
                 }
                 if *verdict == Verdict::Ack {

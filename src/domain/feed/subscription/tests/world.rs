@@ -23,6 +23,8 @@ pub(super) enum Step {
     /// Words about loans that were given, or nearly.
     Settle(Vec<(Index, Off, Verdict)>, f64),
     Pass(u64),
+    /// The wall clock is set, by so many milliseconds.
+    Set(i64),
     Release(usize),
     Reclaim(usize),
     Redrive(Option<Vec<Index>>),
@@ -52,7 +54,7 @@ pub(super) const CONSUMERS: [&str; 3] = ["a", "b", "c"];
 
 #[derive(Clone)]
 pub(super) struct World {
-    now: Timestamp,
+    now: Moment,
     machine: Subscription,
     pub(super) model: Model,
     witness: Witness,
@@ -68,7 +70,7 @@ impl World {
     pub(super) fn new(config: Config, start: u64) -> Self {
         Self {
             now: START,
-            machine: Subscription::new(7, "oms".into(), config.clone(), start, START),
+            machine: Subscription::new(7, "oms".into(), config.clone(), start, START.wall),
             witness: Witness::new(config.mode, start),
             model: Model::new(config, start),
             log: Vec::new(),
@@ -89,6 +91,7 @@ impl World {
             }
             Step::Settle(..) => {}
             Step::Pass(millis) => self.now = self.now.plus(Duration::from_millis(*millis)),
+            Step::Set(by) => self.now.wall = Timestamp(self.now.wall.0.saturating_add_signed(*by)),
             Step::Release(i) => {
                 self.machine.release(CONSUMERS[*i]);
                 self.model.end_loans(CONSUMERS[*i], false);
@@ -128,7 +131,7 @@ impl World {
     fn come(&mut self, events: &[(usize, u32, u64)]) {
         for (key, size, skipped) in events {
             self.head += skipped + 1;
-            let received = self.now;
+            let received = self.now.wall;
             self.log.push(FreshEvent { seq: self.head, key: KEYS[*key].into(), size: *size, received });
         }
     }
@@ -184,8 +187,8 @@ impl World {
     }
 
     pub(super) fn seek(&mut self, to: u64) {
-        self.machine.seek(to, self.now);
-        self.model.seek(to, self.now);
+        self.machine.seek(to, self.now.wall);
+        self.model.seek(to, self.now.wall);
         self.witness = Witness::new(self.model.config.mode, to);
     }
 
@@ -201,10 +204,10 @@ impl World {
     fn update(&mut self, attempts: u32, paused: bool) {
         let config = Config { max_attempts: attempts, paused, ..self.model.config.clone() };
         if config != self.model.config {
-            (self.model.version, self.model.updated) = (self.model.version + 1, self.now);
+            (self.model.version, self.model.updated) = (self.model.version + 1, self.now.wall);
         }
         self.model.config = config.clone();
-        self.machine.update(config, self.now);
+        self.machine.update(config, self.now.wall);
     }
 
     /// As the store does: what the machine still needs is not trimmed, but for what was waiting too long.
@@ -267,7 +270,7 @@ impl World {
         assert_eq!(machine.unsettled(), open.len() as u64);
         assert_eq!(machine.oldest_unsettled(), open.first().map(|s| s.event.received));
         let times = model.seen.iter().filter_map(|s| match s.phase {
-            Phase::Out(_, _, until) | Phase::Later(until) => Some(until),
+            Phase::Out(_, _, until) | Phase::Later(until) => Some(until.steady),
             _ => None,
         });
         assert_eq!(machine.next_time(), times.min());

@@ -1,0 +1,230 @@
+//! Notices when the wall clock was set, and stops whatever drops things by their age until it can be believed again.
+//!
+//! Both clocks are compared every second, when a process begins with what the last one kept, and each time somebody is
+//! about to trim: a step that was made just before is noticed then.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock_check::{ClockRecord, SinceRecord, StepDetector, WallStep};
+use crate::domain::moment::Moment;
+use crate::domain::timestamp::Timestamp;
+use crate::ports::clock::Clock;
+use crate::ports::clock_record::ClockRecords;
+use crate::telemetry::metrics::ClockMetrics;
+
+/// How often the clocks are compared.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often a record is kept. What a record is too old to tell is only how long a machine was off at most.
+const KEEP_EVERY: Duration = Duration::from_mins(10);
+/// When the first is kept: a process that ends before leaves the record of its predecessor, which tells more.
+const KEEP_FIRST: Duration = Duration::from_mins(1);
+/// Wait before the store is asked again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Whether the wall clock is believed. Cheap to clone, all clones are one.
+#[derive(Clone, Debug)]
+pub struct ClockWatch(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    /// How long nothing is trimmed after a step, by the steady clock.
+    pause: Duration,
+    metrics: ClockMetrics,
+    state: Mutex<State>,
+    /// There is something new to keep.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    detector: StepDetector,
+    steps: u64,
+    last_step: Option<(Timestamp, WallStep)>,
+    trimming: Trimming,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trimming {
+    /// What the last process kept was not read yet.
+    Unknown,
+    Allowed,
+    PausedUntil(Instant),
+}
+
+/// What operators are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockView {
+    /// The time of day.
+    pub now: Timestamp,
+    /// Steps since the process began.
+    pub steps: u64,
+    /// When the last one was noticed, by the clock as it was then, and by how much it was set.
+    pub last_step: Option<(Timestamp, WallStep)>,
+    /// How much longer nothing is trimmed, unless an operator confirms the clock.
+    pub trimming_paused_for: Option<Duration>,
+}
+
+impl ClockWatch {
+    /// Watches `clock`. After a step trimming pauses for `pause`; and until [`Self::begin`].
+    pub fn new(clock: Clock, pause: Duration, metrics: ClockMetrics) -> Self {
+        let state = State {
+            detector: StepDetector::new(clock.moment()),
+            steps: 0,
+            last_step: None,
+            trimming: Trimming::Unknown,
+        };
+        Self(Arc::new(Inner { clock, pause, metrics, state: Mutex::new(state), changed: Notify::new() }))
+    }
+
+    /// Compares the clocks every second until the process ends, and keeps records for the next.
+    pub async fn run<R: ClockRecords>(self, records: R, stopping: CancellationToken) {
+        let read = async {
+            loop {
+                match records.clock_record().await {
+                    Ok(record) => return record,
+                    // The store has counted and logged it.
+                    Err(_) => sleep(STORE_RETRY).await,
+                }
+            }
+        };
+        let Some(record) = stopping.run_until_cancelled(read).await else { return };
+        self.begin(record);
+        let mut keep = Instant::now() + KEEP_FIRST;
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = self.0.changed.notified() => keep = Instant::now(),
+                _ = ticks.tick() => drop(self.look()),
+            }
+            if Instant::now() >= keep {
+                let kept = records.keep_clock_record(self.record()).await;
+                keep = Instant::now() + if kept.is_ok() { KEEP_EVERY } else { KEEP_FIRST };
+            }
+        }
+    }
+
+    /// Begins where the last process was, which kept `record`. In a store without one the clock is believed.
+    pub fn begin(&self, record: Option<ClockRecord>) {
+        let mut state = self.lock();
+        // A step may have been noticed already.
+        if matches!(state.trimming, Trimming::Unknown) {
+            state.trimming = Trimming::Allowed;
+        }
+        let now = self.0.clock.moment();
+        match record.map(|record| record.compare(self.0.clock.boot_id(), now)) {
+            Some(SinceRecord::Believed { pause_left }) if !pause_left.is_zero() => {
+                tracing::warn!(
+                    seconds = pause_left.as_secs(),
+                    "the wall clock was set before this start: nothing is dropped by its age for now"
+                );
+                self.pause(&mut state, pause_left);
+            }
+            None | Some(SinceRecord::Believed { .. }) => {}
+            Some(SinceRecord::Stepped(step)) => self.step(&mut state, now, step),
+            Some(SinceRecord::Doubtful { gap }) => {
+                tracing::warn!(
+                    gap_seconds = gap.as_secs(),
+                    pause_seconds = self.0.pause.as_secs(),
+                    "the machine was started anew and its wall clock is far ahead of when the store was last used: \
+                     nothing is dropped by its age for now, until an operator confirms the clock"
+                );
+                self.pause(&mut state, self.0.pause);
+            }
+        }
+    }
+
+    /// The time to trim by; `None` while nothing may be trimmed.
+    pub fn trim_time(&self) -> Option<Moment> {
+        let (now, state) = self.look();
+        matches!(state.trimming, Trimming::Allowed).then_some(now)
+    }
+
+    /// An operator's word that the time of day is right: trimming goes on.
+    pub fn confirm(&self, operator: &str) {
+        let (_, mut state) = self.look();
+        if matches!(state.trimming, Trimming::PausedUntil(_)) {
+            tracing::warn!(operator, "an operator confirmed the wall clock: what is past its time is dropped again");
+            state.trimming = Trimming::Allowed;
+            self.0.metrics.trimming_paused.set(0);
+            self.0.changed.notify_one();
+        }
+    }
+
+    /// What operators are told.
+    pub fn view(&self) -> ClockView {
+        let (now, state) = self.look();
+        ClockView {
+            now: now.wall,
+            steps: state.steps,
+            last_step: state.last_step,
+            trimming_paused_for: pause_left(state.trimming),
+        }
+    }
+
+    /// Compares the clocks now.
+    fn look(&self) -> (Moment, MutexGuard<'_, State>) {
+        let mut state = self.lock();
+        // Read under the lock: the detector must see the moments in their order.
+        let now = self.0.clock.moment();
+        if let Some(step) = state.detector.look(now) {
+            self.step(&mut state, now, step);
+        }
+        if let Trimming::PausedUntil(end) = state.trimming
+            && Instant::now() >= end
+        {
+            state.trimming = Trimming::Allowed;
+            self.0.metrics.trimming_paused.set(0);
+            self.0.changed.notify_one();
+            tracing::info!("old entries and events are dropped again: the wall clock was not set for long enough");
+        }
+        (now, state)
+    }
+
+    fn step(&self, state: &mut State, now: Moment, step: WallStep) {
+        state.steps += 1;
+        state.last_step = Some((now.wall, step));
+        self.0.metrics.steps.inc();
+        tracing::warn!(
+            seconds = step.seconds(),
+            pause_seconds = self.0.pause.as_secs(),
+            "the wall clock was set: nothing is dropped by its age for now, until an operator confirms the clock"
+        );
+        self.pause(state, self.0.pause);
+    }
+
+    fn pause(&self, state: &mut State, span: Duration) {
+        state.trimming = Trimming::PausedUntil(Instant::now() + span);
+        self.0.metrics.trimming_paused.set(1);
+        self.0.changed.notify_one();
+    }
+
+    fn record(&self) -> ClockRecord {
+        let (moment, state) = self.look();
+        let pause_left = pause_left(state.trimming).unwrap_or_default();
+        ClockRecord { moment, boot: self.0.clock.boot_id(), pause_left }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Changed by whole values only.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pause_left(trimming: Trimming) -> Option<Duration> {
+    match trimming {
+        Trimming::Unknown | Trimming::Allowed => None,
+        Trimming::PausedUntil(end) => Some(end.saturating_duration_since(Instant::now())),
+    }
+}
+
+#[cfg(test)]
+#[path = "clock_watch_tests.rs"]
+mod tests;

@@ -1,0 +1,53 @@
+//! Which boot of the machine the ends of loans and pauses count from.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::super::rows::integer;
+use super::super::tx::Tx;
+use super::rows::{self, HEADS, LEASED, WAITING};
+use crate::domain::feed::subscription::Head;
+use crate::domain::moment::Moment;
+
+/// Longest pause that a consumer can ask for or a subscription has.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+
+/// Makes sure, once for each process, that steady times in the tables are of this boot.
+///
+/// Of those of another boot nobody can say how much has passed. Loans begin again: an event must not be somebody else's
+/// while its borrower may still be at work. Pauses end when the wall clock says so: nobody is harmed by an early retry.
+pub(super) fn adopt(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+    if tx.feed().is_of_this_boot {
+        return Ok(());
+    }
+    let boot = tx.clock().boot_id().0;
+    let stored = tx.sql("SELECT boot FROM lease_boot")?.query_row([], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    if stored.as_deref() != Some(&boot[..]) {
+        let now = tx.clock().moment();
+        let mut heads = tx.sql(HEADS)?;
+        let heads: Vec<Head> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
+        for head in heads {
+            begin_again(tx, &head, now)?;
+        }
+        tx.sql("DELETE FROM lease_boot")?.execute([])?;
+        tx.sql("INSERT INTO lease_boot (boot) VALUES (?1)")?.execute(params![&boot[..]])?;
+    }
+    tx.feed().is_of_this_boot = true;
+    Ok(())
+}
+
+fn begin_again(tx: &mut Tx<'_>, head: &Head, now: Moment) -> rusqlite::Result<()> {
+    let (id, until) = (integer(head.id), now.plus(head.config.lease_duration));
+    let mut leased =
+        tx.sql("UPDATE subscription_rows SET steady = ?3, time = ?4 WHERE subscription = ?1 AND state = ?2")?;
+    let leased = leased.execute(params![id, LEASED, integer(until.steady.0), integer(until.wall.0)])?;
+    let longest = LONGEST_PAUSE.max(head.config.backoff_max).as_millis();
+    let mut waiting = tx.sql(
+        "UPDATE subscription_rows SET steady = ?3 + min(max(time - ?4, 0), ?5) WHERE subscription = ?1 AND state = ?2",
+    )?;
+    let longest = i64::try_from(longest).unwrap_or(i64::MAX);
+    let waiting = waiting.execute(params![id, WAITING, integer(now.steady.0), integer(now.wall.0), longest])?;
+    tx.rows += (leased + waiting) as u64;
+    Ok(())
+}

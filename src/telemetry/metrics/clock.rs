@@ -1,0 +1,31 @@
+//! Metrics of the machine's clocks.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct ClockMetrics {
+    /// Steps of the wall clock that were noticed.
+    pub steps: Counter,
+    /// Whether trimming pauses, because the wall clock cannot be believed: 1 or 0.
+    pub trimming_paused: Gauge,
+}
+
+impl ClockMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let (steps, trimming_paused) = (Counter::default(), Gauge::default());
+        registry.register(
+            "order_gateway_clock_steps",
+            "Steps of the wall clock of more than five seconds that were noticed",
+            steps.clone(),
+        );
+        registry.register(
+            "order_gateway_clock_trimming_paused",
+            "1 while nothing is dropped by its age, because the wall clock was set or cannot be believed",
+            trimming_paused.clone(),
+        );
+        Self { steps, trimming_paused }
+    }
+}
