@@ -182,9 +182,16 @@ fn production_form(order: &Order, now: Timestamp) -> Value {
         .flat_map(|(i, line)| line.parcels.iter().map(move |parcel| shipment(i, line, parcel, now)))
         .collect();
     let lines: Vec<Value> = order.lines.iter().map(|line| order_line(order, line, now)).collect();
-    json!({"orderChannelId": order.channel, "sellerOrderId": order.number, "orderType": "DOMESTIC",
+    json!({"orderChannelId": order.channel, "sellerOrderId": order.number, "purchaseOrderId": purchase_order(order),
+        "orderType": "DOMESTIC",
         "status": order.status(now), "orderDate": order.accepted.to_string(),
         "buyerInfo": {"primaryContact": {"name": order.buyer}}, "shipments": shipments, "orderLines": lines})
+}
+
+/// Digits, as Walmart's are, and another number for each order: two orders of one number are told apart by it.
+fn purchase_order(order: &Order) -> String {
+    let digits = order.request_id.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    format!("17{:011}", digits % 100_000_000_000)
 }
 
 fn order_line(order: &Order, line: &Line, now: Timestamp) -> Value {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::observe::Line;
-use crate::schedule::{Cancellation, Schedule};
+use crate::schedule::{Cancellation, Hardships, Schedule};
 
 /// An order of two lines that was created and cancelled under an id.
 struct Run {
@@ -15,7 +15,7 @@ struct Run {
 }
 
 fn all_is_well() -> Run {
-    let mut story = Schedule::draw(1, 0).lives.remove(0).stories.remove(0);
+    let mut story = Schedule::draw(1, 0, Hardships::default()).lives.remove(0).stories.remove(0);
     let callers = story.creations[0].callers.clone();
     story.creations.truncate(1);
     story.creations[0].request_id = Some("one".into());
