@@ -156,6 +156,7 @@ pub struct Impossible(pub State);
 pub fn apply(mut entry: Entry, event: Event, now: Moment, rules: &Rules) -> Result<Entry, Impossible> {
     use State::{NeedsOperator, Recorded, Sending, Unknown};
     entry.updated = now.wall;
+    entry.doubt = entry.doubt.map(|doubt| not_ahead_of(doubt, now));
     let entry = match (entry.state, event) {
         (Recorded, Event::Send) if !entry.not_after.is_over(now) => {
             entry.attempts += 1;
@@ -387,6 +388,18 @@ fn nothing_learned(
     doubt.lookups += 1;
     let state = if doubt.learned.plus(rules.patience()).is_due(now) { State::NeedsOperator } else { entry.state };
     Ok(Entry { state, doubt: Some(doubt), next: Some(next(&doubt)), ..entry })
+}
+
+/// A doubt of which no time of day is ahead of the clock. One that is was noted by a wall clock that has been set back since:
+/// by that clock no window would pass for as long as it was ahead, so what began then begins again now.
+fn not_ahead_of(doubt: Doubt, now: Moment) -> Doubt {
+    let begun = |moment: Moment| if moment.wall > now.wall { now } else { moment };
+    Doubt {
+        last_byte: begun(doubt.last_byte),
+        last_absence: doubt.last_absence.map(begun),
+        learned: begun(doubt.learned),
+        ..doubt
+    }
 }
 
 /// The entry in the steady time of another boot. How long the machine was down is not known, so every window begins again.

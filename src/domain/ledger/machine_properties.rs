@@ -50,6 +50,7 @@ impl Watch {
         if matches!(event, Event::TakenOver { boot } if Some(*boot) != before.boot) {
             self.rebase(before, now);
         }
+        self.not_ahead_of(now);
         let settled = self.is_settled_by(event, now, rules);
         let late = self.deadline.is_over(now);
 
@@ -91,6 +92,15 @@ impl Watch {
         }
         assert_eq!(after.not_after, self.deadline, "wrong deadline: {told:?}");
         after
+    }
+
+    /// A wall clock that was set back has noted times that never come.
+    fn not_ahead_of(&mut self, now: Moment) {
+        for noted in std::iter::once(&mut self.lost).chain(&mut self.last_absence) {
+            if noted.wall > now.wall {
+                *noted = now;
+            }
+        }
     }
 
     /// The machine was started again: no window that is under way counts.

@@ -336,11 +336,20 @@ fn a_step_of_the_wall_clock_neither_settles_a_doubt_nor_stops_look_ups() {
     let back = |millis| stepped(millis, -3_600_000);
     let entry = apply(unknown(), absent(), back(500), &rules()).unwrap();
     assert_eq!(entry.next, Some(back(1_500)));
+    // Also where the clock was ahead by 40 days for a minute: a time that never comes keeps no window open.
+    let far = |millis| stepped(millis, 40 * 24 * 3_600_000);
+    let noted = apply(apply(sending(), lost(), far(0), &rules()).unwrap(), absent(), far(500), &rules()).unwrap();
+    let right = [61_000, 100_000, 181_000].into_iter();
+    let settled = right.fold(noted, |entry, millis| apply(entry, absent(), at(millis), &rules()).unwrap());
+    assert_eq!(settled.state, Recorded);
     assert!(entry.next.unwrap().is_due(back(1_500)));
     assert_eq!(apply(entry.clone(), found(), back(1_500), &rules()).unwrap().state, Succeeded);
-    let passed = [20_000, 60_000, 200_000].into_iter();
-    let passed = passed.fold(entry, |entry, millis| apply(entry, absent(), back(millis), &rules()).unwrap());
-    assert_eq!(passed.state, Unknown, "settled by one clock alone");
+    // What was noted by the clock that was ahead begins again, and then both clocks have to say that the window has passed.
+    let absences = |times: &[u64]| {
+        times.iter().fold(entry.clone(), |entry, millis| apply(entry, absent(), back(*millis), &rules()).unwrap())
+    };
+    assert_eq!(absences(&[20_000, 60_000, 120_499]).state, Unknown, "settled by one clock alone");
+    assert_eq!(absences(&[20_000, 60_000, 120_500]).state, Recorded);
 }
 
 #[test]

@@ -123,7 +123,8 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
                 Event::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
             }
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
-                Event::Refused { answer: kept, error: text, says_present: error.says_order_exists }
+                let says_present = error.says_order_exists || error.kind == ErrorKind::Duplicate;
+                Event::Refused { answer: kept, error: text, says_present }
             }
             ErrorKind::CredentialsRefused
             | ErrorKind::RateLimited

@@ -157,7 +157,7 @@ mod never_ready {
         let began = Instant::now();
         let unsent = long.layer(Stuck { sends: false }).oneshot(outbound()).await;
         assert!(matches!(unsent, Err(Failure::NotSent(NotSent::Deadline))), "{unsent:?}");
-        assert!((1_900..1_905).contains(&began.elapsed().as_millis()));
+        assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
     }
 
     /// Waits for what is below, for a while, and then for ever.

@@ -135,7 +135,7 @@ fn ends(place: &Place) -> Vec<(i64, Option<u64>)> {
     ends.unwrap().map(Result::unwrap).map(|(state, steady)| (state, steady.map(|it| it.try_into().unwrap()))).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn loans_go_on_over_a_restart_and_begin_again_after_another_boot() {
     let place = Place::new();
     let store = on_boot(&place, 1, moment(0));
@@ -174,7 +174,7 @@ async fn loans_go_on_over_a_restart_and_begin_again_after_another_boot() {
     store.close().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn loans_of_an_earlier_version_begin_again() {
     let place = Place::new();
     let store = on_boot(&place, 1, moment(0));

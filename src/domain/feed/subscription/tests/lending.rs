@@ -233,7 +233,7 @@ fn who_sets_the_wall_clock_ends_no_loan_and_keeps_none_from_ending() {
     assert_eq!(lend(&mut oms, back(30), &nothing()), [1, 2]);
     // An extension by a clock that is behind lengthens the loan all the same.
     let extended = settle(&mut oms, back(31), lease(1, 2), Verdict::Extend { by: None });
-    assert_eq!(extended, Outcome::Applied(Some(set(at(61), Duration::ZERO, hour))));
+    assert_eq!(extended, Outcome::Applied(Some(back(31).plus(Duration::from_secs(30)))));
     assert_eq!(oms.next_time(), Some(at(60).steady));
     assert_eq!(lend(&mut oms, ahead(60), &nothing()), [2]);
     assert_eq!(lend(&mut oms, back(61), &nothing()), [1]);
