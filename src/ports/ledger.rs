@@ -18,8 +18,9 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     ///    [`State::NotSent`], which frees the id.
     /// 2. For a creation: an entry of the same account and order number whose state holds the number
     ///    ([`State::holds_order_number`]), or what is left of one that was trimmed.
-    /// 3. For a cancellation, if `join` is set: an open cancellation of the same account, order number and fingerprint.
-    ///    (All entries of its request; open means that at least one is.)
+    /// 3. For a cancellation, if `join` is set: a cancellation of the same account, order number and fingerprint that is open,
+    ///    or whose outcome is owed ([`Entry::is_owed`]). (All entries of its request; open means that at least one is.) The
+    ///    outcome is owed to nobody any more then.
     /// 4. Otherwise the entries are made, with rising ids in the order given.
     ///
     /// `new` is not empty, all of it has the same account, kind, order number, request id and fingerprint, and its batches

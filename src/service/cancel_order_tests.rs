@@ -257,6 +257,27 @@ async fn a_deadline_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_who_was_told_that_the_outcome_is_pending_hears_it_once_by_asking_again() {
+    for found_later in [false, true] {
+        let answers = if found_later { vec![lost(Cancel)] } else { vec![Ok(Said::default())] };
+        let walmart = Walmart::default().answering(Cancel, answers).answering(Status, [line("CANCELLED")]);
+        let walmart = if found_later { walmart } else { walmart.deaf() };
+        let (service, _guard) = resolved(&walmart, 1);
+        let cancels = || walmart.asked().iter().filter(|operation| **operation == Cancel).count();
+        let short = if found_later { LATENCY * 6 / 5 } else { LATENCY / 2 };
+        assert_eq!(told(&service, request(1), short).await, "Pending");
+        tokio::time::sleep(LATENCY * 5).await;
+        // The library of the client repeats the call: nothing is cancelled twice.
+        let again = service.call(ACME, request(1), &call(LONG)).await.unwrap();
+        assert_eq!((again.replayed, cancels()), (true, 1), "{found_later}");
+        // Only then is the same content a new call.
+        let new = service.call(ACME, request(1), &call(LONG)).await.unwrap();
+        assert_eq!((new.replayed, cancels()), (false, 2), "{found_later}");
+        assert_ne!(new.request_id, again.request_id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_middle_tells_what_is_known_and_the_rest_goes_on() {
     let walmart = Walmart::default();
     let service = service(&walmart);

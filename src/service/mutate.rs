@@ -341,7 +341,9 @@ impl<M: Sendable, U: Upstream, L: Ledger> Mutate<M, U, L> {
             let request = requests.get(entry.batch as usize).ok_or(ServiceError::Internal)?;
             let (time, told_until) = time_of_batch(&entry, call);
             let attempt = self.mutations.attempt::<M>(&entry, account, request, &time, told_until).await;
-            let entry = self.mutations.after(entry, attempt.event)?;
+            let mut entry = self.mutations.after(entry, attempt.event)?;
+            // Its caller is still there, or has already been told that the outcome is pending.
+            entry.is_owed &= Instant::now() >= call.deadline;
             if requests.len() == 1 {
                 let Written { entry, ours } = self.mutations.write(&entry).await?;
                 in_hand.lay_down_all();

@@ -52,6 +52,10 @@ impl Ledger for MemoryLedger {
         let Some(first) = new.first() else { return Ok(Begun::New(Vec::new())) };
         let mut tables = self.lock();
         if let Some(begun) = tables.standing(first, join) {
+            if let Begun::Existing { by: Match::Content, entries } = &begun {
+                // The caller who joins hears the outcome: it is owed to nobody any more.
+                entries.iter().for_each(|entry| tables.heard(entry.id));
+            }
             return Ok(begun);
         }
         Ok(Begun::New(new.into_iter().map(|new| tables.make(new)).collect()))
@@ -181,13 +185,20 @@ impl Tables {
             }
             Kind::Cancel => {
                 let same = |entry: &&Entry| {
-                    entry.state.is_open()
+                    (entry.state.is_open() || entry.is_owed)
                         && (entry.kind, &entry.account) == (*kind, account)
                         && (&entry.order_number, &entry.fingerprint) == (order_number, fingerprint)
                 };
                 let entry = self.entries.values().filter(|_| join).find(same)?;
                 existing(Match::Content, self.whole(entry))
             }
+        }
+    }
+
+    /// The outcome of an entry, if there is one, is owed to nobody.
+    fn heard(&mut self, id: OperationId) {
+        if let Some(entry) = self.entries.get_mut(&id.0) {
+            entry.is_owed = false;
         }
     }
 

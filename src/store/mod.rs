@@ -199,6 +199,7 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
         last_error: String::new(),
         resolution: String::new(),
         evidence: None,
+        is_owed: false,
     }
 }
 

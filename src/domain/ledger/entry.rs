@@ -207,6 +207,9 @@ pub struct Entry {
     pub resolution: String,
     /// What the last look-up told. Nothing personal.
     pub evidence: Option<LookupRecord>,
+    /// Whether the outcome is owed to a caller: the operation ended after its caller was told that the outcome is pending, and
+    /// nobody has heard it since. The next call of the same content is answered with it, once.
+    pub is_owed: bool,
 }
 
 impl Entry {

@@ -55,6 +55,7 @@ fn made(state: State, rules: &Rules) -> Entry {
         last_error: String::new(),
         resolution: String::new(),
         evidence: None,
+        is_owed: false,
     }
 }
 

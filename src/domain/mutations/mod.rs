@@ -132,6 +132,8 @@ impl Probe {
 pub trait Settlement: Send + Sync {
     /// Of which mutation.
     fn kind(&self) -> Kind;
+    /// See [`Mutation::BY_ORDER_NUMBER`].
+    fn is_by_order_number(&self) -> bool;
     /// See [`Mutation::probe`].
     fn probe(&self, entry: &Entry) -> Probe;
     /// See [`Mutation::judge`].
@@ -152,6 +154,10 @@ struct Of<M>(PhantomData<fn() -> M>);
 impl<M: Mutation> Settlement for Of<M> {
     fn kind(&self) -> Kind {
         M::KIND
+    }
+
+    fn is_by_order_number(&self) -> bool {
+        M::BY_ORDER_NUMBER
     }
 
     fn probe(&self, entry: &Entry) -> Probe {

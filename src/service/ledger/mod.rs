@@ -39,6 +39,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::{self, Event, Rules};
 use crate::domain::ledger::{Entry, Kind, NewEntry};
 use crate::domain::moment::{BootId, Moment};
+use crate::domain::mutations::{Settlement, settlement_of};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::clock::Clock;
@@ -245,10 +246,19 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     /// The same of an event at another time than now.
     fn after_at(&self, entry: Entry, event: Event, time: Moment) -> Result<Entry, ServiceError> {
         let id = entry.id;
-        machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
+        let entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
             tracing::error!(operation = %id, "{impossible}");
             ServiceError::Internal
-        })
+        })?;
+        Ok(Entry { is_owed: self.is_owed(&entry), ..entry })
+    }
+
+    /// Whether an operation ends unheard: nobody waits for it, so its caller was told that the outcome is pending, or has
+    /// left. A call that is known by its order number is answered for good, and owes nothing.
+    fn is_owed(&self, entry: &Entry) -> bool {
+        !entry.state.is_open()
+            && !settlement_of(entry.kind).is_some_and(Settlement::is_by_order_number)
+            && !self.0.waiting.is_waited_for(entry.id)
     }
 
     /// Writes what must not be lost: waits for as long as the store fails. Tells how the entry is then, and whether that is

@@ -29,6 +29,11 @@ impl Waiting {
         self.lock().remove(&id);
     }
 
+    /// Whether somebody waits for this entry.
+    pub(super) fn is_waited_for(&self, id: OperationId) -> bool {
+        self.lock().get(&id).is_some_and(|waits| waits.receiver_count() > 0)
+    }
+
     /// Whether nobody waits.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

@@ -37,12 +37,30 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
             last_error: String::new(),
             resolution: String::new(),
             evidence: None,
+            is_owed: false,
         };
         assert_eq!(entry, want);
         assert_eq!(ledger.get(entry.id).await.unwrap(), Some(want));
     }
     assert_eq!(ledger.get(OperationId(999)).await.unwrap(), None);
     assert_eq!(ledger.get(OperationId(u64::MAX)).await.unwrap(), None);
+}
+
+pub(super) async fn an_outcome_that_is_owed_is_told_once(ledger: impl Ledger) {
+    let entries = made(ledger.begin(cancel("A", "c", 2), true).await.unwrap());
+    let end = |entry: &Entry| Entry { is_owed: true, ..ended(entry, State::Succeeded, time(1)) };
+    let Saved::Done(owed) = ledger.save(entries.iter().map(end).collect(), Vec::new()).await.unwrap() else { panic!() };
+    assert!(owed.iter().all(|entry| entry.is_owed));
+    assert_eq!(ledger.get(entries[0].id).await.unwrap().as_ref(), Some(&owed[0]));
+    let again = |id| cancel("A", id, 2);
+    let Begun::Existing { by: Match::Content, entries: told } = ledger.begin(again("d"), true).await.unwrap() else {
+        panic!("it was not found by its content")
+    };
+    assert_eq!(told, owed);
+    let kept = ledger.get(entries[1].id).await.unwrap().unwrap();
+    assert!(!kept.is_owed);
+    let new = made(ledger.begin(again("e"), true).await.unwrap());
+    assert_ne!(new[0].id, entries[0].id);
 }
 
 pub(super) async fn batches_are_made_together_with_rising_ids(ledger: impl Ledger) {

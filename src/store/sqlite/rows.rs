@@ -14,7 +14,8 @@ use crate::domain::timestamp::Timestamp;
 pub(super) const ENTRIES: &str = "SELECT e.id, e.fence, a.name, e.kind, e.order_number, e.request_id, e.batch, \
      e.batches, e.fingerprint, e.state, e.effect, e.attempts, e.created, e.updated, e.not_after, e.next, \
      e.correlation_id, e.doubt_since, e.doubt_last_byte, e.doubt_lookups, e.doubt_absences, \
-     e.doubt_last_absence, b.body, b.snapshot, e.answer, e.last_error, e.resolution, b.marks, e.evidence \
+     e.doubt_last_absence, b.body, b.snapshot, e.answer, e.last_error, e.resolution, b.marks, e.evidence, \
+     e.content_key IS NOT NULL AND e.state >= 4 \
      FROM entries e JOIN accounts a ON a.id = e.account LEFT JOIN bodies b ON b.id = e.id ";
 
 /// Reads the columns of [`ENTRIES`].
@@ -46,6 +47,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         last_error: row.get(25)?,
         resolution: row.get(26)?,
         evidence: marks::read_evidence(row.get_ref(28)?.as_blob_or_null()?),
+        is_owed: row.get(29)?,
     })
 }
 

@@ -53,7 +53,12 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
     if let Some(key) = keys.content.as_ref().filter(|_| join) {
         let candidates = lookup::candidates(tx, By::Content, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, By::Content, account, key)? {
-            return Ok(Some(Begun::Existing { by: Match::Content, entries: whole(tx, id)? }));
+            let entries = whole(tx, id)?;
+            // The caller who joins hears the outcome: it is owed to nobody any more.
+            for owed in entries.iter().filter(|entry| entry.is_owed) {
+                forget_content(tx, account, key, integer(owed.id.0))?;
+            }
+            return Ok(Some(Begun::Existing { by: Match::Content, entries }));
         }
     }
     Ok(None)
@@ -191,9 +196,8 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> 
 fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
     let id = integer(entry.id.0);
     let keys = Keys::of_entry(entry);
-    if let Some(key) = keys.content.as_ref().filter(|_| !entry.state.is_open()) {
-        tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
-        lookup::remove(tx, By::Content, account, key, id)?;
+    if let Some(key) = keys.content.as_ref().filter(|_| !entry.state.is_open() && !entry.is_owed) {
+        forget_content(tx, account, key, id)?;
     }
     if let Some(key) = keys.number.as_ref().filter(|_| !entry.state.holds_order_number()) {
         tx.sql("UPDATE entries SET number_key = NULL WHERE id = ?1")?.execute([id])?;
@@ -204,6 +208,12 @@ fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()>
         forget_freed(tx, &keys, account, entry)?;
     }
     Ok(())
+}
+
+/// The entry no longer stands by its content.
+fn forget_content(tx: &mut Tx<'_>, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
+    tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
+    lookup::remove(tx, By::Content, account, key, id)
 }
 
 /// The request of this entry is the last that is known by an id which earlier ones freed: they are no longer looked at,
@@ -312,17 +322,22 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
     {
         tx.sql(sql)?.execute([first, end])?;
     }
-    let mut delete =
-        tx.sql("DELETE FROM entries WHERE id >= ?1 AND id < ?2 RETURNING id, account, state, kind, request_key")?;
+    let mut delete = tx.sql(
+        "DELETE FROM entries WHERE id >= ?1 AND id < ?2 \
+         RETURNING id, account, state, kind, request_key, content_key",
+    )?;
     let gone = delete.query_map([first, end], |row| {
         let (state, kind) = (row.get::<_, Coded<State>>(2)?.0, row.get::<_, Coded<Kind>>(3)?.0);
-        Ok((row.get(0)?, row.get(1)?, state, kind, row.get::<_, Option<Vec<u8>>>(4)?))
+        let (request, content) = (row.get::<_, Option<Vec<u8>>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
+        Ok((row.get(0)?, row.get(1)?, state, [(By::Request(kind), request), (By::Content, content)]))
     })?;
     let gone = gone.collect::<rusqlite::Result<Vec<_>>>()?;
-    for (id, account, state, kind, request_key) in &gone {
+    for (id, account, state, keys) in &gone {
         tx.count(*id, *account, *state, -1);
-        if let Some(key) = request_key {
-            lookup::remove(tx, By::Request(*kind), *account, key, *id)?;
+        for (by, key) in keys {
+            if let Some(key) = key {
+                lookup::remove(tx, *by, *account, key, *id)?;
+            }
         }
     }
     Ok(gone.len())
