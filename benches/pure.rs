@@ -12,7 +12,7 @@ use order_gateway::domain::operation::Operation;
 use order_gateway::domain::rules::{check_order, check_promise};
 use order_gateway::grpc::status;
 use order_gateway::pb;
-use order_gateway::ports::call::{CallContext, CallFacts, Caller};
+use order_gateway::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
 use order_gateway::service::ServiceError;
 use order_gateway::telemetry::trace::TraceContext;
@@ -90,7 +90,12 @@ fn errors(c: &mut Criterion) {
     let failure = Failure::Refused { status: 400, body: body.clone(), hint: Hint::default() };
     c.bench_function("errors/classify", |b| b.iter(|| classify(Operation::Create, black_box(&failure))));
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
-    let call = CallContext { deadline: tokio::time::Instant::now(), trace, facts: CallFacts::of(Caller::anonymous()) };
+    let call = CallContext {
+        deadline: tokio::time::Instant::now(),
+        trace,
+        facts: CallFacts::of(Caller::anonymous()),
+        purpose: Purpose::Caller,
+    };
     let error = ServiceError::from(UpstreamError {
         operation: Operation::Create,
         kind: ErrorKind::Rejected,
@@ -99,6 +104,7 @@ fn errors(c: &mut Criterion) {
         errors: body.errors,
         omitted: 0,
         retry_after: None,
+        says_order_exists: false,
         correlation_id: uuid::Uuid::from_u128(1),
     });
     c.bench_function("errors/status", |b| {

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::ServiceError;
-use super::error::{SLACK, pending};
+use super::error::{SLACK, pending, timed_out};
 use super::flights::{Flights, Seat};
 use super::ledger::{InHand, Mutations, Sendable, Written, answer};
 use crate::crash_point::{CrashPoint, reach};
@@ -129,6 +129,10 @@ impl<M: Sendable, U: Upstream, L: Ledger> Mutate<M, U, L> {
         let names = self.names(&request, &payload);
         if let Err(faults) = M::check(&request) {
             return Err(NotMutated { request_id: names.request_id, error: ServiceError::Invalid(faults) });
+        }
+        // No answer could be heard: nothing is begun for this call.
+        if Instant::now() >= call.deadline {
+            return Err(NotMutated { request_id: names.request_id, error: timed_out(M::KIND.operation()) });
         }
         let names = Arc::new(names);
         // For the first try; another is rare.

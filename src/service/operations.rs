@@ -16,6 +16,8 @@ use crate::ports::upstream::Upstream;
 
 /// Characters of a reason.
 const LONGEST_REASON: usize = 500;
+/// How often a decision is made again because a look-up has just changed the entry.
+const DECISIONS: usize = 5;
 /// Twice as long as a call can take.
 const OVERDUE: Duration = Duration::from_secs(120);
 
@@ -149,7 +151,24 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
         }
         faults.into_result().map_err(ServiceError::Invalid)?;
         let Some(verdict) = verdict else { return Err(ServiceError::Internal) };
-        let entry = self.visible(name, call).await?;
+        for _ in 0..DECISIONS {
+            let entry = self.visible(name, call).await?;
+            if let Some(decided) = self.decide(entry, verdict, reason, call).await? {
+                return Ok(decided);
+            }
+        }
+        Err(pending_entry(&self.visible(name, call).await?))
+    }
+
+    /// Writes a person's decision. `None` when the entry moved just now, so that the decision has to be made again: it is the
+    /// same for every state of a doubt.
+    async fn decide(
+        &self,
+        entry: Entry,
+        verdict: Verdict,
+        reason: &str,
+        call: &CallContext,
+    ) -> Result<Option<Entry>, ServiceError> {
         match entry.state {
             State::Recorded | State::Unknown | State::NeedsOperator => {}
             State::Sending => return Err(pending_entry(&entry)),
@@ -174,14 +193,10 @@ impl<U: Upstream, L: Ledger> Operations<U, L> {
             Ok::<_, ServiceError>(saved)
         });
         match decided.await.map_err(|_| ServiceError::Internal)?? {
-            Saved::Done(mut entries) => entries.pop().map(|entry| self.shown(entry)).ok_or(ServiceError::Internal),
-            // It moved just now; whoever asks again sees where to.
-            Saved::Stale => {
-                let entry = self.mutations.ledger().get(id).await?;
-                let entry = entry.ok_or(ServiceError::OperationNotFound)?;
-                let open = entry.state.is_open();
-                Err(if open { pending_entry(&entry) } else { ServiceError::OperationClosed })
+            Saved::Done(mut entries) => {
+                entries.pop().map(|entry| Some(self.shown(entry))).ok_or(ServiceError::Internal)
             }
+            Saved::Stale => Ok(None),
         }
     }
 

@@ -60,22 +60,40 @@ async fn a_mutation_that_has_begun_is_pending_at_its_deadline_and_goes_on() {
     app.finish().await;
 }
 
+/// Searches for other parcels each, so that no two calls are one.
+async fn ask(connection: &Frames, number: usize, timeout: &'static str) -> Problem {
+    let search = json!({"trackingNumber": format!("T{number}")});
+    let body = frames::request::<pb::GetOrderStatusRequest>("GetOrderStatusRequest", &search);
+    Problem::of(&connection.call(STATUS, &[("grpc-timeout", timeout)], body).await.status)
+}
+
 #[tokio::test]
 async fn a_walmart_that_keeps_silent_is_left_alone_after_a_while() {
-    let app = slow("status").await;
+    let settings = "[walmart]\nattempt_timeout = \"300ms\"\n[walmart.retry]\nmax_attempts = 1";
+    let silent = "[[fault]]\noperation = \"status\"\ndelay = \"10m\"";
+    let app = Setup::new().settings(settings).faults(silent).start().await;
     let connection = Frames::connect(app.grpc).await;
-    let ask = async |number: usize| {
-        let search = json!({"trackingNumber": format!("T{number}")});
-        let body = frames::request::<pb::GetOrderStatusRequest>("GetOrderStatusRequest", &search);
-        Problem::of(&connection.call(STATUS, &[("grpc-timeout", "500m")], body).await.status)
-    };
-    for problem in futures_util::future::join_all((0..5).map(&ask)).await {
-        problem.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    for problem in futures_util::future::join_all((0..5).map(|number| ask(&connection, number, "5S"))).await {
+        problem.is(Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     }
-    let problem = ask(5).await;
+    let problem = ask(&connection, 5, "5S").await;
     problem.is(Code::Unavailable, "UPSTREAM_UNAVAILABLE");
     assert!(problem.retry_after.is_some());
     assert_eq!(app.requests("status").await.len(), 5);
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn impatient_callers_shut_nobody_out() {
+    let app = slow("status").await;
+    let connection = Frames::connect(app.grpc).await;
+    for round in 0..2 {
+        let calls = (0..6).map(|number| ask(&connection, 6 * round + number, "500m"));
+        for problem in futures_util::future::join_all(calls).await {
+            problem.is(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+        }
+    }
+    assert_eq!(app.requests("status").await.len(), 12);
     app.finish().await;
 }
 

@@ -16,10 +16,6 @@ use crate::support::client::Client;
 /// Walmart takes the first create of it, and nobody hears of that; nor is there an order.
 const LOST: &str = "MAGIC-DROP-BEFORE-1";
 
-/// Half a second to look, so that a doubt soon needs a person.
-const HASTY: &str =
-    "[walmart]\nprofile = \"sandbox\"\n[ledger]\nsettle_window = \"400ms\"\nlookup_delays = [\"100ms\", \"300ms\"]";
-
 /// Nobody can be asked about an order.
 const BLIND: &str = "[[fault]]\noperation = \"status\"\nstatus = 503";
 
@@ -283,7 +279,7 @@ async fn the_overview_counts_by_state() {
 #[tokio::test]
 async fn a_doubt_that_nobody_could_settle_needs_an_operator_whose_mistake_is_found() {
     const NUMBER: &str = "MAGIC-DROP-AFTER-1";
-    let app = Setup::new().settings(HASTY).faults(BLIND).start().await;
+    let app = Setup::new().ledger_times(400, &[100, 300]).faults(BLIND).start().await;
     let client = app.client().await;
     let body = bodies::create_as(NUMBER);
     let name = in_doubt(&app, &body).await;

@@ -50,7 +50,9 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                     let kind = self.judge(&entry, &answer).await?;
                     self.raise(audit, kind.map(|kind| Alert { operation: entry.id, kind, time: now })).await;
                 }
-                Asked::NoPermit(_) | Asked::Limited(..) | Asked::Failed(_) => self.leave_out_if_old(audit).await,
+                Asked::NoPermit(_) | Asked::Limited(..) | Asked::Failed(_) | Asked::Stopping => {
+                    self.leave_out_if_old(audit).await
+                }
             }
         }
         Ok(())

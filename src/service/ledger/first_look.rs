@@ -63,7 +63,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     fn not_looked_up(&self, entry: &Entry, error: &UpstreamError) -> Event {
         let kind = match failed(error) {
             Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
-            Asked::Answer(_) | Asked::Failed(_) => ErrorKind::Unavailable,
+            Asked::Answer(_) | Asked::Failed(_) | Asked::Stopping => ErrorKind::Unavailable,
         };
         let told = UpstreamError { kind, effect: Effect::None, ..self.error(entry, kind) };
         let told = UpstreamError { http_status: error.http_status, retry_after: error.retry_after, ..told };

@@ -16,7 +16,8 @@ use crate::domain::ledger::machine::{Event, LookedUpBy};
 use crate::domain::ledger::{Alert, AlertKind, Entry, EvidenceKind, LookupRecord};
 use crate::domain::moment::Moment;
 use crate::domain::mutations::{Probe, Settlement, settlement_of};
-use crate::ports::call::Purpose;
+use crate::pb::GetOrderStatusRequest;
+use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Audit, Ledger};
 use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
 
@@ -35,6 +36,8 @@ pub(super) enum Asked {
     Limited(Duration, String),
     /// The call failed.
     Failed(String),
+    /// The process is to end; nothing was learned.
+    Stopping,
 }
 
 /// What one look-up told about one entry.
@@ -100,6 +103,11 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 }
                 Asked::NoPermit(wait) => (wait, "no permit for a look-up".to_owned(), true),
                 Asked::Limited(wait, error) => (wait, error, false),
+                Asked::Stopping => {
+                    // The next process takes over what is left as it is.
+                    std::iter::once(entry).chain(entries).for_each(|entry| held.lay_down(entry.id));
+                    return;
+                }
             };
             // All that are left wait for the same bucket. They come back together, so that a search may serve them.
             let left: Vec<Entry> = std::iter::once(entry).chain(entries).collect();
@@ -148,11 +156,15 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     pub(super) async fn ask_in(
         &self,
         account: AccountIndex,
-        request: &crate::pb::GetOrderStatusRequest,
-        call: &crate::ports::call::CallContext,
+        request: &GetOrderStatusRequest,
+        call: &CallContext,
     ) -> Asked {
         self.mutations.0.metrics.ledger.look_ups.inc();
-        match self.mutations.upstream().look_up(account, request, call).await {
+        let answer = tokio::select! {
+            answer = self.mutations.upstream().look_up(account, request, call) => answer,
+            () = self.stopping.cancelled() => return Asked::Stopping,
+        };
+        match answer {
             Ok(reply) => {
                 self.desk(account).answered();
                 Asked::Answer(reply.answer)

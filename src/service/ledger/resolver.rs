@@ -45,6 +45,8 @@ pub struct Resolver<U, L> {
     clock_watch: Option<ClockWatch>,
     pub(super) tasks: TaskTracker,
     pub(super) at_once: Arc<Semaphore>,
+    /// The process is to end. Look-ups that wait for their turn end then, because they can be made again.
+    pub(super) stopping: CancellationToken,
 }
 
 impl<U, L> Clone for Resolver<U, L> {
@@ -55,6 +57,7 @@ impl<U, L> Clone for Resolver<U, L> {
             clock_watch: self.clock_watch.clone(),
             tasks: self.tasks.clone(),
             at_once: self.at_once.clone(),
+            stopping: self.stopping.clone(),
         }
     }
 }
@@ -62,7 +65,8 @@ impl<U, L> Clone for Resolver<U, L> {
 impl<U: Upstream, L: Ledger> Resolver<U, L> {
     /// Works on `mutations`, in `tasks`. Final entries go after `retention`.
     pub fn new(mutations: Mutations<U, L>, retention: Duration, tasks: TaskTracker) -> Self {
-        Self { mutations, retention, clock_watch: None, tasks, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+        let (at_once, stopping) = (Arc::new(Semaphore::new(AT_ONCE)), CancellationToken::new());
+        Self { mutations, retention, clock_watch: None, tasks, at_once, stopping }
     }
 
     /// Drops nothing by its age while `clock_watch` does not believe the wall clock.
@@ -80,6 +84,12 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
 
     /// Works until `stopping`. What is in hand then is finished among the tasks.
     pub async fn run(self, stopping: CancellationToken) {
+        let this = Self { stopping, ..self };
+        this.work().await;
+    }
+
+    async fn work(&self) {
+        let stopping = &self.stopping;
         let start = Instant::now();
         let (mut audits, mut trim, mut count) = (start + AUDITS_EVERY, start + AUDITS_EVERY, start);
         let mut auditing: Option<JoinHandle<()>> = None;

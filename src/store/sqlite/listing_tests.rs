@@ -40,7 +40,6 @@ async fn no_list_scans_a_table() {
 async fn fill(file: &SqliteLedger, memory: &MemoryLedger, entries: u64, random: &Random) {
     let draw = |below: u64| random.next_u64() % below;
     let mut now = 100_000;
-    // So few that tokio lets one task hand them over in their order.
     for part in 0..entries.div_ceil(100) {
         let new = (0..100).map(|number| {
             // Once in a while the clock is set back.
@@ -51,9 +50,11 @@ async fn fill(file: &SqliteLedger, memory: &MemoryLedger, entries: u64, random: 
         });
         let new = Vec::from_iter(new);
         let begun = join_all(new.iter().map(|new| file.begin(vec![new.clone()], false))).await;
+        let mut begun: Vec<_> = begun.into_iter().map(|begun| made(begun.unwrap()).remove(0)).zip(new).collect();
+        // The writer may take those that wait for a place in its queue in another order.
+        begun.sort_by_key(|(entry, _)| entry.id);
         let mut ended = Vec::new();
-        for (new, begun) in new.into_iter().zip(begun) {
-            let entry = made(begun.unwrap()).remove(0);
+        for (entry, new) in begun {
             assert_eq!(made(memory.begin(vec![new], false).await.unwrap())[0], entry);
             let state = match draw(20) {
                 0 => continue,

@@ -48,18 +48,31 @@ client_secret = "demo-secret"
 pub struct Setup {
     settings: toml::Table,
     options: Options,
+    /// Shorter times than the settings allow.
+    ledger_times: Option<(Duration, Vec<Duration>)>,
 }
 
 impl Setup {
     /// [`SETTINGS`] and an emulator as it is by default.
     pub fn new() -> Self {
         let clock = emulator::Clock::tokio(START.parse().unwrap());
-        Self { settings: SETTINGS.parse().unwrap(), options: Options { clock, ..Options::default() } }
+        Self {
+            settings: SETTINGS.parse().unwrap(),
+            options: Options { clock, ..Options::default() },
+            ledger_times: None,
+        }
     }
 
     /// Adds settings, TOML text; what stands there already is replaced.
     pub fn settings(mut self, text: &str) -> Self {
         merge(&mut self.settings, text.parse().unwrap());
+        self
+    }
+
+    /// A settle window and look-up delays in milliseconds that production would refuse.
+    pub fn ledger_times(mut self, settle_window: u64, lookup_delays: &[u64]) -> Self {
+        let delays = lookup_delays.iter().copied().map(Duration::from_millis).collect();
+        self.ledger_times = Some((Duration::from_millis(settle_window), delays));
         self
     }
 
@@ -95,7 +108,10 @@ impl Setup {
             merge(&mut settings, toml::toml! { store.url = url });
         }
         let faults = |faults: Vec<order_gateway::config::Fault>| panic!("{faults:#?}");
-        let config = Config::load(&settings.to_string(), []).unwrap_or_else(faults);
+        let mut config = Config::load(&settings.to_string(), []).unwrap_or_else(faults);
+        if let Some((settle_window, lookup_delays)) = self.ledger_times {
+            (config.ledger.settle_window, config.ledger.lookup_delays) = (settle_window, lookup_delays);
+        }
         let (grpc, probes) = (loopback().await, loopback().await);
         let addresses = (grpc.local_addr().unwrap(), probes.local_addr().unwrap());
         let start: SystemTime = START.parse::<jiff::Timestamp>().unwrap().into();
