@@ -97,6 +97,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             let due = self.mutations.0.agenda.time_left(self.mutations.moment());
             let due = due.map_or(count, |wait| Instant::now() + wait);
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return,
                 () = self.mutations.0.agenda.changed() => {}
                 () = sleep_until(due.min(audits).min(trim).min(count)) => {}

@@ -35,6 +35,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         tasks.spawn(async move {
             while this.try_to_take_over(&mut after).await.is_none() {
                 tokio::select! {
+                    biased;
                     () = stopping.cancelled() => return,
                     () = sleep(RETRY) => {}
                 }

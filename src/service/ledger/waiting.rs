@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use crate::domain::ledger::OperationId;
 
@@ -12,21 +13,26 @@ use crate::domain::ledger::OperationId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting(Arc<Mutex<Waits>>);
 
-type Waits = HashMap<OperationId, watch::Sender<()>, RandomState>;
+/// Not a `watch` channel, which wakes its receivers in random order: callers are answered in the order in which they came, and a
+/// simulation can be played again.
+type Waits = HashMap<OperationId, Arc<Notify>, RandomState>;
 
 /// One wait. It misses nothing that happens after it was begun.
 #[derive(Debug)]
-pub(super) struct Wait(watch::Receiver<()>);
+pub(super) struct Wait(OwnedNotified);
 
 impl Waiting {
     /// Begins to wait. Whoever does reads the entry only then: it may have become final just before.
     pub(super) fn begin(&self, id: OperationId) -> Wait {
-        Wait(self.lock().entry(id).or_insert_with(|| watch::channel(()).0).subscribe())
+        Wait(self.lock().entry(id).or_default().clone().notified_owned())
     }
 
     /// Ends all waits for this entry.
     pub(super) fn end(&self, id: OperationId) {
-        self.lock().remove(&id);
+        let ended = self.lock().remove(&id);
+        if let Some(ended) = ended {
+            ended.notify_waiters();
+        }
     }
 
     /// Whether somebody waits for this entry.
@@ -48,9 +54,8 @@ impl Waiting {
 
 impl Wait {
     /// Ends when the entry is final.
-    pub(super) async fn ended(mut self) {
-        // Nothing is ever sent: it ends because the sender is gone.
-        let _ = self.0.changed().await;
+    pub(super) async fn ended(self) {
+        self.0.await;
     }
 }
 
