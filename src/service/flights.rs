@@ -4,7 +4,6 @@
 //! call that is not given up, which is nearly every one, costs no task.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use foldhash::fast::RandomState;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, CatchUnwind, Shared};
+use futures_util::future::{BoxFuture, CatchUnwind, Shared, WeakShared};
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
@@ -34,9 +33,9 @@ struct Parts<T, G> {
 
 type InFlight<T, G> = HashMap<Arc<[u8]>, Flight<T, G>, RandomState>;
 
-#[derive(Clone)]
 struct Flight<T, G> {
-    landing: Landing<T>,
+    /// Weak: the work holds the list of flights, and would keep itself alive when everybody has left and the runtime is gone.
+    landing: WeakShared<BoxFuture<'static, Result<T, ServiceError>>>,
     deadline: Instant,
     tag: G,
 }
@@ -91,19 +90,18 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
     {
         let key: Arc<[u8]> = key.into();
         let mut flights = self.lock();
-        match flights.entry(key.clone()) {
-            Entry::Occupied(flight) => {
-                let Flight { landing, deadline, tag } = flight.get().clone();
-                Seat { landing, joined: true, deadline, tag, tasks: self.0.tasks.clone() }
-            }
-            Entry::Vacant(vacant) => {
-                let landed = Landed { flights: self.clone(), key };
-                let flying = Flying { work: AssertUnwindSafe(work()).catch_unwind(), landed: Some(landed) };
-                let landing = flying.boxed().shared();
-                vacant.insert(Flight { landing: landing.clone(), deadline, tag: tag.clone() });
-                Seat { landing, joined: false, deadline, tag, tasks: self.0.tasks.clone() }
-            }
+        let under_way = flights.get(&key).and_then(|flight| Some((flight, flight.landing.upgrade()?)));
+        if let Some((Flight { deadline, tag, .. }, landing)) = under_way {
+            return Seat { landing, joined: true, deadline: *deadline, tag: tag.clone(), tasks: self.0.tasks.clone() };
         }
+        let landed = Landed { flights: self.clone(), key: key.clone() };
+        let flying = Flying { work: AssertUnwindSafe(work()).catch_unwind(), landed: Some(landed) };
+        let landing = flying.boxed().shared();
+        // Only a future that has been polled to its end cannot be downgraded.
+        if let Some(landing) = landing.downgrade() {
+            flights.insert(key, Flight { landing, deadline, tag: tag.clone() });
+        }
+        Seat { landing, joined: false, deadline, tag, tasks: self.0.tasks.clone() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
@@ -190,6 +188,26 @@ mod tests {
         let two = flights.board(b"two", (), Instant::now(), || async { Ok(2) });
         assert_eq!((one.joined, two.joined), (false, false));
         assert_eq!((one.landing.clone().await.unwrap(), two.landing.clone().await.unwrap()), (1, 2));
+    }
+
+    #[test]
+    fn work_goes_with_its_runtime() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let flights = Flights::<u32, ()>::new(TaskTracker::new());
+        let (holds, held) = (Arc::new(()), flights.clone());
+        let alive = Arc::downgrade(&holds);
+        runtime.spawn(async move {
+            let work = || async move {
+                let _holds = holds;
+                std::future::pending().await
+            };
+            held.board(b"key", (), Instant::now(), work).landing.clone().await
+        });
+        runtime.block_on(tokio::task::yield_now());
+        assert!(alive.upgrade().is_some());
+        drop(runtime);
+        assert!(alive.upgrade().is_none());
+        assert!(flights.lock().is_empty());
     }
 
     #[tokio::test]
