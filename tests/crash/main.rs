@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::schedule::{Hardships, Schedule};
+use crate::world::Lies;
 
 /// Violations that are printed.
 const SHOWN: usize = 20;
@@ -64,9 +65,9 @@ struct Options {
     /// Every kill is a power cut: what was not synced is lost. This is the library of tests/power-cut
     #[arg(long)]
     power_cut: Option<PathBuf>,
-    /// Walmart's side lies: reads lag, fail and come back empty, refusals of what was carried out cannot be read
-    #[arg(long, conflicts_with = "feed")]
-    lies: bool,
+    /// What Walmart's side lies about
+    #[arg(long, value_enum, default_value_t, conflicts_with = "feed")]
+    lies: Lies,
     /// The wall clock is set by seconds to weeks, while the gateway runs and while it is down
     #[arg(long, conflicts_with = "feed")]
     clock_steps: bool,
@@ -113,7 +114,11 @@ async fn main() -> ExitCode {
 /// The command that plays the same schedule.
 fn again(options: &Options, seed: u64) -> String {
     let power_cut = if options.power_cut.is_some() { " --power-cut" } else { "" };
-    let lies = if options.lies { " --lies" } else { "" };
+    let lies = match options.lies {
+        Lies::None => "",
+        Lies::LookUps => " --lies look-ups",
+        Lies::All => " --lies all",
+    };
     let clock_steps = if options.clock_steps { " --clock-steps" } else { "" };
     let feed = if options.feed { format!("--feed --webhooks {} ", options.webhooks) } else { String::new() };
     format!("scripts/crash-test {feed}--kills {} --seed {seed}{lies}{clock_steps}{power_cut}", options.kills)

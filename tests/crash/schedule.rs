@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use order_gateway::ports::random::Random;
 
-use crate::world::{self, WallClock};
+use crate::world::{Lies, WallClock};
 
 /// Seller accounts of the gateway. An order number is used in one of them only.
 pub(crate) const ACCOUNTS: [&str; 4] = ["north", "east", "south", "west"];
@@ -34,8 +34,8 @@ pub(crate) struct Schedule {
 /// What is against the gateway besides kills and faults.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Hardships {
-    /// Walmart's side lies.
-    pub lies: bool,
+    /// What Walmart's side lies about.
+    pub lies: Lies,
     /// The wall clock is set.
     pub clock_steps: bool,
 }
@@ -183,8 +183,7 @@ impl Schedule {
             let clock_steps = clock.as_mut().map(WallClock::life).unwrap_or_default();
             lives.push(Life { end, clock_steps, stories: stories.collect() });
         }
-        let lies = if hardships.lies { world::lies() } else { String::new() };
-        Self { seed, lives, faults: faults(seed) + &lies }
+        Self { seed, lives, faults: faults(seed) + &hardships.lies.rules() }
     }
 }
 
@@ -322,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_schedule() {
-        let hard = Hardships { lies: true, clock_steps: true };
+        let hard = Hardships { lies: Lies::All, clock_steps: true };
         let draw = |seed, hardships| told(&Schedule::draw(seed, 20, hardships));
         assert_eq!(draw(7, hard), draw(7, hard));
         assert_ne!(draw(7, hard), draw(8, hard));
@@ -331,8 +330,8 @@ mod tests {
 
     #[test]
     fn hardships_change_nothing_else() {
-        let hard = Schedule::draw(7, 20, Hardships { lies: true, clock_steps: true });
-        let kind = Schedule::draw(7, 20, Hardships::default());
+        let hard = Schedule::draw(7, 20, Hardships { lies: Lies::All, clock_steps: true });
+        let kind = Schedule::draw(7, 20, Hardships { lies: Lies::None, clock_steps: false });
         let lives = |schedule: &Schedule| -> String {
             schedule.lives.iter().map(|life| format!("{:?} {:?}", life.end, life.stories)).collect()
         };

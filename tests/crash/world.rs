@@ -1,5 +1,5 @@
-//! A world that is less kind: Walmart's side lies (`--lies`), and the wall clock is set while the gateway runs and while it
-//! is down (`--clock-steps`).
+//! A world that is less kind: Walmart's side lies (`--lies none|look-ups|all`), and the wall clock is set while the gateway
+//! runs and while it is down (`--clock-steps`).
 //!
 //! Both leave decidable what must hold. Every lie is one about an answer, so the emulator's own records stay true; an order
 //! shows before the settle window of its create is over; and no look-up says of an order that exists, and shows, that it
@@ -49,10 +49,29 @@ const STEPS: [i64; 4] = [6 * SECOND, 90 * SECOND, 3_600 * SECOND, 40 * DAY];
 /// The wall clock is never further off than this.
 const FURTHEST: i64 = 60 * DAY;
 
-/// The lies as rules of the emulator, to be told besides its faults.
-pub(crate) fn lies() -> String {
-    let rule = |(share, lie): &(f64, &str)| format!("[[fault]]\nprobability = {share}\n{lie}\n");
-    LOOK_UPS.iter().chain(&MUTATIONS).map(rule).collect()
+/// What Walmart's side lies about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, clap::ValueEnum)]
+pub(crate) enum Lies {
+    /// Nothing
+    #[default]
+    None,
+    /// Look-ups lag, fail, and come back empty
+    LookUps,
+    /// Besides, some of what was carried out is refused with a body that cannot be read
+    All,
+}
+
+impl Lies {
+    /// The lies as rules of the emulator, to be told besides its faults.
+    pub(crate) fn rules(self) -> String {
+        let rule = |(share, lie): &(f64, &str)| format!("[[fault]]\nprobability = {share}\n{lie}\n");
+        let told: [&[(f64, &str)]; 2] = match self {
+            Lies::None => [&[], &[]],
+            Lies::LookUps => [&LOOK_UPS, &[]],
+            Lies::All => [&LOOK_UPS, &MUTATIONS],
+        };
+        told.into_iter().flatten().map(rule).collect()
+    }
 }
 
 /// The wall clock of the machine that the gateway runs on, through all its lives.
@@ -99,7 +118,9 @@ mod tests {
 
     #[test]
     fn the_emulator_knows_every_lie() {
-        assert_eq!(Faults::parse(&lies()).unwrap().len(), LOOK_UPS.len() + MUTATIONS.len());
+        let rules = |lies: Lies| Faults::parse(&lies.rules()).unwrap().len();
+        assert_eq!(rules(Lies::All), LOOK_UPS.len() + MUTATIONS.len());
+        assert_eq!((rules(Lies::LookUps), rules(Lies::None)), (LOOK_UPS.len(), 0));
     }
 
     #[test]
