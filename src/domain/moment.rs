@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
+use crate::planted_bug::{PlantedBug, is_planted};
 
 /// Milliseconds since the machine was started, time asleep included. Comparable only within one boot ([`BootId`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +73,9 @@ impl Moment {
     /// Whether a window of `span` that began `since` has passed: both clocks say so. For what guards: settle windows,
     /// retention.
     pub fn window_has_passed(since: Self, span: Duration, now: Self) -> bool {
+        if is_planted(PlantedBug::WindowByWallClock) {
+            return now.wall.since(since.wall) >= span;
+        }
         now.at_least_since(since) >= span
     }
 

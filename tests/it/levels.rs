@@ -12,22 +12,26 @@ type Table = [(&'static str, &'static [&'static str])];
 /// `telemetry` stands in the rows of those that may record something; pure parts may not.
 const TABLE: &Table = &[
     // Pure. `wire` and the serde attributes of the generated `pb` know each other, they are one mirror.
-    ("domain", &["pb"]),
+    ("domain", &["pb", "planted_bug"]),
     ("wire", &["pb"]),
     ("pb", &["wire"]),
     ("telemetry", &["domain"]),
     ("accept", &[]),
     ("crash_point", &[]),
+    ("planted_bug", &[]),
     ("room", &[]),
     ("shutdown", &["domain", "telemetry"]),
     ("config", &["domain", "telemetry"]),
     ("ports", &["crash_point", "domain", "pb", "telemetry"]),
     // The use cases see traits only, never an implementation.
-    ("service", &["config", "crash_point", "domain", "pb", "ports", "shutdown", "telemetry"]),
+    ("service", &["config", "crash_point", "domain", "pb", "planted_bug", "ports", "shutdown", "telemetry"]),
     // Keeps what the ledger has; knows the port, not who uses it.
     ("store", &["config", "crash_point", "domain", "ports", "telemetry"]),
     // The edges. They do not know each other.
-    ("upstream", &["config", "crash_point", "domain", "pb", "ports", "room", "shutdown", "telemetry", "wire"]),
+    (
+        "upstream",
+        &["config", "crash_point", "domain", "pb", "planted_bug", "ports", "room", "shutdown", "telemetry", "wire"],
+    ),
     ("grpc", &["accept", "config", "domain", "pb", "ports", "room", "service", "shutdown", "telemetry"]),
     ("http", &["accept", "config", "crash_point", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
     // The other side of the wire: what it shares with `upstream` it could not check.

@@ -13,6 +13,7 @@ use super::{Doubt, Entry, Refusal, State};
 use crate::domain::effect::Effect;
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
+use crate::planted_bug::{PlantedBug, is_planted};
 
 /// Absences that settle a doubt; the last of them answers a look-up by number.
 const ABSENCES: u32 = 3;
@@ -176,7 +177,9 @@ pub fn apply(mut entry: Entry, event: Event, now: Moment, rules: &Rules) -> Resu
 
         (Sending, Event::Accepted { answer }) => closed(entry, State::Succeeded, Effect::Applied, answer),
         // An earlier attempt may have had an effect that shows late: a look-up has to agree before the refusal counts.
-        (Sending, Event::Refused { answer, error, says_present }) if entry.doubt.is_some() => {
+        (Sending, Event::Refused { answer, error, says_present })
+            if entry.doubt.is_some() && !is_planted(PlantedBug::RefusalAfterDoubtIsFinal) =>
+        {
             let refusal = if says_present { Refusal::SaysPresent } else { Refusal::Plain };
             refused_in_doubt(entry, answer, error, refusal, now, rules)
         }
@@ -385,6 +388,9 @@ fn nothing_learned(
     rules: &Rules,
 ) -> Result<Entry, Impossible> {
     let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
+    if is_planted(PlantedBug::ExpiredWithoutProof) && entry.not_after.is_over(now) {
+        return Ok(closed(entry, State::Expired, Effect::None, Bytes::new()));
+    }
     doubt.lookups += 1;
     let state = if doubt.learned.plus(rules.patience()).is_due(now) { State::NeedsOperator } else { entry.state };
     Ok(Entry { state, doubt: Some(doubt), next: Some(next(&doubt)), ..entry })

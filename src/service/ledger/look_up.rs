@@ -17,6 +17,7 @@ use crate::domain::ledger::{Alert, AlertKind, Entry, EvidenceKind, LookupRecord}
 use crate::domain::moment::Moment;
 use crate::domain::mutations::{Probe, Settlement, settlement_of};
 use crate::pb::GetOrderStatusRequest;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Audit, Ledger};
 use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
@@ -97,7 +98,12 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 }
                 Asked::Failed(error) => {
                     let id = entry.id;
-                    self.change(entry, Event::NoEvidence { error }, self.mutations.moment()).await;
+                    let event = if is_planted(PlantedBug::FailedLookUpIsAbsence) {
+                        Event::Absent { by: LookedUpBy::Number, resend: settlement.resend() }
+                    } else {
+                        Event::NoEvidence { error }
+                    };
+                    self.change(entry, event, self.mutations.moment()).await;
                     held.lay_down(id);
                     continue;
                 }

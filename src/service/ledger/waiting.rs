@@ -37,7 +37,7 @@ impl Waiting {
 
     /// Whether somebody waits for this entry.
     pub(super) fn is_waited_for(&self, id: OperationId) -> bool {
-        self.lock().get(&id).is_some_and(|waits| waits.receiver_count() > 0)
+        self.lock().get(&id).is_some_and(|waits| Arc::strong_count(waits) > 1)
     }
 
     /// Whether nobody waits.

@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 use super::passing::{OrRefused, Watch, Watched, refused};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::Purpose;
 use crate::telemetry::metrics::{CircuitState, Metrics};
 use crate::upstream::accounts::Accounts;
@@ -148,6 +149,7 @@ impl Outcome {
             Err(failure) => failure,
         };
         match failure {
+            Failure::Lost(Lost::Deadline) if is_planted(PlantedBug::ImpatienceOpensCircuit) => Self::Failure,
             Failure::Lost(Lost::TimedOut | Lost::Interrupted)
             | Failure::NotSent(NotSent::Connect)
             | Failure::Unreadable { cut: true, .. } => Self::Failure,

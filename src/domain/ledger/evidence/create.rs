@@ -10,6 +10,7 @@ use super::{Contradiction, Evidence, LookupAnswer, NoEvidence, Presence, absence
 use crate::domain::order_number;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::CreateOrderRequest;
+use crate::planted_bug::{PlantedBug, is_planted};
 
 /// How far Walmart's date of an order may lie before the order was made: clocks and days differ.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -115,6 +116,9 @@ pub fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence
     // An answer that says that it failed, or that there is no such order, repeats the number at best.
     let may_show = answer.http_status == 200 && read.status() != Status::Failed && read.errors().not_found.is_none();
     let shown = if may_show { judge_rows(expected, read.orders()) } else { None };
+    if is_planted(PlantedBug::EmptyObjectIsPresence) && read.orders().any(|order| !order.has_number()) {
+        return Evidence::Present(Presence { copies: 1 });
+    }
     shown.unwrap_or_else(|| match absence::of_answer(answer.http_status, &read) {
         Ok(proof) => Evidence::Absent(proof),
         Err(reason) => Evidence::Nothing(reason),

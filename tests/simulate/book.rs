@@ -1,0 +1,311 @@
+//! What is known of every mutation, and what must hold of it at all times: the ledger's side from the store, Walmart's side
+//! from the emulator, and the requests between them. Uses no code of the gateway to judge.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use order_gateway::domain::ledger::{Entry, Kind, LookupRecord, OperationId, State};
+use order_gateway::domain::operation::Operation;
+use order_gateway::emulator::Effect;
+use order_gateway::emulator::records::CallRecord;
+use order_gateway::upstream::transport::HttpError;
+
+use crate::draw::{millis, seconds};
+use crate::network::Sent;
+use crate::plan::{ACCOUNTS, Plan};
+
+/// What is measured on two sides of a timer may be off by as much.
+const TICK: Duration = millis(2);
+/// A circuit may stay open for so long after Walmart's last failure: its longest pause, and a probe.
+const CIRCUIT_MEMORY: Duration = seconds(75);
+
+/// Everything that is known.
+pub(crate) struct Book {
+    settle_window: Duration,
+    attempt_timeout: Duration,
+    records: BTreeMap<String, Record>,
+    /// Correlation ids of each account and order number.
+    by_number: HashMap<(usize, String), Vec<String>>,
+    /// When Walmart last failed, by account and operation.
+    failures: HashMap<(usize, Operation), VecDeque<Duration>>,
+    /// When an account was last told to slow down, by account.
+    slowed: [Option<Duration>; ACCOUNTS.len()],
+    flying: HashMap<u64, Duration>,
+    started: Duration,
+}
+
+/// One mutation.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) id: OperationId,
+    pub(crate) kind: Kind,
+    pub(crate) account: usize,
+    pub(crate) number: String,
+    pub(crate) state: State,
+    pub(crate) last_error: String,
+    /// An operator decided about it.
+    pub(crate) by_operator: bool,
+    /// How often Walmart carried it out.
+    pub(crate) effects: usize,
+    pub(crate) doubt: Option<Doubt>,
+    evidence: Option<LookupRecord>,
+    attempts: Vec<Attempt>,
+}
+
+/// A doubt that is looked into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) since: Duration,
+    /// When Walmart was last asked about it, and answered.
+    pub(crate) asked: Duration,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    sent: u64,
+    ended: Option<(Duration, Ended)>,
+}
+
+/// How a request ended for the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Walmart says that it took it on.
+    Accepted,
+    /// Walmart says no, and can be believed.
+    Refused(u16),
+    /// It never left.
+    NotSent,
+    /// Nobody can say.
+    Doubtful(u16),
+    /// The gateway did not wait for the end.
+    Abandoned,
+}
+
+impl Ended {
+    pub(crate) fn of(operation: Option<Operation>, answer: &Result<Response<Bytes>, HttpError>) -> Self {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(HttpError::NotSent) => return Self::NotSent,
+            Err(HttpError::Interrupted | HttpError::BadBody(_)) => return Self::Doubtful(0),
+        };
+        let has = |text: &str| answer.body().windows(text.len()).any(|part| part == text.as_bytes());
+        let changes = operation.is_some_and(Operation::is_mutation);
+        match answer.status().as_u16() {
+            status @ 200..300 if serde_json::from_slice::<serde_json::Value>(answer.body()).is_err() => {
+                Self::Doubtful(status)
+            }
+            200..300 if has(r#""ACCEPTED""#) || !changes => Self::Accepted,
+            status @ 200..300 if has(r#""FAIL""#) || has(r#""errors""#) => Self::Refused(status),
+            status @ (200..300 | 408 | 499 | 500..) => Self::Doubtful(status),
+            400 if has("INVALID_REQUEST.GMP_ORDER_API") => Self::Doubtful(400),
+            status => Self::Refused(status),
+        }
+    }
+
+    fn is_doubt(self) -> bool {
+        matches!(self, Self::Doubtful(_) | Self::Abandoned)
+    }
+}
+
+impl Book {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        Self {
+            settle_window: plan.settings.settle_window,
+            attempt_timeout: plan.settings.attempt_timeout,
+            records: BTreeMap::new(),
+            by_number: HashMap::new(),
+            failures: HashMap::new(),
+            slowed: Default::default(),
+            flying: HashMap::new(),
+            started: Duration::ZERO,
+        }
+    }
+
+    /// A process starts.
+    pub(crate) fn process_started(&mut self, now: Duration) {
+        self.started = now;
+    }
+
+    /// Requests that nobody has told the end of.
+    pub(crate) fn flying(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// When the present process started.
+    pub(crate) fn started(&self) -> Duration {
+        self.started
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.records.iter()
+    }
+
+    pub(crate) fn record(&self, correlation_id: &str) -> Option<&Record> {
+        self.records.get(correlation_id)
+    }
+
+    /// The mutations of an order number.
+    pub(crate) fn numbered(&self, account: usize, number: &str) -> impl Iterator<Item = &Record> {
+        let ids = self.by_number.get(&(account, number.to_owned()));
+        ids.into_iter().flatten().filter_map(|id| self.records.get(id))
+    }
+
+    /// When an account was last told to slow down.
+    pub(crate) fn slowed(&self, account: usize) -> Option<Duration> {
+        self.slowed[account]
+    }
+
+    /// The ledger holds this now.
+    pub(crate) fn written(&mut self, now: Duration, entry: &Entry) -> Option<String> {
+        let id = entry.correlation_id.to_string();
+        let account = ACCOUNTS.iter().position(|account| *account == entry.account.as_str()).unwrap_or_default();
+        let number = entry.order_number.to_string();
+        let record = self.records.entry(id.clone()).or_insert_with(|| {
+            self.by_number.entry((account, number.clone())).or_default().push(id);
+            Record {
+                id: entry.id,
+                kind: entry.kind,
+                account,
+                number,
+                state: entry.state,
+                last_error: String::new(),
+                by_operator: false,
+                effects: 0,
+                doubt: None,
+                evidence: None,
+                attempts: Vec::new(),
+            }
+        });
+        if !entry.resolution.is_empty() && !record.by_operator {
+            record.by_operator = true;
+            // Whoever decided has looked at Walmart.
+            record.attempts.clear();
+        }
+        // Without a next look-up it waits for a person alone.
+        let in_doubt = matches!(entry.state, State::Unknown | State::NeedsOperator) && entry.next.is_some();
+        if record.evidence != entry.evidence {
+            record.evidence.clone_from(&entry.evidence);
+            record.doubt = record.doubt.map(|doubt| Doubt { asked: now, ..doubt });
+        }
+        record.doubt = if in_doubt { record.doubt.or(Some(Doubt { since: now, asked: now })) } else { None };
+        record.state = entry.state;
+        record.last_error.clone_from(&entry.last_error);
+        self.told_wrongly(&entry.correlation_id.to_string())
+    }
+
+    /// What the ledger says of this mutation, and callers with it, is not so.
+    fn told_wrongly(&self, id: &str) -> Option<String> {
+        let record = self.records.get(id).filter(|record| !record.by_operator)?;
+        let Record { id, account, number, state, effects, .. } = record;
+        let name = format!("{id} ({}/{number})", ACCOUNTS[*account]);
+        match state {
+            State::Succeeded => {
+                // A cancellation may show by what another one of the same lines did.
+                let shown = match record.kind {
+                    Kind::Create => *effects,
+                    Kind::Cancel => {
+                        let of_number = self.numbered(*account, number);
+                        of_number.filter(|other| other.kind == Kind::Cancel).map(|other| other.effects).sum()
+                    }
+                };
+                (shown == 0).then(|| format!("I2: {name} is SUCCEEDED, and Walmart did not carry it out"))
+            }
+            State::Rejected | State::NotSent | State::Expired if *effects > 0 => {
+                Some(format!("I2: {name} is {state:?}, effect NONE, and Walmart carried it out"))
+            }
+            _ => None,
+        }
+    }
+
+    /// A request leaves the gateway.
+    pub(crate) fn sent(&mut self, now: Duration, sent: &Sent) -> Option<String> {
+        self.flying.insert(sent.number, now);
+        let Some(operation @ (Operation::Create | Operation::Cancel)) = sent.operation else {
+            return None;
+        };
+        let Some(record) = self.records.get(&sent.correlation_id) else {
+            return Some(format!("I4: {sent} was sent, and the ledger has no row of it"));
+        };
+        if record.state != State::Sending {
+            return Some(format!("I4: {sent} was sent while the ledger says {:?}", record.state));
+        }
+        let again = record.attempts.iter();
+        // Another creation of the number would have the same effect.
+        let others = self.numbered(record.account, &record.number);
+        let others = others.filter(|other| operation == Operation::Create && other.kind == Kind::Create);
+        let others = others.filter(|other| other.id != record.id).flat_map(|other| &other.attempts);
+        for attempt in again.chain(others) {
+            match attempt.ended {
+                None => return Some(format!("I5: {sent} was sent while #{} is under way", attempt.sent)),
+                Some((_, Ended::Accepted)) => {
+                    return Some(format!("I5: {sent} was sent after #{} was accepted", attempt.sent));
+                }
+                Some((time, ended)) if ended.is_doubt() && now - time + TICK < self.settle_window => {
+                    let pause = (now - time).as_secs_f64();
+                    return Some(format!("I5: {sent} was sent {pause:.3} s after #{} ended {ended:?}", attempt.sent));
+                }
+                Some(_) => {}
+            }
+        }
+        let attempt = Attempt { sent: sent.number, ended: None };
+        self.records.entry(sent.correlation_id.clone()).and_modify(|record| record.attempts.push(attempt));
+        None
+    }
+
+    /// Whether nothing was sent for the mutation before this request.
+    pub(crate) fn is_first_attempt(&self, sent: &Sent) -> bool {
+        let record = self.records.get(&sent.correlation_id);
+        record.is_some_and(|record| record.attempts.first().is_some_and(|first| first.sent == sent.number))
+    }
+
+    /// Walmart has carried out a request, or has not.
+    pub(crate) fn executed(&mut self, sent: &Sent, call: &CallRecord) -> Option<String> {
+        match call.effect {
+            Effect::Created | Effect::Cancelled => {}
+            Effect::CreatedAgain => return Some(format!("I1: {sent} made a second order of {}", call.order_number)),
+            Effect::None | Effect::Issued | Effect::Read => return None,
+        }
+        let record = self.records.get_mut(&call.correlation_id)?;
+        record.effects += 1;
+        if record.effects > 1 && record.kind == Kind::Cancel {
+            return Some(format!("I1: {sent} was carried out {} times", record.effects));
+        }
+        self.told_wrongly(&call.correlation_id)
+    }
+
+    /// A request ended for the gateway.
+    pub(crate) fn ended(&mut self, now: Duration, sent: &Sent, ended: Ended) {
+        let began = self.flying.remove(&sent.number).unwrap_or(now);
+        if let (Some(account), Some(operation)) = (sent.account, sent.operation) {
+            let waited = now - began + TICK >= self.attempt_timeout;
+            let walmarts = match ended {
+                Ended::Doubtful(_) | Ended::NotSent => true,
+                Ended::Abandoned => waited,
+                Ended::Accepted | Ended::Refused(_) => false,
+            };
+            if walmarts {
+                self.failures.entry((account, operation)).or_default().push_back(now);
+            }
+            if ended == Ended::Refused(429) {
+                self.slowed[account] = Some(now);
+            }
+        }
+        if let Some(record) = self.records.get_mut(&sent.correlation_id)
+            && let Some(attempt) = record.attempts.iter_mut().find(|attempt| attempt.sent == sent.number)
+        {
+            attempt.ended = Some((now, ended));
+        }
+    }
+
+    /// A circuit is said to be open. Only Walmart's failures may open one.
+    pub(crate) fn circuit_is_open(&mut self, now: Duration, account: usize, operation: Operation) -> Option<String> {
+        let failures = self.failures.entry((account, operation)).or_default();
+        failures.retain(|time| *time + CIRCUIT_MEMORY >= now);
+        failures.is_empty().then(|| {
+            let name = operation.name();
+            format!("the circuit of {}'s {name} is open, and Walmart has not failed", ACCOUNTS[account])
+        })
+    }
+}

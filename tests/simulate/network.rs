@@ -1,0 +1,229 @@
+//! The way to Walmart without sockets: takes the place of the HTTP client, with the emulator behind it. Requests and answers
+//! travel, get lost and come late as the faults of the time have it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use order_gateway::domain::operation::Operation;
+use order_gateway::emulator::Dropped;
+use order_gateway::upstream::transport::HttpError;
+use tokio::time::sleep;
+
+use crate::book::Ended;
+use crate::draw::{Draw, millis, seconds};
+use crate::faults::Fate;
+use crate::plan::ACCOUNTS;
+use crate::world::World;
+
+/// Longest time until a connection is refused, or breaks.
+const BREAKS: Duration = seconds(4);
+/// A silent connection says nothing for longer than anybody waits.
+const SILENCE: Duration = seconds(3_600);
+
+/// The network. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Network(World);
+
+/// A request as it left the gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) number: u64,
+    /// `None` for what no token of an account came with.
+    pub(crate) account: Option<usize>,
+    /// `None` for a token call.
+    pub(crate) operation: Option<Operation>,
+    /// In the query of a status call; those of mutations are known by their correlation ids.
+    pub(crate) order_number: String,
+    pub(crate) correlation_id: String,
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operation = self.operation.map_or("token", Operation::name);
+        let account = self.account.map_or("?", |account| ACCOUNTS[account]);
+        let id = self.correlation_id.get(..8).unwrap_or_default();
+        write!(f, "{operation} #{} {account}/{} {id}", self.number, self.order_number)
+    }
+}
+
+impl Network {
+    pub(crate) fn new(world: World) -> Self {
+        Self(world)
+    }
+
+    fn sent(&self, request: &Request<Bytes>) -> Sent {
+        let (world, uri) = (&self.0, request.uri());
+        let operation = match uri.path().rsplit('/').next() {
+            Some("token") => None,
+            Some("status") => Some(Operation::Status),
+            Some("cancel") => Some(Operation::Cancel),
+            Some("fetchOrderPromiseOptions") => Some(Operation::Promise),
+            _ => Some(Operation::Create),
+        };
+        let token = header(request.headers(), "wm_sec.access_token");
+        let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        let order_number = query.into_iter().find(|(key, _)| key == "orderNumber");
+        let mut state = world.state();
+        state.numbered += 1;
+        Sent {
+            number: state.numbered,
+            account: match operation {
+                None => account_of_client(request.headers()),
+                Some(_) => state.tokens.get(token).copied(),
+            },
+            operation,
+            order_number: order_number.map(|(_, value)| value.into_owned()).unwrap_or_default(),
+            correlation_id: header(request.headers(), "wm_qos.correlation_id").to_owned(),
+        }
+    }
+}
+
+impl tower::Service<Request<Bytes>> for Network {
+    type Response = Response<Bytes>;
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let (world, sent) = (self.0.clone(), self.sent(&request));
+        let fate = world.fate(&sent);
+        world.trace(format_args!("network: {sent} {fate:?}"));
+        let now = world.now();
+        let wrong = world.state().book.sent(now, &sent);
+        wrong.into_iter().for_each(|wrong| world.violated(wrong));
+        let mut way = Way { world, sent, request: Some(request), ended: None };
+        Box::pin(async move {
+            let answer = way.go(fate).await;
+            way.ended = Some(Ended::of(way.sent.operation, &answer));
+            if way.sent.operation.is_none() {
+                keep_token(&way.world, &way.sent, &answer);
+            }
+            answer
+        })
+    }
+}
+
+/// A request on its way. The gateway gives it up by dropping this.
+struct Way {
+    world: World,
+    sent: Sent,
+    /// Until Walmart has it.
+    request: Option<Request<Bytes>>,
+    /// Whether the gateway was told how it ended.
+    ended: Option<Ended>,
+}
+
+impl Way {
+    async fn go(&mut self, fate: Fate) -> Result<Response<Bytes>, HttpError> {
+        let random = &self.world.random().clone();
+        let travel = self.world.plan().settings.travel;
+        match fate {
+            Fate::Refused => {
+                sleep(random.span(millis(0), BREAKS)).await;
+                self.request = None;
+                return Err(HttpError::NotSent);
+            }
+            Fate::BrokenBefore => {
+                sleep(random.span(millis(0), BREAKS)).await;
+                self.request = None;
+                return Err(HttpError::Interrupted);
+            }
+            Fate::LateBroken => {
+                sleep(random.span(millis(0), BREAKS)).await;
+                self.comes_late();
+                return Err(HttpError::Interrupted);
+            }
+            Fate::SilentBefore | Fate::LateSilent => {
+                if fate == Fate::SilentBefore {
+                    self.request = None;
+                }
+                sleep(SILENCE).await;
+                return Err(HttpError::Interrupted);
+            }
+            Fate::Answered | Fate::BrokenAfter | Fate::SilentAfter | Fate::Slow | Fate::BadBody => {}
+        }
+        sleep(random.span(millis(0), travel)).await;
+        let Some(request) = self.request.take() else { return Err(HttpError::Interrupted) };
+        let answer = self.world.execute(request, &self.sent);
+        if fate == Fate::Slow {
+            sleep(random.span(millis(500), seconds(14))).await;
+        }
+        if fate == Fate::SilentAfter {
+            sleep(SILENCE).await;
+        }
+        let answer = answer.await.map_err(|dropped| match dropped {
+            Dropped::NotSent => HttpError::NotSent,
+            Dropped::Interrupted => HttpError::Interrupted,
+        });
+        sleep(random.span(millis(0), travel)).await;
+        match fate {
+            Fate::BrokenAfter => Err(HttpError::Interrupted),
+            Fate::BadBody => answer.and_then(|answer| Err(HttpError::BadBody(answer.status().as_u16()))),
+            _ => answer,
+        }
+    }
+
+    /// Walmart has not seen it yet, and nobody waits for its answer any more.
+    fn comes_late(&mut self) {
+        let Some(request) = self.request.take() else { return };
+        let (world, now) = (&self.world, self.world.now());
+        let settings = &world.plan().settings;
+        let first = world.state().book.is_first_attempt(&self.sent);
+        let (least, most) = if settings.beyond && first && world.random().chance(0.5) {
+            (settings.settle_window, settings.settle_window * 2)
+        } else {
+            (Duration::ZERO, settings.lateness)
+        };
+        let time = now + world.random().span(least, most);
+        world.execute_later(time, request, self.sent.clone());
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        let ended = self.ended.take().unwrap_or_else(|| {
+            // What was on its way may still arrive.
+            if self.world.random().chance(0.7) {
+                self.comes_late();
+            }
+            Ended::Abandoned
+        });
+        self.world.trace(format_args!("network: {} ended: {ended:?}", self.sent));
+        let now = self.world.now();
+        self.world.state().book.ended(now, &self.sent, ended);
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Client ids are the names of the accounts.
+fn account_of_client(headers: &HeaderMap) -> Option<usize> {
+    use base64::Engine as _;
+    let encoded = header(headers, "authorization").strip_prefix("Basic ")?;
+    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+    let client = decoded.split(|byte| *byte == b':').next()?;
+    ACCOUNTS.iter().position(|account| account.as_bytes() == client)
+}
+
+/// Tokens tell whose the calls are that they come with.
+fn keep_token(world: &World, sent: &Sent, answer: &Result<Response<Bytes>, HttpError>) {
+    #[derive(serde::Deserialize)]
+    struct Issued {
+        access_token: String,
+    }
+    if let (Some(account), Ok(answer)) = (sent.account, answer)
+        && let Ok(Issued { access_token }) = serde_json::from_slice(answer.body())
+    {
+        world.state().tokens.insert(access_token, account);
+    }
+}

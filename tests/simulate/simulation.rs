@@ -1,0 +1,387 @@
+//! One simulation from its seed to its end: processes one after the other over one store, callers, operators, then calm, in
+//! which everything has to settle.
+
+use std::time::Duration;
+
+use order_gateway::domain::account::AccountId;
+use order_gateway::domain::ledger::machine::Verdict;
+use order_gateway::domain::ledger::{Entry, Kind, OperationId, State};
+use order_gateway::ports::ledger::{Ledger as _, Query};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use crate::bodies;
+use crate::doubts;
+use crate::draw::{Draw, millis, seconds};
+use crate::faults::FaultKind;
+use crate::plan::{ACCOUNTS, Call, Life, Plan, What};
+use crate::process::{Process, context, index};
+use crate::store::SimulatedLedger;
+use crate::told::{Answer, Reason};
+use crate::world::{World, longest_end};
+
+/// How often doubts and operators are looked after.
+const ROUND: Duration = seconds(5);
+/// Answers leave so long before the caller's deadline, and this part of the time besides; at most half of it.
+const MARGIN: Duration = millis(100);
+const MARGIN_PART: f64 = 0.03;
+/// A wait lets what it waits for speak first, at two levels; and timers have a resolution.
+const SPEAKS_FIRST: Duration = millis(55);
+
+/// What came of one simulation.
+pub(crate) struct Outcome {
+    pub(crate) hash: u64,
+    pub(crate) trace: String,
+    pub(crate) violation: Option<String>,
+    pub(crate) calls: u64,
+    pub(crate) faults: usize,
+    pub(crate) simulated: Duration,
+}
+
+/// Plays the simulation of this plan.
+pub(crate) fn play(plan: Plan, keep_trace: bool) -> Outcome {
+    let faults = plan.faults.len() + plan.lives.len() - 1 + plan.steps.len();
+    let world = World::new(plan, keep_trace);
+    let ledger = SimulatedLedger::new(world.clone());
+    for life in &world.plan().lives {
+        if let Err(why) = live(&world, &ledger, life) {
+            world.violated(format_args!("the harness failed: {why}"));
+        }
+        if world.is_violated() {
+            break;
+        }
+    }
+    let simulated = world.now();
+    let mut state = world.state();
+    Outcome {
+        hash: state.trace.hash(),
+        trace: state.trace.take(),
+        violation: state.violation.take(),
+        calls: state.calls,
+        faults,
+        simulated,
+    }
+}
+
+/// One process. Its runtime ends with it, and all its tasks at once, as by kill -9.
+fn live(world: &World, ledger: &SimulatedLedger, life: &Life) -> Result<(), String> {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let lived = runtime.block_on(async {
+        world.time().run_from(life.start);
+        world.trace(format_args!("process: starts, on boot {}", life.boot));
+        world.state().book.process_started(life.start);
+        let lived = Driver::live(world, ledger, life).await;
+        world.trace(format_args!("process: ends"));
+        world.time().stand();
+        lived
+    });
+    drop(runtime);
+    let flying = world.state().book.flying();
+    if flying > 0 {
+        world.violated(format_args!("{flying} requests outlive their process"));
+    }
+    broken_off(world);
+    lived
+}
+
+/// Callers whose process has ended hear nothing; some ask again.
+fn broken_off(world: &World) {
+    let waiting = std::mem::take(&mut world.state().waiting);
+    for (number, call) in waiting {
+        hear(world, number, call, &Answer::Nothing);
+    }
+}
+
+struct Driver<'a> {
+    world: &'a World,
+    ledger: &'a SimulatedLedger,
+    life: &'a Life,
+    process: Process,
+    calls: JoinSet<()>,
+}
+
+impl<'a> Driver<'a> {
+    async fn live(world: &'a World, ledger: &'a SimulatedLedger, life: &'a Life) -> Result<(), String> {
+        let process = Process::start(world, ledger, life).await?;
+        let mut driver = Driver { world, ledger, life, process, calls: JoinSet::new() };
+        driver.drive().await;
+        if life.end.is_none() && !world.is_violated() {
+            driver.settle().await;
+        }
+        // What is dropped with the runtime must find time standing.
+        driver.calls.detach_all();
+        Ok(())
+    }
+
+    /// Lets things happen until the process is killed, or the last caller has come.
+    async fn drive(&mut self) {
+        let (world, plan) = (self.world, self.world.plan());
+        let until = self.life.end.unwrap_or(plan.end);
+        world.set_faults();
+        let mut faults = world.next_change_of_faults();
+        let mut steps = plan.steps.iter().skip_while(|step| step.time <= self.life.start).peekable();
+        let mut round = world.now() + ROUND;
+        while !world.is_violated() {
+            let now = world.now();
+            if now >= until {
+                return;
+            }
+            if faults.is_some_and(|time| time <= now) {
+                world.set_faults();
+                faults = world.next_change_of_faults();
+            }
+            while let Some(step) = steps.next_if(|step| step.time <= now) {
+                self.step_wall(step.ahead);
+            }
+            if now >= round {
+                round = now + ROUND;
+                self.round(0.02).await;
+            }
+            self.begin_due();
+            let next = world.state().schedule.first_key_value().map(|((time, _), _)| *time);
+            let step = steps.peek().map(|step| step.time);
+            let times = [Some(until), Some(round), faults, next, step];
+            let next = times.into_iter().flatten().min().unwrap_or(until);
+            self.wait_until(next).await;
+        }
+    }
+
+    fn step_wall(&self, ahead: i64) {
+        self.world.trace(format_args!("machine: the wall clock steps by {ahead} ms"));
+        let span = Duration::from_millis(ahead.unsigned_abs());
+        if ahead < 0 { self.process.wall.back(span) } else { self.process.wall.ahead(span) }
+    }
+
+    async fn wait_until(&mut self, time: Duration) {
+        let instant = self.world.time().instant(time);
+        tokio::select! {
+            biased;
+            Some(_) = self.calls.join_next(), if !self.calls.is_empty() => {}
+            () = self.world.changed() => {}
+            () = sleep_until(instant) => {}
+        }
+    }
+
+    fn begin_due(&mut self) {
+        let now = self.world.now();
+        loop {
+            let mut state = self.world.state();
+            let Some(first) = state.schedule.first_entry().filter(|first| first.key().0 <= now) else { return };
+            let ((_, number), call) = first.remove_entry();
+            state.waiting.insert(number, call.clone());
+            if call.what != What::Status {
+                state.begun.insert((call.story, call.what));
+            }
+            state.calls += 1;
+            drop(state);
+            let (world, process) = (self.world.clone(), self.process.clone());
+            self.calls.spawn(async move {
+                let answer = perform(&world, &process, number, &call).await;
+                let known = world.state().waiting.remove(&number).is_some();
+                if known {
+                    hear(&world, number, call, &answer);
+                }
+            });
+        }
+    }
+
+    /// Doubts must be looked into; an operator looks now and then.
+    async fn round(&mut self, looks: f64) {
+        self.world.catch_up();
+        let now = self.world.now();
+        if let Some(overdue) = doubts::overdue(self.world, now) {
+            self.world.violated(overdue);
+        }
+        if self.world.random().chance(looks) {
+            self.operate().await;
+        }
+    }
+
+    /// An operator decides what waits for one, by what Walmart shows.
+    async fn operate(&self) {
+        for entry in self.entries(vec![State::NeedsOperator]).await {
+            let id = entry.correlation_id.to_string();
+            // What may still arrive is not decided.
+            if self.world.is_on_its_way(&id) {
+                continue;
+            }
+            let done = self.is_done(&entry, &id);
+            let verdict = match done {
+                true => Verdict::Succeeded,
+                false if self.world.random().chance(0.5) => Verdict::Resend,
+                false => Verdict::Rejected,
+            };
+            self.world.trace(format_args!("operator: {} is {verdict:?}", entry.id));
+            let name = entry.id.to_string();
+            let call = context(seconds(10));
+            let resolved = self.process.operations.resolve(&name, Some(verdict), "as Walmart shows", &call).await;
+            if let Err(error) = resolved {
+                self.world.trace(format_args!("operator: {} stays: {error:?}", entry.id));
+            }
+        }
+    }
+
+    fn is_done(&self, entry: &Entry, id: &str) -> bool {
+        let state = self.world.state();
+        let Some(record) = state.book.record(id) else { return false };
+        match entry.kind {
+            Kind::Create => record.effects > 0,
+            // The lines are cancelled, whoever did it.
+            Kind::Cancel => state
+                .book
+                .numbered(record.account, &record.number)
+                .any(|other| other.kind == Kind::Cancel && other.effects > 0),
+        }
+    }
+
+    /// Entries in the store, which does not fail here.
+    async fn entries(&self, states: Vec<State>) -> Vec<Entry> {
+        let accounts = ACCOUNTS.iter().filter_map(|id| AccountId::new(*id).ok()).collect();
+        let query =
+            Query { accounts: Some(accounts), states, created_before: None, after: OperationId(0), limit: usize::MAX };
+        self.ledger.kept.list(&query).await.unwrap_or_default()
+    }
+
+    /// Calm: every caller asks until there is an answer, and everything must settle, or wait for a person who decides.
+    async fn settle(&mut self) {
+        let (world, plan) = (self.world, self.world.plan());
+        world.state().calm = true;
+        world.trace(format_args!("calm: no more faults"));
+        world.set_faults();
+        let last = world.now() + longest_end(plan);
+        let mut rounds = 0;
+        loop {
+            self.ask_for_the_rest(rounds);
+            rounds += 1;
+            let until = world.now() + seconds(30);
+            while world.now() < until && !world.is_violated() {
+                self.begin_due();
+                let next = world.state().schedule.first_key_value().map(|((time, _), _)| *time);
+                self.wait_until(next.map_or(until, |next| next.min(until))).await;
+            }
+            if world.is_violated() {
+                return;
+            }
+            let looks = if rounds > 20 { 1.0 } else { 0.0 };
+            self.round(looks).await;
+            let open = self.entries(vec![State::Recorded, State::Sending, State::Unknown, State::NeedsOperator]).await;
+            if open.is_empty() && self.all_told() && world.last_late().is_none() {
+                break;
+            }
+            if world.now() > last {
+                let open = open.first().map(|entry| format!("{} is {}", entry.id, entry.state.name()));
+                world.violated(format_args!("I6: not settled: {}", open.unwrap_or("a caller has no answer".into())));
+                return;
+            }
+        }
+        self.ask_again().await;
+    }
+
+    /// Whoever has no final answer asks once more.
+    fn ask_for_the_rest(&self, round: u32) {
+        let (world, plan) = (self.world, self.world.plan());
+        for position in 0..plan.stories.len() {
+            for what in whats(position, plan) {
+                let call = Call { story: position, what, deadline: seconds(30), leaves: None, repeats: 0 };
+                let wanted = world.state().is_wanted(&call);
+                if wanted {
+                    let spread = millis(50 * position as u64 + u64::from(round));
+                    world.schedule(world.now() + spread, call);
+                }
+            }
+        }
+    }
+
+    fn all_told(&self) -> bool {
+        let state = self.world.state();
+        state.waiting.is_empty()
+            && state.schedule.is_empty()
+            && state.begun.iter().all(|key| state.told.is_settled(*key))
+    }
+
+    /// All lasting answers, once more: each must be what it was.
+    async fn ask_again(&mut self) {
+        let (world, plan) = (self.world, self.world.plan());
+        world.trace(format_args!("calm: all is settled, and asked for again"));
+        for position in 0..plan.stories.len() {
+            for what in whats(position, plan) {
+                let call = Call { story: position, what, deadline: seconds(30), leaves: None, repeats: 0 };
+                if world.state().told.is_lasting(&call) {
+                    let answer = perform(world, &self.process, 0, &call).await;
+                    let lasts = matches!(&answer, Answer::Accepted { .. })
+                        || matches!(&answer, Answer::Refused(refusal) if refusal.reason != Reason::NotNow);
+                    if !lasts {
+                        world.violated(format_args!("I3: {call:?} had a lasting answer, and is now told {answer}"));
+                    }
+                    hear(world, 0, call, &answer);
+                }
+            }
+        }
+    }
+}
+
+/// What is done about a story.
+fn whats(story: usize, plan: &Plan) -> impl Iterator<Item = What> + use<> {
+    let contents = plan.stories[story].contents.len();
+    (0..contents).map(What::Create).chain([What::Cancel])
+}
+
+async fn perform(world: &World, process: &Process, number: u64, call: &Call) -> Answer {
+    let story = &world.plan().stories[call.story];
+    let (began, account) = (world.now(), index(story.account));
+    world.trace(format_args!("caller {number}: {}/{} {call}", ACCOUNTS[story.account], story.number));
+    let margin = (MARGIN + call.deadline.mul_f64(MARGIN_PART)).min(call.deadline / 2);
+    let time = call.deadline - margin;
+    let context = context(time);
+    let work = async {
+        match call.what {
+            What::Create(content) => {
+                let request = bodies::create(story, &story.contents[content]);
+                Answer::of_creation(process.create.call(account, request, &context).await)
+            }
+            What::Cancel => {
+                Answer::of_cancellation(process.cancel.call(account, bodies::cancel(story), &context).await)
+            }
+            What::Status => Answer::of_status(process.status.call(account, bodies::status(story), &context).await),
+        }
+    };
+    let answer = match call.leaves {
+        Some(leaves) => timeout(leaves, work).await.unwrap_or(Answer::Nothing),
+        None => work.await,
+    };
+    let took = world.now() - began;
+    world.trace(format_args!("caller {number}: {answer}"));
+    if took > time + SPEAKS_FIRST {
+        world.violated(format_args!("caller {number} had {:?} and waited {took:?}", call.deadline));
+    }
+    answer
+}
+
+/// A caller knows more now, and may ask again.
+fn hear(world: &World, number: u64, call: Call, answer: &Answer) {
+    let now = world.now();
+    let mut state = world.state();
+    let wrong = state.hear(world.plan(), now, &call, answer);
+    drop(state);
+    wrong.into_iter().for_each(|wrong| world.violated(format_args!("{wrong} (caller {number})")));
+    let calm = world.state().calm;
+    if !calm && !answer.is_final() && call.repeats > 0 {
+        let pause = world.random().span(millis(10), *world.random().one_of(&[millis(200), seconds(5), seconds(60)]));
+        world.schedule(now + pause, Call { repeats: call.repeats - 1, ..call });
+    }
+}
+
+/// Whether faults of reads, tokens or the store are about.
+pub(crate) fn impeded(plan: &Plan, from: Duration, until: Duration) -> bool {
+    let active = plan.faults.iter().filter(|fault| fault.from <= until && from < fault.until);
+    let mut active = active.map(|fault| &fault.kind);
+    active.any(|kind| match kind {
+        FaultKind::Network { operation, .. } => {
+            operation.is_none_or(|operation| operation == order_gateway::domain::operation::Operation::Status)
+        }
+        FaultKind::Walmart(rule) => rule.contains("\"status\"") || rule.contains("\"token\""),
+        FaultKind::Store { .. } => true,
+    })
+}

@@ -1,0 +1,153 @@
+//! The store: the double in memory, which outlives processes, behind what makes it fail and wait. It writes down what the
+//! ledger says, for the book.
+
+use std::time::Duration;
+
+use order_gateway::domain::account::AccountId;
+use order_gateway::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId};
+use order_gateway::domain::timestamp::Timestamp;
+use order_gateway::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
+use order_gateway::store::memory::MemoryLedger;
+use tokio::time::sleep;
+
+use crate::draw::{Draw, millis, seconds};
+use crate::faults::StoreFate;
+use crate::world::World;
+
+/// Longest wait for a slow store.
+const SLOW: Duration = seconds(4);
+
+/// The store as processes see it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct SimulatedLedger {
+    world: World,
+    pub(crate) kept: MemoryLedger,
+}
+
+impl SimulatedLedger {
+    pub(crate) fn new(world: World) -> Self {
+        Self { world, kept: MemoryLedger::new() }
+    }
+
+    /// Does a read, or fails.
+    async fn read<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.wait().await?;
+        work.await
+    }
+
+    /// Does a write in a task of its own, as what was handed over happens whether its caller waits or not; or fails.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let this = self.clone();
+        let written = tokio::spawn(async move {
+            this.wait().await?;
+            let done = work.await;
+            // Between what was written and who is told there is time for the process to end.
+            sleep(this.world.random().span(millis(0), this.world.plan().settings.store_time)).await;
+            done
+        });
+        written.await.unwrap_or_else(|_| Err(failure()))
+    }
+
+    async fn wait(&self) -> Result<(), StoreError> {
+        let (random, fate) = (self.world.random(), self.world.store_fate());
+        let longest = if fate == StoreFate::Slow { SLOW } else { self.world.plan().settings.store_time };
+        sleep(random.span(millis(0), longest)).await;
+        if fate == StoreFate::Fails { Err(failure()) } else { Ok(()) }
+    }
+}
+
+fn failure() -> StoreError {
+    StoreError { kind: StoreTrouble::Failed, text: "as the simulation wants it".into() }
+}
+
+impl Ledger for SimulatedLedger {
+    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
+        let this = self.clone();
+        self.write(async move {
+            let begun = this.kept.begin(new, join).await?;
+            if let Begun::New(entries) = &begun {
+                this.note(entries);
+            }
+            Ok(begun)
+        })
+        .await
+    }
+
+    async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
+        let this = self.clone();
+        self.write(async move {
+            let saved = this.kept.save(entries, audits).await?;
+            if let Saved::Done(entries) = &saved {
+                this.note(entries);
+            }
+            Ok(saved)
+        })
+        .await
+    }
+
+    async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
+        self.read(self.kept.get(id)).await
+    }
+
+    async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.of_request(account, kind, request_id)).await
+    }
+
+    async fn creation_of(&self, account: &AccountId, order_number: &str) -> Result<Option<Entry>, StoreError> {
+        self.read(self.kept.creation_of(account, order_number)).await
+    }
+
+    async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.open(after, limit)).await
+    }
+
+    async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.list(query)).await
+    }
+
+    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+        self.read(self.kept.counts()).await
+    }
+
+    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {
+        self.read(self.kept.due_audits(now, limit)).await
+    }
+
+    async fn end_audit(&self, audit: Audit, found: Option<Alert>) -> Result<bool, StoreError> {
+        let this = self.clone();
+        self.write(async move { this.kept.end_audit(audit, found).await }).await
+    }
+
+    async fn alerts(&self, operation: OperationId) -> Result<Vec<(AlertKind, Timestamp)>, StoreError> {
+        self.read(self.kept.alerts(operation)).await
+    }
+
+    async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let this = self.clone();
+        self.write(async move { this.kept.trim(before, limit).await }).await
+    }
+}
+
+impl SimulatedLedger {
+    fn note(&self, entries: &[Entry]) {
+        let now = self.world.now();
+        for entry in entries {
+            self.world.trace(format_args!(
+                "ledger: {} {} {}/{} {:.8} {}, attempt {}, {}",
+                entry.id,
+                entry.kind.operation().name(),
+                entry.account,
+                entry.order_number,
+                entry.correlation_id,
+                entry.state.name(),
+                entry.attempts,
+                entry.last_error,
+            ));
+            let wrong = self.world.state().book.written(now, entry);
+            wrong.into_iter().for_each(|wrong| self.world.violated(wrong));
+        }
+    }
+}
