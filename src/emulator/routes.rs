@@ -137,11 +137,17 @@ impl Played {
                 level = Level { left: 0, next: now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now) };
             }
             answer
+                .with("date", http_date(now))
                 .with("x-current-token-count", level.left)
                 .with("x-next-replenishment-time", level.next.as_millisecond())
         });
         self
     }
+}
+
+/// The time of day as the `Date` header has it.
+fn http_date(time: Timestamp) -> String {
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// A request that passed the gateway's first checks.

@@ -1,4 +1,7 @@
 //! What Walmart's response headers say about limits and waiting. Pure, bounded.
+//!
+//! Walmart tells when its count grows as a time of day by its own clock. The wall clock of this machine may be set to
+//! another: then the moment is compared with the `Date` of the same response.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,6 +14,10 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Shorter waits that Walmart asks for count as this one.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+/// A wall clock that is further from the `Date` of a response is set wrongly. `Date` has whole seconds, and is older than
+/// the response by its way.
+const CLOCKS_AGREE: Duration = Duration::from_secs(3);
 
 const TOKENS: HeaderName = HeaderName::from_static("x-current-token-count");
 /// One name on most of Walmart's pages, the other on some.
@@ -32,10 +39,11 @@ impl Hint {
     /// Reads the headers. What cannot be understood counts as absent; waits are at most [`LONGEST_WAIT`].
     pub fn read(headers: &HeaderMap, clock: &Clock) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
+        let now = || time_of_day(text(&http::header::DATE), clock);
         Self {
             tokens_left: text(&TOKENS).and_then(tokens),
-            replenished_in: REPLENISHMENT.iter().find_map(&text).and_then(|v| until(v, clock)),
-            retry_after: text(&http::header::RETRY_AFTER).and_then(|v| wait(v, clock)),
+            replenished_in: REPLENISHMENT.iter().find_map(&text).and_then(|v| until(v, now)),
+            retry_after: text(&http::header::RETRY_AFTER).and_then(|v| wait(v, now)),
         }
     }
 
@@ -58,34 +66,39 @@ fn tokens(text: &str) -> Option<u32> {
     count.is_finite().then_some(count.clamp(0.0, f64::from(u32::MAX)) as u32)
 }
 
+/// Seconds since 1970 when the response was made: by the wall clock, or by `date` where the two do not agree.
+fn time_of_day(date: Option<&str>, clock: &Clock) -> f64 {
+    let wall_clock = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let date = date.and_then(http_date).unwrap_or(wall_clock);
+    if (wall_clock - date).abs() <= CLOCKS_AGREE.as_secs_f64() { wall_clock } else { date }
+}
+
+/// Seconds since 1970.
+fn http_date(text: &str) -> Option<f64> {
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(date.timestamp().as_second() as f64)
+}
+
 /// `Retry-After`: seconds, or an HTTP date.
-fn wait(text: &str, clock: &Clock) -> Option<Duration> {
+fn wait(text: &str, now: impl Fn() -> f64) -> Option<Duration> {
     match text.parse::<f64>() {
         Ok(seconds) => bounded(seconds),
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?;
-            span_until(date.timestamp().as_millisecond() as f64, clock)
-        }
+        Err(_) => bounded(http_date(text)? - now()),
     }
 }
 
 /// A moment: milliseconds or seconds since 1970, or ISO 8601.
-fn until(text: &str, clock: &Clock) -> Option<Duration> {
+fn until(text: &str, now: impl Fn() -> f64) -> Option<Duration> {
     match text.parse::<f64>() {
-        Ok(number) if number > 1e12 => span_until(number, clock),
-        Ok(number) if number > 1e9 => span_until(number * 1000.0, clock),
+        Ok(number) if number > 1e12 => bounded(number / 1000.0 - now()),
+        Ok(number) if number > 1e9 => bounded(number - now()),
         // Too small for a moment: some clients report seconds to wait.
         Ok(number) => bounded(number),
         Err(_) => {
             let moment: jiff::Timestamp = text.parse().ok()?;
-            span_until(moment.as_millisecond() as f64, clock)
+            bounded(moment.as_millisecond() as f64 / 1000.0 - now())
         }
     }
-}
-
-fn span_until(epoch_millis: f64, clock: &Clock) -> Option<Duration> {
-    let now = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    bounded(epoch_millis / 1000.0 - now)
 }
 
 fn bounded(seconds: f64) -> Option<Duration> {
@@ -133,6 +146,27 @@ mod tests {
         assert_eq!(read(&[("retry-after", "-5")]).retry_after, Some(Duration::ZERO));
         assert_eq!(read(&[("x-next-replenishment-time", "1793369000000")]).replenished_in, Some(Duration::ZERO));
         assert_eq!(read(&[("x-next-replenishment-time", "9999999999999999")]).replenished_in, Some(LONGEST_WAIT));
+    }
+
+    /// The wall clock of this machine was set; Walmart's moment is three seconds after its own `Date`.
+    #[test]
+    fn a_moment_is_compared_with_the_clock_of_the_response() {
+        for (date, moment) in
+            [("Fri, 30 Oct 2026 13:05:00 GMT", 1_793_365_503), ("Sat, 31 Oct 2026 14:05:00 GMT", 1_793_455_503)]
+        {
+            let (millis, seconds) = (format!("{moment}000"), moment.to_string());
+            for value in [&millis, &seconds] {
+                let hint = read(&[("date", date), ("x-next-replenishment-time", value)]);
+                assert_eq!(hint.replenished_in, Some(Duration::from_secs(3)), "{date} {value}");
+            }
+        }
+        let hint = read(&[("date", "Fri, 30 Oct 2026 13:05:00 GMT"), ("retry-after", "Fri, 30 Oct 2026 13:05:07 GMT")]);
+        assert_eq!(hint.retry_after, Some(Duration::from_secs(7)));
+        // The same time, as far as `Date` can tell; or none that can be read: the wall clock knows it better.
+        for date in ["Fri, 30 Oct 2026 14:04:58 GMT", "Fri, 30 Oct 2026 14:05:02 GMT", "today", ""] {
+            let hint = read(&[("date", date), ("x-next-replenishment-time", "1793369103000")]);
+            assert_eq!(hint.replenished_in, Some(Duration::from_secs(3)), "{date}");
+        }
     }
 
     #[test]
