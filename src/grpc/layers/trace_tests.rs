@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::io;
 use std::sync::Mutex;
 
 use http_body_util::{BodyExt as _, StreamBody};
@@ -17,6 +16,7 @@ use crate::domain::account::AccountId;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
 use crate::telemetry::metrics::Form;
+use crate::telemetry::testing::LogLines;
 use crate::telemetry::trace::Sampling;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -33,38 +33,15 @@ fn recording(sampler: Sampler) -> (TraceLayer, InMemorySpanExporter) {
     (TraceLayer { tracer, ..layer(AccessLog::Off) }, exporter)
 }
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Captured {
-    fn lines(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
-
 /// The log lines of one call to a handler.
 async fn logged<F>(mode: AccessLog, handler: fn(Request<Body>) -> F, headers: &[(&'static str, &str)]) -> Vec<Value>
 where
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {
-    let captured = Captured::default();
-    let writer = captured.clone();
-    let subscriber = crate::telemetry::log::json(move || writer.clone());
+    let logged = LogLines::default();
     let call = layer(mode).layer(service_fn(handler)).oneshot(request(UNARY, headers));
-    async { call.await.unwrap().into_body().collect().await.unwrap() }.with_subscriber(subscriber).await;
-    captured.lines()
+    async { call.await.unwrap().into_body().collect().await.unwrap() }.with_subscriber(logged.json()).await;
+    logged.parsed()
 }
 
 async fn good(_: Request<Body>) -> Result<Response<Body>, Infallible> {

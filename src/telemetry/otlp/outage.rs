@@ -74,37 +74,17 @@ impl Outage {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::testing::LogLines;
 
     /// The lines that are logged meanwhile: level and error.
     fn logged(work: impl FnOnce(&Outage)) -> Vec<(String, String)> {
-        let captured = Captured::default();
-        let writer = captured.clone();
-        let subscriber = crate::telemetry::log::json(move || writer.clone());
-        tracing::subscriber::with_default(subscriber, || work(&Outage::new("traces")));
-        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-        let line = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let logged = LogLines::default();
+        tracing::dispatcher::with_default(&logged.json(), || work(&Outage::new("traces")));
+        let line = |line: serde_json::Value| {
             (line["level"].as_str().unwrap().to_owned(), line["error"].as_str().unwrap_or_default().to_owned())
         };
-        text.lines().map(line).collect()
+        logged.parsed().into_iter().map(line).collect()
     }
 
     fn lines(expected: &[(&str, &str)]) -> Vec<(String, String)> {

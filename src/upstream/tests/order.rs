@@ -1,29 +1,13 @@
 //! The order of the layers, as one call tells it.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use tracing_subscriber::EnvFilter;
 
+use crate::telemetry::testing::{self, LogLines};
 use crate::upstream::testing::{World, answer, throttled};
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The events of the layers while one status call is made, one a line.
 async fn events(world: &World) -> String {
-    let lines = Lines::default();
+    let lines = LogLines::default();
     let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("order_gateway::upstream=trace"))
@@ -33,11 +17,10 @@ async fn events(world: &World) -> String {
         .with_level(false)
         .without_time()
         .finish();
-    let recording = tracing::subscriber::set_default(subscriber);
+    let recording = tracing::dispatcher::set_default(&testing::alone(subscriber));
     assert!(world.status().await.is_ok());
     drop(recording);
-    let bytes = lines.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    lines.text()
 }
 
 #[tokio::test(start_paused = true)]
