@@ -9,6 +9,11 @@ use super::InHand;
 use super::share::Share;
 use crate::domain::ledger::Entry;
 
+/// A search by date that repeats one comes so long after it, or later.
+const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// A search by date that repeats one may take this part of the desk's time: one in so many.
+const SEARCH_SHARE: u32 = 5;
+
 /// One for each account. Only one task works at a desk, so that what is due meanwhile is served by the same searches.
 pub(super) struct LookupDesk {
     state: Mutex<State>,
@@ -20,6 +25,13 @@ struct State {
     waiting: Vec<LookupWork>,
     at_work: bool,
     answered: Option<Instant>,
+    searched: Option<Searched>,
+}
+
+/// The last search by date.
+struct Searched {
+    ended: Instant,
+    took: Duration,
 }
 
 /// Entries that wait for a look-up, with the guard that hands them back however the work ends.
@@ -37,7 +49,7 @@ pub(super) struct AtWork<'a> {
 impl LookupDesk {
     /// Of an account that may make so many status calls a minute.
     pub(super) fn new(status_limit: u32) -> Self {
-        let state = State { waiting: Vec::new(), at_work: false, answered: None };
+        let state = State { waiting: Vec::new(), at_work: false, answered: None, searched: None };
         Self { state: Mutex::new(state), spare: Share::of(status_limit) }
     }
 
@@ -64,6 +76,20 @@ impl LookupDesk {
     /// Whether Walmart has answered a look-up of this account within `span`.
     pub(super) fn was_answered_within(&self, span: Duration) -> bool {
         self.lock().answered.is_some_and(|at| at.elapsed() < span)
+    }
+
+    /// A search by date that began then has come to its end.
+    pub(super) fn searched(&self, began: Instant) {
+        self.lock().searched = Some(Searched { ended: Instant::now(), took: began.elapsed() });
+    }
+
+    /// Whether another search by date would come so soon after the last one that it takes the permits of look-ups by number
+    /// and finds little.
+    pub(super) fn was_searched_lately(&self) -> bool {
+        self.lock()
+            .searched
+            .as_ref()
+            .is_some_and(|Searched { ended, took }| ended.elapsed() < SEARCH_AGAIN_AFTER.max(*took * SEARCH_SHARE))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -74,9 +74,17 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         }
     }
 
+    /// Whether a search by date may spare calls. Entries that are ripe need a look-up by number each unless the search shows
+    /// them: one that came to its end a moment ago would have.
+    fn is_worth_a_search(&self, account: AccountIndex, entries: &[Entry]) -> bool {
+        let (rules, now) = (self.mutations.rules(), self.mutations.moment());
+        let unripe = entries.iter().filter(|entry| !rules.is_ripe(entry, now)).count();
+        unripe >= WORTH_A_SEARCH || (entries.len() >= WORTH_A_SEARCH && !self.desk(account).was_searched_lately())
+    }
+
     async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut InHand) {
         entries.sort_by_key(|entry| (entry.next.map(|next| next.steady), entry.id));
-        if entries.len() >= WORTH_A_SEARCH {
+        if self.is_worth_a_search(account, &entries) {
             entries = self.search(account, entries, held).await;
         }
         let mut entries = entries.into_iter();

@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::super::look_up::Told;
 use super::*;
-use crate::domain::ledger::Kind;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence};
 use crate::domain::ledger::machine::{Event, LookedUpBy};
+use crate::domain::ledger::{Doubt, Kind};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::mutations::settlement_of;
 use crate::domain::operation::Operation::{Create, Status};
@@ -212,6 +212,45 @@ async fn a_search_that_does_not_list_everything_is_no_absence() {
             assert_eq!(now(&mutations, entry).await.doubt.unwrap().lookups, 0);
         }
     }
+}
+
+/// Entries that one more look-up by number settles.
+async fn ripe(mutations: &Work, numbers: &[&str]) -> Vec<Entry> {
+    let mut ripe = unknown(mutations, numbers).await;
+    tokio::time::sleep(SETTLE + LATENCY).await;
+    for entry in &mut ripe {
+        let current = now(mutations, entry).await;
+        *entry = Entry { doubt: current.doubt.map(|doubt| Doubt { absences: 2, ..doubt }), ..current };
+    }
+    ripe
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_showed_nothing_is_not_made_again_before_each_look_up() {
+    let said = [shown(&[], 0), no_permit(3), no_permit(3), shown(&[], 0), no_permit(3)];
+    let walmart = Walmart::default().answering(Status, said);
+    let mutations = mutations(&walmart, 20);
+    let entries = ripe(&mutations, &["SO1", "SO2", "SO3"]).await;
+    let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+    for wait in [3, 60, 3] {
+        resolver.look_up(AccountIndex(0), entries.clone());
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+    }
+    let by_date: Vec<bool> = walmart.sent().iter().map(|sent| !sent.contains("order_number: \"SO")).collect();
+    assert_eq!(by_date, [true, false, false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_search_is_made_again_more_seldom() {
+    let desk = LookupDesk::new(20);
+    assert!(!desk.was_searched_lately());
+    let began = Instant::now();
+    tokio::time::sleep(MINUTE).await;
+    desk.searched(began);
+    tokio::time::sleep(MINUTE * 5 - LATENCY).await;
+    assert!(desk.was_searched_lately());
+    tokio::time::sleep(LATENCY).await;
+    assert!(!desk.was_searched_lately());
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::day::day;
 use super::look_up::{Asked, Told};
 use super::resolver::Resolver;
@@ -41,7 +43,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let dated = |entry: &Entry| settlement_of(entry.kind).and_then(|settlement| settlement.searchable_from(entry));
         let (mut wanted, mut left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| dated(entry).is_some());
         let Some(first) = wanted.iter().filter_map(dated).min() else { return left };
-        let at = self.mutations.moment();
+        let (at, began) = (self.mutations.moment(), Instant::now());
         let mut progress = SearchProgress::default();
         for _ in 0..MOST_PAGES {
             let Some(request) = next_page(first, &progress) else { break };
@@ -68,6 +70,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 break;
             }
         }
+        self.desk(account).searched(began);
         if progress.is_complete() {
             wanted = self.absent(wanted, at, held).await;
         }
