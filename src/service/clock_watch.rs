@@ -100,6 +100,7 @@ impl ClockWatch {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => return,
                 () = self.0.changed.notified() => keep = Instant::now(),
                 _ = ticks.tick() => drop(self.look()),

@@ -18,7 +18,7 @@ use crate::plan::{ACCOUNTS, Plan};
 
 /// What is measured on two sides of a timer may be off by as much.
 const TICK: Duration = millis(2);
-/// A circuit may stay open for so long after Walmart's last failure: its longest pause, and a probe.
+/// Whom Walmart answers so soon after its last failure may have begun before the circuit opened, and closes nothing.
 const CIRCUIT_MEMORY: Duration = seconds(75);
 
 /// Everything that is known.
@@ -28,11 +28,12 @@ pub(crate) struct Book {
     records: BTreeMap<String, Record>,
     /// Correlation ids of each account and order number.
     by_number: HashMap<(usize, String), Vec<String>>,
-    /// When Walmart last failed, by account and operation.
-    failures: HashMap<(usize, Operation), VecDeque<Duration>>,
+    /// When Walmart failed, by account and operation (`None` is a token call), until it answers a request that left later.
+    failures: HashMap<(usize, Option<Operation>), VecDeque<Duration>>,
     /// When an account was last told to slow down, by account.
     slowed: [Option<Duration>; ACCOUNTS.len()],
-    flying: HashMap<u64, Duration>,
+    /// Requests under way: when they left, and whose they are.
+    flying: HashMap<u64, (Duration, Option<usize>, Option<Operation>)>,
     started: Duration,
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct Record {
     /// How often Walmart carried it out.
     pub(crate) effects: usize,
     pub(crate) doubt: Option<Doubt>,
+    /// When the last doubt ended.
+    pub(crate) settled: Duration,
     evidence: Option<LookupRecord>,
     attempts: Vec<Attempt>,
 }
@@ -88,6 +91,10 @@ impl Ended {
         let answer = match answer {
             Ok(answer) => answer,
             Err(HttpError::NotSent) => return Self::NotSent,
+            // The status line alone tells that an edge turned it away.
+            Err(HttpError::BadBody(status @ (401 | 403 | 404 | 405 | 413 | 415 | 429 | 431))) => {
+                return Self::Refused(*status);
+            }
             Err(HttpError::Interrupted | HttpError::BadBody(_)) => return Self::Doubtful(0),
         };
         let has = |text: &str| answer.body().windows(text.len()).any(|part| part == text.as_bytes());
@@ -100,6 +107,7 @@ impl Ended {
             status @ 200..300 if has(r#""FAIL""#) || has(r#""errors""#) => Self::Refused(status),
             status @ (200..300 | 408 | 499 | 500..) => Self::Doubtful(status),
             400 if has("INVALID_REQUEST.GMP_ORDER_API") => Self::Doubtful(400),
+            400 if has("REQUEST_THRESHOLD_VIOLATED") => Self::Refused(429),
             status => Self::Refused(status),
         }
     }
@@ -174,6 +182,7 @@ impl Book {
                 by_operator: false,
                 effects: 0,
                 doubt: None,
+                settled: Duration::ZERO,
                 evidence: None,
                 attempts: Vec::new(),
             }
@@ -188,6 +197,9 @@ impl Book {
         if record.evidence != entry.evidence {
             record.evidence.clone_from(&entry.evidence);
             record.doubt = record.doubt.map(|doubt| Doubt { asked: now, ..doubt });
+        }
+        if record.doubt.is_some() && !in_doubt {
+            record.settled = now;
         }
         record.doubt = if in_doubt { record.doubt.or(Some(Doubt { since: now, asked: now })) } else { None };
         record.state = entry.state;
@@ -221,7 +233,7 @@ impl Book {
 
     /// A request leaves the gateway.
     pub(crate) fn sent(&mut self, now: Duration, sent: &Sent) -> Option<String> {
-        self.flying.insert(sent.number, now);
+        self.flying.insert(sent.number, (now, sent.account, sent.operation));
         let Some(operation @ (Operation::Create | Operation::Cancel)) = sent.operation else {
             return None;
         };
@@ -277,16 +289,20 @@ impl Book {
 
     /// A request ended for the gateway.
     pub(crate) fn ended(&mut self, now: Duration, sent: &Sent, ended: Ended) {
-        let began = self.flying.remove(&sent.number).unwrap_or(now);
-        if let (Some(account), Some(operation)) = (sent.account, sent.operation) {
+        let began = self.flying.remove(&sent.number).map_or(now, |(began, ..)| began);
+        if let Some(account) = sent.account {
             let waited = now - began + TICK >= self.attempt_timeout;
             let walmarts = match ended {
                 Ended::Doubtful(_) | Ended::NotSent => true,
                 Ended::Abandoned => waited,
                 Ended::Accepted | Ended::Refused(_) => false,
             };
+            let failures = self.failures.entry((account, sent.operation)).or_default();
             if walmarts {
-                self.failures.entry((account, operation)).or_default().push_back(now);
+                failures.push_back(now);
+            } else if !matches!(ended, Ended::Abandoned | Ended::Refused(401 | 403 | 429)) {
+                // Only what has passed Walmart's gateway tells that the operation works.
+                failures.retain(|time| *time > began || *time + CIRCUIT_MEMORY >= now);
             }
             if ended == Ended::Refused(429) {
                 self.slowed[account] = Some(now);
@@ -300,10 +316,11 @@ impl Book {
     }
 
     /// A circuit is said to be open. Only Walmart's failures may open one.
-    pub(crate) fn circuit_is_open(&mut self, now: Duration, account: usize, operation: Operation) -> Option<String> {
-        let failures = self.failures.entry((account, operation)).or_default();
-        failures.retain(|time| *time + CIRCUIT_MEMORY >= now);
-        failures.is_empty().then(|| {
+    pub(crate) fn circuit_is_open(&self, account: usize, operation: Operation) -> Option<String> {
+        // It stays open until a probe is answered; that may take any time, for the probe has to wait for a token.
+        let mut failed = [Some(operation), None].into_iter().filter_map(|what| self.failures.get(&(account, what)));
+        let may_be_open = failed.any(|failures| !failures.is_empty());
+        (!may_be_open).then(|| {
             let name = operation.name();
             format!("the circuit of {}'s {name} is open, and Walmart has not failed", ACCOUNTS[account])
         })

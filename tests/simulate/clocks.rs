@@ -53,6 +53,11 @@ impl Time {
         self.set(Source::Stands(self.now()));
     }
 
+    /// Whether no process lives.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(self.get(), Source::Stands(_))
+    }
+
     /// Does something at a time that has passed.
     pub(crate) fn at<T>(&self, time: Duration, what: impl FnOnce() -> T) -> T {
         let source = self.get();

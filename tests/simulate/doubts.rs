@@ -19,11 +19,12 @@ pub(crate) fn overdue(world: &World, now: Duration) -> Option<String> {
     let started = state.book.started();
     for (id, record) in state.book.records() {
         let Some(doubt) = record.doubt else { continue };
+        let due = next_look(plan, doubt.since, doubt.asked).max(started);
+        // Also those that were settled meanwhile had their turn.
         let in_doubt = state.book.records().filter(|(_, other)| other.account == record.account);
-        let in_doubt = in_doubt.filter(|(_, other)| other.doubt.is_some()).count() as u32;
+        let in_doubt = in_doubt.filter(|(_, other)| other.doubt.is_some() || other.settled > due).count() as u32;
         // Half of the calls is for look-ups.
         let turn = seconds(60) * (in_doubt + 1) / (plan.settings.status_limit / 2).max(1);
-        let due = next_look(plan, doubt.since, doubt.asked).max(started);
         let latest = due + turn + SLACK;
         let slowed = state.book.slowed(record.account).is_some_and(|time| time + LULL >= now);
         if now > latest && !slowed && !impeded(plan, due.saturating_sub(LULL), now) {

@@ -138,7 +138,9 @@ impl Way {
             }
             Fate::LateBroken => {
                 sleep(random.span(millis(0), BREAKS)).await;
-                self.comes_late();
+                if let Some(request) = self.request.take() {
+                    come_late(&self.world, request, &self.sent);
+                }
                 return Err(HttpError::Interrupted);
             }
             Fate::SilentBefore | Fate::LateSilent => {
@@ -170,36 +172,61 @@ impl Way {
             _ => answer,
         }
     }
-
-    /// Walmart has not seen it yet, and nobody waits for its answer any more.
-    fn comes_late(&mut self) {
-        let Some(request) = self.request.take() else { return };
-        let (world, now) = (&self.world, self.world.now());
-        let settings = &world.plan().settings;
-        let first = world.state().book.is_first_attempt(&self.sent);
-        let (least, most) = if settings.beyond && first && world.random().chance(0.5) {
-            (settings.settle_window, settings.settle_window * 2)
-        } else {
-            (Duration::ZERO, settings.lateness)
-        };
-        let time = now + world.random().span(least, most);
-        world.execute_later(time, request, self.sent.clone());
-    }
 }
 
 impl Drop for Way {
     fn drop(&mut self) {
-        let ended = self.ended.take().unwrap_or_else(|| {
-            // What was on its way may still arrive.
-            if self.world.random().chance(0.7) {
-                self.comes_late();
+        let Some(ended) = self.ended.take() else {
+            let abandoned = Abandoned { sent: self.sent.clone(), request: self.request.take() };
+            // A runtime drops its tasks in an order that differs between two runs.
+            if self.world.time().stands() {
+                self.world.state().left_over.insert(self.sent.number, abandoned);
+            } else {
+                abandoned.end(&self.world);
             }
-            Ended::Abandoned
-        });
-        self.world.trace(format_args!("network: {} ended: {ended:?}", self.sent));
-        let now = self.world.now();
-        self.world.state().book.ended(now, &self.sent, ended);
+            return;
+        };
+        end(&self.world, &self.sent, ended);
     }
+}
+
+/// A request that the gateway has given up.
+pub(crate) struct Abandoned {
+    sent: Sent,
+    /// Where Walmart has not seen it.
+    request: Option<Request<Bytes>>,
+}
+
+impl Abandoned {
+    /// Ends it. What was on its way may still arrive.
+    pub(crate) fn end(self, world: &World) {
+        if world.random().chance(0.7)
+            && let Some(request) = self.request
+        {
+            come_late(world, request, &self.sent);
+        }
+        end(world, &self.sent, Ended::Abandoned);
+    }
+}
+
+/// A request is over for the gateway.
+fn end(world: &World, sent: &Sent, ended: Ended) {
+    world.trace(format_args!("network: {sent} ended: {ended:?}"));
+    let now = world.now();
+    world.state().book.ended(now, sent, ended);
+}
+
+/// Walmart has not seen the request yet, and nobody waits for its answer any more.
+fn come_late(world: &World, request: Request<Bytes>, sent: &Sent) {
+    let (settings, now) = (&world.plan().settings, world.now());
+    let first = world.state().book.is_first_attempt(sent);
+    let (least, most) = if settings.beyond && first && world.random().chance(0.5) {
+        (settings.settle_window, settings.settle_window * 2)
+    } else {
+        (Duration::ZERO, settings.lateness)
+    };
+    let time = now + world.random().span(least, most);
+    world.execute_later(time, request, sent.clone());
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

@@ -13,7 +13,7 @@ use order_gateway::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use order_gateway::ports::clock::{Clock, WallSteps};
 use order_gateway::ports::random::Random;
 use order_gateway::service::{
-    CancelOrder, CreateOrder, Directory, GetOrderStatus, MutationSettings, Mutations, Operations, Resolver,
+    CancelOrder, ClockWatch, CreateOrder, Directory, GetOrderStatus, MutationSettings, Mutations, Operations, Resolver,
 };
 use order_gateway::telemetry::metrics::Metrics;
 use order_gateway::telemetry::trace::{TraceContext, Tracer};
@@ -57,6 +57,7 @@ impl Process {
         let (clock, wall) = clocks(world, life);
         let random = Random::from_seed(world.random().next_u64());
         let metrics = Arc::new(Metrics::new([]));
+        let clock_watch = ClockWatch::new(clock, RETENTION, metrics.clock.clone());
         let upstream = upstream(world, settings, clock, &random, &metrics)?;
         let ids = ACCOUNTS.iter().map(|id| AccountId::new(*id)).collect::<Result<Vec<_>, _>>();
         let directory = Directory::new(ids.map_err(|error| error.to_string())?);
@@ -75,8 +76,9 @@ impl Process {
             Mutations::new(upstream.clone(), ledger.clone(), directory, of_mutations, clock, random, metrics);
         // Ends with the runtime.
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(clock_watch.clone().run(ledger.clone(), stopping.clone()));
         mutations.take_over(&tasks, stopping.clone()).await;
-        let resolver = Resolver::new(mutations.clone(), RETENTION, tasks.clone());
+        let resolver = Resolver::new(mutations.clone(), RETENTION, tasks.clone()).with_clock_watch(clock_watch);
         tasks.spawn(resolver.run(stopping));
         Ok(Self {
             create: CreateOrder::new(mutations.clone(), tasks.clone()),

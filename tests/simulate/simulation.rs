@@ -78,6 +78,8 @@ fn live(world: &World, ledger: &SimulatedLedger, life: &Life) -> Result<(), Stri
         lived
     });
     drop(runtime);
+    let left_over = std::mem::take(&mut world.state().left_over);
+    left_over.into_values().for_each(|abandoned| abandoned.end(world));
     let flying = world.state().book.flying();
     if flying > 0 {
         world.violated(format_args!("{flying} requests outlive their process"));
@@ -363,7 +365,7 @@ async fn perform(world: &World, process: &Process, number: u64, call: &Call) -> 
 fn hear(world: &World, number: u64, call: Call, answer: &Answer) {
     let now = world.now();
     let mut state = world.state();
-    let wrong = state.hear(world.plan(), now, &call, answer);
+    let wrong = state.hear(world.plan(), &call, answer);
     drop(state);
     wrong.into_iter().for_each(|wrong| world.violated(format_args!("{wrong} (caller {number})")));
     let calm = world.state().calm;

@@ -1,11 +1,14 @@
 //! The store: the double in memory, which outlives processes, behind what makes it fail and wait. It writes down what the
 //! ledger says, for the book.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use order_gateway::domain::account::AccountId;
+use order_gateway::domain::clock_check::ClockRecord;
 use order_gateway::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId};
 use order_gateway::domain::timestamp::Timestamp;
+use order_gateway::ports::clock_record::ClockRecords;
 use order_gateway::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
 use order_gateway::store::memory::MemoryLedger;
 use tokio::time::sleep;
@@ -22,11 +25,13 @@ const SLOW: Duration = seconds(4);
 pub(crate) struct SimulatedLedger {
     world: World,
     pub(crate) kept: MemoryLedger,
+    /// What a process has kept of its clocks for the next.
+    clocks: Arc<Mutex<Option<ClockRecord>>>,
 }
 
 impl SimulatedLedger {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, kept: MemoryLedger::new() }
+        Self { world, kept: MemoryLedger::new(), clocks: Arc::default() }
     }
 
     /// Does a read, or fails.
@@ -128,6 +133,21 @@ impl Ledger for SimulatedLedger {
     async fn trim(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let this = self.clone();
         self.write(async move { this.kept.trim(before, limit).await }).await
+    }
+}
+
+impl ClockRecords for SimulatedLedger {
+    async fn clock_record(&self) -> Result<Option<ClockRecord>, StoreError> {
+        self.read(async { Ok(*self.clocks.lock().unwrap_or_else(PoisonError::into_inner)) }).await
+    }
+
+    async fn keep_clock_record(&self, record: ClockRecord) -> Result<(), StoreError> {
+        let clocks = self.clocks.clone();
+        self.write(async move {
+            *clocks.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
+            Ok(())
+        })
+        .await
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
 use order_gateway::domain::effect::Effect;
 use order_gateway::domain::ledger::State;
@@ -187,14 +186,7 @@ impl Told {
     }
 
     /// Somebody was told something. `asked`: how long ago the call came.
-    pub(crate) fn hear(
-        &mut self,
-        book: &mut Book,
-        plan: &Plan,
-        now: Duration,
-        call: &Call,
-        answer: &Answer,
-    ) -> Vec<String> {
+    pub(crate) fn hear(&mut self, book: &mut Book, plan: &Plan, call: &Call, answer: &Answer) -> Vec<String> {
         let story = &plan.stories[call.story];
         let name = format!("{}/{} {:?}", ACCOUNTS[story.account], story.number, call.what);
         let mut wrong = Vec::new();
@@ -222,7 +214,7 @@ impl Told {
                         What::Cancel => Operation::Cancel,
                         What::Status => Operation::Status,
                     };
-                    wrong.extend(book.circuit_is_open(now, story.account, operation));
+                    wrong.extend(book.circuit_is_open(story.account, operation));
                 }
                 wrong.extend(self.differs(plan, call, answer, &name));
             }

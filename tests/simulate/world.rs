@@ -16,7 +16,7 @@ use crate::book::Book;
 use crate::clocks::Time;
 use crate::draw::seconds;
 use crate::faults::{Fate, FaultKind, StoreFate};
-use crate::network::Sent;
+use crate::network::{Abandoned, Sent};
 use crate::plan::{Call, Plan, What};
 use crate::told::{Answer, Told};
 use crate::trace::Trace;
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) waiting: BTreeMap<u64, Call>,
     /// Requests that arrive late, after the gateway has given them up.
     late: BTreeMap<(Duration, u64), (Request<Bytes>, Sent)>,
+    /// Requests that were under way when their process ended, by number.
+    pub(crate) left_over: BTreeMap<u64, Abandoned>,
     pub(crate) numbered: u64,
     /// Account of each access token.
     pub(crate) tokens: HashMap<String, usize>,
@@ -70,8 +72,8 @@ impl State {
     }
 
     /// A caller was told something. Gives what is wrong with it.
-    pub(crate) fn hear(&mut self, plan: &Plan, now: Duration, call: &Call, answer: &Answer) -> Vec<String> {
-        self.told.hear(&mut self.book, plan, now, call, answer)
+    pub(crate) fn hear(&mut self, plan: &Plan, call: &Call, answer: &Answer) -> Vec<String> {
+        self.told.hear(&mut self.book, plan, call, answer)
     }
 }
 
@@ -92,6 +94,7 @@ impl World {
             schedule,
             waiting: BTreeMap::new(),
             late: BTreeMap::new(),
+            left_over: BTreeMap::new(),
             numbered: plan.calls.len() as u64,
             tokens: HashMap::new(),
             calm: false,
