@@ -96,6 +96,13 @@ impl Places {
     }
 }
 
+impl Place {
+    /// The address that it counts for: the peer's, of IPv6 its network of 64 bits.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);

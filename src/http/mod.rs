@@ -2,6 +2,7 @@
 
 pub mod page;
 mod patient;
+mod peer;
 mod probes;
 mod scrapes;
 mod server;

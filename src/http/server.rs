@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,8 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
 
 use super::patient::Patient;
+use super::peer::PeerAddress;
 use crate::accept::{Accepted, Acceptor};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{Cut, Held, Metrics};
@@ -69,8 +72,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         let stream = Patient::new(stream, limits.answer, metrics.peers.cut(Cut::Unread));
         let (router, end) = (router.clone(), end.clone());
         tasks.spawn(async move {
+            let peer = PeerAddress(place.address());
             let _held = (place, open);
-            connection(stream, router, limits, end).await;
+            connection(stream, router, peer, limits, end).await;
         });
     }
     tasks.close();
@@ -78,10 +82,20 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     let _ = timeout(END_LIMIT, tasks.wait()).await;
 }
 
-async fn connection(stream: Patient<TcpStream>, router: Router, limits: Limits, end: CancellationToken) {
+async fn connection(
+    stream: Patient<TcpStream>,
+    router: Router,
+    peer: PeerAddress,
+    limits: Limits,
+    end: CancellationToken,
+) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.headers).max_buf_size(HEADER_BUFFER);
-    let service = TowerToHyperService::new(router);
+    let from_peer = router.map_request(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
+    let service = TowerToHyperService::new(from_peer);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     // An error here is the peer's: it broke the protocol, was too slow, or left.
     tokio::select! {

@@ -36,5 +36,6 @@ mod status_limits;
 mod status_table;
 mod support;
 mod tls;
+mod webhook_door;
 mod webhooks;
 mod webhooks_hostile;

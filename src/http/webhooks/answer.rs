@@ -27,15 +27,9 @@ pub(super) fn unread(status: StatusCode, why: &str) -> Response {
     ([(CONNECTION, HeaderValue::from_static("close"))], refused(status, why)).into_response()
 }
 
-/// Our trouble, after the request was read: it is to be sent again.
-pub(super) fn not_stored() -> Response {
-    ([(RETRY_AFTER, RETRY_SECONDS)], refused(StatusCode::SERVICE_UNAVAILABLE, "it cannot be stored now"))
-        .into_response()
-}
-
-/// Our trouble, before that.
-pub(super) fn overloaded() -> Response {
-    ([(RETRY_AFTER, RETRY_SECONDS)], unread(StatusCode::SERVICE_UNAVAILABLE, "too many at once")).into_response()
+/// The gateway's own trouble: the delivery is to be sent again.
+pub(super) fn again_later(why: &str) -> Response {
+    ([(RETRY_AFTER, RETRY_SECONDS)], refused(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
 }
 
 /// An access token. Source of the form: RFC 6749, section 5.1.

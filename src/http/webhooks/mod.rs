@@ -1,58 +1,75 @@
 //! Receives what Walmart posts: `POST /webhooks/walmart/{account}`, and `…/token` where deliveries come with a token.
 //!
 //! Promises: 200 is said after the delivery is durable, and only then; what is refused is stored nowhere; what is proved to
-//! be Walmart's is never refused for what it says, because Walmart tries three times and forgets. Our own trouble is always
-//! 503 with `Retry-After`. Checks come in the order of [`receive`]; the body is not looked into before its origin is proved.
+//! be Walmart's is never refused for what it says, because Walmart tries three times and forgets. The gateway's own trouble is
+//! always 503 with `Retry-After`. The checks come in this order: account, size, proof, content. Nothing is judged of a body
+//! before its origin is proved, neither its bytes nor its content type. Every refusal is counted ([`refusal`]), and a post
+//! without a proof never takes the place of one that has it ([`unproved`]).
 
 mod answer;
 pub mod auth;
 mod body;
 pub mod read;
+mod refusal;
 #[cfg(test)]
 mod testing;
+mod unproved;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{MethodRouter, any, post};
 use foldhash::fast::RandomState;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use self::auth::{Gate, Refused, Unverified};
-use self::body::NoBody;
+use self::auth::{Gate, Grant, NoToken, Unverified, Verified};
+use self::refusal::{Recorder, Refusal};
+use self::unproved::{UnprovedLimits, UnprovedPost, UnprovedPosts};
+use super::peer::PeerAddress;
 use crate::config;
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
 use crate::ports::intent_log::{Appended, IntentLog};
 use crate::service::feed::Intake;
-use crate::telemetry::complaints::Complaints;
-use crate::telemetry::metrics::{AccountWebhooks, Delivered, Held, Metrics};
+use crate::telemetry::metrics::{Delivered, Held, Metrics};
 
 /// Bytes of a delivery's body.
 pub const MAX_BODY: usize = 256 * 1024;
 /// Bytes of a request for a token.
 const MAX_FORM: usize = 16 * 1024;
-/// Deliveries being read or stored at a time.
+/// Posts whose origin is not proved yet. In all they are half of the listener's connections.
+const UNPROVED: UnprovedLimits = UnprovedLimits { by_address: 64, posts: 1024, bytes: 32 * 1024 * 1024 };
+/// Deliveries being stored at a time.
 const MAX_DELIVERIES: usize = 1024;
 /// Bytes of their bodies, all together.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// For the store. Walmart's patience is said to be 3 s; a disk that needs longer may still end in a 200 for it.
 const STORE_TIME: Duration = Duration::from_secs(10);
 
+/// Headers that carry a proof wherever the settings say nothing else.
+const PROOF_HEADERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-walmart-auth"), HeaderName::from_static("wm_sec.signature")];
+
 /// The accounts that receive webhooks, and where deliveries go.
 pub struct Webhooks<L> {
     accounts: HashMap<String, Account, RandomState>,
+    /// For posts that name none of them.
+    unknown: Recorder,
+    /// Every header that may carry a proof.
+    proof_headers: Vec<HeaderName>,
     intake: Intake<L>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    unproved: UnprovedPosts,
     deliveries: Semaphore,
     bytes: Semaphore,
 }
@@ -60,8 +77,14 @@ pub struct Webhooks<L> {
 struct Account {
     id: AccountId,
     gate: Gate,
-    counts: AccountWebhooks,
-    complaints: Complaints,
+    recorder: Recorder,
+}
+
+impl Account {
+    /// Whether a head carries a proof, right or wrong.
+    fn is_signed(&self, headers: &HeaderMap) -> bool {
+        self.gate.proof_header().is_none_or(|name| carries(headers, name))
+    }
 }
 
 impl<L: IntentLog> Webhooks<L> {
@@ -69,26 +92,38 @@ impl<L: IntentLog> Webhooks<L> {
     pub fn new(accounts: &[config::Account], intake: Intake<L>, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
-            let counts = metrics.webhooks.of(id.as_str());
+            let recorder = Recorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
             let gate = Gate::new(id.clone(), webhook);
-            Some((id.to_string(), Account { id, gate, counts, complaints: Complaints::default() }))
+            Some((id.to_string(), Account { id, gate, recorder }))
         });
+        let accounts: HashMap<_, _, _> = receiving.collect();
+        let configured = accounts.values().filter_map(|account| account.gate.proof_header().cloned());
         Self {
-            accounts: receiving.collect(),
+            proof_headers: PROOF_HEADERS.into_iter().chain(configured).collect(),
+            accounts,
+            unknown: Recorder::new("unknown", metrics.webhooks.of_unknown_account()),
             intake,
             clock,
+            unproved: UnprovedPosts::new(UNPROVED),
             deliveries: Semaphore::new(MAX_DELIVERIES),
             bytes: Semaphore::new(MAX_BYTES),
             metrics,
         }
     }
 
-    /// The routes, to be merged with others.
+    /// The routes, to be merged with others. A path with a slash at its end is the same one.
     pub fn router(self) -> Router {
-        let only_post = || async { answer::refused(StatusCode::METHOD_NOT_ALLOWED, "only POST is served here") };
+        let receive = || post(receive::<L>).fallback(only_post::<L>);
+        let grant = || post(grant::<L>).fallback(only_post::<L>);
+        let nowhere = || -> MethodRouter<Arc<Self>> { any(nowhere::<L>) };
         Router::new()
-            .route("/webhooks/walmart/{account}", post(receive::<L>).fallback(only_post))
-            .route("/webhooks/walmart/{account}/token", post(grant::<L>).fallback(only_post))
+            .route("/webhooks/walmart/{account}", receive())
+            .route("/webhooks/walmart/{account}/", receive())
+            .route("/webhooks/walmart/{account}/token", grant())
+            .route("/webhooks/walmart/{account}/token/", grant())
+            .route("/webhooks", nowhere())
+            .route("/webhooks/", nowhere())
+            .route("/webhooks/{*rest}", nowhere())
             .with_state(Arc::new(self))
     }
 
@@ -101,33 +136,71 @@ impl<L: IntentLog> Webhooks<L> {
         self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    async fn store(&self, account: &Account, delivery: auth::Verified) -> Response {
+    fn admit(&self, head: &Parts) -> UnprovedPost {
+        self.unproved.admit(PeerAddress::of(&head.extensions))
+    }
+
+    /// Refuses a post that names no account which receives webhooks.
+    fn refuse_unknown(&self, refusal: Refusal, headers: &HeaderMap) -> Response {
+        let signed = self.proof_headers.iter().any(|name| carries(headers, name));
+        self.unknown.refuse(refusal, signed)
+    }
+
+    async fn receive(&self, account: &Account, head: &Parts, body: Body) -> Result<Response, Refusal> {
+        let began = Instant::now();
+        let _in_flight = Held::new(&self.metrics.webhooks.in_flight);
+        let mut post = self.admit(head);
+        let body = body::read(body, MAX_BODY, &mut post).await?;
+        let verified = account.gate.check(Unverified { head, body }, self.now()).map_err(Refusal::Unproved)?;
+        // Proved: from here on it has a place among its like.
+        drop(post);
+        let _place = self.deliveries.try_acquire().map_err(|_| Refusal::Overloaded)?;
+        let stored = self.store(account, verified).await;
+        self.metrics.webhooks.duration.observe(began.elapsed().as_secs_f64());
+        stored
+    }
+
+    async fn store(&self, account: &Account, delivery: Verified) -> Result<Response, Refusal> {
+        let size = u32::try_from(delivery.len()).map_err(|_| Refusal::Overloaded)?;
+        let _room = self.bytes.try_acquire_many(size).map_err(|_| Refusal::Overloaded)?;
         let (raw, read) = read::read(delivery);
         let unreadable = read.as_ref().err().map(|unreadable| unreadable.reason().to_owned());
-        let stored = timeout(STORE_TIME, self.intake.take(&account.id, raw, read)).await;
+        let Account { id, recorder, .. } = account;
+        let stored = timeout(STORE_TIME, self.intake.take(id, raw, read)).await;
         let (outcome, answer) = match stored {
             Ok(Ok(Appended::Stored { .. })) => match unreadable {
                 None => (Delivered::Stored, answer::stored(false)),
                 Some(reason) => {
-                    account.complaints.note("quarantined", |times| {
-                        tracing::warn!(account = %account.id, times, reason, "a webhook cannot be read; it is in quarantine");
+                    recorder.complaints.note("quarantined", |times| {
+                        tracing::warn!(account = %id, times, reason, "a webhook cannot be read; it is in quarantine");
                     });
                     (Delivered::Quarantined, answer::stored(false))
                 }
             },
             Ok(Ok(Appended::Duplicate)) => (Delivered::Duplicate, answer::stored(true)),
             Ok(Ok(Appended::Conflict)) => {
-                account.complaints.note("conflict", |times| {
-                    tracing::warn!(account = %account.id, times, "a webhook has the id of another one; both are kept");
+                recorder.complaints.note("conflict", |times| {
+                    tracing::warn!(account = %id, times, "a webhook has the id of another one; both are kept");
                 });
                 (Delivered::Conflict, answer::stored(true))
             }
             // The store has told the log. If it is only slow the delivery may be stored yet, and comes again as a duplicate.
-            Ok(Err(_)) | Err(_) => (Delivered::NotStored, answer::not_stored()),
+            Ok(Err(_)) | Err(_) => return Err(Refusal::NotStored),
         };
-        account.counts.count(outcome);
-        answer
+        recorder.counts.count(outcome);
+        Ok(answer)
     }
+
+    async fn grant(&self, account: &Account, head: &Parts, body: Body) -> Result<Result<Grant, NoToken>, Refusal> {
+        let mut post = self.admit(head);
+        let form = body::read(body, MAX_FORM, &mut post).await?;
+        Ok(account.gate.grant(&head.headers, &form, self.now()))
+    }
+}
+
+/// Whether a header is there and says anything.
+fn carries(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
 }
 
 async fn receive<L: IntentLog>(
@@ -135,34 +208,13 @@ async fn receive<L: IntentLog>(
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let began = Instant::now();
-    let Some(account) = webhooks.account(path) else {
-        webhooks.metrics.webhooks.unknown_account.inc();
-        return answer::refused(StatusCode::NOT_FOUND, "no account of this name receives webhooks");
-    };
     let (head, body) = request.into_parts();
-    if !is_json(&head.headers) {
-        account.counts.count(Delivered::NotJson);
-        account.complaints.note("not_json", |times| {
-            tracing::warn!(account = %account.id, times, "a webhook is refused: its content type is not JSON");
-        });
-        return answer::unread(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json");
-    }
-    let Ok(_place) = webhooks.deliveries.try_acquire() else { return overloaded(account) };
-    let _in_flight = Held::new(&webhooks.metrics.webhooks.in_flight);
-    let (body, _room) = match body::read(body, MAX_BODY, &webhooks.bytes).await {
-        Ok(whole) => whole,
-        Err(NoBody::NoRoom) => return overloaded(account),
-        Err(why) => return no_body(account, why),
+    let Some(account) = webhooks.account(path) else {
+        return webhooks.refuse_unknown(Refusal::UnknownAccount, &head.headers);
     };
-    let delivery = Unverified { head: &head, body };
-    match account.gate.check(delivery, webhooks.now()) {
-        Ok(verified) => {
-            let answer = webhooks.store(account, verified).await;
-            webhooks.metrics.webhooks.duration.observe(began.elapsed().as_secs_f64());
-            answer
-        }
-        Err(refused) => unauthenticated(account, refused),
+    match webhooks.receive(account, &head, body).await {
+        Ok(answer) => answer,
+        Err(refusal) => account.recorder.refuse(refusal, account.is_signed(&head.headers)),
     }
 }
 
@@ -172,66 +224,48 @@ async fn grant<L: IntentLog>(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
+    let Some(account) = webhooks.account(path) else {
+        return webhooks.refuse_unknown(Refusal::UnknownAccount, &head.headers);
+    };
+    let Recorder { counts, complaints, .. } = &account.recorder;
     // Whether this account gives tokens out shows in an answer to nothing.
-    let account = webhooks.account(path).filter(|a| a.gate.grants());
-    let Some(account) = account else {
-        return answer::refused(StatusCode::NOT_FOUND, "no account of this name gives out tokens");
-    };
-    let (form, _room) = match body::read(body, MAX_FORM, &webhooks.bytes).await {
-        Ok(whole) => whole,
-        Err(NoBody::NoRoom) => return overloaded(account),
-        Err(why) => return no_body(account, why),
-    };
-    match account.gate.grant(&head.headers, &form, webhooks.now()) {
-        Ok(grant) => {
-            account.counts.tokens_issued.inc();
+    if !account.gate.grants() {
+        counts.tokens_refused.inc();
+        return Refusal::UnknownAccount.answer();
+    }
+    match webhooks.grant(account, &head, body).await {
+        Ok(Ok(grant)) => {
+            counts.tokens_issued.inc();
             answer::token(&grant)
         }
-        Err(why) => {
-            account.counts.tokens_refused.inc();
-            account.complaints.note("token", |times| {
+        Ok(Err(why)) => {
+            counts.tokens_refused.inc();
+            complaints.note("token", |times| {
                 tracing::warn!(account = %account.id, times, ?why, "a request for a webhook token is refused");
             });
             answer::no_token(why)
         }
+        Err(refusal) => {
+            counts.tokens_refused.inc();
+            account.recorder.refuse(refusal, false)
+        }
     }
 }
 
-fn overloaded(account: &Account) -> Response {
-    account.counts.count(Delivered::Overloaded);
-    account.complaints.note("overloaded", |times| {
-        tracing::warn!(account = %account.id, times, "webhooks are put off: too many at once");
-    });
-    answer::overloaded()
+async fn only_post<L: IntentLog>(
+    State(webhooks): State<Arc<Webhooks<L>>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    match webhooks.account(path) {
+        Some(account) => account.recorder.refuse(Refusal::WrongMethod, account.is_signed(&headers)),
+        None => webhooks.refuse_unknown(Refusal::WrongMethod, &headers),
+    }
 }
 
-fn no_body(account: &Account, why: NoBody) -> Response {
-    let (outcome, status, text) = match why {
-        NoBody::TooLarge => (Delivered::TooLarge, StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-        NoBody::TooSlow => (Delivered::Incomplete, StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
-        NoBody::BrokenOff => (Delivered::Incomplete, StatusCode::BAD_REQUEST, "the body did not come to its end"),
-        NoBody::NoRoom => return overloaded(account),
-    };
-    account.counts.count(outcome);
-    account.complaints.note(outcome.name(), |times| {
-        tracing::warn!(account = %account.id, times, "a webhook is refused: {text}");
-    });
-    answer::unread(status, text)
-}
-
-fn unauthenticated(account: &Account, refused: Refused) -> Response {
-    account.counts.count(Delivered::Unauthenticated);
-    account.complaints.note("unauthenticated", |times| {
-        tracing::warn!(account = %account.id, times, "a webhook is refused: {refused}");
-    });
-    answer::refused(StatusCode::UNAUTHORIZED, &refused.to_string())
-}
-
-/// `application/json` or `…+json`, with any parameters.
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || kind.split_once('/').is_some_and(|(_, sub)| sub.ends_with("+json"))
+/// A path below `/webhooks` that is none.
+async fn nowhere<L: IntentLog>(State(webhooks): State<Arc<Webhooks<L>>>, headers: HeaderMap) -> Response {
+    webhooks.refuse_unknown(Refusal::UnknownAccount, &headers)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use axum::body::Body;
 use bytes::Bytes;
 use http::Request;
+use http::header::CONTENT_TYPE;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -167,6 +168,17 @@ impl App {
         let mut sorted: Vec<_> = counts.collect();
         sorted.sort();
         sorted
+    }
+}
+
+impl App {
+    /// The value of a series by its account and its outcome.
+    pub(super) fn value(&self, metric: &str, account: &str, outcome: &str) -> u64 {
+        let text = self.metrics.encode(Form::OpenMetrics).unwrap();
+        let series = format!("{metric}{{account=\"{account}\",outcome=\"{outcome}\"}} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&series)?.parse().ok())
+            .unwrap_or_else(|| panic!("{series}: {text}"))
     }
 }
 

@@ -7,8 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Account of deliveries to accounts that receive none, so that senders cannot make labels.
-const OTHER_ACCOUNT: &str = "_OTHER";
+/// Account of posts that name no account which receives webhooks, so that senders cannot make labels.
+const UNKNOWN_ACCOUNT: &str = "unknown";
 
 /// Seconds from the head of a delivery to its answer: a sync of the disk is in it.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 3.0, 10.0];
@@ -16,9 +16,8 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1,
 /// What becomes of deliveries.
 pub struct WebhookMetrics {
     deliveries: Family<WebhookLabels, Counter>,
+    signed_refused: Family<WebhookLabels, Counter>,
     tokens: Family<WebhookLabels, Counter>,
-    /// Deliveries to accounts that receive none.
-    pub unknown_account: Counter,
     /// How long it took to answer deliveries whose origin was proved, from their head on, in seconds.
     pub duration: Histogram,
     /// Deliveries being read or stored.
@@ -29,6 +28,9 @@ impl WebhookMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let deliveries = Family::<WebhookLabels, Counter>::default();
         r.register("order_gateway_webhooks", "Webhook deliveries by what became of them", deliveries.clone());
+        let signed_refused = Family::<WebhookLabels, Counter>::default();
+        let help = "Webhook deliveries with a proof in their head, right or wrong, that were refused";
+        r.register("order_gateway_webhooks_signed_refused", help, signed_refused.clone());
         let tokens = Family::<WebhookLabels, Counter>::default();
         r.register("order_gateway_webhook_tokens", "Requests for a token with which webhooks come", tokens.clone());
         let duration = Histogram::new(SECONDS);
@@ -36,17 +38,32 @@ impl WebhookMetrics {
         r.register_with_unit("order_gateway_webhook_duration", help, Unit::Seconds, duration.clone());
         let in_flight = Gauge::default();
         r.register("order_gateway_webhooks_in_flight", "Webhook deliveries being read or stored", in_flight.clone());
-        let labels = WebhookLabels { account: OTHER_ACCOUNT.to_owned(), outcome: "unknown_account" };
-        let unknown_account = deliveries.get_or_create_owned(&labels);
-        Self { deliveries, tokens, unknown_account, duration, in_flight }
+        Self { deliveries, signed_refused, tokens, duration, in_flight }
     }
 
     /// The handles of one account.
     pub fn of(&self, account: &str) -> AccountWebhooks {
+        self.handles(account, |outcome| outcome != Delivered::UnknownAccount)
+    }
+
+    /// The handles of posts that name no account which receives webhooks.
+    pub fn of_unknown_account(&self) -> AccountWebhooks {
+        let applies = |outcome| matches!(outcome, Delivered::UnknownAccount | Delivered::WrongMethod);
+        self.handles(UNKNOWN_ACCOUNT, applies)
+    }
+
+    /// Every series that `applies` is there from the start, with 0: an alert on the increase of a counter does not see the
+    /// first one of a series that begins with it.
+    fn handles(&self, account: &str, applies: impl Fn(Delivered) -> bool) -> AccountWebhooks {
         let labels = |outcome| WebhookLabels { account: account.to_owned(), outcome };
+        let counter = |family: &Family<WebhookLabels, Counter>, outcome: Delivered, applies: bool| {
+            if applies { family.get_or_create_owned(&labels(outcome.name())) } else { Counter::default() }
+        };
         let token = |outcome| self.tokens.get_or_create_owned(&labels(outcome));
         AccountWebhooks {
-            deliveries: Delivered::ALL.map(|outcome| self.deliveries.get_or_create_owned(&labels(outcome.name()))),
+            deliveries: Delivered::ALL.map(|outcome| counter(&self.deliveries, outcome, applies(outcome))),
+            signed_refused: Delivered::ALL
+                .map(|outcome| counter(&self.signed_refused, outcome, applies(outcome) && outcome.is_refusal())),
             tokens_issued: token("issued"),
             tokens_refused: token("refused"),
         }
@@ -57,6 +74,7 @@ impl WebhookMetrics {
 #[derive(Debug)]
 pub struct AccountWebhooks {
     deliveries: [Counter; Delivered::ALL.len()],
+    signed_refused: [Counter; Delivered::ALL.len()],
     /// Tokens given out.
     pub tokens_issued: Counter,
     /// Requests for one that were refused.
@@ -64,9 +82,17 @@ pub struct AccountWebhooks {
 }
 
 impl AccountWebhooks {
-    /// This became of a delivery.
+    /// Counts a delivery by its outcome.
     pub fn count(&self, outcome: Delivered) {
         self.deliveries[outcome as usize].inc();
+    }
+
+    /// Counts a refused delivery. `signed`: whether its head carries a proof.
+    pub fn count_refused(&self, outcome: Delivered, signed: bool) {
+        self.count(outcome);
+        if signed {
+            self.signed_refused[outcome as usize].inc();
+        }
     }
 
     /// How many deliveries this became of.
@@ -75,7 +101,7 @@ impl AccountWebhooks {
     }
 }
 
-/// What becomes of a delivery to an account that receives them.
+/// What becomes of a post to the webhook paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// Stored: an intent, or another event.
@@ -88,31 +114,37 @@ pub enum Delivered {
     Quarantined,
     /// Where it comes from is not proved.
     Unauthenticated,
-    /// Not JSON by its own word.
-    NotJson,
     /// Over the limit.
     TooLarge,
     /// Its body did not come in time, or not to its end.
     Incomplete,
+    /// Its body was awaited longest of too many without a proof.
+    Displaced,
     /// Too many at once.
     Overloaded,
     /// The store could not take it, or not in time.
     NotStored,
+    /// Not a POST.
+    WrongMethod,
+    /// Its path names no account that receives webhooks.
+    UnknownAccount,
 }
 
 impl Delivered {
     /// All of them, in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Stored,
         Self::Duplicate,
         Self::Conflict,
         Self::Quarantined,
         Self::Unauthenticated,
-        Self::NotJson,
         Self::TooLarge,
         Self::Incomplete,
+        Self::Displaced,
         Self::Overloaded,
         Self::NotStored,
+        Self::WrongMethod,
+        Self::UnknownAccount,
     ];
 
     /// The label.
@@ -123,12 +155,19 @@ impl Delivered {
             Self::Conflict => "conflict",
             Self::Quarantined => "quarantined",
             Self::Unauthenticated => "unauthenticated",
-            Self::NotJson => "not_json",
             Self::TooLarge => "too_large",
             Self::Incomplete => "incomplete",
+            Self::Displaced => "displaced",
             Self::Overloaded => "overloaded",
             Self::NotStored => "not_stored",
+            Self::WrongMethod => "wrong_method",
+            Self::UnknownAccount => "unknown_account",
         }
+    }
+
+    /// Whether the sender was not answered 200.
+    pub const fn is_refusal(self) -> bool {
+        !matches!(self, Self::Stored | Self::Duplicate | Self::Conflict | Self::Quarantined)
     }
 }
 

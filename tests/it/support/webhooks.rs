@@ -60,8 +60,18 @@ impl Sender {
 
     /// Sends bytes and reads one answer. Status 0: the connection ended without one.
     pub async fn send(&mut self, bytes: &[u8]) -> (u16, Value) {
+        self.begin(bytes).await;
+        self.answer().await
+    }
+
+    /// Sends bytes that are not all of a request.
+    pub async fn begin(&mut self, bytes: &[u8]) {
         // A gateway that has answered and closed may be gone before all is written.
         let _ = self.0.write_all(bytes).await;
+    }
+
+    /// Reads one answer. Status 0: the connection ended without one.
+    pub async fn answer(&mut self) -> (u16, Value) {
         let mut answer = Vec::new();
         let mut part = [0; 4096];
         loop {

@@ -33,6 +33,12 @@ pub struct Unverified<'a> {
 pub struct Verified(Bytes);
 
 impl Verified {
+    /// Bytes of the body.
+    #[expect(clippy::len_without_is_empty, reason = "an empty body is one as well")]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The body.
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -91,6 +97,17 @@ impl Gate {
             Webhook::None => {}
         }
         Ok(Verified(body))
+    }
+
+    /// The header that carries the proof. `None`: nothing is checked.
+    pub fn proof_header(&self) -> Option<&HeaderName> {
+        match &self.webhook {
+            Webhook::Hmac { header, .. } | Webhook::Basic { header, .. } | Webhook::Oauth { header, .. } => {
+                Some(header)
+            }
+            Webhook::HmacV2 { .. } => Some(&signature::SIGNATURE),
+            Webhook::None => None,
+        }
     }
 
     /// Whether this account's deliveries carry a token that is given out here.

@@ -13,15 +13,17 @@ use crate::config::Secret;
 use crate::domain::hex;
 
 const TIMESTAMP: HeaderName = HeaderName::from_static("wm_sec.timestamp");
-const SIGNATURE: HeaderName = HeaderName::from_static("wm_sec.signature");
+pub(super) static SIGNATURE: HeaderName = HeaderName::from_static("wm_sec.signature");
 
 /// How far a sender's clock may be ahead of ours. Source: Walmart's guide to the scheme.
 const AHEAD: Duration = Duration::from_secs(2 * 60);
 /// Bytes of a SHA-256.
 const LENGTH: usize = 32;
+/// Bytes of the longest name of a scheme that may stand before a signature.
+const LONGEST_SCHEME: usize = 24;
 
-/// The header must carry the signature of the body, in hex or base64, perhaps after `sha256=`. Walmart does not say
-/// which.
+/// The header must carry the signature of the body, in hex or base64, perhaps after a word such as `sha256=`. Walmart does
+/// not say which.
 pub(super) fn of_body(
     headers: &HeaderMap,
     header: &HeaderName,
@@ -72,11 +74,21 @@ fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<()
     if right.into() { Ok(()) } else { Err(Refused::Wrong) }
 }
 
-/// A SHA-256 as text: hex of either case, or base64 of either alphabet, padded or not.
+/// A SHA-256 as text: hex of either case, or base64 of either alphabet, padded or not; perhaps after the name of a scheme.
 fn decode(text: &[u8]) -> Option<[u8; LENGTH]> {
-    let text = match text.split_at_checked("sha256=".len()) {
-        Some((word, rest)) if word.eq_ignore_ascii_case(b"sha256=") => rest,
-        _ => text,
-    };
+    plain(text).or_else(|| plain(without_scheme(text)?))
+}
+
+fn plain(text: &[u8]) -> Option<[u8; LENGTH]> {
     hex::read(text).or_else(|| base64(text)?.try_into().ok())
+}
+
+/// The text after `sha256=`, `HMAC-SHA256 `, `v1:` and the like. Which of them Walmart puts in front, if any, is not public,
+/// and the name decides nothing: what follows must be the right HMAC-SHA256 whatever it says.
+fn without_scheme(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_'))?;
+    let (scheme, rest) = text.split_at_checked(end)?;
+    let separators = rest.iter().take_while(|byte| matches!(byte, b'=' | b':' | b' ')).count();
+    let named = scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.len() <= LONGEST_SCHEME;
+    rest.get(separators..).filter(|_| named && separators > 0)
 }

@@ -81,6 +81,11 @@ fn a_signature_of_the_body_is_accepted_in_every_spelling() {
         format!("sha256={HEX}"),
         format!("SHA256={BASE64}"),
         format!("  {BASE64} "),
+        format!("sha-256={HEX}"),
+        format!("HMAC-SHA256 {BASE64}"),
+        format!("hmac_sha256: {HEX}"),
+        format!("v1={}", URL_SAFE_NO_PAD.encode(&bytes)),
+        format!("SHA256 = {BASE64}"),
     ];
     for sent in spellings {
         assert_eq!(check(&gate, &[(HEADER, &sent)]), Ok(()), "{sent}");
@@ -103,6 +108,12 @@ fn a_forged_signature_is_refused() {
         forged[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(check(&gate, &[(HEADER, &STANDARD.encode(&forged))]), Err(Refused::Wrong), "bit {bit}");
     }
+    let prefixes = ["=", "9=", "sha256==x", "a b c ", "sha256,", "sha256=sha256=", &format!("{}=", "a".repeat(25))];
+    for prefix in prefixes {
+        assert_eq!(check(&gate, &[(HEADER, &format!("{prefix}{HEX}"))]), Err(Refused::Malformed), "{prefix}");
+    }
+    let other = format!("sha256={}", HEX.replace('e', "f"));
+    assert_eq!(check(&gate, &[(HEADER, &other)]), Err(Refused::Wrong));
     for sent in ["", "sha256=", &HEX[..62], &BASE64[..40], &format!("{HEX}00"), "not a signature", &"A".repeat(9000)] {
         assert_eq!(check(&gate, &[(HEADER, sent)]), Err(Refused::Malformed), "{sent}");
     }
@@ -148,6 +159,7 @@ fn a_signature_of_the_whole_request_is_that_of_the_fact_sheet() {
     let gate = v2_gate(Duration::from_secs(300));
     assert_eq!(check_at(&gate, &v2("1760000000", V2), BODY, TIME), Ok(()));
     assert_eq!(sign_v2("/hooks/walmart?tenant=7", "1760000000", BODY), V2);
+    assert_eq!(check_at(&gate, &v2("1760000000", &format!("sha256={V2}")), BODY, TIME), Ok(()));
     for other in ["/hooks/walmart", "/hooks/walmart?tenant=8", "/hooks/walmart?tenant=%37", "/hooks//walmart?tenant=7"]
     {
         let elsewhere = head(other, &[("wm_sec.timestamp", "1760000000"), ("wm_sec.signature", V2)]);
@@ -163,7 +175,7 @@ fn a_signature_of_the_whole_request_is_that_of_the_fact_sheet() {
 #[test]
 fn a_path_is_signed_exactly_as_it_came() {
     let gate = v2_gate(Duration::from_secs(300));
-    for path in ["/a%2fb/%E2%82%AC?x=%20+1&&y", "/?", "/webhooks/walmart/acme"] {
+    for path in ["/a%2fb/%E2%82%AC?x=%20+1&&y", "/?", "/webhooks/walmart/acme", "/webhooks/walmart/acme/"] {
         let signature = sign_v2(path, "1760000000", BODY);
         let head = head(path, &[("wm_sec.timestamp", "1760000000"), ("wm_sec.signature", &signature)]);
         assert_eq!(check_at(&gate, &head, BODY, TIME), Ok(()), "{path}");
@@ -311,6 +323,13 @@ fn where_no_token_is_asked_for_none_is_given() {
 #[test]
 fn nothing_is_checked_where_nothing_is_asked_for() {
     assert_eq!(check(&gate(Webhook::None), &[]), Ok(()));
+}
+
+#[test]
+fn the_header_of_the_proof_is_known() {
+    let names = [hmac_gate(&[SECRET]), v2_gate(Duration::MAX), basic_gate(), gate(Webhook::None)];
+    let names = names.each_ref().map(|gate| gate.proof_header().map(HeaderName::as_str));
+    assert_eq!(names, [Some("x-walmart-auth"), Some("wm_sec.signature"), Some("x-walmart-auth"), None]);
 }
 
 #[test]

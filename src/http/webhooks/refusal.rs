@@ -1,0 +1,101 @@
+//! Refusals: one place says how each is counted, logged and answered, so that none is without a metric.
+
+use axum::response::Response;
+use http::StatusCode;
+
+use super::answer;
+use super::auth::Refused;
+use crate::telemetry::complaints::Complaints;
+use crate::telemetry::metrics::{AccountWebhooks, Delivered};
+
+/// Why a post is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The path names no account that receives webhooks.
+    UnknownAccount,
+    /// It is not a POST.
+    WrongMethod,
+    /// The body is longer than its limit. The rest was not read.
+    TooLarge,
+    /// The body did not come in time.
+    TooSlow,
+    /// The sender broke the body off.
+    BrokenOff,
+    /// Too many posts without a proof were open, and this one had been silent longest.
+    Displaced,
+    /// Where it comes from is not proved.
+    Unproved(Refused),
+    /// Too many deliveries are being stored, or too many bytes of them.
+    Overloaded,
+    /// The store could not take it, or not in time.
+    NotStored,
+}
+
+impl Refusal {
+    const fn outcome(self) -> Delivered {
+        match self {
+            Self::UnknownAccount => Delivered::UnknownAccount,
+            Self::WrongMethod => Delivered::WrongMethod,
+            Self::TooLarge => Delivered::TooLarge,
+            Self::TooSlow | Self::BrokenOff => Delivered::Incomplete,
+            Self::Displaced => Delivered::Displaced,
+            Self::Unproved(_) => Delivered::Unauthenticated,
+            Self::Overloaded => Delivered::Overloaded,
+            Self::NotStored => Delivered::NotStored,
+        }
+    }
+
+    /// The words for the sender. Nothing of what was sent is in them.
+    fn words(self) -> String {
+        let text = match self {
+            Self::Unproved(refused) => return refused.to_string(),
+            Self::UnknownAccount => "no account of this name receives webhooks",
+            Self::WrongMethod => "only POST is served here",
+            Self::TooLarge => "the body is too large",
+            Self::TooSlow => "the body did not come in time",
+            Self::BrokenOff => "the body did not come to its end",
+            Self::Displaced => "the body was awaited while too many others came",
+            Self::Overloaded => "too many at once",
+            Self::NotStored => "it cannot be stored now",
+        };
+        text.to_owned()
+    }
+
+    /// The answer alone, where the refusal is counted elsewhere.
+    pub(super) fn answer(self) -> Response {
+        match self {
+            Self::UnknownAccount => answer::refused(StatusCode::NOT_FOUND, &self.words()),
+            Self::WrongMethod => answer::refused(StatusCode::METHOD_NOT_ALLOWED, &self.words()),
+            Self::TooLarge => answer::unread(StatusCode::PAYLOAD_TOO_LARGE, &self.words()),
+            Self::TooSlow | Self::Displaced => answer::unread(StatusCode::REQUEST_TIMEOUT, &self.words()),
+            Self::BrokenOff => answer::unread(StatusCode::BAD_REQUEST, &self.words()),
+            Self::Unproved(_) => answer::refused(StatusCode::UNAUTHORIZED, &self.words()),
+            Self::Overloaded | Self::NotStored => answer::again_later(&self.words()),
+        }
+    }
+}
+
+/// Counts and logs what becomes of the posts to one account, or to none.
+pub(super) struct Recorder {
+    account: String,
+    pub(super) counts: AccountWebhooks,
+    pub(super) complaints: Complaints,
+}
+
+impl Recorder {
+    pub(super) fn new(account: &str, counts: AccountWebhooks) -> Self {
+        Self { account: account.to_owned(), counts, complaints: Complaints::default() }
+    }
+
+    /// Refuses a post: counts it, logs it at most once a minute for each outcome, and makes the answer. `signed`: whether
+    /// its head carries a proof.
+    pub(super) fn refuse(&self, refusal: Refusal, signed: bool) -> Response {
+        let outcome = refusal.outcome();
+        self.counts.count_refused(outcome, signed);
+        self.complaints.note(outcome.name(), |times| {
+            let (account, outcome, words) = (&self.account, outcome.name(), refusal.words());
+            tracing::warn!(account, times, outcome, signed, "a webhook is refused: {words}");
+        });
+        refusal.answer()
+    }
+}
