@@ -13,6 +13,7 @@ pub mod read;
 mod refusal;
 #[cfg(test)]
 mod testing;
+mod unpack;
 mod unproved;
 
 use std::collections::HashMap;
@@ -161,9 +162,9 @@ impl<L: IntentLog> Webhooks<L> {
     }
 
     async fn store(&self, account: &Account, delivery: Verified) -> Result<Response, Refusal> {
-        let size = u32::try_from(delivery.len()).map_err(|_| Refusal::Overloaded)?;
-        let _room = self.bytes.try_acquire_many(size).map_err(|_| Refusal::Overloaded)?;
         let (raw, read) = read::read(delivery);
+        let size = u32::try_from(raw.len()).map_err(|_| Refusal::Overloaded)?;
+        let _room = self.bytes.try_acquire_many(size).map_err(|_| Refusal::Overloaded)?;
         let unreadable = read.as_ref().err().map(|unreadable| unreadable.reason().to_owned());
         let Account { id, recorder, .. } = account;
         let stored = timeout(STORE_TIME, self.intake.take(id, raw, read)).await;

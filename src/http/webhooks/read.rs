@@ -1,5 +1,6 @@
 //! Reads what a delivery says. Lenient: whatever is odd in one field is absent, and only what cannot be told at all is
-//! [`Unreadable`].
+//! [`Unreadable`]. A body that was packed by gzip is proved as it was sent, and read and kept as it unpacks; one that does not
+//! unpack is kept as it was sent.
 //!
 //! Walmart has two envelopes for an intent. The event INTENT_TO_CANCEL has it in `payload`. ORDER_UPDATES has it in
 //! `payload.order`, and says that it is one in `payload.subEventType` or `payload.meta.subEventType`.
@@ -7,7 +8,9 @@
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
+use super::MAX_BODY;
 use super::auth::Verified;
+use super::unpack::unpack;
 use crate::domain::feed::Notification;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -22,11 +25,16 @@ const LONGEST_NAME: usize = 256;
 /// Numbers of seconds are smaller, of milliseconds since 1973 larger.
 const SECONDS_BELOW: f64 = 1e11;
 
-/// Reads a delivery, and gives its body back.
+/// Reads a delivery, and gives the body back that is to be kept.
 pub fn read(delivery: Verified) -> (bytes::Bytes, Result<Notification, Unreadable>) {
-    let body = delivery.into_bytes();
-    let notification = notification(&body);
-    (body, notification)
+    let sent = delivery.into_bytes();
+    match unpack(sent.clone(), MAX_BODY) {
+        Ok(body) => {
+            let notification = notification(&body);
+            (body, notification)
+        }
+        Err(unreadable) => (sent, Err(unreadable)),
+    }
 }
 
 fn notification(body: &[u8]) -> Result<Notification, Unreadable> {

@@ -187,10 +187,22 @@ pub(super) fn post(account: &str, body: Body) -> Request<Body> {
     request.body(body).unwrap()
 }
 
+pub(super) fn gzip(body: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
 pub(super) fn signed(body: &str) -> Request<Body> {
-    let mut request = post("acme", Body::from(body.to_owned()));
+    signed_bytes(body.to_owned())
+}
+
+pub(super) fn signed_bytes(body: impl Into<Bytes>) -> Request<Body> {
+    let body = body.into();
+    let mut request = post("acme", Body::from(body.clone()));
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"test-secret-not-real");
-    let signature = crate::domain::hex::lower(ring::hmac::sign(&key, body.as_bytes()).as_ref());
+    let signature = crate::domain::hex::lower(ring::hmac::sign(&key, &body).as_ref());
     request.headers_mut().insert("x-walmart-auth", signature.parse().unwrap());
     request
 }

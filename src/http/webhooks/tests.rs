@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::testing::{App, INTENT, Unending, in_pieces, is_stored, post, signed};
+use super::testing::{App, INTENT, Unending, gzip, in_pieces, is_stored, post, signed, signed_bytes};
 use super::*;
 use crate::config::Secret;
 use crate::domain::feed::notification::Content;
@@ -140,6 +140,26 @@ async fn the_content_type_decides_nothing() {
     assert_eq!(stored.len(), odd.len());
     assert!(stored.iter().all(|arrival| matches!(arrival.content, Content::Intent { .. })), "{stored:?}");
     assert_eq!(app.counted("acme"), [("stored".to_owned(), 6), ("unauthenticated".to_owned(), 6)]);
+}
+
+#[tokio::test]
+async fn a_packed_body_is_proved_as_it_was_sent_and_kept_as_it_unpacks() {
+    let app = App::new();
+    is_stored(&app.send(signed_bytes(gzip(INTENT.as_bytes()))).await, false);
+    let stored = app.log.stored();
+    assert_eq!(stored[0].raw, INTENT);
+    assert!(matches!(&stored[0].content, Content::Intent { event_id, .. } if event_id.starts_with("0d16aa10")));
+    // A proof of what it unpacks to is none.
+    let mut other = signed(INTENT);
+    *other.body_mut() = Body::from(gzip(INTENT.as_bytes()));
+    assert_eq!(app.send(other).await.status, 401);
+    // What cannot be unpacked is kept as it was sent.
+    let bomb = gzip(&vec![b' '; 50 * MAX_BODY]);
+    is_stored(&app.send(signed_bytes(bomb.clone())).await, false);
+    let stored = app.log.stored();
+    let reason = "packed by gzip, and more than 256 KiB when unpacked".to_owned();
+    assert_eq!((&stored[1].raw, &stored[1].content), (&Bytes::from(bomb), &Content::Unreadable { reason }));
+    assert_eq!(app.counted("acme").len(), 3);
 }
 
 /// Account, size, proof, content: a post that fails several checks is told the first.

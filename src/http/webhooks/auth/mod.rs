@@ -33,12 +33,6 @@ pub struct Unverified<'a> {
 pub struct Verified(Bytes);
 
 impl Verified {
-    /// Bytes of the body.
-    #[expect(clippy::len_without_is_empty, reason = "an empty body is one as well")]
-    pub const fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// The body.
     pub fn into_bytes(self) -> Bytes {
         self.0
