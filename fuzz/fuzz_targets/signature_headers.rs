@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Request};
 use libfuzzer_sys::fuzz_target;
 use order_gateway::config::{Secret, Webhook};
 use order_gateway::domain::account::AccountId;
-use order_gateway::http::webhooks::auth::{Gate, Unverified};
+use order_gateway::http::webhooks::auth::{Gate, TokenKey, Unverified};
 
 const NAMES: [&str; 4] = ["x-walmart-auth", "wm_sec.timestamp", "wm_sec.signature", "authorization"];
 const NOW: Duration = Duration::from_secs(1_760_000_000);
@@ -22,10 +22,12 @@ static GATES: LazyLock<Vec<Gate>> = LazyLock::new(|| {
         Webhook::Hmac { header: header.clone(), secrets: vec![secret(), secret()] },
         Webhook::HmacV2 { secrets: vec![secret()], timestamp_tolerance: Duration::from_secs(86_400) },
         Webhook::Basic { header: header.clone(), username: "walmart".into(), password: secret() },
-        Webhook::Oauth { header, client_id: "walmart".into(), client_secret: secret() },
+        Webhook::Oauth { header, client_id: "walmart".into(), client_secrets: vec![secret(), secret()] },
     ];
     all.into_iter().map(|webhook| Gate::new(AccountId::new("a").unwrap(), webhook)).collect()
 });
+
+static KEY: LazyLock<TokenKey> = LazyLock::new(|| TokenKey::new(&[0x5b; 32]));
 
 fuzz_target!(|input: &[u8]| {
     let mut parts = input.splitn(NAMES.len() + 1, |byte| *byte == b'\n');
@@ -38,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
     let body = parts.next().unwrap_or_default();
     for gate in GATES.iter() {
         let delivery = Unverified { head: &head, body: Bytes::copy_from_slice(body) };
-        assert!(gate.check(delivery, NOW).is_err());
-        assert!(gate.grant(&head.headers, body, NOW).is_err());
+        assert!(gate.check(delivery, NOW, Some(&KEY)).is_err());
+        assert!(gate.grant(&head.headers, body, NOW, &KEY).is_err());
     }
 });

@@ -18,8 +18,10 @@ static HEAD: LazyLock<Parts> = LazyLock::new(|| http::Request::post("/").body(()
 
 fuzz_target!(|body: &[u8]| {
     let delivery = Unverified { head: &HEAD, body: Bytes::copy_from_slice(body) };
-    let (back, read) = read(GATE.check(delivery, Duration::ZERO).unwrap());
-    assert_eq!(back, body);
+    let (back, read) = read(GATE.check(delivery, Duration::ZERO, None).unwrap());
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        assert_eq!(back, body);
+    }
     match read {
         Ok(notification) => {
             assert!(!notification.event_type.is_empty());

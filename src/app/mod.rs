@@ -40,7 +40,7 @@ use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
 use crate::ports::upstream::Upstream;
-use crate::service::feed::{Feed, FeedStore, Intake};
+use crate::service::feed::{Feed, FeedStore};
 use crate::service::{
     CancelOrder, ClockWatch, CreateOrder, Directory, FetchPromise, GatewayStatus, GetOrderStatus, MutationSettings,
     Mutations, Operations, PromiseCacheSettings, Resolver,
@@ -194,8 +194,7 @@ impl Gateway {
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
         shutdown.tasks().spawn(prove_store(store.clone(), shutdown.stopping().clone()));
-        let intake = Intake::new(store.clone(), clock);
-        let webhooks = Webhooks::new(&config.accounts, intake, clock, metrics.clone());
+        let webhooks = Webhooks::new(&config.accounts, store.clone(), clock, metrics.clone());
         let mut router = http::router(probes.clone(), metrics.clone()).merge(webhooks.router());
         if config.http.page {
             router = router.merge(page(config, door, status, probes.clone(), metrics.clone(), clock).router());

@@ -293,7 +293,6 @@ mod tests {
     use crate::config::Config;
     use crate::domain::feed::LogId;
     use crate::http::webhooks::Webhooks;
-    use crate::service::feed::Intake;
     use crate::store::memory_feed::MemoryFeed;
     use crate::telemetry::metrics::Metrics;
 
@@ -334,8 +333,8 @@ webhook = { auth = "none" }
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = Config::load(SETTINGS, []).unwrap();
         let clock = Clock::system();
-        let intake = Intake::new(MemoryFeed::new(LogId(1)), clock);
-        let router = Webhooks::new(&config.accounts, intake, clock, Arc::new(Metrics::new([]))).router();
+        let store = MemoryFeed::new(LogId(1));
+        let router = Webhooks::new(&config.accounts, store, clock, Arc::new(Metrics::new([]))).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router).into_future());

@@ -58,8 +58,8 @@ pub enum Webhook {
         header: HeaderName,
         /// Who.
         client_id: String,
-        /// The proof.
-        client_secret: Secret,
+        /// One; two or more while rotating. Any of them is good.
+        client_secrets: Vec<Secret>,
     },
     /// Nothing is checked: for local work only.
     None,

@@ -139,11 +139,11 @@ fn account(account: &Account, page: &mut Page) {
             s.text("username", username);
             s.secret("password", password);
         }
-        Webhook::Oauth { header, client_id, client_secret } => {
+        Webhook::Oauth { header, client_id, client_secrets } => {
             s.text("auth", "oauth");
             s.text("header", header);
             s.text("client_id", client_id);
-            s.secret("client_secret", client_secret);
+            s.secrets("client_secret", client_secrets);
         }
         Webhook::None => s.text("auth", "none"),
     });

@@ -300,7 +300,10 @@ pub(super) const GROUPS: &[Group] = &[
             text("username", Example(r#""walmart""#), "basic: the user name."),
             secret("password", "basic: the password."),
             text("client_id", Example(r#""…""#), "oauth: the credentials with which Walmart fetches a token here."),
-            secret("client_secret", "oauth: their secret."),
+            secrets(
+                "client_secret",
+                "oauth: their secret, or a list of them while rotating. Tokens that are out keep their hour.",
+            ),
         ],
     },
     Group {

@@ -343,11 +343,11 @@ fn webhook(mut s: Section<'_>) -> Option<Webhook> {
         }
         "oauth" => {
             let (header, client_id) = (header(&mut s), s.required("client_id", validate::username));
-            let secret = s.required_secret("client_secret");
-            header.zip(client_id).zip(secret).map(|((header, client_id), client_secret)| Webhook::Oauth {
+            let secrets = s.required_secrets("client_secret");
+            header.zip(client_id).zip(secrets).map(|((header, client_id), client_secrets)| Webhook::Oauth {
                 header,
                 client_id,
-                client_secret,
+                client_secrets,
             })
         }
         _ => Some(Webhook::None),

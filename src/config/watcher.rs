@@ -111,7 +111,7 @@ fn secrets(config: &Config) -> Vec<&Secret> {
         match &account.webhook {
             Some(Webhook::Hmac { secrets, .. } | Webhook::HmacV2 { secrets, .. }) => all.extend(secrets),
             Some(Webhook::Basic { password, .. }) => all.push(password),
-            Some(Webhook::Oauth { client_secret, .. }) => all.push(client_secret),
+            Some(Webhook::Oauth { client_secrets, .. }) => all.extend(client_secrets),
             Some(Webhook::None) | None => {}
         }
     }

@@ -8,4 +8,5 @@ pub mod ledger;
 pub mod overview;
 pub mod random;
 pub mod subscriptions;
+pub mod token_keys;
 pub mod upstream;

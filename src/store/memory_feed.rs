@@ -3,7 +3,7 @@
 //! What no method of the ports could show (other events, other bodies of an id) is not kept.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use crate::ports::clock_record::ClockRecords;
 use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
 /// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one feed.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ pub struct MemoryFeed(Arc<Inner>);
 struct Inner {
     tables: Mutex<Tables>,
     head: watch::Sender<u64>,
+    token_key: OnceLock<TokenKeyBytes>,
 }
 
 impl MemoryFeed {
@@ -43,7 +45,8 @@ impl MemoryFeed {
             last_subscription: 0,
             subscriptions: BTreeMap::new(),
         };
-        Self(Arc::new(Inner { tables: Mutex::new(tables), head: watch::Sender::new(0) }))
+        let token_key = OnceLock::new();
+        Self(Arc::new(Inner { tables: Mutex::new(tables), head: watch::Sender::new(0), token_key }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -169,6 +172,12 @@ impl ClockRecords for MemoryFeed {
 
     async fn keep_clock_record(&self, _: ClockRecord) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+impl TokenKeys for MemoryFeed {
+    async fn token_key(&self, fresh: TokenKeyBytes) -> Result<TokenKeyBytes, StoreError> {
+        Ok(*self.0.token_key.get_or_init(|| fresh))
     }
 }
 

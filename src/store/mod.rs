@@ -34,6 +34,7 @@ use crate::ports::clock_record::ClockRecords;
 use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 use crate::telemetry::metrics::StoreMetrics;
 
 /// What a store needs of its process.
@@ -167,6 +168,12 @@ delegate! {
     ClockRecords to store
     clock_record() -> Option<ClockRecord>;
     keep_clock_record(record: ClockRecord) -> ();
+    []
+}
+
+delegate! {
+    TokenKeys to store
+    token_key(fresh: TokenKeyBytes) -> TokenKeyBytes;
     []
 }
 

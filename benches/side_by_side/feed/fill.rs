@@ -65,7 +65,7 @@ async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Ou
             return Ok(());
         }
         let body = Bytes::from(posts::body(n));
-        let verified = gate.check(Unverified { head: &head, body }, Duration::ZERO).map_err(|e| e.to_string())?;
+        let verified = gate.check(Unverified { head: &head, body }, Duration::ZERO, None).map_err(|e| e.to_string())?;
         let (raw, read) = read::read(verified);
         match intake.take(&account, raw, read).await {
             Ok(Appended::Stored { seq: Some(_) }) => {}

@@ -29,10 +29,10 @@ use axum::routing::{MethodRouter, any, post};
 use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use self::auth::{Gate, Grant, NoToken, Unverified, Verified};
+use self::auth::{Gate, Grant, NoToken, TokenKey, Unverified, Verified};
 use self::refusal::{Recorder, Refusal};
 use self::unproved::{UnprovedLimits, UnprovedPost, UnprovedPosts};
 use super::peer::PeerAddress;
@@ -40,6 +40,7 @@ use crate::config;
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
 use crate::ports::intent_log::{Appended, IntentLog};
+use crate::ports::token_keys::TokenKeys;
 use crate::service::feed::Intake;
 use crate::telemetry::metrics::{Delivered, Held, Metrics};
 
@@ -68,6 +69,9 @@ pub struct Webhooks<L> {
     /// Every header that may carry a proof.
     proof_headers: Vec<HeaderName>,
     intake: Intake<L>,
+    keys: L,
+    /// The key of tokens, once one was needed.
+    token_key: OnceCell<TokenKey>,
     clock: Clock,
     metrics: Arc<Metrics>,
     unproved: UnprovedPosts,
@@ -88,9 +92,9 @@ impl Account {
     }
 }
 
-impl<L: IntentLog> Webhooks<L> {
-    /// For the accounts whose settings say how deliveries are proved.
-    pub fn new(accounts: &[config::Account], intake: Intake<L>, clock: Clock, metrics: Arc<Metrics>) -> Self {
+impl<L: IntentLog + TokenKeys> Webhooks<L> {
+    /// For the accounts whose settings say how deliveries are proved. `store` keeps what they say, and the key of tokens.
+    pub fn new(accounts: &[config::Account], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
             let recorder = Recorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
@@ -103,7 +107,9 @@ impl<L: IntentLog> Webhooks<L> {
             proof_headers: PROOF_HEADERS.into_iter().chain(configured).collect(),
             accounts,
             unknown: Recorder::new("unknown", metrics.webhooks.of_unknown_account()),
-            intake,
+            intake: Intake::new(store.clone(), clock),
+            keys: store,
+            token_key: OnceCell::new(),
             clock,
             unproved: UnprovedPosts::new(UNPROVED),
             deliveries: Semaphore::new(MAX_DELIVERIES),
@@ -147,12 +153,25 @@ impl<L: IntentLog> Webhooks<L> {
         self.unknown.refuse(refusal, signed)
     }
 
+    /// The key of tokens. The first who needs it has it read, or made.
+    async fn token_key(&self) -> Result<&TokenKey, Refusal> {
+        let read = async || {
+            let fresh = TokenKey::random_bytes().ok_or(Refusal::NotStored)?;
+            let kept = timeout(STORE_TIME, self.keys.token_key(fresh)).await;
+            // The store has told the log.
+            kept.ok().and_then(Result::ok).map(|bytes| TokenKey::new(&bytes)).ok_or(Refusal::NotStored)
+        };
+        self.token_key.get_or_try_init(read).await
+    }
+
     async fn receive(&self, account: &Account, head: &Parts, body: Body) -> Result<Response, Refusal> {
         let began = Instant::now();
         let _in_flight = Held::new(&self.metrics.webhooks.in_flight);
         let mut post = self.admit(head);
         let body = body::read(body, MAX_BODY, &mut post).await?;
-        let verified = account.gate.check(Unverified { head, body }, self.now()).map_err(Refusal::Unproved)?;
+        let key = if account.gate.grants() { Some(self.token_key().await?) } else { None };
+        let delivery = Unverified { head, body };
+        let verified = account.gate.check(delivery, self.now(), key).map_err(Refusal::Unproved)?;
         // Proved: from here on it has a place among its like.
         drop(post);
         let _place = self.deliveries.try_acquire().map_err(|_| Refusal::Overloaded)?;
@@ -195,7 +214,8 @@ impl<L: IntentLog> Webhooks<L> {
     async fn grant(&self, account: &Account, head: &Parts, body: Body) -> Result<Result<Grant, NoToken>, Refusal> {
         let mut post = self.admit(head);
         let form = body::read(body, MAX_FORM, &mut post).await?;
-        Ok(account.gate.grant(&head.headers, &form, self.now()))
+        let key = self.token_key().await?;
+        Ok(account.gate.grant(&head.headers, &form, self.now(), key))
     }
 }
 
@@ -204,7 +224,7 @@ fn carries(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
 }
 
-async fn receive<L: IntentLog>(
+async fn receive<L: IntentLog + TokenKeys>(
     State(webhooks): State<Arc<Webhooks<L>>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
@@ -219,7 +239,7 @@ async fn receive<L: IntentLog>(
     }
 }
 
-async fn grant<L: IntentLog>(
+async fn grant<L: IntentLog + TokenKeys>(
     State(webhooks): State<Arc<Webhooks<L>>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
@@ -253,7 +273,7 @@ async fn grant<L: IntentLog>(
     }
 }
 
-async fn only_post<L: IntentLog>(
+async fn only_post<L: IntentLog + TokenKeys>(
     State(webhooks): State<Arc<Webhooks<L>>>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
@@ -265,7 +285,7 @@ async fn only_post<L: IntentLog>(
 }
 
 /// A path below `/webhooks` that is none.
-async fn nowhere<L: IntentLog>(State(webhooks): State<Arc<Webhooks<L>>>, headers: HeaderMap) -> Response {
+async fn nowhere<L: IntentLog + TokenKeys>(State(webhooks): State<Arc<Webhooks<L>>>, headers: HeaderMap) -> Response {
     webhooks.refuse_unknown(Refusal::UnknownAccount, &headers)
 }
 

@@ -15,7 +15,7 @@ pub(super) fn read_bytes(body: &[u8]) -> Result<Notification, Unreadable> {
     let gate = Gate::new(AccountId::new("acme").unwrap(), Webhook::None);
     let head = http::Request::post("/").body(()).unwrap().into_parts().0;
     let delivery = Unverified { head: &head, body: Bytes::copy_from_slice(body) };
-    let (back, read) = read(gate.check(delivery, std::time::Duration::ZERO).unwrap());
+    let (back, read) = read(gate.check(delivery, std::time::Duration::ZERO, None).unwrap());
     assert_eq!(back, body);
     read
 }

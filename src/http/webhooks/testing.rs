@@ -1,8 +1,8 @@
 //! A receiver over a log that remembers, and deliveries to it.
 
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -23,6 +23,7 @@ use crate::domain::feed::notification::Arrival;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::intent_log::{Bounds, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::token_keys::TokenKeyBytes;
 use crate::telemetry::metrics::Form;
 
 pub(super) const INTENT: &str = include_str!("testdata/intent.json");
@@ -40,6 +41,16 @@ pub(super) struct Inner {
     pub(super) shut: AtomicBool,
     pub(super) opened: Notify,
     pub(super) handed_over: Notify,
+    pub(super) token_key: OnceLock<TokenKeyBytes>,
+}
+
+impl TokenKeys for Log {
+    async fn token_key(&self, fresh: TokenKeyBytes) -> Result<TokenKeyBytes, StoreError> {
+        if self.0.fails.load(Ordering::SeqCst) {
+            return Err(StoreError { kind: StoreTrouble::Full, text: "canary of the store".into() });
+        }
+        Ok(*self.0.token_key.get_or_init(|| fresh))
+    }
 }
 
 impl Log {
@@ -142,10 +153,15 @@ pub(super) struct Answer {
 
 impl App {
     pub(super) fn new() -> Self {
-        let config = Config::load(SETTINGS, []).unwrap();
-        let (log, metrics) = (Log::default(), Arc::new(Metrics::new([])));
+        Self::over(Log::default(), SETTINGS)
+    }
+
+    /// Over this log, as these settings have it.
+    pub(super) fn over(log: Log, settings: &str) -> Self {
+        let config = Config::load(settings, []).unwrap();
+        let metrics = Arc::new(Metrics::new([]));
         let clock = Clock::following(SystemTime::UNIX_EPOCH + Duration::from_millis(1_760_000_000_123));
-        let webhooks = Webhooks::new(&config.accounts, Intake::new(log.clone(), clock), clock, metrics.clone());
+        let webhooks = Webhooks::new(&config.accounts, log.clone(), clock, metrics.clone());
         Self { log, router: webhooks.router(), metrics }
     }
 

@@ -8,7 +8,9 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 
-use super::testing::{App, INTENT, Unending, gzip, in_pieces, is_stored, post, signed, signed_bytes};
+use super::testing::{
+    Answer, App, INTENT, Log, SETTINGS, Unending, gzip, in_pieces, is_stored, post, signed, signed_bytes,
+};
 use super::*;
 use crate::config::Secret;
 use crate::domain::feed::notification::Content;
@@ -409,6 +411,47 @@ async fn a_token_is_given_out_and_deliveries_come_with_it() {
     for (outcome, count) in [("issued", 1), ("refused", 4)] {
         assert_eq!(app.value("order_gateway_webhook_tokens_total", "tokens", outcome), count, "{outcome}");
     }
+}
+
+async fn ask_for_token(app: &App, secret: &str) -> Answer {
+    let form = format!("grant_type=client_credentials&client_id=walmart&client_secret={secret}");
+    app.send(Request::post("/webhooks/walmart/tokens/token").body(Body::from(form)).unwrap()).await
+}
+
+fn with_token(answer: &Answer) -> Request<Body> {
+    let mut delivery = post("tokens", Body::from(INTENT));
+    let bearer = format!("Bearer {}", answer.body["access_token"].as_str().unwrap());
+    delivery.headers_mut().insert("x-walmart-auth", bearer.parse().unwrap());
+    delivery
+}
+
+#[tokio::test]
+async fn tokens_keep_their_hour_over_a_restart_and_another_secret() {
+    let settings = |secret: &str| SETTINGS.replace(r#"client_secret = "s3cret""#, &format!("client_secret = {secret}"));
+    let log = Log::default();
+    let before = ask_for_token(&App::over(log.clone(), &settings(r#""s3cret""#)), "s3cret").await;
+    let app = App::over(log.clone(), &settings(r#"["s3cret", "new"]"#));
+    let meanwhile = ask_for_token(&app, "s3cret").await;
+    assert_eq!((before.status, meanwhile.status, ask_for_token(&app, "new").await.status), (200, 200, 200));
+    let app = App::over(log, &settings(r#""new""#));
+    assert_eq!(ask_for_token(&app, "s3cret").await.status, 401);
+    is_stored(&app.send(with_token(&before)).await, false);
+    is_stored(&app.send(with_token(&meanwhile)).await, false);
+    // A store of its own has a key of its own.
+    assert_eq!(App::new().send(with_token(&before)).await.status, 401);
+}
+
+#[tokio::test]
+async fn without_its_key_no_token_is_judged() {
+    let log = Log::default();
+    let token = ask_for_token(&App::over(log.clone(), SETTINGS), "s3cret").await;
+    let app = App::over(log.clone(), SETTINGS);
+    log.0.fails.store(true, Ordering::SeqCst);
+    for answer in [ask_for_token(&app, "s3cret").await, app.send(with_token(&token)).await] {
+        assert_eq!((answer.status, &answer.headers[RETRY_AFTER]), (503, &"5".parse().unwrap()));
+    }
+    log.0.fails.store(false, Ordering::SeqCst);
+    is_stored(&app.send(with_token(&token)).await, false);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod reader;
 mod reads;
 mod rows;
 mod sellers;
+mod token_key;
 mod tx;
 mod writer;
 mod writes;

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName};
 use crate::config::Webhook;
 use crate::domain::account::AccountId;
 
-pub use self::oauth::{Grant, NoToken};
+pub use self::oauth::{Grant, NoToken, TokenKey};
 
 /// A body as it came, with the head of its request.
 #[derive(Debug)]
@@ -72,8 +72,9 @@ impl Gate {
         Self { account, webhook }
     }
 
-    /// Lets a delivery through if it is what it should be. `now` is the time since 1970.
-    pub fn check(&self, delivery: Unverified<'_>, now: Duration) -> Result<Verified, Refused> {
+    /// Lets a delivery through if it is what it should be. `now` is the time since 1970. Where deliveries carry a token that
+    /// is given out here ([`Gate::grants`]), none is right without the `key` of tokens.
+    pub fn check(&self, delivery: Unverified<'_>, now: Duration, key: Option<&TokenKey>) -> Result<Verified, Refused> {
         let Unverified { head, body } = delivery;
         match &self.webhook {
             Webhook::Hmac { header, secrets } => signature::of_body(&head.headers, header, &body, secrets)?,
@@ -84,8 +85,9 @@ impl Gate {
                 let sent = basic::decode(only(&head.headers, header)?).ok_or(Refused::Malformed)?;
                 basic::check(&sent, username, password)?;
             }
-            Webhook::Oauth { header, client_id, client_secret } => {
-                let tokens = oauth::Tokens { account: &self.account, client_id, client_secret };
+            Webhook::Oauth { header, client_id, client_secrets } => {
+                let key = key.ok_or(Refused::Wrong)?;
+                let tokens = oauth::Tokens { account: &self.account, client_id, client_secrets, key };
                 tokens.check(only(&head.headers, header)?, now)?;
             }
             Webhook::None => {}
@@ -110,11 +112,11 @@ impl Gate {
     }
 
     /// Answers a request for an access token. Never given out where no delivery carries one.
-    pub fn grant(&self, headers: &HeaderMap, form: &[u8], now: Duration) -> Result<Grant, NoToken> {
-        let Webhook::Oauth { header, client_id, client_secret } = &self.webhook else {
+    pub fn grant(&self, headers: &HeaderMap, form: &[u8], now: Duration, key: &TokenKey) -> Result<Grant, NoToken> {
+        let Webhook::Oauth { header, client_id, client_secrets } = &self.webhook else {
             return Err(NoToken::InvalidClient);
         };
-        let tokens = oauth::Tokens { account: &self.account, client_id, client_secret };
+        let tokens = oauth::Tokens { account: &self.account, client_id, client_secrets, key };
         tokens.grant(headers, header, form, now)
     }
 }

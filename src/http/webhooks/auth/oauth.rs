@@ -1,7 +1,8 @@
 //! The access tokens with which Walmart's deliveries come, where an account asks for that.
 //!
-//! A token is `<end>.<mac>`: until when it is good, in seconds since 1970, and an HMAC-SHA256 of that under a key made of
-//! the client's secret. Nothing is kept, so a token is good after a restart and at every replica.
+//! A token is `<end>.<mac>`: until when it is good, in seconds since 1970, and an HMAC-SHA256 of that. The key is made once
+//! and kept in the store ([`crate::ports::token_keys`]); of tokens nothing is kept. So a token is good for its hour after a
+//! restart, at every replica, and after the secret for which it was given out was replaced. Another `client_id` ends it.
 
 use std::time::Duration;
 
@@ -10,19 +11,38 @@ use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use ring::hmac;
-use secrecy::ExposeSecret as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::zeroize::Zeroizing;
 
 use super::{Refused, after, base64, basic, only};
 use crate::config::Secret;
 use crate::domain::account::AccountId;
+use crate::ports::token_keys::TokenKeyBytes;
 
 /// What Walmart is told that a token is good for.
 const LIFE: Duration = Duration::from_secs(3600);
 /// So much longer it is: clocks differ, and a delivery takes its time.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// What the keys of tokens are made for, so that they are good for nothing else.
-const PURPOSE: &[u8] = b"order-gateway webhook access token 1";
+/// What is signed begins with it, so that the key is good for nothing else.
+const PURPOSE: &str = "order-gateway webhook access token 2";
+
+/// The key of all tokens.
+#[derive(Clone, Debug)]
+pub struct TokenKey(hmac::Key);
+
+impl TokenKey {
+    /// Of its bytes.
+    pub fn new(bytes: &TokenKeyBytes) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+
+    /// Bytes for a new one, of the system's generator for secrets. `None`: it fails.
+    pub fn random_bytes() -> Option<TokenKeyBytes> {
+        let mut bytes = TokenKeyBytes::default();
+        SystemRandom::new().fill(&mut bytes).ok()?;
+        Some(bytes)
+    }
+}
 
 /// An access token that was given out.
 #[derive(Debug, PartialEq)]
@@ -48,7 +68,8 @@ pub enum NoToken {
 pub(super) struct Tokens<'a> {
     pub(super) account: &'a AccountId,
     pub(super) client_id: &'a str,
-    pub(super) client_secret: &'a Secret,
+    pub(super) client_secrets: &'a [Secret],
+    pub(super) key: &'a TokenKey,
 }
 
 impl Tokens<'_> {
@@ -76,12 +97,16 @@ impl Tokens<'_> {
             Some(Zeroizing::new([&*id, secret.as_str()].join(":").into_bytes()))
         };
         let candidates = [sent(header), sent(&AUTHORIZATION), in_form()];
-        let right = |sent: &Zeroizing<Vec<u8>>| basic::check(sent, self.client_id, self.client_secret).is_ok();
+        let right = |sent: &Zeroizing<Vec<u8>>| {
+            let fits = |secret| basic::check(sent, self.client_id, secret).is_ok();
+            // All of them, whichever is right.
+            self.client_secrets.iter().fold(false, |found, secret| fits(secret) | found)
+        };
         if !candidates.iter().flatten().any(right) {
             return Err(NoToken::InvalidClient);
         }
         let end = now.saturating_add(LIFE).saturating_add(LEEWAY).as_secs();
-        let mac = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key(), &self.signed(end)));
+        let mac = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key.0, &self.signed(end)));
         Ok(Grant { access_token: format!("{end}.{mac}"), expires_in: LIFE })
     }
 
@@ -91,18 +116,12 @@ impl Tokens<'_> {
         let (end, mac) = token.split_once('.').ok_or(Refused::Malformed)?;
         let end: u64 = end.parse().map_err(|_| Refused::Malformed)?;
         let mac = base64(mac.as_bytes()).ok_or(Refused::Malformed)?;
-        hmac::verify(&self.key(), &self.signed(end), &mac).map_err(|_| Refused::Wrong)?;
+        hmac::verify(&self.key.0, &self.signed(end), &mac).map_err(|_| Refused::Wrong)?;
         if now.as_secs() < end { Ok(()) } else { Err(Refused::Time) }
-    }
-
-    fn key(&self) -> hmac::Key {
-        let secret = self.client_secret.current();
-        let secret = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-        hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, PURPOSE).as_ref())
     }
 
     /// Ids of accounts and clients hold no line ends.
     fn signed(&self, end: u64) -> Vec<u8> {
-        format!("{}\n{}\n{end}", self.account, self.client_id).into_bytes()
+        format!("{PURPOSE}\n{}\n{}\n{end}", self.account, self.client_id).into_bytes()
     }
 }

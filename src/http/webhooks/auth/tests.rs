@@ -44,8 +44,17 @@ fn basic_gate() -> Gate {
 }
 
 fn oauth_gate(account: &str, client_id: &str, client_secret: &str) -> Gate {
-    let (client_id, client_secret) = (client_id.to_owned(), Secret::inline(client_secret));
-    Gate::new(AccountId::new(account).unwrap(), Webhook::Oauth { header: header(), client_id, client_secret })
+    rotating_gate(account, client_id, &[client_secret])
+}
+
+fn rotating_gate(account: &str, client_id: &str, client_secrets: &[&str]) -> Gate {
+    let client_secrets = client_secrets.iter().map(|secret| Secret::inline(*secret)).collect();
+    let client_id = client_id.to_owned();
+    Gate::new(AccountId::new(account).unwrap(), Webhook::Oauth { header: header(), client_id, client_secrets })
+}
+
+fn key() -> TokenKey {
+    TokenKey::new(&[7; 32])
 }
 
 fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -58,7 +67,7 @@ fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
 
 fn check_at(gate: &Gate, head: &Parts, body: &str, now: u64) -> Result<(), Refused> {
     let delivery = Unverified { head, body: Bytes::copy_from_slice(body.as_bytes()) };
-    let verified = gate.check(delivery, Duration::from_secs(now))?;
+    let verified = gate.check(delivery, Duration::from_secs(now), Some(&key()))?;
     assert_eq!(verified.into_bytes(), body);
     Ok(())
 }
@@ -241,7 +250,7 @@ fn user_and_password_are_accepted_with_the_word_and_without() {
 const FORM: &str = "grant_type=client_credentials";
 
 fn grant(gate: &Gate, headers: &[(&str, &str)], form: &str) -> Result<Grant, NoToken> {
-    gate.grant(&head("/", headers).headers, form.as_bytes(), Duration::from_secs(TIME))
+    gate.grant(&head("/", headers).headers, form.as_bytes(), Duration::from_secs(TIME), &key())
 }
 
 fn token(gate: &Gate) -> String {
@@ -292,10 +301,15 @@ fn a_token_is_good_for_its_account_its_client_and_its_time() {
     for (now, expected) in [(TIME, Ok(())), (TIME + 3659, Ok(())), (TIME + 3660, Err(Refused::Time))] {
         assert_eq!(at(&oauth_gate("acme", "walmart", "s3cret"), now), expected, "{now}");
     }
-    for (account, id, secret) in
-        [("beta", "walmart", "s3cret"), ("acme", "other", "s3cret"), ("acme", "walmart", "new")]
-    {
-        assert_eq!(at(&oauth_gate(account, id, secret), TIME), Err(Refused::Wrong), "{account} {id}");
+    for (account, id) in [("beta", "walmart"), ("acme", "other")] {
+        assert_eq!(at(&oauth_gate(account, id, "s3cret"), TIME), Err(Refused::Wrong), "{account} {id}");
+    }
+    // Another secret does not end it, another key does.
+    assert_eq!(at(&oauth_gate("acme", "walmart", "new"), TIME), Ok(()));
+    for other in [None, Some(&TokenKey::new(&[8; 32]))] {
+        let head = head("/", &[(HEADER, &bearer)]);
+        let delivery = Unverified { head: &head, body: Bytes::new() };
+        assert_eq!(gate.check(delivery, Duration::from_secs(TIME), other).unwrap_err(), Refused::Wrong);
     }
     assert_eq!(check(&gate, &[(HEADER, &token)]), Ok(()));
     let (end, mac) = token.split_once('.').unwrap();
@@ -311,6 +325,30 @@ fn a_token_is_good_for_its_account_its_client_and_its_time() {
     ] {
         assert_eq!(check(&gate, &[(HEADER, &sent)]), Err(why), "{sent}");
     }
+}
+
+#[test]
+fn while_secrets_rotate_each_of_them_is_good_for_a_token() {
+    let ask = |gate: &Gate, secret: &str| {
+        grant(gate, &[(HEADER, &STANDARD.encode(format!("walmart:{secret}")))], FORM).map(|grant| grant.access_token)
+    };
+    let (old, both, new) = (["old"], ["old", "new"], ["new"]);
+    let [old, both, new] = [&old[..], &both, &new].map(|secrets| rotating_gate("acme", "walmart", secrets));
+    let of_old = ask(&both, "old").unwrap();
+    let of_new = ask(&both, "new").unwrap();
+    assert_eq!(ask(&both, "other"), Err(NoToken::InvalidClient));
+    assert_eq!(ask(&both, "oldnew"), Err(NoToken::InvalidClient));
+    assert_eq!(ask(&new, "old"), Err(NoToken::InvalidClient));
+    for token in [of_old, of_new] {
+        for gate in [&old, &both, &new] {
+            assert_eq!(check(gate, &[(HEADER, &format!("Bearer {token}"))]), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn keys_are_random() {
+    assert_ne!(TokenKey::random_bytes().unwrap(), TokenKey::random_bytes().unwrap());
 }
 
 #[test]
@@ -356,8 +394,8 @@ proptest! {
         let gates = [hmac_gate(&[SECRET]), v2_gate(Duration::MAX), basic_gate(), oauth_gate("acme", "walmart", "s3cret")];
         for gate in gates {
             let delivery = Unverified { head: &head, body: body.clone().into() };
-            prop_assert!(gate.check(delivery, now).is_err());
-            prop_assert!(gate.grant(&head.headers, &body, now).is_err());
+            prop_assert!(gate.check(delivery, now, Some(&key())).is_err());
+            prop_assert!(gate.grant(&head.headers, &body, now, &key()).is_err());
         }
     }
 }

@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("0004_evidence.sql"),
     include_str!("0005_clock.sql"),
     include_str!("0006_owner.sql"),
+    include_str!("0007_token_key.sql"),
 ];
 
 /// The version that this program works with.
