@@ -112,3 +112,24 @@ async fn what_was_found_while_the_store_failed_is_raised_when_it_works() {
     assert_eq!(ledger.alerts(entry.id).await.unwrap(), [(AlertKind::Duplicate, time)]);
     assert_eq!(metric(&mutations, "operation_alerts_total{kind=\"duplicate\"}"), 1.0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_waits_while_look_ups_of_its_account_do() {
+    // A search that cannot be read leaves all to look-ups by number, each of which takes a second.
+    let unreadable = Ok(Said { body: Some(json!({"status": "OK"})), ..Default::default() });
+    let walmart = Walmart::default().answering(Status, [unreadable]);
+    let mutations = mutations(&walmart, 20);
+    let done = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
+    let refused = Event::Refused { answer: Vec::new(), error: String::new(), says_present: false };
+    mutations.write(&mutations.after(done, refused).unwrap()).await.unwrap();
+    // The audit is due 20 s after the look-ups have begun.
+    tokio::time::sleep(MINUTE * 60 - Duration::from_secs(20)).await;
+    let numbers: Vec<_> = (2..102).map(|number| format!("SO{number}")).collect();
+    unknown(&mutations, &numbers.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let _guard = resolving(&mutations);
+    let audits = || walmart.sent().iter().filter(|request| request.contains("\"SO1\"")).count();
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(audits(), 0, "look-ups are under way");
+    tokio::time::sleep(MINUTE * 10).await;
+    assert_eq!(audits(), 1);
+}

@@ -32,6 +32,7 @@ struct State {
 struct Searched {
     ended: Instant,
     took: Duration,
+    in_vain: bool,
 }
 
 /// Entries that wait for a look-up, with the guard that hands them back however the work ends.
@@ -68,6 +69,12 @@ impl LookupDesk {
         Some(AtWork { desk: self, left: false })
     }
 
+    /// Whether look-ups of this account are under way or wait for their turn.
+    pub(super) fn is_busy(&self) -> bool {
+        let state = self.lock();
+        state.at_work || !state.waiting.is_empty()
+    }
+
     /// Walmart has answered a look-up of this account.
     pub(super) fn answered(&self) {
         self.lock().answered = Some(Instant::now());
@@ -78,22 +85,30 @@ impl LookupDesk {
         self.lock().answered.is_some_and(|at| at.elapsed() < span)
     }
 
-    /// A search by date that began then has come to its end.
-    pub(super) fn searched(&self, began: Instant) {
-        self.lock().searched = Some(Searched { ended: Instant::now(), took: began.elapsed() });
+    /// A search by date that began then has come to its end. `in_vain`: it spared no look-up by number.
+    pub(super) fn searched(&self, began: Instant, in_vain: bool) {
+        self.lock().searched = Some(Searched { ended: Instant::now(), took: began.elapsed(), in_vain });
     }
 
     /// Whether another search by date would come so soon after the last one that it takes the permits of look-ups by number
     /// and finds little.
     pub(super) fn was_searched_lately(&self) -> bool {
-        self.lock()
-            .searched
-            .as_ref()
-            .is_some_and(|Searched { ended, took }| ended.elapsed() < SEARCH_AGAIN_AFTER.max(*took * SEARCH_SHARE))
+        self.lock().searched.as_ref().is_some_and(Searched::was_lately)
+    }
+
+    /// The same of a search in vain: another would be, too.
+    pub(super) fn was_searched_in_vain_lately(&self) -> bool {
+        self.lock().searched.as_ref().is_some_and(|searched| searched.in_vain && searched.was_lately())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Searched {
+    fn was_lately(&self) -> bool {
+        self.ended.elapsed() < SEARCH_AGAIN_AFTER.max(self.took * SEARCH_SHARE)
     }
 }
 

@@ -26,6 +26,9 @@ use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
 pub(super) const POSTPONED: Duration = Duration::from_secs(1);
 /// From so many look-ups on, one search for all of them comes first.
 const WORTH_A_SEARCH: usize = 3;
+/// Look-ups by number of one batch. Those that are left wait at the desk with what has become due meanwhile, and a search may
+/// serve them: 600 look-ups by number one after the other would take half an hour in which nothing else was tried.
+const BATCH: usize = 16;
 
 /// How asking Walmart ended.
 pub(super) enum Asked {
@@ -74,12 +77,14 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Whether a search by date may spare calls. Entries that are ripe need a look-up by number each unless the search shows
-    /// them: one that came to its end a moment ago would have.
+    /// Whether a search by date may spare calls: not soon after one that did not. Entries that are ripe need a look-up by
+    /// number each unless the search shows them: one that came to its end a moment ago would have.
     fn is_worth_a_search(&self, account: AccountIndex, entries: &[Entry]) -> bool {
         let (rules, now) = (self.mutations.rules(), self.mutations.moment());
         let unripe = entries.iter().filter(|entry| !rules.is_ripe(entry, now)).count();
-        unripe >= WORTH_A_SEARCH || (entries.len() >= WORTH_A_SEARCH && !self.desk(account).was_searched_lately())
+        let desk = self.desk(account);
+        (unripe >= WORTH_A_SEARCH && !desk.was_searched_in_vain_lately())
+            || (entries.len() >= WORTH_A_SEARCH && !desk.was_searched_lately())
     }
 
     async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut InHand) {
@@ -87,6 +92,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         if self.is_worth_a_search(account, &entries) {
             entries = self.search(account, entries, held).await;
         }
+        let left = entries.split_off(entries.len().min(BATCH));
         let mut entries = entries.into_iter();
         while let Some(entry) = entries.next() {
             let Some(settlement) = settlement_of(entry.kind) else {
@@ -119,14 +125,19 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
                 Asked::Limited(wait, error) => (wait, error, false),
                 Asked::Stopping => {
                     // The next process takes over what is left as it is.
-                    std::iter::once(entry).chain(entries).for_each(|entry| held.lay_down(entry.id));
+                    std::iter::once(entry).chain(entries).chain(left).for_each(|entry| held.lay_down(entry.id));
                     return;
                 }
             };
             // All that are left wait for the same bucket. They come back together, so that a search may serve them.
-            let left: Vec<Entry> = std::iter::once(entry).chain(entries).collect();
-            self.postpone(account, left, wait, &error, waits_in_line, held).await;
+            let all: Vec<Entry> = std::iter::once(entry).chain(entries).chain(left).collect();
+            self.postpone(account, all, wait, &error, waits_in_line, held).await;
             return;
+        }
+        if !left.is_empty() {
+            let stay = self.hold(&left);
+            left.iter().for_each(|entry| held.lay_down(entry.id));
+            self.desk(account).add(LookupWork { entries: left, held: stay });
         }
     }
 

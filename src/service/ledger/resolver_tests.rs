@@ -22,6 +22,8 @@ use crate::telemetry::metrics::Form;
 
 #[path = "audit_tests.rs"]
 mod audits;
+#[path = "search_tests.rs"]
+mod searches;
 
 type Work<L = MemoryLedger> = Mutations<Walmart, L>;
 
@@ -246,7 +248,7 @@ async fn a_long_search_is_made_again_more_seldom() {
     assert!(!desk.was_searched_lately());
     let began = Instant::now();
     tokio::time::sleep(MINUTE).await;
-    desk.searched(began);
+    desk.searched(began, false);
     tokio::time::sleep(MINUTE * 5 - LATENCY).await;
     assert!(desk.was_searched_lately());
     tokio::time::sleep(LATENCY).await;

@@ -2,7 +2,7 @@
 //!
 //! A search may find what Walmart made: 600 orders of a one-minute outage take 12 pages. It never settles an absence, because
 //! the index behind it lags; one that was read to its end stands for the earlier absences, so that each entry needs one
-//! look-up by number at the end of its window, not three.
+//! look-up by number at the end of its window, not three. A search takes no more calls than it may spare.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::ports::upstream::Upstream;
 
 /// Walmart's largest page.
 const PAGE: i32 = 50;
-/// Pages of one search. Each takes a permit of the account's bucket.
+/// Pages of one search, which has no more than it looks for entries. Each takes a permit of the account's bucket.
 const MOST_PAGES: usize = 30;
 /// Walmart's clock, its days and ours may differ by so much.
 const DATES_DIFFER_BY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -45,7 +45,8 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let Some(first) = wanted.iter().filter_map(dated).min() else { return left };
         let (at, began) = (self.mutations.moment(), Instant::now());
         let mut progress = SearchProgress::default();
-        for _ in 0..MOST_PAGES {
+        let (entries, mut pages) = (wanted.len(), 0);
+        for _ in 0..MOST_PAGES.min(entries) {
             let Some(request) = next_page(first, &progress) else { break };
             let call = self.mutations.own_call("ledger search", None, Purpose::Lookup);
             let Asked::Answer(answer) = self.ask_in(account, &request, &call.context).await else { break };
@@ -66,11 +67,15 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             }
             wanted = missing;
             progress.add(&page);
+            pages += 1;
             if wanted.is_empty() || progress.has_passed(first.minus(PASSED_BY)) {
                 break;
             }
         }
-        self.desk(account).searched(began);
+        // One that could not be begun says nothing of the next.
+        if pages > 0 {
+            self.desk(account).searched(began, wanted.len() == entries && !progress.is_complete());
+        }
         if progress.is_complete() {
             wanted = self.absent(wanted, at, held).await;
         }
