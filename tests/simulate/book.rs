@@ -35,6 +35,18 @@ pub(crate) struct Book {
     /// Requests under way: when they left, and whose they are.
     flying: HashMap<u64, (Duration, Option<usize>, Option<Operation>)>,
     started: Duration,
+    reads: Reads,
+}
+
+/// Status calls, by what they were for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    /// Look-ups by number, of a mutation in doubt.
+    pub(crate) look_ups: usize,
+    /// Pages of searches by date.
+    pub(crate) pages: usize,
+    /// All others by number: audits, and calls of callers.
+    pub(crate) others: usize,
 }
 
 /// One mutation.
@@ -86,6 +98,18 @@ pub(crate) enum Ended {
     Abandoned,
 }
 
+impl Record {
+    /// Whether its outcome was ever unknown.
+    pub(crate) fn was_in_doubt(&self) -> bool {
+        self.doubt.is_some() || self.settled > Duration::ZERO
+    }
+
+    /// Requests beyond the first.
+    pub(crate) fn sent_again(&self) -> usize {
+        self.attempts.len().saturating_sub(1)
+    }
+}
+
 impl Ended {
     pub(crate) fn of(operation: Option<Operation>, answer: &Result<Response<Bytes>, HttpError>) -> Self {
         let answer = match answer {
@@ -128,6 +152,7 @@ impl Book {
             slowed: Default::default(),
             flying: HashMap::new(),
             started: Duration::ZERO,
+            reads: Reads::default(),
         }
     }
 
@@ -235,6 +260,7 @@ impl Book {
     pub(crate) fn sent(&mut self, now: Duration, sent: &Sent) -> Option<String> {
         self.flying.insert(sent.number, (now, sent.account, sent.operation));
         let Some(operation @ (Operation::Create | Operation::Cancel)) = sent.operation else {
+            self.count_read(sent);
             return None;
         };
         let Some(record) = self.records.get(&sent.correlation_id) else {
@@ -264,6 +290,23 @@ impl Book {
         let attempt = Attempt { sent: sent.number, ended: None };
         self.records.entry(sent.correlation_id.clone()).and_modify(|record| record.attempts.push(attempt));
         None
+    }
+
+    fn count_read(&mut self, sent: &Sent) {
+        let (Some(Operation::Status), Some(account)) = (sent.operation, sent.account) else { return };
+        let number = &sent.order_number;
+        if number.is_empty() {
+            self.reads.pages += 1;
+        } else if self.numbered(account, number).any(|record| record.doubt.is_some()) {
+            self.reads.look_ups += 1;
+        } else {
+            self.reads.others += 1;
+        }
+    }
+
+    /// Status calls so far.
+    pub(crate) fn reads(&self) -> Reads {
+        self.reads
     }
 
     /// Whether nothing was sent for the mutation before this request.

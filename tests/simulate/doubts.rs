@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::book::Book;
 use crate::draw::{millis, seconds};
 use crate::plan::{ACCOUNTS, Plan};
 use crate::simulation::impeded;
@@ -17,12 +18,11 @@ pub(crate) fn overdue(world: &World, now: Duration) -> Option<String> {
     let plan = world.plan();
     let state = world.state();
     let started = state.book.started();
+    let crowds: [Crowd; ACCOUNTS.len()] = std::array::from_fn(|account| Crowd::of(&state.book, account));
     for (id, record) in state.book.records() {
         let Some(doubt) = record.doubt else { continue };
         let due = next_look(plan, doubt.since, doubt.asked).max(started);
-        // Also those that were settled meanwhile had their turn.
-        let in_doubt = state.book.records().filter(|(_, other)| other.account == record.account);
-        let in_doubt = in_doubt.filter(|(_, other)| other.doubt.is_some() || other.settled > due).count() as u32;
+        let in_doubt = crowds[record.account].in_doubt_after(due);
         // Half of the calls is for look-ups.
         let turn = seconds(60) * (in_doubt + 1) / (plan.settings.status_limit / 2).max(1);
         let latest = due + turn + SLACK;
@@ -34,6 +34,30 @@ pub(crate) fn overdue(world: &World, now: Duration) -> Option<String> {
         }
     }
     None
+}
+
+/// The doubts of an account.
+struct Crowd {
+    open: usize,
+    /// When the others were settled, rising.
+    settled: Vec<Duration>,
+}
+
+impl Crowd {
+    fn of(book: &Book, account: usize) -> Self {
+        let of_account = || book.records().map(|(_, record)| record).filter(|record| record.account == account);
+        let open = of_account().filter(|record| record.doubt.is_some()).count();
+        let settled = of_account().filter(|record| record.doubt.is_none()).map(|record| record.settled);
+        let mut settled: Vec<_> = settled.collect();
+        settled.sort();
+        Self { open, settled }
+    }
+
+    /// Those that are open, and those that were settled later than `due`: they had their turn, too.
+    fn in_doubt_after(&self, due: Duration) -> u32 {
+        let later = self.settled.len() - self.settled.partition_point(|settled| *settled <= due);
+        (self.open + later) as u32
+    }
 }
 
 /// When Walmart is to be asked next, by the plan of the settings.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `plan`, `faults`, `draw` | what happens, drawn from the seed |
 //! | `run` | many seeds on several threads |
+//! | `outage`, `figures` | a minute of outage, and what it comes to |
 //! | `simulation` | one simulation from its start to its end |
 //! | `process` | one process of the gateway |
 //! | `world`, `clocks`, `network`, `store` | what is around it, and outlives it |
@@ -17,7 +18,9 @@ mod clocks;
 mod doubts;
 mod draw;
 mod faults;
+mod figures;
 mod network;
+mod outage;
 mod plan;
 mod process;
 mod run;
@@ -32,6 +35,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use order_gateway::planted_bug::PlantedBug;
 
+use crate::outage::{Loss, Outage, Scene};
 use crate::run::{Report, run};
 
 /// Seeds that a deliberate bug has to be found in.
@@ -66,6 +70,12 @@ struct Options {
     /// Go on after seeds that fail
     #[arg(long)]
     keep_going: bool,
+    /// Play one minute of outage instead, at 600 creations a minute, and print what it comes to
+    #[arg(long)]
+    outage: Option<Outage>,
+    /// Orders that are created before the outage, at the same rate
+    #[arg(long, default_value_t = 0)]
+    before: usize,
     /// Plant this deliberate bug, which has to be found
     #[arg(long)]
     bug: Option<String>,
@@ -76,7 +86,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let passed = if options.bugs {
+    let passed = if let Some(outage) = options.outage {
+        Loss::ALL.map(|loss| one_outage(&options, outage, loss)).into_iter().all(|passed| passed)
+    } else if options.bugs {
         all_bugs(&options)
     } else if let Some(name) = &options.bug {
         match PlantedBug::ALL.into_iter().find(|bug| bug.name() == name) {
@@ -96,6 +108,23 @@ fn main() -> ExitCode {
         report.violations.is_empty()
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether the gateway kept its promises.
+fn one_outage(options: &Options, outage: Outage, loss: Loss) -> bool {
+    let scene = Scene { outage, loss, before: options.before };
+    let report = match scene.play(options.seed, options.trace) {
+        Ok(report) => report,
+        Err(why) => {
+            println!("VIOLATED: the harness failed: {why}");
+            return false;
+        }
+    };
+    print!("{}", report.outcome.trace);
+    println!("{report}");
+    let broken = report.broken();
+    broken.iter().for_each(|what| println!("VIOLATED: {what}"));
+    broken.is_empty()
 }
 
 /// Whether the bug was found.

@@ -29,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     pub(crate) stories: Vec<Story>,
     pub(crate) calls: Vec<(Duration, Call)>,
+    /// The pauses of callers before they ask again, from the shortest to the longest. `None`: as impatient people make them.
+    pub(crate) pauses: Option<[Duration; 2]>,
+    /// Whether somebody decides about what waits for an operator.
+    pub(crate) has_operator: bool,
 }
 
 /// Settings of the gateway, and of the Walmart that it meets.
@@ -154,7 +158,7 @@ impl Plan {
         settings.beyond &= steps.is_empty();
         let faults = (0..others).map(|_| faults::draw(&draw, moment(), end, &settings)).collect();
         let (stories, calls) = stories(&draw, end, &storms, operations);
-        Self { seed, settings, end, lives, steps, faults, stories, calls }
+        Self { seed, settings, end, lives, steps, faults, stories, calls, pauses: None, has_operator: true }
     }
 
     /// How far the wall clock is ahead, in milliseconds.

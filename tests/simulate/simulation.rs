@@ -15,6 +15,7 @@ use crate::bodies;
 use crate::doubts;
 use crate::draw::{Draw, millis, seconds};
 use crate::faults::FaultKind;
+use crate::figures::Figures;
 use crate::plan::{ACCOUNTS, Call, Life, Plan, What};
 use crate::process::{Process, context, index};
 use crate::store::SimulatedLedger;
@@ -37,6 +38,7 @@ pub(crate) struct Outcome {
     pub(crate) calls: u64,
     pub(crate) faults: usize,
     pub(crate) simulated: Duration,
+    pub(crate) figures: Figures,
 }
 
 /// Plays the simulation of this plan.
@@ -52,7 +54,7 @@ pub(crate) fn play(plan: Plan, keep_trace: bool) -> Outcome {
             break;
         }
     }
-    let simulated = world.now();
+    let (simulated, figures) = (world.now(), Figures::of(&world));
     let mut state = world.state();
     Outcome {
         hash: state.trace.hash(),
@@ -61,6 +63,7 @@ pub(crate) fn play(plan: Plan, keep_trace: bool) -> Outcome {
         calls: state.calls,
         faults,
         simulated,
+        figures,
     }
 }
 
@@ -196,7 +199,7 @@ impl<'a> Driver<'a> {
         if let Some(overdue) = doubts::overdue(self.world, now) {
             self.world.violated(overdue);
         }
-        if self.world.random().chance(looks) {
+        if self.world.plan().has_operator && self.world.random().chance(looks) {
             self.operate().await;
         }
     }
@@ -365,12 +368,15 @@ async fn perform(world: &World, process: &Process, number: u64, call: &Call) -> 
 fn hear(world: &World, number: u64, call: Call, answer: &Answer) {
     let now = world.now();
     let mut state = world.state();
-    let wrong = state.hear(world.plan(), &call, answer);
+    let wrong = state.hear(now, world.plan(), &call, answer);
     drop(state);
     wrong.into_iter().for_each(|wrong| world.violated(format_args!("{wrong} (caller {number})")));
     let calm = world.state().calm;
     if !calm && !answer.is_final() && call.repeats > 0 {
-        let pause = world.random().span(millis(10), *world.random().one_of(&[millis(200), seconds(5), seconds(60)]));
+        let pause = match world.plan().pauses {
+            Some([shortest, longest]) => world.random().span(shortest, longest),
+            None => world.random().span(millis(10), *world.random().one_of(&[millis(200), seconds(5), seconds(60)])),
+        };
         world.schedule(now + pause, Call { repeats: call.repeats - 1, ..call });
     }
 }

@@ -1,7 +1,8 @@
 //! What callers were told, and what must hold of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use order_gateway::domain::effect::Effect;
 use order_gateway::domain::ledger::State;
@@ -166,18 +167,30 @@ impl fmt::Display for Answer {
     }
 }
 
+/// The first final answer to something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    pub(crate) at: Duration,
+    pub(crate) is_yes: bool,
+}
+
 /// The answers that must not change, of each story.
 #[derive(Default)]
 pub(crate) struct Told {
     lasting: BTreeMap<(usize, What), String>,
-    /// What has a final answer.
-    settled: BTreeSet<(usize, What)>,
+    /// What has a final answer, and since when.
+    settled: BTreeMap<(usize, What), Settled>,
 }
 
 impl Told {
     /// Whether this needs no more asking.
     pub(crate) fn is_settled(&self, key: (usize, What)) -> bool {
-        self.settled.contains(&key)
+        self.settled.contains_key(&key)
+    }
+
+    /// The first final answers.
+    pub(crate) fn final_answers(&self) -> impl Iterator<Item = Settled> {
+        self.settled.values().copied()
     }
 
     /// Whether every repeat must be told the same.
@@ -185,8 +198,15 @@ impl Told {
         self.lasting.contains_key(&(call.story, call.what))
     }
 
-    /// Somebody was told something. `asked`: how long ago the call came.
-    pub(crate) fn hear(&mut self, book: &mut Book, plan: &Plan, call: &Call, answer: &Answer) -> Vec<String> {
+    /// Somebody was told something at `now`.
+    pub(crate) fn hear(
+        &mut self,
+        now: Duration,
+        book: &mut Book,
+        plan: &Plan,
+        call: &Call,
+        answer: &Answer,
+    ) -> Vec<String> {
         let story = &plan.stories[call.story];
         let name = format!("{}/{} {:?}", ACCOUNTS[story.account], story.number, call.what);
         let mut wrong = Vec::new();
@@ -221,7 +241,8 @@ impl Told {
             Answer::Pending | Answer::Read(_) | Answer::Nothing => {}
         }
         if answer.is_final() {
-            self.settled.insert((call.story, call.what));
+            let settled = Settled { at: now, is_yes: matches!(answer, Answer::Accepted { .. }) };
+            self.settled.entry((call.story, call.what)).or_insert(settled);
         }
         wrong
     }

@@ -72,8 +72,8 @@ impl State {
     }
 
     /// A caller was told something. Gives what is wrong with it.
-    pub(crate) fn hear(&mut self, plan: &Plan, call: &Call, answer: &Answer) -> Vec<String> {
-        self.told.hear(&mut self.book, plan, call, answer)
+    pub(crate) fn hear(&mut self, now: Duration, plan: &Plan, call: &Call, answer: &Answer) -> Vec<String> {
+        self.told.hear(now, &mut self.book, plan, call, answer)
     }
 }
 
@@ -257,6 +257,11 @@ impl World {
     /// The last request to arrive late.
     pub(crate) fn last_late(&self) -> Option<Duration> {
         self.state().late.last_key_value().map(|((time, _), _)| *time)
+    }
+
+    /// How many orders of each number Walmart really has, by account and number.
+    pub(crate) fn orders(&self) -> BTreeMap<(String, String), usize> {
+        self.0.emulator.order_counts()
     }
 
     /// Writes down what Walmart did.
