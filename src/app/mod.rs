@@ -18,6 +18,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use crate::config::{self, Config, Watcher, files};
 use crate::domain::account::SellerId;
 use crate::domain::ledger::machine::Rules;
+use crate::domain::operation::Operation;
 use crate::grpc::cancel_intents::CancelIntents;
 use crate::grpc::fulfillment::Fulfillment;
 use crate::grpc::gateway::Gateway as GatewayRpcs;
@@ -39,11 +40,10 @@ use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{Feed, FeedStore};
 use crate::service::{
-    CancelOrder, ClockWatch, CreateOrder, Directory, FetchPromise, GatewayStatus, GetOrderStatus, MutationSettings,
-    Mutations, Operations, PromiseCacheSettings, Resolver,
+    CacheSettings, ClockWatch, Directory, GatewayStatus, MutationSettings, Mutations, Operations, Resolver,
 };
 use crate::shutdown::{Drained, Shutdown};
 use crate::store::{self, Store};
@@ -291,7 +291,7 @@ fn mutations<H: Http, L: Ledger>(
 ) -> Mutations<RestUpstream<H>, L> {
     let config::Ledger { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
     let rules = Rules { settle_window, lookup_delays, not_after };
-    let status_limit = config.walmart.limits.status.get();
+    let status_limit = config.walmart.limits.of(Operation::Status).get();
     let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
@@ -315,7 +315,7 @@ fn status<H: Http, L: Ledger, F: FeedStore>(
     }
 }
 
-fn page<U: Upstream, L: Ledger, F: FeedStore>(
+fn page<U: WalmartApi, L: Ledger, F: FeedStore>(
     config: &Config,
     address: SocketAddr,
     status: GatewayStatus<U, L, F>,
@@ -345,14 +345,9 @@ where
     B::Error: Into<tonic::codegen::StdError> + Send,
 {
     let directory = directory(config);
-    let kept = PromiseCacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
-    let fulfillment = Fulfillment {
-        directory,
-        promise: FetchPromise::new(upstream.clone(), kept, metrics.clone()),
-        create: CreateOrder::new(mutations.clone(), shutdown.tasks().clone()),
-        cancel: CancelOrder::new(mutations.clone(), shutdown.tasks().clone()),
-        status: GetOrderStatus::new(upstream.clone()),
-    };
+    let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
+    let tasks = shutdown.tasks().clone();
+    let fulfillment = Fulfillment::new(directory, upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut services = Services::builder()
         .with(served!(FulfillmentServiceServer::new(fulfillment)))

@@ -9,6 +9,7 @@ use super::keys::{self, Form, Group};
 use super::sections::StoreUrl;
 use super::values::{write_duration, write_time};
 use super::{Account, AccountSet, Client, Config, Secret, Tokens, Webhook};
+use crate::domain::operation::Operation;
 
 /// Stands where a secret is given inline.
 const REDACTED: &str = "[redacted]";
@@ -85,10 +86,9 @@ fn sections(config: &Config, page: &mut Page) {
         s.text("attempt_timeout", write_duration(walmart.attempt_timeout));
     });
     page.section("walmart.limits", |s| {
-        s.plain("promise", walmart.limits.promise);
-        s.plain("create", walmart.limits.create);
-        s.plain("cancel", walmart.limits.cancel);
-        s.plain("status", walmart.limits.status);
+        for operation in Operation::ALL {
+            s.plain(operation.name(), walmart.limits.of(operation));
+        }
     });
     page.section("walmart.retry", |s| s.plain("max_attempts", walmart.retry.max_attempts));
     page.section("walmart.promise_cache", |s| s.text("ttl", write_duration(walmart.promise_cache.ttl)));

@@ -5,6 +5,7 @@ use super::key::Preset::{Example, Is};
 use super::key::{
     Key, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, time, url,
 };
+use crate::domain::operation::operations;
 
 /// A section.
 pub(super) struct Group {
@@ -44,6 +45,24 @@ pub(super) fn naming_key(path: &str) -> Option<&'static str> {
         Form::Section | Form::Optional => None,
     }
 }
+
+macro_rules! limits {
+    (
+        reads { $($(#[$read_doc:meta])* $read:ident: $read_types:tt
+            { name: $read_name:literal, rpc: $read_rpc:literal, published_limit: $read_limit:literal, path: $read_path:literal, }
+        )* }
+        mutations { $($(#[$doc:meta])* $mutation:ident: $types:tt
+            { name: $name:literal, rpc: $rpc:literal, published_limit: $limit:literal, path: $path:literal, }
+        )* }
+    ) => {
+        /// One key for each of Walmart's calls.
+        const LIMITS: &[Key] = &[
+            $(count($read_name, "calls a minute", Is(stringify!($read_limit)), concat!($read_rpc, ".")),)*
+            $(count($name, "calls a minute", Is(stringify!($limit)), concat!($rpc, ".")),)*
+        ];
+    };
+}
+operations!(limits);
 
 pub(super) const GROUPS: &[Group] = &[
     Group {
@@ -145,12 +164,7 @@ pub(super) const GROUPS: &[Group] = &[
         form: Form::Section,
         doc: "Calls a minute, per account and operation, to start with; Walmart's answers correct them. The defaults \
               are Walmart's published table.",
-        keys: &[
-            count("promise", "calls a minute", Is("20"), "FetchDeliveryPromise."),
-            count("create", "calls a minute", Is("600"), "CreateOrder."),
-            count("cancel", "calls a minute", Is("600"), "CancelOrder."),
-            count("status", "calls a minute", Is("20"), "GetOrderStatus."),
-        ],
+        keys: LIMITS,
     },
     Group {
         path: "walmart.retry",

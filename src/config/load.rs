@@ -12,6 +12,7 @@ use super::tree::{self, Node, Raw, Table};
 use super::values::{self, Parsed};
 use super::{Config, keys, validate};
 use crate::domain::account::AccountId;
+use crate::domain::operation::Operation;
 
 impl Config {
     /// Reads the settings from the text of a TOML file (empty: no file) and from environment variables, which win.
@@ -180,8 +181,7 @@ fn walmart(mut s: Section<'_>) -> (Option<Walmart>, Option<Profile>) {
     let attempt_timeout = s.optional("attempt_timeout", values::span);
 
     let mut inner = s.inner_or_empty("limits");
-    let [promise, create, cancel, status] =
-        ["promise", "create", "cancel", "status"].map(|name| inner.optional(name, values::count));
+    let limits = Operation::ALL.map(|operation| inner.optional(operation.name(), values::count));
     inner.finish();
     let mut inner = s.inner_or_empty("retry");
     let max_attempts = inner.optional("max_attempts", values::count);
@@ -196,7 +196,7 @@ fn walmart(mut s: Section<'_>) -> (Option<Walmart>, Option<Profile>) {
             base_url: base_url?,
             service_name: service_name?,
             attempt_timeout: attempt_timeout?,
-            limits: Limits { promise: promise?, create: create?, cancel: cancel?, status: status? },
+            limits: Limits(collect(limits)?.try_into().ok()?),
             retry: Retry { max_attempts: max_attempts? },
             promise_cache: PromiseCache { ttl: ttl? },
         })

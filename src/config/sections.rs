@@ -114,26 +114,12 @@ impl Profile {
 
 /// `[walmart.limits]`: calls a minute, per account and operation, until Walmart's answers say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Of [`Operation::Promise`].
-    pub promise: NonZeroU32,
-    /// Of [`Operation::Create`].
-    pub create: NonZeroU32,
-    /// Of [`Operation::Cancel`].
-    pub cancel: NonZeroU32,
-    /// Of [`Operation::Status`].
-    pub status: NonZeroU32,
-}
+pub struct Limits(pub [NonZeroU32; Operation::ALL.len()]);
 
 impl Limits {
     /// Calls a minute of one operation.
     pub const fn of(&self, operation: Operation) -> NonZeroU32 {
-        match operation {
-            Operation::Promise => self.promise,
-            Operation::Create => self.create,
-            Operation::Cancel => self.cancel,
-            Operation::Status => self.status,
-        }
+        self.0[operation.index()]
     }
 }
 

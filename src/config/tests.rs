@@ -265,7 +265,7 @@ fn the_environment_wins_over_the_file() {
     );
     assert_eq!(config.grpc.listen.to_string(), "127.0.0.1:9");
     assert!(config.grpc.reflection);
-    assert_eq!(config.walmart.limits.promise.get(), 7);
+    assert_eq!(config.walmart.limits.of(Operation::Promise).get(), 7);
     assert_eq!(config.ledger.lookup_delays, [Duration::from_secs(3), Duration::from_secs(4)]);
     assert_eq!(config.telemetry.trace_sample_ratio, 0.5);
     assert_eq!(config.telemetry.otlp_endpoint, None);

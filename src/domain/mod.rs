@@ -11,5 +11,6 @@ pub mod mutations;
 pub mod operation;
 pub mod order_number;
 pub mod personal;
+pub mod reads;
 pub mod rules;
 pub mod timestamp;

@@ -3,32 +3,51 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::status;
+use crate::domain::reads::FetchPromise;
 use crate::domain::rules::{check_cancellation, check_order, check_order_status, check_promise};
 use crate::pb;
 use crate::pb::fulfillment_service_server::FulfillmentService;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::{
-    BatchOutcome, CancelOrder, Cancelled, CreateOrder, Directory, FetchPromise, GetOrderStatus, NotMutated,
-    ServiceError,
+    BatchOutcome, CacheSettings, CancelOrder, Cancelled, CreateOrder, Directory, GetOrderStatus, Mutations, NotMutated,
+    Read, ServiceError,
 };
+use crate::telemetry::metrics::Metrics;
 
 /// The service, over any upstream and ledger.
 pub struct Fulfillment<U, L> {
-    /// The accounts by name.
-    pub directory: Directory,
-    /// Delivery promises.
-    pub promise: FetchPromise<U>,
-    /// Creating.
-    pub create: CreateOrder<U, L>,
-    /// Cancelling.
-    pub cancel: CancelOrder<U, L>,
-    /// Looking up.
-    pub status: GetOrderStatus<U>,
+    directory: Directory,
+    promise: Read<FetchPromise, U>,
+    create: CreateOrder<U, L>,
+    cancel: CancelOrder<U, L>,
+    status: GetOrderStatus<U>,
+}
+
+impl<U: WalmartApi, L: Ledger> Fulfillment<U, L> {
+    /// Reads of `upstream`, changes by `mutations`. Changes whose callers have left go on among `tasks`; promises are kept as
+    /// `cache` says.
+    pub fn new(
+        directory: Directory,
+        upstream: U,
+        mutations: Mutations<U, L>,
+        tasks: TaskTracker,
+        cache: CacheSettings,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            directory,
+            promise: Read::new(upstream.clone()).keeping(cache, metrics),
+            create: CreateOrder::new(mutations.clone(), tasks.clone()),
+            cancel: CancelOrder::new(mutations, tasks),
+            status: GetOrderStatus::new(upstream),
+        }
+    }
 }
 
 /// The context that the inbound layers made.
@@ -37,7 +56,7 @@ pub(super) fn context<T>(request: &Request<T>) -> Result<CallContext, Status> {
 }
 
 #[tonic::async_trait]
-impl<U: Upstream, L: Ledger> FulfillmentService for Fulfillment<U, L> {
+impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
     async fn fetch_delivery_promise(
         &self,
         request: Request<pb::FetchDeliveryPromiseRequest>,

@@ -14,22 +14,15 @@ use crate::domain::account::AccountId;
 use crate::domain::operation::Operation::Cancel;
 use crate::ports::call::{CallFacts, Caller, Visible};
 use crate::ports::upstream::ErrorKind;
-use crate::service::PromiseCacheSettings;
 use crate::service::testing::{Walmart, call, lost, mutations, refused, sample};
 use crate::store::memory::MemoryLedger;
-use crate::telemetry::metrics::Metrics;
 
 fn service(walmart: &Walmart, accounts: &[&str]) -> Fulfillment<Walmart, MemoryLedger> {
     // Of the same accounts, by position.
     let (mutations, tasks) = (mutations(walmart, 1), TaskTracker::new());
-    let cache = PromiseCacheSettings { ttl: Duration::from_secs(30), max_bytes: 1 << 20 };
-    Fulfillment {
-        directory: Directory::new(accounts.iter().map(|id| AccountId::new(*id).unwrap()).collect()),
-        promise: FetchPromise::new(walmart.clone(), cache, Arc::new(Metrics::new([]))),
-        create: CreateOrder::new(mutations.clone(), tasks.clone()),
-        cancel: CancelOrder::new(mutations, tasks),
-        status: GetOrderStatus::new(walmart.clone()),
-    }
+    let cache = CacheSettings { ttl: Duration::from_secs(30), max_bytes: 1 << 20 };
+    let directory = Directory::new(accounts.iter().map(|id| AccountId::new(*id).unwrap()).collect());
+    Fulfillment::new(directory, walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
 }
 
 fn request<T>(message: T) -> Request<T> {

@@ -11,7 +11,7 @@ use crate::pb;
 use crate::pb::gateway_service_server::GatewayService;
 use crate::ports::ledger::Ledger;
 use crate::ports::overview::{CircuitView, OperationView, TokenView};
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{FeedState, FeedStore};
 use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
 
@@ -24,7 +24,7 @@ pub struct Gateway<U, L, F> {
 }
 
 #[tonic::async_trait]
-impl<U: Upstream, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,

@@ -80,7 +80,7 @@ async fn every_state_is_told() {
     );
     for account in &all.accounts {
         let names = Vec::from_iter(account.operations.iter().map(|o| o.operation.as_str()));
-        assert_eq!(names, ["promise", "create", "cancel", "status"]);
+        assert_eq!(names, ["promise", "status", "create", "cancel"]);
     }
     let circuits = all.accounts.iter().map(|a| &a.operations[0]);
     assert_eq!(

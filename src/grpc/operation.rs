@@ -18,11 +18,7 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
     pb::Operation {
         name: entry.id.to_string(),
         account: entry.account.to_string(),
-        kind: match entry.kind {
-            Kind::Create => pb::OperationKind::Create,
-            Kind::Cancel => pb::OperationKind::Cancel,
-        }
-        .into(),
+        kind: kind(entry.kind),
         order_number: entry.order_number.to_string(),
         request_id: entry.request_id.as_deref().unwrap_or_default().to_owned(),
         state: state(entry.state).into(),
@@ -44,6 +40,11 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
         alerts: Vec::new(),
         last_evidence: entry.evidence.map(evidence),
     }
+}
+
+/// The proto's numbers are those of the stores, after the one for "not set".
+fn kind(kind: Kind) -> i32 {
+    i32::from(kind.code()) + 1
 }
 
 fn evidence(record: LookupRecord) -> pb::LookupEvidence {
@@ -134,4 +135,17 @@ fn of_message(message: pb::OperationState) -> Option<State> {
 
 fn moment(time: Timestamp) -> Moment {
     SystemTime::from(time).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_name_in_the_proto() {
+        for known in Kind::ALL {
+            let name = format!("OPERATION_KIND_{}", known.operation().name().to_uppercase());
+            assert_eq!(pb::OperationKind::from_str_name(&name).map(i32::from), Some(kind(*known)), "{name}");
+        }
+    }
 }

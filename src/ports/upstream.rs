@@ -8,58 +8,37 @@ use uuid::Uuid;
 use super::call::CallContext;
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::evidence::LookupAnswer;
-use crate::domain::operation::Operation;
+pub use crate::domain::mutations::Accepted;
+use crate::domain::operation::{Operation, WalmartCall, operations};
+use crate::domain::{mutations, reads};
 use crate::pb;
 
-/// Walmart, one method for each of its operations. Every method sends what it is given, retries what the classification
-/// table (`upstream::classify`) allows, ends before the call's deadline, and keeps to the account's limits.
-pub trait Upstream: Clone + Send + Sync + 'static {
-    /// Fetches a delivery promise. The answer's own fields of the gateway (`correlation_id`, `cache`) are left unset.
-    fn fetch_promise(
+/// Walmart, as far as one of its calls goes. A call retries what the classification table (`upstream::classify`) allows, ends
+/// before its deadline, and keeps to the account's limits.
+pub trait Upstream<C: WalmartCall>: Clone + Send + Sync + 'static {
+    /// Sends the request. After an error with [`Effect::Unknown`] a mutation may have been carried out. `correlation_id` is
+    /// sent with every attempt; without one the call gets a new one.
+    fn call(
         &self,
         account: AccountIndex,
-        request: &pb::FetchDeliveryPromiseRequest,
+        request: &C::Request,
+        correlation_id: Option<Uuid>,
         call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError>> + Send;
-
-    /// Creates an order. After an error with [`Effect::Unknown`] it may exist. `correlation_id` is sent with every attempt.
-    fn create_order(
-        &self,
-        account: AccountIndex,
-        request: &pb::CreateOrderRequest,
-        correlation_id: Uuid,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
-
-    /// Cancels lines; the caller keeps to Walmart's 100 lines a request. `correlation_id` is sent with every attempt.
-    fn cancel_order(
-        &self,
-        account: AccountIndex,
-        request: &pb::CancelOrderRequest,
-        correlation_id: Uuid,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
-
-    /// Searches orders. An order number that Walmart does not know is [`ErrorKind::NotFound`] or an
-    /// empty list, as Walmart has it; an answer that shows neither an order nor its absence is [`ErrorKind::Unavailable`].
-    fn order_status(
-        &self,
-        account: AccountIndex,
-        request: &pb::GetOrderStatusRequest,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<pb::GetOrderStatusResponse>, UpstreamError>> + Send;
-
-    /// Searches orders for the ledger: every complete HTTP answer as it came, a 404 as well as a 200. Errors are answers
-    /// about the call itself (credentials, rate limits, locks, overload), 5xx, timeouts and broken connections, after the
-    /// usual retries. An error is never evidence.
-    fn look_up(
-        &self,
-        account: AccountIndex,
-        request: &pb::GetOrderStatusRequest,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<LookupAnswer>, UpstreamError>> + Send;
+    ) -> impl Future<Output = Result<Reply<C::Answer>, UpstreamError>> + Send;
 }
+
+macro_rules! walmart {
+    (
+        reads { $($(#[$read_doc:meta])* $read:ident: [$($read_type:ident),*] $read_facts:tt)* }
+        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
+    ) => {
+        /// Walmart with all of its calls.
+        pub trait WalmartApi: $($(Upstream<reads::$read_type> +)*)* $(Upstream<mutations::$type> +)* {}
+
+        impl<T: $($(Upstream<reads::$read_type> +)*)* $(Upstream<mutations::$type> +)*> WalmartApi for T {}
+    };
+}
+operations!(walmart);
 
 /// A readable answer.
 #[derive(Clone, Debug)]
@@ -68,19 +47,6 @@ pub struct Reply<A> {
     pub answer: A,
     /// The `WM_QOS.CORRELATION_ID` of the call.
     pub correlation_id: Uuid,
-}
-
-/// Walmart took on a create or cancel.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Accepted {
-    /// The status text, "ACCEPTED".
-    pub status: String,
-    /// The envelope's header, if any.
-    pub header: Option<pb::Header>,
-    /// Walmart's id of the acceptance.
-    pub acceptance: pb::Acceptance,
-    /// Errors that Walmart sent beside it: may repeat personal data of the request.
-    pub errors: Vec<pb::WalmartError>,
 }
 
 /// Why there is no usable answer.

@@ -13,7 +13,7 @@ use crate::domain::mutations::{self, MAX_LINES};
 use crate::pb::{CancelItem, CancelOrderRequest};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{Accepted, Reply, Upstream};
+use crate::ports::upstream::{Accepted, Reply, WalmartApi};
 
 /// The use case. Cheap to clone.
 pub struct CancelOrder<U, L>(Mutate<mutations::CancelOrder, U, L>);
@@ -44,7 +44,7 @@ pub struct BatchOutcome {
     pub result: Result<Reply<Accepted>, ServiceError>,
 }
 
-impl<U: Upstream, L: Ledger> CancelOrder<U, L> {
+impl<U: WalmartApi, L: Ledger> CancelOrder<U, L> {
     /// Works on `mutations`; work whose callers have left goes on among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self(Mutate::new(mutations, tasks))

@@ -14,7 +14,7 @@ use crate::domain::order_number;
 use crate::pb::{CreateOrderRequest, CreateOrderResponse};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{Accepted, Reply, Upstream};
+use crate::ports::upstream::{Accepted, Reply, WalmartApi};
 
 /// The use case. Cheap to clone.
 pub struct CreateOrder<U, L>(Mutate<mutations::CreateOrder, U, L>);
@@ -25,7 +25,7 @@ impl<U, L> Clone for CreateOrder<U, L> {
     }
 }
 
-impl<U: Upstream, L: Ledger> CreateOrder<U, L> {
+impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
     /// Works on `mutations`; work whose callers have left goes on among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self(Mutate::new(mutations, tasks))

@@ -13,7 +13,7 @@ mod mutate;
 mod operations;
 mod order_status;
 mod paging;
-mod promise;
+mod read;
 mod status;
 
 pub use self::accounts::{AccountError, Directory};
@@ -22,10 +22,10 @@ pub use self::clock_watch::{ClockView, ClockWatch};
 pub use self::create_order::CreateOrder;
 pub use self::error::ServiceError;
 pub use self::ledger::{MutationSettings, Mutations, Resolver};
-pub use self::mutate::{Mutated, NotMutated};
+pub use self::mutate::{Mutate, Mutated, NotMutated};
 pub use self::operations::{ListOperations, OperationView, Operations, Page, check_page};
 pub use self::order_status::GetOrderStatus;
-pub use self::promise::{FetchPromise, PromiseCacheSettings};
+pub use self::read::{CacheSettings, Read};
 pub use self::status::{AccountState, Board, GatewayStatus, Rows, Told};
 
 #[cfg(test)]

@@ -16,14 +16,15 @@ use uuid::Uuid;
 use super::ServiceError;
 use super::error::{SLACK, pending, timed_out};
 use super::flights::{Flights, Seat};
-use super::ledger::{InHand, Mutations, Sendable, Written, answer};
+use super::ledger::{InHand, Mutations, Written, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, Fingerprint, NewEntry, State};
+use crate::domain::mutations::Mutation;
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Begun, Ledger, Match};
-use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError};
+use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError, WalmartApi};
 
 /// Time that a batch after the first has, when its caller's is over.
 const BATCH_TIME: Duration = Duration::from_secs(10);
@@ -31,7 +32,7 @@ const BATCH_TIME: Duration = Duration::from_secs(10);
 const LAST_READ: Duration = Duration::from_millis(30);
 
 /// The use case of one mutation. Cheap to clone.
-pub(super) struct Mutate<M, U, L> {
+pub struct Mutate<M, U, L> {
     pub(super) mutations: Mutations<U, L>,
     flights: Flights<Progress, Arc<Names>>,
     mutation: PhantomData<fn() -> M>,
@@ -111,15 +112,15 @@ impl Progress {
     }
 }
 
-impl<M: Sendable, U: Upstream, L: Ledger> Mutate<M, U, L> {
+impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     /// Works on `mutations`; work whose callers have left goes on among `tasks`.
-    pub(super) fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+    pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self { mutations, flights: Flights::new(tasks), mutation: PhantomData }
     }
 
     /// Carries out the call. Fails when no batch was accepted: with an unknown outcome if any batch has one, else as the
     /// first batch. The same call again, at the same time or later, is answered as the first was.
-    pub(super) async fn call(
+    pub async fn call(
         &self,
         account: AccountIndex,
         request: Arc<M::Request>,

@@ -12,7 +12,7 @@ use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::{Count, Ledger, Query, Saved};
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 
 /// Characters of a reason.
 const LONGEST_REASON: usize = 500;
@@ -65,7 +65,7 @@ pub struct Page {
     pub next_page_token: String,
 }
 
-impl<U: Upstream, L: Ledger> Operations<U, L> {
+impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     /// Looks into the ledger of `mutations`.
     pub fn new(mutations: Mutations<U, L>) -> Self {
         Self { mutations }

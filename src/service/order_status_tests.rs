@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::testing::{ACME, LATENCY, Said, Walmart, call, found, kind, refused};
 use super::*;
+use crate::domain::operation::Operation;
 use crate::pb;
 use crate::ports::upstream::ErrorKind;
 

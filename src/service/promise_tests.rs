@@ -3,6 +3,9 @@
 use super::super::testing::{ACME, LATENCY, Walmart, call, error, kind, refused, sample};
 use super::*;
 use crate::domain::effect::Effect;
+use crate::domain::operation::Operation;
+use crate::domain::reads::FetchPromise;
+use crate::pb::{FetchDeliveryPromiseRequest, PromiseCache};
 use crate::ports::upstream::ErrorKind;
 
 const TTL: Duration = Duration::from_secs(30);
@@ -12,11 +15,11 @@ fn request() -> FetchDeliveryPromiseRequest {
     sample("FetchDeliveryPromiseRequest", include_str!("../../examples/promise.json"))
 }
 
-fn service(walmart: &Walmart, ttl: Duration) -> FetchPromise<Walmart> {
-    FetchPromise::new(walmart.clone(), PromiseCacheSettings { ttl, max_bytes: 1 << 20 }, Arc::new(Metrics::new([])))
+fn service(walmart: &Walmart, ttl: Duration) -> Read<FetchPromise, Walmart> {
+    Read::new(walmart.clone()).keeping(CacheSettings { ttl, max_bytes: 1 << 20 }, Arc::new(Metrics::new([])))
 }
 
-async fn cache(service: &FetchPromise<Walmart>, request: FetchDeliveryPromiseRequest) -> PromiseCache {
+async fn cache(service: &Read<FetchPromise, Walmart>, request: FetchDeliveryPromiseRequest) -> PromiseCache {
     service.call(ACME, request, &call(LONG)).await.unwrap().cache()
 }
 
@@ -45,9 +48,9 @@ async fn a_ttl_of_zero_keeps_nothing_but_still_shares_calls() {
     assert_eq!((one, two), (PromiseCache::Miss, PromiseCache::Coalesced));
     assert_eq!(cache(&service, request()).await, PromiseCache::Miss);
     assert_eq!(walmart.asked().len(), 2);
-    assert_eq!(service.metrics.upstream.promise_cache_misses.get(), 2);
-    assert_eq!(service.metrics.upstream.promise_cache_coalesced.get(), 1);
-    assert_eq!(service.metrics.upstream.promise_cache_hits.get(), 0);
+    assert_eq!(service.kept.as_ref().unwrap().metrics.upstream.promise_cache_misses.get(), 2);
+    assert_eq!(service.kept.as_ref().unwrap().metrics.upstream.promise_cache_coalesced.get(), 1);
+    assert_eq!(service.kept.as_ref().unwrap().metrics.upstream.promise_cache_hits.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

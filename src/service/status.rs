@@ -16,7 +16,7 @@ use crate::domain::operation::Operation;
 use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use crate::ports::ledger::{Count, Ledger};
 use crate::ports::overview::{OperationView, Overview, TokenView};
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::telemetry::trace::TraceContext;
 
 /// Subscriptions that GetStatus tells of.
@@ -104,7 +104,7 @@ pub struct Board {
     pub intents: Option<Vec<EventIds>>,
 }
 
-impl<U: Upstream, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
     /// The state of one account, or of all that the caller may see; with the feed and the clocks. `confirm_clock`: an
     /// operator's word that the time of day is right.
     ///

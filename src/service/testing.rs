@@ -1,6 +1,7 @@
 //! A Walmart that answers by script, and calls to make of it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,13 +19,15 @@ use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::ledger::machine::Rules;
-use crate::domain::operation::Operation;
+use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
+use crate::domain::operation::{Operation, WalmartCall};
+use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
 use crate::pb;
 use crate::ports::call::{CallContext, CallFacts, Caller};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
-use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError};
+use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceContext, Tracer};
@@ -112,7 +115,7 @@ impl Walmart {
         request: String,
         correlation_id: Option<Uuid>,
         call: &CallContext,
-    ) -> Result<(Said, Uuid), UpstreamError> {
+    ) -> (Answer, Uuid) {
         let number = {
             let mut sent = self.0.sent.lock().unwrap();
             sent.push((operation, request, Instant::now()));
@@ -126,79 +129,72 @@ impl Walmart {
             self.0.done.fetch_add(1, Ordering::SeqCst);
             let kind = if operation.is_mutation() { ErrorKind::Unavailable } else { ErrorKind::DeadlineExceeded };
             let effect = if operation.is_mutation() { Effect::Unknown } else { Effect::None };
-            return Err(error(operation, kind, effect));
+            return (Err(error(operation, kind, effect)), correlation_id);
         }
         self.0.done.fetch_add(1, Ordering::SeqCst);
         let mut answers = self.0.answers.lock().unwrap();
         let scripted = answers.iter_mut().find(|(of, _)| *of == operation).and_then(|(_, answers)| answers.pop_front());
-        scripted
-            .unwrap_or_else(|| Ok(Said { request_id: format!("walmart-{number}"), ..Default::default() }))
-            .map(|said| (said, correlation_id))
+        let said =
+            scripted.unwrap_or_else(|| Ok(Said { request_id: format!("walmart-{number}"), ..Default::default() }));
+        (said, correlation_id)
     }
 }
 
-impl Upstream for Walmart {
-    async fn fetch_promise(
-        &self,
-        account: AccountIndex,
-        request: &pb::FetchDeliveryPromiseRequest,
-        call: &CallContext,
-    ) -> Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError> {
-        let (_, correlation_id) =
-            self.answer(Operation::Promise, format!("{account:?} {request:?}"), None, call).await?;
-        let answer = pb::FetchDeliveryPromiseResponse { status: "SUCCESS".into(), ..Default::default() };
-        Ok(Reply { answer, correlation_id })
-    }
+/// A call that [`Walmart`] answers.
+pub(crate) trait Scripted: WalmartCall<Request: fmt::Debug> {
+    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError>;
+}
 
-    async fn create_order(
+impl<C: Scripted> Upstream<C> for Walmart {
+    async fn call(
         &self,
         account: AccountIndex,
-        request: &pb::CreateOrderRequest,
-        correlation_id: Uuid,
+        request: &C::Request,
+        correlation_id: Option<Uuid>,
         call: &CallContext,
-    ) -> Result<Reply<Accepted>, UpstreamError> {
-        self.answer(Operation::Create, format!("{account:?} {request:?}"), Some(correlation_id), call)
-            .await
-            .map(accepted)
+    ) -> Result<Reply<C::Answer>, UpstreamError> {
+        let request = format!("{account:?} {request:?}");
+        let (said, correlation_id) = self.answer(C::OPERATION, request, correlation_id, call).await;
+        Ok(Reply { answer: C::answered(said)?, correlation_id })
     }
+}
 
-    async fn cancel_order(
-        &self,
-        account: AccountIndex,
-        request: &pb::CancelOrderRequest,
-        correlation_id: Uuid,
-        call: &CallContext,
-    ) -> Result<Reply<Accepted>, UpstreamError> {
-        self.answer(Operation::Cancel, format!("{account:?} {request:?}"), Some(correlation_id), call)
-            .await
-            .map(accepted)
+impl Scripted for FetchPromise {
+    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
+        said.map(|_| pb::FetchDeliveryPromiseResponse { status: "SUCCESS".into(), ..Default::default() })
     }
+}
 
-    async fn order_status(
-        &self,
-        account: AccountIndex,
-        request: &pb::GetOrderStatusRequest,
-        call: &CallContext,
-    ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
-        let (said, correlation_id) =
-            self.answer(Operation::Status, format!("{account:?} {request:?}"), None, call).await?;
+impl Scripted for CreateOrder {
+    fn answered(said: Answer) -> Result<Accepted, UpstreamError> {
+        said.map(accepted)
+    }
+}
+
+impl Scripted for CancelOrder {
+    fn answered(said: Answer) -> Result<Accepted, UpstreamError> {
+        said.map(accepted)
+    }
+}
+
+impl Scripted for SearchOrders {
+    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
+        let Said { orders, total, .. } = said?;
         let counted = |total| pb::HeaderAttributes { total_count: Some(total), ..Default::default() };
-        let header = said.total.map(|total| pb::Header { header_attributes: Some(counted(total)) });
-        let answer =
-            pb::GetOrderStatusResponse { status: "OK".into(), payload: said.orders, header, ..Default::default() };
-        Ok(Reply { answer, correlation_id })
+        let header = total.map(|total| pb::Header { header_attributes: Some(counted(total)) });
+        Ok(pb::GetOrderStatusResponse { status: "OK".into(), payload: orders, header, ..Default::default() })
     }
+}
 
-    async fn look_up(
-        &self,
-        account: AccountIndex,
-        request: &pb::GetOrderStatusRequest,
-        call: &CallContext,
-    ) -> Result<Reply<LookupAnswer>, UpstreamError> {
-        let answer = self.answer(Operation::Status, format!("{account:?} {request:?}"), None, call).await;
-        let correlation_id = answer.as_ref().map(|(_, id)| *id).unwrap_or_default();
-        let answer = raw(answer.map(|(said, _)| said))?;
-        Ok(Reply { answer, correlation_id })
+impl Scripted for FindOrder {
+    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
+        SearchOrders::answered(said)
+    }
+}
+
+impl Scripted for LookUp {
+    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
+        raw(said)
     }
 }
 
@@ -233,9 +229,9 @@ fn order(order: &pb::OrderStatus) -> Value {
     json
 }
 
-fn accepted((said, correlation_id): (Said, Uuid)) -> Reply<Accepted> {
+fn accepted(said: Said) -> Accepted {
     let acceptance = pb::Acceptance { request_id: said.request_id };
-    Reply { answer: Accepted { status: "ACCEPTED".into(), acceptance, ..Accepted::default() }, correlation_id }
+    Accepted { status: "ACCEPTED".into(), acceptance, ..Accepted::default() }
 }
 
 /// Mutations of two accounts over this Walmart, kept in memory. `status_limit` of 1 leaves no call for snapshots.

@@ -53,8 +53,8 @@ impl Keys {
             account: account.clone(),
             kind,
             request: request_id.map(short),
-            number: (kind == Kind::Create).then(|| short(order_number)),
-            content: (kind == Kind::Cancel).then(|| content(order_number, fingerprint)),
+            number: kind.is_by_order_number().then(|| short(order_number)),
+            content: (!kind.is_by_order_number()).then(|| content(order_number, fingerprint)),
         }
     }
 }

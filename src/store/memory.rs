@@ -175,23 +175,20 @@ impl Tables {
                 return existing(Match::RequestId, entries);
             }
         }
-        match kind {
-            Kind::Create => {
-                if let Some(entry) = self.holder_of_number(account, order_number) {
-                    return existing(Match::OrderNumber, self.whole(entry));
-                }
-                let (fingerprint, answer) = self.trimmed.get(&(account.clone(), order_number.clone()))?;
-                Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() })
+        if kind.is_by_order_number() {
+            if let Some(entry) = self.holder_of_number(account, order_number) {
+                return existing(Match::OrderNumber, self.whole(entry));
             }
-            Kind::Cancel => {
-                let same = |entry: &&Entry| {
-                    (entry.state.is_open() || entry.is_owed)
-                        && (entry.kind, &entry.account) == (*kind, account)
-                        && (&entry.order_number, &entry.fingerprint) == (order_number, fingerprint)
-                };
-                let entry = self.entries.values().filter(|_| join).find(same)?;
-                existing(Match::Content, self.whole(entry))
-            }
+            let (fingerprint, answer) = self.trimmed.get(&(account.clone(), order_number.clone()))?;
+            Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() })
+        } else {
+            let same = |entry: &&Entry| {
+                (entry.state.is_open() || entry.is_owed)
+                    && (entry.kind, &entry.account) == (*kind, account)
+                    && (&entry.order_number, &entry.fingerprint) == (order_number, fingerprint)
+            };
+            let entry = self.entries.values().filter(|_| join).find(same)?;
+            existing(Match::Content, self.whole(entry))
         }
     }
 
@@ -212,7 +209,7 @@ impl Tables {
     /// The creation that holds the order number.
     fn holder_of_number(&self, account: &AccountId, order_number: &str) -> Option<&Entry> {
         self.entries.values().find(|entry| {
-            entry.kind == Kind::Create
+            entry.kind.is_by_order_number()
                 && entry.state.holds_order_number()
                 && (&entry.account, &*entry.order_number) == (account, order_number)
         })
@@ -259,7 +256,7 @@ impl Tables {
     fn remove(&mut self, entry: Entry) {
         self.entries.remove(&entry.id.0);
         self.alerts.remove(&entry.id.0);
-        if (entry.kind, entry.state) == (Kind::Create, State::Succeeded) {
+        if entry.kind.is_by_order_number() && entry.state == State::Succeeded {
             self.trimmed.insert((entry.account, entry.order_number), (entry.fingerprint, entry.answer));
         }
     }

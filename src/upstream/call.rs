@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::failure::Failure;
 use super::headers::Hint;
 use crate::domain::account::AccountIndex;
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, WalmartCall};
 use crate::ports::call::CallContext;
 use crate::telemetry::trace::TraceContext;
 
@@ -241,4 +241,4 @@ impl<X: Exchange, S> Next<X> for S where
 
 /// The future of a layer.
 pub type Attempting<X> =
-    std::pin::Pin<Box<dyn Future<Output = Result<Answered<<X as Exchange>::Answer>, Failure>> + Send>>;
+    std::pin::Pin<Box<dyn Future<Output = Result<Answered<<X as WalmartCall>::Answer>, Failure>> + Send>>;

@@ -126,7 +126,7 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &Hint) -> 
 }
 
 fn final_kind(operation: Operation, status: u16, errors: &[WalmartError]) -> ErrorKind {
-    if operation == Operation::Create && (status == 409 || errors.iter().any(calls_order_number_taken)) {
+    if operation.takes_order_number() && (status == 409 || errors.iter().any(calls_order_number_taken)) {
         ErrorKind::Duplicate
     } else if status == 409 || errors.iter().any(says_too_late) {
         ErrorKind::WrongState
@@ -141,7 +141,7 @@ fn final_kind(operation: Operation, status: u16, errors: &[WalmartError]) -> Err
 /// [`UpstreamError::says_order_exists`]: crate::ports::upstream::UpstreamError::says_order_exists
 pub fn says_order_exists(operation: Operation, failure: &Failure) -> bool {
     match failure {
-        Failure::Refused { status, body, .. } if operation == Operation::Create => {
+        Failure::Refused { status, body, .. } if operation.takes_order_number() => {
             *status == 409 || body.errors.iter().any(hints_at_order)
         }
         _ => false,

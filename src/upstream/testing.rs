@@ -22,12 +22,14 @@ use super::transport::{HttpError, Site};
 use super::{Shared, StackSettings};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::evidence::LookupAnswer;
+use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
 use crate::domain::operation::Operation;
+use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
 use crate::pb;
 use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
-use crate::ports::upstream::{Accepted, Reply, Upstream as _, UpstreamError};
+use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceContext, Tracer};
 
@@ -260,24 +262,26 @@ impl World {
         time: Duration,
     ) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
         let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
-        self.upstream.order_status(account, &request, &context(time)).await
+        Upstream::<FindOrder>::call(&self.upstream, account, &request, None, &context(time)).await
     }
 
     pub(super) async fn look_up(&self) -> Result<Reply<LookupAnswer>, UpstreamError> {
-        let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
-        self.upstream.look_up(FIRST, &request, &context(Duration::from_secs(10))).await
+        self.looked_up(context(Duration::from_secs(10))).await
     }
 
     pub(super) async fn search(&self) -> Result<Reply<pb::GetOrderStatusResponse>, UpstreamError> {
         let request = pb::GetOrderStatusRequest { order_channel_id: "C1".into(), ..Default::default() };
-        self.upstream.order_status(FIRST, &request, &context(Duration::from_secs(10))).await
+        Upstream::<SearchOrders>::call(&self.upstream, FIRST, &request, None, &context(Duration::from_secs(10))).await
     }
 
     /// A look-up of the ledger.
     pub(super) async fn look_up_within(&self, time: Duration) -> Result<Reply<LookupAnswer>, UpstreamError> {
+        self.looked_up(CallContext { purpose: Purpose::Lookup, ..context(time) }).await
+    }
+
+    async fn looked_up(&self, context: CallContext) -> Result<Reply<LookupAnswer>, UpstreamError> {
         let request = pb::GetOrderStatusRequest { order_number: "N1".into(), ..Default::default() };
-        let context = CallContext { purpose: Purpose::Lookup, ..context(time) };
-        self.upstream.look_up(FIRST, &request, &context).await
+        Upstream::<LookUp>::call(&self.upstream, FIRST, &request, None, &context).await
     }
 
     pub(super) async fn create(&self) -> Result<Reply<Accepted>, UpstreamError> {
@@ -285,17 +289,20 @@ impl World {
     }
 
     pub(super) async fn create_within(&self, time: Duration) -> Result<Reply<Accepted>, UpstreamError> {
-        self.upstream.create_order(FIRST, &pb::CreateOrderRequest::default(), Uuid::from_u128(1), &context(time)).await
+        let (request, id) = (pb::CreateOrderRequest::default(), Uuid::from_u128(1));
+        Upstream::<CreateOrder>::call(&self.upstream, FIRST, &request, Some(id), &context(time)).await
     }
 
     pub(super) async fn cancel(&self) -> Result<Reply<Accepted>, UpstreamError> {
+        let (request, id) = (pb::CancelOrderRequest::default(), Uuid::from_u128(1));
         let context = context(Duration::from_secs(10));
-        self.upstream.cancel_order(FIRST, &pb::CancelOrderRequest::default(), Uuid::from_u128(1), &context).await
+        Upstream::<CancelOrder>::call(&self.upstream, FIRST, &request, Some(id), &context).await
     }
 
     pub(super) async fn promise(&self) -> Result<Reply<pb::FetchDeliveryPromiseResponse>, UpstreamError> {
         let context = context(Duration::from_secs(10));
-        self.upstream.fetch_promise(FIRST, &pb::FetchDeliveryPromiseRequest::default(), &context).await
+        let request = pb::FetchDeliveryPromiseRequest::default();
+        Upstream::<FetchPromise>::call(&self.upstream, FIRST, &request, None, &context).await
     }
 
     /// Tokens of the first account's status bucket that could be used at once.

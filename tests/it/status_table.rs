@@ -7,7 +7,9 @@ use std::time::Duration;
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::effect::Effect;
 use order_gateway::domain::feed::LogId;
+use order_gateway::domain::mutations::{CancelOrder, CreateOrder};
 use order_gateway::domain::operation::Operation;
+use order_gateway::domain::reads::{FetchPromise, SearchOrders};
 use order_gateway::domain::rules::{Faults, Path};
 use order_gateway::grpc::status;
 use order_gateway::pb;
@@ -17,7 +19,7 @@ use order_gateway::service::feed::{Ended, FaultKind, FeedError};
 use order_gateway::service::{AccountError, ServiceError};
 use order_gateway::telemetry::trace::TraceContext;
 use order_gateway::upstream::classify::classify;
-use order_gateway::upstream::exchange::{CancelOrder, CreateOrder, Exchange, FetchPromise, OrderStatus, Unusable};
+use order_gateway::upstream::exchange::{Exchange, Unusable};
 use order_gateway::upstream::failure::{Failure, Lost, NotSent};
 use order_gateway::upstream::headers::Hint;
 use order_gateway::wire::error;
@@ -212,7 +214,7 @@ fn every_operation_status_and_shape() {
         ("promise", answered::<FetchPromise>),
         ("create", answered::<CreateOrder>),
         ("cancel", answered::<CancelOrder>),
-        ("status", answered::<OrderStatus>),
+        ("status", answered::<SearchOrders>),
     ];
     let mut table = String::new();
     for (operation, answered) in operations {

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::Fingerprint;
+use super::{Fingerprint, Kind};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
 use crate::domain::moment::{BootId, Moment};
-use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 
 /// Number of an entry; rises in the order in which entries are made. Written `operations/42`.
@@ -39,25 +38,6 @@ impl FromStr for OperationId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be of the form operations/42")]
 pub struct InvalidName;
-
-/// What is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// An order is created.
-    Create,
-    /// Lines of an order are cancelled: one entry for each upstream request.
-    Cancel,
-}
-
-impl Kind {
-    /// Which of Walmart's calls carries it out.
-    pub const fn operation(self) -> Operation {
-        match self {
-            Self::Create => Operation::Create,
-            Self::Cancel => Operation::Cancel,
-        }
-    }
-}
 
 /// How far a mutation has come. The first four are open, the others are final: a final entry never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -387,11 +367,6 @@ mod tests {
             assert_eq!((state.name(), state.is_open(), state.holds_order_number()), (name, open, holds));
         }
         assert_eq!(State::ALL.iter().collect::<HashSet<_>>().len(), State::ALL.len());
-    }
-
-    #[test]
-    fn each_kind_is_one_of_walmarts_calls() {
-        assert_eq!([Kind::Create, Kind::Cancel].map(Kind::operation), [Operation::Create, Operation::Cancel]);
     }
 
     #[test]

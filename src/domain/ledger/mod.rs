@@ -7,9 +7,9 @@
 pub mod entry;
 pub mod evidence;
 pub mod fingerprint;
+pub mod kind;
 pub mod machine;
 
-pub use entry::{
-    Alert, AlertKind, Doubt, Entry, EvidenceKind, Kind, LookupRecord, NewEntry, OperationId, Refusal, State,
-};
+pub use entry::{Alert, AlertKind, Doubt, Entry, EvidenceKind, LookupRecord, NewEntry, OperationId, Refusal, State};
 pub use fingerprint::Fingerprint;
+pub use kind::Kind;

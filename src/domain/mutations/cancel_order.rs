@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Mutation, Probe};
+use super::{Accepted, Mutation, Probe};
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, Snapshot, judge_cancel};
 use crate::domain::ledger::{Entry, Kind};
+use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
 use crate::domain::rules::{Faults, check_cancellation};
 use crate::pb::{CancelItem, CancelOrderRequest, Cancellation};
@@ -18,10 +19,18 @@ pub const MAX_LINES: usize = 100;
 #[derive(Debug)]
 pub struct CancelOrder;
 
+impl WalmartCall for CancelOrder {
+    const OPERATION: Operation = Operation::Cancel;
+    type Request = CancelOrderRequest;
+    type Answer = Accepted;
+}
+
 impl Mutation for CancelOrder {
     const KIND: Kind = Kind::Cancel;
     const BY_ORDER_NUMBER: bool = false;
-    type Request = CancelOrderRequest;
+    const NEEDS_ORDER: bool = true;
+    /// Of a cancellation nothing is kept to compare with.
+    const IS_AUDITED: bool = false;
 
     fn check(request: &CancelOrderRequest) -> Result<(), Faults> {
         check_cancellation(request)

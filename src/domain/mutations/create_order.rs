@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Mutation, Probe};
+use super::{Accepted, Mutation, Probe};
 use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, NoEvidence, SearchPage, judge_create};
 use crate::domain::ledger::{Entry, Kind};
+use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
 use crate::domain::personal::Personal;
 use crate::domain::rules::{Faults, check_order};
@@ -22,10 +23,17 @@ const LONGEST_AGO: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Debug)]
 pub struct CreateOrder;
 
+impl WalmartCall for CreateOrder {
+    const OPERATION: Operation = Operation::Create;
+    type Request = CreateOrderRequest;
+    type Answer = Accepted;
+}
+
 impl Mutation for CreateOrder {
     const KIND: Kind = Kind::Create;
     const BY_ORDER_NUMBER: bool = true;
-    type Request = CreateOrderRequest;
+    const NEEDS_ORDER: bool = false;
+    const IS_AUDITED: bool = true;
 
     fn check(request: &CreateOrderRequest) -> Result<(), Faults> {
         check_order(request)

@@ -4,8 +4,8 @@
 //! what the answer to that read proves. The use case `service::mutate` and the resolver work with these answers alone; they
 //! never ask which mutation they have in hand. The ledger keeps [`Mutation::KIND`] and never matches on it.
 //!
-//! To add one: its messages in `proto/`, a file here with a line in [`ALL`], its codec in `upstream`, its state machine in
-//! the emulator, and one function at the edge.
+//! To add one: its messages in `proto/`, a file here and its row in `domain::operation`, its codec in `upstream::exchange`,
+//! its state machine in the emulator, and one function at the edge.
 
 mod cancel_order;
 mod create_order;
@@ -21,19 +21,36 @@ pub use self::create_order::CreateOrder;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
 use crate::domain::ledger::machine::Resend;
 use crate::domain::ledger::{Entry, Kind};
+use crate::domain::operation::{WalmartCall, operations};
 use crate::domain::rules::Faults;
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{GetOrderStatusRequest, WalmartError};
+use crate::pb::{self, GetOrderStatusRequest, WalmartError};
 
-/// One of Walmart's calls that change something.
-pub trait Mutation: Send + Sync + 'static {
+/// Walmart took on a mutation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Accepted {
+    /// The status text, "ACCEPTED".
+    pub status: String,
+    /// The envelope's header, if any.
+    pub header: Option<pb::Header>,
+    /// Walmart's id of the acceptance.
+    pub acceptance: pb::Acceptance,
+    /// Errors that Walmart sent beside it: may repeat personal data of the request.
+    pub errors: Vec<WalmartError>,
+}
+
+/// One of Walmart's calls that change something. Callers send a message of the same type as one upstream request carries.
+pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Accepted> {
     /// The number by which the ledger knows it.
     const KIND: Kind;
     /// Whether a call is known by its order number, which no other call may use. Otherwise a call without a request id gets
     /// one, and joins an open call of the same content.
     const BY_ORDER_NUMBER: bool;
-    /// What callers send. One upstream request carries a message of the same type.
-    type Request: Message + Default + Clone + Send + Sync + 'static;
+    /// Whether it changes an order that has to be there. Of an order that was only just created here Walmart may not know yet:
+    /// then it is sent again later.
+    const NEEDS_ORDER: bool;
+    /// Whether what was settled by anything but Walmart's own acceptance is looked up again later.
+    const IS_AUDITED: bool;
 
     /// Finds everything that is wrong with the request.
     fn check(request: &Self::Request) -> Result<(), Faults>;
@@ -132,8 +149,8 @@ impl Probe {
 pub trait Settlement: Send + Sync {
     /// Of which mutation.
     fn kind(&self) -> Kind;
-    /// See [`Mutation::BY_ORDER_NUMBER`].
-    fn is_by_order_number(&self) -> bool;
+    /// See [`Mutation::IS_AUDITED`].
+    fn is_audited(&self) -> bool;
     /// See [`Mutation::probe`].
     fn probe(&self, entry: &Entry) -> Probe;
     /// See [`Mutation::judge`].
@@ -156,8 +173,8 @@ impl<M: Mutation> Settlement for Of<M> {
         M::KIND
     }
 
-    fn is_by_order_number(&self) -> bool {
-        M::BY_ORDER_NUMBER
+    fn is_audited(&self) -> bool {
+        M::IS_AUDITED
     }
 
     fn probe(&self, entry: &Entry) -> Probe {
@@ -185,10 +202,17 @@ impl<M: Mutation> Settlement for Of<M> {
     }
 }
 
-/// All mutations.
-const ALL: &[&dyn Settlement] = &[&Of::<CreateOrder>(PhantomData), &Of::<CancelOrder>(PhantomData)];
-
-/// What settles doubts about entries of this kind. `None` for a kind that this version does not know.
-pub fn settlement_of(kind: Kind) -> Option<&'static dyn Settlement> {
-    ALL.iter().copied().find(|settlement| settlement.kind() == kind)
+macro_rules! settlements {
+    (
+        reads $reads:tt
+        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
+    ) => {
+        /// What settles doubts about entries of this kind.
+        pub fn settlement_of(kind: Kind) -> &'static dyn Settlement {
+            match kind {
+                $(Kind::$mutation => &Of::<$type>(PhantomData),)*
+            }
+        }
+    };
 }
+operations!(settlements);

@@ -29,7 +29,7 @@ use super::Probes;
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::GatewayStatus;
 use crate::service::feed::FeedStore;
 use crate::telemetry::metrics::{AccountWebhooks, Metrics};
@@ -65,7 +65,7 @@ pub struct Door {
     pub clients: bool,
 }
 
-impl<U: Upstream, L: Ledger, F: FeedStore> Page<U, L, F> {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> Page<U, L, F> {
     /// The routes, to be merged with others.
     pub fn router(self) -> Router {
         let document = Router::new().route("/", get(page)).with_state(Arc::new(Document::new()));
@@ -78,7 +78,7 @@ async fn page(State(document): State<Arc<Document>>) -> Response {
     guarded("text/html; charset=utf-8", document.policy.clone(), document.body.clone())
 }
 
-async fn status<U: Upstream, L: Ledger, F: FeedStore>(State(shared): State<Arc<Shared<U, L, F>>>) -> Response {
+async fn status<U: WalmartApi, L: Ledger, F: FeedStore>(State(shared): State<Arc<Shared<U, L, F>>>) -> Response {
     match shared.json().await {
         Some(json) => guarded("application/json", NOTHING, json),
         None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Page, view};
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{EventIds, FeedStore};
 
 /// How long a look is good for, from its end.
@@ -29,7 +29,7 @@ struct Last {
     intents: VecDeque<EventIds>,
 }
 
-impl<U: Upstream, L: Ledger, F: FeedStore> Shared<U, L, F> {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> Shared<U, L, F> {
     pub(super) fn new(page: Page<U, L, F>) -> Self {
         Self { page: Arc::new(page), last: Arc::default() }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Page;
 use crate::domain::account::AccountId;
-use crate::domain::ledger::{Entry, Kind, State};
+use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -269,10 +269,7 @@ fn mutation(entry: &Entry) -> Mutation {
     Mutation {
         name: entry.id.to_string(),
         account: entry.account.to_string(),
-        kind: match entry.kind {
-            Kind::Create => "create",
-            Kind::Cancel => "cancel",
-        },
+        kind: entry.kind.operation().name(),
         order_number: cut(&entry.order_number),
         batch: entry.batch,
         batches: entry.batches,

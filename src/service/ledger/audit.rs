@@ -15,7 +15,7 @@ use crate::domain::ledger::{Alert, AlertKind, Entry, State};
 use crate::domain::mutations::Probe;
 use crate::ports::call::Purpose;
 use crate::ports::ledger::{Audit, Ledger, StoreError};
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 
 /// Audits read in one round, and how many of them are made. Those that cannot be made must not stand before the others.
 const ROUND: usize = 256;
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 8;
 /// Audits that could not be made for so long are left out.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl<U: Upstream, L: Ledger> Resolver<U, L> {
+impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// Makes the audits that are due.
     pub(super) async fn audit(&self) {
         // While the store fails they stay due.

@@ -12,10 +12,10 @@ use crate::domain::ledger::{Entry, LookupRecord};
 use crate::domain::mutations::settlement_of;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
+use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 use crate::service::ServiceError;
 
-impl<U: Upstream, L: Ledger> Mutations<U, L> {
+impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Whether a new creation is looked up before it is sent.
     pub(in crate::service) fn looks_first(&self) -> bool {
         self.0.look_first_until.is_some_and(|until| self.now() < until)
@@ -29,13 +29,13 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         account: AccountIndex,
         call: &CallContext,
     ) -> Result<Result<Entry, Entry>, ServiceError> {
-        let settlement = settlement_of(entry.kind).filter(|settlement| settlement.is_looked_up_first());
-        let Some(settlement) = settlement.filter(|_| entry.attempts == 0 && self.looks_first()) else {
+        let settlement = settlement_of(entry.kind);
+        if !(settlement.is_looked_up_first() && entry.attempts == 0 && self.looks_first()) {
             return Ok(Ok(entry));
-        };
+        }
         let (probe, at) = (settlement.probe(&entry), self.moment());
         self.0.metrics.ledger.look_ups.inc();
-        let event = match self.0.upstream.look_up(account, &probe.request(), call).await {
+        let event = match self.read(account, &probe.request(), call).await {
             Err(error) => self.not_looked_up(&entry, &error),
             Ok(reply) => {
                 let evidence = settlement.judge(&entry, &reply.answer);

@@ -9,7 +9,7 @@ use super::{Mutations, Parts};
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{OperationId, State};
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 
 /// When an entry is looked at whose work ended in a bug. Not at once: it may end so again.
 const AFTER_A_BUG: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ trait PickUp: Send + Sync {
 
 impl InHand {
     /// Takes these in hand.
-    pub(in crate::service) fn new<U: Upstream, L: Ledger>(
+    pub(in crate::service) fn new<U: WalmartApi, L: Ledger>(
         mutations: &Mutations<U, L>,
         ids: impl IntoIterator<Item = OperationId>,
     ) -> Self {
@@ -62,14 +62,14 @@ impl Drop for InHand {
     }
 }
 
-impl<U: Upstream, L: Ledger> PickUp for Parts<U, L> {
+impl<U: WalmartApi, L: Ledger> PickUp for Parts<U, L> {
     fn pick_up(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle) {
         let mutations = Mutations(self);
         runtime.spawn(async move { mutations.pick_up(ids).await });
     }
 }
 
-impl<U: Upstream, L: Ledger> Mutations<U, L> {
+impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Nobody works on these any more. One that was being sent may have been carried out.
     async fn pick_up(&self, ids: Vec<OperationId>) {
         for id in ids {

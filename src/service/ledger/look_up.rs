@@ -20,7 +20,7 @@ use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Audit, Ledger};
-use crate::ports::upstream::{ErrorKind, Upstream, UpstreamError};
+use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 
 /// When a look-up is tried again that could not be made at all.
 pub(super) const POSTPONED: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(super) struct Told {
     pub(super) at: Moment,
 }
 
-impl<U: Upstream, L: Ledger> Resolver<U, L> {
+impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// Hands entries of an account to its desk, and has a task work there.
     pub(super) fn look_up(&self, account: AccountIndex, entries: Vec<Entry>) {
         let held = self.hold(&entries);
@@ -95,11 +95,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let left = entries.split_off(entries.len().min(BATCH));
         let mut entries = entries.into_iter();
         while let Some(entry) = entries.next() {
-            let Some(settlement) = settlement_of(entry.kind) else {
-                tracing::error!(operation = %entry.id, "this version does not know the kind of the operation");
-                held.lay_down(entry.id);
-                continue;
-            };
+            let settlement = settlement_of(entry.kind);
             let (probe, at) = (settlement.probe(&entry), self.mutations.moment());
             let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry, Purpose::Lookup).await {
                 Asked::Answer(answer) => {
@@ -186,7 +182,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
     ) -> Asked {
         self.mutations.0.metrics.ledger.look_ups.inc();
         let answer = tokio::select! {
-            answer = self.mutations.upstream().look_up(account, request, call) => answer,
+            answer = self.mutations.read(account, request, call) => answer,
             () = self.stopping.cancelled() => return Asked::Stopping,
         };
         match answer {

@@ -30,22 +30,23 @@ use self::agenda::Agenda;
 use self::desk::LookupDesk;
 pub(in crate::service) use self::in_hand::InHand;
 pub use self::resolver::Resolver;
-pub(in crate::service) use self::sending::Sendable;
-use self::sending::{Resending, resending};
 use self::waiting::Waiting;
 use super::{Directory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
+use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::ledger::machine::{self, Event, Rules};
-use crate::domain::ledger::{Entry, Kind, NewEntry};
+use crate::domain::ledger::{Entry, NewEntry};
 use crate::domain::moment::{BootId, Moment};
-use crate::domain::mutations::{Settlement, settlement_of};
+use crate::domain::mutations::{Mutation, settlement_of};
+use crate::domain::reads::LookUp;
 use crate::domain::timestamp::Timestamp;
+use crate::pb::GetOrderStatusRequest;
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
 use crate::ports::random::Random;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::{Reply, Upstream, UpstreamError, WalmartApi};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{BackgroundSpan, Tracer};
@@ -78,8 +79,6 @@ struct Parts<U, L> {
     taken_over: AtomicBool,
     /// One for each account.
     desks: Vec<LookupDesk>,
-    /// How entries of each kind are sent again.
-    resending: Vec<(Kind, Arc<dyn Resending<U, L>>)>,
     look_first_until: Option<Timestamp>,
     tracer: Tracer,
 }
@@ -117,7 +116,7 @@ impl<U, L> Clone for Mutations<U, L> {
     }
 }
 
-impl<U: Upstream, L: Ledger> Mutations<U, L> {
+impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Sends to `upstream`, keeps in `ledger`.
     pub fn new(
         upstream: U,
@@ -130,7 +129,6 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     ) -> Self {
         let MutationSettings { rules, status_limit, look_first_until, tracer } = settings;
         let desks = (0..directory.len()).map(|_| LookupDesk::new(status_limit)).collect();
-        let resending = resending();
         let (waiting, agenda) = (Waiting::default(), Agenda::default());
         let taken_over = AtomicBool::new(true);
         Self(Arc::new(Parts {
@@ -145,14 +143,9 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             agenda,
             taken_over,
             desks,
-            resending,
             look_first_until,
             tracer,
         }))
-    }
-
-    pub(super) fn upstream(&self) -> &U {
-        &self.0.upstream
     }
 
     pub(super) fn ledger(&self) -> &L {
@@ -187,7 +180,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
 
     /// What is kept of how things were before each upstream request; empty where that is not known. Costs a read, which is
     /// left out when reads are scarce.
-    pub(super) async fn snapshots<M: Sendable>(
+    pub(super) async fn snapshots<M: Mutation>(
         &self,
         account: AccountIndex,
         request: &M::Request,
@@ -203,8 +196,18 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         let left = call.deadline.saturating_duration_since(now);
         let soon = now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART);
         let call = CallContext { deadline: soon, ..call.clone() };
-        let Ok(reply) = self.0.upstream.look_up(account, &probe.request(), &call).await else { return none };
+        let Ok(reply) = self.read(account, &probe.request(), &call).await else { return none };
         batches.iter().map(|batch| M::snapshot(batch, &reply.answer)).collect()
+    }
+
+    /// Asks Walmart about a mutation.
+    async fn read(
+        &self,
+        account: AccountIndex,
+        request: &GetOrderStatusRequest,
+        call: &CallContext,
+    ) -> Result<Reply<LookupAnswer>, UpstreamError> {
+        Upstream::<LookUp>::call(&self.0.upstream, account, request, None, call).await
     }
 
     /// A call of nobody's, for what is done in the background about an entry, or about several.
@@ -256,9 +259,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     /// Whether an operation ends unheard: nobody waits for it, so its caller was told that the outcome is pending, or has
     /// left. A call that is known by its order number is answered for good, and owes nothing.
     fn is_owed(&self, entry: &Entry) -> bool {
-        !entry.state.is_open()
-            && !settlement_of(entry.kind).is_some_and(Settlement::is_by_order_number)
-            && !self.0.waiting.is_waited_for(entry.id)
+        !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiting.is_waited_for(entry.id)
     }
 
     /// Writes what must not be lost: waits for as long as the store fails. Tells how the entry is then, and whether that is
@@ -348,8 +349,8 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     }
 }
 
-/// What is to be looked at again after this entry was written. Of a cancellation nothing is kept to compare with.
+/// What is to be looked at again after this entry was written.
 pub(super) fn audits(entry: &Entry) -> Vec<Audit> {
-    let times = if entry.kind == Kind::Create { machine::audits(entry) } else { Vec::new() };
+    let times = if settlement_of(entry.kind).is_audited() { machine::audits(entry) } else { Vec::new() };
     times.into_iter().map(|time| Audit { operation: entry.id, time }).collect()
 }

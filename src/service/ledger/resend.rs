@@ -8,9 +8,9 @@ use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, State};
 use crate::ports::call::Purpose;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 
-impl<U: Upstream, L: Ledger> Resolver<U, L> {
+impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     pub(super) async fn send(&self, mut entries: Vec<Entry>, mut held: InHand) {
         let Ok(_permit) = self.at_once.acquire().await else { return };
         entries.sort_by_key(|entry| entry.batch);
@@ -45,10 +45,6 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             mutations.write(&expired).await.ok()?;
             return Some(());
         }
-        let Some((_, resending)) = mutations.0.resending.iter().find(|(kind, _)| *kind == entry.kind) else {
-            tracing::error!(operation = %entry.id, "this version does not know the kind of the operation");
-            return None;
-        };
         let call = mutations.own_call("ledger resend", Some(&entry), Purpose::Resend);
         let entry = match mutations.looked_up_first(entry, account, &call.context).await.ok()? {
             Ok(entry) => entry,
@@ -65,7 +61,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             return Some(());
         }
         mutations.0.metrics.ledger.resends.inc();
-        let Some(attempt) = resending.attempt(mutations, &entry, account, &call.context).await else {
+        let Some(attempt) = mutations.attempt_again(&entry, account, &call.context).await else {
             tracing::error!(operation = %entry.id, "the request of an operation cannot be read");
             return None;
         };

@@ -22,7 +22,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::ledger::{Entry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Count, Ledger};
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::ClockWatch;
 
 /// Entries looked at in one round.
@@ -62,7 +62,7 @@ impl<U, L> Clone for Resolver<U, L> {
     }
 }
 
-impl<U: Upstream, L: Ledger> Resolver<U, L> {
+impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// Works on `mutations`, in `tasks`. Final entries go after `retention`.
     pub fn new(mutations: Mutations<U, L>, retention: Duration, tasks: TaskTracker) -> Self {
         let (at_once, stopping) = (Arc::new(Semaphore::new(AT_ONCE)), CancellationToken::new());

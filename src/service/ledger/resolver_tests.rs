@@ -95,7 +95,7 @@ async fn look_ups_keep_to_the_schedule_and_the_third_absence_that_counts_settles
 
 async fn told_absent(resolver: &Resolver<Walmart, MemoryLedger>, entry: Entry, at: Moment) {
     let (evidence, by) = (Evidence::Absent(AbsenceProof::EmptyList), LookedUpBy::Number);
-    let settlement = settlement_of(Kind::Create).unwrap();
+    let settlement = settlement_of(Kind::Create);
     resolver.act_on(entry, settlement, Told { evidence, by, asked: "order by number", at }).await;
 }
 

@@ -23,7 +23,7 @@ use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::Purpose;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 
 /// Walmart's largest page.
 const PAGE: i32 = 50;
@@ -36,11 +36,11 @@ const PASSED_BY: Duration = Duration::from_secs(60 * 60);
 
 const ASKED: &str = "orders by date";
 
-impl<U: Upstream, L: Ledger> Resolver<U, L> {
+impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// Settles the entries that the search shows, and counts an absence for those that a complete search does not show. Gives
     /// back those that need a look-up by number: the search could not tell, or their absence can be settled now.
     pub(super) async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut InHand) -> Vec<Entry> {
-        let dated = |entry: &Entry| settlement_of(entry.kind).and_then(|settlement| settlement.searchable_from(entry));
+        let dated = |entry: &Entry| settlement_of(entry.kind).searchable_from(entry);
         let (mut wanted, mut left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| dated(entry).is_some());
         let Some(first) = wanted.iter().filter_map(dated).min() else { return left };
         let (at, began) = (self.mutations.moment(), Instant::now());
@@ -54,7 +54,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
             let Ok(page) = read_search_page(&answer) else { break };
             let mut missing = Vec::with_capacity(wanted.len());
             for entry in wanted {
-                let Some(settlement) = settlement_of(entry.kind) else { continue };
+                let settlement = settlement_of(entry.kind);
                 match settlement.judge_page(&entry, &page) {
                     Some(evidence) => {
                         let id = entry.id;
@@ -92,7 +92,7 @@ impl<U: Upstream, L: Ledger> Resolver<U, L> {
         let (ripe, unripe): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_ripe);
         let mut changed = Vec::with_capacity(unripe.len());
         for mut entry in unripe {
-            let Some(settlement) = settlement_of(entry.kind) else { continue };
+            let settlement = settlement_of(entry.kind);
             let evidence = Evidence::Absent(AbsenceProof::EmptyList);
             let told = Told { evidence, by, asked: ASKED, at };
             let (event, time, _) = self.judged(&mut entry, settlement, &told);

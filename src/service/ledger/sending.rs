@@ -1,9 +1,7 @@
 //! Handing a mutation to Walmart, and what its answer means for the entry.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use prost::Message;
 use tokio::time::Instant;
 
@@ -13,51 +11,16 @@ use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, Kind};
-use crate::domain::mutations::{CancelOrder, CreateOrder, Mutation};
+use crate::domain::mutations::{self, Mutation};
+use crate::domain::operation::operations;
 use crate::pb::WalmartError;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError};
+use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError, WalmartApi};
 
 /// Waits between tries that nobody waits for: doubled from the first to the longest.
 const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_BACKGROUND_RETRY: Duration = Duration::from_secs(20);
-
-/// A mutation that can be sent.
-pub(in crate::service) trait Sendable: Mutation {
-    /// Sends one upstream request.
-    fn send<U: Upstream>(
-        upstream: &U,
-        account: AccountIndex,
-        request: &Self::Request,
-        entry: &Entry,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send;
-}
-
-impl Sendable for CreateOrder {
-    fn send<U: Upstream>(
-        upstream: &U,
-        account: AccountIndex,
-        request: &Self::Request,
-        entry: &Entry,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send {
-        upstream.create_order(account, request, entry.correlation_id, call)
-    }
-}
-
-impl Sendable for CancelOrder {
-    fn send<U: Upstream>(
-        upstream: &U,
-        account: AccountIndex,
-        request: &Self::Request,
-        entry: &Entry,
-        call: &CallContext,
-    ) -> impl Future<Output = Result<Reply<Accepted>, UpstreamError>> + Send {
-        upstream.cancel_order(account, request, entry.correlation_id, call)
-    }
-}
 
 /// How an attempt ended.
 pub(in crate::service) struct Attempt {
@@ -69,19 +32,22 @@ pub(in crate::service) struct Attempt {
     pub(in crate::service) lost: Option<Box<UpstreamError>>,
 }
 
-impl<U: Upstream, L: Ledger> Mutations<U, L> {
+impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Sends what the entry is about. That it is being sent is durable before. `told_until`: for how long a caller waits to be
     /// told when it was not sent; what no caller is told of is tried again.
-    pub(in crate::service) async fn attempt<M: Sendable>(
+    pub(in crate::service) async fn attempt<M: Mutation>(
         &self,
         entry: &Entry,
         account: AccountIndex,
         request: &M::Request,
         call: &CallContext,
         told_until: Option<Instant>,
-    ) -> Attempt {
+    ) -> Attempt
+    where
+        U: Upstream<M>,
+    {
         reach(CrashPoint::L3);
-        let result = M::send(&self.0.upstream, account, request, entry, call).await;
+        let result = Upstream::<M>::call(&self.0.upstream, account, request, Some(entry.correlation_id), call).await;
         reach(CrashPoint::L6);
         let mut result = result;
         let accepted = result.is_ok();
@@ -96,7 +62,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             let codes = codes(errors);
             tracing::warn!(operation = %entry.id, codes, "Walmart accepted it and told errors with that");
         }
-        self.judged(entry, account, result, told_until).await
+        self.judged(entry, account, result, told_until, M::NEEDS_ORDER).await
     }
 
     async fn judged(
@@ -105,6 +71,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
         account: AccountIndex,
         result: Result<Reply<Accepted>, UpstreamError>,
         told_until: Option<Instant>,
+        needs_order: bool,
     ) -> Attempt {
         let error = match result {
             Ok(mut reply) => {
@@ -119,7 +86,7 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             return Attempt { event: Event::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
         }
         let event = match error.kind {
-            ErrorKind::NotFound if entry.kind == Kind::Cancel && self.is_young(account, entry).await => {
+            ErrorKind::NotFound if needs_order && self.is_young(account, entry).await => {
                 Event::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
             }
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
@@ -137,6 +104,19 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
             }
         };
         Attempt { event, reply: None, lost: None }
+    }
+
+    async fn attempt_kept<M: Mutation>(
+        &self,
+        entry: &Entry,
+        account: AccountIndex,
+        call: &CallContext,
+    ) -> Option<Attempt>
+    where
+        U: Upstream<M>,
+    {
+        let request = M::Request::decode(entry.body.clone()).ok()?;
+        Some(self.attempt::<M>(entry, account, &request, call, None).await)
     }
 
     /// Whether Walmart may not show this order yet, because it has only just been created here.
@@ -159,42 +139,27 @@ impl<U: Upstream, L: Ledger> Mutations<U, L> {
     }
 }
 
-/// Sends entries of one mutation again, whatever its type.
-pub(super) trait Resending<U, L>: Send + Sync {
-    /// Sends what the entry keeps. `None` when that cannot be read.
-    fn attempt<'a>(
-        &'a self,
-        mutations: &'a Mutations<U, L>,
-        entry: &'a Entry,
-        account: AccountIndex,
-        call: &'a CallContext,
-    ) -> BoxFuture<'a, Option<Attempt>>;
+macro_rules! attempts_again {
+    (
+        reads $reads:tt
+        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
+    ) => {
+        impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
+            /// Sends what the entry keeps, whatever its mutation. `None` when that cannot be read.
+            pub(super) async fn attempt_again(
+                &self,
+                entry: &Entry,
+                account: AccountIndex,
+                call: &CallContext,
+            ) -> Option<Attempt> {
+                match entry.kind {
+                    $(Kind::$mutation => self.attempt_kept::<mutations::$type>(entry, account, call).await,)*
+                }
+            }
+        }
+    };
 }
-
-struct Of<M>(std::marker::PhantomData<fn() -> M>);
-
-impl<M: Sendable, U: Upstream, L: Ledger> Resending<U, L> for Of<M> {
-    fn attempt<'a>(
-        &'a self,
-        mutations: &'a Mutations<U, L>,
-        entry: &'a Entry,
-        account: AccountIndex,
-        call: &'a CallContext,
-    ) -> BoxFuture<'a, Option<Attempt>> {
-        Box::pin(async move {
-            let request = M::Request::decode(entry.body.clone()).ok()?;
-            Some(mutations.attempt::<M>(entry, account, &request, call, None).await)
-        })
-    }
-}
-
-/// All mutations that can be sent again, by their kind.
-pub(super) fn resending<U: Upstream, L: Ledger>() -> Vec<(Kind, Arc<dyn Resending<U, L>>)> {
-    fn one<M: Sendable, U: Upstream, L: Ledger>() -> (Kind, Arc<dyn Resending<U, L>>) {
-        (M::KIND, Arc::new(Of::<M>(std::marker::PhantomData)))
-    }
-    vec![one::<CreateOrder, U, L>(), one::<CancelOrder, U, L>()]
-}
+operations!(attempts_again);
 
 /// An error for operators: no texts of Walmart's, only codes.
 pub(in crate::service) fn in_short(error: &UpstreamError) -> String {

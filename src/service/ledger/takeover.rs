@@ -12,7 +12,7 @@ use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::OperationId;
 use crate::domain::ledger::machine::Event;
 use crate::ports::ledger::{Ledger, Saved};
-use crate::ports::upstream::Upstream;
+use crate::ports::upstream::WalmartApi;
 use crate::service::ServiceError;
 
 /// Entries taken over in one write.
@@ -21,7 +21,7 @@ const CHUNK: usize = 256;
 /// When it is tried again after the store failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-impl<U: Upstream, L: Ledger> Mutations<U, L> {
+impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Takes over what is open now, before anything is begun: an entry that this process sends must not be taken for
     /// another's. While the store fails it is tried again, in `tasks`, and no mutation is begun. Ends after the first try
     /// and tells how many that took over.

@@ -9,7 +9,7 @@ use crate::service::testing::{SETTLE, Walmart, found, mutations, over, resolving
 use crate::service::testing_ledger::{batch, creation, put};
 use crate::store::memory::MemoryLedger;
 
-async fn state<U: Upstream, L: Ledger>(mutations: &Mutations<U, L>, entry: &Entry) -> Entry {
+async fn state<U: WalmartApi, L: Ledger>(mutations: &Mutations<U, L>, entry: &Entry) -> Entry {
     mutations.ledger().get(entry.id).await.unwrap().unwrap()
 }
 

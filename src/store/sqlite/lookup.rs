@@ -35,24 +35,25 @@ impl By {
     fn code(self) -> u8 {
         match self {
             Self::Number => 0,
-            Self::Request(Kind::Create) => 1,
-            Self::Request(Kind::Cancel) => 2,
+            // Two kinds were there before contents were keys.
+            Self::Request(kind) if kind.code() < 2 => 1 + kind.code(),
+            Self::Request(kind) => 2 + kind.code(),
             Self::Content => 3,
         }
     }
 
-    /// The row of an entry (?1) that stands by this key (?3) of its account (?2).
-    fn stands(self) -> &'static str {
-        match self {
+    /// Whether an entry stands by this key of its account.
+    fn stands(self, tx: &Tx<'_>, id: i64, account: i64, key: &[u8]) -> rusqlite::Result<bool> {
+        let stands = match self {
             Self::Number => "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND number_key = ?3",
-            Self::Request(Kind::Create) => {
-                "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND request_key = ?3 AND kind = 0 AND freed = 0"
-            }
-            Self::Request(Kind::Cancel) => {
-                "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND request_key = ?3 AND kind = 1 AND freed = 0"
-            }
             Self::Content => "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND content_key = ?3",
-        }
+            Self::Request(kind) => {
+                let stands = "SELECT 1 FROM entries \
+                              WHERE id = ?1 AND account = ?2 AND request_key = ?3 AND kind = ?4 AND freed = 0";
+                return tx.sql(stands)?.exists(params![id, account, key, Coded(kind)]);
+            }
+        };
+        tx.sql(stands)?.exists(params![id, account, key])
     }
 }
 
@@ -152,7 +153,7 @@ pub(super) fn standing(
     key: &[u8],
 ) -> rusqlite::Result<Option<i64>> {
     for id in candidates {
-        if tx.sql(by.stands())?.exists(params![id, account, key])? {
+        if by.stands(tx, *id, account, key)? {
             return Ok(Some(*id));
         }
     }

@@ -92,7 +92,7 @@ pub(super) trait Numbered: Copy + PartialEq + 'static {
 }
 
 impl Numbered for Kind {
-    const ALL: &'static [Self] = &[Self::Create, Self::Cancel];
+    const ALL: &'static [Self] = Self::ALL;
 }
 
 impl Numbered for Effect {

@@ -186,7 +186,7 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> 
         doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.wall.0)),
         entry.evidence.as_ref().map(marks::write_evidence),
     ])?;
-    if !state.is_open() && entry.kind == Kind::Cancel || !state.holds_order_number() {
+    if !state.is_open() && !entry.kind.is_by_order_number() || !state.holds_order_number() {
         give_up(tx, entry, account)?;
     }
     keep_body(tx, entry)

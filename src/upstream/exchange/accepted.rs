@@ -1,24 +1,12 @@
 //! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts, and works on it later.
 
 use super::{Exchange, Unusable, post, read_envelope};
-use crate::domain::operation::Operation;
+use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
+use crate::domain::operation::WalmartCall;
 use crate::pb::{self, HeaderAttributes};
-use crate::ports::upstream::Accepted;
 use crate::upstream::call::Request;
 
-/// Creates an order.
-#[derive(Debug)]
-pub struct CreateOrder;
-
-/// Cancels lines of an order.
-#[derive(Debug)]
-pub struct CancelOrder;
-
 impl Exchange for CreateOrder {
-    const OPERATION: Operation = Operation::Create;
-    type Request = pb::CreateOrderRequest;
-    type Answer = Accepted;
-
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }
@@ -29,10 +17,6 @@ impl Exchange for CreateOrder {
 }
 
 impl Exchange for CancelOrder {
-    const OPERATION: Operation = Operation::Cancel;
-    type Request = pb::CancelOrderRequest;
-    type Answer = Accepted;
-
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }

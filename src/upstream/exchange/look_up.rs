@@ -2,27 +2,19 @@
 
 use bytes::Bytes;
 
-use super::{Exchange, OrderStatus, Unusable};
+use super::{Exchange, Unusable};
 use crate::domain::ledger::evidence::LookupAnswer;
-use crate::domain::operation::Operation;
-use crate::pb::{self, HeaderAttributes};
+use crate::domain::reads::{LookUp, SearchOrders};
+use crate::pb::HeaderAttributes;
 use crate::upstream::call::Request;
 use crate::wire::error;
-
-/// Looks up the outcome of a mutation.
-#[derive(Debug)]
-pub struct LookUp;
 
 /// Codes by which Walmart speaks of the call, not of the order, whatever the HTTP status.
 const OF_THE_CALL: [&str; 2] = ["REQUEST_THRESHOLD_VIOLATED", "INVALID_TOKEN"];
 
 impl Exchange for LookUp {
-    const OPERATION: Operation = Operation::Status;
-    type Request = pb::GetOrderStatusRequest;
-    type Answer = LookupAnswer;
-
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
-        OrderStatus::build(request, account)
+        SearchOrders::build(request, account)
     }
 
     /// A 404 is an answer as well as a 200. The exceptions are answers about the call: credentials, rate limits, locks,

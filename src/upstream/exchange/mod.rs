@@ -1,4 +1,4 @@
-//! Walmart's operations as data: how each is asked and how its answer is read. Pure.
+//! How each of Walmart's calls is asked and how its answer is read. Pure.
 
 mod accepted;
 mod look_up;
@@ -11,25 +11,14 @@ use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::accepted::{CancelOrder, CreateOrder};
-pub use self::look_up::LookUp;
-pub use self::order_status::{OrderByNumber, OrderStatus};
-pub use self::promise::FetchPromise;
 use super::call::Request;
-use crate::domain::operation::Operation;
+use crate::domain::operation::{Operation, WalmartCall};
 use crate::pb::{Header, HeaderAttributes};
 use crate::wire::envelope;
 use crate::wire::error::{self, ErrorBody, Form};
 
-/// One of Walmart's operations.
-pub trait Exchange: Send + Sync + 'static {
-    /// Its name, path and nature.
-    const OPERATION: Operation;
-    /// What is asked.
-    type Request;
-    /// What a readable success says.
-    type Answer: Send + 'static;
-
+/// How one of Walmart's calls is put in HTTP.
+pub trait Exchange: WalmartCall {
     /// Builds the request. `account` fills what the caller left out of the header.
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request;
 

@@ -6,31 +6,19 @@ use url::form_urlencoded;
 
 use super::{Exchange, Unusable, read_envelope};
 use crate::domain::ledger::evidence::{LookupAnswer, OrderShown, judge_search_by_number};
-use crate::domain::operation::Operation;
+use crate::domain::operation::WalmartCall;
+use crate::domain::reads::{FindOrder, SearchOrders};
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::Request;
 
-/// Searches orders.
-#[derive(Debug)]
-pub struct OrderStatus;
-
-/// Searches the order of one number.
-#[derive(Debug)]
-pub struct OrderByNumber;
-
-impl Exchange for OrderByNumber {
-    const OPERATION: Operation = Operation::Status;
-    type Request = pb::GetOrderStatusRequest;
-    type Answer = pb::GetOrderStatusResponse;
-
+impl Exchange for FindOrder {
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
-        OrderStatus::build(request, account)
+        SearchOrders::build(request, account)
     }
 
-    /// An answer without an order is a success, with an empty list, only where it proves that there is none. The proof is
-    /// that of the ledger's look-ups.
+    /// The proof that there is none is that of the ledger's look-ups.
     fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
-        let response = OrderStatus::read(status, body)?;
+        let response = SearchOrders::read(status, body)?;
         match judge_search_by_number(&LookupAnswer { http_status: status, body: Bytes::copy_from_slice(body) }) {
             OrderShown::Order => Ok(response),
             OrderShown::Absent => Ok(pb::GetOrderStatusResponse { payload: Vec::new(), ..response }),
@@ -39,11 +27,7 @@ impl Exchange for OrderByNumber {
     }
 }
 
-impl Exchange for OrderStatus {
-    const OPERATION: Operation = Operation::Status;
-    type Request = pb::GetOrderStatusRequest;
-    type Answer = pb::GetOrderStatusResponse;
-
+impl Exchange for SearchOrders {
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> Request {
         let number = |n: i32| if n == 0 { String::new() } else { n.to_string() };
         let mut query = form_urlencoded::Serializer::new(String::new());

@@ -1,21 +1,14 @@
 //! `POST .../fetchOrderPromiseOptions`
 
 use super::{Exchange, Unusable, post, read_envelope};
-use crate::domain::operation::Operation;
+use crate::domain::operation::WalmartCall;
+use crate::domain::reads::FetchPromise;
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::Request;
 use crate::wire::envelope::Answer;
 use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
-/// Fetches a delivery promise.
-#[derive(Debug)]
-pub struct FetchPromise;
-
 impl Exchange for FetchPromise {
-    const OPERATION: Operation = Operation::Promise;
-    type Request = pb::FetchDeliveryPromiseRequest;
-    type Answer = pb::FetchDeliveryPromiseResponse;
-
     fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }

@@ -11,13 +11,14 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::domain::effect::Effect;
+use crate::domain::operation::WalmartCall;
 use crate::upstream::call::{Answered, Attempting, Call};
 use crate::upstream::classify::classify;
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, Lost, NotSent};
 
 /// How an attempt of `X` ends.
-pub type Ended<X> = Result<Answered<<X as Exchange>::Answer>, Failure>;
+pub type Ended<X> = Result<Answered<<X as WalmartCall>::Answer>, Failure>;
 
 /// A future that lets pass, or a refusal.
 pub type OrRefused<F, X> = Either<F, Ready<Ended<X>>>;

@@ -16,10 +16,10 @@ use tokio_rustls::server::TlsStream;
 use tower::{Layer as _, ServiceExt as _};
 use uuid::Uuid;
 
+use crate::domain::mutations::CreateOrder;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::Tracer;
 use crate::upstream::call::{Call, Outbound, Request};
-use crate::upstream::exchange::CreateOrder;
 use crate::upstream::failure::{Failure, Lost, NotSent};
 use crate::upstream::http_client::{ConnectionTimes, HttpClient};
 use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;

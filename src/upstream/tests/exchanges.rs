@@ -3,8 +3,10 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::domain::mutations::{CancelOrder, CreateOrder};
+use crate::domain::reads::{FetchPromise, SearchOrders};
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::exchange::{CancelOrder, CreateOrder, Exchange, FetchPromise, OrderStatus, Unusable};
+use crate::upstream::exchange::{Exchange, Unusable};
 
 /// Request bodies as Walmart's pages print them.
 const PROMISE: &str = r#"{ "header": { "headerAttributes": { "martId": "202", "buId": "0" } }, "payload": { "offerSelections": [ { "offers": [ { "sku": "SKU-1", "lineId": "1", "salesUnit": "EACH", "requestedQuantity": { "measurementValue": 1, "unitOfMeasure": "EACH" }, "shippingMethod": "STANDARD" } ] } ], "destinations": [ { "fulfillmentType": "S2H", "address": { "line1": "100 Main St", "city": "San Francisco", "state": "CA", "country": "US", "zip": "94103" } } ] } }"#;
@@ -81,7 +83,7 @@ fn a_search_is_escaped_and_says_only_what_was_asked() {
         limit: 10,
         ..Default::default()
     };
-    let built = OrderStatus::build(&request, &account());
+    let built = SearchOrders::build(&request, &account());
     assert_eq!((built.method, built.body.len()), (Method::GET, 0));
     let (path, query) = built.target.split_once('?').unwrap();
     assert_eq!(path, "/v3/fulfillment/orders-fulfillments/status");
@@ -128,7 +130,7 @@ fn every_shape_of_success_is_read() {
         (r#"{"status":"OK"}"#.to_owned(), 0),
         (r#"{"payload":[{"orderNumber":"1"},{"orderNumber":"2"}]}"#.to_owned(), 2),
     ] {
-        let answer = OrderStatus::read(200, body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
+        let answer = SearchOrders::read(200, body.as_bytes()).unwrap_or_else(|e| panic!("{e:?}: {body}"));
         assert_eq!((answer.payload.len(), answer.status.as_str()), (orders, "OK"), "{body}");
     }
 }
@@ -143,14 +145,14 @@ fn a_failure_in_a_success_is_a_failure() {
     assert_eq!(failed(CreateOrder::read(200, body).map(drop)), "404.WSAAS.100");
     assert_eq!(failed(CancelOrder::read(200, body).map(drop)), "404.WSAAS.100");
     assert_eq!(failed(FetchPromise::read(200, body).map(drop)), "404.WSAAS.100");
-    assert_eq!(failed(OrderStatus::read(200, body).map(drop)), "404.WSAAS.100");
+    assert_eq!(failed(SearchOrders::read(200, body).map(drop)), "404.WSAAS.100");
 }
 
 fn unreadable(body: &[u8]) -> [bool; 4] {
     fn of<X: Exchange>(body: &[u8]) -> bool {
         matches!(X::read(200, body), Err(Unusable::Unreadable))
     }
-    [of::<FetchPromise>(body), of::<CreateOrder>(body), of::<CancelOrder>(body), of::<OrderStatus>(body)]
+    [of::<FetchPromise>(body), of::<CreateOrder>(body), of::<CancelOrder>(body), of::<SearchOrders>(body)]
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn errors_without_status_and_payload_are_a_refusal() {
         for status in [200, 202, 206] {
             assert_eq!(code::<CreateOrder>(status, body), "404.WSAAS.100", "{status} {body}");
             assert_eq!(code::<CancelOrder>(status, body), "404.WSAAS.100", "{status} {body}");
-            assert_eq!(code::<OrderStatus>(status, body), "404.WSAAS.100", "{status} {body}");
+            assert_eq!(code::<SearchOrders>(status, body), "404.WSAAS.100", "{status} {body}");
         }
         assert_eq!(code::<FetchPromise>(200, body), "404.WSAAS.100", "{body}");
     }
@@ -202,7 +204,7 @@ fn errors_beside_an_answer_are_told_with_it() {
         let accepted = CreateOrder::read(202, with(ACCEPTED, errors).as_bytes()).unwrap();
         assert_eq!(accepted.acceptance.request_id, "SO123");
         told(accepted.errors);
-        told(OrderStatus::read(200, with(FOUND, errors).as_bytes()).unwrap().errors);
+        told(SearchOrders::read(200, with(FOUND, errors).as_bytes()).unwrap().errors);
         told(FetchPromise::read(200, with(PROMISED, errors).as_bytes()).unwrap().errors);
     }
 }

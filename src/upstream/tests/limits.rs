@@ -99,10 +99,11 @@ mod never_ready {
     use tower::{Layer as _, Service, ServiceExt as _};
 
     use super::*;
+    use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
     use crate::ports::upstream::Accepted;
     use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
-    use crate::upstream::exchange::{CreateOrder, Exchange as _};
+    use crate::upstream::exchange::Exchange as _;
     use crate::upstream::failure::{Failure, Lost, NotSent};
     use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
     use crate::upstream::layers::deadline::DeadlineLayer;

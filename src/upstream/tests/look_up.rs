@@ -1,7 +1,8 @@
 //! Look-ups of the ledger: which answers come back as they are, and which are errors.
 
+use crate::domain::reads::FindOrder;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::exchange::{Exchange as _, OrderByNumber, Unusable};
+use crate::upstream::exchange::{Exchange as _, Unusable};
 use crate::upstream::testing::{Step, World, answer, throttled};
 use crate::upstream::transport::HttpError;
 
@@ -82,7 +83,7 @@ async fn look_ups_share_the_bucket_of_status_calls() {
 /// A search by number succeeds with an order or with the proof that there is none; any other answer is an outage.
 #[test]
 fn a_callers_search_by_number_is_judged_as_a_look_up_is() {
-    let read = |status, body: &str| OrderByNumber::read(status, body.as_bytes()).map(|answer| answer.payload.len());
+    let read = |status, body: &str| FindOrder::read(status, body.as_bytes()).map(|answer| answer.payload.len());
     for (orders, status, body) in [
         (1, 200, r#"{"status":"OK","payload":[{"sellerOrderId":"N1"}]}"#),
         (1, 200, r#"{"status":"OK","payload":{"orderNumber":"N1"}}"#),

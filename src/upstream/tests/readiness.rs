@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt as _};
 
+use crate::domain::reads::SearchOrders;
 use crate::pb;
 use crate::ports::random::Random;
 use crate::upstream::call::{Answered, Call, Next, Outbound};
-use crate::upstream::exchange::{Exchange as _, OrderStatus};
+use crate::upstream::exchange::Exchange as _;
 use crate::upstream::failure::Failure;
 use crate::upstream::headers::Hint;
 use crate::upstream::layers::attempt::AttemptLayer;
@@ -40,7 +41,7 @@ impl Clone for Strict {
     }
 }
 
-impl Service<Outbound<OrderStatus>> for Strict {
+impl Service<Outbound<SearchOrders>> for Strict {
     type Response = Answered<pb::GetOrderStatusResponse>;
     type Error = Failure;
     type Future = Ready<Result<Self::Response, Failure>>;
@@ -54,7 +55,7 @@ impl Service<Outbound<OrderStatus>> for Strict {
         Poll::Pending
     }
 
-    fn call(&mut self, _: Outbound<OrderStatus>) -> Self::Future {
+    fn call(&mut self, _: Outbound<SearchOrders>) -> Self::Future {
         assert!(self.asked > 1, "called without being ready");
         self.asked = 0;
         *self.calls.lock().unwrap() += 1;
@@ -67,16 +68,16 @@ impl Service<Outbound<OrderStatus>> for Strict {
     }
 }
 
-fn outbound() -> Outbound<OrderStatus> {
-    let request = OrderStatus::build(&Default::default(), &Default::default());
+fn outbound() -> Outbound<SearchOrders> {
+    let request = SearchOrders::build(&Default::default(), &Default::default());
     let context = context(Duration::from_secs(10));
-    Outbound::new(Call::new::<OrderStatus>(request, FIRST, Random::from_seed(1).uuid(), context))
+    Outbound::new(Call::new::<SearchOrders>(request, FIRST, Random::from_seed(1).uuid(), context))
 }
 
 /// A probe that is not followed by a call, then three calls one after the other and two at once.
 async fn survives<L: Layer<Strict>>(layer: L, fails: &[u16])
 where
-    L::Service: Next<OrderStatus>,
+    L::Service: Next<SearchOrders>,
 {
     let strict = Strict::default();
     let mut service = layer.layer(strict.clone());

@@ -1,0 +1,56 @@
+//! Which mutation an entry is of.
+
+use crate::domain::mutations::{self, Mutation};
+use crate::domain::operation::{Operation, operations};
+
+macro_rules! kind {
+    (
+        reads $reads:tt
+        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
+    ) => {
+        /// Which mutation an entry is of: a row of the table of [`Operation`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $mutation,)*
+        }
+
+        impl Kind {
+            /// All of them, in the order of [`Kind::code`].
+            pub const ALL: &'static [Self] = &[$(Self::$mutation,)*];
+
+            /// Which of Walmart's calls carries it out.
+            pub const fn operation(self) -> Operation {
+                match self {
+                    $(Self::$mutation => Operation::$mutation,)*
+                }
+            }
+
+            /// See [`Mutation::BY_ORDER_NUMBER`].
+            pub const fn is_by_order_number(self) -> bool {
+                match self {
+                    $(Self::$mutation => <mutations::$type as Mutation>::BY_ORDER_NUMBER,)*
+                }
+            }
+        }
+    };
+}
+operations!(kind);
+
+impl Kind {
+    /// The number that stores keep; never another for the same kind.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_numbers_never_change() {
+        let known = [(Kind::Create, 0, Operation::Create), (Kind::Cancel, 1, Operation::Cancel)];
+        assert_eq!(known.map(|(kind, ..)| (kind, kind.code(), kind.operation())), known);
+        assert!(Kind::ALL.iter().enumerate().all(|(at, kind)| usize::from(kind.code()) == at));
+    }
+}

@@ -1,0 +1,155 @@
+//! The calls that change nothing at Walmart, each as a type.
+//!
+//! A [`Read`] says which requests are the same, and how an answer is completed. The use case `service::read` works with
+//! these answers alone.
+
+use prost::Message;
+
+use super::ledger::evidence::LookupAnswer;
+use super::operation::{Operation, WalmartCall};
+use super::personal::Personal;
+use super::rules::{Faults, check_order_status, check_promise};
+use crate::pb::{
+    FetchDeliveryPromiseRequest, FetchDeliveryPromiseResponse, GetOrderStatusRequest, GetOrderStatusResponse,
+    PromiseCache, WalmartError,
+};
+
+/// A read that callers may ask for. Identical reads of one account that are under way share one call.
+pub trait Read: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
+    /// Finds everything that is wrong with the request.
+    fn check(request: &Self::Request) -> Result<(), Faults>;
+
+    /// Everything of the request that is sent to Walmart. The account may be named or implied; it is no part of this.
+    fn identity(request: &Self::Request) -> Vec<u8>;
+
+    /// The answer with the `WM_QOS.CORRELATION_ID` of the call that it came from.
+    fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer;
+
+    /// The answer with where it came from, for reads that tell.
+    fn with_source(answer: Self::Answer, source: Source) -> Self::Answer {
+        let _ = source;
+        answer
+    }
+
+    /// Takes the customer's data out of Walmart's texts.
+    fn redact(request: &Self::Request, errors: &mut [WalmartError]) {
+        let _ = (request, errors);
+    }
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was kept of an earlier call.
+    Kept,
+    /// From the call of somebody else, which was under way.
+    Joined,
+    /// From a call of its own.
+    Own,
+}
+
+/// Fetches a delivery promise.
+#[derive(Debug)]
+pub struct FetchPromise;
+
+impl WalmartCall for FetchPromise {
+    const OPERATION: Operation = Operation::Promise;
+    type Request = FetchDeliveryPromiseRequest;
+    type Answer = FetchDeliveryPromiseResponse;
+}
+
+impl Read for FetchPromise {
+    fn check(request: &Self::Request) -> Result<(), Faults> {
+        check_promise(request)
+    }
+
+    fn identity(request: &Self::Request) -> Vec<u8> {
+        // With its length, so that the header does not run into the payload.
+        let header = request.header.as_ref().map(Message::encode_length_delimited_to_vec).unwrap_or_default();
+        let mut identity = vec![u8::from(request.header.is_some())];
+        identity.extend(header);
+        if let Some(payload) = &request.payload {
+            identity.extend(payload.encode_to_vec());
+        }
+        identity
+    }
+
+    fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer {
+        FetchDeliveryPromiseResponse { correlation_id, ..answer }
+    }
+
+    fn with_source(mut answer: Self::Answer, source: Source) -> Self::Answer {
+        answer.set_cache(match source {
+            Source::Kept => PromiseCache::Hit,
+            Source::Joined => PromiseCache::Coalesced,
+            Source::Own => PromiseCache::Miss,
+        });
+        answer
+    }
+
+    fn redact(request: &Self::Request, errors: &mut [WalmartError]) {
+        if let Some(payload) = &request.payload {
+            Personal::of_promise(payload).redact(errors);
+        }
+    }
+}
+
+/// Searches orders by anything but a number.
+#[derive(Debug)]
+pub struct SearchOrders;
+
+/// Searches the order of one number. An answer without an order is a success, with an empty list, only where it proves that
+/// there is none.
+#[derive(Debug)]
+pub struct FindOrder;
+
+/// Looks up the outcome of a mutation for the ledger: the answer as it came, a 404 as well as a 200. An error is never
+/// evidence.
+#[derive(Debug)]
+pub struct LookUp;
+
+impl WalmartCall for SearchOrders {
+    const OPERATION: Operation = Operation::Status;
+    type Request = GetOrderStatusRequest;
+    type Answer = GetOrderStatusResponse;
+}
+
+impl WalmartCall for FindOrder {
+    const OPERATION: Operation = Operation::Status;
+    type Request = GetOrderStatusRequest;
+    type Answer = GetOrderStatusResponse;
+}
+
+impl WalmartCall for LookUp {
+    const OPERATION: Operation = Operation::Status;
+    type Request = GetOrderStatusRequest;
+    type Answer = LookupAnswer;
+}
+
+impl Read for SearchOrders {
+    fn check(request: &Self::Request) -> Result<(), Faults> {
+        check_order_status(request)
+    }
+
+    fn identity(request: &Self::Request) -> Vec<u8> {
+        GetOrderStatusRequest { account: String::new(), ..request.clone() }.encode_to_vec()
+    }
+
+    fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer {
+        GetOrderStatusResponse { correlation_id, ..answer }
+    }
+}
+
+impl Read for FindOrder {
+    fn check(request: &Self::Request) -> Result<(), Faults> {
+        SearchOrders::check(request)
+    }
+
+    fn identity(request: &Self::Request) -> Vec<u8> {
+        SearchOrders::identity(request)
+    }
+
+    fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer {
+        SearchOrders::with_correlation_id(answer, correlation_id)
+    }
+}

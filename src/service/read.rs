@@ -1,0 +1,189 @@
+//! One way for every read: identical reads in flight share one call, and answers may be kept for a while. What differs
+//! between reads stands in their types (`domain::reads`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use prost::Message as _;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::ServiceError;
+use super::error::{SLACK, timed_out};
+use super::flights::Flights;
+use crate::domain::account::AccountIndex;
+use crate::domain::operation::WalmartCall;
+use crate::domain::reads::{self, Source};
+use crate::ports::call::CallContext;
+use crate::ports::upstream::{Reply, Upstream, UpstreamError};
+use crate::telemetry::metrics::Metrics;
+
+/// The use case of one read. Cheap to clone.
+pub struct Read<R: reads::Read, U> {
+    upstream: U,
+    conclude: Conclude<R>,
+    kept: Option<Kept<R>>,
+    flights: Flights<Arc<R::Answer>>,
+}
+
+/// How long answers are kept, and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheSettings {
+    /// Zero switches the cache off.
+    pub ttl: Duration,
+    /// Bytes that all answers together may take, about.
+    pub max_bytes: u64,
+}
+
+/// What the end of a call means for the caller.
+pub(super) type Conclude<R> = fn(&Request<R>, Ended<R>) -> Result<Answer<R>, ServiceError>;
+/// How a call ended.
+pub(super) type Ended<R> = Result<Reply<Answer<R>>, UpstreamError>;
+type Request<R> = <R as WalmartCall>::Request;
+type Answer<R> = <R as WalmartCall>::Answer;
+
+/// An answer, and until when it is good.
+type Good<R> = (Instant, Arc<Answer<R>>);
+
+/// Answers that are good for a while.
+struct Kept<R: reads::Read> {
+    ttl: Duration,
+    answers: Cache<Arc<[u8]>, Good<R>>,
+    metrics: Arc<Metrics>,
+}
+
+impl<R: reads::Read, U: Clone> Clone for Read<R, U> {
+    fn clone(&self) -> Self {
+        let Self { upstream, conclude, kept, flights } = self;
+        Self { upstream: upstream.clone(), conclude: *conclude, kept: kept.clone(), flights: flights.clone() }
+    }
+}
+
+impl<R: reads::Read> Clone for Kept<R> {
+    fn clone(&self) -> Self {
+        Self { ttl: self.ttl, answers: self.answers.clone(), metrics: self.metrics.clone() }
+    }
+}
+
+impl<R: reads::Read, U: Upstream<R>> Read<R, U> {
+    /// Asks `upstream`, and keeps nothing.
+    pub fn new(upstream: U) -> Self {
+        Self { upstream, conclude: told::<R>, kept: None, flights: Flights::new(TaskTracker::new()) }
+    }
+
+    /// The same, but the end of a call means something else.
+    pub(super) fn concluding(self, conclude: Conclude<R>) -> Self {
+        Self { conclude, ..self }
+    }
+
+    /// The same, but answers are kept. `metrics` counts where answers come from.
+    pub fn keeping(self, settings: CacheSettings, metrics: Arc<Metrics>) -> Self {
+        let CacheSettings { ttl, max_bytes } = settings;
+        let answers = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|key: &Arc<[u8]>, (_, answer): &Good<R>| {
+                // A decoded message takes a few times its encoded size.
+                u32::try_from(key.len() + 4 * answer.encoded_len()).unwrap_or(u32::MAX)
+            })
+            // Only frees memory; whether an answer still counts is decided by the time beside it.
+            .time_to_live(ttl.max(Duration::from_millis(1)))
+            .build();
+        Self { kept: Some(Kept { ttl, answers, metrics }), ..self }
+    }
+
+    /// Answers from what is kept, from a call that is under way, or by a call of its own.
+    pub async fn call(
+        &self,
+        account: AccountIndex,
+        request: R::Request,
+        call: &CallContext,
+    ) -> Result<R::Answer, ServiceError> {
+        R::check(&request).map_err(ServiceError::Invalid)?;
+        let mut key = account.0.to_be_bytes().to_vec();
+        key.extend(R::identity(&request));
+        let key: Arc<[u8]> = key.into();
+        if let Some(answer) = self.kept.as_ref().and_then(|kept| kept.answer(&key)) {
+            return Ok(self.answered(answer, Source::Kept));
+        }
+        let request = Arc::new(request);
+        loop {
+            let seat = self.flights.board(&key, (), call.deadline, || {
+                self.clone().ask(account, request.clone(), call.clone(), key.clone())
+            });
+            let source = if seat.joined { Source::Joined } else { Source::Own };
+            let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
+                return Err(timed_out(R::OPERATION));
+            };
+            if !seat.was_too_short_for(call.deadline, &result) {
+                // Lets go of the flight's copy first.
+                drop(seat);
+                return match result {
+                    Ok(answer) => Ok(self.answered(answer, source)),
+                    Err(error) => {
+                        self.count(source);
+                        Err(error)
+                    }
+                };
+            }
+        }
+    }
+
+    async fn ask(
+        self,
+        account: AccountIndex,
+        request: Arc<R::Request>,
+        call: CallContext,
+        key: Arc<[u8]>,
+    ) -> Result<Arc<R::Answer>, ServiceError> {
+        let mut ended = self.upstream.call(account, &request, None, &call).await;
+        if let Err(error) = &mut ended {
+            R::redact(&request, &mut error.errors);
+        }
+        let answer = Arc::new((self.conclude)(&request, ended)?);
+        if let Some(kept) = &self.kept {
+            kept.keep(key, &answer);
+        }
+        Ok(answer)
+    }
+
+    fn answered(&self, answer: Arc<R::Answer>, source: Source) -> R::Answer {
+        self.count(source);
+        // Copied only if somebody else holds it too.
+        R::with_source(Arc::unwrap_or_clone(answer), source)
+    }
+
+    fn count(&self, source: Source) {
+        if let Some(Kept { metrics, .. }) = &self.kept {
+            match source {
+                Source::Kept => &metrics.upstream.promise_cache_hits,
+                Source::Joined => &metrics.upstream.promise_cache_coalesced,
+                Source::Own => &metrics.upstream.promise_cache_misses,
+            }
+            .inc();
+        }
+    }
+}
+
+impl<R: reads::Read> Kept<R> {
+    fn answer(&self, key: &Arc<[u8]>) -> Option<Arc<R::Answer>> {
+        let (until, answer) = self.answers.get(key)?;
+        (Instant::now() < until).then_some(answer)
+    }
+
+    fn keep(&self, key: Arc<[u8]>, answer: &Arc<R::Answer>) {
+        if !self.ttl.is_zero() {
+            self.answers.insert(key, (Instant::now() + self.ttl, answer.clone()));
+        }
+    }
+}
+
+/// The answer with the id of its call, or the error.
+pub(super) fn told<R: reads::Read>(_: &R::Request, ended: Ended<R>) -> Result<R::Answer, ServiceError> {
+    let Reply { answer, correlation_id } = ended?;
+    Ok(R::with_correlation_id(answer, correlation_id.to_string()))
+}
+
+#[cfg(test)]
+#[path = "promise_tests.rs"]
+mod promise_tests;
