@@ -116,7 +116,7 @@ impl Ended {
             Ok(answer) => answer,
             Err(HttpError::NotSent) => return Self::NotSent,
             // The status line alone tells that an edge turned it away.
-            Err(HttpError::BadBody(status @ (401 | 403 | 404 | 405 | 413 | 415 | 429 | 431))) => {
+            Err(HttpError::BadBody(status @ (401 | 403 | 404 | 405 | 413 | 415 | 423 | 429 | 431))) => {
                 return Self::Refused(*status);
             }
             Err(HttpError::Interrupted | HttpError::BadBody(_)) => return Self::Doubtful(0),
