@@ -1,7 +1,8 @@
 //! order-gateway: one typed gRPC door to Walmart fulfillment.
 //!
-//! The way of a call, from the top to the bottom; `docs/ARCHITECTURE.md` walks it file by file. A module uses what is
-//! below it, never what is above or beside it; `tests/it/levels.rs` holds the exact table and checks it.
+//! The modules, in the order in which a call passes them. A module uses modules that stand below it in this table, never one
+//! above it or on its own level: `tests/it/levels.rs` has the exact list and fails when a module uses another.
+//! `docs/ARCHITECTURE.md` follows one call from file to file.
 //!
 //! | level | modules | |
 //! |---|---|---|

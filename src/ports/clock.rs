@@ -1,7 +1,8 @@
-//! Both clocks, passed in so that tests control them: the time of day, and the steady time that nobody sets.
+//! The wall clock, which people and programs set, and the time since the machine's boot, which nobody can set. Both are passed
+//! in, so that tests control them.
 //!
-//! Spans inside the process are measured with `tokio::time::Instant`, which tests pause. A [`Moment`] is for what is stored,
-//! or compared with what is stored.
+//! How long something takes inside the process is measured with `tokio::time::Instant`, which tests pause. A [`Moment`] has a
+//! reading of both clocks: it is for times that are stored, or compared with stored ones.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

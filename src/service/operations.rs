@@ -111,8 +111,9 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         Entry { next, ..entry }
     }
 
-    /// What is not settled, of all accounts, at most `most`: what waits for a person, what is looked up, and what is open
-    /// otherwise for longer than a call can take; each oldest first.
+    /// Entries of all accounts whose outcome is not final, at most `most`: first those in NEEDS_OPERATOR, then those in
+    /// UNKNOWN, then those in RECORDED or SENDING that are older than a call can take. Within each group the oldest come first.
+    /// Fails when the store does.
     pub async fn unresolved(&self, most: usize) -> Result<Vec<Entry>, ServiceError> {
         let accounts: Vec<_> =
             (0..self.directory().len()).map(|i| self.directory().id(AccountIndex(i)).clone()).collect();

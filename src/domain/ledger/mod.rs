@@ -1,8 +1,10 @@
-//! The ledger's idea of a mutation: what is kept of a create or cancel so that it happens once, whatever fails.
+//! An entry of the ledger, and the rules by which it changes. The ledger keeps one for each upstream request of a mutation, so
+//! that the mutation is carried out once, whatever fails.
 //!
-//! [`entry`] is what is kept, [`machine`] how it changes, [`fingerprint`] what makes two requests the same, [`evidence`]
-//! what Walmart's answer to a look-up proves about it. All of it is pure; the store keeps entries without understanding
-//! them, the use cases act on what the machine says.
+//! [`entry`] has the fields, [`kind`] which mutation it is of, [`machine`] the states and the events that change them,
+//! [`fingerprint`] tells whether two requests have the same content, and [`evidence`] what Walmart's answer to a look-up
+//! proves about an entry. Nothing here does I/O or reads a clock. Stores keep entries and decide nothing; the use cases do
+//! what the machine says.
 
 pub mod entry;
 pub mod evidence;

@@ -262,8 +262,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiting.is_waited_for(entry.id)
     }
 
-    /// Writes what must not be lost: waits for as long as the store fails. Tells how the entry is then, and whether that is
-    /// what was to be written: when somebody else changed it first it is as that one left it.
+    /// Writes an entry, and tries again for as long as the store fails, because the outcome must not be lost. Returns the entry
+    /// as the ledger has it then. [`Written::ours`] is false when another task changed the entry first: then nothing was written.
     pub(super) async fn write(&self, entry: &Entry) -> Result<Written, ServiceError> {
         let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
         let (stored, ours) = match saved {

@@ -1,7 +1,7 @@
-//! What a consumer's word does.
+//! What a consumer's verdict on a leased event does.
 //!
-//! The last who had an event may acknowledge it, whatever became of it since, as long as nobody else got it. Every other
-//! word is about a loan that lasts: it must come in time. What a lease is answered:
+//! The consumer that had the event last may acknowledge it, also when its lease has run out, as long as no other consumer got
+//! the event since. Every other verdict needs a lease that has not run out. The answer to each lease:
 //!
 //! | lease | ack | retry, park, release | extend |
 //! |---|---|---|---|

@@ -13,10 +13,11 @@ use crate::domain::moment::Moment;
 /// Longest pause that a consumer can ask for or a subscription has.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
-/// Makes sure, once for each process, that steady times in the tables are of this boot.
+/// Replaces steady times of another boot in the tables, once for each process.
 ///
-/// Of those of another boot nobody can say how much has passed. Loans begin again: an event must not be somebody else's
-/// while its borrower may still be at work. Pauses end when the wall clock says so: nobody is harmed by an early retry.
+/// The steady clock begins anew with each boot, so a time of another boot does not tell how much has passed since. Leases get
+/// their whole time again, because the consumer that holds one may still work on the event. Pauses before a retry end by the
+/// wall clock, because a retry that comes too early does no harm.
 pub(super) fn adopt(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
     if tx.feed().is_of_this_boot {
         return Ok(());
