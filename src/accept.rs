@@ -1,12 +1,17 @@
 //! Accepts TCP connections for both listeners: bounded in number, in all and from one address, and through errors.
+//!
+//! A connection on which no request has come yet, or no further one, may have to make way for a new one that would find no
+//! place: else those that begin a request and never finish it could shut out the others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 /// First and longest wait after an accept failed, for want of file descriptors above all.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -34,6 +39,11 @@ pub enum Accepted {
 pub struct Place {
     places: Arc<Places>,
     address: IpAddr,
+    id: u64,
+    /// The beat at which it began to wait for a request; 0 while it does not.
+    since: AtomicU64,
+    /// Cancelled when the connection has to make way for another. Its place is gone then.
+    end: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -45,7 +55,23 @@ struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    /// Rises with each connection, and each time that one begins to wait.
+    beat: u64,
+    by_address: HashMap<IpAddr, Holder>,
+}
+
+/// The places of one address.
+#[derive(Debug, Default)]
+struct Holder {
+    open: HashSet<u64>,
+    /// Of these, the ones that wait for a request, by the beat at which they began to.
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    end: CancellationToken,
 }
 
 impl Acceptor {
@@ -84,15 +110,62 @@ impl Places {
 
     fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
         let address = holder(peer);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let its_own = taken.by_address.get(&address).copied().unwrap_or_default();
+        let mut taken = self.taken();
+        let its_own = taken.count(address);
         let left = self.max.saturating_sub(taken.all - its_own);
-        if taken.all >= self.max || its_own * 2 >= left {
+        let is_full = taken.all >= self.max || its_own * 2 >= left;
+        if is_full && !taken.end_longest_waiting(address) {
             return None;
         }
         taken.all += 1;
-        taken.by_address.insert(address, its_own + 1);
-        Some(Place { places: self.clone(), address })
+        let id = taken.next_beat();
+        taken.by_address.entry(address).or_default().open.insert(id);
+        let (since, end) = (AtomicU64::new(0), CancellationToken::new());
+        Some(Place { places: self.clone(), address, id, since, end })
+    }
+
+    /// It guards counts only: they are right after a panic, too.
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn count(&self, address: IpAddr) -> usize {
+        self.by_address.get(&address).map_or(0, |holder| holder.open.len())
+    }
+
+    /// Frees a place for a connection of this address: of those that wait for a request, the one of the address with the most
+    /// places that has waited longest. An address takes none from those that have no more than itself.
+    fn end_longest_waiting(&mut self, address: IpAddr) -> bool {
+        let its_own = self.count(address);
+        let may = |(other, holder): &(&IpAddr, &Holder)| {
+            !holder.waiting.is_empty() && (**other == address || holder.open.len() > its_own)
+        };
+        let most = self.by_address.iter().filter(may).max_by_key(|(_, holder)| holder.open.len());
+        let Some(most) = most.map(|(address, _)| *address) else { return false };
+        let first = self.by_address.get_mut(&most).and_then(|holder| holder.waiting.pop_first());
+        let Some((since, Waiting { id, end })) = first else { return false };
+        self.free(most, id, since);
+        end.cancel();
+        true
+    }
+
+    fn free(&mut self, address: IpAddr, id: u64, since: u64) {
+        let Some(holder) = self.by_address.get_mut(&address) else { return };
+        holder.waiting.remove(&since);
+        // One that had to make way has no place any more.
+        if holder.open.remove(&id) {
+            self.all -= 1;
+        }
+        if holder.open.is_empty() {
+            self.by_address.remove(&address);
+        }
+    }
+
+    fn next_beat(&mut self) -> u64 {
+        self.beat += 1;
+        self.beat
     }
 }
 
@@ -101,18 +174,41 @@ impl Place {
     pub const fn address(&self) -> IpAddr {
         self.address
     }
+
+    /// Says that the connection waits for a request from now on. It may be ended then, for one that finds no place.
+    pub fn waits(&self) {
+        let mut taken = self.places.taken();
+        let beat = taken.next_beat();
+        // Not one that had to make way.
+        let holder = taken.by_address.get_mut(&self.address).filter(|holder| holder.open.contains(&self.id));
+        if let Some(holder) = holder
+            && self.since.load(Ordering::Relaxed) == 0
+        {
+            // Only ever changed under the lock.
+            self.since.store(beat, Ordering::Relaxed);
+            holder.waiting.insert(beat, Waiting { id: self.id, end: self.end.clone() });
+        }
+    }
+
+    /// Says that a request has come.
+    pub fn works(&self) {
+        let mut taken = self.places.taken();
+        let since = self.since.swap(0, Ordering::Relaxed);
+        if let Some(holder) = taken.by_address.get_mut(&self.address) {
+            holder.waiting.remove(&since);
+        }
+    }
+
+    /// Cancelled when the connection has to make way for another one.
+    pub const fn end(&self) -> &CancellationToken {
+        &self.end
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.all -= 1;
-        match taken.by_address.get_mut(&self.address) {
-            Some(its_own) if *its_own > 1 => *its_own -= 1,
-            _ => {
-                taken.by_address.remove(&self.address);
-            }
-        }
+        let since = *self.since.get_mut();
+        self.places.taken().free(self.address, self.id, since);
     }
 }
 
@@ -147,8 +243,41 @@ mod tests {
         drop((first, others));
         assert!(places.take(one).is_some(), "what is free can be taken");
         drop(second);
-        let taken = places.taken.lock().unwrap();
+        let taken = places.taken();
         assert_eq!((taken.all, taken.by_address.len()), (0, 0), "nothing is remembered of who has left");
+    }
+
+    #[test]
+    fn one_that_waits_for_a_request_makes_way() {
+        let places = Arc::new(Places::new(4));
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let other: IpAddr = "192.0.2.2".parse().unwrap();
+        let [first, second] = [(); 2].map(|()| places.take(one).unwrap());
+        assert!(places.take(one).is_none(), "both work");
+        second.waits();
+        first.waits();
+        first.waits();
+        // The one that has waited longest.
+        let third = places.take(one).unwrap();
+        let ended = |places: &[&Place]| Vec::from_iter(places.iter().map(|place| place.end().is_cancelled()));
+        assert_eq!(ended(&[&first, &second, &third]), [false, true, false]);
+        // It has no place any more, whatever becomes of it.
+        second.waits();
+        second.works();
+        drop(second);
+        first.works();
+        assert!(places.take(one).is_none());
+        assert_eq!(places.taken().all, 2);
+        // Another address finds one as long as there are some, and then that of who has more.
+        first.waits();
+        let others = places.take(other).unwrap();
+        let more = places.take(other).unwrap();
+        assert_eq!(ended(&[&first, &third, &others, &more]), [true, false, false, false]);
+        third.waits();
+        assert!(places.take(other).is_none(), "it has as many itself");
+        drop((first, third, others, more));
+        let taken = places.taken();
+        assert_eq!((taken.all, taken.by_address.len()), (0, 0));
     }
 
     #[test]

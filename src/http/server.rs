@@ -1,18 +1,27 @@
 //! Serves the router over HTTP/1.1. Slow clients are cut off: they get a limit for the headers, one for the whole request, and
 //! one for reading the answer.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::StatusCode;
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -21,9 +30,9 @@ use tower::ServiceExt as _;
 
 use super::patient::Patient;
 use super::peer::PeerAddress;
-use crate::accept::{Accepted, Acceptor};
+use crate::accept::{Accepted, Acceptor, Place};
 use crate::shutdown::Shutdown;
-use crate::telemetry::metrics::{Cut, Held, Metrics};
+use crate::telemetry::metrics::{ConnectionMetrics, Cut, Held, Metrics};
 
 /// Bytes that one connection's headers may take.
 const HEADER_BUFFER: usize = 16 * 1024;
@@ -31,10 +40,18 @@ const HEADER_BUFFER: usize = 16 * 1024;
 /// For open requests once the process ends.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
+/// For a connection that has to make way for another one.
+const MAKE_WAY_LIMIT: Duration = Duration::from_millis(100);
+
+/// For the peer to close after the last answer, and the bytes that it may send meanwhile.
+const LINGER_LIMIT: Duration = Duration::from_millis(500);
+const MAX_LINGER_BYTES: usize = 1024 * 1024;
+
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open connections at a time; one address gets at most half of those that others left. More are closed at once.
+    /// Open connections at a time; one address gets at most half of those that others left. Beyond that, one that waits for a
+    /// request makes way for the new one; where none does, the new one is closed at once.
     pub connections: usize,
     /// For the headers of a request, the wait for one on an open connection included.
     pub headers: Duration,
@@ -70,11 +87,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         };
         let open = Held::new(&metrics.peers.http);
         let stream = Patient::new(stream, limits.answer, metrics.peers.cut(Cut::Unread));
-        let (router, end) = (router.clone(), end.clone());
+        let (router, end, peers) = (router.clone(), end.clone(), metrics.peers.clone());
         tasks.spawn(async move {
-            let peer = PeerAddress(place.address());
-            let _held = (place, open);
-            connection(stream, router, peer, limits, end).await;
+            let _held = open;
+            connection(stream, router, place.into(), limits, end, &peers).await;
         });
     }
     tasks.close();
@@ -85,25 +101,88 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 async fn connection(
     stream: Patient<TcpStream>,
     router: Router,
-    peer: PeerAddress,
+    place: Arc<Place>,
     limits: Limits,
     end: CancellationToken,
+    peers: &ConnectionMetrics,
 ) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.headers).max_buf_size(HEADER_BUFFER);
-    let from_peer = router.map_request(move |mut request: http::Request<Incoming>| {
+    let (peer, working) = (PeerAddress(place.address()), place.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        working.works();
         request.extensions_mut().insert(peer);
-        request
+        let (answer, place) = (router.clone().oneshot(request), working.clone());
+        Box::pin(async move { Ok::<_, Infallible>(answer.await?.map(|body| WaitsAfterwards { body, place })) })
     });
-    let service = TowerToHyperService::new(from_peer);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
+    place.waits();
+    // hyper would close both directions at its end. Requests that were not read then would destroy the last answer.
+    let served = tokio::select! {
+        served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
+        () = end.cancelled() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await
+        }
+        () = place.end().cancelled() => {
+            peers.cut(Cut::Displaced).inc();
+            Pin::new(&mut connection).graceful_shutdown();
+            // A request that comes at this very moment is answered yet, and so is one whose answer is being written.
+            let _ = timeout(MAKE_WAY_LIMIT, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
+            return;
+        }
+    };
     // An error here is the peer's: it broke the protocol, was too slow, or left.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = end.cancelled() => {}
+    match served {
+        Err(error) if error.is_parse_too_large() => peers.cut(Cut::LargeHead).inc(),
+        Err(error) if error.is_parse() => peers.cut(Cut::Malformed).inc(),
+        _ => 0,
+    };
+    place.waits();
+    let stream = connection.into_parts().io.into_inner();
+    let _ = place.end().run_until_cancelled(timeout(LINGER_LIMIT, close(stream))).await;
+}
+
+/// Says that nothing more is written, and reads on until the peer has closed as well: unread data would have the system
+/// reset the connection, and the peer would lose an answer that it has not read yet.
+async fn close(mut stream: Patient<TcpStream>) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = vec![0; 8 * 1024];
+    let mut most = MAX_LINGER_BYTES;
+    while most > 0 {
+        match stream.read(&mut rest).await? {
+            0 => break,
+            read => most = most.saturating_sub(read),
+        }
     }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+    Ok(())
+}
+
+/// The body of an answer. The connection waits for its next request when it is done with it.
+struct WaitsAfterwards {
+    body: Body,
+    place: Arc<Place>,
+}
+
+impl Drop for WaitsAfterwards {
+    fn drop(&mut self) {
+        self.place.waits();
+    }
+}
+
+impl http_body::Body for WaitsAfterwards {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 async fn within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
@@ -115,10 +194,7 @@ async fn within(State(limit): State<Duration>, request: Request, next: Next) -> 
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Bytes;
     use axum::routing::{get, post};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
     use tokio::task::JoinHandle;
 
     use super::*;
@@ -130,6 +206,7 @@ mod tests {
         let router = Router::new()
             .route("/ok", get(async || "fine"))
             .route("/body", post(async |_: Bytes| "read"))
+            .route("/early", post(async || (StatusCode::PAYLOAD_TOO_LARGE, [("connection", "close")], "too large")))
             .route("/large", get(async || vec![b'x'; 16 * 1024 * 1024]));
         let shutdown = Shutdown::new();
         let served = tokio::spawn(serve(listener, router, limits, shutdown.clone(), Arc::new(Metrics::new([]))));
@@ -166,6 +243,7 @@ mod tests {
         let (address, ..) = start(quick()).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 15]).await.unwrap();
         // The only place; whoever comes meanwhile is refused.
         while talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -176,16 +254,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_connection_too_many_is_closed_and_idle_ones_end_at_shutdown() {
-        let limits = Limits { connections: 1, ..Limits::default() };
-        let (address, shutdown, served) = start(limits).await;
+    async fn idle_connections_end_at_shutdown() {
+        let (address, shutdown, served) = start(Limits::default()).await;
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut head = [0; 15];
         first.read_exact(&mut head).await.unwrap();
         assert_eq!(&head, b"HTTP/1.1 200 OK");
-        assert_eq!(talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await, "");
-
         // It answers while the rest drains, and ends after it.
         shutdown.draining().cancel();
         shutdown.stopping().cancel();
@@ -194,5 +269,50 @@ mod tests {
         assert!(first.read(&mut more).await.unwrap() > 0);
         assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, Drained::Clean);
         served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_connection_too_many_is_closed_while_all_work() {
+        let (address, ..) = start(Limits { connections: 1, ..Limits::default() }).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\na").await.unwrap();
+        // The head has been read once the only place is that of a connection that works.
+        while !talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_empty() {
+            first = TcpStream::connect(address).await.unwrap();
+            first.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\na").await.unwrap();
+        }
+        first.write_all(b"b").await.unwrap();
+        let mut head = [0; 15];
+        first.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+    }
+
+    #[tokio::test]
+    async fn connections_without_a_whole_head_keep_nobody_out() {
+        let (address, ..) = start(Limits { connections: 4, ..Limits::default() }).await;
+        let mut silent = Vec::new();
+        for part in ["", "GET /ok HTTP/1.1\r\n"].repeat(10) {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(part.as_bytes()).await.unwrap();
+            silent.push(stream);
+            let answer = talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
+    }
+
+    /// An answer that is given before the request was read whole reaches a peer that goes on sending.
+    #[tokio::test]
+    async fn an_early_answer_is_not_lost() {
+        let (address, ..) = start(Limits::default()).await;
+        let body = vec![b'x'; 512 * 1024];
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = b"POST /early HTTP/1.1\r\nhost: x\r\ncontent-length: 524288\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            stream.write_all(&body).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        }
     }
 }

@@ -135,11 +135,13 @@ async fn connect_from(last: u8, gateway: SocketAddr) -> std::io::Result<TcpStrea
     socket.connect(gateway).await
 }
 
-/// Begins posts that never finish, without a proof, and keeps as many of them open as may be.
+/// Begins posts that never finish, without a proof, and keeps as many of them open as may be: by turns half a body and half a
+/// head.
 async fn attack(from: u8, gateway: SocketAddr, at_once: usize, begun: tokio::sync::watch::Sender<usize>) {
     let half = b"POST /webhooks/walmart/demo HTTP/1.1\r\nhost: x\r\ncontent-length: 999\r\n\r\n{\"source\":";
     let mut open = VecDeque::new();
-    loop {
+    for number in 0_usize.. {
+        let half = if number % 2 == 0 { &half[..] } else { &half[..40] };
         while open.len() >= at_once {
             // The gateway has ended it, or it is given up for a new one.
             open.pop_front();

@@ -27,10 +27,17 @@ pub enum Cut {
     Unread,
     /// gRPC: no call for long; told to go.
     Idle,
+    /// HTTP: no request had come yet, or no further one, and another connection found no place.
+    Displaced,
+    /// HTTP: what came is no request.
+    Malformed,
+    /// HTTP: the head of a request was too large.
+    LargeHead,
 }
 
 impl Cut {
-    const ALL: [Self; 4] = [Self::Flood, Self::Window, Self::Unread, Self::Idle];
+    const ALL: [Self; 7] =
+        [Self::Flood, Self::Window, Self::Unread, Self::Idle, Self::Displaced, Self::Malformed, Self::LargeHead];
 
     const fn name(self) -> &'static str {
         match self {
@@ -38,6 +45,9 @@ impl Cut {
             Self::Window => "window",
             Self::Unread => "unread",
             Self::Idle => "idle",
+            Self::Displaced => "displaced",
+            Self::Malformed => "malformed",
+            Self::LargeHead => "large_head",
         }
     }
 }
