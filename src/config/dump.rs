@@ -23,7 +23,7 @@ pub fn defaults() -> String {
     page.comment(
         "Every setting of order-gateway with its default. Generated from src/config/keys.rs, a test keeps it so. A key \
          can be overridden by an environment variable: ORDER_GATEWAY__GRPC__LISTEN, ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID \
-         (lists separated by commas). A secret x can be given as x_file; a changed file is picked up without a restart. \
+         (lists separated by commas, but a secret is one, whole). A secret x can be given as x_file; a changed file is picked up without a restart. \
          Durations are whole numbers with a unit: ms, s, m, h, d. Lines that begin with # and no space are examples.",
     );
     for group in keys::GROUPS {

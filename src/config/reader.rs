@@ -129,7 +129,12 @@ impl<'a> Section<'a> {
 
     fn secrets<T>(&mut self, name: &str, kind: Kind<T>) -> Option<Vec<T>> {
         let (node, form) = self.secret_node(name)?;
-        match values::one_or_more(&node, |item| Ok(item.clone())) {
+        let items = match (&node.raw, form) {
+            // A secret of a variable is one, whole: a comma may be part of it. Paths of files are a list there.
+            (Raw::Words(_), SecretForm::Inline) => Ok(vec![node.clone()]),
+            _ => values::one_or_more(&node, |item| Ok(item.clone())),
+        };
+        match items {
             Ok(items) => items
                 .into_iter()
                 .map(|item| Node { at: node.at.clone(), ..item })

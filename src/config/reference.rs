@@ -24,10 +24,12 @@ order-gateway config dump --config settings.toml      # what is in force, secret
 
 **Variables.** Below each key stands its variable. `<ID>` and `<NAME>` are the id of the account and the name of the client, in
 capitals, with `_` for `-`: `ORDER_GATEWAY__ACCOUNTS__ACME_US__CLIENT_ID`. An account or a client that the file does not have
-comes into being by its variables. In a variable a list is separated by commas, and text has no quotes.
+comes into being by its variables. In a variable a list is separated by commas, and text has no quotes. A
+secret is not a list there: it is one, whole, with its commas. Several that are live at a time stand in the file, or in files.
 
-**Secrets** can be given in two ways: in place, or as the path of a file that holds nothing else (a line end at its end does not
-count), under the same name with `_file`. Never both.
+**Secrets** can be given in two ways: in place, or as the path of a file that holds nothing else, under the same name with `_file`.
+Never both. Spaces and line ends around a secret do not count, wherever it stands. One that holds a space, a control character or a
+byte order mark inside is refused, because it cannot be meant.
 
 **Changes** take effect at a restart, but for the content of files: those of secrets and of `[grpc.tls]` are looked at every two
 seconds, and what is new in them is used from then on, without a restart and without an end of streams. A file that cannot be

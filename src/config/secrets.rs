@@ -1,10 +1,14 @@
 //! Values that must not be seen: never in `Debug`, logs, dumps or errors, wiped from memory when dropped.
+//!
+//! Every secret is judged alike, wherever it comes from ([`fit`]): a file that an editor wrote, a variable that a shell filled
+//! and a line of the settings bring spaces and line ends that nobody means.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
 use arc_swap::ArcSwap;
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::files;
@@ -35,6 +39,7 @@ impl Refused {
     pub(super) const EMPTY: Self = Self::Unfit("must not be empty");
     pub(super) const TOO_LONG: Self = Self::Unfit("must be at most 64 KiB");
     pub(super) const NOT_TEXT: Self = Self::Unfit("must be UTF-8 text");
+    pub(super) const SPOILT: Self = Self::Unfit("must not hold a space, a control character or a byte order mark");
 }
 
 impl Secret {
@@ -45,11 +50,11 @@ impl Secret {
 
     /// A secret that stands in the settings at `key`.
     pub(super) fn checked(key: String, value: String) -> Result<Self, Refused> {
-        let value = SecretString::from(value);
-        if value.expose_secret().is_empty() { Err(Refused::EMPTY) } else { Ok(Self::with(key, value, None)) }
+        let value = Zeroizing::new(value);
+        Ok(Self::with(key, SecretString::from(fit(&value)?), None))
     }
 
-    /// A secret that is the content of a file, without line ends at its end.
+    /// A secret that is the content of a file.
     pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, Refused> {
         let value = value(&files::read(&file, LONGEST).map_err(Refused::Unreadable)?)?;
         Ok(Self::with(key, value, Some(file)))
@@ -97,6 +102,44 @@ fn value(content: &[u8]) -> Result<SecretString, Refused> {
         return Err(Refused::TOO_LONG);
     }
     let text = std::str::from_utf8(content).map_err(|_| Refused::NOT_TEXT)?;
-    let value = text.trim_end_matches(['\n', '\r']);
-    if value.is_empty() { Err(Refused::EMPTY) } else { Ok(SecretString::from(value)) }
+    Ok(SecretString::from(fit(text)?))
+}
+
+/// The secret in a text: without the spaces and line ends around it.
+///
+/// # Errors
+/// Nothing is left, or what is left cannot be meant: a space, a control character or a byte order mark in a secret comes from
+/// two values that ran together, or from an editor.
+pub(super) fn fit(text: &str) -> Result<&str, Refused> {
+    let value = text.trim();
+    let spoils = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
+    match value {
+        "" => Err(Refused::EMPTY),
+        _ if value.contains(spoils) => Err(Refused::SPOILT),
+        _ => Ok(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_around_a_secret_goes_and_what_spoils_it_is_refused() {
+        for (text, value) in
+            [("s", "s"), (" s\r\n", "s"), ("\t\u{a0}s,t\u{2003}\n", "s,t"), ("pä$$=\"\u{1f511}", "pä$$=\"\u{1f511}")]
+        {
+            assert_eq!(fit(text).unwrap(), value);
+            // From a file and in place alike.
+            let (of_file, inline) =
+                (super::value(text.as_bytes()).unwrap(), Secret::checked(String::new(), text.into()));
+            assert_eq!((of_file.expose_secret(), inline.unwrap().current().expose_secret()), (value, value));
+        }
+        for text in ["a b", "a\nb", "a\u{0}", "a\tb", "\u{feff}a", "a\u{feff}", "a\u{a0}b", "a\u{7f}b", "a\u{85}b"] {
+            assert_eq!(fit(text).unwrap_err().to_string(), Refused::SPOILT.to_string(), "{text:?}");
+        }
+        for text in ["", " ", "\r\n\t"] {
+            assert_eq!(fit(text).unwrap_err().to_string(), "must not be empty");
+        }
+    }
 }

@@ -259,7 +259,7 @@ fn the_environment_wins_over_the_file() {
             ("ORDER_GATEWAY__TELEMETRY__OTLP_ENDPOINT", ""),
             ("ORDER_GATEWAY__ACCOUNTS__BETA_2__CLIENT_ID", "other"),
             ("ORDER_GATEWAY__ACCOUNTS__ACME__WEBHOOK__SECRET", "one,two,three"),
-            ("ORDER_GATEWAY__ACCOUNTS__GAMMA__CLIENT_SECRET_FILE", "rustfmt.toml"),
+            ("ORDER_GATEWAY__ACCOUNTS__GAMMA__CLIENT_SECRET_FILE", "src/config/testdata/secret"),
             ("ORDER_GATEWAY__CLIENTS__OMS__ACCOUNTS", "gamma"),
         ],
     );
@@ -270,9 +270,42 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.telemetry.trace_sample_ratio, 0.5);
     assert_eq!(config.telemetry.otlp_endpoint, None);
     assert_eq!(config.accounts[1].client_id, "other");
-    assert!(matches!(&config.accounts[0].webhook, Some(Webhook::Hmac { secrets, .. }) if secrets.len() == 3));
-    assert_eq!(config.accounts[2].client_secret.file(), Some(Path::new("rustfmt.toml")));
+    let Some(Webhook::Hmac { secrets, .. }) = &config.accounts[0].webhook else { panic!("{config:?}") };
+    assert_eq!(Vec::from_iter(secrets.iter().map(|s| s.current().expose_secret().to_owned())), ["one,two,three"]);
+    assert_eq!(config.accounts[2].client_secret.file(), Some(Path::new("src/config/testdata/secret")));
     assert!(matches!(&config.clients[0].accounts, AccountSet::Some(ids) if ids[0].as_str() == "gamma"));
+}
+
+#[test]
+fn a_secret_of_a_variable_is_one_and_whole() {
+    let client = format!("{ACCOUNT}[[clients]]\nname = \"oms\"\ntoken = \"old\"\naccounts = [\"*\"]\n");
+    let variables = [
+        ("ORDER_GATEWAY__CLIENTS__OMS__TOKEN", "Ab1,x-of-16-letters"),
+        ("ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_SECRET", "csecret\n"),
+    ];
+    let config = loaded(&client, &variables);
+    assert_eq!(config.accounts[0].client_secret.current().expose_secret(), "csecret");
+    let [tokens] = config.clients[0].tokens.as_slice() else { panic!("{config:?}") };
+    let accepts = |token: &str| tokens.accept(&TokenHash::of(token.as_bytes()));
+    assert_eq!(["Ab1,x-of-16-letters", "Ab1", "x-of-16-letters", "old"].map(accepts), [true, false, false, false]);
+}
+
+#[test]
+fn a_secret_that_cannot_be_meant_is_refused_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let by_file = ACCOUNT.replace("client_secret = \"canary-account\"", &format!("client_secret_file = {file:?}"));
+    let rule = "must not hold a space, a control character or a byte order mark";
+    for content in ["cse cret", "\u{feff}csecret", "one\ntwo"] {
+        fs::write(&file, content).unwrap();
+        let fault = format!("accounts.acme.client_secret_file: its content {rule} (line 6)");
+        assert_eq!(faults(&by_file, &[]), [fault], "{content:?}");
+        let variable = "ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_SECRET";
+        let fault = format!("accounts.acme.client_secret: {rule} ({variable})");
+        assert_eq!(faults(ACCOUNT, &[(variable, content)]), [fault], "{content:?}");
+    }
+    let webhook = "[accounts.webhook]\nauth = \"hmac\"\nsecret = [\"good\", \"b ad\"]\n";
+    assert_eq!(faults(&format!("{ACCOUNT}{webhook}"), &[]), [format!("accounts.acme.webhook.secret: {rule} (line 9)")]);
 }
 
 #[test]

@@ -57,8 +57,7 @@ impl Tokens {
     /// A token that stands in the settings at `key`.
     pub(super) fn checked(key: String, token: String) -> Result<Self, Refused> {
         let token = Zeroizing::new(token);
-        check(&token)?;
-        Ok(Self::with(key, None, vec![TokenHash::of(token.as_bytes())]))
+        Ok(Self::with(key, None, vec![hash(&token)?]))
     }
 
     /// The tokens in a file.
@@ -112,15 +111,14 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Of the lines of a file; empty ones do not count.
+/// Of the lines of a file; those that hold nothing do not count.
 fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, Refused> {
     if content.len() > LONGEST {
         return Err(Refused::TOO_LONG);
     }
     let text = str::from_utf8(content).map_err(|_| Refused::NOT_TEXT)?;
-    let lines = text.lines().filter(|line| !line.is_empty());
-    let hashes = lines.map(|token| check(token).map(|()| TokenHash::of(token.as_bytes())));
-    let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let hashes = lines.map(hash).collect::<Result<Vec<_>, _>>()?;
     match hashes.len() {
         0 => Err(Refused::EMPTY),
         1..=MOST => Ok(hashes),
@@ -128,13 +126,15 @@ fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, Refused> {
     }
 }
 
-/// Text that can follow `Bearer`.
-fn check(token: &str) -> Result<(), Refused> {
+/// Of text that can follow `Bearer`, without what stands around it.
+fn hash(text: &str) -> Result<TokenHash, Refused> {
+    let token = text.trim();
     if token.is_empty() {
         return Err(Refused::EMPTY);
     }
     let visible = token.bytes().all(|b| b.is_ascii_graphic());
-    if visible { Ok(()) } else { Err(Refused::Unfit("must be visible ASCII characters without spaces")) }
+    let hash = || TokenHash::of(token.as_bytes());
+    visible.then(hash).ok_or(Refused::Unfit("must be visible ASCII characters without spaces"))
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn every_line_is_a_token() {
-        let tokens = from_file(b"old\r\n\nnew").unwrap();
+        let tokens = from_file(b" old\r\n\n \nnew\t").unwrap();
         for good in ["old", "new"] {
             assert!(tokens.accept(&sent(good)), "{good}");
         }

@@ -149,7 +149,7 @@ pub(super) fn web_address(node: &Node) -> Parsed<Url> {
     Ok(url)
 }
 
-/// A list, each item read by `item`. In the environment: separated by commas.
+/// A list, each item read by `item`. In the environment: separated by commas. Not for secrets, which may hold commas.
 pub(super) fn list<T>(node: &Node, item: impl Fn(&Node) -> Parsed<T>) -> Parsed<Vec<T>> {
     match &node.raw {
         Raw::List(items) => items.iter().map(item).collect(),

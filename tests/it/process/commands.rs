@@ -31,6 +31,21 @@ fn settings_are_checked_and_shown_without_their_secrets() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_meant_is_refused_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secret, settings) = (folder.path().join("secret"), folder.path().join("settings.toml"));
+    std::fs::write(&secret, "cse cret").unwrap();
+    let account = "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"a\"\n";
+    std::fs::write(&settings, format!("{account}client_secret_file = {secret:?}\n")).unwrap();
+    for command in [&["serve", "--config"][..], &["config", "check", "--config"]] {
+        let output = gateway([]).args(command).arg(&settings).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("accounts.acme.client_secret_file: ") && !told.contains("cse"), "{told}");
+    }
+}
+
+#[test]
 fn the_emulator_stops_when_asked_and_refuses_bad_faults() {
     let mut emulator = Process::start(gateway(["emulate", "--listen", "127.0.0.1:0"]));
     emulator.wait_for_line("control API");
