@@ -146,4 +146,6 @@ pub struct Trimmed {
     pub lost: Vec<String>,
     /// Parked events of subscriptions that went.
     pub parked: usize,
+    /// Unreadable deliveries that went.
+    pub quarantined: usize,
 }

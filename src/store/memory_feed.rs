@@ -310,6 +310,7 @@ impl Tables {
         {
             oldest.remove();
             trimmed.rows += 1;
+            trimmed.quarantined += 1;
         }
         // The id of an event that is kept is kept.
         let first = self.first;

@@ -57,7 +57,7 @@ enum Act {
 }
 
 /// All of them.
-pub(crate) const ATTACKS: [Attack; 27] = [
+pub(crate) const ATTACKS: [Attack; 28] = [
     grpc("rapid-reset", "calls that are reset at once", 32, Act::Flood(plain, resets)),
     grpc("continuation", "headers that never end", 32, Act::Flood(endless_headers, continuations)),
     grpc("hpack-bomb", "a header of 4 KB named 16,000 times in 16 KB", 32, Act::Flood(plain, hpack_bomb)),
@@ -107,6 +107,7 @@ pub(crate) const ATTACKS: [Attack; 27] = [
     grpc("idle", "connections that say nothing, beyond all limits", 12_000, Act::Hold(plain)),
     http("http-slow-head", "headers, a byte at a time", 700, Act::Drip(Vec::new, slow_head)),
     http("http-slow-body", "a body, a byte at a time", 700, Act::Drip(body_to_come, || vec![b' '; 9999])),
+    http("http-half-posts", "webhooks without a proof that never finish", 2_000, Act::Hold(half_post)),
     http(
         "http-unread",
         "answers that are not read",
@@ -324,6 +325,10 @@ fn body_to_come() -> Vec<u8> {
          content-length: 9999\r\n\r\n"
     )
     .into_bytes()
+}
+
+fn half_post() -> Vec<u8> {
+    [body_to_come(), b"{\"source\":".to_vec()].concat()
 }
 
 fn forged(n: u32) -> Vec<u8> {

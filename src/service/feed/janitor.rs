@@ -44,6 +44,7 @@ impl<F: FeedStore> Feed<F> {
         metrics.trimmed.inc_by(trimmed.events as u64);
         metrics.lost.inc_by(trimmed.lost.len() as u64);
         metrics.parked_trimmed.inc_by(trimmed.parked as u64);
+        metrics.quarantine_expired.inc_by(trimmed.quarantined as u64);
         for subscription in trimmed.lost {
             tracing::error!(
                 subscription,
@@ -69,8 +70,9 @@ impl<F: FeedStore> Feed<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::feed::notification::{Arrival, Content};
     use crate::ports::intent_log::IntentLog as _;
-    use crate::service::testing_feed::feed;
+    use crate::service::testing_feed::{arrival, feed};
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -90,6 +92,20 @@ mod tests {
         assert_eq!(kept().await, 1);
         tokio::time::sleep(3 * EVERY).await;
         assert_eq!(kept().await, 3, "the last event always stays");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_from_quarantine_is_counted() {
+        let feed = feed();
+        for number in [1, 2] {
+            let content = Content::Unreadable { reason: "not JSON".into() };
+            feed.store.append(Arrival { content, ..arrival("acme", "", number) }).await.unwrap();
+        }
+        let expired = || feed.feed.0.parts.metrics.quarantine_expired.get();
+        tokio::time::sleep(29 * DAY).await;
+        assert_eq!(expired(), 0);
+        tokio::time::sleep(DAY + 2 * EVERY).await;
+        assert_eq!(expired(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -32,6 +32,8 @@ pub struct FeedMetrics {
     pub lost: Counter,
     /// Parked events that were dropped, past their time.
     pub parked_trimmed: Counter,
+    /// Unreadable deliveries that were dropped, past their time.
+    pub quarantine_expired: Counter,
     /// How far subscriptions are behind.
     pub subscriptions: SubscriptionMetrics,
     settled: Family<OutcomeLabel, Counter>,
@@ -57,6 +59,9 @@ impl FeedMetrics {
         let trimmed = counter("trimmed_events", "Events dropped from the log, past their time");
         let lost = counter("lost", "Times that a subscription lost events that it had not settled");
         let parked_trimmed = counter("trimmed_parked_events", "Parked events dropped, past their time");
+        let quarantine_expired = Counter::default();
+        let help = "Webhooks dropped from quarantine, past their time";
+        r.register("order_gateway_webhook_quarantine_expired", help, quarantine_expired.clone());
         let subscriptions = SubscriptionMetrics::register(r);
         let settled = Family::default();
         r.register("order_gateway_feed_verdicts", "Verdicts of consumers by what came of them", settled.clone());
@@ -69,6 +74,7 @@ impl FeedMetrics {
             trimmed,
             lost,
             parked_trimmed,
+            quarantine_expired,
             subscriptions,
             settled,
         }

@@ -86,6 +86,7 @@ impl IntentLog for SqliteLedger {
             all.events += now.events;
             all.rows += now.rows;
             all.parked += now.parked;
+            all.quarantined += now.quarantined;
             all.lost.append(&mut now.lost);
             if now.rows == 0 {
                 break;

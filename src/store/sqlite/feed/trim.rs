@@ -12,7 +12,9 @@ use crate::ports::intent_log::{TrimTimes, Trimmed};
 /// Drops at most `limit` rows.
 pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {
     let mut trimmed = events(tx, times, limit)?;
-    for table in ["others", "quarantine", "conflicts"] {
+    trimmed.quarantined = oldest(tx, "quarantine", times.free, limit - trimmed.rows)?;
+    trimmed.rows += trimmed.quarantined;
+    for table in ["others", "conflicts"] {
         trimmed.rows += oldest(tx, table, times.free, limit - trimmed.rows)?;
     }
     trimmed.rows += ids(tx, times.ids, limit - trimmed.rows)?;
