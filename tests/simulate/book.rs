@@ -30,6 +30,8 @@ pub(crate) struct Book {
     by_number: HashMap<(usize, String), Vec<String>>,
     /// When Walmart failed, by account and operation (`None` is a token call), until it answers a request that left later.
     failures: HashMap<(usize, Option<Operation>), VecDeque<Duration>>,
+    /// When the last of them was answered.
+    answered: HashMap<(usize, Option<Operation>), Duration>,
     /// When an account was last told to slow down, by account.
     slowed: [Option<Duration>; ACCOUNTS.len()],
     /// Requests under way: when they left, and whose they are.
@@ -60,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) last_error: String,
     /// An operator decided about it.
     pub(crate) by_operator: bool,
+    /// It was carried out later than the settle window covers.
+    pub(crate) is_late: bool,
     /// How often Walmart carried it out.
     pub(crate) effects: usize,
     pub(crate) doubt: Option<Doubt>,
@@ -149,6 +153,7 @@ impl Book {
             records: BTreeMap::new(),
             by_number: HashMap::new(),
             failures: HashMap::new(),
+            answered: HashMap::new(),
             slowed: Default::default(),
             flying: HashMap::new(),
             started: Duration::ZERO,
@@ -205,6 +210,7 @@ impl Book {
                 state: entry.state,
                 last_error: String::new(),
                 by_operator: false,
+                is_late: false,
                 effects: 0,
                 doubt: None,
                 settled: Duration::ZERO,
@@ -212,11 +218,7 @@ impl Book {
                 attempts: Vec::new(),
             }
         });
-        if !entry.resolution.is_empty() && !record.by_operator {
-            record.by_operator = true;
-            // Whoever decided has looked at Walmart.
-            record.attempts.clear();
-        }
+        record.by_operator |= !entry.resolution.is_empty();
         // Without a next look-up it waits for a person alone.
         let in_doubt = matches!(entry.state, State::Unknown | State::NeedsOperator) && entry.next.is_some();
         if record.evidence != entry.evidence {
@@ -249,10 +251,17 @@ impl Book {
                 };
                 (shown == 0).then(|| format!("I2: {name} is SUCCEEDED, and Walmart did not carry it out"))
             }
-            State::Rejected | State::NotSent | State::Expired if *effects > 0 => {
+            State::Rejected | State::NotSent | State::Expired if *effects > 0 && !record.is_late => {
                 Some(format!("I2: {name} is {state:?}, effect NONE, and Walmart carried it out"))
             }
             _ => None,
+        }
+    }
+
+    /// An operator, who has looked at Walmart, decides about a mutation.
+    pub(crate) fn decided(&mut self, id: &str) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.attempts.clear();
         }
     }
 
@@ -316,7 +325,7 @@ impl Book {
     }
 
     /// Walmart has carried out a request, or has not.
-    pub(crate) fn executed(&mut self, sent: &Sent, call: &CallRecord) -> Option<String> {
+    pub(crate) fn executed(&mut self, now: Duration, sent: &Sent, call: &CallRecord) -> Option<String> {
         match call.effect {
             Effect::Created | Effect::Cancelled => {}
             Effect::CreatedAgain => return Some(format!("I1: {sent} made a second order of {}", call.order_number)),
@@ -324,6 +333,9 @@ impl Book {
         }
         let record = self.records.get_mut(&call.correlation_id)?;
         record.effects += 1;
+        let ended =
+            record.attempts.iter().find(|attempt| attempt.sent == sent.number).and_then(|attempt| attempt.ended);
+        record.is_late |= ended.is_some_and(|(time, _)| now > time + self.settle_window);
         if record.effects > 1 && record.kind == Kind::Cancel {
             return Some(format!("I1: {sent} was carried out {} times", record.effects));
         }
@@ -345,7 +357,11 @@ impl Book {
                 failures.push_back(now);
             } else if !matches!(ended, Ended::Abandoned | Ended::Refused(401 | 403 | 429)) {
                 // Only what has passed Walmart's gateway tells that the operation works.
+                let failed = !failures.is_empty();
                 failures.retain(|time| *time > began || *time + CIRCUIT_MEMORY >= now);
+                if failed && failures.is_empty() {
+                    self.answered.insert((account, sent.operation), now);
+                }
             }
             if ended == Ended::Refused(429) {
                 self.slowed[account] = Some(now);
@@ -358,11 +374,13 @@ impl Book {
         }
     }
 
-    /// A circuit is said to be open. Only Walmart's failures may open one.
-    pub(crate) fn circuit_is_open(&self, account: usize, operation: Operation) -> Option<String> {
+    /// A circuit was open at some time since then. Only Walmart's failures may open one.
+    pub(crate) fn circuit_was_open(&self, since: Duration, account: usize, operation: Operation) -> Option<String> {
         // It stays open until a probe is answered; that may take any time, for the probe has to wait for a token.
-        let mut failed = [Some(operation), None].into_iter().filter_map(|what| self.failures.get(&(account, what)));
-        let may_be_open = failed.any(|failures| !failures.is_empty());
+        let may_be_open = [Some(operation), None].map(|what| (account, what)).iter().any(|what| {
+            self.failures.get(what).is_some_and(|failures| !failures.is_empty())
+                || self.answered.get(what).is_some_and(|answered| *answered >= since)
+        });
         (!may_be_open).then(|| {
             let name = operation.name();
             format!("the circuit of {}'s {name} is open, and Walmart has not failed", ACCOUNTS[account])

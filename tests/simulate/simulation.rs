@@ -219,6 +219,7 @@ impl<'a> Driver<'a> {
                 false => Verdict::Rejected,
             };
             self.world.trace(format_args!("operator: {} is {verdict:?}", entry.id));
+            self.world.state().book.decided(&id);
             let name = entry.id.to_string();
             let call = context(seconds(10));
             let resolved = self.process.operations.resolve(&name, Some(verdict), "as Walmart shows", &call).await;

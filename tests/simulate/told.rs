@@ -234,7 +234,7 @@ impl Told {
                         What::Cancel => Operation::Cancel,
                         What::Status => Operation::Status,
                     };
-                    wrong.extend(book.circuit_is_open(story.account, operation));
+                    wrong.extend(book.circuit_was_open(now.saturating_sub(call.deadline), story.account, operation));
                 }
                 wrong.extend(self.differs(plan, call, answer, &name));
             }
@@ -282,7 +282,7 @@ impl Batch {
             Outcome::Accepted if record.state != State::Succeeded => {
                 Some(format!("told {}, and the ledger says {:?}", self.lasting, record.state))
             }
-            Outcome::Refused if record.effects > 0 && !record.by_operator => {
+            Outcome::Refused if record.effects > 0 && !record.by_operator && !record.is_late => {
                 Some(format!("told {}, and Walmart carried it out", self.lasting))
             }
             _ => None,

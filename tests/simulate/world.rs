@@ -272,7 +272,7 @@ impl World {
         drop(state);
         for call in calls {
             self.trace(format_args!("walmart: {sent} {:?}, {:?}", call.effect, call.status));
-            let wrong = self.state().book.executed(sent, &call);
+            let wrong = self.state().book.executed(self.now(), sent, &call);
             wrong.into_iter().for_each(|wrong| self.violated(wrong));
         }
     }
