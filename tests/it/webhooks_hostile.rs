@@ -1,5 +1,6 @@
 //! Senders who mean harm: nothing of theirs is taken, nothing breaks, and memory stays bounded.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use order_gateway::pb;
@@ -42,7 +43,7 @@ fn hostile(dice: &mut Dice) -> Vec<u8> {
     let odd =
         [json!(null), json!(true), json!(-1), json!(1e300), json!("\u{0}"), json!([[[]]]), json!({"a": {}}), json!("")];
     let any = |dice: &mut Dice| odd[dice.below(odd.len())].clone();
-    match dice.below(7) {
+    match dice.below(8) {
         0 => dice.bytes(200),
         1 => "[".repeat(depth).into_bytes(),
         2 => format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)).into_bytes(),
@@ -72,11 +73,33 @@ fn hostile(dice: &mut Dice) -> Vec<u8> {
             torn[at] = dice.next().to_le_bytes()[0];
             torn
         }
+        6 => {
+            // Packed: whole, cut off, torn, or more than there may be.
+            let mut packed = PACKED[dice.below(PACKED.len())].clone();
+            match dice.below(3) {
+                0 => packed.truncate(2 + dice.below(packed.len())),
+                1 => {
+                    let at = dice.below(packed.len());
+                    packed[at] = dice.next().to_le_bytes()[0];
+                }
+                _ => {}
+            }
+            packed
+        }
         _ => json!({"source": {"eventType": "ORDER_UPDATES", "eventTime": any(dice)},
             "payload": {"subEventType": "INTENT_TO_CANCEL", "meta": any(dice), "order": any(dice)}})
         .to_string()
         .into_bytes(),
     }
+}
+
+static PACKED: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| [100, 300 * 1024].map(|size| gzip(&vec![b' '; size])));
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Resident memory of this process in KiB; 0 where that is not told.

@@ -15,6 +15,7 @@ use super::*;
 use crate::config::Secret;
 use crate::domain::feed::notification::Content;
 use crate::domain::timestamp::Timestamp;
+use crate::telemetry::testing::LogLines;
 
 #[tokio::test(start_paused = true)]
 async fn an_intent_is_stored_with_its_exact_body_and_acknowledged() {
@@ -89,6 +90,23 @@ async fn who_receives_none_is_not_found_and_counted() {
         assert_eq!(app.value("order_gateway_webhook_tokens_total", account, "refused"), 1, "{account}");
     }
     assert_eq!(app.log.stored(), []);
+}
+
+#[tokio::test]
+async fn each_refusal_is_logged_once_a_minute_without_what_was_sent() {
+    let lines = LogLines::default();
+    let app = App::new();
+    let _logging = tracing::dispatcher::set_default(&lines.json());
+    for _ in 0..3 {
+        assert_eq!(app.post("canary-account", "canary").await.status, 404);
+        assert_eq!(app.post("acme", "canary").await.status, 401);
+    }
+    let told = lines.parsed();
+    let told = Vec::from_iter(
+        told.iter().map(|line| ["account", "outcome", "level"].map(|name| line[name].as_str().unwrap())),
+    );
+    assert_eq!(told, [["unknown", "unknown_account", "WARN"], ["acme", "unauthenticated", "WARN"]]);
+    assert!(!lines.text().contains("canary"), "{}", lines.text());
 }
 
 #[tokio::test]
