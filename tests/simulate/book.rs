@@ -96,6 +96,8 @@ pub(crate) enum Ended {
     Refused(u16),
     /// It never left.
     NotSent,
+    /// An answer to a read that does not show what was asked for: it says nothing of Walmart's health.
+    Unclear,
     /// Nobody can say.
     Doubtful(u16),
     /// The gateway did not wait for the end.
@@ -115,7 +117,7 @@ impl Record {
 }
 
 impl Ended {
-    pub(crate) fn of(operation: Option<Operation>, answer: &Result<Response<Bytes>, HttpError>) -> Self {
+    pub(crate) fn of(sent: &Sent, answer: &Result<Response<Bytes>, HttpError>) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
             Err(HttpError::NotSent) => return Self::NotSent,
@@ -125,12 +127,15 @@ impl Ended {
             }
             Err(HttpError::Interrupted | HttpError::BadBody(_)) => return Self::Doubtful(0),
         };
-        let has = |text: &str| answer.body().windows(text.len()).any(|part| part == text.as_bytes());
-        let changes = operation.is_some_and(Operation::is_mutation);
+        let body = String::from_utf8_lossy(answer.body());
+        let has = |text: &str| body.contains(text);
+        let changes = sent.operation.is_some_and(Operation::is_mutation);
+        let shows_orders = || has(r#""OK""#) && !has(r#""errors""#) && has(&sent.order_number);
         match answer.status().as_u16() {
             status @ 200..300 if serde_json::from_slice::<serde_json::Value>(answer.body()).is_err() => {
                 Self::Doubtful(status)
             }
+            200..300 if sent.operation == Some(Operation::Status) && !shows_orders() => Self::Unclear,
             200..300 if has(r#""ACCEPTED""#) || !changes => Self::Accepted,
             status @ 200..300 if has(r#""FAIL""#) || has(r#""errors""#) => Self::Refused(status),
             status @ (200..300 | 408 | 499 | 500..) => Self::Doubtful(status),
@@ -350,12 +355,12 @@ impl Book {
             let walmarts = match ended {
                 Ended::Doubtful(_) | Ended::NotSent => true,
                 Ended::Abandoned => waited,
-                Ended::Accepted | Ended::Refused(_) => false,
+                Ended::Accepted | Ended::Refused(_) | Ended::Unclear => false,
             };
             let failures = self.failures.entry((account, sent.operation)).or_default();
             if walmarts {
                 failures.push_back(now);
-            } else if !matches!(ended, Ended::Abandoned | Ended::Refused(401 | 403 | 429)) {
+            } else if !matches!(ended, Ended::Abandoned | Ended::Unclear | Ended::Refused(401 | 403 | 429)) {
                 // Only what has passed Walmart's gateway tells that the operation works.
                 let failed = !failures.is_empty();
                 failures.retain(|time| *time > began || *time + CIRCUIT_MEMORY >= now);

@@ -102,7 +102,7 @@ impl tower::Service<Request<Bytes>> for Network {
         let mut way = Way { world, sent, request: Some(request), ended: None };
         Box::pin(async move {
             let answer = way.go(fate).await;
-            way.ended = Some(Ended::of(way.sent.operation, &answer));
+            way.ended = Some(Ended::of(&way.sent, &answer));
             if way.sent.operation.is_none() {
                 keep_token(&way.world, &way.sent, &answer);
             }

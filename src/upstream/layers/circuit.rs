@@ -100,7 +100,8 @@ impl Circuit {
                     self.recent.pop_front();
                 }
                 self.recent.push_back(outcome == Outcome::Failure);
-                if self.is_failing() {
+                // A success that fills the window is no reason to stop, whatever failed before it.
+                if outcome == Outcome::Failure && self.is_failing() {
                     self.recent.clear();
                     self.turn(State::Open { until: now() + self.pause });
                 }
