@@ -22,6 +22,7 @@ mod figures;
 mod network;
 mod outage;
 mod plan;
+mod pollers;
 mod process;
 mod run;
 mod simulation;

@@ -9,6 +9,7 @@ use order_gateway::ports::random::Random;
 
 use crate::draw::{Draw, millis, seconds};
 use crate::faults::{self, Fault};
+use crate::pollers;
 
 /// The accounts, by position.
 pub(crate) const ACCOUNTS: [&str; 2] = ["acme", "other"];
@@ -17,6 +18,8 @@ pub(crate) const EPOCH: u64 = 1_793_491_200_000;
 /// Callers and faults come within this time.
 const SHORTEST: Duration = seconds(20 * 60);
 const LONGEST: Duration = seconds(100 * 60);
+/// Every so many seeds a crowd polls in the end.
+const POLLED_EVERY: u64 = 10;
 
 /// One simulation.
 pub(crate) struct Plan {
@@ -158,7 +161,12 @@ impl Plan {
         settings.beyond &= steps.is_empty();
         let faults = (0..others).map(|_| faults::draw(&draw, moment(), end, &settings)).collect();
         let (stories, calls) = stories(&draw, end, &storms, operations);
-        Self { seed, settings, end, lives, steps, faults, stories, calls, pauses: None, has_operator: true }
+        let mut plan =
+            Self { seed, settings, end, lives, steps, faults, stories, calls, pauses: None, has_operator: true };
+        if seed % POLLED_EVERY == 0 {
+            pollers::add(&mut plan, &draw);
+        }
+        plan
     }
 
     /// How far the wall clock is ahead, in milliseconds.
