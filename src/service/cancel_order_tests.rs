@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::DropGuard;
 
 use super::super::CreateOrder;
@@ -304,6 +304,29 @@ async fn a_batch_that_did_not_leave_while_the_caller_waits_is_told_and_ends() {
     assert_eq!(told(&service, request(300), LONG).await, "OK RateLimited OK");
     tokio::time::sleep(LONG * 20).await;
     assert_eq!(first_lines(&walmart), ["0", "100", "200"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_first_batch_did_not_leave_ends_as_a_whole_and_may_be_repeated() {
+    // Walmart would refuse the second, which would hold the id.
+    let answers = [not_sent(ErrorKind::CircuitOpen), rejected()];
+    for request in [named("mine", 250), request(250)] {
+        let walmart = Walmart::default().answering(Cancel, answers.clone().into_iter().take(1));
+        let (service, _guard) = resolved(&walmart, 1);
+        assert_eq!(told(&service, request.clone(), LONG).await, "CircuitOpen");
+        tokio::time::sleep(LONG * 20).await;
+        assert_eq!(first_lines(&walmart), ["0"]);
+        assert_eq!(told(&service, request.clone(), LONG).await, "OK OK OK");
+        assert_eq!(first_lines(&walmart), ["0", "0", "100", "200"]);
+    }
+    // That of a caller who has left, too.
+    let walmart = Walmart::default().answering(Cancel, answers);
+    let (service, _guard) = resolved(&walmart, 1);
+    assert!(timeout(LATENCY / 2, told(&service, named("mine", 101), LONG)).await.is_err());
+    tokio::time::sleep(LATENCY).await;
+    assert_eq!(first_lines(&walmart), ["0"]);
+    assert_eq!(told(&service, named("mine", 101), LONG).await, "Rejected OK");
+    assert_eq!(first_lines(&walmart), ["0", "0", "100"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -364,6 +364,15 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 for next in waiting.drain(..) {
                     changed.push(self.mutations.after(next, Event::TakenOver { boot: self.mutations.boot_id() })?);
                 }
+            } else if changed[0].batch == 0 && changed[0].state == State::NotSent {
+                // Nothing has left, and the call ends here as a whole, so that its id is free for the repeat that its caller is
+                // told to make. A later batch that ends otherwise would hold the id, and every repeat be told this again.
+                let Entry { answer, last_error, is_owed, .. } = changed[0].clone();
+                for next in waiting.drain(..) {
+                    let (answer, error) = (answer.to_vec(), last_error.clone());
+                    let closed = self.mutations.after(next, Event::NotSent { answer, error, again_in: None })?;
+                    changed.push(Entry { is_owed, ..closed });
+                }
             } else if let Some(next) = waiting.pop_front() {
                 changed.push(self.begun(next)?);
             }
