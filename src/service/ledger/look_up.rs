@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::desk::LookupWork;
 use super::resolver::Resolver;
 use super::sending::in_short;
-use super::{InHand, answer};
+use super::{InHand, OWN_CALL_TIME, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer};
@@ -24,6 +24,9 @@ use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 
 /// When a look-up is tried again that could not be made at all.
 pub(super) const POSTPONED: Duration = Duration::from_secs(1);
+/// A look-up that was postponed for want of a permit is asked so long before there is one, and waits for it then. One that came
+/// back only with the permit would find that what became due just before has it, each time anew.
+const IN_LINE: Duration = OWN_CALL_TIME.saturating_sub(POSTPONED);
 /// From so many look-ups on, one search for all of them comes first.
 const WORTH_A_SEARCH: usize = 3;
 /// Look-ups by number of one batch. Those that are left wait at the desk with what has become due meanwhile, and a search may
@@ -77,14 +80,17 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Whether a search by date may spare calls: not soon after one that did not. Entries that are ripe need a look-up by
-    /// number each unless the search shows them: one that came to its end a moment ago would have.
+    /// Whether a search by date may spare calls: not soon after one that did not, and not those of entries that no search can
+    /// show. Entries that are ripe need a look-up by number each unless the search shows them: one that came to its end a
+    /// moment ago would have.
     fn is_worth_a_search(&self, account: AccountIndex, entries: &[Entry]) -> bool {
         let (rules, now) = (self.mutations.rules(), self.mutations.moment());
-        let unripe = entries.iter().filter(|entry| !rules.is_ripe(entry, now)).count();
+        let dated = entries.iter().filter(|entry| settlement_of(entry.kind).searchable_from(entry).is_some());
+        let ripe: Vec<_> = dated.map(|entry| rules.is_ripe(entry, now)).collect();
+        let unripe = ripe.iter().filter(|ripe| !**ripe).count();
         let desk = self.desk(account);
         (unripe >= WORTH_A_SEARCH && !desk.was_searched_in_vain_lately())
-            || (entries.len() >= WORTH_A_SEARCH && !desk.was_searched_lately())
+            || (ripe.len() >= WORTH_A_SEARCH && !desk.was_searched_lately())
     }
 
     async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut InHand) {
@@ -156,7 +162,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let patient_for =
                 entry.doubt.map_or(Duration::ZERO, |doubt| patience.saturating_sub(now.at_most_since(doubt.learned)));
             if is_served {
-                self.put_back(id, wait);
+                self.put_back(id, wait.saturating_sub(IN_LINE).max(POSTPONED));
             } else if !patient_for.is_zero() {
                 // No longer than until it has to be said that Walmart cannot be asked.
                 self.put_back(id, wait.min(patient_for));

@@ -269,7 +269,9 @@ async fn what_a_search_by_date_need_not_show_is_looked_up_by_number() {
     };
     put(mutations.ledger(), vec![placed("old", "2017-07-21T17:32:28Z")]).await;
     put(mutations.ledger(), vec![placed("odd", "yesterday")]).await;
-    put(mutations.ledger(), vec![placed("new", "2027-01-12T08:00:00Z")]).await;
+    for number in ["new", "newer", "newest"] {
+        put(mutations.ledger(), vec![placed(number, "2027-01-12T08:00:00Z")]).await;
+    }
     put(mutations.ledger(), vec![batch("c", 0, 1, State::Sending, time)]).await;
     take_over(&mutations).await;
     let _guard = resolving(&mutations);
@@ -281,6 +283,32 @@ async fn what_a_search_by_date_need_not_show_is_looked_up_by_number() {
     for number in ["old", "odd", "SO123"] {
         assert!(sent.iter().any(|sent| sent.contains(&format!("order_number: \"{number}\""))), "{number}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_no_search_shows_are_no_reason_for_one() {
+    let walmart = Walmart::default().answering(Status, (0..9).map(|_| shown(&[], 0)));
+    let mutations = mutations(&walmart, 20);
+    for id in ["a", "b", "c"] {
+        put(mutations.ledger(), vec![batch(id, 0, 1, State::Sending, mutations.now())]).await;
+    }
+    unknown(&mutations, &["SO1", "SO2"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 9).await;
+    let sent = walmart.sent();
+    assert!(sent.len() > 5 && sent.iter().all(|sent| sent.contains("order_number: \"SO")), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_in_line_is_asked_before_its_permit_is_there() {
+    // One that came back with the permit would come after whatever had become due just before, and waited for it.
+    let walmart = Walmart::default().answering(Status, [absent(), no_permit(12), no_permit(3)]);
+    let mutations = mutations(&walmart, 10);
+    unknown(&mutations, &["SO1"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 9).await;
+    // Each answer takes a second; nine seconds before the permit, and not at once.
+    assert_eq!(millis(walmart.times(Status)), [0, 1_000, 5_000, 7_000]);
 }
 
 #[tokio::test(start_paused = true)]
