@@ -37,6 +37,7 @@ pub(crate) struct Book {
     /// Requests under way: when they left, and whose they are.
     flying: HashMap<u64, (Duration, Option<usize>, Option<Operation>)>,
     started: Duration,
+    boot: u8,
     reads: Reads,
 }
 
@@ -162,13 +163,18 @@ impl Book {
             slowed: Default::default(),
             flying: HashMap::new(),
             started: Duration::ZERO,
+            boot: 0,
             reads: Reads::default(),
         }
     }
 
-    /// A process starts.
-    pub(crate) fn process_started(&mut self, now: Duration) {
-        self.started = now;
+    /// A process starts, on this boot of the machine. On another boot the look-ups of every doubt are planned anew: nobody
+    /// knows how long the machine was down.
+    pub(crate) fn process_started(&mut self, now: Duration, boot: u8) {
+        if boot != self.boot {
+            self.records.values_mut().filter_map(|record| record.doubt.as_mut()).for_each(|doubt| doubt.since = now);
+        }
+        (self.started, self.boot) = (now, boot);
     }
 
     /// Requests that nobody has told the end of.
@@ -233,7 +239,10 @@ impl Book {
         if record.doubt.is_some() && !in_doubt {
             record.settled = now;
         }
-        record.doubt = if in_doubt { record.doubt.or(Some(Doubt { since: now, asked: now })) } else { None };
+        // It began when the attempt ended, or was found ended; the store may have taken seconds to write that.
+        let ended = record.attempts.last().and_then(|attempt| attempt.ended).map(|(time, _)| time.max(self.started));
+        let begun = Doubt { since: ended.unwrap_or(now), asked: now };
+        record.doubt = in_doubt.then(|| record.doubt.unwrap_or(begun));
         record.state = entry.state;
         record.last_error.clone_from(&entry.last_error);
         self.told_wrongly(&entry.correlation_id.to_string())

@@ -39,6 +39,7 @@ pub(crate) struct Plan {
 }
 
 /// Settings of the gateway, and of the Walmart that it meets.
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) settle_window: Duration,
     pub(crate) lookup_delays: Vec<Duration>,

@@ -45,6 +45,7 @@ pub(crate) struct Outcome {
 pub(crate) fn play(plan: Plan, keep_trace: bool) -> Outcome {
     let faults = plan.faults.len() + plan.lives.len() - 1 + plan.steps.len();
     let world = World::new(plan, keep_trace);
+    world.trace(format_args!("plan: {:?}", world.plan().settings));
     let ledger = SimulatedLedger::new(world.clone());
     for life in &world.plan().lives {
         if let Err(why) = live(&world, &ledger, life) {
@@ -74,7 +75,7 @@ fn live(world: &World, ledger: &SimulatedLedger, life: &Life) -> Result<(), Stri
     let lived = runtime.block_on(async {
         world.time().run_from(life.start);
         world.trace(format_args!("process: starts, on boot {}", life.boot));
-        world.state().book.process_started(life.start);
+        world.state().book.process_started(life.start, life.boot);
         let lived = Driver::live(world, ledger, life).await;
         world.trace(format_args!("process: ends"));
         world.time().stand();
@@ -213,9 +214,11 @@ impl<'a> Driver<'a> {
                 continue;
             }
             let done = self.is_done(&entry, &id);
+            // In calm nobody has one sent again forever that Walmart refuses each time.
+            let in_vain = self.world.state().calm && !entry.resolution.is_empty();
             let verdict = match done {
                 true => Verdict::Succeeded,
-                false if self.world.random().chance(0.5) => Verdict::Resend,
+                false if self.world.random().chance(0.5) && !in_vain => Verdict::Resend,
                 false => Verdict::Rejected,
             };
             self.world.trace(format_args!("operator: {} is {verdict:?}", entry.id));
