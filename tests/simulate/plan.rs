@@ -164,7 +164,7 @@ impl Plan {
         let (stories, calls) = stories(&draw, end, &storms, operations);
         let mut plan =
             Self { seed, settings, end, lives, steps, faults, stories, calls, pauses: None, has_operator: true };
-        if seed % POLLED_EVERY == 0 {
+        if seed.is_multiple_of(POLLED_EVERY) {
             pollers::add(&mut plan, &draw);
         }
         plan
