@@ -248,9 +248,8 @@ mod tests {
         while talk(address, "GET /ok HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        assert!(answer.len() < 16 * 1024 * 1024, "cut off");
+        // Open and unread until then.
+        drop(stream);
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ async fn tells_token_buckets_and_circuits() {
     let account = &before.accounts[0];
     assert_eq!((account.account.as_str(), account.token.unwrap().state()), ("demo", TokenState::None));
     let limits: Vec<_> = account.operations.iter().map(|o| (o.operation.as_str(), o.limit_per_minute)).collect();
-    assert_eq!(limits, [("promise", 20), ("create", 600), ("cancel", 600), ("status", 20)]);
+    assert_eq!(limits, [("promise", 20), ("status", 20), ("create", 600), ("cancel", 600)]);
     assert!(app.requests("token").await.is_empty(), "it costs no upstream call");
 
     client.promise(&bodies::promise()).await.unwrap();
