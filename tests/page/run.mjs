@@ -50,7 +50,7 @@ try {
     await wide.until("#intents tbody", /^4\n?[^]*INTENT_TO_CANCEL/);
     await wide.until("#errors tbody", /OUTCOME_PENDING/);
     const table = async (id) => wide.page.locator(`#${id} tbody`).innerText();
-    assert.match(await table("accounts"), /demo[^]*valid[^]*ends in 1[45] min[^]*of 20[^]*of 600[^]*circuit closed[^]*1\d\.\d of 20/);
+    assert.match(await table("accounts"), /demo[^]*valid[^]*ends in 1[45] min[^]*of 20[^]*circuit closed[^]*1\d\.\d of 20[^]*of 600/);
     assert.match(await table("ledger"), /demo\s+0\s+0\s+2\s+0\s+1\s+0\s+0\s+0\s+\d+ s/);
     assert.match(await table("operations"), /operations\/\d+\s+unknown\s+create\s+demo\s+MAGIC-DROP-BEFORE-1\s+\d+ s\s+1\s+(in \d|now)/);
     assert.match(await table("subscriptions"), /oms\s+active\s+4\s+\d+ s\s+0\s+0\s+0/);

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::operation::Operation;
+
 const HTML: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
@@ -13,6 +15,8 @@ const JS: &str = include_str!("page.js");
 /// Where style and script go.
 const STYLE: &str = "/* page.css */";
 const SCRIPT: &str = "/* page.js */";
+/// Where the table of accounts has a column for each of Walmart's calls.
+const OPERATIONS: &str = "<!-- operations -->";
 
 /// The page and what it may do.
 pub(super) struct Document {
@@ -24,7 +28,9 @@ pub(super) struct Document {
 impl Document {
     /// Puts it together, once in the life of the process.
     pub(super) fn new() -> Self {
-        let body = HTML.replacen(STYLE, CSS, 1).replacen(SCRIPT, JS, 1);
+        let column = |operation: Operation| format!("<th scope=\"col\">{operation}</th>");
+        let columns: String = Operation::ALL.map(column).concat();
+        let body = HTML.replacen(STYLE, CSS, 1).replacen(SCRIPT, JS, 1).replacen(OPERATIONS, &columns, 1);
         // Trusted types: text can never become markup, not by a mistake either.
         let policy = format!(
             "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -63,6 +69,15 @@ mod tests {
         }
         assert!(policy.starts_with("default-src 'none'; "));
         assert!(!policy.contains("unsafe"));
+    }
+
+    #[test]
+    fn each_of_walmarts_calls_has_its_column() {
+        let document = Document::new();
+        let head = between(str::from_utf8(&document.body).unwrap(), ">Access token</th>", "</tr>");
+        let columns: Vec<_> =
+            head.split("<th scope=\"col\">").skip(1).map(|cell| cell.trim_end_matches("</th>")).collect();
+        assert_eq!(columns, Operation::ALL.map(Operation::name));
     }
 
     /// As <https://www.w3.org/TR/CSP3/#example-hash-source> has it.
