@@ -45,7 +45,7 @@ async fn tells_token_buckets_and_circuits() {
     let promise = &account.operations[0];
     assert!(promise.tokens >= 19.0 && promise.tokens < 19.9, "{}", promise.tokens);
     assert_eq!(promise.circuit(), CircuitState::Closed);
-    let create = &account.operations[1];
+    let create = &account.operations[2];
     assert_eq!(create.circuit(), CircuitState::Open);
     assert!(create.probe_time.is_some() && promise.probe_time.is_none());
     app.finish().await;
