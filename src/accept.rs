@@ -135,8 +135,9 @@ impl Taken {
         self.by_address.get(&address).map_or(0, |holder| holder.open.len())
     }
 
-    /// Frees a place for a connection of this address: of those that wait for a request, the one of the address with the most
-    /// places that has waited longest. An address takes none from those that have no more than itself.
+    /// Frees a place for a new connection of `address`. The address with the most connections loses one: of its connections that
+    /// wait for a request, the one that has waited longest. An address that has no more connections than `address` loses none.
+    /// Returns false when no connection may be ended.
     fn end_longest_waiting(&mut self, address: IpAddr) -> bool {
         let its_own = self.count(address);
         let may = |(other, holder): &(&IpAddr, &Holder)| {

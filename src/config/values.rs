@@ -1,4 +1,5 @@
-//! From a node of the tree to a value. Each function says in its error what must be given instead, never what was.
+//! Reads one setting's value from its node of the settings tree. The error of each function says which form the setting must
+//! have. It never repeats the value that was given, which may be a secret.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -9,8 +9,8 @@ use std::fmt;
 /// Hands the table to the macro `$make`.
 ///
 /// A row is the name in code, the types that use the call, its name in settings (`walmart.limits`), metrics and GetStatus,
-/// the RPC that callers know it by, the calls a minute that Walmart allows an account by its published table, and the path below the base URL. Rows of
-/// mutations keep their places: the ledger stores the place.
+/// the RPC that callers know it by, the calls a minute that Walmart allows an account by its published table, and the path
+/// below the base URL. Rows of mutations keep their places: the ledger stores the place.
 macro_rules! operations {
     ($make:ident) => {
         $make! {

@@ -12,13 +12,14 @@ use crate::domain::timestamp::Timestamp;
 /// method may be called from any task at any time, and waits its turn. A write that was handed over happens, also when the
 /// future is dropped.
 pub trait Ledger: Clone + Send + Sync + 'static {
-    /// Makes the entries of one call, all or none, unless the ledger has entries that the call repeats or contradicts: then
-    /// those are returned and nothing is made. One transaction takes these steps:
+    /// Makes the entries of one call, all of them or none. When the ledger already has entries of the same call, or of another
+    /// call under the same number or id, `begin` makes nothing and returns the entries that are there. The steps, in one
+    /// transaction; the first that finds entries ends it:
     ///
     /// 1. Entries of the same account, kind and request id, if one was given; unless all of them are
     ///    [`State::NotSent`], which frees the id.
-    /// 2. For a kind that is known by its order number: an entry of the same account and order number whose state holds the number
-    ///    ([`State::holds_order_number`]), or what is left of one that was trimmed.
+    /// 2. For a kind that is known by its order number: an entry of the same account and order number whose state holds the
+    ///    number ([`State::holds_order_number`]), or what is left of one that was trimmed.
     /// 3. For any other kind, if `join` is set: an entry of the same account, kind, order number and fingerprint that is open,
     ///    or whose outcome is owed ([`Entry::is_owed`]). (All entries of its request; open means that at least one is.) The
     ///    outcome is owed to nobody any more then.

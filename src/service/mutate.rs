@@ -1,8 +1,11 @@
-//! One loop for every mutation: it happens once, whatever fails, and a repeat is answered as the first call was.
+//! The use case of every mutation: the mutation is carried out once, whatever fails, and a repeated call gets the answer of the
+//! first call.
 //!
-//! The call is recorded before its first byte leaves, sent batch by batch, and its outcome is written before anybody hears of
-//! it. A call that ends, or is given up, does not end the mutation. What differs between mutations stands in their types
-//! (`domain::mutations`).
+//! [`Mutate`] records the call in the ledger before the first byte of a request leaves, sends one batch after the other, and
+//! writes each outcome before a caller hears of it. When a caller leaves or its deadline passes, the mutation goes on. What
+//! differs between mutations stands in their types (`domain::mutations`).
+
+mod progress;
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -13,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::progress::{Batch, Progress};
 use super::ServiceError;
 use super::error::{SLACK, pending, timed_out};
 use super::flights::{Flights, Seat};
@@ -24,7 +28,7 @@ use crate::domain::ledger::{Entry, Fingerprint, NewEntry, State};
 use crate::domain::mutations::Mutation;
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Begun, Ledger, Match};
-use crate::ports::upstream::{Accepted, Reply, Upstream, UpstreamError, WalmartApi};
+use crate::ports::upstream::{Accepted, Reply, Upstream, WalmartApi};
 
 /// Time that a batch after the first has, when its caller's is over.
 const BATCH_TIME: Duration = Duration::from_secs(10);
@@ -55,28 +59,6 @@ struct Names {
     correlation_id: Uuid,
 }
 
-/// How far the work of a call has come.
-#[derive(Clone)]
-enum Progress {
-    /// Walmart has just accepted the only batch, and that is in the ledger.
-    Accepted(Arc<Reply<Accepted>>),
-    /// These entries are in the ledger.
-    Kept {
-        batches: Arc<Vec<Batch>>,
-        /// Whether all of them were there before.
-        before: bool,
-    },
-    /// The call was answered so long ago that only the answer is left.
-    Trimmed(Arc<[u8]>),
-}
-
-#[derive(Clone)]
-struct Batch {
-    entry: Entry,
-    /// Why the outcome is not known, if this work has lost it.
-    lost: Option<Box<UpstreamError>>,
-}
-
 /// A mutation of which at least one batch was accepted.
 #[derive(Debug)]
 pub struct Mutated {
@@ -95,21 +77,6 @@ pub struct NotMutated {
     pub request_id: String,
     /// Why.
     pub error: ServiceError,
-}
-
-impl Progress {
-    fn before(entries: Vec<Entry>) -> Self {
-        let batches = entries.into_iter().map(|entry| Batch { entry, lost: None }).collect();
-        Self::Kept { batches: Arc::new(batches), before: true }
-    }
-
-    /// Whether nothing of it was sent, so that its id may be used again.
-    fn is_free(&self) -> bool {
-        match self {
-            Self::Kept { batches, .. } => batches.iter().all(|batch| batch.entry.state == State::NotSent),
-            Self::Accepted(_) | Self::Trimmed(_) => false,
-        }
-    }
 }
 
 impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {

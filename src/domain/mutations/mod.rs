@@ -147,8 +147,6 @@ impl Probe {
 
 /// What settles doubts about one mutation, whatever its type.
 pub trait Settlement: Send + Sync {
-    /// Of which mutation.
-    fn kind(&self) -> Kind;
     /// See [`Mutation::IS_AUDITED`].
     fn is_audited(&self) -> bool;
     /// See [`Mutation::probe`].
@@ -169,10 +167,6 @@ pub trait Settlement: Send + Sync {
 struct Of<M>(PhantomData<fn() -> M>);
 
 impl<M: Mutation> Settlement for Of<M> {
-    fn kind(&self) -> Kind {
-        M::KIND
-    }
-
     fn is_audited(&self) -> bool {
         M::IS_AUDITED
     }

@@ -1,10 +1,12 @@
 //! Receives what Walmart posts: `POST /webhooks/walmart/{account}`, and `…/token` where deliveries come with a token.
 //!
-//! Promises: 200 is said after the delivery is durable, and only then; what is refused is stored nowhere; what is proved to
-//! be Walmart's is never refused for what it says, because Walmart tries three times and forgets. The gateway's own trouble is
-//! always 503 with `Retry-After`. The checks come in this order: account, size, proof, content. Nothing is judged of a body
-//! before its origin is proved, neither its bytes nor its content type. Every refusal is counted ([`refusal`]), and a post
-//! without a proof never takes the place of one that has it ([`unproved`]).
+//! - A delivery is answered 200 after it was synced to the store, never before. A refused delivery is not stored.
+//! - A delivery whose proof is right is never refused for its content, because Walmart sends it three times and no more.
+//! - When the gateway itself cannot store a delivery, the answer is 503 with `Retry-After`.
+//! - The checks come in this order: account, size, proof, content. Before the proof is checked neither the body nor its content
+//!   type is looked at.
+//! - Every refusal is counted ([`refusal`]). A post whose proof is not checked yet never takes the place of a delivery whose
+//!   proof is right ([`unproved`]).
 
 mod answer;
 pub mod auth;

@@ -1,6 +1,8 @@
-//! Reads what a delivery says. Lenient: whatever is odd in one field is absent, and only what cannot be told at all is
-//! [`Unreadable`]. A body that was packed by gzip is proved as it was sent, and read and kept as it unpacks; one that does not
-//! unpack is kept as it was sent.
+//! Reads the body of a webhook delivery. A field whose value has another form than expected counts as absent. A delivery is
+//! [`Unreadable`] only if its body is not a JSON object, or does not say which event it is.
+//!
+//! The signature of a gzip body is checked over the bytes that were sent. The body is read and kept unpacked; a body that
+//! cannot be unpacked is kept as it was sent.
 //!
 //! Walmart has two envelopes for an intent. The event INTENT_TO_CANCEL has it in `payload`. ORDER_UPDATES has it in
 //! `payload.order`, and says that it is one in `payload.subEventType` or `payload.meta.subEventType`.
@@ -39,7 +41,8 @@ pub fn read(delivery: Verified) -> (bytes::Bytes, Result<Notification, Unreadabl
 
 fn notification(body: &[u8]) -> Result<Notification, Unreadable> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    // Its own limit on depth keeps the stack. Its errors tell what was expected and where, not what was there.
+    // serde_json refuses deep nesting, so no body overflows the stack. Its errors name the place and the expected form, and
+    // repeat nothing of the body.
     let value: Value = serde_json::from_slice(body).map_err(|error| Unreadable::new(format!("not JSON: {error}")))?;
     let Value::Object(mut event) = value else { return Err(Unreadable::new("not a JSON object")) };
     let source = match event.remove("source") {

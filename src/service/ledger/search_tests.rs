@@ -1,4 +1,4 @@
-//! How many calls searches by date may take, and when look-ups by number go on without one.
+//! What searches by date settle, how many calls they may take, and when look-ups by number go on without one.
 
 use super::*;
 
@@ -55,4 +55,140 @@ async fn what_a_batch_of_look_ups_leaves_is_searched_for_again() {
     tokio::time::sleep(MINUTE).await;
     assert_eq!(are_pages(&walmart), [&[true], [false; 16].as_slice(), &[true]].concat());
     assert_eq!(states(&mutations, &entries).await, vec![State::Succeeded; 100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_search_settles_many() {
+    // It shows two, and lists everything: the third is absent.
+    let walmart = Walmart::default().answering(Status, [shown(&["SO1", "SO2"], 2)]);
+    let mutations = mutations(&walmart, 20);
+    let entries = unknown(&mutations, &["SO1", "SO2", "SO3"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 3 / 2 + LATENCY / 10).await;
+    assert_eq!(states(&mutations, &entries).await, [State::Succeeded, State::Succeeded, State::Unknown]);
+    assert_eq!(now(&mutations, &entries[2]).await.doubt.unwrap().absences, 1);
+    let sent = walmart.sent();
+    // On the day before the earliest of them; its second look-up is just due.
+    assert!(sent[0].contains("from_order_date: \"2027-01-14\"") && sent[0].contains("limit: 50"), "{}", sent[0]);
+    assert!(sent[1..].iter().all(|sent| sent.contains("order_number: \"SO3\"")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_does_not_list_everything_is_no_absence() {
+    for search in [
+        shown(&["SO1"], 2),
+        found("SO1"),
+        shown(&[], 1),
+        Err(error(Status, ErrorKind::Unavailable, crate::domain::effect::Effect::None)),
+    ] {
+        let walmart =
+            Walmart::default().answering(Status, [search, found("SO1"), found("SO2"), found("SO3"), found("SO3")]);
+        let mutations = mutations(&walmart, 20);
+        let entries = unknown(&mutations, &["SO1", "SO2", "SO3"]).await;
+        let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+        let mut held = resolver.hold(&[]);
+        let mut current = Vec::new();
+        for entry in &entries {
+            current.push(now(&mutations, entry).await);
+        }
+        resolver.search(AccountIndex(0), current, &mut held).await;
+        for entry in &entries[1..] {
+            assert_eq!(now(&mutations, entry).await.doubt.unwrap().lookups, 0);
+        }
+    }
+}
+
+/// Entries that one more look-up by number settles.
+async fn ripe(mutations: &Work, numbers: &[&str]) -> Vec<Entry> {
+    let mut ripe = unknown(mutations, numbers).await;
+    tokio::time::sleep(SETTLE + LATENCY).await;
+    for entry in &mut ripe {
+        let current = now(mutations, entry).await;
+        *entry = Entry { doubt: current.doubt.map(|doubt| Doubt { absences: 2, ..doubt }), ..current };
+    }
+    ripe
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_showed_nothing_is_not_made_again_before_each_look_up() {
+    let said = [shown(&[], 0), no_permit(3), no_permit(3), shown(&[], 0), no_permit(3)];
+    let walmart = Walmart::default().answering(Status, said);
+    let mutations = mutations(&walmart, 20);
+    let entries = ripe(&mutations, &["SO1", "SO2", "SO3"]).await;
+    let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
+    for wait in [3, 60, 3] {
+        resolver.look_up(AccountIndex(0), entries.clone());
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+    }
+    let by_date: Vec<bool> = walmart.sent().iter().map(|sent| !sent.contains("order_number: \"SO")).collect();
+    assert_eq!(by_date, [true, false, false, true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_search_is_made_again_more_seldom() {
+    let desk = LookupDesk::new(20);
+    assert!(!desk.was_searched_lately());
+    let began = Instant::now();
+    tokio::time::sleep(MINUTE).await;
+    desk.searched(began, false);
+    tokio::time::sleep(MINUTE * 5 - LATENCY).await;
+    assert!(desk.was_searched_lately());
+    tokio::time::sleep(LATENCY).await;
+    assert!(!desk.was_searched_lately());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_search_by_date_need_not_show_is_looked_up_by_number() {
+    let walmart = Walmart::default().answering(Status, (0..9).map(|_| shown(&[], 0)));
+    let mutations = mutations(&walmart, 20);
+    let time = mutations.now();
+    let placed = |number: &str, placed: &str| {
+        let mut new = creation("acme", number, time);
+        let mut request = CreateOrderRequest::decode(new.body.clone()).unwrap();
+        request.payload.as_mut().unwrap().order_placed_time = Some(placed.into());
+        new.body = request.encode_to_vec().into();
+        new
+    };
+    put(mutations.ledger(), vec![placed("old", "2017-07-21T17:32:28Z")]).await;
+    put(mutations.ledger(), vec![placed("odd", "yesterday")]).await;
+    for number in ["new", "newer", "newest"] {
+        put(mutations.ledger(), vec![placed(number, "2027-01-12T08:00:00Z")]).await;
+    }
+    put(mutations.ledger(), vec![batch("c", 0, 1, State::Sending, time)]).await;
+    take_over(&mutations).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let first = walmart.sent().remove(0);
+    assert!(first.contains("from_order_date: \"2027-01-11\""), "{first}");
+    tokio::time::sleep(LATENCY * 4).await;
+    let sent = walmart.sent();
+    for number in ["old", "odd", "SO123"] {
+        assert!(sent.iter().any(|sent| sent.contains(&format!("order_number: \"{number}\""))), "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_no_search_shows_are_no_reason_for_one() {
+    let walmart = Walmart::default().answering(Status, (0..9).map(|_| shown(&[], 0)));
+    let mutations = mutations(&walmart, 20);
+    for id in ["a", "b", "c"] {
+        put(mutations.ledger(), vec![batch(id, 0, 1, State::Sending, mutations.now())]).await;
+    }
+    unknown(&mutations, &["SO1", "SO2"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 9).await;
+    let sent = walmart.sent();
+    assert!(sent.len() > 5 && sent.iter().all(|sent| sent.contains("order_number: \"SO")), "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_in_line_is_asked_before_its_permit_is_there() {
+    // One that came back with the permit would come after whatever had become due just before, and waited for it.
+    let walmart = Walmart::default().answering(Status, [absent(), no_permit(12), no_permit(3)]);
+    let mutations = mutations(&walmart, 10);
+    unknown(&mutations, &["SO1"]).await;
+    let _guard = resolving(&mutations);
+    tokio::time::sleep(LATENCY * 9).await;
+    // Each answer takes a second; nine seconds before the permit, and not at once.
+    assert_eq!(millis(walmart.times(Status)), [0, 1_000, 5_000, 7_000]);
 }

@@ -1,4 +1,5 @@
-//! `GET .../orders-fulfillments/status`, for the ledger: the answer as it came, whatever it says.
+//! `GET .../orders-fulfillments/status` for the ledger's look-ups: HTTP status and body are handed on unread, because the
+//! ledger judges them as evidence.
 
 use bytes::Bytes;
 
