@@ -15,12 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use order_gateway::domain::account::AccountId;
+use order_gateway::domain::feed::FeedName;
 use order_gateway::domain::feed::notification::{Arrival, Content};
 use order_gateway::domain::feed::subscription::{Config, Fresh, FreshEvent, Room, Subscription, Verdict};
 use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
-use order_gateway::ports::intent_log::{Appended, IntentLog};
+use order_gateway::ports::event_log::{Appended, EventLog};
 use order_gateway::ports::subscriptions::Subscriptions;
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
@@ -193,7 +194,10 @@ fn arrival(number: u64, message: &[u8], body: &[u8]) -> Result<Arrival> {
         received: Timestamp(1_900_000_000_000 + number / 10),
         body_hash: Sha256::digest(&raw).into(),
         raw,
-        content: Content::Intent {
+        content: Content::Event {
+            feed: FeedName::CancelIntents,
+            event_type: "INTENT_TO_CANCEL".into(),
+            sub_event_type: String::new(),
             event_id: format!("{:032x}", u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
             message: Bytes::copy_from_slice(message),
         },

@@ -3,7 +3,7 @@
 pub mod call;
 pub mod clock;
 pub mod clock_record;
-pub mod intent_log;
+pub mod event_log;
 pub mod ledger;
 pub mod overview;
 pub mod random;

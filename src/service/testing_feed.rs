@@ -13,8 +13,8 @@ use super::feed::{Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, W
 use super::testing_feed_store::FaultyFeed;
 use super::{ClockWatch, Directory, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
-use crate::domain::feed::LogId;
 use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::{FeedName, LogId};
 use crate::domain::moment::{BootId, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -22,7 +22,7 @@ use crate::pb::position::At;
 use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::ports::call::{CallContext, CallFacts, Caller, Visible};
 use crate::ports::clock::{Clock, WallSteps};
-use crate::ports::intent_log::{Appended, IntentLog, StoredEvent, TrimTimes};
+use crate::ports::event_log::{Appended, EventLog, StoredEvent, TrimTimes};
 use crate::ports::random::Random;
 use crate::store::memory_feed::MemoryFeed;
 use crate::telemetry::metrics::Metrics;
@@ -149,7 +149,13 @@ pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> Arriv
         received: Timestamp(START + number - 1),
         raw: Bytes::from(format!("{{\"purchaseOrderId\":\"{purchase_order}\"}}")),
         body_hash,
-        content: Content::Intent { event_id, message: event.encode_to_vec().into() },
+        content: Content::Event {
+            feed: FeedName::CancelIntents,
+            event_id,
+            event_type: event.event_type.clone(),
+            sub_event_type: String::new(),
+            message: event.encode_to_vec().into(),
+        },
     }
 }
 
@@ -165,7 +171,7 @@ impl TestFeed {
         let number = *self.store.head().borrow() + 1;
         let mut arrival = arrival(account, purchase_order, number);
         arrival.raw = vec![b'x'; bytes].into();
-        if let Content::Intent { message, .. } = &mut arrival.content {
+        if let Content::Event { message, .. } = &mut arrival.content {
             let mut event = pb::Event::decode(message.clone()).unwrap();
             event.event_version = "x".repeat(bytes);
             *message = event.encode_to_vec().into();

@@ -9,7 +9,7 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::store::memory_feed::MemoryFeed;
@@ -75,7 +75,7 @@ impl FaultyFeed {
     }
 }
 
-impl IntentLog for FaultyFeed {
+impl EventLog for FaultyFeed {
     async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
         self.0.feed.append(arrival).await
     }

@@ -78,7 +78,7 @@ fn content(order_number: &str, fingerprint: &Fingerprint) -> Key {
 /// By what a delivery is known again within its account: its event id, or its body when that could not be read.
 pub(super) fn delivery(arrival: &Arrival) -> [u8; HASH] {
     match &arrival.content {
-        Content::Intent { event_id, .. } | Content::Other { event_id, .. } => event(event_id),
+        Content::Event { event_id, .. } => event(event_id),
         Content::Unreadable { .. } => {
             let mut key = half(&arrival.body_hash);
             key[0] |= 1;

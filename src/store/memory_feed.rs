@@ -11,12 +11,12 @@ use tokio::sync::watch;
 use super::keys::{self, HASH};
 use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
-use crate::domain::feed::LogId;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
@@ -85,7 +85,7 @@ struct Known {
     seq: Option<u64>,
 }
 
-impl IntentLog for MemoryFeed {
+impl EventLog for MemoryFeed {
     async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
         let mut tables = self.lock();
         let appended = tables.append(arrival);
@@ -255,8 +255,8 @@ impl Tables {
         }
         self.last_delivery += 1;
         let seq = match content {
-            Content::Intent { message, .. } => Some(self.push(received, message, raw)),
-            Content::Other { .. } => None,
+            Content::Event { feed: FeedName::CancelIntents, message, .. } => Some(self.push(received, message, raw)),
+            Content::Event { .. } => None,
             Content::Unreadable { reason } => {
                 let id = self.last_delivery;
                 let size = u32::try_from(raw.len()).unwrap_or(u32::MAX);

@@ -31,7 +31,7 @@ use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
@@ -128,7 +128,7 @@ delegate! {
 }
 
 delegate! {
-    IntentLog to store
+    EventLog to store
     append(arrival: Arrival) -> Appended;
     bounds() -> Bounds;
     read(after: u64, most: usize, most_bytes: usize, raw: bool) -> Vec<StoredEvent>;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Settings;
 use crate::domain::account::AccountId;
+use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Mode};
 use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
@@ -97,13 +98,25 @@ pub(super) fn arrival(body: &str, content: Content, received: Timestamp) -> Arri
 /// An intent to cancel, whose message and body tell its id.
 pub(super) fn intent(event_id: &str, received: Timestamp) -> Arrival {
     let message = Bytes::from(format!("message {event_id}"));
-    let content = Content::Intent { event_id: event_id.into(), message };
+    let content = Content::Event {
+        feed: FeedName::CancelIntents,
+        event_id: event_id.into(),
+        event_type: "INTENT_TO_CANCEL".into(),
+        sub_event_type: String::new(),
+        message,
+    };
     arrival(&format!("body {event_id}"), content, received)
 }
 
 /// Another event.
 pub(super) fn other(event_id: &str, received: Timestamp) -> Arrival {
-    let content = Content::Other { event_id: event_id.into(), event_type: "PO_LINE_AUTOCANCELLED".into() };
+    let content = Content::Event {
+        feed: FeedName::OrderUpdates,
+        event_id: event_id.into(),
+        event_type: "PO_LINE_AUTOCANCELLED".into(),
+        sub_event_type: String::new(),
+        message: Bytes::from(format!("message {event_id}")),
+    };
     arrival(&format!("body {event_id}"), content, received)
 }
 

@@ -12,7 +12,7 @@ use order_gateway::domain::account::AccountId;
 use order_gateway::http::webhooks::auth::{Gate, Unverified};
 use order_gateway::http::webhooks::read;
 use order_gateway::ports::clock::Clock;
-use order_gateway::ports::intent_log::Appended;
+use order_gateway::ports::event_log::Appended;
 use order_gateway::service::feed::Intake;
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::Metrics;

@@ -1,8 +1,10 @@
-//! The feed of intents to cancel: what stands in the log, and how its readers choose, borrow and settle. Pure.
+//! The feeds of intents to cancel and of order updates: what stands in their logs, and how readers choose, borrow and
+//! settle. Pure.
 
 pub mod cursor;
 pub mod filter;
 pub mod lease;
+mod name;
 pub mod notification;
 pub mod span;
 pub mod subscription;
@@ -10,5 +12,6 @@ pub mod subscription;
 pub use self::cursor::{Cursor, LogId};
 pub use self::filter::{Facts, Filter};
 pub use self::lease::Lease;
+pub use self::name::FeedName;
 pub use self::notification::{Notification, with_account};
 pub use self::span::span;

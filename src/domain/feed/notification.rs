@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::FeedName;
 use crate::domain::account::AccountId;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -24,6 +25,13 @@ pub struct Notification {
     pub intent: Option<pb::CancelIntent>,
 }
 
+impl Notification {
+    /// The feed that this event belongs to: an intent to its own, every other event to the order updates.
+    pub const fn feed(&self) -> FeedName {
+        if self.intent.is_some() { FeedName::CancelIntents } else { FeedName::OrderUpdates }
+    }
+}
+
 /// A delivery as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrival {
@@ -42,19 +50,18 @@ pub struct Arrival {
 /// What a delivery is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
-    /// An intent to cancel: goes into the log.
-    Intent {
-        /// Unique in the account, together with those of [`Content::Other`].
+    /// An event of one of the feeds.
+    Event {
+        /// The feed whose log it goes into.
+        feed: FeedName,
+        /// Unique in the account, in both feeds.
         event_id: String,
+        /// `source.eventType`, as received.
+        event_type: String,
+        /// The sub-event type, as received; often empty.
+        sub_event_type: String,
         /// A [`pb::Event`] without `seq`, `cursor` and `raw_body`, encoded.
         message: Bytes,
-    },
-    /// Another event: kept apart from the log.
-    Other {
-        /// Unique in the account, together with those of [`Content::Intent`].
-        event_id: String,
-        /// What Walmart calls it.
-        event_type: String,
     },
     /// It is Walmart's, but says nothing that can be read: quarantined. The same body is kept once.
     Unreadable {

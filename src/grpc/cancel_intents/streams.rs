@@ -12,7 +12,7 @@ use crate::grpc::status;
 use crate::pb;
 use crate::pb::watch_cancel_intents_response::Frame;
 use crate::ports::call::CallContext;
-use crate::ports::intent_log::StoredEvent;
+use crate::ports::event_log::StoredEvent;
 use crate::service::feed::{Deliveries, FeedStore, Watch, WatchFrame};
 
 /// Numbers of fields, as in the protos: what is stored of an event is put together with what is not, without being read.

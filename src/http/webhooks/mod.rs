@@ -41,7 +41,7 @@ use super::peer::PeerAddress;
 use crate::config;
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
-use crate::ports::intent_log::{Appended, IntentLog};
+use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::token_keys::TokenKeys;
 use crate::service::feed::Intake;
 use crate::telemetry::metrics::{Delivered, Held, Metrics};
@@ -94,7 +94,7 @@ impl Account {
     }
 }
 
-impl<L: IntentLog + TokenKeys> Webhooks<L> {
+impl<L: EventLog + TokenKeys> Webhooks<L> {
     /// For the accounts whose settings say how deliveries are proved. `store` keeps what they say, and the key of tokens.
     pub fn new(accounts: &[config::Account], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
@@ -226,7 +226,7 @@ fn carries(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
 }
 
-async fn receive<L: IntentLog + TokenKeys>(
+async fn receive<L: EventLog + TokenKeys>(
     State(webhooks): State<Arc<Webhooks<L>>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
@@ -241,7 +241,7 @@ async fn receive<L: IntentLog + TokenKeys>(
     }
 }
 
-async fn grant<L: IntentLog + TokenKeys>(
+async fn grant<L: EventLog + TokenKeys>(
     State(webhooks): State<Arc<Webhooks<L>>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
@@ -275,7 +275,7 @@ async fn grant<L: IntentLog + TokenKeys>(
     }
 }
 
-async fn only_post<L: IntentLog + TokenKeys>(
+async fn only_post<L: EventLog + TokenKeys>(
     State(webhooks): State<Arc<Webhooks<L>>>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
@@ -287,7 +287,7 @@ async fn only_post<L: IntentLog + TokenKeys>(
 }
 
 /// A path below `/webhooks` that is none.
-async fn nowhere<L: IntentLog + TokenKeys>(State(webhooks): State<Arc<Webhooks<L>>>, headers: HeaderMap) -> Response {
+async fn nowhere<L: EventLog + TokenKeys>(State(webhooks): State<Arc<Webhooks<L>>>, headers: HeaderMap) -> Response {
     webhooks.refuse_unknown(Refusal::UnknownAccount, &headers)
 }
 

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::timestamp::Timestamp;
-use crate::ports::intent_log::{Bounds, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Bounds, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 use crate::ports::token_keys::TokenKeyBytes;
 use crate::telemetry::metrics::Form;
@@ -68,7 +68,7 @@ impl Log {
     }
 }
 
-impl IntentLog for Log {
+impl EventLog for Log {
     async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
         self.0.handed_over.notify_one();
         let opened = self.0.opened.notified();

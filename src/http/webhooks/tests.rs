@@ -13,6 +13,7 @@ use super::testing::{
 };
 use super::*;
 use crate::config::Secret;
+use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Content;
 use crate::domain::timestamp::Timestamp;
 use crate::telemetry::testing::LogLines;
@@ -25,7 +26,9 @@ async fn an_intent_is_stored_with_its_exact_body_and_acknowledged() {
     let [arrival] = stored.as_slice() else { panic!("{stored:?}") };
     assert_eq!((arrival.account.as_str(), &arrival.raw[..]), ("acme", INTENT.as_bytes()));
     assert_eq!(arrival.received, Timestamp(1_760_000_000_123));
-    assert!(matches!(&arrival.content, Content::Intent { event_id, .. } if event_id.starts_with("0d16aa10")));
+    assert!(
+        matches!(&arrival.content, Content::Event { feed: FeedName::CancelIntents, event_id, .. } if event_id.starts_with("0d16aa10"))
+    );
     assert_eq!(app.counted("acme"), [("stored".to_owned(), 1)]);
 }
 
@@ -46,7 +49,10 @@ async fn other_events_and_unreadable_ones_are_stored_too() {
         is_stored(&app.send(signed(body)).await, false);
     }
     let kinds: Vec<_> = app.log.stored().into_iter().map(|arrival| arrival.content).collect();
-    assert!(matches!(&kinds[0], Content::Other { event_type, .. } if event_type == "PO_CREATED"), "{kinds:?}");
+    assert!(
+        matches!(&kinds[0], Content::Event { feed: FeedName::OrderUpdates, event_type, .. } if event_type == "PO_CREATED"),
+        "{kinds:?}"
+    );
     assert_eq!(kinds[1], Content::Unreadable { reason: "no event type".into() });
     assert!(matches!((&kinds[2], &kinds[3]), (Content::Unreadable { .. }, Content::Unreadable { .. })), "{kinds:?}");
     assert_eq!(app.counted("acme"), [("quarantined".to_owned(), 3), ("stored".to_owned(), 1)]);
@@ -158,7 +164,10 @@ async fn the_content_type_decides_nothing() {
     }
     let stored = app.log.stored();
     assert_eq!(stored.len(), odd.len());
-    assert!(stored.iter().all(|arrival| matches!(arrival.content, Content::Intent { .. })), "{stored:?}");
+    assert!(
+        stored.iter().all(|arrival| matches!(arrival.content, Content::Event { feed: FeedName::CancelIntents, .. })),
+        "{stored:?}"
+    );
     assert_eq!(app.counted("acme"), [("stored".to_owned(), 6), ("unauthenticated".to_owned(), 6)]);
 }
 
@@ -168,7 +177,9 @@ async fn a_packed_body_is_proved_as_it_was_sent_and_kept_as_it_unpacks() {
     is_stored(&app.send(signed_bytes(gzip(INTENT.as_bytes()))).await, false);
     let stored = app.log.stored();
     assert_eq!(stored[0].raw, INTENT);
-    assert!(matches!(&stored[0].content, Content::Intent { event_id, .. } if event_id.starts_with("0d16aa10")));
+    assert!(
+        matches!(&stored[0].content, Content::Event { feed: FeedName::CancelIntents, event_id, .. } if event_id.starts_with("0d16aa10"))
+    );
     // A proof of what it unpacks to is none.
     let mut other = signed(INTENT);
     *other.body_mut() = Body::from(gzip(INTENT.as_bytes()));

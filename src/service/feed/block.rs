@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::domain::feed::{Facts, Filter, LogId};
 use crate::pb;
-use crate::ports::intent_log::StoredEvent;
+use crate::ports::event_log::StoredEvent;
 
 /// Events in a full block. Blocks begin at multiples of it, so that streams share them wherever they started.
 pub(super) const BLOCK: u64 = 128;

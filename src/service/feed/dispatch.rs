@@ -19,7 +19,7 @@ use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::Filter;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Mode, Subscription};
 use crate::domain::moment::SteadyTime;
-use crate::ports::intent_log::StoredEvent;
+use crate::ports::event_log::StoredEvent;
 
 /// Loans on their way to a stream that has not taken them yet. Few, so that they do not run out there.
 pub(super) const ON_THE_WAY: usize = 32;

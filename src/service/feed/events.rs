@@ -9,7 +9,7 @@ use crate::domain::rules::{Faults, Path};
 use crate::pb;
 use crate::pb::get_cancel_intent_request::Key;
 use crate::ports::call::CallContext;
-use crate::ports::intent_log::{Bounds, StoredEvent};
+use crate::ports::event_log::{Bounds, StoredEvent};
 use crate::service::{AccountError, ServiceError, paging};
 
 /// Events that one page looks at: the more a filter leaves out, the shorter the page.
@@ -160,7 +160,7 @@ struct Page {
     raw: bool,
 }
 
-fn quarantined(one: crate::ports::intent_log::Quarantined) -> pb::QuarantinedWebhook {
+fn quarantined(one: crate::ports::event_log::Quarantined) -> pb::QuarantinedWebhook {
     pb::QuarantinedWebhook {
         id: one.id,
         account: one.account.to_string(),

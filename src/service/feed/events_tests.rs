@@ -1,6 +1,6 @@
 use super::*;
 use crate::domain::feed::notification::{Arrival, Content};
-use crate::ports::intent_log::IntentLog as _;
+use crate::ports::event_log::EventLog as _;
 use crate::service::testing_feed::*;
 use bytes::Bytes;
 use prost::Message as _;

@@ -12,7 +12,7 @@ use crate::domain::hex;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::clock::Clock;
-use crate::ports::intent_log::{Appended, IntentLog};
+use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 
 /// Why a delivery says nothing. Without anything of its body.
@@ -38,7 +38,7 @@ pub struct Intake<L> {
     clock: Clock,
 }
 
-impl<L: IntentLog> Intake<L> {
+impl<L: EventLog> Intake<L> {
     /// Into this log.
     pub fn new(log: L, clock: Clock) -> Self {
         Self { log, clock }
@@ -83,30 +83,29 @@ fn content(
         Ok(notification) => notification,
         Err(unreadable) => return Content::Unreadable { reason: unreadable.0 },
     };
+    let feed = notification.feed();
     let body_sha256 = hex::lower(body_hash);
     let id_synthesized = notification.event_id.is_empty();
     let event_id = if id_synthesized { format!("sha256:{body_sha256}") } else { notification.event_id };
-    let Some(intent) = notification.intent else {
-        return Content::Other { event_id, event_type: notification.event_type };
-    };
+    let Notification { event_type, sub_event_type, intent, .. } = notification;
     let event = pb::Event {
         event_id: event_id.clone(),
-        event_type: notification.event_type,
+        event_type: event_type.clone(),
         event_version: notification.event_version,
         event_time: notification.event_time.map(moment),
         received_at: Some(moment(received)),
-        ordering_key: intent.purchase_order_id.clone(),
-        intent: Some(intent),
+        ordering_key: intent.as_ref().map(|intent| intent.purchase_order_id.clone()).unwrap_or_default(),
+        intent,
         body_sha256,
         id_synthesized,
         account: account.to_string(),
-        sub_event_type: notification.sub_event_type,
+        sub_event_type: sub_event_type.clone(),
         // Known to the log and to whoever asks for it.
         seq: 0,
         cursor: String::new(),
         raw_body: Vec::new(),
     };
-    Content::Intent { event_id, message: event.encode_to_vec().into() }
+    Content::Event { feed, event_id, event_type, sub_event_type, message: event.encode_to_vec().into() }
 }
 
 fn moment(time: Timestamp) -> prost_types::Timestamp {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::FeedError;
 use super::{Feed, FeedStore};
-use crate::ports::intent_log::TrimTimes;
+use crate::ports::event_log::TrimTimes;
 
 /// How often it looks, at least: ten times in the time that events are kept, where that is short.
 const EVERY: Duration = Duration::from_mins(1);
@@ -71,7 +71,7 @@ impl<F: FeedStore> Feed<F> {
 mod tests {
     use super::*;
     use crate::domain::feed::notification::{Arrival, Content};
-    use crate::ports::intent_log::IntentLog as _;
+    use crate::ports::event_log::EventLog as _;
     use crate::service::testing_feed::{arrival, feed};
 
     const DAY: Duration = Duration::from_hours(24);

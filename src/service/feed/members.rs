@@ -13,7 +13,7 @@ use crate::domain::feed::subscription::Cause;
 use crate::domain::moment::Moment;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
-use crate::ports::intent_log::StoredEvent;
+use crate::ports::event_log::StoredEvent;
 
 /// The tasks by the names of their subscriptions.
 #[derive(Default)]

@@ -45,7 +45,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
-use crate::ports::intent_log::IntentLog;
+use crate::ports::event_log::EventLog;
 use crate::ports::random::Random;
 use crate::ports::subscriptions::Subscriptions;
 use crate::telemetry::metrics::{FeedMetrics, Held};
@@ -58,9 +58,9 @@ const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=
 const BLOCKED: Duration = Duration::from_secs(60);
 
 /// The store of the feed.
-pub trait FeedStore: IntentLog + Subscriptions {}
+pub trait FeedStore: EventLog + Subscriptions {}
 
-impl<T: IntentLog + Subscriptions> FeedStore for T {}
+impl<T: EventLog + Subscriptions> FeedStore for T {}
 
 /// What the feed is told by its settings.
 #[derive(Clone, Copy, Debug)]

@@ -10,7 +10,7 @@ use super::{Feed, FeedStore};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
-use crate::ports::intent_log::Bounds;
+use crate::ports::event_log::Bounds;
 use crate::ports::ledger::StoreError;
 use crate::service::ServiceError;
 

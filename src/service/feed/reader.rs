@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::block::{BLOCK, Block, Encode};
 use super::error::FeedError;
 use crate::domain::feed::LogId;
-use crate::ports::intent_log::IntentLog;
+use crate::ports::event_log::EventLog;
 use crate::ports::ledger::{StoreError, StoreTrouble};
 
 /// Bytes of blocks that are kept, about.
@@ -67,7 +67,7 @@ struct Key {
 
 type Loading = Shared<Pin<Box<dyn Future<Output = Result<Option<Arc<Block>>, StoreError>> + Send>>>;
 
-impl<L: IntentLog> Reader<L> {
+impl<L: EventLog> Reader<L> {
     pub(super) fn new(log: L, encode: Encode) -> Self {
         let cache = moka::sync::Cache::builder()
             .weigher(|_, block: &Arc<Block>| u32::try_from(block.size()).unwrap_or(u32::MAX))

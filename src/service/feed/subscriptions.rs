@@ -11,7 +11,7 @@ use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
-use crate::ports::intent_log::Bounds;
+use crate::ports::event_log::Bounds;
 use crate::ports::subscriptions::{Made, Removed};
 use crate::service::{AccountError, ServiceError, paging};
 

@@ -6,7 +6,7 @@ use super::super::tests::Place;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::with_account;
 use crate::domain::ledger::{Entry, NewEntry, OperationId, State};
-use crate::ports::intent_log::{Appended, IntentLog};
+use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::ledger::{Begun, Ledger, Match, Query, Saved};
 use crate::ports::subscriptions::Subscriptions;
 use crate::store::Settings;
@@ -165,8 +165,8 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
     };
     let now = [stored("one", Some("beta")), stored("two", None), stored("three", Some("beta")), stored("four", None)];
     let messages =
-        |events: Vec<crate::ports::intent_log::StoredEvent>| Vec::from_iter(events.into_iter().map(|e| e.message));
-    assert_eq!(messages(IntentLog::read(&ledger, 0, 9, usize::MAX, false).await.unwrap()), now);
+        |events: Vec<crate::ports::event_log::StoredEvent>| Vec::from_iter(events.into_iter().map(|e| e.message));
+    assert_eq!(messages(EventLog::read(&ledger, 0, 9, usize::MAX, false).await.unwrap()), now);
     assert_eq!(messages(ledger.pick(vec![3, 4], true).await.unwrap()), now[2..]);
     let found = ledger.find(&id("beta"), "one", false).await.unwrap().unwrap();
     assert_eq!((found.seq, &found.message), (1, &now[0]));

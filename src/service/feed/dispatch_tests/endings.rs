@@ -177,7 +177,7 @@ async fn time_takes_events_and_tells_who_lost_them() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(feed.store.bounds().await.unwrap().first, 1);
     tokio::time::sleep(Duration::from_mins(5)).await;
-    use crate::ports::intent_log::IntentLog as _;
+    use crate::ports::event_log::EventLog as _;
     assert_eq!(feed.store.bounds().await.unwrap().first, 5, "what `holds` has settled");
     assert_eq!(feed.shown("holds").await.state(), pb::SubscriptionState::Active);
     assert_eq!(feed.shown("lets-go").await.state(), pb::SubscriptionState::LostEvents);

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-pub(super) async fn what_is_appended_is_kept_as_given(log: impl IntentLog) {
+pub(super) async fn what_is_appended_is_kept_as_given(log: impl EventLog) {
     let head = log.head();
     let arrivals = ["a", "b", "c"].map(|id| intent(id, time(1)));
     for (seq, arrival) in (1..).zip(&arrivals) {
@@ -26,7 +26,7 @@ pub(super) async fn what_is_appended_is_kept_as_given(log: impl IntentLog) {
     assert_eq!(log.bounds().await.unwrap(), bounds);
 }
 
-pub(super) async fn a_delivery_is_stored_once(log: impl IntentLog) {
+pub(super) async fn a_delivery_is_stored_once(log: impl EventLog) {
     for (delivery, seq) in
         [(intent("i", time(1)), Some(1)), (other("o", time(1)), None), (unreadable("u", time(1)), None)]
     {
@@ -41,7 +41,7 @@ pub(super) async fn a_delivery_is_stored_once(log: impl IntentLog) {
     assert_eq!(log.pick(vec![1], true).await.unwrap(), [event(1, &intent("i", time(1)), true)]);
 }
 
-pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: impl IntentLog) {
+pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: impl EventLog) {
     let first = intent("i", time(1));
     append(&log, first.clone()).await;
     let differs = |body: &str| arrival(body, intent("i", time(2)).content, time(2));
@@ -54,7 +54,7 @@ pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: impl IntentLog) {
     assert_eq!(*log.head().borrow(), 1);
 }
 
-pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: impl IntentLog) {
+pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: impl EventLog) {
     append(&log, intent("i", time(1))).await;
     let theirs = Arrival { account: other_account(), ..intent("i", time(1)) };
     assert_eq!(append(&log, theirs).await, 2);
@@ -67,7 +67,7 @@ pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: impl IntentLog)
     assert_eq!(append(&log, intent("x", time(1))).await, 3);
 }
 
-pub(super) async fn an_unreadable_body_is_kept_once(log: impl IntentLog) {
+pub(super) async fn an_unreadable_body_is_kept_once(log: impl EventLog) {
     for account in [acme(), other_account()] {
         let delivery = Arrival { account, ..unreadable("{", time(1)) };
         assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq: None });
@@ -80,7 +80,7 @@ pub(super) async fn an_unreadable_body_is_kept_once(log: impl IntentLog) {
     assert_eq!(*log.head().borrow(), 0);
 }
 
-pub(super) async fn many_deliveries_of_one_id_are_one(log: impl IntentLog) {
+pub(super) async fn many_deliveries_of_one_id_are_one(log: impl EventLog) {
     let senders = (0..50).map(|number| {
         let log = log.clone();
         tokio::spawn(async move { log.append(intent("i", time(number))).await.unwrap() })
@@ -100,7 +100,7 @@ pub(super) async fn many_deliveries_of_one_id_are_one(log: impl IntentLog) {
     assert_eq!(seqs(&log, 0).await, [1]);
 }
 
-pub(super) async fn positions_have_no_gaps_whoever_appends(log: impl IntentLog) {
+pub(super) async fn positions_have_no_gaps_whoever_appends(log: impl EventLog) {
     let senders = (0..200).map(|number: u64| {
         let log = log.clone();
         // Every fourth one is of an id that another one has.
@@ -120,7 +120,7 @@ pub(super) async fn positions_have_no_gaps_whoever_appends(log: impl IntentLog) 
     assert_eq!(*log.head().borrow(), 150);
 }
 
-pub(super) async fn a_later_append_has_a_later_position(log: impl IntentLog) {
+pub(super) async fn a_later_append_has_a_later_position(log: impl EventLog) {
     let sender = |sender: u64| {
         let log = log.clone();
         tokio::spawn(async move {
@@ -140,7 +140,7 @@ pub(super) async fn a_later_append_has_a_later_position(log: impl IntentLog) {
     assert_eq!(*log.head().borrow(), 200);
 }
 
-pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: impl IntentLog) {
+pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: impl EventLog) {
     let mut head = log.head();
     let reader = log.clone();
     let watcher = tokio::spawn(async move {
@@ -162,7 +162,7 @@ pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: impl Intent
     assert_eq!(watcher.await.unwrap(), 300);
 }
 
-pub(super) async fn an_append_happens_though_nobody_waits(log: impl IntentLog) {
+pub(super) async fn an_append_happens_though_nobody_waits(log: impl EventLog) {
     let mut head = log.head();
     let mut append = Box::pin(log.append(intent("left", time(1))));
     // Handed over with the first poll.

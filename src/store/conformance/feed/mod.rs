@@ -14,7 +14,7 @@ use self::trimming::*;
 use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::timestamp::Timestamp;
-use crate::ports::intent_log::{Appended, IntentLog, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, EventLog, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::random::Random;
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
@@ -76,7 +76,7 @@ checks! {
 }
 
 /// Stores it; tells its position.
-async fn append(log: &impl IntentLog, arrival: Arrival) -> u64 {
+async fn append(log: &impl EventLog, arrival: Arrival) -> u64 {
     match log.append(arrival).await.unwrap() {
         Appended::Stored { seq: Some(seq) } => seq,
         other => panic!("{other:?}"),
@@ -84,20 +84,20 @@ async fn append(log: &impl IntentLog, arrival: Arrival) -> u64 {
 }
 
 /// Stores so many intents, a second apart, with their numbers as ids.
-async fn fill(log: &impl IntentLog, events: u64) {
+async fn fill(log: &impl EventLog, events: u64) {
     for number in 1..=events {
         assert_eq!(append(log, intent(&number.to_string(), time(number))).await, number);
     }
 }
 
 fn event(seq: u64, arrival: &Arrival, raw: bool) -> StoredEvent {
-    let crate::domain::feed::notification::Content::Intent { message, .. } = &arrival.content else { panic!() };
+    let crate::domain::feed::notification::Content::Event { message, .. } = &arrival.content else { panic!() };
     let raw = if raw { arrival.raw.clone() } else { bytes::Bytes::new() };
     StoredEvent { seq, received: arrival.received, message: message.clone(), raw }
 }
 
 /// Positions of all that is read after this one.
-async fn seqs(log: &impl IntentLog, after: u64) -> Vec<u64> {
+async fn seqs(log: &impl EventLog, after: u64) -> Vec<u64> {
     let events = log.read(after, usize::MAX, usize::MAX, false).await.unwrap();
     events.iter().map(|event| event.seq).collect()
 }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-pub(super) async fn an_empty_log_has_nothing(log: impl IntentLog) {
+pub(super) async fn an_empty_log_has_nothing(log: impl EventLog) {
     let bounds = log.bounds().await.unwrap();
     assert_eq!((bounds.first, bounds.head), (1, 0));
     assert_eq!(*log.head().borrow(), 0);
@@ -15,7 +15,7 @@ pub(super) async fn an_empty_log_has_nothing(log: impl IntentLog) {
     assert_eq!(log.trim_log(times, 100).await.unwrap(), Trimmed::default());
 }
 
-pub(super) async fn reading_ends_where_it_was_asked_to(log: impl IntentLog) {
+pub(super) async fn reading_ends_where_it_was_asked_to(log: impl EventLog) {
     fill(&log, 9).await;
     let read = async |after, most, most_bytes, raw| {
         let events = log.read(after, most, most_bytes, raw).await.unwrap();
@@ -38,7 +38,7 @@ pub(super) async fn reading_ends_where_it_was_asked_to(log: impl IntentLog) {
     }
 }
 
-pub(super) async fn picking_gives_what_is_there_in_order(log: impl IntentLog) {
+pub(super) async fn picking_gives_what_is_there_in_order(log: impl EventLog) {
     fill(&log, 5).await;
     let picked = log.pick(vec![5, 0, 2, 6, 2, u64::MAX], true).await.unwrap();
     let expected = [2, 5].map(|seq| event(seq, &intent(&seq.to_string(), time(seq)), true));
@@ -46,7 +46,7 @@ pub(super) async fn picking_gives_what_is_there_in_order(log: impl IntentLog) {
     assert_eq!(log.pick(Vec::new(), true).await.unwrap(), []);
 }
 
-pub(super) async fn finding_is_by_account_and_id(log: impl IntentLog) {
+pub(super) async fn finding_is_by_account_and_id(log: impl EventLog) {
     let theirs = Arrival { account: other_account(), received: time(7), ..intent("i", time(1)) };
     append(&log, intent("i", time(1))).await;
     append(&log, theirs.clone()).await;
@@ -61,7 +61,7 @@ pub(super) async fn finding_is_by_account_and_id(log: impl IntentLog) {
     assert_eq!(log.find(&nobody, "i", false).await.unwrap(), None);
 }
 
-pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: impl IntentLog) {
+pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: impl EventLog) {
     let mut times = vec![10, 20, 15, 30, 12, 40];
     for (seq, second) in (1..).zip(&times) {
         assert_eq!(append(&log, intent(&seq.to_string(), time(*second))).await, seq);
@@ -104,7 +104,7 @@ pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: impl Int
     }
 }
 
-pub(super) async fn quarantine_is_paged_and_filtered(log: impl IntentLog) {
+pub(super) async fn quarantine_is_paged_and_filtered(log: impl EventLog) {
     for number in 0..6_u64 {
         let account = if number % 3 == 0 { other_account() } else { acme() };
         let delivery = Arrival { account, ..unreadable(&"x".repeat(number as usize), time(number)) };

@@ -175,7 +175,7 @@ fn free() -> TrimTimes {
     TrimTimes { held: time(0), ..events_before(FREE) }
 }
 
-pub(super) async fn what_is_held_stays_until_it_is_settled(store: impl IntentLog + Subscriptions) {
+pub(super) async fn what_is_held_stays_until_it_is_settled(store: impl EventLog + Subscriptions) {
     fill(&store, 9).await;
     make(&store, "holds", true, 0).await;
     make(&store, "ahead", true, 9).await;
@@ -205,7 +205,7 @@ pub(super) async fn what_is_held_stays_until_it_is_settled(store: impl IntentLog
     assert_eq!(store.trim_log(free(), 100).await.unwrap().events, 2);
 }
 
-pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: impl IntentLog + Subscriptions) {
+pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: impl EventLog + Subscriptions) {
     fill(&store, 9).await;
     make(&store, "behind", true, 0).await;
     make(&store, "just there", true, 5).await;
@@ -230,7 +230,7 @@ pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: impl In
     assert_eq!((gone.events, gone.lost), (2, vec!["behind".to_owned()]));
 }
 
-pub(super) async fn what_does_not_hold_loses_and_is_told(store: impl IntentLog + Subscriptions) {
+pub(super) async fn what_does_not_hold_loses_and_is_told(store: impl EventLog + Subscriptions) {
     fill(&store, 9).await;
     make(&store, "b does not hold", false, 0).await;
     make(&store, "a neither", false, 3).await;
@@ -241,7 +241,7 @@ pub(super) async fn what_does_not_hold_loses_and_is_told(store: impl IntentLog +
     assert_eq!((gone.events, gone.lost), (5, vec!["a neither".to_owned()]));
 }
 
-pub(super) async fn parked_rows_go_with_their_events(store: impl IntentLog + Subscriptions) {
+pub(super) async fn parked_rows_go_with_their_events(store: impl EventLog + Subscriptions) {
     fill(&store, 9).await;
     for (name, holds) in [("holds", true), ("does not", false)] {
         make(&store, name, holds, 0).await;

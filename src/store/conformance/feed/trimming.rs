@@ -7,7 +7,7 @@ pub(super) fn events_before(seconds: u64) -> TrimTimes {
     TrimTimes { free: time(seconds), held: time(seconds), ids: Timestamp(0) }
 }
 
-pub(super) async fn trimming_takes_the_front_and_leaves_the_last(log: impl IntentLog) {
+pub(super) async fn trimming_takes_the_front_and_leaves_the_last(log: impl EventLog) {
     fill(&log, 9).await;
     assert_eq!(log.trim_log(events_before(1), 100).await.unwrap(), Trimmed::default());
     let gone = log.trim_log(events_before(4), 100).await.unwrap();
@@ -32,7 +32,7 @@ pub(super) async fn trimming_takes_the_front_and_leaves_the_last(log: impl Inten
     assert_eq!(seqs(&log, 0).await, [10, 11, 12]);
 }
 
-pub(super) async fn trimming_goes_in_steps(log: impl IntentLog) {
+pub(super) async fn trimming_goes_in_steps(log: impl EventLog) {
     fill(&log, 9).await;
     for left in [[4, 5, 6, 7, 8, 9].as_slice(), &[7, 8, 9], &[9]] {
         let gone = log.trim_log(events_before(99), 3).await.unwrap();
@@ -42,7 +42,7 @@ pub(super) async fn trimming_goes_in_steps(log: impl IntentLog) {
     assert_eq!(log.trim_log(events_before(99), 0).await.unwrap(), Trimmed::default());
 }
 
-pub(super) async fn ids_stay_longer_than_events(log: impl IntentLog) {
+pub(super) async fn ids_stay_longer_than_events(log: impl EventLog) {
     fill(&log, 9).await;
     log.trim_log(events_before(7), 100).await.unwrap();
     for number in 1..=9 {
@@ -62,7 +62,7 @@ pub(super) async fn ids_stay_longer_than_events(log: impl IntentLog) {
     assert!(log.find(&acme(), "7", false).await.unwrap().is_some());
 }
 
-pub(super) async fn other_rows_go_by_their_time(log: impl IntentLog) {
+pub(super) async fn other_rows_go_by_their_time(log: impl EventLog) {
     for number in 1..=6 {
         log.append(unreadable(&number.to_string(), time(number))).await.unwrap();
         log.append(other(&number.to_string(), time(number))).await.unwrap();

@@ -5,15 +5,17 @@ use rusqlite::{OptionalExtension as _, params};
 use super::super::rows::integer;
 use super::super::tx::Tx;
 use crate::crash_point::{CrashPoint, reach};
+use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::{Arrival, Content};
-use crate::ports::intent_log::Appended;
+use crate::ports::event_log::Appended;
 use crate::store::keys;
 
 pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<Appended> {
     let account = tx.account(&arrival.account)?;
     let (key, body) = (keys::delivery(arrival), keys::half(&arrival.body_hash));
     let received = integer(arrival.received.0);
-    let seq = matches!(arrival.content, Content::Intent { .. }).then(|| tx.feed().head + 1);
+    let is_intent = matches!(arrival.content, Content::Event { feed: FeedName::CancelIntents, .. });
+    let seq = is_intent.then(|| tx.feed().head + 1);
     let mut insert = tx.sql(
         "INSERT INTO deliveries (account, received, seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5) \
          ON CONFLICT (account, key) DO NOTHING RETURNING id",
@@ -23,12 +25,12 @@ pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<App
         .optional()?;
     let Some(id) = id else { return again(tx, account, &key, arrival) };
     match &arrival.content {
-        Content::Intent { message, .. } => {
+        Content::Event { feed: FeedName::CancelIntents, message, .. } => {
             if let Some(seq) = seq {
                 push(tx, seq, arrival, message)?;
             }
         }
-        Content::Other { event_type, .. } => {
+        Content::Event { event_type, .. } => {
             tx.sql("INSERT INTO others (id, received, account, event_type, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![id, received, account, event_type, &arrival.raw[..]])?;
         }

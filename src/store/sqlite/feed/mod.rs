@@ -27,11 +27,11 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::intent_log::{Appended, Bounds, IntentLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 
-impl IntentLog for SqliteLedger {
+impl EventLog for SqliteLedger {
     async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
         self.write(move |tx| append::append(tx, &arrival)).await
     }

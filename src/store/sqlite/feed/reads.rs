@@ -10,7 +10,7 @@ use super::renamed::named_now;
 use crate::domain::account::AccountId;
 use crate::domain::feed::LogId;
 use crate::domain::timestamp::Timestamp;
-use crate::ports::intent_log::{Bounds, Quarantined, StoredEvent};
+use crate::ports::event_log::{Bounds, Quarantined, StoredEvent};
 use crate::store::keys;
 
 /// The columns of an event; without its body, the table of bodies is not touched.

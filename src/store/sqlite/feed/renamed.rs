@@ -8,7 +8,7 @@ use super::super::rows::{self, integer};
 use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::Config;
 use crate::domain::feed::with_account;
-use crate::ports::intent_log::StoredEvent;
+use crate::ports::event_log::StoredEvent;
 
 /// Puts the names of now into the filters of subscriptions. Within the transaction that renames accounts.
 pub(in crate::store::sqlite) fn rename_filters(db: &Connection, names: &HashMap<&str, &str>) -> rusqlite::Result<()> {

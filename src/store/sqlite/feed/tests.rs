@@ -16,7 +16,7 @@ async fn append(log: &SqliteLedger, id: &str) -> u64 {
 }
 
 async fn seqs(log: &SqliteLedger) -> Vec<u64> {
-    let events = IntentLog::read(log, 0, usize::MAX, usize::MAX, true).await.unwrap();
+    let events = EventLog::read(log, 0, usize::MAX, usize::MAX, true).await.unwrap();
     events.iter().map(|event| event.seq).collect()
 }
 

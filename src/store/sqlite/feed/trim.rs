@@ -7,7 +7,7 @@ use super::{reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::subscription::Subscription;
 use crate::domain::timestamp::Timestamp;
-use crate::ports::intent_log::{TrimTimes, Trimmed};
+use crate::ports::event_log::{TrimTimes, Trimmed};
 
 /// Drops at most `limit` rows.
 pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {

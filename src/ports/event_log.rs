@@ -1,4 +1,4 @@
-//! The log of intents to cancel, and what else Walmart posted.
+//! The log of events, and what else Walmart posted.
 
 use std::future::Future;
 
@@ -15,7 +15,7 @@ use crate::domain::timestamp::Timestamp;
 ///
 /// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
 /// that was handed over happens, also when the future is dropped.
-pub trait IntentLog: Clone + Send + Sync + 'static {
+pub trait EventLog: Clone + Send + Sync + 'static {
     /// Stores a delivery, once. In one transaction: if the account had a delivery of this event id (of an unreadable one:
     /// of this body), that one stands; else the id is kept, and an intent gets the next position.
     fn append(&self, arrival: Arrival) -> impl Future<Output = Result<Appended, StoreError>> + Send;
