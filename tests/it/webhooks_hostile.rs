@@ -43,7 +43,7 @@ fn hostile(dice: &mut Dice) -> Vec<u8> {
     let odd =
         [json!(null), json!(true), json!(-1), json!(1e300), json!("\u{0}"), json!([[[]]]), json!({"a": {}}), json!("")];
     let any = |dice: &mut Dice| odd[dice.below(odd.len())].clone();
-    match dice.below(8) {
+    match dice.below(9) {
         0 => dice.bytes(200),
         1 => "[".repeat(depth).into_bytes(),
         2 => format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth)).into_bytes(),
@@ -85,6 +85,34 @@ fn hostile(dice: &mut Dice) -> Vec<u8> {
                 _ => {}
             }
             packed
+        }
+        7 => {
+            // In the names of the Orders API, with something odd in one place or two.
+            let mut event = json!({"source": {"eventType": "ORDER_UPDATES", "subEventType": "INTENT_TO_CANCEL"}, "payload": {
+                "meta": {"subEventType": "PO_CREATED"}, "order": {"purchaseOrderId": "p", "shipNode": {"type": "SellerFulfilled"},
+                "shippingInfo": {"methodCode": "VALUE"}, "orderLines": {"orderLine": [{"lineNumber": "1", "intentToCancel": "TRUE",
+                "item": {"sku": "s"}, "orderLineQuantity": {"amount": "1"}, "orderLineStatuses": {"orderLineStatus": [{}]}}]}}}});
+            let line = "/payload/order/orderLines/orderLine/0";
+            let paths = [
+                "/source/subEventType",
+                "/payload/meta",
+                "/payload/order/shipNode",
+                "/payload/order/shippingInfo/methodCode",
+                "/payload/order/orderLines/orderLine",
+                line,
+                "/payload/order/orderLines",
+                "/payload/order",
+            ];
+            let within = ["intentToCancel", "item", "orderLineQuantity", "orderLineStatuses"];
+            event.pointer_mut(line).unwrap()[within[dice.below(within.len())]] = any(dice);
+            *event.pointer_mut(paths[dice.below(paths.len())]).unwrap() = any(dice);
+            // An event, a list of it, or its text.
+            match dice.below(3) {
+                0 => event = json!([event]),
+                1 => event["payload"] = json!(event["payload"].to_string()),
+                _ => {}
+            }
+            event.to_string().into_bytes()
         }
         _ => json!({"source": {"eventType": "ORDER_UPDATES", "eventTime": any(dice)},
             "payload": {"subEventType": "INTENT_TO_CANCEL", "meta": any(dice), "order": any(dice)}})

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use order_gateway::config::{StoreUrl, Webhook};
-use order_gateway::domain::account::AccountId;
+use order_gateway::domain::account::{AccountId, SellerId};
 use order_gateway::http::webhooks::auth::{Gate, Unverified};
 use order_gateway::http::webhooks::read;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::event_log::Appended;
-use order_gateway::service::feed::Intake;
+use order_gateway::service::feed::{Intake, Recipient};
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
@@ -58,6 +58,7 @@ pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
 async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Outcome {
     let account = AccountId::new(ACCOUNT).map_err(|_| "no account id")?;
     let gate = Gate::new(account.clone(), Webhook::None);
+    let recipient = Recipient { account, seller: SellerId::new("10000000001") };
     let (head, ()) = Request::new(()).into_parts();
     loop {
         let n = next.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +68,7 @@ async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Ou
         let body = Bytes::from(posts::body(n));
         let verified = gate.check(Unverified { head: &head, body }, Duration::ZERO, None).map_err(|e| e.to_string())?;
         let (raw, read) = read::read(verified);
-        match intake.take(&account, raw, read).await {
+        match intake.take(&recipient, raw, read).await {
             Ok(Appended::Stored { seq: Some(_) }) => {}
             Ok(other) => return Err(format!("an event was not stored: {other:?}")),
             Err(error) => return Err(error.to_string()),

@@ -3,6 +3,7 @@
 
 pub mod cursor;
 pub mod filter;
+mod intent_key;
 pub mod lease;
 mod name;
 pub mod notification;
@@ -11,6 +12,7 @@ pub mod subscription;
 
 pub use self::cursor::{Cursor, LogId};
 pub use self::filter::{Facts, Filter};
+pub use self::intent_key::{intent_key, is_of_another_seller};
 pub use self::lease::Lease;
 pub use self::name::FeedName;
 pub use self::notification::{Notification, with_account};

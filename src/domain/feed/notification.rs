@@ -13,9 +13,9 @@ use crate::pb;
 pub struct Notification {
     /// `source.eventId`; empty when there is none.
     pub event_id: String,
-    /// `source.eventType`; empty when there is none.
+    /// `source.eventType`. Inferred from the form of a body that has none.
     pub event_type: String,
-    /// Of ORDER_UPDATES, wherever it stands.
+    /// As received, wherever it stands in the body; empty when there is none.
     pub sub_event_type: String,
     /// `source.eventVersion`; often empty.
     pub event_version: String,
@@ -23,6 +23,33 @@ pub struct Notification {
     pub event_time: Option<Timestamp>,
     /// What the customer wants, if that is what it tells.
     pub intent: Option<pb::CancelIntent>,
+    /// Of an event that was not recognised as an intent: why it may be one.
+    pub unclear: Option<Unclear>,
+}
+
+/// Why it cannot be told whether an event is an intent to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclear {
+    /// An ORDER_UPDATES without a sub-event type.
+    NoKind,
+    /// An ORDER_UPDATES whose sub-event type is none that Walmart has announced.
+    UnknownKind,
+    /// An intent flag says neither yes nor no.
+    UnreadableFlag,
+}
+
+impl Unclear {
+    /// All of them, in their order.
+    pub const ALL: [Self; 3] = [Self::NoKind, Self::UnknownKind, Self::UnreadableFlag];
+
+    /// The name in metrics and log lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoKind => "no_kind",
+            Self::UnknownKind => "unknown_kind",
+            Self::UnreadableFlag => "unreadable_flag",
+        }
+    }
 }
 
 impl Notification {

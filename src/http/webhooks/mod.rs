@@ -39,11 +39,11 @@ use self::refusal::{Recorder, Refusal};
 use self::unproved::{UnprovedLimits, UnprovedPost, UnprovedPosts};
 use super::peer::PeerAddress;
 use crate::config;
-use crate::domain::account::AccountId;
+use crate::domain::account::SellerId;
 use crate::ports::clock::Clock;
 use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::token_keys::TokenKeys;
-use crate::service::feed::Intake;
+use crate::service::feed::{Intake, Recipient};
 use crate::telemetry::metrics::{Delivered, Held, Metrics};
 
 /// Bytes of a delivery's body.
@@ -82,7 +82,7 @@ pub struct Webhooks<L> {
 }
 
 struct Account {
-    id: AccountId,
+    recipient: Recipient,
     gate: Gate,
     recorder: Recorder,
 }
@@ -101,7 +101,8 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
             let recorder = Recorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
             let gate = Gate::new(id.clone(), webhook);
-            Some((id.to_string(), Account { id, gate, recorder }))
+            let recipient = Recipient { account: id.clone(), seller: SellerId::new(&account.partner_id) };
+            Some((id.to_string(), Account { recipient, gate, recorder }))
         });
         let accounts: HashMap<_, _, _> = receiving.collect();
         let configured = accounts.values().filter_map(|account| account.gate.proof_header().cloned());
@@ -187,11 +188,18 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
         let size = u32::try_from(raw.len()).map_err(|_| Refusal::Overloaded)?;
         let _room = self.bytes.try_acquire_many(size).map_err(|_| Refusal::Overloaded)?;
         let unreadable = read.as_ref().err().map(|unreadable| unreadable.reason().to_owned());
-        let Account { id, recorder, .. } = account;
-        let stored = timeout(STORE_TIME, self.intake.take(id, raw, read)).await;
+        let unclear = read.as_ref().ok().and_then(|notification| notification.unclear);
+        let Account { recipient, recorder, .. } = account;
+        let id = &recipient.account;
+        let stored = timeout(STORE_TIME, self.intake.take(recipient, raw, read)).await;
         let (outcome, answer) = match stored {
             Ok(Ok(Appended::Stored { .. })) => match unreadable {
-                None => (Delivered::Stored, answer::stored(false)),
+                None => {
+                    if let Some(cause) = unclear {
+                        recorder.note_unclear(cause);
+                    }
+                    (Delivered::Stored, answer::stored(false))
+                }
                 Some(reason) => {
                     recorder.complaints.note("quarantined", |times| {
                         tracing::warn!(account = %id, times, reason, "a webhook cannot be read; it is in quarantine");
@@ -264,7 +272,7 @@ async fn grant<L: EventLog + TokenKeys>(
         Ok(Err(why)) => {
             counts.tokens_refused.inc();
             complaints.note("token", |times| {
-                tracing::warn!(account = %account.id, times, ?why, "a request for a webhook token is refused");
+                tracing::warn!(account = %account.recipient.account, times, ?why, "a request for a webhook token is refused");
             });
             answer::no_token(why)
         }

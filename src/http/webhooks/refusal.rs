@@ -5,6 +5,7 @@ use http::StatusCode;
 
 use super::answer;
 use super::auth::Refused;
+use crate::domain::feed::notification::Unclear;
 use crate::telemetry::complaints::Complaints;
 use crate::telemetry::metrics::{AccountWebhooks, Delivered};
 
@@ -85,6 +86,15 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn new(account: &str, counts: AccountWebhooks) -> Self {
         Self { account: account.to_owned(), counts, complaints: Complaints::default() }
+    }
+
+    /// Counts and logs a stored event of which it cannot be told whether it is an intent.
+    pub(super) fn note_unclear(&self, cause: Unclear) {
+        self.counts.count_unclear(cause);
+        self.complaints.note(cause.name(), |times| {
+            let (account, cause) = (&self.account, cause.name());
+            tracing::warn!(account, times, cause, "an event may be an intent to cancel; it is among the order updates");
+        });
     }
 
     /// Refuses a post: counts it, logs it at most once a minute for each outcome, and makes the answer. `signed`: whether

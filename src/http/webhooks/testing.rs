@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::config::Config;
+use crate::domain::account::AccountId;
 use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::timestamp::Timestamp;

@@ -5,9 +5,9 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::crash_point::{CrashPoint, reach};
-use crate::domain::account::AccountId;
-use crate::domain::feed::Notification;
+use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::{Notification, intent_key, is_of_another_seller};
 use crate::domain::hex;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -31,6 +31,15 @@ impl Unreadable {
     }
 }
 
+/// The account that a delivery was sent to.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    /// Its name at this gateway.
+    pub account: AccountId,
+    /// Its seller, which the body of a delivery may name or not.
+    pub seller: SellerId,
+}
+
 /// Where deliveries go in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Intake<L> {
@@ -48,11 +57,11 @@ impl<L: EventLog> Intake<L> {
     /// dropped: that Walmart has gone away is no reason to lose what it said.
     pub async fn take(
         &self,
-        account: &AccountId,
+        recipient: &Recipient,
         raw: Bytes,
         read: Result<Notification, Unreadable>,
     ) -> Result<Appended, StoreError> {
-        let arrival = arrival(account.clone(), self.clock.now().into(), raw, read);
+        let arrival = arrival(recipient, self.clock.now().into(), raw, read);
         let log = self.log.clone();
         let stored = tokio::spawn(async move {
             reach(CrashPoint::W1);
@@ -67,14 +76,14 @@ impl<L: EventLog> Intake<L> {
     }
 }
 
-fn arrival(account: AccountId, received: Timestamp, raw: Bytes, read: Result<Notification, Unreadable>) -> Arrival {
+fn arrival(recipient: &Recipient, received: Timestamp, raw: Bytes, read: Result<Notification, Unreadable>) -> Arrival {
     let body_hash = Sha256::digest(&raw).into();
-    let content = content(&account, received, &body_hash, read);
-    Arrival { account, received, raw, body_hash, content }
+    let content = content(recipient, received, &body_hash, read);
+    Arrival { account: recipient.account.clone(), received, raw, body_hash, content }
 }
 
 fn content(
-    account: &AccountId,
+    recipient: &Recipient,
     received: Timestamp,
     body_hash: &[u8; 32],
     read: Result<Notification, Unreadable>,
@@ -88,7 +97,11 @@ fn content(
     let id_synthesized = notification.event_id.is_empty();
     let event_id = if id_synthesized { format!("sha256:{body_sha256}") } else { notification.event_id };
     let Notification { event_type, sub_event_type, intent, .. } = notification;
+    let Recipient { account, seller } = recipient;
     let event = pb::Event {
+        intent_key: intent.as_ref().map(|intent| intent_key(seller, intent)).unwrap_or_default(),
+        origin: pb::EventOrigin::Webhook.into(),
+        partner_mismatch: intent.as_ref().is_some_and(|intent| is_of_another_seller(seller, intent)),
         event_id: event_id.clone(),
         event_type: event_type.clone(),
         event_version: notification.event_version,

@@ -30,11 +30,13 @@ fn notification(event_id: &str) -> Notification {
         event_version: "V1".into(),
         event_time: Some(Timestamp(1_759_999_999_007)),
         intent: Some(intent),
+        unclear: None,
     }
 }
 
 async fn take(log: &MemoryFeed, body: &'static str, read: Result<Notification, Unreadable>) -> Appended {
-    intake(log).take(&acme(), Bytes::from_static(body.as_bytes()), read).await.unwrap()
+    let recipient = Recipient { account: acme(), seller: SellerId::new("10") };
+    intake(log).take(&recipient, Bytes::from_static(body.as_bytes()), read).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,6 +46,7 @@ async fn an_intent_becomes_an_event_of_the_log() {
     let events = log.read(0, 10, usize::MAX, true).await.unwrap();
     let [stored] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!((stored.seq, stored.received, &stored.raw[..]), (1, Timestamp(NOW), BODY.as_bytes()));
+    let expected_intent = &pb::CancelIntent { purchase_order_id: "PO-1".into(), ..Default::default() };
     let expected = pb::Event {
         event_id: "e-1".into(),
         event_type: "ORDER_UPDATES".into(),
@@ -55,6 +58,8 @@ async fn an_intent_becomes_an_event_of_the_log() {
         body_sha256: HASH.into(),
         account: "acme".into(),
         sub_event_type: "INTENT_TO_CANCEL".into(),
+        intent_key: intent_key(&SellerId::new("10"), expected_intent),
+        origin: pb::EventOrigin::Webhook.into(),
         ..Default::default()
     };
     assert_eq!(pb::Event::decode(&stored.message[..]).unwrap(), expected);
@@ -102,4 +107,30 @@ async fn what_cannot_be_read_is_in_quarantine_once_with_its_reason() {
     let [kept] = kept.as_slice() else { panic!("{kept:?}") };
     assert_eq!((kept.reason.as_str(), &kept.raw[..], kept.size), ("no event type", BODY.as_bytes(), 2));
     assert_eq!(hex::lower(&kept.body_hash), HASH);
+}
+
+#[tokio::test]
+async fn both_envelopes_of_an_intent_have_one_key() {
+    let log = log();
+    let line = |sku: &str| pb::CancelIntentLine { line_number: "1".into(), sku: sku.into(), ..Default::default() };
+    let intent = |partner: &str, sku: &str| pb::CancelIntent {
+        partner_id: partner.into(),
+        purchase_order_id: "PO-1".into(),
+        order_lines: vec![line(sku)],
+        ..Default::default()
+    };
+    let envelope = |event_id: &str, event_type: &str, intent| Notification {
+        event_type: event_type.into(),
+        intent: Some(intent),
+        ..notification(event_id)
+    };
+    take(&log, "[1]", Ok(envelope("e-1", "INTENT_TO_CANCEL", intent("10", "MUG")))).await;
+    take(&log, "[2]", Ok(envelope("e-2", "ORDER_UPDATES", intent("", "")))).await;
+    // Another seller is named: the key is that of the account's seller.
+    take(&log, "[3]", Ok(envelope("e-3", "ORDER_UPDATES", intent("11", "MUG")))).await;
+    let stored = log.read(0, 10, usize::MAX, false).await.unwrap();
+    let events: Vec<_> = stored.iter().map(|stored| pb::Event::decode(&stored.message[..]).unwrap()).collect();
+    assert!(events.iter().all(|event| event.intent_key.len() == 64 && event.intent_key == events[0].intent_key));
+    assert!(events.iter().all(|event| event.origin() == pb::EventOrigin::Webhook));
+    assert_eq!(Vec::from_iter(events.iter().map(|event| event.partner_mismatch)), [false, false, true]);
 }

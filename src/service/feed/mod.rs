@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use self::block::Encode;
 pub use self::consumer::Deliveries;
 pub use self::error::{Ended, FaultKind, FeedError};
-pub use self::intake::{Intake, Unreadable};
+pub use self::intake::{Intake, Recipient, Unreadable};
 use self::members::Dispatchers;
 pub use self::overview::{EventIds, FeedState, SubscriptionState};
 use self::reader::Reader;

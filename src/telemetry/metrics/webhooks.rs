@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::domain::feed::notification::Unclear;
+
 /// Account of posts that name no account which receives webhooks, so that senders cannot make labels.
 const UNKNOWN_ACCOUNT: &str = "unknown";
 
@@ -18,6 +20,7 @@ pub struct WebhookMetrics {
     deliveries: Family<WebhookLabels, Counter>,
     signed_refused: Family<WebhookLabels, Counter>,
     tokens: Family<WebhookLabels, Counter>,
+    unclear: Family<UnclearLabels, Counter>,
     /// How long it took to answer deliveries whose origin was proved, from their head on, in seconds.
     pub duration: Histogram,
     /// Deliveries being read or stored.
@@ -33,17 +36,24 @@ impl WebhookMetrics {
         r.register("order_gateway_webhooks_signed_refused", help, signed_refused.clone());
         let tokens = Family::<WebhookLabels, Counter>::default();
         r.register("order_gateway_webhook_tokens", "Requests for a token with which webhooks come", tokens.clone());
+        let unclear = Family::<UnclearLabels, Counter>::default();
+        let help = "Events in the feed of order updates of which it cannot be told whether they are intents to cancel";
+        r.register("order_gateway_webhook_unclear_events", help, unclear.clone());
         let duration = Histogram::new(SECONDS);
         let help = "Time to answer webhook deliveries whose origin was proved";
         r.register_with_unit("order_gateway_webhook_duration", help, Unit::Seconds, duration.clone());
         let in_flight = Gauge::default();
         r.register("order_gateway_webhooks_in_flight", "Webhook deliveries being read or stored", in_flight.clone());
-        Self { deliveries, signed_refused, tokens, duration, in_flight }
+        Self { deliveries, signed_refused, tokens, unclear, duration, in_flight }
     }
 
     /// The handles of one account.
     pub fn of(&self, account: &str) -> AccountWebhooks {
-        self.handles(account, |outcome| outcome != Delivered::UnknownAccount)
+        let unclear = Unclear::ALL.map(|cause| {
+            let labels = UnclearLabels { account: account.to_owned(), cause: cause.name() };
+            self.unclear.get_or_create_owned(&labels)
+        });
+        AccountWebhooks { unclear, ..self.handles(account, |outcome| outcome != Delivered::UnknownAccount) }
     }
 
     /// The handles of posts that name no account which receives webhooks.
@@ -64,6 +74,7 @@ impl WebhookMetrics {
             deliveries: Delivered::ALL.map(|outcome| counter(&self.deliveries, outcome, applies(outcome))),
             signed_refused: Delivered::ALL
                 .map(|outcome| counter(&self.signed_refused, outcome, applies(outcome) && outcome.is_refusal())),
+            unclear: Default::default(),
             tokens_issued: token("issued"),
             tokens_refused: token("refused"),
         }
@@ -75,6 +86,7 @@ impl WebhookMetrics {
 pub struct AccountWebhooks {
     deliveries: [Counter; Delivered::ALL.len()],
     signed_refused: [Counter; Delivered::ALL.len()],
+    unclear: [Counter; Unclear::ALL.len()],
     /// Tokens given out.
     pub tokens_issued: Counter,
     /// Requests for one that were refused.
@@ -93,6 +105,11 @@ impl AccountWebhooks {
         if signed {
             self.signed_refused[outcome as usize].inc();
         }
+    }
+
+    /// Counts an event of which it cannot be told whether it is an intent.
+    pub fn count_unclear(&self, cause: Unclear) {
+        self.unclear[cause as usize].inc();
     }
 
     /// How many deliveries this became of.
@@ -175,4 +192,10 @@ impl Delivered {
 struct WebhookLabels {
     account: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UnclearLabels {
+    account: String,
+    cause: &'static str,
 }

@@ -4,12 +4,14 @@ use serde_json::json;
 use super::*;
 use crate::config::Webhook;
 use crate::domain::account::AccountId;
+use crate::domain::timestamp::Timestamp;
 use crate::http::webhooks::auth::{Gate, Unverified};
+use crate::pb;
 
 /// Seed 003's sample, which lacks a quote and a comma.
-const AS_PRINTED: &str = include_str!("testdata/seed-003-as-printed.txt");
-pub(super) const INTENT: &str = include_str!("testdata/intent.json");
-pub(super) const ORDER_UPDATE: &str = include_str!("testdata/order-updates.json");
+const AS_PRINTED: &str = include_str!("../testdata/seed-003-as-printed.txt");
+pub(super) const INTENT: &str = include_str!("../testdata/intent.json");
+pub(super) const ORDER_UPDATE: &str = include_str!("../testdata/order-updates.json");
 
 pub(super) fn read_bytes(body: &[u8]) -> Result<Notification, Unreadable> {
     let gate = Gate::new(AccountId::new("acme").unwrap(), Webhook::None);
@@ -116,6 +118,7 @@ fn other_events_are_no_intents_and_can_be_told() {
         ("SOMETHING_NEW", json!(null)),
         ("ORDER_UPDATES", json!({"subEventType": "PO_CREATED", "order": {"purchaseOrderId": "1"}})),
         ("ORDER_UPDATES", json!({"order": []})),
+        ("ORDER_UPDATES", json!("x")),
     ] {
         let read = read_json(&json!({"source": {"eventType": event_type, "eventId": "e-1"}, "payload": payload}));
         assert_eq!((read.event_type.as_str(), read.event_id.as_str()), (event_type, "e-1"));
@@ -227,11 +230,16 @@ fn what_cannot_be_told_is_unreadable_and_says_why() {
         (r#"{"source":{"eventType":{"a":1}}}"#, "no event type"),
         (r#"{"source":{"eventType":"a\u0000b"}}"#, "no event type"),
         (r#"{"source":{"eventType":"INTENT_TO_CANCEL"}}"#, "the payload of the intent is no object"),
-        (r#"{"source":{"eventType":"INTENT_TO_CANCEL"},"payload":[{}]}"#, "the payload of the intent is no object"),
-        (r#"{"source":{"eventType":"ORDER_UPDATES"},"payload":"x"}"#, "the payload of the order update is no object"),
+        (r#"{"source":{"eventType":"INTENT_TO_CANCEL"},"payload":[]}"#, "the payload of the intent is no object"),
+        (r#"{"source":{"eventType":"INTENT_TO_CANCEL"},"payload":[{},{}]}"#, "the payload of the intent is no object"),
+        (r#"[{"source":{"eventType":"X"}},{"source":{"eventType":"X"}}]"#, "several JSON objects in one body"),
         (
             r#"{"source":{"eventType":"ORDER_UPDATES"},"payload":{"subEventType":"INTENT_TO_CANCEL","order":7}}"#,
             "the order of the intent is no object",
+        ),
+        (
+            r#"{"source":{"eventType":"ORDER_UPDATES"},"payload":{"subEventType":"INTENT_TO_CANCEL","order":[{},{}]}}"#,
+            "the intent has several orders",
         ),
         (r#"{"source":{"eventType":"X"}} {}"#, "not JSON: trailing characters at line 1 column 30"),
     ] {

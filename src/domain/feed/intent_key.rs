@@ -1,0 +1,108 @@
+//! Which intent an event tells, whichever way it came.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::account::SellerId;
+use crate::domain::hex;
+use crate::pb;
+
+/// The key of an intent: a hash of the seller, the purchase order and the sorted line numbers, and nothing else, so that both
+/// envelopes and the backfill of one intent have the same. 64 hex digits. Empty for an intent without a purchase order, or all of
+/// these would be one.
+///
+/// `seller` is that of the account, because a body may name none.
+pub fn intent_key(seller: &SellerId, intent: &pb::CancelIntent) -> String {
+    let purchase_order = intent.purchase_order_id.trim();
+    if purchase_order.is_empty() {
+        return String::new();
+    }
+    let lines: BTreeSet<&str> = intent.order_lines.iter().map(|line| line.line_number.trim()).collect();
+    let lines = lines.into_iter().filter(|number| !number.is_empty());
+    let mut hash = Sha256::new();
+    for part in [seller.as_str(), purchase_order].into_iter().chain(lines) {
+        // With its length in front no part can be taken for another one, or for two.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hex::lower(&<[u8; 32]>::from(hash.finalize()))
+}
+
+/// Whether an intent names another seller than that of the account which it was sent to.
+pub fn is_of_another_seller(seller: &SellerId, intent: &pb::CancelIntent) -> bool {
+    let named = intent.partner_id.trim();
+    !named.is_empty() && named != seller.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seller() -> SellerId {
+        SellerId::new("10000680931")
+    }
+
+    fn intent(purchase_order: &str, lines: &[&str]) -> pb::CancelIntent {
+        let line = |number: &&str| pb::CancelIntentLine { line_number: (*number).into(), ..Default::default() };
+        pb::CancelIntent {
+            purchase_order_id: purchase_order.into(),
+            order_lines: lines.iter().map(line).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn key(purchase_order: &str, lines: &[&str]) -> String {
+        intent_key(&seller(), &intent(purchase_order, lines))
+    }
+
+    #[test]
+    fn it_is_the_hash_that_it_always_was() {
+        // By `printf '\0\0\0\0\0\0\0\v10000680931\0\0\0\0\0\0\0\r1700000000101\0\0\0\0\0\0\0\0011' | sha256sum`.
+        let expected = "583d691c5b11ce24c28fb4c62942c1c01680b7e1a6d1cd845b5dd3d343f90b1e";
+        assert_eq!(key("1700000000101", &["1"]), expected);
+        assert!(expected.len() <= 64 && expected.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+
+    #[test]
+    fn nothing_but_seller_order_and_lines_counts() {
+        let one = key("17", &["1", "2"]);
+        assert_eq!(key(" 17", &["2", "1", "1", "", " 2 "]), one);
+        let mut other = intent("17", &["1", "2"]);
+        other.partner_id = "another".into();
+        other.customer_order_id = "5".into();
+        other.order_lines[0].sku = "MUG".into();
+        other.order_lines[0].quantity = Some(pb::Quantity { unit_of_measure: None, measurement_value: Some(2.0) });
+        assert_eq!(intent_key(&seller(), &other), one);
+    }
+
+    #[test]
+    fn other_intents_have_other_keys() {
+        let keys = [
+            key("17", &[]),
+            key("17", &["1"]),
+            key("17", &["2"]),
+            key("17", &["1", "2"]),
+            key("17", &["12"]),
+            key("171", &[]),
+            key("1", &["7"]),
+            intent_key(&SellerId::new("1000068093"), &intent("117", &[])),
+            intent_key(&SellerId::new("10000680931"), &intent("18", &[])),
+        ];
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn without_a_purchase_order_there_is_none() {
+        assert_eq!([key("", &["1"]), key("  ", &[])], ["", ""]);
+    }
+
+    #[test]
+    fn another_seller_is_one_that_is_named_and_differs() {
+        for (named, expected) in [("", false), ("10000680931", false), (" 10000680931 ", false), ("10000999999", true)]
+        {
+            let intent = pb::CancelIntent { partner_id: named.into(), ..Default::default() };
+            assert_eq!(is_of_another_seller(&seller(), &intent), expected, "{named}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One line of an order, in the names of the event INTENT_TO_CANCEL and in those of the Orders API.
+
+use serde_json::{Map, Value};
+
+use super::kind;
+use super::values::{first_object, name, number, objects, text};
+use crate::pb;
+
+type Object = Map<String, Value>;
+
+/// What an intent flag says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Flag {
+    /// There is none, or it says no.
+    Unset,
+    /// There is one, and it says neither yes nor no.
+    Unreadable,
+    /// The customer wants to cancel.
+    Set,
+}
+
+impl Flag {
+    /// The flag of an object that may have one as a field of its own.
+    pub(super) fn on(object: &Object) -> Self {
+        let flags = object.iter().filter(|(key, _)| kind::is_spelled("intentToCancel", key));
+        flags.map(|(_, value)| Self::read(value)).max().unwrap_or(Self::Unset)
+    }
+
+    fn read(value: &Value) -> Self {
+        let Some(said) = text(value) else {
+            return match value {
+                Value::Array(_) | Value::Object(_) => Self::Unreadable,
+                _ => Self::Unset,
+            };
+        };
+        let said = said.trim();
+        let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(said));
+        if is(&["true", "yes", "y", "1"]) {
+            Self::Set
+        } else if is(&["", "false", "no", "n", "0"]) {
+            Self::Unset
+        } else {
+            Self::Unreadable
+        }
+    }
+
+    /// The same, or set where a field names an intent.
+    fn or_named(self, object: &Object, field: &str) -> Self {
+        let named = object.get(field).and_then(name).is_some_and(|said| kind::is_intent(&said));
+        if named { Self::Set } else { self }
+    }
+}
+
+/// The flag of a line: on itself or on one of its status entries, or as their status.
+pub(super) fn flag(line: &Object) -> Flag {
+    let mut flag = Flag::on(line).or_named(line, "subEventType").or_named(line, "status");
+    statuses(line, &mut |entry| flag = flag.max(Flag::on(entry).or_named(entry, "status")));
+    flag
+}
+
+/// Calls `each` with the status entries: `orderLineStatuses.orderLineStatus[]`, or `orderLineStatuses[]`.
+fn statuses<'a>(line: &'a Object, each: &mut impl FnMut(&'a Object)) {
+    objects(line.get("orderLineStatuses"), &mut |wrapper| match wrapper.get("orderLineStatus") {
+        Some(inner) => objects(Some(inner), each),
+        None => each(wrapper),
+    });
+}
+
+/// The line as a message.
+pub(super) fn read(line: &Object, shipping_method: Option<&str>) -> pb::CancelIntentLine {
+    let mut entry: Option<&Object> = None;
+    // The entry with the flag tells most about the intent.
+    statuses(line, &mut |one| {
+        if entry.is_none_or(|known| Flag::on(known) < Flag::on(one)) {
+            entry = Some(one);
+        }
+    });
+    let item = first_object(line.get("item")).or_else(|| first_object(line.get("itemDetail")));
+    let fulfillment = first_object(line.get("fulfillment"));
+    let own = |field: &str| line.get(field).and_then(text);
+    let of = |object: Option<&Object>, field: &str| object?.get(field).and_then(text);
+    let quantities =
+        [line.get("quantity"), line.get("orderLineQuantity"), entry.and_then(|entry| entry.get("statusQuantity"))];
+    let reason = |field: &str| own(field).or_else(|| of(entry, field)).unwrap_or_default();
+    let item_text = |field: &str| own(field).or_else(|| of(item, field)).unwrap_or_default();
+    let method = own("shippingMethod").or_else(|| of(fulfillment, "shipMethod"));
+    pb::CancelIntentLine {
+        line_number: own("lineNumber").unwrap_or_default(),
+        sku: item_text("sku"),
+        product_name: item_text("productName"),
+        quantity: quantities.into_iter().flatten().find_map(quantity),
+        status: reason("status"),
+        status_date: own("statusDate").unwrap_or_default(),
+        shipping_program_type: own("shippingProgramType")
+            .or_else(|| of(fulfillment, "shippingProgramType"))
+            .unwrap_or_default(),
+        shipping_method: method.or_else(|| shipping_method.map(str::to_owned)).unwrap_or_default(),
+        cancellation_reason: reason("cancellationReason"),
+        cancel_sub_reason_code_description: reason("cancelSubReasonCodeDescription"),
+    }
+}
+
+/// A quantity as an object in the names of either API, or as a bare number.
+fn quantity(value: &Value) -> Option<pb::Quantity> {
+    match value {
+        Value::Object(object) => {
+            let of = |names: [&str; 2]| names.into_iter().filter_map(|name| object.get(name)).find(|it| !it.is_null());
+            Some(pb::Quantity {
+                unit_of_measure: of(["unitOfMeasure", "unitOfMeasurement"]).and_then(text),
+                measurement_value: of(["measurementValue", "amount"]).and_then(number),
+            })
+        }
+        Value::Array(many) => many.iter().find_map(quantity),
+        bare => Some(pb::Quantity { unit_of_measure: None, measurement_value: Some(number(bare)?) }),
+    }
+}
