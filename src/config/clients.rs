@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use rustls::pki_types::DnsName;
+
 use super::Tokens;
 use crate::domain::account::AccountId;
 
@@ -12,8 +14,8 @@ pub struct Client {
     pub name: String,
     /// Sent as `authorization: Bearer …`; any of them is good. Empty: it has a name.
     pub tokens: Vec<Tokens>,
-    /// A subject alternative name of the caller's certificate (URI or DNS), with mTLS.
-    pub san: Option<String>,
+    /// A subject alternative name of the caller's certificate, with mTLS.
+    pub san: Option<San>,
     /// What it may act for.
     pub accounts: AccountSet,
     /// Short names of the services that it may call. Absent: all.
@@ -22,6 +24,42 @@ pub struct Client {
     pub max_concurrent: Option<NonZeroU32>,
     /// Its calls a second. Absent: no limit of its own.
     pub per_second: Option<NonZeroU32>,
+}
+
+/// A name by which a certificate shows its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum San {
+    /// A URI, such as a SPIFFE id.
+    Uri(String),
+    /// A DNS name in lower case, without a wildcard: a certificate may have one, whoever is looked for may not.
+    Dns(DnsName<'static>),
+}
+
+impl San {
+    /// A URI has a colon, and a DNS name has none.
+    ///
+    /// # Errors
+    ///
+    /// Says which form the setting must have.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.contains(':') {
+            return Ok(Self::Uri(text.to_owned()));
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let dns = DnsName::try_from(name).map_err(|_| {
+            "must be a URI such as \"spiffe://example.com/oms\", or a DNS name without a wildcard; letters beyond ASCII in \
+             their xn-- form"
+        })?;
+        Ok(Self::Dns(dns))
+    }
+
+    /// As the settings have it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Uri(uri) => uri,
+            Self::Dns(name) => name.as_ref(),
+        }
+    }
 }
 
 /// A choice of the configured accounts.
@@ -86,6 +124,43 @@ mod tests {
         assert_eq!(faults(&twice), ["clients.c.token: is also that of clients.b"]);
         let none = format!("{ACCOUNT}{}", client("a", "token = []"));
         assert_eq!(faults(&none), ["clients.a.token: must not be empty (line 8)"]);
+    }
+
+    #[test]
+    fn a_clients_name_in_its_certificate_is_a_uri_or_a_dns_name() {
+        let settings = |san: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let [cert, key, ca] = ["cert", "key", "ca"].map(|name| dir.path().join(name));
+            for file in [&cert, &key, &ca] {
+                std::fs::write(file, "").unwrap();
+            }
+            let tls = format!("[grpc.tls]\ncert_file = {cert:?}\nkey_file = {key:?}\nclient_ca_file = {ca:?}\n");
+            let client = |name: &str, san: &str| {
+                format!("[[clients]]\nname = \"{name}\"\nsan = \"{san}\"\naccounts = [\"*\"]\n")
+            };
+            let text = format!("{tls}{ACCOUNT}{}{}", client("a", san), client("b", "oms.acme.com"));
+            Config::load(&text, []).map(|config| config.clients[0].san.clone().unwrap().as_str().to_owned())
+        };
+        for (san, known_as) in [
+            ("spiffe://acme/oms", "spiffe://acme/oms"),
+            ("spiffe://acme/*", "spiffe://acme/*"),
+            ("Mesh.Acme.COM.", "mesh.acme.com"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(settings(san).unwrap(), known_as);
+        }
+        for san in ["*.acme.com", "a b", "-a.com", "büro.acme.com", "10.0.0.1", "."] {
+            let faults = settings(san).unwrap_err();
+            assert!(
+                faults.iter().any(|fault| fault.to_string().starts_with("clients.a.san: must be ")),
+                "{san}: {faults:?}"
+            );
+        }
+        let twice = settings("OMS.acme.com").unwrap_err();
+        assert_eq!(
+            twice.iter().map(Fault::to_string).collect::<Vec<_>>(),
+            ["clients.b.san: is also that of clients.a"]
+        );
     }
 
     #[test]

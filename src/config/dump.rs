@@ -153,7 +153,7 @@ fn client(client: &Client, page: &mut Page) {
     page.section("clients", |s| {
         s.text("name", &client.name);
         match client.tokens.as_slice() {
-            [] => s.maybe("san", client.san.as_ref().map(quoted)),
+            [] => s.maybe("san", client.san.as_ref().map(|san| quoted(san.as_str()))),
             tokens => s.redacted("token", tokens.iter().map(Tokens::file)),
         }
         match &client.accounts {

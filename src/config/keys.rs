@@ -339,7 +339,9 @@ pub(super) const GROUPS: &[Group] = &[
             text(
                 "san",
                 Example(r#""spiffe://example.com/oms""#),
-                "A URI or DNS name in the caller's certificate, with grpc.tls.client_ca_file. Either this or token.",
+                "A URI or DNS name in the caller's certificate, with grpc.tls.client_ca_file. A URI is compared letter by \
+                 letter; a DNS name in any case, and a certificate for *.example.com speaks for oms.example.com (RFC 6125). \
+                 Either this or token.",
             ),
             texts("accounts", Example(r#"["acme"]"#), "Ids of the accounts that it may act for, or [\"*\"]. Required."),
             texts("services", Example(r#"["FulfillmentService"]"#), "Services that it may call. By default all."),

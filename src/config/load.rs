@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::accounts::{Account, Webhook};
-use super::clients::{AccountSet, Client};
+use super::clients::{AccountSet, Client, San};
 use super::fault::{At, Fault, Faults, printable};
 use super::reader::Section;
 use super::sections::*;
@@ -361,7 +361,7 @@ fn client(mut s: Section<'_>, known: &[String], mtls: bool) -> Option<Client> {
     let san_at = s.at("san");
     let (has_token, has_san) = (s.has_secret("token"), s.has("san"));
     let tokens = s.optional_tokens("token");
-    let san = s.optional("san", values::word);
+    let san = s.optional("san", |node| San::parse(&values::word(node)?));
     match (has_token, has_san) {
         (false, false) => s.fault("token", &s.at("token"), "is required (or token_file, or san)"),
         (true, true) => s.fault("san", &san_at, "must not stand beside a token"),

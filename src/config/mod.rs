@@ -30,7 +30,7 @@ mod values;
 mod watcher;
 
 pub use accounts::{Account, Webhook};
-pub use clients::{AccountSet, Client};
+pub use clients::{AccountSet, Client, San};
 pub use dump::defaults;
 pub use fault::Fault;
 pub use reference::reference;

@@ -31,10 +31,14 @@ pub trait Read: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
         answer
     }
 
-    /// Takes the customer's data out of Walmart's texts.
-    fn redact(request: &Self::Request, errors: &mut [WalmartError]) {
-        let _ = (request, errors);
-    }
+    /// The customer's data in the request.
+    fn personal(request: &Self::Request) -> Personal;
+
+    /// The customer's data in the answer.
+    fn personal_of_answer(answer: &Self::Answer) -> Personal;
+
+    /// The errors that Walmart sent with the answer, wherever they stand in it.
+    fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError>;
 }
 
 /// Where an answer came from.
@@ -87,10 +91,21 @@ impl Read for FetchPromise {
         answer
     }
 
-    fn redact(request: &Self::Request, errors: &mut [WalmartError]) {
-        if let Some(payload) = &request.payload {
-            Personal::of_promise(payload).redact(errors);
-        }
+    fn personal(request: &Self::Request) -> Personal {
+        Personal::of(&request.payload)
+    }
+
+    fn personal_of_answer(answer: &Self::Answer) -> Personal {
+        Personal::of(&answer.payload)
+    }
+
+    fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError> {
+        let plans = answer.payload.iter_mut().flat_map(|promise| &mut promise.fulfillment_plans);
+        let groups =
+            plans.flat_map(|plan| &mut plan.fulfillment_modules).flat_map(|module| &mut module.fulfillment_groups);
+        let shipments =
+            groups.flat_map(|group| &mut group.fulfillment_options).flat_map(|option| &mut option.fulfillments);
+        answer.errors.iter_mut().chain(shipments.flat_map(|shipment| &mut shipment.errors)).collect()
     }
 }
 
@@ -138,6 +153,19 @@ impl Read for SearchOrders {
     fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer {
         GetOrderStatusResponse { correlation_id, ..answer }
     }
+
+    /// Numbers and dates only.
+    fn personal(_: &Self::Request) -> Personal {
+        Personal::default()
+    }
+
+    fn personal_of_answer(answer: &Self::Answer) -> Personal {
+        Personal::of(&answer.payload)
+    }
+
+    fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError> {
+        answer.errors.iter_mut().collect()
+    }
 }
 
 impl Read for FindOrder {
@@ -151,5 +179,17 @@ impl Read for FindOrder {
 
     fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer {
         SearchOrders::with_correlation_id(answer, correlation_id)
+    }
+
+    fn personal(request: &Self::Request) -> Personal {
+        SearchOrders::personal(request)
+    }
+
+    fn personal_of_answer(answer: &Self::Answer) -> Personal {
+        SearchOrders::personal_of_answer(answer)
+    }
+
+    fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError> {
+        SearchOrders::errors(answer)
     }
 }

@@ -67,7 +67,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
             Ok(account) => self.promise.call(account, request, &call).await,
             Err(error) => Err(error.with_faults(check_promise(&request))),
         };
-        answer.map(Response::new).map_err(|error| status::failure(error, "", &call))
+        answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
     /// Not async itself: an order is large, and what an async fn is given stands in its future twice.
@@ -86,7 +86,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
                 Ok(account) => self.create.call(account, request.clone(), &call).await,
                 Err(error) => Err(error.with_faults(check_order(&request))),
             };
-            answer.map(Response::new).map_err(|error| status::failure(error, &request.request_id, &call))
+            answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, &request.request_id, &call))
         })
     }
 
@@ -105,7 +105,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
             }
         };
         match result {
-            Ok(cancelled) => Ok(Response::new(cancellation(cancelled, &call))),
+            Ok(cancelled) => Ok(told(cancellation(cancelled, &call), &call)),
             Err(failed) => Err(status::failure(failed.error, &failed.request_id, &call)),
         }
     }
@@ -120,8 +120,32 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
             Ok(account) => self.status.call(account, request, &call).await,
             Err(error) => Err(error.with_faults(check_order_status(&request))),
         };
-        answer.map(Response::new).map_err(|error| status::failure(error, "", &call))
+        answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
+}
+
+/// An answer that names the upstream call that it came from, which may be another caller's or an earlier one.
+trait Correlated {
+    fn correlation_id(&self) -> &str;
+}
+
+macro_rules! correlated {
+    ($($message:ident),*) => {
+        $(impl Correlated for pb::$message {
+            fn correlation_id(&self) -> &str {
+                &self.correlation_id
+            }
+        })*
+    };
+}
+correlated!(FetchDeliveryPromiseResponse, CreateOrderResponse, CancelOrderResponse, GetOrderStatusResponse);
+
+/// The answer. The access log names the same correlation id.
+fn told<A: Correlated>(answer: A, call: &CallContext) -> Response<A> {
+    if let Ok(id) = answer.correlation_id().parse() {
+        call.facts.set_correlation_id(id);
+    }
+    Response::new(answer)
 }
 
 /// The first accepted batch speaks for the whole; the rest is told batch by batch.

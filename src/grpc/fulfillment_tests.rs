@@ -132,3 +132,56 @@ async fn a_call_without_its_context_is_a_bug() {
     let answer = service(&Walmart::default(), &["acme"]).create_order(Request::new(Default::default())).await;
     assert_eq!(answer.unwrap_err().code(), Code::Internal);
 }
+
+/// The correlation id of the answer, and the one that the access log tells.
+async fn ids<T, A: Correlated>(
+    message: T,
+    answer: impl AsyncFnOnce(Request<T>) -> Result<Response<A>, Status>,
+) -> (Option<String>, Option<String>) {
+    let request = request(message);
+    let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
+    let told = match answer(request).await {
+        Ok(answer) => Some(answer.get_ref().correlation_id().to_owned()),
+        Err(status) => metadata(&status, "correlationId"),
+    };
+    (told, facts.correlation_id().map(|id| id.to_string()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_and_the_log_name_one_correlation_id() {
+    let pending = lost(Cancel);
+    let rejected = || refused(Cancel, ErrorKind::Rejected, "INVALID_MCS_REQUEST", "");
+    let walmart = Walmart::default().answering(Cancel, [rejected(), rejected(), pending]);
+    let service = service(&walmart, &["acme"]);
+    let named = |id: &str, lines| pb::CancelOrderRequest { request_id: id.into(), ..cancellation(lines) };
+    let cancel = async |request| service.cancel_order(request).await;
+    let mut seen = BTreeSet::new();
+    // None accepted, as the first batch; not known; accepted.
+    for (id, lines) in [("a", 101), ("b", 1), ("c", 1)] {
+        let (told, logged) = ids(named(id, lines), cancel).await;
+        assert!(told.is_some() && told == logged, "{id}: {told:?} {logged:?}");
+        // A repeat has the id of the call that was made.
+        assert_eq!(ids(named(id, lines), cancel).await, (told.clone(), told.clone()), "{id}");
+        seen.insert(told);
+    }
+    assert_eq!(seen.len(), 3);
+    let number = pb::GetOrderStatusRequest { order_number: "SO123".into(), ..Default::default() };
+    let status = async |request| service.get_order_status(request).await;
+    let (one, two) = tokio::join!(ids(number.clone(), status), ids(number, status));
+    assert!(one.0.is_some() && one.0 == one.1, "{one:?}");
+    assert_eq!(one, two, "both waited for one call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_a_call_that_was_never_made_has_an_id_too() {
+    let service = service(&Walmart::default(), &["acme"]);
+    let cancel = async |mut request: Request<pb::CancelOrderRequest>| {
+        request.extensions_mut().get_mut::<CallContext>().unwrap().deadline = tokio::time::Instant::now();
+        service.cancel_order(request).await
+    };
+    let (told, logged) = ids(cancellation(1), cancel).await;
+    assert!(told.is_some() && told == logged, "{told:?} {logged:?}");
+    let (told, logged) =
+        ids(pb::CancelOrderRequest::default(), async |request| service.cancel_order(request).await).await;
+    assert_eq!((told, logged), (None, None), "a request with faults is for nobody upstream");
+}

@@ -10,7 +10,7 @@ use crate::domain::operation::Operation;
 use crate::pb;
 use crate::pb::gateway_service_server::GatewayService;
 use crate::ports::ledger::Ledger;
-use crate::ports::overview::{CircuitView, OperationView, TokenView};
+use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView};
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{FeedState, FeedStore};
 use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
@@ -87,7 +87,7 @@ fn account(state: AccountState) -> pb::AccountStatus {
     pb::AccountStatus {
         account: state.id.to_string(),
         ledger: state.ledger.iter().flatten().map(operation::count).collect(),
-        token: Some(token(state.token)),
+        token: Some(token(state.token, state.token_failure)),
         operations: state.operations.map(|(operation, view)| bucket(operation, view)).into(),
     }
 }
@@ -133,7 +133,7 @@ fn clock(view: ClockView) -> pb::ClockStatus {
     }
 }
 
-fn token(view: TokenView) -> pb::TokenStatus {
+fn token(view: TokenView, failure: Option<TokenFailure>) -> pb::TokenStatus {
     let (state, expire_time, retry_time) = match view {
         TokenView::None => (pb::TokenState::None, None, None),
         TokenView::Valid(until) => (pb::TokenState::Valid, Some(until), None),
@@ -144,6 +144,25 @@ fn token(view: TokenView) -> pb::TokenStatus {
         state: state.into(),
         expire_time: expire_time.map(Into::into),
         retry_time: retry_time.map(Into::into),
+        last_failure: failure.map(token_failure),
+    }
+}
+
+fn token_failure(failure: TokenFailure) -> pb::TokenFailure {
+    let TokenFailure { time, kind, http_status, said, correlation_id } = failure;
+    let kind = match kind {
+        TokenFailureKind::CredentialsRefused => pb::TokenFailureKind::CredentialsRefused,
+        TokenFailureKind::EdgeRefused => pb::TokenFailureKind::EdgeRefused,
+        TokenFailureKind::TokenRefused => pb::TokenFailureKind::TokenRefused,
+        TokenFailureKind::Limited => pb::TokenFailureKind::Limited,
+        TokenFailureKind::Unavailable => pb::TokenFailureKind::Unavailable,
+    };
+    pb::TokenFailure {
+        time: Some(time.into()),
+        kind: kind.into(),
+        http_status: http_status.unwrap_or_default().into(),
+        said,
+        correlation_id: correlation_id.to_string(),
     }
 }
 

@@ -26,6 +26,16 @@ impl Overview for States {
         [TokenView::None, TokenView::Valid(at(1)), TokenView::Expired(at(2)), TokenView::Failed(at(3))][account.0]
     }
 
+    fn token_failure(&self, account: AccountIndex) -> Option<TokenFailure> {
+        (account.0 == 3).then(|| TokenFailure {
+            time: at(6),
+            kind: TokenFailureKind::EdgeRefused,
+            http_status: Some(403),
+            said: "Access Denied".into(),
+            correlation_id: uuid::Uuid::from_u128(7),
+        })
+    }
+
     fn operation(&self, account: AccountIndex, _: Operation) -> OperationView {
         let circuit = [CircuitView::Closed, CircuitView::Open(at(4)), CircuitView::HalfOpen, CircuitView::Closed];
         let next_token = (account.0 == 1).then(|| at(5));
@@ -67,7 +77,7 @@ async fn status(account: &str) -> Result<pb::GetStatusResponse, Status> {
 async fn every_state_is_told() {
     let all = status("").await.unwrap();
     assert_eq!(Vec::from_iter(all.accounts.iter().map(|a| a.account.as_str())), ["a", "b", "c", "d"]);
-    let tokens: Vec<_> = all.accounts.iter().map(|account| account.token.unwrap()).collect();
+    let tokens: Vec<_> = all.accounts.iter().map(|account| account.token.clone().unwrap()).collect();
     let seconds = |time: Option<prost_types::Timestamp>| time.map(|time| time.seconds);
     assert_eq!(
         Vec::from_iter(tokens.iter().map(|t| (t.state(), seconds(t.expire_time), seconds(t.retry_time)))),
@@ -78,6 +88,11 @@ async fn every_state_is_told() {
             (pb::TokenState::Failed, None, Some(3)),
         ]
     );
+    assert_eq!(tokens[..3].iter().find(|token| token.last_failure.is_some()), None);
+    let failure = tokens[3].last_failure.clone().unwrap();
+    assert_eq!((failure.kind(), failure.http_status), (pb::TokenFailureKind::EdgeRefused, 403));
+    assert_eq!((failure.said.as_str(), seconds(failure.time)), ("Access Denied", Some(6)));
+    assert!(failure.correlation_id.ends_with("-000000000007"));
     for account in &all.accounts {
         let names = Vec::from_iter(account.operations.iter().map(|o| o.operation.as_str()));
         assert_eq!(names, ["promise", "status", "create", "cancel"]);

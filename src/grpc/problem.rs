@@ -10,6 +10,7 @@ use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
 use tonic_types::pb as rpc;
+use uuid::Uuid;
 
 use crate::domain::effect::Effect;
 use crate::domain::rules::Fault;
@@ -60,6 +61,14 @@ impl Problem {
     pub(super) fn retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self
+    }
+
+    /// Adds the id by which Walmart and the log know the upstream call.
+    pub(super) fn correlated(self, id: Option<Uuid>) -> Self {
+        match id {
+            Some(id) => self.metadata("correlationId", &id.to_string()),
+            None => self,
+        }
     }
 
     /// Adds what Walmart said, unless Walmart was never asked.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::pb as rpc;
+use uuid::Uuid;
 
 use super::problem::Problem;
 pub use super::problem::{DOMAIN, MAX_SIZE};
@@ -31,6 +32,9 @@ const RATE_LIMITED_RETRY: Duration = Duration::from_secs(60);
 
 /// The answer to a failed call. `request_id` is that of a mutation, else empty.
 pub fn failure(error: ServiceError, request_id: &str, call: &CallContext) -> Status {
+    if let Some(id) = error.correlation_id() {
+        call.facts.set_correlation_id(id);
+    }
     let problem = problem(error, request_id, call);
     call.facts.set_reason(problem.reason);
     problem.into_status()
@@ -42,8 +46,9 @@ pub fn batch_failure(error: ServiceError, request_id: &str, call: &CallContext) 
 }
 
 /// The deadline passed.
-pub fn deadline_exceeded() -> Status {
-    Problem::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed").into_status()
+pub fn deadline_exceeded(correlation_id: Option<Uuid>) -> Status {
+    let problem = Problem::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed");
+    problem.correlated(correlation_id).into_status()
 }
 
 /// Too many calls in flight.
@@ -99,6 +104,8 @@ fn stopping() -> Problem {
 }
 
 fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem {
+    // A failure of the store, say, may follow a call to Walmart; the log names that call's id.
+    let correlation_id = error.correlation_id().or_else(|| call.facts.correlation_id());
     let problem = match error {
         ServiceError::Invalid(faults) => Problem {
             faults: faults.kept,
@@ -111,19 +118,19 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         ServiceError::Account(AccountError::NotFound) => {
             Problem::new(Code::NotFound, "ACCOUNT_NOT_FOUND", "no such account in the settings")
         }
-        ServiceError::OrderNotFound { correlation_id } => {
+        ServiceError::OrderNotFound { correlation_id: id } => {
             let message = "Walmart does not know this order";
             let upstream = pb::UpstreamError {
                 // It answered, with a list that is empty.
                 http_status: 200,
-                correlation_id: correlation_id.to_string(),
+                correlation_id: id.to_string(),
                 effect: pb::Effect::None.into(),
                 ..Default::default()
             };
             Problem { upstream: Some(upstream), ..Problem::new(Code::NotFound, "UPSTREAM_NOT_FOUND", message) }
                 .metadata("operation", Operation::Status.name())
         }
-        ServiceError::OutcomePending { operation, retry_after, cause } => {
+        ServiceError::OutcomePending { operation, retry_after, cause, .. } => {
             let message = "it is not known yet whether Walmart carried this out; repeat the same call to find out";
             let problem = Problem::new(Code::Unavailable, "OUTCOME_PENDING", message)
                 .metadata("operation", operation.name())
@@ -134,7 +141,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
             }
         }
         ServiceError::Upstream(error) => upstream(*error, call),
-        ServiceError::Expired { operation } => {
+        ServiceError::Expired { operation, .. } => {
             let message = "given up without effect: it could not be carried out in time; call again to start anew";
             Problem::new(Code::Aborted, "OPERATION_EXPIRED", message).metadata("operation", operation.name())
         }
@@ -159,7 +166,8 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         }
         ServiceError::Feed(error) => feed(error),
         ServiceError::Internal => Problem::new(Code::Internal, "INTERNAL", "internal error"),
-    };
+    }
+    .correlated(correlation_id);
     let problem = match call.facts.account() {
         Some(account) => problem.metadata("account", account.as_str()),
         None => problem,

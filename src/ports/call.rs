@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -51,12 +51,13 @@ impl CallContext {
     }
 }
 
-/// What is learned of a call on its way; the access log tells it at the end. The first value of each stands.
+/// What is learned of a call on its way; the access log tells it at the end. The first value of each stands, except of the
+/// correlation id.
 #[derive(Debug, Default)]
 pub struct CallFacts {
     caller: OnceLock<Arc<Caller>>,
     account: OnceLock<AccountId>,
-    correlation_id: OnceLock<Uuid>,
+    correlation_id: Mutex<Option<Uuid>>,
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
     summed_up: AtomicBool,
@@ -89,14 +90,15 @@ impl CallFacts {
         self.account.get()
     }
 
-    /// The `WM_QOS.CORRELATION_ID` that is sent.
+    /// The `WM_QOS.CORRELATION_ID` that is sent. The last one stands: a call may read an order before it changes it, and the
+    /// answer names the upstream call that it came from.
     pub fn set_correlation_id(&self, id: Uuid) {
-        self.correlation_id.get_or_init(|| id);
+        *self.correlation_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
     }
 
     /// The correlation id, once known.
     pub fn correlation_id(&self) -> Option<Uuid> {
-        self.correlation_id.get().copied()
+        *self.correlation_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The reason of the error that is answered (`ErrorInfo.reason`).

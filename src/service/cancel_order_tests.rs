@@ -419,3 +419,60 @@ async fn a_bug_in_the_middle_leaves_no_batch_out() {
     assert_eq!(outcome(&done), "OK Pending OK");
     assert_eq!(first_lines(&walmart), ["0", "100", "200"]);
 }
+
+/// Line 0 of Ana Roe's order, of one unit, which is open.
+fn order_of_ana() -> Answer {
+    let body = serde_json::json!({"status": "OK", "payload": [{
+        "orderNumber": "SO123",
+        "customer": {"contact": {"name": {"firstName": "Ana", "lastName": "Roe"}, "phone": "555-111-2222"}},
+        "orderItems": [{"sellerLineId": "0", "lineStatus": "PROCESSING", "qty": {"measurementValue": 1}}],
+    }]});
+    Ok(Said { body: Some(body), ..Default::default() })
+}
+
+fn refused_by_name() -> Answer {
+    refused(Cancel, ErrorKind::Rejected, "ROE", "ana ROE at (555) 1112222 cancels too often")
+}
+
+fn description(result: Result<Cancelled, NotMutated>) -> String {
+    match result {
+        Err(NotMutated { error: ServiceError::Upstream(error), .. }) => {
+            assert_eq!(error.errors[0].code, "ROE", "a code stays");
+            error.errors[0].description.clone()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+const CLEAN: &str = "[redacted] [redacted] at [redacted] cancels too often";
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_nothing_of_the_customer_whose_order_was_read() {
+    let walmart = Walmart::default().answering(Status, [order_of_ana()]).answering(Cancel, [refused_by_name()]);
+    let service = CancelOrder::new(mutations(&walmart, 20), TaskTracker::new());
+    assert_eq!(description(service.call(ACME, named("mine", 1), &call(LONG)).await), CLEAN);
+    assert_eq!(walmart.asked(), [Status, Cancel]);
+    assert_eq!(description(service.call(ACME, named("mine", 1), &call(LONG)).await), CLEAN, "as kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_does_the_error_of_what_is_sent_again_after_a_look_up() {
+    let walmart = Walmart::default()
+        .answering(Status, (0..40).map(|_| order_of_ana()))
+        .answering(Cancel, [lost(Cancel), refused_by_name()]);
+    // Without a snapshot: the order is read by the resolver only.
+    let (service, _guard) = resolved(&walmart, 1);
+    assert_eq!(told(&service, named("mine", 1), Duration::from_secs(1)).await, "Pending");
+    tokio::time::sleep(Duration::from_secs(10 * 60)).await;
+    assert_eq!(description(service.call(ACME, named("mine", 1), &call(LONG)).await), CLEAN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_do_errors_beside_an_acceptance() {
+    let errors = vec![pb::WalmartError { info: "for Ana".into(), ..Default::default() }];
+    let accepted = Ok(Said { request_id: "R".into(), errors, ..Default::default() });
+    let walmart = Walmart::default().answering(Status, [order_of_ana()]).answering(Cancel, [accepted]);
+    let service = CancelOrder::new(mutations(&walmart, 20), TaskTracker::new());
+    let done = service.call(ACME, request(1), &call(LONG)).await.unwrap();
+    assert_eq!(done.batches[0].result.as_ref().unwrap().answer.errors[0].info, "for [redacted]");
+}

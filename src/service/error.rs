@@ -28,6 +28,8 @@ pub enum ServiceError {
         operation: Operation,
         /// When to ask again.
         retry_after: Duration,
+        /// The `WM_QOS.CORRELATION_ID` of its attempts.
+        correlation_id: Uuid,
         /// What is known of the attempt, if one was made by this call.
         cause: Option<Box<UpstreamError>>,
     },
@@ -40,6 +42,8 @@ pub enum ServiceError {
     Expired {
         /// What was asked.
         operation: Operation,
+        /// The `WM_QOS.CORRELATION_ID` of its attempts.
+        correlation_id: Uuid,
     },
     /// The caller used this `request_id` for something else.
     RequestIdReused,
@@ -66,20 +70,16 @@ const OPERATOR_RETRY: Duration = Duration::from_secs(300);
 /// earlier than the caller's by a margin that has room for this.
 pub(super) const SLACK: Duration = Duration::from_millis(10);
 
-/// The deadline passed while the call waited for somebody else's; nothing was sent for it.
-pub(super) fn timed_out(operation: Operation) -> ServiceError {
-    not_asked(operation, ErrorKind::DeadlineExceeded)
-}
-
-/// A failure for which Walmart was not asked.
-pub(super) fn not_asked(operation: Operation, kind: ErrorKind) -> ServiceError {
-    ServiceError::Upstream(Box::new(UpstreamError::unanswered(operation, kind, Effect::None, Uuid::nil())))
+/// The deadline passed before anything was sent for the call, or while it waited for the upstream call of another.
+pub(super) fn timed_out(operation: Operation, correlation_id: Uuid) -> ServiceError {
+    let (kind, effect) = (ErrorKind::DeadlineExceeded, Effect::None);
+    ServiceError::Upstream(Box::new(UpstreamError::unanswered(operation, kind, effect, correlation_id)))
 }
 
 /// It is not known yet what became of a mutation that goes on.
 pub(super) fn pending(operation: Operation, correlation_id: Uuid) -> ServiceError {
     let cause = UpstreamError::unanswered(operation, ErrorKind::Unavailable, Effect::Unknown, correlation_id);
-    ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, cause: Some(Box::new(cause)) }
+    ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, correlation_id, cause: Some(Box::new(cause)) }
 }
 
 /// The same of an entry of the ledger that is open.
@@ -91,7 +91,7 @@ pub(super) fn pending_entry(entry: &Entry) -> ServiceError {
         let (kind, effect) = (ErrorKind::Unavailable, Effect::Unknown);
         Box::new(UpstreamError::unanswered(operation, kind, effect, entry.correlation_id))
     });
-    ServiceError::OutcomePending { operation, retry_after, cause }
+    ServiceError::OutcomePending { operation, retry_after, correlation_id: entry.correlation_id, cause }
 }
 
 impl From<StoreError> for ServiceError {
@@ -110,14 +110,28 @@ impl From<FeedError> for ServiceError {
 impl From<UpstreamError> for ServiceError {
     fn from(error: UpstreamError) -> Self {
         if error.operation.is_mutation() && error.effect == Effect::Unknown {
-            let cause = Some(Box::new(error.clone()));
-            return Self::OutcomePending { operation: error.operation, retry_after: OUTCOME_RETRY, cause };
+            let UpstreamError { operation, correlation_id, .. } = error;
+            let cause = Some(Box::new(error));
+            return Self::OutcomePending { operation, retry_after: OUTCOME_RETRY, correlation_id, cause };
         }
         Self::Upstream(Box::new(error))
     }
 }
 
 impl ServiceError {
+    /// The `WM_QOS.CORRELATION_ID` of the call to Walmart that failed, or that was not made; `None` where there was none to
+    /// make.
+    pub fn correlation_id(&self) -> Option<Uuid> {
+        let id = match self {
+            Self::Upstream(error) => error.correlation_id,
+            Self::OutcomePending { correlation_id, .. }
+            | Self::OrderNotFound { correlation_id }
+            | Self::Expired { correlation_id, .. } => *correlation_id,
+            _ => return None,
+        };
+        (!id.is_nil()).then_some(id)
+    }
+
     /// Adds the faults that `check` found to those already found, so that the caller hears of all at once.
     pub fn with_faults(self, check: Result<(), Faults>) -> Self {
         match (self, check) {

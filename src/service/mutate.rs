@@ -100,7 +100,10 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         }
         // No answer could be heard: nothing is begun for this call.
         if Instant::now() >= call.deadline {
-            return Err(NotMutated { request_id: names.request_id, error: timed_out(M::KIND.operation()) });
+            return Err(NotMutated {
+                request_id: names.request_id,
+                error: timed_out(M::KIND.operation(), names.correlation_id),
+            });
         }
         let names = Arc::new(names);
         // For the first try; another is rare.

@@ -107,3 +107,20 @@ async fn faults_cost_no_call() {
     assert!(matches!(result, Err(ServiceError::Invalid(_))));
     assert!(walmart.asked().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn errors_beside_orders_say_nothing_of_their_customers() {
+    let address = pb::Address { city: Some("Reno".into()), ..Default::default() };
+    let line = pb::OrderStatusLine { ship_to_address: Some(address), ..Default::default() };
+    let order = pb::OrderStatus { seller_order_id: "SO123".into(), order_lines: vec![line], ..Default::default() };
+    let error =
+        pb::WalmartError { code: "RENO".into(), description: "no carrier in RENO".into(), ..Default::default() };
+    let answer = || Said { orders: vec![order.clone()], errors: vec![error.clone()], ..Default::default() };
+    let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, [Ok(answer()), Ok(answer())]));
+    for request in [by_number(), by_channel()] {
+        let told = service.call(ACME, request, &call(LONG)).await.unwrap();
+        let pb::WalmartError { code, description, .. } = &told.errors[0];
+        assert_eq!([code, description], ["RENO", "no carrier in [redacted]"]);
+        assert_eq!(told.payload, std::slice::from_ref(&order), "the order itself is the caller's");
+    }
+}

@@ -1,6 +1,6 @@
 //! Promises: shared, kept for a while, and what of failures.
 
-use super::super::testing::{ACME, LATENCY, Walmart, call, error, kind, refused, sample};
+use super::super::testing::{ACME, LATENCY, Said, Walmart, call, error, kind, refused, sample};
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
@@ -137,4 +137,16 @@ async fn faults_cost_no_call() {
     let result = service(&walmart, TTL).call(ACME, Default::default(), &call(LONG)).await;
     assert!(matches!(result, Err(ServiceError::Invalid(_))));
     assert!(walmart.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn errors_inside_a_promise_say_nothing_personal() {
+    let error = crate::pb::WalmartError { description: "no way to 94103".into(), ..Default::default() };
+    let said = Said { errors: vec![error], ..Default::default() };
+    let service = service(&Walmart::default().answering(Operation::Promise, [Ok(said)]), TTL);
+    for _ in 0..2 {
+        let mut told = service.call(ACME, request(), &call(LONG)).await.unwrap();
+        let texts = <FetchPromise as reads::Read>::errors(&mut told).into_iter().map(|error| error.description.clone());
+        assert_eq!(texts.collect::<Vec<_>>(), ["no way to [redacted]"; 2]);
+    }
 }

@@ -15,7 +15,7 @@ use super::flights::Flights;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::WalmartCall;
 use crate::domain::reads::{self, Source};
-use crate::ports::call::CallContext;
+use crate::ports::call::{CallContext, CallFacts};
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 
@@ -24,7 +24,8 @@ pub struct Read<R: reads::Read, U> {
     upstream: U,
     conclude: Conclude<R>,
     kept: Option<Kept<R>>,
-    flights: Flights<Arc<R::Answer>>,
+    /// With what is known of the call that began each: its correlation id is that of all who wait.
+    flights: Flights<Arc<R::Answer>, Arc<CallFacts>>,
 }
 
 /// How long answers are kept, and how many.
@@ -108,12 +109,12 @@ impl<R: reads::Read, U: Upstream<R>> Read<R, U> {
         }
         let request = Arc::new(request);
         loop {
-            let seat = self.flights.board(&key, (), call.deadline, || {
+            let seat = self.flights.board(&key, call.facts.clone(), call.deadline, || {
                 self.clone().ask(account, request.clone(), call.clone(), key.clone())
             });
             let source = if seat.joined { Source::Joined } else { Source::Own };
             let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
-                return Err(timed_out(R::OPERATION));
+                return Err(timed_out(R::OPERATION, seat.tag.correlation_id().unwrap_or_default()));
             };
             if !seat.was_too_short_for(call.deadline, &result) {
                 // Lets go of the flight's copy first.
@@ -136,11 +137,8 @@ impl<R: reads::Read, U: Upstream<R>> Read<R, U> {
         call: CallContext,
         key: Arc<[u8]>,
     ) -> Result<Arc<R::Answer>, ServiceError> {
-        let mut ended = self.upstream.call(account, &request, None, &call).await;
-        if let Err(error) = &mut ended {
-            R::redact(&request, &mut error.errors);
-        }
-        let answer = Arc::new((self.conclude)(&request, ended)?);
+        let ended = self.upstream.call(account, &request, None, &call).await;
+        let answer = Arc::new((self.conclude)(&request, redacted::<R>(&request, ended))?);
         if let Some(kept) = &self.kept {
             kept.keep(key, &answer);
         }
@@ -176,6 +174,19 @@ impl<R: reads::Read> Kept<R> {
             self.answers.insert(key, (Instant::now() + self.ttl, answer.clone()));
         }
     }
+}
+
+/// The end of a call without the customer's data in Walmart's errors.
+fn redacted<R: reads::Read>(request: &R::Request, mut ended: Ended<R>) -> Ended<R> {
+    match &mut ended {
+        Err(error) => R::personal(request).redact(&mut error.errors),
+        Ok(Reply { answer, .. }) => {
+            if !R::errors(answer).is_empty() {
+                R::personal(request).and(R::personal_of_answer(answer)).redact(R::errors(answer));
+            }
+        }
+    }
+    ended
 }
 
 /// The answer with the id of its call, or the error.

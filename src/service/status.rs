@@ -15,7 +15,7 @@ use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
 use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use crate::ports::ledger::{Count, Ledger};
-use crate::ports::overview::{OperationView, Overview, TokenView};
+use crate::ports::overview::{OperationView, Overview, TokenFailure, TokenView};
 use crate::ports::upstream::WalmartApi;
 use crate::telemetry::trace::TraceContext;
 
@@ -73,6 +73,8 @@ pub struct AccountState {
     pub id: AccountId,
     /// The access token.
     pub token: TokenView,
+    /// Why the last try to get one failed; none when it did not.
+    pub token_failure: Option<TokenFailure>,
     /// Bucket and circuit of each operation.
     pub operations: [(Operation, OperationView); Operation::ALL.len()],
     /// What the ledger has of it, by state; states without any are left out. `None` while the store fails.
@@ -162,6 +164,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
             AccountState {
                 ledger: counts.map(kept),
                 token: self.overview.token(account),
+                token_failure: self.overview.token_failure(account),
                 operations: Operation::ALL.map(|operation| (operation, self.overview.operation(account, operation))),
                 id,
             }

@@ -16,6 +16,10 @@ impl Overview for Idle {
         TokenView::None
     }
 
+    fn token_failure(&self, _: AccountIndex) -> Option<TokenFailure> {
+        None
+    }
+
     fn operation(&self, _: AccountIndex, _: Operation) -> OperationView {
         OperationView { limit_per_minute: 20, tokens: 20.0, next_token: None, circuit: CircuitView::Closed }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Said {
     pub(crate) total: Option<i32>,
     /// The whole body of a look-up's answer, in place of one made of the above.
     pub(crate) body: Option<Value>,
+    /// What stands beside the answer.
+    pub(crate) errors: Vec<pb::WalmartError>,
 }
 
 /// Answers the calls of each operation in turn; what is not scripted is a success. Ends at the call's deadline.
@@ -161,7 +163,18 @@ impl<C: Scripted> Upstream<C> for Walmart {
 
 impl Scripted for FetchPromise {
     fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
-        said.map(|_| pb::FetchDeliveryPromiseResponse { status: "SUCCESS".into(), ..Default::default() })
+        let answer = |said: Said| {
+            let shipment = pb::Fulfillment { errors: said.errors.clone(), ..Default::default() };
+            let option = pb::FulfillmentOption { fulfillments: vec![shipment], ..Default::default() };
+            let group = pb::FulfillmentGroup { fulfillment_options: vec![option] };
+            let module = pb::FulfillmentModule { name: "ERROR".into(), fulfillment_groups: vec![group] };
+            let plan = pb::FulfillmentPlan { fulfillment_modules: vec![module] };
+            let payload = (!said.errors.is_empty())
+                .then(|| pb::Promise { fulfillment_plans: vec![plan], ..pb::Promise::default() });
+            let (status, errors) = ("SUCCESS".into(), said.errors);
+            pb::FetchDeliveryPromiseResponse { status, payload, errors, ..Default::default() }
+        };
+        said.map(answer)
     }
 }
 
@@ -179,10 +192,10 @@ impl Scripted for CancelOrder {
 
 impl Scripted for SearchOrders {
     fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
-        let Said { orders, total, .. } = said?;
+        let Said { orders, total, errors, .. } = said?;
         let counted = |total| pb::HeaderAttributes { total_count: Some(total), ..Default::default() };
         let header = total.map(|total| pb::Header { header_attributes: Some(counted(total)) });
-        Ok(pb::GetOrderStatusResponse { status: "OK".into(), payload: orders, header, ..Default::default() })
+        Ok(pb::GetOrderStatusResponse { status: "OK".into(), payload: orders, header, errors, ..Default::default() })
     }
 }
 
@@ -231,7 +244,7 @@ fn order(order: &pb::OrderStatus) -> Value {
 
 fn accepted(said: Said) -> Accepted {
     let acceptance = pb::Acceptance { request_id: said.request_id };
-    Accepted { status: "ACCEPTED".into(), acceptance, ..Accepted::default() }
+    Accepted { status: "ACCEPTED".into(), acceptance, errors: said.errors, ..Accepted::default() }
 }
 
 /// Mutations of two accounts over this Walmart, kept in memory. `status_limit` of 1 leaves no call for snapshots.
@@ -324,6 +337,7 @@ pub(crate) fn kind<T>(result: &Result<T, ServiceError>) -> String {
         Err(ServiceError::Upstream(error)) => format!("{:?}", error.kind),
         Err(ServiceError::OutcomePending { .. }) => "Pending".into(),
         Err(ServiceError::OrderNotFound { .. }) => "OrderNotFound".into(),
+        Err(ServiceError::Expired { operation, .. }) => format!("Expired {{ operation: {operation:?} }}"),
         Err(other) => format!("{other:?}"),
     }
 }

@@ -14,6 +14,7 @@ pub mod layers;
 pub mod overview;
 mod pool;
 pub mod token;
+mod token_failure;
 pub mod transport;
 mod watched_body;
 pub mod wording;

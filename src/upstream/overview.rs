@@ -7,7 +7,7 @@ use super::transport::Http;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
-use crate::ports::overview::{CircuitView, OperationView, Overview, TokenView};
+use crate::ports::overview::{CircuitView, OperationView, Overview, TokenFailure, TokenView};
 use crate::telemetry::metrics::CircuitState;
 
 /// Looks at what a stack shares.
@@ -26,6 +26,10 @@ impl<H> StackOverview<H> {
 impl<H: Http> Overview for StackOverview<H> {
     fn token(&self, account: AccountIndex) -> TokenView {
         self.shared.tokens.view(account)
+    }
+
+    fn token_failure(&self, account: AccountIndex) -> Option<TokenFailure> {
+        self.shared.tokens.failure(account)
     }
 
     fn operation(&self, account: AccountIndex, operation: Operation) -> OperationView {

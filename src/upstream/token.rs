@@ -18,13 +18,14 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::accounts::Credentials;
-use super::failure::NotSent;
+use super::failure::{Failure, NotSent};
 use super::headers::Hint;
+use super::token_failure::{Failed, is_edge_page, words};
 use super::transport::{Http, HttpError, Site};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::ports::clock::Clock;
-use crate::ports::overview::TokenView;
+use crate::ports::overview::{TokenFailure, TokenFailureKind, TokenView};
 use crate::ports::random::Random;
 use crate::telemetry::metrics::{AttemptOutcome, Metrics, TokenOutcome};
 use crate::telemetry::semconv;
@@ -62,6 +63,8 @@ struct State {
     paused: Option<Pause>,
     /// How long the last pause was; none since a token was accepted for its time.
     last_pause: Option<Duration>,
+    /// Why the last try gave no token; none since one did.
+    failure: Option<TokenFailure>,
 }
 
 struct Pause {
@@ -153,13 +156,27 @@ impl<H: Http> Tokens<H> {
         self.lock(account).last_pause = None;
     }
 
-    /// Walmart turned away a token that was fetched to replace another: asking again at once would not help.
-    pub fn refused_again(&self, account: AccountIndex, refused: &HeaderValue) {
+    /// Walmart turned away a token that was fetched to replace another: asking again at once would not help. `call` is the
+    /// one that Walmart refused.
+    pub fn refused_again(&self, account: AccountIndex, refused: &HeaderValue, call: Uuid, failure: &Failure) {
         let mut state = self.lock(account);
         if state.token.as_ref().is_some_and(|token| token.value == *refused) {
             state.token = None;
-            self.pause(&mut state, account, Fault::Refused, None);
+            let code = match failure {
+                Failure::Refused { body, .. } => body.errors.first().map(|error| error.code.clone()),
+                _ => None,
+            };
+            let kind = TokenFailureKind::TokenRefused;
+            // No texts, only a code: the call was a customer's.
+            let said = code.unwrap_or_default();
+            let failed = Failed { kind, http_status: failure.status(), said, correlation_id: call };
+            self.pause(&mut state, account, Fault::Refused, failed, None);
         }
+    }
+
+    /// Why the last try gave no token.
+    pub fn failure(&self, account: AccountIndex) -> Option<TokenFailure> {
+        self.lock(account).failure.clone()
     }
 
     /// What to show.
@@ -219,13 +236,14 @@ impl<H: Http> Tokens<H> {
                 let token = Token { value: value.clone(), renew_at: now + life.mul_f64(share), expires_at: now + life };
                 state.token = Some(token);
                 state.paused = None;
+                state.failure = None;
                 Ok(value)
             }
-            Err(fault) => {
+            Err((fault, failed)) => {
                 let refused = fault == Fault::Refused;
                 let outcome = if refused { TokenOutcome::Refused } else { TokenOutcome::Failed };
                 self.0.metrics.upstream.token_refresh(outcome);
-                Err(self.pause(&mut state, account, fault, refused.then_some(credentials)))
+                Err(self.pause(&mut state, account, fault, failed, refused.then_some(credentials)))
             }
         }
     }
@@ -235,7 +253,14 @@ impl<H: Http> Tokens<H> {
     }
 
     /// Puts off the next try: twice as long as the last time, or as long as Walmart says.
-    fn pause(&self, state: &mut State, account: AccountIndex, why: Fault, refused: Option<Credentials>) -> NotSent {
+    fn pause(
+        &self,
+        state: &mut State,
+        account: AccountIndex,
+        why: Fault,
+        failed: Failed,
+        refused: Option<Credentials>,
+    ) -> NotSent {
         let pause = match why {
             Fault::Limited(wait) => wait.max(FIRST_PAUSE),
             Fault::Unavailable | Fault::Refused => {
@@ -246,12 +271,31 @@ impl<H: Http> Tokens<H> {
         };
         state.paused = Some(Pause { until: Instant::now() + pause, why, refused });
         let account = &self.0.site.accounts().get(account).id;
-        let refused = why == Fault::Refused;
-        tracing::warn!(%account, refused, pause_s = pause.as_secs_f64(), "no usable access token from Walmart");
+        let Failed { kind, http_status, said, correlation_id } = failed;
+        let pause_s = pause.as_secs_f64();
+        let why_text = match kind {
+            TokenFailureKind::EdgeRefused => {
+                "an edge answered with a page of its own; it may refuse this machine's address, and says nothing of the \
+                 credentials"
+            }
+            TokenFailureKind::CredentialsRefused => "the credentials of this account are refused",
+            TokenFailureKind::TokenRefused => "tokens that it gives for this account are turned away",
+            TokenFailureKind::Limited => "it was asked too often",
+            TokenFailureKind::Unavailable => "no answer, or none that can be used",
+        };
+        let name = kind.name();
+        tracing::warn!(
+            %account, reason = name, http_status, said, %correlation_id, pause_s, "no usable access token from Walmart: {why_text}"
+        );
+        state.failure = Some(TokenFailure { time: self.0.clock.now(), kind, http_status, said, correlation_id });
         why.told(pause)
     }
 
-    async fn fetch(&self, account: AccountIndex, credentials: &Credentials) -> Result<(HeaderValue, Duration), Fault> {
+    async fn fetch(
+        &self,
+        account: AccountIndex,
+        credentials: &Credentials,
+    ) -> Result<(HeaderValue, Duration), (Fault, Failed)> {
         let parts = &self.0;
         // A token serves many calls, so its own call stands in no caller's trace.
         let mut whole = parts.site.tracer().background_span("token refresh");
@@ -268,7 +312,11 @@ impl<H: Http> Tokens<H> {
             resend_count: 0,
         };
         let span = parts.site.tracer().client_span(whole.context(), &request);
-        let request = self.request(credentials, correlation_id, &span).ok_or(Fault::Unavailable)?;
+        let failed = |kind, http_status, said| Failed { kind, http_status, said, correlation_id };
+        let Some(request) = self.request(credentials, correlation_id, &span) else {
+            let said = "the credentials cannot stand in a header".to_owned();
+            return Err((Fault::Unavailable, failed(TokenFailureKind::Unavailable, None, said)));
+        };
         let began = Instant::now();
         let answer = timeout(parts.timeout, parts.http.clone().oneshot(request)).await;
         reach(CrashPoint::L9);
@@ -282,8 +330,19 @@ impl<H: Http> Tokens<H> {
         parts.metrics.upstream.attempt(None, "POST", outcome, began.elapsed(), span.context());
         span.end(status, status.is_none().then_some(outcome.name()));
         let read = match answer {
-            Ok(Ok(response)) => read(&response, &parts.clock),
-            _ => Err(Fault::Unavailable),
+            Ok(Ok(response)) => read(&response, &parts.clock).map_err(|fault| {
+                let body = response.body();
+                let kind = match fault {
+                    Fault::Refused if is_edge_page(body) => TokenFailureKind::EdgeRefused,
+                    Fault::Refused => TokenFailureKind::CredentialsRefused,
+                    Fault::Limited(_) => TokenFailureKind::Limited,
+                    Fault::Unavailable => TokenFailureKind::Unavailable,
+                };
+                // The body of a success holds a token, or a part of one.
+                let said = if response.status().is_success() { String::new() } else { words(body, credentials) };
+                (fault, failed(kind, status, said))
+            }),
+            _ => Err((Fault::Unavailable, failed(TokenFailureKind::Unavailable, status, outcome.name().to_owned()))),
         };
         if read.is_err() {
             whole.failed("no_token");

@@ -152,11 +152,11 @@ fn from_object(value: &Value) -> Option<WalmartError> {
             .unwrap_or_default()
     };
     let error = WalmartError {
-        // problem+json has no code; its type is a URL and its title the nearest thing.
-        code: get(&["code", "errorCode", "title"]),
+        code: get(&["code", "errorCode"]),
         field: get(&["field"]),
         description: get(&["description", "message", "detail"]),
-        info: get(&["info"]),
+        // problem+json has no code; its title is a text, which may name the customer and then must not stay.
+        info: get(&["info", "title"]),
         severity: get(&["severity"]),
         category: get(&["category"]),
     };

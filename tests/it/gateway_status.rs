@@ -23,7 +23,7 @@ async fn tells_token_buckets_and_circuits() {
     let before = client.gateway("").await.unwrap();
     assert_eq!(before.version, env!("CARGO_PKG_VERSION"));
     let account = &before.accounts[0];
-    assert_eq!((account.account.as_str(), account.token.unwrap().state()), ("demo", TokenState::None));
+    assert_eq!((account.account.as_str(), account.token.as_ref().unwrap().state()), ("demo", TokenState::None));
     let limits: Vec<_> = account.operations.iter().map(|o| (o.operation.as_str(), o.limit_per_minute)).collect();
     assert_eq!(limits, [("promise", 20), ("status", 20), ("create", 600), ("cancel", 600)]);
     assert!(app.requests("token").await.is_empty(), "it costs no upstream call");
@@ -36,7 +36,7 @@ async fn tells_token_buckets_and_circuits() {
     }
     let after = client.gateway("demo").await.unwrap();
     let account = &after.accounts[0];
-    let token = account.token.unwrap();
+    let token = account.token.as_ref().unwrap();
     assert_eq!(token.state(), TokenState::Valid);
     let expires: SystemTime = token.expire_time.unwrap().try_into().unwrap();
     let start: SystemTime = before.start_time.unwrap().try_into().unwrap();

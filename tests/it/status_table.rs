@@ -308,8 +308,9 @@ fn every_kind_and_effect_of_every_operation() {
 fn every_error_that_is_not_walmarts() {
     let mut faults = Faults::default();
     faults.add(&Path::Top("payload"), "is required");
+    let (operation, correlation_id) = (Operation::Create, Uuid::from_u128(1));
     let pending =
-        ServiceError::OutcomePending { operation: Operation::Create, retry_after: Duration::from_secs(5), cause: None };
+        ServiceError::OutcomePending { operation, retry_after: Duration::from_secs(5), correlation_id, cause: None };
     let second = Duration::from_secs(1);
     let service = [
         ServiceError::Invalid(faults),
@@ -317,7 +318,7 @@ fn every_error_that_is_not_walmarts() {
         ServiceError::Account(AccountError::NotFound),
         ServiceError::OrderNotFound { correlation_id: Uuid::from_u128(1) },
         pending,
-        ServiceError::Expired { operation: Operation::Create },
+        ServiceError::Expired { operation, correlation_id },
         ServiceError::RequestIdReused,
         ServiceError::OrderNumberUsed,
         ServiceError::Store,
@@ -335,7 +336,8 @@ fn every_error_that_is_not_walmarts() {
         status::service_not_allowed("FulfillmentService"),
         status::caller_rate_limited(second),
         status::overloaded(second),
-        status::deadline_exceeded(),
+        status::deadline_exceeded(None),
+        status::deadline_exceeded(Some(Uuid::from_u128(1))),
         status::shutting_down(),
         status::internal(),
     ]);

@@ -9,6 +9,7 @@ use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, Snapsh
 use crate::domain::ledger::{Entry, Kind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
+use crate::domain::personal::Personal;
 use crate::domain::rules::{Faults, check_cancellation};
 use crate::pb::{CancelItem, CancelOrderRequest, Cancellation};
 
@@ -74,8 +75,13 @@ impl Mutation for CancelOrder {
     fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
         let batch = CancelOrderRequest::decode(entry.body.clone()).ok().and_then(|request| request.payload);
         let Some(batch) = batch else { return Evidence::Nothing(NoEvidence::RequestUnreadable) };
-        let snapshot = (!entry.snapshot.is_empty()).then(|| Snapshot::decode(entry.snapshot.as_slice()).ok());
-        judge_cancel(&batch, snapshot.flatten().as_ref(), answer)
+        // Without lines there was no snapshot: the bytes are the customer's data of an order that was read.
+        let snapshot = Snapshot::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty());
+        judge_cancel(&batch, snapshot.as_ref(), answer)
+    }
+
+    fn personal(request: &CancelOrderRequest) -> Personal {
+        Personal::of(&request.payload)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::domain::order_number;
 use crate::domain::personal::Personal;
 use crate::domain::rules::{Faults, check_order};
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{CreateOrderRequest, WalmartError};
+use crate::pb::CreateOrderRequest;
 
 /// Orders dated earlier before their creation are not searched for by date.
 const LONGEST_AGO: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -87,10 +87,8 @@ impl Mutation for CreateOrder {
         true
     }
 
-    fn redact(request: &CreateOrderRequest, errors: &mut [WalmartError]) {
-        if let Some(payload) = &request.payload {
-            Personal::of_order(payload).redact(errors);
-        }
+    fn personal(request: &CreateOrderRequest) -> Personal {
+        Personal::of(&request.payload)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
 use crate::domain::ledger::machine::Resend;
 use crate::domain::ledger::{Entry, Kind};
 use crate::domain::operation::{WalmartCall, operations};
+use crate::domain::personal::Personal;
 use crate::domain::rules::Faults;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::{self, GetOrderStatusRequest, WalmartError};
@@ -80,7 +81,8 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
         None
     }
 
-    /// What is kept of that read's answer for one upstream request; empty when the answer tells nothing.
+    /// What is kept of that read's answer for one upstream request; empty when the answer tells nothing. In the protobuf form,
+    /// without a field 15, which is that of [`Personal::beside`].
     fn snapshot(batch: &Self::Request, answer: &LookupAnswer) -> Vec<u8> {
         let _ = (batch, answer);
         Vec::new()
@@ -114,10 +116,9 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
         false
     }
 
-    /// Takes the customer's data out of Walmart's texts.
-    fn redact(request: &Self::Request, errors: &mut [WalmartError]) {
-        let _ = (request, errors);
-    }
+    /// The customer's data in the request; what an answer showed of the order is kept beside the snapshot. Walmart's texts lose
+    /// both before they are kept, logged or told.
+    fn personal(request: &Self::Request) -> Personal;
 }
 
 /// A read that tells about a mutation.

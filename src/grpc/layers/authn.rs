@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 
 use super::share::Share;
 use super::{Answer, Held};
-use crate::config::{TokenHash, Tokens};
+use crate::config::{San, TokenHash, Tokens};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
@@ -47,7 +47,7 @@ pub enum Credential {
     /// By `authorization: Bearer`; any of them is good.
     Tokens(Vec<Tokens>),
     /// By a name (URI or DNS) in its verified certificate.
-    San(String),
+    San(San),
 }
 
 /// Admits callers.

@@ -114,7 +114,7 @@ async fn every_refusal_is_counted_by_its_reason() {
     let layer = AuthnLayer::new(clients, metrics.clone());
     let certified = |names: &[&str]| {
         let mut request = request(UNARY, &[]);
-        request.extensions_mut().insert(PeerNames::new(names.iter().map(|name| (*name).to_owned())));
+        request.extensions_mut().insert(PeerNames::of_names(names, &[]));
         request
     };
     for (reason, times, request) in [
@@ -139,16 +139,24 @@ async fn every_refusal_is_counted_by_its_reason() {
 
 #[tokio::test]
 async fn a_certificate_speaks_for_its_name() {
-    let credential = Credential::San("spiffe://acme/oms".into());
-    let layer = layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
-    let with = |name: &str| {
+    let known = |san: &str| {
+        let credential = Credential::San(San::parse(san).unwrap());
+        layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }])
+    };
+    let with = |uris: &[&str], dns: &[&str]| {
         let mut request = request(UNARY, &[]);
-        request.extensions_mut().insert(PeerNames::new([name.to_owned()]));
+        request.extensions_mut().insert(PeerNames::of_names(uris, dns));
         request
     };
-    assert!(call(&layer, with("spiffe://acme/oms")).await.is_ok());
-    assert!(call(&layer, with("spiffe://acme/other")).await.is_err());
-    assert!(call(&layer, request(UNARY, &[])).await.is_err());
+    let by_uri = known("spiffe://x/one");
+    assert!(call(&by_uri, with(&["spiffe://x/one"], &[])).await.is_ok());
+    assert!(call(&by_uri, with(&["spiffe://x/other"], &[])).await.is_err());
+    assert!(call(&by_uri, request(UNARY, &[])).await.is_err());
+    let refused = call(&by_uri, with(&[], &["spiffe://x/one"])).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::Unauthenticated, "CALLER_UNAUTHENTICATED"));
+    let by_dns = known("oms.acme.com");
+    assert!(call(&by_dns, with(&[], &["other.org", "*.ACME.com"])).await.is_ok());
+    assert!(call(&by_dns, with(&[], &["acme.com"])).await.is_err());
 }
 
 #[tokio::test]

@@ -118,7 +118,8 @@ where
         }
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(cut)));
         ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(Ok(status::deadline_exceeded().into_http()))
+        let correlation_id = this.facts.as_ref().and_then(|facts| facts.correlation_id());
+        Poll::Ready(Ok(status::deadline_exceeded(correlation_id).into_http()))
     }
 }
 

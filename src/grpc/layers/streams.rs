@@ -42,7 +42,7 @@ impl End {
             };
             tokio::select! {
                 () = stopped.cancelled() => status::shutting_down(),
-                () = late => status::deadline_exceeded(),
+                () = late => status::deadline_exceeded(None),
             }
         });
         Self { stopping, deadline, waiting }
@@ -53,7 +53,7 @@ impl End {
         if self.stopping.is_cancelled() {
             return Some(status::shutting_down());
         }
-        self.deadline.filter(|deadline| *deadline <= Instant::now()).map(|_| status::deadline_exceeded())
+        self.deadline.filter(|deadline| *deadline <= Instant::now()).map(|_| status::deadline_exceeded(None))
     }
 }
 

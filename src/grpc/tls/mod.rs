@@ -59,7 +59,7 @@ impl Tls {
         };
         let (_, session) = stream.get_ref();
         let certificate = session.peer_certificates().and_then(<[_]>::first);
-        let names = certificate.map_or_else(|| PeerNames::new([]), PeerNames::of);
+        let names = certificate.map_or_else(PeerNames::default, PeerNames::of);
         Ok((stream, names))
     }
 }

@@ -154,7 +154,10 @@
     if (data.operations === null || data.feed === null) act(NO_STORE);
     for (const account of data.accounts.rows) {
       const name = account.account;
-      if (account.token.state === "failed") act(`${name}: no access token can be had; next try `, time("until", account.token.time));
+      if (account.token.state === "failed") {
+        const why = account.token.failure, status = why && why.http_status ? `, HTTP ${why.http_status}` : "";
+        act(`${name}: no access token can be had${why ? ` (${words(why.kind)}${status})` : ""}; next try `, time("until", account.token.time));
+      }
       for (const it of account.operations) if (it.circuit !== "closed") look(`${name}: calls of ${it.operation} keep failing at Walmart; the circuit is ${words(it.circuit)}.`);
       const waiting = count(account, "needs_operator"), unknown = count(account, "unknown");
       if (waiting) act(`${name}: ${whole(waiting)} ${waiting === 1 ? "operation waits" : "operations wait"} for a person (docs/OPERATIONS.md, NEEDS_OPERATOR).`);

@@ -16,7 +16,7 @@ use crate::domain::ledger::State as Entered;
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::http::Stage;
-use crate::ports::overview::{CircuitView, OperationView, Overview, TokenView};
+use crate::ports::overview::{CircuitView, OperationView, Overview, TokenFailure, TokenFailureKind, TokenView};
 use crate::service::testing::{Walmart, over};
 use crate::service::testing_feed::{TestFeed, asking, feed, plain};
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
@@ -38,6 +38,16 @@ impl Overview for Walmarts {
     fn token(&self, account: AccountIndex) -> TokenView {
         self.0.fetch_add(1, Ordering::Relaxed);
         if account.0 % 200 == 1 { TokenView::Failed(at(30)) } else { TokenView::Valid(at(900)) }
+    }
+
+    fn token_failure(&self, account: AccountIndex) -> Option<TokenFailure> {
+        (account.0 % 200 == 1).then(|| TokenFailure {
+            time: at(0),
+            kind: TokenFailureKind::EdgeRefused,
+            http_status: Some(403),
+            said: "Access Denied".into(),
+            correlation_id: uuid::Uuid::nil(),
+        })
     }
 
     fn operation(&self, account: AccountIndex, operation: Operation) -> OperationView {

@@ -12,7 +12,7 @@ use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::clock::Clock;
-use crate::ports::overview::{CircuitView, OperationView, TokenView};
+use crate::ports::overview::{self, CircuitView, OperationView, TokenView};
 use crate::service::feed::{EventIds, FeedState, SubscriptionState};
 use crate::service::{AccountState, Board, Rows};
 use crate::telemetry::metrics::{AccountWebhooks, Delivered};
@@ -76,6 +76,14 @@ struct Token {
     state: &'static str,
     /// When it ends or ended; of a failed one, when the next is asked for.
     time: Option<u64>,
+    /// Why the last try to get one failed.
+    failure: Option<TokenFailure>,
+}
+
+#[derive(Serialize)]
+struct TokenFailure {
+    kind: &'static str,
+    http_status: Option<u16>,
 }
 
 #[derive(Serialize)]
@@ -223,21 +231,22 @@ fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
     };
     Account {
         account: state.id.to_string(),
-        token: token(state.token),
+        token: token(state.token, state.token_failure.as_ref()),
         operations: state.operations.into_iter().map(|(operation, view)| bucket(operation, view)).collect(),
         ledger: state.ledger.map(|counts| counts.iter().map(count).collect()),
         webhooks: webhooks.map(counted),
     }
 }
 
-fn token(view: TokenView) -> Token {
+fn token(view: TokenView, failure: Option<&overview::TokenFailure>) -> Token {
     let (state, time) = match view {
         TokenView::None => ("none", None),
         TokenView::Valid(until) => ("valid", Some(until)),
         TokenView::Expired(since) => ("expired", Some(since)),
         TokenView::Failed(retry) => ("failed", Some(retry)),
     };
-    Token { state, time: time.map(millis) }
+    let failure = failure.map(|failure| TokenFailure { kind: failure.kind.name(), http_status: failure.http_status });
+    Token { state, time: time.map(millis), failure }
 }
 
 fn bucket(operation: Operation, view: OperationView) -> Bucket {

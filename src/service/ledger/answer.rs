@@ -111,7 +111,7 @@ pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<Accepted>, ServiceEr
     match entry.state {
         State::Succeeded => read_acceptance(&entry.answer),
         State::Rejected | State::NotSent => Err(read_refusal(operation, &entry.answer)),
-        State::Expired => Err(ServiceError::Expired { operation }),
+        State::Expired => Err(ServiceError::Expired { operation, correlation_id: entry.correlation_id }),
         State::Recorded | State::Sending | State::Unknown | State::NeedsOperator => Err(pending_entry(entry)),
     }
 }

@@ -1,6 +1,8 @@
 //! `ledger.look_first_until`: after a store was put back from a backup, orders may exist at Walmart that the ledger does not
 //! know. Until that time a creation is looked up by its number before it is sent for the first time.
 
+use uuid::Uuid;
+
 use super::look_up::{Asked, failed, worth};
 use super::sending::in_short;
 use super::{Mutations, answer};
@@ -36,7 +38,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let (probe, at) = (settlement.probe(&entry), self.moment());
         self.0.metrics.ledger.look_ups.inc();
         let event = match self.read(account, &probe.request(), call).await {
-            Err(error) => self.not_looked_up(&entry, &error),
+            Err(error) => not_looked_up(&entry, &error),
             Ok(reply) => {
                 let evidence = settlement.judge(&entry, &reply.answer);
                 let (worth, detail) = worth(&evidence);
@@ -46,11 +48,11 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                     Evidence::Absent(_) => return Ok(Ok(entry)),
                     Evidence::Present(_) => Event::Present { answer: answer::seen(entry.correlation_id) },
                     Evidence::Contradicted(_) => {
-                        let error = self.error(&entry, ErrorKind::Duplicate);
+                        let error = not_sent(&entry, ErrorKind::Duplicate, reply.correlation_id);
                         Event::Refused { answer: answer::refused(&error), error: detail, says_present: true }
                     }
                     Evidence::Nothing(_) => {
-                        let error = self.error(&entry, ErrorKind::Unavailable);
+                        let error = not_sent(&entry, ErrorKind::Unavailable, reply.correlation_id);
                         Event::NotSent { answer: answer::refused(&error), error: detail, again_in: None }
                     }
                 }
@@ -58,19 +60,20 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         };
         self.after(entry, event).map(Err)
     }
+}
 
-    /// Nothing was learned, so nothing is sent.
-    fn not_looked_up(&self, entry: &Entry, error: &UpstreamError) -> Event {
-        let kind = match failed(error) {
-            Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
-            Asked::Answer(_) | Asked::Failed(_) | Asked::Stopping => ErrorKind::Unavailable,
-        };
-        let told = UpstreamError { kind, effect: Effect::None, ..self.error(entry, kind) };
-        let told = UpstreamError { http_status: error.http_status, retry_after: error.retry_after, ..told };
-        Event::NotSent { answer: answer::refused(&told), error: in_short(error), again_in: None }
-    }
+/// Nothing was learned, so nothing is sent.
+fn not_looked_up(entry: &Entry, error: &UpstreamError) -> Event {
+    let kind = match failed(error) {
+        Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
+        Asked::Answer(_) | Asked::Failed(_) | Asked::Stopping => ErrorKind::Unavailable,
+    };
+    let told = not_sent(entry, kind, error.correlation_id);
+    let told = UpstreamError { http_status: error.http_status, retry_after: error.retry_after, ..told };
+    Event::NotSent { answer: answer::refused(&told), error: in_short(error), again_in: None }
+}
 
-    fn error(&self, entry: &Entry, kind: ErrorKind) -> UpstreamError {
-        UpstreamError::unanswered(entry.kind.operation(), kind, Effect::None, entry.correlation_id)
-    }
+/// The error of an entry that was not sent because of what its look-up found, with the look-up's correlation id.
+fn not_sent(entry: &Entry, kind: ErrorKind, correlation_id: Uuid) -> UpstreamError {
+    UpstreamError::unanswered(entry.kind.operation(), kind, Effect::None, correlation_id)
 }

@@ -16,6 +16,7 @@ use crate::domain::ledger::machine::{Event, LookedUpBy};
 use crate::domain::ledger::{Alert, AlertKind, Entry, EvidenceKind, LookupRecord};
 use crate::domain::moment::Moment;
 use crate::domain::mutations::{Probe, Settlement, settlement_of};
+use crate::domain::personal::Personal;
 use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, Purpose};
@@ -106,6 +107,11 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry, Purpose::Lookup).await {
                 Asked::Answer(answer) => {
                     let evidence = settlement.judge(&entry, &answer);
+                    let mut entry = entry;
+                    if matches!(evidence, Evidence::Absent(_)) {
+                        // Walmart may repeat what the order says when the mutation is sent again, perhaps by another process.
+                        entry.snapshot = Personal::of_answer(&answer.body).beside(entry.snapshot);
+                    }
                     let told = Told { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
                     let id = entry.id;
                     self.act_on(entry, settlement, told).await;

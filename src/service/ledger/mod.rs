@@ -39,6 +39,7 @@ use crate::domain::ledger::machine::{self, Event, Rules};
 use crate::domain::ledger::{Entry, NewEntry};
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::mutations::{Mutation, settlement_of};
+use crate::domain::personal::Personal;
 use crate::domain::reads::LookUp;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::GetOrderStatusRequest;
@@ -197,7 +198,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let soon = now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART);
         let call = CallContext { deadline: soon, ..call.clone() };
         let Ok(reply) = self.read(account, &probe.request(), &call).await else { return none };
-        batches.iter().map(|batch| M::snapshot(batch, &reply.answer)).collect()
+        let personal = Personal::of_answer(&reply.answer.body);
+        batches.iter().map(|batch| personal.beside(M::snapshot(batch, &reply.answer))).collect()
     }
 
     /// Asks Walmart about a mutation.

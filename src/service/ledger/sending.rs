@@ -13,6 +13,7 @@ use crate::domain::ledger::machine::Event;
 use crate::domain::ledger::{Entry, Kind};
 use crate::domain::mutations::{self, Mutation};
 use crate::domain::operation::operations;
+use crate::domain::personal::Personal;
 use crate::pb::WalmartError;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
@@ -56,11 +57,11 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             Err(error) => &mut error.errors,
         };
         if !errors.is_empty() {
-            M::redact(request, errors);
+            M::personal(request).and(Personal::kept_beside(&entry.snapshot)).redact(errors.iter_mut());
         }
         if accepted && !errors.is_empty() {
-            let codes = codes(errors);
-            tracing::warn!(operation = %entry.id, codes, "Walmart accepted it and told errors with that");
+            let (codes, correlation_id) = (codes(errors), entry.correlation_id);
+            tracing::warn!(operation = %entry.id, %correlation_id, codes, "Walmart accepted it and told errors with that");
         }
         self.judged(entry, account, result, told_until, M::NEEDS_ORDER).await
     }

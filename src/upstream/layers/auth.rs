@@ -127,7 +127,9 @@ impl<S, H: Http> Replay<S, H> {
         outbound.token = Some(fresh.clone());
         let result = inner.ready().await?.call(outbound).await;
         match &result {
-            Err(failure) if failure.token_refused() => tokens.refused_again(call.account, &fresh),
+            Err(failure) if failure.token_refused() => {
+                tokens.refused_again(call.account, &fresh, call.correlation_id, failure);
+            }
             // A token that Walmart never saw is neither good nor bad.
             Err(failure) if failure.status().is_none() => {}
             _ => tokens.accepted(call.account),

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, advance};
 
 use crate::domain::effect::Effect;
-use crate::ports::overview::TokenView;
+use crate::ports::overview::{TokenFailureKind, TokenView};
 use crate::ports::upstream::ErrorKind;
 use crate::upstream::failure::NotSent;
 use crate::upstream::testing::{FIRST, SECOND, Settings, Step, World, answer, credentials, settle, slow, throttled};
@@ -317,4 +317,57 @@ async fn a_token_that_walmart_never_saw_is_not_accepted() {
     assert_eq!(error.kind, ErrorKind::CredentialsRefused);
     let told = world.shared.tokens.get(FIRST).await.unwrap_err();
     assert_eq!(told, NotSent::CredentialsRefused(seconds(2)), "the pause doubles");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_call_says_whose_word_it_is() {
+    use TokenFailureKind::{CredentialsRefused, EdgeRefused, Limited, Unavailable};
+    let oauth = r#"{"error":"invalid_client","error_description":"client secret-1 is revoked"}"#;
+    let page = "<html><title>Access Denied</title><p>Reference #18.2</p></html>";
+    for (step, kind, reason, said) in [
+        (
+            answer(400, oauth),
+            CredentialsRefused,
+            ErrorKind::CredentialsRefused,
+            "invalid_client client [redacted] is revoked",
+        ),
+        (answer(401, ""), CredentialsRefused, ErrorKind::CredentialsRefused, ""),
+        (answer(403, page), EdgeRefused, ErrorKind::CredentialsRefused, "Access Denied Reference #18.2"),
+        (throttled("30"), Limited, ErrorKind::RateLimited, ""),
+        (answer(503, page), Unavailable, ErrorKind::Unavailable, "Access Denied Reference #18.2"),
+        (answer(200, r#"{"access_token":"half"#), Unavailable, ErrorKind::Unavailable, ""),
+        (Step::Fail(HttpError::Interrupted), Unavailable, ErrorKind::Unavailable, "interrupted"),
+    ] {
+        let world = World::new();
+        assert_eq!(world.shared.tokens.failure(FIRST), None);
+        world.walmart.tokens(vec![step.clone(); 5]);
+        let error = world.status_within(seconds(3)).await.unwrap_err();
+        assert_eq!(error.kind, reason, "{step:?}");
+        let failure = world.shared.tokens.failure(FIRST).unwrap();
+        assert_eq!((failure.kind, failure.said.as_str()), (kind, said), "{step:?}");
+        let status = match &step {
+            Step::Answer(status, ..) => Some(*status),
+            _ => None,
+        };
+        assert_eq!(failure.http_status, status);
+        let call = world.walmart.token_calls().pop().unwrap();
+        assert_eq!(call.header("wm_qos.correlation_id"), failure.correlation_id.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_comes_ends_the_failure() {
+    let world = World::new();
+    world.walmart.tokens([answer(503, "")]);
+    world.status().await.unwrap();
+    assert_eq!(world.shared.tokens.failure(FIRST), None);
+    world.walmart.calls([answer(401, ""), answer(401, r#"{"errors":[{"code":"UNAUTHORIZED.GMP_GATEWAY_API"}]}"#)]);
+    assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::CredentialsRefused);
+    let failure = world.shared.tokens.failure(FIRST).unwrap();
+    assert_eq!((failure.kind, failure.http_status), (TokenFailureKind::TokenRefused, Some(401)));
+    assert_eq!(failure.said, "UNAUTHORIZED.GMP_GATEWAY_API");
+    assert_eq!(
+        failure.correlation_id.to_string(),
+        world.walmart.seen().last().unwrap().header("wm_qos.correlation_id")
+    );
 }
