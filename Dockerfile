@@ -44,8 +44,8 @@ VOLUME /var/lib/order-gateway
 WORKDIR /var/lib/order-gateway
 # By number: Kubernetes can tell that it is not root.
 USER 65532:65532
-# Calls; webhooks, probes and metrics.
-EXPOSE 50051 8080
+# Calls; webhooks and probes; metrics and the page, where admin.listen is set.
+EXPOSE 50051 8080 8081
 # For engines that look at it; Kubernetes does not. With [grpc.tls] leave it out (--no-healthcheck) and probe /livez.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["/usr/local/bin/order-gateway", "health", "--addr", "127.0.0.1:50051"]

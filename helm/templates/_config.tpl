@@ -18,6 +18,9 @@ The settings as a tree: what the values say, and what the chart knows better. Ke
 {{- $http := default dict (get $settings "http") }}
 {{- $_ := set $http "listen" (printf "%s:%d" $address (int $values.containerPorts.http)) }}
 {{- $_ := set $settings "http" $http }}
+{{- $admin := default dict (get $settings "admin") }}
+{{- $_ := set $admin "listen" (printf "%s:%d" $address (int $values.containerPorts.admin)) }}
+{{- $_ := set $settings "admin" $admin }}
 {{- $store := default dict (get $settings "store") }}
 {{- if include "order-gateway.postgres" . }}
 {{- $_ := set $store "url" $values.store.postgres.url }}

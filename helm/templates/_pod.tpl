@@ -98,6 +98,9 @@ spec:
         - name: http
           containerPort: {{ $values.containerPorts.http }}
           protocol: TCP
+        - name: admin
+          containerPort: {{ $values.containerPorts.admin }}
+          protocol: TCP
       startupProbe:
         {{- include "order-gateway.probe" (list . "/readyz") | nindent 8 }}
         {{- toYaml $values.probes.startup | nindent 8 }}

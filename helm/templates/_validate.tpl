@@ -90,11 +90,16 @@ Combinations that cannot work, all told at once. Wrong types and unknown keys ar
 {{- if eq (int $values.containerPorts.grpc) (int $values.containerPorts.http) }}
 {{- $faults = append $faults "containerPorts.http: must be another port than containerPorts.grpc." }}
 {{- end }}
+{{- range $other := list "grpc" "http" }}
+{{- if eq (int $values.containerPorts.admin) (int (get $values.containerPorts $other)) }}
+{{- $faults = append $faults (printf "containerPorts.admin: must be another port than containerPorts.%s." $other) }}
+{{- end }}
+{{- end }}
 {{- if eq (int $values.service.ports.grpc) (int $values.service.ports.http) }}
 {{- $faults = append $faults "service.ports.http: must be another port than service.ports.grpc." }}
 {{- end }}
 
-{{- range $own := list (list "grpc" "listen" "bindAddress and containerPorts.grpc") (list "http" "listen" "bindAddress and containerPorts.http") (list "grpc" "tls" "tls") (list "store" "url" "store.postgres.url") (list "store" "password_file" "store.postgres.existingSecret") }}
+{{- range $own := list (list "grpc" "listen" "bindAddress and containerPorts.grpc") (list "http" "listen" "bindAddress and containerPorts.http") (list "admin" "listen" "bindAddress and containerPorts.admin") (list "grpc" "tls" "tls") (list "store" "url" "store.postgres.url") (list "store" "password_file" "store.postgres.existingSecret") }}
 {{- $section := default dict (get $values.config (index $own 0)) }}
 {{- if hasKey $section (index $own 1) }}
 {{- $faults = append $faults (printf "config.%s.%s: is set by the chart; use %s." (index $own 0) (index $own 1) (index $own 2)) }}

@@ -30,6 +30,7 @@ use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
 use crate::grpc::services::Services;
 use crate::grpc::tls::TlsFiles;
 use crate::http;
+use crate::http::admin::AdminHosts;
 use crate::http::page::{Door, Page};
 use crate::http::webhooks::Webhooks;
 use crate::http::{Probes, Stage};
@@ -58,6 +59,8 @@ use crate::upstream::transport::Http;
 const MAX_CONNECTIONS: usize = 10_000;
 /// Connections that wait to be accepted: thousands may come at once, and who does not fit tries again after seconds only.
 const BACKLOG: u32 = 4096;
+/// Open connections of the operators' door at a time, where it has a listener of its own.
+const ADMIN_CONNECTIONS: usize = 256;
 /// Bytes that kept promises may take, about.
 const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// How often files of secrets, tokens and certificates are looked at; what has changed counts from the second look on.
@@ -88,15 +91,22 @@ pub struct Outside<H> {
 pub struct Listeners {
     /// gRPC.
     pub grpc: TcpListener,
-    /// Probes, metrics, webhooks.
+    /// Webhooks and probes; and what operators see, where that has no listener of its own.
     pub http: TcpListener,
+    /// The page for people and metrics, where `admin.listen` is set.
+    pub admin: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Takes both addresses. The error is one line that names the key and the address.
+    /// Takes all addresses. The error is one line that names the key and the address.
     pub async fn bind(config: &Config) -> Result<Self, String> {
-        let (grpc, http) = (config.grpc.listen, config.http.listen);
-        Ok(Self { grpc: bind("grpc.listen", grpc).await?, http: bind("http.listen", http).await? })
+        let grpc = bind("grpc.listen", config.grpc.listen).await?;
+        let http = bind("http.listen", config.http.listen).await?;
+        let admin = match config.admin.listen {
+            Some(listen) => Some(bind("admin.listen", listen).await?),
+            None => None,
+        };
+        Ok(Self { grpc, http, admin })
     }
 }
 
@@ -134,8 +144,8 @@ pub struct Gateway {
     shutdown: Shutdown,
     health: Health,
     probes: Probes,
-    /// Answers until the drain is over.
-    probing: JoinHandle<()>,
+    /// The HTTP listeners, which answer until the drain is over.
+    probing: Vec<JoinHandle<()>>,
     grace: Duration,
     otlp: Option<Otlp>,
     store: Store,
@@ -195,12 +205,22 @@ impl Gateway {
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
         shutdown.tasks().spawn(prove_store(store.clone(), shutdown.stopping().clone()));
         let webhooks = Webhooks::new(&config.accounts, store.clone(), clock, metrics.clone());
-        let mut router = http::router(probes.clone(), metrics.clone()).merge(webhooks.router());
-        if config.http.page {
-            router = router.merge(page(config, door, status, probes.clone(), metrics.clone(), clock).router());
-        }
+        let router = http::router(probes.clone()).merge(webhooks.router());
+        let page = || page(config, door, status, probes.clone(), metrics.clone(), clock).router();
+        let page = config.http.page.then(page);
+        let hosts = AdminHosts::new(config.admin.hosts.iter().cloned());
+        let operators = http::admin::router(metrics.clone(), page, hosts);
+        let serve = |listener, router, limits| {
+            tokio::spawn(http::serve(listener, router, limits, shutdown.clone(), metrics.clone()))
+        };
         let limits = http::Limits::default();
-        let probing = tokio::spawn(http::serve(listeners.http, router, limits, shutdown.clone(), metrics));
+        let probing = match listeners.admin {
+            Some(listener) => {
+                let few = http::Limits { connections: ADMIN_CONNECTIONS, ..limits };
+                vec![serve(listeners.http, router, limits), serve(listener, operators, few)]
+            }
+            None => vec![serve(listeners.http, router.merge(operators), limits)],
+        };
         health.serving().await;
         probes.set(Stage::Ready);
         Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, otlp, store })
@@ -213,8 +233,10 @@ impl Gateway {
             self.health.not_serving().await;
         };
         let drained = self.shutdown.run(not_ready, self.grace).await;
-        if self.probing.await.is_err() {
-            tracing::error!("the HTTP listener panicked");
+        for listener in self.probing {
+            if listener.await.is_err() {
+                tracing::error!("an HTTP listener panicked");
+            }
         }
         // Nobody writes any more.
         self.store.close().await;

@@ -105,16 +105,17 @@ fn certificates(config: &Config) -> Result<(), Failure> {
 }
 
 fn summary(config: &Config) -> String {
-    let Config { grpc, http, store, walmart, accounts, clients, .. } = config;
+    let Config { grpc, http, admin, store, walmart, accounts, clients, .. } = config;
     let ids: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
     let names: Vec<_> = clients.iter().map(|client| client.name.as_str()).collect();
     let store = match &store.url {
         StoreUrl::Sqlite(path) => format!("sqlite, {}", path.display()),
         StoreUrl::Postgres { url } => url.to_string(),
     };
+    let operators = admin.listen.map_or_else(String::new, |listen| format!("  Admin     {listen}\n"));
     let callers = if names.is_empty() { "everyone on this machine".to_owned() } else { names.join(", ") };
     format!(
-        "The settings are good.\n  gRPC      {}{}\n  HTTP      {}\n  Walmart   {}, {}\n  Store     {store}\n  \
+        "The settings are good.\n  gRPC      {}{}\n  HTTP      {}\n{operators}  Walmart   {}, {}\n  Store     {store}\n  \
          Accounts  {}\n  Callers   {callers}\n",
         grpc.listen,
         if grpc.tls.is_some() { ", TLS" } else { "" },

@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// Where gRPC listens; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     grpc_listen: SocketAddr,
-    /// Where probes and metrics listen; port 0 takes a free one
+    /// Where webhooks, probes, metrics and the page for people listen; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     http_listen: SocketAddr,
     /// Where the Walmart emulator listens; port 0 takes a free one

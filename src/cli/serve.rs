@@ -39,6 +39,7 @@ pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) 
         version = env!("CARGO_PKG_VERSION"),
         grpc = %config.grpc.listen,
         http = %config.http.listen,
+        admin = config.admin.listen.map(tracing::field::display),
         upstream = %config.walmart.base_url,
         accounts = config.accounts.len(),
         "serving"

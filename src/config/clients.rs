@@ -164,6 +164,30 @@ mod tests {
     }
 
     #[test]
+    fn the_operators_door_has_an_address_and_names_of_its_own() {
+        let admin = |text: &str| Config::load(&format!("[admin]\n{text}\n{ACCOUNT}"), []).map(|config| config.admin);
+        let none = admin("").unwrap();
+        assert_eq!((none.listen, none.hosts.len()), (None, 0));
+        let both = admin("listen = \"127.0.0.1:8081\"\nhosts = [\"Ops.Example.com.\", \"gateway\"]").unwrap();
+        assert_eq!(both.listen.unwrap().to_string(), "127.0.0.1:8081");
+        assert_eq!(both.hosts, ["ops.example.com", "gateway"]);
+        let faults = |text: &str| {
+            let faults = admin(text).unwrap_err();
+            faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+        };
+        for (port, key) in [(8080, "http"), (50051, "grpc")] {
+            let told = faults(&format!("listen = \"127.0.0.1:{port}\""));
+            assert_eq!(told, format!("admin.listen: is also that of {key}.listen (line 2)"));
+        }
+        for host in ["*.example.com", "ops:8081", "http://ops", "10.0.0.1", ""] {
+            let told = faults(&format!("hosts = [\"{host}\"]"));
+            assert!(told.starts_with("admin.hosts: must be DNS names"), "{host}: {told}");
+        }
+        let ports = "[http]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+        assert!(Config::load(&format!("{ports}{ACCOUNT}"), []).is_ok(), "a free port each");
+    }
+
+    #[test]
     fn an_open_gateway_listens_on_loopback_addresses_only() {
         let faults_of = |address: &str| faults(&format!("[grpc]\nlisten = \"{address}\"\n{ACCOUNT}")).len();
         for loopback in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1"] {

@@ -55,7 +55,8 @@ impl Config {
 }
 
 fn sections(config: &Config, page: &mut Page) {
-    let Config { grpc, http, store, walmart, ledger, feed, telemetry, shutdown, accounts: _, clients: _ } = config;
+    let Config { grpc, http, admin, store, walmart, ledger, feed, telemetry, shutdown, accounts: _, clients: _ } =
+        config;
     page.section("grpc", |s| {
         s.text("listen", grpc.listen);
         s.plain("reflection", grpc.reflection);
@@ -71,6 +72,10 @@ fn sections(config: &Config, page: &mut Page) {
     page.section("http", |s| {
         s.text("listen", http.listen);
         s.plain("page", http.page);
+    });
+    page.section("admin", |s| {
+        s.maybe("listen", admin.listen.map(quoted));
+        s.plain("hosts", list(&admin.hosts));
     });
     page.section("store", |s| {
         match &store.url {

@@ -106,8 +106,8 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         path: "http",
         form: Form::Section,
-        doc: "/livez, /readyz, /metrics, the page for people, and Walmart's webhooks at /webhooks/walmart/ID: of these only the \
-              last is for the outside.",
+        doc: "Walmart's webhooks at /webhooks/walmart/ID, which are for the outside, and the probes /livez and /readyz. Without \
+              admin.listen also what [admin] says.",
         keys: &[
             address("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext."),
             flag(
@@ -115,6 +115,26 @@ pub(super) const GROUPS: &[Group] = &[
                 Is("true"),
                 "Whether there is a page for people at / (and what it shows at /status.json): ids, counts and times, for \
                  everyone who reaches the address.",
+            ),
+        ],
+    },
+    Group {
+        path: "admin",
+        form: Form::Section,
+        doc: "The operators' door: the page for people at /, /status.json and /metrics. They need no credentials, and are not for \
+              the outside.",
+        keys: &[
+            address(
+                "listen",
+                Example(r#""127.0.0.1:8081""#),
+                "Address and port of their own, plaintext; http.listen then does not have them. Without it they are served at \
+                 http.listen.",
+            ),
+            texts(
+                "hosts",
+                Is("[]"),
+                "DNS names under which they may be asked for. A request whose Host is another name is refused with 421, so that \
+                 no stranger's page can read them in a browser; localhost and IP addresses are always good.",
             ),
         ],
     },

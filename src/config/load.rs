@@ -62,6 +62,11 @@ impl Config {
 fn read(mut root: Table, faults: &Faults) -> Option<Config> {
     let (grpc, door) = grpc(Section::top(&mut root, "grpc", faults));
     let http = http(Section::top(&mut root, "http", faults));
+    let (admin, admin_at) = admin(Section::top(&mut root, "admin", faults));
+    if let Some(listen) = admin.listen {
+        let others = [("http.listen", http.as_ref().map(|http| http.listen)), ("grpc.listen", door.listen)];
+        validate::doors_apart(listen, &admin_at, others, faults);
+    }
     let store = store(Section::top(&mut root, "store", faults));
     let (walmart, profile) = walmart(Section::top(&mut root, "walmart", faults));
     let ledger = ledger(Section::top(&mut root, "ledger", faults), profile);
@@ -94,6 +99,7 @@ fn read(mut root: Table, faults: &Faults) -> Option<Config> {
     Some(Config {
         grpc: grpc?,
         http: http?,
+        admin,
         store: store?,
         walmart: walmart?,
         ledger: ledger?,
@@ -158,6 +164,15 @@ fn http(mut s: Section<'_>) -> Option<Http> {
     let page = s.optional("page", values::flag);
     s.finish();
     Some(Http { listen: listen?, page: page? })
+}
+
+fn admin(mut s: Section<'_>) -> (Admin, At) {
+    let at = s.at("listen");
+    let listen = s.optional("listen", values::address);
+    let hosts =
+        s.optional("hosts", |node| values::list(node, values::text)?.iter().map(|host| validate::host(host)).collect());
+    s.finish();
+    (Admin { listen, hosts: hosts.unwrap_or_default() }, at)
 }
 
 fn store(mut s: Section<'_>) -> Option<Store> {

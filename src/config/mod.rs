@@ -36,8 +36,8 @@ pub use fault::Fault;
 pub use reference::reference;
 pub use secrets::Secret;
 pub use sections::{
-    AccessLog, Feed, Grpc, Http, Ledger, Limits, Profile, PromiseCache, Retry, Shutdown, Store, StoreUrl, Telemetry,
-    Tls, Walmart,
+    AccessLog, Admin, Feed, Grpc, Http, Ledger, Limits, Profile, PromiseCache, Retry, Shutdown, Store, StoreUrl,
+    Telemetry, Tls, Walmart,
 };
 pub use tokens::{TokenHash, Tokens};
 pub use tree::PREFIX;
@@ -48,8 +48,10 @@ pub use watcher::Watcher;
 pub struct Config {
     /// The gRPC door.
     pub grpc: Grpc,
-    /// Webhooks, probes and metrics.
+    /// Webhooks and probes.
     pub http: Http,
+    /// The operators' door.
+    pub admin: Admin,
     /// Where the ledger and the feed are kept.
     pub store: Store,
     /// The way to Walmart.

@@ -39,10 +39,19 @@ pub struct Tls {
 /// `[http]`
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// Where webhooks, probes and metrics are served.
+    /// Where webhooks and probes are served.
     pub listen: SocketAddr,
-    /// Whether the page for people is, too.
+    /// Whether there is a page for people.
     pub page: bool,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where the page for people and metrics are served. Absent: at `http.listen`.
+    pub listen: Option<SocketAddr>,
+    /// Names under which they may be asked for, besides localhost and any IP address: lower case, without a dot at the end.
+    pub hosts: Vec<String>,
 }
 
 /// `[store]`

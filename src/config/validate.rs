@@ -1,9 +1,11 @@
 //! Rules about meaning: what a value may say, and which values fit together.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use http::HeaderName;
+use rustls::pki_types::DnsName;
 use url::Url;
 
 use super::clients::{AccountSet, Client};
@@ -29,6 +31,24 @@ const SERVICES: [&str; 6] = [
 pub(super) fn open_door(door: &Door, faults: &Faults) {
     if door.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
         faults.add("grpc.listen", &door.at, "must be a loopback address, or [[clients]] must say who may call");
+    }
+}
+
+/// The operators' door has an address of its own. Port 0 is a free one each time.
+pub(super) fn doors_apart(listen: SocketAddr, at: &At, others: [(&str, Option<SocketAddr>); 2], faults: &Faults) {
+    for (key, other) in others {
+        if listen.port() != 0 && other == Some(listen) {
+            faults.add("admin.listen", at, format!("is also that of {key}"));
+        }
+    }
+}
+
+/// A name under which the operators' door may be asked for.
+pub(super) fn host(text: &str) -> Parsed<String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    match DnsName::try_from(name.as_str()) {
+        Ok(_) => Ok(name),
+        Err(_) => Err("must be DNS names without port and wildcard; localhost and IPs are good without".into()),
     }
 }
 

@@ -1,5 +1,7 @@
-//! The HTTP listener: probes, metrics, a page for people, and what Walmart posts.
+//! HTTP: probes and what Walmart posts; and the operators' door with metrics and a page for people, on the same listener or on
+//! one of its own.
 
+pub mod admin;
 pub mod page;
 mod patient;
 mod peer;

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! `/livez` and `/readyz`.
 //!
 //! The process is alive as long as it answers. It is ready unless it is starting or draining: a check that fails is told
 //! but takes no traffic away, because every replica would fail it at once and reads go on without it.
@@ -11,12 +11,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
-
-use super::scrapes::Scrapes;
-use crate::telemetry::metrics::{Form, Metrics};
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +96,8 @@ impl fmt::Debug for Probes {
 }
 
 /// The routes, to be merged with others.
-pub fn router(probes: Probes, metrics: Arc<Metrics>) -> Router {
-    let probes = Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes);
-    let metrics = Router::new().route("/metrics", get(scrape)).with_state(Scrapes::new(metrics));
-    probes.merge(metrics)
+pub fn router(probes: Probes) -> Router {
+    Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes)
 }
 
 async fn livez(State(probes): State<Probes>) -> Response {
@@ -116,20 +110,13 @@ async fn readyz(State(probes): State<Probes>) -> Response {
     (status, Json(probes.report(stage.name()))).into_response()
 }
 
-async fn scrape(State(scrapes): State<Scrapes>, headers: HeaderMap) -> Response {
-    let form = Form::asked_for(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
-    match scrapes.text(form) {
-        Ok(text) => ([(CONTENT_TYPE, form.content_type())], text).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicBool;
 
     use axum::body::Body;
     use http::Request;
+    use http::header::{ACCEPT, CONTENT_TYPE};
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 
@@ -150,7 +137,7 @@ mod tests {
         let works = store.clone();
         let probes =
             Probes::new(vec![("store", Box::new(move || (!works.load(Ordering::Relaxed)).then(|| "no room".into())))]);
-        let router = router(probes.clone(), Arc::new(Metrics::new([])));
+        let router = router(probes.clone());
         let ready = async || {
             let (status, kind, body) = get(&router, "/readyz", "*/*").await;
             assert_eq!(kind, "application/json");
@@ -168,17 +155,5 @@ mod tests {
         probes.set(Stage::Ready);
         assert_eq!(ready().await.0, 503);
         assert_eq!(get(&router, "/livez", "*/*").await.0, StatusCode::OK);
-    }
-
-    #[tokio::test]
-    async fn metrics_come_in_the_form_that_is_asked_for() {
-        let router = router(Probes::new(Vec::new()), Arc::new(Metrics::new([])));
-        let (status, kind, text) = get(&router, "/metrics", "text/plain").await;
-        assert_eq!((status, kind.as_str()), (StatusCode::OK, Form::Plain.content_type()));
-        assert!(!text.contains("# EOF"));
-        let open = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        let (_, kind, text) = get(&router, "/metrics", open).await;
-        assert_eq!(kind, Form::OpenMetrics.content_type());
-        assert!(text.ends_with("# EOF\n"));
     }
 }

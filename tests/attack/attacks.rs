@@ -112,7 +112,7 @@ pub(crate) const ATTACKS: [Attack; 28] = [
         "http-unread",
         "answers that are not read",
         100,
-        Act::Deaf(Vec::new, |_| b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20)),
+        Act::Deaf(Vec::new, |_| b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(20)),
     ),
     http("http-idle", "connections that say nothing, beyond all limits", 3_000, Act::Hold(Vec::new)),
     http("forged-webhooks", "webhooks with a wrong signature", 32, Act::Flood(Vec::new, forged)),

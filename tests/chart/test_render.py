@@ -197,12 +197,34 @@ class Doors(unittest.TestCase):
 
     def test_services_say_what_they_speak(self):
         def protocols(values):
-            ports = chart.one(chart.manifests(values), "Service")["spec"]["ports"]
+            ports = chart.one(chart.manifests(values), "Service", "order-gateway")["spec"]["ports"]
             return {port["name"]: port["appProtocol"] for port in ports}
         self.assertEqual(protocols({}), {"grpc": "kubernetes.io/h2c", "http": "http"})
         self.assertEqual(protocols(TLS), {"grpc": "https", "http": "http"})
         headless = chart.one(chart.manifests({"service": {"headless": {"enabled": True}}}), "Service", "-headless")
         self.assertEqual(headless["spec"]["clusterIP"], "None")
+
+    def test_operators_have_a_door_of_their_own(self):
+        for name, values in chart.value_files():
+            with self.subTest(name):
+                objects = chart.manifests(values)
+                admin = chart.one(objects, "Service", "-admin")["spec"]
+                self.assertEqual(admin["type"], "ClusterIP")
+                self.assertEqual([(port["name"], port["targetPort"]) for port in admin["ports"]], [("admin", "admin")])
+                for found in objects:
+                    if found["kind"] == "Service" and not found["metadata"]["name"].endswith("-admin"):
+                        self.assertEqual([port["targetPort"] for port in found["spec"]["ports"]], ["grpc", "http"])
+                ports = {port["name"]: port["containerPort"] for port in container(objects)["ports"]}
+                self.assertEqual(sorted(ports), ["admin", "grpc", "http"])
+        notes = chart.render({"service": {"ports": {"admin": 9}}}, name="acme")["NOTES.txt"]
+        self.assertIn("port-forward svc/acme-order-gateway-admin 8081:9 ", notes)
+        self.assertEqual(chart.one(chart.manifests({"service": {"admin": {"annotations": {"a": "b"}}}}), "Service", "-admin")["metadata"]["annotations"], {"a": "b"})
+
+    def test_each_door_has_its_peers(self):
+        peers = {"networkPolicy": {f"{door}From": [{"podSelector": {"matchLabels": {"from": door}}}] for door in ("grpc", "http", "admin")}}
+        rules = chart.one(chart.manifests(peers), "NetworkPolicy")["spec"]["ingress"]
+        seen = {rule["ports"][0]["port"]: rule["from"][0]["podSelector"]["matchLabels"]["from"] for rule in rules}
+        self.assertEqual(seen, {"grpc": "grpc", "http": "http", "admin": "admin"})
 
     def test_the_certificate_names_the_services(self):
         names = chart.one(chart.manifests(dict(chart.value_files())["mtls"]), "Certificate")["spec"]["dnsNames"]
@@ -244,12 +266,17 @@ class Operator(unittest.TestCase):
 
     def test_each_pod_is_scraped_once(self):
         objects = chart.manifests({"service": {"headless": {"enabled": True}}, "metrics": {"serviceMonitor": {"enabled": True}}})
-        selector = chart.one(objects, "ServiceMonitor")["spec"]["selector"]
+        monitor = chart.one(objects, "ServiceMonitor")["spec"]
+        selector = monitor["selector"]
+        (endpoint,) = monitor["endpoints"]
         (out,) = selector["matchExpressions"]
         chosen = [found for found in objects if found["kind"] == "Service"
                   and selector["matchLabels"].items() <= found["metadata"]["labels"].items()
-                  and found["metadata"]["labels"].get(out["key"]) not in out["values"]]
-        self.assertEqual([found["metadata"]["name"] for found in chosen], ["order-gateway"])
+                  and found["metadata"]["labels"].get(out["key"]) not in out["values"]
+                  and endpoint["port"] in [port["name"] for port in found["spec"]["ports"]]]
+        self.assertEqual([found["metadata"]["name"] for found in chosen], ["order-gateway-admin"])
+        # The alerts name the job so.
+        self.assertEqual(endpoint["relabelings"], [{"targetLabel": "job", "replacement": "order-gateway"}])
 
     def test_rules_are_of_this_release(self):
         values = {"metrics": {"prometheusRule": {"enabled": True, "runbookURL": "https://example.com/book", "alertLabels": {"team": "orders"}, "disabled": ["OrderGatewaySlow"]}}}

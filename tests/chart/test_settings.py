@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import tomllib
 import unittest
+import urllib.error
 import urllib.request
 
 import trustme
@@ -80,7 +81,7 @@ class Settings(unittest.TestCase):
                 self.assertIn("The settings are good.", check(values))
 
     def test_the_gateway_serves_with_them(self):
-        ports = {"grpc": gateway.free_port(), "http": gateway.free_port()}
+        ports = {door: gateway.free_port() for door in ("grpc", "http", "admin")}
         with mounted({"bindAddress": "127.0.0.1", "containerPorts": ports}) as (here, arguments):
             command = [chart.tool("ORDER_GATEWAY"), "serve", *arguments]
             with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as serving:
@@ -101,6 +102,10 @@ class Settings(unittest.TestCase):
                     self.assertIn('"acme"', answer)
                     with urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/readyz", timeout=10) as ready:
                         self.assertEqual(ready.status, 200)
+                    with urllib.request.urlopen(f"http://127.0.0.1:{ports['admin']}/metrics", timeout=10) as metrics:
+                        self.assertIn(b"order_gateway_", metrics.read())
+                    with self.assertRaisesRegex(urllib.error.HTTPError, "404"):
+                        urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/metrics", timeout=10)
                     self.assertTrue((here / "store/order-gateway.db").exists())
                 finally:
                     serving.terminate()
@@ -121,13 +126,16 @@ class Settings(unittest.TestCase):
         read = tomllib.loads(written({"config": config}))
         self.assertEqual(read["grpc"].pop("listen"), "0.0.0.0:50051")
         self.assertEqual(read.pop("http"), {"listen": "0.0.0.0:8080"})
+        self.assertEqual(read.pop("admin"), {"listen": "0.0.0.0:8081"})
         self.assertEqual(read.pop("store"), {"url": "sqlite:///var/lib/order-gateway/order-gateway.db"})
         self.assertEqual(read, config)
         self.assertIs(type(read["walmart"]["limits"]["promise"]), int)
 
     def test_addresses(self):
-        read = tomllib.loads(written({"bindAddress": "::", "containerPorts": {"grpc": 1, "http": 2}}))
-        self.assertEqual((read["grpc"]["listen"], read["http"]["listen"]), ("[::]:1", "[::]:2"))
+        read = tomllib.loads(written({"bindAddress": "::", "containerPorts": {"grpc": 1, "http": 2, "admin": 3}}))
+        self.assertEqual([read[door]["listen"] for door in ("grpc", "http", "admin")], ["[::]:1", "[::]:2", "[::]:3"])
+        hosts = tomllib.loads(written({"config": {"admin": {"hosts": ["ops.example.com"]}}}))["admin"]
+        self.assertEqual(hosts, {"hosts": ["ops.example.com"], "listen": "0.0.0.0:8081"})
 
     def test_every_section_of_the_gateway_may_be_set(self):
         defaults = (chart.ROOT / "config.defaults.toml").read_text()

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod accounts;
+mod admin_door;
 mod answers_in_time;
 mod authn;
 mod bad_input;

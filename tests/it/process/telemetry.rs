@@ -246,7 +246,7 @@ async fn promtool_has_nothing_to_say_about_the_metrics() {
 /// `/metrics` in the form that is asked for.
 async fn scraped(pair: &Pair, accept: &str) -> String {
     let mut stream = TcpStream::connect(pair.http).await.unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -114,6 +114,8 @@ impl Setup {
         }
         let (grpc, probes) = (loopback().await, loopback().await);
         let addresses = (grpc.local_addr().unwrap(), probes.local_addr().unwrap());
+        let admin = if config.admin.listen.is_some() { Some(loopback().await) } else { None };
+        let operators = admin.as_ref().map_or(addresses.1, |admin| admin.local_addr().unwrap());
         let start: SystemTime = START.parse::<jiff::Timestamp>().unwrap().into();
         let outside = Outside {
             http,
@@ -123,10 +125,11 @@ impl Setup {
             otlp: None,
             log: None,
         };
-        let gateway = Gateway::start(&config, Listeners { grpc, http: probes }, outside).await.unwrap();
+        let gateway = Gateway::start(&config, Listeners { grpc, http: probes, admin }, outside).await.unwrap();
         let gateway = Some(gateway);
         let callers = Mutex::default();
-        TestApp { gateway, grpc: addresses.0, http: addresses.1, walmart, callers, tasks_before, folder: Some(folder) }
+        let (grpc, http) = addresses;
+        TestApp { gateway, grpc, http, operators, walmart, callers, tasks_before, folder: Some(folder) }
     }
 }
 
@@ -152,8 +155,10 @@ pub struct TestApp {
     gateway: Option<Gateway>,
     /// Where gRPC listens.
     pub grpc: SocketAddr,
-    /// Where probes and metrics listen.
+    /// Where webhooks and probes listen.
     pub http: SocketAddr,
+    /// Where metrics and the page for people do: at an address of its own with `admin.listen`.
+    pub operators: SocketAddr,
     walmart: Option<Walmart>,
     callers: Mutex<Vec<Connection>>,
     tasks_before: usize,
@@ -232,7 +237,7 @@ impl TestApp {
 
     /// The value of a series in `/metrics`, by its whole name with labels; 0 when it is not there.
     pub async fn metric(&self, series: &str) -> f64 {
-        let (_, text) = self.get("/metrics").await;
+        let (_, text) = get(self.operators, "/metrics").await;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
