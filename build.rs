@@ -16,7 +16,13 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 /// Fields of a request or response that hold Walmart's messages.
 const ENVELOPE: [&str; 3] = ["header", "payload", "errors"];
 /// Walmart's messages that come in other ways.
-const POSTED: [&str; 1] = [".ordergateway.v1.CancelIntent"];
+const POSTED: [&str; 5] = [
+    ".ordergateway.v1.CancelIntent",
+    ".ordergateway.v1.McsOrderStatus",
+    ".ordergateway.v1.McsShipment",
+    ".ordergateway.v1.McsReturnStatus",
+    ".ordergateway.v1.SellerOrderUpdate",
+];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=proto");

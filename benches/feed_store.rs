@@ -92,7 +92,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
     );
     let events = options.events;
     append(options, &store, &metrics, &next, 1024, move |number, _| number < events).await?;
-    let head = *store.head().borrow();
+    let head = *store.head(FeedName::CancelIntents).borrow();
     store.close().await;
     println!("{head} events: {:.0} bytes each in the file", path.metadata()?.len() as f64 / head as f64);
 
@@ -100,7 +100,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
     for _ in 0..options.rounds {
         let started = Instant::now();
         let store = open(&path, &metrics)?;
-        let bounds = store.bounds().await?;
+        let bounds = store.bounds(FeedName::CancelIntents).await?;
         starts.push(started.elapsed().as_secs_f64() * 1e3);
         if bounds.head != head {
             return Err("not all is there".into());
@@ -209,7 +209,7 @@ async fn replay(store: &Store, head: u64, raw: bool) -> Result<f64> {
     let started = Instant::now();
     let mut last = 0;
     while last < head {
-        let events = store.read(last, 1024, 1 << 20, raw).await?;
+        let events = store.read(FeedName::CancelIntents, last, 1024, 1 << 20, raw).await?;
         last = events.last().ok_or("nothing is left")?.seq;
     }
     Ok(head as f64 / started.elapsed().as_secs_f64())

@@ -1,8 +1,8 @@
-//! The feed from the settings.
+//! The feeds from the settings.
 
 use super::directory;
 use crate::config::Config;
-use crate::grpc::cancel_intents::encode_event;
+use crate::grpc::feed_streams::encode_event;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::service::ClockWatch;

@@ -25,6 +25,7 @@ use crate::grpc::gateway::Gateway as GatewayRpcs;
 use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::listener::{self, Connections};
 use crate::grpc::methods;
+use crate::grpc::order_updates::OrderUpdates;
 use crate::grpc::reflection;
 use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
 use crate::grpc::services::Services;
@@ -38,6 +39,7 @@ use crate::pb;
 use crate::pb::cancel_intent_service_server::CancelIntentServiceServer;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
 use crate::pb::gateway_service_server::GatewayServiceServer;
+use crate::pb::order_update_service_server::OrderUpdateServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
@@ -248,9 +250,10 @@ impl Gateway {
 }
 
 /// Full names, for health checks.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 4] = [
     pb::fulfillment_service_server::SERVICE_NAME,
     pb::cancel_intent_service_server::SERVICE_NAME,
+    pb::order_update_service_server::SERVICE_NAME,
     pb::gateway_service_server::SERVICE_NAME,
 ];
 
@@ -373,7 +376,8 @@ where
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut services = Services::builder()
         .with(served!(FulfillmentServiceServer::new(fulfillment)))
-        .with(served!(CancelIntentServiceServer::new(CancelIntents { feed })))
+        .with(served!(CancelIntentServiceServer::new(CancelIntents { feed: feed.clone() })))
+        .with(served!(OrderUpdateServiceServer::new(OrderUpdates { feed })))
         .with(served!(GatewayServiceServer::new(gateway)))
         .with(health.service());
     if config.grpc.reflection {

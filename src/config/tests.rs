@@ -129,8 +129,8 @@ fn each_rule_alone() {
         ),
         (
             client("token = \"a\"\naccounts = [\"*\"]\nservices = [\"Fulfilment\"]"),
-            "clients.oms.services: must hold only FulfillmentService, CancelIntentService, SellerOrderService, \
-             ReturnService, WebhookSubscriptionService, GatewayService (line 11)",
+            "clients.oms.services: must hold only FulfillmentService, CancelIntentService, OrderUpdateService, \
+             SellerOrderService, ReturnService, WebhookSubscriptionService, GatewayService (line 11)",
         ),
         (client("accounts = [\"*\"]"), "clients.oms.token: is required (or token_file, or san) (line 7)"),
         (client("san = \"a\"\naccounts = [\"*\"]"), "clients.oms.san: needs grpc.tls.client_ca_file (line 9)"),

@@ -18,9 +18,10 @@ use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
 
 /// Services that a client may be limited to.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "FulfillmentService",
     "CancelIntentService",
+    "OrderUpdateService",
     "SellerOrderService",
     "ReturnService",
     "WebhookSubscriptionService",

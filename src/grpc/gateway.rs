@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::fulfillment::context;
 use super::{operation, status};
+use crate::domain::feed::FeedName;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::pb::gateway_service_server::GatewayService;
@@ -37,7 +38,8 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F>
             version: env!("CARGO_PKG_VERSION").into(),
             start_time: Some(self.status.start_time.into()),
             accounts: told.accounts.into_iter().map(account).collect(),
-            feed: told.feed.map(feed),
+            feed: told.feed.as_ref().map(|state| feed(state, FeedName::CancelIntents)),
+            order_updates: told.feed.as_ref().map(|state| feed(state, FeedName::OrderUpdates)),
             clock: Some(clock(told.clock)),
         }))
     }
@@ -109,13 +111,15 @@ fn bucket(operation: Operation, view: OperationView) -> pb::OperationStatus {
     }
 }
 
-fn feed(state: FeedState) -> pb::FeedStatus {
+fn feed(state: &FeedState, name: FeedName) -> pb::FeedStatus {
+    let bounds = state.bounds.of(name);
+    let subscriptions = state.subscriptions.iter().filter(|subscription| subscription.feed == name);
     pb::FeedStatus {
-        log_id: state.bounds.log.to_string(),
-        first_available: state.bounds.first,
-        head: state.bounds.head,
-        open_streams: state.open_streams,
-        subscriptions: state.subscriptions.into_iter().map(|subscription| subscription.shown).collect(),
+        log_id: bounds.log.to_string(),
+        first_available: bounds.first,
+        head: bounds.head,
+        open_streams: *state.open_streams.of(name),
+        subscriptions: subscriptions.map(|subscription| subscription.shown.clone()).collect(),
     }
 }
 

@@ -53,10 +53,10 @@ pub fn is_streaming(path: &str) -> bool {
     METHODS.streaming.contains(&path)
 }
 
-/// Whether the RPC at this path is one of the feed's.
+/// Whether the RPC at this path is one of the feeds'.
 pub fn is_of_the_feed(path: &str) -> bool {
-    path.strip_prefix('/').and_then(|path| path.split('/').next())
-        == Some(pb::cancel_intent_service_server::SERVICE_NAME)
+    let feeds = [pb::cancel_intent_service_server::SERVICE_NAME, pb::order_update_service_server::SERVICE_NAME];
+    path.strip_prefix('/').and_then(|path| path.split('/').next()).is_some_and(|service| feeds.contains(&service))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::problem::Problem;
 pub use super::problem::{DOMAIN, MAX_SIZE};
+use crate::domain::feed::FeedName;
 use crate::domain::operation::Operation;
 use crate::domain::rules::is_request_id;
 use crate::pb;
@@ -283,6 +284,16 @@ fn feed(error: FeedError) -> Problem {
         FeedError::SubscriptionNotFound { name } => {
             let name = &name[..name.floor_char_boundary(MAX_NAME)];
             Problem::new(Code::NotFound, "SUBSCRIPTION_NOT_FOUND", "no such subscription").metadata("name", name)
+        }
+        FeedError::WrongFeed { name, feed } => {
+            let message = match feed {
+                FeedName::CancelIntents => "the subscription reads the intents to cancel: use CancelIntentService",
+                FeedName::OrderUpdates => "the subscription reads the order updates: use OrderUpdateService",
+            };
+            let name = &name[..name.floor_char_boundary(MAX_NAME)];
+            Problem::new(Code::FailedPrecondition, "WRONG_FEED", message)
+                .metadata("name", name)
+                .metadata("feed", feed.name())
         }
         FeedError::SubscriptionDiffers { etag } => {
             let message = "there is a subscription of this name, and it is not the one that is meant";

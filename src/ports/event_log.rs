@@ -1,4 +1,4 @@
-//! The log of events, and what else Walmart posted.
+//! The logs of events, one for each feed, and what could not be read.
 
 use std::future::Future;
 
@@ -7,31 +7,33 @@ use tokio::sync::watch;
 
 use super::ledger::StoreError;
 use crate::domain::account::AccountId;
-use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 
-/// A durable log. Positions (`seq`) count from 1, without gaps, in the order in which events became durable.
+/// The durable logs of both feeds. Positions (`seq`) of a log count from 1, without gaps, in the order in which its events
+/// became durable.
 ///
 /// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
 /// that was handed over happens, also when the future is dropped.
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// Stores a delivery, once. In one transaction: if the account had a delivery of this event id (of an unreadable one:
-    /// of this body), that one stands; else the id is kept, and an intent gets the next position.
+    /// of this body), that one stands; else the id is kept, and an event gets the next position of its feed's log.
     fn append(&self, arrival: Arrival) -> impl Future<Output = Result<Appended, StoreError>> + Send;
 
-    /// The position of the last durable event, 0 while there is none. It is moved in the order of the log, after each
-    /// commit, and may pass several events at once.
-    fn head(&self) -> watch::Receiver<u64>;
+    /// The position of the last durable event of a log, 0 while there is none. It is moved in the order of the log, after
+    /// each commit, and may pass several events at once.
+    fn head(&self, feed: FeedName) -> watch::Receiver<u64>;
 
     /// Which log, and what it has.
-    fn bounds(&self) -> impl Future<Output = Result<Bounds, StoreError>> + Send;
+    fn bounds(&self, feed: FeedName) -> impl Future<Output = Result<Bounds, StoreError>> + Send;
 
     /// Events after a position, in order and without gaps; fewer than asked for when there are no more, or when they take
     /// more than `most_bytes` (but at least one). The first is the one after `after`, unless that is no longer kept: then
     /// the first that is.
     fn read(
         &self,
+        feed: FeedName,
         after: u64,
         most: usize,
         most_bytes: usize,
@@ -39,18 +41,24 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
 
     /// The events of these positions that are kept, in rising order.
-    fn pick(&self, seqs: Vec<u64>, raw: bool) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
+    fn pick(
+        &self,
+        feed: FeedName,
+        seqs: Vec<u64>,
+        raw: bool,
+    ) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
 
-    /// An intent by Walmart's id.
+    /// An event by Walmart's id.
     fn find(
         &self,
+        feed: FeedName,
         account: &AccountId,
         event_id: &str,
         raw: bool,
     ) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
 
     /// The position after which every event was received at `time` or later: one less than the first such, or the head.
-    fn before(&self, time: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    fn before(&self, feed: FeedName, time: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Unreadable deliveries of these accounts after a number, in order, at most `limit`.
     fn quarantined(
@@ -61,18 +69,79 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         raw: bool,
     ) -> impl Future<Output = Result<Vec<Quarantined>, StoreError>> + Send;
 
-    /// Drops what is past its time, at most about `limit` rows at once; until nothing is told, there may be more. Events go
-    /// from the front, so that what is left has no gaps, and the last event always stays. What a subscription that holds
-    /// still needs (anything after its floor, or parked) goes only by `held_before`. Parked rows of events that go, go.
+    /// Drops what is past its time, at most about `limit` rows at once; until nothing is told, there may be more. Events of
+    /// each log go from the front, so that what is left has no gaps, and the last event always stays. What a subscription of
+    /// the feed that holds still needs (anything after its floor, or parked) goes only by `times.held`. Parked rows of events
+    /// that go, go.
     fn trim_log(&self, times: TrimTimes, limit: usize) -> impl Future<Output = Result<Trimmed, StoreError>> + Send;
+}
+
+/// The log of one feed.
+#[derive(Clone, Debug)]
+pub struct FeedLog<L> {
+    store: L,
+    feed: FeedName,
+}
+
+impl<L: EventLog> FeedLog<L> {
+    /// The log of this feed.
+    pub const fn new(store: L, feed: FeedName) -> Self {
+        Self { store, feed }
+    }
+
+    /// Which feed.
+    pub const fn feed(&self) -> FeedName {
+        self.feed
+    }
+
+    /// See [`EventLog::head`].
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.store.head(self.feed)
+    }
+
+    /// See [`EventLog::bounds`].
+    pub async fn bounds(&self) -> Result<Bounds, StoreError> {
+        self.store.bounds(self.feed).await
+    }
+
+    /// See [`EventLog::read`].
+    pub async fn read(
+        &self,
+        after: u64,
+        most: usize,
+        most_bytes: usize,
+        raw: bool,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.store.read(self.feed, after, most, most_bytes, raw).await
+    }
+
+    /// See [`EventLog::pick`].
+    pub async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+        self.store.pick(self.feed, seqs, raw).await
+    }
+
+    /// See [`EventLog::find`].
+    pub async fn find(
+        &self,
+        account: &AccountId,
+        event_id: &str,
+        raw: bool,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        self.store.find(self.feed, account, event_id, raw).await
+    }
+
+    /// See [`EventLog::before`].
+    pub async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
+        self.store.before(self.feed, time).await
+    }
 }
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It is stored; an intent with its position.
+    /// It is stored; an event with its position.
     Stored {
-        /// Of an intent.
+        /// Of an event, in its feed's log.
         seq: Option<u64>,
     },
     /// It was stored before.
@@ -99,7 +168,7 @@ pub struct StoredEvent {
     pub seq: u64,
     /// When it came.
     pub received: Timestamp,
-    /// A `pb::Event` without `seq`, `cursor` and `raw_body`, encoded.
+    /// The feed's message without `seq`, `cursor` and `raw_body`, encoded.
     pub message: Bytes,
     /// The body as it came, if it was asked for; else empty.
     pub raw: Bytes,
@@ -127,7 +196,7 @@ pub struct Quarantined {
 /// What is past its time: all that was received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimTimes {
-    /// Events that nobody holds, other deliveries, quarantine, conflicts.
+    /// Events that nobody holds, quarantine, conflicts.
     pub free: Timestamp,
     /// Events that a subscription holds. Not after `free`.
     pub held: Timestamp,
@@ -138,8 +207,8 @@ pub struct TrimTimes {
 /// What went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// Events of the log.
-    pub events: usize,
+    /// Events of each log.
+    pub events: ByFeed<usize>,
     /// All rows, events among them.
     pub rows: usize,
     /// Names of subscriptions that lost events which they had not settled, in this step.

@@ -9,7 +9,9 @@ use prost::Message as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::feed::{Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Watch, WatchFrame};
+use super::feed::{
+    ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Watch, WatchFrame,
+};
 use super::testing_feed_store::FaultyFeed;
 use super::{ClockWatch, Directory, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
@@ -19,7 +21,6 @@ use crate::domain::moment::{BootId, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::position::At;
-use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::ports::call::{CallContext, CallFacts, Caller, Visible};
 use crate::ports::clock::{Clock, WallSteps};
 use crate::ports::event_log::{Appended, EventLog, StoredEvent, TrimTimes};
@@ -159,16 +160,45 @@ pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> Arriv
     }
 }
 
+/// An order update of a purchase order, as an account received it with the n-th delivery of its feed.
+pub(crate) fn update_arrival(account: &str, purchase_order: &str, number: u64) -> Arrival {
+    let order = pb::SellerOrderUpdate { purchase_order_id: purchase_order.into(), ..Default::default() };
+    let update = pb::OrderUpdate {
+        account: account.into(),
+        event_id: format!("u-{number}"),
+        event_type: "PO_CREATED".into(),
+        ordering_key: purchase_order.into(),
+        update: Some(pb::order_update::Update::SellerOrder(order)),
+        ..Default::default()
+    };
+    let mut body_hash = [1; 32];
+    body_hash[..8].copy_from_slice(&number.to_be_bytes());
+    let content = Content::Event {
+        feed: FeedName::OrderUpdates,
+        event_id: update.event_id.clone(),
+        event_type: update.event_type.clone(),
+        sub_event_type: String::new(),
+        message: update.encode_to_vec().into(),
+    };
+    Arrival { body_hash, content, ..arrival(account, purchase_order, number) }
+}
+
 impl TestFeed {
+    /// Stores an order update about a purchase order. Gives its position.
+    pub(crate) async fn post_update(&self, account: &str, purchase_order: &str) -> u64 {
+        let number = *self.store.head(FeedName::OrderUpdates).borrow() + 1;
+        self.append(update_arrival(account, purchase_order, number)).await
+    }
+
     /// Stores an intent about a purchase order, received a millisecond after the one before. Gives its position.
     pub(crate) async fn post(&self, account: &str, purchase_order: &str) -> u64 {
-        let number = *self.store.head().borrow() + 1;
+        let number = *self.store.head(FeedName::CancelIntents).borrow() + 1;
         self.append(arrival(account, purchase_order, number)).await
     }
 
     /// The same with a body of so many bytes, and a message not shorter.
     pub(crate) async fn post_large(&self, account: &str, purchase_order: &str, bytes: usize) -> u64 {
-        let number = *self.store.head().borrow() + 1;
+        let number = *self.store.head(FeedName::CancelIntents).borrow() + 1;
         let mut arrival = arrival(account, purchase_order, number);
         arrival.raw = vec![b'x'; bytes].into();
         if let Content::Event { message, .. } = &mut arrival.content {
@@ -182,7 +212,7 @@ impl TestFeed {
     /// Stores so many of `acme`, each of a purchase order of its own.
     pub(crate) async fn post_many(&self, count: u64) {
         for _ in 0..count {
-            let number = *self.store.head().borrow() + 1;
+            let number = *self.store.head(FeedName::CancelIntents).borrow() + 1;
             self.post("acme", &format!("PO-{number}")).await;
         }
     }
@@ -199,7 +229,7 @@ impl TestFeed {
         let held = Timestamp(START + first - 1);
         let times = TrimTimes { free: held, held, ids: Timestamp(0) };
         self.store.trim_log(times, usize::MAX).await.unwrap();
-        assert_eq!(self.store.bounds().await.unwrap().first, first);
+        assert_eq!(self.store.bounds(FeedName::CancelIntents).await.unwrap().first, first);
     }
 
     pub(crate) async fn watch(&self, start: Option<pb::Position>) -> Watch<FaultyFeed> {
@@ -227,7 +257,7 @@ impl TestFeed {
         request: pb::SubscribeCancelIntentsRequest,
     ) -> (Deliveries<FaultyFeed>, pb::Opened) {
         let mut deliveries = self.feed.subscribe(&request, &anyone()).await.unwrap();
-        let Some(Ok(Frame::Opened(opened))) = deliveries.next().await else { panic!("not opened") };
+        let Some(Ok(ConsumerFrame::Opened(opened))) = deliveries.next().await else { panic!("not opened") };
         (deliveries, opened)
     }
 
@@ -245,7 +275,7 @@ impl TestFeed {
         &self,
         subscription: &str,
         verdicts: impl IntoIterator<Item = (&'a str, pb::verdict::Verdict)>,
-    ) -> pb::SettleCancelIntentsResponse {
+    ) -> Settled {
         let verdict = |(lease, said): (&str, _)| pb::Verdict { lease: lease.into(), verdict: Some(said) };
         let verdicts = verdicts.into_iter().map(verdict).collect();
         let request = pb::SettleCancelIntentsRequest { subscription: subscription.into(), verdicts };
@@ -313,8 +343,8 @@ pub(crate) async fn deliveries<F: FeedStore>(stream: &mut Deliveries<F>, count: 
     let until = tokio::time::Instant::now() + LONG;
     while got.len() < count {
         match tokio::time::timeout_at(until, stream.next()).await {
-            Ok(Some(Ok(Frame::Delivery(delivery)))) => got.push(delivery),
-            Ok(Some(Ok(Frame::Heartbeat(_)))) => {}
+            Ok(Some(Ok(ConsumerFrame::Delivery(delivery)))) => got.push(delivery.into()),
+            Ok(Some(Ok(ConsumerFrame::Heartbeat(_)))) => {}
             other => panic!("{other:?} after {}", got.len()),
         }
     }
@@ -329,7 +359,7 @@ pub(crate) async fn delivery<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::De
 /// The next frame of a consumer's stream, which is a heartbeat.
 pub(crate) async fn idle<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::Heartbeat {
     match stream.next().await {
-        Some(Ok(Frame::Heartbeat(beat))) => beat,
+        Some(Ok(ConsumerFrame::Heartbeat(beat))) => beat,
         other => panic!("{other:?}"),
     }
 }

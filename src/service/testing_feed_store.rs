@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 use crate::domain::account::AccountId;
+use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
@@ -80,16 +81,17 @@ impl EventLog for FaultyFeed {
         self.0.feed.append(arrival).await
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.0.feed.head()
+    fn head(&self, feed: FeedName) -> watch::Receiver<u64> {
+        self.0.feed.head(feed)
     }
 
-    async fn bounds(&self) -> Result<Bounds, StoreError> {
-        self.log()?.bounds().await
+    async fn bounds(&self, feed: FeedName) -> Result<Bounds, StoreError> {
+        self.log()?.bounds(feed).await
     }
 
     async fn read(
         &self,
+        feed: FeedName,
         after: u64,
         most: usize,
         most_bytes: usize,
@@ -97,19 +99,25 @@ impl EventLog for FaultyFeed {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.0.reads.fetch_add(1, Ordering::SeqCst);
         self.0.gate.subscribe().wait_for(|open| *open).await.unwrap();
-        self.log()?.read(after, most, most_bytes, raw).await
+        self.log()?.read(feed, after, most, most_bytes, raw).await
     }
 
-    async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
-        self.log()?.pick(seqs, raw).await
+    async fn pick(&self, feed: FeedName, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+        self.log()?.pick(feed, seqs, raw).await
     }
 
-    async fn find(&self, account: &AccountId, event_id: &str, raw: bool) -> Result<Option<StoredEvent>, StoreError> {
-        self.log()?.find(account, event_id, raw).await
+    async fn find(
+        &self,
+        feed: FeedName,
+        account: &AccountId,
+        event_id: &str,
+        raw: bool,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        self.log()?.find(feed, account, event_id, raw).await
     }
 
-    async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
-        self.log()?.before(time).await
+    async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {
+        self.log()?.before(feed, time).await
     }
 
     async fn quarantined(

@@ -1,6 +1,6 @@
 //! A feed without a file: the plain model of its ports, for tests and for the simulation.
 //!
-//! What no method of the ports could show (other events, other bodies of an id) is not kept.
+//! What no method of the ports could show (other bodies of an id) is not kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,7 +13,7 @@ use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Head, Subscription};
-use crate::domain::feed::{FeedName, LogId};
+use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
@@ -27,17 +27,19 @@ pub struct MemoryFeed(Arc<Inner>);
 
 struct Inner {
     tables: Mutex<Tables>,
-    head: watch::Sender<u64>,
+    heads: ByFeed<watch::Sender<u64>>,
     token_key: OnceLock<TokenKeyBytes>,
 }
 
 impl MemoryFeed {
-    /// An empty one.
+    /// An empty one. `log` is the id of the intents' log; that of the order updates has the opposite bits.
     pub fn new(log: LogId) -> Self {
+        let id = |feed| match feed {
+            FeedName::CancelIntents => log,
+            FeedName::OrderUpdates => LogId(!log.0),
+        };
         let tables = Tables {
-            log,
-            first: 1,
-            events: VecDeque::new(),
+            logs: ByFeed::new(|feed| Log { id: id(feed), first: 1, events: VecDeque::new() }),
             last_delivery: 0,
             known: BTreeMap::new(),
             arrived: VecDeque::new(),
@@ -46,7 +48,8 @@ impl MemoryFeed {
             subscriptions: BTreeMap::new(),
         };
         let token_key = OnceLock::new();
-        Self(Arc::new(Inner { tables: Mutex::new(tables), head: watch::Sender::new(0), token_key }))
+        let heads = ByFeed::new(|_| watch::Sender::new(0));
+        Self(Arc::new(Inner { tables: Mutex::new(tables), heads, token_key }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -63,11 +66,16 @@ impl std::fmt::Debug for MemoryFeed {
 
 type Key = (AccountId, [u8; HASH]);
 
-struct Tables {
-    log: LogId,
+/// The log of one feed.
+struct Log {
+    id: LogId,
     /// Position of the first of `events`.
     first: u64,
     events: VecDeque<StoredEvent>,
+}
+
+struct Tables {
+    logs: ByFeed<Log>,
     last_delivery: u64,
     known: BTreeMap<Key, Known>,
     /// The keys of `known` in the order in which they came.
@@ -81,8 +89,8 @@ struct Tables {
 struct Known {
     body_hash: [u8; 32],
     received: Timestamp,
-    /// Its position, of an intent.
-    seq: Option<u64>,
+    /// Of an event: its place.
+    place: Option<(FeedName, u64)>,
 }
 
 impl EventLog for MemoryFeed {
@@ -90,31 +98,37 @@ impl EventLog for MemoryFeed {
         let mut tables = self.lock();
         let appended = tables.append(arrival);
         // Under the lock, so that it moves in the order of the log.
-        self.0.head.send_replace(tables.head());
+        for (feed, head) in self.0.heads.iter() {
+            let now = tables.logs.of(feed).head();
+            head.send_if_modified(|known| std::mem::replace(known, now) != now);
+        }
         Ok(appended)
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.0.head.subscribe()
+    fn head(&self, feed: FeedName) -> watch::Receiver<u64> {
+        self.0.heads.of(feed).subscribe()
     }
 
-    async fn bounds(&self) -> Result<Bounds, StoreError> {
+    async fn bounds(&self, feed: FeedName) -> Result<Bounds, StoreError> {
         let tables = self.lock();
-        Ok(Bounds { log: tables.log, first: tables.first, head: tables.head() })
+        let log = tables.logs.of(feed);
+        Ok(Bounds { log: log.id, first: log.first, head: log.head() })
     }
 
     async fn read(
         &self,
+        feed: FeedName,
         after: u64,
         most: usize,
         most_bytes: usize,
         raw: bool,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let tables = self.lock();
-        let from = tables.place(after.saturating_add(1).max(tables.first));
+        let log = tables.logs.of(feed);
+        let from = log.place(after.saturating_add(1).max(log.first));
         let mut bytes = 0usize;
         let mut read = Vec::new();
-        for event in tables.events.iter().skip(from).take(most) {
+        for event in log.events.iter().skip(from).take(most) {
             let event = shown(event, raw);
             bytes += event.message.len() + event.raw.len();
             if bytes > most_bytes && !read.is_empty() {
@@ -125,24 +139,32 @@ impl EventLog for MemoryFeed {
         Ok(read)
     }
 
-    async fn pick(&self, mut seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn pick(&self, feed: FeedName, mut seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
         let tables = self.lock();
+        let log = tables.logs.of(feed);
         seqs.sort_unstable();
         seqs.dedup();
-        Ok(seqs.into_iter().filter_map(|seq| tables.event(seq)).map(|event| shown(event, raw)).collect())
+        Ok(seqs.into_iter().filter_map(|seq| log.event(seq)).map(|event| shown(event, raw)).collect())
     }
 
-    async fn find(&self, account: &AccountId, event_id: &str, raw: bool) -> Result<Option<StoredEvent>, StoreError> {
+    async fn find(
+        &self,
+        feed: FeedName,
+        account: &AccountId,
+        event_id: &str,
+        raw: bool,
+    ) -> Result<Option<StoredEvent>, StoreError> {
         let tables = self.lock();
         let known = tables.known.get(&(account.clone(), keys::event(event_id)));
-        let seq = known.and_then(|known| known.seq);
-        Ok(seq.and_then(|seq| tables.event(seq)).map(|event| shown(event, raw)))
+        let seq = known.and_then(|known| known.place).filter(|(of, _)| *of == feed);
+        Ok(seq.and_then(|(_, seq)| tables.logs.of(feed).event(seq)).map(|event| shown(event, raw)))
     }
 
-    async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
+    async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {
         let tables = self.lock();
-        let earlier = tables.events.iter().rev().find(|event| event.received < time);
-        Ok(earlier.map_or(tables.first - 1, |event| event.seq))
+        let log = tables.logs.of(feed);
+        let earlier = log.events.iter().rev().find(|event| event.received < time);
+        Ok(earlier.map_or(log.first - 1, |event| event.seq))
     }
 
     async fn quarantined(
@@ -232,7 +254,7 @@ fn body(raw: &Bytes, wanted: bool) -> Bytes {
     if wanted { raw.clone() } else { Bytes::new() }
 }
 
-impl Tables {
+impl Log {
     /// The last position that was given.
     fn head(&self) -> u64 {
         self.first + self.events.len() as u64 - 1
@@ -247,6 +269,14 @@ impl Tables {
         if seq < self.first { None } else { self.events.get(self.place(seq)) }
     }
 
+    fn push(&mut self, received: Timestamp, message: Bytes, raw: Bytes) -> u64 {
+        let seq = self.head() + 1;
+        self.events.push_back(StoredEvent { seq, received, message, raw });
+        seq
+    }
+}
+
+impl Tables {
     fn append(&mut self, arrival: Arrival) -> Appended {
         let key = (arrival.account.clone(), keys::delivery(&arrival));
         let Arrival { account, received, raw, body_hash, content } = arrival;
@@ -254,9 +284,8 @@ impl Tables {
             return if known.body_hash == body_hash { Appended::Duplicate } else { Appended::Conflict };
         }
         self.last_delivery += 1;
-        let seq = match content {
-            Content::Event { feed: FeedName::CancelIntents, message, .. } => Some(self.push(received, message, raw)),
-            Content::Event { .. } => None,
+        let place = match content {
+            Content::Event { feed, message, .. } => Some((feed, self.logs.of_mut(feed).push(received, message, raw))),
             Content::Unreadable { reason } => {
                 let id = self.last_delivery;
                 let size = u32::try_from(raw.len()).unwrap_or(u32::MAX);
@@ -265,44 +294,32 @@ impl Tables {
             }
         };
         self.arrived.push_back(key.clone());
-        self.known.insert(key, Known { body_hash, received, seq });
-        Appended::Stored { seq }
+        self.known.insert(key, Known { body_hash, received, place });
+        Appended::Stored { seq: place.map(|(_, seq)| seq) }
     }
 
-    fn push(&mut self, received: Timestamp, message: Bytes, raw: Bytes) -> u64 {
-        let seq = self.head() + 1;
-        self.events.push_back(StoredEvent { seq, received, message, raw });
-        seq
-    }
-
-    /// Drops so many events from the front. Tells who lost some that it had not settled, and how many parked ones went.
-    fn cut(&mut self, events: usize) -> (Vec<String>, usize) {
-        let before = self.first;
-        self.events.drain(..events);
-        self.first += events as u64;
+    /// Drops so many events from the front of a log. Tells who lost some that it had not settled, and how many parked ones
+    /// went.
+    fn cut(&mut self, feed: FeedName, events: usize) -> (Vec<String>, usize) {
+        let log = self.logs.of_mut(feed);
+        let before = log.first;
+        log.events.drain(..events);
+        log.first += events as u64;
         let (mut lost, mut parked) = (Vec::new(), 0);
-        for (name, subscription) in &mut self.subscriptions {
-            if subscription.has_lost(self.first) && !subscription.has_lost(before) {
+        for (name, subscription) in self.subscriptions.iter_mut().filter(|(_, one)| one.head().config.feed == feed) {
+            if subscription.has_lost(log.first) && !subscription.has_lost(before) {
                 lost.push(name.clone());
             }
-            parked += subscription.trimmed(self.first);
+            parked += subscription.trimmed(log.first);
             drop(subscription.take_changes());
         }
         (lost, parked)
     }
 
     fn trim(&mut self, times: TrimTimes, limit: usize) -> Trimmed {
-        let holding = self.subscriptions.values().filter(|one| one.head().config.hold_retention);
-        let needed_after = holding.map(Subscription::needs_after).min().unwrap_or(u64::MAX);
-        let may_go = |event: &&StoredEvent| {
-            event.received < times.held || (event.received < times.free && event.seq <= needed_after)
-        };
-        // The last stays.
-        let most = limit.min(self.events.len().saturating_sub(1));
-        let events = self.events.iter().take(most).take_while(may_go).count();
-        let mut trimmed = Trimmed { events, rows: events, ..Trimmed::default() };
-        if events > 0 {
-            (trimmed.lost, trimmed.parked) = self.cut(events);
+        let mut trimmed = Trimmed::default();
+        for feed in FeedName::ALL {
+            self.trim_events(feed, times, limit, &mut trimmed);
         }
         while trimmed.rows < limit
             && let Some(oldest) = self.quarantine.first_entry()
@@ -313,16 +330,39 @@ impl Tables {
             trimmed.quarantined += 1;
         }
         // The id of an event that is kept is kept.
-        let first = self.first;
-        let may_go = |known: &Known| known.received < times.ids && known.seq.is_none_or(|seq| seq < first);
-        while trimmed.rows < limit
-            && let Some(oldest) = self.arrived.front()
-            && self.known.get(oldest).is_none_or(may_go)
-        {
-            self.known.remove(oldest);
-            self.arrived.pop_front();
-            trimmed.rows += 1;
+        let logs = &self.logs;
+        let is_kept = |(feed, seq): (FeedName, u64)| seq >= logs.of(feed).first;
+        let front = self.arrived.iter().take(limit - trimmed.rows);
+        let old = front.take_while(|key| self.known.get(key).is_some_and(|known| known.received < times.ids)).count();
+        let (gone, kept): (Vec<Key>, Vec<Key>) = self
+            .arrived
+            .drain(..old)
+            .partition(|key| !self.known.get(key).and_then(|known| known.place).is_some_and(is_kept));
+        kept.into_iter().rev().for_each(|key| self.arrived.push_front(key));
+        trimmed.rows += gone.len();
+        for key in gone {
+            self.known.remove(&key);
         }
         trimmed
+    }
+
+    fn trim_events(&mut self, feed: FeedName, times: TrimTimes, limit: usize, trimmed: &mut Trimmed) {
+        let of_feed = self.subscriptions.values().filter(|one| one.head().config.feed == feed);
+        let holding = of_feed.filter(|one| one.head().config.hold_retention);
+        let needed_after = holding.map(Subscription::needs_after).min().unwrap_or(u64::MAX);
+        let may_go = |event: &&StoredEvent| {
+            event.received < times.held || (event.received < times.free && event.seq <= needed_after)
+        };
+        let log = self.logs.of(feed);
+        // The last stays.
+        let most = (limit - trimmed.rows).min(log.events.len().saturating_sub(1));
+        let events = log.events.iter().take(most).take_while(may_go).count();
+        *trimmed.events.of_mut(feed) = events;
+        trimmed.rows += events;
+        if events > 0 {
+            let (lost, parked) = self.cut(feed, events);
+            trimmed.lost.extend(lost);
+            trimmed.parked += parked;
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::config::StoreUrl;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
+use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
@@ -130,17 +131,17 @@ delegate! {
 delegate! {
     EventLog to store
     append(arrival: Arrival) -> Appended;
-    bounds() -> Bounds;
-    read(after: u64, most: usize, most_bytes: usize, raw: bool) -> Vec<StoredEvent>;
-    pick(seqs: Vec<u64>, raw: bool) -> Vec<StoredEvent>;
-    find(account: &AccountId, event_id: &str, raw: bool) -> Option<StoredEvent>;
-    before(time: Timestamp) -> u64;
+    bounds(feed: FeedName) -> Bounds;
+    read(feed: FeedName, after: u64, most: usize, most_bytes: usize, raw: bool) -> Vec<StoredEvent>;
+    pick(feed: FeedName, seqs: Vec<u64>, raw: bool) -> Vec<StoredEvent>;
+    find(feed: FeedName, account: &AccountId, event_id: &str, raw: bool) -> Option<StoredEvent>;
+    before(feed: FeedName, time: Timestamp) -> u64;
     quarantined(accounts: &[AccountId], after: u64, limit: usize, raw: bool) -> Vec<Quarantined>;
     trim_log(times: TrimTimes, limit: usize) -> Trimmed;
     [
-        fn head(&self) -> watch::Receiver<u64> {
+        fn head(&self, feed: FeedName) -> watch::Receiver<u64> {
             match self {
-                Self::Sqlite(store) => store.head(),
+                Self::Sqlite(store) => EventLog::head(store, feed),
             }
         }
     ]

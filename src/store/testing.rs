@@ -97,23 +97,24 @@ pub(super) fn arrival(body: &str, content: Content, received: Timestamp) -> Arri
 
 /// An intent to cancel, whose message and body tell its id.
 pub(super) fn intent(event_id: &str, received: Timestamp) -> Arrival {
-    let message = Bytes::from(format!("message {event_id}"));
-    let content = Content::Event {
-        feed: FeedName::CancelIntents,
-        event_id: event_id.into(),
-        event_type: "INTENT_TO_CANCEL".into(),
-        sub_event_type: String::new(),
-        message,
-    };
-    arrival(&format!("body {event_id}"), content, received)
+    event_of(FeedName::CancelIntents, event_id, received)
 }
 
-/// Another event.
-pub(super) fn other(event_id: &str, received: Timestamp) -> Arrival {
+/// An order update, whose message and body tell its id.
+pub(super) fn update(event_id: &str, received: Timestamp) -> Arrival {
+    event_of(FeedName::OrderUpdates, event_id, received)
+}
+
+/// An event of this feed, whose message and body tell its id.
+pub(super) fn event_of(feed: FeedName, event_id: &str, received: Timestamp) -> Arrival {
+    let event_type = match feed {
+        FeedName::CancelIntents => "INTENT_TO_CANCEL",
+        FeedName::OrderUpdates => "PO_LINE_AUTOCANCELLED",
+    };
     let content = Content::Event {
-        feed: FeedName::OrderUpdates,
+        feed,
         event_id: event_id.into(),
-        event_type: "PO_LINE_AUTOCANCELLED".into(),
+        event_type: event_type.into(),
         sub_event_type: String::new(),
         message: Bytes::from(format!("message {event_id}")),
     };
@@ -128,6 +129,7 @@ pub(super) fn unreadable(body: &str, received: Timestamp) -> Arrival {
 /// All events, a key at a time.
 pub(super) fn subscription_config(hold_retention: bool) -> Config {
     Config {
+        feed: FeedName::CancelIntents,
         filter: Default::default(),
         mode: Mode::KeyOrdered,
         lease_duration: Duration::from_secs(30),

@@ -13,7 +13,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::app::{Setup, TestApp};
-use crate::support::feed::{ack, answer, client, finish, opened, post, subscribe, watch};
+use crate::support::feed::{ack, answer, client, finish, open_streams, opened, post, subscribe, watch};
 use crate::support::webhooks::{SETTINGS, Sender, intent};
 
 async fn app() -> TestApp {
@@ -154,7 +154,7 @@ async fn open_streams_end_at_shutdown_with_their_place() {
     let mut loans = subscribe(&oms, &asked).await.unwrap();
     loans.opened().await;
     loans.deliveries(3).await;
-    assert_eq!(app.metric("order_gateway_feed_streams").await, 3.0);
+    assert_eq!(open_streams(&app, "cancel_intents").await, 3.0);
     let stopping = app.stop();
     for (ended, place) in [(watching.end().await, "3"), (quiet.end().await, "3"), (loans.end().await, "0")] {
         ended.is(Code::Unavailable, "SHUTTING_DOWN");

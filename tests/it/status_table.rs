@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::effect::Effect;
-use order_gateway::domain::feed::LogId;
+use order_gateway::domain::feed::{FeedName, LogId};
 use order_gateway::domain::mutations::{CancelOrder, CreateOrder};
 use order_gateway::domain::operation::Operation;
 use order_gateway::domain::reads::{FetchPromise, SearchOrders};
@@ -359,6 +359,8 @@ fn feed_errors() -> impl Iterator<Item = FeedError> {
         FeedError::CursorInFuture { head: 20 },
         FeedError::EventNotFound,
         FeedError::SubscriptionNotFound { name: "oms".into() },
+        FeedError::WrongFeed { name: "oms".into(), feed: FeedName::CancelIntents },
+        FeedError::WrongFeed { name: "erp".into(), feed: FeedName::OrderUpdates },
         FeedError::SubscriptionDiffers { etag: "1.2".into() },
         FeedError::TooManyStreams,
     ])

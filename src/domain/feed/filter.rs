@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::FeedMessage;
 use crate::domain::account::AccountId;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
@@ -85,8 +86,8 @@ impl Filter {
     }
 
     /// Whether it wants this event.
-    pub fn matches(&self, event: &pb::Event) -> bool {
-        self.is_all() || self.wants(&Facts::of(event))
+    pub fn matches(&self, event: &impl FeedMessage) -> bool {
+        self.is_all() || self.wants(&event.facts())
     }
 
     /// Whether it wants the event of these facts.
@@ -118,16 +119,51 @@ pub struct Facts {
 impl Facts {
     /// Of this event.
     pub fn of(event: &pb::Event) -> Self {
-        let none = pb::CancelIntent::default();
-        let intent = event.intent.as_ref().unwrap_or(&none);
-        let skus: BTreeSet<&str> = intent.order_lines.iter().map(|line| line.sku.as_str()).collect();
+        let Some(intent) = &event.intent else { return Self::without_content(&event.account, &event.ordering_key) };
         Self {
-            account: event.account.as_str().into(),
             partner_id: intent.partner_id.as_str().into(),
             purchase_order_id: intent.purchase_order_id.as_str().into(),
             ship_node_type: intent.ship_node_type.to_ascii_lowercase().into(),
-            skus: skus.into_iter().filter(|sku| !sku.is_empty()).map(Box::from).collect(),
-            ordering_key: event.ordering_key.as_str().into(),
+            skus: distinct(intent.order_lines.iter().map(|line| line.sku.as_str())),
+            ..Self::without_content(&event.account, &event.ordering_key)
+        }
+    }
+
+    /// Of this order update. What an update does not have is empty, and no filter asks for that.
+    pub fn of_update(event: &pb::OrderUpdate) -> Self {
+        use pb::order_update::Update;
+        let nothing = Self::without_content(&event.account, &event.ordering_key);
+        match &event.update {
+            None => nothing,
+            Some(Update::OrderStatus(it)) => Self {
+                partner_id: it.partner_id.as_str().into(),
+                skus: distinct(it.line_item_status.iter().filter_map(|line| sku_of(line.item_detail.as_ref()))),
+                ..nothing
+            },
+            Some(Update::Shipment(it)) => Self { partner_id: it.partner_id.as_str().into(), ..nothing },
+            Some(Update::ReturnStatus(it)) => Self {
+                partner_id: it.partner_id.as_str().into(),
+                skus: distinct(it.return_order_lines.iter().filter_map(|line| sku_of(line.item_detail.as_ref()))),
+                ..nothing
+            },
+            Some(Update::SellerOrder(it)) => Self {
+                partner_id: it.partner_id.as_str().into(),
+                purchase_order_id: it.purchase_order_id.as_str().into(),
+                ship_node_type: it.ship_node_type.to_ascii_lowercase().into(),
+                skus: distinct(it.order_lines.iter().map(|line| line.sku.as_str())),
+                ..nothing
+            },
+        }
+    }
+
+    fn without_content(account: &str, ordering_key: &str) -> Self {
+        Self {
+            account: account.into(),
+            partner_id: "".into(),
+            purchase_order_id: "".into(),
+            ship_node_type: "".into(),
+            skus: [].into(),
+            ordering_key: ordering_key.into(),
         }
     }
 }
@@ -138,6 +174,16 @@ impl Shard {
         let number = hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         number % u64::from(self.count) == u64::from(self.index)
     }
+}
+
+/// Each SKU once; none is empty.
+fn distinct<'a>(skus: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {
+    let skus: BTreeSet<&str> = skus.filter(|sku| !sku.is_empty()).collect();
+    skus.into_iter().map(Box::from).collect()
+}
+
+fn sku_of(item: Option<&pb::ItemDetail>) -> Option<&str> {
+    item?.sku.as_deref()
 }
 
 fn holds(wanted: &OneOf, value: &str) -> bool {

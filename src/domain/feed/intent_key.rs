@@ -29,9 +29,9 @@ pub fn intent_key(seller: &SellerId, intent: &pb::CancelIntent) -> String {
     hex::lower(&<[u8; 32]>::from(hash.finalize()))
 }
 
-/// Whether an intent names another seller than that of the account which it was sent to.
-pub fn is_of_another_seller(seller: &SellerId, intent: &pb::CancelIntent) -> bool {
-    let named = intent.partner_id.trim();
+/// Whether an event names another seller (its `partnerId`, which may be empty) than that of the account which it was sent to.
+pub fn is_of_another_seller(seller: &SellerId, partner_id: &str) -> bool {
+    let named = partner_id.trim();
     !named.is_empty() && named != seller.as_str()
 }
 

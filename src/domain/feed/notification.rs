@@ -25,6 +25,19 @@ pub struct Notification {
     pub intent: Option<pb::CancelIntent>,
     /// Of an event that was not recognised as an intent: why it may be one.
     pub unclear: Option<Unclear>,
+    /// What an event says that is no intent.
+    pub update: UpdateContent,
+}
+
+/// What an order update says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContent {
+    /// Its payload; `None` where its type is unknown, or its payload has another form than is known.
+    pub content: Option<pb::order_update::Update>,
+    /// The order number of a multichannel order, else the purchase order, else the return; empty when it names none.
+    pub ordering_key: String,
+    /// The seller that it names; empty when it names none.
+    pub partner_id: String,
 }
 
 /// Why it cannot be told whether an event is an intent to cancel.
@@ -87,7 +100,7 @@ pub enum Content {
         event_type: String,
         /// The sub-event type, as received; often empty.
         sub_event_type: String,
-        /// A [`pb::Event`] without `seq`, `cursor` and `raw_body`, encoded.
+        /// The feed's message ([`pb::Event`], [`pb::OrderUpdate`]) without `seq`, `cursor` and `raw_body`, encoded.
         message: Bytes,
     },
     /// It is Walmart's, but says nothing that can be read: quarantined. The same body is kept once.
@@ -97,8 +110,8 @@ pub enum Content {
     },
 }
 
-/// A stored message (a `pb::Event`, encoded) with another account. A field that comes twice counts as it came last, so nothing
-/// of the message is read or moved.
+/// A stored message, of either feed, with another account. A field that comes twice counts as it came last, so nothing of the
+/// message is read or moved.
 pub fn with_account(message: &[u8], account: &AccountId) -> Bytes {
     let account = pb::Event { account: account.to_string(), ..pb::Event::default() };
     [message, &account.encode_to_vec()].concat().into()

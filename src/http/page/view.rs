@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Page;
 use crate::domain::account::AccountId;
+use crate::domain::feed::FeedName;
 use crate::domain::ledger::{Entry, State};
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
@@ -35,6 +36,7 @@ struct View<'a> {
     accounts: First<Account>,
     operations: Option<First<Mutation>>,
     feed: Option<Feed>,
+    order_updates: Option<Feed>,
     intents: Option<Vec<Intent>>,
     subscriptions: Option<Subscriptions>,
     errors: Vec<Error<'a>>,
@@ -146,6 +148,7 @@ struct Subscriptions {
 #[derive(Serialize)]
 struct Subscription {
     name: String,
+    feed: &'static str,
     state: &'static str,
     backlog: u64,
     oldest: Option<u64>,
@@ -186,7 +189,8 @@ pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: Board) -> Vec<u8> {
             clients: door.clients,
         },
         operations: board.unresolved.as_deref().map(|entries| mutations(entries, total)),
-        feed: board.feed.as_ref().map(feed),
+        feed: board.feed.as_ref().map(|state| feed(state, FeedName::CancelIntents)),
+        order_updates: board.feed.as_ref().map(|state| feed(state, FeedName::OrderUpdates)),
         subscriptions: board
             .feed
             .as_ref()
@@ -290,14 +294,15 @@ fn mutation(entry: &Entry) -> Mutation {
     }
 }
 
-fn feed(state: &FeedState) -> Feed {
-    let (first, head) = (state.bounds.first, state.bounds.head);
+fn feed(state: &FeedState, name: FeedName) -> Feed {
+    let bounds = state.bounds.of(name);
+    let (first, head) = (bounds.first, bounds.head);
     Feed {
-        log_id: state.bounds.log.to_string(),
+        log_id: bounds.log.to_string(),
         first,
         head,
         kept: (head + 1).saturating_sub(first),
-        open_streams: state.open_streams,
+        open_streams: *state.open_streams.of(name),
     }
 }
 
@@ -320,6 +325,7 @@ fn intent(event: EventIds) -> Intent {
 fn subscription(state: &SubscriptionState) -> Subscription {
     Subscription {
         name: state.shown.name.clone(),
+        feed: state.feed.name(),
         state: match state.shown.state() {
             pb::SubscriptionState::Unspecified => "unspecified",
             pb::SubscriptionState::Active => "active",

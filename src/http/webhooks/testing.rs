@@ -19,8 +19,8 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::config::Config;
 use crate::domain::account::AccountId;
-use crate::domain::feed::LogId;
 use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Bounds, Quarantined, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
@@ -85,22 +85,22 @@ impl EventLog for Log {
         Ok(self.0.answers.lock().unwrap().pop().unwrap_or(Appended::Stored { seq }))
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
+    fn head(&self, _: FeedName) -> watch::Receiver<u64> {
         watch::channel(0).1
     }
-    async fn bounds(&self) -> Result<Bounds, StoreError> {
+    async fn bounds(&self, _: FeedName) -> Result<Bounds, StoreError> {
         Ok(Bounds { log: LogId(1), first: 1, head: 0 })
     }
-    async fn read(&self, _: u64, _: usize, _: usize, _: bool) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn read(&self, _: FeedName, _: u64, _: usize, _: usize, _: bool) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())
     }
-    async fn pick(&self, _: Vec<u64>, _: bool) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn pick(&self, _: FeedName, _: Vec<u64>, _: bool) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())
     }
-    async fn find(&self, _: &AccountId, _: &str, _: bool) -> Result<Option<StoredEvent>, StoreError> {
+    async fn find(&self, _: FeedName, _: &AccountId, _: &str, _: bool) -> Result<Option<StoredEvent>, StoreError> {
         Ok(None)
     }
-    async fn before(&self, _: Timestamp) -> Result<u64, StoreError> {
+    async fn before(&self, _: FeedName, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
     async fn quarantined(&self, _: &[AccountId], _: u64, _: usize, _: bool) -> Result<Vec<Quarantined>, StoreError> {

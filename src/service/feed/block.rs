@@ -3,9 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use prost::Message as _;
 
-use crate::domain::feed::{Facts, Filter, LogId};
+use crate::domain::feed::{Facts, FeedMessage, FeedName, Filter, LogId};
 use crate::pb;
 use crate::ports::event_log::StoredEvent;
 
@@ -17,6 +16,7 @@ pub type Encode = fn(&mut Vec<u8>, LogId, &StoredEvent);
 
 /// Events that follow each other, as they are stored and as they are sent.
 pub(super) struct Block {
+    feed: FeedName,
     events: Vec<StoredEvent>,
     /// The events as the edge sends them, one after the other.
     frames: Bytes,
@@ -28,8 +28,8 @@ pub(super) struct Block {
 
 impl Block {
     /// `events` follow each other without gaps, and are not empty.
-    pub(super) fn new(log: LogId, events: Vec<StoredEvent>, encode: Encode) -> Self {
-        let empty = Self { events: Vec::new(), frames: Bytes::new(), ends: Vec::new(), facts: OnceLock::new() };
+    pub(super) fn new(feed: FeedName, log: LogId, events: Vec<StoredEvent>, encode: Encode) -> Self {
+        let empty = Self { feed, events: Vec::new(), frames: Bytes::new(), ends: Vec::new(), facts: OnceLock::new() };
         empty.extended(log, events, encode)
     }
 
@@ -45,9 +45,18 @@ impl Block {
         frames.shrink_to_fit();
         // Whoever asked before will ask again, and each event is decoded once.
         let known = self.facts.get();
-        let facts = known.map(|known| known.iter().cloned().chain(more.iter().map(facts)).collect::<Vec<_>>());
+        let facts = known.map(|known| {
+            let new = more.iter().map(|event| facts(self.feed, event));
+            known.iter().cloned().chain(new).collect::<Vec<_>>()
+        });
         let events = self.events.iter().cloned().chain(more).collect();
-        Self { events, frames: frames.into(), ends, facts: facts.map(OnceLock::from).unwrap_or_default() }
+        Self {
+            feed: self.feed,
+            events,
+            frames: frames.into(),
+            ends,
+            facts: facts.map(OnceLock::from).unwrap_or_default(),
+        }
     }
 
     /// Position of its first event.
@@ -108,33 +117,35 @@ impl Block {
     }
 
     fn facts(&self) -> &[Arc<Facts>] {
-        self.facts.get_or_init(|| self.events.iter().map(facts).collect())
+        self.facts.get_or_init(|| self.events.iter().map(|event| facts(self.feed, event)).collect())
     }
 }
 
-fn facts(stored: &StoredEvent) -> Arc<Facts> {
-    Arc::new(Facts::of(&decoded(stored)))
+/// What is stored can be read, or the store is damaged: then the event is empty.
+fn facts(feed: FeedName, stored: &StoredEvent) -> Arc<Facts> {
+    let facts = Facts::decode(feed, &stored.message).unwrap_or_else(|error| {
+        damaged(stored, &error);
+        pb::Event::default().facts()
+    });
+    Arc::new(facts)
 }
 
-/// An event as a message, without its cursor. What is stored can be read, or the store is damaged: then it is empty.
-fn decoded(stored: &StoredEvent) -> pb::Event {
-    let event = pb::Event::decode(stored.message.clone()).unwrap_or_else(|error| {
-        tracing::error!(seq = stored.seq, %error, "an event of the log cannot be read");
-        pb::Event::default()
-    });
-    pb::Event { seq: stored.seq, ..event }
+fn damaged(stored: &StoredEvent, error: &prost::DecodeError) {
+    tracing::error!(seq = stored.seq, %error, "an event of the log cannot be read");
 }
 
 /// Bytes that an event as it is answered takes in memory, about; or on the wire, whichever is more.
-pub(super) fn weight(event: &pb::Event) -> usize {
-    let lines = event.intent.as_ref().map_or(0, |intent| intent.order_lines.len());
-    event.encoded_len() + lines * size_of::<pb::CancelIntentLine>()
+pub(super) fn weight(event: &impl FeedMessage) -> usize {
+    event.encoded_len() + event.lines_size()
 }
 
-/// An event as it is answered.
-pub(super) fn message(log: LogId, stored: &StoredEvent) -> pb::Event {
-    let event = decoded(stored);
-    pb::Event { cursor: log.cursor(stored.seq).to_string(), raw_body: stored.raw.to_vec(), ..event }
+/// An event as it is answered; an empty one when the store is damaged.
+pub(super) fn message<M: FeedMessage>(log: LogId, stored: &StoredEvent) -> M {
+    let event = M::decode(stored.message.clone()).unwrap_or_else(|error| {
+        damaged(stored, &error);
+        M::default()
+    });
+    event.placed(stored.seq, log.cursor(stored.seq).to_string(), stored.raw.to_vec())
 }
 
 #[cfg(test)]

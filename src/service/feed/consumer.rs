@@ -12,13 +12,13 @@ use super::dispatch::ON_THE_WAY;
 use super::error::{Ended, FaultKind, FeedError};
 use super::members::{Consumer, Lent, Membership};
 use super::reader::Tip;
+use super::request::SubscribeRequest;
 use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, invalid, timestamp};
 use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::LogId;
 use crate::domain::feed::subscription::{Cause, Head, Held, Subscription};
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
-use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
 
@@ -28,6 +28,24 @@ const EVENTS: (std::ops::RangeInclusive<u32>, u32) = (1..=10_000, 100);
 const BYTES: (std::ops::RangeInclusive<u64>, u64) = (64 * 1024..=256 * 1024 * 1024, 8 * 1024 * 1024);
 /// Longest name of a consumer.
 const LONGEST_ID: usize = 128;
+
+/// What a consumer's stream sends.
+#[derive(Debug)]
+pub enum ConsumerFrame {
+    /// First.
+    Opened(pb::Opened),
+    /// An event on loan.
+    Delivery(Delivered),
+    /// Nothing else was to tell.
+    Heartbeat(pb::Heartbeat),
+}
+
+/// An event on loan, as it is stored.
+#[derive(Debug)]
+pub struct Delivered {
+    log: LogId,
+    lent: Lent,
+}
 
 /// The stream. Loans outlive it, unless it was asked to give them back.
 pub struct Deliveries<F> {
@@ -55,24 +73,26 @@ impl<F: FeedStore> Feed<F> {
     /// # Errors
     /// A request with faults, a subscription that is not there or differs from the one that is to be made, accounts that may
     /// not be seen, events that it lost, too many streams, a store that fails.
-    pub async fn subscribe(
+    pub async fn subscribe<'a>(
         &self,
-        request: &pb::SubscribeCancelIntentsRequest,
+        request: impl Into<SubscribeRequest<'a>>,
         call: &CallContext,
     ) -> Result<Deliveries<F>, ServiceError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let interval = self.heartbeat(request.heartbeat_interval.as_ref())?;
-        let (max_events, max_bytes) = window(request)?;
-        let id: Arc<str> = consumer_id(&request.consumer_id)?.into();
-        let place = self.place()?;
-        let (name, made) = (&request.subscription, request.create_if_missing.as_ref());
-        self.require(name, made, call).await?;
-        let tip = self.0.reader.tip();
+        let request: SubscribeRequest<'_> = request.into();
+        let feed = request.feed;
+        let interval = self.heartbeat(request.heartbeat_interval)?;
+        let (max_events, max_bytes) = window(&request)?;
+        let id: Arc<str> = consumer_id(request.consumer_id)?.into();
+        let place = self.place(feed)?;
+        let name = request.subscription;
+        self.require(feed, name, request.create_if_missing, call).await?;
+        let tip = self.reader(feed).tip();
         // Before the subscription is looked at: its floor rises, and what is below it may be dropped at once.
-        let bounds = self.store().bounds().await?;
+        let bounds = self.log(feed).bounds().await?;
         let who = id.clone();
         let begin = move |it: &mut Subscription| (it.head().clone(), it.held(&who));
-        let (head, held) = self.allowed(name, call, begin).await?;
+        let (head, held) = self.allowed_of(feed, name, call, begin).await?;
         let reclaim = request.reclaim;
         // What it wants back comes at once.
         let (held, places) =
@@ -120,7 +140,7 @@ fn opened(head: &Head, held: &Held, log: LogId, first: u64, last: u64, interval:
     }
 }
 
-fn window(request: &pb::SubscribeCancelIntentsRequest) -> Result<(usize, u64), ServiceError> {
+fn window(request: &SubscribeRequest<'_>) -> Result<(usize, u64), ServiceError> {
     let mut faults = Faults::default();
     let events = request.max_outstanding_events.unwrap_or(EVENTS.1);
     if !EVENTS.0.contains(&events) {
@@ -143,7 +163,7 @@ fn consumer_id(id: &str) -> Result<&str, ServiceError> {
 
 impl<F: FeedStore> Deliveries<F> {
     /// The next frame; nothing after the end.
-    pub async fn next(&mut self) -> Option<Result<Frame, Ended>> {
+    pub async fn next(&mut self) -> Option<Result<ConsumerFrame, Ended>> {
         if self.ended {
             return None;
         }
@@ -157,9 +177,9 @@ impl<F: FeedStore> Deliveries<F> {
         }))
     }
 
-    async fn frame(&mut self) -> Result<Frame, FeedError> {
+    async fn frame(&mut self) -> Result<ConsumerFrame, FeedError> {
         if let Some(opened) = self.opened.take() {
-            return Ok(Frame::Opened(opened));
+            return Ok(ConsumerFrame::Opened(opened));
         }
         if self.taken.elapsed() > BLOCKED {
             self.feed.0.parts.metrics.slow_consumers.inc();
@@ -182,9 +202,9 @@ impl<F: FeedStore> Deliveries<F> {
                         continue;
                     }
                     crash_point::reach(CrashPoint::F2);
-                    return Ok(Frame::Delivery(delivery(self.log, &lent)));
+                    return Ok(ConsumerFrame::Delivery(Delivered { log: self.log, lent }));
                 }
-                () = sleep_until(self.due) => return Ok(Frame::Heartbeat(self.heartbeat())),
+                () = sleep_until(self.due) => return Ok(ConsumerFrame::Heartbeat(self.heartbeat())),
             }
         }
     }
@@ -214,19 +234,39 @@ impl<F: FeedStore> Deliveries<F> {
     }
 }
 
-fn delivery(log: LogId, lent: &Lent) -> pb::Delivery {
-    let cause = match lent.cause {
-        Cause::First => pb::DeliveryCause::First,
-        Cause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
-        Cause::Retry => pb::DeliveryCause::Retry,
-        Cause::Reclaimed => pb::DeliveryCause::Reclaimed,
-        Cause::Redriven => pb::DeliveryCause::Redriven,
-    };
-    pb::Delivery {
-        event: Some(message(log, &lent.event)),
-        lease: lent.lease.to_string(),
-        attempt: lent.lease.attempt,
-        lease_expires_at: timestamp(lent.until.wall),
-        cause: cause.into(),
+impl Delivered {
+    fn cause(&self) -> i32 {
+        let cause = match self.lent.cause {
+            Cause::First => pb::DeliveryCause::First,
+            Cause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
+            Cause::Retry => pb::DeliveryCause::Retry,
+            Cause::Reclaimed => pb::DeliveryCause::Reclaimed,
+            Cause::Redriven => pb::DeliveryCause::Redriven,
+        };
+        cause.into()
+    }
+}
+
+impl From<Delivered> for pb::Delivery {
+    fn from(it: Delivered) -> Self {
+        Self {
+            event: Some(message(it.log, &it.lent.event)),
+            lease: it.lent.lease.to_string(),
+            attempt: it.lent.lease.attempt,
+            lease_expires_at: timestamp(it.lent.until.wall),
+            cause: it.cause(),
+        }
+    }
+}
+
+impl From<Delivered> for pb::OrderUpdateDelivery {
+    fn from(it: Delivered) -> Self {
+        Self {
+            update: Some(message(it.log, &it.lent.event)),
+            lease: it.lent.lease.to_string(),
+            attempt: it.lent.lease.attempt,
+            lease_expires_at: timestamp(it.lent.until.wall),
+            cause: it.cause(),
+        }
     }
 }

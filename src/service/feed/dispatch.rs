@@ -19,7 +19,7 @@ use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::Filter;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Mode, Subscription};
 use crate::domain::moment::SteadyTime;
-use crate::ports::event_log::StoredEvent;
+use crate::ports::event_log::{FeedLog, StoredEvent};
 
 /// Loans on their way to a stream that has not taken them yet. Few, so that they do not run out there.
 pub(super) const ON_THE_WAY: usize = 32;
@@ -49,6 +49,7 @@ impl<F: FeedStore> Feed<F> {
         tasks.insert(head.name.clone(), handle.clone());
         let dispatcher = Dispatcher {
             feed: self.clone(),
+            log: self.log(head.config.feed).clone(),
             filter: head.config.wanted(),
             exclusive: head.config.mode == Mode::Exclusive,
             of: Identity::of(head),
@@ -56,7 +57,7 @@ impl<F: FeedStore> Feed<F> {
             inbox,
             look,
             consumers: Vec::new(),
-            tip: self.0.reader.tip(),
+            tip: self.reader(head.config.feed).tip(),
             ahead: Ahead::from(head.scanned),
             status,
         };
@@ -104,6 +105,8 @@ impl Ahead {
 
 struct Dispatcher<F> {
     feed: Feed<F>,
+    /// What its subscription reads.
+    log: FeedLog<F>,
     name: String,
     of: Identity,
     filter: Filter,
@@ -276,7 +279,7 @@ impl<F: FeedStore> Dispatcher<F> {
 
     async fn read_ahead(&mut self, tip: &Tip) -> Result<(), FeedError> {
         let ahead = &mut self.ahead;
-        let block = self.feed.0.reader.block(ahead.fresh.upto, tip, false).await?;
+        let block = self.feed.reader(self.log.feed()).block(ahead.fresh.upto, tip, false).await?;
         for (stored, facts) in block.events_after(ahead.fresh.upto).filter(|(_, facts)| self.filter.wants(facts)) {
             ahead.fresh.events.push(FreshEvent {
                 seq: stored.seq,
@@ -338,7 +341,7 @@ impl<F: FeedStore> Dispatcher<F> {
                 let Some(stored) = stored else { return Err(self.expired(loan.lease.seq).await) };
                 let Loan { lease, until, cause, .. } = *loan;
                 let lent = Lent { event: stored.clone(), lease, until, cause };
-                self.feed.0.parts.metrics.delivered.inc();
+                self.feed.0.parts.metrics.of(self.log.feed()).delivered.inc();
                 // There is room, which was asked for; or the stream has gone.
                 let _ = self.consumers[loan.room].out.try_send(lent);
             }
@@ -350,7 +353,7 @@ impl<F: FeedStore> Dispatcher<F> {
         if seqs.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let events = self.feed.store().pick(seqs, raw).await.map_err(|_| FeedError::Store)?;
+        let events = self.log.pick(seqs, raw).await.map_err(|_| FeedError::Store)?;
         Ok(events.into_iter().map(|event| (event.seq, event)).collect())
     }
 
@@ -359,7 +362,7 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     async fn expired(&self, seq: u64) -> FeedError {
-        match self.feed.store().bounds().await {
+        match self.log.bounds().await {
             Ok(bounds) => FeedError::EventsExpired { first: bounds.first, lost_from: seq },
             Err(_) => FeedError::Store,
         }

@@ -1,6 +1,6 @@
 //! How the feed can fail, and how its streams end.
 
-use crate::domain::feed::Cursor;
+use crate::domain::feed::{Cursor, FeedName};
 use crate::domain::rules::{Fault, Faults};
 
 /// Why a call on the feed failed, or a stream ended.
@@ -37,6 +37,13 @@ pub enum FeedError {
     SubscriptionNotFound {
         /// What was asked for.
         name: String,
+    },
+    /// The subscription reads the other feed.
+    WrongFeed {
+        /// Its name.
+        name: String,
+        /// The feed that it reads.
+        feed: FeedName,
     },
     /// There is one of that name, and it is another, or has changed.
     SubscriptionDiffers {

@@ -2,14 +2,14 @@
 
 use super::block::{message, weight};
 use super::error::FeedError;
+use super::request::{AnsweredWith, EventKey, GetRequest, ListRequest};
 use super::{Feed, FeedStore, invalid, places, timestamp};
-use crate::domain::feed::Filter;
+use crate::domain::feed::{FeedMessage, Filter};
 use crate::domain::hex;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
-use crate::pb::get_cancel_intent_request::Key;
 use crate::ports::call::CallContext;
-use crate::ports::event_log::{Bounds, StoredEvent};
+use crate::ports::event_log::{Bounds, EventLog, FeedLog, StoredEvent};
 use crate::service::{AccountError, ServiceError, paging};
 
 /// Events that one page looks at: the more a filter leaves out, the shorter the page.
@@ -21,100 +21,64 @@ pub(super) const AT_ONCE: usize = 16;
 
 impl<F: FeedStore> Feed<F> {
     /// A page of events.
-    pub async fn list(
+    pub async fn list<'a, R: AnsweredWith>(
         &self,
-        request: &pb::ListCancelIntentsRequest,
+        request: &'a R,
         call: &CallContext,
-    ) -> Result<pb::ListCancelIntentsResponse, ServiceError> {
-        let filter = self.scope(&request.account, request.filter.as_ref(), call)?;
+    ) -> Result<EventPage<R::Message>, ServiceError>
+    where
+        &'a R: Into<ListRequest<'a>>,
+    {
+        let request: ListRequest<'_> = request.into();
+        let log = self.log(request.feed);
+        let filter = self.scope(request.account, request.filter, call)?;
         let mut faults = Faults::default();
         let size = paging::size(request.page_size, &mut faults);
         faults.into_result().map_err(ServiceError::Invalid)?;
-        let bounds = self.store().bounds().await?;
-        let start = match request.page_token.as_str() {
+        let bounds = log.bounds().await?;
+        let start = match request.page_token {
             "" => {
                 let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
-                let start = request.start.as_ref().unwrap_or(&earliest);
-                places::resolve(self.store(), bounds, Some(start), &Path::Top("start")).await?
+                let start = request.start.unwrap_or(&earliest);
+                places::resolve(log, bounds, Some(start), &Path::Top("start")).await?
             }
             token => places::after(bounds, token, &Path::Top("page_token"))?,
         };
         let mut page = Page { bounds, position: start, bytes: 0, events: Vec::new(), raw: request.include_raw };
-        self.fill(&mut page, &filter, size).await?;
+        fill(log, &mut page, &filter, size).await?;
         let more = page.position < bounds.head;
         let next_page_token = if more { bounds.log.cursor(page.position).to_string() } else { String::new() };
-        Ok(pb::ListCancelIntentsResponse { events: page.events, next_page_token })
-    }
-
-    async fn fill(&self, page: &mut Page, filter: &Filter, size: usize) -> Result<(), ServiceError> {
-        let mut looked_at = 0;
-        while page.position < page.bounds.head && looked_at < LOOKED_AT {
-            let most = (size - page.events.len()).clamp(64, 1000);
-            let read = self.store().read(page.position, most, PAGE_BYTES, page.raw).await?;
-            match read.first() {
-                Some(first) if first.seq == page.position + 1 => {}
-                _ => return Err(self.gone(page.position + 1).await?),
-            }
-            looked_at += read.len();
-            for stored in read {
-                let event = message(page.bounds.log, &stored);
-                if filter.matches(&event) {
-                    let size_of_it = weight(&event);
-                    if page.events.len() == size || (page.bytes > 0 && page.bytes + size_of_it > PAGE_BYTES) {
-                        return Ok(());
-                    }
-                    page.bytes += size_of_it;
-                    page.events.push(event);
-                }
-                page.position = stored.seq;
-            }
-        }
-        Ok(())
-    }
-
-    async fn gone(&self, lost_from: u64) -> Result<ServiceError, ServiceError> {
-        let first = self.store().bounds().await?.first;
-        Ok(FeedError::EventsExpired { first, lost_from }.into())
+        Ok(EventPage { events: page.events, next_page_token })
     }
 
     /// One event.
-    pub async fn get(
-        &self,
-        request: &pb::GetCancelIntentRequest,
-        call: &CallContext,
-    ) -> Result<pb::GetCancelIntentResponse, ServiceError> {
-        let raw = request.include_raw;
-        let bounds = self.store().bounds().await?;
-        let found = match &request.key {
+    pub async fn get<'a, R: AnsweredWith>(&self, request: &'a R, call: &CallContext) -> Result<R::Message, ServiceError>
+    where
+        &'a R: Into<GetRequest<'a>>,
+    {
+        let request: GetRequest<'_> = request.into();
+        let (log, raw) = (self.log(request.feed), request.include_raw);
+        let bounds = log.bounds().await?;
+        let found = match request.key {
             None => return Err(invalid(&Path::Top("key"), "is required: seq, cursor or event_id")),
-            Some(Key::EventId(id)) => {
+            Some(EventKey::EventId(id)) => {
                 let directory = &self.0.parts.directory;
-                let account = directory.id(directory.one(&request.account, call)?);
-                self.store().find(account, id, raw).await?
+                let account = directory.id(directory.one(request.account, call)?);
+                log.find(account, id, raw).await?
             }
-            Some(Key::Seq(seq)) => self.at(bounds, *seq, raw).await?,
-            Some(Key::Cursor(cursor)) => {
+            Some(EventKey::Seq(seq)) => at(log, bounds, seq, raw).await?,
+            Some(EventKey::Cursor(cursor)) => {
                 let seq = places::position(bounds, cursor, &Path::Top("cursor"))?;
-                self.at(bounds, seq, raw).await?
+                at(log, bounds, seq, raw).await?
             }
         };
-        let event = found.map(|stored| message(bounds.log, &stored)).ok_or(FeedError::EventNotFound)?;
+        let event: R::Message = found.map(|stored| message(bounds.log, &stored)).ok_or(FeedError::EventNotFound)?;
         // One that the caller may not see does not exist for it.
-        let filter = self.scope(&request.account, None, call)?;
+        let filter = self.scope(request.account, None, call)?;
         if !filter.matches(&event) {
             return Err(FeedError::EventNotFound.into());
         }
-        Ok(pb::GetCancelIntentResponse { event: Some(event) })
-    }
-
-    async fn at(&self, bounds: Bounds, seq: u64, raw: bool) -> Result<Option<StoredEvent>, ServiceError> {
-        if seq == 0 || seq > bounds.head {
-            return Ok(None);
-        }
-        if seq < bounds.first {
-            return Err(FeedError::EventsExpired { first: bounds.first, lost_from: seq }.into());
-        }
-        Ok(self.store().pick(vec![seq], raw).await?.pop())
+        Ok(event)
     }
 
     /// A page of deliveries that could not be read.
@@ -150,14 +114,72 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
+/// A page of events.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventPage<M> {
+    /// Oldest first.
+    pub events: Vec<M>,
+    /// For the next page; empty when the end of the log is reached.
+    pub next_page_token: String,
+}
+
 /// A page in the making.
-struct Page {
+struct Page<M> {
     bounds: Bounds,
     /// Everything up to here was looked at.
     position: u64,
     bytes: usize,
-    events: Vec<pb::Event>,
+    events: Vec<M>,
     raw: bool,
+}
+
+async fn fill<L: EventLog, M: FeedMessage>(
+    log: &FeedLog<L>,
+    page: &mut Page<M>,
+    filter: &Filter,
+    size: usize,
+) -> Result<(), ServiceError> {
+    let mut looked_at = 0;
+    while page.position < page.bounds.head && looked_at < LOOKED_AT {
+        let most = (size - page.events.len()).clamp(64, 1000);
+        let read = log.read(page.position, most, PAGE_BYTES, page.raw).await?;
+        match read.first() {
+            Some(first) if first.seq == page.position + 1 => {}
+            _ => {
+                let first = log.bounds().await?.first;
+                return Err(FeedError::EventsExpired { first, lost_from: page.position + 1 }.into());
+            }
+        }
+        looked_at += read.len();
+        for stored in read {
+            let event: M = message(page.bounds.log, &stored);
+            if filter.matches(&event) {
+                let size_of_it = weight(&event);
+                if page.events.len() == size || (page.bytes > 0 && page.bytes + size_of_it > PAGE_BYTES) {
+                    return Ok(());
+                }
+                page.bytes += size_of_it;
+                page.events.push(event);
+            }
+            page.position = stored.seq;
+        }
+    }
+    Ok(())
+}
+
+async fn at<L: EventLog>(
+    log: &FeedLog<L>,
+    bounds: Bounds,
+    seq: u64,
+    raw: bool,
+) -> Result<Option<StoredEvent>, ServiceError> {
+    if seq == 0 || seq > bounds.head {
+        return Ok(None);
+    }
+    if seq < bounds.first {
+        return Err(FeedError::EventsExpired { first: bounds.first, lost_from: seq }.into());
+    }
+    Ok(log.pick(vec![seq], raw).await?.pop())
 }
 
 fn quarantined(one: crate::ports::event_log::Quarantined) -> pb::QuarantinedWebhook {

@@ -96,29 +96,49 @@ fn content(
     let body_sha256 = hex::lower(body_hash);
     let id_synthesized = notification.event_id.is_empty();
     let event_id = if id_synthesized { format!("sha256:{body_sha256}") } else { notification.event_id };
-    let Notification { event_type, sub_event_type, intent, .. } = notification;
+    let Notification { event_type, sub_event_type, event_version, event_time, intent, update, .. } = notification;
     let Recipient { account, seller } = recipient;
-    let event = pb::Event {
-        intent_key: intent.as_ref().map(|intent| intent_key(seller, intent)).unwrap_or_default(),
-        origin: pb::EventOrigin::Webhook.into(),
-        partner_mismatch: intent.as_ref().is_some_and(|intent| is_of_another_seller(seller, intent)),
-        event_id: event_id.clone(),
-        event_type: event_type.clone(),
-        event_version: notification.event_version,
-        event_time: notification.event_time.map(moment),
-        received_at: Some(moment(received)),
-        ordering_key: intent.as_ref().map(|intent| intent.purchase_order_id.clone()).unwrap_or_default(),
-        intent,
-        body_sha256,
-        id_synthesized,
-        account: account.to_string(),
-        sub_event_type: sub_event_type.clone(),
-        // Known to the log and to whoever asks for it.
-        seq: 0,
-        cursor: String::new(),
-        raw_body: Vec::new(),
+    let origin = pb::EventOrigin::Webhook.into();
+    let (event_time, received_at) = (event_time.map(moment), Some(moment(received)));
+    // What only the log knows of an event, and its body, are added for whoever asks for it.
+    let message = match intent {
+        Some(intent) => pb::Event {
+            intent_key: intent_key(seller, &intent),
+            origin,
+            partner_mismatch: is_of_another_seller(seller, &intent.partner_id),
+            event_id: event_id.clone(),
+            event_type: event_type.clone(),
+            event_version,
+            event_time,
+            received_at,
+            ordering_key: intent.purchase_order_id.clone(),
+            intent: Some(intent),
+            body_sha256,
+            id_synthesized,
+            account: account.to_string(),
+            sub_event_type: sub_event_type.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        None => pb::OrderUpdate {
+            origin,
+            partner_mismatch: is_of_another_seller(seller, &update.partner_id),
+            ordering_key: update.ordering_key,
+            update: update.content,
+            event_id: event_id.clone(),
+            event_type: event_type.clone(),
+            event_version,
+            event_time,
+            received_at,
+            body_sha256,
+            id_synthesized,
+            account: account.to_string(),
+            sub_event_type: sub_event_type.clone(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
     };
-    Content::Event { feed, event_id, event_type, sub_event_type, message: event.encode_to_vec().into() }
+    Content::Event { feed, event_id, event_type, sub_event_type, message: message.into() }
 }
 
 fn moment(time: Timestamp) -> prost_types::Timestamp {

@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::domain::feed::LogId;
+use crate::domain::feed::{FeedName, LogId};
 use crate::store::memory_feed::MemoryFeed;
 
 const BODY: &str = "{}";
@@ -43,7 +43,7 @@ async fn take(log: &MemoryFeed, body: &'static str, read: Result<Notification, U
 async fn an_intent_becomes_an_event_of_the_log() {
     let log = log();
     assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, Appended::Stored { seq: Some(1) });
-    let events = log.read(0, 10, usize::MAX, true).await.unwrap();
+    let events = log.read(FeedName::CancelIntents, 0, 10, usize::MAX, true).await.unwrap();
     let [stored] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!((stored.seq, stored.received, &stored.raw[..]), (1, Timestamp(NOW), BODY.as_bytes()));
     let expected_intent = &pb::CancelIntent { purchase_order_id: "PO-1".into(), ..Default::default() };
@@ -71,7 +71,7 @@ async fn an_event_without_an_id_gets_one_of_its_body() {
     take(&log, BODY, Ok(notification(""))).await;
     assert_eq!(take(&log, BODY, Ok(notification(""))).await, Appended::Duplicate);
     assert_eq!(take(&log, "{ }", Ok(notification(""))).await, Appended::Stored { seq: Some(2) });
-    let stored = log.find(&acme(), &format!("sha256:{HASH}"), false).await.unwrap().unwrap();
+    let stored = log.find(FeedName::CancelIntents, &acme(), &format!("sha256:{HASH}"), false).await.unwrap().unwrap();
     let event = pb::Event::decode(&stored.message[..]).unwrap();
     assert!(event.id_synthesized);
     assert_eq!(event.event_id, format!("sha256:{HASH}"));
@@ -85,16 +85,31 @@ async fn one_id_is_one_event_whatever_else_comes_with_it() {
     assert_eq!(take(&log, "{ }", Ok(notification("e-1"))).await, Appended::Conflict);
     let other = Notification { intent: None, ..notification("e-1") };
     assert_eq!(take(&log, "[]", Ok(other)).await, Appended::Conflict);
-    assert_eq!(*log.head().borrow(), 1);
+    assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 1);
 }
 
 #[tokio::test]
-async fn another_event_is_kept_apart_from_the_log() {
+async fn another_event_goes_into_the_log_of_order_updates() {
     let log = log();
-    let other = || Ok(Notification { intent: None, ..notification("e-1") });
-    assert_eq!(take(&log, BODY, other()).await, Appended::Stored { seq: None });
+    let other = || Ok(Notification { intent: None, sub_event_type: "PO_CREATED".into(), ..notification("e-1") });
+    assert_eq!(take(&log, BODY, other()).await, Appended::Stored { seq: Some(1) });
     assert_eq!(take(&log, BODY, other()).await, Appended::Duplicate);
-    assert_eq!(*log.head().borrow(), 0);
+    assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 0);
+    let events = log.read(FeedName::OrderUpdates, 0, 10, usize::MAX, true).await.unwrap();
+    let [stored] = events.as_slice() else { panic!("{events:?}") };
+    let expected = pb::OrderUpdate {
+        event_id: "e-1".into(),
+        event_type: "ORDER_UPDATES".into(),
+        event_version: "V1".into(),
+        event_time: Some(prost_types::Timestamp { seconds: 1_759_999_999, nanos: 7_000_000 }),
+        received_at: Some(prost_types::Timestamp { seconds: 1_760_000_000, nanos: 123_000_000 }),
+        body_sha256: HASH.into(),
+        account: "acme".into(),
+        sub_event_type: "PO_CREATED".into(),
+        ..Default::default()
+    };
+    assert_eq!(pb::OrderUpdate::decode(&stored.message[..]).unwrap(), expected);
+    assert_eq!(&stored.raw[..], BODY.as_bytes());
 }
 
 #[tokio::test]

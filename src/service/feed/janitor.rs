@@ -41,7 +41,9 @@ impl<F: FeedStore> Feed<F> {
         let ids = now.minus(IDS.max(settings.max_retention));
         let Ok(trimmed) = self.store().trim_log(TrimTimes { free, held, ids }, AT_ONCE).await else { return false };
         let metrics = &self.0.parts.metrics;
-        metrics.trimmed.inc_by(trimmed.events as u64);
+        for (feed, events) in trimmed.events.iter() {
+            metrics.of(feed).trimmed.inc_by(*events as u64);
+        }
         metrics.lost.inc_by(trimmed.lost.len() as u64);
         metrics.parked_trimmed.inc_by(trimmed.parked as u64);
         metrics.quarantine_expired.inc_by(trimmed.quarantined as u64);
@@ -59,8 +61,9 @@ impl<F: FeedStore> Feed<F> {
     }
 
     async fn end_lost(&self, subscription: &str) {
-        let floor = self.store().change(subscription, |it| it.head().floor).await;
-        if let (Ok(Some(floor)), Ok(bounds)) = (floor, self.store().bounds().await) {
+        let seen = self.store().change(subscription, |it| (it.head().floor, it.head().config.feed)).await;
+        let Ok(Some((floor, feed))) = seen else { return };
+        if let Ok(bounds) = self.log(feed).bounds().await {
             let why = FeedError::EventsExpired { first: bounds.first, lost_from: floor + 1 };
             self.0.dispatchers.end(subscription, why);
         }
@@ -70,6 +73,7 @@ impl<F: FeedStore> Feed<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::feed::FeedName;
     use crate::domain::feed::notification::{Arrival, Content};
     use crate::ports::event_log::EventLog as _;
     use crate::service::testing_feed::{arrival, feed};
@@ -80,7 +84,7 @@ mod tests {
     async fn a_clock_that_is_wrong_for_a_minute_drops_nothing() {
         let feed = feed();
         feed.post_many(3).await;
-        let kept = async || feed.store.bounds().await.unwrap().first;
+        let kept = async || feed.store.bounds(FeedName::CancelIntents).await.unwrap().first;
         feed.steps.ahead(40 * DAY);
         tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
         feed.steps.back(40 * DAY);
@@ -114,9 +118,9 @@ mod tests {
         feed.post_many(3).await;
         feed.steps.ahead(40 * DAY);
         tokio::time::sleep(2 * EVERY).await;
-        assert_eq!(feed.store.bounds().await.unwrap().first, 1);
+        assert_eq!(feed.store.bounds(FeedName::CancelIntents).await.unwrap().first, 1);
         feed.clock_watch.confirm("ops");
         tokio::time::sleep(2 * EVERY).await;
-        assert_eq!(feed.store.bounds().await.unwrap().first, 3);
+        assert_eq!(feed.store.bounds(FeedName::CancelIntents).await.unwrap().first, 3);
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Feed, FeedStore};
 use crate::domain::feed::subscription::Head;
+use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::StoreError;
 use crate::telemetry::metrics::{MAX_LABELLED, SubscriptionLag};
@@ -27,7 +28,7 @@ impl<F: FeedStore> Feed<F> {
     }
 
     async fn tell_lag(&self) -> Result<(), StoreError> {
-        let head = *self.store().head().borrow();
+        let heads = ByFeed::new(|feed| *self.log(feed).head().borrow());
         let (mut labelled, mut others) = (Vec::new(), None);
         let mut after = String::new();
         loop {
@@ -36,9 +37,9 @@ impl<F: FeedStore> Feed<F> {
             for one in page {
                 after.clone_from(&one.name);
                 if labelled.len() < MAX_LABELLED {
-                    labelled.extend(self.lag_of(&one, head).await?);
+                    labelled.extend(self.lag_of(&one, *heads.of(one.config.feed)).await?);
                 } else {
-                    add(&mut others, &one, head);
+                    add(&mut others, &one, *heads.of(one.config.feed));
                 }
             }
             if is_last {
@@ -54,7 +55,7 @@ impl<F: FeedStore> Feed<F> {
             self.store().change(&of.name, |it| (it.head().scanned, it.unsettled(), it.parked(), it.oldest_unsettled()));
         let Some((scanned, unsettled, parked, looked_at)) = seen.await? else { return Ok(None) };
         let oldest = match looked_at {
-            None if scanned < head => self.first_after(scanned).await?,
+            None if scanned < head => self.first_after(of.config.feed, scanned).await?,
             other => other,
         };
         let oldest = oldest.map(|received| self.now().since(received)).unwrap_or_default();
@@ -62,8 +63,8 @@ impl<F: FeedStore> Feed<F> {
         Ok(Some(SubscriptionLag { name: of.name.clone(), events, parked, oldest }))
     }
 
-    async fn first_after(&self, seq: u64) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.store().read(seq, 1, usize::MAX, false).await?.first().map(|event| event.received))
+    async fn first_after(&self, feed: FeedName, seq: u64) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.log(feed).read(seq, 1, usize::MAX, false).await?.first().map(|event| event.received))
     }
 }
 

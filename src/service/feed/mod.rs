@@ -1,6 +1,7 @@
-//! The feed of intents to cancel: taken in, kept, streamed, lent out and settled.
+//! The feeds of intents to cancel and of order updates: taken in, kept, streamed, lent out and settled. Every use case is one for
+//! both; which log it works on comes with the request, or with the subscription.
 //!
-//! [`Intake`] stores what Walmart posts. [`reader`] reads the log once for all streams. [`Watch`] streams it to readers that
+//! [`Intake`] stores what Walmart posts. [`reader`] reads a log once for all of its streams. [`Watch`] streams it to readers that
 //! keep their own place; for subscriptions [`dispatch`] lends events to consumers, [`Deliveries`] is one consumer's stream,
 //! and verdicts are settled in the store whether or not a stream is open.
 
@@ -17,6 +18,7 @@ mod members;
 mod overview;
 mod places;
 mod reader;
+mod request;
 mod settle;
 mod subscriptions;
 mod watch;
@@ -29,23 +31,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::block::Encode;
-pub use self::consumer::Deliveries;
+pub use self::consumer::{ConsumerFrame, Delivered, Deliveries};
 pub use self::error::{Ended, FaultKind, FeedError};
+pub use self::events::EventPage;
 pub use self::intake::{Intake, Recipient, Unreadable};
 use self::members::Dispatchers;
 pub use self::overview::{EventIds, FeedState, SubscriptionState};
 use self::reader::Reader;
+pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
+pub use self::settle::Settled;
 pub use self::watch::{Watch, WatchFrame};
 use super::{ClockWatch, Directory, ServiceError};
 use crate::domain::account::AccountId;
-use crate::domain::feed::{Filter, span};
+use crate::domain::feed::{ByFeed, FeedName, Filter, span};
 use crate::domain::moment::Moment;
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
-use crate::ports::event_log::EventLog;
+use crate::ports::event_log::{Bounds, EventLog, FeedLog};
+use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
 use crate::ports::subscriptions::Subscriptions;
 use crate::telemetry::metrics::{FeedMetrics, Held};
@@ -57,12 +63,12 @@ const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=
 /// A stream whose client takes nothing for so long ends.
 const BLOCKED: Duration = Duration::from_secs(60);
 
-/// The store of the feed.
+/// The store of the feeds.
 pub trait FeedStore: EventLog + Subscriptions {}
 
 impl<T: EventLog + Subscriptions> FeedStore for T {}
 
-/// What the feed is told by its settings.
+/// What the feeds are told by their settings.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedSettings {
     /// Longest silence on a stream whose client names none.
@@ -73,13 +79,13 @@ pub struct FeedSettings {
     pub max_retention: Duration,
 }
 
-/// What the feed is built of.
+/// What the feeds are built of.
 pub struct FeedParts<F> {
-    /// Keeps it.
+    /// Keeps them.
     pub store: F,
     /// The accounts by name.
     pub directory: Directory,
-    /// Its settings.
+    /// Their settings.
     pub settings: FeedSettings,
     /// Writes events as they are streamed to watchers.
     pub encode: Encode,
@@ -108,20 +114,28 @@ impl<F> Clone for Feed<F> {
 
 struct Inner<F> {
     parts: FeedParts<F>,
-    reader: Reader<F>,
+    readers: ByFeed<Reader<F>>,
     dispatchers: Dispatchers,
-    streams: Arc<AtomicUsize>,
+    streams: Arc<OpenStreams>,
+}
+
+/// Streams that are open.
+#[derive(Default)]
+struct OpenStreams {
+    all: AtomicUsize,
+    of: ByFeed<AtomicUsize>,
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// Follows the log, tells how far subscriptions are behind, and drops what is past its time, in `tasks`, until the process ends.
+    /// Follows the logs, tells how far subscriptions are behind, and drops what is past its time, in `tasks`, until the process ends.
     pub fn start(parts: FeedParts<F>) -> Self {
-        let reader = Reader::new(parts.store.clone(), parts.encode);
+        let readers = ByFeed::new(|feed| Reader::new(FeedLog::new(parts.store.clone(), feed), parts.encode));
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
-        let follow = reader.clone().follow(stopping.clone(), parts.metrics.head.clone());
+        for (feed, reader) in readers.iter() {
+            tasks.spawn(reader.clone().follow(stopping.clone(), parts.metrics.of(feed).head.clone()));
+        }
         let feed =
-            Self(Arc::new(Inner { parts, reader, dispatchers: Dispatchers::default(), streams: Arc::default() }));
-        tasks.spawn(follow);
+            Self(Arc::new(Inner { parts, readers, dispatchers: Dispatchers::default(), streams: Arc::default() }));
         tasks.spawn(feed.clone().tell_lag_until(stopping.clone()));
         tasks.spawn(feed.clone().trim_until(stopping));
         feed
@@ -129,6 +143,24 @@ impl<F: FeedStore> Feed<F> {
 
     fn store(&self) -> &F {
         &self.0.parts.store
+    }
+
+    fn reader(&self, feed: FeedName) -> &Reader<F> {
+        self.0.readers.of(feed)
+    }
+
+    fn log(&self, feed: FeedName) -> &FeedLog<F> {
+        self.reader(feed).source()
+    }
+
+    /// What both logs have.
+    async fn bounds(&self) -> Result<ByFeed<Bounds>, StoreError> {
+        let intents = self.log(FeedName::CancelIntents).bounds().await?;
+        let updates = self.log(FeedName::OrderUpdates).bounds().await?;
+        Ok(ByFeed::new(|feed| match feed {
+            FeedName::CancelIntents => intents,
+            FeedName::OrderUpdates => updates,
+        }))
     }
 
     fn now(&self) -> Timestamp {
@@ -140,14 +172,16 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// A place for one more stream.
-    fn place(&self) -> Result<StreamPlace, FeedError> {
-        let streams = &self.0.streams;
+    fn place(&self, feed: FeedName) -> Result<StreamPlace, FeedError> {
+        let all = &self.0.streams.all;
         let taken =
-            streams.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < MAX_STREAMS).then_some(open + 1));
+            all.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < MAX_STREAMS).then_some(open + 1));
         if taken.is_err() {
             return Err(FeedError::TooManyStreams);
         }
-        Ok(StreamPlace { streams: streams.clone(), _held: Held::new(&self.0.parts.metrics.streams) })
+        self.0.streams.of.of(feed).fetch_add(1, Ordering::AcqRel);
+        let held = Held::new(&self.0.parts.metrics.of(feed).streams);
+        Ok(StreamPlace { streams: self.0.streams.clone(), feed, _held: held })
     }
 
     /// The events that are asked for and may be seen.
@@ -207,12 +241,17 @@ fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {
 
 /// One of the streams that may be open. Dropped, another may.
 struct StreamPlace {
-    streams: Arc<AtomicUsize>,
+    streams: Arc<OpenStreams>,
+    feed: FeedName,
     _held: Held,
 }
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
-        self.streams.fetch_sub(1, Ordering::AcqRel);
+        self.streams.of.of(self.feed).fetch_sub(1, Ordering::AcqRel);
+        self.streams.all.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod both_tests;

@@ -54,7 +54,7 @@ async fn subscriptions_are_told_with_their_consumers_and_how_long_they_wait() {
     let (stream, _) = feed.subscribing(asking("a", "me")).await;
     let (second, _) = feed.subscribing(asking("a", "you")).await;
     let mut state = feed.feed.overview(2, &anyone()).await.unwrap();
-    assert_eq!((state.subscriptions.len(), state.more, state.open_streams), (2, true, 2));
+    assert_eq!((state.subscriptions.len(), state.more, *state.open_streams.of(FeedName::CancelIntents)), (2, true, 2));
     feed.feed.find_oldest(&mut state).await.unwrap();
     let [a, b] = &state.subscriptions[..] else { panic!() };
     assert_eq!((a.shown.name.as_str(), a.consumers), ("a", 2));

@@ -6,12 +6,12 @@ use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::position::At;
-use crate::ports::event_log::{Bounds, EventLog};
+use crate::ports::event_log::{Bounds, EventLog, FeedLog};
 use crate::service::ServiceError;
 
 /// The position after which a reader starts that asked for this place. `at` is where the place stands in the request.
 pub(super) async fn resolve<L: EventLog>(
-    log: &L,
+    log: &FeedLog<L>,
     bounds: Bounds,
     place: Option<&pb::Position>,
     at: &Path<'_>,

@@ -1,4 +1,4 @@
-//! The one reader of the log: streams get their events from here, whatever their number.
+//! The one reader of a log: streams get their events from here, whatever their number.
 //!
 //! The end of the log is followed by one task, which makes a block of it that all streams at the end share. Streams that
 //! are behind share blocks from a cache; whoever comes first has it read, and the others wait for the same.
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::block::{BLOCK, Block, Encode};
 use super::error::FeedError;
 use crate::domain::feed::LogId;
-use crate::ports::event_log::EventLog;
+use crate::ports::event_log::{EventLog, FeedLog};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 
 /// Bytes of blocks that are kept, about.
@@ -30,7 +30,7 @@ const READ: usize = 1024 * 1024;
 pub(super) struct Reader<L>(Arc<Inner<L>>);
 
 struct Inner<L> {
-    log: L,
+    log: FeedLog<L>,
     /// Read once.
     id: OnceCell<LogId>,
     encode: Encode,
@@ -68,7 +68,7 @@ struct Key {
 type Loading = Shared<Pin<Box<dyn Future<Output = Result<Option<Arc<Block>>, StoreError>> + Send>>>;
 
 impl<L: EventLog> Reader<L> {
-    pub(super) fn new(log: L, encode: Encode) -> Self {
+    pub(super) fn new(log: FeedLog<L>, encode: Encode) -> Self {
         let cache = moka::sync::Cache::builder()
             .weigher(|_, block: &Arc<Block>| u32::try_from(block.size()).unwrap_or(u32::MAX))
             .max_capacity(CACHE)
@@ -76,6 +76,11 @@ impl<L: EventLog> Reader<L> {
         let tip = Tip { head: *log.head().borrow(), block: None };
         let (tip, loading) = (watch::Sender::new(tip), Mutex::default());
         Self(Arc::new(Inner { log, id: OnceCell::new(), encode, tip, cache, loading }))
+    }
+
+    /// What it reads.
+    pub(super) fn source(&self) -> &FeedLog<L> {
+        &self.0.log
     }
 
     /// The end of the log, now and from now on.
@@ -127,7 +132,7 @@ impl<L: EventLog> Reader<L> {
                 Some(Arc::new(before.extended(id, events, *encode)))
             }
             Some(_) => None,
-            None => (!events.is_empty()).then(|| Arc::new(Block::new(id, events, *encode))),
+            None => (!events.is_empty()).then(|| Arc::new(Block::new(log.feed(), id, events, *encode))),
         }
     }
 
@@ -187,7 +192,7 @@ impl<L: EventLog> Reader<L> {
         if events.is_empty() {
             return Ok(None);
         }
-        let block = Arc::new(Block::new(log, events, *encode));
+        let block = Arc::new(Block::new(store.feed(), log, events, *encode));
         cache.insert(key, block.clone());
         Ok(Some(block))
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::{FaultKind, FeedError};
+use super::request::SettleRequest;
 use super::{Feed, FeedStore, invalid, timestamp};
 use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::subscription::{Outcome, Subscription, Verdict};
@@ -23,33 +24,46 @@ const LONGEST_DELAY: Duration = Duration::from_hours(24);
 /// What a loan may be lengthened by.
 const EXTENSIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_mins(10);
 
+/// What came of the verdicts of one call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// Of each, in their order.
+    pub results: Vec<pb::SettleResult>,
+    /// The subscription's floor after them.
+    pub floor: String,
+    /// Events that are not settled after them, or not looked at yet.
+    pub backlog: u64,
+}
+
 impl<F: FeedStore> Feed<F> {
     /// Carries out verdicts, all in one transaction.
-    pub async fn settle(
+    pub async fn settle<'a>(
         &self,
-        request: &pb::SettleCancelIntentsRequest,
+        request: impl Into<SettleRequest<'a>>,
         call: &CallContext,
-    ) -> Result<pb::SettleCancelIntentsResponse, ServiceError> {
-        let verdicts = read(&request.verdicts)?;
+    ) -> Result<Settled, ServiceError> {
+        let request: SettleRequest<'_> = request.into();
+        let (feed, name) = (request.feed, request.subscription);
+        let verdicts = read(request.verdicts)?;
         let now = self.moment();
         let random = self.0.parts.random.clone();
         let settle = move |it: &mut Subscription| {
             let outcomes = it.settle(now, &verdicts, &mut || random.fraction());
             (outcomes, it.head().floor, it.head().scanned, it.unsettled())
         };
-        let (outcomes, floor, scanned, unsettled) = self.allowed(&request.subscription, call, settle).await?;
+        let (outcomes, floor, scanned, unsettled) = self.allowed_of(feed, name, call, settle).await?;
         crash_point::reach(CrashPoint::F3);
-        self.0.dispatchers.look(&request.subscription);
-        let log = self.0.reader.log_id().await?;
+        self.0.dispatchers.look(name);
+        let log = self.reader(feed).log_id().await?;
         let results = request.verdicts.iter().zip(outcomes).map(|(verdict, outcome)| {
             let (outcome, until) = self.told(outcome);
             let lease_expires_at = until.and_then(|until| timestamp(until.wall));
             pb::SettleResult { lease: verdict.lease.clone(), outcome: outcome.into(), lease_expires_at }
         });
-        Ok(pb::SettleCancelIntentsResponse {
+        Ok(Settled {
             results: results.collect(),
             floor: log.cursor(floor).to_string(),
-            backlog: self.0.reader.head().saturating_sub(scanned) + unsettled,
+            backlog: self.reader(feed).head().saturating_sub(scanned) + unsettled,
         })
     }
 

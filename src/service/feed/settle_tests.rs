@@ -4,6 +4,7 @@ use super::super::consumer::Deliveries;
 use super::*;
 use crate::pb::SettleOutcome::{AlreadyApplied, Applied, LeaseLost, StaleGeneration, UnknownLease};
 use crate::service::AccountError;
+use crate::service::feed::ConsumerFrame;
 use crate::service::testing_feed::*;
 
 fn retry(delay: Option<prost_types::Duration>, reason: &str) -> Said {
@@ -131,8 +132,8 @@ async fn the_backoff_is_the_subscriptions() {
         let before = tokio::time::Instant::now();
         assert_eq!(feed.settle("oms", &one.lease, retry(None, "")).await, Applied);
         while let Some(Ok(frame)) = stream.next().await {
-            if let pb::subscribe_cancel_intents_response::Frame::Delivery(next) = frame {
-                one = next;
+            if let ConsumerFrame::Delivery(next) = frame {
+                one = next.into();
                 break;
             }
         }

@@ -6,7 +6,8 @@ use super::events::{AT_ONCE, PAGE_BYTES};
 use super::overview::SubscriptionState;
 use super::{Feed, FeedStore, invalid, places, timestamp};
 use crate::domain::account::AccountId;
-use crate::domain::feed::subscription::{Config, Head, Row, State, Subscription, check_name};
+use crate::domain::feed::subscription::{Config, Head, Row, State, Subscription, check_name, number_of_feed};
+use crate::domain::feed::{ByFeed, FeedMessage, FeedName};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -56,9 +57,10 @@ impl<F: FeedStore> Feed<F> {
         self.show(&head.name, call).await
     }
 
-    /// Sees to it that there is a subscription of this name, as `asked` for where it says anything.
+    /// Sees to it that there is a subscription of this feed and name, as `asked` for where it says anything.
     pub(super) async fn require(
         &self,
+        feed: FeedName,
         name: &str,
         asked: Option<&pb::Subscription>,
         call: &CallContext,
@@ -69,7 +71,13 @@ impl<F: FeedStore> Feed<F> {
         if !asked.name.is_empty() && asked.name != name {
             return Err(invalid(&at.field("name"), "must be empty, or the same as subscription"));
         }
+        let of_feed = number_of_feed(feed);
+        if asked.feed != of_feed && asked.feed != pb::Feed::Unspecified as i32 {
+            return Err(invalid(&at.field("feed"), "must be unset, or the feed of this call"));
+        }
+        let asked = &pb::Subscription { feed: of_feed, ..asked.clone() };
         match self.make(name, asked, &at, call).await? {
+            (Made::Existing(head), _) if head.config.feed != feed => Err(wrong_feed(&head).into()),
             (Made::Existing(head), _) if !head.config.agrees_with(asked) => Err(differs(&head).into()),
             _ => Ok(()),
         }
@@ -89,10 +97,11 @@ impl<F: FeedStore> Feed<F> {
             self.check_accounts(&head.config, call)?;
             return Ok((Made::Existing(head), config));
         }
-        let bounds = self.store().bounds().await?;
+        let log = self.log(config.feed);
+        let bounds = log.bounds().await?;
         let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
         let start = asked.start.as_ref().unwrap_or(&earliest);
-        let start = places::resolve(self.store(), bounds, Some(start), &at.field("start")).await?;
+        let start = places::resolve(log, bounds, Some(start), &at.field("start")).await?;
         let made = self.store().make(name, config.clone(), start, self.now()).await?;
         self.check_accounts(&head_of(&made).config, call)?;
         Ok((made, config))
@@ -141,9 +150,27 @@ impl<F: FeedStore> Feed<F> {
         changed.ok_or(ServiceError::Account(AccountError::NotAllowed))
     }
 
+    /// The same with a subscription that must be of this feed.
+    pub(super) async fn allowed_of<T, C>(
+        &self,
+        feed: FeedName,
+        name: &str,
+        call: &CallContext,
+        mut change: C,
+    ) -> Result<T, ServiceError>
+    where
+        T: Send + 'static,
+        C: FnMut(&mut Subscription) -> T + Send + 'static,
+    {
+        let change = move |it: &mut Subscription| {
+            if it.head().config.feed == feed { Ok(change(it)) } else { Err(wrong_feed(it.head())) }
+        };
+        Ok(self.allowed(name, call, change).await??)
+    }
+
     /// Shows one.
     pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
-        let bounds = self.store().bounds().await?;
+        let bounds = self.bounds().await?;
         Ok(told(self.allowed(name, call, |it| Seen::of(it)).await?, bounds))
     }
 
@@ -156,7 +183,7 @@ impl<F: FeedStore> Feed<F> {
         let mut faults = Faults::default();
         let size = paging::size(request.page_size, &mut faults);
         faults.into_result().map_err(ServiceError::Invalid)?;
-        let bounds = self.store().bounds().await?;
+        let bounds = self.bounds().await?;
         let (seen, next_page_token) = self.subscriptions(bounds, size, &request.page_token, call).await?;
         let subscriptions = seen.into_iter().map(|one| one.shown).collect();
         Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token })
@@ -165,7 +192,7 @@ impl<F: FeedStore> Feed<F> {
     /// Those after a name that the caller may use, at most `size`; and the name after which there are more, or none.
     pub(super) async fn subscriptions(
         &self,
-        bounds: Bounds,
+        bounds: ByFeed<Bounds>,
         size: usize,
         after: &str,
         call: &CallContext,
@@ -219,7 +246,7 @@ impl<F: FeedStore> Feed<F> {
             it.update(config, now);
             Ok((Seen::of(it), it.head().version != version))
         });
-        let bounds = self.store().bounds().await?;
+        let bounds = self.bounds().await?;
         let (seen, is_changed) = changed.await??;
         if is_changed {
             self.0.dispatchers.end(&asked.name, FeedError::Updated { generation: seen.head.generation });
@@ -256,10 +283,13 @@ impl<F: FeedStore> Feed<F> {
         request: &pb::SeekSubscriptionRequest,
         call: &CallContext,
     ) -> Result<pb::Subscription, ServiceError> {
-        let bounds = self.store().bounds().await?;
-        let to = places::resolve(self.store(), bounds, request.position.as_ref(), &Path::Top("position")).await?;
+        let feed = self.allowed(&request.name, call, |it| it.head().config.feed).await?;
+        let bounds = self.bounds().await?;
+        let (log, at) = (self.log(feed), Path::Top("position"));
+        let to = places::resolve(log, *bounds.of(feed), request.position.as_ref(), &at).await?;
         let now = self.now();
-        let moved = self.allowed(&request.name, call, move |it| {
+        // One that was deleted and made again meanwhile may read the other log, where this place means something else.
+        let moved = self.allowed_of(feed, &request.name, call, move |it| {
             it.seek(to, now);
             Seen::of(it)
         });
@@ -283,35 +313,50 @@ impl<F: FeedStore> Feed<F> {
         call: &CallContext,
     ) -> Result<pb::ListParkedCancelIntentsResponse, ServiceError> {
         let (size, after) = paging::numbered(request.page_size, &request.page_token)?;
-        let list = move |it: &mut Subscription| it.parked_after(after, size + 1);
-        let rows = self.allowed(&request.subscription, call, list).await?;
-        let log = self.0.reader.log_id().await?;
-        let mut parked: Vec<pb::ParkedCancelIntent> = Vec::new();
-        let mut bytes = 0;
-        let token = |parked: &[pb::ParkedCancelIntent]| {
-            let last = parked.last().and_then(|last| last.event.as_ref());
-            last.map(|event| event.seq.to_string()).unwrap_or_default()
+        let list = move |it: &mut Subscription| (it.head().config.feed, it.parked_after(after, size + 1));
+        let (feed, rows) = self.allowed(&request.subscription, call, list).await?;
+        let mut page = pb::ListParkedCancelIntentsResponse::default();
+        let shown = match feed {
+            FeedName::CancelIntents => {
+                let events = self.with_events(&rows[..rows.len().min(size)], request.include_raw).await?;
+                page.parked = events.into_iter().map(|(row, event)| put_aside(row, event)).collect();
+                page.parked.len()
+            }
+            FeedName::OrderUpdates => {
+                let updates = self.with_events(&rows[..rows.len().min(size)], request.include_raw).await?;
+                page.updates = updates.into_iter().map(|(row, update)| update_put_aside(row, update)).collect();
+                page.updates.len()
+            }
         };
-        for some in rows[..rows.len().min(size)].chunks(AT_ONCE) {
+        if shown < rows.len() {
+            page.next_page_token = rows[..shown].last().map(|row| row.seq.to_string()).unwrap_or_default();
+        }
+        Ok(page)
+    }
+
+    /// The rows with their events: as many as fit on a page, and at least one.
+    async fn with_events<M: FeedMessage>(&self, rows: &[Row], raw: bool) -> Result<Vec<(Row, M)>, ServiceError> {
+        let log = self.log(M::FEED);
+        let id = self.reader(M::FEED).log_id().await?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for some in rows.chunks(AT_ONCE) {
             let seqs = some.iter().map(|row| row.seq).collect();
-            let mut events = self.store().pick(seqs, request.include_raw).await?.into_iter().peekable();
+            let mut events = log.pick(seqs, raw).await?.into_iter().peekable();
             for row in some {
                 let stored = events.next_if(|stored| stored.seq == row.seq);
-                let event = stored.map(|stored| message(log, &stored)).unwrap_or_else(|| pb::Event {
-                    seq: row.seq,
-                    cursor: log.cursor(row.seq).to_string(),
-                    ..Default::default()
-                });
+                let event: M = match stored {
+                    Some(stored) => message(id, &stored),
+                    None => M::default().placed(row.seq, id.cursor(row.seq).to_string(), Vec::new()),
+                };
                 let size_of_it = weight(&event);
                 if bytes > 0 && bytes + size_of_it > PAGE_BYTES {
-                    return Ok(pb::ListParkedCancelIntentsResponse { next_page_token: token(&parked), parked });
+                    return Ok(found);
                 }
                 bytes += size_of_it;
-                parked.push(put_aside(row.clone(), event));
+                found.push((row.clone(), event));
             }
         }
-        let next_page_token = if rows.len() > size { token(&parked) } else { String::new() };
-        Ok(pb::ListParkedCancelIntentsResponse { parked, next_page_token })
+        Ok(found)
     }
 
     /// Gives parked events out again.
@@ -362,9 +407,14 @@ fn differs(head: &Head) -> FeedError {
     FeedError::SubscriptionDiffers { etag: etag(head) }
 }
 
+fn wrong_feed(head: &Head) -> FeedError {
+    FeedError::WrongFeed { name: head.name.clone(), feed: head.config.feed }
+}
+
 /// The bounds are from before it was seen: the floor rises, and what is below it may be dropped at once, which is no loss.
-pub(super) fn told(seen: Seen, bounds: Bounds) -> pb::Subscription {
+pub(super) fn told(seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
     let Seen { head, unsettled, outstanding, parked, oldest: _ } = seen;
+    let bounds = bounds.of(head.config.feed);
     let state = if head.floor.saturating_add(1) < bounds.first {
         pb::SubscriptionState::LostEvents
     } else if head.config.paused {
@@ -388,11 +438,21 @@ pub(super) fn told(seen: Seen, bounds: Bounds) -> pb::Subscription {
 }
 
 fn put_aside(row: Row, event: pb::Event) -> pb::ParkedCancelIntent {
-    let (since, reason) = match row.state {
+    let (park_time, reason) = since(row.state);
+    pb::ParkedCancelIntent { event: Some(event), attempt: row.attempt, park_time, reason }
+}
+
+fn update_put_aside(row: Row, update: pb::OrderUpdate) -> pb::ParkedOrderUpdate {
+    let (park_time, reason) = since(row.state);
+    pb::ParkedOrderUpdate { update: Some(update), attempt: row.attempt, park_time, reason }
+}
+
+/// When and why a row was parked.
+fn since(state: State) -> (Option<prost_types::Timestamp>, String) {
+    match state {
         State::Parked { since, reason } => (timestamp(since), reason),
         _ => (None, String::new()),
-    };
-    pb::ParkedCancelIntent { event: Some(event), attempt: row.attempt, park_time: since, reason }
+    }
 }
 
 #[cfg(test)]

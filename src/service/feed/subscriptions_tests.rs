@@ -43,6 +43,7 @@ async fn a_new_one_has_the_documented_defaults() {
     let made = feed.create(plain("oms")).await;
     let time = timestamp(crate::domain::timestamp::Timestamp(START + 5_000));
     let expected = pb::Subscription {
+        feed: pb::Feed::CancelIntents.into(),
         filter: Some(pb::Filter::default()),
         mode: pb::SubscriptionMode::KeyOrdered.into(),
         lease_duration: seconds(30),

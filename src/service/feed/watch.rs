@@ -13,8 +13,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::error::{Ended, FeedError};
 use super::reader::Tip;
+use super::request::WatchRequest;
 use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, places, timestamp};
-use crate::domain::feed::{Filter, LogId};
+use crate::domain::feed::{FeedName, Filter, LogId};
 use crate::domain::rules::Path;
 use crate::pb;
 use crate::ports::call::CallContext;
@@ -34,6 +35,7 @@ pub enum WatchFrame {
 /// The stream. It reads when it is asked for the next frame, and keeps nothing in between.
 pub struct Watch<F> {
     feed: Feed<F>,
+    name: FeedName,
     tip: watch::Receiver<Tip>,
     log: LogId,
     /// Every matching event up to here was handed over.
@@ -63,18 +65,20 @@ impl<F: FeedStore> Feed<F> {
     /// # Errors
     /// A request with faults, an account that may not be seen, a place that is not in the log, too many streams, a store that
     /// fails.
-    pub async fn watch(
+    pub async fn watch<'a>(
         &self,
-        request: &pb::WatchCancelIntentsRequest,
+        request: impl Into<WatchRequest<'a>>,
         call: &CallContext,
     ) -> Result<Watch<F>, ServiceError> {
-        let filter = self.scope(&request.account, request.filter.as_ref(), call)?;
-        let interval = self.heartbeat(request.heartbeat_interval.as_ref())?;
-        let place = self.place()?;
+        let request: WatchRequest<'_> = request.into();
+        let feed = request.feed;
+        let filter = self.scope(request.account, request.filter, call)?;
+        let interval = self.heartbeat(request.heartbeat_interval)?;
+        let place = self.place(feed)?;
         // Before the bounds are read: the stream must not wait for an event that they have.
-        let tip = self.0.reader.tip();
-        let bounds = self.store().bounds().await?;
-        let position = places::resolve(self.store(), bounds, request.start.as_ref(), &Path::Top("start")).await?;
+        let tip = self.reader(feed).tip();
+        let bounds = self.log(feed).bounds().await?;
+        let position = places::resolve(self.log(feed), bounds, request.start, &Path::Top("start")).await?;
         let opened = pb::Opened {
             log_id: bounds.log.to_string(),
             position: bounds.log.cursor(position).to_string(),
@@ -86,6 +90,7 @@ impl<F: FeedStore> Feed<F> {
         let now = Instant::now();
         Ok(Watch {
             feed: self.clone(),
+            name: feed,
             tip,
             log: bounds.log,
             position,
@@ -145,7 +150,7 @@ impl<F: FeedStore> Watch<F> {
                         biased;
                         () = &mut self.stopping => return Err(FeedError::ShuttingDown),
                         // In a box, so that those at the end of the log do not carry it from frame to frame.
-                        block = Box::pin(self.feed.0.reader.block(self.position, &tip, self.raw)) => block?,
+                        block = Box::pin(self.feed.reader(self.name).block(self.position, &tip, self.raw)) => block?,
                         // The store is slow, which is no reason to be silent.
                         () = sleep_until(self.due) => return Ok(Some(WatchFrame::Heartbeat(self.heartbeat()))),
                     },
@@ -157,7 +162,7 @@ impl<F: FeedStore> Watch<F> {
                 self.position = last;
                 if count > 0 {
                     self.left -= count;
-                    self.feed.0.parts.metrics.watched.inc_by(count);
+                    self.feed.0.parts.metrics.of(self.name).watched.inc_by(count);
                     return Ok(Some(WatchFrame::Events(frames)));
                 }
                 // Others have their turn, however much of the log does not match.

@@ -42,6 +42,7 @@ use super::Settings;
 use super::health::{Failing, Health};
 use super::keys::Keys;
 use crate::domain::account::AccountId;
+use crate::domain::feed::ByFeed;
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
@@ -61,14 +62,17 @@ struct Inner {
     reads: mpsc::Sender<Option<Read>>,
     lists: mpsc::Sender<Option<Read>>,
     feed_reads: mpsc::Sender<Option<Read>>,
-    /// The last position of the log that is durable.
-    head: watch::Sender<u64>,
+    /// The last position of each log that is durable.
+    heads: Heads,
     health: Health,
     /// How often something had been written when it was last proved to work.
     proved: AtomicU64,
     clock: Clock,
     ends: Mutex<Option<Ends>>,
 }
+
+/// Tell how long each log is.
+type Heads = Arc<ByFeed<watch::Sender<u64>>>;
 
 /// Tell that the threads have ended: those that read, and the one that writes.
 type Ends = ([oneshot::Receiver<()>; 3], oneshot::Receiver<()>);
@@ -92,20 +96,20 @@ impl SqliteLedger {
                 None
             }
         };
-        // Where it fails now, the head is read with the first transaction.
-        let head = match database.as_ref().map(|database| feed::head(&database.connection)) {
-            Some(Ok(head)) => head,
+        // Where it fails now, the heads are read with the first transaction.
+        let heads = match database.as_ref().map(|database| feed::heads(&database.connection)) {
+            Some(Ok(heads)) => heads,
             Some(Err(error)) => {
                 health.fails(&failure::of(&error), settings.clock.now().into());
-                0
+                ByFeed::default()
             }
-            None => 0,
+            None => ByFeed::default(),
         };
-        let head = watch::Sender::new(head);
+        let heads: Heads = Arc::new(ByFeed::new(|feed| watch::Sender::new(*heads.of(feed))));
         let started = |error| format!("the threads of the store cannot be started: {error}");
         let clock = settings.clock;
         let watcher = guard::Watcher::start(guard.clone(), guard::EVERY, settings.on_fatal.clone()).map_err(started)?;
-        let mut writer = Writer::new(path.to_owned(), database, health.clone(), head.clone(), settings);
+        let mut writer = Writer::new(path.to_owned(), database, health.clone(), heads.clone(), settings);
         // Before anybody reads: what is kept of a renamed account is found by its name of now.
         writer.own();
         let (writes, writer) = writer::start(writer, guard, watcher).map_err(started)?;
@@ -115,7 +119,7 @@ impl SqliteLedger {
         let (feed_reads, feed_reader) = start("store-feed")?;
         let ends = Mutex::new(Some(([reader, list_reader, feed_reader], writer)));
         let proved = AtomicU64::new(0);
-        Ok(Self(Arc::new(Inner { writes, reads, lists, feed_reads, head, health, proved, clock, ends })))
+        Ok(Self(Arc::new(Inner { writes, reads, lists, feed_reads, heads, health, proved, clock, ends })))
     }
 
     /// Why it does not work, if so: from a write that failed until one commits.

@@ -66,7 +66,8 @@ fn rename(db: &Connection, renamed: &[(&Row, String)]) -> rusqlite::Result<()> {
     for (row, name) in renamed {
         // Events are stored with the name that the account had then.
         db.execute(
-            "UPDATE accounts SET name = ?2, renamed_at = (SELECT coalesce(max(seq), 0) FROM events) WHERE id = ?1",
+            "UPDATE accounts SET name = ?2, renamed_at = (SELECT coalesce(max(seq), 0) FROM events), \
+             updates_renamed_at = (SELECT coalesce(max(seq), 0) FROM updates) WHERE id = ?1",
             params![row.id, name],
         )?;
         tracing::info!(from = row.name, to = name, "an account of the store has another name now");

@@ -4,7 +4,7 @@ use super::super::migrations;
 use super::super::open::APPLICATION;
 use super::super::tests::Place;
 use crate::domain::account::{AccountId, SellerId};
-use crate::domain::feed::with_account;
+use crate::domain::feed::{FeedName, with_account};
 use crate::domain::ledger::{Entry, NewEntry, OperationId, State};
 use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::ledger::{Begun, Ledger, Match, Query, Saved};
@@ -166,18 +166,18 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
     let now = [stored("one", Some("beta")), stored("two", None), stored("three", Some("beta")), stored("four", None)];
     let messages =
         |events: Vec<crate::ports::event_log::StoredEvent>| Vec::from_iter(events.into_iter().map(|e| e.message));
-    assert_eq!(messages(EventLog::read(&ledger, 0, 9, usize::MAX, false).await.unwrap()), now);
-    assert_eq!(messages(ledger.pick(vec![3, 4], true).await.unwrap()), now[2..]);
-    let found = ledger.find(&id("beta"), "one", false).await.unwrap().unwrap();
+    assert_eq!(messages(EventLog::read(&ledger, FeedName::CancelIntents, 0, 9, usize::MAX, false).await.unwrap()), now);
+    assert_eq!(messages(ledger.pick(FeedName::CancelIntents, vec![3, 4], true).await.unwrap()), now[2..]);
+    let found = ledger.find(FeedName::CancelIntents, &id("beta"), "one", false).await.unwrap().unwrap();
     assert_eq!((found.seq, &found.message), (1, &now[0]));
-    assert_eq!(ledger.find(&id("acme"), "one", false).await.unwrap(), None);
+    assert_eq!(ledger.find(FeedName::CancelIntents, &id("acme"), "one", false).await.unwrap(), None);
     let filter = ledger.change("oms", |it| it.head().config.filter.accounts.clone()).await.unwrap().unwrap();
     assert_eq!(filter, ["other", "beta"]);
     ledger.close().await;
 
     // The id goes to another seller: what was stored is not shown as its.
     let ledger = open(&place, &[("beta", "3"), ("other", "2")]);
-    let first = ledger.pick(vec![1], false).await.unwrap().remove(0).message;
+    let first = ledger.pick(FeedName::CancelIntents, vec![1], false).await.unwrap().remove(0).message;
     assert_eq!(first, with_account(b"message one", &AccountId::without_account(Some("1"), "beta")));
     assert_eq!(ledger.append(delivery("beta", "one")).await.unwrap(), Appended::Stored { seq: Some(5) });
     ledger.close().await;

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Heads;
 use super::checkpoint::Checkpoints;
 use super::failure;
 use super::guard::{FileGuard, Watcher};
@@ -66,8 +67,8 @@ pub(super) struct Writer {
     /// `None` for a store that could not be opened; it is tried again with every group.
     database: Option<Database>,
     health: Health,
-    /// Of the feed's log.
-    head: watch::Sender<u64>,
+    /// Of the feeds' logs.
+    heads: Heads,
     /// Of this process, once it has raised it.
     epoch: Option<i64>,
     settings: Settings,
@@ -94,10 +95,10 @@ impl Writer {
         path: PathBuf,
         database: Option<Database>,
         health: Health,
-        head: watch::Sender<u64>,
+        heads: Heads,
         settings: Settings,
     ) -> Self {
-        Self { path, database, health, head, epoch: None, settings }
+        Self { path, database, health, heads, epoch: None, settings }
     }
 
     /// Takes the database for this process, if it could be opened. What keeps it from that is told, and it is tried again with
@@ -166,7 +167,7 @@ impl Writer {
 
     fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<Wrote, Failed> {
         let started = Instant::now();
-        let metrics = self.settings.metrics.clone();
+        let (metrics, heads) = (self.settings.metrics.clone(), self.heads.clone());
         let clock = self.settings.clock;
         let (database, epoch) = self.owned()?;
         let before = database.connection.total_changes();
@@ -194,8 +195,10 @@ impl Writer {
         };
         let wrote = Wrote(database.connection.total_changes() != before);
         if let Some(memory) = &database.memory {
-            let head = memory.feed.head;
-            self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+            for (feed, known) in heads.iter() {
+                let head = *memory.feed.heads.of(feed);
+                known.send_if_modified(|known| std::mem::replace(known, head) != head);
+            }
         }
         metrics.commits.observe(started.elapsed().as_secs_f64());
         metrics.writes.inc_by(group.len() as u64);

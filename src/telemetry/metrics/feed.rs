@@ -7,15 +7,21 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::SubscriptionMetrics;
+use crate::domain::feed::{ByFeed, FeedName};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
 }
 
-/// Streams, deliveries and what became of them. Cheap to clone, all clones count together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FeedLabel {
+    feed: &'static str,
+}
+
+/// What is counted of each feed's log.
 #[derive(Clone, Debug)]
-pub struct FeedMetrics {
+pub struct LogMetrics {
     /// Position of the last event.
     pub head: Gauge,
     /// Streams open, of watchers and of consumers.
@@ -24,10 +30,16 @@ pub struct FeedMetrics {
     pub watched: Counter,
     /// Events lent to consumers.
     pub delivered: Counter,
-    /// Streams ended because their clients took nothing.
-    pub slow_consumers: Counter,
     /// Events dropped from the log, past their time.
     pub trimmed: Counter,
+}
+
+/// Streams, deliveries and what became of them. Cheap to clone, all clones count together.
+#[derive(Clone, Debug)]
+pub struct FeedMetrics {
+    logs: ByFeed<LogMetrics>,
+    /// Streams ended because their clients took nothing.
+    pub slow_consumers: Counter,
     /// Times that a subscription lost events that it had not settled.
     pub lost: Counter,
     /// Parked events that were dropped, past their time.
@@ -42,21 +54,36 @@ pub struct FeedMetrics {
 impl FeedMetrics {
     pub(super) fn register(r: &mut Registry) -> Self {
         let mut gauge = |name: &str, help: &str| {
-            let gauge = Gauge::default();
+            let gauge = Family::<FeedLabel, Gauge>::default();
             r.register(format!("order_gateway_feed_{name}"), help, gauge.clone());
             gauge
         };
         let head = gauge("head", "Position of the last event of the feed");
         let streams = gauge("streams", "Streams of the feed that are open");
+        let mut by_feed = |name: &str, help: &str| {
+            let counter = Family::<FeedLabel, Counter>::default();
+            r.register(format!("order_gateway_feed_{name}"), help, counter.clone());
+            counter
+        };
+        let watched = by_feed("watched_events", "Events sent to watchers");
+        let delivered = by_feed("deliveries", "Events lent to consumers of subscriptions");
+        let trimmed = by_feed("trimmed_events", "Events dropped from the log, past their time");
+        let logs = ByFeed::new(|feed: FeedName| {
+            let label = FeedLabel { feed: feed.name() };
+            LogMetrics {
+                head: head.get_or_create_owned(&label),
+                streams: streams.get_or_create_owned(&label),
+                watched: watched.get_or_create_owned(&label),
+                delivered: delivered.get_or_create_owned(&label),
+                trimmed: trimmed.get_or_create_owned(&label),
+            }
+        });
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             r.register(format!("order_gateway_feed_{name}"), help, counter.clone());
             counter
         };
-        let watched = counter("watched_events", "Events sent to watchers");
-        let delivered = counter("deliveries", "Events lent to consumers of subscriptions");
         let slow_consumers = counter("slow_consumers", "Streams ended because their clients took nothing");
-        let trimmed = counter("trimmed_events", "Events dropped from the log, past their time");
         let lost = counter("lost", "Times that a subscription lost events that it had not settled");
         let parked_trimmed = counter("trimmed_parked_events", "Parked events dropped, past their time");
         let quarantine_expired = Counter::default();
@@ -65,19 +92,12 @@ impl FeedMetrics {
         let subscriptions = SubscriptionMetrics::register(r);
         let settled = Family::default();
         r.register("order_gateway_feed_verdicts", "Verdicts of consumers by what came of them", settled.clone());
-        Self {
-            head,
-            streams,
-            watched,
-            delivered,
-            slow_consumers,
-            trimmed,
-            lost,
-            parked_trimmed,
-            quarantine_expired,
-            subscriptions,
-            settled,
-        }
+        Self { logs, slow_consumers, lost, parked_trimmed, quarantine_expired, subscriptions, settled }
+    }
+
+    /// Those of one log.
+    pub fn of(&self, feed: FeedName) -> &LogMetrics {
+        self.logs.of(feed)
     }
 
     /// Verdicts with this outcome.

@@ -28,6 +28,14 @@ pub fn client(client: &Client) -> CancelIntentServiceClient<Intercepted> {
     CancelIntentServiceClient::new(client.service())
 }
 
+/// Streams of this feed that are open.
+pub async fn open_streams(app: &TestApp, feed: &str) -> f64 {
+    let series = format!("order_gateway_feed_streams{{feed=\"{feed}\"}}");
+    let (_, text) = app.get("/metrics").await;
+    assert!(text.contains(&series), "{text}");
+    app.metric(&series).await
+}
+
 /// Ends the application once it has seen that the test's streams are gone.
 pub async fn finish(app: TestApp) {
     let gone = async {
@@ -36,7 +44,7 @@ pub async fn finish(app: TestApp) {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), gone).await.expect("a stream is still open");
-    assert_eq!(app.metric("order_gateway_feed_streams").await, 0.0);
+    assert_eq!(open_streams(&app, "cancel_intents").await + open_streams(&app, "order_updates").await, 0.0);
     app.finish().await;
 }
 

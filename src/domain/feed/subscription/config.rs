@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use crate::domain::feed::{Filter, span};
+use crate::domain::feed::{FeedName, Filter, span};
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
 
@@ -21,6 +21,7 @@ const DEFAULT_BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
 const MAX_NAME: usize = 128;
 
 const UNSPECIFIED: i32 = pb::SubscriptionMode::Unspecified as i32;
+const FEED_UNSPECIFIED: i32 = pb::Feed::Unspecified as i32;
 
 type Field = (&'static str, fn(&pb::Subscription) -> bool, fn(&mut pb::Subscription, &pb::Subscription));
 
@@ -49,6 +50,8 @@ pub enum Mode {
 /// The choices of a subscription, each with a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// The feed that it reads. Never changes.
+    pub feed: FeedName,
     /// Which events, as it was asked for; with the accounts filled in that its maker could see.
     pub filter: pb::Filter,
     /// How events wait for each other. Never changes.
@@ -90,6 +93,7 @@ impl Config {
     pub fn to_message(&self) -> pb::Subscription {
         let backoff = pb::Backoff { min: written(self.backoff_min), max: written(self.backoff_max) };
         pb::Subscription {
+            feed: number_of_feed(self.feed),
             filter: Some(self.filter.clone()),
             mode: self.mode.number(),
             lease_duration: written(self.lease_duration),
@@ -125,7 +129,8 @@ impl Config {
         let read = Self::read(asked);
         let backoff = asked.backoff.unwrap_or_default();
         let same = |is_set: bool, is_same: bool| !is_set || is_same;
-        same(asked.filter.is_some(), self.wants_the_same(&read.filter))
+        same(asked.feed != FEED_UNSPECIFIED, read.feed == self.feed)
+            && same(asked.filter.is_some(), self.wants_the_same(&read.filter))
             && same(asked.mode != UNSPECIFIED, asked.mode == self.mode.number())
             && same(asked.lease_duration.is_some(), read.lease_duration == self.lease_duration)
             && same(asked.max_attempts.is_some(), read.max_attempts == self.max_attempts)
@@ -156,6 +161,9 @@ impl Config {
         let mut merged = self.to_message();
         if message.mode != UNSPECIFIED && message.mode != merged.mode {
             faults.add(&at.field("mode"), "cannot be changed");
+        }
+        if message.feed != FEED_UNSPECIFIED && message.feed != merged.feed {
+            faults.add(&at.field("feed"), "cannot be changed");
         }
         if message.start.is_some() {
             faults.add(&at.field("start"), "cannot be changed, see SeekSubscription");
@@ -189,6 +197,7 @@ impl Config {
         let backoff = message.backoff.unwrap_or_default();
         let backoff_min = read(backoff.min).unwrap_or(DEFAULT_BACKOFF_MIN);
         Self {
+            feed: feed_of(message.feed).unwrap_or_default(),
             filter: message.filter.clone().unwrap_or_default(),
             mode: Mode::of(message.mode).unwrap_or_default(),
             lease_duration: read(message.lease_duration).unwrap_or(DEFAULT_LEASE),
@@ -199,6 +208,23 @@ impl Config {
             paused: message.paused.unwrap_or(false),
         }
     }
+}
+
+/// The feed of this number, which is the intents to cancel where it is unset.
+fn feed_of(number: i32) -> Option<FeedName> {
+    Some(match pb::Feed::try_from(number).ok()? {
+        pb::Feed::Unspecified | pb::Feed::CancelIntents => FeedName::CancelIntents,
+        pb::Feed::OrderUpdates => FeedName::OrderUpdates,
+    })
+}
+
+/// The number of a feed in messages.
+pub fn number_of_feed(feed: FeedName) -> i32 {
+    let feed = match feed {
+        FeedName::CancelIntents => pb::Feed::CancelIntents,
+        FeedName::OrderUpdates => pb::Feed::OrderUpdates,
+    };
+    feed as i32
 }
 
 impl Mode {
@@ -231,6 +257,9 @@ pub fn check_name(name: &str, at: &Path<'_>, faults: &mut Faults) {
 fn check(message: &pb::Subscription, at: &Path<'_>, faults: &mut Faults) {
     if let Some(filter) = &message.filter {
         faults.extend(Filter::new(filter, &at.field("filter")).err().unwrap_or_default());
+    }
+    if feed_of(message.feed).is_none() {
+        faults.add(&at.field("feed"), "is no feed");
     }
     if Mode::of(message.mode).is_none() {
         faults.add(&at.field("mode"), "is no mode");

@@ -36,6 +36,7 @@ fn unusual() -> pb::Subscription {
         backoff: Some(pb::Backoff { min: seconds(0), max: seconds(3) }),
         hold_retention: Some(false),
         paused: Some(true),
+        feed: pb::Feed::OrderUpdates as i32,
         ..Default::default()
     }
 }
@@ -43,6 +44,7 @@ fn unusual() -> pb::Subscription {
 #[test]
 fn what_is_not_asked_for_has_a_default() {
     let expected = Config {
+        feed: FeedName::CancelIntents,
         filter: pb::Filter::default(),
         mode: Mode::KeyOrdered,
         lease_duration: Duration::from_secs(30),
@@ -60,6 +62,7 @@ fn what_is_not_asked_for_has_a_default() {
 #[test]
 fn what_is_asked_for_is_taken() {
     let expected = Config {
+        feed: FeedName::OrderUpdates,
         filter: unusual().filter.unwrap(),
         mode: Mode::Exclusive,
         lease_duration: Duration::new(5, 1),
@@ -186,6 +189,8 @@ fn only_fields_that_are_set_must_be_the_same() {
     }
     let mode = |mode| pb::Subscription { mode, ..Default::default() };
     assert!(ours.agrees_with(&mode(3)) && !ours.agrees_with(&mode(1)) && !ours.agrees_with(&mode(77)));
+    let feed = |feed| pb::Subscription { feed, ..Default::default() };
+    assert!(ours.agrees_with(&feed(2)) && !ours.agrees_with(&feed(1)) && !ours.agrees_with(&feed(77)));
     assert!(ours.agrees_with(&backoff(seconds(0), None)) && ours.agrees_with(&backoff(None, seconds(3))));
 }
 

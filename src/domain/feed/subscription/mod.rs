@@ -27,7 +27,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::config::{Config, Mode, check_name};
+pub use self::config::{Config, Mode, check_name, number_of_feed};
 pub use self::row::{Cause, Row, Said, State};
 use self::rows::Rows;
 use super::Lease;
@@ -307,9 +307,10 @@ impl Subscription {
         seqs.len() as u64
     }
 
-    /// Takes another config, of the same mode. The same one changes nothing.
+    /// Takes another config, of the same feed and mode. The same one changes nothing.
     pub fn update(&mut self, config: Config, now: Timestamp) {
-        let config = Config { mode: self.head.config.mode, ..config };
+        let Config { mode, feed, .. } = self.head.config;
+        let config = Config { mode, feed, ..config };
         if config != self.head.config {
             self.head.config = config;
             self.head.version += 1;

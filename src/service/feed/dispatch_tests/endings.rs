@@ -175,15 +175,15 @@ async fn time_takes_events_and_tells_who_lost_them() {
     let day = Duration::from_hours(24);
     tokio::time::advance(30 * day - Duration::from_mins(2)).await;
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(feed.store.bounds().await.unwrap().first, 1);
+    assert_eq!(feed.store.bounds(FeedName::CancelIntents).await.unwrap().first, 1);
     tokio::time::sleep(Duration::from_mins(5)).await;
     use crate::ports::event_log::EventLog as _;
-    assert_eq!(feed.store.bounds().await.unwrap().first, 5, "what `holds` has settled");
+    assert_eq!(feed.store.bounds(FeedName::CancelIntents).await.unwrap().first, 5, "what `holds` has settled");
     assert_eq!(feed.shown("holds").await.state(), pb::SubscriptionState::Active);
     assert_eq!(feed.shown("lets-go").await.state(), pb::SubscriptionState::LostEvents);
     tokio::time::advance(60 * day).await;
     tokio::time::sleep(Duration::from_mins(2)).await;
-    assert_eq!(feed.store.bounds().await.unwrap().first, 10, "the last always stays");
+    assert_eq!(feed.store.bounds(FeedName::CancelIntents).await.unwrap().first, 10, "the last always stays");
     assert_eq!(feed.shown("holds").await.state(), pb::SubscriptionState::LostEvents);
 }
 

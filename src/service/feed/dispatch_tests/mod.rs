@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::super::consumer::Deliveries;
+use super::super::consumer::{ConsumerFrame, Deliveries};
 use super::*;
+use crate::domain::feed::FeedName;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
-use crate::pb::subscribe_cancel_intents_response::Frame;
 use crate::pb::verdict::Verdict as Said;
 use crate::ports::subscriptions::Subscriptions as _;
 use crate::service::testing_feed::*;
@@ -40,7 +40,7 @@ fn seq(delivery: &pb::Delivery) -> u64 {
 async fn nothing(stream: &mut Deliveries<impl FeedStore>, time: Duration) {
     let until = Instant::now() + time;
     while let Ok(frame) = tokio::time::timeout_at(until, stream.next()).await {
-        assert!(matches!(frame, Some(Ok(Frame::Heartbeat(_)))), "{frame:?}");
+        assert!(matches!(frame, Some(Ok(ConsumerFrame::Heartbeat(_)))), "{frame:?}");
     }
 }
 

@@ -71,7 +71,8 @@ async fn consumers_share_and_none_gets_what_another_has() {
     let mut all = BTreeSet::new();
     for stream in &mut streams {
         let mut mine = 0;
-        while let Ok(Some(Ok(Frame::Delivery(one)))) = timeout(Duration::from_secs(1), stream.next()).await {
+        while let Ok(Some(Ok(ConsumerFrame::Delivery(one)))) = timeout(Duration::from_secs(1), stream.next()).await {
+            let one = pb::Delivery::from(one);
             assert!(all.insert(seq(&one)), "twice");
             mine += 1;
         }
@@ -173,7 +174,8 @@ async fn events_of_one_order_come_after_each_other() {
     let mut other = feed.consumer("oms", "two").await;
     let mut first = Vec::new();
     for stream in [&mut stream, &mut other] {
-        while let Ok(Some(Ok(Frame::Delivery(one)))) = timeout(Duration::from_secs(1), stream.next()).await {
+        while let Ok(Some(Ok(ConsumerFrame::Delivery(one)))) = timeout(Duration::from_secs(1), stream.next()).await {
+            let one = pb::Delivery::from(one);
             first.push(one);
         }
     }

@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 
 use super::*;
 
-pub(super) async fn what_is_appended_is_kept_as_given(log: impl EventLog) {
+pub(super) async fn what_is_appended_is_kept_as_given(log: OneFeed<impl Store>) {
     let head = log.head();
-    let arrivals = ["a", "b", "c"].map(|id| intent(id, time(1)));
+    let arrivals = ["a", "b", "c"].map(|id| log.event(id, time(1)));
     for (seq, arrival) in (1..).zip(&arrivals) {
         assert_eq!(*head.borrow(), seq - 1);
         assert_eq!(log.append(arrival.clone()).await.unwrap(), Appended::Stored { seq: Some(seq) });
@@ -26,9 +26,9 @@ pub(super) async fn what_is_appended_is_kept_as_given(log: impl EventLog) {
     assert_eq!(log.bounds().await.unwrap(), bounds);
 }
 
-pub(super) async fn a_delivery_is_stored_once(log: impl EventLog) {
+pub(super) async fn a_delivery_is_stored_once(log: OneFeed<impl Store>) {
     for (delivery, seq) in
-        [(intent("i", time(1)), Some(1)), (other("o", time(1)), None), (unreadable("u", time(1)), None)]
+        [(log.event("i", time(1)), Some(1)), (log.other("o", time(1)), Some(1)), (unreadable("u", time(1)), None)]
     {
         assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq });
         let later = Arrival { received: time(2), ..delivery.clone() };
@@ -37,14 +37,14 @@ pub(super) async fn a_delivery_is_stored_once(log: impl EventLog) {
         }
     }
     // What was not stored took no position.
-    assert_eq!(append(&log, intent("next", time(3))).await, 2);
-    assert_eq!(log.pick(vec![1], true).await.unwrap(), [event(1, &intent("i", time(1)), true)]);
+    assert_eq!(append(&log, log.event("next", time(3))).await, 2);
+    assert_eq!(log.pick(vec![1], true).await.unwrap(), [event(1, &log.event("i", time(1)), true)]);
 }
 
-pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: impl EventLog) {
-    let first = intent("i", time(1));
+pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: OneFeed<impl Store>) {
+    let first = log.event("i", time(1));
     append(&log, first.clone()).await;
-    let differs = |body: &str| arrival(body, intent("i", time(2)).content, time(2));
+    let differs = |body: &str| arrival(body, log.event("i", time(2)).content, time(2));
     for body in ["second", "third", "second"] {
         assert_eq!(log.append(differs(body)).await.unwrap(), Appended::Conflict, "{body}");
     }
@@ -54,20 +54,20 @@ pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: impl EventLog) {
     assert_eq!(*log.head().borrow(), 1);
 }
 
-pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: impl EventLog) {
-    append(&log, intent("i", time(1))).await;
-    let theirs = Arrival { account: other_account(), ..intent("i", time(1)) };
+pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: OneFeed<impl Store>) {
+    append(&log, log.event("i", time(1))).await;
+    let theirs = Arrival { account: other_account(), ..log.event("i", time(1)) };
     assert_eq!(append(&log, theirs).await, 2);
-    assert_eq!(log.append(other("i", time(1))).await.unwrap(), Appended::Duplicate);
-    assert_eq!(log.append(other("o", time(1))).await.unwrap(), Appended::Stored { seq: None });
-    assert_eq!(log.append(intent("o", time(1))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(log.other("o", time(1))).await.unwrap(), Appended::Stored { seq: Some(1) });
+    assert_eq!(log.append(log.event("o", time(1))).await.unwrap(), Appended::Duplicate);
     // An id that reads as a body does not stand for it, nor the other way round.
     assert_eq!(log.append(unreadable("i", time(1))).await.unwrap(), Appended::Stored { seq: None });
     assert_eq!(log.append(unreadable("x", time(1))).await.unwrap(), Appended::Stored { seq: None });
-    assert_eq!(append(&log, intent("x", time(1))).await, 3);
+    assert_eq!(append(&log, log.event("x", time(1))).await, 3);
 }
 
-pub(super) async fn an_unreadable_body_is_kept_once(log: impl EventLog) {
+pub(super) async fn an_unreadable_body_is_kept_once(log: OneFeed<impl Store>) {
     for account in [acme(), other_account()] {
         let delivery = Arrival { account, ..unreadable("{", time(1)) };
         assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq: None });
@@ -80,10 +80,10 @@ pub(super) async fn an_unreadable_body_is_kept_once(log: impl EventLog) {
     assert_eq!(*log.head().borrow(), 0);
 }
 
-pub(super) async fn many_deliveries_of_one_id_are_one(log: impl EventLog) {
+pub(super) async fn many_deliveries_of_one_id_are_one(log: OneFeed<impl Store>) {
     let senders = (0..50).map(|number| {
         let log = log.clone();
-        tokio::spawn(async move { log.append(intent("i", time(number))).await.unwrap() })
+        tokio::spawn(async move { log.append(log.event("i", time(number))).await.unwrap() })
     });
     let senders: Vec<_> = senders.collect();
     let mut stored = 0;
@@ -100,12 +100,12 @@ pub(super) async fn many_deliveries_of_one_id_are_one(log: impl EventLog) {
     assert_eq!(seqs(&log, 0).await, [1]);
 }
 
-pub(super) async fn positions_have_no_gaps_whoever_appends(log: impl EventLog) {
+pub(super) async fn positions_have_no_gaps_whoever_appends(log: OneFeed<impl Store>) {
     let senders = (0..200).map(|number: u64| {
         let log = log.clone();
         // Every fourth one is of an id that another one has.
         let id = if number % 4 == 3 { number - 1 } else { number };
-        tokio::spawn(async move { log.append(intent(&id.to_string(), time(number))).await.unwrap() })
+        tokio::spawn(async move { log.append(log.event(&id.to_string(), time(number))).await.unwrap() })
     });
     let senders: Vec<_> = senders.collect();
     let mut positions = BTreeSet::new();
@@ -120,7 +120,7 @@ pub(super) async fn positions_have_no_gaps_whoever_appends(log: impl EventLog) {
     assert_eq!(*log.head().borrow(), 150);
 }
 
-pub(super) async fn a_later_append_has_a_later_position(log: impl EventLog) {
+pub(super) async fn a_later_append_has_a_later_position(log: OneFeed<impl Store>) {
     let sender = |sender: u64| {
         let log = log.clone();
         tokio::spawn(async move {
@@ -128,7 +128,7 @@ pub(super) async fn a_later_append_has_a_later_position(log: impl EventLog) {
             for number in 0..20 {
                 // What anybody was told before is before.
                 let known = *log.head().borrow();
-                let seq = append(&log, intent(&format!("{sender} {number}"), time(number))).await;
+                let seq = append(&log, log.event(&format!("{sender} {number}"), time(number))).await;
                 assert!(seq > last && seq > known);
                 last = seq;
             }
@@ -140,7 +140,7 @@ pub(super) async fn a_later_append_has_a_later_position(log: impl EventLog) {
     assert_eq!(*log.head().borrow(), 200);
 }
 
-pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: impl EventLog) {
+pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: OneFeed<impl Store>) {
     let mut head = log.head();
     let reader = log.clone();
     let watcher = tokio::spawn(async move {
@@ -156,18 +156,45 @@ pub(super) async fn the_head_is_never_ahead_of_what_can_be_read(log: impl EventL
         last
     });
     for group in 0..30 {
-        let appends = (0..10).map(|number| append(&log, intent(&format!("{group} {number}"), time(number))));
+        let appends = (0..10).map(|number| append(&log, log.event(&format!("{group} {number}"), time(number))));
         join_all(appends).await;
     }
     assert_eq!(watcher.await.unwrap(), 300);
 }
 
-pub(super) async fn an_append_happens_though_nobody_waits(log: impl EventLog) {
+pub(super) async fn an_append_happens_though_nobody_waits(log: OneFeed<impl Store>) {
     let mut head = log.head();
-    let mut append = Box::pin(log.append(intent("left", time(1))));
+    let mut append = Box::pin(log.append(log.event("left", time(1))));
     // Handed over with the first poll.
     let _ = futures_util::poll!(append.as_mut());
     drop(append);
     head.wait_for(|head| *head == 1).await.unwrap();
     assert_eq!(seqs(&log, 0).await, [1]);
+}
+
+pub(super) async fn each_feed_has_a_log_of_its_own(log: OneFeed<impl Store>) {
+    let theirs = FeedLog::new(log.store.clone(), log.other_feed());
+    let (ours, other_head) = (log.head(), theirs.head());
+    for number in 1..=3 {
+        assert_eq!(append(&log, log.event(&format!("e{number}"), time(number))).await, number);
+        assert_eq!((*ours.borrow(), *other_head.borrow()), (number, number - 1));
+        assert_eq!(append(&log, log.other(&format!("o{number}"), time(10 + number))).await, number);
+        assert_eq!((*ours.borrow(), *other_head.borrow()), (number, number));
+    }
+    let (bounds, other_bounds) = (log.bounds().await.unwrap(), theirs.bounds().await.unwrap());
+    assert_ne!(bounds.log, other_bounds.log);
+    assert_eq!((bounds.head, other_bounds.head), (3, 3));
+    let read = log.read(0, 9, usize::MAX, true).await.unwrap();
+    assert_eq!(read, [1, 2, 3].map(|seq| event(seq, &log.event(&format!("e{seq}"), time(seq)), true)));
+    let read = theirs.read(0, 9, usize::MAX, true).await.unwrap();
+    assert_eq!(read, [1, 2, 3].map(|seq| event(seq, &log.other(&format!("o{seq}"), time(10 + seq)), true)));
+    assert_eq!((log.before(time(9)).await.unwrap(), theirs.before(time(9)).await.unwrap()), (3, 0));
+    // An id is found in the log of its event only.
+    assert_eq!(log.find(&acme(), "o1", false).await.unwrap(), None);
+    assert_eq!(theirs.find(&acme(), "o1", false).await.unwrap().map(|event| event.seq), Some(1));
+    // Trimming one leaves the other, and ids stay as long as the events of either log.
+    let times = TrimTimes { ids: time(99), ..super::trimming::events_before(9) };
+    assert_eq!(log.trim_log(times, 100).await.unwrap().events, 2);
+    assert_eq!((log.bounds().await.unwrap().first, theirs.bounds().await.unwrap().first), (3, 1));
+    assert_eq!(log.append(log.other("o1", time(99))).await.unwrap(), Appended::Duplicate);
 }

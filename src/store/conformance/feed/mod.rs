@@ -5,43 +5,151 @@ mod reading;
 mod subscribing;
 mod trimming;
 
+use std::ops::Deref;
+
 use tempfile::TempDir;
 
 use self::appending::*;
 use self::reading::*;
 use self::subscribing::*;
 use self::trimming::*;
-use crate::domain::feed::LogId;
+use crate::domain::account::AccountId;
 use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, EventLog, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, EventLog, FeedLog, Quarantined, StoredEvent, TrimTimes};
+use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
+use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{acme, arrival, intent, other, other_account, settings, time, unreadable};
+use crate::store::testing::{acme, arrival, event_of, other_account, settings, subscription_config, time, unreadable};
 
-/// Runs each check on every store.
+/// Runs each check on both feeds of every store.
 macro_rules! checks {
     ($($check:ident)*) => {
         mod memory {
             $(#[tokio::test]
             async fn $check() {
-                super::$check(super::MemoryFeed::new(super::LogId(1))).await;
+                for feed in super::FeedName::ALL {
+                    super::$check(super::OneFeed::new(super::MemoryFeed::new(super::LogId(1)), feed)).await;
+                }
             })*
         }
         mod sqlite {
             $(#[tokio::test]
             async fn $check() {
-                let folder = super::TempDir::new().unwrap();
-                let store = super::SqliteLedger::open(&folder.path().join("db"), super::settings()).unwrap();
-                super::$check(store.clone()).await;
-                store.close().await;
+                for feed in super::FeedName::ALL {
+                    let folder = super::TempDir::new().unwrap();
+                    let store = super::SqliteLedger::open(&folder.path().join("db"), super::settings()).unwrap();
+                    super::$check(super::OneFeed::new(store.clone(), feed)).await;
+                    store.close().await;
+                }
             })*
         }
     };
 }
 
+trait Store: EventLog + Subscriptions {}
+
+impl<S: EventLog + Subscriptions> Store for S {}
+
+/// A store, as the checks of one of its feeds see it.
+#[derive(Clone)]
+struct OneFeed<S> {
+    store: S,
+    log: FeedLog<S>,
+}
+
+impl<S> Deref for OneFeed<S> {
+    type Target = FeedLog<S>;
+
+    fn deref(&self) -> &FeedLog<S> {
+        &self.log
+    }
+}
+
+/// What went of one feed, and of what both have.
+#[derive(Debug, Default, PartialEq)]
+struct Trimmed {
+    events: usize,
+    rows: usize,
+    lost: Vec<String>,
+    parked: usize,
+    quarantined: usize,
+}
+
+impl<S: Store> OneFeed<S> {
+    fn new(store: S, feed: FeedName) -> Self {
+        Self { log: FeedLog::new(store.clone(), feed), store }
+    }
+
+    /// An event of this feed, whose message and body tell its id.
+    fn event(&self, event_id: &str, received: Timestamp) -> Arrival {
+        event_of(self.feed(), event_id, received)
+    }
+
+    /// An event of the other feed.
+    fn other(&self, event_id: &str, received: Timestamp) -> Arrival {
+        event_of(self.other_feed(), event_id, received)
+    }
+
+    fn other_feed(&self) -> FeedName {
+        match self.feed() {
+            FeedName::CancelIntents => FeedName::OrderUpdates,
+            FeedName::OrderUpdates => FeedName::CancelIntents,
+        }
+    }
+
+    fn config(&self, hold_retention: bool) -> Config {
+        Config { feed: self.feed(), ..subscription_config(hold_retention) }
+    }
+
+    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+        self.store.append(arrival).await
+    }
+
+    async fn quarantined(
+        &self,
+        accounts: &[AccountId],
+        after: u64,
+        limit: usize,
+        raw: bool,
+    ) -> Result<Vec<Quarantined>, StoreError> {
+        self.store.quarantined(accounts, after, limit, raw).await
+    }
+
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+        let all = self.store.trim_log(times, limit).await?;
+        let crate::ports::event_log::Trimmed { events, rows, lost, parked, quarantined } = all;
+        Ok(Trimmed { events: *events.of(self.feed()), rows, lost, parked, quarantined })
+    }
+
+    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
+        self.store.make(name, config, at, now).await
+    }
+
+    async fn change<T, F>(&self, name: &str, change: F) -> Result<Option<T>, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Subscription) -> T + Send + 'static,
+    {
+        self.store.change(name, change).await
+    }
+
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+        self.store.names(after, limit).await
+    }
+
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+        self.store.remove(name, only).await
+    }
+}
+
 checks! {
+    each_feed_has_a_log_of_its_own
+    a_subscription_holds_its_own_log_only
     what_is_appended_is_kept_as_given
     a_delivery_is_stored_once
     one_id_with_two_bodies_is_a_conflict
@@ -61,6 +169,7 @@ checks! {
     trimming_takes_the_front_and_leaves_the_last
     trimming_goes_in_steps
     ids_stay_longer_than_events
+    an_event_that_stays_does_not_keep_the_ids_behind_it
     other_rows_go_by_their_time
     a_subscription_is_made_once
     names_are_paged
@@ -76,17 +185,17 @@ checks! {
 }
 
 /// Stores it; tells its position.
-async fn append(log: &impl EventLog, arrival: Arrival) -> u64 {
+async fn append(log: &OneFeed<impl Store>, arrival: Arrival) -> u64 {
     match log.append(arrival).await.unwrap() {
         Appended::Stored { seq: Some(seq) } => seq,
         other => panic!("{other:?}"),
     }
 }
 
-/// Stores so many intents, a second apart, with their numbers as ids.
-async fn fill(log: &impl EventLog, events: u64) {
+/// Stores so many events, a second apart, with their numbers as ids.
+async fn fill(log: &OneFeed<impl Store>, events: u64) {
     for number in 1..=events {
-        assert_eq!(append(log, intent(&number.to_string(), time(number))).await, number);
+        assert_eq!(append(log, log.event(&number.to_string(), time(number))).await, number);
     }
 }
 
@@ -97,7 +206,7 @@ fn event(seq: u64, arrival: &Arrival, raw: bool) -> StoredEvent {
 }
 
 /// Positions of all that is read after this one.
-async fn seqs(log: &impl EventLog, after: u64) -> Vec<u64> {
+async fn seqs(log: &OneFeed<impl Store>, after: u64) -> Vec<u64> {
     let events = log.read(after, usize::MAX, usize::MAX, false).await.unwrap();
     events.iter().map(|event| event.seq).collect()
 }

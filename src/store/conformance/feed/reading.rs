@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-pub(super) async fn an_empty_log_has_nothing(log: impl EventLog) {
+pub(super) async fn an_empty_log_has_nothing(log: OneFeed<impl Store>) {
     let bounds = log.bounds().await.unwrap();
     assert_eq!((bounds.first, bounds.head), (1, 0));
     assert_eq!(*log.head().borrow(), 0);
@@ -15,7 +15,7 @@ pub(super) async fn an_empty_log_has_nothing(log: impl EventLog) {
     assert_eq!(log.trim_log(times, 100).await.unwrap(), Trimmed::default());
 }
 
-pub(super) async fn reading_ends_where_it_was_asked_to(log: impl EventLog) {
+pub(super) async fn reading_ends_where_it_was_asked_to(log: OneFeed<impl Store>) {
     fill(&log, 9).await;
     let read = async |after, most, most_bytes, raw| {
         let events = log.read(after, most, most_bytes, raw).await.unwrap();
@@ -38,21 +38,21 @@ pub(super) async fn reading_ends_where_it_was_asked_to(log: impl EventLog) {
     }
 }
 
-pub(super) async fn picking_gives_what_is_there_in_order(log: impl EventLog) {
+pub(super) async fn picking_gives_what_is_there_in_order(log: OneFeed<impl Store>) {
     fill(&log, 5).await;
     let picked = log.pick(vec![5, 0, 2, 6, 2, u64::MAX], true).await.unwrap();
-    let expected = [2, 5].map(|seq| event(seq, &intent(&seq.to_string(), time(seq)), true));
+    let expected = [2, 5].map(|seq| event(seq, &log.event(&seq.to_string(), time(seq)), true));
     assert_eq!(picked, expected);
     assert_eq!(log.pick(Vec::new(), true).await.unwrap(), []);
 }
 
-pub(super) async fn finding_is_by_account_and_id(log: impl EventLog) {
-    let theirs = Arrival { account: other_account(), received: time(7), ..intent("i", time(1)) };
-    append(&log, intent("i", time(1))).await;
+pub(super) async fn finding_is_by_account_and_id(log: OneFeed<impl Store>) {
+    let theirs = Arrival { account: other_account(), received: time(7), ..log.event("i", time(1)) };
+    append(&log, log.event("i", time(1))).await;
     append(&log, theirs.clone()).await;
-    log.append(other("o", time(1))).await.unwrap();
+    log.append(log.other("o", time(1))).await.unwrap();
     log.append(unreadable("u", time(1))).await.unwrap();
-    assert_eq!(log.find(&acme(), "i", false).await.unwrap(), Some(event(1, &intent("i", time(1)), false)));
+    assert_eq!(log.find(&acme(), "i", false).await.unwrap(), Some(event(1, &log.event("i", time(1)), false)));
     assert_eq!(log.find(&other_account(), "i", true).await.unwrap(), Some(event(2, &theirs, true)));
     for (account, id) in [(acme(), "I"), (acme(), ""), (acme(), "o"), (acme(), "u"), (other_account(), "o")] {
         assert_eq!(log.find(&account, id, false).await.unwrap(), None, "{id}");
@@ -61,10 +61,10 @@ pub(super) async fn finding_is_by_account_and_id(log: impl EventLog) {
     assert_eq!(log.find(&nobody, "i", false).await.unwrap(), None);
 }
 
-pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: impl EventLog) {
+pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: OneFeed<impl Store>) {
     let mut times = vec![10, 20, 15, 30, 12, 40];
     for (seq, second) in (1..).zip(&times) {
-        assert_eq!(append(&log, intent(&seq.to_string(), time(*second))).await, seq);
+        assert_eq!(append(&log, log.event(&seq.to_string(), time(*second))).await, seq);
     }
     for (second, before) in [(0, 0), (10, 0), (11, 1), (12, 1), (13, 5), (31, 5), (40, 5), (41, 6), (99, 6)] {
         assert_eq!(log.before(time(second)).await.unwrap(), before, "{second}");
@@ -83,7 +83,7 @@ pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: impl Eve
     }
     let from = 7..=times.len() as u64;
     join_all(from.zip(&times[6..]).map(|(seq, second)| {
-        let arrival = intent(&seq.to_string(), time(*second));
+        let arrival = log.event(&seq.to_string(), time(*second));
         async { append(&log, arrival).await }
     }))
     .await;
@@ -104,13 +104,13 @@ pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: impl Eve
     }
 }
 
-pub(super) async fn quarantine_is_paged_and_filtered(log: impl EventLog) {
+pub(super) async fn quarantine_is_paged_and_filtered(log: OneFeed<impl Store>) {
     for number in 0..6_u64 {
         let account = if number % 3 == 0 { other_account() } else { acme() };
         let delivery = Arrival { account, ..unreadable(&"x".repeat(number as usize), time(number)) };
         log.append(delivery).await.unwrap();
         // Others lie between.
-        log.append(intent(&number.to_string(), time(number))).await.unwrap();
+        log.append(log.event(&number.to_string(), time(number))).await.unwrap();
     }
     let both = [acme(), other_account(), acme()];
     let all = log.quarantined(&both, 0, 100, true).await.unwrap();

@@ -8,19 +8,19 @@ use futures_util::future::join_all;
 use super::trimming::events_before;
 use super::*;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Outcome, Room, Subscription, Verdict};
-use crate::ports::subscriptions::{Made, Removed, Subscriptions};
-use crate::store::testing::{moment, subscription_config as config};
+use crate::ports::subscriptions::{Made, Removed};
+use crate::store::testing::moment;
 
 /// Makes one that does not exist.
-async fn make(store: &impl Subscriptions, name: &str, holds: bool, at: u64) -> Head {
-    match store.make(name, config(holds), at, time(1)).await.unwrap() {
+async fn make(store: &OneFeed<impl Store>, name: &str, holds: bool, at: u64) -> Head {
+    match store.make(name, store.config(holds), at, time(1)).await.unwrap() {
         Made::New(head) => head,
         other => panic!("{other:?}"),
     }
 }
 
 /// Lends all up to this position that may be lent.
-async fn lend(store: &impl Subscriptions, name: &str, upto: u64) -> Vec<Loan> {
+async fn lend(store: &OneFeed<impl Store>, name: &str, upto: u64) -> Vec<Loan> {
     let lend = move |subscription: &mut Subscription| {
         let after = subscription.head().scanned;
         let room = Room { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
@@ -31,7 +31,7 @@ async fn lend(store: &impl Subscriptions, name: &str, upto: u64) -> Vec<Loan> {
     store.change(name, lend).await.unwrap().unwrap()
 }
 
-async fn settle(store: &impl Subscriptions, name: &str, loan: &Loan, verdict: Verdict) {
+async fn settle(store: &OneFeed<impl Store>, name: &str, loan: &Loan, verdict: Verdict) {
     let verdicts = [(loan.lease, verdict)];
     let settle = move |subscription: &mut Subscription| subscription.settle(moment(21), &verdicts, &mut || 0.5);
     let outcome = store.change(name, settle).await.unwrap().unwrap();
@@ -39,7 +39,7 @@ async fn settle(store: &impl Subscriptions, name: &str, loan: &Loan, verdict: Ve
 }
 
 /// Borrows the first three; parks the second and acknowledges the others.
-async fn park_the_second(store: &impl Subscriptions, name: &str) {
+async fn park_the_second(store: &OneFeed<impl Store>, name: &str) {
     let loans = lend(store, name, 3).await;
     assert_eq!(loans.len(), 3);
     settle(store, name, &loans[0], Verdict::Ack).await;
@@ -47,28 +47,28 @@ async fn park_the_second(store: &impl Subscriptions, name: &str) {
     settle(store, name, &loans[2], Verdict::Ack).await;
 }
 
-async fn head(store: &impl Subscriptions, name: &str) -> Head {
+async fn head(store: &OneFeed<impl Store>, name: &str) -> Head {
     store.change(name, |subscription| subscription.head().clone()).await.unwrap().unwrap()
 }
 
-async fn parked(store: &impl Subscriptions, name: &str) -> Vec<u64> {
+async fn parked(store: &OneFeed<impl Store>, name: &str) -> Vec<u64> {
     let rows = store.change(name, |subscription| subscription.parked_after(0, 100)).await.unwrap().unwrap();
     rows.iter().map(|row| row.seq).collect()
 }
 
-pub(super) async fn a_subscription_is_made_once(store: impl Subscriptions) {
+pub(super) async fn a_subscription_is_made_once(store: OneFeed<impl Store>) {
     let made = make(&store, "a", true, 7).await;
-    assert_eq!((&*made.name, &made.config, made.floor, made.scanned), ("a", &config(true), 7, 7));
+    assert_eq!((&*made.name, &made.config, made.floor, made.scanned), ("a", &store.config(true), 7, 7));
     assert_eq!((made.generation, made.created), (1, time(1)));
-    let again = store.make("a", config(false), 9, time(2)).await.unwrap();
+    let again = store.make("a", store.config(false), 9, time(2)).await.unwrap();
     assert_eq!(again, Made::Existing(made.clone()));
     assert_eq!(head(&store, "a").await, made);
-    let many = join_all((0..20).map(|_| store.make("b", config(false), 0, time(2)))).await;
+    let many = join_all((0..20).map(|_| store.make("b", store.config(false), 0, time(2)))).await;
     let new: Vec<_> = many.into_iter().filter(|made| matches!(made, Ok(Made::New(_)))).collect();
     assert_eq!(new.len(), 1);
 }
 
-pub(super) async fn names_are_paged(store: impl Subscriptions) {
+pub(super) async fn names_are_paged(store: OneFeed<impl Store>) {
     assert_eq!(store.names("", 9).await.unwrap(), []);
     for name in ["c", "a", "d", "b", "B"] {
         make(&store, name, false, 0).await;
@@ -85,7 +85,7 @@ pub(super) async fn names_are_paged(store: impl Subscriptions) {
     assert_eq!(store.names("b", 1).await.unwrap(), [head(&store, "c").await]);
 }
 
-pub(super) async fn what_is_changed_is_there_for_the_next(store: impl Subscriptions) {
+pub(super) async fn what_is_changed_is_there_for_the_next(store: OneFeed<impl Store>) {
     make(&store, "a", true, 0).await;
     make(&store, "b", true, 0).await;
     park_the_second(&store, "a").await;
@@ -103,7 +103,7 @@ pub(super) async fn what_is_changed_is_there_for_the_next(store: impl Subscripti
     assert_eq!(lend(&store, "a", 3).await.len(), 2);
 }
 
-pub(super) async fn a_change_is_asked_of_what_exists_only(store: impl Subscriptions) {
+pub(super) async fn a_change_is_asked_of_what_exists_only(store: OneFeed<impl Store>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = || {
         let asked = asked.clone();
@@ -118,7 +118,7 @@ pub(super) async fn a_change_is_asked_of_what_exists_only(store: impl Subscripti
     assert_eq!(store.change("A", count()).await.unwrap(), None);
 }
 
-pub(super) async fn changes_come_one_after_the_other(store: impl Subscriptions) {
+pub(super) async fn changes_come_one_after_the_other(store: OneFeed<impl Store>) {
     make(&store, "a", true, 0).await;
     let changes = (0..50).map(|_| {
         let store = store.clone();
@@ -139,7 +139,7 @@ pub(super) async fn changes_come_one_after_the_other(store: impl Subscriptions) 
     assert_eq!(seen, Vec::from_iter(2..=51));
 }
 
-pub(super) async fn a_change_happens_though_nobody_waits(store: impl Subscriptions) {
+pub(super) async fn a_change_happens_though_nobody_waits(store: OneFeed<impl Store>) {
     make(&store, "a", true, 0).await;
     let mut change = Box::pin(store.change("a", |subscription| subscription.seek(5, time(2))));
     // Handed over with the first poll.
@@ -148,7 +148,7 @@ pub(super) async fn a_change_happens_though_nobody_waits(store: impl Subscriptio
     assert_eq!(head(&store, "a").await.floor, 5);
 }
 
-pub(super) async fn a_name_made_again_is_another_subscription(store: impl Subscriptions) {
+pub(super) async fn a_name_made_again_is_another_subscription(store: OneFeed<impl Store>) {
     assert_eq!(store.remove("a", None).await.unwrap(), Removed::Missing);
     let first = make(&store, "a", true, 0).await;
     park_the_second(&store, "a").await;
@@ -175,7 +175,7 @@ fn free() -> TrimTimes {
     TrimTimes { held: time(0), ..events_before(FREE) }
 }
 
-pub(super) async fn what_is_held_stays_until_it_is_settled(store: impl EventLog + Subscriptions) {
+pub(super) async fn what_is_held_stays_until_it_is_settled(store: OneFeed<impl Store>) {
     fill(&store, 9).await;
     make(&store, "holds", true, 0).await;
     make(&store, "ahead", true, 9).await;
@@ -205,7 +205,7 @@ pub(super) async fn what_is_held_stays_until_it_is_settled(store: impl EventLog 
     assert_eq!(store.trim_log(free(), 100).await.unwrap().events, 2);
 }
 
-pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: impl EventLog + Subscriptions) {
+pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: OneFeed<impl Store>) {
     fill(&store, 9).await;
     make(&store, "behind", true, 0).await;
     make(&store, "just there", true, 5).await;
@@ -230,7 +230,7 @@ pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: impl Ev
     assert_eq!((gone.events, gone.lost), (2, vec!["behind".to_owned()]));
 }
 
-pub(super) async fn what_does_not_hold_loses_and_is_told(store: impl EventLog + Subscriptions) {
+pub(super) async fn what_does_not_hold_loses_and_is_told(store: OneFeed<impl Store>) {
     fill(&store, 9).await;
     make(&store, "b does not hold", false, 0).await;
     make(&store, "a neither", false, 3).await;
@@ -241,7 +241,7 @@ pub(super) async fn what_does_not_hold_loses_and_is_told(store: impl EventLog + 
     assert_eq!((gone.events, gone.lost), (5, vec!["a neither".to_owned()]));
 }
 
-pub(super) async fn parked_rows_go_with_their_events(store: impl EventLog + Subscriptions) {
+pub(super) async fn parked_rows_go_with_their_events(store: OneFeed<impl Store>) {
     fill(&store, 9).await;
     for (name, holds) in [("holds", true), ("does not", false)] {
         make(&store, name, holds, 0).await;
@@ -259,4 +259,22 @@ pub(super) async fn parked_rows_go_with_their_events(store: impl EventLog + Subs
         let redriven = store.change(name, |subscription| subscription.redrive(None)).await.unwrap();
         assert_eq!(redriven, Some(0));
     }
+}
+
+pub(super) async fn a_subscription_holds_its_own_log_only(store: OneFeed<impl Store>) {
+    fill(&store, 5).await;
+    let config = Config { feed: store.other_feed(), ..store.config(true) };
+    store.make("of the other", config.clone(), 0, time(1)).await.unwrap();
+    assert_eq!(head(&store, "of the other").await.config, config);
+    for number in 1..=3 {
+        append(&store, store.other(&format!("o{number}"), time(number))).await;
+    }
+    let theirs = FeedLog::new(store.store.clone(), store.other_feed());
+    let gone = store.trim_log(free(), 100).await.unwrap();
+    assert_eq!((gone.events, gone.lost), (4, vec![]));
+    assert_eq!(theirs.bounds().await.unwrap().first, 1);
+    // By its own time it loses what is in its log.
+    let gone = store.trim_log(events_before(FREE), 100).await.unwrap();
+    assert_eq!((gone.events, gone.lost), (0, vec!["of the other".to_owned()]));
+    assert_eq!(theirs.bounds().await.unwrap().first, 3);
 }

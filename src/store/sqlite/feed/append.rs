@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::super::rows::integer;
 use super::super::tx::Tx;
+use super::tables::{self, LogTables};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::{Arrival, Content};
@@ -14,25 +15,25 @@ pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<App
     let account = tx.account(&arrival.account)?;
     let (key, body) = (keys::delivery(arrival), keys::half(&arrival.body_hash));
     let received = integer(arrival.received.0);
-    let is_intent = matches!(arrival.content, Content::Event { feed: FeedName::CancelIntents, .. });
-    let seq = is_intent.then(|| tx.feed().head + 1);
+    let place = match &arrival.content {
+        Content::Event { feed, .. } => Some((*feed, tx.feed().heads.of(*feed) + 1)),
+        Content::Unreadable { .. } => None,
+    };
+    let position = |of| place.filter(|(feed, _)| *feed == of).map(|(_, seq)| integer(seq));
     let mut insert = tx.sql(
-        "INSERT INTO deliveries (account, received, seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5) \
+        "INSERT INTO deliveries (account, received, seq, update_seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
          ON CONFLICT (account, key) DO NOTHING RETURNING id",
     )?;
+    let (intent, update) = (position(FeedName::CancelIntents), position(FeedName::OrderUpdates));
     let id = insert
-        .query_row(params![account, received, seq.map(integer), key, body], |row| row.get::<_, i64>(0))
+        .query_row(params![account, received, intent, update, key, body], |row| row.get::<_, i64>(0))
         .optional()?;
     let Some(id) = id else { return again(tx, account, &key, arrival) };
     match &arrival.content {
-        Content::Event { feed: FeedName::CancelIntents, message, .. } => {
-            if let Some(seq) = seq {
-                push(tx, seq, arrival, message)?;
+        Content::Event { message, .. } => {
+            if let Some((feed, seq)) = place {
+                push(tx, feed, seq, account, arrival, message)?;
             }
-        }
-        Content::Event { event_type, .. } => {
-            tx.sql("INSERT INTO others (id, received, account, event_type, body) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![id, received, account, event_type, &arrival.raw[..]])?;
         }
         Content::Unreadable { reason } => {
             let mut insert = tx.sql(
@@ -42,24 +43,41 @@ pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<App
         }
     }
     tx.rows += 1;
-    Ok(Appended::Stored { seq })
+    Ok(Appended::Stored { seq: place.map(|(_, seq)| seq) })
 }
 
-/// The next event of the log.
-fn push(tx: &mut Tx<'_>, seq: u64, arrival: &Arrival, message: &[u8]) -> rusqlite::Result<()> {
+/// The next event of a log.
+fn push(
+    tx: &mut Tx<'_>,
+    feed: FeedName,
+    seq: u64,
+    account: i64,
+    arrival: &Arrival,
+    message: &[u8],
+) -> rusqlite::Result<()> {
     let (at, received) = (integer(seq), integer(arrival.received.0));
-    tx.sql("INSERT INTO events (seq, received, message) VALUES (?1, ?2, ?3)")?
-        .execute(params![at, received, message])?;
+    let LogTables { bodies, spans, .. } = tables::of(feed);
+    match feed {
+        FeedName::CancelIntents => {
+            let mut insert = tx.sql("INSERT INTO events (seq, received, message) VALUES (?1, ?2, ?3)")?;
+            insert.execute(params![at, received, message])?;
+        }
+        FeedName::OrderUpdates => {
+            let mut insert = tx.sql("INSERT INTO updates (seq, received, account, message) VALUES (?1, ?2, ?3, ?4)")?;
+            insert.execute(params![at, received, account, message])?;
+        }
+    }
     reach(CrashPoint::W3);
-    tx.sql("INSERT INTO event_bodies (seq, body) VALUES (?1, ?2)")?.execute(params![at, &arrival.raw[..]])?;
-    if let Some(span) = tx.feed().span(seq, arrival.received) {
-        let mut note = tx.sql(
-            "INSERT INTO spans (span, earliest) VALUES (?1, ?2) \
+    let mut insert = tx.sql(&format!("INSERT INTO {bodies} (seq, body) VALUES (?1, ?2)"))?;
+    insert.execute(params![at, &arrival.raw[..]])?;
+    if let Some(span) = tx.feed().span(feed, seq, arrival.received) {
+        let mut note = tx.sql(&format!(
+            "INSERT INTO {spans} (span, earliest) VALUES (?1, ?2) \
              ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest)",
-        )?;
+        ))?;
         note.execute([integer(span), received])?;
     }
-    tx.feed().head = seq;
+    *tx.feed().heads.of_mut(feed) = seq;
     Ok(())
 }
 

@@ -6,9 +6,10 @@ use rusqlite::Connection;
 
 use super::reads;
 use crate::domain::feed::subscription::{REMEMBERED, Subscription};
+use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
 
-/// Positions of one row of `spans`.
+/// Positions of one row of a table of spans.
 pub(super) const SPAN: u64 = 1024;
 
 /// Subscriptions that are remembered; those that were not used for longest are read again.
@@ -19,10 +20,10 @@ const ROWS: u64 = 400_000;
 
 /// Forgotten with the rest of the writer's memory when a transaction is rolled back.
 pub(in crate::store::sqlite) struct Memory {
-    /// The last position that was given, perhaps in a transaction that is not committed yet.
-    pub(in crate::store::sqlite) head: u64,
-    /// The last row of `spans`, once it was written.
-    span: Option<(u64, Timestamp)>,
+    /// The last position of each log that was given, perhaps in a transaction that is not committed yet.
+    pub(in crate::store::sqlite) heads: ByFeed<u64>,
+    /// The last row of each log's table of spans, once it was written.
+    spans: ByFeed<Option<(u64, Timestamp)>>,
     /// Whether steady times in the tables are known to be of this boot.
     pub(super) is_of_this_boot: bool,
     /// As they are in the database, the last one used at the end; with about as many rows as each has.
@@ -33,8 +34,8 @@ pub(in crate::store::sqlite) struct Memory {
 impl Memory {
     pub(in crate::store::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            head: reads::head(connection)?,
-            span: None,
+            heads: reads::heads(connection)?,
+            spans: ByFeed::default(),
             is_of_this_boot: false,
             subscriptions: VecDeque::new(),
             rows: 0,
@@ -42,12 +43,13 @@ impl Memory {
     }
 
     /// The span of an event that is appended, if its row must be written.
-    pub(super) fn span(&mut self, seq: u64, received: Timestamp) -> Option<u64> {
+    pub(super) fn span(&mut self, feed: FeedName, seq: u64, received: Timestamp) -> Option<u64> {
         let span = seq / SPAN;
-        if self.span.is_some_and(|(known, earliest)| known == span && earliest <= received) {
+        let last = self.spans.of_mut(feed);
+        if last.is_some_and(|(known, earliest)| known == span && earliest <= received) {
             return None;
         }
-        self.span = Some((span, received));
+        *last = Some((span, received));
         Some(span)
     }
 

@@ -1,11 +1,11 @@
-//! The feed in the file: the log of intents, and the subscriptions that read it.
+//! The feeds in the file: the logs of intents and of order updates ([`tables`]), and the subscriptions that read them.
 //!
 //! Writes go through the ledger's writer, so that all share its syncs. Reads have a thread of their own: one who reads the
 //! log from its beginning does not hold up the ledger. What is read in one call shares one piece of memory, which lives as
 //! long as any event of it.
 //!
 //! Positions are given within the transaction that writes the event, by the one thread that writes: they have no gaps, and
-//! their order is that of the commits. The head is told after the commit, by the writer. Whatever the writer remembers
+//! their order is that of the commits. The heads are told after the commit, by the writer. Whatever the writer remembers
 //! ([`memory`]) is forgotten when a transaction is rolled back, so that no position and no change of it is ever seen.
 
 mod append;
@@ -15,15 +15,17 @@ mod reads;
 mod renamed;
 mod rows;
 mod subscriptions;
+mod tables;
 mod trim;
 
 use tokio::sync::watch;
 
 pub(super) use self::memory::Memory;
-pub(super) use self::reads::head;
+pub(super) use self::reads::heads;
 pub(super) use self::renamed::rename_filters;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
+use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
@@ -36,35 +38,42 @@ impl EventLog for SqliteLedger {
         self.write(move |tx| append::append(tx, &arrival)).await
     }
 
-    fn head(&self) -> watch::Receiver<u64> {
-        self.0.head.subscribe()
+    fn head(&self, feed: FeedName) -> watch::Receiver<u64> {
+        self.0.heads.of(feed).subscribe()
     }
 
-    async fn bounds(&self) -> Result<Bounds, StoreError> {
-        self.read_feed(reads::bounds).await
+    async fn bounds(&self, feed: FeedName) -> Result<Bounds, StoreError> {
+        self.read_feed(move |db| reads::bounds(db, feed)).await
     }
 
     async fn read(
         &self,
+        feed: FeedName,
         after: u64,
         most: usize,
         most_bytes: usize,
         raw: bool,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.read_feed(move |db| reads::read(db, after, most, most_bytes, raw)).await
+        self.read_feed(move |db| reads::read(db, feed, after, most, most_bytes, raw)).await
     }
 
-    async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
-        self.read_feed(move |db| reads::pick(db, seqs, raw)).await
+    async fn pick(&self, feed: FeedName, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read_feed(move |db| reads::pick(db, feed, seqs, raw)).await
     }
 
-    async fn find(&self, account: &AccountId, event_id: &str, raw: bool) -> Result<Option<StoredEvent>, StoreError> {
+    async fn find(
+        &self,
+        feed: FeedName,
+        account: &AccountId,
+        event_id: &str,
+        raw: bool,
+    ) -> Result<Option<StoredEvent>, StoreError> {
         let (account, event_id) = (account.clone(), event_id.to_owned());
-        self.read_feed(move |db| reads::find(db, &account, &event_id, raw)).await
+        self.read_feed(move |db| reads::find(db, feed, &account, &event_id, raw)).await
     }
 
-    async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
-        self.read_feed(move |db| reads::before(db, time)).await
+    async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {
+        self.read_feed(move |db| reads::before(db, feed, time)).await
     }
 
     async fn quarantined(
@@ -83,7 +92,9 @@ impl EventLog for SqliteLedger {
         while all.rows < limit {
             let part = TRIM.min(limit - all.rows);
             let mut now = self.write(move |tx| trim::trim(tx, times, part)).await?;
-            all.events += now.events;
+            for feed in FeedName::ALL {
+                *all.events.of_mut(feed) += now.events.of(feed);
+            }
             all.rows += now.rows;
             all.parked += now.parked;
             all.quarantined += now.quarantined;

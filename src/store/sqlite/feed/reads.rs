@@ -7,46 +7,64 @@ use super::super::reads::number_of;
 use super::super::rows::{self, integer};
 use super::memory::SPAN;
 use super::renamed::named_now;
+use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
-use crate::domain::feed::LogId;
+use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Bounds, Quarantined, StoredEvent};
 use crate::store::keys;
 
-/// The columns of an event; without its body, the table of bodies is not touched.
-const EVENTS: &str = "SELECT seq, received, message, NULL FROM events";
-const WHOLE_EVENTS: &str =
-    "SELECT events.seq, received, message, body FROM events JOIN event_bodies ON event_bodies.seq = events.seq";
+/// Begins every query for events of a log; without their bodies, the table of bodies is not touched.
+fn select(feed: FeedName, raw: bool) -> String {
+    let LogTables { events, bodies, .. } = tables::of(feed);
+    if raw {
+        format!("SELECT e.seq, received, message, body FROM {events} e JOIN {bodies} b ON b.seq = e.seq")
+    } else {
+        format!("SELECT seq, received, message, NULL FROM {events} e")
+    }
+}
 
 /// Bytes for which room is made before they are read, at most.
 const ARENA: usize = 1 << 20;
 
-/// The last position, 0 while there is none.
-pub(in crate::store::sqlite) fn head(db: &Connection) -> rusqlite::Result<u64> {
-    let mut last = db.prepare_cached("SELECT coalesce(max(seq), 0) FROM events")?;
+/// The last position of each log, 0 while there is none.
+pub(in crate::store::sqlite) fn heads(db: &Connection) -> rusqlite::Result<ByFeed<u64>> {
+    let mut heads = ByFeed::default();
+    for feed in FeedName::ALL {
+        *heads.of_mut(feed) = head(db, feed)?;
+    }
+    Ok(heads)
+}
+
+fn head(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
+    let LogTables { events, .. } = tables::of(feed);
+    let mut last = db.prepare_cached(&format!("SELECT coalesce(max(seq), 0) FROM {events}"))?;
     last.query_row([], |row| rows::number(row, 0))
 }
 
 /// The first position that is kept, or will be.
-pub(super) fn first(db: &Connection) -> rusqlite::Result<u64> {
-    let mut first = db.prepare_cached("SELECT coalesce(min(seq), 1) FROM events")?;
+pub(super) fn first(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
+    let LogTables { events, .. } = tables::of(feed);
+    let mut first = db.prepare_cached(&format!("SELECT coalesce(min(seq), 1) FROM {events}"))?;
     first.query_row([], |row| rows::number(row, 0))
 }
 
-pub(super) fn bounds(db: &Connection) -> rusqlite::Result<Bounds> {
-    let log: [u8; 16] = db.prepare_cached("SELECT id FROM log")?.query_row([], |row| row.get(0))?;
-    Ok(Bounds { log: LogId(u128::from_be_bytes(log)), first: first(db)?, head: head(db)? })
+pub(super) fn bounds(db: &Connection, feed: FeedName) -> rusqlite::Result<Bounds> {
+    let LogTables { log, .. } = tables::of(feed);
+    let log: [u8; 16] = db.prepare_cached(&format!("SELECT id FROM {log}"))?.query_row([], |row| row.get(0))?;
+    Ok(Bounds { log: LogId(u128::from_be_bytes(log)), first: first(db, feed)?, head: head(db, feed)? })
 }
 
 pub(super) fn read(
     db: &Connection,
+    feed: FeedName,
     after: u64,
     most: usize,
     most_bytes: usize,
     raw: bool,
 ) -> rusqlite::Result<Vec<StoredEvent>> {
-    let columns = if raw { WHOLE_EVENTS } else { EVENTS };
-    let mut events = db.prepare_cached(&format!("{columns} WHERE events.seq > ?1 ORDER BY events.seq LIMIT ?2"))?;
+    let select = select(feed, raw);
+    let mut events = db.prepare_cached(&format!("{select} WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2"))?;
     let mut events = events.query([integer(after), limit(most)])?;
     let mut read = Arena::new(most, most_bytes);
     while let Some(event) = events.next()? {
@@ -54,50 +72,59 @@ pub(super) fn read(
             break;
         }
     }
-    named_now(db, read.events())
+    named_now(db, feed, read.events())
 }
 
-pub(super) fn pick(db: &Connection, mut seqs: Vec<u64>, raw: bool) -> rusqlite::Result<Vec<StoredEvent>> {
+pub(super) fn pick(
+    db: &Connection,
+    feed: FeedName,
+    mut seqs: Vec<u64>,
+    raw: bool,
+) -> rusqlite::Result<Vec<StoredEvent>> {
     seqs.sort_unstable();
     seqs.dedup();
-    let columns = if raw { WHOLE_EVENTS } else { EVENTS };
-    let mut event = db.prepare_cached(&format!("{columns} WHERE events.seq = ?1"))?;
+    let mut event = db.prepare_cached(&format!("{} WHERE e.seq = ?1", select(feed, raw)))?;
     let mut read = Arena::new(seqs.len(), usize::MAX);
     for seq in seqs {
         event.query_row([integer(seq)], |event| read.push(event)).optional()?;
     }
-    named_now(db, read.events())
+    named_now(db, feed, read.events())
 }
 
 pub(super) fn find(
     db: &Connection,
+    feed: FeedName,
     account: &AccountId,
     event_id: &str,
     raw: bool,
 ) -> rusqlite::Result<Option<StoredEvent>> {
     let Some(account) = number_of(db, account)? else { return Ok(None) };
-    let mut seq =
-        db.prepare_cached("SELECT seq FROM deliveries WHERE account = ?1 AND key = ?2 AND seq IS NOT NULL")?;
+    let LogTables { position, .. } = tables::of(feed);
+    let mut seq = db.prepare_cached(&format!(
+        "SELECT {position} FROM deliveries WHERE account = ?1 AND key = ?2 AND {position} IS NOT NULL"
+    ))?;
     let seq = seq.query_row(params![account, keys::event(event_id)], |row| rows::number(row, 0)).optional()?;
     let Some(seq) = seq else { return Ok(None) };
-    Ok(pick(db, vec![seq], raw)?.pop())
+    Ok(pick(db, feed, vec![seq], raw)?.pop())
 }
 
-pub(super) fn before(db: &Connection, time: Timestamp) -> rusqlite::Result<u64> {
+pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqlite::Result<u64> {
+    let LogTables { events, spans, .. } = tables::of(feed);
     // Where the clock went back, later spans may have earlier events: the last that has one counts.
-    let mut span = db.prepare_cached("SELECT span FROM spans WHERE earliest < ?1 ORDER BY span DESC LIMIT 1")?;
+    let mut span =
+        db.prepare_cached(&format!("SELECT span FROM {spans} WHERE earliest < ?1 ORDER BY span DESC LIMIT 1"))?;
     let span = span.query_row([integer(time.0)], |row| rows::number(row, 0)).optional()?;
     if let Some(span) = span {
-        let mut last = db.prepare_cached(
-            "SELECT seq FROM events WHERE seq >= ?1 AND seq < ?2 AND received < ?3 ORDER BY seq DESC LIMIT 1",
-        )?;
+        let mut last = db.prepare_cached(&format!(
+            "SELECT seq FROM {events} WHERE seq >= ?1 AND seq < ?2 AND received < ?3 ORDER BY seq DESC LIMIT 1"
+        ))?;
         let bounds = [integer(span * SPAN), integer((span + 1) * SPAN), integer(time.0)];
         if let Some(seq) = last.query_row(bounds, |row| rows::number(row, 0)).optional()? {
             return Ok(seq);
         }
         // It was in a part of the first span that is gone.
     }
-    Ok(first(db)?.saturating_sub(1))
+    Ok(first(db, feed)?.saturating_sub(1))
 }
 
 pub(super) fn quarantined(

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::rows::{self, integer};
+use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::Config;
-use crate::domain::feed::with_account;
+use crate::domain::feed::{FeedName, with_account};
 use crate::ports::event_log::StoredEvent;
 
 /// Puts the names of now into the filters of subscriptions. Within the transaction that renames accounts.
@@ -32,17 +33,28 @@ pub(in crate::store::sqlite) fn rename_filters(db: &Connection, names: &HashMap<
 
 /// The events with the names that their accounts have now. Costs a look at a small table where no account was renamed while the
 /// log had these events.
-pub(super) fn named_now(db: &Connection, mut events: Vec<StoredEvent>) -> rusqlite::Result<Vec<StoredEvent>> {
+pub(super) fn named_now(
+    db: &Connection,
+    feed: FeedName,
+    mut events: Vec<StoredEvent>,
+) -> rusqlite::Result<Vec<StoredEvent>> {
     let Some(first) = events.first().map(|event| event.seq) else { return Ok(events) };
-    let mut last = db.prepare_cached("SELECT coalesce(max(renamed_at), 0) FROM accounts")?;
+    let LogTables { renamed_at, .. } = tables::of(feed);
+    let mut last = db.prepare_cached(&format!("SELECT coalesce(max({renamed_at}), 0) FROM accounts"))?;
     let last = last.query_row([], |row| rows::number(row, 0))?;
     if last < first {
         return Ok(events);
     }
-    let mut name = db.prepare_cached(
-        "SELECT a.name FROM deliveries d INDEXED BY deliveries_by_seq JOIN accounts a ON a.id = d.account \
-         WHERE d.seq = ?1 AND a.renamed_at >= ?1",
-    )?;
+    let mut name = db.prepare_cached(match feed {
+        FeedName::CancelIntents => {
+            "SELECT a.name FROM deliveries d INDEXED BY deliveries_by_seq JOIN accounts a ON a.id = d.account \
+             WHERE d.seq = ?1 AND a.renamed_at >= ?1"
+        }
+        FeedName::OrderUpdates => {
+            "SELECT a.name FROM updates u JOIN accounts a ON a.id = u.account \
+             WHERE u.seq = ?1 AND a.updates_renamed_at >= ?1"
+        }
+    })?;
     for event in events.iter_mut().take_while(|event| event.seq <= last) {
         let renamed: Option<AccountId> =
             name.query_row([integer(event.seq)], |row| rows::account(row, 0)).optional()?;

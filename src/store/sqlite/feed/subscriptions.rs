@@ -7,6 +7,7 @@ use super::super::tx::Tx;
 use super::boot;
 use super::rows::{self, HEADS, ROWS, StateColumns};
 use crate::crash_point::{CrashPoint, reach};
+use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::{Cause, Changes, Config, Head, Row, State, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::subscriptions::{Made, Removed};
@@ -143,15 +144,16 @@ fn head_of(tx: &Tx<'_>, name: &str) -> rusqlite::Result<Option<Head>> {
     tx.sql(&format!("{HEADS} WHERE name = ?1"))?.query_row([name], rows::head).optional()
 }
 
-/// What all subscriptions have in the database as it is within the transaction, by name: with the rows only that bear on
-/// what they need of the log. Those above the floor never do, nor does what is acknowledged.
-pub(super) fn needs(tx: &Tx<'_>) -> rusqlite::Result<Vec<Subscription>> {
+/// What all subscriptions of a feed have in the database as it is within the transaction, by name: with the rows only that bear
+/// on what they need of the log. Those above the floor never do, nor does what is acknowledged.
+pub(super) fn needs(tx: &Tx<'_>, feed: FeedName) -> rusqlite::Result<Vec<Subscription>> {
     let mut heads = tx.sql(&format!("{HEADS} ORDER BY name"))?;
     let heads: Vec<Head> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
     let sql = format!("{ROWS} WHERE subscription = ?1 AND seq <= ?2 AND state <> ?3 ORDER BY seq");
     let mut below = tx.sql(&sql)?;
     heads
         .into_iter()
+        .filter(|head| head.config.feed == feed)
         .map(|head| {
             let rows = below.query_map([integer(head.id), integer(head.floor), rows::ACKED], rows::row)?;
             let rows: Vec<Row> = rows.collect::<rusqlite::Result<_>>()?;

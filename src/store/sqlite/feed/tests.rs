@@ -6,7 +6,7 @@ use super::super::{migrations, open};
 use super::*;
 use crate::ports::ledger::StoreTrouble;
 use crate::store::sqlite::tests::{Place, works};
-use crate::store::testing::{intent, other, time, unreadable};
+use crate::store::testing::{intent, time, unreadable, update};
 
 async fn append(log: &SqliteLedger, id: &str) -> u64 {
     match log.append(intent(id, time(1))).await.unwrap() {
@@ -16,7 +16,7 @@ async fn append(log: &SqliteLedger, id: &str) -> u64 {
 }
 
 async fn seqs(log: &SqliteLedger) -> Vec<u64> {
-    let events = EventLog::read(log, 0, usize::MAX, usize::MAX, true).await.unwrap();
+    let events = EventLog::read(log, FeedName::CancelIntents, 0, usize::MAX, usize::MAX, true).await.unwrap();
     events.iter().map(|event| event.seq).collect()
 }
 
@@ -30,17 +30,20 @@ async fn the_log_goes_on_after_closing_and_opening_again() {
     let log = place.open();
     append(&log, "a").await;
     append(&log, "b").await;
-    let bounds = log.bounds().await.unwrap();
+    let bounds = log.bounds(FeedName::CancelIntents).await.unwrap();
     log.close().await;
     let log = place.open();
-    assert_eq!((*log.head().borrow(), log.bounds().await.unwrap()), (2, bounds));
+    assert_eq!(
+        (*log.head(FeedName::CancelIntents).borrow(), log.bounds(FeedName::CancelIntents).await.unwrap()),
+        (2, bounds)
+    );
     assert_eq!(log.append(intent("a", time(9))).await.unwrap(), Appended::Duplicate);
     assert_eq!(append(&log, "c").await, 3);
     // Also when nothing but the last is left.
     log.trim_log(TrimTimes { free: time(9), held: time(9), ids: time(9) }, 100).await.unwrap();
     log.close().await;
     let log = place.open();
-    assert_eq!((*log.head().borrow(), seqs(&log).await), (3, vec![3]));
+    assert_eq!((*log.head(FeedName::CancelIntents).borrow(), seqs(&log).await), (3, vec![3]));
     assert_eq!(append(&log, "d").await, 4);
     log.close().await;
 }
@@ -49,7 +52,10 @@ async fn the_log_goes_on_after_closing_and_opening_again() {
 async fn each_file_is_another_log() {
     let (a, b) = (Place::new(), Place::new());
     let (first, second) = (a.open(), b.open());
-    assert_ne!(first.bounds().await.unwrap().log, second.bounds().await.unwrap().log);
+    assert_ne!(
+        first.bounds(FeedName::CancelIntents).await.unwrap().log,
+        second.bounds(FeedName::CancelIntents).await.unwrap().log
+    );
     first.close().await;
     second.close().await;
 }
@@ -58,12 +64,12 @@ async fn each_file_is_another_log() {
 async fn a_killed_process_leaves_all_that_was_answered() {
     let place = Place::new();
     let log = place.open();
-    let bounds = log.bounds().await.unwrap();
+    let bounds = log.bounds(FeedName::CancelIntents).await.unwrap();
     join_all((0..40).map(|id| log.append(intent(&id.to_string(), time(1))))).await;
     let killed = place.killed();
     let after = killed.open();
-    assert_eq!(after.bounds().await.unwrap(), Bounds { head: 40, ..bounds });
-    assert_eq!((*after.head().borrow(), seqs(&after).await), (40, Vec::from_iter(1..=40)));
+    assert_eq!(after.bounds(FeedName::CancelIntents).await.unwrap(), Bounds { head: 40, ..bounds });
+    assert_eq!((*after.head(FeedName::CancelIntents).borrow(), seqs(&after).await), (40, Vec::from_iter(1..=40)));
     assert_eq!(after.append(intent("7", time(1))).await.unwrap(), Appended::Duplicate);
     assert_eq!(append(&after, "next").await, 41);
     after.close().await;
@@ -79,7 +85,7 @@ async fn a_database_of_the_ledger_alone_gets_a_feed() {
     drop(old);
     let log = place.open();
     assert_eq!(log.failing(), None);
-    assert_eq!(*log.head().borrow(), 0);
+    assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 0);
     assert_eq!(append(&log, "a").await, 1);
     log.close().await;
     assert_eq!(rows(&place, "accounts"), 1);
@@ -95,14 +101,14 @@ async fn what_was_rolled_back_leaves_no_gap_and_is_not_told() {
     let fails = log.write::<(), _>(|tx| {
         // The transaction has given the next position.
         append::append(tx, &intent("lost", time(1)))?;
-        assert_eq!(tx.feed().head, 2);
+        assert_eq!(*tx.feed().heads.of(FeedName::CancelIntents), 2);
         Err(rusqlite::Error::InvalidQuery)
     });
     // One group: the others of it are written without it.
     let (lost, stored) = tokio::join!(fails, log.append(intent("after", time(1))));
     lost.unwrap_err();
     assert_eq!(stored.unwrap(), Appended::Stored { seq: Some(2) });
-    assert_eq!((*log.head().borrow(), seqs(&log).await), (2, vec![1, 2]));
+    assert_eq!((*log.head(FeedName::CancelIntents).borrow(), seqs(&log).await), (2, vec![1, 2]));
     assert_eq!(append(&log, "lost").await, 3);
     log.close().await;
 }
@@ -116,9 +122,9 @@ async fn a_head_is_told_once_a_store_works_that_failed_at_the_start() {
     let other = place.other();
     other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let log = place.open();
-    let mut head = log.head();
+    let mut head = log.head(FeedName::CancelIntents);
     assert_eq!((log.failing().unwrap().error.kind, *head.borrow()), (StoreTrouble::Busy, 0));
-    assert_eq!(log.bounds().await.unwrap_err().kind, StoreTrouble::Busy);
+    assert_eq!(log.bounds(FeedName::CancelIntents).await.unwrap_err().kind, StoreTrouble::Busy);
     drop(other);
     works(&log).await;
     assert_eq!(*head.wait_for(|head| *head > 0).await.unwrap(), 1);
@@ -139,7 +145,7 @@ async fn a_full_store_takes_no_delivery_and_its_head_stays() {
     limit(1).await.unwrap();
     let large = Arrival { raw: vec![b' '; 1 << 20].into(), ..intent("large", time(1)) };
     assert_eq!(log.append(large.clone()).await.unwrap_err().kind, StoreTrouble::Full);
-    assert_eq!((*log.head().borrow(), seqs(&log).await), (1, vec![1]));
+    assert_eq!((*log.head(FeedName::CancelIntents).borrow(), seqs(&log).await), (1, vec![1]));
     limit(1_000_000).await.unwrap();
     assert_eq!(log.append(large).await.unwrap(), Appended::Stored { seq: Some(2) });
     log.close().await;
@@ -165,7 +171,7 @@ async fn all_that_came_is_in_the_file_once() {
     let place = Place::new();
     let log = place.open();
     for _ in 0..2 {
-        for delivery in [intent("i", time(1)), other("o", time(1)), unreadable("u", time(1))] {
+        for delivery in [intent("i", time(1)), update("o", time(1)), unreadable("u", time(1))] {
             log.append(delivery).await.unwrap();
         }
         for body in ["x", "y"] {
@@ -174,31 +180,39 @@ async fn all_that_came_is_in_the_file_once() {
         }
     }
     log.close().await;
-    for (table, expected) in
-        [("deliveries", 3), ("events", 1), ("event_bodies", 1), ("others", 1), ("quarantine", 1), ("conflicts", 2)]
-    {
+    for (table, expected) in [
+        ("deliveries", 3),
+        ("events", 1),
+        ("event_bodies", 1),
+        ("updates", 1),
+        ("update_bodies", 1),
+        ("quarantine", 1),
+        ("conflicts", 2),
+    ] {
         assert_eq!(rows(&place, table), expected, "{table}");
     }
-    let other: (String, Vec<u8>) = place
-        .other()
-        .query_row("SELECT event_type, body FROM others", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
-    assert_eq!(other, ("PO_LINE_AUTOCANCELLED".into(), b"body o".to_vec()));
     let bodies: String = place
         .other()
         .query_row("SELECT group_concat(CAST(body AS TEXT)) FROM conflicts", [], |row| row.get(0))
         .unwrap();
     assert_eq!(bodies, "x,y");
-    // All of it goes, but for the last event and the last id.
+    // All of it goes, but for the last event of each log and the last id.
     let log = place.open();
     let times = TrimTimes { free: time(9), held: time(9), ids: time(9) };
     while log.trim_log(times, 1).await.unwrap().rows > 0 {}
     append(&log, "last").await;
     while log.trim_log(times, 1).await.unwrap().rows > 0 {}
     log.close().await;
-    for (table, expected) in
-        [("deliveries", 1), ("events", 1), ("event_bodies", 1), ("others", 0), ("quarantine", 0), ("conflicts", 0)]
-    {
+    for (table, expected) in [
+        // The ids of both events, and the last one.
+        ("deliveries", 2),
+        ("events", 1),
+        ("event_bodies", 1),
+        ("updates", 1),
+        ("update_bodies", 1),
+        ("quarantine", 0),
+        ("conflicts", 0),
+    ] {
         assert_eq!(rows(&place, table), expected, "{table}");
     }
 }

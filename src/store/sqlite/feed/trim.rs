@@ -3,31 +3,45 @@
 use super::super::rows::{integer, number, time};
 use super::super::tx::Tx;
 use super::memory::SPAN;
+use super::tables::{self, LogTables};
 use super::{reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
+use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::Subscription;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{TrimTimes, Trimmed};
 
+/// Whether a delivery is of an event that is kept: ?2 and ?3 are the first positions of the two logs.
+const IS_KEPT: &str = "(ifnull(seq >= ?2, 0) OR ifnull(update_seq >= ?3, 0))";
+
 /// Drops at most `limit` rows.
 pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {
-    let mut trimmed = events(tx, times, limit)?;
+    let mut trimmed = Trimmed::default();
+    for feed in FeedName::ALL {
+        events(tx, feed, times, limit - trimmed.rows, &mut trimmed)?;
+    }
     trimmed.quarantined = oldest(tx, "quarantine", times.free, limit - trimmed.rows)?;
     trimmed.rows += trimmed.quarantined;
-    for table in ["others", "conflicts"] {
-        trimmed.rows += oldest(tx, table, times.free, limit - trimmed.rows)?;
-    }
+    trimmed.rows += oldest(tx, "conflicts", times.free, limit - trimmed.rows)?;
     trimmed.rows += ids(tx, times.ids, limit - trimmed.rows)?;
     tx.rows += trimmed.rows as u64;
     Ok(trimmed)
 }
 
-/// The log from the front, but for the last event.
-fn events(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {
+/// A log from the front, but for the last event.
+fn events(
+    tx: &mut Tx<'_>,
+    feed: FeedName,
+    times: TrimTimes,
+    limit: usize,
+    trimmed: &mut Trimmed,
+) -> rusqlite::Result<()> {
+    let LogTables { events, bodies, spans, .. } = tables::of(feed);
     let mut old = Vec::new();
     {
-        let mut front =
-            tx.sql("SELECT seq, received FROM events WHERE seq < (SELECT max(seq) FROM events) ORDER BY seq LIMIT ?1")?;
+        let mut front = tx.sql(&format!(
+            "SELECT seq, received FROM {events} WHERE seq < (SELECT max(seq) FROM {events}) ORDER BY seq LIMIT ?1"
+        ))?;
         let mut front = front.query([size(limit)])?;
         while let Some(event) = front.next()? {
             let (seq, received) = (number(event, 0)?, time(event, 1)?);
@@ -37,19 +51,20 @@ fn events(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<T
             old.push((seq, received));
         }
     }
-    let Some((before, _)) = old.first().copied() else { return Ok(Trimmed::default()) };
-    let all = subscriptions::needs(tx)?;
+    let Some((before, _)) = old.first().copied() else { return Ok(()) };
+    let all = subscriptions::needs(tx, feed)?;
     let holding = all.iter().filter(|one| one.head().config.hold_retention);
     let needed_after = holding.map(Subscription::needs_after).min().unwrap_or(u64::MAX);
     let goes = old.iter().take_while(|(seq, received)| *seq <= needed_after || *received < times.held);
-    let Some((last, _)) = goes.clone().last() else { return Ok(Trimmed::default()) };
-    let events = goes.count();
+    let Some((last, _)) = goes.clone().last() else { return Ok(()) };
+    let gone = goes.count();
     let first = last + 1;
-    tx.sql("DELETE FROM events WHERE seq < ?1")?.execute([integer(first)])?;
+    tx.sql(&format!("DELETE FROM {events} WHERE seq < ?1"))?.execute([integer(first)])?;
     reach(CrashPoint::F6);
-    tx.sql("DELETE FROM event_bodies WHERE seq < ?1")?.execute([integer(first)])?;
-    tx.sql("DELETE FROM spans WHERE span < ?1")?.execute([integer(first / SPAN)])?;
-    let mut trimmed = Trimmed { events, rows: events, ..Trimmed::default() };
+    tx.sql(&format!("DELETE FROM {bodies} WHERE seq < ?1"))?.execute([integer(first)])?;
+    tx.sql(&format!("DELETE FROM {spans} WHERE span < ?1"))?.execute([integer(first / SPAN)])?;
+    *trimmed.events.of_mut(feed) = gone;
+    trimmed.rows += gone;
     for one in all {
         let name = &one.head().name;
         if one.has_lost(first) && !one.has_lost(before) {
@@ -60,7 +75,7 @@ fn events(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<T
             trimmed.parked += subscriptions::change(tx, name, &mut forget)?.unwrap_or(0);
         }
     }
-    Ok(trimmed)
+    Ok(())
 }
 
 /// What came first of a table, up to what came later.
@@ -78,23 +93,30 @@ fn oldest(tx: &Tx<'_>, table: &str, before: Timestamp, limit: usize) -> rusqlite
     tx.sql(&format!("DELETE FROM {table} WHERE id <= ?1"))?.execute([integer(last)])
 }
 
-/// Ids, but for the last and for those of events that are kept.
+/// Ids, but for the last and for those of events that are kept. The last event of a log may stay for years where no other comes, and
+/// must not hold up the ids behind it.
 fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
-    let first = reads::first(tx.connection())?;
-    let mut front = tx.sql(
-        "SELECT id, received, seq FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) ORDER BY id LIMIT ?1",
-    )?;
-    let mut front = front.query([size(limit)])?;
+    let first = |feed| reads::first(tx.connection(), feed).map(integer);
+    let (intent, update) = (first(FeedName::CancelIntents)?, first(FeedName::OrderUpdates)?);
+    let mut front = tx.sql(&format!(
+        "SELECT id, received, {IS_KEPT} FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) ORDER BY id LIMIT ?1"
+    ))?;
+    let mut front = front.query([size(limit), intent, update])?;
     let mut last = None;
     while let Some(row) = front.next()? {
-        let kept = row.get::<_, Option<i64>>(2)?.is_some_and(|seq| seq >= integer(first));
-        if kept || time(row, 1)? >= before {
+        if time(row, 1)? >= before {
             break;
         }
-        last = Some(number(row, 0)?);
+        if !row.get::<_, bool>(2)? {
+            last = Some(number(row, 0)?);
+        }
     }
     let Some(last) = last else { return Ok(0) };
-    tx.sql("DELETE FROM deliveries WHERE id <= ?1")?.execute([integer(last)])
+    tx.sql(&format!("DELETE FROM deliveries WHERE id <= ?1 AND NOT ({IS_KEPT})"))?.execute([
+        integer(last),
+        intent,
+        update,
+    ])
 }
 
 fn size(limit: usize) -> i64 {

@@ -4,6 +4,8 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::lookup;
+use crate::domain::feed::order_update_of_kept;
+use crate::domain::timestamp::Timestamp;
 
 /// The first brings a database from version 0 to 1, and so on.
 const STEPS: &[&str] = &[
@@ -14,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("0005_clock.sql"),
     include_str!("0006_owner.sql"),
     include_str!("0007_token_key.sql"),
+    include_str!("0008_order_updates.sql"),
 ];
 
 /// The version that this program works with.
@@ -35,6 +38,7 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
         Ok(lookup::hash_of(row.get(0)?, row.get(1)?, row.get_raw(2).as_blob()?))
     };
     connection.create_scalar_function("key_hash", 3, FunctionFlags::SQLITE_DETERMINISTIC, hash)?;
+    connection.create_scalar_function("order_update", 4, FunctionFlags::SQLITE_DETERMINISTIC, order_update)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in missing {
         transaction.execute_batch(step)?;
@@ -42,5 +46,13 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
     transaction.pragma_update(None, "application_id", application)?;
     transaction.pragma_update(None, "user_version", to)?;
     transaction.commit()?;
+    connection.remove_function("order_update", 4)?;
     connection.remove_function("key_hash", 3)
+}
+
+/// The message of an event that an earlier version kept apart: account, time, event type and body.
+fn order_update(row: &rusqlite::functions::Context<'_>) -> rusqlite::Result<Vec<u8>> {
+    let (account, received, event_type) = (row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<String>(2)?);
+    let received = Timestamp(u64::try_from(received).unwrap_or_default());
+    Ok(order_update_of_kept(account, received, event_type, row.get_raw(3).as_blob()?))
 }

@@ -1,34 +1,22 @@
 //! CancelIntentService: takes the call's context, asks the feed, makes the answer.
 
-mod streams;
-
 use std::pin::Pin;
 
 use futures_util::Stream;
 use futures_util::stream::Empty;
 use tonic::{Request, Response, Status};
 
-pub use self::streams::encode_event;
 use super::fulfillment::context;
-use super::status;
+use super::unary::unary;
+use super::{feed_streams, status};
 use crate::pb;
 use crate::pb::cancel_intent_service_server::CancelIntentService;
-use crate::service::feed::{Feed, FeedStore};
+use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
 /// The service, over any store.
 pub struct CancelIntents<F> {
     /// The use cases.
     pub feed: Feed<F>,
-}
-
-/// A use case for which there is nothing more to say than its request and answer.
-macro_rules! unary {
-    ($self:ident, $request:ident, |$asked:ident, $call:ident| $answer:expr) => {{
-        let $call = context(&$request)?;
-        let $asked = $request.into_inner();
-        let answer = $answer.await;
-        answer.map(Response::new).map_err(|error| status::failure(error, "", &$call))
-    }};
 }
 
 #[tonic::async_trait]
@@ -46,7 +34,7 @@ impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
         let watch = self.feed.watch(request.get_ref(), &call).await;
         let watch = watch.map_err(|error| status::failure(error, "", &call))?;
         let mut response = Response::new(futures_util::stream::empty());
-        response.extensions_mut().insert(streams::watch(watch, call));
+        response.extensions_mut().insert(feed_streams::watch::<pb::WatchCancelIntentsResponse, _>(watch, call));
         Ok(response)
     }
 
@@ -57,28 +45,37 @@ impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
         let call = context(&request)?;
         let deliveries = self.feed.subscribe(request.get_ref(), &call).await;
         let deliveries = deliveries.map_err(|error| status::failure(error, "", &call))?;
-        Ok(Response::new(Box::pin(streams::deliveries(deliveries, call))))
+        Ok(Response::new(Box::pin(feed_streams::deliveries(deliveries, call))))
     }
 
     async fn settle_cancel_intents(
         &self,
         request: Request<pb::SettleCancelIntentsRequest>,
     ) -> Result<Response<pb::SettleCancelIntentsResponse>, Status> {
-        unary!(self, request, |asked, call| self.feed.settle(&asked, &call))
+        unary!(self, request, |asked, call| async {
+            let Settled { results, floor, backlog } = self.feed.settle(&asked, &call).await?;
+            Ok(pb::SettleCancelIntentsResponse { results, floor, backlog })
+        })
     }
 
     async fn list_cancel_intents(
         &self,
         request: Request<pb::ListCancelIntentsRequest>,
     ) -> Result<Response<pb::ListCancelIntentsResponse>, Status> {
-        unary!(self, request, |asked, call| self.feed.list(&asked, &call))
+        unary!(self, request, |asked, call| async {
+            let EventPage { events, next_page_token } = self.feed.list(&asked, &call).await?;
+            Ok(pb::ListCancelIntentsResponse { events, next_page_token })
+        })
     }
 
     async fn get_cancel_intent(
         &self,
         request: Request<pb::GetCancelIntentRequest>,
     ) -> Result<Response<pb::GetCancelIntentResponse>, Status> {
-        unary!(self, request, |asked, call| self.feed.get(&asked, &call))
+        unary!(self, request, |asked, call| async {
+            let event = Some(self.feed.get(&asked, &call).await?);
+            Ok(pb::GetCancelIntentResponse { event })
+        })
     }
 
     async fn create_subscription(

@@ -1,0 +1,32 @@
+//! Events that versions before the order-update feed kept without a message.
+
+use prost::Message as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::hex;
+use crate::domain::timestamp::Timestamp;
+use crate::pb;
+
+/// The encoded [`pb::OrderUpdate`] of an event of which an earlier version kept account, time, type and body. Its payload is not
+/// read: `update` stays unset, and the body has everything.
+pub fn order_update_of_kept(account: String, received: Timestamp, event_type: String, body: &[u8]) -> Vec<u8> {
+    let event: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::trim).unwrap_or_default();
+    let first = |pointers: &[&str]| pointers.iter().map(|at| text(at)).find(|it| !it.is_empty()).unwrap_or_default();
+    let body_sha256 = hex::lower(&Sha256::digest(body));
+    let event_id = first(&["/source/eventId", "/eventId"]);
+    let update = pb::OrderUpdate {
+        id_synthesized: event_id.is_empty(),
+        event_id: if event_id.is_empty() { format!("sha256:{body_sha256}") } else { event_id.to_owned() },
+        event_type,
+        event_version: first(&["/source/eventVersion", "/eventVersion"]).to_owned(),
+        received_at: Some(std::time::SystemTime::from(received).into()),
+        ordering_key: first(&["/payload/order/purchaseOrderId", "/payload/purchaseOrderId"]).to_owned(),
+        body_sha256,
+        account,
+        sub_event_type: first(&["/payload/subEventType", "/payload/meta/subEventType"]).to_owned(),
+        ..Default::default()
+    };
+    update.encode_to_vec()
+}

@@ -1,0 +1,166 @@
+//! The streams of both feeds as gRPC sends them.
+
+use ::bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use prost::Message;
+use prost::encoding::{WireType, bytes, encode_key, encode_varint, encoded_len_varint, key_len, string, uint64};
+use tonic::Status;
+
+use crate::domain::feed::LogId;
+use crate::grpc::frames::{self, Frames};
+use crate::grpc::status;
+use crate::pb;
+use crate::ports::call::CallContext;
+use crate::ports::event_log::StoredEvent;
+use crate::service::feed::{ConsumerFrame, Deliveries, FeedStore, Watch, WatchFrame};
+
+/// Numbers of fields, the same in the protos of both feeds: what is stored of an event is put together with what is not, without
+/// being read.
+mod field {
+    /// `WatchCancelIntentsResponse.event`, `WatchOrderUpdatesResponse.update`
+    pub(super) const EVENT: u32 = 2;
+    /// `Event.seq`, `OrderUpdate.seq`
+    pub(super) const SEQ: u32 = 1;
+    /// `Event.cursor`, `OrderUpdate.cursor`
+    pub(super) const CURSOR: u32 = 2;
+    /// `Event.raw_body`, `OrderUpdate.raw_body`
+    pub(super) const RAW_BODY: u32 = 10;
+}
+
+/// Appends an event as a watch of its feed sends it: a whole `WatchCancelIntentsResponse` or `WatchOrderUpdatesResponse` with its
+/// prefix.
+pub fn encode_event(out: &mut Vec<u8>, log: LogId, event: &StoredEvent) {
+    let cursor = log.cursor(event.seq).to_string();
+    let raw = if event.raw.is_empty() { 0 } else { bytes::encoded_len(field::RAW_BODY, &event.raw) };
+    let inner = uint64::encoded_len(field::SEQ, &event.seq)
+        + string::encoded_len(field::CURSOR, &cursor)
+        + event.message.len()
+        + raw;
+    frames::prefix(out, key_len(field::EVENT) + encoded_len_varint(inner as u64) + inner);
+    encode_key(field::EVENT, WireType::LengthDelimited, out);
+    encode_varint(inner as u64, out);
+    uint64::encode(field::SEQ, &event.seq, out);
+    string::encode(field::CURSOR, &cursor, out);
+    out.extend_from_slice(&event.message);
+    if raw > 0 {
+        bytes::encode(field::RAW_BODY, &event.raw, out);
+    }
+}
+
+/// A frame of a watch.
+pub(super) trait WatchResponse: Message + 'static {
+    /// The first frame.
+    fn opened(opened: pb::Opened) -> Self;
+    /// A frame when nothing else is to tell.
+    fn heartbeat(beat: pb::Heartbeat) -> Self;
+}
+
+/// A frame of a consumer's stream.
+pub(super) trait SubscribeResponse: Send + 'static {
+    /// The same in the messages of its service.
+    fn of(frame: ConsumerFrame) -> Self;
+}
+
+/// Says which messages of a service its streams send.
+macro_rules! streamed {
+    ($watched:ident in $watch:ident, $subscribed:ident in $subscribe:ident) => {
+        impl WatchResponse for pb::$watched {
+            fn opened(opened: pb::Opened) -> Self {
+                Self { frame: Some(pb::$watch::Frame::Opened(opened)) }
+            }
+
+            fn heartbeat(beat: pb::Heartbeat) -> Self {
+                Self { frame: Some(pb::$watch::Frame::Heartbeat(beat)) }
+            }
+        }
+
+        impl SubscribeResponse for pb::$subscribed {
+            fn of(frame: ConsumerFrame) -> Self {
+                use pb::$subscribe::Frame;
+                Self {
+                    frame: Some(match frame {
+                        ConsumerFrame::Opened(opened) => Frame::Opened(opened),
+                        ConsumerFrame::Delivery(delivered) => Frame::Delivery(delivered.into()),
+                        ConsumerFrame::Heartbeat(beat) => Frame::Heartbeat(beat),
+                    }),
+                }
+            }
+        }
+    };
+}
+
+streamed!(
+    WatchCancelIntentsResponse in watch_cancel_intents_response,
+    SubscribeCancelIntentsResponse in subscribe_cancel_intents_response
+);
+streamed!(
+    WatchOrderUpdatesResponse in watch_order_updates_response,
+    SubscribeOrderUpdatesResponse in subscribe_order_updates_response
+);
+
+/// A watch's answer, in frames `R`.
+pub(super) fn watch<R: WatchResponse, F: FeedStore>(watch: Watch<F>, call: CallContext) -> Frames {
+    // In a box, because it is moved with every frame.
+    Frames::new(unfold(Box::new((watch, call)), async |mut state| {
+        let (watch, call) = &mut *state;
+        let frame = match watch.next().await? {
+            Ok(WatchFrame::Events(frames)) => Ok(frames),
+            Ok(WatchFrame::Opened(opened)) => Ok(encoded(&R::opened(opened))),
+            Ok(WatchFrame::Heartbeat(beat)) => Ok(encoded(&R::heartbeat(beat))),
+            Err(ended) => Err(status::stream_end(ended, call)),
+        };
+        Some((frame, state))
+    }))
+}
+
+fn encoded(frame: &impl Message) -> Bytes {
+    let mut out = Vec::new();
+    frames::encode(&mut out, frame);
+    out.into()
+}
+
+/// The stream of a consumer.
+pub(super) fn deliveries<R: SubscribeResponse, F: FeedStore>(
+    deliveries: Deliveries<F>,
+    call: CallContext,
+) -> impl Stream<Item = Result<R, Status>> + Send {
+    unfold((deliveries, call), async |(mut deliveries, call)| {
+        let frame = match deliveries.next().await? {
+            Ok(frame) => Ok(R::of(frame)),
+            Err(ended) => Err(status::stream_end(ended, &call)),
+        };
+        Some((frame, (deliveries, call)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::{watch_cancel_intents_response, watch_order_updates_response};
+
+    #[test]
+    fn an_event_is_put_together_as_prost_would() {
+        let log = LogId(0xc0ff_ee00 << 96);
+        let intent = pb::Event { event_id: "e".into(), account: "acme".into(), ..Default::default() };
+        let update = pb::OrderUpdate { event_id: "u".into(), account: "acme".into(), ..Default::default() };
+        for (seq, raw) in [(1, &b""[..]), (300, b"{}"), (u64::MAX, &[7; 70_000])] {
+            let sent = |message: Vec<u8>| {
+                let received = crate::domain::timestamp::Timestamp(0);
+                let event = StoredEvent { seq, received, message: message.into(), raw: Bytes::copy_from_slice(raw) };
+                let mut out = Vec::new();
+                encode_event(&mut out, log, &event);
+                let length = u32::from_be_bytes(out[1..5].try_into().unwrap()) as usize;
+                assert_eq!((out[0], length), (0, out.len() - 5));
+                out.split_off(5)
+            };
+            let cursor = log.cursor(seq).to_string();
+            let read = pb::WatchCancelIntentsResponse::decode(&sent(intent.encode_to_vec())[..]).unwrap();
+            let whole = pb::Event { seq, cursor: cursor.clone(), raw_body: raw.to_vec(), ..intent.clone() };
+            assert_eq!(read.frame, Some(watch_cancel_intents_response::Frame::Event(whole)));
+            let read = pb::WatchOrderUpdatesResponse::decode(&sent(update.encode_to_vec())[..]).unwrap();
+            let whole = pb::OrderUpdate { seq, cursor, raw_body: raw.to_vec(), ..update.clone() };
+            assert_eq!(read.frame, Some(watch_order_updates_response::Frame::Update(whole)));
+        }
+    }
+}
