@@ -2,7 +2,7 @@
 //!
 //! What no method of the ports could show (other bodies of an id) is not kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -332,17 +332,13 @@ impl Tables {
         // The id of an event that is kept is kept.
         let logs = &self.logs;
         let is_kept = |(feed, seq): (FeedName, u64)| seq >= logs.of(feed).first;
-        let front = self.arrived.iter().take(limit - trimmed.rows);
-        let old = front.take_while(|key| self.known.get(key).is_some_and(|known| known.received < times.ids)).count();
-        let (gone, kept): (Vec<Key>, Vec<Key>) = self
-            .arrived
-            .drain(..old)
-            .partition(|key| !self.known.get(key).and_then(|known| known.place).is_some_and(is_kept));
-        kept.into_iter().rev().for_each(|key| self.arrived.push_front(key));
+        let goes = |key: &&Key| !self.known.get(*key).and_then(|known| known.place).is_some_and(is_kept);
+        let is_old = |key: &&Key| self.known.get(*key).is_some_and(|known| known.received < times.ids);
+        let gone = self.arrived.iter().filter(goes).take_while(is_old).take(limit - trimmed.rows);
+        let gone: BTreeSet<Key> = gone.cloned().collect();
+        self.arrived.retain(|key| !gone.contains(key));
+        self.known.retain(|key, _| !gone.contains(key));
         trimmed.rows += gone.len();
-        for key in gone {
-            self.known.remove(&key);
-        }
         trimmed
     }
 

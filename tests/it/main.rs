@@ -29,6 +29,7 @@ mod mirror;
 mod neighbours;
 mod operations;
 mod order_status;
+mod order_updates;
 mod process;
 mod promise;
 mod readme;

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { Window, launch } from "./browser.mjs";
 import { Gateway, example, order } from "./gateway.mjs";
 
-const SERVICES = ["FulfillmentService", "CancelIntentService", "GatewayService"];
+const SERVICES = ["FulfillmentService", "CancelIntentService", "OrderUpdateService", "GatewayService"];
 // Strangers choose these.
 const HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>';
 
@@ -53,12 +53,13 @@ try {
     assert.match(await table("accounts"), /demo[^]*valid[^]*ends in 1[45] min[^]*of 20[^]*circuit closed[^]*1\d\.\d of 20[^]*of 600/);
     assert.match(await table("ledger"), /demo\s+0\s+0\s+2\s+0\s+1\s+0\s+0\s+0\s+\d+ s/);
     assert.match(await table("operations"), /operations\/\d+\s+unknown\s+create\s+demo\s+MAGIC-DROP-BEFORE-1\s+\d+ s\s+1\s+(in \d|now)/);
-    assert.match(await table("subscriptions"), /oms\s+active\s+4\s+\d+ s\s+0\s+0\s+0/);
+    assert.match(await table("subscriptions"), /oms\s+cancel intents\s+active\s+4\s+\d+ s\s+0\s+0\s+0/);
     assert.match(await table("webhooks"), /demo\s+stored 4/);
     const errors = await table("errors");
     assert.match(errors, /ago\s+2\s+since[^]*INVALID_REQUEST\s+INVALID_ARGUMENT\s+FulfillmentService\/CreateOrder\s+demo/);
     assert.match(errors, /OUTCOME_PENDING\s+UNAVAILABLE[^]*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/);
     assert.match(await wide.page.locator("#feed").innerText(), /Last position\s+4[^]*First kept\s+1[^]*Events kept\s+4/);
+    assert.match(await wide.page.locator("#updates").innerText(), /Last position\s+0[^]*First kept\s+1[^]*Events kept\s+0/);
     assert.match(await wide.page.locator("#attention").innerText(), /Look: demo: 2 outcomes are not known/);
     assert.match(await wide.page.title(), /^\(1\) order-gateway$/);
     const hints = await wide.page.locator("code[data-rpc]").allInnerTexts();
@@ -91,9 +92,9 @@ try {
   await step("a subscription's consumers, loans and parked events", async () => {
     // It goes on meanwhile.
     consuming = gateway.call("CancelIntentService/SubscribeCancelIntents", { subscription: "oms", consumer_id: "me" }, "-max-time", "6");
-    await wide.until("#subscriptions tbody", /oms\s+active\s+5\s+\d+ s\s+5\s+0\s+1/);
+    await wide.until("#subscriptions tbody", /oms\s+cancel intents\s+active\s+5\s+\d+ s\s+5\s+0\s+1/);
     await gateway.call("CancelIntentService/SettleCancelIntents", { subscription: "oms", verdicts: [{ lease: "g1.s1.a1", park: { reason: "x" } }, { lease: "g1.s2.a1", ack: {} }] });
-    await wide.until("#subscriptions tbody", /oms\s+active\s+3\s+\d+ s\s+3\s+1\s+1/);
+    await wide.until("#subscriptions tbody", /oms\s+cancel intents\s+active\s+3\s+\d+ s\s+3\s+1\s+1/);
     await wide.until("#attention", /Subscription oms has 1 parked/);
   });
 
@@ -104,7 +105,7 @@ try {
     assert.match(await wide.page.locator("#accounts tbody").innerText(), /circuit (open|half open)/);
     await wide.picture("3-trouble");
     await consuming;
-    await wide.until("#subscriptions tbody", /oms\s+active\s+3\s+\d+ s\s+3\s+1\s+0/);
+    await wide.until("#subscriptions tbody", /oms\s+cancel intents\s+active\s+3\s+\d+ s\s+3\s+1\s+0/);
   });
 
   await step("it fits, can be read and used: 1400 px, light", async () => {

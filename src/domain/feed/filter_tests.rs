@@ -185,3 +185,49 @@ fn the_facts_of_an_event_hold_what_filters_ask_and_no_more() {
         }
     }
 }
+
+#[test]
+fn a_field_holds_where_an_order_update_has_it() {
+    use crate::pb::order_update::Update;
+    let item = |sku: &str| Some(pb::ItemDetail { sku: Some(sku.into()), description: None });
+    let status = pb::McsOrderStatus {
+        partner_id: "7".into(),
+        line_item_status: vec![pb::McsLineStatus { item_detail: item("A"), ..Default::default() }],
+        ..Default::default()
+    };
+    let shipment = pb::McsShipment { partner_id: "7".into(), ..Default::default() };
+    let of_return = pb::McsReturnStatus {
+        partner_id: "7".into(),
+        return_order_lines: vec![pb::McsReturnLine { item_detail: item("A"), ..Default::default() }],
+        ..Default::default()
+    };
+    let order = pb::SellerOrderUpdate {
+        partner_id: "7".into(),
+        purchase_order_id: "17".into(),
+        ship_node_type: "SellerFulfilled".into(),
+        order_lines: vec![pb::SellerOrderUpdateLine { sku: "A".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    let contents = [
+        (Some(Update::OrderStatus(status)), [true, true, false, false]),
+        (Some(Update::Shipment(shipment)), [true, false, false, false]),
+        (Some(Update::ReturnStatus(of_return)), [true, true, false, false]),
+        (Some(Update::SellerOrder(order)), [true, true, true, true]),
+        (None, [false; 4]),
+    ];
+    let one = |value: &str| vec![value.to_owned()];
+    let filters = [
+        pb::Filter { partner_ids: one("7"), ..Default::default() },
+        pb::Filter { skus: one("A"), ..Default::default() },
+        pb::Filter { purchase_order_ids: one("17"), ..Default::default() },
+        pb::Filter { ship_node_types: one("SELLERFULFILLED"), ..Default::default() },
+    ];
+    for (update, expected) in contents {
+        let event = pb::OrderUpdate { account: "acme".into(), update, ..Default::default() };
+        let wanted = filters.each_ref().map(|filter| Filter::of_checked(filter).matches(&event));
+        assert_eq!(wanted, expected, "{event:?}");
+        assert!(Filter::default().matches(&event));
+        let of_account = pb::Filter { accounts: one("acme"), ..Default::default() };
+        assert!(Filter::of_checked(&of_account).matches(&event));
+    }
+}

@@ -30,3 +30,44 @@ pub fn order_update_of_kept(account: String, received: Timestamp, event_type: St
     };
     update.encode_to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(body: &str) -> pb::OrderUpdate {
+        let message = order_update_of_kept("acme".into(), Timestamp(1_500), "PO_CREATED".into(), body.as_bytes());
+        pb::OrderUpdate::decode(&message[..]).unwrap()
+    }
+
+    #[test]
+    fn the_head_is_read_and_the_payload_is_not() {
+        let body = r#"{"source":{"eventId":" e-1 ","eventVersion":"V1"},
+            "payload":{"meta":{"subEventType":"PO_CREATED"},"order":{"purchaseOrderId":"17"}}}"#;
+        let expected = pb::OrderUpdate {
+            event_id: "e-1".into(),
+            event_type: "PO_CREATED".into(),
+            event_version: "V1".into(),
+            received_at: Some(prost_types::Timestamp { seconds: 1, nanos: 500_000_000 }),
+            ordering_key: "17".into(),
+            body_sha256: hex::lower(&Sha256::digest(body)),
+            account: "acme".into(),
+            sub_event_type: "PO_CREATED".into(),
+            ..Default::default()
+        };
+        assert_eq!(kept(body), expected);
+    }
+
+    #[test]
+    fn a_body_of_any_form_becomes_an_update() {
+        for body in ["", "no JSON", "[]", "{}", r#"{"source":7,"payload":[{"order":null}]}"#] {
+            let update = kept(body);
+            let id = format!("sha256:{}", hex::lower(&Sha256::digest(body)));
+            assert_eq!(
+                (update.event_id, update.id_synthesized, update.ordering_key.as_str()),
+                (id, true, ""),
+                "{body}"
+            );
+        }
+    }
+}

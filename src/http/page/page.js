@@ -118,8 +118,13 @@
     it.next_lookup === null ? "none" : time("until", it.next_lookup),
     [it.last_error, "text"],
   ];
+  const log = (feed) => feed === null ? [["Log", marked("bad", NO_STORE)]] : [
+    ["Last position", whole(feed.head)], ["First kept", whole(feed.first)], ["Events kept", whole(feed.kept)],
+    ["Open streams", whole(feed.open_streams)], ["Log", make("code", {}, feed.log_id)],
+  ];
   const subscription = (it) => [
     [it.name, "id"],
+    words(it.feed),
     marked(STATE_LOOK[it.state] ?? "", words(it.state)),
     [whole(it.backlog), "n"],
     it.oldest === null ? "nothing waits" : time("age", it.oldest),
@@ -191,10 +196,8 @@
     table("ledger", ledgers.includes(null) ? null : [...ledgers, ...further], "None.");
     table("operations", data.operations && [...data.operations.rows.map(operation), ...more(data.operations.more)], "None.");
     table("webhooks", accounts.filter((it) => it.webhooks !== null).map(delivered), "No account receives webhooks.");
-    facts("feed", data.feed === null ? [["Log", marked("bad", NO_STORE)]] : [
-      ["Last position", whole(data.feed.head)], ["First kept", whole(data.feed.first)], ["Events kept", whole(data.feed.kept)],
-      ["Open streams", whole(data.feed.open_streams)], ["Log", make("code", {}, data.feed.log_id)],
-    ]);
+    facts("feed", log(data.feed));
+    facts("updates", log(data.order_updates));
     table("subscriptions", data.subscriptions && [...data.subscriptions.rows.map(subscription), ...(data.subscriptions.more ? ["and more"] : [])], "None.");
     table("intents", data.intents && data.intents.map(intent), "None yet.", false);
     table("errors", data.errors.map(failure), "None.", false);

@@ -189,6 +189,7 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
         let _room = self.bytes.try_acquire_many(size).map_err(|_| Refusal::Overloaded)?;
         let unreadable = read.as_ref().err().map(|unreadable| unreadable.reason().to_owned());
         let unclear = read.as_ref().ok().and_then(|notification| notification.unclear);
+        let is_fraud_cancel = read.as_ref().is_ok_and(read::is_fraud_cancel);
         let Account { recipient, recorder, .. } = account;
         let id = &recipient.account;
         let stored = timeout(STORE_TIME, self.intake.take(recipient, raw, read)).await;
@@ -197,6 +198,9 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
                 None => {
                     if let Some(cause) = unclear {
                         recorder.note_unclear(cause);
+                    }
+                    if is_fraud_cancel {
+                        recorder.note_fraud_cancel();
                     }
                     (Delivered::Stored, answer::stored(false))
                 }

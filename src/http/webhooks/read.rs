@@ -10,11 +10,13 @@
 //! - the sub-event type wherever it stands ([`kind`]);
 //! - an intent flag on a line, whatever the sub-event type is ([`line`]);
 //! - the names of the event INTENT_TO_CANCEL and those of the Orders API, in `payload` or `payload.order` ([`order`]);
+//! - other events by their type ([`update`]);
 //! - one object where a list is usual, a list of one where an object is usual, and an object as JSON text ([`values`]).
 
 mod kind;
 mod line;
 mod order;
+mod update;
 mod values;
 
 use bytes::Bytes;
@@ -29,6 +31,11 @@ use super::unpack::unpack;
 use crate::domain::feed::Notification;
 use crate::domain::feed::notification::Unclear;
 use crate::service::feed::Unreadable;
+
+/// Whether an event says that an order is cancelled for fraud: it must not be shipped.
+pub fn is_fraud_cancel(event: &Notification) -> bool {
+    [&event.event_type, &event.sub_event_type].into_iter().any(|name| kind::is_spelled(kind::FRAUD_CANCEL, name))
+}
 
 /// Reads a delivery, and gives the body back that is to be kept.
 pub fn read(delivery: Verified) -> (Bytes, Result<Notification, Unreadable>) {
@@ -113,6 +120,10 @@ impl Envelope {
             notification.intent = Some(order.strict()?.intent(&self.partner()));
         } else {
             notification.unclear = unclear(&notification, flag);
+            if notification.sub_event_type.is_empty() {
+                notification.sub_event_type = update::kind_of(&notification.event_type, payload);
+            }
+            notification.update = update::content(&notification.event_type, payload, &order, &self.partner());
         }
         Ok(notification)
     }

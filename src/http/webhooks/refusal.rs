@@ -97,6 +97,18 @@ impl Recorder {
         });
     }
 
+    /// Counts and logs a stored FRAUD_CANCEL: somebody may be about to ship the order.
+    pub(super) fn note_fraud_cancel(&self) {
+        self.counts.fraud_cancels.inc();
+        self.complaints.note("fraud_cancel", |times| {
+            tracing::warn!(
+                account = self.account,
+                times,
+                "Walmart cancelled an order for fraud: it must not be shipped"
+            );
+        });
+    }
+
     /// Refuses a post: counts it, logs it at most once a minute for each outcome, and makes the answer. `signed`: whether
     /// its head carries a proof.
     pub(super) fn refuse(&self, refusal: Refusal, signed: bool) -> Response {

@@ -1,6 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::domain::feed::notification::UpdateContent;
 use crate::domain::feed::{FeedName, LogId};
 use crate::store::memory_feed::MemoryFeed;
 
@@ -30,7 +31,7 @@ fn notification(event_id: &str) -> Notification {
         event_version: "V1".into(),
         event_time: Some(Timestamp(1_759_999_999_007)),
         intent: Some(intent),
-        unclear: None,
+        ..Notification::default()
     }
 }
 
@@ -91,13 +92,23 @@ async fn one_id_is_one_event_whatever_else_comes_with_it() {
 #[tokio::test]
 async fn another_event_goes_into_the_log_of_order_updates() {
     let log = log();
-    let other = || Ok(Notification { intent: None, sub_event_type: "PO_CREATED".into(), ..notification("e-1") });
+    let content = pb::order_update::Update::Shipment(pb::McsShipment::default());
+    let update =
+        UpdateContent { content: Some(content.clone()), ordering_key: "PO-1".into(), partner_id: "another".into() };
+    let other = || {
+        let update = update.clone();
+        Ok(Notification { intent: None, sub_event_type: "PO_CREATED".into(), update, ..notification("e-1") })
+    };
     assert_eq!(take(&log, BODY, other()).await, Appended::Stored { seq: Some(1) });
     assert_eq!(take(&log, BODY, other()).await, Appended::Duplicate);
     assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 0);
     let events = log.read(FeedName::OrderUpdates, 0, 10, usize::MAX, true).await.unwrap();
     let [stored] = events.as_slice() else { panic!("{events:?}") };
     let expected = pb::OrderUpdate {
+        origin: pb::EventOrigin::Webhook.into(),
+        partner_mismatch: true,
+        ordering_key: "PO-1".into(),
+        update: Some(content),
         event_id: "e-1".into(),
         event_type: "ORDER_UPDATES".into(),
         event_version: "V1".into(),
@@ -143,7 +154,7 @@ async fn both_envelopes_of_an_intent_have_one_key() {
     take(&log, "[2]", Ok(envelope("e-2", "ORDER_UPDATES", intent("", "")))).await;
     // Another seller is named: the key is that of the account's seller.
     take(&log, "[3]", Ok(envelope("e-3", "ORDER_UPDATES", intent("11", "MUG")))).await;
-    let stored = log.read(0, 10, usize::MAX, false).await.unwrap();
+    let stored = log.read(FeedName::CancelIntents, 0, 10, usize::MAX, false).await.unwrap();
     let events: Vec<_> = stored.iter().map(|stored| pb::Event::decode(&stored.message[..]).unwrap()).collect();
     assert!(events.iter().all(|event| event.intent_key.len() == 64 && event.intent_key == events[0].intent_key));
     assert!(events.iter().all(|event| event.origin() == pb::EventOrigin::Webhook));

@@ -21,6 +21,7 @@ pub struct WebhookMetrics {
     signed_refused: Family<WebhookLabels, Counter>,
     tokens: Family<WebhookLabels, Counter>,
     unclear: Family<UnclearLabels, Counter>,
+    fraud_cancels: Family<AccountLabel, Counter>,
     /// How long it took to answer deliveries whose origin was proved, from their head on, in seconds.
     pub duration: Histogram,
     /// Deliveries being read or stored.
@@ -39,12 +40,15 @@ impl WebhookMetrics {
         let unclear = Family::<UnclearLabels, Counter>::default();
         let help = "Events in the feed of order updates of which it cannot be told whether they are intents to cancel";
         r.register("order_gateway_webhook_unclear_events", help, unclear.clone());
+        let fraud_cancels = Family::<AccountLabel, Counter>::default();
+        let help = "Orders that Walmart cancelled for fraud (FRAUD_CANCEL): they must not be shipped";
+        r.register("order_gateway_webhook_fraud_cancels", help, fraud_cancels.clone());
         let duration = Histogram::new(SECONDS);
         let help = "Time to answer webhook deliveries whose origin was proved";
         r.register_with_unit("order_gateway_webhook_duration", help, Unit::Seconds, duration.clone());
         let in_flight = Gauge::default();
         r.register("order_gateway_webhooks_in_flight", "Webhook deliveries being read or stored", in_flight.clone());
-        Self { deliveries, signed_refused, tokens, unclear, duration, in_flight }
+        Self { deliveries, signed_refused, tokens, unclear, fraud_cancels, duration, in_flight }
     }
 
     /// The handles of one account.
@@ -53,7 +57,12 @@ impl WebhookMetrics {
             let labels = UnclearLabels { account: account.to_owned(), cause: cause.name() };
             self.unclear.get_or_create_owned(&labels)
         });
-        AccountWebhooks { unclear, ..self.handles(account, |outcome| outcome != Delivered::UnknownAccount) }
+        let fraud_cancels = self.fraud_cancels.get_or_create_owned(&AccountLabel { account: account.to_owned() });
+        AccountWebhooks {
+            unclear,
+            fraud_cancels,
+            ..self.handles(account, |outcome| outcome != Delivered::UnknownAccount)
+        }
     }
 
     /// The handles of posts that name no account which receives webhooks.
@@ -75,6 +84,7 @@ impl WebhookMetrics {
             signed_refused: Delivered::ALL
                 .map(|outcome| counter(&self.signed_refused, outcome, applies(outcome) && outcome.is_refusal())),
             unclear: Default::default(),
+            fraud_cancels: Counter::default(),
             tokens_issued: token("issued"),
             tokens_refused: token("refused"),
         }
@@ -87,6 +97,8 @@ pub struct AccountWebhooks {
     deliveries: [Counter; Delivered::ALL.len()],
     signed_refused: [Counter; Delivered::ALL.len()],
     unclear: [Counter; Unclear::ALL.len()],
+    /// Orders that Walmart cancelled for fraud.
+    pub fraud_cancels: Counter,
     /// Tokens given out.
     pub tokens_issued: Counter,
     /// Requests for one that were refused.
@@ -192,6 +204,11 @@ impl Delivered {
 struct WebhookLabels {
     account: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AccountLabel {
+    account: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -233,7 +233,7 @@ fn an_update_takes_what_the_mask_names() {
     assert_eq!(ours.updated(&pb::Subscription::default(), &AT, &FieldMask::default().paths, &MASK), Ok(ours.clone()));
     let all: Vec<String> = FIELDS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     let reset = ours.updated(&pb::Subscription::default(), &AT, &all, &MASK).unwrap();
-    assert_eq!(reset, Config { mode: Mode::Exclusive, ..Config::default() });
+    assert_eq!(reset, Config { feed: FeedName::OrderUpdates, mode: Mode::Exclusive, ..Config::default() });
 }
 
 #[test]

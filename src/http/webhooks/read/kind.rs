@@ -12,7 +12,9 @@ pub(super) const ORDER_STATUS_UPDATE: &str = "ORDER_STATUS_UPDATE";
 /// Names of an intent. All but the first were seen in descriptions by third parties only.
 const INTENTS: [&str; 3] = ["INTENT_TO_CANCEL", "PO_INTENT_TO_CANCEL", "ORDER_INTENT_TO_CANCEL"];
 /// The other sub-events of ORDER_UPDATES that Walmart has announced.
-const SUB_EVENTS: [&str; 3] = ["PO_CREATED", "PO_LINE_AUTOCANCELLED", "FRAUD_CANCEL"];
+const SUB_EVENTS: [&str; 3] = ["PO_CREATED", "PO_LINE_AUTOCANCELLED", FRAUD_CANCEL];
+/// Walmart cancelled the order for fraud: it must not be shipped.
+pub(super) const FRAUD_CANCEL: &str = "FRAUD_CANCEL";
 /// Objects within objects in which a sub-event type is looked for.
 const DEEPEST: usize = 4;
 

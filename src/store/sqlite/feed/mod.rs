@@ -137,3 +137,5 @@ impl Subscriptions for SqliteLedger {
 mod subscription_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod update_tests;

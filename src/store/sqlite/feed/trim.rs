@@ -99,7 +99,8 @@ fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> 
     let first = |feed| reads::first(tx.connection(), feed).map(integer);
     let (intent, update) = (first(FeedName::CancelIntents)?, first(FeedName::OrderUpdates)?);
     let mut front = tx.sql(&format!(
-        "SELECT id, received, {IS_KEPT} FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) ORDER BY id LIMIT ?1"
+        "SELECT id, received FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) AND NOT {IS_KEPT} \
+         ORDER BY id LIMIT ?1"
     ))?;
     let mut front = front.query([size(limit), intent, update])?;
     let mut last = None;
@@ -107,12 +108,10 @@ fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> 
         if time(row, 1)? >= before {
             break;
         }
-        if !row.get::<_, bool>(2)? {
-            last = Some(number(row, 0)?);
-        }
+        last = Some(number(row, 0)?);
     }
     let Some(last) = last else { return Ok(0) };
-    tx.sql(&format!("DELETE FROM deliveries WHERE id <= ?1 AND NOT ({IS_KEPT})"))?.execute([
+    tx.sql(&format!("DELETE FROM deliveries WHERE id <= ?1 AND NOT {IS_KEPT}"))?.execute([
         integer(last),
         intent,
         update,
