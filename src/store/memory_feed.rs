@@ -334,7 +334,7 @@ impl Tables {
         let is_kept = |(feed, seq): (FeedName, u64)| seq >= logs.of(feed).first;
         let goes = |key: &&Key| !self.known.get(*key).and_then(|known| known.place).is_some_and(is_kept);
         let is_old = |key: &&Key| self.known.get(*key).is_some_and(|known| known.received < times.ids);
-        let gone = self.arrived.iter().filter(goes).take_while(is_old).take(limit - trimmed.rows);
+        let gone = self.arrived.iter().take_while(is_old).filter(goes).take(limit - trimmed.rows);
         let gone: BTreeSet<Key> = gone.cloned().collect();
         self.arrived.retain(|key| !gone.contains(key));
         self.known.retain(|key, _| !gone.contains(key));

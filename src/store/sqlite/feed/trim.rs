@@ -99,16 +99,18 @@ fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> 
     let first = |feed| reads::first(tx.connection(), feed).map(integer);
     let (intent, update) = (first(FeedName::CancelIntents)?, first(FeedName::OrderUpdates)?);
     let mut front = tx.sql(&format!(
-        "SELECT id, received FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) AND NOT {IS_KEPT} \
-         ORDER BY id LIMIT ?1"
+        "SELECT id, received, {IS_KEPT} FROM deliveries WHERE id < (SELECT max(id) FROM deliveries) ORDER BY id"
     ))?;
-    let mut front = front.query([size(limit), intent, update])?;
-    let mut last = None;
-    while let Some(row) = front.next()? {
-        if time(row, 1)? >= before {
-            break;
+    let mut front = front.query([integer(0), intent, update])?;
+    let (mut last, mut gone) = (None, 0);
+    // Ends with the first that is not past its time, whether or not its event is kept: nearly all are, and there may be millions.
+    while gone < limit
+        && let Some(row) = front.next()?
+        && time(row, 1)? < before
+    {
+        if !row.get::<_, bool>(2)? {
+            (last, gone) = (Some(number(row, 0)?), gone + 1);
         }
-        last = Some(number(row, 0)?);
     }
     let Some(last) = last else { return Ok(0) };
     tx.sql(&format!("DELETE FROM deliveries WHERE id <= ?1 AND NOT {IS_KEPT}"))?.execute([
