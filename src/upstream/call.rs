@@ -124,8 +124,8 @@ impl Call {
     }
 }
 
-/// Tells a call when bytes of its request may have left. It rides in the extensions of each HTTP request, for an HTTP client
-/// that knows the moment: until then the request is certainly not sent, however the attempt ends. For other clients every
+/// Tells a call when bytes of its request may have left. It goes with each HTTP request, for an HTTP client that knows the
+/// moment: until then the request is certainly not sent, however the attempt ends. For other clients every
 /// request counts as sent when it is handed to them.
 #[derive(Clone, Debug)]
 pub struct Departure {

@@ -22,7 +22,7 @@ use url::Url;
 
 use super::call::Departure;
 use super::pool::{Pool, Pools};
-use super::transport::HttpError;
+use super::transport::{HttpError, Sending};
 use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
 use crate::telemetry::complaints::Complaints;
@@ -105,7 +105,7 @@ impl HttpClient {
     }
 }
 
-impl Service<http::Request<Bytes>> for HttpClient {
+impl Service<Sending> for HttpClient {
     type Response = http::Response<Bytes>;
     type Error = HttpError;
     type Future = Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send>>;
@@ -114,10 +114,10 @@ impl Service<http::Request<Bytes>> for HttpClient {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: http::Request<Bytes>) -> Self::Future {
+    fn call(&mut self, Sending { request, departure }: Sending) -> Self::Future {
         let parts = self.0.clone();
         let order_call = is_json(request.body());
-        let departure = request.extensions_mut().remove::<Departure>().filter(|_| !request.body().is_empty());
+        let departure = departure.filter(|_| !request.body().is_empty());
         if let Some(departure) = &departure {
             departure.watch();
         }
@@ -187,7 +187,7 @@ impl Parts {
         if !body.is_empty() {
             *translated.body_mut() = Some(match departure {
                 Some(departure) => reqwest::Body::wrap(WatchedBody::new(outgoing(body), departure.clone())),
-                None => outgoing(body),
+                None => body.into(),
             });
         }
         Ok(translated)
@@ -221,13 +221,13 @@ fn is_json(body: &[u8]) -> bool {
 }
 
 #[cfg(not(feature = "crash-points"))]
-fn outgoing(body: Bytes) -> reqwest::Body {
+fn outgoing(body: Bytes) -> http_body_util::Full<Bytes> {
     body.into()
 }
 
 #[cfg(feature = "crash-points")]
-fn outgoing(body: Bytes) -> reqwest::Body {
-    if is_json(&body) { reqwest::Body::wrap(super::body_in_two::BodyInTwo::new(body)) } else { body.into() }
+fn outgoing(body: Bytes) -> super::body_in_two::BodyInTwo {
+    super::body_in_two::BodyInTwo::new(body)
 }
 
 async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {

@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use secrecy::SecretString;
 use tokio::time::{Instant, sleep};
 use tower::Service;
@@ -18,7 +18,7 @@ use super::client::RestUpstream;
 use super::layers::circuit::Circuits;
 use super::layers::rate_limit::Buckets;
 use super::token::Tokens;
-use super::transport::{HttpError, Site};
+use super::transport::{HttpError, Sending, Site};
 use super::{Shared, StackSettings};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::evidence::LookupAnswer;
@@ -133,7 +133,7 @@ impl Walmart {
     }
 }
 
-impl Service<Request<Bytes>> for Walmart {
+impl Service<Sending> for Walmart {
     type Response = Response<Bytes>;
     type Error = HttpError;
     type Future = BoxFuture<'static, Result<Response<Bytes>, HttpError>>;
@@ -143,7 +143,7 @@ impl Service<Request<Bytes>> for Walmart {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+    fn call(&mut self, Sending { request, .. }: Sending) -> Self::Future {
         assert!(std::mem::take(&mut self.ready), "called without being asked whether it is ready");
         let (parts, body) = request.into_parts();
         let mut script = self.script.lock().unwrap();

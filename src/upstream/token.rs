@@ -318,7 +318,7 @@ impl<H: Http> Tokens<H> {
             return Err((Fault::Unavailable, failed(TokenFailureKind::Unavailable, None, said)));
         };
         let began = Instant::now();
-        let answer = timeout(parts.timeout, parts.http.clone().oneshot(request)).await;
+        let answer = timeout(parts.timeout, parts.http.clone().oneshot(request.into())).await;
         reach(CrashPoint::L9);
         let (outcome, status) = match &answer {
             Err(_) => (AttemptOutcome::TimedOut, None),

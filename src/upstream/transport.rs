@@ -45,18 +45,29 @@ pub enum HttpError {
     BadBody(u16),
 }
 
+/// A request on its way to HTTP, and the call that wants to know when it leaves.
+#[derive(Debug)]
+pub struct Sending {
+    /// What is sent.
+    pub request: http::Request<Bytes>,
+    /// `None` where nobody asks, as of a token call.
+    pub departure: Option<Departure>,
+}
+
+impl From<http::Request<Bytes>> for Sending {
+    fn from(request: http::Request<Bytes>) -> Self {
+        Self { request, departure: None }
+    }
+}
+
 /// Something that speaks HTTP: a client, or the emulator in its place.
 pub trait Http:
-    Service<http::Request<Bytes>, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
-    + Clone
-    + Send
-    + Sync
-    + 'static
+    Service<Sending, Response = http::Response<Bytes>, Error = HttpError, Future: Send> + Clone + Send + Sync + 'static
 {
 }
 
 impl<H> Http for H where
-    H: Service<http::Request<Bytes>, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
+    H: Service<Sending, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
         + Clone
         + Send
         + Sync
@@ -227,12 +238,11 @@ impl<X: Exchange, H: Http> Service<Outbound<X>> for Transport<H> {
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let Some(mut request) = self.site.request(&outbound) else { return refused(NotSent::Connect) };
+        let Some(request) = self.site.request(&outbound) else { return refused(NotSent::Connect) };
         tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
         outbound.call.context.facts.begin_attempt();
         let departure = Departure::new(outbound.call);
-        request.extensions_mut().insert(departure.clone());
-        let answer = self.http.call(request);
+        let answer = self.http.call(Sending { request, departure: Some(departure.clone()) });
         if !departure.is_watched() {
             departure.left();
         }

@@ -35,7 +35,7 @@ where
     let mut request = Request::new(Bytes::from_static(b"{\"a\":1}"));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = format!("http://{address}/x").parse().unwrap();
-    let result = client().oneshot(request).await;
+    let result = client().oneshot(request.into()).await;
     server.abort();
     result
 }
@@ -87,7 +87,7 @@ async fn no_connection_means_not_sent() {
     drop(listener);
     for uri in [format!("http://{address}/"), "http://name.invalid/".to_owned()] {
         let request = Request::get(uri).body(Bytes::new()).unwrap();
-        assert_eq!(client().oneshot(request).await.unwrap_err(), HttpError::NotSent);
+        assert_eq!(client().oneshot(request.into()).await.unwrap_err(), HttpError::NotSent);
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_failed_handshake_means_not_sent() {
         say(connection, "this is no TLS\r\n\r\n").await;
     });
     let request = Request::get(format!("https://{address}/")).body(Bytes::new()).unwrap();
-    assert_eq!(client().oneshot(request).await.unwrap_err(), HttpError::NotSent);
+    assert_eq!(client().oneshot(request.into()).await.unwrap_err(), HttpError::NotSent);
     server.await.unwrap();
 }
 

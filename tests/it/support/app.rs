@@ -20,7 +20,7 @@ use order_gateway::ports::clock::Clock;
 use order_gateway::ports::random::Random;
 use order_gateway::shutdown::Drained;
 use order_gateway::telemetry::trace::Tracer;
-use order_gateway::upstream::transport::{Http, HttpError};
+use order_gateway::upstream::transport::{Http, HttpError, Sending};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -299,7 +299,7 @@ struct Walmart {
     tokens: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Service<Request<Bytes>> for Walmart {
+impl Service<Sending> for Walmart {
     type Response = Response<Bytes>;
     type Error = HttpError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send>>;
@@ -308,7 +308,7 @@ impl Service<Request<Bytes>> for Walmart {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+    fn call(&mut self, Sending { request, .. }: Sending) -> Self::Future {
         if let Some(token) = request.headers().get("wm_sec.access_token") {
             self.tokens.lock().unwrap().insert(token.to_str().unwrap().to_owned());
         }
