@@ -227,12 +227,12 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             let snapshots = if M::snapshot_probe(&request).is_some() {
                 // A repeat costs no read.
                 if !join
-                    && let Some(progress) = self.so_far(account, &names).await
+                    && let Some(progress) = Box::pin(self.so_far(account, &names)).await
                     && !progress.is_free()
                 {
                     return Ok(progress);
                 }
-                self.mutations.snapshots::<M>(account, &request, &batches, &call).await
+                Box::pin(self.mutations.snapshots::<M>(account, &request, &batches, &call)).await
             } else {
                 Vec::new()
             };
@@ -301,7 +301,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let in_hand = InHand::new(&self.mutations, entries.iter().map(|entry| entry.id));
         if entries.first().is_some_and(|entry| entry.state == State::Recorded) {
             let first = entries.remove(0);
-            match self.after_look(first, account, call).await? {
+            // Apart, like what follows: rare and large, it would stand in every call's future.
+            match Box::pin(self.after_look(first, account, call)).await? {
                 Ok(first) => entries.insert(0, first),
                 Err(closed) => {
                     in_hand.lay_down_all();
@@ -346,11 +347,11 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             } else if let Some(next) = waiting.pop_front() {
                 changed.push(self.begun(next)?);
             }
-            let mut written = self.mutations.write_all(changed).await?.into_iter();
+            let mut written = Box::pin(self.mutations.write_all(changed)).await?.into_iter();
             reach(CrashPoint::L7);
             let done = written.next().map(|written| Batch { entry: written.entry, lost: attempt.lost });
             batches.extend(done);
-            turn = self.next_turn(written.collect(), &mut waiting, &mut batches).await?;
+            turn = Box::pin(self.next_turn(written.collect(), &mut waiting, &mut batches)).await?;
         }
         in_hand.lay_down_all();
         Ok(Progress::Kept { batches: Arc::new(batches), before: false })
