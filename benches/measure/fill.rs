@@ -78,6 +78,7 @@ pub(crate) fn fill(path: &Path, account: &str, entries: i64) -> Result<()> {
     db.execute("UPDATE numbers SET value = ?1 WHERE name = 'keyed'", [keyed])?;
     db.execute("INSERT INTO entry_spans SELECT id / 1024, min(created) FROM entries GROUP BY id / 1024", [])?;
     db.execute("INSERT INTO counts VALUES (1, 4, ?1)", [entries])?;
+    db.execute("INSERT INTO succeeded SELECT account, id FROM entries", [])?;
     db.execute("UPDATE numbers SET value = ?1 + 1 WHERE name IN ('next_entry', 'counted')", [entries])?;
     db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     drop(db);

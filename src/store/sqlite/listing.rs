@@ -1,8 +1,9 @@
 //! Lists of entries: by account, state and age, in the order of their ids.
 //!
-//! Each account and state is a source of ids, found by an index: those that succeeded have one, those that are being sent are
-//! found by their bodies, all others have the index of states. A source is asked for as many ids as the page takes, so no
-//! source is read further than the page goes. Ages are found by spans of ids, of which it is known when the earliest was made.
+//! Each account and state is a source of ids, found by an index: those that succeeded have a table, but for the newest, which
+//! are few and are found by their ids; those that are being sent are found by their bodies; all others have the index of
+//! states. A source is asked for as many ids as the page takes, so no source is read further than the page goes. Ages are
+//! found by spans of ids, of which it is known when the earliest was made.
 //!
 //! Between two steps it is asked whether the caller has left.
 
@@ -22,8 +23,13 @@ const STEP: usize = 64;
 /// Ids of an account (?1) in a state (?2) between two ids (?3, ?4), made before a time (?5).
 const OF_STATE: &str = "SELECT id FROM entries INDEXED BY entries_by_state \
      WHERE account = ?1 AND state = ?2 AND state <> 1 AND state <> 4 AND id > ?3 AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
-const SUCCEEDED: &str = "SELECT id FROM entries INDEXED BY entries_succeeded \
-     WHERE account = ?1 AND state = ?2 AND state = 4 AND id > ?3 AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
+/// The same of those that succeeded (?2 is their state), but for the newest.
+const SUCCEEDED: &str = "SELECT s.entry FROM succeeded s CROSS JOIN entries e ON e.id = s.entry AND e.state = ?2 \
+     WHERE s.account = ?1 AND s.entry > ?3 AND s.entry < ?4 AND e.created < ?5 ORDER BY s.entry LIMIT ?6";
+/// The same of the newest, of any state.
+const NEWEST: &str = "SELECT id FROM entries NOT INDEXED \
+     WHERE account = ?1 AND state = ?2 AND id >= max((SELECT value FROM numbers WHERE name = 'counted'), ?3 + 1) \
+     AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
 /// Entries with a body after an id: all that are being sent, and other open ones.
 const OPEN: &str = "SELECT b.id, e.account, e.state, e.created FROM bodies b CROSS JOIN entries e ON e.id = b.id \
      WHERE b.id > ?1 ORDER BY b.id LIMIT ?2";
@@ -104,11 +110,21 @@ fn of_state(
     state: State,
     left: &dyn Fn() -> bool,
 ) -> rusqlite::Result<Vec<i64>> {
-    let mut sql = db.prepare_cached(if state == State::Succeeded { SUCCEEDED } else { OF_STATE })?;
-    let mut between = |after: i64, end: i64, before: i64, limit: usize| {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let ids = sql.query_map(params![account, Coded(state), after, end, before, limit], |row| row.get(0))?;
-        ids.collect::<rusqlite::Result<Vec<i64>>>()
+    let sources: &[&str] = if state == State::Succeeded { &[SUCCEEDED, NEWEST] } else { &[OF_STATE] };
+    let between = |after: i64, end: i64, before: i64, limit: usize| {
+        let mut found = Vec::new();
+        for source in sources {
+            let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
+            let mut ids = db.prepare_cached(source)?;
+            let ids = ids.query_map(params![account, Coded(state), after, end, before, left], |row| row.get(0))?;
+            for id in ids {
+                found.push(id?);
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        rusqlite::Result::Ok(found)
     };
     if wanted.before == i64::MAX {
         return between(wanted.after, i64::MAX, i64::MAX, wanted.limit);

@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::future::join_all;
 
+use super::super::migrations;
+use super::super::open::APPLICATION;
 use super::super::tests::Place;
 use super::*;
 use crate::domain::account::AccountId;
@@ -27,13 +29,15 @@ async fn no_list_scans_a_table() {
     let ledger = place.open();
     let db = place.other();
     let one = format!("{ENTRIES} WHERE e.id = ?1");
-    for sql in [OF_STATE, SUCCEEDED, OPEN, NEXT_SPAN, &one] {
+    for sql in [OF_STATE, SUCCEEDED, NEWEST, OPEN, NEXT_SPAN, &one] {
         let plan = plan(&db, sql);
-        assert!(plan.iter().all(|step| step.starts_with("SEARCH ")), "{sql}\n{plan:#?}");
+        let searches = |step: &String| step.starts_with("SEARCH ") || step.starts_with("SCALAR SUBQUERY ");
+        assert!(plan.iter().all(searches), "{sql}\n{plan:#?}");
     }
     let by_index = |sql, end: &str| assert!(plan(&db, sql)[0].ends_with(end), "{:?}", plan(&db, sql));
     by_index(OF_STATE, "entries_by_state (account=? AND state=? AND id>? AND id<?)");
-    by_index(SUCCEEDED, "entries_succeeded (account=? AND rowid>? AND rowid<?)");
+    by_index(SUCCEEDED, "PRIMARY KEY (account=? AND entry>? AND entry<?)");
+    by_index(NEWEST, "INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
     ledger.close().await;
 }
 
@@ -125,6 +129,57 @@ async fn spans_of_dropped_entries_go() {
     assert_eq!(file.trim(time(1_000_000), 2_500).await.unwrap(), 2_500);
     assert_eq!(file.list(&all).await.unwrap().first().map(|entry| entry.id.0 / SPAN), Some(spans() as u64));
     file.close().await;
+}
+
+#[tokio::test]
+async fn orders_that_succeed_late_are_listed_and_go_with_their_entries() {
+    let place = Place::new();
+    let (file, memory) = (place.open(), MemoryLedger::new());
+    fill(&file, &memory, 3_000, &Random::from_seed(2)).await;
+    let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
+    let open = memory.list(&all).await.unwrap().into_iter().filter(|entry| entry.state.is_open());
+    let late = Vec::from_iter(open.map(|entry| Entry { state: State::Succeeded, body: Default::default(), ..entry }));
+    for ledger in [file.save(late.clone(), Vec::new()).await, memory.save(late, Vec::new()).await] {
+        assert!(matches!(ledger.unwrap(), Saved::Done(_)));
+    }
+    let succeeded = Query { states: vec![State::Succeeded], ..all };
+    let listed = file.list(&succeeded).await.unwrap();
+    assert_eq!(listed, memory.list(&succeeded).await.unwrap());
+    let number = |sql: &str| place.other().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let counted = number("SELECT value FROM numbers WHERE name = 'counted'");
+    assert!(counted > 1_000, "{counted}");
+    let below = listed.iter().filter(|entry| integer(entry.id.0) < counted).count();
+    assert_eq!(number("SELECT count(*) FROM succeeded"), below as i64);
+    assert_eq!(file.trim(time(1_000_000), 500).await.unwrap(), 500);
+    assert!(number("SELECT min(entry) FROM succeeded") > 500);
+    assert_eq!(number("SELECT count(*) FROM succeeded WHERE entry NOT IN (SELECT id FROM entries)"), 0);
+    file.close().await;
+}
+
+#[tokio::test]
+async fn orders_of_an_earlier_version_are_listed() {
+    let place = Place::new();
+    let mut earlier = place.other();
+    migrations::run_to(&mut earlier, APPLICATION, 0, 7).unwrap();
+    // Of five that succeeded, the last two are among the newest.
+    earlier
+        .execute_batch(
+            "INSERT INTO accounts (id, name) VALUES (1, 'acme'); \
+             INSERT INTO entries (id, fence, account, kind, state, effect, attempts, batch, batches, created, updated, \
+             not_after, freed, correlation_id, fingerprint, order_number, answer, last_error, resolution) \
+             SELECT value, 1, 1, 0, 4, 1, 1, 0, 1, 5, 6, 7, 0, zeroblob(16), zeroblob(33), 'A' || value, x'', '', '' \
+             FROM (SELECT 1 AS value UNION VALUES (2), (3), (4), (5)); \
+             UPDATE numbers SET value = 6 WHERE name = 'next_entry'; UPDATE numbers SET value = 4 WHERE name = 'counted'; \
+             INSERT INTO counts VALUES (1, 4, 3);",
+        )
+        .unwrap();
+    drop(earlier);
+    let ledger = place.open();
+    let states = vec![State::Succeeded];
+    let all = Query { accounts: Some(vec![acme()]), states, created_before: None, after: OperationId(1), limit: 9 };
+    let listed = Vec::from_iter(ledger.list(&all).await.unwrap().into_iter().map(|entry| entry.id.0));
+    assert_eq!(listed, [2, 3, 4, 5]);
+    ledger.close().await;
 }
 
 /// Somebody's list takes for ever, and many have asked for one and left: look-ups do not wait, and nobody works for those.

@@ -22,14 +22,15 @@ pub(super) struct Memory {
     clock: Clock,
     pub(super) feed: feed::Memory,
     newest: Newest,
-    /// Entries with numbers below this are in the table of counts.
+    /// Entries with numbers below this are in the table of counts, and in that of succeeded ones.
     counted: i64,
     /// The last row of `entry_spans`, once it was written.
     entry_span: Option<(u64, Timestamp)>,
 }
 
-/// Numbers of entries that are reserved at a time, and about how many are left out of the table of counts. What is left of
-/// them at the end of the process is never used.
+/// Numbers of entries that are reserved at a time. What is left of them at the end of the process is never used. The newest
+/// entries, so many to twice as many, are left out of the table of counts and of that of succeeded ones: most of them end
+/// before they are taken in, so that their ends write neither.
 const RESERVED_AT_ONCE: u64 = 1000;
 
 impl Memory {
@@ -138,6 +139,14 @@ impl<'a> Tx<'a> {
         }
     }
 
+    /// This entry of this account has succeeded.
+    pub(super) fn succeeded(&self, id: i64, account: i64) -> rusqlite::Result<()> {
+        if id >= self.memory.counted {
+            return Ok(());
+        }
+        self.sql("INSERT INTO succeeded (account, entry) VALUES (?1, ?2)")?.execute([account, id]).map(drop)
+    }
+
     /// Writes what was gathered.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         let mut add = self.sql(
@@ -154,17 +163,23 @@ impl<'a> Tx<'a> {
         lookup::move_due(self, integer(self.memory.next_entry))
     }
 
-    /// Takes all entries into the table of counts.
+    /// Takes entries into the table of counts and that of succeeded ones, all but the newest.
     fn count_newest(&mut self) -> rusqlite::Result<()> {
-        let all = integer(self.memory.next_entry);
+        let below = integer(self.memory.next_entry.saturating_sub(RESERVED_AT_ONCE)).max(self.memory.counted);
+        let part = [self.memory.counted, below];
         let mut add = self.sql(
             "INSERT INTO counts (account, state, entries) \
              SELECT account, state, count(*) FROM entries NOT INDEXED WHERE id >= ?1 AND id < ?2 GROUP BY account, state \
              ON CONFLICT DO UPDATE SET entries = entries + excluded.entries",
         )?;
-        add.execute([self.memory.counted, all])?;
-        self.memory.counted = all;
-        self.number("counted", all)
+        add.execute(part)?;
+        let mut add = self.sql(
+            "INSERT INTO succeeded (account, entry) \
+             SELECT account, id FROM entries NOT INDEXED WHERE id >= ?1 AND id < ?2 AND state = 4",
+        )?;
+        add.execute(part)?;
+        self.memory.counted = below;
+        self.number("counted", below)
     }
 
     /// Keeps a number in the table of numbers.

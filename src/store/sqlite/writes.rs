@@ -152,6 +152,9 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
         let id = integer(entry.id.0);
         tx.count(id, account, state, -1);
         tx.count(id, account, entry.state, 1);
+        if entry.state == State::Succeeded {
+            tx.succeeded(id, account)?;
+        }
         tx.rows += 1;
         saved.push(Entry { fence: entry.fence + 1, ..entry });
     }
@@ -332,8 +335,12 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
         Ok((row.get(0)?, row.get(1)?, state, [(By::Request(kind), request), (By::Content, content)]))
     })?;
     let gone = gone.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut succeeded = tx.sql("DELETE FROM succeeded WHERE account = ?1 AND entry = ?2")?;
     for (id, account, state, keys) in &gone {
         tx.count(*id, *account, *state, -1);
+        if *state == State::Succeeded {
+            succeeded.execute([*account, *id])?;
+        }
         for (by, key) in keys {
             if let Some(key) = key {
                 lookup::remove(tx, *by, *account, key, *id)?;

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("0006_owner.sql"),
     include_str!("0007_token_key.sql"),
     include_str!("0008_order_updates.sql"),
+    include_str!("0009_succeeded.sql"),
 ];
 
 /// The version that this program works with.
