@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use order_gateway::pb::cancel_intent_service_client::CancelIntentServiceClient;
-use order_gateway::pb::{self, SubscribeCancelIntentsRequest, SubscriptionMode};
+use order_gateway::pb::{self, Feed, SubscribeCancelIntentsRequest, SubscriptionMode};
 use order_gateway::ports::random::Random;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
@@ -15,10 +14,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::client::FeedClient;
 use super::frames::{self, Taken};
 use super::history::{Consumer, End, Lease, Said, Settle, Settled, Stream, micros, now, seq_of};
 use super::leases_check::MADE_UP;
-use super::plan::Shared;
+use super::plan::{Crowd, Shared};
 use crate::schedule::Dice;
 
 /// A stream that has not begun, or a verdict that was not answered, by then is given up.
@@ -36,6 +36,7 @@ pub(crate) struct Consumers {
 
 struct Everybody {
     channels: Vec<Channel>,
+    feed: Feed,
     seed: u64,
     subscriptions: Vec<Arc<Shared>>,
     /// For each, how often its name was made again. Held while a stream is opened or a verdict sent, so that it is certain
@@ -67,16 +68,13 @@ enum Next {
 
 impl Consumers {
     /// Consumers that go over these connections.
-    pub(crate) fn new(
-        channels: Vec<Channel>,
-        seed: u64,
-        subscriptions: &[Arc<Shared>],
-        end: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(channels: Vec<Channel>, seed: u64, crowd: &Crowd, end: CancellationToken) -> Self {
+        let Crowd { feed, subscriptions, .. } = crowd;
         let shared = Everybody {
             channels,
+            feed: *feed,
             seed,
-            subscriptions: subscriptions.to_vec(),
+            subscriptions: subscriptions.clone(),
             editions: subscriptions.iter().map(|_| RwLock::new(0)).collect(),
             finishing: AtomicBool::new(false),
             streams: Mutex::default(),
@@ -153,12 +151,12 @@ impl Consumers {
             include_raw: consumer == 0,
             ..Default::default()
         };
-        let opened = timeout(CALL_LIMIT, self.client(subscription, consumer).subscribe_cancel_intents(request)).await;
+        let opened = timeout(CALL_LIMIT, self.client(subscription, consumer).subscribe(request)).await;
         drop(edition);
         stream.end = match opened {
             Ok(Ok(frames)) => {
                 let leave = Instant::now() + dice.millis(200, 6000);
-                self.follow(&shared, &mut stream, frames.into_inner(), leave, memory, calls, dice).await
+                self.follow(&shared, &mut stream, frames, leave, memory, calls, dice).await
             }
             Ok(Err(status)) => frames::end(&status),
             Err(_) => End::HungUp,
@@ -274,12 +272,12 @@ impl Consumers {
         let verdicts = said.iter().map(|(lease, said)| verdict(*lease, *said)).collect();
         let request = pb::SettleCancelIntentsRequest { subscription: name.to_owned(), verdicts };
         let begun = now();
-        let answer = timeout(CALL_LIMIT, self.client(subscription, consumer).settle_cancel_intents(request)).await;
+        let answer = timeout(CALL_LIMIT, self.client(subscription, consumer).settle(request)).await;
         let ended = now();
         let told = match answer {
-            Ok(Ok(answer)) => Some(self.told(name, &said, answer.into_inner())),
+            Ok(Ok(answer)) => Some(self.told(name, &said, answer)),
             Ok(Err(status)) if frames::is_final(&status) => {
-                self.wrong(format!("{name}/{edition}: I12: SettleCancelIntents was answered {status}"));
+                self.wrong(format!("{name}/{edition}: I12: a settle was answered {status}"));
                 None
             }
             _ => None,
@@ -300,9 +298,9 @@ impl Consumers {
         self.shared.wrong.lock().unwrap_or_else(PoisonError::into_inner).push(what);
     }
 
-    fn client(&self, subscription: usize, consumer: usize) -> CancelIntentServiceClient<Channel> {
+    fn client(&self, subscription: usize, consumer: usize) -> FeedClient {
         let n = (subscription * 4 + consumer) % self.shared.channels.len();
-        CancelIntentServiceClient::new(self.shared.channels[n].clone())
+        FeedClient::new(self.shared.channels[n].clone(), self.shared.feed)
     }
 }
 

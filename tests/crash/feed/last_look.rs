@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use order_gateway::pb::cancel_intent_service_client::CancelIntentServiceClient;
-use order_gateway::pb::{Event, ListCancelIntentsRequest, ListQuarantinedWebhooksRequest, QuarantinedWebhook};
+use order_gateway::pb::{Event, Feed, ListCancelIntentsRequest, ListQuarantinedWebhooksRequest, QuarantinedWebhook};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+
+use super::client::FeedClient;
 
 const PAGE: i32 = 1000;
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -28,14 +30,13 @@ pub(crate) async fn keep_quarantine(channel: Channel, seen: Quarantined, end: Ca
     }
 }
 
-/// Every event that is kept, with its body, in the order in which they are listed.
-pub(crate) async fn log(channel: Channel) -> Result<Vec<Event>, String> {
-    let mut client = CancelIntentServiceClient::new(channel);
+/// Every event of a feed that is kept, with its body, in the order in which they are listed.
+pub(crate) async fn log(channel: Channel, feed: Feed) -> Result<Vec<Event>, String> {
+    let mut client = FeedClient::new(channel, feed);
     let (mut events, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = ListCancelIntentsRequest { page_size: PAGE, page_token, include_raw: true, ..Default::default() };
-        let answer = client.list_cancel_intents(request).await;
-        let page = answer.map_err(|status| format!("ListCancelIntents: {status}"))?.into_inner();
+        let page = client.list(request).await.map_err(|status| format!("{feed:?}: the list: {status}"))?;
         events.extend(page.events);
         if page.next_page_token.is_empty() {
             return Ok(events);

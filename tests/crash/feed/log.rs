@@ -107,20 +107,26 @@ impl Entry {
     /// What is told of it that its body does not say.
     pub(crate) fn untrue(&self) -> Option<&'static str> {
         let (event, facts) = (&self.event, &self.facts);
-        let intent = event.intent.clone().unwrap_or_default();
-        let wrong = [
+        let head = [
             (event.event_id == facts.event_id, "event_id"),
             (event.id_synthesized == facts.made, "id_synthesized"),
             (event.event_type == facts.event_type, "event_type"),
             (event.sub_event_type == facts.sub_event_type, "sub_event_type"),
             (event.ordering_key == facts.key, "ordering_key"),
             (event.body_sha256 == super::facts::sha256(&event.raw_body), "body_sha256"),
+        ];
+        let wrong = |fields: &[(bool, &'static str)]| fields.iter().find(|(right, _)| !right).map(|(_, field)| *field);
+        if !facts.is_intent {
+            return wrong(&head);
+        }
+        let intent = event.intent.clone().unwrap_or_default();
+        let content = [
             (intent.purchase_order_id == facts.key, "purchase_order_id"),
             (intent.partner_id == facts.partner_id, "partner_id"),
             (intent.ship_node_type == facts.ship_node_type, "ship_node_type"),
             (intent.order_lines.iter().map(|line| &line.sku).eq(&facts.skus), "sku"),
         ];
-        wrong.into_iter().find(|(right, _)| !right).map(|(_, field)| field)
+        wrong(&head).or_else(|| wrong(&content))
     }
 
     /// To compare bodies by.

@@ -1,10 +1,11 @@
-//! The crash tests of the feed: webhooks are posted, streams are read and deliveries are settled while the gateway is
+//! The crash tests of both feeds: webhooks are posted, streams are read and deliveries are settled while the gateway is
 //! killed again and again, and then everything that anybody saw is compared.
 //!
 //! | file | |
 //! |---|---|
 //! | `plan`, `bodies` | what will happen, drawn from the seed |
 //! | `senders`, `watchers`, `consumers`, `operators` | those who post, read, work, and look after the work |
+//! | `client` | the RPCs of either feed |
 //! | `frames`, `history` | what they were told, and when |
 //! | `facts`, `log`, `book` | what was sent, what is in the log, what became of each event in a subscription |
 //! | `webhooks_check`, `watch_check`, `leases_check`, `floor_check` | what must hold; none of it uses the gateway's code |
@@ -13,6 +14,7 @@
 
 mod bodies;
 mod book;
+mod client;
 mod consumers;
 mod facts;
 mod floor_check;

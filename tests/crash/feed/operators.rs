@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use order_gateway::pb::cancel_intent_service_client::CancelIntentServiceClient;
 use order_gateway::pb::position::At;
-use order_gateway::pb::{self, Position, Subscription, SubscriptionState};
+use order_gateway::pb::{self, Feed, Position, Subscription, SubscriptionState};
 use order_gateway::ports::random::Random;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use super::consumers::Consumers;
 use super::frames;
 use super::history::{Operation, State, What, now, seq_of};
-use super::plan::{Operators as Kind, Shared};
+use super::plan::{Crowd, Operators as Kind, Shared};
 use super::watchers::{Watchers, cursor};
 use crate::schedule::Dice;
 
@@ -35,6 +35,9 @@ pub(crate) struct Operators {
 
 struct Everybody {
     channel: Channel,
+    feed: Feed,
+    /// Events by which a subscription is moved back, at most.
+    back: u64,
     seed: u64,
     subscriptions: Vec<Arc<Shared>>,
     consumers: Consumers,
@@ -50,14 +53,26 @@ impl Operators {
     pub(crate) fn new(
         channel: Channel,
         seed: u64,
-        subscriptions: &[Arc<Shared>],
+        crowd: &Crowd,
         consumers: Consumers,
         watchers: Watchers,
         end: CancellationToken,
     ) -> Self {
-        let subscriptions = subscriptions.to_vec();
+        let (feed, back, subscriptions) = (crowd.feed, crowd.back, crowd.subscriptions.clone());
         let (finishing, operations, wrong) = (AtomicBool::new(false), Mutex::default(), Mutex::default());
-        let shared = Everybody { channel, seed, subscriptions, consumers, watchers, finishing, operations, wrong, end };
+        let shared = Everybody {
+            channel,
+            feed,
+            back,
+            seed,
+            subscriptions,
+            consumers,
+            watchers,
+            finishing,
+            operations,
+            wrong,
+            end,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -109,6 +124,8 @@ impl Operators {
             let page = client.list_parked_cancel_intents(request).await?.into_inner();
             let events = page.parked.into_iter();
             parked.extend(events.map(|parked| (parked.event.unwrap_or_default().seq, parked.attempt)));
+            let updates = page.updates.into_iter();
+            parked.extend(updates.map(|parked| (parked.update.unwrap_or_default().seq, parked.attempt)));
             if page.next_page_token.is_empty() {
                 return Ok(parked);
             }
@@ -141,7 +158,7 @@ impl Operators {
     /// Back by some events, or forth. The log's last ones only: older ones may have been dropped.
     async fn seek(&self, n: usize, dice: &Dice) {
         if !self.shared.watchers.log_id().is_empty() {
-            let to = self.shared.watchers.known().saturating_sub(dice.up_to(200));
+            let to = self.shared.watchers.known().saturating_sub(dice.up_to(self.shared.back));
             self.until_answered(n, What::Seek(to)).await;
         }
     }
@@ -154,7 +171,7 @@ impl Operators {
         let mut edition = self.shared.consumers.edition(n).write().await;
         self.of_edition(n, *edition, What::Delete).await;
         *edition += 1;
-        let start = self.shared.watchers.known().saturating_sub(dice.up_to(200));
+        let start = self.shared.watchers.known().saturating_sub(dice.up_to(self.shared.back));
         self.of_edition(n, *edition, What::Make(start)).await;
     }
 
@@ -232,6 +249,7 @@ impl Operators {
         let millis = |millis: i32| Some(prost_types::Duration { seconds: 0, nanos: millis * 1_000_000 });
         Subscription {
             name: shared.name.to_owned(),
+            feed: self.shared.feed.into(),
             filter: shared.choice.to_pb(),
             mode: shared.mode.into(),
             lease_duration: Some(prost_types::Duration { seconds: LEASE_SECONDS, nanos: 0 }),

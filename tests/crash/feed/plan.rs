@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_gateway::pb::SubscriptionMode;
+use order_gateway::pb::{Feed, SubscriptionMode};
 use order_gateway::ports::random::Random;
 
 use super::bodies;
@@ -39,6 +39,16 @@ pub(crate) struct Plan {
     pub lives: Vec<End>,
     /// What is posted in each life, and goes on in those that follow.
     pub webhooks: Vec<Vec<Arc<Webhook>>>,
+    /// Those who follow each feed.
+    pub crowds: [Crowd; 2],
+}
+
+/// Those who follow a feed.
+pub(crate) struct Crowd {
+    /// Which.
+    pub feed: Feed,
+    /// Events by which a subscription is moved back, at most: few enough that they are not dropped yet.
+    pub back: u64,
     /// Those who keep their own place. The first sees everything.
     pub readers: Vec<Arc<Reader>>,
     /// What is shared.
@@ -154,7 +164,15 @@ impl Plan {
         for n in 0..webhooks {
             posted[n * lives.len() / webhooks].push(Arc::new(webhook(&dice, n, orders)));
         }
-        Self { seed, lives, webhooks: posted, readers: readers(), subscriptions: subscriptions() }
+        let intents =
+            Crowd { feed: Feed::CancelIntents, back: 200, readers: readers(), subscriptions: subscriptions() };
+        let updates = Crowd {
+            feed: Feed::OrderUpdates,
+            back: 5,
+            readers: readers_of_updates(),
+            subscriptions: subscriptions_to_updates(),
+        };
+        Self { seed, lives, webhooks: posted, crowds: [intents, updates] }
     }
 }
 
@@ -192,8 +210,8 @@ fn poster(dice: &Dice, body: usize, begins: Duration) -> Poster {
     Poster { body, begins, pause: dice.millis(10, 150), patience, hex: dice.share(0.3) }
 }
 
-fn readers() -> Vec<Arc<Reader>> {
-    let reader = |name: &str, choice: Choice| Reader {
+fn reader(name: &str, choice: Choice) -> Reader {
+    Reader {
         name: name.to_owned(),
         account: "",
         choice,
@@ -203,7 +221,10 @@ fn readers() -> Vec<Arc<Reader>> {
         heartbeat: Some(1),
         leaves: Some(3000),
         resumes: true,
-    };
+    }
+}
+
+fn readers() -> Vec<Arc<Reader>> {
     let shard = |index, count| Choice { shard: Some((index, count)), ..Choice::default() };
     let mut readers = vec![
         Reader { raw: true, leaves: None, ..reader("keeper", Choice::default()) },
@@ -236,16 +257,48 @@ fn readers() -> Vec<Arc<Reader>> {
     readers.into_iter().map(Arc::new).collect()
 }
 
+/// Fewer than of the intents: what differs between the feeds is in the log and in the messages.
+fn readers_of_updates() -> Vec<Arc<Reader>> {
+    let readers = [
+        Reader { raw: true, leaves: None, ..reader("updates-keeper", Choice::default()) },
+        Reader { account: "east", ..reader("updates-one-account", Choice::default()) },
+        reader("updates-shard", Choice { shard: Some((0, 2)), ..Choice::default() }),
+        reader("updates-articles", Choice { skus: bodies::some_skus(), ..Choice::default() }),
+        Reader { limit: 29, ..reader("updates-limit", Choice::default()) },
+    ];
+    readers.into_iter().map(Arc::new).collect()
+}
+
+fn subscriptions_to_updates() -> Vec<Arc<Shared>> {
+    use Operators::{Look, Remake, Seek};
+    use SubscriptionMode::{Exclusive, KeyOrdered, Unordered};
+    let all = Choice::default;
+    vec![
+        shared("updates-keyed", KeyOrdered, all(), 3, 100, Look),
+        shared("updates-exclusive", Exclusive, Choice { accounts: vec!["west"], ..all() }, 0, 100, Look),
+        shared("updates-sought", Unordered, all(), 0, 40, Seek),
+        shared("updates-remade", KeyOrdered, Choice { partner_ids: vec!["102".into()], ..all() }, 0, 60, Remake),
+    ]
+}
+
+fn shared(
+    name: &'static str,
+    mode: SubscriptionMode,
+    choice: Choice,
+    max_attempts: u32,
+    window: u32,
+    operators: Operators,
+) -> Arc<Shared> {
+    let consumers = if mode == SubscriptionMode::Exclusive { 2 } else { 4 };
+    Arc::new(Shared { name, choice, mode, max_attempts, consumers, window, operators })
+}
+
 fn subscriptions() -> Vec<Arc<Shared>> {
     use Operators::{Look, Pause, Remake, Seek};
     use SubscriptionMode::{Exclusive, KeyOrdered, Unordered};
     let all = Choice::default;
     let shard = |index| Choice { shard: Some((index, 2)), ..Choice::default() };
     let accounts = |accounts: &[&'static str]| Choice { accounts: accounts.to_vec(), ..Choice::default() };
-    let shared = |name, mode, choice, max_attempts, window, operators| {
-        let consumers = if mode == Exclusive { 2 } else { 4 };
-        Arc::new(Shared { name, choice, mode, max_attempts, consumers, window, operators })
-    };
     vec![
         shared("keyed", KeyOrdered, all(), 0, 100, Look),
         shared("keyed-accounts", KeyOrdered, accounts(&["north", "east"]), 3, 50, Pause),
@@ -266,7 +319,7 @@ mod tests {
     use super::*;
 
     fn told(plan: &Plan) -> String {
-        format!("{:?} {:?} {:?}", plan.lives, plan.webhooks, plan.readers)
+        format!("{:?} {:?} {:?}", plan.lives, plan.webhooks, plan.crowds[0].readers)
     }
 
     #[test]

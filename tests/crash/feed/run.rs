@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use order_gateway::pb::Feed;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use super::consumers::Consumers;
 use super::history::{Frame, History, Said};
 use super::log::Log;
 use super::operators::Operators;
-use super::plan::{Plan, Shared};
+use super::plan::{Crowd, Plan, Shared};
 use super::senders::{HEADER, Senders, secret};
 use super::watchers::Watchers;
 use super::{floor_check, last_look, leases_check, watch_check, webhooks_check};
@@ -58,25 +59,14 @@ pub(crate) async fn run(options: &Options, plan: Plan, folder: &Path) -> Result<
     let channels = gateway.channels(CONNECTIONS).map_err(|error| error.to_string())?;
     let end = CancellationToken::new();
     let senders = Senders::new(gateway.http(), end.clone()).map_err(|error| error.to_string())?;
-    let watchers = Watchers::new(channels.clone(), plan.seed, &plan.readers, end.clone());
-    let consumers = Consumers::new(channels.clone(), plan.seed, &plan.subscriptions, end.clone());
-    let operators = Operators::new(
-        channels[0].clone(),
-        plan.seed,
-        &plan.subscriptions,
-        consumers.clone(),
-        watchers.clone(),
-        end.clone(),
-    );
+    let crowds = plan.crowds.iter().map(|crowd| People::new(&channels, plan.seed, crowd, &end)).collect();
     let report = Report::default();
     let mut run = Run {
         plan,
         gateway,
         channel: channels[0].clone(),
         senders,
-        watchers,
-        consumers,
-        operators,
+        crowds,
         sending: JoinSet::new(),
         others: JoinSet::new(),
         caring: JoinSet::new(),
@@ -89,14 +79,73 @@ pub(crate) async fn run(options: &Options, plan: Plan, folder: &Path) -> Result<
     run.check(endings).await
 }
 
+/// Those who follow a feed, at work.
+struct People {
+    feed: Feed,
+    readers: usize,
+    subscriptions: Vec<Arc<Shared>>,
+    watchers: Watchers,
+    consumers: Consumers,
+    operators: Operators,
+}
+
+impl People {
+    fn new(channels: &[Channel], seed: u64, crowd: &Crowd, end: &CancellationToken) -> Self {
+        let seed = if crowd.feed == Feed::OrderUpdates { seed ^ 1 << 60 } else { seed };
+        let watchers = Watchers::new(channels.to_vec(), seed, crowd, end.clone());
+        let consumers = Consumers::new(channels.to_vec(), seed, crowd, end.clone());
+        let operators =
+            Operators::new(channels[0].clone(), seed, crowd, consumers.clone(), watchers.clone(), end.clone());
+        let (feed, readers, subscriptions) = (crowd.feed, crowd.readers.len(), crowd.subscriptions.clone());
+        Self { feed, readers, subscriptions, watchers, consumers, operators }
+    }
+
+    /// Waits until every reader was told everything and nothing is left to any consumer, or nothing changes any more.
+    async fn settle(&self, head: u64) {
+        let (mut before, mut since) = (Vec::new(), Instant::now());
+        loop {
+            let mut left = vec![self.watchers.left(head)];
+            for n in 0..self.subscriptions.len() {
+                let state = self.operators.look(n).await.unwrap_or_default();
+                left.push(head.saturating_sub(state.floor) + state.backlog + state.outstanding);
+            }
+            if left.iter().all(|left| *left == 0) || since.elapsed() > STUCK {
+                return;
+            }
+            if left != before {
+                (before, since) = (left, Instant::now());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Lets everybody come to the end of the log; tells how each subscription ends, and who does not come to it.
+    async fn come_to_the_end(&self, channel: Channel) -> Result<(Vec<Option<Ending>>, Option<String>), String> {
+        let head = last_look::log(channel, self.feed).await?.last().map_or(0, |event| event.seq);
+        self.consumers.finish();
+        for n in (0..self.subscriptions.len()).step_by(2) {
+            self.operators.redrive(n, None).await;
+        }
+        self.settle(head).await;
+        let behind = self.watchers.behind(head).join(", ");
+        let behind = (!behind.is_empty()).then(|| format!("log: I9: readers do not come to the end: {behind}"));
+        let mut endings = Vec::new();
+        for n in 0..self.subscriptions.len() {
+            let parked = self.operators.parked(n).await.map_err(|status| format!("ListParked: {status}"))?;
+            let state = self.operators.look(n).await;
+            endings.push(state.map(|state| Ending { state, parked: parked.into_iter().collect() }));
+        }
+        Ok((endings, behind))
+    }
+}
+
 struct Run {
     plan: Plan,
     gateway: Gateway,
     channel: Channel,
     senders: Senders,
-    watchers: Watchers,
-    consumers: Consumers,
-    operators: Operators,
+    /// Of each crowd of the plan.
+    crowds: Vec<People>,
     /// One task for each webhook.
     sending: JoinSet<()>,
     /// Readers and consumers.
@@ -114,13 +163,15 @@ impl Run {
         let began = Instant::now();
         let (channel, quarantined) = (self.channel.clone(), self.quarantined.clone());
         self.others.spawn(last_look::keep_quarantine(channel, quarantined, self.end.clone()));
-        for n in 0..self.plan.readers.len() {
-            self.others.spawn(self.watchers.clone().read(n));
-        }
-        for n in 0..self.plan.subscriptions.len() {
-            self.caring.spawn(self.operators.clone().look_after(n));
-            for consumer in 0..self.plan.subscriptions[n].consumers {
-                self.others.spawn(self.consumers.clone().work(n, consumer));
+        for people in &self.crowds {
+            for n in 0..people.readers {
+                self.others.spawn(people.watchers.clone().read(n));
+            }
+            for (n, shared) in people.subscriptions.iter().enumerate() {
+                self.caring.spawn(people.operators.clone().look_after(n));
+                for consumer in 0..shared.consumers {
+                    self.others.spawn(people.consumers.clone().work(n, consumer));
+                }
             }
         }
         let mut ends: BTreeMap<String, usize> = BTreeMap::new();
@@ -142,56 +193,28 @@ impl Run {
     }
 
     /// Everything is posted and posted once more; then everybody comes to the end of the log.
-    async fn quiet_end(&mut self) -> Result<Vec<Option<Ending>>, String> {
+    async fn quiet_end(&mut self) -> Result<Vec<Vec<Option<Ending>>>, String> {
         let quiet = Instant::now();
         let all_sent = async { while self.sending.join_next().await.is_some() {} };
         if timeout(SEND_LIMIT, all_sent).await.is_err() {
             self.wrong("log: I7: webhooks were never acknowledged".to_owned());
         }
         self.figure("all webhooks acknowledged after the last kill", format!("{:.1?}", quiet.elapsed()));
-        self.operators.finish();
+        self.crowds.iter().for_each(|people| people.operators.finish());
         while self.caring.join_next().await.is_some() {}
-        let head = last_look::log(self.channel.clone()).await?.last().map_or(0, |event| event.seq);
-        self.consumers.finish();
-        for n in (0..self.plan.subscriptions.len()).step_by(2) {
-            self.operators.redrive(n, None).await;
+        let (mut endings, mut behind) = (Vec::new(), Vec::new());
+        for people in &self.crowds {
+            let (ends, late) = people.come_to_the_end(self.channel.clone()).await?;
+            endings.push(ends);
+            behind.extend(late);
         }
-        self.settle(head).await;
-        let behind = self.watchers.behind(head).join(", ");
-        if !behind.is_empty() {
-            self.wrong(format!("log: I9: readers do not come to the end: {behind}"));
-        }
+        self.report.violations.extend(behind);
         self.figure("settled after the last kill", format!("{:.1?}", quiet.elapsed()));
-        let mut endings = Vec::new();
-        for n in 0..self.plan.subscriptions.len() {
-            let parked = self.operators.parked(n).await.map_err(|status| format!("ListParked: {status}"))?;
-            let state = self.operators.look(n).await;
-            endings.push(state.map(|state| Ending { state, parked: parked.into_iter().collect() }));
-        }
         Ok(endings)
     }
 
-    /// Waits until every reader was told everything and nothing is left to any consumer, or nothing changes any more.
-    async fn settle(&self, head: u64) {
-        let (mut before, mut since) = (Vec::new(), Instant::now());
-        loop {
-            let mut left = vec![self.watchers.left(head)];
-            for n in 0..self.plan.subscriptions.len() {
-                let state = self.operators.look(n).await.unwrap_or_default();
-                left.push(head.saturating_sub(state.floor) + state.backlog + state.outstanding);
-            }
-            if left.iter().all(|left| *left == 0) || since.elapsed() > STUCK {
-                return;
-            }
-            if left != before {
-                (before, since) = (left, Instant::now());
-            }
-            sleep(LOOK).await;
-        }
-    }
-
     /// Posts once more what was acknowledged, then compares everything with everything.
-    async fn check(mut self, endings: Vec<Option<Ending>>) -> Result<Report, String> {
+    async fn check(mut self, endings: Vec<Vec<Option<Ending>>>) -> Result<Report, String> {
         let began = Instant::now();
         let mut posted = self.senders.posted();
         let senders = &self.senders;
@@ -199,7 +222,10 @@ impl Run {
         let again = again.map(|posted| senders.repeat(posted));
         futures_util::stream::iter(again).buffer_unordered(REPEATS).collect::<Vec<()>>().await;
         self.figure("everything acknowledged posted again in", format!("{:.1?}", began.elapsed()));
-        let listed = last_look::log(self.channel.clone()).await?;
+        let mut listed = Vec::new();
+        for people in &self.crowds {
+            listed.push(last_look::log(self.channel.clone(), people.feed).await?);
+        }
         let now = last_look::quarantine(self.channel.clone()).await?.into_iter().map(|webhook| (webhook.id, webhook));
         let mut quarantined = std::mem::take(&mut *self.quarantined.lock().unwrap_or_else(PoisonError::into_inner));
         quarantined.extend(now);
@@ -210,20 +236,31 @@ impl Run {
         self.end.cancel();
         while self.others.join_next().await.is_some() {}
         self.panics()?;
-        let (watches, kept) = self.watchers.take();
-        let (streams, settles, wrong) = self.consumers.take();
-        let (operations, odd) = self.operators.take();
-        let history = History { webhooks: posted, watches, consumers: streams, settles, operations };
-        self.report.violations.extend(wrong.into_iter().chain(odd));
-        self.count(&history);
-        let (log, found) = Log::new(kept, listed);
-        self.figure("events in the log, webhooks in quarantine", format!("{}, {}", log.head(), quarantined.len()));
-        self.report.violations.extend(found);
-        self.report.violations.extend(webhooks_check::violations(&history.webhooks, &log, &quarantined));
-        self.report.violations.extend(watches_violated(&history, &log));
-        for (n, ending) in endings.into_iter().enumerate() {
-            let shared = self.plan.subscriptions[n].clone();
-            self.report.violations.extend(subscription_violated(&history, &log, &shared, n, ending));
+        let crowds = std::mem::take(&mut self.crowds);
+        for ((people, listed), endings) in crowds.into_iter().zip(listed).zip(endings) {
+            let (watches, kept) = people.watchers.take();
+            let (streams, settles, wrong) = people.consumers.take();
+            let (operations, odd) = people.operators.take();
+            let webhooks = std::mem::take(&mut posted);
+            let history = History { webhooks, watches, consumers: streams, settles, operations };
+            let is_of_updates = people.feed == Feed::OrderUpdates;
+            self.figure("feed", people.feed.as_str_name().trim_start_matches("FEED_").to_lowercase());
+            self.report.violations.extend(wrong.into_iter().chain(odd));
+            self.count(&history);
+            let (log, found) = Log::new(kept, listed);
+            self.figure("events in the log, webhooks in quarantine", format!("{}, {}", log.head(), quarantined.len()));
+            self.report.violations.extend(found);
+            self.report.violations.extend(if is_of_updates {
+                webhooks_check::violations_of_updates(&history.webhooks, &log)
+            } else {
+                webhooks_check::violations(&history.webhooks, &log, &quarantined)
+            });
+            self.report.violations.extend(watches_violated(&history, &log));
+            for (n, ending) in endings.into_iter().enumerate() {
+                let shared = people.subscriptions[n].clone();
+                self.report.violations.extend(subscription_violated(&history, &log, &shared, n, ending));
+            }
+            posted = history.webhooks;
         }
         Ok(self.report)
     }

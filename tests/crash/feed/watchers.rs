@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use order_gateway::pb::cancel_intent_service_client::CancelIntentServiceClient;
 use order_gateway::pb::position::At;
-use order_gateway::pb::{self, Position, WatchCancelIntentsRequest};
+use order_gateway::pb::{self, Feed, Position, WatchCancelIntentsRequest};
 use order_gateway::ports::random::Random;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::client::FeedClient;
 use super::frames::{self, Taken};
 use super::history::{End, Opened, Start, Stream, Watch, now};
-use super::plan::{Beginning, Reader};
+use super::plan::{Beginning, Crowd, Reader};
 use crate::schedule::Dice;
 
 /// A stream that has not begun by then is given up.
@@ -30,6 +30,7 @@ pub(crate) struct Watchers {
 
 struct Shared {
     channels: Vec<Channel>,
+    feed: Feed,
     seed: u64,
     readers: Vec<Arc<Reader>>,
     /// For each, up to where it was told everything.
@@ -43,11 +44,11 @@ struct Shared {
 
 impl Watchers {
     /// Readers that go over these connections.
-    pub(crate) fn new(channels: Vec<Channel>, seed: u64, readers: &[Arc<Reader>], end: CancellationToken) -> Self {
-        let readers = readers.to_vec();
+    pub(crate) fn new(channels: Vec<Channel>, seed: u64, crowd: &Crowd, end: CancellationToken) -> Self {
+        let (feed, readers) = (crowd.feed, crowd.readers.clone());
         let covered = readers.iter().map(|_| AtomicU64::new(0)).collect();
         let (kept, streams, log_id) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { channels, seed, readers, covered, kept, streams, log_id, end }) }
+        Self { shared: Arc::new(Shared { channels, feed, seed, readers, covered, kept, streams, log_id, end }) }
     }
 
     /// Up to where the first reader was told everything: a position that is surely in the log.
@@ -103,11 +104,12 @@ impl Watchers {
 
     async fn stream(&self, n: usize, reader: &Arc<Reader>, start: Start, dice: &Dice) -> Stream<Watch> {
         let request = request(reader, start, &self.log_id());
-        let mut client = CancelIntentServiceClient::new(self.shared.channels[n % self.shared.channels.len()].clone());
+        let channel = self.shared.channels[n % self.shared.channels.len()].clone();
+        let mut client = FeedClient::new(channel, self.shared.feed);
         let mut stream = Stream::asked(Watch { reader: reader.clone(), start });
         let leaves = reader.leaves.map(|most| Instant::now() + Duration::from_millis(dice.up_to(most)));
-        stream.end = match timeout(OPEN_LIMIT, client.watch_cancel_intents(request)).await {
-            Ok(Ok(frames)) => self.follow(n, &mut stream, frames.into_inner(), leaves).await,
+        stream.end = match timeout(OPEN_LIMIT, client.watch(request)).await {
+            Ok(Ok(frames)) => self.follow(n, &mut stream, frames, leaves).await,
             Ok(Err(status)) => frames::end(&status),
             Err(_) => End::HungUp,
         };

@@ -36,7 +36,7 @@ pub(crate) fn violations(posted: &[Posted], log: &Log, quarantined: &[Quarantine
         let mut wrong = case.answers();
         if let [Some(facts), ..] = &case.facts[..] {
             let here = places.remove(&(account, &facts.event_id)).unwrap_or_default();
-            wrong.extend(case.is_in_the_log_once(facts, &here, log));
+            wrong.extend(case.is_where_it_belongs(facts.is_intent, &here, log));
             here.iter().for_each(|place| times[*place] = case.times());
         } else {
             let here = aside.remove(&(account, sha256(&case.posted.webhook.bodies[0]))).unwrap_or_default();
@@ -54,6 +54,33 @@ pub(crate) fn violations(posted: &[Posted], log: &Log, quarantined: &[Quarantine
     for entry in log.events.iter().filter(|entry| entry.content.is_some()) {
         if let Some(field) = entry.untrue() {
             found.push(format!("log/{}: I8: {field} is not what the body says", entry.event.seq));
+        }
+    }
+    found
+}
+
+/// The same of the log of order updates, which has every readable event that is no intent. What was answered and what is in
+/// quarantine was looked at with the log of the intents.
+pub(crate) fn violations_of_updates(posted: &[Posted], log: &Log) -> Vec<String> {
+    let cases: Vec<Case<'_>> = posted.iter().map(Case::new).collect();
+    let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (place, entry) in log.events.iter().enumerate().filter(|(_, entry)| entry.content.is_some()) {
+        places.entry((&entry.event.account, &entry.event.event_id)).or_default().push(place);
+    }
+    let mut found = Vec::new();
+    let mut times = vec![(Micros::MIN, Micros::MAX); log.events.len()];
+    for case in &cases {
+        let [Some(facts), ..] = &case.facts[..] else { continue };
+        let here = places.remove(&(case.posted.webhook.account, &facts.event_id)).unwrap_or_default();
+        let wrong = case.is_where_it_belongs(!facts.is_intent, &here, log);
+        here.iter().for_each(|place| times[*place] = case.times());
+        found.extend(wrong.into_iter().map(|what| format!("{}: order updates: {what}", case.name())));
+    }
+    found.extend(places.into_keys().map(|(account, id)| format!("{account}/{id}: I7: is an update, and was not sent")));
+    found.extend(out_of_order(&times));
+    for entry in log.events.iter().filter(|entry| entry.content.is_some()) {
+        if let Some(field) = entry.untrue() {
+            found.push(format!("updates/{}: I8: {field} is not what the body says", entry.event.seq));
         }
     }
     found
@@ -116,9 +143,10 @@ impl<'a> Case<'a> {
         found
     }
 
-    fn is_in_the_log_once(&self, facts: &Facts, here: &[usize], log: &Log) -> Vec<String> {
+    /// In the log, once, if its event is of the log's feed, and else not.
+    fn is_where_it_belongs(&self, is_of_the_feed: bool, here: &[usize], log: &Log) -> Vec<String> {
         let webhook = &self.posted.webhook;
-        let belongs = webhook.is_authentic && facts.is_intent;
+        let belongs = webhook.is_authentic && is_of_the_feed;
         let mut found = Vec::new();
         match here.len() {
             0 if belongs && self.acknowledged().next().is_some() => {
@@ -126,7 +154,7 @@ impl<'a> Case<'a> {
             }
             0 => {}
             _ if !webhook.is_authentic => found.push("I7: is in the log without authentication".to_owned()),
-            _ if !belongs => found.push("I7: is in the log, and is no intent".to_owned()),
+            _ if !belongs => found.push("I7: is in the log, and is of the other feed".to_owned()),
             1 => {}
             times => found.push(format!("I7: is in the log {times} times")),
         }

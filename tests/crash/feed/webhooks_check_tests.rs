@@ -138,7 +138,7 @@ fn i7_what_has_no_place_there() {
         }
     };
     sees("f: I7: is in the log without authentication", adds(3, "f", "INTENT_TO_CANCEL"));
-    sees("c: I7: is in the log, and is no intent", adds(3, "c", "PO_CREATED"));
+    sees("c: I7: is in the log, and is of the other feed", adds(3, "c", "PO_CREATED"));
     sees("x: I7: is in the log, and was not sent", adds(3, "x", "INTENT_TO_CANCEL"));
     sees("I7: is in quarantine, and was not sent", |run| run.quarantined[0].body_sha256 = sha256(b"!"));
     sees("f: I7: was answered 200", |run| run.posted[4].posts[0].status = Some(200));
@@ -175,4 +175,31 @@ fn i8_positions() {
         run.kept[0].ordering_key = "2".into();
         run.listed[0].ordering_key = "2".into();
     });
+}
+
+/// What is found of the log of order updates when it has these events.
+fn found_of_updates(events: Vec<pb::Event>) -> Vec<String> {
+    let (log, mut found) = Log::new(events, Vec::new());
+    found.extend(violations_of_updates(&all_is_well().posted, &log));
+    found
+}
+
+#[test]
+fn an_update_is_in_the_log_of_updates_once_and_nothing_else_is() {
+    let update = |seq, id: &str, kind: &str| pb::Event { intent: None, ..event(seq, &body(id, kind, "1")) };
+    let c = || update(1, "c", "PO_CREATED");
+    assert_eq!(found_of_updates(vec![c()]), Vec::<String>::new());
+    for (expected, events) in [
+        ("c: order updates: I7: was acknowledged, and is not in the log", vec![]),
+        ("c: order updates: I7: is in the log 2 times", vec![c(), update(2, "c", "PO_CREATED")]),
+        (
+            "a: order updates: I7: is in the log, and is of the other feed",
+            vec![c(), update(2, "a", "INTENT_TO_CANCEL")],
+        ),
+        ("north/x: I7: is an update, and was not sent", vec![c(), update(2, "x", "PO_CREATED")]),
+        ("updates/1: I8: ordering_key is not what the body says", vec![pb::Event { ordering_key: "2".into(), ..c() }]),
+    ] {
+        let found = found_of_updates(events);
+        assert!(found.iter().any(|line| line.contains(expected)), "{expected} is not in {found:#?}");
+    }
 }
