@@ -20,9 +20,6 @@ pub trait FeedMessage: Message + Default + Clone + PartialEq + Send + 'static {
     #[must_use]
     fn placed(self, seq: u64, cursor: String, raw: Vec<u8>) -> Self;
 
-    /// Its position.
-    fn seq(&self) -> u64;
-
     /// Bytes that its lines take in memory beyond those on the wire, about.
     fn lines_size(&self) -> usize;
 }
@@ -36,10 +33,6 @@ impl FeedMessage for pb::Event {
 
     fn placed(self, seq: u64, cursor: String, raw_body: Vec<u8>) -> Self {
         Self { seq, cursor, raw_body, ..self }
-    }
-
-    fn seq(&self) -> u64 {
-        self.seq
     }
 
     fn lines_size(&self) -> usize {
@@ -56,10 +49,6 @@ impl FeedMessage for pb::OrderUpdate {
 
     fn placed(self, seq: u64, cursor: String, raw_body: Vec<u8>) -> Self {
         Self { seq, cursor, raw_body, ..self }
-    }
-
-    fn seq(&self) -> u64 {
-        self.seq
     }
 
     fn lines_size(&self) -> usize {
