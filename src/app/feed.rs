@@ -2,7 +2,9 @@
 
 use super::directory;
 use crate::config::Config;
+use crate::domain::account::SellerId;
 use crate::grpc::feed_streams::encode_event;
+use crate::http::webhooks::read::read_body;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::service::ClockWatch;
@@ -24,11 +26,14 @@ pub(super) fn start<F: FeedStore>(
         retention: config.feed.retention,
         max_retention: config.feed.max_retention,
     };
+    let sellers = config.accounts.iter().map(|it| (it.id.clone(), SellerId::new(&it.partner_id)));
     Feed::start(FeedParts {
         store,
         directory: directory(config),
         settings,
         encode: encode_event,
+        read: read_body,
+        sellers: sellers.collect(),
         clock,
         clock_watch: clock_watch.clone(),
         random: random.clone(),

@@ -157,4 +157,11 @@ impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
     ) -> Result<Response<pb::ListQuarantinedWebhooksResponse>, Status> {
         unary!(self, request, |asked, call| self.feed.quarantined(&asked, &call))
     }
+
+    async fn reread_quarantined_webhooks(
+        &self,
+        request: Request<pb::RereadQuarantinedWebhooksRequest>,
+    ) -> Result<Response<pb::RereadQuarantinedWebhooksResponse>, Status> {
+        unary!(self, request, |asked, call| self.feed.reread(&asked, &call))
+    }
 }

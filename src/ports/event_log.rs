@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::ledger::StoreError;
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::notification::{Arrival, EventIdentity};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 
@@ -17,8 +17,9 @@ use crate::domain::timestamp::Timestamp;
 /// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
 /// that was handed over happens, also when the future is dropped.
 pub trait EventLog: Clone + Send + Sync + 'static {
-    /// Stores a delivery, once. In one transaction: if the account had a delivery of this event id (of an unreadable one:
-    /// of this body), that one stands; else the id is kept, and an event gets the next position of its feed's log.
+    /// Stores a delivery, once. In one transaction: if the account had an event of this identity, that one stands, and another
+    /// body goes to quarantine; else the identity is kept, and the event gets the next position of its feed's log. An
+    /// unreadable body goes to quarantine. A body is there once, and leaves it when it comes again and can be read.
     fn append(&self, arrival: Arrival) -> impl Future<Output = Result<Appended, StoreError>> + Send;
 
     /// The position of the last durable event of a log, 0 while there is none. It is moved in the order of the log, after
@@ -60,7 +61,11 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// The position after which every event was received at `time` or later: one less than the first such, or the head.
     fn before(&self, feed: FeedName, time: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Unreadable deliveries of these accounts after a number, in order, at most `limit`.
+    /// Stores what a body in quarantine says now that it was read again, in one transaction: an event goes into its feed's log
+    /// and its body leaves quarantine; what is unreadable or a conflict stays, with the reason of now.
+    fn reread(&self, id: u64, arrival: Arrival) -> impl Future<Output = Result<Reread, StoreError>> + Send;
+
+    /// What is in quarantine of these accounts after a number, in order, at most `limit`.
     fn quarantined(
         &self,
         accounts: &[AccountId],
@@ -146,7 +151,25 @@ pub enum Appended {
     },
     /// It was stored before.
     Duplicate,
-    /// Another one of its event id was stored before. That one stands; that there was another is recorded, with its body.
+    /// An event of its identity with another body was stored before. That one stands, and this one is in quarantine.
+    Conflict,
+}
+
+/// What became of a body in quarantine that was read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reread {
+    /// It is not there any more.
+    Missing,
+    /// Its event is in the log of its feed now, at this position.
+    Moved {
+        /// The position.
+        seq: u64,
+    },
+    /// Its event was stored before, with the same body. It has left quarantine.
+    Duplicate,
+    /// It stays, because it cannot be read.
+    Unreadable,
+    /// It stays, because an event of its identity with another body was stored before.
     Conflict,
 }
 
@@ -174,7 +197,7 @@ pub struct StoredEvent {
     pub raw: Bytes,
 }
 
-/// A delivery that could not be read.
+/// A delivery that is in no feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantined {
     /// Rising.
@@ -183,8 +206,11 @@ pub struct Quarantined {
     pub account: AccountId,
     /// When it came.
     pub received: Timestamp,
-    /// Why it could not be read.
+    /// Why it is here.
     pub reason: String,
+    /// Of a conflict: the identity of its event, which another body had before. Its parts are empty where an earlier version did
+    /// not keep them. `None`: the body could not be read.
+    pub conflict: Option<EventIdentity>,
     /// SHA-256 of the body.
     pub body_hash: [u8; 32],
     /// Its length in bytes.
@@ -196,9 +222,9 @@ pub struct Quarantined {
 /// What is past its time: all that was received before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimTimes {
-    /// Events that nobody holds, quarantine, conflicts.
+    /// Events that nobody holds.
     pub free: Timestamp,
-    /// Events that a subscription holds. Not after `free`.
+    /// Events that a subscription holds, and quarantine. Not after `free`.
     pub held: Timestamp,
     /// Event ids. Not after `held`.
     pub ids: Timestamp,
@@ -215,6 +241,6 @@ pub struct Trimmed {
     pub lost: Vec<String>,
     /// Parked events of subscriptions that went.
     pub parked: usize,
-    /// Unreadable deliveries that went.
+    /// Deliveries in quarantine that went.
     pub quarantined: usize,
 }

@@ -10,13 +10,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::feed::{
-    ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Watch, WatchFrame,
+    ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Unreadable, Watch, WatchFrame,
 };
 use super::testing_feed_store::FaultyFeed;
 use super::{ClockWatch, Directory, ServiceError};
-use crate::domain::account::{AccountId, AccountIndex};
+use crate::domain::account::{AccountId, AccountIndex, SellerId};
 use crate::domain::feed::notification::{Arrival, Content};
-use crate::domain::feed::{FeedName, LogId};
+use crate::domain::feed::{FeedName, LogId, Notification};
 use crate::domain::moment::{BootId, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -71,13 +71,15 @@ pub(crate) fn feed() -> TestFeed {
     clock_watch.begin(None);
     let feed = Feed::start(FeedParts {
         store: store.clone(),
-        directory: Directory::new(accounts.into()),
+        directory: Directory::new(accounts.clone().into()),
         settings: FeedSettings {
             heartbeat_interval: Duration::from_secs(10),
             retention: 30 * day,
             max_retention: 90 * day,
         },
         encode,
+        read: read_body,
+        sellers: accounts.into_iter().map(|account| (account, SellerId::new("10"))).collect(),
         clock,
         clock_watch: clock_watch.clone(),
         random: Random::from_seed(7),
@@ -86,6 +88,23 @@ pub(crate) fn feed() -> TestFeed {
         tasks: tasks.clone(),
     });
     TestFeed { feed, store, steps, clock_watch, _end: stopping.clone().drop_guard(), stopping, tasks }
+}
+
+/// A body is an intent of the purchase order that it names after "intent ", or an order update after "update "; its event id is the
+/// whole of it. Others cannot be read.
+fn read_body(body: Bytes) -> (Bytes, Result<Notification, Unreadable>) {
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let notification =
+        |intent| Notification { event_id: text.clone(), event_type: "X".into(), intent, ..Default::default() };
+    let read = match text.split_once(' ') {
+        Some(("intent", order)) => {
+            let intent = pb::CancelIntent { purchase_order_id: order.into(), ..Default::default() };
+            Ok(notification(Some(intent)))
+        }
+        Some(("update", _)) => Ok(notification(None)),
+        _ => Err(Unreadable::new("is of no form of the tests")),
+    };
+    (body, read)
 }
 
 fn encode(out: &mut Vec<u8>, log: LogId, stored: &StoredEvent) {

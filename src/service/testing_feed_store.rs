@@ -10,7 +10,7 @@ use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::store::memory_feed::MemoryFeed;
@@ -118,6 +118,10 @@ impl EventLog for FaultyFeed {
 
     async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {
         self.log()?.before(feed, time).await
+    }
+
+    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+        self.log()?.reread(id, arrival).await
     }
 
     async fn quarantined(

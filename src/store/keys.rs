@@ -17,6 +17,9 @@ const LONGEST: usize = 40;
 /// Bytes of a hash at the end of a key: half a SHA-256. Two things that differ have different keys, as for fingerprints.
 pub(super) const HASH: usize = 16;
 
+/// Bytes of the hash of an event's kind.
+const KIND: usize = 4;
+
 /// Of what an entry is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keys {
@@ -75,23 +78,42 @@ fn content(order_number: &str, fingerprint: &Fingerprint) -> Key {
     hash[..HASH].into()
 }
 
-/// By what a delivery is known again within its account: its event id, or its body when that could not be read.
-pub(super) fn delivery(arrival: &Arrival) -> [u8; HASH] {
+/// By what a delivery is known again within its account: the identity of its event, or its body when that could not be read.
+pub(super) fn delivery(arrival: &Arrival) -> Key {
     match &arrival.content {
-        Content::Event { event_id, .. } => event(event_id),
-        Content::Unreadable { .. } => {
-            let mut key = half(&arrival.body_hash);
-            key[0] |= 1;
-            key
-        }
+        Content::Event { event_id: id, event_type, sub_event_type, .. } => event(id, event_type, sub_event_type),
+        Content::Unreadable { .. } => body(&arrival.body_hash).into(),
     }
 }
 
-/// Of an event id. Differs in one bit from all keys of bodies, so that no id can be made that stands for a body.
-pub(super) fn event(event_id: &str) -> [u8; HASH] {
+/// Of a body that is in quarantine, or was.
+pub(super) fn body(hash: &[u8; 32]) -> [u8; HASH] {
+    let mut key = half(hash);
+    key[0] |= 1;
+    key
+}
+
+/// Of an event: the key of its id and a hash of its kind. Two kinds of one id whose hashes are the same would be taken for one
+/// event, and the second body for a conflict, which is shown too.
+pub(super) fn event(event_id: &str, event_type: &str, sub_event_type: &str) -> Key {
+    // With its length in front the one cannot be taken for a part of the other.
+    let length = (event_type.len() as u64).to_be_bytes();
+    let kind = Sha256::new().chain_update(length).chain_update(event_type).chain_update(sub_event_type).finalize();
+    [&self::event_id(event_id)[..], &kind[..KIND]].concat().into()
+}
+
+/// What the keys of all events of an id begin with. It is the whole key of events that versions before the kinds stored. Differs
+/// in one bit from all keys of bodies, so that no id can be made that stands for a body.
+pub(super) fn event_id(event_id: &str) -> [u8; HASH] {
     let mut key = half(&Sha256::digest(event_id).into());
     key[0] &= !1;
     key
+}
+
+/// The least and the greatest key of an event of this id.
+pub(super) fn events_of(event_id: &str) -> ([u8; HASH], Key) {
+    let first = self::event_id(event_id);
+    (first, [&first[..], &[u8::MAX; KIND]].concat().into())
 }
 
 /// Half a SHA-256.
@@ -104,6 +126,19 @@ pub(super) fn half(hash: &[u8; 32]) -> [u8; HASH] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_of_an_event_id_has_a_key_of_its_own() {
+        let keys =
+            [("A", ""), ("", "A"), ("A", "B"), ("AB", ""), ("B", "A")].map(|(kind, sub)| event("e-1", kind, sub));
+        let (first, last) = events_of("e-1");
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key));
+            assert!(first[..] <= key[..] && key <= &last && key.starts_with(&event_id("e-1")));
+        }
+        assert!(!event("e-2", "A", "").starts_with(&first));
+        assert_ne!(body(&Sha256::digest("e-1").into()), first);
+    }
 
     #[test]
     fn short_texts_are_their_keys_and_long_ones_differ() {

@@ -1,6 +1,4 @@
 //! A feed without a file: the plain model of its ports, for tests and for the simulation.
-//!
-//! What no method of the ports could show (other bodies of an id) is not kept.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::keys::{self, HASH};
+use super::keys;
 use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
-use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::notification::{Arrival, CONFLICT, Content, EventIdentity};
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
@@ -52,6 +50,14 @@ impl MemoryFeed {
         Self(Arc::new(Inner { tables: Mutex::new(tables), heads, token_key }))
     }
 
+    /// Tells the heads. Under the lock, so that they move in the order of the logs.
+    fn publish(&self, tables: &Tables) {
+        for (feed, head) in self.0.heads.iter() {
+            let now = tables.logs.of(feed).head();
+            head.send_if_modified(|known| std::mem::replace(known, now) != now);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         // Nothing in here can panic between two changes that belong together.
         self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -64,7 +70,7 @@ impl std::fmt::Debug for MemoryFeed {
     }
 }
 
-type Key = (AccountId, [u8; HASH]);
+type Key = (AccountId, keys::Key);
 
 /// The log of one feed.
 struct Log {
@@ -97,11 +103,7 @@ impl EventLog for MemoryFeed {
     async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
         let mut tables = self.lock();
         let appended = tables.append(arrival);
-        // Under the lock, so that it moves in the order of the log.
-        for (feed, head) in self.0.heads.iter() {
-            let now = tables.logs.of(feed).head();
-            head.send_if_modified(|known| std::mem::replace(known, now) != now);
-        }
+        self.publish(&tables);
         Ok(appended)
     }
 
@@ -155,9 +157,10 @@ impl EventLog for MemoryFeed {
         raw: bool,
     ) -> Result<Option<StoredEvent>, StoreError> {
         let tables = self.lock();
-        let known = tables.known.get(&(account.clone(), keys::event(event_id)));
-        let seq = known.and_then(|known| known.place).filter(|(of, _)| *of == feed);
-        Ok(seq.and_then(|(_, seq)| tables.logs.of(feed).event(seq)).map(|event| shown(event, raw)))
+        let (first, last) = keys::events_of(event_id);
+        let known = tables.known.range((account.clone(), first.into())..=(account.clone(), last));
+        let seqs = known.filter_map(|(_, known)| known.place).filter(|(of, _)| *of == feed).map(|(_, seq)| seq);
+        Ok(seqs.min().and_then(|seq| tables.logs.of(feed).event(seq)).map(|event| shown(event, raw)))
     }
 
     async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {
@@ -165,6 +168,13 @@ impl EventLog for MemoryFeed {
         let log = tables.logs.of(feed);
         let earlier = log.events.iter().rev().find(|event| event.received < time);
         Ok(earlier.map_or(log.first - 1, |event| event.seq))
+    }
+
+    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+        let mut tables = self.lock();
+        let reread = tables.reread(id, arrival);
+        self.publish(&tables);
+        Ok(reread)
     }
 
     async fn quarantined(
@@ -278,24 +288,87 @@ impl Log {
 
 impl Tables {
     fn append(&mut self, arrival: Arrival) -> Appended {
-        let key = (arrival.account.clone(), keys::delivery(&arrival));
-        let Arrival { account, received, raw, body_hash, content } = arrival;
-        if let Some(known) = self.known.get(&key) {
-            return if known.body_hash == body_hash { Appended::Duplicate } else { Appended::Conflict };
-        }
-        self.last_delivery += 1;
-        let place = match content {
-            Content::Event { feed, message, .. } => Some((feed, self.logs.of_mut(feed).push(received, message, raw))),
+        match &arrival.content {
+            Content::Event { .. } => match self.enter(&arrival) {
+                Ok(Some(seq)) => {
+                    let Arrival { account, body_hash, .. } = arrival;
+                    let is_it = |one: &Quarantined| one.account == account && one.body_hash == body_hash;
+                    // It could not be read when it came first.
+                    self.quarantine.retain(|_, one| one.conflict.is_some() || !is_it(one));
+                    Appended::Stored { seq: Some(seq) }
+                }
+                Ok(None) => Appended::Duplicate,
+                Err(conflict) => {
+                    let is_new = self.keep(arrival, CONFLICT.into(), Some(conflict));
+                    if is_new { Appended::Conflict } else { Appended::Duplicate }
+                }
+            },
             Content::Unreadable { reason } => {
-                let id = self.last_delivery;
-                let size = u32::try_from(raw.len()).unwrap_or(u32::MAX);
-                self.quarantine.insert(id, Quarantined { id, account, received, reason, body_hash, size, raw });
-                None
+                let reason = reason.clone();
+                if self.keep(arrival, reason, None) { Appended::Stored { seq: None } } else { Appended::Duplicate }
             }
+        }
+    }
+
+    /// Gives an event its position; `None` if it was there before.
+    ///
+    /// # Errors
+    /// Another body was there before under this identity.
+    fn enter(&mut self, arrival: &Arrival) -> Result<Option<u64>, EventIdentity> {
+        let key = (arrival.account.clone(), keys::delivery(arrival));
+        let Content::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
+            return Ok(None);
         };
+        match self.known.get(&key) {
+            Some(known) if known.body_hash == arrival.body_hash => return Ok(None),
+            Some(_) => {
+                let (event_id, event_type) = (event_id.clone(), event_type.clone());
+                return Err(EventIdentity { event_id, event_type, sub_event_type: sub_event_type.clone() });
+            }
+            None => {}
+        }
+        let seq = self.logs.of_mut(*feed).push(arrival.received, message.clone(), arrival.raw.clone());
+        self.remember(key, arrival, Some((*feed, seq)));
+        Ok(Some(seq))
+    }
+
+    fn remember(&mut self, key: Key, arrival: &Arrival, place: Option<(FeedName, u64)>) {
+        self.last_delivery += 1;
         self.arrived.push_back(key.clone());
-        self.known.insert(key, Known { body_hash, received, place });
-        Appended::Stored { seq: place.map(|(_, seq)| seq) }
+        self.known.insert(key, Known { body_hash: arrival.body_hash, received: arrival.received, place });
+    }
+
+    /// Keeps a body that is in no feed, once. Tells whether it is new.
+    fn keep(&mut self, arrival: Arrival, reason: String, conflict: Option<EventIdentity>) -> bool {
+        let key = (arrival.account.clone(), keys::body(&arrival.body_hash).into());
+        if self.known.contains_key(&key) {
+            return false;
+        }
+        self.remember(key, &arrival, None);
+        let Arrival { account, received, raw, body_hash, .. } = arrival;
+        let (id, size) = (self.last_delivery, u32::try_from(raw.len()).unwrap_or(u32::MAX));
+        self.quarantine.insert(id, Quarantined { id, account, received, reason, conflict, body_hash, size, raw });
+        true
+    }
+
+    fn reread(&mut self, id: u64, arrival: Arrival) -> Reread {
+        if self.quarantine.get(&id).is_none_or(|one| one.account != arrival.account) {
+            return Reread::Missing;
+        }
+        let (reread, reason, conflict) = match &arrival.content {
+            Content::Unreadable { reason } => (Reread::Unreadable, reason.clone(), None),
+            Content::Event { .. } => match self.enter(&arrival) {
+                Err(conflict) => (Reread::Conflict, CONFLICT.into(), Some(conflict)),
+                Ok(entered) => {
+                    self.quarantine.remove(&id);
+                    return entered.map_or(Reread::Duplicate, |seq| Reread::Moved { seq });
+                }
+            },
+        };
+        if let Some(kept) = self.quarantine.get_mut(&id) {
+            (kept.reason, kept.conflict) = (reason, conflict);
+        }
+        reread
     }
 
     /// Drops so many events from the front of a log. Tells who lost some that it had not settled, and how many parked ones
@@ -323,7 +396,7 @@ impl Tables {
         }
         while trimmed.rows < limit
             && let Some(oldest) = self.quarantine.first_entry()
-            && oldest.get().received < times.free
+            && oldest.get().received < times.held
         {
             oldest.remove();
             trimmed.rows += 1;

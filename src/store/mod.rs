@@ -32,7 +32,7 @@ use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
@@ -136,6 +136,7 @@ delegate! {
     pick(feed: FeedName, seqs: Vec<u64>, raw: bool) -> Vec<StoredEvent>;
     find(feed: FeedName, account: &AccountId, event_id: &str, raw: bool) -> Option<StoredEvent>;
     before(feed: FeedName, time: Timestamp) -> u64;
+    reread(id: u64, arrival: Arrival) -> Reread;
     quarantined(accounts: &[AccountId], after: u64, limit: usize, raw: bool) -> Vec<Quarantined>;
     trim_log(times: TrimTimes, limit: usize) -> Trimmed;
     [

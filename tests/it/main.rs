@@ -38,6 +38,7 @@ mod status_limits;
 mod status_table;
 mod support;
 mod tls;
+mod webhook_cases;
 mod webhook_door;
 mod webhooks;
 mod webhooks_hostile;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::SellerId;
@@ -35,9 +36,43 @@ pub fn is_of_another_seller(seller: &SellerId, partner_id: &str) -> bool {
     !named.is_empty() && named != seller.as_str()
 }
 
+/// A stored [`pb::Event`] of a version before the key, with what this version adds to an intent. `seller` is that of its account;
+/// where the store does not know it, the one that the body names stands in.
+pub fn with_intent_key(message: &[u8], seller: Option<&str>) -> Vec<u8> {
+    let Ok(pb::Event { intent: Some(intent), .. }) = pb::Event::decode(message) else { return message.to_vec() };
+    let seller = SellerId::new(seller.unwrap_or_else(|| intent.partner_id.trim()));
+    let added = pb::Event {
+        intent_key: intent_key(&seller, &intent),
+        origin: pb::EventOrigin::Webhook.into(),
+        partner_mismatch: is_of_another_seller(&seller, &intent.partner_id),
+        ..pb::Event::default()
+    };
+    // Fields that the message does not have yet, so nothing of it is read or moved.
+    [message, &added.encode_to_vec()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_of_an_earlier_version_gets_what_a_new_one_has() {
+        let intent = pb::CancelIntent { partner_id: "11".into(), ..intent("17", &["1"]) };
+        let old = pb::Event { event_id: "e".into(), intent: Some(intent.clone()), ..Default::default() };
+        for (seller, of, partner_mismatch) in [(Some("10"), "10", true), (Some("11"), "11", false), (None, "11", false)]
+        {
+            let expected = pb::Event {
+                intent_key: intent_key(&SellerId::new(of), &intent),
+                origin: pb::EventOrigin::Webhook.into(),
+                partner_mismatch,
+                ..old.clone()
+            };
+            assert_eq!(pb::Event::decode(&with_intent_key(&old.encode_to_vec(), seller)[..]), Ok(expected));
+        }
+        for other in [pb::Event { event_id: "e".into(), ..Default::default() }.encode_to_vec(), b"\xff".to_vec()] {
+            assert_eq!(with_intent_key(&other, Some("10")), other);
+        }
+    }
 
     fn seller() -> SellerId {
         SellerId::new("10000680931")

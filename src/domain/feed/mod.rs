@@ -14,7 +14,7 @@ pub mod subscription;
 
 pub use self::cursor::{Cursor, LogId};
 pub use self::filter::{Facts, Filter};
-pub use self::intent_key::{intent_key, is_of_another_seller};
+pub use self::intent_key::{intent_key, is_of_another_seller, with_intent_key};
 pub use self::kept::order_update_of_kept;
 pub use self::lease::Lease;
 pub use self::message::FeedMessage;

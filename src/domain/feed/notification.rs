@@ -94,7 +94,7 @@ pub enum Content {
     Event {
         /// The feed whose log it goes into.
         feed: FeedName,
-        /// Unique in the account, in both feeds.
+        /// Unique in the account, in both feeds, together with the two types: see [`EventIdentity`].
         event_id: String,
         /// `source.eventType`, as received.
         event_type: String,
@@ -103,12 +103,28 @@ pub enum Content {
         /// The feed's message ([`pb::Event`], [`pb::OrderUpdate`]) without `seq`, `cursor` and `raw_body`, encoded.
         message: Bytes,
     },
-    /// It is Walmart's, but says nothing that can be read: quarantined. The same body is kept once.
+    /// It is Walmart's, but says nothing that can be read: quarantined. The same body is kept once, and so is the body of an
+    /// event whose identity another body had before.
     Unreadable {
         /// Why, without anything of the body.
         reason: String,
     },
 }
+
+/// What an event is known by in its account. Another kind under the same id is an event of its own; another body under the same
+/// identity is a conflict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventIdentity {
+    /// Walmart's id, or the one that was made of the body.
+    pub event_id: String,
+    /// `source.eventType`, as received.
+    pub event_type: String,
+    /// The sub-event type, as received; often empty.
+    pub sub_event_type: String,
+}
+
+/// Why a body is in quarantine that can be read. For people.
+pub const CONFLICT: &str = "another body came before with the same event id, event type and sub-event type";
 
 /// A stored message, of either feed, with another account. A field that comes twice counts as it came last, so nothing of the
 /// message is read or moved.

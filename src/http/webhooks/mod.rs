@@ -304,5 +304,7 @@ async fn nowhere<L: EventLog + TokenKeys>(State(webhooks): State<Arc<Webhooks<L>
 }
 
 #[cfg(test)]
+mod place_tests;
+#[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

@@ -163,7 +163,7 @@ fn unclear(notification: &Notification, flag: Flag) -> Option<Unclear> {
 }
 
 #[cfg(test)]
-mod any_tests;
+pub(super) mod any_tests;
 #[cfg(test)]
 mod form_tests;
 #[cfg(test)]

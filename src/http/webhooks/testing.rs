@@ -22,7 +22,7 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Bounds, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Bounds, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
 use crate::ports::token_keys::TokenKeyBytes;
 use crate::telemetry::metrics::Form;
@@ -102,6 +102,9 @@ impl EventLog for Log {
     }
     async fn before(&self, _: FeedName, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
+    }
+    async fn reread(&self, _: u64, _: Arrival) -> Result<Reread, StoreError> {
+        Ok(Reread::Missing)
     }
     async fn quarantined(&self, _: &[AccountId], _: u64, _: usize, _: bool) -> Result<Vec<Quarantined>, StoreError> {
         Ok(Vec::new())

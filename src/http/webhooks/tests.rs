@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request};
 use http_body_util::BodyExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::testing::{
@@ -96,6 +96,40 @@ async fn who_receives_none_is_not_found_and_counted() {
         assert_eq!(app.value("order_gateway_webhook_tokens_total", account, "refused"), 1, "{account}");
     }
     assert_eq!(app.log.stored(), []);
+}
+
+#[tokio::test]
+async fn an_event_that_may_be_an_intent_is_stored_counted_and_logged() {
+    let lines = LogLines::default();
+    let app = App::new();
+    let _logging = tracing::dispatcher::set_default(&lines.json());
+    let update = |id: u32, payload: Value| {
+        json!({"source": {"eventType": "ORDER_UPDATES", "eventId": id}, "payload": payload}).to_string()
+    };
+    for body in [
+        update(1, json!({"order": {"purchaseOrderId": "canary"}})),
+        update(2, json!({"subEventType": "canary"})),
+        update(3, json!({"subEventType": "canary"})),
+        update(4, json!({"subEventType": "PO_CREATED", "order": {"intentToCancel": "canary"}})),
+        update(5, json!({"subEventType": "PO_CREATED"})),
+        update(6, json!({"subEventType": "INTENT_TO_CANCEL", "order": {}})),
+    ] {
+        is_stored(&app.send(signed(&body)).await, false);
+    }
+    // One that comes again is not counted again.
+    app.log.will_answer(Appended::Duplicate);
+    is_stored(&app.send(signed(&update(2, json!({"subEventType": "canary"})))).await, true);
+    let text = app.metrics.encode(crate::telemetry::metrics::Form::OpenMetrics).unwrap();
+    for (cause, count) in [("no_kind", 1), ("unknown_kind", 2), ("unreadable_flag", 1)] {
+        let series =
+            format!("order_gateway_webhook_unclear_events_total{{account=\"acme\",cause=\"{cause}\"}} {count}");
+        assert!(text.contains(&series), "{series}: {text}");
+    }
+    let told = lines.parsed();
+    let told =
+        Vec::from_iter(told.iter().map(|line| ["account", "cause", "level"].map(|name| line[name].as_str().unwrap())));
+    assert_eq!(told, ["no_kind", "unknown_kind", "unreadable_flag"].map(|cause| ["acme", cause, "WARN"]));
+    assert!(!lines.text().contains("canary"), "{}", lines.text());
 }
 
 #[tokio::test]

@@ -1,16 +1,15 @@
-//! Events of the log one by one, and deliveries that could not be read.
+//! Events of the logs one by one.
 
 use super::block::{message, weight};
 use super::error::FeedError;
 use super::request::{AnsweredWith, EventKey, GetRequest, ListRequest};
-use super::{Feed, FeedStore, invalid, places, timestamp};
+use super::{Feed, FeedStore, invalid, places};
 use crate::domain::feed::{FeedMessage, Filter};
-use crate::domain::hex;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::event_log::{Bounds, EventLog, FeedLog, StoredEvent};
-use crate::service::{AccountError, ServiceError, paging};
+use crate::service::{ServiceError, paging};
 
 /// Events that one page looks at: the more a filter leaves out, the shorter the page.
 const LOOKED_AT: usize = 10_000;
@@ -80,38 +79,6 @@ impl<F: FeedStore> Feed<F> {
         }
         Ok(event)
     }
-
-    /// A page of deliveries that could not be read.
-    pub async fn quarantined(
-        &self,
-        request: &pb::ListQuarantinedWebhooksRequest,
-        call: &CallContext,
-    ) -> Result<pb::ListQuarantinedWebhooksResponse, ServiceError> {
-        let directory = &self.0.parts.directory;
-        let accounts = directory.many(&request.account, call)?;
-        if accounts.is_empty() && !call.caller().sees_all() {
-            return Err(ServiceError::Account(AccountError::NotAllowed));
-        }
-        let accounts: Vec<_> = accounts.into_iter().map(|account| directory.id(account).clone()).collect();
-        let (size, after) = paging::numbered(request.page_size, &request.page_token)?;
-        let at_once = if request.include_raw { AT_ONCE } else { size + 1 };
-        let (mut webhooks, mut after, mut bytes) = (Vec::new(), after, 0);
-        loop {
-            let read = self.store().quarantined(&accounts, after, at_once, request.include_raw).await?;
-            let last = read.len() < at_once;
-            for one in read {
-                if webhooks.len() == size || (bytes > 0 && bytes + one.raw.len() > PAGE_BYTES) {
-                    return Ok(pb::ListQuarantinedWebhooksResponse { webhooks, next_page_token: after.to_string() });
-                }
-                bytes += one.raw.len();
-                after = one.id;
-                webhooks.push(quarantined(one));
-            }
-            if last {
-                return Ok(pb::ListQuarantinedWebhooksResponse { webhooks, next_page_token: String::new() });
-            }
-        }
-    }
 }
 
 /// A page of events.
@@ -180,18 +147,6 @@ async fn at<L: EventLog>(
         return Err(FeedError::EventsExpired { first: bounds.first, lost_from: seq }.into());
     }
     Ok(log.pick(vec![seq], raw).await?.pop())
-}
-
-fn quarantined(one: crate::ports::event_log::Quarantined) -> pb::QuarantinedWebhook {
-    pb::QuarantinedWebhook {
-        id: one.id,
-        account: one.account.to_string(),
-        received_at: timestamp(one.received),
-        reason: one.reason,
-        body_sha256: hex::lower(&one.body_hash),
-        raw_body: one.raw.to_vec(),
-        body_size: one.size,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::pb::get_cancel_intent_request::Key;
+use crate::service::AccountError;
 use crate::service::testing_feed::*;
 use bytes::Bytes;
 use prost::Message as _;

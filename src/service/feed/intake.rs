@@ -76,7 +76,12 @@ impl<L: EventLog> Intake<L> {
     }
 }
 
-fn arrival(recipient: &Recipient, received: Timestamp, raw: Bytes, read: Result<Notification, Unreadable>) -> Arrival {
+pub(super) fn arrival(
+    recipient: &Recipient,
+    received: Timestamp,
+    raw: Bytes,
+    read: Result<Notification, Unreadable>,
+) -> Arrival {
     let body_hash = Sha256::digest(&raw).into();
     let content = content(recipient, received, &body_hash, read);
     Arrival { account: recipient.account.clone(), received, raw, body_hash, content }

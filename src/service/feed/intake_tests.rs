@@ -79,13 +79,14 @@ async fn an_event_without_an_id_gets_one_of_its_body() {
 }
 
 #[tokio::test]
-async fn one_id_is_one_event_whatever_else_comes_with_it() {
+async fn an_id_and_a_kind_are_one_event_whatever_else_comes_with_them() {
     let log = log();
     take(&log, BODY, Ok(notification("e-1"))).await;
     assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, Appended::Duplicate);
     assert_eq!(take(&log, "{ }", Ok(notification("e-1"))).await, Appended::Conflict);
-    let other = Notification { intent: None, ..notification("e-1") };
-    assert_eq!(take(&log, "[]", Ok(other)).await, Appended::Conflict);
+    // Another kind is another event, even under the same id.
+    let other = Notification { intent: None, sub_event_type: "PO_CREATED".into(), ..notification("e-1") };
+    assert_eq!(take(&log, BODY, Ok(other)).await, Appended::Stored { seq: Some(1) });
     assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 1);
 }
 

@@ -106,7 +106,7 @@ mod tests {
             feed.store.append(Arrival { content, ..arrival("acme", "", number) }).await.unwrap();
         }
         let expired = || feed.feed.0.parts.metrics.quarantine_expired.get();
-        tokio::time::sleep(29 * DAY).await;
+        tokio::time::sleep(89 * DAY).await;
         assert_eq!(expired(), 0);
         tokio::time::sleep(DAY + 2 * EVERY).await;
         assert_eq!(expired(), 2);

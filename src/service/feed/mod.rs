@@ -17,12 +17,14 @@ mod lending;
 mod members;
 mod overview;
 mod places;
+mod quarantine;
 mod reader;
 mod request;
 mod settle;
 mod subscriptions;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,12 +39,13 @@ pub use self::events::EventPage;
 pub use self::intake::{Intake, Recipient, Unreadable};
 use self::members::Dispatchers;
 pub use self::overview::{EventIds, FeedState, SubscriptionState};
+pub use self::quarantine::ReadBody;
 use self::reader::Reader;
 pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
 pub use self::settle::Settled;
 pub use self::watch::{Watch, WatchFrame};
 use super::{ClockWatch, Directory, ServiceError};
-use crate::domain::account::AccountId;
+use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{ByFeed, FeedName, Filter, span};
 use crate::domain::moment::Moment;
 use crate::domain::rules::{Faults, Path};
@@ -89,6 +92,10 @@ pub struct FeedParts<F> {
     pub settings: FeedSettings,
     /// Writes events as they are streamed to watchers.
     pub encode: Encode,
+    /// Reads bodies that are in quarantine.
+    pub read: ReadBody,
+    /// The sellers of the accounts.
+    pub sellers: HashMap<AccountId, SellerId>,
     /// The time.
     pub clock: Clock,
     /// Whether anything may be dropped by its age.

@@ -8,7 +8,7 @@ use order_gateway::pb::QuarantinedWebhook;
 
 use super::facts::{Facts, sha256};
 use super::history::{Micros, Post, Posted};
-use super::log::Log;
+use super::log::{Entry, Log};
 
 /// What was posted under one id: one webhook.
 struct Case<'a> {
@@ -38,6 +38,14 @@ pub(crate) fn violations(posted: &[Posted], log: &Log, quarantined: &[Quarantine
             let here = places.remove(&(account, &facts.event_id)).unwrap_or_default();
             wrong.extend(case.is_where_it_belongs(facts.is_intent, &here, log));
             here.iter().for_each(|place| times[*place] = case.times());
+            let stored = here.first().and_then(|place| log.events.get(*place)).map(Entry::body);
+            for (body, bytes) in case.posted.webhook.bodies.iter().enumerate() {
+                let kept = aside.remove(&(account, sha256(bytes))).unwrap_or_default();
+                if let Some(stored) = stored {
+                    let is_stored = stored == super::history::digest(bytes);
+                    wrong.extend(case.is_a_conflict_once(body, is_stored, &kept));
+                }
+            }
         } else {
             let here = aside.remove(&(account, sha256(&case.posted.webhook.bodies[0]))).unwrap_or_default();
             wrong.extend(case.is_in_quarantine_once(&here));
@@ -174,6 +182,20 @@ impl<'a> Case<'a> {
         let other = self.acknowledged().filter(|post| post.body != stored).map(|post| post.ended).min();
         let displaced = posted.zip(other).is_some_and(|(posted, other)| other < posted);
         displaced.then(|| "I7: another body of the same id was acknowledged before, and is gone".to_owned())
+    }
+
+    /// A body that did not come first under its id is in quarantine, once.
+    fn is_a_conflict_once(&self, body: usize, is_stored: bool, here: &[&QuarantinedWebhook]) -> Vec<String> {
+        let acknowledged = self.acknowledged().any(|post| post.body == body);
+        match here.len() {
+            0 if acknowledged && !is_stored => {
+                vec!["I7: a conflict was acknowledged, and is not in quarantine".to_owned()]
+            }
+            0 => Vec::new(),
+            _ if is_stored => vec!["I7: is in quarantine, and in its feed".to_owned()],
+            1 => Vec::new(),
+            times => vec![format!("I7: a conflict is in quarantine {times} times")],
+        }
     }
 
     fn is_in_quarantine_once(&self, here: &[&QuarantinedWebhook]) -> Vec<String> {

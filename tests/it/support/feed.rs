@@ -24,7 +24,9 @@ pub async fn post(app: &TestApp, first: usize, count: usize) {
     }
 }
 
-pub fn client(client: &Client) -> CancelIntentServiceClient<Intercepted> {
+pub type IntentClient = CancelIntentServiceClient<Intercepted>;
+
+pub fn client(client: &Client) -> IntentClient {
     CancelIntentServiceClient::new(client.service())
 }
 

@@ -64,7 +64,7 @@ fn a_wrong_type_in_any_field_leaves_the_others_as_they_are() {
     }
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub(in crate::http::webhooks) fn any_json() -> impl Strategy<Value = Value> {
     let names = [
         "source",
         "eventType",

@@ -45,8 +45,10 @@ pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: OneFeed<impl Store
     let first = log.event("i", time(1));
     append(&log, first.clone()).await;
     let differs = |body: &str| arrival(body, log.event("i", time(2)).content, time(2));
-    for body in ["second", "third", "second"] {
-        assert_eq!(log.append(differs(body)).await.unwrap(), Appended::Conflict, "{body}");
+    for (body, became) in
+        [("second", Appended::Conflict), ("third", Appended::Conflict), ("second", Appended::Duplicate)]
+    {
+        assert_eq!(log.append(differs(body)).await.unwrap(), became, "{body}");
     }
     // The first stands.
     assert_eq!(log.append(first.clone()).await.unwrap(), Appended::Duplicate);
@@ -54,17 +56,24 @@ pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: OneFeed<impl Store
     assert_eq!(*log.head().borrow(), 1);
 }
 
-pub(super) async fn an_id_is_of_its_account_and_of_any_type(log: OneFeed<impl Store>) {
+pub(super) async fn an_id_is_of_its_account_and_of_its_kind(log: OneFeed<impl Store>) {
     append(&log, log.event("i", time(1))).await;
     let theirs = Arrival { account: other_account(), ..log.event("i", time(1)) };
     assert_eq!(append(&log, theirs).await, 2);
+    // Another kind under the same id is another event, of this feed too.
+    assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), Appended::Stored { seq: Some(1) });
     assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), Appended::Duplicate);
-    assert_eq!(log.append(log.other("o", time(1))).await.unwrap(), Appended::Stored { seq: Some(1) });
-    assert_eq!(log.append(log.event("o", time(1))).await.unwrap(), Appended::Duplicate);
+    for (number, (event_type, sub_event_type)) in (3..).zip([("A", ""), ("A", "B"), ("AB", ""), ("", "A")]) {
+        let kind = || of_kind(log.event("i", time(1)), event_type, sub_event_type);
+        assert_eq!(append(&log, kind()).await, number);
+        assert_eq!(log.append(kind()).await.unwrap(), Appended::Duplicate, "{event_type} {sub_event_type}");
+    }
+    // The id finds the first of them.
+    assert_eq!(log.find(&acme(), "i", false).await.unwrap(), Some(event(1, &log.event("i", time(1)), false)));
     // An id that reads as a body does not stand for it, nor the other way round.
     assert_eq!(log.append(unreadable("i", time(1))).await.unwrap(), Appended::Stored { seq: None });
     assert_eq!(log.append(unreadable("x", time(1))).await.unwrap(), Appended::Stored { seq: None });
-    assert_eq!(append(&log, log.event("x", time(1))).await, 3);
+    assert_eq!(append(&log, log.event("x", time(1))).await, 7);
 }
 
 pub(super) async fn an_unreadable_body_is_kept_once(log: OneFeed<impl Store>) {

@@ -1,6 +1,7 @@
 //! What every feed does, by the words of its two ports. Each check runs on each store.
 
 mod appending;
+mod quarantining;
 mod reading;
 mod subscribing;
 mod trimming;
@@ -10,6 +11,7 @@ use std::ops::Deref;
 use tempfile::TempDir;
 
 use self::appending::*;
+use self::quarantining::*;
 use self::reading::*;
 use self::subscribing::*;
 use self::trimming::*;
@@ -18,7 +20,7 @@ use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, EventLog, FeedLog, Quarantined, StoredEvent, TrimTimes};
+use crate::ports::event_log::{Appended, EventLog, FeedLog, Quarantined, Reread, StoredEvent, TrimTimes};
 use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
@@ -110,6 +112,10 @@ impl<S: Store> OneFeed<S> {
         self.store.append(arrival).await
     }
 
+    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+        self.store.reread(id, arrival).await
+    }
+
     async fn quarantined(
         &self,
         accounts: &[AccountId],
@@ -153,7 +159,7 @@ checks! {
     what_is_appended_is_kept_as_given
     a_delivery_is_stored_once
     one_id_with_two_bodies_is_a_conflict
-    an_id_is_of_its_account_and_of_any_type
+    an_id_is_of_its_account_and_of_its_kind
     an_unreadable_body_is_kept_once
     many_deliveries_of_one_id_are_one
     positions_have_no_gaps_whoever_appends
@@ -166,6 +172,12 @@ checks! {
     finding_is_by_account_and_id
     a_time_is_found_also_where_the_clock_went_back
     quarantine_is_paged_and_filtered
+    a_conflict_is_in_quarantine_once
+    what_is_read_again_goes_where_it_belongs
+    a_conflict_that_is_read_again_stays_one
+    what_is_no_longer_there_is_not_read_again
+    a_body_that_comes_again_and_can_be_read_leaves_quarantine
+    quarantine_is_kept_as_long_as_what_is_held
     trimming_takes_the_front_and_leaves_the_last
     trimming_goes_in_steps
     ids_stay_longer_than_events
@@ -209,4 +221,13 @@ fn event(seq: u64, arrival: &Arrival, raw: bool) -> StoredEvent {
 async fn seqs(log: &OneFeed<impl Store>, after: u64) -> Vec<u64> {
     let events = log.read(after, usize::MAX, usize::MAX, false).await.unwrap();
     events.iter().map(|event| event.seq).collect()
+}
+
+/// The event as one of another kind, with another body.
+fn of_kind(event: Arrival, event_type: &str, sub_event_type: &str) -> Arrival {
+    use crate::domain::feed::notification::Content;
+    let Content::Event { feed, event_id, message, .. } = event.content else { panic!() };
+    let body = format!("{event_id} {event_type} {sub_event_type}");
+    let (event_type, sub_event_type) = (event_type.into(), sub_event_type.into());
+    arrival(&body, Content::Event { feed, event_id, event_type, sub_event_type, message }, event.received)
 }

@@ -103,29 +103,3 @@ pub(super) async fn a_time_is_found_also_where_the_clock_went_back(log: OneFeed<
         assert_eq!(log.before(time(second)).await.unwrap(), expected, "{second}");
     }
 }
-
-pub(super) async fn quarantine_is_paged_and_filtered(log: OneFeed<impl Store>) {
-    for number in 0..6_u64 {
-        let account = if number % 3 == 0 { other_account() } else { acme() };
-        let delivery = Arrival { account, ..unreadable(&"x".repeat(number as usize), time(number)) };
-        log.append(delivery).await.unwrap();
-        // Others lie between.
-        log.append(log.event(&number.to_string(), time(number))).await.unwrap();
-    }
-    let both = [acme(), other_account(), acme()];
-    let all = log.quarantined(&both, 0, 100, true).await.unwrap();
-    assert!(all.is_sorted_by(|a, b| a.id < b.id));
-    assert_eq!(Vec::from_iter(all.iter().map(|one| one.size)), [0, 1, 2, 3, 4, 5]);
-    for (number, one) in (0..).zip(&all) {
-        let delivery = unreadable(&"x".repeat(number), time(number as u64));
-        assert_eq!((one.received, &one.raw, one.body_hash), (delivery.received, &delivery.raw, delivery.body_hash));
-        assert_eq!((&*one.reason, one.account == acme()), ("is no JSON", number % 3 != 0));
-    }
-    assert_eq!(log.quarantined(&both, 0, 2, true).await.unwrap(), all[..2]);
-    assert_eq!(log.quarantined(&both, all[1].id, 2, true).await.unwrap(), all[2..4]);
-    assert_eq!(log.quarantined(&both, all[5].id, 2, true).await.unwrap(), []);
-    assert_eq!(log.quarantined(&both, u64::MAX, 2, true).await.unwrap(), []);
-    let theirs = log.quarantined(&[other_account()], 0, 9, false).await.unwrap();
-    assert_eq!(Vec::from_iter(theirs.iter().map(|one| (one.size, one.raw.len()))), [(0, 0), (3, 0)]);
-    assert_eq!(log.quarantined(&[], 0, 9, false).await.unwrap(), []);
-}

@@ -4,22 +4,58 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::super::rows::integer;
 use super::super::tx::Tx;
+use super::quarantine::{self, Cause};
 use super::tables::{self, LogTables};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
-use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::notification::{Arrival, Content, EventIdentity};
 use crate::ports::event_log::Appended;
 use crate::store::keys;
 
 pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<Appended> {
     let account = tx.account(&arrival.account)?;
+    match &arrival.content {
+        Content::Event { .. } => match enter(tx, account, arrival)? {
+            Entered::New(seq) => {
+                quarantine::release(tx, account, &arrival.body_hash)?;
+                tx.rows += 1;
+                Ok(Appended::Stored { seq: Some(seq) })
+            }
+            Entered::Known => Ok(Appended::Duplicate),
+            Entered::Conflict(identity) => {
+                let is_new = quarantine::keep(tx, account, arrival, &Cause::Conflict(identity))?;
+                Ok(if is_new { Appended::Conflict } else { Appended::Duplicate })
+            }
+        },
+        Content::Unreadable { reason } => {
+            let is_new = quarantine::keep(tx, account, arrival, &Cause::Unreadable(reason))?;
+            Ok(if is_new { Appended::Stored { seq: None } } else { Appended::Duplicate })
+        }
+    }
+}
+
+/// What became of an event that was to enter its feed.
+pub(super) enum Entered {
+    /// It has this position.
+    New(u64),
+    /// It was there before.
+    Known,
+    /// Another body was there before under this identity.
+    Conflict(EventIdentity),
+}
+
+/// Gives an event its position, once.
+pub(super) fn enter(tx: &mut Tx<'_>, account: i64, arrival: &Arrival) -> rusqlite::Result<Entered> {
+    let Content::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
+        return Ok(Entered::Known);
+    };
+    if is_known_of_old(tx, account, event_id, arrival)? {
+        return Ok(Entered::Known);
+    }
     let (key, body) = (keys::delivery(arrival), keys::half(&arrival.body_hash));
     let received = integer(arrival.received.0);
-    let place = match &arrival.content {
-        Content::Event { feed, .. } => Some((*feed, tx.feed().heads.of(*feed) + 1)),
-        Content::Unreadable { .. } => None,
-    };
-    let position = |of| place.filter(|(feed, _)| *feed == of).map(|(_, seq)| integer(seq));
+    let seq = tx.feed().heads.of(*feed) + 1;
+    let position = |of| (*feed == of).then(|| integer(seq));
     let mut insert = tx.sql(
         "INSERT INTO deliveries (account, received, seq, update_seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
          ON CONFLICT (account, key) DO NOTHING RETURNING id",
@@ -28,22 +64,26 @@ pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<App
     let id = insert
         .query_row(params![account, received, intent, update, key, body], |row| row.get::<_, i64>(0))
         .optional()?;
-    let Some(id) = id else { return again(tx, account, &key, arrival) };
-    match &arrival.content {
-        Content::Event { message, .. } => {
-            if let Some((feed, seq)) = place {
-                push(tx, feed, seq, account, arrival, message)?;
-            }
-        }
-        Content::Unreadable { reason } => {
-            let mut insert = tx.sql(
-                "INSERT INTO quarantine (id, received, account, reason, body_hash, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?;
-            insert.execute(params![id, received, account, reason, arrival.body_hash, &arrival.raw[..]])?;
-        }
+    if id.is_some() {
+        push(tx, *feed, seq, account, arrival, message)?;
+        return Ok(Entered::New(seq));
     }
-    tx.rows += 1;
-    Ok(Appended::Stored { seq: place.map(|(_, seq)| seq) })
+    let mut first = tx.sql("SELECT body = ?3 FROM deliveries WHERE account = ?1 AND key = ?2")?;
+    let is_same: bool = first.query_row(params![account, key, body], |row| row.get(0))?;
+    if is_same {
+        return Ok(Entered::Known);
+    }
+    let (event_id, event_type) = (event_id.clone(), event_type.clone());
+    Ok(Entered::Conflict(EventIdentity { event_id, event_type, sub_event_type: sub_event_type.clone() }))
+}
+
+/// Whether a version that kept the ids of events without their kinds stored this body.
+fn is_known_of_old(tx: &mut Tx<'_>, account: i64, event_id: &str, arrival: &Arrival) -> rusqlite::Result<bool> {
+    if !tx.feed().has_old_keys {
+        return Ok(false);
+    }
+    let mut known = tx.sql("SELECT 1 FROM deliveries WHERE account = ?1 AND key = ?2 AND body = ?3")?;
+    known.exists(params![account, keys::event_id(event_id), keys::half(&arrival.body_hash)])
 }
 
 /// The next event of a log.
@@ -79,20 +119,4 @@ fn push(
     }
     *tx.feed().heads.of_mut(feed) = seq;
     Ok(())
-}
-
-/// One of this key was stored before.
-fn again(tx: &mut Tx<'_>, account: i64, key: &[u8], arrival: &Arrival) -> rusqlite::Result<Appended> {
-    let hash = keys::half(&arrival.body_hash);
-    let mut first = tx.sql("SELECT id, body = ?3 FROM deliveries WHERE account = ?1 AND key = ?2")?;
-    let (id, same): (i64, bool) = first.query_row(params![account, key, hash], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if same {
-        return Ok(Appended::Duplicate);
-    }
-    let mut record = tx.sql(
-        "INSERT INTO conflicts (received, delivery, body_hash, body) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-    )?;
-    let recorded = record.execute(params![integer(arrival.received.0), id, hash, &arrival.raw[..]])?;
-    tx.rows += recorded as u64;
-    Ok(Appended::Conflict)
 }

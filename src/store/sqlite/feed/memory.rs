@@ -24,6 +24,10 @@ pub(in crate::store::sqlite) struct Memory {
     pub(in crate::store::sqlite) heads: ByFeed<u64>,
     /// The last row of each log's table of spans, once it was written.
     spans: ByFeed<Option<(u64, Timestamp)>>,
+    /// Whether there are deliveries of versions that kept the ids of events without their kinds.
+    pub(super) has_old_keys: bool,
+    /// Whether there may be anything in quarantine.
+    pub(super) has_quarantine: bool,
     /// Whether steady times in the tables are known to be of this boot.
     pub(super) is_of_this_boot: bool,
     /// As they are in the database, the last one used at the end; with about as many rows as each has.
@@ -36,6 +40,11 @@ impl Memory {
         Ok(Self {
             heads: reads::heads(connection)?,
             spans: ByFeed::default(),
+            has_old_keys: exists(
+                connection,
+                "SELECT 1 FROM deliveries WHERE id <= (SELECT value FROM numbers WHERE name = 'old_keys')",
+            )?,
+            has_quarantine: exists(connection, "SELECT 1 FROM quarantine")?,
             is_of_this_boot: false,
             subscriptions: VecDeque::new(),
             rows: 0,
@@ -73,4 +82,8 @@ impl Memory {
             self.rows -= rows;
         }
     }
+}
+
+fn exists(connection: &Connection, rows: &str) -> rusqlite::Result<bool> {
+    connection.query_row(&format!("SELECT EXISTS ({rows})"), [], |row| row.get(0))
 }

@@ -11,6 +11,7 @@
 mod append;
 mod boot;
 mod memory;
+mod quarantine;
 mod reads;
 mod renamed;
 mod rows;
@@ -29,7 +30,7 @@ use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Config, Head, Subscription};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 
@@ -76,6 +77,10 @@ impl EventLog for SqliteLedger {
         self.read_feed(move |db| reads::before(db, feed, time)).await
     }
 
+    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+        self.write(move |tx| quarantine::reread(tx, id, &arrival)).await
+    }
+
     async fn quarantined(
         &self,
         accounts: &[AccountId],
@@ -84,7 +89,7 @@ impl EventLog for SqliteLedger {
         raw: bool,
     ) -> Result<Vec<Quarantined>, StoreError> {
         let accounts = accounts.to_vec();
-        self.read_feed(move |db| reads::quarantined(db, &accounts, after, limit, raw)).await
+        self.read_feed(move |db| quarantine::list(db, &accounts, after, limit, raw)).await
     }
 
     async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {

@@ -11,7 +11,7 @@ use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Bounds, Quarantined, StoredEvent};
+use crate::ports::event_log::{Bounds, StoredEvent};
 use crate::store::keys;
 
 /// Begins every query for events of a log; without their bodies, the table of bodies is not touched.
@@ -101,9 +101,11 @@ pub(super) fn find(
     let Some(account) = number_of(db, account)? else { return Ok(None) };
     let LogTables { position, .. } = tables::of(feed);
     let mut seq = db.prepare_cached(&format!(
-        "SELECT {position} FROM deliveries WHERE account = ?1 AND key = ?2 AND {position} IS NOT NULL"
+        "SELECT {position} FROM deliveries WHERE account = ?1 AND key BETWEEN ?2 AND ?3 AND {position} IS NOT NULL \
+         ORDER BY {position} LIMIT 1"
     ))?;
-    let seq = seq.query_row(params![account, keys::event(event_id)], |row| rows::number(row, 0)).optional()?;
+    let (first, last) = keys::events_of(event_id);
+    let seq = seq.query_row(params![account, first, last], |row| rows::number(row, 0)).optional()?;
     let Some(seq) = seq else { return Ok(None) };
     Ok(pick(db, feed, vec![seq], raw)?.pop())
 }
@@ -127,43 +129,7 @@ pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqli
     Ok(first(db, feed)?.saturating_sub(1))
 }
 
-pub(super) fn quarantined(
-    db: &Connection,
-    accounts: &[AccountId],
-    after: u64,
-    most: usize,
-    raw: bool,
-) -> rusqlite::Result<Vec<Quarantined>> {
-    let mut found = Vec::new();
-    let mut of_account = db.prepare_cached(
-        "SELECT id, received, reason, body_hash, length(body), CASE WHEN ?4 THEN body END FROM quarantine \
-         WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-    )?;
-    for account in accounts {
-        let Some(number) = number_of(db, account)? else { continue };
-        let theirs = of_account.query_map(params![number, integer(after), limit(most), raw], |row| {
-            Ok(Quarantined {
-                id: rows::number(row, 0)?,
-                account: account.clone(),
-                received: rows::time(row, 1)?,
-                reason: row.get(2)?,
-                body_hash: row.get(3)?,
-                size: row.get(4)?,
-                raw: row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default().into(),
-            })
-        })?;
-        for one in theirs {
-            found.push(one?);
-        }
-    }
-    found.sort_by_key(|one| one.id);
-    // An account may have been named twice.
-    found.dedup_by_key(|one| one.id);
-    found.truncate(most);
-    Ok(found)
-}
-
-fn limit(most: usize) -> i64 {
+pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 

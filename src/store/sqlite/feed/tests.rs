@@ -1,6 +1,8 @@
 //! What only a feed in a file does.
 
 use futures_util::future::join_all;
+use rusqlite::params;
+use sha2::{Digest as _, Sha256};
 
 use super::super::{migrations, open};
 use super::*;
@@ -176,24 +178,18 @@ async fn all_that_came_is_in_the_file_once() {
         }
         for body in ["x", "y"] {
             let conflict = crate::store::testing::arrival(body, intent("i", time(1)).content, time(2));
-            assert_eq!(log.append(conflict).await.unwrap(), Appended::Conflict);
+            log.append(conflict).await.unwrap();
         }
     }
     log.close().await;
-    for (table, expected) in [
-        ("deliveries", 3),
-        ("events", 1),
-        ("event_bodies", 1),
-        ("updates", 1),
-        ("update_bodies", 1),
-        ("quarantine", 1),
-        ("conflicts", 2),
-    ] {
+    for (table, expected) in
+        [("deliveries", 5), ("events", 1), ("event_bodies", 1), ("updates", 1), ("update_bodies", 1), ("quarantine", 3)]
+    {
         assert_eq!(rows(&place, table), expected, "{table}");
     }
     let bodies: String = place
         .other()
-        .query_row("SELECT group_concat(CAST(body AS TEXT)) FROM conflicts", [], |row| row.get(0))
+        .query_row("SELECT group_concat(CAST(body AS TEXT)) FROM quarantine WHERE conflict", [], |row| row.get(0))
         .unwrap();
     assert_eq!(bodies, "x,y");
     // All of it goes, but for the last event of each log and the last id.
@@ -211,8 +207,61 @@ async fn all_that_came_is_in_the_file_once() {
         ("updates", 1),
         ("update_bodies", 1),
         ("quarantine", 0),
-        ("conflicts", 0),
     ] {
         assert_eq!(rows(&place, table), expected, "{table}");
     }
+}
+
+#[tokio::test]
+async fn a_feed_of_an_earlier_version_knows_what_it_has_and_shows_its_conflicts() {
+    use crate::domain::feed::notification::Content;
+    use crate::domain::feed::with_intent_key;
+    use crate::store::testing::arrival;
+
+    // An event with the id "i" (field 3) and an intent (9) of the partner "11" (1) and the purchase order "17" (2).
+    const STORED: &[u8] = b"\x1a\x01i\x4a\x08\x0a\x0211\x12\x0217";
+    let place = Place::new();
+    let mut old = place.other();
+    migrations::run_to(&mut old, open::APPLICATION, 0, 8).unwrap();
+    let hash = |text: &str| crate::store::keys::half(&Sha256::digest(text).into());
+    old.execute("INSERT INTO accounts (name, seller) VALUES ('acme', '10')", []).unwrap();
+    for (seq, id) in [(1, "i"), (2, "j")] {
+        let key = crate::store::keys::event_id(id);
+        old.execute(
+            "INSERT INTO deliveries (account, received, seq, key, body) VALUES (1, 5, ?1, ?2, ?3)",
+            params![seq, key, hash(&format!("body {id}"))],
+        )
+        .unwrap();
+        old.execute("INSERT INTO events VALUES (?1, 5, ?2)", params![seq, STORED]).unwrap();
+        old.execute("INSERT INTO event_bodies VALUES (?1, ?2)", params![seq, format!("body {id}").as_bytes()]).unwrap();
+    }
+    for (received, delivery, body) in [(6, 1, "second"), (7, 2, "second"), (8, 2, "third")] {
+        old.execute(
+            "INSERT INTO conflicts (received, delivery, body_hash, body) VALUES (?1, ?2, ?3, ?4)",
+            params![received, delivery, hash(body), body.as_bytes()],
+        )
+        .unwrap();
+    }
+    drop(old);
+
+    let log = place.open();
+    let kept = log.quarantined(&[crate::store::testing::acme()], 0, 9, true).await.unwrap();
+    let shown: Vec<_> = kept.iter().map(|one| (&one.raw[..], one.received.0, one.conflict.is_some())).collect();
+    assert_eq!(shown, [(&b"second"[..], 6, true), (b"third", 8, true)]);
+    assert_eq!(kept[0].body_hash, <[u8; 32]>::from(Sha256::digest("second")));
+    // Intents have what those of now have.
+    let events = EventLog::read(&log, FeedName::CancelIntents, 0, 9, usize::MAX, false).await.unwrap();
+    assert_eq!(events[1].message, with_intent_key(STORED, Some("10")));
+    assert!(events[1].message.starts_with(STORED) && events[1].message.len() > STORED.len() + 64);
+    // What comes again is known, by the body where only the id without its kind is.
+    assert_eq!(log.append(intent("i", time(1))).await.unwrap(), Appended::Duplicate);
+    let third = arrival("third", intent("j", time(1)).content, time(1));
+    assert_eq!(log.append(third).await.unwrap(), Appended::Stored { seq: Some(3) }, "perhaps another kind: shown");
+    assert_eq!(
+        log.append(arrival("third", Content::Unreadable { reason: "r".into() }, time(1))).await.unwrap(),
+        Appended::Duplicate
+    );
+    let found = log.find(FeedName::CancelIntents, &crate::store::testing::acme(), "i", true).await.unwrap().unwrap();
+    assert_eq!((found.seq, &found.raw[..]), (1, &b"body i"[..]));
+    log.close().await;
 }

@@ -4,7 +4,7 @@ use super::super::rows::{integer, number, time};
 use super::super::tx::Tx;
 use super::memory::SPAN;
 use super::tables::{self, LogTables};
-use super::{reads, subscriptions};
+use super::{quarantine, reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::Subscription;
@@ -20,9 +20,8 @@ pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite:
     for feed in FeedName::ALL {
         events(tx, feed, times, limit - trimmed.rows, &mut trimmed)?;
     }
-    trimmed.quarantined = oldest(tx, "quarantine", times.free, limit - trimmed.rows)?;
+    trimmed.quarantined = quarantine::trim(tx, times.held, limit - trimmed.rows)?;
     trimmed.rows += trimmed.quarantined;
-    trimmed.rows += oldest(tx, "conflicts", times.free, limit - trimmed.rows)?;
     trimmed.rows += ids(tx, times.ids, limit - trimmed.rows)?;
     tx.rows += trimmed.rows as u64;
     Ok(trimmed)
@@ -78,21 +77,6 @@ fn events(
     Ok(())
 }
 
-/// What came first of a table, up to what came later.
-fn oldest(tx: &Tx<'_>, table: &str, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
-    let mut front = tx.sql(&format!("SELECT id, received FROM {table} ORDER BY id LIMIT ?1"))?;
-    let mut front = front.query([size(limit)])?;
-    let mut last = None;
-    while let Some(row) = front.next()? {
-        if time(row, 1)? >= before {
-            break;
-        }
-        last = Some(number(row, 0)?);
-    }
-    let Some(last) = last else { return Ok(0) };
-    tx.sql(&format!("DELETE FROM {table} WHERE id <= ?1"))?.execute([integer(last)])
-}
-
 /// Ids, but for the last and for those of events that are kept. The last event of a log may stay for years where no other comes, and
 /// must not hold up the ids behind it.
 fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
@@ -120,6 +104,6 @@ fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> 
     ])
 }
 
-fn size(limit: usize) -> i64 {
+pub(super) fn size(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -2,10 +2,12 @@
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
+use sha2::{Digest as _, Sha256};
 
 use super::lookup;
-use crate::domain::feed::order_update_of_kept;
+use crate::domain::feed::{order_update_of_kept, with_intent_key};
 use crate::domain::timestamp::Timestamp;
+use crate::store::keys;
 
 /// The first brings a database from version 0 to 1, and so on.
 const STEPS: &[&str] = &[
@@ -18,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("0007_token_key.sql"),
     include_str!("0008_order_updates.sql"),
     include_str!("0009_succeeded.sql"),
+    include_str!("0010_quarantine.sql"),
 ];
 
 /// The version that this program works with.
@@ -40,6 +43,13 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
     };
     connection.create_scalar_function("key_hash", 3, FunctionFlags::SQLITE_DETERMINISTIC, hash)?;
     connection.create_scalar_function("order_update", 4, FunctionFlags::SQLITE_DETERMINISTIC, order_update)?;
+    connection.create_scalar_function("sha256", 1, FunctionFlags::SQLITE_DETERMINISTIC, sha256)?;
+    connection.create_scalar_function("body_key", 1, FunctionFlags::SQLITE_DETERMINISTIC, |row| {
+        sha256(row).map(|hash| keys::body(&hash))
+    })?;
+    connection.create_scalar_function("with_intent_key", 2, FunctionFlags::SQLITE_DETERMINISTIC, |row| {
+        Ok(with_intent_key(row.get_raw(0).as_blob()?, row.get::<Option<String>>(1)?.as_deref()))
+    })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in missing {
         transaction.execute_batch(step)?;
@@ -47,8 +57,14 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
     transaction.pragma_update(None, "application_id", application)?;
     transaction.pragma_update(None, "user_version", to)?;
     transaction.commit()?;
-    connection.remove_function("order_update", 4)?;
+    for (name, arguments) in [("order_update", 4), ("sha256", 1), ("body_key", 1), ("with_intent_key", 2)] {
+        connection.remove_function(name, arguments)?;
+    }
     connection.remove_function("key_hash", 3)
+}
+
+fn sha256(row: &rusqlite::functions::Context<'_>) -> rusqlite::Result<[u8; 32]> {
+    Ok(Sha256::digest(row.get_raw(0).as_blob()?).into())
 }
 
 /// The message of an event that an earlier version kept apart: account, time, event type and body.

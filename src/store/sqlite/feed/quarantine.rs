@@ -1,0 +1,170 @@
+//! Bodies that are in no feed: unreadable ones, and conflicts.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::super::reads::number_of;
+use super::super::rows::{self, integer, number, time};
+use super::super::tx::Tx;
+use super::append::{self, Entered};
+use super::reads::limit;
+use super::trim::size;
+use crate::domain::account::AccountId;
+use crate::domain::feed::notification::{Arrival, CONFLICT, Content, EventIdentity};
+use crate::domain::timestamp::Timestamp;
+use crate::ports::event_log::{Quarantined, Reread};
+use crate::store::keys;
+
+/// Why a body is kept here.
+pub(super) enum Cause<'a> {
+    /// It cannot be read, for this reason.
+    Unreadable(&'a str),
+    /// The event of this identity came with another body before.
+    Conflict(EventIdentity),
+}
+
+impl Cause<'_> {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Unreadable(reason) => reason,
+            Self::Conflict(_) => CONFLICT,
+        }
+    }
+
+    fn identity(&self) -> Option<&EventIdentity> {
+        match self {
+            Self::Unreadable(_) => None,
+            Self::Conflict(identity) => Some(identity),
+        }
+    }
+}
+
+/// Keeps a body, once. Tells whether it is new.
+pub(super) fn keep(tx: &mut Tx<'_>, account: i64, arrival: &Arrival, cause: &Cause<'_>) -> rusqlite::Result<bool> {
+    let received = integer(arrival.received.0);
+    let (key, body) = (keys::body(&arrival.body_hash), keys::half(&arrival.body_hash));
+    let mut insert = tx.sql(
+        "INSERT INTO deliveries (account, received, key, body) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (account, key) DO NOTHING RETURNING id",
+    )?;
+    let id = insert.query_row(params![account, received, key, body], |row| row.get::<_, i64>(0)).optional()?;
+    let Some(id) = id else { return Ok(false) };
+    let mut insert = tx.sql(
+        "INSERT INTO quarantine (id, received, account, reason, body_hash, body) VALUES (?1, ?2, ?3, '', ?4, ?5)",
+    )?;
+    insert.execute(params![id, received, account, arrival.body_hash, &arrival.raw[..]])?;
+    note(tx, id, cause)?;
+    tx.feed().has_quarantine = true;
+    tx.rows += 1;
+    Ok(true)
+}
+
+/// Writes why a body is here.
+fn note(tx: &Tx<'_>, id: i64, cause: &Cause<'_>) -> rusqlite::Result<()> {
+    let none = EventIdentity::default();
+    let (conflict, identity) = (cause.identity().is_some(), cause.identity().unwrap_or(&none));
+    let mut update = tx.sql(
+        "UPDATE quarantine SET reason = ?2, conflict = ?3, event_id = ?4, event_type = ?5, sub_event_type = ?6 WHERE id = ?1",
+    )?;
+    let EventIdentity { event_id, event_type, sub_event_type } = identity;
+    update.execute(params![id, cause.reason(), conflict, event_id, event_type, sub_event_type])?;
+    Ok(())
+}
+
+/// Lets a body go that could not be read when it came first, because it has come again and is an event now.
+pub(super) fn release(tx: &mut Tx<'_>, account: i64, body_hash: &[u8; 32]) -> rusqlite::Result<()> {
+    if !tx.feed().has_quarantine {
+        return Ok(());
+    }
+    let gone = tx
+        .sql("DELETE FROM quarantine WHERE account = ?1 AND body_hash = ?2 AND NOT conflict")?
+        .execute(params![account, body_hash])?;
+    tx.rows += gone as u64;
+    Ok(())
+}
+
+/// Stores what a body says that was read again.
+pub(super) fn reread(tx: &mut Tx<'_>, id: u64, arrival: &Arrival) -> rusqlite::Result<Reread> {
+    let (account, id) = (tx.account(&arrival.account)?, integer(id));
+    let mut known = tx.sql("SELECT 1 FROM quarantine WHERE id = ?1 AND account = ?2")?;
+    if !known.exists([id, account])? {
+        return Ok(Reread::Missing);
+    }
+    let reread = match &arrival.content {
+        Content::Unreadable { reason } => {
+            note(tx, id, &Cause::Unreadable(reason))?;
+            Reread::Unreadable
+        }
+        Content::Event { .. } => match append::enter(tx, account, arrival)? {
+            Entered::New(seq) => Reread::Moved { seq },
+            Entered::Known => Reread::Duplicate,
+            Entered::Conflict(identity) => {
+                note(tx, id, &Cause::Conflict(identity))?;
+                Reread::Conflict
+            }
+        },
+    };
+    if matches!(reread, Reread::Moved { .. } | Reread::Duplicate) {
+        tx.sql("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
+    }
+    tx.rows += 1;
+    Ok(reread)
+}
+
+/// What is there of these accounts, after a number.
+pub(super) fn list(
+    db: &Connection,
+    accounts: &[AccountId],
+    after: u64,
+    most: usize,
+    raw: bool,
+) -> rusqlite::Result<Vec<Quarantined>> {
+    let mut found = Vec::new();
+    let mut of_account = db.prepare_cached(
+        "SELECT id, received, reason, body_hash, length(body), CASE WHEN ?4 THEN body END, \
+         conflict, event_id, event_type, sub_event_type FROM quarantine \
+         WHERE account = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+    )?;
+    for account in accounts {
+        let Some(number) = number_of(db, account)? else { continue };
+        let conflict = |row: &Row<'_>| {
+            let identity =
+                EventIdentity { event_id: row.get(7)?, event_type: row.get(8)?, sub_event_type: row.get(9)? };
+            Ok::<_, rusqlite::Error>(row.get::<_, bool>(6)?.then_some(identity))
+        };
+        let theirs = of_account.query_map(params![number, integer(after), limit(most), raw], |row| {
+            Ok(Quarantined {
+                id: rows::number(row, 0)?,
+                account: account.clone(),
+                received: rows::time(row, 1)?,
+                reason: row.get(2)?,
+                conflict: conflict(row)?,
+                body_hash: row.get(3)?,
+                size: row.get(4)?,
+                raw: row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default().into(),
+            })
+        })?;
+        for one in theirs {
+            found.push(one?);
+        }
+    }
+    found.sort_by_key(|one| one.id);
+    // An account may have been named twice.
+    found.dedup_by_key(|one| one.id);
+    found.truncate(most);
+    Ok(found)
+}
+
+/// Drops what came first, up to what came later.
+pub(super) fn trim(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    let mut front = tx.sql("SELECT id, received FROM quarantine ORDER BY id LIMIT ?1")?;
+    let mut front = front.query([size(limit)])?;
+    let mut last = None;
+    while let Some(row) = front.next()? {
+        if time(row, 1)? >= before {
+            break;
+        }
+        last = Some(number(row, 0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    tx.sql("DELETE FROM quarantine WHERE id <= ?1")?.execute([integer(last)])
+}
