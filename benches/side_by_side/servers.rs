@@ -105,15 +105,14 @@ impl Server {
     }
 }
 
-/// Starts the gateway on these cores with a feed. `store` is its `store.url`.
-pub(crate) fn feed(cores: &[usize], gateway: &Path, store: &str) -> Result<Process> {
+/// Starts the gateway on these cores with a feed. `store` is its `store.url`; orders, if there are any, go to `upstream`.
+pub(crate) fn feed(cores: &[usize], gateway: &Path, store: &str, upstream: Option<SocketAddr>) -> Result<Process> {
     let (listen, http) = (free_address()?, free_address()?);
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("gateway.toml");
-    // Nothing is asked of the upstream.
     let webhook =
         format!("[accounts.webhook]\nauth = \"hmac\"\nheader = \"{HMAC_HEADER}\"\nsecret = \"{HMAC_SECRET}\"\n");
-    fs::write(&file, settings(listen, http, store, http) + &webhook)?;
+    fs::write(&file, settings(listen, http, store, upstream.unwrap_or(http)) + &webhook)?;
     let words = ["serve".into(), "--config".into(), file.display().to_string()];
     let program = gateway.canonicalize().map_err(|e| format!("{}: {e}", gateway.display()))?;
     Process::start("gateway", cores, &program, &words, &[], (listen, http), folder)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::config::{AccountSet, Client as Settings, Config};
 use crate::domain::account::AccountIndex;
 use crate::grpc::layers::authn::{Client, Credential};
-use crate::grpc::layers::share::Share;
+use crate::grpc::layers::share::{Share, ShareLimits};
 use crate::ports::call::{Caller, Visible};
 
 /// In the order of the settings; none for an open gateway.
@@ -20,8 +20,12 @@ fn one(settings: &Settings, config: &Config) -> Client {
         Some(san) => Credential::San(san.clone()),
         None => Credential::Tokens(settings.tokens.clone()),
     };
-    let max_concurrent = settings.max_concurrent.map(|limit| limit.get() as usize);
-    let per_second = settings.per_second.map(|limit| f64::from(limit.get()));
+    let limits = ShareLimits {
+        calls: config.grpc.max_calls_per_client.get() as usize,
+        streams: config.grpc.max_streams_per_client.get() as usize,
+        max_concurrent: settings.max_concurrent.map(|limit| limit.get() as usize),
+        per_second: settings.per_second.map(|limit| f64::from(limit.get())),
+    };
     Client {
         caller: Arc::new(Caller {
             name: settings.name.clone(),
@@ -29,7 +33,7 @@ fn one(settings: &Settings, config: &Config) -> Client {
             services: settings.services.as_ref().map(|names| names.iter().cloned().collect()),
         }),
         credential,
-        share: Share::new(max_concurrent, per_second, Instant::now()),
+        share: Share::new(limits, Instant::now()),
     }
 }
 

@@ -61,6 +61,8 @@ fn sections(config: &Config, page: &mut Page) {
         s.text("listen", grpc.listen);
         s.plain("reflection", grpc.reflection);
         s.text("max_connection_age", write_duration(grpc.max_connection_age));
+        s.plain("max_calls_per_client", grpc.max_calls_per_client);
+        s.plain("max_streams_per_client", grpc.max_streams_per_client);
     });
     if let Some(tls) = &grpc.tls {
         page.section("grpc.tls", |s| {
@@ -108,6 +110,7 @@ fn sections(config: &Config, page: &mut Page) {
         s.text("heartbeat_interval", write_duration(feed.heartbeat_interval));
         s.text("retention", write_duration(feed.retention));
         s.text("max_retention", write_duration(feed.max_retention));
+        s.plain("max_subscriptions_per_client", feed.max_subscriptions_per_client);
     });
     page.section("telemetry", |s| {
         s.text("otlp_endpoint", telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()));

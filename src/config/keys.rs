@@ -87,6 +87,19 @@ pub(super) const GROUPS: &[Group] = &[
                 "Age at which a connection is asked to end, give or take 10 %, so that callers spread over new replicas. \
                  Calls in flight finish.",
             ),
+            count(
+                "max_calls_per_client",
+                "calls",
+                Is("512"),
+                "Unary calls that one of [[clients]] may have in flight: half of the 1,024 that there are for all, so that no \
+                 client takes what others need. clients.max_concurrent sets less for one of them.",
+            ),
+            count(
+                "max_streams_per_client",
+                "streams",
+                Is("10000"),
+                "Streams that one of [[clients]] may have open: half of the 20,000 that the feed has for all.",
+            ),
         ],
     },
     Group {
@@ -254,6 +267,12 @@ pub(super) const GROUPS: &[Group] = &[
                 Is(r#""90d""#),
                 "How long events are kept that a subscription with hold_retention has not settled; at least retention. \
                  Past it they go, and the subscription says LOST_EVENTS.",
+            ),
+            count(
+                "max_subscriptions_per_client",
+                "subscriptions",
+                Is("1000"),
+                "Subscriptions that one of [[clients]] may have made and not deleted.",
             ),
         ],
     },

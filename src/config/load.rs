@@ -129,6 +129,8 @@ fn grpc(mut s: Section<'_>) -> (Option<Grpc>, Door) {
     let listen = s.optional("listen", values::address);
     let reflection = s.optional("reflection", values::flag);
     let max_connection_age = s.optional("max_connection_age", values::span);
+    let max_calls_per_client = s.optional("max_calls_per_client", values::count);
+    let max_streams_per_client = s.optional("max_streams_per_client", values::count);
     let inner = s.inner("tls");
     let mtls = inner.as_ref().is_some_and(|tls| tls.has("client_ca_file"));
     let tls = inner.map(tls);
@@ -138,7 +140,14 @@ fn grpc(mut s: Section<'_>) -> (Option<Grpc>, Door) {
             Some(tls) => Some(tls?),
             None => None,
         };
-        Some(Grpc { listen: listen?, reflection: reflection?, max_connection_age: max_connection_age?, tls })
+        Some(Grpc {
+            listen: listen?,
+            reflection: reflection?,
+            max_connection_age: max_connection_age?,
+            max_calls_per_client: max_calls_per_client?,
+            max_streams_per_client: max_streams_per_client?,
+            tls,
+        })
     };
     (read(), Door { listen, at, mtls })
 }
@@ -245,8 +254,14 @@ fn feed(mut s: Section<'_>) -> Option<Feed> {
     let at = s.at("max_retention");
     let max_retention = s.optional("max_retention", values::span);
     validate::max_retention(&s, &at, retention, max_retention);
+    let max_subscriptions_per_client = s.optional("max_subscriptions_per_client", values::count);
     s.finish();
-    Some(Feed { heartbeat_interval: heartbeat_interval?, retention: retention?, max_retention: max_retention? })
+    Some(Feed {
+        heartbeat_interval: heartbeat_interval?,
+        retention: retention?,
+        max_retention: max_retention?,
+        max_subscriptions_per_client: max_subscriptions_per_client?,
+    })
 }
 
 fn telemetry(mut s: Section<'_>) -> Option<Telemetry> {

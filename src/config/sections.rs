@@ -21,6 +21,10 @@ pub struct Grpc {
     pub reflection: bool,
     /// Age at which a connection is asked to go, before jitter. Not zero.
     pub max_connection_age: Duration,
+    /// Unary calls that one client may have in flight.
+    pub max_calls_per_client: NonZeroU32,
+    /// Streams that one client may have open.
+    pub max_streams_per_client: NonZeroU32,
     /// Absent: plaintext.
     pub tls: Option<Tls>,
 }
@@ -181,6 +185,8 @@ pub struct Feed {
     pub retention: Duration,
     /// How long events are kept that a subscription still needs. At least `retention`.
     pub max_retention: Duration,
+    /// Subscriptions that one client may have.
+    pub max_subscriptions_per_client: NonZeroU32,
 }
 
 /// `[telemetry]`

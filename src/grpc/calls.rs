@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
+use super::layers::watches::ConnectionWatches;
 use super::methods;
 use super::weighed::Weighed;
 use crate::room::Room;
@@ -75,12 +76,13 @@ pub(super) struct Counted<S> {
     inner: S,
     calls: Calls,
     room: Room,
+    watches: ConnectionWatches,
 }
 
 impl<S> Counted<S> {
     /// Counts in `calls`; what requests take while they come in is taken from `room`.
     pub(super) fn new(inner: S, calls: Calls, room: Room) -> Self {
-        Self { inner, calls, room }
+        Self { inner, calls, room, watches: ConnectionWatches::default() }
     }
 }
 
@@ -96,8 +98,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
         let streaming = methods::is_streaming(request.uri().path());
+        if streaming {
+            request.extensions_mut().insert(self.watches.clone());
+        }
         self.calls.0.begun.fetch_add(1, Ordering::Relaxed);
         let call = Call {
             patience: if streaming { UNREAD_STREAM } else { UNREAD } as u64,

@@ -10,6 +10,9 @@ use crate::pb;
 /// Prefix of the paths of health checks. Probes come without credentials and must pass when all else is refused.
 pub const HEALTH: &str = "/grpc.health.v1.Health/";
 
+/// Path of the one of them that streams.
+pub const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+
 struct Methods {
     paths: Vec<&'static str>,
     /// Few: comparing with each is quicker than hashing.

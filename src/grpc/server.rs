@@ -22,6 +22,7 @@ use super::layers::message_limit;
 use super::layers::streams::StreamsLayer;
 use super::layers::trace::{AccessLog, TraceLayer};
 use super::layers::unread::UnreadLayer;
+use super::layers::watches::WatchesLayer;
 use super::services::Services;
 use crate::shutdown::Moment;
 use crate::telemetry::metrics::Metrics;
@@ -74,6 +75,8 @@ where
         .layer(UnreadLayer::default())
         // Above all that can panic, below what counts the call.
         .layer(CatchPanicLayer(metrics.clone()))
+        // Before any work is spent on the caller, who need not be known for these.
+        .layer(WatchesLayer(metrics.clone()))
         // Before any work is spent on the caller.
         .layer(LoadShedLayer::new(MAX_IN_FLIGHT, metrics.clone()))
         // Before anything that only a known caller may use, the deadline's timer among it.

@@ -28,6 +28,8 @@ const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 const STORE_RETRY: Duration = Duration::from_secs(5);
 /// When to try again to open a stream.
 const STREAMS_RETRY: Duration = Duration::from_secs(10);
+/// When to try again to make a subscription.
+const SUBSCRIPTIONS_RETRY: Duration = Duration::from_secs(60);
 /// When to try again where nobody knows when the account has calls left: Walmart counts by the minute.
 const RATE_LIMITED_RETRY: Duration = Duration::from_secs(60);
 
@@ -62,6 +64,12 @@ pub fn overloaded(retry_after: Duration) -> Status {
 pub fn too_much_unread(retry_after: Duration) -> Status {
     let message = "too many large answers wait for their readers: repeat the call";
     Problem::new(Code::ResourceExhausted, "OVERLOADED", message).retry_after(Some(retry_after)).into_status()
+}
+
+/// A connection has as many health watches as it may.
+pub fn too_many_watches() -> Status {
+    let message = "this connection has as many health watches as it may";
+    Problem::new(Code::ResourceExhausted, "TOO_MANY_STREAMS", message).retry_after(Some(STREAMS_RETRY)).into_status()
 }
 
 /// No credentials, or wrong ones.
@@ -318,6 +326,10 @@ fn feed(error: FeedError) -> Problem {
         FeedError::TooManyStreams => {
             Problem::new(Code::ResourceExhausted, "TOO_MANY_STREAMS", "too many streams are open")
                 .retry_after(Some(STREAMS_RETRY))
+        }
+        FeedError::TooManySubscriptions => {
+            let message = "the caller has as many subscriptions as it may: delete those that nobody reads";
+            Problem::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED", message).retry_after(Some(SUBSCRIPTIONS_RETRY))
         }
         FeedError::ShuttingDown => stopping(),
         FeedError::Store => Problem::new(Code::Unavailable, "STORE_UNAVAILABLE", "the store cannot be read or written")

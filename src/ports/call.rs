@@ -177,9 +177,13 @@ pub enum Visible {
 impl Caller {
     /// Anyone who calls an open gateway: sees all.
     pub fn anonymous() -> Arc<Self> {
+        Self::anyone().clone()
+    }
+
+    fn anyone() -> &'static Arc<Self> {
         static ANONYMOUS: LazyLock<Arc<Caller>> =
             LazyLock::new(|| Arc::new(Caller { name: "anonymous".into(), accounts: Visible::All, services: None }));
-        ANONYMOUS.clone()
+        &ANONYMOUS
     }
 
     /// A caller who has not been recognised (yet): sees nothing.
@@ -189,6 +193,11 @@ impl Caller {
             Arc::new(Caller { name: "none".into(), accounts: Visible::Only(BTreeSet::new()), services: nothing })
         });
         &NOBODY
+    }
+
+    /// Whether it is anyone who calls an open gateway.
+    pub fn is_anonymous(&self) -> bool {
+        std::ptr::eq(self, Arc::as_ptr(Self::anyone()))
     }
 
     /// Whether it may see this account.

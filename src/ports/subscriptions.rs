@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::ledger::StoreError;
-use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 
 /// Durable subscriptions by name, beside the log that they read.
@@ -27,6 +27,10 @@ pub trait Subscriptions: Clone + Send + Sync + 'static {
     where
         T: Send + 'static,
         F: FnMut(&mut Subscription) -> T + Send + 'static;
+
+    /// What is counted of one, as it was committed last: without waiting for the writer, and without reading its rows one by
+    /// one. `None`: there is none of this name.
+    fn outline(&self, name: &str) -> impl Future<Output = Result<Option<Outline>, StoreError>> + Send;
 
     /// Heads by name, after `after`, at most `limit`.
     fn names(&self, after: &str, limit: usize) -> impl Future<Output = Result<Vec<Head>, StoreError>> + Send;

@@ -76,6 +76,7 @@ pub(crate) fn feed() -> TestFeed {
             heartbeat_interval: Duration::from_secs(10),
             retention: 30 * day,
             max_retention: 90 * day,
+            max_subscriptions_per_client: 20,
         },
         encode,
         read: read_body,

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
@@ -25,6 +25,7 @@ struct Switches {
     no_changes: AtomicBool,
     panics: AtomicBool,
     reads: AtomicUsize,
+    changes: AtomicUsize,
     /// Reads wait until it is open.
     gate: watch::Sender<bool>,
 }
@@ -37,6 +38,7 @@ impl FaultyFeed {
             no_changes: AtomicBool::new(false),
             panics: AtomicBool::new(false),
             reads: AtomicUsize::new(0),
+            changes: AtomicUsize::new(0),
             gate: watch::Sender::new(true),
         }))
     }
@@ -60,6 +62,11 @@ impl FaultyFeed {
     /// Reads of the log so far.
     pub(crate) fn reads(&self) -> usize {
         self.0.reads.load(Ordering::SeqCst)
+    }
+
+    /// Changes of subscriptions so far, those among them that changed nothing.
+    pub(crate) fn changed(&self) -> usize {
+        self.0.changes.load(Ordering::SeqCst)
     }
 
     fn log(&self) -> Result<&MemoryFeed, StoreError> {
@@ -150,7 +157,12 @@ impl Subscriptions for FaultyFeed {
         F: FnMut(&mut Subscription) -> T + Send + 'static,
     {
         assert!(!self.0.panics.swap(false, Ordering::SeqCst), "on purpose");
+        self.0.changes.fetch_add(1, Ordering::SeqCst);
         self.changes()?.change(name, change).await
+    }
+
+    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+        self.changes()?.outline(name).await
     }
 
     async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {

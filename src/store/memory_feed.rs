@@ -10,7 +10,7 @@ use super::keys;
 use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::feed::notification::{Arrival, CONFLICT, Content, EventIdentity};
-use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
@@ -237,6 +237,10 @@ impl Subscriptions for MemoryFeed {
         // There is nowhere else to write them.
         drop(subscription.take_changes());
         Ok(Some(result))
+    }
+
+    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+        Ok(self.lock().subscriptions.get(name).map(Subscription::outline))
     }
 
     async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {

@@ -27,7 +27,7 @@ use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
@@ -151,6 +151,7 @@ delegate! {
 delegate! {
     Subscriptions to store
     make(name: &str, config: Config, at: u64, now: Timestamp) -> Made;
+    outline(name: &str) -> Option<Outline>;
     names(after: &str, limit: usize) -> Vec<Head>;
     remove(name: &str, only: Option<(u64, u64)>) -> Removed;
     [

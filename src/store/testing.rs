@@ -138,5 +138,6 @@ pub(super) fn subscription_config(hold_retention: bool) -> Config {
         backoff_max: Duration::from_secs(300),
         hold_retention,
         paused: false,
+        client: "oms".into(),
     }
 }

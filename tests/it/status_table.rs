@@ -336,6 +336,7 @@ fn every_error_that_is_not_walmarts() {
         status::service_not_allowed("FulfillmentService"),
         status::caller_rate_limited(second),
         status::overloaded(second),
+        status::too_many_watches(),
         status::deadline_exceeded(None),
         status::deadline_exceeded(Some(Uuid::from_u128(1))),
         status::shutting_down(),
@@ -363,6 +364,7 @@ fn feed_errors() -> impl Iterator<Item = FeedError> {
         FeedError::WrongFeed { name: "erp".into(), feed: FeedName::OrderUpdates },
         FeedError::SubscriptionDiffers { etag: "1.2".into() },
         FeedError::TooManyStreams,
+        FeedError::TooManySubscriptions,
     ])
 }
 

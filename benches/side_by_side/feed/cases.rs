@@ -15,6 +15,7 @@ pub(super) enum Part {
     Idle,
     Slow,
     Lend,
+    UpToDate,
 }
 
 /// Who has which core.
@@ -62,6 +63,7 @@ impl Part {
             Part::Idle => "idle",
             Part::Slow => "slow",
             Part::Lend => "lend",
+            Part::UpToDate => "up-to-date",
         }
     }
 
@@ -131,6 +133,17 @@ impl Part {
                 ],
                 load.into_iter().chain(peak).collect(),
             ),
+            Part::UpToDate => (
+                vec![
+                    ("200 webhooks/s and 50 orders/s beside", Name),
+                    ("webhook p50 ms", Median("webhook_p50_ms", 2)),
+                    ("p99 ms", Median("webhook_p99_ms", 2)),
+                    ("order p50 ms", Median("order_p50_ms", 2)),
+                    ("p99 ms", Median("order_p99_ms", 2)),
+                    ("goal", Goal),
+                ],
+                load.into_iter().skip(1).chain(peak).collect(),
+            ),
         };
         own.into_iter().chain(ends).collect()
     }
@@ -188,6 +201,16 @@ pub(super) fn of(part: Part, options: &Options) -> Vec<Case> {
             .map(|consumers: usize| {
                 let name = if consumers == 1 { "1 consumer".into() } else { format!("{consumers} consumers") };
                 case(name, "", true, &["lend", "--consumers", &consumers.to_string(), "--seconds", &seconds])
+            })
+            .into(),
+        Part::UpToDate => [(10, false), (1_000, false), (10, true), (1_000, true)]
+            .map(|(subscriptions, streaming): (usize, bool)| {
+                let streams = if streaming { ", a stream each" } else { "" };
+                let goal = if subscriptions > 10 { "twice those of 10" } else { "" };
+                let count = subscriptions.to_string();
+                let mut words = vec!["up-to-date", "--subscriptions", &count];
+                words.extend(streaming.then_some("--streaming"));
+                case(format!("{subscriptions} subscriptions{streams}"), goal, false, &words)
             })
             .into(),
     }

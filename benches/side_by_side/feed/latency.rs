@@ -28,11 +28,20 @@ pub(crate) struct Load {
 }
 
 /// When an event was posted, and when the gateway said 200.
-type Posted = HashMap<u64, (Instant, Instant)>;
+pub(super) type Posted = HashMap<u64, (Instant, Instant)>;
 
 impl Load {
+    /// Webhooks at this rate, and nobody who watches.
+    pub(super) fn of(rate: f64, seconds: f64) -> Self {
+        Self { watchers: 0, rate, seconds }
+    }
+
+    fn count(&self) -> u64 {
+        (self.rate * self.seconds) as u64
+    }
+
     pub(crate) async fn run(&self, target: &Target) -> Result<Figures> {
-        let count = (self.rate * self.seconds) as u64;
+        let count = self.count();
         let connections = streams::connections(target.grpc, self.watchers).await?;
         let mut watchers = JoinSet::new();
         for n in 0..self.watchers {
@@ -43,7 +52,7 @@ impl Load {
             watchers.spawn_local(async move { arrivals(stream, first, count).await.map_err(|e| e.to_string()) });
         }
         let span = Span::begin(target)?;
-        let posted = self.post(target, count).await?;
+        let posted = self.post(target).await?;
         let mut figures = Figures::default();
         let (mut after_post, mut after_answer, mut answer) = (Times::new()?, Times::new()?, Times::new()?);
         for (begin, said) in posted.values() {
@@ -64,7 +73,8 @@ impl Load {
         Ok(figures)
     }
 
-    async fn post(&self, target: &Target, count: u64) -> Result<Posted> {
+    pub(super) async fn post(&self, target: &Target) -> Result<Posted> {
+        let count = self.count();
         let free: Rc<RefCell<Vec<Poster>>> = Rc::default();
         let requests: Vec<_> = (target.first..target.first + count).map(|n| (n, posts::request(n))).collect();
         let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / self.rate));

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::task::LocalSet;
 
-use super::{fan_out, ingest, latency, lend, memory};
+use super::{fan_out, ingest, latency, lend, memory, up_to_date};
 use crate::{Result, machine};
 
 /// How long anything may take that should take moments.
@@ -57,6 +57,8 @@ enum What {
     Slow(memory::Slow),
     /// Consumers of a subscription.
     Lend(lend::Load),
+    /// Webhooks and orders beside subscriptions that have read everything.
+    UpToDate(up_to_date::Load),
 }
 
 /// What was measured, by name; printed as one line of JSON.
@@ -87,6 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             What::Idle(load) => load.run(&target).await,
             What::Slow(load) => load.run(&target).await,
             What::Lend(load) => load.run(&target).await,
+            What::UpToDate(load) => load.run(&target).await,
         }
     })?;
     figures.set("all_load_cpu_seconds", machine::cpu_seconds(process::id())?);

@@ -13,6 +13,7 @@ pub(crate) mod load;
 mod memory;
 mod posts;
 mod streams;
+mod up_to_date;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -155,8 +156,10 @@ fn measure(options: &Options, case: &Case, log: &Filled, first: u64) -> Result<F
         Cores::Shared => (&both[..], &both[..]),
     };
     let store = if case.filled { format!("sqlite://{}", log.file.display()) } else { "sqlite://feed.db".into() };
+    let stub = if case.part == Part::UpToDate { Some(servers::stub(options.load_core, 0)?) } else { None };
+    let upstream = stub.as_ref().map(|stub| stub.address);
     let begin = Instant::now();
-    let server = servers::feed(server_cores, &options.gateway, &store)?;
+    let server = servers::feed(server_cores, &options.gateway, &store, upstream)?;
     ready(&server)?;
     let start = begin.elapsed();
     let (begin, all, own) = (Instant::now(), machine::busy_seconds()?, machine::cpu_seconds(server.id())?);

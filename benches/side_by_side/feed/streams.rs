@@ -68,36 +68,41 @@ impl Connection {
     }
 
     async fn send(&self, method: &str, message: &impl Message) -> Result<RecvStream> {
-        let request = Request::post(format!("http://gateway/ordergateway.v1.CancelIntentService/{method}"))
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.encoded_len())?.to_be_bytes());
+        message.encode(&mut frame)?;
+        self.send_frame(&format!("/ordergateway.v1.CancelIntentService/{method}"), frame.into()).await
+    }
+
+    async fn send_frame(&self, path: &str, frame: Bytes) -> Result<RecvStream> {
+        let request = Request::post(format!("http://gateway{path}"))
             .version(http::Version::HTTP_2)
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())?;
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(message.encoded_len())?.to_be_bytes());
-        message.encode(&mut frame)?;
         let mut sender = self.sender.clone().ready().await?;
         let (answer, mut body) = sender.send_request(request, false)?;
-        body.send_data(frame.into(), true)?;
+        body.send_data(frame, true)?;
         let (head, body) = answer.await?.into_parts();
         if head.status != http::StatusCode::OK || head.headers.contains_key("grpc-status") {
-            return Err(format!("{method}: {} {}", head.status, status(&head.headers)).into());
+            return Err(format!("{path}: {} {}", head.status, status(&head.headers)).into());
         }
         Ok(body)
     }
 
     /// Opens a stream. Returns when the gateway has begun its answer.
     pub(crate) async fn stream(&self, method: &str, message: &impl Message) -> Result<Stream> {
-        let body = self.send(method, message).await?;
-        Ok(Stream { body, counter: Counter::default(), buffer: Vec::new() })
+        Ok(Stream::of(self.send(method, message).await?))
     }
 
     /// One call, one answer.
     pub(crate) async fn call<A: Message + Default>(&self, method: &str, message: &impl Message) -> Result<A> {
-        let mut stream = self.stream(method, message).await?;
-        let answer = stream.message().await?.ok_or("an answer without a message")?;
-        while stream.message::<A>().await?.is_some() {}
-        Ok(answer)
+        self.stream(method, message).await?.only().await
+    }
+
+    /// One call of any service, with a frame that is there already.
+    pub(crate) async fn call_with<A: Message + Default>(&self, path: &str, frame: Bytes) -> Result<A> {
+        Stream::of(self.send_frame(path, frame).await?).only().await
     }
 }
 
@@ -116,6 +121,17 @@ pub(crate) struct Piece {
 }
 
 impl Stream {
+    fn of(body: RecvStream) -> Self {
+        Self { body, counter: Counter::default(), buffer: Vec::new() }
+    }
+
+    /// The message of an answer that has one.
+    async fn only<A: Message + Default>(mut self) -> Result<A> {
+        let answer = self.message().await?.ok_or("an answer without a message")?;
+        while self.message::<A>().await?.is_some() {}
+        Ok(answer)
+    }
+
     /// The next piece, counted. `None` at an end with OK.
     pub(crate) async fn piece(&mut self) -> Result<Option<Piece>> {
         let Some(bytes) = self.bytes().await? else { return Ok(None) };

@@ -19,13 +19,12 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::share::Share;
+use super::share::{Places, Share};
 use super::{Answer, Held};
 use crate::config::{San, TokenHash, Tokens};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
-use crate::room::Taken;
 use crate::telemetry::complaints::Complaints;
 use crate::telemetry::metrics::{CallerRefused, Metrics};
 
@@ -96,7 +95,9 @@ impl Door {
             });
             return Err(Box::new(status::service_not_allowed(service)));
         }
-        client.share.take(Instant::now()).map(|place| (client.caller.clone(), place)).map_err(|retry_after| {
+        let streaming = methods::is_streaming(path);
+        let taken = client.share.take(streaming, Instant::now());
+        taken.map(|places| (client.caller.clone(), Some(places))).map_err(|retry_after| {
             self.metrics.callers.count(CallerRefused::OverShare);
             complaints.note(CallerRefused::OverShare.name(), |times| {
                 tracing::warn!(caller = name, times, "a client is over its share");
@@ -140,7 +141,7 @@ impl Door {
     }
 }
 
-type Admitted = (Arc<Caller>, Option<Taken>);
+type Admitted = (Arc<Caller>, Option<Places>);
 
 impl<S> Layer<S> for AuthnLayer {
     type Service = Authn<S>;
@@ -172,11 +173,12 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let peer = request.extensions().get::<PeerNames>();
         match self.layer.0.admit(request.uri().path(), request.headers(), peer) {
-            Ok((caller, place)) => {
+            Ok((caller, places)) => {
+                let streaming = methods::is_streaming(request.uri().path());
                 if let Some(context) = super::context(&mut request) {
                     context.facts.set_caller(caller);
                 }
-                Answer::forwarded(self.inner.call(request), ShareHeld(place))
+                Answer::forwarded(self.inner.call(request), ShareHeld { places, streaming })
             }
             Err(refusal) => {
                 if let Some(context) = super::context(&mut request) {
@@ -188,25 +190,36 @@ where
     }
 }
 
-/// A client's place; streams hold theirs to their end.
+/// A client's places; streams hold theirs to their end.
 #[derive(Debug)]
-pub struct ShareHeld(Option<Taken>);
+pub struct ShareHeld {
+    places: Option<Places>,
+    streaming: bool,
+}
 
 impl Held for ShareHeld {
     fn follow(self, response: Response<Body>) -> Response<Body> {
-        match self.0 {
-            Some(place) => response.map(|inner| Body::new(HeldBody { inner, _place: place })),
-            None => response,
+        match self.places {
+            Some(places) if self.streaming => response.map(|inner| Body::new(HeldBody::new(inner, places))),
+            // The body of a unary answer is one buffered message: the work is done.
+            _ => response,
         }
     }
 }
 
-struct HeldBody {
+/// A body that holds something to its end.
+pub(super) struct HeldBody<G> {
     inner: Body,
-    _place: Taken,
+    _held: G,
 }
 
-impl http_body::Body for HeldBody {
+impl<G> HeldBody<G> {
+    pub(super) fn new(inner: Body, held: G) -> Self {
+        Self { inner, _held: held }
+    }
+}
+
+impl<G: Unpin> http_body::Body for HeldBody<G> {
     type Data = Bytes;
     type Error = Status;
 

@@ -7,6 +7,7 @@ use tower::ServiceExt as _;
 use super::super::testing::*;
 use super::*;
 use crate::domain::account::AccountIndex;
+use crate::grpc::layers::share::ShareLimits;
 use crate::ports::call::{CallContext, Visible};
 
 const GATEWAY: &str = "/ordergateway.v1.GatewayService/GetStatus";
@@ -23,8 +24,12 @@ fn layer(clients: Vec<Client>) -> AuthnLayer {
     AuthnLayer::new(clients, Arc::new(Metrics::new([])))
 }
 
+fn share(max_concurrent: Option<usize>, per_second: Option<f64>) -> Share {
+    Share::new(ShareLimits { calls: 9, streams: 9, max_concurrent, per_second }, Instant::now())
+}
+
 fn unlimited() -> Share {
-    Share::new(None, None, Instant::now())
+    share(None, None)
 }
 
 /// What one call gets: the caller that the handler sees, or the refusal.
@@ -110,7 +115,7 @@ async fn any_of_a_clients_tokens_is_good() {
 #[tokio::test]
 async fn every_refusal_is_counted_by_its_reason() {
     let metrics = Arc::new(Metrics::new([]));
-    let clients = vec![client("oms", "t", Some(&["FulfillmentService"]), Share::new(None, Some(1.0), Instant::now()))];
+    let clients = vec![client("oms", "t", Some(&["FulfillmentService"]), share(None, Some(1.0)))];
     let layer = AuthnLayer::new(clients, metrics.clone());
     let certified = |names: &[&str]| {
         let mut request = request(UNARY, &[]);
@@ -161,7 +166,7 @@ async fn a_certificate_speaks_for_its_name() {
 
 #[tokio::test]
 async fn over_its_share_a_client_is_told_when_to_come_back() {
-    let layer = layer(vec![client("oms", "t", None, Share::new(None, Some(1.0), Instant::now()))]);
+    let layer = layer(vec![client("oms", "t", None, share(None, Some(1.0)))]);
     let again = || request(UNARY, &[("authorization", "Bearer t")]);
     assert!(call(&layer, again()).await.is_ok());
     let refused = call(&layer, again()).await.unwrap_err();
@@ -173,7 +178,7 @@ async fn over_its_share_a_client_is_told_when_to_come_back() {
 async fn a_stream_holds_its_place_to_its_end() {
     use http_body_util::StreamBody;
 
-    let layer = layer(vec![client("oms", "t", None, Share::new(Some(1), None, Instant::now()))]);
+    let layer = layer(vec![client("oms", "t", None, share(Some(1), None))]);
     let (mut service, mut handle) = above_mock(layer.clone());
     let again = || request(REFLECTION, &[("authorization", "Bearer t")]);
     let open = tokio::spawn(service.ready().await.unwrap().call(again()));

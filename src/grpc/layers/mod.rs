@@ -13,6 +13,7 @@ pub mod share;
 pub mod streams;
 pub mod trace;
 pub mod unread;
+pub mod watches;
 
 use std::future::Future;
 use std::pin::Pin;

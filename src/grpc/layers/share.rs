@@ -1,4 +1,5 @@
-//! A client's own share of the gateway: calls at a time and calls a second.
+//! A client's own share of the gateway: calls and streams at a time, and calls a second. None has all there is, unless the
+//! settings say so.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,32 +11,54 @@ use crate::room::{Room, Taken};
 /// When to come back to a client's limit of calls at a time; nothing tells when one of its calls will end.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// Limits of one client.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareLimits {
+    /// Unary calls in flight.
+    pub calls: usize,
+    /// Streams open.
+    pub streams: usize,
+    /// Both together; `None`: no further limit.
+    pub max_concurrent: Option<usize>,
+    /// Calls a second, and the burst, which is at least 1; `None`: no limit. 0 lets nothing in.
+    pub per_second: Option<f64>,
+}
+
 /// The limits of one client and what is used of them.
 #[derive(Debug)]
 pub struct Share {
+    calls: Room,
+    streams: Room,
     max_concurrent: Option<Room>,
     per_second: Option<Bucket>,
 }
 
+/// The places that a call takes.
+pub(super) type Places = (Taken, Option<Taken>);
+
 impl Share {
-    /// `per_second` is also the burst, but at least 1. `None`: no limit. A limit of 0 lets nothing in.
-    pub fn new(max_concurrent: Option<usize>, per_second: Option<f64>, now: Instant) -> Self {
+    /// Nothing is used yet.
+    pub fn new(limits: ShareLimits, now: Instant) -> Self {
         Self {
-            max_concurrent: max_concurrent.map(Room::new),
-            per_second: per_second.map(|rate| Bucket::new(rate, now)),
+            calls: Room::new(limits.calls),
+            streams: Room::new(limits.streams),
+            max_concurrent: limits.max_concurrent.map(Room::new),
+            per_second: limits.per_second.map(|rate| Bucket::new(rate, now)),
         }
     }
 
-    /// Lets one call in; `Some` place where calls at a time are limited. Else says when to come back.
-    pub(super) fn take(&self, now: Instant) -> Result<Option<Taken>, Duration> {
-        let place = match &self.max_concurrent {
+    /// Lets one call in, with its places; else says when to come back.
+    pub(super) fn take(&self, streaming: bool, now: Instant) -> Result<Places, Duration> {
+        let room = if streaming { &self.streams } else { &self.calls };
+        let place = room.take(1).ok_or(RETRY_AFTER)?;
+        let concurrent = match &self.max_concurrent {
             Some(places) => Some(places.take(1).ok_or(RETRY_AFTER)?),
             None => None,
         };
         if let Some(bucket) = &self.per_second {
             bucket.take(now)?;
         }
-        Ok(place)
+        Ok((place, concurrent))
     }
 }
 
@@ -72,38 +95,54 @@ impl Bucket {
 mod tests {
     use super::*;
 
+    fn share(max_concurrent: Option<usize>, per_second: Option<f64>, now: Instant) -> Share {
+        Share::new(ShareLimits { calls: 100, streams: 100, max_concurrent, per_second }, now)
+    }
+
     #[test]
     fn refills_by_the_second_and_says_when() {
         let start = Instant::now();
-        let share = Share::new(None, Some(4.0), start);
+        let share = share(None, Some(4.0), start);
         for _ in 0..4 {
-            assert!(share.take(start).is_ok());
+            assert!(share.take(false, start).is_ok());
         }
-        assert_eq!(share.take(start).unwrap_err(), Duration::from_millis(250));
+        assert_eq!(share.take(false, start).unwrap_err(), Duration::from_millis(250));
         let later = start + Duration::from_millis(250);
-        assert!(share.take(later).is_ok());
-        assert!(share.take(later).is_err());
+        assert!(share.take(false, later).is_ok());
+        assert!(share.take(false, later).is_err());
         // An hour of rest earns no more than a second's worth.
         let rested = start + Duration::from_secs(3600);
-        assert_eq!((0..10).filter(|_| share.take(rested).is_ok()).count(), 4);
+        assert_eq!((0..10).filter(|_| share.take(false, rested).is_ok()).count(), 4);
     }
 
     #[test]
     fn slow_and_zero_rates() {
         let start = Instant::now();
-        let slow = Share::new(None, Some(0.5), start);
-        assert!(slow.take(start).is_ok());
-        assert_eq!(slow.take(start).unwrap_err(), Duration::from_secs(2));
-        assert_eq!(Share::new(None, Some(0.0), start).take(start).unwrap_err(), Duration::from_secs(3600));
+        let slow = share(None, Some(0.5), start);
+        assert!(slow.take(false, start).is_ok());
+        assert_eq!(slow.take(false, start).unwrap_err(), Duration::from_secs(2));
+        assert_eq!(share(None, Some(0.0), start).take(false, start).unwrap_err(), Duration::from_secs(3600));
     }
 
     #[test]
     fn places_come_back() {
-        let share = Share::new(Some(1), None, Instant::now());
-        let place = share.take(Instant::now()).unwrap();
-        assert!(place.is_some());
-        assert_eq!(share.take(Instant::now()).unwrap_err(), RETRY_AFTER);
+        let share = share(Some(1), None, Instant::now());
+        let place = share.take(false, Instant::now()).unwrap();
+        assert_eq!(share.take(true, Instant::now()).unwrap_err(), RETRY_AFTER);
         drop(place);
-        assert!(share.take(Instant::now()).is_ok());
+        assert!(share.take(true, Instant::now()).is_ok());
+    }
+
+    #[test]
+    fn calls_and_streams_have_places_of_their_own() {
+        let now = Instant::now();
+        let limits = ShareLimits { calls: 2, streams: 3, max_concurrent: None, per_second: None };
+        let share = Share::new(limits, now);
+        for (streaming, most) in [(false, 2), (true, 3)] {
+            let taken: Vec<_> = std::iter::from_fn(|| share.take(streaming, now).ok()).take(9).collect();
+            assert_eq!(taken.len(), most);
+            assert_eq!(share.take(streaming, now).unwrap_err(), RETRY_AFTER);
+        }
+        assert!(share.take(false, now).is_ok() && share.take(true, now).is_ok(), "they are free again");
     }
 }

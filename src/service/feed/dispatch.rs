@@ -10,14 +10,16 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::ahead::Ahead;
 use super::error::FeedError;
 use super::lending::{self, Asking};
+use super::looks::Looks;
 use super::members::{Command, Consumer, Handle, Lent, Membership, Status};
 use super::reader::Tip;
 use super::{Feed, FeedStore};
 use crate::crash_point::{self, CrashPoint};
 use crate::domain::feed::Filter;
-use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Mode, Subscription};
+use crate::domain::feed::subscription::{FreshEvent, Head, Loan, Mode, Subscription};
 use crate::domain::moment::SteadyTime;
 use crate::ports::event_log::{FeedLog, StoredEvent};
 
@@ -47,6 +49,7 @@ impl<F: FeedStore> Feed<F> {
         let _ = commands.send(Command::Join(consumer, Identity::of(head)));
         let handle = Handle { commands, look: look.clone(), status: shown, streams: Arc::default() };
         tasks.insert(head.name.clone(), handle.clone());
+        self.0.dispatchers.count(&tasks);
         let dispatcher = Dispatcher {
             feed: self.clone(),
             log: self.log(head.config.feed).clone(),
@@ -59,6 +62,7 @@ impl<F: FeedStore> Feed<F> {
             consumers: Vec::new(),
             tip: self.reader(head.config.feed).tip(),
             ahead: Ahead::from(head.scanned),
+            looks: Looks::new(head.scanned),
             status,
         };
         self.0.parts.tasks.spawn(dispatcher.run());
@@ -80,29 +84,6 @@ impl Identity {
     }
 }
 
-/// Events that were read and not lent yet.
-struct Ahead {
-    fresh: Fresh,
-    events: BTreeMap<u64, StoredEvent>,
-}
-
-impl Ahead {
-    fn from(position: u64) -> Self {
-        Self { fresh: Fresh { after: position, upto: position, events: Vec::new() }, events: BTreeMap::new() }
-    }
-
-    /// Forgets what was looked at.
-    fn advance(&mut self, scanned: u64) {
-        if scanned > self.fresh.upto || scanned < self.fresh.after {
-            *self = Self::from(scanned);
-            return;
-        }
-        self.fresh.after = scanned;
-        self.fresh.events.retain(|event| event.seq > scanned);
-        self.events = self.events.split_off(&(scanned + 1));
-    }
-}
-
 struct Dispatcher<F> {
     feed: Feed<F>,
     /// What its subscription reads.
@@ -117,6 +98,7 @@ struct Dispatcher<F> {
     consumers: Vec<Consumer>,
     tip: watch::Receiver<Tip>,
     ahead: Ahead,
+    looks: Looks,
     status: watch::Sender<Option<Status>>,
 }
 
@@ -137,6 +119,7 @@ impl<F: FeedStore> Dispatcher<F> {
                 }
             }
             if self.consumers.is_empty() {
+                self.catch_up().await;
                 if self.leave() {
                     return;
                 }
@@ -144,9 +127,9 @@ impl<F: FeedStore> Dispatcher<F> {
             }
             match self.look().await {
                 // More may be lent at once.
-                Ok((true, _)) => {}
-                Ok((false, next)) => {
-                    if let Some(why) = self.wait(next).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    if let Some(why) = self.wait().await {
                         return self.end(&why).await;
                     }
                 }
@@ -156,22 +139,31 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// Waits until there may be something to do.
-    async fn wait(&mut self, next: Option<SteadyTime>) -> Option<FeedError> {
+    async fn wait(&mut self) -> Option<FeedError> {
         // Never at once: what is due and cannot be done now would come round without end.
         let soonest = Instant::now() + SHORTEST_WAIT;
-        let due = next.map(|next| self.feed.0.parts.clock.instant(next).max(soonest));
+        let due = self.looks.due().map(|next| self.feed.0.parts.clock.instant(next).max(soonest));
+        let late = self.looks.late_at().map(|late| late.max(soonest));
         tokio::select! {
             command = self.inbox.recv() => match command {
                 Some(command) => self.obey(command).await,
                 None => Some(FeedError::ShuttingDown),
             },
-            () = self.look.notified() => None,
-            changed = self.tip.changed() => changed.is_err().then_some(FeedError::ShuttingDown),
-            () = wait_until(due) => None,
+            () = self.look.notified() => {
+                self.looks.ask();
+                None
+            }
+            changed = changed(&mut self.tip, self.looks.rest_until()) => changed.is_err().then_some(FeedError::ShuttingDown),
+            () = wait_until(due) => {
+                self.looks.ask();
+                None
+            }
+            () = wait_until(late) => None,
         }
     }
 
     async fn obey(&mut self, command: Command) -> Option<FeedError> {
+        self.looks.ask();
         match command {
             Command::Join(consumer, seen) => {
                 // It was moved or changed since the stream told its client what it is.
@@ -215,6 +207,7 @@ impl<F: FeedStore> Dispatcher<F> {
         self.release(&self.consumers).await;
         let mut tasks = self.feed.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.remove(&self.name);
+        self.feed.0.dispatchers.count(&tasks);
         drop(tasks);
         // Whoever came meanwhile hears the same.
         while let Ok(command) = self.inbox.try_recv() {
@@ -234,15 +227,38 @@ impl<F: FeedStore> Dispatcher<F> {
             return false;
         }
         tasks.remove(&self.name);
+        self.feed.0.dispatchers.count(&tasks);
         true
     }
 
-    /// Lends what can be lent. Tells whether more may be lent at once; else when a loan or a pause ends next.
-    async fn look(&mut self) -> Result<(bool, Option<SteadyTime>), FeedError> {
+    /// Tells the store what was passed, before the last stream is gone: the next one need not look at it again.
+    async fn catch_up(&mut self) {
+        if !self.looks.is_behind(&self.ahead.fresh) {
+            return;
+        }
+        let (now, expected, fresh) = (self.feed.moment(), self.of, self.ahead.fresh.clone());
+        let pass = move |it: &mut Subscription| {
+            if Identity::of(it.head()) == expected {
+                it.lend(now, &[], &fresh);
+            }
+            it.head().scanned
+        };
+        // Where the store fails it is looked at again.
+        if let Ok(Some(scanned)) = self.feed.store().change(&self.name, pass).await {
+            self.looks.told(scanned, false, None);
+            self.ahead.advance(scanned);
+        }
+    }
+
+    /// Lends what can be lent. Tells whether more may be lent at once.
+    async fn look(&mut self) -> Result<bool, FeedError> {
         let tip = self.tip.borrow_and_update().clone();
         let free = self.consumers[..self.serving()].iter().any(|consumer| consumer.out.capacity() > 0);
         if free && self.ahead.fresh.upto < tip.head && self.ahead.fresh.events.len() < AHEAD {
             self.read_ahead(&tip).await?;
+        }
+        if !self.looks.need_store(&self.ahead.fresh, &self.feed.0.parts.random) {
+            return Ok(self.pass(free, &tip).await);
         }
         let Looked { of, loans, status, next } = self.lend().await?;
         if let Some(why) = self.differs(self.of, of) {
@@ -258,7 +274,34 @@ impl<F: FeedStore> Dispatcher<F> {
             self.deliver(loans).await?;
         }
         self.ahead.advance(scanned);
-        Ok((more && room && !paused, next))
+        let at_once = more && room && !paused;
+        self.looks.told(scanned, !at_once && !self.ahead.fresh.events.is_empty(), next);
+        Ok(at_once)
+    }
+
+    /// Leaves the store alone: nothing of what was read is wanted, or nobody has room for it. Tells whether more can be read.
+    async fn pass(&mut self, free: bool, tip: &Tip) -> bool {
+        let fresh = &self.ahead.fresh;
+        if fresh.events.is_empty() {
+            let upto = fresh.upto;
+            // What streams tell their clients is ahead of the store.
+            self.status.send_if_modified(|status| {
+                let Some(status) = status.as_mut().filter(|status| status.scanned < upto) else { return false };
+                status.scanned = upto;
+                if status.unsettled == 0 {
+                    status.floor = upto;
+                }
+                true
+            });
+        }
+        let more = free && fresh.upto < tip.head && fresh.events.len() < AHEAD;
+        if more {
+            // Blocks that are at hand are read without a wait, however many.
+            tokio::task::yield_now().await;
+        } else {
+            self.looks.rest(self.feed.0.dispatchers.len());
+        }
+        more
     }
 
     /// Why a stream that saw the one may not go on with the other.
@@ -367,6 +410,14 @@ impl<F: FeedStore> Dispatcher<F> {
             Err(_) => FeedError::Store,
         }
     }
+}
+
+/// Waits for the next event, but not before the end of a pause.
+async fn changed(tip: &mut watch::Receiver<Tip>, rest_until: Option<Instant>) -> Result<(), watch::error::RecvError> {
+    if let Some(until) = rest_until {
+        sleep_until(until).await;
+    }
+    tip.changed().await
 }
 
 /// For ever without a time.

@@ -69,6 +69,8 @@ pub enum FeedError {
     SlowConsumer,
     /// As many streams are open as may be.
     TooManyStreams,
+    /// The client has as many subscriptions as it may.
+    TooManySubscriptions,
     /// The process ends.
     ShuttingDown,
     /// The store fails.

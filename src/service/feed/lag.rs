@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::subscriptions::Seen;
 use super::{Feed, FeedStore};
 use crate::domain::feed::subscription::Head;
 use crate::domain::feed::{ByFeed, FeedName};
@@ -51,9 +52,8 @@ impl<F: FeedStore> Feed<F> {
 
     /// `None` if it was deleted meanwhile.
     async fn lag_of(&self, of: &Head, head: u64) -> Result<Option<SubscriptionLag>, StoreError> {
-        let seen =
-            self.store().change(&of.name, |it| (it.head().scanned, it.unsettled(), it.parked(), it.oldest_unsettled()));
-        let Some((scanned, unsettled, parked, looked_at)) = seen.await? else { return Ok(None) };
+        let Some(seen) = self.store().outline(&of.name).await? else { return Ok(None) };
+        let Seen { head: Head { scanned, .. }, unsettled, parked, oldest: looked_at, .. } = self.as_passed(seen.into());
         let oldest = match looked_at {
             None if scanned < head => self.first_after(of.config.feed, scanned).await?,
             other => other,

@@ -1,7 +1,7 @@
 //! The streams of subscriptions, and their ways to the tasks that serve them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -17,7 +17,7 @@ use crate::ports::event_log::StoredEvent;
 
 /// The tasks by the names of their subscriptions.
 #[derive(Default)]
-pub(super) struct Dispatchers(pub(super) Mutex<HashMap<String, Handle>>);
+pub(super) struct Dispatchers(pub(super) Mutex<HashMap<String, Handle>>, AtomicUsize);
 
 /// The way to one of them.
 #[derive(Clone)]
@@ -135,6 +135,24 @@ impl Drop for Membership {
 }
 
 impl Dispatchers {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many there are, which each of them asks often. They are locked by the one who changed them.
+    pub(super) fn count(&self, tasks: &HashMap<String, Handle>) {
+        self.1.store(tasks.len(), Ordering::Relaxed);
+    }
+
+    /// The positions up to which the streams of this subscription have looked and settled; ahead of the store, which is told
+    /// now and then.
+    pub(super) fn passed(&self, name: &str) -> Option<(u64, u64)> {
+        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = tasks.get(name)?.status.borrow();
+        status.as_ref().map(|status| (status.scanned, status.floor))
+    }
+
     /// Something about this subscription changed.
     pub(super) fn look(&self, name: &str) {
         let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@
 //! keep their own place; for subscriptions [`dispatch`] lends events to consumers, [`Deliveries`] is one consumer's stream,
 //! and verdicts are settled in the store whether or not a stream is open.
 
+mod ahead;
 mod block;
 mod consumer;
 mod dispatch;
@@ -14,6 +15,7 @@ mod intake;
 mod janitor;
 mod lag;
 mod lending;
+mod looks;
 mod members;
 mod overview;
 mod places;
@@ -80,6 +82,8 @@ pub struct FeedSettings {
     pub retention: Duration,
     /// How long a subscription may hold them. Not less.
     pub max_retention: Duration,
+    /// Subscriptions that one client may have.
+    pub max_subscriptions_per_client: usize,
 }
 
 /// What the feeds are built of.

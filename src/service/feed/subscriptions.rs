@@ -6,7 +6,7 @@ use super::events::{AT_ONCE, PAGE_BYTES};
 use super::overview::SubscriptionState;
 use super::{Feed, FeedStore, invalid, places, timestamp};
 use crate::domain::account::AccountId;
-use crate::domain::feed::subscription::{Config, Head, Row, State, Subscription, check_name, number_of_feed};
+use crate::domain::feed::subscription::{Config, Head, Outline, Row, State, Subscription, check_name, number_of_feed};
 use crate::domain::feed::{ByFeed, FeedMessage, FeedName};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
@@ -18,25 +18,27 @@ use crate::service::{AccountError, ServiceError, paging};
 
 /// Events that one call gives out again.
 const MOST_REDRIVEN: usize = 1000;
+/// Subscriptions that are read at once to be counted.
+const COUNTED_AT_ONCE: usize = 1000;
 
 /// A subscription with what is counted of it.
 pub(super) struct Seen {
     pub(super) head: Head,
-    unsettled: u64,
+    pub(super) unsettled: u64,
     outstanding: u64,
-    parked: u64,
+    pub(super) parked: u64,
     pub(super) oldest: Option<Timestamp>,
 }
 
 impl Seen {
     fn of(it: &Subscription) -> Self {
-        Self {
-            head: it.head().clone(),
-            unsettled: it.unsettled(),
-            outstanding: it.outstanding(),
-            parked: it.parked(),
-            oldest: it.oldest_unsettled(),
-        }
+        it.outline().into()
+    }
+}
+
+impl From<Outline> for Seen {
+    fn from(Outline { head, unsettled, outstanding, parked, oldest }: Outline) -> Self {
+        Self { head, unsettled, outstanding, parked, oldest }
     }
 }
 
@@ -97,6 +99,8 @@ impl<F: FeedStore> Feed<F> {
             self.check_accounts(&head.config, call)?;
             return Ok((Made::Existing(head), config));
         }
+        let config = Config { client: client_of(call), ..config };
+        self.has_room_for_another(&config.client).await?;
         let log = self.log(config.feed);
         let bounds = log.bounds().await?;
         let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
@@ -105,6 +109,25 @@ impl<F: FeedStore> Feed<F> {
         let made = self.store().make(name, config.clone(), start, self.now()).await?;
         self.check_accounts(&head_of(&made).config, call)?;
         Ok((made, config))
+    }
+
+    /// Whether a client may make one more subscription. Two that are made at the same moment may both find the last place.
+    async fn has_room_for_another(&self, client: &str) -> Result<(), ServiceError> {
+        if client.is_empty() {
+            return Ok(());
+        }
+        let (mut own, mut after) = (0, String::new());
+        loop {
+            let page = self.store().names(&after, COUNTED_AT_ONCE).await?;
+            own += page.iter().filter(|head| head.config.client == client).count();
+            if own >= self.0.parts.settings.max_subscriptions_per_client {
+                return Err(FeedError::TooManySubscriptions.into());
+            }
+            match page.last() {
+                Some(last) if page.len() == COUNTED_AT_ONCE => after.clone_from(&last.name),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// The choices of a subscription, with the accounts that its maker may see where it names none.
@@ -171,7 +194,17 @@ impl<F: FeedStore> Feed<F> {
     /// Shows one.
     pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
         let bounds = self.bounds().await?;
-        Ok(told(self.allowed(name, call, |it| Seen::of(it)).await?, bounds))
+        let seen = self.allowed(name, call, |it| Seen::of(it)).await?;
+        Ok(told(self.as_passed(seen), bounds))
+    }
+
+    /// With the positions that its streams have passed, of which the store is told now and then.
+    pub(super) fn as_passed(&self, mut seen: Seen) -> Seen {
+        if let Some((scanned, floor)) = self.0.dispatchers.passed(&seen.head.name) {
+            seen.head.scanned = seen.head.scanned.max(scanned);
+            seen.head.floor = seen.head.floor.max(floor);
+        }
+        seen
     }
 
     /// A page of those that the caller may use.
@@ -213,9 +246,9 @@ impl<F: FeedStore> Feed<F> {
                 }
                 after.clone_from(&head.name);
                 looked_at.clone_from(&head.name);
-                let seen = self.store().change(&head.name, |it| Seen::of(it)).await?;
                 // One that was deleted meanwhile is left out.
-                subscriptions.extend(seen.map(|seen| self.state_of(seen, bounds)));
+                let seen = self.store().outline(&head.name).await?;
+                subscriptions.extend(seen.map(|seen| self.state_of(self.as_passed(seen.into()), bounds)));
             }
             if last {
                 return Ok((subscriptions, String::new()));
@@ -388,8 +421,14 @@ fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
 }
 
 /// Whether two ask for the same, in whatever order.
+/// The name by which a client's subscriptions are counted; empty for a gateway without clients.
+fn client_of(call: &CallContext) -> String {
+    let caller = call.caller();
+    if caller.is_anonymous() { String::new() } else { caller.name.clone() }
+}
+
 fn is_same(one: &Config, other: &Config) -> bool {
-    let rest = |config: &Config| Config { filter: pb::Filter::default(), ..config.clone() };
+    let rest = |config: &Config| Config { filter: pb::Filter::default(), client: String::new(), ..config.clone() };
     one.wanted() == other.wanted() && rest(one) == rest(other)
 }
 

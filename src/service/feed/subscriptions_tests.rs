@@ -1,9 +1,11 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
 use prost_types::FieldMask;
 
 use super::*;
+use crate::ports::call::{CallFacts, Caller, Visible};
 use crate::service::testing_feed::*;
 
 fn error<T>(result: Result<T, ServiceError>) -> FeedError {
@@ -416,4 +418,42 @@ async fn a_page_of_large_parked_events_is_short() {
         }
     }
     assert_eq!((all, pages), ((1..=40).collect::<Vec<_>>(), 5));
+}
+
+/// A client of this name, which sees all.
+fn client(name: &str) -> CallContext {
+    let caller = Caller { name: name.into(), accounts: Visible::All, services: None };
+    CallContext { facts: CallFacts::of(Arc::new(caller)), ..anyone() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_has_so_many_subscriptions_and_no_more() {
+    let feed = feed();
+    let make = async |client: &CallContext, number: u32| {
+        feed.feed.create(Some(&plain(&format!("{}-{number}", client.caller().name))), client).await
+    };
+    let (one, other) = (client("one"), client("other"));
+    for number in 0..20 {
+        assert_eq!(make(&one, number).await.unwrap().client, "one");
+    }
+    let too_many = |made: Result<pb::Subscription, ServiceError>| {
+        matches!(made, Err(ServiceError::Feed(FeedError::TooManySubscriptions)))
+    };
+    assert!(too_many(make(&one, 20).await));
+    assert!(make(&one, 0).await.is_ok(), "it is there already");
+    assert!(make(&other, 0).await.is_ok());
+    let consumer = pb::SubscribeCancelIntentsRequest { create_if_missing: Some(plain("")), ..asking("new", "c") };
+    let refused = feed.feed.subscribe(&consumer, &one).await.err();
+    assert!(matches!(refused, Some(ServiceError::Feed(FeedError::TooManySubscriptions))));
+    let request = pb::DeleteSubscriptionRequest { name: "one-7".into(), ..Default::default() };
+    feed.feed.delete(&request, &other).await.unwrap();
+    assert!(make(&one, 20).await.is_ok() && too_many(make(&one, 21).await));
+    // Whoever changes it, it stays its maker's; and nobody says whose it is.
+    let changed = pb::Subscription { client: "nobody".into(), paused: Some(true), ..plain("one-1") };
+    let request = pb::UpdateSubscriptionRequest { subscription: Some(changed), update_mask: None };
+    assert_eq!(feed.feed.update(&request, &other).await.unwrap().client, "one");
+    // Without clients there is nobody whose share it could be.
+    for number in 0..30 {
+        assert_eq!(feed.create(plain(&format!("open-{number}"))).await.client, "");
+    }
 }

@@ -37,7 +37,7 @@ pub use self::lookup::hash_of;
 use self::open::OpenError;
 use self::reader::Read;
 use self::tx::Tx;
-use self::writer::{Database, Job, Write, Writer};
+use self::writer::{Database, Job, Lane, Queues, Write, Writer};
 use super::Settings;
 use super::health::{Failing, Health};
 use super::keys::Keys;
@@ -58,7 +58,7 @@ const TRIM: usize = 200;
 pub struct SqliteLedger(Arc<Inner>);
 
 struct Inner {
-    writes: mpsc::Sender<Job>,
+    writes: Queues,
     reads: mpsc::Sender<Option<Read>>,
     lists: mpsc::Sender<Option<Read>>,
     feed_reads: mpsc::Sender<Option<Read>>,
@@ -149,7 +149,7 @@ impl SqliteLedger {
         for reader in readers {
             let _ = reader.await;
         }
-        let _ = self.0.writes.send(Job::End).await;
+        let _ = self.0.writes.send(Lane::First, Job::End).await;
         let _ = writer.await;
     }
 
@@ -158,8 +158,16 @@ impl SqliteLedger {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.write_in(Lane::First, work).await
+    }
+
+    async fn write_in<T, F>(&self, lane: Lane, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
         let (write, answer) = Handed::new(work);
-        self.0.writes.send(Job::Write(Box::new(write))).await.map_err(|_| closed())?;
+        self.0.writes.send(lane, Job::Write(Box::new(write))).await.map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 

@@ -424,3 +424,66 @@ async fn what_was_written_just_now_need_not_be_proved() {
     assert_eq!(probes(), 1);
     ledger.close().await;
 }
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the writer is a thread of its own, and a write that takes long is what is tested"
+)]
+#[expect(clippy::async_yields_async, reason = "what is handed over is waited for at the end")]
+async fn the_ledger_and_deliveries_go_before_subscriptions() {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    let place = Place::new();
+    let ledger = place.open();
+    let (said, order) = mpsc::channel::<String>();
+    let write = |lane, name: String, first: Option<mpsc::Receiver<()>>, takes: Duration| {
+        let (ledger, said) = (ledger.clone(), said.clone());
+        async move {
+            let work = move |_: &mut Tx<'_>| {
+                if let Some(go) = &first {
+                    go.recv().unwrap();
+                }
+                std::thread::sleep(takes);
+                said.send(name.clone()).unwrap();
+                Ok(())
+            };
+            ledger.write_in(lane, work).await.unwrap();
+        }
+    };
+    // What is handed over while the first one is being written is one group.
+    let (go, gate) = mpsc::channel();
+    let mut tasks = vec![tokio::spawn(write(Lane::First, "gate".into(), Some(gate), Duration::ZERO))];
+    let handed_over = async |lane, name: &str, first, takes| {
+        let task = tokio::spawn(write(lane, name.to_owned(), first, takes));
+        // Until it stands in the queue, which has room.
+        tokio::task::yield_now().await;
+        task
+    };
+    tokio::task::yield_now().await;
+    let (go_on, slow) = mpsc::channel();
+    // This one takes all the time that there is for its kind in a transaction.
+    tasks.push(handed_over(Lane::Second, "slow", Some(slow), writer::BUDGET).await);
+    for number in 0..3 {
+        tasks.push(handed_over(Lane::Second, &format!("second {number}"), None, Duration::ZERO).await);
+    }
+    tasks.push(handed_over(Lane::First, "first", None, Duration::ZERO).await);
+    go.send(()).unwrap();
+    assert_eq!(order.recv().unwrap(), "gate");
+    assert_eq!(order.recv().unwrap(), "first", "it was handed over last");
+    // The slow one is being written, or waits for the next group.
+    tasks.push(handed_over(Lane::First, "late", None, Duration::ZERO).await);
+    go_on.send(()).unwrap();
+    drop(said);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let rest: Vec<String> = order.iter().collect();
+    assert_eq!(
+        rest,
+        ["slow", "late", "second 0", "second 1", "second 2"],
+        "none is left out, and none overtakes its like"
+    );
+    ledger.close().await;
+}

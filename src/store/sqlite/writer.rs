@@ -1,10 +1,17 @@
 //! The thread that writes. It takes whatever was handed over while it was writing the last group, and writes that as the
 //! next: one transaction, one sync, however many wait. It never waits for more.
+//!
+//! Writes come in two lanes. Whoever waits for the ledger or for a delivery to be stored is a caller or Walmart, so those go
+//! first. Changes of subscriptions follow in the same transaction, for [`BUDGET`]; what is left of them begins the next one.
+//! Without that an order would wait for every consumer's loans and verdicts that were handed over before it.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -28,6 +35,9 @@ const QUEUE: usize = 4096;
 /// Writes in one transaction at most, so that the first need not wait long for the last.
 const GROUP: usize = 1024;
 
+/// Time that changes of subscriptions take of one transaction, while others may be waiting. At least one is made.
+pub(super) const BUDGET: Duration = Duration::from_millis(5);
+
 /// A write, handed over with the place where its answer goes.
 pub(super) trait Write: Send {
     /// May be called again after its transaction was rolled back.
@@ -43,15 +53,111 @@ pub(super) enum Job {
     End,
 }
 
-/// The ways to the thread: its queue, and the end of it, when the file is closed.
-pub(super) type Handles = (mpsc::Sender<Job>, oneshot::Receiver<()>);
+/// Which writes go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// The ledger, and deliveries of Walmart's.
+    First,
+    /// Subscriptions.
+    Second,
+}
+
+/// The ways to the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Queues {
+    first: mpsc::Sender<Job>,
+    second: mpsc::Sender<Job>,
+}
+
+impl Queues {
+    /// Hands a job over, once there is a place. Fails when the thread takes no more.
+    pub(super) async fn send(&self, lane: Lane, job: Job) -> Result<(), Closed> {
+        let queue = match lane {
+            Lane::First => &self.first,
+            Lane::Second => &self.second,
+        };
+        queue.send(job).await.map_err(|_| Closed)
+    }
+}
+
+/// The thread has ended, or is about to.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+/// The ways to the thread, and the end of it, when the file is closed.
+pub(super) type Handles = (Queues, oneshot::Receiver<()>);
+
+/// What waits to be written.
+struct Waiting {
+    first: mpsc::Receiver<Job>,
+    second: mpsc::Receiver<Job>,
+    /// Of the second lane, what a transaction had no time for.
+    left: VecDeque<Box<dyn Write>>,
+}
+
+impl Waiting {
+    /// The next group, those of the first lane at its beginning, and how many they are. Waits for one; empty at the end.
+    fn group(&mut self, runtime: &Runtime) -> (Vec<Box<dyn Write>>, usize) {
+        let mut group = Vec::new();
+        if self.left.is_empty() {
+            let (first, second) = (&mut self.first, &mut self.second);
+            let next = runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    Some(job) = first.recv() => Some((Lane::First, job)),
+                    Some(job) = second.recv() => Some((Lane::Second, job)),
+                    else => None,
+                }
+            });
+            let Some((lane, job)) = next else { return (group, 0) };
+            // Those who are ready to hand something over do so first, where there is no core for both: a sync then serves
+            // more of them. Returns at once when there is nobody.
+            std::thread::yield_now();
+            match (lane, job) {
+                (Lane::First, Job::Write(write)) => group.push(write),
+                (Lane::Second, Job::Write(write)) => self.left.push_back(write),
+                (_, Job::End) => self.close(),
+            }
+        }
+        while group.len() < GROUP
+            && let Ok(job) = self.first.try_recv()
+        {
+            match job {
+                Job::Write(write) => group.push(write),
+                Job::End => self.close(),
+            }
+        }
+        while self.left.len() < GROUP
+            && let Ok(Job::Write(write)) = self.second.try_recv()
+        {
+            self.left.push_back(write);
+        }
+        let first = group.len();
+        group.extend(self.left.drain(..));
+        (group, first)
+    }
+
+    /// No more is taken; what was handed over before is written.
+    fn close(&mut self) {
+        self.first.close();
+        self.second.close();
+    }
+
+    fn is_over(&self) -> bool {
+        self.left.is_empty() && self.first.is_closed() && self.first.is_empty() && self.second.is_empty()
+    }
+}
 
 /// Starts the thread, which keeps the file until it ends.
 pub(super) fn start(writer: Writer, guard: Arc<FileGuard>, watcher: Watcher) -> std::io::Result<Handles> {
-    let (send, receive) = mpsc::channel(QUEUE);
+    let (first, first_queue) = mpsc::channel(QUEUE);
+    let (second, second_queue) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
+    // Only to wait for both queues.
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let waiting = Waiting { first: first_queue, second: second_queue, left: VecDeque::new() };
     let run = move || {
-        writer.run(receive);
+        writer.run(waiting, &runtime);
         // Only now may another process have the file.
         drop(watcher);
         drop(guard);
@@ -59,7 +165,7 @@ pub(super) fn start(writer: Writer, guard: Arc<FileGuard>, watcher: Watcher) -> 
         let _ = ended.send(());
     };
     std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
-    Ok((send, end))
+    Ok((Queues { first, second }, end))
 }
 
 pub(super) struct Writer {
@@ -111,22 +217,11 @@ impl Writer {
         }
     }
 
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            // Those who are ready to hand something over do so first, where there is no core for both: a sync then serves
-            // more of them. Returns at once when there is nobody.
-            std::thread::yield_now();
-            let mut group = Vec::new();
-            let mut next = Some(first);
-            while let Some(job) = next {
-                match job {
-                    Job::Write(write) => group.push(write),
-                    Job::End => queue.close(),
-                }
-                next = if group.len() < GROUP { queue.try_recv().ok() } else { None };
-            }
+    fn run(mut self, mut waiting: Waiting, runtime: &Runtime) {
+        while !waiting.is_over() {
+            let (group, first) = waiting.group(runtime);
             if !group.is_empty() {
-                self.write(group);
+                waiting.left = self.write(group, first);
             }
         }
         if let Some(database) = &mut self.database {
@@ -134,25 +229,28 @@ impl Writer {
         }
     }
 
-    /// Writes all of them, or each alone when one of them is what fails.
-    fn write(&mut self, mut group: Vec<Box<dyn Write>>) {
-        let written = group.len();
-        match self.commit(&mut group) {
+    /// Writes the group, or each alone when one of them is what fails. `first` of them are of the first lane. Gives back those
+    /// that there was no time for.
+    fn write(&mut self, mut group: Vec<Box<dyn Write>>, first: usize) -> VecDeque<Box<dyn Write>> {
+        let (result, done) = self.commit(&mut group, first);
+        let left = group.split_off(done);
+        match result {
             Err(Failed { of_one: true, .. }) if group.len() > 1 => {
                 for mut write in group {
-                    let result = self.commit(std::slice::from_mut(&mut write));
+                    let (result, _) = self.commit(std::slice::from_mut(&mut write), 1);
                     self.answer([write], result);
                 }
             }
             result => self.answer(group, result),
         }
         if let Some(database) = &mut self.database {
-            let done = database.checkpoints.after_commit(&database.connection, written, &self.settings.metrics);
-            if let Err(error) = done {
+            let after = database.checkpoints.after_commit(&database.connection, done, &self.settings.metrics);
+            if let Err(error) = after {
                 self.fatal(&error);
                 self.health.fails(&failure::of(&error), self.now());
             }
         }
+        left.into()
     }
 
     fn answer(&self, group: impl IntoIterator<Item = Box<dyn Write>>, result: Result<Wrote, Failed>) {
@@ -165,13 +263,22 @@ impl Writer {
         group.into_iter().for_each(|write| write.answer(result.clone()));
     }
 
-    fn commit(&mut self, group: &mut [Box<dyn Write>]) -> Result<Wrote, Failed> {
+    /// Commits the group, or as much of it as there is time for; tells how many that were, at least one.
+    fn commit(&mut self, group: &mut [Box<dyn Write>], first: usize) -> (Result<Wrote, Failed>, usize) {
+        let mut done = 0;
+        let result = self.try_commit(group, first, &mut done);
+        // After a failure all are answered, or tried one by one.
+        let done = if result.is_ok() { done } else { group.len() };
+        (result, done)
+    }
+
+    fn try_commit(&mut self, group: &mut [Box<dyn Write>], first: usize, done: &mut usize) -> Result<Wrote, Failed> {
         let started = Instant::now();
         let (metrics, heads) = (self.settings.metrics.clone(), self.heads.clone());
         let clock = self.settings.clock;
         let (database, epoch) = self.owned()?;
         let before = database.connection.total_changes();
-        let rows = match transaction(database, epoch, clock, group) {
+        let rows = match transaction(database, epoch, clock, group, first, done) {
             Ok(rows) => rows,
             Err(OwnerError::Succeeded) => {
                 // Nothing was written. The process ends before anybody hears of it.
@@ -201,7 +308,7 @@ impl Writer {
             }
         }
         metrics.commits.observe(started.elapsed().as_secs_f64());
-        metrics.writes.inc_by(group.len() as u64);
+        metrics.writes.inc_by(*done as u64);
         metrics.rows.inc_by(rows);
         Ok(wrote)
     }
@@ -285,12 +392,15 @@ impl Failed {
 /// Whether a transaction changed anything.
 struct Wrote(bool);
 
-/// Writes the group; tells how many entries were made or changed.
+/// Writes the group, or as much of it as there is time for; tells how many entries were made or changed. `done` says how many
+/// writes that were.
 fn transaction(
     database: &mut Database,
     epoch: i64,
     clock: Clock,
     group: &mut [Box<dyn Write>],
+    first: usize,
+    done: &mut usize,
 ) -> Result<u64, OwnerError> {
     let Database { connection, memory, newest, .. } = database;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
@@ -301,8 +411,16 @@ fn transaction(
         none => none.insert(Memory::read(connection, newest.take(), clock)?),
     };
     let mut tx = Tx::new(connection, memory);
-    for write in group {
+    let mut until = None;
+    for (nth, write) in group.iter_mut().enumerate() {
+        if nth > first && until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        if nth == first {
+            until = Some(Instant::now() + BUDGET);
+        }
         write.write(&mut tx)?;
+        *done = nth + 1;
     }
     tx.finish()?;
     let rows = tx.rows;

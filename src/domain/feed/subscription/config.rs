@@ -68,6 +68,8 @@ pub struct Config {
     pub hold_retention: bool,
     /// Whether nothing is given out.
     pub paused: bool,
+    /// Name of the client that made it; empty for a gateway without clients. Never changes.
+    pub client: String,
 }
 
 impl Default for Config {
@@ -101,6 +103,7 @@ impl Config {
             backoff: Some(backoff),
             hold_retention: Some(self.hold_retention),
             paused: Some(self.paused),
+            client: self.client.clone(),
             ..Default::default()
         }
     }
@@ -206,6 +209,7 @@ impl Config {
             backoff_max: read(backoff.max).unwrap_or(DEFAULT_BACKOFF_MAX.max(backoff_min)),
             hold_retention: message.hold_retention.unwrap_or(true),
             paused: message.paused.unwrap_or(false),
+            client: message.client.clone(),
         }
     }
 }

@@ -53,6 +53,7 @@ fn what_is_not_asked_for_has_a_default() {
         backoff_max: Duration::from_secs(300),
         hold_retention: true,
         paused: false,
+        client: String::new(),
     };
     assert_eq!(config(pb::Subscription::default()), expected);
     assert_eq!(Config::default(), expected);
@@ -71,6 +72,7 @@ fn what_is_asked_for_is_taken() {
         backoff_max: Duration::from_secs(3),
         hold_retention: false,
         paused: true,
+        client: String::new(),
     };
     assert_eq!(config(unusual()), expected);
     assert_eq!(expected.wanted(), Filter::new(&expected.filter, &AT).unwrap());

@@ -196,6 +196,21 @@ pub enum Outcome {
     UnknownLease,
 }
 
+/// A subscription with what is counted of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outline {
+    /// Its own row.
+    pub head: Head,
+    /// See [`Subscription::unsettled`].
+    pub unsettled: u64,
+    /// See [`Subscription::outstanding`].
+    pub outstanding: u64,
+    /// See [`Subscription::parked`].
+    pub parked: u64,
+    /// See [`Subscription::oldest_unsettled`].
+    pub oldest: Option<Timestamp>,
+}
+
 impl Subscription {
     /// A new one, which begins after position `at`.
     pub fn new(id: u64, name: String, config: Config, at: u64, now: Timestamp) -> Self {
@@ -214,6 +229,22 @@ impl Subscription {
     /// The row of the subscription itself.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// What is counted of it.
+    pub fn outline(&self) -> Outline {
+        Outline {
+            head: self.head.clone(),
+            unsettled: self.unsettled(),
+            outstanding: self.outstanding(),
+            parked: self.parked(),
+            oldest: self.oldest_unsettled(),
+        }
+    }
+
+    /// Rows that are remembered, those of settled events too.
+    pub fn row_count(&self) -> u64 {
+        self.rows.count() as u64
     }
 
     /// What changed since it was loaded, or since this was last asked.
@@ -307,10 +338,10 @@ impl Subscription {
         seqs.len() as u64
     }
 
-    /// Takes another config, of the same feed and mode. The same one changes nothing.
+    /// Takes another config, of the same feed, mode and client. The same one changes nothing.
     pub fn update(&mut self, config: Config, now: Timestamp) {
-        let Config { mode, feed, .. } = self.head.config;
-        let config = Config { mode, feed, ..config };
+        let Config { mode, feed, client, .. } = self.head.config.clone();
+        let config = Config { mode, feed, client, ..config };
         if config != self.head.config {
             self.head.config = config;
             self.head.version += 1;

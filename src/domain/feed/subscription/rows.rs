@@ -130,6 +130,10 @@ impl Rows {
         self.times.first().copied()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn outstanding(&self) -> usize {
         self.outstanding
     }

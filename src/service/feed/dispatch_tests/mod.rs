@@ -3,6 +3,7 @@
 mod endings;
 mod leases;
 mod sharing;
+mod up_to_date;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

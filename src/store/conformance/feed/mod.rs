@@ -17,7 +17,7 @@ use self::subscribing::*;
 use self::trimming::*;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Appended, EventLog, FeedLog, Quarantined, Reread, StoredEvent, TrimTimes};
@@ -144,6 +144,10 @@ impl<S: Store> OneFeed<S> {
         self.store.change(name, change).await
     }
 
+    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+        self.store.outline(name).await
+    }
+
     async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
         self.store.names(after, limit).await
     }
@@ -184,6 +188,7 @@ checks! {
     an_event_that_stays_does_not_keep_the_ids_behind_it
     other_rows_go_by_their_time
     a_subscription_is_made_once
+    an_outline_counts_what_the_rows_say
     names_are_paged
     what_is_changed_is_there_for_the_next
     a_change_is_asked_of_what_exists_only

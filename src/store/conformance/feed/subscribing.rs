@@ -278,3 +278,24 @@ pub(super) async fn a_subscription_holds_its_own_log_only(store: OneFeed<impl St
     assert_eq!((gone.events, gone.lost), (0, vec!["of the other".to_owned()]));
     assert_eq!(theirs.bounds().await.unwrap().first, 3);
 }
+
+pub(super) async fn an_outline_counts_what_the_rows_say(store: OneFeed<impl Store>) {
+    assert_eq!(store.outline("a").await.unwrap(), None);
+    make(&store, "a", true, 0).await;
+    make(&store, "b", true, 0).await;
+    let same = async || {
+        let outline = store.outline("a").await.unwrap().unwrap();
+        let counted = store.change("a", |subscription| subscription.outline()).await.unwrap().unwrap();
+        assert_eq!(outline, counted);
+        (outline.unsettled, outline.outstanding, outline.parked, outline.oldest)
+    };
+    assert_eq!(same().await, (0, 0, 0, None));
+    park_the_second(&store, "a").await;
+    assert_eq!(same().await, (0, 0, 1, None));
+    let loans = lend(&store, "a", 6).await;
+    assert_eq!(same().await, (3, 3, 1, Some(time(4))));
+    settle(&store, "a", &loans[0], Verdict::Ack).await;
+    settle(&store, "a", &loans[1], Verdict::Retry { delay: None, reason: String::new() }).await;
+    assert_eq!(same().await, (2, 1, 1, Some(time(5))));
+    assert_eq!(store.outline("b").await.unwrap().unwrap().unsettled, 0);
+}

@@ -1,19 +1,21 @@
 //! What the writer remembers of the feed between transactions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
 use super::reads;
-use crate::domain::feed::subscription::{REMEMBERED, Subscription};
+use crate::domain::feed::subscription::Subscription;
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
 
 /// Positions of one row of a table of spans.
 pub(super) const SPAN: u64 = 1024;
 
-/// Subscriptions that are remembered; those that were not used for longest are read again.
-const SUBSCRIPTIONS: usize = 64;
+/// Subscriptions that are remembered; those that were not used for longest are read again. Reading one costs a row each of
+/// what it remembers, so as many are kept as there may be in use.
+const SUBSCRIPTIONS: usize = 4096;
 
 /// Rows of them all, of about 150 bytes each. One is always remembered.
 const ROWS: u64 = 400_000;
@@ -30,8 +32,17 @@ pub(in crate::store::sqlite) struct Memory {
     pub(super) has_quarantine: bool,
     /// Whether steady times in the tables are known to be of this boot.
     pub(super) is_of_this_boot: bool,
-    /// As they are in the database, the last one used at the end; with about as many rows as each has.
-    subscriptions: VecDeque<(u64, Subscription)>,
+    /// As they are in the database, by name.
+    subscriptions: HashMap<String, Remembered, RandomState>,
+    /// Their names by when they were used last.
+    used: BTreeMap<u64, String>,
+    uses: u64,
+    rows: u64,
+}
+
+struct Remembered {
+    subscription: Subscription,
+    used: u64,
     rows: u64,
 }
 
@@ -46,7 +57,9 @@ impl Memory {
             )?,
             has_quarantine: exists(connection, "SELECT 1 FROM quarantine")?,
             is_of_this_boot: false,
-            subscriptions: VecDeque::new(),
+            subscriptions: HashMap::default(),
+            used: BTreeMap::new(),
+            uses: 0,
             rows: 0,
         })
     }
@@ -64,26 +77,68 @@ impl Memory {
 
     /// Gives out a subscription, so that nobody sees it before its changes are written.
     pub(super) fn take(&mut self, name: &str) -> Option<Subscription> {
-        let at = self.subscriptions.iter().position(|(_, one)| one.head().name == name)?;
-        let (rows, subscription) = self.subscriptions.remove(at)?;
+        let Remembered { subscription, used, rows } = self.subscriptions.remove(name)?;
+        self.used.remove(&used);
         self.rows -= rows;
         Some(subscription)
     }
 
     /// Remembers one whose changes are written.
     pub(super) fn keep(&mut self, subscription: Subscription) {
-        let rows = subscription.unsettled() + subscription.parked() + REMEMBERED.min(subscription.head().floor);
+        let (name, rows) = (subscription.head().name.clone(), subscription.row_count());
+        self.uses += 1;
+        let used = self.uses;
         self.rows += rows;
-        self.subscriptions.push_back((rows, subscription));
+        self.used.insert(used, name.clone());
+        self.subscriptions.insert(name, Remembered { subscription, used, rows });
         while (self.subscriptions.len() > SUBSCRIPTIONS || self.rows > ROWS)
             && self.subscriptions.len() > 1
-            && let Some((rows, _)) = self.subscriptions.pop_front()
+            && let Some((_, longest_ago)) = self.used.pop_first()
         {
-            self.rows -= rows;
+            self.rows -= self.subscriptions.remove(&longest_ago).map_or(0, |forgotten| forgotten.rows);
         }
     }
 }
 
 fn exists(connection: &Connection, rows: &str) -> rusqlite::Result<bool> {
     connection.query_row(&format!("SELECT EXISTS ({rows})"), [], |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::feed::subscription::Config;
+
+    fn memory() -> Memory {
+        Memory {
+            heads: ByFeed::default(),
+            spans: ByFeed::default(),
+            has_old_keys: false,
+            has_quarantine: false,
+            is_of_this_boot: true,
+            subscriptions: HashMap::default(),
+            used: BTreeMap::new(),
+            uses: 0,
+            rows: 0,
+        }
+    }
+
+    fn subscription(number: usize) -> Subscription {
+        Subscription::new(number as u64, number.to_string(), Config::default(), 0, Timestamp(0))
+    }
+
+    #[test]
+    fn those_that_were_not_used_for_longest_are_forgotten() {
+        let mut memory = memory();
+        (0..SUBSCRIPTIONS).for_each(|number| memory.keep(subscription(number)));
+        let first = memory.take("0").unwrap();
+        assert!(memory.take("0").is_none(), "it is given out once");
+        memory.keep(first);
+        memory.keep(subscription(SUBSCRIPTIONS));
+        assert!(memory.take("1").is_none(), "it was used before all others");
+        for kept in ["0", "2", &SUBSCRIPTIONS.to_string()] {
+            assert!(memory.take(kept).is_some(), "{kept}");
+        }
+        assert_eq!((memory.subscriptions.len(), memory.used.len()), (SUBSCRIPTIONS - 3, SUBSCRIPTIONS - 3));
+    }
 }

@@ -24,11 +24,12 @@ use tokio::sync::watch;
 pub(super) use self::memory::Memory;
 pub(super) use self::reads::heads;
 pub(super) use self::renamed::rename_filters;
+use super::writer::Lane;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Subscription};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
@@ -96,7 +97,7 @@ impl EventLog for SqliteLedger {
         let mut all = Trimmed::default();
         while all.rows < limit {
             let part = TRIM.min(limit - all.rows);
-            let mut now = self.write(move |tx| trim::trim(tx, times, part)).await?;
+            let mut now = self.write_in(Lane::Second, move |tx| trim::trim(tx, times, part)).await?;
             for feed in FeedName::ALL {
                 *all.events.of_mut(feed) += now.events.of(feed);
             }
@@ -124,7 +125,12 @@ impl Subscriptions for SqliteLedger {
         F: FnMut(&mut Subscription) -> T + Send + 'static,
     {
         let name = name.to_owned();
-        self.write(move |tx| subscriptions::change(tx, &name, &mut change)).await
+        self.write_in(Lane::Second, move |tx| subscriptions::change(tx, &name, &mut change)).await
+    }
+
+    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+        let name = name.to_owned();
+        self.read_feed(move |db| subscriptions::outline(db, &name)).await
     }
 
     async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {

@@ -54,7 +54,7 @@ pub(super) fn row(row: &Found<'_>) -> rusqlite::Result<Row> {
         LEASED => State::Leased { cause: cause()?, until: until()?, consumer: words()?.into() },
         WAITING => State::Waiting { until: until()? },
         ACKED => State::Acked,
-        4 => State::Parked { since: time(row, 9)?, reason: words()? },
+        PARKED => State::Parked { since: time(row, 9)?, reason: words()? },
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(7, other)),
     };
     Ok(Row {
@@ -77,6 +77,9 @@ pub(super) const WAITING: i64 = 2;
 /// The number of [`State::Acked`].
 pub(super) const ACKED: i64 = 3;
 
+/// The number of [`State::Parked`].
+pub(super) const PARKED: i64 = 4;
+
 /// The columns of a state.
 #[derive(Default)]
 pub(super) struct StateColumns<'a> {
@@ -98,7 +101,7 @@ pub(super) fn of_state(state: &State) -> StateColumns<'_> {
         }
         State::Waiting { until: end } => until(WAITING, end),
         State::Acked => of(ACKED),
-        State::Parked { since, reason } => StateColumns { time: Some(*since), words: Some(reason), ..of(4) },
+        State::Parked { since, reason } => StateColumns { time: Some(*since), words: Some(reason), ..of(PARKED) },
     }
 }
 

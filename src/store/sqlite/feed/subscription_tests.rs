@@ -8,7 +8,7 @@ use super::super::open;
 use super::subscriptions::change;
 use super::*;
 use crate::domain::feed::Lease;
-use crate::domain::feed::subscription::{Fresh, FreshEvent, Held, Loan, Outcome, Room, Row, Verdict};
+use crate::domain::feed::subscription::{Fresh, FreshEvent, Held, Loan, Outcome, Room, Row, State, Verdict};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::ports::clock::Clock;
 use crate::store::Settings;
@@ -232,10 +232,13 @@ async fn a_change_is_made_again_when_another_of_its_group_failed() {
     let seen = calls.clone();
     let changes = async {
         holds.await.unwrap();
-        let change = store.change("a", move |one| {
-            seen.fetch_add(1, Ordering::SeqCst);
-            one.seek(7, time(30));
-            one.head().generation
+        // In the lane of the one that fails, and before it.
+        let change = store.write(move |tx| {
+            change(tx, "a", &mut |one| {
+                seen.fetch_add(1, Ordering::SeqCst);
+                one.seek(7, time(30));
+                one.head().generation
+            })
         });
         let fails = store.write::<(), _>(|_| Err(rusqlite::Error::InvalidQuery));
         let release = async { go.send(()).unwrap() };
@@ -322,14 +325,28 @@ async fn more_than_are_remembered_keep_their_places() {
 #[test]
 fn what_is_remembered_is_bounded_by_number_and_by_rows() {
     let mut memory = Memory::read(&open::writer(&Place::new().path()).unwrap()).unwrap();
-    let one =
-        |number: u64, floor| Subscription::new(number, number.to_string(), subscription_config(true), floor, time(1));
-    let mut remembered = |all: std::ops::Range<u64>, floor| {
-        all.clone().for_each(|number| memory.keep(one(number, floor)));
+    let one = |number: u64, rows: u64| {
+        let head =
+            Subscription::new(number, number.to_string(), subscription_config(true), rows, time(1)).head().clone();
+        let row = |seq| Row {
+            seq,
+            key: "".into(),
+            size: 1,
+            received: time(1),
+            attempt: 1,
+            failures: 0,
+            redriven: false,
+            said: None,
+            state: State::Acked,
+        };
+        Subscription::load(head, (1..=rows).map(row).collect())
+    };
+    let mut remembered = |all: std::ops::Range<u64>, rows| {
+        all.clone().for_each(|number| memory.keep(one(number, rows)));
         all.filter(|number| memory.take(&number.to_string()).is_some()).collect::<Vec<_>>()
     };
-    assert_eq!(remembered(0..100, 0), Vec::from_iter(36..100));
-    // Each may have as many acknowledged rows as are remembered.
-    assert_eq!(remembered(0..100, 1 << 40), Vec::from_iter(60..100));
+    assert_eq!(remembered(0..5000, 0), Vec::from_iter(904..5000));
+    // Each has as many acknowledged rows as are remembered.
+    assert_eq!(remembered(0..50, 10_000), Vec::from_iter(10..50));
     assert_eq!(remembered(0..64, 0), Vec::from_iter(0..64));
 }

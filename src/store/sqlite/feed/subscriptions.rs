@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::super::rows::{Coded, integer, number};
+use super::super::rows::{Coded, integer, number, time};
 use super::super::tx::Tx;
 use super::boot;
 use super::rows::{self, HEADS, ROWS, StateColumns};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
-use crate::domain::feed::subscription::{Cause, Changes, Config, Head, Row, State, Subscription};
+use crate::domain::feed::subscription::{Cause, Changes, Config, Head, Outline, Row, State, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::subscriptions::{Made, Removed};
 
@@ -132,6 +132,25 @@ pub(super) fn remove(tx: &mut Tx<'_>, name: &str, only: Option<(u64, u64)>) -> r
     tx.sql("DELETE FROM subscriptions WHERE id = ?1")?.execute([id])?;
     tx.rows += 1 + rows as u64;
     Ok(Removed::Gone)
+}
+
+/// One with what is counted of it: two queries, whatever the number of its rows.
+pub(super) fn outline(db: &Connection, name: &str) -> rusqlite::Result<Option<Outline>> {
+    let mut head = db.prepare_cached(&format!("{HEADS} WHERE name = ?1"))?;
+    let Some(head) = head.query_row([name], rows::head).optional()? else { return Ok(None) };
+    let id = integer(head.id);
+    let mut counts = db.prepare_cached(
+        "SELECT count(*) FILTER (WHERE state <> ?2), count(*) FILTER (WHERE state = ?3), count(*) FILTER (WHERE state = ?2) \
+         FROM subscription_rows WHERE subscription = ?1 AND state <> ?4",
+    )?;
+    let counted = params![id, rows::PARKED, rows::LEASED, rows::ACKED];
+    let (unsettled, outstanding, parked) =
+        counts.query_row(counted, |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)))?;
+    let mut oldest = db.prepare_cached(
+        "SELECT received FROM subscription_rows WHERE subscription = ?1 AND state NOT IN (?2, ?3) ORDER BY seq LIMIT 1",
+    )?;
+    let oldest = oldest.query_row(params![id, rows::ACKED, rows::PARKED], |row| time(row, 0)).optional()?;
+    Ok(Some(Outline { head, unsettled, outstanding, parked, oldest }))
 }
 
 pub(super) fn names(db: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<Head>> {
