@@ -128,10 +128,7 @@ impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
         &self,
         request: Request<pb::SeekSubscriptionRequest>,
     ) -> Result<Response<pb::SeekSubscriptionResponse>, Status> {
-        unary!(self, request, |asked, call| async {
-            let subscription = Some(self.feed.seek(&asked, &call).await?);
-            Ok(pb::SeekSubscriptionResponse { subscription })
-        })
+        unary!(self, request, |asked, call| async { self.feed.seek(&asked, &call).await })
     }
 
     async fn list_parked_cancel_intents(

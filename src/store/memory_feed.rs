@@ -43,6 +43,7 @@ impl MemoryFeed {
             arrived: VecDeque::new(),
             quarantine: BTreeMap::new(),
             last_subscription: 0,
+            last_generation: 0,
             subscriptions: BTreeMap::new(),
         };
         let token_key = OnceLock::new();
@@ -88,6 +89,7 @@ struct Tables {
     arrived: VecDeque<Key>,
     quarantine: BTreeMap<u64, Quarantined>,
     last_subscription: u64,
+    last_generation: u64,
     subscriptions: BTreeMap<String, Subscription>,
 }
 
@@ -220,7 +222,9 @@ impl Subscriptions for MemoryFeed {
             return Ok(Made::Existing(existing.head().clone()));
         }
         tables.last_subscription += 1;
-        let new = Subscription::new(tables.last_subscription, name.to_owned(), config, at, now);
+        tables.last_generation += 1;
+        let (id, generation) = (tables.last_subscription, tables.last_generation);
+        let new = Subscription::new(id, generation, name.to_owned(), config, at, now);
         let head = new.head().clone();
         tables.subscriptions.insert(name.to_owned(), new);
         Ok(Made::New(head))
@@ -232,8 +236,11 @@ impl Subscriptions for MemoryFeed {
         F: FnMut(&mut Subscription) -> T + Send + 'static,
     {
         let mut tables = self.lock();
-        let Some(subscription) = tables.subscriptions.get_mut(name) else { return Ok(None) };
+        let Tables { subscriptions, last_generation, .. } = &mut *tables;
+        let Some(subscription) = subscriptions.get_mut(name) else { return Ok(None) };
+        subscription.offer_generation(*last_generation + 1);
         let result = change(subscription);
+        *last_generation = subscription.head().generation.max(*last_generation);
         // There is nowhere else to write them.
         drop(subscription.take_changes());
         Ok(Some(result))

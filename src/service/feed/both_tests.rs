@@ -134,7 +134,7 @@ async fn updates_are_lent_settled_parked_and_redriven() {
     use pb::position::At;
     let theirs = feed.feed.seek(&seek(At::AfterCursor(LOG.cursor(1).to_string())), &anyone()).await;
     assert!(matches!(feed_error(theirs), FeedError::LogChanged { head: 2, .. }));
-    let moved = feed.feed.seek(&seek(At::Latest(true)), &anyone()).await.unwrap();
+    let moved = feed.feed.seek(&seek(At::Latest(true)), &anyone()).await.unwrap().subscription.unwrap();
     assert_eq!((moved.floor, moved.backlog), (UPDATES.cursor(2).to_string(), 0));
 }
 

@@ -31,10 +31,22 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 const AHEAD: usize = 256;
 
 impl<F: FeedStore> Feed<F> {
+    /// A stream was replaced by another with the same consumer id. Once is a client that came back; when it goes on, two
+    /// consumers have one id and take each other's events.
+    fn note_replaced(&self, subscription: &str, consumer: &str) {
+        self.0.parts.metrics.consumers_replaced.inc();
+        let times = self.0.dispatchers.note_replaced(subscription);
+        // Told ever more rarely, for it may go on for as long as the clients run.
+        if times > 1 && times.is_power_of_two() {
+            let hint = "streams replace each other: give each consumer an id of its own";
+            tracing::warn!(subscription, consumer, times, "{hint}");
+        }
+    }
+
     /// Adds a stream to its subscription, whose dispatcher is started if it is the first.
     pub(super) fn join(&self, head: &Head, consumer: Consumer) -> Membership {
         let number = consumer.number;
-        let mut tasks = self.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // One whose inbox is closed has panicked.
         if let Some(handle) = tasks.get(&head.name).filter(|handle| !handle.commands.is_closed()) {
             let handle = handle.clone();
@@ -175,6 +187,7 @@ impl<F: FeedStore> Dispatcher<F> {
                 for old in self.consumers.extract_if(.., |old| old.id == consumer.id) {
                     // The stream may have gone.
                     let _ = old.end.send(FeedError::ConsumerReplaced { generation });
+                    self.feed.note_replaced(&self.name, &consumer.id);
                 }
                 self.consumers.push(consumer);
             }
@@ -205,7 +218,7 @@ impl<F: FeedStore> Dispatcher<F> {
     async fn end(mut self, why: &FeedError) {
         // Before anybody can come back and be lent something.
         self.release(&self.consumers).await;
-        let mut tasks = self.feed.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.feed.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.remove(&self.name);
         self.feed.0.dispatchers.count(&tasks);
         drop(tasks);
@@ -222,7 +235,7 @@ impl<F: FeedStore> Dispatcher<F> {
 
     /// Ends, unless somebody has come meanwhile.
     fn leave(&self) -> bool {
-        let mut tasks = self.feed.0.dispatchers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = self.feed.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.inbox.is_empty() {
             return false;
         }

@@ -17,7 +17,13 @@ use crate::ports::event_log::StoredEvent;
 
 /// The tasks by the names of their subscriptions.
 #[derive(Default)]
-pub(super) struct Dispatchers(pub(super) Mutex<HashMap<String, Handle>>, AtomicUsize);
+pub(super) struct Dispatchers {
+    pub(super) tasks: Mutex<HashMap<String, Handle>>,
+    /// How many there are.
+    count: AtomicUsize,
+    /// Streams that others of the same consumer have replaced, by subscription. Stays when a task ends.
+    replaced: Mutex<HashMap<String, u64>>,
+}
 
 /// The way to one of them.
 #[derive(Clone)]
@@ -137,25 +143,25 @@ impl Drop for Membership {
 impl Dispatchers {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.1.load(Ordering::Relaxed)
+        self.count.load(Ordering::Relaxed)
     }
 
     /// Notes how many there are, which each of them asks often. They are locked by the one who changed them.
     pub(super) fn count(&self, tasks: &HashMap<String, Handle>) {
-        self.1.store(tasks.len(), Ordering::Relaxed);
+        self.count.store(tasks.len(), Ordering::Relaxed);
     }
 
     /// The positions up to which the streams of this subscription have looked and settled; ahead of the store, which is told
     /// now and then.
     pub(super) fn passed(&self, name: &str) -> Option<(u64, u64)> {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let status = tasks.get(name)?.status.borrow();
         status.as_ref().map(|status| (status.scanned, status.floor))
     }
 
     /// Something about this subscription changed.
     pub(super) fn look(&self, name: &str) {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = tasks.get(name) {
             handle.look.notify_one();
         }
@@ -163,13 +169,32 @@ impl Dispatchers {
 
     /// Streams that serve this subscription.
     pub(super) fn consumers(&self, name: &str) -> u64 {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.get(name).map_or(0, |handle| handle.streams.load(Ordering::Relaxed))
+    }
+
+    /// A stream of this subscription was replaced by another with the same consumer id. Tells how many there were.
+    pub(super) fn note_replaced(&self, name: &str) -> u64 {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = replaced.entry(name.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    /// How many streams of this subscription were replaced since this process started.
+    pub(super) fn replaced(&self, name: &str) -> u64 {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.get(name).copied().unwrap_or_default()
+    }
+
+    /// The subscription is gone; one that is made under its name begins anew.
+    pub(super) fn forget(&self, name: &str) {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// All streams of this subscription end.
     pub(super) fn end(&self, name: &str, why: FeedError) {
-        let tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = tasks.get(name) {
             let _ = handle.commands.send(Command::End(why));
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::block::message;
 use super::events::PAGE_BYTES;
-use super::subscriptions::{Seen, told};
+use super::subscriptions::Seen;
 use super::{Feed, FeedStore};
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
@@ -78,7 +78,13 @@ impl<F: FeedStore> Feed<F> {
     pub(super) fn state_of(&self, seen: Seen, bounds: ByFeed<Bounds>) -> SubscriptionState {
         let (oldest, scanned) = (seen.oldest, seen.head.scanned);
         let consumers = self.0.dispatchers.consumers(&seen.head.name);
-        SubscriptionState { feed: seen.head.config.feed, shown: told(seen, bounds), consumers, oldest, scanned }
+        SubscriptionState {
+            feed: seen.head.config.feed,
+            shown: self.as_message(seen, bounds),
+            consumers,
+            oldest,
+            scanned,
+        }
     }
 
     /// Finds out since when subscriptions wait that have not looked at their next event yet: one read of each log for all of

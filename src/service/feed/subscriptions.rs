@@ -195,7 +195,12 @@ impl<F: FeedStore> Feed<F> {
     pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
         let bounds = self.bounds().await?;
         let seen = self.allowed(name, call, |it| Seen::of(it)).await?;
-        Ok(told(self.as_passed(seen), bounds))
+        Ok(self.as_message(self.as_passed(seen), bounds))
+    }
+
+    pub(super) fn as_message(&self, seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
+        let consumers_replaced = self.0.dispatchers.replaced(&seen.head.name);
+        pb::Subscription { consumers_replaced, ..told(seen, bounds) }
     }
 
     /// With the positions that its streams have passed, of which the store is told now and then.
@@ -285,7 +290,7 @@ impl<F: FeedStore> Feed<F> {
             self.0.dispatchers.end(&asked.name, FeedError::Updated { generation: seen.head.generation });
             tracing::info!(subscription = asked.name, caller = call.caller().name, "a subscription was changed");
         }
-        Ok(told(seen, bounds))
+        Ok(self.as_message(seen, bounds))
     }
 
     /// Deletes one.
@@ -306,16 +311,17 @@ impl<F: FeedStore> Feed<F> {
             Removed::Differs => return Err(differs(&head).into()),
         }
         self.0.dispatchers.end(&request.name, gone());
+        self.0.dispatchers.forget(&request.name);
         tracing::warn!(subscription = request.name, caller = call.caller().name, "a subscription was deleted");
         Ok(())
     }
 
-    /// Moves one.
+    /// Moves one, and tells how many parked events that voids.
     pub async fn seek(
         &self,
         request: &pb::SeekSubscriptionRequest,
         call: &CallContext,
-    ) -> Result<pb::Subscription, ServiceError> {
+    ) -> Result<pb::SeekSubscriptionResponse, ServiceError> {
         let feed = self.allowed(&request.name, call, |it| it.head().config.feed).await?;
         let bounds = self.bounds().await?;
         let (log, at) = (self.log(feed), Path::Top("position"));
@@ -323,10 +329,11 @@ impl<F: FeedStore> Feed<F> {
         let now = self.now();
         // One that was deleted and made again meanwhile may read the other log, where this place means something else.
         let moved = self.allowed_of(feed, &request.name, call, move |it| {
+            let voided = it.parked();
             it.seek(to, now);
-            Seen::of(it)
+            (Seen::of(it), voided)
         });
-        let seen = moved.await?;
+        let (seen, voided_parked) = moved.await?;
         let generation = seen.head.generation;
         self.0.dispatchers.end(&request.name, FeedError::Seeked { generation });
         tracing::warn!(
@@ -334,9 +341,10 @@ impl<F: FeedStore> Feed<F> {
             caller = call.caller().name,
             to,
             generation,
+            voided_parked,
             "a subscription was moved"
         );
-        Ok(told(seen, bounds))
+        Ok(pb::SeekSubscriptionResponse { subscription: Some(self.as_message(seen, bounds)), voided_parked })
     }
 
     /// A page of what one has parked.
@@ -451,7 +459,7 @@ fn wrong_feed(head: &Head) -> FeedError {
 }
 
 /// The bounds are from before it was seen: the floor rises, and what is below it may be dropped at once, which is no loss.
-pub(super) fn told(seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
+fn told(seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
     let Seen { head, unsettled, outstanding, parked, oldest: _ } = seen;
     let bounds = bounds.of(head.config.feed);
     let state = if head.floor.saturating_add(1) < bounds.first {

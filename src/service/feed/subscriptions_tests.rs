@@ -303,7 +303,7 @@ async fn nobody_uses_a_subscription_of_others() {
     feed.create(of_accounts("shared", &["acme", "other"])).await;
     feed.create(plain("all")).await;
     let acme = limited(&[0]);
-    for name in ["theirs", "shared", "all"] {
+    for (name, generation) in ["theirs", "shared", "all"].into_iter().zip(1..) {
         let seek = pb::SeekSubscriptionRequest { name: name.into(), position: latest() };
         let parked = pb::ListParkedCancelIntentsRequest { subscription: name.into(), ..Default::default() };
         let redrive = pb::RedriveCancelIntentsRequest { subscription: name.into(), all: true, ..Default::default() };
@@ -320,7 +320,7 @@ async fn nobody_uses_a_subscription_of_others() {
         assert!(is_not_allowed(feed.feed.parked(&parked, &acme).await));
         assert!(is_not_allowed(feed.feed.redrive(&redrive, &acme).await));
         let shown = feed.shown(name).await;
-        assert_eq!((shown.paused, shown.generation, shown.outstanding), (Some(false), 1, 0));
+        assert_eq!((shown.paused, shown.generation, shown.outstanding), (Some(false), generation, 0));
     }
     let overview = feed.feed.overview(100, &acme).await.unwrap();
     assert!(overview.subscriptions.is_empty());

@@ -204,7 +204,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("db");
         let mut open = Vec::new();
-        for part in ["a", "b", "c"] {
+        for part in ["a", "b", "c", "d", "e"] {
             let ledger = SqliteLedger::open(&path, settings()).unwrap();
             let numbers: Vec<_> = (0..700).map(|number| format!("{part}{number}")).collect();
             let new = futures_util::future::join_all(

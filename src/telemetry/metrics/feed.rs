@@ -40,6 +40,8 @@ pub struct FeedMetrics {
     logs: ByFeed<LogMetrics>,
     /// Streams ended because their clients took nothing.
     pub slow_consumers: Counter,
+    /// Streams ended because another came with the same consumer id.
+    pub consumers_replaced: Counter,
     /// Times that a subscription lost events that it had not settled.
     pub lost: Counter,
     /// Parked events that were dropped, past their time.
@@ -84,6 +86,8 @@ impl FeedMetrics {
             counter
         };
         let slow_consumers = counter("slow_consumers", "Streams ended because their clients took nothing");
+        let help = "Streams ended because another of the same subscription came with the same consumer id";
+        let consumers_replaced = counter("consumers_replaced", help);
         let lost = counter("lost", "Times that a subscription lost events that it had not settled");
         let parked_trimmed = counter("trimmed_parked_events", "Parked events dropped, past their time");
         let quarantine_expired = Counter::default();
@@ -92,7 +96,16 @@ impl FeedMetrics {
         let subscriptions = SubscriptionMetrics::register(r);
         let settled = Family::default();
         r.register("order_gateway_feed_verdicts", "Verdicts of consumers by what came of them", settled.clone());
-        Self { logs, slow_consumers, lost, parked_trimmed, quarantine_expired, subscriptions, settled }
+        Self {
+            logs,
+            slow_consumers,
+            consumers_replaced,
+            lost,
+            parked_trimmed,
+            quarantine_expired,
+            subscriptions,
+            settled,
+        }
     }
 
     /// Those of one log.

@@ -51,7 +51,8 @@ pub struct Head {
     pub config: Config,
     /// Counts changes of `config`; its text is the etag.
     pub version: u64,
-    /// Counts seeks, from 1.
+    /// Rises with every seek. Given by the store, never twice: a lease fits no other subscription, not even one of the same
+    /// name that was made after this one was deleted.
     pub generation: u64,
     /// Every matching event up to here is acknowledged or parked. Never falls within a generation.
     pub floor: u64,
@@ -92,6 +93,8 @@ pub struct Subscription {
     ahead: usize,
     /// The head as it stands in the store, if it does.
     stored: Option<Head>,
+    /// What the store gives the next seek.
+    next_generation: u64,
 }
 
 /// Room that a consumer has for further loans.
@@ -212,18 +215,23 @@ pub struct Outline {
 }
 
 impl Subscription {
-    /// A new one, which begins after position `at`.
-    pub fn new(id: u64, name: String, config: Config, at: u64, now: Timestamp) -> Self {
+    /// A new one, which begins after position `at`. `id` and `generation` are the store's.
+    pub fn new(id: u64, generation: u64, name: String, config: Config, at: u64, now: Timestamp) -> Self {
         let head =
-            Head { id, name, config, version: 1, generation: 1, floor: at, scanned: at, created: now, updated: now };
+            Head { id, name, config, version: 1, generation, floor: at, scanned: at, created: now, updated: now };
         Self { stored: None, ..Self::load(head, Vec::new()) }
+    }
+
+    /// Tells the generation that a seek would begin: one that no subscription of the store has had.
+    pub fn offer_generation(&mut self, next: u64) {
+        self.next_generation = next;
     }
 
     /// As it is in the store.
     pub fn load(head: Head, rows: Vec<Row>) -> Self {
         let ahead = rows.iter().filter(|row| row.seq > head.floor).count();
         let rows = Rows::load(head.config.mode == Mode::KeyOrdered, rows);
-        Self { stored: Some(head.clone()), head, rows, ahead }
+        Self { stored: Some(head.clone()), head, rows, ahead, next_generation: 0 }
     }
 
     /// The row of the subscription itself.
@@ -296,19 +304,19 @@ impl Subscription {
         self.rows.parked().range(after).filter_map(|seq| self.rows.get(*seq)).take(limit).cloned().collect()
     }
 
-    /// Gives back all that a consumer has. No loan of these counts as a failure.
+    /// Gives back all that a consumer has. No loan of these counts as a failure: to come back says nothing against an event,
+    /// and two consumers that take each other's place have not tried any.
     pub fn release(&mut self, consumer: &str) {
         for row in self.lent_to(consumer) {
             self.rows.put(row.given_back());
         }
     }
 
-    /// The same, to be delivered to it again: it has lost what it knew. Each of these loans counts as a failure, so that an
-    /// event that kills its consumer is parked in the end. [`Self::lend`] gives them to whoever has room: lend to this
-    /// consumer alone in the same transaction.
+    /// The same, to be delivered to it again: it has lost what it knew. [`Self::lend`] gives them to whoever has room: lend to
+    /// this consumer alone in the same transaction.
     pub fn reclaim(&mut self, consumer: &str) {
         for row in self.lent_to(consumer) {
-            self.rows.put(row.failed(Cause::Reclaimed));
+            self.rows.put(row.taken_back());
         }
     }
 
@@ -321,7 +329,7 @@ impl Subscription {
     pub fn seek(&mut self, to: u64, now: Timestamp) {
         self.rows.clear();
         self.ahead = 0;
-        self.head.generation += 1;
+        self.head.generation = self.next_generation.max(self.head.generation.saturating_add(1));
         (self.head.floor, self.head.scanned, self.head.updated) = (to, to, now);
     }
 

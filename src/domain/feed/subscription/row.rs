@@ -35,6 +35,11 @@ impl Row {
         Self { failures, said: None, state: State::Pending { cause }, ..self }
     }
 
+    /// Its borrower came back without its memory.
+    pub(super) fn taken_back(self) -> Self {
+        Self { said: None, state: State::Pending { cause: Cause::Reclaimed }, ..self }
+    }
+
     /// Its borrower gave it back.
     pub(super) fn given_back(self) -> Self {
         Self { said: Some(Said::Release), state: State::Pending { cause: Cause::LeaseExpired }, ..self }

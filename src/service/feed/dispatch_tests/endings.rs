@@ -19,6 +19,7 @@ async fn a_second_stream_of_a_consumer_ends_the_first() {
     assert_eq!(feed.shown("oms").await.outstanding, 2, "the consumer is still there, and so are its leases");
     feed.post_many(1).await;
     assert_eq!(seq(&delivery(&mut second).await), 3);
+    assert_eq!(feed.shown("oms").await.consumers_replaced, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -28,9 +29,13 @@ async fn seeking_ends_streams_and_voids_leases() {
     feed.create(plain("oms")).await;
     let mut one = feed.consumer("oms", "one").await;
     let mut two = feed.consumer("oms", "two").await;
-    let got = delivery(&mut one).await;
+    let got = deliveries(&mut one, 2).await;
+    feed.settled("oms", [(got[1].lease.as_str(), park())]).await;
+    let got = &got[0];
     let request = pb::SeekSubscriptionRequest { name: "oms".into(), position: after(3) };
     let moved = feed.feed.seek(&request, &anyone()).await.unwrap();
+    assert_eq!(moved.voided_parked, 1);
+    let moved = moved.subscription.unwrap();
     assert_eq!((moved.generation, moved.floor.as_str(), moved.outstanding), (2, "c0ffee00.3", 0));
     assert_eq!((moved.backlog, moved.parked), (2, 0));
     for stream in [&mut one, &mut two] {
@@ -88,13 +93,17 @@ async fn deleting_ends_streams_and_a_new_one_of_the_name_is_another() {
     feed.post_many(2).await;
     feed.create(plain("oms")).await;
     let mut stream = feed.consumer("oms", "one").await;
-    deliveries(&mut stream, 2).await;
+    let old = deliveries(&mut stream, 2).await;
     let request = pb::DeleteSubscriptionRequest { name: "oms".into(), ..Default::default() };
     feed.feed.delete(&request, &anyone()).await.unwrap();
     assert_eq!(end(&mut stream).await.error, FeedError::SubscriptionNotFound { name: "oms".into() });
     feed.create(plain("oms")).await;
     let mut stream = feed.consumer("oms", "one").await;
-    assert_eq!(deliveries(&mut stream, 2).await[0].lease, "g1.s1.a1");
+    assert_eq!(deliveries(&mut stream, 2).await[0].lease, "g2.s1.a1");
+    // What was lent before says nothing of what is lent now.
+    assert_eq!(old[0].lease, "g1.s1.a1");
+    assert_eq!(feed.settle("oms", &old[0].lease, ack()).await, pb::SettleOutcome::StaleGeneration);
+    assert_eq!(feed.shown("oms").await.outstanding, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +158,7 @@ async fn lost_events_end_streams_and_refuse_new_ones_until_a_seek() {
     let refused = feed.feed.subscribe(&asking("oms", "two"), &anyone()).await;
     assert!(matches!(refused.err(), Some(crate::service::ServiceError::Feed(error)) if error == expired));
     let request = pb::SeekSubscriptionRequest { name: "oms".into(), position: earliest() };
-    let moved = feed.feed.seek(&request, &anyone()).await.unwrap();
+    let moved = feed.feed.seek(&request, &anyone()).await.unwrap().subscription.unwrap();
     assert_eq!((moved.state(), moved.floor.as_str()), (pb::SubscriptionState::Active, "c0ffee00.249"));
     end(&mut stream).await;
     let mut stream = feed.consumer("oms", "one").await;

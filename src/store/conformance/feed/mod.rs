@@ -189,6 +189,7 @@ checks! {
     other_rows_go_by_their_time
     a_subscription_is_made_once
     an_outline_counts_what_the_rows_say
+    no_generation_is_used_twice
     names_are_paged
     what_is_changed_is_there_for_the_next
     a_change_is_asked_of_what_exists_only

@@ -68,6 +68,20 @@ pub(super) async fn a_subscription_is_made_once(store: OneFeed<impl Store>) {
     assert_eq!(new.len(), 1);
 }
 
+pub(super) async fn no_generation_is_used_twice(store: OneFeed<impl Store>) {
+    let mut used = vec![make(&store, "a", true, 0).await.generation];
+    for _ in 0..3 {
+        store.change("a", |subscription| subscription.seek(0, time(2))).await.unwrap();
+        used.push(head(&store, "a").await.generation);
+        used.push(make(&store, "b", true, 0).await.generation);
+        // A change that moves nothing uses none.
+        assert_eq!(store.change("b", |subscription| subscription.redrive(None)).await.unwrap(), Some(0));
+        assert_eq!(store.remove("b", None).await.unwrap(), Removed::Gone);
+    }
+    assert!(used.is_sorted_by(|one, next| one < next), "{used:?}");
+    assert_eq!(used, Vec::from_iter(1..8));
+}
+
 pub(super) async fn names_are_paged(store: OneFeed<impl Store>) {
     assert_eq!(store.names("", 9).await.unwrap(), []);
     for name in ["c", "a", "d", "b", "B"] {
@@ -98,7 +112,7 @@ pub(super) async fn what_is_changed_is_there_for_the_next(store: OneFeed<impl St
     assert_eq!((redriven, parked(&store, "a").await), (Some(1), vec![]));
     store.change("a", |subscription| subscription.seek(1, time(30))).await.unwrap();
     let moved = head(&store, "a").await;
-    assert_eq!((moved.generation, moved.floor, moved.updated), (2, 1, time(30)));
+    assert_eq!((moved.generation, moved.floor, moved.updated), (3, 1, time(30)));
     assert_eq!(store.names("", 1).await.unwrap(), [moved]);
     assert_eq!(lend(&store, "a", 3).await.len(), 2);
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
+use super::super::rows::number;
 use super::reads;
 use crate::domain::feed::subscription::Subscription;
 use crate::domain::feed::{ByFeed, FeedName};
@@ -24,6 +25,8 @@ const ROWS: u64 = 400_000;
 pub(in crate::store::sqlite) struct Memory {
     /// The last position of each log that was given, perhaps in a transaction that is not committed yet.
     pub(in crate::store::sqlite) heads: ByFeed<u64>,
+    /// Generations of subscriptions below this are used.
+    pub(super) next_generation: u64,
     /// The last row of each log's table of spans, once it was written.
     spans: ByFeed<Option<(u64, Timestamp)>>,
     /// Whether there are deliveries of versions that kept the ids of events without their kinds.
@@ -50,6 +53,9 @@ impl Memory {
     pub(in crate::store::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             heads: reads::heads(connection)?,
+            next_generation: connection
+                .prepare_cached("SELECT value FROM numbers WHERE name = 'next_generation'")?
+                .query_row([], |row| number(row, 0))?,
             spans: ByFeed::default(),
             has_old_keys: exists(
                 connection,
@@ -111,6 +117,7 @@ mod tests {
 
     fn memory() -> Memory {
         Memory {
+            next_generation: 1,
             heads: ByFeed::default(),
             spans: ByFeed::default(),
             has_old_keys: false,
@@ -124,7 +131,7 @@ mod tests {
     }
 
     fn subscription(number: usize) -> Subscription {
-        Subscription::new(number as u64, number.to_string(), Config::default(), 0, Timestamp(0))
+        Subscription::new(number as u64, 1, number.to_string(), Config::default(), 0, Timestamp(0))
     }
 
     #[test]

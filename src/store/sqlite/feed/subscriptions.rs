@@ -19,7 +19,9 @@ pub(super) fn make(tx: &mut Tx<'_>, name: &str, config: &Config, at: u64, now: T
     let mut next =
         tx.sql("UPDATE numbers SET value = value + 1 WHERE name = 'next_subscription' RETURNING value - 1")?;
     let id = next.query_row([], |row| number(row, 0))?;
-    let head = Subscription::new(id, name.to_owned(), config.clone(), at, now).head().clone();
+    let generation = tx.feed().next_generation;
+    use_generation(tx, generation)?;
+    let head = Subscription::new(id, generation, name.to_owned(), config.clone(), at, now).head().clone();
     tx.sql(
         "INSERT INTO subscriptions (id, name, version, generation, floor, scanned, created, updated, config) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -54,11 +56,23 @@ pub(super) fn change<T>(
             Subscription::load(head, rows)
         }
     };
+    let generation = subscription.head().generation;
+    subscription.offer_generation(tx.feed().next_generation);
     let result = change(&mut subscription);
     let id = subscription.head().id;
+    if subscription.head().generation != generation {
+        use_generation(tx, subscription.head().generation)?;
+    }
     write(tx, id, &subscription.take_changes())?;
     tx.feed().keep(subscription);
     Ok(Some(result))
+}
+
+/// No other subscription gets this generation.
+fn use_generation(tx: &mut Tx<'_>, generation: u64) -> rusqlite::Result<()> {
+    let next = generation.saturating_add(1).max(tx.feed().next_generation);
+    tx.feed().next_generation = next;
+    tx.number("next_generation", integer(next))
 }
 
 fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {

@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("0008_order_updates.sql"),
     include_str!("0009_succeeded.sql"),
     include_str!("0010_quarantine.sql"),
+    include_str!("0011_generations.sql"),
 ];
 
 /// The version that this program works with.

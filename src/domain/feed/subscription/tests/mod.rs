@@ -26,7 +26,7 @@ fn subscription(mode: Mode) -> Subscription {
 }
 
 fn with(config: Config) -> Subscription {
-    Subscription::new(7, "oms".into(), config, 0, START.wall)
+    Subscription::new(7, 1, "oms".into(), config, 0, START.wall)
 }
 
 /// Much room.

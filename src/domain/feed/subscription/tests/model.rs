@@ -273,7 +273,6 @@ impl Model {
     pub(super) fn end_loans(&mut self, consumer: &str, reclaim: bool) {
         for seen in &mut self.seen {
             if matches!(&seen.phase, Phase::Out(_, who, _) if **who == *consumer) {
-                seen.failures += u32::from(reclaim);
                 seen.word = if reclaim { "" } else { "release" };
                 seen.phase = Phase::Idle(if reclaim { Cause::Reclaimed } else { Cause::LeaseExpired });
             }

@@ -29,17 +29,21 @@ fn who_lost_its_memory_gets_all_again() {
     assert_eq!(loans, [again(1), again(2)]);
 }
 
-/// It may be the event that kills it.
+/// Two consumers of one name take each other's place without end.
 #[test]
-fn what_is_reclaimed_too_often_is_parked() {
+fn what_is_reclaimed_is_not_parked_for_that_and_each_loan_has_a_lease_of_its_own() {
     let mut oms = with(Config { max_attempts: 2, ..Config::default() });
     lend(&mut oms, at(0), &fresh(&["A", "A"]));
-    oms.reclaim("a");
-    assert_eq!(lend(&mut oms, at(1), &nothing()), [1]);
-    oms.reclaim("a");
-    assert_eq!(lend(&mut oms, at(2), &nothing()), [2]);
+    for attempt in 2..100 {
+        oms.reclaim("a");
+        let loans = oms.lend(at(1), &[room("a")], &nothing());
+        assert_eq!(Vec::from_iter(loans.iter().map(|loan| loan.lease)), [lease(1, attempt)]);
+    }
+    // Its time runs out twice, which counts.
+    assert_eq!(lend(&mut oms, at(40), &nothing()), [1]);
+    assert_eq!(lend(&mut oms, at(80), &nothing()), [2]);
     let reason = "its attempts were used up".into();
-    assert_eq!(state(&oms, 1), State::Parked { since: at(2).wall, reason });
+    assert_eq!(state(&oms, 1), State::Parked { since: at(80).wall, reason });
 }
 
 #[test]
@@ -99,7 +103,7 @@ fn an_update_counts_if_it_changes_something() {
 
 #[test]
 fn a_new_one_has_its_head_to_store() {
-    let mut oms = Subscription::new(7, "oms".into(), Config::default(), 40, at(0).wall);
+    let mut oms = Subscription::new(7, 1, "oms".into(), Config::default(), 40, at(0).wall);
     let head = Head {
         id: 7,
         name: "oms".into(),

@@ -70,7 +70,7 @@ impl World {
     pub(super) fn new(config: Config, start: u64) -> Self {
         Self {
             now: START,
-            machine: Subscription::new(7, "oms".into(), config.clone(), start, START.wall),
+            machine: Subscription::new(7, 1, "oms".into(), config.clone(), start, START.wall),
             witness: Witness::new(config.mode, start),
             model: Model::new(config, start),
             log: Vec::new(),
