@@ -19,7 +19,8 @@ struct Line {
 }
 
 /// How values begin that stand in good answers.
-const GOOD: [&str; 14] = [
+const GOOD: [&str; 15] = [
+    "FEED_ORDER_UPDATES",
     "PROMISE_CACHE_",
     "ACCEPTED",
     "CREATED",
