@@ -15,8 +15,8 @@ use crate::support::bodies;
 use crate::support::client::Client;
 use crate::support::frames::{self, CREATE, Frames, end, frame};
 
-/// With the quiet one's it fills what the gateway does at a time: 1,024 calls.
-const NOISE: usize = 1000;
+/// Half of the 1,024 calls that the gateway does at a time: no client has more, whatever its `max_concurrent`.
+const NOISE: usize = 512;
 
 const SETTINGS: &str = r#"
 [[clients]]
