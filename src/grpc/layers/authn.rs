@@ -56,7 +56,7 @@ pub struct AuthnLayer(Arc<Door>);
 struct Door {
     clients: Vec<Known>,
     metrics: Arc<Metrics>,
-    /// About those who are nobody.
+    /// Limits log lines about callers without valid credentials.
     complaints: Complaints,
 }
 

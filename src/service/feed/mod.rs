@@ -18,6 +18,7 @@ mod lending;
 mod looks;
 mod members;
 mod overview;
+mod parked;
 mod places;
 mod quarantine;
 mod reader;

@@ -1,13 +1,11 @@
 //! Subscriptions as their owners see them: made, shown, changed, moved and deleted.
 
-use super::block::{message, weight};
 use super::error::FeedError;
-use super::events::{AT_ONCE, PAGE_BYTES};
 use super::overview::SubscriptionState;
 use super::{Feed, FeedStore, invalid, places, timestamp};
 use crate::domain::account::AccountId;
-use crate::domain::feed::subscription::{Config, Head, Outline, Row, State, Subscription, check_name, number_of_feed};
-use crate::domain::feed::{ByFeed, FeedMessage, FeedName};
+use crate::domain::feed::subscription::{Config, Head, Outline, Subscription, check_name, number_of_feed};
+use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -16,8 +14,6 @@ use crate::ports::event_log::Bounds;
 use crate::ports::subscriptions::{Made, Removed};
 use crate::service::{AccountError, ServiceError, paging};
 
-/// Events that one call gives out again.
-const MOST_REDRIVEN: usize = 1000;
 /// Subscriptions that are read at once to be counted.
 const COUNTED_AT_ONCE: usize = 1000;
 
@@ -346,80 +342,6 @@ impl<F: FeedStore> Feed<F> {
         );
         Ok(pb::SeekSubscriptionResponse { subscription: Some(self.as_message(seen, bounds)), voided_parked })
     }
-
-    /// A page of what one has parked.
-    pub async fn parked(
-        &self,
-        request: &pb::ListParkedCancelIntentsRequest,
-        call: &CallContext,
-    ) -> Result<pb::ListParkedCancelIntentsResponse, ServiceError> {
-        let (size, after) = paging::numbered(request.page_size, &request.page_token)?;
-        let list = move |it: &mut Subscription| (it.head().config.feed, it.parked_after(after, size + 1));
-        let (feed, rows) = self.allowed(&request.subscription, call, list).await?;
-        let mut page = pb::ListParkedCancelIntentsResponse::default();
-        let shown = match feed {
-            FeedName::CancelIntents => {
-                let events = self.with_events(&rows[..rows.len().min(size)], request.include_raw).await?;
-                page.parked = events.into_iter().map(|(row, event)| put_aside(row, event)).collect();
-                page.parked.len()
-            }
-            FeedName::OrderUpdates => {
-                let updates = self.with_events(&rows[..rows.len().min(size)], request.include_raw).await?;
-                page.updates = updates.into_iter().map(|(row, update)| update_put_aside(row, update)).collect();
-                page.updates.len()
-            }
-        };
-        if shown < rows.len() {
-            page.next_page_token = rows[..shown].last().map(|row| row.seq.to_string()).unwrap_or_default();
-        }
-        Ok(page)
-    }
-
-    /// The rows with their events: as many as fit on a page, and at least one.
-    async fn with_events<M: FeedMessage>(&self, rows: &[Row], raw: bool) -> Result<Vec<(Row, M)>, ServiceError> {
-        let log = self.log(M::FEED);
-        let id = self.reader(M::FEED).log_id().await?;
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for some in rows.chunks(AT_ONCE) {
-            let seqs = some.iter().map(|row| row.seq).collect();
-            let mut events = log.pick(seqs, raw).await?.into_iter().peekable();
-            for row in some {
-                let stored = events.next_if(|stored| stored.seq == row.seq);
-                let event: M = match stored {
-                    Some(stored) => message(id, &stored),
-                    None => M::default().placed(row.seq, id.cursor(row.seq).to_string(), Vec::new()),
-                };
-                let size_of_it = weight(&event);
-                if bytes > 0 && bytes + size_of_it > PAGE_BYTES {
-                    return Ok(found);
-                }
-                bytes += size_of_it;
-                found.push((row.clone(), event));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Gives parked events out again.
-    pub async fn redrive(
-        &self,
-        request: &pb::RedriveCancelIntentsRequest,
-        call: &CallContext,
-    ) -> Result<u64, ServiceError> {
-        let at = Path::Top("seqs");
-        if request.all != request.seqs.is_empty() {
-            return Err(invalid(&at, "needs positions, or all: one of the two"));
-        }
-        if request.seqs.len() > MOST_REDRIVEN {
-            return Err(super::out_of_bounds(&at, "must be at most 1000"));
-        }
-        let seqs = (!request.all).then(|| request.seqs.clone());
-        let redriven = self.allowed(&request.subscription, call, move |it| it.redrive(seqs.as_deref())).await?;
-        self.0.dispatchers.look(&request.subscription);
-        let caller = &call.caller().name;
-        tracing::info!(subscription = request.subscription, caller, redriven, "parked events are given out again");
-        Ok(redriven)
-    }
 }
 
 fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
@@ -428,13 +350,13 @@ fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
     faults.into_result().map_err(ServiceError::Invalid)
 }
 
-/// Whether two ask for the same, in whatever order.
 /// The name by which a client's subscriptions are counted; empty for a gateway without clients.
 fn client_of(call: &CallContext) -> String {
     let caller = call.caller();
     if caller.is_anonymous() { String::new() } else { caller.name.clone() }
 }
 
+/// Whether two configs ask for the same, in whatever order they name it.
 fn is_same(one: &Config, other: &Config) -> bool {
     let rest = |config: &Config| Config { filter: pb::Filter::default(), client: String::new(), ..config.clone() };
     one.wanted() == other.wanted() && rest(one) == rest(other)
@@ -481,24 +403,6 @@ fn told(seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
         create_time: timestamp(head.created),
         update_time: timestamp(head.updated),
         ..head.config.to_message()
-    }
-}
-
-fn put_aside(row: Row, event: pb::Event) -> pb::ParkedCancelIntent {
-    let (park_time, reason) = since(row.state);
-    pb::ParkedCancelIntent { event: Some(event), attempt: row.attempt, park_time, reason }
-}
-
-fn update_put_aside(row: Row, update: pb::OrderUpdate) -> pb::ParkedOrderUpdate {
-    let (park_time, reason) = since(row.state);
-    pb::ParkedOrderUpdate { update: Some(update), attempt: row.attempt, park_time, reason }
-}
-
-/// When and why a row was parked.
-fn since(state: State) -> (Option<prost_types::Timestamp>, String) {
-    match state {
-        State::Parked { since, reason } => (timestamp(since), reason),
-        _ => (None, String::new()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The thread that writes. It takes whatever was handed over while it was writing the last group, and writes that as the
-//! next: one transaction, one sync, however many wait. It never waits for more.
+//! The writer thread. While it commits one group of writes, others are queued; the queue is the next group: one transaction, one
+//! sync, however many wait. It never waits for more.
 //!
 //! Writes come in two lanes. Whoever waits for the ledger or for a delivery to be stored is a caller or Walmart, so those go
 //! first. Changes of subscriptions follow in the same transaction, for [`BUDGET`]; what is left of them begins the next one.
