@@ -13,16 +13,16 @@ use crate::domain::timestamp::Timestamp;
 /// future is dropped.
 pub trait Ledger: Clone + Send + Sync + 'static {
     /// Makes the entries of one call, all of them or none. When the ledger already has entries of the same call, or of another
-    /// call under the same number or id, `begin` makes nothing and returns the entries that are there. The steps, in one
-    /// transaction; the first that finds entries ends it:
+    /// call with the same order number or request id, `begin` makes nothing and returns those. It takes these steps in one
+    /// transaction, and the first step that finds entries is the last:
     ///
     /// 1. Entries of the same account, kind and request id, if one was given; unless all of them are
     ///    [`State::NotSent`], which frees the id.
     /// 2. For a kind that is known by its order number: an entry of the same account and order number whose state holds the
     ///    number ([`State::holds_order_number`]), or what is left of one that was trimmed.
-    /// 3. For any other kind, if `join` is set: an entry of the same account, kind, order number and fingerprint that is open,
-    ///    or whose outcome is owed ([`Entry::is_owed`]). (All entries of its request; open means that at least one is.) The
-    ///    outcome is owed to nobody any more then.
+    /// 3. For any other kind, if `join` is set: the entries of a request with the same account, kind, order number and
+    ///    fingerprint, of which at least one is open or owes its outcome ([`Entry::is_owed`]). The caller who joins gets the
+    ///    outcome, so the entries no longer owe it.
     /// 4. Otherwise the entries are made, with rising ids in the order given.
     ///
     /// `new` is not empty, all of it has the same account, kind, order number, request id and fingerprint, and its batches

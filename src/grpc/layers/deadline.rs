@@ -1,11 +1,11 @@
-//! Until when a call is worth working on, and a backstop for work that forgets it.
+//! The layer that sets the deadline of each call, and answers DEADLINE_EXCEEDED when a handler has not answered by then.
 //!
-//! The deadline that everybody below sees is the caller's less a margin for the way back, so that a real client hears the
-//! answer and not its own timer. Nobody below keeps anything back for that again.
+//! The deadline in the call's context is the caller's less a margin for the way back, so that the answer reaches the client
+//! before the client's own timer ends the call. No other layer and no use case subtracts a margin again.
 //!
-//! Use cases answer at that deadline by themselves: a mutation that has begun must be able to say OUTCOME_PENDING. This
-//! layer answers DEADLINE_EXCEEDED only when none has come shortly after. While a use case waits with a timer of its own
-//! (`CallFacts::on_clock`) this one needs none. Streams have no margin and are ended by `streams.rs`.
+//! A use case answers at that deadline itself, because a mutation that has begun must say OUTCOME_PENDING. This layer answers
+//! only [`BACKSTOP`] later. It sets no timer while a use case waits with one of its own (`CallFacts::on_clock`). Streams have no
+//! margin, and `streams.rs` ends them.
 
 use std::future::Future;
 use std::pin::Pin;

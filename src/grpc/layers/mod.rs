@@ -27,12 +27,13 @@ use tonic::body::Body;
 use crate::ports::call::CallContext;
 
 pin_project! {
-    /// The answer of what is below, or a refusal. What is held is let go with the answer.
+    /// The future of a layer that forwards a call or refuses it. `held`, such as a permit, is given to the response through
+    /// [`Held::follow`], or dropped with this future.
     pub struct Answer<F, G> {
         #[pin]
         inner: Option<F>,
         held: Option<G>,
-        // Apart: what stands here is moved with every call.
+        // Boxed, because the future is moved with every call and few calls are refused.
         refusal: Option<Box<Response<Body>>>,
     }
 }

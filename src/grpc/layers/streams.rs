@@ -124,8 +124,8 @@ impl http_body::Body for Ending {
         let status = match this.last.take() {
             Some(status) => status,
             None => match Pin::new(inner).poll_frame(cx) {
-                // What is ready is still told: those who watch our health learn NOT_SERVING before they are cut off. One
-                // frame only: a stream that always has more would never come to its end.
+                // At the end of a stream one frame that is ready is still sent, so that a health watch hears NOT_SERVING
+                // before it is closed. Only one: a stream that always has another frame would never end.
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                     this.last = this.end.has_come();
                     return Poll::Ready(Some(Ok(frame)));

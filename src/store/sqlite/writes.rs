@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension as _, named_params, params};
+use rusqlite::{OptionalExtension as _, params};
 
 use super::listing;
 use super::lookup::{self, By};
@@ -81,31 +81,29 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         "INSERT INTO entries (id, fence, account, kind, state, effect, attempts, batch, batches, created, updated, \
          not_after, number_key, request_key, freed, content_key, correlation_id, fingerprint, order_number, request_id, \
          answer, last_error, resolution) \
-         VALUES (:id, 0, :account, :kind, :state, :effect, :attempts, :batch, :batches, :created, :created, \
-         :not_after, :number_key, :request_key, :freed, :content_key, :correlation_id, :fingerprint, :order_number, \
-         :request_id, x'', '', '')",
+         VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, x'', '', '')",
     )?;
     let id = integer(entry.id.0);
-    insert.execute(named_params! {
-        ":id": id,
-        ":account": account,
-        ":kind": Coded(entry.kind),
-        ":state": Coded(entry.state),
-        ":effect": Coded(entry.effect),
-        ":attempts": entry.attempts,
-        ":batch": entry.batch,
-        ":batches": entry.batches,
-        ":created": integer(entry.created.0),
-        ":not_after": integer(entry.not_after.wall.0),
-        ":number_key": keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
-        ":request_key": keys.request,
-        ":freed": if entry.state == State::NotSent { id } else { 0 },
-        ":content_key": keys.content.as_ref().filter(|_| entry.state.is_open()),
-        ":correlation_id": entry.correlation_id.as_bytes(),
-        ":fingerprint": entry.fingerprint.0,
-        ":order_number": entry.order_number,
-        ":request_id": entry.request_id,
-    })?;
+    insert.execute(params![
+        id,
+        account,
+        Coded(entry.kind),
+        Coded(entry.state),
+        Coded(entry.effect),
+        entry.attempts,
+        entry.batch,
+        entry.batches,
+        integer(entry.created.0),
+        integer(entry.not_after.wall.0),
+        keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
+        keys.request,
+        if entry.state == State::NotSent { id } else { 0 },
+        keys.content.as_ref().filter(|_| entry.state.is_open()),
+        entry.correlation_id.as_bytes(),
+        entry.fingerprint.0,
+        entry.order_number,
+        entry.request_id,
+    ])?;
     if let Some(key) = keys.number.as_ref().filter(|_| entry.state.holds_order_number()) {
         lookup::add(tx, By::Number, account, key, id);
     }
