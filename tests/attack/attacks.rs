@@ -14,8 +14,9 @@ use crate::frames::{
     WINDOW_UPDATE, call, frame, head, literal, opening,
 };
 use crate::gateway::ACCOUNT;
+use crate::rogue;
 
-const CREATE: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
+pub(crate) const CREATE: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
 const STATUS: &str = "/ordergateway.v1.GatewayService/GetStatus";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 /// Bytes of the largest message.
@@ -57,7 +58,7 @@ enum Act {
 }
 
 /// All of them.
-pub(crate) const ATTACKS: [Attack; 28] = [
+pub(crate) const ATTACKS: [Attack; 33] = [
     grpc("rapid-reset", "calls that are reset at once", 32, Act::Flood(plain, resets)),
     grpc("continuation", "headers that never end", 32, Act::Flood(endless_headers, continuations)),
     grpc("hpack-bomb", "a header of 4 KB named 16,000 times in 16 KB", 32, Act::Flood(plain, hpack_bomb)),
@@ -105,6 +106,11 @@ pub(crate) const ATTACKS: [Attack; 28] = [
     grpc("unfinished", "messages of 1 MiB but for the last byte", 2, Act::Unfinished),
     grpc("quiet", "4,000 connections that say nothing", 4_000, Act::Hold(plain)),
     grpc("idle", "connections that say nothing, beyond all limits", 12_000, Act::Hold(plain)),
+    grpc("client-calls", "one client's calls whose messages never end", 32, Act::Hold(rogue::calls)),
+    grpc("client-status", "one client's GetStatus without end", 32, Act::Flood(plain, |n| calls(STATUS, n))),
+    grpc("client-streams", "one client's streams of the feed, 25,000", 100, Act::Hold(rogue::streams)),
+    grpc("client-health", "one client's health watches, 38,400", 150, Act::Hold(rogue::health_watches)),
+    grpc("client-feed", "one client's subscriptions, made without end", 8, Act::Flood(plain, rogue::subscriptions)),
     http("http-slow-head", "headers, a byte at a time", 700, Act::Drip(Vec::new, slow_head)),
     http("http-slow-body", "a body, a byte at a time", 700, Act::Drip(body_to_come, || vec![b' '; 9999])),
     http("http-half-posts", "webhooks without a proof that never finish", 2_000, Act::Hold(half_post)),
@@ -255,7 +261,7 @@ fn half_frame() -> Vec<u8> {
 }
 
 /// Numbers of streams: odd, each larger than the last.
-fn stream(n: u32) -> u32 {
+pub(crate) fn stream(n: u32) -> u32 {
     (2 * n + 1) & 0x7fff_ffff
 }
 

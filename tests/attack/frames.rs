@@ -1,5 +1,7 @@
 //! HTTP/2 as bytes, so that what no client would send can be sent.
 
+use crate::gateway::ROGUE_TOKEN;
+
 /// The first words, and settings that ask for nothing.
 pub(crate) fn opening(settings: &[(u16, u32)]) -> Vec<u8> {
     let payload: Vec<u8> =
@@ -27,13 +29,18 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The headers of a gRPC call, packed.
+/// The headers of a gRPC call of the rogue client, packed.
 pub(crate) fn head(path: &str) -> Vec<u8> {
+    let token = format!("Bearer {ROGUE_TOKEN}");
     // :method POST and :scheme http stand in HPACK's own table; the others are written out.
     let mut block = vec![0x83, 0x86];
-    for (name, value) in
-        [(":path", path), (":authority", "gateway"), ("content-type", "application/grpc"), ("te", "trailers")]
-    {
+    for (name, value) in [
+        (":path", path),
+        (":authority", "gateway"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+        ("authorization", &token),
+    ] {
         block.extend(literal(0x00, name, value.as_bytes()));
     }
     block

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use tonic::metadata::MetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::process::{Process, free_address};
 
@@ -20,6 +24,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 /// Who calls.
 pub(crate) const ACCOUNT: &str = "acme";
+/// The token of the client that honest callers are.
+const HONEST_TOKEN: &str = "token-of-honest-0123456789abcdef";
+/// The token of the client that sends the attacks' calls.
+pub(crate) const ROGUE_TOKEN: &str = "token-of-rogue-0123456789abcdef";
 /// With what webhooks are signed.
 pub(crate) const SECRET: &str = "attack-secret";
 
@@ -117,6 +125,14 @@ client_secret = "s"
 auth = "hmac"
 header = "X-Walmart-Auth"
 secret = "{SECRET}"
+[[clients]]
+name = "honest"
+token = "{HONEST_TOKEN}"
+accounts = ["{ACCOUNT}"]
+[[clients]]
+name = "rogue"
+token = "{ROGUE_TOKEN}"
+accounts = ["{ACCOUNT}"]
 "#,
             store.display(),
             GRACE.as_secs(),
@@ -167,10 +183,27 @@ secret = "{SECRET}"
     }
 }
 
+/// A connection of the honest client.
+pub(crate) type HonestChannel = InterceptedService<Channel, HonestToken>;
+
+/// Adds the honest client's token to each call.
+#[derive(Clone, Copy)]
+pub(crate) struct HonestToken;
+
+impl Interceptor for HonestToken {
+    fn call(&mut self, mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
+        let value: MetadataValue<_> =
+            format!("Bearer {HONEST_TOKEN}").parse().map_err(|_| Status::internal("token"))?;
+        request.metadata_mut().insert("authorization", value);
+        Ok(request)
+    }
+}
+
 /// A connection that is opened when it is used, and again when it is lost.
-pub(crate) fn channel(address: SocketAddr) -> Result<Channel> {
+pub(crate) fn channel(address: SocketAddr) -> Result<HonestChannel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(text)?;
-    Ok(endpoint.connect_timeout(Duration::from_secs(5)).connect_lazy())
+    let channel = endpoint.connect_timeout(Duration::from_secs(5)).connect_lazy();
+    Ok(InterceptedService::new(channel, HonestToken))
 }
 
 /// One of the metrics in a text, the sum over its labels.

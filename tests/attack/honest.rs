@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
-use crate::gateway::{ACCOUNT, Gateway, Result, SECRET, channel, text};
+use crate::gateway::{ACCOUNT, Gateway, HonestChannel, Result, SECRET, channel, text};
 
 /// Callers of each kind, and the pause of each between an answer and the next call.
 const CALLERS: [(Kind, usize, u64); 6] = [
@@ -161,7 +160,7 @@ impl Honest {
 }
 
 impl Shared {
-    async fn repeat(self: Arc<Self>, kind: Kind, channel: Channel, pause: Duration) {
+    async fn repeat(self: Arc<Self>, kind: Kind, channel: HonestChannel, pause: Duration) {
         loop {
             let began = Instant::now();
             let answer = tokio::time::timeout(PATIENCE, self.call(kind, channel.clone())).await;
@@ -180,7 +179,7 @@ impl Shared {
         }
     }
 
-    async fn call(&self, kind: Kind, channel: Channel) -> Result<()> {
+    async fn call(&self, kind: Kind, channel: HonestChannel) -> Result<()> {
         match kind {
             Kind::Promise => {
                 let call = FulfillmentServiceClient::new(channel);
@@ -211,7 +210,7 @@ impl Shared {
         }
     }
 
-    async fn watch(self: Arc<Self>, channel: Channel, n: usize) {
+    async fn watch(self: Arc<Self>, channel: HonestChannel, n: usize) {
         let request = pb::WatchCancelIntentsRequest {
             start: Some(pb::Position { at: Some(pb::position::At::Earliest(true)) }),
             ..Default::default()
@@ -231,7 +230,7 @@ impl Shared {
     }
 }
 
-async fn status(channel: Channel) -> Result<()> {
+async fn status(channel: HonestChannel) -> Result<()> {
     let request = pb::GetStatusRequest::default();
     GatewayServiceClient::new(channel).get_status(request).await.map(drop).map_err(text)
 }

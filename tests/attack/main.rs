@@ -16,6 +16,7 @@ mod frames;
 mod gateway;
 mod honest;
 mod process;
+mod rogue;
 mod rolling;
 mod run;
 

@@ -16,13 +16,12 @@ use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::Options;
 use crate::balancer::{self, Backend};
-use crate::gateway::{Emulator, GRACE, Gateway, Result, channel, text};
+use crate::gateway::{Emulator, GRACE, Gateway, HonestChannel, Result, channel, text};
 use crate::honest::{create, post, sample};
 use crate::run::Report;
 
@@ -90,7 +89,7 @@ impl Told {
         advice.unwrap_or(NO_ADVICE)
     }
 
-    async fn create(self: Arc<Self>, channel: Channel) {
+    async fn create(self: Arc<Self>, channel: HonestChannel) {
         while !self.end.is_cancelled() {
             let number = format!("ROLLING-{}", self.next.fetch_add(1, Ordering::Relaxed));
             let began = Instant::now();
@@ -126,7 +125,7 @@ impl Told {
     }
 
     /// Reads the log of a replica from its beginning, on across its restarts, without end.
-    async fn watch(self: Arc<Self>, replica: usize, channel: Channel) {
+    async fn watch(self: Arc<Self>, replica: usize, channel: HonestChannel) {
         let mut at = pb::position::At::Earliest(true);
         loop {
             let ended = self.watch_once(replica, channel.clone(), &mut at).await;
@@ -139,7 +138,7 @@ impl Told {
         }
     }
 
-    async fn watch_once(&self, replica: usize, channel: Channel, at: &mut pb::position::At) -> Status {
+    async fn watch_once(&self, replica: usize, channel: HonestChannel, at: &mut pb::position::At) -> Status {
         use pb::watch_cancel_intents_response::Frame;
         let request =
             pb::WatchCancelIntentsRequest { start: Some(pb::Position { at: Some(at.clone()) }), ..Default::default() };
