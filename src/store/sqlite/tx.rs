@@ -132,16 +132,21 @@ impl<'a> Tx<'a> {
         Some(span)
     }
 
+    /// Whether this entry is in the table of counts.
+    pub(super) fn is_counted(&self, id: i64) -> bool {
+        id < self.memory.counted
+    }
+
     /// This entry of this account came into this state (1) or left it (-1).
     pub(super) fn count(&mut self, id: i64, account: i64, state: State, change: i64) {
-        if id < self.memory.counted {
+        if self.is_counted(id) {
             *self.counts.entry((account, state)).or_default() += change;
         }
     }
 
     /// This entry of this account has succeeded.
     pub(super) fn succeeded(&self, id: i64, account: i64) -> rusqlite::Result<()> {
-        if id >= self.memory.counted {
+        if !self.is_counted(id) {
             return Ok(());
         }
         self.sql("INSERT INTO succeeded (account, entry) VALUES (?1, ?2)")?.execute([account, id]).map(drop)

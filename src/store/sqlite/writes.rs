@@ -130,25 +130,29 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
 }
 
 pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusqlite::Result<Saved> {
-    // All are looked at before the first is written, so that nothing need be undone.
-    let mut before = Vec::with_capacity(entries.len());
-    let mut seen = BTreeSet::new();
-    for entry in entries {
-        let mut stored = tx.sql("SELECT account, state FROM entries WHERE id = ?1 AND fence = ?2 AND state < 4")?;
-        let stored = stored.query_row([integer(entry.id.0), integer(entry.fence)], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Coded<State>>(1)?.0))
-        });
-        match stored.optional()? {
-            Some(stored) if seen.insert(entry.id) => before.push(stored),
-            _ => return Ok(Saved::Stale),
+    // Several entries are all read before the first is written, so that a stale one leaves nothing to undo. A single entry
+    // needs no read: its UPDATE names the fence.
+    if entries.len() > 1 {
+        let mut seen = BTreeSet::new();
+        for entry in entries {
+            let mut stored = tx.sql("SELECT 1 FROM entries WHERE id = ?1 AND fence = ?2 AND state < 4")?;
+            if !stored.exists([integer(entry.id.0), integer(entry.fence)])? || !seen.insert(entry.id) {
+                return Ok(Saved::Stale);
+            }
         }
     }
     let mut saved = Vec::with_capacity(entries.len());
-    for (entry, (account, state)) in entries.iter().zip(before) {
+    for entry in entries {
         let entry = kept(entry.clone());
-        change(tx, &entry, account)?;
+        let account = tx.account(&entry.account)?;
         let id = integer(entry.id.0);
-        tx.count(id, account, state, -1);
+        let before = if tx.is_counted(id) { state(tx, id)? } else { None };
+        if !change(tx, &entry, account)? {
+            return Ok(Saved::Stale);
+        }
+        if let Some(before) = before {
+            tx.count(id, account, before, -1);
+        }
         tx.count(id, account, entry.state, 1);
         if entry.state == State::Succeeded {
             tx.succeeded(id, account)?;
@@ -160,16 +164,24 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
     Ok(Saved::Done(saved))
 }
 
-/// Writes what may change, but for the keys that the entry goes on standing by.
-fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
+/// The state of an entry as stored. `None` when there is no such entry.
+fn state(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Option<State>> {
+    let mut state = tx.sql("SELECT state FROM entries WHERE id = ?1")?;
+    state.query_row([id], |row| row.get::<_, Coded<State>>(0)).optional().map(|state| state.map(|Coded(state)| state))
+}
+
+/// Writes the columns that may change, but for the keys that the entry keeps. Changes nothing and returns false when the
+/// stored entry is final or has another fence.
+fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool> {
     let id = integer(entry.id.0);
     let Entry { state, doubt, .. } = entry;
-    tx.sql(
+    let mut update = tx.sql(
         "UPDATE entries SET fence = fence + 1, state = ?2, effect = ?3, attempts = ?4, updated = ?5, not_after = ?6, \
          next = ?7, answer = ?8, last_error = ?9, resolution = ?10, doubt_since = ?11, doubt_last_byte = ?12, \
-         doubt_lookups = ?13, doubt_absences = ?14, doubt_last_absence = ?15, evidence = ?16 WHERE id = ?1",
-    )?
-    .execute(params![
+         doubt_lookups = ?13, doubt_absences = ?14, doubt_last_absence = ?15, evidence = ?16 \
+         WHERE id = ?1 AND fence = ?17 AND state < 4",
+    )?;
+    let changed = update.execute(params![
         id,
         Coded(*state),
         Coded(entry.effect),
@@ -186,11 +198,15 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> 
         doubt.map(|doubt| doubt.absences),
         doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.wall.0)),
         entry.evidence.as_ref().map(marks::write_evidence),
+        integer(entry.fence),
     ])?;
+    if changed == 0 {
+        return Ok(false);
+    }
     if !state.is_open() && !entry.kind.is_by_order_number() || !state.holds_order_number() {
         give_up(tx, entry, account)?;
     }
-    keep_body(tx, entry)
+    keep_body(tx, entry).map(|()| true)
 }
 
 /// What the entry no longer stands by is forgotten.
