@@ -15,14 +15,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use order_gateway::domain::account::AccountId;
-use order_gateway::domain::feed::FeedName;
 use order_gateway::domain::feed::notification::{Arrival, Content};
 use order_gateway::domain::feed::subscription::{Config, Fresh, FreshEvent, Room, Subscription, Verdict};
+use order_gateway::domain::feed::{AccountScope, FeedName};
 use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::event_log::{Appended, EventLog};
-use order_gateway::ports::subscriptions::Subscriptions;
+use order_gateway::ports::subscriptions::{NewSubscription, Subscriptions};
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::Metrics;
@@ -222,7 +222,9 @@ async fn lend(store: &Store, subscriptions: usize, batch: u64, round: usize, spa
         .map(|number| {
             let (store, name) = (store.clone(), format!("{subscriptions} {batch} {round} {number}"));
             tokio::spawn(async move {
-                store.make(&name, Config::default(), 0, Timestamp(1)).await?;
+                let scope = AccountScope::All;
+                let config = Config::default();
+                store.make(NewSubscription { name: name.clone(), config, scope, at: 0, now: Timestamp(1) }).await?;
                 let mut settled = 0;
                 while started.elapsed() < span {
                     let loans = store.change(&name, move |one| lend_next(one, batch)).await?.ok_or("it is gone")?;

@@ -1,11 +1,13 @@
 //! Those who may call, as the settings have them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::config::{AccountSet, Client as Settings, Config};
 use crate::domain::account::AccountIndex;
+use crate::domain::feed::AccountScope;
 use crate::grpc::layers::authn::{Client, Credential};
 use crate::grpc::layers::share::{Share, ShareLimits};
 use crate::ports::call::{Caller, Visible};
@@ -13,6 +15,17 @@ use crate::ports::call::{Caller, Visible};
 /// In the order of the settings; none for an open gateway.
 pub(super) fn from_config(config: &Config) -> Vec<Client> {
     config.clients.iter().map(|client| one(client, config)).collect()
+}
+
+/// What each may see, by its name.
+pub(super) fn scopes(config: &Config) -> HashMap<String, AccountScope> {
+    let scope = |accounts: &AccountSet| match accounts {
+        AccountSet::All => AccountScope::All,
+        AccountSet::Some(ids) => {
+            AccountScope::only(config.accounts.iter().map(|account| &account.id).filter(|id| ids.contains(id)))
+        }
+    };
+    config.clients.iter().map(|client| (client.name.clone(), scope(&client.accounts))).collect()
 }
 
 fn one(settings: &Settings, config: &Config) -> Client {

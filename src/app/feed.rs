@@ -1,14 +1,14 @@
 //! The feeds from the settings.
 
-use super::directory;
+use super::{clients, directory};
 use crate::config::Config;
 use crate::domain::account::SellerId;
 use crate::grpc::feed_streams::encode_event;
 use crate::http::webhooks::read::read_body;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
-use crate::service::ClockWatch;
 use crate::service::feed::{Feed, FeedParts, FeedSettings, FeedStore};
+use crate::service::{ClientAccounts, ClockWatch};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::Metrics;
 
@@ -31,6 +31,7 @@ pub(super) fn start<F: FeedStore>(
     Feed::start(FeedParts {
         store,
         directory: directory(config),
+        clients: ClientAccounts::new(clients::scopes(config)),
         settings,
         encode: encode_event,
         read: read_body,

@@ -109,10 +109,7 @@ impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
         &self,
         request: Request<pb::UpdateSubscriptionRequest>,
     ) -> Result<Response<pb::UpdateSubscriptionResponse>, Status> {
-        unary!(self, request, |asked, call| async {
-            let subscription = Some(self.feed.update(&asked, &call).await?);
-            Ok(pb::UpdateSubscriptionResponse { subscription })
-        })
+        unary!(self, request, |asked, call| self.feed.update(&asked, &call))
     }
 
     async fn delete_subscription(

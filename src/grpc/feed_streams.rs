@@ -15,8 +15,8 @@ use crate::ports::call::CallContext;
 use crate::ports::event_log::StoredEvent;
 use crate::service::feed::{ConsumerFrame, Deliveries, FeedStore, Watch, WatchFrame};
 
-/// Numbers of fields, the same in the protos of both feeds: what is stored of an event is put together with what is not, without
-/// being read.
+/// Field numbers that `Event` and `OrderUpdate` share. A frame is the stored bytes of an event with its position, cursor and body
+/// written around them under these numbers, so that no event is decoded to be sent.
 mod field {
     /// `WatchCancelIntentsResponse.event`, `WatchOrderUpdatesResponse.update`
     pub(super) const EVENT: u32 = 2;

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use super::ledger::StoreError;
+use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 
@@ -11,14 +12,8 @@ use crate::domain::timestamp::Timestamp;
 /// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
 /// that was handed over happens, also when the future is dropped.
 pub trait Subscriptions: Clone + Send + Sync + 'static {
-    /// Makes one that starts after position `at`, unless there is one of this name.
-    fn make(
-        &self,
-        name: &str,
-        config: Config,
-        at: u64,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<Made, StoreError>> + Send;
+    /// Makes one, unless there is one of its name.
+    fn make(&self, new: NewSubscription) -> impl Future<Output = Result<Made, StoreError>> + Send;
 
     /// Lets `change` work on one, in one transaction with the writing of what it changed. It may be called more than once,
     /// each time on the subscription as it is in the store: it must depend on nothing that it changed itself. `None`: there
@@ -37,6 +32,21 @@ pub trait Subscriptions: Clone + Send + Sync + 'static {
 
     /// Deletes one with all its rows; if `only` names id and version, only that one. Tells whether there was one.
     fn remove(&self, name: &str, only: Option<(u64, u64)>) -> impl Future<Output = Result<Removed, StoreError>> + Send;
+}
+
+/// A subscription that is to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewSubscription {
+    /// Its name.
+    pub name: String,
+    /// What is asked for.
+    pub config: Config,
+    /// The accounts that it means.
+    pub scope: AccountScope,
+    /// It starts after this position.
+    pub at: u64,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// What became of [`Subscriptions::make`].

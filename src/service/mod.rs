@@ -3,6 +3,7 @@
 mod absent;
 mod accounts;
 mod cancel_order;
+mod client_accounts;
 mod clock_watch;
 mod create_order;
 mod error;
@@ -18,6 +19,7 @@ mod status;
 
 pub use self::accounts::{AccountError, Directory};
 pub use self::cancel_order::{BatchOutcome, CancelOrder, Cancelled};
+pub use self::client_accounts::ClientAccounts;
 pub use self::clock_watch::{ClockView, ClockWatch};
 pub use self::create_order::CreateOrder;
 pub use self::error::ServiceError;

@@ -1,6 +1,7 @@
 //! A feed in memory, and what tests ask of it.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -13,7 +14,7 @@ use super::feed::{
     ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Unreadable, Watch, WatchFrame,
 };
 use super::testing_feed_store::FaultyFeed;
-use super::{ClockWatch, Directory, ServiceError};
+use super::{ClientAccounts, ClockWatch, Directory, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex, SellerId};
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::{FeedName, LogId, Notification};
@@ -52,6 +53,7 @@ pub(crate) struct TestFeed {
     /// Set its wall clock.
     pub(crate) steps: WallSteps,
     pub(crate) clock_watch: ClockWatch,
+    pub(crate) clients: ClientAccounts,
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
     _end: DropGuard,
@@ -69,7 +71,9 @@ pub(crate) fn feed() -> TestFeed {
     let metrics = Metrics::new([]);
     let clock_watch = ClockWatch::new(clock, 30 * day, metrics.clock.clone());
     clock_watch.begin(None);
+    let clients = ClientAccounts::new(HashMap::new());
     let feed = Feed::start(FeedParts {
+        clients: clients.clone(),
         store: store.clone(),
         directory: Directory::new(accounts.clone().into()),
         settings: FeedSettings {
@@ -88,7 +92,7 @@ pub(crate) fn feed() -> TestFeed {
         stopping: stopping.clone(),
         tasks: tasks.clone(),
     });
-    TestFeed { feed, store, steps, clock_watch, _end: stopping.clone().drop_guard(), stopping, tasks }
+    TestFeed { feed, store, steps, clock_watch, clients, _end: stopping.clone().drop_guard(), stopping, tasks }
 }
 
 /// A body is an intent of the purchase order that it names after "intent ", or an order update after "update "; its event id is the

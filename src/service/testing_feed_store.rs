@@ -8,11 +8,11 @@ use tokio::sync::watch;
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
+use crate::domain::feed::subscription::{Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreTrouble};
-use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 use crate::store::memory_feed::MemoryFeed;
 
 /// A store that fails, waits or panics when a test wants it to. Cheap to clone.
@@ -147,8 +147,8 @@ impl EventLog for FaultyFeed {
 }
 
 impl Subscriptions for FaultyFeed {
-    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
-        self.changes()?.make(name, config, at, now).await
+    async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
+        self.changes()?.make(new).await
     }
 
     async fn change<T, F>(&self, name: &str, change: F) -> Result<Option<T>, StoreError>

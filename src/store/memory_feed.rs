@@ -10,13 +10,13 @@ use super::keys;
 use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::feed::notification::{Arrival, CONFLICT, Content, EventIdentity};
-use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
+use crate::domain::feed::subscription::{Head, Outline, Subscription};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
-use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
 /// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one feed.
@@ -216,17 +216,18 @@ impl TokenKeys for MemoryFeed {
 }
 
 impl Subscriptions for MemoryFeed {
-    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
+    async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
+        let NewSubscription { name, config, scope, at, now } = new;
         let mut tables = self.lock();
-        if let Some(existing) = tables.subscriptions.get(name) {
+        if let Some(existing) = tables.subscriptions.get(&name) {
             return Ok(Made::Existing(existing.head().clone()));
         }
         tables.last_subscription += 1;
         tables.last_generation += 1;
         let (id, generation) = (tables.last_subscription, tables.last_generation);
-        let new = Subscription::new(id, generation, name.to_owned(), config, at, now);
+        let new = Subscription::new(id, generation, name.clone(), config, at, now).with_scope(scope);
         let head = new.head().clone();
-        tables.subscriptions.insert(name.to_owned(), new);
+        tables.subscriptions.insert(name, new);
         Ok(Made::New(head))
     }
 

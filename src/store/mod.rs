@@ -27,14 +27,14 @@ use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
+use crate::domain::feed::subscription::{Head, Outline, Subscription};
 use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
-use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 use crate::telemetry::metrics::StoreMetrics;
 
@@ -150,7 +150,7 @@ delegate! {
 
 delegate! {
     Subscriptions to store
-    make(name: &str, config: Config, at: u64, now: Timestamp) -> Made;
+    make(new: NewSubscription) -> Made;
     outline(name: &str) -> Option<Outline>;
     names(after: &str, limit: usize) -> Vec<Head>;
     remove(name: &str, only: Option<(u64, u64)>) -> Removed;

@@ -9,14 +9,15 @@ use uuid::Uuid;
 
 use super::Settings;
 use crate::domain::account::AccountId;
-use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Mode};
+use crate::domain::feed::{AccountScope, FeedName};
 use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Begun;
+use crate::ports::subscriptions::NewSubscription;
 use crate::telemetry::metrics::Metrics;
 
 pub(super) fn settings() -> Settings {
@@ -124,6 +125,11 @@ pub(super) fn event_of(feed: FeedName, event_id: &str, received: Timestamp) -> A
 /// What could not be read.
 pub(super) fn unreadable(body: &str, received: Timestamp) -> Arrival {
     arrival(body, Content::Unreadable { reason: "is no JSON".into() }, received)
+}
+
+/// A subscription of every account that starts after this position.
+pub(super) fn new_subscription(name: &str, config: Config, at: u64, now: Timestamp) -> NewSubscription {
+    NewSubscription { name: name.to_owned(), config, scope: AccountScope::All, at, now }
 }
 
 /// All events, a key at a time.

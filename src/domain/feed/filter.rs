@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::FeedMessage;
+use super::{AccountScope, FeedMessage};
 use crate::domain::account::AccountId;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
@@ -73,6 +73,16 @@ impl Filter {
         let accounts = accounts.into_iter().filter(|account| wanted(account.as_str()));
         let accounts = accounts.map(|account| account.as_str().to_owned()).collect();
         Self { accounts: Some(accounts), ..self }
+    }
+
+    /// The same, further narrowed to the accounts of a subscription.
+    #[must_use]
+    pub fn within_scope(mut self, scope: &AccountScope) -> Self {
+        if let AccountScope::Only(names) = scope {
+            let wanted = |name: &str| self.accounts.as_ref().is_none_or(|all| all.contains(name));
+            self.accounts = Some(names.iter().filter(|name| wanted(name)).map(|name| name.to_string()).collect());
+        }
+        self
     }
 
     /// The same, whatever the account.
@@ -154,6 +164,11 @@ impl Facts {
                 ..nothing
             },
         }
+    }
+
+    /// The account that received it.
+    pub fn account(&self) -> &str {
+        &self.account
     }
 
     fn without_content(account: &str, ordering_key: &str) -> Self {

@@ -9,6 +9,7 @@ pub mod lease;
 mod message;
 mod name;
 pub mod notification;
+mod scope;
 pub mod span;
 pub mod subscription;
 
@@ -20,4 +21,5 @@ pub use self::lease::Lease;
 pub use self::message::FeedMessage;
 pub use self::name::{ByFeed, FeedName};
 pub use self::notification::{Notification, with_account};
+pub use self::scope::AccountScope;
 pub use self::span::span;

@@ -184,7 +184,7 @@ async fn the_feed_of_a_subscription_is_chosen_once() {
     let refused = feed.feed.update(&update(changed, &[]), &anyone()).await;
     assert_eq!(faults(refused).1, ["subscription.feed"]);
     let paused = pb::Subscription { paused: Some(true), ..plain("erp") };
-    let updated = feed.feed.update(&update(paused, &["paused"]), &anyone()).await.unwrap();
+    let updated = feed.feed.update(&update(paused, &["paused"]), &anyone()).await.unwrap().subscription.unwrap();
     assert_eq!((updated.feed(), updated.paused), (pb::Feed::OrderUpdates, Some(true)));
     let unknown = pb::Subscription { feed: 9, ..plain("x") };
     assert_eq!(faults(feed.feed.create(Some(&unknown), &anyone()).await).1, ["subscription.feed"]);

@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ahead::Ahead;
 use super::error::FeedError;
+use super::join::Identity;
 use super::lending::{self, Asking};
 use super::looks::Looks;
-use super::members::{Command, Consumer, Handle, Lent, Membership, Status};
+use super::members::{Command, Consumer, Lent, Status};
 use super::reader::Tip;
 use super::{Feed, FeedStore};
 use crate::crash_point::{self, CrashPoint};
@@ -30,73 +31,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Events that were read and not lent yet; about a block.
 const AHEAD: usize = 256;
 
-impl<F: FeedStore> Feed<F> {
-    /// A stream was replaced by another with the same consumer id. Once is a client that came back; when it goes on, two
-    /// consumers have one id and take each other's events.
-    fn note_replaced(&self, subscription: &str, consumer: &str) {
-        self.0.parts.metrics.consumers_replaced.inc();
-        let times = self.0.dispatchers.note_replaced(subscription);
-        // Told ever more rarely, for it may go on for as long as the clients run.
-        if times > 1 && times.is_power_of_two() {
-            let hint = "streams replace each other: give each consumer an id of its own";
-            tracing::warn!(subscription, consumer, times, "{hint}");
-        }
-    }
-
-    /// Adds a stream to its subscription, whose dispatcher is started if it is the first.
-    pub(super) fn join(&self, head: &Head, consumer: Consumer) -> Membership {
-        let number = consumer.number;
-        let mut tasks = self.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // One whose inbox is closed has panicked.
-        if let Some(handle) = tasks.get(&head.name).filter(|handle| !handle.commands.is_closed()) {
-            let handle = handle.clone();
-            // It looks for commands before it ends, under this lock.
-            let _ = handle.commands.send(Command::Join(consumer, Identity::of(head)));
-            return Membership::new(number, handle);
-        }
-        #[expect(clippy::disallowed_methods, reason = "a few for each stream, which are bounded; a drop cannot wait")]
-        let (commands, inbox) = mpsc::unbounded_channel();
-        let look = Arc::new(Notify::new());
-        let (status, shown) = watch::channel(None);
-        let _ = commands.send(Command::Join(consumer, Identity::of(head)));
-        let handle = Handle { commands, look: look.clone(), status: shown, streams: Arc::default() };
-        tasks.insert(head.name.clone(), handle.clone());
-        self.0.dispatchers.count(&tasks);
-        let dispatcher = Dispatcher {
-            feed: self.clone(),
-            log: self.log(head.config.feed).clone(),
-            filter: head.config.wanted(),
-            exclusive: head.config.mode == Mode::Exclusive,
-            of: Identity::of(head),
-            name: head.name.clone(),
-            inbox,
-            look,
-            consumers: Vec::new(),
-            tip: self.reader(head.config.feed).tip(),
-            ahead: Ahead::from(head.scanned),
-            looks: Looks::new(head.scanned),
-            status,
-        };
-        self.0.parts.tasks.spawn(dispatcher.run());
-        Membership::new(number, handle)
-    }
-}
-
-/// What must stay as it was when the streams came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    id: u64,
-    generation: u64,
-    version: u64,
-}
-
-impl Identity {
-    const fn of(head: &Head) -> Self {
-        Self { id: head.id, generation: head.generation, version: head.version }
-    }
-}
-
-struct Dispatcher<F> {
+/// Lends the events of one subscription.
+pub(super) struct Dispatcher<F> {
     feed: Feed<F>,
     /// What its subscription reads.
     log: FeedLog<F>,
@@ -117,13 +53,40 @@ struct Dispatcher<F> {
 /// What one look at the subscription gave.
 struct Looked {
     of: Identity,
+    /// It means other accounts than it did.
+    is_stale: bool,
     loans: Vec<Loan>,
     status: Status,
     next: Option<SteadyTime>,
 }
 
 impl<F: FeedStore> Dispatcher<F> {
-    async fn run(mut self) {
+    pub(super) fn new(
+        feed: Feed<F>,
+        head: &Head,
+        of: Identity,
+        inbox: mpsc::UnboundedReceiver<Command>,
+        look: Arc<Notify>,
+        status: watch::Sender<Option<Status>>,
+    ) -> Self {
+        Self {
+            log: feed.log(head.config.feed).clone(),
+            filter: head.filter(),
+            exclusive: head.config.mode == Mode::Exclusive,
+            of,
+            name: head.name.clone(),
+            inbox,
+            look,
+            consumers: Vec::new(),
+            tip: feed.reader(head.config.feed).tip(),
+            ahead: Ahead::from(head.scanned),
+            looks: Looks::new(head.scanned),
+            status,
+            feed,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
         loop {
             while let Ok(command) = self.inbox.try_recv() {
                 if let Some(why) = self.obey(command).await {
@@ -179,7 +142,7 @@ impl<F: FeedStore> Dispatcher<F> {
         match command {
             Command::Join(consumer, seen) => {
                 // It was moved or changed since the stream told its client what it is.
-                if let Some(why) = self.differs(seen, self.of) {
+                if let Some(why) = self.differs(&seen, &self.of) {
                     let _ = consumer.end.send(why);
                     return None;
                 }
@@ -249,7 +212,7 @@ impl<F: FeedStore> Dispatcher<F> {
         if !self.looks.is_behind(&self.ahead.fresh) {
             return;
         }
-        let (now, expected, fresh) = (self.feed.moment(), self.of, self.ahead.fresh.clone());
+        let (now, expected, fresh) = (self.feed.moment(), self.of.clone(), self.ahead.fresh.clone());
         let pass = move |it: &mut Subscription| {
             if Identity::of(it.head()) == expected {
                 it.lend(now, &[], &fresh);
@@ -273,8 +236,12 @@ impl<F: FeedStore> Dispatcher<F> {
         if !self.looks.need_store(&self.ahead.fresh, &self.feed.0.parts.random) {
             return Ok(self.pass(free, &tip).await);
         }
-        let Looked { of, loans, status, next } = self.lend().await?;
-        if let Some(why) = self.differs(self.of, of) {
+        let Looked { of, is_stale, loans, status, next } = self.lend().await?;
+        if is_stale {
+            self.feed.rescope(&self.name).await.map_err(|_| FeedError::Store)?;
+            return Ok(true);
+        }
+        if let Some(why) = self.differs(&self.of, &of) {
             return Err(why);
         }
         self.consumers.iter_mut().for_each(|consumer| consumer.reclaim = false);
@@ -318,14 +285,14 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// Why a stream that saw the one may not go on with the other.
-    fn differs(&self, seen: Identity, now: Identity) -> Option<FeedError> {
+    fn differs(&self, seen: &Identity, now: &Identity) -> Option<FeedError> {
         let generation = now.generation;
         if now.id != seen.id {
             Some(self.gone())
         } else if now.generation != seen.generation {
             Some(FeedError::Seeked { generation })
         } else {
-            (now.version != seen.version).then_some(FeedError::Updated { generation })
+            (now != seen).then_some(FeedError::Updated { generation })
         }
     }
 
@@ -351,18 +318,23 @@ impl<F: FeedStore> Dispatcher<F> {
 
     async fn lend(&self) -> Result<Looked, FeedError> {
         let now = self.feed.moment();
-        let expected = self.of;
+        let expected = self.of.clone();
+        let feed = self.feed.clone();
         let (exclusive, serving) = (self.exclusive, self.serving());
         let fresh = self.ahead.fresh.clone();
         let consumers: Vec<_> = self.consumers.iter().map(Asking::of).collect();
         let look = move |it: &mut Subscription| {
             // Another one of this name: its streams end, and it is not for this task to lend.
             let mine = Identity::of(it.head()) == expected;
-            let loans = if mine { lending::lend(it, now, &consumers, serving, &fresh) } else { Vec::new() };
+            // What clients may see has changed just now.
+            let is_stale = feed.is_stale(it.head());
+            let loans =
+                if mine && !is_stale { lending::lend(it, now, &consumers, serving, &fresh) } else { Vec::new() };
             let full = consumers[..serving].iter().filter(|asking| asking.is_full(&it.held(&asking.id)));
             let full = full.map(|asking| asking.number);
             Looked {
                 of: Identity::of(it.head()),
+                is_stale,
                 status: Status {
                     floor: it.head().floor,
                     scanned: it.head().scanned,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::dispatch::Identity;
 use super::error::FeedError;
+use super::join::Identity;
 use crate::domain::feed::Lease;
 use crate::domain::feed::subscription::Cause;
 use crate::domain::moment::Moment;

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod intake;
 mod janitor;
+mod join;
 mod lag;
 mod lending;
 mod looks;
@@ -23,6 +24,7 @@ mod places;
 mod quarantine;
 mod reader;
 mod request;
+mod scope;
 mod settle;
 mod subscriptions;
 mod watch;
@@ -47,7 +49,7 @@ use self::reader::Reader;
 pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
 pub use self::settle::Settled;
 pub use self::watch::{Watch, WatchFrame};
-use super::{ClockWatch, Directory, ServiceError};
+use super::{ClientAccounts, ClockWatch, Directory, ServiceError};
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{ByFeed, FeedName, Filter, span};
 use crate::domain::moment::Moment;
@@ -93,6 +95,8 @@ pub struct FeedParts<F> {
     pub store: F,
     /// The accounts by name.
     pub directory: Directory,
+    /// What the clients may see that made subscriptions.
+    pub clients: ClientAccounts,
     /// Their settings.
     pub settings: FeedSettings,
     /// Writes events as they are streamed to watchers.
@@ -139,7 +143,7 @@ struct OpenStreams {
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// Follows the logs, tells how far subscriptions are behind, and drops what is past its time, in `tasks`, until the process ends.
+    /// Follows the logs and what clients may see, tells how far subscriptions are behind, and drops what is past its time, in `tasks`, until the process ends.
     pub fn start(parts: FeedParts<F>) -> Self {
         let readers = ByFeed::new(|feed| Reader::new(FeedLog::new(parts.store.clone(), feed), parts.encode));
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
@@ -149,6 +153,7 @@ impl<F: FeedStore> Feed<F> {
         let feed =
             Self(Arc::new(Inner { parts, readers, dispatchers: Dispatchers::default(), streams: Arc::default() }));
         tasks.spawn(feed.clone().tell_lag_until(stopping.clone()));
+        tasks.spawn(feed.clone().follow_clients_until(stopping.clone()));
         tasks.spawn(feed.clone().trim_until(stopping));
         feed
     }

@@ -75,12 +75,12 @@ impl<F: FeedStore> Feed<F> {
         Ok(FeedState { bounds, open_streams, subscriptions, more: !next.is_empty() })
     }
 
-    pub(super) fn state_of(&self, seen: Seen, bounds: ByFeed<Bounds>) -> SubscriptionState {
+    pub(super) fn state_of(&self, seen: Seen, bounds: ByFeed<Bounds>, call: &CallContext) -> SubscriptionState {
         let (oldest, scanned) = (seen.oldest, seen.head.scanned);
         let consumers = self.0.dispatchers.consumers(&seen.head.name);
         SubscriptionState {
             feed: seen.head.config.feed,
-            shown: self.as_message(seen, bounds),
+            shown: self.as_message(seen, bounds, call),
             consumers,
             oldest,
             scanned,

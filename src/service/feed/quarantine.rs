@@ -48,7 +48,7 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// Reads a page of what is in quarantine again. What is understood goes into its feed.
+    /// Reads a page of quarantined bodies again. Each body that can be read now moves into the feed of its event.
     ///
     /// # Errors
     /// The request has faults, the caller may not see the account, or the store fails; what was moved before stays moved.

@@ -1,17 +1,19 @@
 //! Subscriptions as their owners see them: made, shown, changed, moved and deleted.
 
+use std::collections::BTreeSet;
+
 use super::error::FeedError;
 use super::overview::SubscriptionState;
+use super::scope::{client_of, is_maker};
 use super::{Feed, FeedStore, invalid, places, timestamp};
-use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::{Config, Head, Outline, Subscription, check_name, number_of_feed};
-use crate::domain::feed::{ByFeed, FeedName};
+use crate::domain::feed::{AccountScope, ByFeed, FeedName};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::event_log::Bounds;
-use crate::ports::subscriptions::{Made, Removed};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed};
 use crate::service::{AccountError, ServiceError, paging};
 
 /// Subscriptions that are read at once to be counted.
@@ -49,7 +51,7 @@ impl<F: FeedStore> Feed<F> {
         let asked = asked.ok_or_else(|| invalid(&at, "is required"))?;
         let head = match self.make(&asked.name, asked, &at, call).await? {
             (Made::New(head), _) => head,
-            (Made::Existing(head), config) if is_same(&head.config, &config) => head,
+            (Made::Existing(head), new) if self.is_same(&head, &new) => head,
             (Made::Existing(head), _) => return Err(differs(&head).into()),
         };
         self.show(&head.name, call).await
@@ -87,24 +89,48 @@ impl<F: FeedStore> Feed<F> {
         asked: &pb::Subscription,
         at: &Path<'_>,
         call: &CallContext,
-    ) -> Result<(Made, Config), ServiceError> {
+    ) -> Result<(Made, NewSubscription), ServiceError> {
         named(name, &at.field("name"))?;
-        let config = self.config(Config::from_message(asked, at), call)?;
+        let config = Config::from_message(asked, at).map_err(FeedError::of_choices)?;
+        for account in &config.filter.accounts {
+            self.0.parts.directory.named(account, call)?;
+        }
+        let config = Config { client: client_of(call).to_owned(), ..config };
+        let scope = self.meant_by(&config, call)?;
+        if scope == AccountScope::only([]) {
+            return Err(ServiceError::Account(AccountError::NotAllowed));
+        }
+        let new = NewSubscription { name: name.to_owned(), config, scope, at: 0, now: self.now() };
         // Where it would start does not matter any more, and may be gone from the log.
         if let Some(head) = self.store().change(name, |it| it.head().clone()).await? {
-            self.check_accounts(&head.config, call)?;
-            return Ok((Made::Existing(head), config));
+            self.check_use(&head, call)?;
+            return Ok((Made::Existing(head), new));
         }
-        let config = Config { client: client_of(call), ..config };
-        self.has_room_for_another(&config.client).await?;
-        let log = self.log(config.feed);
+        self.has_room_for_another(&new.config.client).await?;
+        let log = self.log(new.config.feed);
         let bounds = log.bounds().await?;
         let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
         let start = asked.start.as_ref().unwrap_or(&earliest);
-        let start = places::resolve(log, bounds, Some(start), &at.field("start")).await?;
-        let made = self.store().make(name, config.clone(), start, self.now()).await?;
-        self.check_accounts(&head_of(&made).config, call)?;
-        Ok((made, config))
+        let new = NewSubscription { at: places::resolve(log, bounds, Some(start), &at.field("start")).await?, ..new };
+        let made = self.store().make(new.clone()).await?;
+        self.check_use(head_of(&made), call)?;
+        Ok((made, new))
+    }
+
+    fn check_use(&self, head: &Head, call: &CallContext) -> Result<(), ServiceError> {
+        if self.may_use(head, call) { Ok(()) } else { Err(ServiceError::Account(AccountError::NotAllowed)) }
+    }
+
+    /// Whether a subscription is what is asked for, in whatever order that names it. One that names no accounts is the same as
+    /// one that means the same accounts: earlier versions named those that were meant.
+    fn is_same(&self, head: &Head, new: &NewSubscription) -> bool {
+        let rest = |config: &Config| Config { filter: pb::Filter::default(), client: String::new(), ..config.clone() };
+        let named = |config: &Config| BTreeSet::from_iter(config.filter.accounts.clone());
+        let (ours, theirs) = (&head.config, &new.config);
+        rest(ours) == rest(theirs)
+            && ours.wanted_anywhere() == theirs.wanted_anywhere()
+            && self.meant(head) == new.scope
+            && (theirs.filter.accounts.is_empty() || named(ours) == named(theirs))
     }
 
     /// Whether a client may make one more subscription. Two that are made at the same moment may both find the last place.
@@ -126,77 +152,42 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// The choices of a subscription, with the accounts that its maker may see where it names none.
-    fn config(&self, config: Result<Config, Faults>, call: &CallContext) -> Result<Config, ServiceError> {
-        let mut config = config.map_err(FeedError::of_choices)?;
-        for name in &config.filter.accounts {
-            self.0.parts.directory.named(name, call)?;
-        }
-        if config.filter.accounts.is_empty()
-            && let Some(visible) = self.visible("", call)?
-        {
-            if visible.is_empty() {
-                return Err(ServiceError::Account(AccountError::NotAllowed));
+    /// Checks the accounts that a change brings into a subscription's filter. Those that it named before may stay, also when
+    /// its client lost them: so it can be read and written back.
+    fn check_change(&self, head: &Head, config: &Config, call: &CallContext) -> Result<(), ServiceError> {
+        let clients = self.0.parts.clients.of(&head.config.client);
+        let mut faults = Faults::default();
+        for (i, name) in config.filter.accounts.iter().enumerate() {
+            if head.config.filter.accounts.contains(name) {
+                continue;
             }
-            config.filter.accounts = visible.iter().map(ToString::to_string).collect();
+            self.0.parts.directory.named(name, call)?;
+            if clients.as_ref().is_some_and(|clients| !clients.has(name)) {
+                let at = Path::Top("subscription").field("filter");
+                faults.add(&at.field("accounts").index(i), "must be visible to the client that made the subscription");
+            }
         }
-        Ok(config)
-    }
-
-    /// Whether the caller may see all that a subscription gives.
-    fn check_accounts(&self, config: &Config, call: &CallContext) -> Result<(), ServiceError> {
-        if self.may_see(config, call) { Ok(()) } else { Err(ServiceError::Account(AccountError::NotAllowed)) }
-    }
-
-    fn may_see(&self, config: &Config, call: &CallContext) -> bool {
-        let visible = |name: &String| {
-            let account = AccountId::new(name).ok().and_then(|id| self.0.parts.directory.position(&id));
-            account.is_some_and(|account| call.caller().may_see(account))
-        };
-        call.caller().sees_all() || (!config.filter.accounts.is_empty() && config.filter.accounts.iter().all(visible))
-    }
-
-    /// Works on a subscription, if the caller may use it.
-    pub(super) async fn allowed<T, C>(&self, name: &str, call: &CallContext, mut change: C) -> Result<T, ServiceError>
-    where
-        T: Send + 'static,
-        C: FnMut(&mut Subscription) -> T + Send + 'static,
-    {
-        let (feed, call) = (self.clone(), call.clone());
-        let change = move |it: &mut Subscription| feed.may_see(&it.head().config, &call).then(|| change(it));
-        let changed = self.store().change(name, change).await?;
-        let changed = changed.ok_or_else(|| FeedError::SubscriptionNotFound { name: name.to_owned() })?;
-        changed.ok_or(ServiceError::Account(AccountError::NotAllowed))
-    }
-
-    /// The same with a subscription that must be of this feed.
-    pub(super) async fn allowed_of<T, C>(
-        &self,
-        feed: FeedName,
-        name: &str,
-        call: &CallContext,
-        mut change: C,
-    ) -> Result<T, ServiceError>
-    where
-        T: Send + 'static,
-        C: FnMut(&mut Subscription) -> T + Send + 'static,
-    {
-        let change = move |it: &mut Subscription| {
-            if it.head().config.feed == feed { Ok(change(it)) } else { Err(wrong_feed(it.head())) }
-        };
-        Ok(self.allowed(name, call, change).await??)
+        faults.into_result().map_err(FeedError::of_choices)?;
+        self.check_use(&Head { config: config.clone(), ..head.clone() }, call)
     }
 
     /// Shows one.
     pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
         let bounds = self.bounds().await?;
         let seen = self.allowed(name, call, |it| Seen::of(it)).await?;
-        Ok(self.as_message(self.as_passed(seen), bounds))
+        Ok(self.as_message(self.as_passed(seen), bounds, call))
     }
 
-    pub(super) fn as_message(&self, seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
+    pub(super) fn as_message(&self, seen: Seen, bounds: ByFeed<Bounds>, call: &CallContext) -> pb::Subscription {
         let consumers_replaced = self.0.dispatchers.replaced(&seen.head.name);
-        pb::Subscription { consumers_replaced, ..told(seen, bounds) }
+        let meant = self.meant(&seen.head);
+        let knows_all = call.caller().sees_all() || is_maker(&seen.head, call);
+        let mut shown = told(seen, bounds);
+        // Another client is told no name of an account that only the maker had.
+        if let Some(filter) = shown.filter.as_mut().filter(|_| !knows_all) {
+            filter.accounts.retain(|name| meant.has(name));
+        }
+        pb::Subscription { consumers_replaced, accounts: meant.names(), ..shown }
     }
 
     /// With the positions that its streams have passed, of which the store is told now and then.
@@ -238,7 +229,7 @@ impl<F: FeedStore> Feed<F> {
             let heads = self.store().names(&looked_at, size).await?;
             let last = heads.len() < size;
             for head in heads {
-                if !self.may_see(&head.config, call) {
+                if !self.may_use(&head, call) {
                     looked_at = head.name;
                     continue;
                 }
@@ -247,9 +238,12 @@ impl<F: FeedStore> Feed<F> {
                 }
                 after.clone_from(&head.name);
                 looked_at.clone_from(&head.name);
+                if self.is_stale(&head) {
+                    self.rescope(&head.name).await?;
+                }
                 // One that was deleted meanwhile is left out.
                 let seen = self.store().outline(&head.name).await?;
-                subscriptions.extend(seen.map(|seen| self.state_of(self.as_passed(seen.into()), bounds)));
+                subscriptions.extend(seen.map(|seen| self.state_of(self.as_passed(seen.into()), bounds, call)));
             }
             if last {
                 return Ok((subscriptions, String::new()));
@@ -257,12 +251,12 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// Changes one.
+    /// Changes one, and tells what is void because its events are of accounts that it means no more.
     pub async fn update(
         &self,
         request: &pb::UpdateSubscriptionRequest,
         call: &CallContext,
-    ) -> Result<pb::Subscription, ServiceError> {
+    ) -> Result<pb::UpdateSubscriptionResponse, ServiceError> {
         let at = Path::Top("subscription");
         let asked = request.subscription.as_ref().ok_or_else(|| invalid(&at, "is required"))?;
         named(&asked.name, &at.field("name"))?;
@@ -274,19 +268,24 @@ impl<F: FeedStore> Feed<F> {
                 return Err(ServiceError::from(differs(it.head())));
             }
             let (at, mask_at) = (Path::Top("subscription"), Path::Top("update_mask").field("paths"));
-            let config = it.head().config.updated(&asked_of, &at, &mask, &mask_at);
-            let config = feed.config(config, &who)?;
+            let config = it.head().config.updated(&asked_of, &at, &mask, &mask_at).map_err(FeedError::of_choices)?;
+            feed.check_change(it.head(), &config, &who)?;
             let version = it.head().version;
             it.update(config, now);
-            Ok((Seen::of(it), it.head().version != version))
+            Ok((it.head().generation, it.head().version != version))
         });
-        let bounds = self.bounds().await?;
-        let (seen, is_changed) = changed.await??;
+        let (generation, is_changed) = changed.await??;
+        // Done by the next use of it in any case, should this process end here.
+        let voided = self.rescope(&asked.name).await?.unwrap_or_default();
         if is_changed {
-            self.0.dispatchers.end(&asked.name, FeedError::Updated { generation: seen.head.generation });
+            self.0.dispatchers.end(&asked.name, FeedError::Updated { generation });
             tracing::info!(subscription = asked.name, caller = call.caller().name, "a subscription was changed");
         }
-        Ok(self.as_message(seen, bounds))
+        Ok(pb::UpdateSubscriptionResponse {
+            subscription: Some(self.show(&asked.name, call).await?),
+            voided_parked: voided.parked,
+            voided_leases: voided.leased,
+        })
     }
 
     /// Deletes one.
@@ -340,7 +339,7 @@ impl<F: FeedStore> Feed<F> {
             voided_parked,
             "a subscription was moved"
         );
-        Ok(pb::SeekSubscriptionResponse { subscription: Some(self.as_message(seen, bounds)), voided_parked })
+        Ok(pb::SeekSubscriptionResponse { subscription: Some(self.as_message(seen, bounds, call)), voided_parked })
     }
 }
 
@@ -348,18 +347,6 @@ fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
     let mut faults = Faults::default();
     check_name(name, at, &mut faults);
     faults.into_result().map_err(ServiceError::Invalid)
-}
-
-/// The name by which a client's subscriptions are counted; empty for a gateway without clients.
-fn client_of(call: &CallContext) -> String {
-    let caller = call.caller();
-    if caller.is_anonymous() { String::new() } else { caller.name.clone() }
-}
-
-/// Whether two configs ask for the same, in whatever order they name it.
-fn is_same(one: &Config, other: &Config) -> bool {
-    let rest = |config: &Config| Config { filter: pb::Filter::default(), client: String::new(), ..config.clone() };
-    one.wanted() == other.wanted() && rest(one) == rest(other)
 }
 
 fn head_of(made: &Made) -> &Head {
@@ -376,7 +363,7 @@ fn differs(head: &Head) -> FeedError {
     FeedError::SubscriptionDiffers { etag: etag(head) }
 }
 
-fn wrong_feed(head: &Head) -> FeedError {
+pub(super) fn wrong_feed(head: &Head) -> FeedError {
     FeedError::WrongFeed { name: head.name.clone(), feed: head.config.feed }
 }
 

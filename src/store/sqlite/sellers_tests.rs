@@ -11,7 +11,7 @@ use crate::ports::ledger::{Begun, Ledger, Match, Query, Saved};
 use crate::ports::subscriptions::Subscriptions;
 use crate::store::Settings;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{create, intent, made, settings, subscription_config, time};
+use crate::store::testing::{create, intent, made, new_subscription, settings, subscription_config, time};
 
 fn id(name: &str) -> AccountId {
     AccountId::new(name).unwrap()
@@ -150,7 +150,7 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
     }
     let mut config = subscription_config(true);
     config.filter.accounts = vec!["other".into(), "acme".into()];
-    ledger.make("oms", config, 0, time(1)).await.unwrap();
+    ledger.make(new_subscription("oms", config, 0, time(1))).await.unwrap();
     ledger.close().await;
 
     let ledger = open(&place, &[("beta", "1"), ("other", "2")]);

@@ -46,6 +46,8 @@ pub struct FeedMetrics {
     pub lost: Counter,
     /// Parked events that were dropped, past their time.
     pub parked_trimmed: Counter,
+    /// Events of subscriptions that went because they are of accounts that the subscription means no more.
+    pub voided: Counter,
     /// Unreadable deliveries that were dropped, past their time.
     pub quarantine_expired: Counter,
     /// How far subscriptions are behind.
@@ -90,6 +92,8 @@ impl FeedMetrics {
         let consumers_replaced = counter("consumers_replaced", help);
         let lost = counter("lost", "Times that a subscription lost events that it had not settled");
         let parked_trimmed = counter("trimmed_parked_events", "Parked events dropped, past their time");
+        let help = "Leased, waiting and parked events of accounts that their subscription means no more";
+        let voided = counter("voided_events", help);
         let quarantine_expired = Counter::default();
         let help = "Webhooks dropped from quarantine, past their time";
         r.register("order_gateway_webhook_quarantine_expired", help, quarantine_expired.clone());
@@ -102,6 +106,7 @@ impl FeedMetrics {
             consumers_replaced,
             lost,
             parked_trimmed,
+            voided,
             quarantine_expired,
             subscriptions,
             settled,

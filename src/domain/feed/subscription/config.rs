@@ -52,7 +52,7 @@ pub enum Mode {
 pub struct Config {
     /// The feed that it reads. Never changes.
     pub feed: FeedName,
-    /// Which events, as it was asked for; with the accounts filled in that its maker could see.
+    /// Which events, as it was asked for.
     pub filter: pb::Filter,
     /// How events wait for each other. Never changes.
     pub mode: Mode,
@@ -124,6 +124,11 @@ impl Config {
     /// Its filter, ready for use.
     pub fn wanted(&self) -> Filter {
         Filter::of_checked(&self.filter)
+    }
+
+    /// Its filter, whatever the accounts.
+    pub fn wanted_anywhere(&self) -> Filter {
+        self.wanted().anywhere()
     }
 
     /// Whether it is what a request asks for: only fields that are set there must be the same. Filters are the same when

@@ -4,7 +4,7 @@
 //! and writes the changes before anybody hears of them.
 //!
 //! `lend.rs` says who gets what, `settle.rs` what a consumer's word does, `floor.rs` up to where all is settled and what may
-//! be forgotten; `rows.rs` finds rows without walking all of them, and keeps account of what changed.
+//! be forgotten, `void.rs` what goes when accounts go; `rows.rs` finds rows without walking all of them, and keeps account of what changed.
 //!
 //! | an event is | and becomes |
 //! |---|---|
@@ -21,6 +21,7 @@ mod lend;
 mod row;
 mod rows;
 mod settle;
+mod void;
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -30,7 +31,8 @@ use std::time::Duration;
 pub use self::config::{Config, Mode, check_name, number_of_feed};
 pub use self::row::{Cause, Row, Said, State};
 use self::rows::Rows;
-use super::Lease;
+pub use self::void::Voided;
+use super::{AccountScope, Filter, Lease};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
@@ -49,6 +51,8 @@ pub struct Head {
     pub name: String,
     /// What was asked for.
     pub config: Config,
+    /// The accounts that it means: no row's event is of another. `None`: not known, because an earlier version made it.
+    pub scope: Option<AccountScope>,
     /// Counts changes of `config`; its text is the etag.
     pub version: u64,
     /// Rises with every seek. Given by the store, never twice: a lease fits no other subscription, not even one of the same
@@ -62,6 +66,17 @@ pub struct Head {
     pub created: Timestamp,
     /// When `config` or `generation` last changed.
     pub updated: Timestamp,
+}
+
+impl Head {
+    /// The events that it wants, ready for use: those that its filter wants of the accounts that it means.
+    pub fn filter(&self) -> Filter {
+        let filter = self.config.wanted();
+        match &self.scope {
+            Some(scope) => filter.within_scope(scope),
+            None => filter,
+        }
+    }
 }
 
 /// What a store has to write. Rows are of [`Changes::head`]'s subscription.
@@ -217,8 +232,18 @@ pub struct Outline {
 impl Subscription {
     /// A new one, which begins after position `at`. `id` and `generation` are the store's.
     pub fn new(id: u64, generation: u64, name: String, config: Config, at: u64, now: Timestamp) -> Self {
-        let head =
-            Head { id, name, config, version: 1, generation, floor: at, scanned: at, created: now, updated: now };
+        let head = Head {
+            id,
+            name,
+            config,
+            scope: None,
+            version: 1,
+            generation,
+            floor: at,
+            scanned: at,
+            created: now,
+            updated: now,
+        };
         Self { stored: None, ..Self::load(head, Vec::new()) }
     }
 

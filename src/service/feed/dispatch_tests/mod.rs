@@ -47,5 +47,5 @@ async fn nothing(stream: &mut Deliveries<impl FeedStore>, time: Duration) {
 
 async fn update(feed: &TestFeed, subscription: pb::Subscription) -> pb::Subscription {
     let request = pb::UpdateSubscriptionRequest { subscription: Some(subscription), update_mask: None };
-    feed.feed.update(&request, &anyone()).await.unwrap()
+    feed.feed.update(&request, &anyone()).await.unwrap().subscription.unwrap()
 }

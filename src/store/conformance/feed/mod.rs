@@ -26,7 +26,9 @@ use crate::ports::random::Random;
 use crate::ports::subscriptions::{Made, Removed, Subscriptions};
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{acme, arrival, event_of, other_account, settings, subscription_config, time, unreadable};
+use crate::store::testing::{
+    acme, arrival, event_of, new_subscription, other_account, settings, subscription_config, time, unreadable,
+};
 
 /// Runs each check on both feeds of every store.
 macro_rules! checks {
@@ -133,7 +135,7 @@ impl<S: Store> OneFeed<S> {
     }
 
     async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
-        self.store.make(name, config, at, now).await
+        self.store.make(new_subscription(name, config, at, now)).await
     }
 
     async fn change<T, F>(&self, name: &str, change: F) -> Result<Option<T>, StoreError>
@@ -189,6 +191,7 @@ checks! {
     other_rows_go_by_their_time
     a_subscription_is_made_once
     an_outline_counts_what_the_rows_say
+    accounts_are_kept_as_they_were_set
     no_generation_is_used_twice
     names_are_paged
     what_is_changed_is_there_for_the_next

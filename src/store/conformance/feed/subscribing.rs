@@ -7,7 +7,8 @@ use futures_util::future::join_all;
 
 use super::trimming::events_before;
 use super::*;
-use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Outcome, Room, Subscription, Verdict};
+use crate::domain::feed::AccountScope;
+use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Outcome, Room, Subscription, Verdict, Voided};
 use crate::ports::subscriptions::{Made, Removed};
 use crate::store::testing::moment;
 
@@ -312,4 +313,21 @@ pub(super) async fn an_outline_counts_what_the_rows_say(store: OneFeed<impl Stor
     settle(&store, "a", &loans[1], Verdict::Retry { delay: None, reason: String::new() }).await;
     assert_eq!(same().await, (2, 1, 1, Some(time(5))));
     assert_eq!(store.outline("b").await.unwrap().unwrap().unsettled, 0);
+}
+
+pub(super) async fn accounts_are_kept_as_they_were_set(store: OneFeed<impl Store>) {
+    assert_eq!(make(&store, "a", true, 0).await.scope, Some(AccountScope::All));
+    park_the_second(&store, "a").await;
+    lend(&store, "a", 5).await;
+    for scope in
+        [AccountScope::only([&acme(), &other_account()]), AccountScope::only([&acme()]), AccountScope::only([])]
+    {
+        let set = scope.clone();
+        store.change("a", move |subscription| subscription.set_scope(set.clone(), [])).await.unwrap();
+        assert_eq!(store.names("", 1).await.unwrap()[0].scope, Some(scope));
+    }
+    let voided = store.change("a", |subscription| subscription.set_scope(AccountScope::All, [1, 2, 4])).await.unwrap();
+    assert_eq!(voided, Some(Voided { leased: 1, parked: 1, pending: 0 }), "the first is settled");
+    let outline = store.outline("a").await.unwrap().unwrap();
+    assert_eq!((outline.parked, outline.outstanding, outline.head.floor), (0, 1, 4));
 }

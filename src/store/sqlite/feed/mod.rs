@@ -29,11 +29,11 @@ use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
+use crate::domain::feed::subscription::{Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::StoreError;
-use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 
 impl EventLog for SqliteLedger {
     async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
@@ -114,9 +114,8 @@ impl EventLog for SqliteLedger {
 }
 
 impl Subscriptions for SqliteLedger {
-    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
-        let name = name.to_owned();
-        self.write(move |tx| subscriptions::make(tx, &name, &config, at, now)).await
+    async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
+        self.write(move |tx| subscriptions::make(tx, &new)).await
     }
 
     async fn change<T, F>(&self, name: &str, mut change: F) -> Result<Option<T>, StoreError>

@@ -4,13 +4,14 @@ use rusqlite::Row as Found;
 use rusqlite::types::Type;
 
 use super::super::rows::{Coded, Numbered, number, time};
+use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::{Cause, Config, Head, Row, Said, State};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
 /// Begins every query for heads.
 pub(super) const HEADS: &str =
-    "SELECT id, name, config, version, generation, floor, scanned, created, updated FROM subscriptions";
+    "SELECT id, name, config, version, generation, floor, scanned, created, updated, scope FROM subscriptions";
 
 /// Begins every query for rows.
 pub(super) const ROWS: &str = "SELECT seq, key, size, received, attempt, failures, redriven, state, cause, time, words, said, steady \
@@ -37,6 +38,7 @@ pub(super) fn head(row: &Found<'_>) -> rusqlite::Result<Head> {
         scanned: number(row, 6)?,
         created: time(row, 7)?,
         updated: time(row, 8)?,
+        scope: row.get::<_, Option<String>>(9)?.map(|scope| AccountScope::from_text(&scope)),
     })
 }
 

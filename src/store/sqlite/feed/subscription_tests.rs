@@ -7,16 +7,16 @@ use std::time::Duration;
 use super::super::open;
 use super::subscriptions::change;
 use super::*;
-use crate::domain::feed::Lease;
+use crate::domain::feed::{AccountScope, Lease};
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Held, Loan, Outcome, Room, Row, State, Verdict};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::ports::clock::Clock;
 use crate::store::Settings;
 use crate::store::sqlite::tests::Place;
-use crate::store::testing::{moment, settings, subscription_config, time};
+use crate::store::testing::{moment, new_subscription, settings, subscription_config, time};
 
 async fn make(store: &SqliteLedger, name: &str) -> Head {
-    match store.make(name, subscription_config(true), 0, time(1)).await.unwrap() {
+    match store.make(new_subscription(name, subscription_config(true), 0, time(1))).await.unwrap() {
         Made::New(head) => head,
         other => panic!("{other:?}"),
     }
@@ -112,7 +112,8 @@ async fn a_subscription_is_the_same_in_another_process() {
     let store = place.open();
     assert_eq!(store.change("a", shown).await.unwrap().unwrap(), before);
     // As one goes on that never left its process.
-    let mut never_left = Subscription::new(1, 1, "a".into(), subscription_config(true), 0, time(1));
+    let never_left = Subscription::new(1, 1, "a".into(), subscription_config(true), 0, time(1));
+    let mut never_left = never_left.with_scope(AccountScope::All);
     every_state(&mut never_left);
     assert_eq!(shown(&mut never_left), before);
     assert_eq!(goes_on(&mut never_left), there);
@@ -260,7 +261,10 @@ async fn a_change_of_nothing_costs_no_sync() {
     let wal = || std::fs::metadata(place.beside("db-wal")).unwrap().len();
     let before = wal();
     store.change("a", shown).await.unwrap();
-    assert!(matches!(store.make("a", subscription_config(false), 0, time(9)).await.unwrap(), Made::Existing(_)));
+    assert!(matches!(
+        store.make(new_subscription("a", subscription_config(false), 0, time(9))).await.unwrap(),
+        Made::Existing(_)
+    ));
     assert_eq!(wal(), before);
     store.change("a", |one| one.seek(0, time(2))).await.unwrap();
     assert!(wal() > before);

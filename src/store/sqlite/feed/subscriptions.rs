@@ -7,12 +7,12 @@ use super::super::tx::Tx;
 use super::boot;
 use super::rows::{self, HEADS, ROWS, StateColumns};
 use crate::crash_point::{CrashPoint, reach};
-use crate::domain::feed::FeedName;
-use crate::domain::feed::subscription::{Cause, Changes, Config, Head, Outline, Row, State, Subscription};
-use crate::domain::timestamp::Timestamp;
-use crate::ports::subscriptions::{Made, Removed};
+use crate::domain::feed::subscription::{Cause, Changes, Head, Outline, Row, State, Subscription};
+use crate::domain::feed::{AccountScope, FeedName};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed};
 
-pub(super) fn make(tx: &mut Tx<'_>, name: &str, config: &Config, at: u64, now: Timestamp) -> rusqlite::Result<Made> {
+pub(super) fn make(tx: &mut Tx<'_>, new: &NewSubscription) -> rusqlite::Result<Made> {
+    let NewSubscription { name, config, scope, at, now } = new;
     if let Some(existing) = head_of(tx, name)? {
         return Ok(Made::Existing(existing));
     }
@@ -21,10 +21,11 @@ pub(super) fn make(tx: &mut Tx<'_>, name: &str, config: &Config, at: u64, now: T
     let id = next.query_row([], |row| number(row, 0))?;
     let generation = tx.feed().next_generation;
     use_generation(tx, generation)?;
-    let head = Subscription::new(id, generation, name.to_owned(), config.clone(), at, now).head().clone();
+    let made = Subscription::new(id, generation, name.clone(), config.clone(), *at, *now).with_scope(scope.clone());
+    let head = made.head().clone();
     tx.sql(
-        "INSERT INTO subscriptions (id, name, version, generation, floor, scanned, created, updated, config) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO subscriptions (id, name, version, generation, floor, scanned, created, updated, config, scope) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         integer(id),
@@ -36,6 +37,7 @@ pub(super) fn make(tx: &mut Tx<'_>, name: &str, config: &Config, at: u64, now: T
         integer(head.created.0),
         integer(head.updated.0),
         head.config.encode(),
+        head.scope.as_ref().map(AccountScope::to_text),
     ])?;
     tx.rows += 1;
     Ok(Made::New(head))
@@ -115,7 +117,8 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
     }
     if let Some(head) = &changes.head {
         tx.sql(
-            "UPDATE subscriptions SET version = ?2, generation = ?3, floor = ?4, scanned = ?5, updated = ?6, config = ?7 \
+            "UPDATE subscriptions SET version = ?2, generation = ?3, floor = ?4, scanned = ?5, updated = ?6, config = ?7, \
+             scope = ?8 \
              WHERE id = ?1",
         )?
         .execute(params![
@@ -126,6 +129,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
             integer(head.scanned),
             integer(head.updated.0),
             head.config.encode(),
+            head.scope.as_ref().map(AccountScope::to_text),
         ])?;
     }
     tx.rows += (changes.drop.len() + changes.put.len()) as u64 + u64::from(changes.head.is_some());

@@ -22,6 +22,7 @@ const STEPS: &[&str] = &[
     include_str!("0009_succeeded.sql"),
     include_str!("0010_quarantine.sql"),
     include_str!("0011_generations.sql"),
+    include_str!("0012_scopes.sql"),
 ];
 
 /// The version that this program works with.

@@ -309,6 +309,21 @@ impl Model {
         count
     }
 
+    pub(super) fn void(&mut self, seqs: &[u64]) -> Voided {
+        let mut voided = Voided::default();
+        for seen in self.seen.iter_mut().filter(|s| seqs.contains(&s.event.seq)) {
+            match seen.phase {
+                Phase::Out(..) => voided.leased += 1,
+                Phase::Aside(..) => voided.parked += 1,
+                Phase::Idle(_) | Phase::Later(_) => voided.pending += 1,
+                Phase::Done | Phase::Gone => panic!("{seen:?}"),
+            }
+            seen.phase = Phase::Gone;
+        }
+        self.raise_floor();
+        voided
+    }
+
     /// The rows that a store should have.
     pub(super) fn rows(&self) -> Vec<Row> {
         let kept = self.seen.iter().filter(|s| match s.phase {

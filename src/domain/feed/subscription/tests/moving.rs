@@ -108,6 +108,7 @@ fn a_new_one_has_its_head_to_store() {
         id: 7,
         name: "oms".into(),
         config: Config::default(),
+        scope: None,
         version: 1,
         generation: 1,
         floor: 40,

@@ -66,6 +66,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<Index>().prop_map(Step::Seek),
         1 => (0u32..4, prop::bool::weighted(0.3)).prop_map(|(attempts, paused)| Step::Update { attempts, paused }),
         1 => any::<Index>().prop_map(Step::Trim),
+        1 => prop::collection::vec(any::<Index>(), 0..4).prop_map(Step::Void),
         4 => any::<bool>().prop_map(|reload| Step::Store { reload }),
     ]
 }

@@ -18,7 +18,7 @@ pub(super) struct Witness {
     acked: BTreeSet<u64>,
     /// Given out again after it was parked.
     redriven: BTreeSet<u64>,
-    /// No longer in the log.
+    /// No longer in the log, or void.
     gone: BTreeSet<u64>,
 }
 
@@ -135,7 +135,10 @@ impl Witness {
     }
 
     pub(super) fn gone(&mut self, seqs: impl IntoIterator<Item = u64>) {
-        self.gone.extend(seqs);
+        for seq in seqs {
+            self.out.remove(&seq);
+            self.gone.insert(seq);
+        }
     }
 
     /// Every matching event is accounted for, and the floor is right.

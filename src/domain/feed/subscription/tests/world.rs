@@ -34,6 +34,8 @@ pub(super) enum Step {
         paused: bool,
     },
     Trim(Index),
+    /// The events at these positions are of accounts that it means no more.
+    Void(Vec<Index>),
     /// What changed is stored; the machine may be loaded anew.
     Store {
         reload: bool,
@@ -106,6 +108,7 @@ impl World {
             Step::Seek(to) => self.seek(to.index(self.head as usize + 1) as u64),
             Step::Update { attempts, paused } => self.update(*attempts, *paused),
             Step::Trim(first) => self.trim(first.index(self.head as usize + 2) as u64),
+            Step::Void(picks) => self.void(picks),
             Step::Store { reload } => self.store(*reload),
         }
         self.check();
@@ -219,6 +222,15 @@ impl World {
         let after = rows(&self.machine);
         let gone: Vec<u64> = before.difference(&after).copied().collect();
         assert_eq!(gone.len(), trimmed);
+        self.witness.gone(gone);
+    }
+
+    fn void(&mut self, picks: &[Index]) {
+        let picked: BTreeSet<u64> = picks.iter().map(|pick| pick.index(self.head as usize + 1) as u64).collect();
+        let open: BTreeSet<u64> = self.machine.open_rows().into_iter().collect();
+        let voided = self.machine.set_scope(AccountScope::All, picked.iter().copied());
+        let gone = picked.intersection(&open).copied().collect::<Vec<_>>();
+        assert_eq!(voided, self.model.void(&gone));
         self.witness.gone(gone);
     }
 
