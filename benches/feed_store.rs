@@ -224,7 +224,8 @@ async fn lend(store: &Store, subscriptions: usize, batch: u64, round: usize, spa
             tokio::spawn(async move {
                 let scope = AccountScope::All;
                 let config = Config::default();
-                store.make(NewSubscription { name: name.clone(), config, scope, at: 0, now: Timestamp(1) }).await?;
+                let now = Timestamp(1);
+                store.make(NewSubscription { name: name.clone(), config, scope, most_of_client: 1, at: 0, now }).await?;
                 let mut settled = 0;
                 while started.elapsed() < span {
                     let loans = store.change(&name, move |one| lend_next(one, batch)).await?.ok_or("it is gone")?;

@@ -25,7 +25,7 @@ pub(super) fn start<F: FeedStore>(
         heartbeat_interval: config.feed.heartbeat_interval,
         retention: config.feed.retention,
         max_retention: config.feed.max_retention,
-        max_subscriptions_per_client: config.feed.max_subscriptions_per_client.get() as usize,
+        max_subscriptions_per_client: config.feed.max_subscriptions_per_client.get().into(),
     };
     let sellers = config.accounts.iter().map(|it| (it.id.clone(), SellerId::new(&it.partner_id)));
     Feed::start(FeedParts {

@@ -12,7 +12,8 @@ use crate::domain::timestamp::Timestamp;
 /// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
 /// that was handed over happens, also when the future is dropped.
 pub trait Subscriptions: Clone + Send + Sync + 'static {
-    /// Makes one, unless there is one of its name.
+    /// Makes one, unless there is one of its name, or its client has as many as it may. Both are judged in the transaction that makes
+    /// it, so that two that are made at the same moment are judged one after the other.
     fn make(&self, new: NewSubscription) -> impl Future<Output = Result<Made, StoreError>> + Send;
 
     /// Lets `change` work on one, in one transaction with the writing of what it changed. It may be called more than once,
@@ -43,6 +44,8 @@ pub struct NewSubscription {
     pub config: Config,
     /// The accounts that it means.
     pub scope: AccountScope,
+    /// Subscriptions that its client may have. Those without a client are not counted.
+    pub most_of_client: u64,
     /// It starts after this position.
     pub at: u64,
     /// The time.
@@ -56,6 +59,8 @@ pub enum Made {
     New(Head),
     /// There is one of this name.
     Existing(Head),
+    /// Its client has as many as it may.
+    TooMany,
 }
 
 /// What became of [`Subscriptions::remove`].

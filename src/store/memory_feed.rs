@@ -217,10 +217,14 @@ impl TokenKeys for MemoryFeed {
 
 impl Subscriptions for MemoryFeed {
     async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
-        let NewSubscription { name, config, scope, at, now } = new;
+        let NewSubscription { name, config, scope, most_of_client, at, now } = new;
         let mut tables = self.lock();
         if let Some(existing) = tables.subscriptions.get(&name) {
             return Ok(Made::Existing(existing.head().clone()));
+        }
+        let of_client = tables.subscriptions.values().filter(|one| one.head().config.client == config.client).count();
+        if !config.client.is_empty() && of_client as u64 >= most_of_client {
+            return Ok(Made::TooMany);
         }
         tables.last_subscription += 1;
         tables.last_generation += 1;

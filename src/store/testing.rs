@@ -129,7 +129,7 @@ pub(super) fn unreadable(body: &str, received: Timestamp) -> Arrival {
 
 /// A subscription of every account that starts after this position.
 pub(super) fn new_subscription(name: &str, config: Config, at: u64, now: Timestamp) -> NewSubscription {
-    NewSubscription { name: name.to_owned(), config, scope: AccountScope::All, at, now }
+    NewSubscription { name: name.to_owned(), config, scope: AccountScope::All, most_of_client: u64::MAX, at, now }
 }
 
 /// All events, a key at a time.

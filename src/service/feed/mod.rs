@@ -86,7 +86,7 @@ pub struct FeedSettings {
     /// How long a subscription may hold them. Not less.
     pub max_retention: Duration,
     /// Subscriptions that one client may have.
-    pub max_subscriptions_per_client: usize,
+    pub max_subscriptions_per_client: u64,
 }
 
 /// What the feeds are built of.

@@ -16,9 +16,6 @@ use crate::ports::event_log::Bounds;
 use crate::ports::subscriptions::{Made, NewSubscription, Removed};
 use crate::service::{AccountError, ServiceError, paging};
 
-/// Subscriptions that are read at once to be counted.
-const COUNTED_AT_ONCE: usize = 1000;
-
 /// A subscription with what is counted of it.
 pub(super) struct Seen {
     pub(super) head: Head,
@@ -53,6 +50,7 @@ impl<F: FeedStore> Feed<F> {
             (Made::New(head), _) => head,
             (Made::Existing(head), new) if self.is_same(&head, &new) => head,
             (Made::Existing(head), _) => return Err(differs(&head).into()),
+            (Made::TooMany, _) => return Err(FeedError::TooManySubscriptions.into()),
         };
         self.show(&head.name, call).await
     }
@@ -79,7 +77,8 @@ impl<F: FeedStore> Feed<F> {
         match self.make(name, asked, &at, call).await? {
             (Made::Existing(head), _) if head.config.feed != feed => Err(wrong_feed(&head).into()),
             (Made::Existing(head), _) if !head.config.agrees_with(asked) => Err(differs(&head).into()),
-            _ => Ok(()),
+            (Made::TooMany, _) => Err(FeedError::TooManySubscriptions.into()),
+            (Made::New(_) | Made::Existing(_), _) => Ok(()),
         }
     }
 
@@ -100,20 +99,22 @@ impl<F: FeedStore> Feed<F> {
         if scope == AccountScope::only([]) {
             return Err(ServiceError::Account(AccountError::NotAllowed));
         }
-        let new = NewSubscription { name: name.to_owned(), config, scope, at: 0, now: self.now() };
+        let most_of_client = self.0.parts.settings.max_subscriptions_per_client;
+        let new = NewSubscription { name: name.to_owned(), config, scope, most_of_client, at: 0, now: self.now() };
         // Where it would start does not matter any more, and may be gone from the log.
         if let Some(head) = self.store().change(name, |it| it.head().clone()).await? {
             self.check_use(&head, call)?;
             return Ok((Made::Existing(head), new));
         }
-        self.has_room_for_another(&new.config.client).await?;
         let log = self.log(new.config.feed);
         let bounds = log.bounds().await?;
         let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
         let start = asked.start.as_ref().unwrap_or(&earliest);
         let new = NewSubscription { at: places::resolve(log, bounds, Some(start), &at.field("start")).await?, ..new };
         let made = self.store().make(new.clone()).await?;
-        self.check_use(head_of(&made), call)?;
+        if let Made::Existing(head) = &made {
+            self.check_use(head, call)?;
+        }
         Ok((made, new))
     }
 
@@ -131,25 +132,6 @@ impl<F: FeedStore> Feed<F> {
             && ours.wanted_anywhere() == theirs.wanted_anywhere()
             && self.meant(head) == new.scope
             && (theirs.filter.accounts.is_empty() || named(ours) == named(theirs))
-    }
-
-    /// Whether a client may make one more subscription. Two that are made at the same moment may both find the last place.
-    async fn has_room_for_another(&self, client: &str) -> Result<(), ServiceError> {
-        if client.is_empty() {
-            return Ok(());
-        }
-        let (mut own, mut after) = (0, String::new());
-        loop {
-            let page = self.store().names(&after, COUNTED_AT_ONCE).await?;
-            own += page.iter().filter(|head| head.config.client == client).count();
-            if own >= self.0.parts.settings.max_subscriptions_per_client {
-                return Err(FeedError::TooManySubscriptions.into());
-            }
-            match page.last() {
-                Some(last) if page.len() == COUNTED_AT_ONCE => after.clone_from(&last.name),
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// Checks the accounts that a change brings into a subscription's filter. Those that it named before may stay, also when
@@ -347,12 +329,6 @@ fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
     let mut faults = Faults::default();
     check_name(name, at, &mut faults);
     faults.into_result().map_err(ServiceError::Invalid)
-}
-
-fn head_of(made: &Made) -> &Head {
-    match made {
-        Made::New(head) | Made::Existing(head) => head,
-    }
 }
 
 fn etag(head: &Head) -> String {

@@ -192,6 +192,7 @@ checks! {
     a_subscription_is_made_once
     an_outline_counts_what_the_rows_say
     accounts_are_kept_as_they_were_set
+    a_client_has_as_many_as_it_may_also_when_all_come_at_once
     no_generation_is_used_twice
     names_are_paged
     what_is_changed_is_there_for_the_next

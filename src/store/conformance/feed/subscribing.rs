@@ -9,7 +9,7 @@ use super::trimming::events_before;
 use super::*;
 use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Outcome, Room, Subscription, Verdict, Voided};
-use crate::ports::subscriptions::{Made, Removed};
+use crate::ports::subscriptions::{Made, NewSubscription, Removed};
 use crate::store::testing::moment;
 
 /// Makes one that does not exist.
@@ -330,4 +330,22 @@ pub(super) async fn accounts_are_kept_as_they_were_set(store: OneFeed<impl Store
     assert_eq!(voided, Some(Voided { leased: 1, parked: 1, pending: 0 }), "the first is settled");
     let outline = store.outline("a").await.unwrap().unwrap();
     assert_eq!((outline.parked, outline.outstanding, outline.head.floor), (0, 1, 4));
+}
+
+pub(super) async fn a_client_has_as_many_as_it_may_also_when_all_come_at_once(store: OneFeed<impl Store>) {
+    let make = |client: &str, number: u64, most_of_client: u64| {
+        let config = Config { client: client.to_owned(), ..store.config(false) };
+        let new = new_subscription(&format!("{client}-{number}"), config, 0, time(2));
+        store.store.make(NewSubscription { most_of_client, ..new })
+    };
+    let count = |made: Vec<Result<Made, StoreError>>| {
+        made.iter().filter(|made| matches!(made, Ok(Made::New(_)))).count()
+    };
+    assert_eq!(count(join_all((0..20).map(|number| make("oms", number, 3))).await), 3);
+    assert_eq!(make("oms", 99, 3).await.unwrap(), Made::TooMany);
+    assert!(matches!(make("oms", 0, 3).await.unwrap(), Made::Existing(_)), "it is there already");
+    assert_eq!(count(join_all((0..20).map(|number| make("other", number, 5))).await), 5);
+    assert_eq!(store.remove("oms-1", None).await.unwrap(), Removed::Gone);
+    assert_eq!(count(join_all((50..60).map(|number| make("oms", number, 3))).await), 1);
+    assert_eq!(count(join_all((0..20).map(|number| make("", number, 3))).await), 20, "nobody's");
 }

@@ -27,6 +27,8 @@ pub(in crate::store::sqlite) struct Memory {
     pub(in crate::store::sqlite) heads: ByFeed<u64>,
     /// Generations of subscriptions below this are used.
     pub(super) next_generation: u64,
+    /// Subscriptions by the name of their client, once they were counted.
+    pub(super) of_clients: Option<HashMap<String, u64, RandomState>>,
     /// The last row of each log's table of spans, once it was written.
     spans: ByFeed<Option<(u64, Timestamp)>>,
     /// Whether there are deliveries of versions that kept the ids of events without their kinds.
@@ -56,6 +58,7 @@ impl Memory {
             next_generation: connection
                 .prepare_cached("SELECT value FROM numbers WHERE name = 'next_generation'")?
                 .query_row([], |row| number(row, 0))?,
+            of_clients: None,
             spans: ByFeed::default(),
             has_old_keys: exists(
                 connection,
@@ -118,6 +121,7 @@ mod tests {
     fn memory() -> Memory {
         Memory {
             next_generation: 1,
+            of_clients: None,
             heads: ByFeed::default(),
             spans: ByFeed::default(),
             has_old_keys: false,

@@ -1,5 +1,7 @@
 //! Subscriptions in their tables: how one is made, changed and deleted.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::rows::{Coded, integer, number, time};
@@ -12,9 +14,13 @@ use crate::domain::feed::{AccountScope, FeedName};
 use crate::ports::subscriptions::{Made, NewSubscription, Removed};
 
 pub(super) fn make(tx: &mut Tx<'_>, new: &NewSubscription) -> rusqlite::Result<Made> {
-    let NewSubscription { name, config, scope, at, now } = new;
+    let NewSubscription { name, config, scope, most_of_client, at, now } = new;
     if let Some(existing) = head_of(tx, name)? {
         return Ok(Made::Existing(existing));
+    }
+    let counted = !config.client.is_empty();
+    if counted && *of_client(tx, &config.client)? >= *most_of_client {
+        return Ok(Made::TooMany);
     }
     let mut next =
         tx.sql("UPDATE numbers SET value = value + 1 WHERE name = 'next_subscription' RETURNING value - 1")?;
@@ -40,7 +46,26 @@ pub(super) fn make(tx: &mut Tx<'_>, new: &NewSubscription) -> rusqlite::Result<M
         head.scope.as_ref().map(AccountScope::to_text),
     ])?;
     tx.rows += 1;
+    if counted {
+        *of_client(tx, &config.client)? += 1;
+    }
     Ok(Made::New(head))
+}
+
+/// Subscriptions of a client. They are counted once for each process: to read all of them for each that is made would let a
+/// client that makes and deletes hold up the writer.
+fn of_client<'a>(tx: &'a mut Tx<'_>, client: &str) -> rusqlite::Result<&'a mut u64> {
+    if tx.feed().of_clients.is_none() {
+        let mut counts = HashMap::default();
+        {
+            let mut heads = tx.sql(HEADS)?;
+            for head in heads.query_map([], rows::head)? {
+                *counts.entry(head?.config.client).or_default() += 1;
+            }
+        }
+        tx.feed().of_clients = Some(counts);
+    }
+    Ok(tx.feed().of_clients.get_or_insert_default().entry(client.to_owned()).or_default())
 }
 
 pub(super) fn change<T>(
@@ -137,14 +162,16 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
 }
 
 pub(super) fn remove(tx: &mut Tx<'_>, name: &str, only: Option<(u64, u64)>) -> rusqlite::Result<Removed> {
-    let mut found = tx.sql("SELECT id, version FROM subscriptions WHERE name = ?1")?;
-    let found = found.query_row([name], |row| Ok((number(row, 0)?, number(row, 1)?))).optional()?;
-    let Some(found) = found else { return Ok(Removed::Missing) };
-    let id = integer(found.0);
-    if only.is_some_and(|only| only != found) {
+    let Some(Head { id, version, config, .. }) = head_of(tx, name)? else { return Ok(Removed::Missing) };
+    if only.is_some_and(|only| only != (id, version)) {
         return Ok(Removed::Differs);
     }
+    let id = integer(id);
     drop(tx.feed().take(name));
+    if !config.client.is_empty() {
+        let of_client = of_client(tx, &config.client)?;
+        *of_client = of_client.saturating_sub(1);
+    }
     let rows = tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1")?.execute([id])?;
     reach(CrashPoint::F7);
     tx.sql("DELETE FROM subscriptions WHERE id = ?1")?.execute([id])?;
