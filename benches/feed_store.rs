@@ -225,7 +225,9 @@ async fn lend(store: &Store, subscriptions: usize, batch: u64, round: usize, spa
                 let scope = AccountScope::All;
                 let config = Config::default();
                 let now = Timestamp(1);
-                store.make(NewSubscription { name: name.clone(), config, scope, most_of_client: 1, at: 0, now }).await?;
+                store
+                    .make(NewSubscription { name: name.clone(), config, scope, most_of_client: 1, at: 0, now })
+                    .await?;
                 let mut settled = 0;
                 while started.elapsed() < span {
                     let loans = store.change(&name, move |one| lend_next(one, batch)).await?.ok_or("it is gone")?;

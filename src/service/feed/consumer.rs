@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep_until};
 use super::block::message;
 use super::dispatch::ON_THE_WAY;
 use super::error::{Ended, FaultKind, FeedError};
-use super::members::{Consumer, Lent, Membership};
+use super::members::{Consumer, Keeping, Lent, Membership};
 use super::reader::Tip;
 use super::request::SubscribeRequest;
-use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, invalid, timestamp};
+use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, invalid, out_of_bounds, timestamp};
 use crate::crash_point::{self, CrashPoint};
-use crate::domain::feed::LogId;
 use crate::domain::feed::subscription::{Cause, Head, Held, Subscription};
+use crate::domain::feed::{LogId, span};
+use crate::domain::moment::SteadyTime;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
 use crate::ports::call::CallContext;
@@ -26,6 +27,9 @@ use crate::service::ServiceError;
 const EVENTS: (std::ops::RangeInclusive<u32>, u32) = (1..=10_000, 100);
 /// The same of their bytes.
 const BYTES: (std::ops::RangeInclusive<u64>, u64) = (64 * 1024..=256 * 1024 * 1024, 8 * 1024 * 1024);
+/// How long a stream may keep a lease, and keeps it where it is not told.
+const KEPT: (std::ops::RangeInclusive<Duration>, Duration) =
+    (Duration::from_secs(5)..=Duration::from_hours(24), Duration::from_hours(1));
 /// Longest name of a consumer.
 const LONGEST_ID: usize = 128;
 
@@ -84,6 +88,7 @@ impl<F: FeedStore> Feed<F> {
         let interval = self.heartbeat(request.heartbeat_interval)?;
         let (max_events, max_bytes) = window(&request)?;
         let id: Arc<str> = consumer_id(request.consumer_id)?.into();
+        let keeps = keeping(&request)?;
         let place = self.place(feed)?;
         let name = request.subscription;
         self.require(feed, name, request.create_if_missing, call).await?;
@@ -105,7 +110,7 @@ impl<F: FeedStore> Feed<F> {
         let (end, ended) = oneshot::channel();
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (raw, release) = (request.include_raw, request.release_on_disconnect);
-        let consumer = Consumer { id, max_events, max_bytes, raw, reclaim, release, out, end, number };
+        let consumer = Consumer { id, max_events, max_bytes, raw, reclaim, release, keeps, out, end, number };
         let membership = self.join(&head, consumer);
         let now = Instant::now();
         Ok(Deliveries {
@@ -152,6 +157,20 @@ fn window(request: &SubscribeRequest<'_>) -> Result<(usize, u64), ServiceError> 
     }
     faults.into_result().map_err(|faults| FeedError::Faulty(FaultKind::Bounds, faults))?;
     Ok((events as usize, bytes))
+}
+
+/// Leases that the consumer holds already are looked at at once.
+fn keeping(request: &SubscribeRequest<'_>) -> Result<Option<Keeping>, ServiceError> {
+    let at = Path::Top("auto_extend_limit");
+    let most = match request.auto_extend_limit {
+        None => KEPT.1,
+        Some(_) if !request.auto_extend => return Err(invalid(&at, "needs auto_extend")),
+        Some(limit) => {
+            let limit = span(limit).filter(|limit| KEPT.0.contains(limit));
+            limit.ok_or_else(|| out_of_bounds(&at, "must be 5 s to 24 h"))?
+        }
+    };
+    Ok(request.auto_extend.then_some(Keeping { most, due: Some(SteadyTime(0)) }))
 }
 
 fn consumer_id(id: &str) -> Result<&str, ServiceError> {

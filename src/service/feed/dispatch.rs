@@ -15,7 +15,7 @@ use super::error::FeedError;
 use super::join::Identity;
 use super::lending::{self, Asking};
 use super::looks::Looks;
-use super::members::{Command, Consumer, Lent, Status};
+use super::members::{Command, Consumer, Keeping, Lent, Status};
 use super::reader::Tip;
 use super::{Feed, FeedStore};
 use crate::crash_point::{self, CrashPoint};
@@ -58,6 +58,8 @@ struct Looked {
     loans: Vec<Loan>,
     status: Status,
     next: Option<SteadyTime>,
+    /// When the leases of each consumer are to be lengthened next.
+    dues: Vec<Option<SteadyTime>>,
 }
 
 impl<F: FeedStore> Dispatcher<F> {
@@ -236,7 +238,7 @@ impl<F: FeedStore> Dispatcher<F> {
         if !self.looks.need_store(&self.ahead.fresh, &self.feed.0.parts.random) {
             return Ok(self.pass(free, &tip).await);
         }
-        let Looked { of, is_stale, loans, status, next } = self.lend().await?;
+        let Looked { of, is_stale, loans, status, next, dues } = self.lend().await?;
         if is_stale {
             self.feed.rescope(&self.name).await.map_err(|_| FeedError::Store)?;
             return Ok(true);
@@ -244,7 +246,10 @@ impl<F: FeedStore> Dispatcher<F> {
         if let Some(why) = self.differs(&self.of, &of) {
             return Err(why);
         }
-        self.consumers.iter_mut().for_each(|consumer| consumer.reclaim = false);
+        for (consumer, due) in self.consumers.iter_mut().zip(dues) {
+            consumer.reclaim = false;
+            consumer.keeps = consumer.keeps.map(|keeps| Keeping { due, ..keeps });
+        }
         let more = !loans.is_empty() || self.ahead.fresh.after < status.scanned && status.scanned < tip.head;
         let room = status.full.len() < self.serving();
         let (scanned, paused) = (status.scanned, status.paused);
@@ -330,6 +335,9 @@ impl<F: FeedStore> Dispatcher<F> {
             let is_stale = feed.is_stale(it.head());
             let loans =
                 if mine && !is_stale { lending::lend(it, now, &consumers, serving, &fresh) } else { Vec::new() };
+            let has_new = |room| loans.iter().any(|loan| loan.room == room);
+            let dues = consumers.iter().enumerate().map(|(room, asking)| asking.next_due(it, now, has_new(room)));
+            let dues: Vec<_> = dues.collect();
             let full = consumers[..serving].iter().filter(|asking| asking.is_full(&it.held(&asking.id)));
             let full = full.map(|asking| asking.number);
             Looked {
@@ -346,7 +354,8 @@ impl<F: FeedStore> Dispatcher<F> {
                     full: full.collect(),
                     only: exclusive.then_some(consumers[0].number),
                 },
-                next: it.next_time(),
+                next: it.next_time().into_iter().chain(dues.iter().copied().flatten()).min(),
+                dues,
                 loans,
             }
         };

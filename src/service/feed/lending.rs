@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::members::Consumer;
+use super::members::{Consumer, Keeping};
 use crate::domain::feed::subscription::{Fresh, Held, Loan, Room, Subscription};
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, SteadyTime};
 
 /// A consumer as the transaction sees it.
 pub(super) struct Asking {
@@ -16,6 +16,8 @@ pub(super) struct Asking {
     places: usize,
     /// It has lost its memory: what it has is to come again.
     reclaim: bool,
+    /// Its stream keeps its leases.
+    keeps: Option<Keeping>,
 }
 
 impl Asking {
@@ -27,6 +29,7 @@ impl Asking {
             max_bytes: consumer.max_bytes,
             places: if consumer.out.is_closed() { 0 } else { consumer.out.capacity() },
             reclaim: consumer.reclaim,
+            keeps: consumer.keeps,
         }
     }
 
@@ -38,6 +41,18 @@ impl Asking {
             bytes: self.max_bytes.saturating_sub(held.bytes),
             empty: held.leases.is_empty(),
         }
+    }
+
+    /// How its leases are kept, if some are to be lengthened now.
+    fn due(&self, now: Moment) -> Option<Keeping> {
+        self.keeps.filter(|keeps| keeps.due.is_some_and(|due| due <= now.steady))
+    }
+
+    /// When its leases are to be lengthened next, after this look. To look at each takes time where there are thousands, so that is
+    /// done only where some were due; a new one is due no earlier than those before it.
+    pub(super) fn next_due(&self, it: &Subscription, now: Moment, has_new: bool) -> Option<SteadyTime> {
+        let Keeping { most, due } = self.keeps?;
+        if self.due(now).is_some() || (has_new && due.is_none()) { it.keep_time(&self.id, most) } else { due }
     }
 
     /// Whether it must settle something before it gets more.
@@ -54,6 +69,10 @@ pub(super) fn lend(
     serving: usize,
     fresh: &Fresh,
 ) -> Vec<Loan> {
+    // First, because leases that are over end when something is lent.
+    for (keeps, asking) in consumers.iter().filter_map(|asking| Some((asking.due(now)?, asking))) {
+        it.keep(&asking.id, now, keeps.most);
+    }
     let mut loans = Vec::new();
     for (room, asking) in consumers.iter().enumerate().filter(|(_, asking)| asking.reclaim) {
         it.reclaim(&asking.id);

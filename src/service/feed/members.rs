@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -10,7 +11,7 @@ use super::error::FeedError;
 use super::join::Identity;
 use crate::domain::feed::Lease;
 use crate::domain::feed::subscription::Cause;
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::event_log::StoredEvent;
@@ -60,12 +61,23 @@ pub(super) struct Consumer {
     pub(super) reclaim: bool,
     /// Give back what it has when it leaves.
     pub(super) release: bool,
+    /// The leases that its stream keeps, if it does.
+    pub(super) keeps: Option<Keeping>,
     /// Loans go here.
     pub(super) out: mpsc::Sender<Lent>,
     /// Why the stream ends.
     pub(super) end: oneshot::Sender<FeedError>,
     /// Which stream.
     pub(super) number: u64,
+}
+
+/// How a stream keeps the leases of its consumer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeping {
+    /// So long after an event was lent, and no longer.
+    pub(super) most: Duration,
+    /// When the next lease must be lengthened, or earlier; `None` while there is none.
+    pub(super) due: Option<SteadyTime>,
 }
 
 /// An event lent, on its way to the stream, as it is stored: a message takes far more memory.

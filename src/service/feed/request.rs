@@ -29,6 +29,8 @@ pub struct SubscribeRequest<'a> {
     pub(super) release_on_disconnect: bool,
     pub(super) create_if_missing: Option<&'a pb::Subscription>,
     pub(super) include_raw: bool,
+    pub(super) auto_extend: bool,
+    pub(super) auto_extend_limit: Option<&'a prost_types::Duration>,
 }
 
 /// Verdicts on deliveries.
@@ -108,6 +110,8 @@ borrowed!(SubscribeRequest from SubscribeCancelIntentsRequest, SubscribeOrderUpd
     release_on_disconnect: it.release_on_disconnect,
     create_if_missing: it.create_if_missing.as_ref(),
     include_raw: it.include_raw,
+    auto_extend: it.auto_extend,
+    auto_extend_limit: it.auto_extend_limit.as_ref(),
 });
 
 borrowed!(SettleRequest from SettleCancelIntentsRequest, SettleOrderUpdatesRequest: |it| {

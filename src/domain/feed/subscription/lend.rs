@@ -124,7 +124,8 @@ impl Subscription {
         let (cause, consumer) = (*cause, desk.rooms[room].consumer.clone());
         let until = desk.now.plus(self.head.config.lease_duration);
         let attempt = row.attempt.saturating_add(1);
-        let row = Row { attempt, said: None, state: State::Leased { cause, until, consumer }, ..row };
+        let since = desk.now.steady;
+        let row = Row { attempt, said: None, state: State::Leased { cause, since, until, consumer }, ..row };
         desk.loans.push(Loan { room, lease: self.lease(&row), until, cause, size: row.size });
         self.rows.put(row);
         true

@@ -4,7 +4,7 @@
 //! and writes the changes before anybody hears of them.
 //!
 //! `lend.rs` says who gets what, `settle.rs` what a consumer's word does, `floor.rs` up to where all is settled and what may
-//! be forgotten, `void.rs` what goes when accounts go; `rows.rs` finds rows without walking all of them, and keeps account of what changed.
+//! be forgotten, `keep.rs` which leases a stream keeps, `void.rs` what goes when accounts go; `rows.rs` finds rows without walking all of them, and keeps account of what changed.
 //!
 //! | an event is | and becomes |
 //! |---|---|
@@ -17,6 +17,7 @@
 
 mod config;
 mod floor;
+mod keep;
 mod lend;
 mod row;
 mod rows;

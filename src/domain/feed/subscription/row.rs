@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::moment::Moment;
+use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
 /// An event that was given out, waits for another, or was settled not long ago.
@@ -63,6 +63,8 @@ pub enum State {
     Leased {
         /// Why it came.
         cause: Cause,
+        /// When it was given, by the steady clock: a stream keeps it so long, and no longer.
+        since: SteadyTime,
         /// Until then it is this consumer's, by the steady clock: nobody who sets the wall clock ends a loan early, or keeps
         /// it from ending. The wall clock's time is what the consumer was told.
         until: Moment,

@@ -104,9 +104,9 @@ impl Subscription {
 
     /// Never shortens: more time is what was asked for.
     fn extend(&mut self, wanted: Moment, row: Row) -> Outcome {
-        let State::Leased { cause, until, consumer } = row.state else { return Outcome::LeaseLost };
+        let State::Leased { cause, since, until, consumer } = row.state else { return Outcome::LeaseLost };
         let until = if wanted.steady > until.steady { wanted } else { until };
-        self.rows.put(Row { state: State::Leased { cause, until, consumer }, ..row });
+        self.rows.put(Row { state: State::Leased { cause, since, until, consumer }, ..row });
         Outcome::Applied(Some(until))
     }
 

@@ -75,6 +75,7 @@ async fn a_stream_that_saw_the_subscription_before_it_was_moved_is_not_served_as
         raw: false,
         reclaim: false,
         release: false,
+        keeps: None,
         out,
         end,
         number: u64::MAX,

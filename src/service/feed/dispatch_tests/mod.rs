@@ -1,6 +1,7 @@
 //! What consumers get; through their streams.
 
 mod endings;
+mod kept;
 mod leases;
 mod sharing;
 mod up_to_date;

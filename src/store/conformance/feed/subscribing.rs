@@ -338,9 +338,8 @@ pub(super) async fn a_client_has_as_many_as_it_may_also_when_all_come_at_once(st
         let new = new_subscription(&format!("{client}-{number}"), config, 0, time(2));
         store.store.make(NewSubscription { most_of_client, ..new })
     };
-    let count = |made: Vec<Result<Made, StoreError>>| {
-        made.iter().filter(|made| matches!(made, Ok(Made::New(_)))).count()
-    };
+    let count =
+        |made: Vec<Result<Made, StoreError>>| made.iter().filter(|made| matches!(made, Ok(Made::New(_)))).count();
     assert_eq!(count(join_all((0..20).map(|number| make("oms", number, 3))).await), 3);
     assert_eq!(make("oms", 99, 3).await.unwrap(), Made::TooMany);
     assert!(matches!(make("oms", 0, 3).await.unwrap(), Made::Existing(_)), "it is there already");

@@ -40,9 +40,11 @@ pub(super) fn adopt(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
 
 fn begin_again(tx: &mut Tx<'_>, head: &Head, now: Moment) -> rusqlite::Result<()> {
     let (id, until) = (integer(head.id), now.plus(head.config.lease_duration));
-    let mut leased =
-        tx.sql("UPDATE subscription_rows SET steady = ?3, time = ?4 WHERE subscription = ?1 AND state = ?2")?;
-    let leased = leased.execute(params![id, LEASED, integer(until.steady.0), integer(until.wall.0)])?;
+    let mut leased = tx.sql(
+        "UPDATE subscription_rows SET steady = ?3, time = ?4, since = ?5 WHERE subscription = ?1 AND state = ?2",
+    )?;
+    let leased =
+        leased.execute(params![id, LEASED, integer(until.steady.0), integer(until.wall.0), integer(now.steady.0)])?;
     let longest = LONGEST_PAUSE.max(head.config.backoff_max).as_millis();
     let mut waiting = tx.sql(
         "UPDATE subscription_rows SET steady = ?3 + min(max(time - ?4, 0), ?5) WHERE subscription = ?1 AND state = ?2",

@@ -14,7 +14,7 @@ pub(super) const HEADS: &str =
     "SELECT id, name, config, version, generation, floor, scanned, created, updated, scope FROM subscriptions";
 
 /// Begins every query for rows.
-pub(super) const ROWS: &str = "SELECT seq, key, size, received, attempt, failures, redriven, state, cause, time, words, said, steady \
+pub(super) const ROWS: &str = "SELECT seq, key, size, received, attempt, failures, redriven, state, cause, time, words, said, steady, since \
      FROM subscription_rows";
 
 impl Numbered for Cause {
@@ -46,14 +46,14 @@ pub(super) fn head(row: &Found<'_>) -> rusqlite::Result<Head> {
 pub(super) fn row(row: &Found<'_>) -> rusqlite::Result<Row> {
     let cause = || row.get::<_, Coded<Cause>>(8).map(|cause| cause.0);
     // One that has none counts from another boot, and is not given out before `boot.rs` has set it.
-    let steady = || {
-        row.get::<_, Option<i64>>(12).map(|steady| SteadyTime(steady.and_then(|it| it.try_into().ok()).unwrap_or(0)))
+    let steady = |column| {
+        row.get::<_, Option<i64>>(column).map(|it| SteadyTime(it.and_then(|it| it.try_into().ok()).unwrap_or(0)))
     };
-    let until = || Ok::<_, rusqlite::Error>(Moment { wall: time(row, 9)?, steady: steady()? });
+    let until = || Ok::<_, rusqlite::Error>(Moment { wall: time(row, 9)?, steady: steady(12)? });
     let words = || row.get::<_, String>(10);
     let state = match row.get(7)? {
         0 => State::Pending { cause: cause()? },
-        LEASED => State::Leased { cause: cause()?, until: until()?, consumer: words()?.into() },
+        LEASED => State::Leased { cause: cause()?, since: steady(13)?, until: until()?, consumer: words()?.into() },
         WAITING => State::Waiting { until: until()? },
         ACKED => State::Acked,
         PARKED => State::Parked { since: time(row, 9)?, reason: words()? },
@@ -89,6 +89,7 @@ pub(super) struct StateColumns<'a> {
     pub(super) cause: Option<Coded<Cause>>,
     pub(super) time: Option<Timestamp>,
     pub(super) steady: Option<SteadyTime>,
+    pub(super) since: Option<SteadyTime>,
     pub(super) words: Option<&'a str>,
 }
 
@@ -98,9 +99,12 @@ pub(super) fn of_state(state: &State) -> StateColumns<'_> {
         |state, until: &Moment| StateColumns { time: Some(until.wall), steady: Some(until.steady), ..of(state) };
     match state {
         State::Pending { cause } => StateColumns { cause: Some(Coded(*cause)), ..of(0) },
-        State::Leased { cause, until: end, consumer } => {
-            StateColumns { cause: Some(Coded(*cause)), words: Some(consumer), ..until(LEASED, end) }
-        }
+        State::Leased { cause, since, until: end, consumer } => StateColumns {
+            cause: Some(Coded(*cause)),
+            words: Some(consumer),
+            since: Some(*since),
+            ..until(LEASED, end)
+        },
         State::Waiting { until: end } => until(WAITING, end),
         State::Acked => of(ACKED),
         State::Parked { since, reason } => StateColumns { time: Some(*since), words: Some(reason), ..of(PARKED) },
@@ -116,7 +120,7 @@ mod tests {
         let (cause, until) = (Cause::First, Moment::default());
         let states = [
             State::Pending { cause },
-            State::Leased { cause, until, consumer: "c".into() },
+            State::Leased { cause, since: until.steady, until, consumer: "c".into() },
             State::Waiting { until },
             State::Acked,
             State::Parked { since: until.wall, reason: String::new() },

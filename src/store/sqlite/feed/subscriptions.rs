@@ -115,10 +115,11 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
     }
     let mut put = tx.sql(
         "INSERT OR REPLACE INTO subscription_rows (subscription, seq, state, cause, time, words, attempt, failures, \
-         redriven, said, received, size, key, steady) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+         redriven, said, received, size, key, steady, since) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for row in &changes.put {
-        let StateColumns { state, cause, time, steady, words } = rows::of_state(&row.state);
+        let StateColumns { state, cause, time, steady, since, words } = rows::of_state(&row.state);
         put.execute(params![
             id,
             integer(row.seq),
@@ -134,6 +135,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
             row.size,
             &*row.key,
             steady.map(|steady| integer(steady.0)),
+            since.map(|since| integer(since.0)),
         ])?;
         // Some of those that are given out again may be written.
         if matches!(row.state, State::Pending { cause: Cause::Redriven }) {

@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("0010_quarantine.sql"),
     include_str!("0011_generations.sql"),
     include_str!("0012_scopes.sql"),
+    include_str!("0013_kept_leases.sql"),
 ];
 
 /// The version that this program works with.

@@ -17,7 +17,8 @@ pub(super) struct Seen {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Phase {
     Idle(Cause),
-    Out(Cause, Arc<str>, Moment),
+    /// Why, whose, until when; and since when.
+    Out(Cause, Arc<str>, Moment, SteadyTime),
     Later(Moment),
     Done,
     Aside(Timestamp, String),
@@ -64,7 +65,7 @@ impl Model {
     fn expire(&mut self, now: Moment) {
         for i in 0..self.seen.len() {
             match self.seen[i].phase.clone() {
-                Phase::Out(_, _, until) if until.steady <= now.steady => {
+                Phase::Out(_, _, until, _) if until.steady <= now.steady => {
                     self.seen[i].failures += 1;
                     let spent = self.is_spent(self.seen[i].failures);
                     self.seen[i].phase = if spent {
@@ -94,7 +95,7 @@ impl Model {
 
     fn best_room(&self, rooms: &[Room], size: u32) -> Option<usize> {
         let elsewhere =
-            |consumer: &str| self.seen.iter().any(|s| matches!(&s.phase, Phase::Out(_, who, _) if **who != *consumer));
+            |consumer: &str| self.seen.iter().any(|s| matches!(&s.phase, Phase::Out(_, who, ..) if **who != *consumer));
         let mut best: Option<usize> = None;
         for (i, room) in rooms.iter().enumerate() {
             let fits = room.events > 0 && (room.empty || u64::from(size) <= room.bytes);
@@ -120,7 +121,7 @@ impl Model {
         let Phase::Idle(cause) = seen.phase else { panic!("lent what is not idle: {seen:?}") };
         seen.attempt += 1;
         seen.word = "";
-        seen.phase = Phase::Out(cause, room.consumer.clone(), until);
+        seen.phase = Phase::Out(cause, room.consumer.clone(), until, now.steady);
         let lease = Lease { generation, seq: seen.event.seq, attempt: seen.attempt };
         Some(Loan { room: best, lease, until, cause, size })
     }
@@ -226,7 +227,7 @@ impl Model {
         }
         let mut until_now = None;
         let in_time = match &seen.phase {
-            Phase::Out(_, _, until) => {
+            Phase::Out(_, _, until, _) => {
                 until_now = Some(*until);
                 until.steady > now.steady
             }
@@ -259,7 +260,7 @@ impl Model {
             Verdict::Extend { by: wanted } => {
                 let (wanted, had) = (now.plus(wanted.unwrap_or(by)), until_now.unwrap());
                 let until = if wanted.steady > had.steady { wanted } else { had };
-                if let Phase::Out(_, _, old) = &mut seen.phase {
+                if let Phase::Out(_, _, old, _) = &mut seen.phase {
                     *old = until;
                 }
                 return Outcome::Applied(Some(until));
@@ -272,7 +273,7 @@ impl Model {
     /// Ends all loans of a consumer.
     pub(super) fn end_loans(&mut self, consumer: &str, reclaim: bool) {
         for seen in &mut self.seen {
-            if matches!(&seen.phase, Phase::Out(_, who, _) if **who == *consumer) {
+            if matches!(&seen.phase, Phase::Out(_, who, ..) if **who == *consumer) {
                 seen.word = if reclaim { "" } else { "release" };
                 seen.phase = Phase::Idle(if reclaim { Cause::Reclaimed } else { Cause::LeaseExpired });
             }
@@ -307,6 +308,23 @@ impl Model {
             }
         }
         count
+    }
+
+    /// Those that were lengthened, and until when.
+    pub(super) fn keep(&mut self, consumer: &str, now: Moment, most: Duration) -> Vec<(u64, Moment)> {
+        let lease = self.config.lease_duration.as_millis() as u64;
+        let mut kept = Vec::new();
+        for seen in &mut self.seen {
+            let Phase::Out(_, who, until, since) = &mut seen.phase else { continue };
+            let last = since.0 + most.as_millis() as u64;
+            let wanted = (now.steady.0 + lease).min(last);
+            let runs = until.steady.0 > now.steady.0 && (until.steady.0 - now.steady.0) * 4 <= lease * 3;
+            if **who == *consumer && runs && wanted > until.steady.0 {
+                *until = now.plus(Duration::from_millis(wanted - now.steady.0));
+                kept.push((seen.event.seq, *until));
+            }
+        }
+        kept
     }
 
     pub(super) fn void(&mut self, seqs: &[u64]) -> Voided {
@@ -347,7 +365,7 @@ impl Model {
             },
             state: match s.phase.clone() {
                 Phase::Idle(cause) => State::Pending { cause },
-                Phase::Out(cause, consumer, until) => State::Leased { cause, until, consumer },
+                Phase::Out(cause, consumer, until, since) => State::Leased { cause, since, until, consumer },
                 Phase::Later(until) => State::Waiting { until },
                 Phase::Done | Phase::Gone => State::Acked,
                 Phase::Aside(since, reason) => State::Parked { since, reason },

@@ -61,6 +61,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => prop::sample::select(times).prop_map(Step::Pass),
         2 => prop::sample::select(vec![90_000, -3_600_000, 40 * 86_400_000]).prop_map(Step::Set),
         1 => (0..CONSUMERS.len()).prop_map(Step::Release),
+        2 => (0..CONSUMERS.len(), prop::sample::select(vec![3_000, 12_000, 60_000])).prop_map(|(i, most)| Step::Keep(i, most)),
         1 => (0..CONSUMERS.len()).prop_map(Step::Reclaim),
         2 => prop::option::of(prop::collection::vec(any::<Index>(), 0..4)).prop_map(Step::Redrive),
         1 => any::<Index>().prop_map(Step::Seek),

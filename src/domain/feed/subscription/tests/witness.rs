@@ -130,6 +130,13 @@ impl Witness {
         self.out.retain(|_, (who, _)| **who != *consumer);
     }
 
+    /// A loan that lasted was lengthened.
+    pub(super) fn lengthened(&mut self, seq: u64, until: SteadyTime) {
+        let out = self.out.get_mut(&seq).expect("on loan");
+        assert!(until > out.1, "shortened");
+        out.1 = until;
+    }
+
     pub(super) fn redriven(&mut self, seqs: impl IntoIterator<Item = u64>) {
         self.redriven.extend(seqs);
     }

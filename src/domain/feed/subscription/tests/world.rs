@@ -25,6 +25,8 @@ pub(super) enum Step {
     Pass(u64),
     /// The wall clock is set, by so many milliseconds.
     Set(i64),
+    /// A stream keeps the leases of its consumer, up to so many milliseconds.
+    Keep(usize, u64),
     Release(usize),
     Reclaim(usize),
     Redrive(Option<Vec<Index>>),
@@ -94,6 +96,7 @@ impl World {
             Step::Settle(..) => {}
             Step::Pass(millis) => self.now = self.now.plus(Duration::from_millis(*millis)),
             Step::Set(by) => self.now.wall = Timestamp(self.now.wall.0.saturating_add_signed(*by)),
+            Step::Keep(i, most) => self.keep(CONSUMERS[*i], Duration::from_millis(*most)),
             Step::Release(i) => {
                 self.machine.release(CONSUMERS[*i]);
                 self.model.end_loans(CONSUMERS[*i], false);
@@ -225,6 +228,19 @@ impl World {
         self.witness.gone(gone);
     }
 
+    fn keep(&mut self, consumer: &str, most: Duration) {
+        let due = self.machine.keep_time(consumer, most);
+        let times = |machine: &Subscription| machine.rows.between(..).cloned().collect::<Vec<_>>();
+        let before = times(&self.machine);
+        self.machine.keep(consumer, self.now, most);
+        if due.is_none() {
+            assert_eq!(times(&self.machine), before, "nothing was to be kept");
+        }
+        for (seq, until) in self.model.keep(consumer, self.now, most) {
+            self.witness.lengthened(seq, until.steady);
+        }
+    }
+
     fn void(&mut self, picks: &[Index]) {
         let picked: BTreeSet<u64> = picks.iter().map(|pick| pick.index(self.head as usize + 1) as u64).collect();
         let open: BTreeSet<u64> = self.machine.open_rows().into_iter().collect();
@@ -282,7 +298,7 @@ impl World {
         assert_eq!(machine.unsettled(), open.len() as u64);
         assert_eq!(machine.oldest_unsettled(), open.first().map(|s| s.event.received));
         let times = model.seen.iter().filter_map(|s| match s.phase {
-            Phase::Out(_, _, until) | Phase::Later(until) => Some(until.steady),
+            Phase::Out(_, _, until, _) | Phase::Later(until) => Some(until.steady),
             _ => None,
         });
         assert_eq!(machine.next_time(), times.min());
@@ -291,7 +307,7 @@ impl World {
         let ahead = model.rows().iter().filter(|row| row.seq > model.floor).count();
         assert_eq!(machine.ahead, ahead);
         for consumer in CONSUMERS {
-            let theirs = |s: &&&super::model::Seen| matches!(&s.phase, Phase::Out(_, who, _) if **who == *consumer);
+            let theirs = |s: &&&super::model::Seen| matches!(&s.phase, Phase::Out(_, who, ..) if **who == *consumer);
             let theirs: Vec<_> = open.iter().filter(theirs).collect();
             let lease = |seq, attempt| Lease { generation: model.generation, seq, attempt };
             let leases = theirs.iter().map(|s| lease(s.event.seq, s.attempt)).collect();
