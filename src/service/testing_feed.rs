@@ -233,6 +233,13 @@ impl TestFeed {
         self.append(arrival).await
     }
 
+    /// The same with a body of so many bytes, and a short message.
+    pub(crate) async fn post_with_body(&self, account: &str, purchase_order: &str, bytes: usize) -> u64 {
+        let number = *self.store.head(FeedName::CancelIntents).borrow() + 1;
+        let arrival = arrival(account, purchase_order, number);
+        self.append(Arrival { raw: vec![b'x'; bytes].into(), ..arrival }).await
+    }
+
     /// Stores so many of `acme`, each of a purchase order of its own.
     pub(crate) async fn post_many(&self, count: u64) {
         for _ in 0..count {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -28,8 +29,6 @@ use crate::ports::event_log::{FeedLog, StoredEvent};
 pub(super) const ON_THE_WAY: usize = 32;
 /// Shortest time between two looks when nothing has happened.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-/// Events that were read and not lent yet; about a block.
-const AHEAD: usize = 256;
 
 /// Lends the events of one subscription.
 pub(super) struct Dispatcher<F> {
@@ -81,7 +80,7 @@ impl<F: FeedStore> Dispatcher<F> {
             look,
             consumers: Vec::new(),
             tip: feed.reader(head.config.feed).tip(),
-            ahead: Ahead::from(head.scanned),
+            ahead: Ahead::from(head.scanned, false),
             looks: Looks::new(head.scanned),
             status,
             feed,
@@ -155,10 +154,12 @@ impl<F: FeedStore> Dispatcher<F> {
                     self.feed.note_replaced(&self.name, &consumer.id);
                 }
                 self.consumers.push(consumer);
+                self.ahead.set_raw(self.consumers.iter().any(|consumer| consumer.raw));
             }
             Command::Leave(number) => {
                 let gone: Vec<_> = self.consumers.extract_if(.., |old| old.number == number).collect();
                 self.release(&gone).await;
+                self.ahead.set_raw(self.consumers.iter().any(|consumer| consumer.raw));
             }
             Command::End(why) => return Some(why),
         }
@@ -232,7 +233,7 @@ impl<F: FeedStore> Dispatcher<F> {
     async fn look(&mut self) -> Result<bool, FeedError> {
         let tip = self.tip.borrow_and_update().clone();
         let free = self.consumers[..self.serving()].iter().any(|consumer| consumer.out.capacity() > 0);
-        if free && self.ahead.fresh.upto < tip.head && self.ahead.fresh.events.len() < AHEAD {
+        if free && self.ahead.fresh.upto < tip.head && self.ahead.has_room() {
             self.read_ahead(&tip).await?;
         }
         if !self.looks.need_store(&self.ahead.fresh, &self.feed.0.parts.random) {
@@ -279,7 +280,7 @@ impl<F: FeedStore> Dispatcher<F> {
                 true
             });
         }
-        let more = free && fresh.upto < tip.head && fresh.events.len() < AHEAD;
+        let more = free && fresh.upto < tip.head && self.ahead.has_room();
         if more {
             // Blocks that are at hand are read without a wait, however many.
             tokio::task::yield_now().await;
@@ -307,12 +308,12 @@ impl<F: FeedStore> Dispatcher<F> {
 
     async fn read_ahead(&mut self, tip: &Tip) -> Result<(), FeedError> {
         let ahead = &mut self.ahead;
-        let block = self.feed.reader(self.log.feed()).block(ahead.fresh.upto, tip, false).await?;
+        let block = self.feed.reader(self.log.feed()).block(ahead.fresh.upto, tip, ahead.raw).await?;
         for (stored, facts) in block.events_after(ahead.fresh.upto).filter(|(_, facts)| self.filter.wants(facts)) {
             ahead.fresh.events.push(FreshEvent {
                 seq: stored.seq,
                 key: facts.ordering_key.clone(),
-                size: u32::try_from(stored.message.len()).unwrap_or(u32::MAX),
+                size: u32::try_from(stored.message.len() + stored.raw.len()).unwrap_or(u32::MAX),
                 received: stored.received,
             });
             ahead.events.insert(stored.seq, stored.clone());
@@ -364,24 +365,28 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// Hands loans to their streams. One whose stream has gone stays lent until its time is over.
-    async fn deliver(&mut self, loans: Vec<Loan>) -> Result<(), FeedError> {
-        let missing: Vec<_> =
-            loans.iter().map(|loan| loan.lease.seq).filter(|seq| !self.ahead.events.contains_key(seq)).collect();
-        let mut events = self.pick(missing, false).await?;
-        for raw in [false, true] {
-            let mine = |loan: &&Loan| self.consumers[loan.room].raw == raw;
-            if raw {
-                events = self.pick(loans.iter().filter(mine).map(|loan| loan.lease.seq).collect(), true).await?;
+    async fn deliver(&self, loans: Vec<Loan>) -> Result<(), FeedError> {
+        let wants_raw = |loan: &Loan| self.consumers[loan.room].raw;
+        let at_hand =
+            |loan: &Loan| self.ahead.events.contains_key(&loan.lease.seq) && (self.ahead.raw || !wants_raw(loan));
+        let missing = |raw: bool| {
+            let missing = loans.iter().filter(|loan| wants_raw(loan) == raw && !at_hand(loan));
+            missing.map(|loan| loan.lease.seq).collect::<Vec<_>>()
+        };
+        let (without, with) = (self.pick(missing(false), false).await?, self.pick(missing(true), true).await?);
+        for loan in &loans {
+            let Loan { lease, until, cause, .. } = *loan;
+            let raw = wants_raw(loan);
+            let picked = if raw { &with } else { &without };
+            let stored = picked.get(&lease.seq).or_else(|| self.ahead.events.get(&lease.seq));
+            let Some(mut event) = stored.cloned() else { return Err(self.expired(lease.seq).await) };
+            if !raw {
+                // It may have been read for another consumer.
+                event.raw = Bytes::new();
             }
-            for loan in loans.iter().filter(mine) {
-                let stored = events.get(&loan.lease.seq).or_else(|| self.ahead.events.get(&loan.lease.seq));
-                let Some(stored) = stored else { return Err(self.expired(loan.lease.seq).await) };
-                let Loan { lease, until, cause, .. } = *loan;
-                let lent = Lent { event: stored.clone(), lease, until, cause };
-                self.feed.0.parts.metrics.of(self.log.feed()).delivered.inc();
-                // There is room, which was asked for; or the stream has gone.
-                let _ = self.consumers[loan.room].out.try_send(lent);
-            }
+            self.feed.0.parts.metrics.of(self.log.feed()).delivered.inc();
+            // There is room, which was asked for; or the stream has gone.
+            let _ = self.consumers[loan.room].out.try_send(Lent { event, lease, until, cause });
         }
         Ok(())
     }

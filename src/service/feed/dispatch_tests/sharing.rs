@@ -330,3 +330,45 @@ async fn a_filter_passes_events_by_and_the_floor_with_them() {
     let quiet = idle(&mut stream).await;
     assert_eq!((quiet.cursor.as_str(), quiet.backlog), ("c0ffee00.1000", 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn bodies_count_where_they_are_asked_for() {
+    let feed = feed();
+    for _ in 0..4 {
+        feed.post_with_body("acme", "", 40 * 1024).await;
+    }
+    for name in ["with", "without", "both"] {
+        feed.create(plain(name)).await;
+    }
+    let taking = |name: &str, consumer: &str, include_raw| pb::SubscribeCancelIntentsRequest {
+        include_raw,
+        max_outstanding_bytes: Some(64 * 1024),
+        ..asking(name, consumer)
+    };
+    let (mut without, _) = feed.subscribing(taking("without", "one", false)).await;
+    assert_eq!(deliveries(&mut without, 4).await.len(), 4);
+    let (mut with, _) = feed.subscribing(taking("with", "one", true)).await;
+    for seq in 1..=4 {
+        let one = delivery(&mut with).await;
+        let event = one.event.as_ref().unwrap();
+        assert_eq!((event.seq, event.raw_body.len()), (seq, 40 * 1024));
+        idle(&mut with).await;
+        feed.settle("with", &one.lease, ack()).await;
+    }
+    // One that came without is read again with its body, and who does not ask for bodies gets none.
+    let (mut plain_one, _) = feed.subscribing(taking("both", "plain", false)).await;
+    let first = deliveries(&mut plain_one, 4).await;
+    drop(plain_one);
+    for one in &first {
+        let outcome = feed.settle("both", &one.lease, pb::verdict::Verdict::Release(pb::Release {})).await;
+        assert_eq!(outcome, pb::SettleOutcome::Applied);
+    }
+    let at_most =
+        pb::SubscribeCancelIntentsRequest { max_outstanding_events: Some(4), ..taking("both", "whole", true) };
+    let (mut whole, _) = feed.subscribing(at_most).await;
+    assert_eq!(deliveries(&mut whole, 4).await[3].event.as_ref().unwrap().raw_body.len(), 40 * 1024);
+    let (mut plain_one, _) = feed.subscribing(taking("both", "plain", false)).await;
+    feed.post_with_body("acme", "", 40 * 1024).await;
+    let fifth = delivery(&mut plain_one).await;
+    assert_eq!((seq(&fifth), fifth.event.as_ref().unwrap().raw_body.len()), (5, 0));
+}
