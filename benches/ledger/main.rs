@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use order_gateway::domain::account::AccountId;
-use order_gateway::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use order_gateway::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
@@ -180,7 +180,7 @@ async fn lists(ledger: &Store) -> Result<()> {
     let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 101 };
     let of_second = Query { accounts: Some(vec![second]), ..all.clone() };
     let old = Query { created_before: Some(Timestamp(1_800_000_000_002)), ..all.clone() };
-    let rejected = Query { states: vec![State::Rejected], ..all.clone() };
+    let rejected = Query { states: vec![EntryState::Rejected], ..all.clone() };
     println!("| list | slowest of 20 |");
     println!("|---|---|");
     for (name, query) in [("all", &all), ("second account", &of_second), ("oldest", &old), ("rejected", &rejected)] {
@@ -247,13 +247,13 @@ async fn run(case: &Case, span: Duration) -> Result<Figures> {
 fn new_entry(account: AccountId, order_number: String) -> NewEntry {
     NewEntry {
         account,
-        kind: Kind::Create,
+        kind: MutationKind::Create,
         request_id: None,
         order_number: order_number.into(),
         batch: 0,
         batches: 1,
         fingerprint: Fingerprint([1; Fingerprint::LENGTH]),
-        state: State::Sending,
+        state: EntryState::Sending,
         created: Timestamp(1_900_000_000_000),
         not_after: Moment { wall: Timestamp(1_900_000_900_000), ..Moment::default() },
         boot: None,
@@ -266,8 +266,12 @@ fn new_entry(account: AccountId, order_number: String) -> NewEntry {
 async fn call(ledger: &Store, order_number: String) -> Result<()> {
     let new = new_entry(AccountId::new("acme").map_err(|_| "no account")?, order_number);
     let Begun::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
-    let end =
-        |entry| Entry { state: State::Succeeded, body: Default::default(), answer: vec![b'a'; 200].into(), ..entry };
+    let end = |entry| Entry {
+        state: EntryState::Succeeded,
+        body: Default::default(),
+        answer: vec![b'a'; 200].into(),
+        ..entry
+    };
     match ledger.save(entries.into_iter().map(end).collect(), Vec::new()).await? {
         Saved::Done(_) => Ok(()),
         Saved::Stale => Err("stale".into()),

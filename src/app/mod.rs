@@ -17,7 +17,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{self, Config, Watcher, files};
 use crate::domain::account::SellerId;
-use crate::domain::ledger::machine::Rules;
+use crate::domain::ledger::machine::LedgerRules;
 use crate::domain::operation::Operation;
 use crate::grpc::cancel_intents::CancelIntents;
 use crate::grpc::fulfillment::Fulfillment;
@@ -315,7 +315,7 @@ fn mutations<H: Http, L: Ledger>(
     metrics: &Arc<Metrics>,
 ) -> Mutations<RestUpstream<H>, L> {
     let config::Ledger { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
-    let rules = Rules { settle_window, lookup_delays, not_after };
+    let rules = LedgerRules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.of(Operation::Status).get();
     let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())

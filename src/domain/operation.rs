@@ -51,7 +51,7 @@ macro_rules! operations {
 }
 pub(crate) use operations;
 
-struct Facts {
+struct OperationFacts {
     name: &'static str,
     rpc: &'static str,
     published_limit: u32,
@@ -76,10 +76,10 @@ macro_rules! operation {
             /// All of them, in the order of [`Operation::index`].
             pub const ALL: [Self; Self::COUNT] = [$(Self::$read,)* $(Self::$mutation,)*];
 
-            const fn facts(self) -> Facts {
+            const fn facts(self) -> OperationFacts {
                 match self {
-                    $(Self::$read => Facts $read_facts,)*
-                    $(Self::$mutation => Facts $facts,)*
+                    $(Self::$read => OperationFacts $read_facts,)*
+                    $(Self::$mutation => OperationFacts $facts,)*
                 }
             }
 

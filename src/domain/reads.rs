@@ -1,13 +1,13 @@
 //! The calls that change nothing at Walmart, each as a type.
 //!
-//! A [`Read`] says which requests are the same, and how an answer is completed. The use case `service::read` works with
+//! A [`ReadCall`] says which requests are the same, and how an answer is completed. The use case `service::read` works with
 //! these answers alone.
 
 use prost::Message;
 
 use super::ledger::evidence::LookupAnswer;
 use super::operation::{Operation, WalmartCall};
-use super::personal::Personal;
+use super::personal::PersonalTexts;
 use super::rules::{Faults, check_order_status, check_promise};
 use crate::pb::{
     FetchDeliveryPromiseRequest, FetchDeliveryPromiseResponse, GetOrderStatusRequest, GetOrderStatusResponse,
@@ -15,7 +15,7 @@ use crate::pb::{
 };
 
 /// A read that callers may ask for. Identical reads of one account that are under way share one call.
-pub trait Read: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
+pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
     /// Finds everything that is wrong with the request.
     fn check(request: &Self::Request) -> Result<(), Faults>;
 
@@ -26,16 +26,16 @@ pub trait Read: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
     fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer;
 
     /// The answer with where it came from, for reads that tell.
-    fn with_source(answer: Self::Answer, source: Source) -> Self::Answer {
+    fn with_source(answer: Self::Answer, source: AnswerSource) -> Self::Answer {
         let _ = source;
         answer
     }
 
     /// The customer's data in the request.
-    fn personal(request: &Self::Request) -> Personal;
+    fn personal(request: &Self::Request) -> PersonalTexts;
 
     /// The customer's data in the answer.
-    fn personal_of_answer(answer: &Self::Answer) -> Personal;
+    fn personal_of_answer(answer: &Self::Answer) -> PersonalTexts;
 
     /// The errors that Walmart sent with the answer, wherever they stand in it.
     fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError>;
@@ -43,7 +43,7 @@ pub trait Read: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
 
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum AnswerSource {
     /// It was kept of an earlier call.
     Kept,
     /// From the call of somebody else, which was under way.
@@ -62,7 +62,7 @@ impl WalmartCall for FetchPromise {
     type Answer = FetchDeliveryPromiseResponse;
 }
 
-impl Read for FetchPromise {
+impl ReadCall for FetchPromise {
     fn check(request: &Self::Request) -> Result<(), Faults> {
         check_promise(request)
     }
@@ -82,21 +82,21 @@ impl Read for FetchPromise {
         FetchDeliveryPromiseResponse { correlation_id, ..answer }
     }
 
-    fn with_source(mut answer: Self::Answer, source: Source) -> Self::Answer {
+    fn with_source(mut answer: Self::Answer, source: AnswerSource) -> Self::Answer {
         answer.set_cache(match source {
-            Source::Kept => PromiseCache::Hit,
-            Source::Joined => PromiseCache::Coalesced,
-            Source::Own => PromiseCache::Miss,
+            AnswerSource::Kept => PromiseCache::Hit,
+            AnswerSource::Joined => PromiseCache::Coalesced,
+            AnswerSource::Own => PromiseCache::Miss,
         });
         answer
     }
 
-    fn personal(request: &Self::Request) -> Personal {
-        Personal::of(&request.payload)
+    fn personal(request: &Self::Request) -> PersonalTexts {
+        PersonalTexts::of(&request.payload)
     }
 
-    fn personal_of_answer(answer: &Self::Answer) -> Personal {
-        Personal::of(&answer.payload)
+    fn personal_of_answer(answer: &Self::Answer) -> PersonalTexts {
+        PersonalTexts::of(&answer.payload)
     }
 
     fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError> {
@@ -141,7 +141,7 @@ impl WalmartCall for LookUp {
     type Answer = LookupAnswer;
 }
 
-impl Read for SearchOrders {
+impl ReadCall for SearchOrders {
     fn check(request: &Self::Request) -> Result<(), Faults> {
         check_order_status(request)
     }
@@ -155,12 +155,12 @@ impl Read for SearchOrders {
     }
 
     /// Numbers and dates only.
-    fn personal(_: &Self::Request) -> Personal {
-        Personal::default()
+    fn personal(_: &Self::Request) -> PersonalTexts {
+        PersonalTexts::default()
     }
 
-    fn personal_of_answer(answer: &Self::Answer) -> Personal {
-        Personal::of(&answer.payload)
+    fn personal_of_answer(answer: &Self::Answer) -> PersonalTexts {
+        PersonalTexts::of(&answer.payload)
     }
 
     fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError> {
@@ -168,7 +168,7 @@ impl Read for SearchOrders {
     }
 }
 
-impl Read for FindOrder {
+impl ReadCall for FindOrder {
     fn check(request: &Self::Request) -> Result<(), Faults> {
         SearchOrders::check(request)
     }
@@ -181,11 +181,11 @@ impl Read for FindOrder {
         SearchOrders::with_correlation_id(answer, correlation_id)
     }
 
-    fn personal(request: &Self::Request) -> Personal {
+    fn personal(request: &Self::Request) -> PersonalTexts {
         SearchOrders::personal(request)
     }
 
-    fn personal_of_answer(answer: &Self::Answer) -> Personal {
+    fn personal_of_answer(answer: &Self::Answer) -> PersonalTexts {
         SearchOrders::personal_of_answer(answer)
     }
 

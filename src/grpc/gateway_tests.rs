@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::domain::account::{AccountId, AccountIndex};
-use crate::domain::ledger::State;
+use crate::domain::ledger::EntryState;
 use crate::ports::call::CallContext;
 use crate::ports::overview::Overview;
 use crate::service::testing::{Walmart, call, mutations, over};
@@ -161,7 +161,9 @@ async fn the_ledger_is_counted_by_state_and_its_failure_hides_nothing_else() {
     put(&ledger, vec![creation("acme", "SO1", now)]).await;
     put(
         &ledger,
-        (0..2).map(|i| batch("c", i, 2, if i == 0 { State::Sending } else { State::Recorded }, now)).collect(),
+        (0..2)
+            .map(|i| batch("c", i, 2, if i == 0 { EntryState::Sending } else { EntryState::Recorded }, now))
+            .collect(),
     )
     .await;
     let answer = gateway.get_status(request(Default::default())).await.unwrap().into_inner();

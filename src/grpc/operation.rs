@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use prost_types::Timestamp as Moment;
 
 use crate::domain::effect::Effect;
-use crate::domain::ledger::machine::Verdict;
-use crate::domain::ledger::{AlertKind, Entry, EvidenceKind, Kind, LookupRecord, State};
+use crate::domain::ledger::machine::OperatorVerdict;
+use crate::domain::ledger::{AlertKind, Entry, EntryState, EvidenceKind, LookupRecord, MutationKind};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -43,7 +43,7 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
 }
 
 /// The proto's numbers are those of the stores, after the one for "not set".
-fn kind(kind: Kind) -> i32 {
+fn kind(kind: MutationKind) -> i32 {
     i32::from(kind.code()) + 1
 }
 
@@ -107,30 +107,30 @@ pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperatio
 }
 
 /// What an operator decides; `None` when nothing.
-pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<Verdict> {
+pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<OperatorVerdict> {
     match outcome {
         pb::ResolveOutcome::Unspecified => None,
-        pb::ResolveOutcome::Succeeded => Some(Verdict::Succeeded),
-        pb::ResolveOutcome::Rejected => Some(Verdict::Rejected),
-        pb::ResolveOutcome::Resend => Some(Verdict::Resend),
+        pb::ResolveOutcome::Succeeded => Some(OperatorVerdict::Succeeded),
+        pb::ResolveOutcome::Rejected => Some(OperatorVerdict::Rejected),
+        pb::ResolveOutcome::Resend => Some(OperatorVerdict::Resend),
     }
 }
 
-const fn state(state: State) -> pb::OperationState {
+const fn state(state: EntryState) -> pb::OperationState {
     match state {
-        State::Recorded => pb::OperationState::Recorded,
-        State::Sending => pb::OperationState::Sending,
-        State::Unknown => pb::OperationState::Unknown,
-        State::NeedsOperator => pb::OperationState::NeedsOperator,
-        State::Succeeded => pb::OperationState::Succeeded,
-        State::Rejected => pb::OperationState::Rejected,
-        State::NotSent => pb::OperationState::NotSent,
-        State::Expired => pb::OperationState::Expired,
+        EntryState::Recorded => pb::OperationState::Recorded,
+        EntryState::Sending => pb::OperationState::Sending,
+        EntryState::Unknown => pb::OperationState::Unknown,
+        EntryState::NeedsOperator => pb::OperationState::NeedsOperator,
+        EntryState::Succeeded => pb::OperationState::Succeeded,
+        EntryState::Rejected => pb::OperationState::Rejected,
+        EntryState::NotSent => pb::OperationState::NotSent,
+        EntryState::Expired => pb::OperationState::Expired,
     }
 }
 
-fn of_message(message: pb::OperationState) -> Option<State> {
-    State::ALL.into_iter().find(|known| state(*known) == message)
+fn of_message(message: pb::OperationState) -> Option<EntryState> {
+    EntryState::ALL.into_iter().find(|known| state(*known) == message)
 }
 
 fn moment(time: Timestamp) -> Moment {
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_name_in_the_proto() {
-        for known in Kind::ALL {
+        for known in MutationKind::ALL {
             let name = format!("OPERATION_KIND_{}", known.operation().name().to_uppercase());
             assert_eq!(pb::OperationKind::from_str_name(&name).map(i32::from), Some(kind(*known)), "{name}");
         }

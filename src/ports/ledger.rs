@@ -3,7 +3,9 @@
 use std::future::Future;
 
 use crate::domain::account::AccountId;
-use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::ledger::{
+    AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
+};
 use crate::domain::timestamp::Timestamp;
 
 /// A durable table of mutations.
@@ -17,16 +19,16 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// transaction, and the first step that finds entries is the last:
     ///
     /// 1. Entries of the same account, kind and request id, if one was given; unless all of them are
-    ///    [`State::NotSent`], which frees the id.
+    ///    [`EntryState::NotSent`], which frees the id.
     /// 2. For a kind that is known by its order number: an entry of the same account and order number whose state holds the
-    ///    number ([`State::holds_order_number`]), or what is left of one that was trimmed.
+    ///    number ([`EntryState::holds_order_number`]), or what is left of one that was trimmed.
     /// 3. For any other kind, if `join` is set: the entries of a request with the same account, kind, order number and
     ///    fingerprint, of which at least one is open or owes its outcome ([`Entry::is_owed`]). The caller who joins gets the
     ///    outcome, so the entries no longer owe it.
     /// 4. Otherwise the entries are made, with rising ids in the order given.
     ///
     /// `new` is not empty, all of it has the same account, kind, order number, request id and fingerprint, and its batches
-    /// are 0, 1, 2, …, as many as each says. What is made as [`State::Sending`] counts as handed over once.
+    /// are 0, 1, 2, …, as many as each says. What is made as [`EntryState::Sending`] counts as handed over once.
     fn begin(&self, new: Vec<NewEntry>, join: bool) -> impl Future<Output = Result<Begun, StoreError>> + Send;
 
     /// Writes entries as they are given, all or none. Each has the fence that was read; the stored one must be the same,
@@ -43,7 +45,7 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     fn of_request(
         &self,
         account: &AccountId,
-        kind: Kind,
+        kind: MutationKind,
         request_id: &str,
     ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
@@ -67,7 +69,11 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     fn due_audits(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Audit>, StoreError>> + Send;
 
     /// Ends one audit; keeps what it found, once for each operation and kind. Tells whether that was new.
-    fn end_audit(&self, audit: Audit, found: Option<Alert>) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn end_audit(
+        &self,
+        audit: Audit,
+        found: Option<AuditAlert>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// What audits found about an entry.
     fn alerts(
@@ -128,7 +134,7 @@ pub struct Query {
     /// Of these accounts; `None` for all there are, those that are in no settings any more among them.
     pub accounts: Option<Vec<AccountId>>,
     /// In these states; empty for any.
-    pub states: Vec<State>,
+    pub states: Vec<EntryState>,
     /// Made before this moment.
     pub created_before: Option<Timestamp>,
     /// After this one.
@@ -143,7 +149,7 @@ pub struct Count {
     /// Whose.
     pub account: AccountId,
     /// In which state.
-    pub state: State,
+    pub state: EntryState,
     /// How many.
     pub entries: u64,
     /// When the one made first of them was made; known for open states.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::call::CallContext;
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
-pub use crate::domain::mutations::Accepted;
+pub use crate::domain::mutations::AcceptedAnswer;
 use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::{mutations, reads};
 use crate::pb;

@@ -13,7 +13,7 @@ use crate::domain::mutations::{self, MAX_LINES};
 use crate::pb::{CancelItem, CancelOrderRequest};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{Accepted, Reply, WalmartApi};
+use crate::ports::upstream::{AcceptedAnswer, Reply, WalmartApi};
 
 /// The use case. Cheap to clone.
 pub struct CancelOrder<U, L>(Mutate<mutations::CancelOrder, U, L>);
@@ -41,7 +41,7 @@ pub struct BatchOutcome {
     /// Its lines.
     pub line_ids: Vec<String>,
     /// Walmart's acceptance, or why there is none.
-    pub result: Result<Reply<Accepted>, ServiceError>,
+    pub result: Result<Reply<AcceptedAnswer>, ServiceError>,
 }
 
 impl<U: WalmartApi, L: Ledger> CancelOrder<U, L> {

@@ -13,7 +13,7 @@ use super::super::testing::{
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::machine::Verdict;
+use crate::domain::ledger::machine::OperatorVerdict;
 use crate::domain::operation::Operation::{Cancel, Create, Status};
 use crate::pb;
 use crate::ports::upstream::ErrorKind;
@@ -397,8 +397,8 @@ async fn a_batch_that_an_operator_sends_again_goes_once() {
         let mutations = &service.0.mutations;
         let open = mutations.ledger().open(crate::domain::ledger::OperationId(0), 9).await.unwrap();
         let (operations, name) = (Operations::new(mutations.clone()), open[1].id.to_string());
-        operations.resolve(&name, Some(Verdict::Resend), "now", &call(LONG)).await.unwrap();
-        operations.resolve(&open[2].id.to_string(), Some(Verdict::Rejected), "not", &call(LONG)).await.unwrap();
+        operations.resolve(&name, Some(OperatorVerdict::Resend), "now", &call(LONG)).await.unwrap();
+        operations.resolve(&open[2].id.to_string(), Some(OperatorVerdict::Rejected), "not", &call(LONG)).await.unwrap();
     };
     let long = call(LONG);
     let (done, ()) = tokio::join!(service.call(ACME, request(400), &long), operator);

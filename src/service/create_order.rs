@@ -14,7 +14,7 @@ use crate::domain::order_number;
 use crate::pb::{CreateOrderRequest, CreateOrderResponse};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{Accepted, Reply, WalmartApi};
+use crate::ports::upstream::{AcceptedAnswer, Reply, WalmartApi};
 
 /// The use case. Cheap to clone.
 pub struct CreateOrder<U, L>(Mutate<mutations::CreateOrder, U, L>);
@@ -47,8 +47,8 @@ impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
     }
 }
 
-fn response(reply: Reply<Accepted>, request: &CreateOrderRequest, replayed: bool) -> CreateOrderResponse {
-    let Reply { answer: Accepted { status, header, acceptance, errors }, correlation_id } = reply;
+fn response(reply: Reply<AcceptedAnswer>, request: &CreateOrderRequest, replayed: bool) -> CreateOrderResponse {
+    let Reply { answer: AcceptedAnswer { status, header, acceptance, errors }, correlation_id } = reply;
     let request_id = if request.request_id.is_empty() {
         request.payload.as_ref().map(order_number::of_order).unwrap_or_default()
     } else {

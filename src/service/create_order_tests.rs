@@ -13,7 +13,7 @@ use super::super::testing::{
 use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::{Entry, OperationId, State};
+use crate::domain::ledger::{Entry, EntryState, OperationId};
 use crate::domain::operation::Operation::{Create, Status};
 use crate::ports::ledger::Saved;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
@@ -273,7 +273,7 @@ async fn walmarts_duplicate_after_a_loss_is_never_answered_without_effect() {
     let (service, _guard) = service(&walmart);
     assert_eq!(told(&service, request(), VERY_LONG).await, "Pending");
     let entry = service.0.mutations.ledger().get(OperationId(1)).await.unwrap().unwrap();
-    assert_eq!((entry.state, entry.effect), (State::NeedsOperator, Effect::Unknown));
+    assert_eq!((entry.state, entry.effect), (EntryState::NeedsOperator, Effect::Unknown));
     assert_eq!(walmart.asked().iter().filter(|operation| **operation == Create).count(), 2);
 }
 
@@ -318,7 +318,7 @@ async fn what_somebody_else_closed_meanwhile_is_answered_as_they_left_it() {
     let theirs = async {
         tokio::time::sleep(LATENCY / 2).await;
         let entry = ledger.get(OperationId(1)).await.unwrap().unwrap();
-        let expired = Entry { state: State::Expired, ..entry };
+        let expired = Entry { state: EntryState::Expired, ..entry };
         assert!(matches!(ledger.save(vec![expired], Vec::new()).await, Ok(Saved::Done(_))));
     };
     let long = call(LONG);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::AccountError;
 use super::feed::FeedError;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
 use crate::domain::rules::Faults;
 use crate::ports::ledger::StoreError;
@@ -85,7 +85,7 @@ pub(super) fn pending(operation: Operation, correlation_id: Uuid) -> ServiceErro
 /// The same of an entry of the ledger that is open.
 pub(super) fn pending_entry(entry: &Entry) -> ServiceError {
     let operation = entry.kind.operation();
-    let needs_operator = entry.state == State::NeedsOperator;
+    let needs_operator = entry.state == EntryState::NeedsOperator;
     let retry_after = if needs_operator { OPERATOR_RETRY } else { OUTCOME_RETRY };
     let cause = (entry.effect == Effect::Unknown).then(|| {
         let (kind, effect) = (ErrorKind::Unavailable, Effect::Unknown);

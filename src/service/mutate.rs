@@ -23,12 +23,12 @@ use super::flights::{Flights, Seat};
 use super::ledger::{InHand, Mutations, Written, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::machine::Event;
-use crate::domain::ledger::{Entry, Fingerprint, NewEntry, State};
+use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry};
 use crate::domain::mutations::Mutation;
 use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Begun, Ledger, Match};
-use crate::ports::upstream::{Accepted, Reply, Upstream, WalmartApi};
+use crate::ports::upstream::{AcceptedAnswer, Reply, Upstream, WalmartApi};
 
 /// Time that a batch after the first has, when its caller's is over.
 const BATCH_TIME: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ pub struct Mutated {
     /// The caller's id, or the one that was made; empty for a call that is known by its order number.
     pub request_id: String,
     /// The outcome of each upstream request, in the order sent.
-    pub batches: Vec<Result<Reply<Accepted>, ServiceError>>,
+    pub batches: Vec<Result<Reply<AcceptedAnswer>, ServiceError>>,
     /// Whether it had been done, or begun, by an earlier call.
     pub replayed: bool,
 }
@@ -169,7 +169,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             } else {
                 entry
             };
-            in_vain &= entry.state == State::NotSent;
+            in_vain &= entry.state == EntryState::NotSent;
             let mut result = answer::of(&entry);
             if let (Err(ServiceError::OutcomePending { cause, .. }), Some(lost)) = (&mut result, lost) {
                 *cause = Some(lost);
@@ -269,7 +269,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let order_number: Arc<str> = M::order_number(request).into();
         let request_id: Option<Arc<str>> = (!names.request_id.is_empty()).then(|| names.request_id.as_str().into());
         // At once, so that one write is enough before the first byte leaves; unless a look-up has to come first.
-        let first = if M::BY_ORDER_NUMBER && self.mutations.looks_first() { State::Recorded } else { State::Sending };
+        let first =
+            if M::BY_ORDER_NUMBER && self.mutations.looks_first() { EntryState::Recorded } else { EntryState::Sending };
         let mut snapshots = snapshots.into_iter();
         let new = |(number, batch): (u32, &Arc<M::Request>)| NewEntry {
             account: self.mutations.directory().id(account).clone(),
@@ -279,7 +280,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             batch: number,
             batches: batches.len() as u32,
             fingerprint: names.fingerprint,
-            state: if number == 0 { first } else { State::Recorded },
+            state: if number == 0 { first } else { EntryState::Recorded },
             created: now.wall,
             not_after: now.plus(self.mutations.rules().not_after),
             boot: Some(self.mutations.boot_id()),
@@ -299,7 +300,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         call: &CallContext,
     ) -> Result<Progress, ServiceError> {
         let in_hand = InHand::new(&self.mutations, entries.iter().map(|entry| entry.id));
-        if entries.first().is_some_and(|entry| entry.state == State::Recorded) {
+        if entries.first().is_some_and(|entry| entry.state == EntryState::Recorded) {
             let first = entries.remove(0);
             // Apart, like what follows: rare and large, it would stand in every call's future.
             match Box::pin(self.after_look(first, account, call)).await? {
@@ -330,18 +331,18 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 });
             }
             let mut changed = vec![entry];
-            if changed[0].state == State::Recorded {
+            if changed[0].state == EntryState::Recorded {
                 // It is tried again in the background; those after it wait for their turn there.
                 for next in waiting.drain(..) {
-                    changed.push(self.mutations.after(next, Event::TakenOver { boot: self.mutations.boot_id() })?);
+                    changed.push(self.mutations.after(next, EntryEvent::TakenOver { boot: self.mutations.boot_id() })?);
                 }
-            } else if changed[0].batch == 0 && changed[0].state == State::NotSent {
+            } else if changed[0].batch == 0 && changed[0].state == EntryState::NotSent {
                 // Nothing has left, and the call ends here as a whole, so that its id is free for the repeat that its caller is
                 // told to make. A later batch that ends otherwise would hold the id, and every repeat be told this again.
                 let Entry { answer, last_error, is_owed, .. } = changed[0].clone();
                 for next in waiting.drain(..) {
                     let (answer, error) = (answer.to_vec(), last_error.clone());
-                    let closed = self.mutations.after(next, Event::NotSent { answer, error, again_in: None })?;
+                    let closed = self.mutations.after(next, EntryEvent::NotSent { answer, error, again_in: None })?;
                     changed.push(Entry { is_owed, ..closed });
                 }
             } else if let Some(next) = waiting.pop_front() {
@@ -366,11 +367,11 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     ) -> Result<Result<Entry, Batch>, ServiceError> {
         let looked = self.mutations.looked_up_first(entry, account, call).await?;
         let event_after = match looked {
-            Ok(entry) => self.mutations.after(entry, Event::Send)?,
+            Ok(entry) => self.mutations.after(entry, EntryEvent::Send)?,
             Err(closed) => closed,
         };
         let Written { entry, ours } = self.mutations.write(&event_after).await?;
-        let is_sent = ours && entry.state == State::Sending;
+        let is_sent = ours && entry.state == EntryState::Sending;
         Ok(if is_sent { Ok(entry) } else { Err(Batch { entry, lost: None }) })
     }
 
@@ -383,7 +384,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     ) -> Result<Option<Entry>, ServiceError> {
         loop {
             for Written { entry, ours } in written {
-                if ours && entry.state == State::Sending {
+                if ours && entry.state == EntryState::Sending {
                     return Ok(Some(entry));
                 }
                 batches.push(Batch { entry, lost: None });
@@ -395,7 +396,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
 
     fn begun(&self, entry: Entry) -> Result<Entry, ServiceError> {
         let is_late = entry.not_after.is_over(self.mutations.moment());
-        self.mutations.after(entry, if is_late { Event::TimeUp } else { Event::Send })
+        self.mutations.after(entry, if is_late { EntryEvent::TimeUp } else { EntryEvent::Send })
     }
 }
 

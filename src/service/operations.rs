@@ -6,8 +6,8 @@ use super::error::pending_entry;
 use super::ledger::{Mutations, answer, audits};
 use super::{Directory, ServiceError, paging};
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::machine::{Event, Verdict};
-use crate::domain::ledger::{AlertKind, Entry, OperationId, State};
+use crate::domain::ledger::machine::{EntryEvent, OperatorVerdict};
+use crate::domain::ledger::{AlertKind, Entry, EntryState, OperationId};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::CallContext;
@@ -47,7 +47,7 @@ pub struct ListOperations {
     /// Of this account; empty for all visible ones.
     pub account: String,
     /// In these states; empty for any.
-    pub states: Vec<State>,
+    pub states: Vec<EntryState>,
     /// Made at least so long ago.
     pub min_age: Option<Duration>,
     /// At most so many; 0 for the usual page.
@@ -118,10 +118,10 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         let accounts: Vec<_> =
             (0..self.directory().len()).map(|i| self.directory().id(AccountIndex(i)).clone()).collect();
         let overdue = self.mutations.now().minus(OVERDUE);
-        let wanted: [(&[State], Option<Timestamp>); 3] = [
-            (&[State::NeedsOperator], None),
-            (&[State::Unknown], None),
-            (&[State::Recorded, State::Sending], Some(overdue)),
+        let wanted: [(&[EntryState], Option<Timestamp>); 3] = [
+            (&[EntryState::NeedsOperator], None),
+            (&[EntryState::Unknown], None),
+            (&[EntryState::Recorded, EntryState::Sending], Some(overdue)),
         ];
         let mut found = Vec::new();
         for (states, created_before) in wanted {
@@ -139,7 +139,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     pub async fn resolve(
         &self,
         name: &str,
-        verdict: Option<Verdict>,
+        verdict: Option<OperatorVerdict>,
         reason: &str,
         call: &CallContext,
     ) -> Result<Entry, ServiceError> {
@@ -166,20 +166,20 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     async fn decide(
         &self,
         entry: Entry,
-        verdict: Verdict,
+        verdict: OperatorVerdict,
         reason: &str,
         call: &CallContext,
     ) -> Result<Option<Entry>, ServiceError> {
         match entry.state {
-            State::Recorded | State::Unknown | State::NeedsOperator => {}
-            State::Sending => return Err(pending_entry(&entry)),
-            State::Succeeded | State::Rejected | State::NotSent | State::Expired => {
+            EntryState::Recorded | EntryState::Unknown | EntryState::NeedsOperator => {}
+            EntryState::Sending => return Err(pending_entry(&entry)),
+            EntryState::Succeeded | EntryState::Rejected | EntryState::NotSent | EntryState::Expired => {
                 return Err(ServiceError::OperationClosed);
             }
         }
         let id = entry.id;
         let answer = answer::of_operator(&entry, verdict);
-        let entry = self.mutations.after(entry, Event::Resolved { verdict, reason: reason.to_owned(), answer })?;
+        let entry = self.mutations.after(entry, EntryEvent::Resolved { verdict, reason: reason.to_owned(), answer })?;
         let (mutations, caller) = (self.mutations.clone(), call.caller().clone());
         // In a task of its own: a caller who leaves must not keep away what follows from what was written.
         let decided = tokio::spawn(async move {

@@ -34,20 +34,24 @@ fn service(walmart: &Walmart) -> Service {
 }
 
 /// A creation in this open state.
-async fn in_state<L: Ledger>(service: &Service<L>, number: &str, state: State) -> Entry {
+async fn in_state<L: Ledger>(service: &Service<L>, number: &str, state: EntryState) -> Entry {
     let mutations = &service.mutations;
     let entry = put(mutations.ledger(), vec![creation("acme", number, mutations.now())]).await.remove(0);
-    if state == State::Sending {
+    if state == EntryState::Sending {
         return entry;
     }
-    let lost = mutations.after(entry, Event::Lost { error: "lost".into() }).unwrap();
+    let lost = mutations.after(entry, EntryEvent::Lost { error: "lost".into() }).unwrap();
     let Ok(Saved::Done(mut saved)) = mutations.ledger().save(vec![Entry { state, ..lost }], Vec::new()).await else {
         panic!()
     };
     saved.pop().unwrap()
 }
 
-async fn resolve<L: Ledger>(service: &Service<L>, entry: &Entry, verdict: Verdict) -> Result<Entry, ServiceError> {
+async fn resolve<L: Ledger>(
+    service: &Service<L>,
+    entry: &Entry,
+    verdict: OperatorVerdict,
+) -> Result<Entry, ServiceError> {
     service.resolve(&entry.id.to_string(), Some(verdict), "they said so", &call(LONG)).await
 }
 
@@ -77,7 +81,7 @@ async fn only_what_is_of_visible_accounts_exists() {
     assert_eq!(seen(&only(AccountIndex(1))).await, ["other"]);
     assert_eq!(seen(&call(LONG)).await, ["acme", "other", "gone"]);
     let hidden = made[1].id.to_string();
-    let refused = service.resolve(&hidden, Some(Verdict::Rejected), "x", &only(ACME)).await;
+    let refused = service.resolve(&hidden, Some(OperatorVerdict::Rejected), "x", &only(ACME)).await;
     assert_eq!(kind(&refused), "OperationNotFound");
     assert_eq!(kind(&service.get("operations/99", &call(LONG)).await), "OperationNotFound");
     for name in ["", "7", "operations/", "operations/07", "operations/-1", "operations/x"] {
@@ -93,15 +97,15 @@ async fn only_what_is_of_visible_accounts_exists() {
 async fn a_list_is_by_account_state_and_age_in_pages() {
     let service = service(&Walmart::default());
     for number in ["a", "b", "c"] {
-        in_state(&service, number, State::Unknown).await;
+        in_state(&service, number, EntryState::Unknown).await;
         tokio::time::advance(Duration::from_secs(10)).await;
     }
-    in_state(&service, "d", State::Sending).await;
+    in_state(&service, "d", EntryState::Sending).await;
     let now = service.mutations.now();
     put(service.mutations.ledger(), vec![creation("other", "e", now)]).await;
     let list = async |request: ListOperations| service.list(request, &call(LONG)).await.unwrap();
     assert_eq!(names(&list(Default::default()).await), ["a", "b", "c", "d", "e"]);
-    let acme = ListOperations { account: "acme".into(), states: vec![State::Sending], ..Default::default() };
+    let acme = ListOperations { account: "acme".into(), states: vec![EntryState::Sending], ..Default::default() };
     assert_eq!(names(&list(acme).await), ["d"]);
     // At least so old, to the millisecond.
     let old = |millis| ListOperations { min_age: Some(Duration::from_millis(millis)), ..Default::default() };
@@ -127,15 +131,15 @@ async fn a_list_is_by_account_state_and_age_in_pages() {
 #[tokio::test(start_paused = true)]
 async fn a_decision_needs_an_outcome_and_a_reason() {
     let service = service(&Walmart::default());
-    let name = in_state(&service, "a", State::Unknown).await.id.to_string();
+    let name = in_state(&service, "a", EntryState::Unknown).await.id.to_string();
     let long = "ä".repeat(LONGEST_REASON);
     for (verdict, reason) in
-        [(None, "x"), (Some(Verdict::Rejected), " "), (Some(Verdict::Rejected), &*format!("{long}x"))]
+        [(None, "x"), (Some(OperatorVerdict::Rejected), " "), (Some(OperatorVerdict::Rejected), &*format!("{long}x"))]
     {
         let result = service.resolve(&name, verdict, reason, &call(LONG)).await;
         assert!(matches!(result, Err(ServiceError::Invalid(_))));
     }
-    let done = service.resolve(&name, Some(Verdict::Rejected), &long, &call(LONG)).await.unwrap();
+    let done = service.resolve(&name, Some(OperatorVerdict::Rejected), &long, &call(LONG)).await.unwrap();
     assert_eq!(done.resolution, long);
     assert_eq!(service.get(&name, &call(LONG)).await.unwrap().entry, done);
 }
@@ -143,20 +147,21 @@ async fn a_decision_needs_an_outcome_and_a_reason() {
 #[tokio::test(start_paused = true)]
 async fn every_open_state_but_sending_can_be_resolved_and_no_other() {
     for (verdict, state) in [
-        (Verdict::Succeeded, State::Succeeded),
-        (Verdict::Rejected, State::Rejected),
-        (Verdict::Resend, State::Recorded),
+        (OperatorVerdict::Succeeded, EntryState::Succeeded),
+        (OperatorVerdict::Rejected, EntryState::Rejected),
+        (OperatorVerdict::Resend, EntryState::Recorded),
     ] {
         let service = service(&Walmart::default());
-        for (number, from) in [("a", State::Unknown), ("b", State::NeedsOperator)] {
+        for (number, from) in [("a", EntryState::Unknown), ("b", EntryState::NeedsOperator)] {
             let entry = in_state(&service, number, from).await;
             assert_eq!(resolve(&service, &entry, verdict).await.unwrap().state, state);
         }
         let now = service.mutations.now();
-        let recorded = put(service.mutations.ledger(), vec![batch("c", 0, 1, State::Recorded, now)]).await.remove(0);
+        let recorded =
+            put(service.mutations.ledger(), vec![batch("c", 0, 1, EntryState::Recorded, now)]).await.remove(0);
         let resolved = resolve(&service, &recorded, verdict).await.unwrap();
         assert_eq!((resolved.state, resolved.resolution.as_str()), (state, "they said so"));
-        let sending = in_state(&service, "d", State::Sending).await;
+        let sending = in_state(&service, "d", EntryState::Sending).await;
         assert_eq!(kind(&resolve(&service, &sending, verdict).await), "Pending");
         if !state.is_open() {
             assert_eq!(kind(&resolve(&service, &recorded, verdict).await), "OperationClosed");
@@ -166,7 +171,7 @@ async fn every_open_state_but_sending_can_be_resolved_and_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_who_wait_are_answered_by_the_decision() {
-    for (verdict, expected) in [(Verdict::Succeeded, "OK"), (Verdict::Rejected, "Rejected")] {
+    for (verdict, expected) in [(OperatorVerdict::Succeeded, "OK"), (OperatorVerdict::Rejected, "Rejected")] {
         let walmart = Walmart::default().answering(Create, [lost(Create)]);
         let service = service(&walmart);
         let create = CreateOrder::new(service.mutations.clone(), TaskTracker::new());
@@ -195,7 +200,7 @@ async fn what_shall_be_sent_again_is_also_long_after_the_call() {
     tokio::time::sleep(SETTLE * 20).await;
     let _guard = resolving(&service.mutations);
     let entry = service.list(Default::default(), &call(LONG)).await.unwrap().entries.remove(0);
-    resolve(&service, &entry, Verdict::Resend).await.unwrap();
+    resolve(&service, &entry, OperatorVerdict::Resend).await.unwrap();
     let answer = create.call(ACME, order(), &call(LONG)).await.unwrap();
     assert!(answer.replayed);
     assert_eq!(answer.payload.unwrap().request_id, format!("walmart-{}", walmart.asked().len()));
@@ -206,14 +211,14 @@ async fn what_shall_be_sent_again_is_also_long_after_the_call() {
 async fn a_decision_whose_caller_left_is_followed_all_the_same() {
     let walmart = Walmart::default();
     let service = service(&walmart);
-    let entry = in_state(&service, "a", State::NeedsOperator).await;
-    let mut deciding = Box::pin(resolve(&service, &entry, Verdict::Resend));
+    let entry = in_state(&service, "a", EntryState::NeedsOperator).await;
+    let mut deciding = Box::pin(resolve(&service, &entry, OperatorVerdict::Resend));
     // As far as the write is handed over, and no further.
     assert!(futures_util::FutureExt::now_or_never(&mut deciding).is_none());
     drop(deciding);
     let _guard = resolving(&service.mutations);
     tokio::time::sleep(LATENCY * 2).await;
-    assert_eq!(service.get(&entry.id.to_string(), &call(LONG)).await.unwrap().entry.state, State::Succeeded);
+    assert_eq!(service.get(&entry.id.to_string(), &call(LONG)).await.unwrap().entry.state, EntryState::Succeeded);
     assert_eq!(walmart.asked(), [Create]);
 }
 
@@ -221,20 +226,20 @@ async fn a_decision_whose_caller_left_is_followed_all_the_same() {
 async fn what_moved_in_between_is_not_resolved() {
     let walmart = Walmart::default().answering(Status, [found("a")]);
     let service = service(&walmart);
-    let entry = in_state(&service, "a", State::Unknown).await;
+    let entry = in_state(&service, "a", EntryState::Unknown).await;
     crate::service::testing::take_over(&service.mutations).await;
     let _guard = resolving(&service.mutations);
     tokio::time::sleep(LATENCY * 2).await;
-    assert_eq!(kind(&resolve(&service, &entry, Verdict::Resend).await), "OperationClosed");
+    assert_eq!(kind(&resolve(&service, &entry, OperatorVerdict::Resend).await), "OperationClosed");
     assert!(!walmart.asked().contains(&Create));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_audits_found_is_shown() {
     let service = service(&Walmart::default().answering(Status, [Ok(Said::default())]));
-    let entry = in_state(&service, "a", State::Unknown).await;
+    let entry = in_state(&service, "a", EntryState::Unknown).await;
     let time = service.mutations.now();
-    let alert = crate::domain::ledger::Alert { operation: entry.id, kind: AlertKind::Duplicate, time };
+    let alert = crate::domain::ledger::AuditAlert { operation: entry.id, kind: AlertKind::Duplicate, time };
     let audit = crate::ports::ledger::Audit { operation: entry.id, time };
     service.mutations.ledger().end_audit(audit, Some(alert)).await.unwrap();
     let view = service.get(&entry.id.to_string(), &call(LONG)).await.unwrap();
@@ -245,23 +250,26 @@ async fn what_audits_found_is_shown() {
 async fn a_store_that_fails_is_told() {
     let ledger = Faulty::default();
     let service = Operations::new(over(&Walmart::default(), ledger.clone(), 20));
-    let entry = in_state(&service, "a", State::Unknown).await;
+    let entry = in_state(&service, "a", EntryState::Unknown).await;
     ledger.fail(true, false);
-    assert_eq!(kind(&resolve(&service, &entry, Verdict::Rejected).await), "Store");
+    assert_eq!(kind(&resolve(&service, &entry, OperatorVerdict::Rejected).await), "Store");
     ledger.fail(true, true);
     assert_eq!(kind(&service.get(&entry.id.to_string(), &call(LONG)).await), "Store");
     assert_eq!(kind(&service.list(Default::default(), &call(LONG)).await), "Store");
     assert!(service.counts().await.is_none());
     ledger.fail(false, false);
-    assert!(resolve(&service, &entry, Verdict::Rejected).await.is_ok());
+    assert!(resolve(&service, &entry, OperatorVerdict::Rejected).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_person_comes_first_and_what_is_under_way_is_left_out() {
     let service = service(&Walmart::default());
-    for (number, state) in
-        [("stuck", State::Sending), ("U1", State::Unknown), ("N1", State::NeedsOperator), ("U2", State::Unknown)]
-    {
+    for (number, state) in [
+        ("stuck", EntryState::Sending),
+        ("U1", EntryState::Unknown),
+        ("N1", EntryState::NeedsOperator),
+        ("U2", EntryState::Unknown),
+    ] {
         in_state(&service, number, state).await;
     }
     let numbers = async |most| {
@@ -270,7 +278,7 @@ async fn what_waits_for_a_person_comes_first_and_what_is_under_way_is_left_out()
     };
     assert_eq!(numbers(9).await, ["N1", "U1", "U2"], "it is just being sent");
     tokio::time::advance(OVERDUE + Duration::from_millis(1)).await;
-    in_state(&service, "new", State::Sending).await;
+    in_state(&service, "new", EntryState::Sending).await;
     assert_eq!(numbers(9).await, ["N1", "U1", "U2", "stuck"]);
     assert_eq!(numbers(2).await, ["N1", "U1"]);
     assert_eq!(numbers(0).await, [""; 0]);

@@ -146,7 +146,7 @@ async fn errors_inside_a_promise_say_nothing_personal() {
     let service = service(&Walmart::default().answering(Operation::Promise, [Ok(said)]), TTL);
     for _ in 0..2 {
         let mut told = service.call(ACME, request(), &call(LONG)).await.unwrap();
-        let texts = <FetchPromise as reads::Read>::errors(&mut told).into_iter().map(|error| error.description.clone());
+        let texts = <FetchPromise as reads::ReadCall>::errors(&mut told).into_iter().map(|error| error.description.clone());
         assert_eq!(texts.collect::<Vec<_>>(), ["no way to [redacted]"; 2]);
     }
 }

@@ -14,13 +14,13 @@ use super::error::{SLACK, timed_out};
 use super::flights::Flights;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::WalmartCall;
-use crate::domain::reads::{self, Source};
+use crate::domain::reads::{self, AnswerSource};
 use crate::ports::call::{CallContext, CallFacts};
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 
 /// The use case of one read. Cheap to clone.
-pub struct Read<R: reads::Read, U> {
+pub struct Read<R: reads::ReadCall, U> {
     upstream: U,
     conclude: Conclude<R>,
     kept: Option<Kept<R>>,
@@ -48,26 +48,26 @@ type Answer<R> = <R as WalmartCall>::Answer;
 type Good<R> = (Instant, Arc<Answer<R>>);
 
 /// Answers that are good for a while.
-struct Kept<R: reads::Read> {
+struct Kept<R: reads::ReadCall> {
     ttl: Duration,
     answers: Cache<Arc<[u8]>, Good<R>>,
     metrics: Arc<Metrics>,
 }
 
-impl<R: reads::Read, U: Clone> Clone for Read<R, U> {
+impl<R: reads::ReadCall, U: Clone> Clone for Read<R, U> {
     fn clone(&self) -> Self {
         let Self { upstream, conclude, kept, flights } = self;
         Self { upstream: upstream.clone(), conclude: *conclude, kept: kept.clone(), flights: flights.clone() }
     }
 }
 
-impl<R: reads::Read> Clone for Kept<R> {
+impl<R: reads::ReadCall> Clone for Kept<R> {
     fn clone(&self) -> Self {
         Self { ttl: self.ttl, answers: self.answers.clone(), metrics: self.metrics.clone() }
     }
 }
 
-impl<R: reads::Read, U: Upstream<R>> Read<R, U> {
+impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
     /// Asks `upstream`, and keeps nothing.
     pub fn new(upstream: U) -> Self {
         Self { upstream, conclude: told::<R>, kept: None, flights: Flights::new(TaskTracker::new()) }
@@ -105,14 +105,14 @@ impl<R: reads::Read, U: Upstream<R>> Read<R, U> {
         key.extend(R::identity(&request));
         let key: Arc<[u8]> = key.into();
         if let Some(answer) = self.kept.as_ref().and_then(|kept| kept.answer(&key)) {
-            return Ok(self.answered(answer, Source::Kept));
+            return Ok(self.answered(answer, AnswerSource::Kept));
         }
         let request = Arc::new(request);
         loop {
             let seat = self.flights.board(&key, call.facts.clone(), call.deadline, || {
                 self.clone().ask(account, request.clone(), call.clone(), key.clone())
             });
-            let source = if seat.joined { Source::Joined } else { Source::Own };
+            let source = if seat.joined { AnswerSource::Joined } else { AnswerSource::Own };
             let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
                 return Err(timed_out(R::OPERATION, seat.tag.correlation_id().unwrap_or_default()));
             };
@@ -145,25 +145,25 @@ impl<R: reads::Read, U: Upstream<R>> Read<R, U> {
         Ok(answer)
     }
 
-    fn answered(&self, answer: Arc<R::Answer>, source: Source) -> R::Answer {
+    fn answered(&self, answer: Arc<R::Answer>, source: AnswerSource) -> R::Answer {
         self.count(source);
         // Copied only if somebody else holds it too.
         R::with_source(Arc::unwrap_or_clone(answer), source)
     }
 
-    fn count(&self, source: Source) {
+    fn count(&self, source: AnswerSource) {
         if let Some(Kept { metrics, .. }) = &self.kept {
             match source {
-                Source::Kept => &metrics.upstream.promise_cache_hits,
-                Source::Joined => &metrics.upstream.promise_cache_coalesced,
-                Source::Own => &metrics.upstream.promise_cache_misses,
+                AnswerSource::Kept => &metrics.upstream.promise_cache_hits,
+                AnswerSource::Joined => &metrics.upstream.promise_cache_coalesced,
+                AnswerSource::Own => &metrics.upstream.promise_cache_misses,
             }
             .inc();
         }
     }
 }
 
-impl<R: reads::Read> Kept<R> {
+impl<R: reads::ReadCall> Kept<R> {
     fn answer(&self, key: &Arc<[u8]>) -> Option<Arc<R::Answer>> {
         let (until, answer) = self.answers.get(key)?;
         (Instant::now() < until).then_some(answer)
@@ -177,7 +177,7 @@ impl<R: reads::Read> Kept<R> {
 }
 
 /// The end of a call without the customer's data in Walmart's errors.
-fn redacted<R: reads::Read>(request: &R::Request, mut ended: Ended<R>) -> Ended<R> {
+fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: Ended<R>) -> Ended<R> {
     match &mut ended {
         Err(error) => R::personal(request).redact(&mut error.errors),
         Ok(Reply { answer, .. }) => {
@@ -190,7 +190,7 @@ fn redacted<R: reads::Read>(request: &R::Request, mut ended: Ended<R>) -> Ended<
 }
 
 /// The answer with the id of its call, or the error.
-pub(super) fn told<R: reads::Read>(_: &R::Request, ended: Ended<R>) -> Result<R::Answer, ServiceError> {
+pub(super) fn told<R: reads::ReadCall>(_: &R::Request, ended: Ended<R>) -> Result<R::Answer, ServiceError> {
     let Reply { answer, correlation_id } = ended?;
     Ok(R::with_correlation_id(answer, correlation_id.to_string()))
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::feed::{EventIds, Feed, FeedState, FeedStore};
 use super::{AccountError, ClockView, ClockWatch, Directory, Operations, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
 use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
 use crate::ports::ledger::{Count, Ledger};
@@ -175,7 +175,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
 
 impl AccountState {
     /// How many mutations are in a state; 0 while the store fails.
-    pub fn count(&self, state: State) -> u64 {
+    pub fn count(&self, state: EntryState) -> u64 {
         self.ledger.iter().flatten().filter(|count| count.state == state).map(|count| count.entries).sum()
     }
 }

@@ -46,7 +46,7 @@ async fn what_the_store_does_not_tell_is_left_out_and_the_rest_stays() {
     feed.post_many(3).await;
     let mut intents = VecDeque::new();
     let board = status.board(&mut intents).await;
-    assert_eq!(board.accounts.iter().map(|account| account.count(State::Sending)).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(board.accounts.iter().map(|account| account.count(EntryState::Sending)).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(board.unresolved.unwrap()[0].order_number, "SO1".into());
     assert_eq!(board.feed.as_ref().unwrap().subscriptions[0].shown.backlog, 3);
     assert!(board.feed.unwrap().subscriptions[0].oldest.is_some());

@@ -18,8 +18,8 @@ use super::{Directory, MutationSettings, Mutations, Resolver, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::LookupAnswer;
-use crate::domain::ledger::machine::Rules;
-use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
+use crate::domain::ledger::machine::LedgerRules;
+use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
 use crate::pb;
@@ -179,13 +179,13 @@ impl Scripted for FetchPromise {
 }
 
 impl Scripted for CreateOrder {
-    fn answered(said: Answer) -> Result<Accepted, UpstreamError> {
+    fn answered(said: Answer) -> Result<AcceptedAnswer, UpstreamError> {
         said.map(accepted)
     }
 }
 
 impl Scripted for CancelOrder {
-    fn answered(said: Answer) -> Result<Accepted, UpstreamError> {
+    fn answered(said: Answer) -> Result<AcceptedAnswer, UpstreamError> {
         said.map(accepted)
     }
 }
@@ -242,9 +242,9 @@ fn order(order: &pb::OrderStatus) -> Value {
     json
 }
 
-fn accepted(said: Said) -> Accepted {
+fn accepted(said: Said) -> AcceptedAnswer {
     let acceptance = pb::Acceptance { request_id: said.request_id };
-    Accepted { status: "ACCEPTED".into(), acceptance, errors: said.errors, ..Accepted::default() }
+    AcceptedAnswer { status: "ACCEPTED".into(), acceptance, errors: said.errors, ..AcceptedAnswer::default() }
 }
 
 /// Mutations of two accounts over this Walmart, kept in memory. `status_limit` of 1 leaves no call for snapshots.
@@ -255,7 +255,8 @@ pub(crate) fn mutations(walmart: &Walmart, status_limit: u32) -> Mutations<Walma
 /// The same over a ledger that is there already.
 pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -> Mutations<Walmart, L> {
     let delays = [500, 1500, 5_000, 15_000, 30_000, 60_000, 120_000].map(Duration::from_millis);
-    let rules = Rules { settle_window: SETTLE, lookup_delays: delays.into(), not_after: Duration::from_secs(15 * 60) };
+    let rules =
+        LedgerRules { settle_window: SETTLE, lookup_delays: delays.into(), not_after: Duration::from_secs(15 * 60) };
     let accounts = ["acme", "other"].map(|id| AccountId::new(id).unwrap());
     Mutations::new(
         walmart.clone(),

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::testing::sample;
 use crate::domain::account::AccountId;
-use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::ledger::{
+    AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
+};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -67,7 +69,7 @@ impl Ledger for Faulty {
         self.read()?.get(id).await
     }
 
-    async fn of_request(&self, account: &AccountId, kind: Kind, id: &str) -> Result<Vec<Entry>, StoreError> {
+    async fn of_request(&self, account: &AccountId, kind: MutationKind, id: &str) -> Result<Vec<Entry>, StoreError> {
         self.read()?.of_request(account, kind, id).await
     }
 
@@ -91,7 +93,7 @@ impl Ledger for Faulty {
         self.read()?.due_audits(now, limit).await
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<Alert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         self.write()?.end_audit(audit, found).await
     }
 
@@ -114,13 +116,13 @@ pub(crate) fn creation(account: &str, order_number: &str, now: Timestamp) -> New
     payload.order_placed_time = Some("2027-01-15T08:00:00Z".into());
     NewEntry {
         account: AccountId::new(account).unwrap(),
-        kind: Kind::Create,
+        kind: MutationKind::Create,
         order_number: order_number.into(),
         request_id: None,
         batch: 0,
         batches: 1,
         fingerprint: Fingerprint::of(payload),
-        state: State::Sending,
+        state: EntryState::Sending,
         created: now,
         not_after: Moment { wall: now, steady: SteadyTime(now.0) }.plus(std::time::Duration::from_secs(15 * 60)),
         boot: Some(BootId([0; 16])),
@@ -131,14 +133,14 @@ pub(crate) fn creation(account: &str, order_number: &str, now: Timestamp) -> New
 }
 
 /// One of several batches of a cancellation; each has one line, named as the batch.
-pub(crate) fn batch(request_id: &str, batch: u32, batches: u32, state: State, now: Timestamp) -> NewEntry {
+pub(crate) fn batch(request_id: &str, batch: u32, batches: u32, state: EntryState, now: Timestamp) -> NewEntry {
     let mut request: pb::CancelOrderRequest = sample("CancelOrderRequest", include_str!("../../examples/cancel.json"));
     let payload = request.payload.as_mut().unwrap();
     let fingerprint = Fingerprint::of(payload);
     payload.order_items[0].seller_line_id = Some(format!("line-{batch}"));
     let request = request.encode_to_vec();
     NewEntry {
-        kind: Kind::Cancel,
+        kind: MutationKind::Cancel,
         request_id: Some(request_id.into()),
         batch,
         batches,

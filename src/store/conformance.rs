@@ -19,8 +19,8 @@ use super::testing::{acme, cancel, create, made, moment, other_account, settings
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{
-    Alert, AlertKind, Doubt, Entry, EvidenceKind, Fingerprint, Kind, LookupRecord, NewEntry, OperationId, Refusal,
-    State,
+    AlertKind, AuditAlert, Entry, EntryState, EvidenceKind, Fingerprint, LaterRefusal, LookupRecord, MutationKind,
+    NewEntry, OperationId, UnknownSince,
 };
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
@@ -89,11 +89,11 @@ async fn save(ledger: &impl Ledger, entry: Entry) -> Entry {
 }
 
 /// The entry in another state, as of this time.
-async fn to(ledger: &impl Ledger, entry: &Entry, state: State, updated: Timestamp) -> Entry {
+async fn to(ledger: &impl Ledger, entry: &Entry, state: EntryState, updated: Timestamp) -> Entry {
     save(ledger, ended(entry, state, updated)).await
 }
 
-fn ended(entry: &Entry, state: State, updated: Timestamp) -> Entry {
+fn ended(entry: &Entry, state: EntryState, updated: Timestamp) -> Entry {
     let (body, snapshot) =
         if state.is_open() { (entry.body.clone(), entry.snapshot.clone()) } else { Default::default() };
     Entry { state, updated, body, snapshot, ..entry.clone() }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{Arrival, Content};
-use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry};
+use crate::domain::ledger::{Entry, Fingerprint, MutationKind, NewEntry};
 
 /// Of one account; at most [`LONGEST`] bytes.
 pub(super) type Key = Box<[u8]>;
@@ -24,7 +24,7 @@ const KIND: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keys {
     pub(super) account: AccountId,
-    pub(super) kind: Kind,
+    pub(super) kind: MutationKind,
     /// Of the request, if it has an id. With the kind.
     pub(super) request: Option<Key>,
     /// Of the order number, for a creation.
@@ -47,7 +47,7 @@ impl Keys {
 
     fn from(
         account: &AccountId,
-        kind: Kind,
+        kind: MutationKind,
         order_number: &str,
         request_id: Option<&str>,
         fingerprint: &Fingerprint,

@@ -11,7 +11,9 @@ use bytes::Bytes;
 
 use super::{kept, made};
 use crate::domain::account::AccountId;
-use crate::domain::ledger::{Alert, AlertKind, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::ledger::{
+    AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
+};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Match, Query, Saved, StoreError};
 
@@ -79,7 +81,12 @@ impl Ledger for MemoryLedger {
         Ok(self.lock().entries.get(&id.0).cloned())
     }
 
-    async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
+    async fn of_request(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        request_id: &str,
+    ) -> Result<Vec<Entry>, StoreError> {
         let tables = self.lock();
         Ok(tables.newest_of_request(account, kind, request_id).map(|entry| tables.whole(entry)).unwrap_or_default())
     }
@@ -124,7 +131,7 @@ impl Ledger for MemoryLedger {
         Ok(due.map(|(time, operation)| Audit { operation: *operation, time: *time }).collect())
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<Alert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         let mut tables = self.lock();
         tables.audits.remove(&(audit.time, audit.operation));
         let Some(alert) = found else { return Ok(false) };
@@ -171,7 +178,7 @@ impl Tables {
         let existing = |by, entries| Some(Begun::Existing { by, entries });
         if let Some(entry) = request_id.as_deref().and_then(|id| self.newest_of_request(account, *kind, id)) {
             let entries = self.whole(entry);
-            if entries.iter().any(|entry| entry.state != State::NotSent) {
+            if entries.iter().any(|entry| entry.state != EntryState::NotSent) {
                 return existing(Match::RequestId, entries);
             }
         }
@@ -200,7 +207,7 @@ impl Tables {
     }
 
     /// An entry of the newest request of this id.
-    fn newest_of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Option<&Entry> {
+    fn newest_of_request(&self, account: &AccountId, kind: MutationKind, request_id: &str) -> Option<&Entry> {
         self.entries.values().rev().find(|entry| {
             entry.request_id.as_deref() == Some(request_id) && (entry.kind, &entry.account) == (kind, account)
         })
@@ -256,7 +263,7 @@ impl Tables {
     fn remove(&mut self, entry: Entry) {
         self.entries.remove(&entry.id.0);
         self.alerts.remove(&entry.id.0);
-        if entry.kind.is_by_order_number() && entry.state == State::Succeeded {
+        if entry.kind.is_by_order_number() && entry.state == EntryState::Succeeded {
             self.trimmed.insert((entry.account, entry.order_number), (entry.fingerprint, entry.answer));
         }
     }

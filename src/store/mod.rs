@@ -28,7 +28,7 @@ use crate::domain::effect::Effect;
 use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Head, Outline, Subscription};
-use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId, State};
+use crate::domain::ledger::{AuditAlert, AlertKind, Entry, MutationKind, NewEntry, OperationId, EntryState};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
@@ -116,13 +116,13 @@ delegate! {
     begin(new: Vec<NewEntry>, join: bool) -> Begun;
     save(entries: Vec<Entry>, audits: Vec<Audit>) -> Saved;
     get(id: OperationId) -> Option<Entry>;
-    of_request(account: &AccountId, kind: Kind, request_id: &str) -> Vec<Entry>;
+    of_request(account: &AccountId, kind: MutationKind, request_id: &str) -> Vec<Entry>;
     creation_of(account: &AccountId, order_number: &str) -> Option<Entry>;
     open(after: OperationId, limit: usize) -> Vec<Entry>;
     list(query: &Query) -> Vec<Entry>;
     counts() -> Vec<Count>;
     due_audits(now: Timestamp, limit: usize) -> Vec<Audit>;
-    end_audit(audit: Audit, found: Option<Alert>) -> bool;
+    end_audit(audit: Audit, found: Option<AuditAlert>) -> bool;
     alerts(operation: OperationId) -> Vec<(AlertKind, Timestamp)>;
     trim(before: Timestamp, limit: usize) -> usize;
     []
@@ -182,7 +182,7 @@ delegate! {
 
 /// A new entry as it is kept first. What is sent next counts as sent.
 fn made(new: NewEntry, id: OperationId) -> Entry {
-    let sent = new.state == State::Sending;
+    let sent = new.state == EntryState::Sending;
     Entry {
         id,
         fence: 0,
@@ -202,7 +202,7 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
         next: None,
         boot: new.boot,
         correlation_id: new.correlation_id,
-        doubt: None,
+        unknown: None,
         body: new.body,
         snapshot: new.snapshot,
         answer: Bytes::new(),

@@ -12,7 +12,7 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Mode};
 use crate::domain::feed::{AccountScope, FeedName};
-use crate::domain::ledger::{Entry, Fingerprint, Kind, NewEntry, State};
+use crate::domain::ledger::{Entry, Fingerprint, MutationKind, NewEntry, EntryState};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
@@ -51,13 +51,13 @@ pub(super) fn moment(seconds: u64) -> Moment {
 pub(super) fn create(order_number: &str, request_id: Option<&str>) -> NewEntry {
     NewEntry {
         account: acme(),
-        kind: Kind::Create,
+        kind: MutationKind::Create,
         order_number: order_number.into(),
         request_id: request_id.map(Arc::from),
         batch: 0,
         batches: 1,
         fingerprint: Fingerprint([1; 33]),
-        state: State::Sending,
+        state: EntryState::Sending,
         created: time(0),
         not_after: moment(900),
         boot: Some(BootId([1; 16])),
@@ -70,11 +70,11 @@ pub(super) fn create(order_number: &str, request_id: Option<&str>) -> NewEntry {
 /// A cancellation of so many requests: the first is sent next, the others wait.
 pub(super) fn cancel(order_number: &str, request_id: &str, batches: u32) -> Vec<NewEntry> {
     let one = |batch| NewEntry {
-        kind: Kind::Cancel,
+        kind: MutationKind::Cancel,
         batch,
         batches,
         fingerprint: Fingerprint([2; 33]),
-        state: if batch == 0 { State::Sending } else { State::Recorded },
+        state: if batch == 0 { EntryState::Sending } else { EntryState::Recorded },
         correlation_id: Uuid::from_u128(100 + u128::from(batch)),
         snapshot: b"before".to_vec(),
         ..create(order_number, Some(request_id))

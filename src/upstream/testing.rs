@@ -22,7 +22,7 @@ use super::transport::{HttpError, Sending, Site};
 use super::{Shared, StackSettings};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::evidence::LookupAnswer;
-use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
+use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::domain::operation::Operation;
 use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
 use crate::pb;
@@ -284,16 +284,16 @@ impl World {
         Upstream::<LookUp>::call(&self.upstream, FIRST, &request, None, &context).await
     }
 
-    pub(super) async fn create(&self) -> Result<Reply<Accepted>, UpstreamError> {
+    pub(super) async fn create(&self) -> Result<Reply<AcceptedAnswer>, UpstreamError> {
         self.create_within(Duration::from_secs(10)).await
     }
 
-    pub(super) async fn create_within(&self, time: Duration) -> Result<Reply<Accepted>, UpstreamError> {
+    pub(super) async fn create_within(&self, time: Duration) -> Result<Reply<AcceptedAnswer>, UpstreamError> {
         let (request, id) = (pb::CreateOrderRequest::default(), Uuid::from_u128(1));
         Upstream::<CreateOrder>::call(&self.upstream, FIRST, &request, Some(id), &context(time)).await
     }
 
-    pub(super) async fn cancel(&self) -> Result<Reply<Accepted>, UpstreamError> {
+    pub(super) async fn cancel(&self) -> Result<Reply<AcceptedAnswer>, UpstreamError> {
         let (request, id) = (pb::CancelOrderRequest::default(), Uuid::from_u128(1));
         let context = context(Duration::from_secs(10));
         Upstream::<CancelOrder>::call(&self.upstream, FIRST, &request, Some(id), &context).await

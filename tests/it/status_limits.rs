@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use order_gateway::domain::effect::Effect;
 use order_gateway::domain::operation::Operation;
-use order_gateway::domain::personal::Personal;
+use order_gateway::domain::personal::PersonalTexts;
 use order_gateway::domain::rules::{Faults, Path};
 use order_gateway::grpc::status;
 use order_gateway::pb;
@@ -99,7 +99,7 @@ fn customers_stay_out_of_every_answer() {
     for body in shapes {
         for kind in KINDS {
             let mut errors = error::read(body.as_bytes()).errors;
-            Personal::of(&order).redact(&mut errors);
+            PersonalTexts::of(&order).redact(&mut errors);
             let error = UpstreamError { errors, ..upstream_error(Operation::Create, kind, Effect::Unknown) };
             let status = status::failure(error.into(), "", &call());
             let all = format!("{}{}", status.message(), String::from_utf8_lossy(status.details())).to_lowercase();

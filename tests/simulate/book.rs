@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use order_gateway::domain::ledger::{Entry, Kind, LookupRecord, OperationId, State};
+use order_gateway::domain::ledger::{Entry, EntryState, LookupRecord, MutationKind, OperationId};
 use order_gateway::domain::operation::Operation;
 use order_gateway::emulator::Effect;
 use order_gateway::emulator::records::CallRecord;
@@ -56,10 +56,10 @@ pub(crate) struct Reads {
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) id: OperationId,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MutationKind,
     pub(crate) account: usize,
     pub(crate) number: String,
-    pub(crate) state: State,
+    pub(crate) state: EntryState,
     pub(crate) last_error: String,
     /// An operator decided about it.
     pub(crate) by_operator: bool,
@@ -231,7 +231,7 @@ impl Book {
         });
         record.by_operator |= !entry.resolution.is_empty();
         // Without a next look-up it waits for a person alone.
-        let in_doubt = matches!(entry.state, State::Unknown | State::NeedsOperator) && entry.next.is_some();
+        let in_doubt = matches!(entry.state, EntryState::Unknown | EntryState::NeedsOperator) && entry.next.is_some();
         if record.evidence != entry.evidence {
             record.evidence.clone_from(&entry.evidence);
             record.doubt = record.doubt.map(|doubt| Doubt { asked: now, ..doubt });
@@ -254,18 +254,18 @@ impl Book {
         let Record { id, account, number, state, effects, .. } = record;
         let name = format!("{id} ({}/{number})", ACCOUNTS[*account]);
         match state {
-            State::Succeeded => {
+            EntryState::Succeeded => {
                 // A cancellation may show by what another one of the same lines did.
                 let shown = match record.kind {
-                    Kind::Create => *effects,
-                    Kind::Cancel => {
+                    MutationKind::Create => *effects,
+                    MutationKind::Cancel => {
                         let of_number = self.numbered(*account, number);
-                        of_number.filter(|other| other.kind == Kind::Cancel).map(|other| other.effects).sum()
+                        of_number.filter(|other| other.kind == MutationKind::Cancel).map(|other| other.effects).sum()
                     }
                 };
                 (shown == 0).then(|| format!("I2: {name} is SUCCEEDED, and Walmart did not carry it out"))
             }
-            State::Rejected | State::NotSent | State::Expired if *effects > 0 && !record.is_late => {
+            EntryState::Rejected | EntryState::NotSent | EntryState::Expired if *effects > 0 && !record.is_late => {
                 Some(format!("I2: {name} is {state:?}, effect NONE, and Walmart carried it out"))
             }
             _ => None,
@@ -289,13 +289,13 @@ impl Book {
         let Some(record) = self.records.get(&sent.correlation_id) else {
             return Some(format!("I4: {sent} was sent, and the ledger has no row of it"));
         };
-        if record.state != State::Sending {
+        if record.state != EntryState::Sending {
             return Some(format!("I4: {sent} was sent while the ledger says {:?}", record.state));
         }
         let again = record.attempts.iter();
         // Another creation of the number would have the same effect.
         let others = self.numbered(record.account, &record.number);
-        let others = others.filter(|other| operation == Operation::Create && other.kind == Kind::Create);
+        let others = others.filter(|other| operation == Operation::Create && other.kind == MutationKind::Create);
         let others = others.filter(|other| other.id != record.id).flat_map(|other| &other.attempts);
         for attempt in again.chain(others) {
             match attempt.ended {
@@ -350,7 +350,7 @@ impl Book {
         let ended =
             record.attempts.iter().find(|attempt| attempt.sent == sent.number).and_then(|attempt| attempt.ended);
         record.is_late |= ended.is_some_and(|(time, _)| now > time + self.settle_window);
-        if record.effects > 1 && record.kind == Kind::Cancel {
+        if record.effects > 1 && record.kind == MutationKind::Cancel {
             return Some(format!("I1: {sent} was carried out {} times", record.effects));
         }
         self.told_wrongly(&call.correlation_id)

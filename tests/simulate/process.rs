@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use order_gateway::domain::account::{AccountId, AccountIndex};
-use order_gateway::domain::ledger::machine::Rules;
+use order_gateway::domain::ledger::machine::LedgerRules;
 use order_gateway::domain::moment::{BootId, SteadyTime};
 use order_gateway::domain::operation::Operation;
 use order_gateway::pb::HeaderAttributes;
@@ -61,7 +61,7 @@ impl Process {
         let upstream = upstream(world, settings, clock, &random, &metrics)?;
         let ids = ACCOUNTS.iter().map(|id| AccountId::new(*id)).collect::<Result<Vec<_>, _>>();
         let directory = Directory::new(ids.map_err(|error| error.to_string())?);
-        let rules = Rules {
+        let rules = LedgerRules {
             settle_window: settings.settle_window,
             lookup_delays: settings.lookup_delays.clone(),
             not_after: settings.not_after,

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use order_gateway::domain::account::AccountId;
-use order_gateway::domain::ledger::machine::Verdict;
-use order_gateway::domain::ledger::{Entry, Kind, OperationId, State};
+use order_gateway::domain::ledger::machine::OperatorVerdict;
+use order_gateway::domain::ledger::{Entry, EntryState, MutationKind, OperationId};
 use order_gateway::ports::ledger::{Ledger as _, Query};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -207,7 +207,7 @@ impl<'a> Driver<'a> {
 
     /// An operator decides what waits for one, by what Walmart shows.
     async fn operate(&self) {
-        for entry in self.entries(vec![State::NeedsOperator]).await {
+        for entry in self.entries(vec![EntryState::NeedsOperator]).await {
             let id = entry.correlation_id.to_string();
             // What may still arrive is not decided.
             if self.world.is_on_its_way(&id) {
@@ -217,9 +217,9 @@ impl<'a> Driver<'a> {
             // In calm nobody has one sent again forever that Walmart refuses each time.
             let in_vain = self.world.state().calm && !entry.resolution.is_empty();
             let verdict = match done {
-                true => Verdict::Succeeded,
-                false if self.world.random().chance(0.5) && !in_vain => Verdict::Resend,
-                false => Verdict::Rejected,
+                true => OperatorVerdict::Succeeded,
+                false if self.world.random().chance(0.5) && !in_vain => OperatorVerdict::Resend,
+                false => OperatorVerdict::Rejected,
             };
             self.world.trace(format_args!("operator: {} is {verdict:?}", entry.id));
             self.world.state().book.decided(&id);
@@ -236,17 +236,17 @@ impl<'a> Driver<'a> {
         let state = self.world.state();
         let Some(record) = state.book.record(id) else { return false };
         match entry.kind {
-            Kind::Create => record.effects > 0,
+            MutationKind::Create => record.effects > 0,
             // The lines are cancelled, whoever did it.
-            Kind::Cancel => state
+            MutationKind::Cancel => state
                 .book
                 .numbered(record.account, &record.number)
-                .any(|other| other.kind == Kind::Cancel && other.effects > 0),
+                .any(|other| other.kind == MutationKind::Cancel && other.effects > 0),
         }
     }
 
     /// Entries in the store, which does not fail here.
-    async fn entries(&self, states: Vec<State>) -> Vec<Entry> {
+    async fn entries(&self, states: Vec<EntryState>) -> Vec<Entry> {
         let accounts = ACCOUNTS.iter().filter_map(|id| AccountId::new(*id).ok()).collect();
         let query =
             Query { accounts: Some(accounts), states, created_before: None, after: OperationId(0), limit: usize::MAX };
@@ -275,7 +275,14 @@ impl<'a> Driver<'a> {
             }
             let looks = if rounds > 20 { 1.0 } else { 0.0 };
             self.round(looks).await;
-            let open = self.entries(vec![State::Recorded, State::Sending, State::Unknown, State::NeedsOperator]).await;
+            let open = self
+                .entries(vec![
+                    EntryState::Recorded,
+                    EntryState::Sending,
+                    EntryState::Unknown,
+                    EntryState::NeedsOperator,
+                ])
+                .await;
             if open.is_empty() && self.all_told() && world.last_late().is_none() {
                 break;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::clock_check::ClockRecord;
-use order_gateway::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId};
+use order_gateway::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock_record::ClockRecords;
 use order_gateway::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
@@ -97,7 +97,12 @@ impl Ledger for SimulatedLedger {
         self.read(self.kept.get(id)).await
     }
 
-    async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
+    async fn of_request(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        request_id: &str,
+    ) -> Result<Vec<Entry>, StoreError> {
         self.read(self.kept.of_request(account, kind, request_id)).await
     }
 
@@ -121,7 +126,7 @@ impl Ledger for SimulatedLedger {
         self.read(self.kept.due_audits(now, limit)).await
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<Alert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         let this = self.clone();
         self.write(async move { this.kept.end_audit(audit, found).await }).await
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use order_gateway::domain::effect::Effect;
-use order_gateway::domain::ledger::State;
+use order_gateway::domain::ledger::EntryState;
 use order_gateway::domain::operation::Operation;
 use order_gateway::pb::{CreateOrderResponse, GetOrderStatusResponse};
 use order_gateway::ports::upstream::ErrorKind;
@@ -279,7 +279,7 @@ impl Batch {
         let id = self.correlation_id?.to_string();
         let record = book.record(&id)?;
         match self.outcome {
-            Outcome::Accepted if record.state != State::Succeeded => {
+            Outcome::Accepted if record.state != EntryState::Succeeded => {
                 Some(format!("told {}, and the ledger says {:?}", self.lasting, record.state))
             }
             Outcome::Refused if record.effects > 0 && !record.by_operator && !record.is_late => {

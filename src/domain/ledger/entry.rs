@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Fingerprint, Kind};
+use super::{Fingerprint, MutationKind};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
 use crate::domain::moment::{BootId, Moment};
@@ -41,7 +41,7 @@ pub struct InvalidName;
 
 /// How far a mutation has come. The first four are open, the others are final: a final entry never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum EntryState {
     /// To be sent.
     Recorded,
     /// Bytes may be on their way.
@@ -60,17 +60,17 @@ pub enum State {
     Expired,
 }
 
-impl State {
+impl EntryState {
     /// All of them.
-    pub const ALL: [State; 8] = [
-        State::Recorded,
-        State::Sending,
-        State::Unknown,
-        State::NeedsOperator,
-        State::Succeeded,
-        State::Rejected,
-        State::NotSent,
-        State::Expired,
+    pub const ALL: [EntryState; 8] = [
+        EntryState::Recorded,
+        EntryState::Sending,
+        EntryState::Unknown,
+        EntryState::NeedsOperator,
+        EntryState::Succeeded,
+        EntryState::Rejected,
+        EntryState::NotSent,
+        EntryState::Expired,
     ];
 
     /// Whether it may still change.
@@ -104,7 +104,7 @@ pub struct NewEntry {
     /// Whose order.
     pub account: AccountId,
     /// What is done.
-    pub kind: Kind,
+    pub kind: MutationKind,
     /// To which order.
     pub order_number: Arc<str>,
     /// The caller's id of the request, or the one that was made for a cancellation; `None` for a creation without one,
@@ -117,7 +117,7 @@ pub struct NewEntry {
     /// Of the payload of the whole call.
     pub fingerprint: Fingerprint,
     /// `Sending` for what is sent next, `Recorded` for what waits its turn.
-    pub state: State,
+    pub state: EntryState,
     /// When the call came.
     pub created: Timestamp,
     /// Nothing is sent after this.
@@ -142,7 +142,7 @@ pub struct Entry {
     /// Whose order.
     pub account: AccountId,
     /// What is done.
-    pub kind: Kind,
+    pub kind: MutationKind,
     /// To which order.
     pub order_number: Arc<str>,
     /// As in [`NewEntry`].
@@ -154,7 +154,7 @@ pub struct Entry {
     /// As in [`NewEntry`].
     pub fingerprint: Fingerprint,
     /// How far it has come.
-    pub state: State,
+    pub state: EntryState,
     /// Whether it was carried out, as far as is known.
     pub effect: Effect,
     /// How often it was handed to the upstream stack; tries within the stack are not counted.
@@ -174,7 +174,7 @@ pub struct Entry {
     pub correlation_id: Uuid,
     /// The doubt about the last attempt. `Some` from the first lost answer on, also after it was settled: from then on an
     /// earlier attempt may show late.
-    pub doubt: Option<Doubt>,
+    pub unknown: Option<UnknownSince>,
     /// The request to send, encoded; empty once the state is final.
     pub body: Bytes,
     /// As in [`NewEntry`]; empty once the state is final.
@@ -197,26 +197,26 @@ impl Entry {
     /// needs is gone.
     pub fn without_steady_times(self) -> Self {
         let of_day = |moment: Moment| Moment { wall: moment.wall, ..Moment::default() };
-        let doubt = self.doubt.map(|doubt| Doubt {
-            since: of_day(doubt.since),
-            last_byte: of_day(doubt.last_byte),
-            last_absence: doubt.last_absence.map(of_day),
-            learned: of_day(doubt.since),
-            refusal: Refusal::None,
-            ..doubt
+        let unknown = self.unknown.map(|unknown| UnknownSince {
+            since: of_day(unknown.since),
+            last_byte: of_day(unknown.last_byte),
+            last_absence: unknown.last_absence.map(of_day),
+            learned: of_day(unknown.since),
+            refusal: LaterRefusal::None,
+            ..unknown
         });
-        Self { boot: None, not_after: of_day(self.not_after), next: self.next.map(of_day), doubt, ..self }
+        Self { boot: None, not_after: of_day(self.not_after), next: self.next.map(of_day), unknown, ..self }
     }
 
     /// Whether Walmart has said, in a refusal, that the order number is taken.
     pub fn says_present(&self) -> bool {
-        self.doubt.is_some_and(|doubt| doubt.refusal == Refusal::SaysPresent)
+        self.unknown.is_some_and(|unknown| unknown.refusal == LaterRefusal::SaysPresent)
     }
 }
 
 /// What is known of an attempt whose answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Doubt {
+pub struct UnknownSince {
     /// When the outcome became unknown. Look-ups are counted from here.
     pub since: Moment,
     /// After this moment no byte of the attempt left.
@@ -230,10 +230,10 @@ pub struct Doubt {
     /// When a look-up last told something; when the doubt began, if none did.
     pub learned: Moment,
     /// What Walmart refused since an attempt may have had an effect.
-    pub refusal: Refusal,
+    pub refusal: LaterRefusal,
 }
 
-impl Doubt {
+impl UnknownSince {
     /// A doubt that begins now: no look-up was made yet.
     pub fn since(now: Moment) -> Self {
         Self {
@@ -243,14 +243,14 @@ impl Doubt {
             absences: 0,
             last_absence: None,
             learned: now,
-            refusal: Refusal::None,
+            refusal: LaterRefusal::None,
         }
     }
 }
 
 /// A refusal that came after an attempt which may have had an effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum LaterRefusal {
     /// None came.
     #[default]
     None,
@@ -289,7 +289,7 @@ pub enum EvidenceKind {
 
 /// Something that must not happen, seen by an audit after the fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alert {
+pub struct AuditAlert {
     /// About this entry.
     pub operation: OperationId,
     /// What.
@@ -353,20 +353,20 @@ mod tests {
     #[test]
     fn states_are_open_or_final_and_hold_the_order_number_or_free_it() {
         let table = [
-            (State::Recorded, "recorded", true, true),
-            (State::Sending, "sending", true, true),
-            (State::Unknown, "unknown", true, true),
-            (State::NeedsOperator, "needs_operator", true, true),
-            (State::Succeeded, "succeeded", false, true),
-            (State::Rejected, "rejected", false, false),
-            (State::NotSent, "not_sent", false, false),
-            (State::Expired, "expired", false, false),
+            (EntryState::Recorded, "recorded", true, true),
+            (EntryState::Sending, "sending", true, true),
+            (EntryState::Unknown, "unknown", true, true),
+            (EntryState::NeedsOperator, "needs_operator", true, true),
+            (EntryState::Succeeded, "succeeded", false, true),
+            (EntryState::Rejected, "rejected", false, false),
+            (EntryState::NotSent, "not_sent", false, false),
+            (EntryState::Expired, "expired", false, false),
         ];
-        assert_eq!(table.map(|row| row.0), State::ALL);
+        assert_eq!(table.map(|row| row.0), EntryState::ALL);
         for (state, name, open, holds) in table {
             assert_eq!((state.name(), state.is_open(), state.holds_order_number()), (name, open, holds));
         }
-        assert_eq!(State::ALL.iter().collect::<HashSet<_>>().len(), State::ALL.len());
+        assert_eq!(EntryState::ALL.iter().collect::<HashSet<_>>().len(), EntryState::ALL.len());
     }
 
     #[test]

@@ -10,12 +10,12 @@ macro_rules! kind {
     ) => {
         /// Which mutation an entry is of: a row of the table of [`Operation`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Kind {
+        pub enum MutationKind {
             $($(#[$doc])* $mutation,)*
         }
 
-        impl Kind {
-            /// All of them, in the order of [`Kind::code`].
+        impl MutationKind {
+            /// All of them, in the order of [`MutationKind::code`].
             pub const ALL: &'static [Self] = &[$(Self::$mutation,)*];
 
             /// Which of Walmart's calls carries it out.
@@ -36,7 +36,7 @@ macro_rules! kind {
 }
 operations!(kind);
 
-impl Kind {
+impl MutationKind {
     /// The number that stores keep; never another for the same kind.
     pub const fn code(self) -> u8 {
         self as u8
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn stored_numbers_never_change() {
-        let known = [(Kind::Create, 0, Operation::Create), (Kind::Cancel, 1, Operation::Cancel)];
+        let known = [(MutationKind::Create, 0, Operation::Create), (MutationKind::Cancel, 1, Operation::Cancel)];
         assert_eq!(known.map(|(kind, ..)| (kind, kind.code(), kind.operation())), known);
-        assert!(Kind::ALL.iter().enumerate().all(|(at, kind)| usize::from(kind.code()) == at));
+        assert!(MutationKind::ALL.iter().enumerate().all(|(at, kind)| usize::from(kind.code()) == at));
     }
 }

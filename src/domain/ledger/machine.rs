@@ -1,7 +1,7 @@
 //! How an entry changes: entry, event and moment in; entry out. Nothing else decides about states.
 //!
 //! Two rules carry the promise that a mutation happens once. An attempt that may have had an effect puts the entry in
-//! doubt ([`State::Unknown`]), and only evidence ends a doubt: an order that shows, three absences with the settle window
+//! doubt ([`EntryState::Unknown`]), and only evidence ends a doubt: an order that shows, three absences with the settle window
 //! behind them, or a person's word. And a window has passed only when both clocks say so (see [`Moment`]), so that a step
 //! of the wall clock never makes the gateway send twice.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Doubt, Entry, Refusal, State};
+use super::{Entry, EntryState, LaterRefusal, UnknownSince};
 use crate::domain::effect::Effect;
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
@@ -27,7 +27,7 @@ const SINGLE_AUDIT: [Duration; 1] = [Duration::from_secs(60 * 60)];
 
 /// The settings of `[ledger]` that decide about entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct LedgerRules {
     /// How long Walmart may take to show what it was sent.
     pub settle_window: Duration,
     /// When Walmart is asked, counted from the moment the outcome became unknown. Rising, at least one.
@@ -38,7 +38,7 @@ pub struct Rules {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum EntryEvent {
     /// The entry is handed to the upstream stack next.
     Send,
     /// Walmart accepted the attempt.
@@ -85,7 +85,7 @@ pub enum Event {
         /// How Walmart was asked.
         by: LookedUpBy,
         /// Whether the mutation may be sent again once the doubt is settled.
-        resend: Resend,
+        resend: ResendPolicy,
     },
     /// Walmart shows something else under the number.
     Contradicted {
@@ -107,7 +107,7 @@ pub enum Event {
     /// An operator decided.
     Resolved {
         /// The decision.
-        verdict: Verdict,
+        verdict: OperatorVerdict,
         /// The operator's reason.
         reason: String,
         /// What the caller is answered, when the decision ends the operation.
@@ -129,7 +129,7 @@ pub enum LookedUpBy {
 
 /// Whether a mutation that is known to be absent may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resend {
+pub enum ResendPolicy {
     /// Absence settles the doubt.
     AfterAbsence,
     /// Only a person may have it sent again: money.
@@ -138,92 +138,97 @@ pub enum Resend {
 
 /// What an operator can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum OperatorVerdict {
     /// The mutation was carried out.
     Succeeded,
     /// The mutation was not carried out, and shall not be.
     Rejected,
     /// The mutation was not carried out, and shall be sent again.
-    Resend,
+    ResendPolicy,
 }
 
 /// The event cannot happen in this state; nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not possible in state {0:?}")]
-pub struct Impossible(pub State);
+pub struct ImpossibleEventError(pub EntryState);
 
 /// The entry after the event. An answer, an effect and a state that were final stay as they are: every event is
-/// [`Impossible`] then. The fence is left to the store.
-pub fn apply(mut entry: Entry, event: Event, now: Moment, rules: &Rules) -> Result<Entry, Impossible> {
-    use State::{NeedsOperator, Recorded, Sending, Unknown};
+/// [`ImpossibleEventError`] then. The fence is left to the store.
+pub fn apply(
+    mut entry: Entry,
+    event: EntryEvent,
+    now: Moment,
+    rules: &LedgerRules,
+) -> Result<Entry, ImpossibleEventError> {
+    use EntryState::{NeedsOperator, Recorded, Sending, Unknown};
     entry.updated = now.wall;
-    entry.doubt = entry.doubt.map(|doubt| not_ahead_of(doubt, now));
+    entry.unknown = entry.unknown.map(|unknown| not_ahead_of(unknown, now));
     let entry = match (entry.state, event) {
-        (Recorded, Event::Send) if !entry.not_after.is_over(now) => {
+        (Recorded, EntryEvent::Send) if !entry.not_after.is_over(now) => {
             entry.attempts += 1;
             Entry { state: Sending, effect: Effect::Unknown, next: None, ..entry }
         }
-        (Recorded, Event::TimeUp) if entry.not_after.is_over(now) => given_up(entry, now, rules),
-        (Recorded, Event::TakenOver { boot }) => Entry { next: Some(now), ..rebased(entry, boot, now) },
+        (Recorded, EntryEvent::TimeUp) if entry.not_after.is_over(now) => given_up(entry, now, rules),
+        (Recorded, EntryEvent::TakenOver { boot }) => Entry { next: Some(now), ..rebased(entry, boot, now) },
         // Looked up before it was sent for the first time (`ledger.look_first_until`).
-        (Recorded, Event::Present { answer }) => closed(entry, State::Succeeded, Effect::Applied, answer),
-        (Recorded, Event::Refused { answer, error, .. }) if entry.doubt.is_none() => {
-            Entry { last_error: error, ..closed(entry, State::Rejected, Effect::None, answer) }
+        (Recorded, EntryEvent::Present { answer }) => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
+        (Recorded, EntryEvent::Refused { answer, error, .. }) if entry.unknown.is_none() => {
+            Entry { last_error: error, ..closed(entry, EntryState::Rejected, Effect::None, answer) }
         }
-        (Recorded, Event::NotSent { answer, error, again_in }) => {
+        (Recorded, EntryEvent::NotSent { answer, error, again_in }) => {
             entry.last_error = error;
             not_sent(entry, answer, again_in, now, rules)
         }
 
-        (Sending, Event::Accepted { answer }) => closed(entry, State::Succeeded, Effect::Applied, answer),
+        (Sending, EntryEvent::Accepted { answer }) => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
         // An earlier attempt may have had an effect that shows late: a look-up has to agree before the refusal counts.
-        (Sending, Event::Refused { answer, error, says_present })
-            if entry.doubt.is_some() && !is_planted(PlantedBug::RefusalAfterDoubtIsFinal) =>
+        (Sending, EntryEvent::Refused { answer, error, says_present })
+            if entry.unknown.is_some() && !is_planted(PlantedBug::RefusalAfterDoubtIsFinal) =>
         {
-            let refusal = if says_present { Refusal::SaysPresent } else { Refusal::Plain };
+            let refusal = if says_present { LaterRefusal::SaysPresent } else { LaterRefusal::Plain };
             refused_in_doubt(entry, answer, error, refusal, now, rules)
         }
-        (Sending, Event::Refused { answer, error, .. }) => {
-            Entry { last_error: error, ..closed(entry, State::Rejected, Effect::None, answer) }
+        (Sending, EntryEvent::Refused { answer, error, .. }) => {
+            Entry { last_error: error, ..closed(entry, EntryState::Rejected, Effect::None, answer) }
         }
-        (Sending, Event::NotSent { answer, error, again_in }) => {
+        (Sending, EntryEvent::NotSent { answer, error, again_in }) => {
             entry.last_error = error;
             not_sent(entry, answer, again_in, now, rules)
         }
-        (Sending, Event::Lost { error }) => in_doubt(entry, error, now, rules),
-        (Sending, Event::TakenOver { boot }) => {
+        (Sending, EntryEvent::Lost { error }) => in_doubt(entry, error, now, rules),
+        (Sending, EntryEvent::TakenOver { boot }) => {
             in_doubt(rebased(entry, boot, now), "the process ended".into(), now, rules)
         }
 
-        (Unknown | NeedsOperator, Event::Present { answer }) => {
-            closed(entry, State::Succeeded, Effect::Applied, answer)
+        (Unknown | NeedsOperator, EntryEvent::Present { answer }) => {
+            closed(entry, EntryState::Succeeded, Effect::Applied, answer)
         }
-        (Unknown | NeedsOperator, Event::Absent { by, resend }) => absent(entry, by, resend, now, rules)?,
-        (Unknown | NeedsOperator, Event::Contradicted { error }) => {
+        (Unknown | NeedsOperator, EntryEvent::Absent { by, resend }) => absent(entry, by, resend, now, rules)?,
+        (Unknown | NeedsOperator, EntryEvent::Contradicted { error }) => {
             entry.last_error = error;
             contradicted(entry)?
         }
-        (Unknown | NeedsOperator, Event::NoEvidence { error }) => {
+        (Unknown | NeedsOperator, EntryEvent::NoEvidence { error }) => {
             entry.last_error = error;
-            let next = |doubt: &Doubt| rules.next_lookup(doubt.since, now);
+            let next = |unknown: &UnknownSince| rules.next_lookup(unknown.since, now);
             nothing_learned(entry, next, now, rules)?
         }
-        (Unknown | NeedsOperator, Event::NotAsked { error, again_in }) => {
+        (Unknown | NeedsOperator, EntryEvent::NotAsked { error, again_in }) => {
             entry.last_error = error;
             nothing_learned(entry, |_| now.plus(again_in), now, rules)?
         }
-        (Unknown | NeedsOperator, Event::TakenOver { boot }) => {
+        (Unknown | NeedsOperator, EntryEvent::TakenOver { boot }) => {
             let entry = rebased(entry, boot, now);
             // One that waits for a person has no next look-up, and gets none.
             let next = entry.next.map(|next| if next.is_due(now) { now } else { next });
             Entry { next, ..entry }
         }
 
-        (Recorded | Unknown | NeedsOperator, Event::Resolved { verdict, reason, answer }) => {
+        (Recorded | Unknown | NeedsOperator, EntryEvent::Resolved { verdict, reason, answer }) => {
             entry.resolution = reason;
             resolved(entry, verdict, answer, now, rules)
         }
-        (state, _) => return Err(Impossible(state)),
+        (state, _) => return Err(ImpossibleEventError(state)),
     };
     Ok(entry)
 }
@@ -232,15 +237,17 @@ pub fn apply(mut entry: Entry, event: Event, now: Moment, rules: &Rules) -> Resu
 /// or taken for refused, may still show.
 pub fn audits(entry: &Entry) -> Vec<Timestamp> {
     let times: &[Duration] = match entry.state {
-        State::Recorded | State::Sending | State::Unknown | State::NeedsOperator => &[],
-        State::Succeeded if entry.doubt.is_none() && entry.resolution.is_empty() => &[],
-        State::Rejected | State::NotSent if entry.doubt.is_none() && entry.resolution.is_empty() => &SINGLE_AUDIT,
-        State::Succeeded | State::Rejected | State::NotSent | State::Expired => &AUDITS,
+        EntryState::Recorded | EntryState::Sending | EntryState::Unknown | EntryState::NeedsOperator => &[],
+        EntryState::Succeeded if entry.unknown.is_none() && entry.resolution.is_empty() => &[],
+        EntryState::Rejected | EntryState::NotSent if entry.unknown.is_none() && entry.resolution.is_empty() => {
+            &SINGLE_AUDIT
+        }
+        EntryState::Succeeded | EntryState::Rejected | EntryState::NotSent | EntryState::Expired => &AUDITS,
     };
     times.iter().map(|after| entry.updated.plus(*after)).collect()
 }
 
-impl Rules {
+impl LedgerRules {
     /// Time between look-ups after the last planned one.
     pub fn repeat(&self) -> Duration {
         self.last_delay().max(self.settle_window.mul_f64(2.5)).min(LONGEST_REPEAT)
@@ -253,10 +260,10 @@ impl Rules {
 
     /// Whether a look-up by number that shows nothing settles the doubt of an entry now.
     pub fn is_ripe(&self, entry: &Entry, now: Moment) -> bool {
-        entry.doubt.is_some_and(|doubt| {
-            doubt.absences + 1 >= ABSENCES
-                && doubt.last_absence.is_none_or(|last| Moment::window_has_passed(last, self.settle_window / 8, now))
-                && Moment::window_has_passed(doubt.last_byte, self.settle_window, now)
+        entry.unknown.is_some_and(|unknown| {
+            unknown.absences + 1 >= ABSENCES
+                && unknown.last_absence.is_none_or(|last| Moment::window_has_passed(last, self.settle_window / 8, now))
+                && Moment::window_has_passed(unknown.last_byte, self.settle_window, now)
         })
     }
 
@@ -272,43 +279,43 @@ impl Rules {
     }
 }
 
-fn closed(entry: Entry, state: State, effect: Effect, answer: impl Into<Bytes>) -> Entry {
+fn closed(entry: Entry, state: EntryState, effect: Effect, answer: impl Into<Bytes>) -> Entry {
     Entry { state, effect, answer: answer.into(), next: None, body: Bytes::new(), snapshot: Vec::new(), ..entry }
 }
 
 /// Nothing is sent any more. That it had no effect is proven where there never was a doubt, or where the last one was settled
 /// by absence or by a person; Walmart's word that the order is there keeps the proof away.
-fn given_up(entry: Entry, now: Moment, rules: &Rules) -> Entry {
+fn given_up(entry: Entry, now: Moment, rules: &LedgerRules) -> Entry {
     if entry.says_present() {
         return for_operator(entry, now, rules);
     }
     // The caller's answer follows from the state, so none is kept.
-    closed(entry, State::Expired, Effect::None, Bytes::new())
+    closed(entry, EntryState::Expired, Effect::None, Bytes::new())
 }
 
-fn for_operator(entry: Entry, now: Moment, rules: &Rules) -> Entry {
+fn for_operator(entry: Entry, now: Moment, rules: &LedgerRules) -> Entry {
     let next = Some(now.plus(rules.repeat()));
-    Entry { state: State::NeedsOperator, effect: Effect::Unknown, next, ..entry }
+    Entry { state: EntryState::NeedsOperator, effect: Effect::Unknown, next, ..entry }
 }
 
-fn not_sent(entry: Entry, answer: Vec<u8>, again_in: Option<Duration>, now: Moment, rules: &Rules) -> Entry {
+fn not_sent(entry: Entry, answer: Vec<u8>, again_in: Option<Duration>, now: Moment, rules: &LedgerRules) -> Entry {
     match again_in {
         Some(wait) if !entry.not_after.is_over(now.plus(wait)) => {
-            Entry { state: State::Recorded, effect: Effect::None, next: Some(now.plus(wait)), ..entry }
+            Entry { state: EntryState::Recorded, effect: Effect::None, next: Some(now.plus(wait)), ..entry }
         }
-        None if entry.doubt.is_none() => closed(entry, State::NotSent, Effect::None, answer),
+        None if entry.unknown.is_none() => closed(entry, EntryState::NotSent, Effect::None, answer),
         Some(_) | None => given_up(entry, now, rules),
     }
 }
 
-fn in_doubt(entry: Entry, error: String, now: Moment, rules: &Rules) -> Entry {
+fn in_doubt(entry: Entry, error: String, now: Moment, rules: &LedgerRules) -> Entry {
     // Walmart's word that the order is there outlives the attempt that heard it.
-    let refusal = entry.doubt.map_or(Refusal::None, |doubt| doubt.refusal);
-    let refusal = if refusal == Refusal::SaysPresent { refusal } else { Refusal::None };
+    let refusal = entry.unknown.map_or(LaterRefusal::None, |unknown| unknown.refusal);
+    let refusal = if refusal == LaterRefusal::SaysPresent { refusal } else { LaterRefusal::None };
     Entry {
-        state: State::Unknown,
+        state: EntryState::Unknown,
         effect: Effect::Unknown,
-        doubt: Some(Doubt { refusal, ..Doubt::since(now) }),
+        unknown: Some(UnknownSince { refusal, ..UnknownSince::since(now) }),
         next: Some(rules.next_lookup(now, now)),
         last_error: error,
         ..entry
@@ -320,91 +327,104 @@ fn refused_in_doubt(
     entry: Entry,
     answer: Vec<u8>,
     error: String,
-    refusal: Refusal,
+    refusal: LaterRefusal,
     now: Moment,
-    rules: &Rules,
+    rules: &LedgerRules,
 ) -> Entry {
     let mut entry = in_doubt(entry, error, now, rules);
-    if let Some(doubt) = entry.doubt.as_mut()
-        && doubt.refusal != Refusal::SaysPresent
+    if let Some(unknown) = entry.unknown.as_mut()
+        && unknown.refusal != LaterRefusal::SaysPresent
     {
-        doubt.refusal = refusal;
+        unknown.refusal = refusal;
     }
     Entry { answer: answer.into(), ..entry }
 }
 
 /// The resolve rule: absent often enough, at times far enough apart, the last by number and long enough after the last byte.
-fn absent(entry: Entry, by: LookedUpBy, resend: Resend, now: Moment, rules: &Rules) -> Result<Entry, Impossible> {
-    let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
-    doubt.lookups += 1;
-    doubt.learned = now;
+fn absent(
+    entry: Entry,
+    by: LookedUpBy,
+    resend: ResendPolicy,
+    now: Moment,
+    rules: &LedgerRules,
+) -> Result<Entry, ImpossibleEventError> {
+    let Some(mut unknown) = entry.unknown else { return Err(ImpossibleEventError(entry.state)) };
+    unknown.lookups += 1;
+    unknown.learned = now;
     let far_enough =
-        doubt.last_absence.is_none_or(|last| Moment::window_has_passed(last, rules.settle_window / 8, now));
+        unknown.last_absence.is_none_or(|last| Moment::window_has_passed(last, rules.settle_window / 8, now));
     // The last absence is left to a look-up by number, and a search must not push that one further away.
-    let counts = far_enough && (by == LookedUpBy::Number || doubt.absences + 1 < ABSENCES);
+    let counts = far_enough && (by == LookedUpBy::Number || unknown.absences + 1 < ABSENCES);
     if counts {
-        doubt.absences += 1;
-        doubt.last_absence = Some(now);
+        unknown.absences += 1;
+        unknown.last_absence = Some(now);
     }
     let settled = counts
         && by == LookedUpBy::Number
-        && doubt.absences >= ABSENCES
-        && Moment::window_has_passed(doubt.last_byte, rules.settle_window, now);
-    let entry = Entry { doubt: Some(doubt), ..entry };
+        && unknown.absences >= ABSENCES
+        && Moment::window_has_passed(unknown.last_byte, rules.settle_window, now);
+    let entry = Entry { unknown: Some(unknown), ..entry };
     Ok(if !settled {
-        Entry { state: State::Unknown, next: Some(rules.next_lookup(doubt.since, now)), ..entry }
+        Entry { state: EntryState::Unknown, next: Some(rules.next_lookup(unknown.since, now)), ..entry }
     } else {
-        settled_absent(entry, doubt.refusal, resend, now, rules)
+        settled_absent(entry, unknown.refusal, resend, now, rules)
     })
 }
 
-fn settled_absent(entry: Entry, refusal: Refusal, resend: Resend, now: Moment, rules: &Rules) -> Entry {
+fn settled_absent(
+    entry: Entry,
+    refusal: LaterRefusal,
+    resend: ResendPolicy,
+    now: Moment,
+    rules: &LedgerRules,
+) -> Entry {
     match (refusal, resend) {
         // Look-ups and Walmart's own words disagree: nothing is sent, and nothing is said to have had no effect.
-        (Refusal::SaysPresent, _) | (Refusal::None, Resend::Never) => for_operator(entry, now, rules),
-        (Refusal::Plain, _) => {
+        (LaterRefusal::SaysPresent, _) | (LaterRefusal::None, ResendPolicy::Never) => for_operator(entry, now, rules),
+        (LaterRefusal::Plain, _) => {
             let answer = entry.answer.clone();
-            closed(entry, State::Rejected, Effect::None, answer)
+            closed(entry, EntryState::Rejected, Effect::None, answer)
         }
-        (Refusal::None, Resend::AfterAbsence) if entry.not_after.is_over(now) => given_up(entry, now, rules),
-        (Refusal::None, Resend::AfterAbsence) => {
-            Entry { state: State::Recorded, effect: Effect::None, next: Some(now), ..entry }
+        (LaterRefusal::None, ResendPolicy::AfterAbsence) if entry.not_after.is_over(now) => given_up(entry, now, rules),
+        (LaterRefusal::None, ResendPolicy::AfterAbsence) => {
+            Entry { state: EntryState::Recorded, effect: Effect::None, next: Some(now), ..entry }
         }
     }
 }
 
 /// A person decides; nothing is looked up any more, because no later answer could take the contradiction back.
-fn contradicted(entry: Entry) -> Result<Entry, Impossible> {
-    let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
-    doubt.lookups += 1;
-    Ok(Entry { state: State::NeedsOperator, doubt: Some(doubt), next: None, ..entry })
+fn contradicted(entry: Entry) -> Result<Entry, ImpossibleEventError> {
+    let Some(mut unknown) = entry.unknown else { return Err(ImpossibleEventError(entry.state)) };
+    unknown.lookups += 1;
+    Ok(Entry { state: EntryState::NeedsOperator, unknown: Some(unknown), next: None, ..entry })
 }
 
 /// Not being able to ask, and not being told, are answers by time.
 fn nothing_learned(
     entry: Entry,
-    next: impl FnOnce(&Doubt) -> Moment,
+    next: impl FnOnce(&UnknownSince) -> Moment,
     now: Moment,
-    rules: &Rules,
-) -> Result<Entry, Impossible> {
-    let Some(mut doubt) = entry.doubt else { return Err(Impossible(entry.state)) };
+    rules: &LedgerRules,
+) -> Result<Entry, ImpossibleEventError> {
+    let Some(mut unknown) = entry.unknown else { return Err(ImpossibleEventError(entry.state)) };
     if is_planted(PlantedBug::ExpiredWithoutProof) && entry.not_after.is_over(now) {
-        return Ok(closed(entry, State::Expired, Effect::None, Bytes::new()));
+        return Ok(closed(entry, EntryState::Expired, Effect::None, Bytes::new()));
     }
-    doubt.lookups += 1;
-    let state = if doubt.learned.plus(rules.patience()).is_due(now) { State::NeedsOperator } else { entry.state };
-    Ok(Entry { state, doubt: Some(doubt), next: Some(next(&doubt)), ..entry })
+    unknown.lookups += 1;
+    let state =
+        if unknown.learned.plus(rules.patience()).is_due(now) { EntryState::NeedsOperator } else { entry.state };
+    Ok(Entry { state, unknown: Some(unknown), next: Some(next(&unknown)), ..entry })
 }
 
 /// A doubt of which no time of day is ahead of the clock. One that is was noted by a wall clock that has been set back since:
 /// by that clock no window would pass for as long as it was ahead, so what began then begins again now.
-fn not_ahead_of(doubt: Doubt, now: Moment) -> Doubt {
+fn not_ahead_of(unknown: UnknownSince, now: Moment) -> UnknownSince {
     let begun = |moment: Moment| if moment.wall > now.wall { now } else { moment };
-    Doubt {
-        last_byte: begun(doubt.last_byte),
-        last_absence: doubt.last_absence.map(begun),
-        learned: begun(doubt.learned),
-        ..doubt
+    UnknownSince {
+        last_byte: begun(unknown.last_byte),
+        last_absence: unknown.last_absence.map(begun),
+        learned: begun(unknown.learned),
+        ..unknown
     }
 }
 
@@ -416,22 +436,30 @@ fn rebased(mut entry: Entry, boot: BootId, now: Moment) -> Entry {
     entry.boot = Some(boot);
     entry.not_after = Moment { steady: now.steady.plus(entry.not_after.wall.since(now.wall)), ..entry.not_after };
     entry.next = entry.next.map(|_| now);
-    if let Some(doubt) = entry.doubt.as_mut() {
-        *doubt = Doubt { lookups: doubt.lookups, refusal: doubt.refusal, ..Doubt::since(now) };
+    if let Some(unknown) = entry.unknown.as_mut() {
+        *unknown = UnknownSince { lookups: unknown.lookups, refusal: unknown.refusal, ..UnknownSince::since(now) };
     }
     entry
 }
 
-fn resolved(entry: Entry, verdict: Verdict, answer: Vec<u8>, now: Moment, rules: &Rules) -> Entry {
+fn resolved(entry: Entry, verdict: OperatorVerdict, answer: Vec<u8>, now: Moment, rules: &LedgerRules) -> Entry {
     match verdict {
-        Verdict::Succeeded => closed(entry, State::Succeeded, Effect::Applied, answer),
-        Verdict::Rejected => closed(entry, State::Rejected, Effect::None, answer),
-        Verdict::Resend => {
+        OperatorVerdict::Succeeded => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
+        OperatorVerdict::Rejected => closed(entry, EntryState::Rejected, Effect::None, answer),
+        OperatorVerdict::Resend => {
             // A person's word is not bound by the age of the call, and takes back what a refusal said.
             let not_after = now.plus(rules.not_after);
-            let doubt = entry.doubt.map(|doubt| Doubt { refusal: Refusal::None, ..doubt });
+            let unknown = entry.unknown.map(|unknown| UnknownSince { refusal: LaterRefusal::None, ..unknown });
             let answer = Bytes::new();
-            Entry { state: State::Recorded, effect: Effect::None, next: Some(now), not_after, doubt, answer, ..entry }
+            Entry {
+                state: EntryState::Recorded,
+                effect: Effect::None,
+                next: Some(now),
+                not_after,
+                unknown,
+                answer,
+                ..entry
+            }
         }
     }
 }

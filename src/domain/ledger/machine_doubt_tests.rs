@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_only_a_person_may_send_again_is_never_sent_again_by_itself() {
-    let never = || Event::Absent { by: LookedUpBy::Number, resend: Resend::Never };
+    let never = || EntryEvent::Absent { by: LookedUpBy::Number, resend: ResendPolicy::Never };
     let entry = [500, 60_000, 120_000].into_iter().fold(unknown(), |entry, time| after(entry, time, never()));
     assert_eq!((entry.state, entry.effect), (NeedsOperator, Effect::Unknown));
 }
@@ -14,8 +14,8 @@ fn what_only_a_person_may_send_again_is_never_sent_again_by_itself() {
 fn a_search_never_settles_an_absence() {
     let searched = [1_000, 20_000, 60_000, 120_000, 200_000].into_iter();
     let searched = searched.fold(unknown(), |entry, time| after(entry, time, not_in_search()));
-    let doubt = searched.doubt.unwrap();
-    assert_eq!((searched.state, doubt.absences, doubt.last_absence), (Unknown, 2, Some(at(20_000))));
+    let unknown = searched.unknown.unwrap();
+    assert_eq!((searched.state, unknown.absences, unknown.last_absence), (Unknown, 2, Some(at(20_000))));
     assert!(rules().is_ripe(&searched, at(200_000)));
     assert_eq!(after(searched, 200_001, absent()).state, Recorded);
     let early = [1_000, 20_000].into_iter().fold(unknown(), |entry, time| after(entry, time, not_in_search()));
@@ -66,15 +66,15 @@ fn on_another_boot_every_window_begins_again() {
     let absences = [500, 60_000].into_iter().fold(unknown(), |entry, time| after(entry, time, absent()));
     // The machine was started again: its steady clock begins anew.
     let now = Moment { wall: at(200_000).wall, steady: SteadyTime(5_000) };
-    let taken = apply(absences.clone(), Event::TakenOver { boot: other }, now, &rules()).unwrap();
-    let doubt = taken.doubt.unwrap();
-    assert_eq!((doubt.last_byte, doubt.since, doubt.learned, doubt.absences), (now, now, now, 0));
+    let taken = apply(absences.clone(), EntryEvent::TakenOver { boot: other }, now, &rules()).unwrap();
+    let unknown = taken.unknown.unwrap();
+    assert_eq!((unknown.last_byte, unknown.since, unknown.learned, unknown.absences), (now, now, now, 0));
     assert_eq!((taken.boot, taken.next), (Some(other), Some(now)));
     let left = Duration::from_millis(15 * MINUTE - 200_000);
     assert_eq!(taken.not_after, Moment { wall: at(15 * MINUTE).wall, steady: now.steady.plus(left) });
     // On the same boot it goes on.
     let taken = after(absences.clone(), 100_000, taken_over());
-    assert_eq!(taken.doubt, absences.doubt);
+    assert_eq!(taken.unknown, absences.unknown);
 }
 
 /// An absence counts when it is 15 s after the last that did.
@@ -86,15 +86,16 @@ fn walmart_is_asked_as_planned_until_the_doubt_is_settled() {
     {
         assert_eq!(entry.next, Some(at(time)));
         entry = after(entry, time, absent());
-        let doubt = entry.doubt.unwrap();
-        assert_eq!((entry.state, doubt.lookups, doubt.absences), (Unknown, lookups, absences), "{time}");
+        let unknown = entry.unknown.unwrap();
+        assert_eq!((entry.state, unknown.lookups, unknown.absences), (Unknown, lookups, absences), "{time}");
         assert_eq!(entry.effect, Effect::Unknown);
     }
     assert_eq!(entry.next, Some(at(120_000)));
     let learned = at(120_000);
-    let doubt = Some(Doubt { lookups: 7, absences: 4, last_absence: Some(learned), learned, ..unknown_doubt(0) });
+    let unknown =
+        Some(UnknownSince { lookups: 7, absences: 4, last_absence: Some(learned), learned, ..unknown_doubt(0) });
     let (effect, next, updated) = (Effect::None, Some(at(120_000)), at(120_000).wall);
-    let settled = Entry { state: Recorded, effect, doubt, next, updated, ..entry.clone() };
+    let settled = Entry { state: Recorded, effect, unknown, next, updated, ..entry.clone() };
     assert_eq!(after(entry.clone(), 120_000, absent()), settled);
     // No longer than the call may take.
     let last = after(entry.clone(), 15 * MINUTE, absent());
@@ -131,7 +132,7 @@ fn after_the_planned_look_ups_the_interval_repeats() {
     assert_eq!(entry.next, Some(at(120_000 + 300_000)));
     for (settle_window, last_delay, repeat) in [(1_000, 500, 2_500), (1_000, 9_000, 9_000), (600_000, 500, 300_000)] {
         let [settle_window, last] = [settle_window, last_delay].map(Duration::from_millis);
-        let rules = Rules { settle_window, lookup_delays: vec![last], ..rules() };
+        let rules = LedgerRules { settle_window, lookup_delays: vec![last], ..rules() };
         let time = at(last_delay);
         for event in [absent(), no_answer()] {
             let asked = apply(unknown(), event, time, &rules).unwrap();
@@ -142,18 +143,18 @@ fn after_the_planned_look_ups_the_interval_repeats() {
 
 #[test]
 fn when_walmart_cannot_be_asked_a_person_may_decide() {
-    let no_late_delays = Rules { lookup_delays: vec![Duration::from_secs(30)], ..rules() };
-    let long_delays = Rules { lookup_delays: vec![Duration::from_secs(200)], ..rules() };
+    let no_late_delays = LedgerRules { lookup_delays: vec![Duration::from_secs(30)], ..rules() };
+    let long_delays = LedgerRules { lookup_delays: vec![Duration::from_secs(200)], ..rules() };
     for (rules, given_up) in [(rules(), 120_000), (no_late_delays, 120_000), (long_delays, 200_000)] {
         for (time, state) in [(given_up - 1, Unknown), (given_up, NeedsOperator)] {
             for event in [no_answer(), not_asked()] {
                 let entry = apply(unknown(), event, at(time), &rules).unwrap();
-                let doubt = entry.doubt.unwrap();
+                let unknown = entry.unknown.unwrap();
                 assert_eq!(
                     (entry.state, entry.effect, entry.last_error.as_str()),
                     (state, Effect::Unknown, "no answer")
                 );
-                assert_eq!((doubt.lookups, doubt.absences), (1, 0));
+                assert_eq!((unknown.lookups, unknown.absences), (1, 0));
                 assert!(entry.next.unwrap().steady > at(time).steady);
             }
         }
@@ -173,7 +174,7 @@ fn when_walmart_cannot_be_asked_a_person_may_decide() {
 fn an_unknown_entry_without_a_doubt_is_left_to_the_operator() {
     for state in [Unknown, NeedsOperator] {
         for event in [absent(), no_answer(), not_asked(), contradicted()] {
-            assert_eq!(apply(made(state, &rules()), event, at(1), &rules()), Err(Impossible(state)));
+            assert_eq!(apply(made(state, &rules()), event, at(1), &rules()), Err(ImpossibleEventError(state)));
         }
     }
 }

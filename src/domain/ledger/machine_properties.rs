@@ -21,7 +21,7 @@ struct Watch {
     absences: u32,
     last_absence: Option<Moment>,
     /// Whether a refusal said, after the last word of an operator, that the order is there; or plainly refused.
-    refusal: Refusal,
+    refusal: LaterRefusal,
 }
 
 impl Watch {
@@ -33,21 +33,21 @@ impl Watch {
             lost: START,
             absences: 0,
             last_absence: None,
-            refusal: Refusal::None,
+            refusal: LaterRefusal::None,
         }
     }
 
     /// Takes one step and gives the entry after it. Panics when something does not hold.
-    fn step(&mut self, before: &Entry, event: &Event, now: Moment, rules: &Rules) -> Entry {
+    fn step(&mut self, before: &Entry, event: &EntryEvent, now: Moment, rules: &LedgerRules) -> Entry {
         let after = match apply(before.clone(), event.clone(), now, rules) {
             Ok(after) => after,
             Err(impossible) => {
-                assert_eq!(impossible, Impossible(before.state));
+                assert_eq!(impossible, ImpossibleEventError(before.state));
                 return before.clone();
             }
         };
         let told = &(event, now, *self, before, &after);
-        if matches!(event, Event::TakenOver { boot } if Some(*boot) != before.boot) {
+        if matches!(event, EntryEvent::TakenOver { boot } if Some(*boot) != before.boot) {
             self.rebase(before, now);
         }
         self.not_ahead_of(now);
@@ -56,35 +56,41 @@ impl Watch {
 
         assert!(before.state.is_open(), "a final entry changed: {told:?}");
         check_kept(before, &after, told);
-        let sends = *event == Event::Send;
+        let sends = *event == EntryEvent::Send;
         assert_eq!(after.state == Sending, sends, "sent unasked: {told:?}");
         assert_eq!(after.attempts, before.attempts + u32::from(sends), "wrong attempts: {told:?}");
         assert!(!sends || self.may_send, "sent in doubt: {told:?}");
         assert!(!sends || !late, "sent too late: {told:?}");
         check_ends(before, event, &after, self.refusal, settled, late, told);
-        check_doubt(before, event, &after, settled && !late && self.refusal == Refusal::None && !is_never(event), told);
+        check_doubt(
+            before,
+            event,
+            &after,
+            settled && !late && self.refusal == LaterRefusal::None && !is_never(event),
+            told,
+        );
         check_content(&after, told);
         check_next(event, &after, now, rules, told);
 
         match event {
-            Event::Send => self.may_send = false,
-            Event::NotSent { .. } => self.may_send = true,
-            Event::Absent { .. } => {
-                self.may_send |= settled && self.refusal == Refusal::None && !is_never(event);
+            EntryEvent::Send => self.may_send = false,
+            EntryEvent::NotSent { .. } => self.may_send = true,
+            EntryEvent::Absent { .. } => {
+                self.may_send |= settled && self.refusal == LaterRefusal::None && !is_never(event);
             }
-            Event::Resolved { verdict: Verdict::Resend, .. } => {
+            EntryEvent::Resolved { verdict: OperatorVerdict::Resend, .. } => {
                 self.may_send = true;
-                self.refusal = Refusal::None;
+                self.refusal = LaterRefusal::None;
                 self.deadline = now.plus(rules.not_after);
             }
             _ if before.state == Sending => {
                 (self.lost, self.absences, self.last_absence) = (now, 0, None);
                 let heard = match event {
-                    Event::Refused { says_present: true, .. } => Refusal::SaysPresent,
-                    Event::Refused { .. } => Refusal::Plain,
-                    _ => Refusal::None,
+                    EntryEvent::Refused { says_present: true, .. } => LaterRefusal::SaysPresent,
+                    EntryEvent::Refused { .. } => LaterRefusal::Plain,
+                    _ => LaterRefusal::None,
                 };
-                if self.refusal != Refusal::SaysPresent {
+                if self.refusal != LaterRefusal::SaysPresent {
                     self.refusal = heard;
                 }
             }
@@ -107,16 +113,16 @@ impl Watch {
     fn rebase(&mut self, before: &Entry, now: Moment) {
         let left = self.deadline.wall.since(now.wall);
         self.deadline = Moment { steady: now.steady.plus(left), ..self.deadline };
-        if before.doubt.is_some() {
+        if before.unknown.is_some() {
             (self.lost, self.absences, self.last_absence) = (now, 0, None);
         }
     }
 
     /// The resolve rule in the words of the design: both clocks have to agree, and the last absence is by number.
-    fn is_settled_by(&mut self, event: &Event, now: Moment, rules: &Rules) -> bool {
+    fn is_settled_by(&mut self, event: &EntryEvent, now: Moment, rules: &LedgerRules) -> bool {
         let spans = |last: Moment| [now.wall.since(last.wall), now.steady.since(last.steady)];
         let far_enough = |last: Moment| spans(last).iter().all(|span| 8 * *span >= rules.settle_window);
-        let Event::Absent { by, .. } = event else { return false };
+        let EntryEvent::Absent { by, .. } = event else { return false };
         if !self.last_absence.is_none_or(far_enough) || (*by == LookedUpBy::Search && self.absences >= 2) {
             return false;
         }
@@ -129,8 +135,8 @@ impl Watch {
 }
 
 /// Whether only a person may have it sent again.
-fn is_never(event: &Event) -> bool {
-    matches!(event, Event::Absent { resend: Resend::Never, .. })
+fn is_never(event: &EntryEvent) -> bool {
+    matches!(event, EntryEvent::Absent { resend: ResendPolicy::Never, .. })
 }
 
 fn check_kept(before: &Entry, after: &Entry, told: &impl Debug) {
@@ -144,49 +150,53 @@ fn check_kept(before: &Entry, after: &Entry, told: &impl Debug) {
 /// Only what is known frees an order number, never time alone; and only what was seen is a success.
 fn check_ends(
     before: &Entry,
-    event: &Event,
+    event: &EntryEvent,
     after: &Entry,
-    refusal: Refusal,
+    refusal: LaterRefusal,
     settled: bool,
     late: bool,
     told: &impl Debug,
 ) {
-    let operator = |wanted| matches!(event, Event::Resolved { verdict, .. } if *verdict == wanted);
+    let operator = |wanted| matches!(event, EntryEvent::Resolved { verdict, .. } if *verdict == wanted);
     let may_end = match (before.state, after.state) {
-        (Sending, Succeeded) => matches!(event, Event::Accepted { .. }),
+        (Sending, Succeeded) => matches!(event, EntryEvent::Accepted { .. }),
         (Recorded | Unknown | NeedsOperator, Succeeded) => {
-            matches!(event, Event::Present { .. }) || operator(Verdict::Succeeded)
+            matches!(event, EntryEvent::Present { .. }) || operator(OperatorVerdict::Succeeded)
         }
         // Nothing of ours can be there: no look-up has to agree.
-        (Sending | Recorded, Rejected) if before.doubt.is_none() && matches!(event, Event::Refused { .. }) => true,
-        (Unknown | NeedsOperator, Rejected) if settled => refusal == Refusal::Plain,
-        (_, Rejected) => operator(Verdict::Rejected),
-        (Sending | Recorded, NotSent) => {
-            matches!(event, Event::NotSent { again_in: None, .. }) && before.doubt.is_none()
+        (Sending | Recorded, Rejected) if before.unknown.is_none() && matches!(event, EntryEvent::Refused { .. }) => {
+            true
         }
-        (Sending | Recorded, Expired) if matches!(event, Event::NotSent { .. }) => refusal != Refusal::SaysPresent,
-        (Recorded, Expired) => *event == Event::TimeUp && late && refusal != Refusal::SaysPresent,
-        (Unknown | NeedsOperator, Expired) => settled && late && refusal == Refusal::None && !is_never(event),
+        (Unknown | NeedsOperator, Rejected) if settled => refusal == LaterRefusal::Plain,
+        (_, Rejected) => operator(OperatorVerdict::Rejected),
+        (Sending | Recorded, NotSent) => {
+            matches!(event, EntryEvent::NotSent { again_in: None, .. }) && before.unknown.is_none()
+        }
+        (Sending | Recorded, Expired) if matches!(event, EntryEvent::NotSent { .. }) => {
+            refusal != LaterRefusal::SaysPresent
+        }
+        (Recorded, Expired) => *event == EntryEvent::TimeUp && late && refusal != LaterRefusal::SaysPresent,
+        (Unknown | NeedsOperator, Expired) => settled && late && refusal == LaterRefusal::None && !is_never(event),
         (_, state) => state.is_open(),
     };
     assert!(may_end, "ended without reason: {told:?}");
 }
 
 /// What was lost stays in doubt until it is settled, and is never forgotten.
-fn check_doubt(before: &Entry, event: &Event, after: &Entry, settled: bool, told: &impl Debug) {
+fn check_doubt(before: &Entry, event: &EntryEvent, after: &Entry, settled: bool, told: &impl Debug) {
     let in_doubt = |entry: &Entry| matches!(entry.state, Unknown | NeedsOperator);
-    if before.state == Sending && matches!(event, Event::Lost { .. } | Event::TakenOver { .. }) {
+    if before.state == Sending && matches!(event, EntryEvent::Lost { .. } | EntryEvent::TakenOver { .. }) {
         assert_eq!(after.state, Unknown, "the loss was overlooked: {told:?}");
     }
     if in_doubt(before) && after.state == Recorded {
-        let resend = matches!(event, Event::Resolved { verdict: Verdict::Resend, .. });
+        let resend = matches!(event, EntryEvent::Resolved { verdict: OperatorVerdict::Resend, .. });
         assert!(settled || resend, "settled too early: {told:?}");
     }
     if in_doubt(before) && settled {
         assert_eq!(after.state, Recorded, "not settled in time: {told:?}");
     }
-    assert!(before.doubt.is_none() || after.doubt.is_some(), "the doubt was forgotten: {told:?}");
-    assert!(!in_doubt(after) || after.doubt.is_some(), "no doubt: {told:?}");
+    assert!(before.unknown.is_none() || after.unknown.is_some(), "the doubt was forgotten: {told:?}");
+    assert!(!in_doubt(after) || after.unknown.is_some(), "no doubt: {told:?}");
     let may_have_one = in_doubt(after) || after.state == Sending;
     assert_eq!(after.effect == Effect::Unknown, may_have_one, "wrong effect: {told:?}");
     assert_eq!(after.effect == Effect::Applied, after.state == Succeeded, "wrong effect: {told:?}");
@@ -197,38 +207,38 @@ fn check_content(after: &Entry, told: &impl Debug) {
     assert_eq!(after.body.is_empty(), !after.state.is_open(), "body: {told:?}");
     assert_eq!(after.snapshot.is_empty(), !after.state.is_open(), "snapshot: {told:?}");
     // A refusal that look-ups have to agree with is kept as the answer.
-    let refused = after.state.is_open() && after.doubt.is_some_and(|doubt| doubt.refusal != Refusal::None);
+    let refused = after.state.is_open() && after.unknown.is_some_and(|unknown| unknown.refusal != LaterRefusal::None);
     let answered = refused || !(after.state.is_open() || after.state == Expired);
     assert!(after.answer.is_empty() || answered, "answer: {told:?}");
     assert!(!after.answer.is_empty() || !answered, "no answer: {told:?}");
 }
 
 /// Whatever waits is looked at again, and Walmart is never asked without end nor at once again.
-fn check_next(event: &Event, after: &Entry, now: Moment, rules: &Rules, told: &impl Debug) {
+fn check_next(event: &EntryEvent, after: &Entry, now: Moment, rules: &LedgerRules, told: &impl Debug) {
     let waits = after.state.is_open() && after.state != Sending;
     // One that waits for a person alone has no next look-up.
     assert!(waits || after.next.is_none(), "next: {told:?}");
     assert!(after.next.is_some() || !waits || after.state == NeedsOperator, "no next: {told:?}");
-    let looked_up = matches!(event, Event::Absent { .. } | Event::NoEvidence { .. });
+    let looked_up = matches!(event, EntryEvent::Absent { .. } | EntryEvent::NoEvidence { .. });
     if let (true, Unknown | NeedsOperator, Some(next)) = (looked_up, after.state, after.next) {
         assert!(next.steady > now.steady && next.wall > now.wall, "asked at once again: {told:?}");
-        let planned = after.doubt.unwrap().since.plus(*rules.lookup_delays.last().unwrap()).steady;
+        let planned = after.unknown.unwrap().since.plus(*rules.lookup_delays.last().unwrap()).steady;
         assert!(next.steady <= planned.max(now.plus(Duration::from_secs(300)).steady), "asked too late: {told:?}");
     }
 }
 
-fn final_entries_stay(entry: &Entry, now: Moment, rules: &Rules) {
+fn final_entries_stay(entry: &Entry, now: Moment, rules: &LedgerRules) {
     for event in every_event() {
         for later in [0, 10_000_000] {
             let time = now.plus(Duration::from_millis(later));
-            assert_eq!(apply(entry.clone(), event.clone(), time, rules), Err(Impossible(entry.state)));
+            assert_eq!(apply(entry.clone(), event.clone(), time, rules), Err(ImpossibleEventError(entry.state)));
         }
     }
 }
 
 /// A clock of whole seconds: absences count a second apart and settle after eight, nothing is sent after nine.
-fn small_rules() -> Rules {
-    Rules {
+fn small_rules() -> LedgerRules {
+    LedgerRules {
         settle_window: Duration::from_secs(8),
         lookup_delays: [1, 4, 8].map(Duration::from_secs).into(),
         not_after: Duration::from_secs(9),
@@ -236,11 +246,12 @@ fn small_rules() -> Rules {
 }
 
 /// Same for what follows, whatever differs elsewhere.
-type Seen = (State, bool, Option<Doubt>, Option<Moment>, Watch, Moment);
+type Seen = (EntryState, bool, Option<UnknownSince>, Option<Moment>, Watch, Moment);
 
 fn seen(entry: &Entry, watch: Watch, now: Moment) -> Seen {
-    let doubt = entry.doubt.map(|doubt| Doubt { lookups: 0, absences: doubt.absences.min(3), ..doubt });
-    (entry.state, entry.attempts > 1, doubt, entry.next, watch, now)
+    let unknown =
+        entry.unknown.map(|unknown| UnknownSince { lookups: 0, absences: unknown.absences.min(3), ..unknown });
+    (entry.state, entry.attempts > 1, unknown, entry.next, watch, now)
 }
 
 #[test]
@@ -255,7 +266,7 @@ fn every_way_of_a_small_clock() {
         if !known.insert(seen(&entry, watch, now)) {
             continue;
         }
-        reached.insert((entry.state, entry.attempts > 1, entry.doubt.is_some()));
+        reached.insert((entry.state, entry.attempts > 1, entry.unknown.is_some()));
         if !entry.state.is_open() {
             final_entries_stay(&entry, now, &rules);
             continue;
@@ -271,7 +282,7 @@ fn every_way_of_a_small_clock() {
     }
     // All states but the one that no doubt leads to, each after a first attempt and after another.
     println!("{} situations", known.len());
-    for state in State::ALL {
+    for state in EntryState::ALL {
         assert!(reached.contains(&(state, false, !matches!(state, Recorded | NotSent | Sending))), "{state:?}");
         assert_eq!(reached.contains(&(state, true, true)), state != NotSent, "{state:?}");
     }
@@ -284,7 +295,7 @@ fn moved(now: Moment, step: i64) -> Moment {
 }
 
 /// Times at which something turns, a little before and after, and back: the machine's clock may be put right.
-fn time_step(rules: &Rules) -> impl Strategy<Value = i64> + use<> {
+fn time_step(rules: &LedgerRules) -> impl Strategy<Value = i64> + use<> {
     let turns =
         [0, 1, 500, 1_000, millis(rules.settle_window / 8), millis(rules.settle_window), millis(rules.not_after)];
     (prop::sample::select(turns.to_vec()), -1i64..=1, prop::bool::weighted(0.05)).prop_map(|(turn, off, back)| {
@@ -298,9 +309,9 @@ fn millis(span: Duration) -> i64 {
 }
 
 /// Mostly what keeps an entry open.
-fn any_event() -> impl Strategy<Value = Event> {
+fn any_event() -> impl Strategy<Value = EntryEvent> {
     prop_oneof![
-        4 => Just(Event::Send),
+        4 => Just(EntryEvent::Send),
         3 => Just(lost()),
         8 => Just(absent()),
         2 => Just(not_in_search()),
@@ -308,21 +319,21 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => (0u64..100_000).prop_map(|wait| not_sent(Some(wait))),
         1 => Just(refused(true)),
         1 => Just(taken_over()),
-        1 => Just(Event::TimeUp),
+        1 => Just(EntryEvent::TimeUp),
         1 => prop::sample::select(every_event()),
     ]
 }
 
-fn any_rules() -> impl Strategy<Value = Rules> {
+fn any_rules() -> impl Strategy<Value = LedgerRules> {
     let delays = prop::collection::btree_set(1u64..400_000, 1..8);
-    (1u64..300_000, delays, 1u64..2_000_000).prop_map(|(settle_window, delays, not_after)| Rules {
+    (1u64..300_000, delays, 1u64..2_000_000).prop_map(|(settle_window, delays, not_after)| LedgerRules {
         settle_window: Duration::from_millis(settle_window),
         lookup_delays: delays.into_iter().map(Duration::from_millis).collect(),
         not_after: Duration::from_millis(not_after),
     })
 }
 
-fn any_way() -> impl Strategy<Value = (Rules, bool, Vec<(Event, i64)>)> {
+fn any_way() -> impl Strategy<Value = (LedgerRules, bool, Vec<(EntryEvent, i64)>)> {
     prop_oneof![Just(rules()), any_rules()].prop_flat_map(|rules| {
         let steps = prop::collection::vec((any_event(), time_step(&rules)), 1..60);
         (Just(rules), any::<bool>(), steps)
@@ -359,7 +370,7 @@ proptest! {
         delays.sort_unstable();
         delays.dedup();
         let [settle_window, not_after] = [settle, not_after].map(Duration::from_millis);
-        let rules = Rules { settle_window, lookup_delays: delays.into_iter().map(Duration::from_millis).collect(), not_after };
+        let rules = LedgerRules { settle_window, lookup_delays: delays.into_iter().map(Duration::from_millis).collect(), not_after };
         let mut entry = apply(made(Sending, &rules), lost(), START, &rules).unwrap();
         let mut watch = Watch::new(&entry);
         let mut now = START;

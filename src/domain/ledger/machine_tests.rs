@@ -1,10 +1,10 @@
 //! Every way in which an entry changes, by example. How a doubt is settled stands in `machine_doubt_tests.rs`, what must
 //! hold on any way in `machine_properties.rs`.
 
-use super::State::*;
+use super::EntryState::*;
 use super::*;
 use crate::domain::account::AccountId;
-use crate::domain::ledger::{Fingerprint, Kind, OperationId};
+use crate::domain::ledger::{Fingerprint, MutationKind, OperationId};
 use crate::domain::moment::SteadyTime;
 
 #[path = "machine_doubt_tests.rs"]
@@ -17,8 +17,8 @@ const BOOT: BootId = BootId([1; 16]);
 const MINUTE: u64 = 60_000;
 
 /// The default settings.
-fn rules() -> Rules {
-    Rules {
+fn rules() -> LedgerRules {
+    LedgerRules {
         settle_window: Duration::from_secs(120),
         lookup_delays: [500, 1_500, 5_000, 15_000, 30_000, 60_000, 120_000].map(Duration::from_millis).into(),
         not_after: Duration::from_secs(900),
@@ -31,12 +31,12 @@ fn at(millis: u64) -> Moment {
 }
 
 /// An entry whose call came at the start, as the store makes it.
-fn made(state: State, rules: &Rules) -> Entry {
+fn made(state: EntryState, rules: &LedgerRules) -> Entry {
     Entry {
         id: OperationId(1),
         fence: 1,
         account: AccountId::new("acme").unwrap(),
-        kind: Kind::Create,
+        kind: MutationKind::Create,
         order_number: "SO1".into(),
         request_id: None,
         batch: 0,
@@ -51,7 +51,7 @@ fn made(state: State, rules: &Rules) -> Entry {
         next: None,
         boot: Some(BOOT),
         correlation_id: uuid::Uuid::from_u128(1),
-        doubt: None,
+        unknown: None,
         body: Bytes::from_static(b"body"),
         snapshot: b"snapshot".into(),
         answer: Bytes::new(),
@@ -82,68 +82,68 @@ fn needs_operator() -> Entry {
 /// Sent, lost, settled by three absences at two minutes, sent again.
 fn sent_again() -> Entry {
     let settled = [500, 60_000, 120_000].into_iter().fold(unknown(), |entry, time| after(entry, time, absent()));
-    after(settled, 120_000, Event::Send)
+    after(settled, 120_000, EntryEvent::Send)
 }
 
-fn after(entry: Entry, millis: u64, event: Event) -> Entry {
+fn after(entry: Entry, millis: u64, event: EntryEvent) -> Entry {
     apply(entry, event, at(millis), &rules()).unwrap()
 }
 
-fn lost() -> Event {
-    Event::Lost { error: "lost".into() }
+fn lost() -> EntryEvent {
+    EntryEvent::Lost { error: "lost".into() }
 }
 
-fn no_answer() -> Event {
-    Event::NoEvidence { error: "no answer".into() }
+fn no_answer() -> EntryEvent {
+    EntryEvent::NoEvidence { error: "no answer".into() }
 }
 
-fn not_asked() -> Event {
-    Event::NotAsked { error: "no answer".into(), again_in: Duration::from_secs(3) }
+fn not_asked() -> EntryEvent {
+    EntryEvent::NotAsked { error: "no answer".into(), again_in: Duration::from_secs(3) }
 }
 
 /// Absent, asked by number.
-fn absent() -> Event {
-    Event::Absent { by: LookedUpBy::Number, resend: Resend::AfterAbsence }
+fn absent() -> EntryEvent {
+    EntryEvent::Absent { by: LookedUpBy::Number, resend: ResendPolicy::AfterAbsence }
 }
 
 /// Absent from a complete search.
-fn not_in_search() -> Event {
-    Event::Absent { by: LookedUpBy::Search, resend: Resend::AfterAbsence }
+fn not_in_search() -> EntryEvent {
+    EntryEvent::Absent { by: LookedUpBy::Search, resend: ResendPolicy::AfterAbsence }
 }
 
-fn taken_over() -> Event {
-    Event::TakenOver { boot: BOOT }
+fn taken_over() -> EntryEvent {
+    EntryEvent::TakenOver { boot: BOOT }
 }
 
-fn contradicted() -> Event {
-    Event::Contradicted { error: "another order".into() }
+fn contradicted() -> EntryEvent {
+    EntryEvent::Contradicted { error: "another order".into() }
 }
 
-fn accepted() -> Event {
-    Event::Accepted { answer: b"accepted".into() }
+fn accepted() -> EntryEvent {
+    EntryEvent::Accepted { answer: b"accepted".into() }
 }
 
-fn found() -> Event {
-    Event::Present { answer: b"found".into() }
+fn found() -> EntryEvent {
+    EntryEvent::Present { answer: b"found".into() }
 }
 
-fn refused(says_present: bool) -> Event {
-    Event::Refused { answer: b"refused".into(), error: "refused".into(), says_present }
+fn refused(says_present: bool) -> EntryEvent {
+    EntryEvent::Refused { answer: b"refused".into(), error: "refused".into(), says_present }
 }
 
-fn not_sent(again_in: Option<u64>) -> Event {
+fn not_sent(again_in: Option<u64>) -> EntryEvent {
     let again_in = again_in.map(Duration::from_millis);
-    Event::NotSent { answer: b"not sent".into(), error: "not sent".into(), again_in }
+    EntryEvent::NotSent { answer: b"not sent".into(), error: "not sent".into(), again_in }
 }
 
-fn resolved(verdict: Verdict) -> Event {
-    Event::Resolved { verdict, reason: "looked it up".into(), answer: b"resolved".into() }
+fn resolved(verdict: OperatorVerdict) -> EntryEvent {
+    EntryEvent::Resolved { verdict, reason: "looked it up".into(), answer: b"resolved".into() }
 }
 
 /// One of each, with all that an event decides by.
-fn every_event() -> Vec<Event> {
+fn every_event() -> Vec<EntryEvent> {
     vec![
-        Event::Send,
+        EntryEvent::Send,
         accepted(),
         refused(false),
         refused(true),
@@ -152,23 +152,23 @@ fn every_event() -> Vec<Event> {
         not_sent(Some(2_000)),
         lost(),
         taken_over(),
-        Event::TakenOver { boot: BootId([2; 16]) },
+        EntryEvent::TakenOver { boot: BootId([2; 16]) },
         found(),
         absent(),
         not_in_search(),
-        Event::Absent { by: LookedUpBy::Number, resend: Resend::Never },
+        EntryEvent::Absent { by: LookedUpBy::Number, resend: ResendPolicy::Never },
         contradicted(),
         no_answer(),
         not_asked(),
-        resolved(Verdict::Succeeded),
-        resolved(Verdict::Rejected),
-        resolved(Verdict::Resend),
-        Event::TimeUp,
+        resolved(OperatorVerdict::Succeeded),
+        resolved(OperatorVerdict::Rejected),
+        resolved(OperatorVerdict::Resend),
+        EntryEvent::TimeUp,
     ]
 }
 
 /// What a final entry looks like, made of what it was before.
-fn closed_as(entry: &Entry, state: State, effect: Effect, answer: &[u8], millis: u64) -> Entry {
+fn closed_as(entry: &Entry, state: EntryState, effect: Effect, answer: &[u8], millis: u64) -> Entry {
     let (body, snapshot) = (Bytes::new(), Vec::new());
     Entry {
         state,
@@ -184,7 +184,7 @@ fn closed_as(entry: &Entry, state: State, effect: Effect, answer: &[u8], millis:
 
 #[test]
 fn only_what_can_happen_changes_an_entry() {
-    use Event as E;
+    use EntryEvent as E;
     for entry in [recorded(), sending(), unknown(), needs_operator()] {
         for event in every_event() {
             let possible = match entry.state {
@@ -214,13 +214,13 @@ fn only_what_can_happen_changes_an_entry() {
             };
             let result = apply(entry.clone(), event.clone(), at(10), &rules());
             assert_eq!(result.is_ok(), possible, "{:?} {event:?}", entry.state);
-            assert!(possible || result == Err(Impossible(entry.state)), "{:?} {event:?}", entry.state);
+            assert!(possible || result == Err(ImpossibleEventError(entry.state)), "{:?} {event:?}", entry.state);
         }
     }
     for state in [Succeeded, Rejected, NotSent, Expired] {
         for event in every_event() {
             let result = apply(made(state, &rules()), event, at(60 * MINUTE), &rules());
-            assert_eq!(result, Err(Impossible(state)));
+            assert_eq!(result, Err(ImpossibleEventError(state)));
         }
     }
 }
@@ -231,12 +231,12 @@ fn what_is_recorded_is_sent_until_it_is_too_late() {
     for time in [0, 15 * MINUTE] {
         let effect = Effect::Unknown;
         let sent = Entry { state: Sending, effect, attempts: 1, next: None, updated: at(time).wall, ..entry.clone() };
-        assert_eq!(after(entry.clone(), time, Event::Send), sent);
-        assert_eq!(apply(entry.clone(), Event::TimeUp, at(time), &rules()), Err(Impossible(Recorded)));
+        assert_eq!(after(entry.clone(), time, EntryEvent::Send), sent);
+        assert_eq!(apply(entry.clone(), EntryEvent::TimeUp, at(time), &rules()), Err(ImpossibleEventError(Recorded)));
     }
     let late = 15 * MINUTE + 1;
-    assert_eq!(apply(entry.clone(), Event::Send, at(late), &rules()), Err(Impossible(Recorded)));
-    assert_eq!(after(entry.clone(), late, Event::TimeUp), closed_as(&entry, Expired, Effect::None, b"", late));
+    assert_eq!(apply(entry.clone(), EntryEvent::Send, at(late), &rules()), Err(ImpossibleEventError(Recorded)));
+    assert_eq!(after(entry.clone(), late, EntryEvent::TimeUp), closed_as(&entry, Expired, Effect::None, b"", late));
 }
 
 #[test]
@@ -253,11 +253,11 @@ fn a_definite_answer_ends_it() {
 fn no_refusal_after_a_doubt_is_final_before_a_look_up_agrees() {
     let entry = sent_again();
     assert_eq!((entry.state, entry.attempts), (Sending, 2));
-    for (says_present, refusal) in [(false, Refusal::Plain), (true, Refusal::SaysPresent)] {
+    for (says_present, refusal) in [(false, LaterRefusal::Plain), (true, LaterRefusal::SaysPresent)] {
         let doubted = after(entry.clone(), 130_000, refused(says_present));
         assert_eq!((doubted.state, doubted.effect), (Unknown, Effect::Unknown));
         assert_eq!((doubted.last_error.as_str(), &doubted.answer[..]), ("refused", &b"refused"[..]));
-        assert_eq!(doubted.doubt, Some(Doubt { refusal, ..Doubt::since(at(130_000)) }));
+        assert_eq!(doubted.unknown, Some(UnknownSince { refusal, ..UnknownSince::since(at(130_000)) }));
         assert_eq!(after(doubted.clone(), 131_000, found()).state, Succeeded);
         let times = [131_000, 200_000, 249_999, 270_000];
         let agreed = times.into_iter().fold(doubted, |entry, time| after(entry, time, absent()));
@@ -279,7 +279,7 @@ fn no_refusal_after_a_doubt_is_final_before_a_look_up_agrees() {
 fn walmarts_word_that_the_order_is_there_outlives_later_attempts() {
     let hinted = after(sent_again(), 130_000, refused(true));
     // A person has it sent again, which takes the word back; but not what comes after it.
-    let again = after(after(hinted.clone(), 140_000, resolved(Verdict::Resend)), 140_000, Event::Send);
+    let again = after(after(hinted.clone(), 140_000, resolved(OperatorVerdict::Resend)), 140_000, EntryEvent::Send);
     assert!(!again.says_present());
     let hinted_again = after(again, 141_000, refused(true));
     assert!(hinted_again.says_present());
@@ -294,12 +294,12 @@ fn a_contradiction_waits_for_a_person_and_is_not_looked_up_again() {
         assert_eq!((waiting.state, waiting.effect, waiting.next), (NeedsOperator, Effect::Unknown, None));
         assert_eq!(waiting.last_error, "another order");
         assert_eq!(after(waiting.clone(), 2_000, taken_over()).next, None);
-        assert_eq!(after(waiting, 3_000, resolved(Verdict::Rejected)).state, Rejected);
+        assert_eq!(after(waiting, 3_000, resolved(OperatorVerdict::Rejected)).state, Rejected);
     }
 }
 
-fn unknown_doubt(millis: u64) -> Doubt {
-    Doubt::since(at(millis))
+fn unknown_doubt(millis: u64) -> UnknownSince {
+    UnknownSince::since(at(millis))
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_lost_answer_or_a_lost_process_is_a_doubt() {
         let expected = Entry {
             state: Unknown,
             effect: Effect::Unknown,
-            doubt: Some(unknown_doubt(7)),
+            unknown: Some(unknown_doubt(7)),
             next: Some(at(507)),
             updated: at(7).wall,
             last_error: error.into(),
@@ -368,8 +368,8 @@ fn an_operator_decides() {
             ..closed_as(&entry, state, effect, b"resolved", 200_000)
         };
         let decided = |verdict| after(entry.clone(), 200_000, resolved(verdict));
-        assert_eq!(decided(Verdict::Succeeded), of(Succeeded, Effect::Applied));
-        assert_eq!(decided(Verdict::Rejected), of(Rejected, Effect::None));
+        assert_eq!(decided(OperatorVerdict::Succeeded), of(Succeeded, Effect::Applied));
+        assert_eq!(decided(OperatorVerdict::Rejected), of(Rejected, Effect::None));
         let again = Entry {
             state: Recorded,
             effect: Effect::None,
@@ -379,13 +379,13 @@ fn an_operator_decides() {
             resolution: resolution.clone(),
             ..entry.clone()
         };
-        assert_eq!(decided(Verdict::Resend), again);
+        assert_eq!(decided(OperatorVerdict::Resend), again);
     }
 }
 
 #[test]
 fn what_may_still_show_is_looked_at_once_more() {
-    let expired = after(recorded(), 16 * MINUTE, Event::TimeUp);
+    let expired = after(recorded(), 16 * MINUTE, EntryEvent::TimeUp);
     let planned = |from: u64| [5, 60, 24 * 60].map(|minutes| at(from + minutes * MINUTE).wall).to_vec();
     assert_eq!(audits(&expired), planned(16 * MINUTE));
     let (all, once) = (planned(130_000), vec![at(130_000 + 60 * MINUTE).wall]);
@@ -398,9 +398,9 @@ fn what_may_still_show_is_looked_at_once_more() {
         (after(sending(), 130_000, refused(false)), once.clone()),
         (after(sending(), 130_000, not_sent(None)), once),
         (after(unknown(), 130_000, found()), all.clone()),
-        (after(needs_operator(), 130_000, resolved(Verdict::Succeeded)), all.clone()),
-        (after(needs_operator(), 130_000, resolved(Verdict::Rejected)), all.clone()),
-        (after(recorded(), 130_000, resolved(Verdict::Rejected)), all),
+        (after(needs_operator(), 130_000, resolved(OperatorVerdict::Succeeded)), all.clone()),
+        (after(needs_operator(), 130_000, resolved(OperatorVerdict::Rejected)), all.clone()),
+        (after(recorded(), 130_000, resolved(OperatorVerdict::Rejected)), all),
     ] {
         assert_eq!(audits(&entry), expected, "{:?} {}", entry.state, entry.attempts);
     }

@@ -12,6 +12,9 @@ pub mod fingerprint;
 pub mod kind;
 pub mod machine;
 
-pub use entry::{Alert, AlertKind, Doubt, Entry, EvidenceKind, LookupRecord, NewEntry, OperationId, Refusal, State};
+pub use entry::{
+    AlertKind, AuditAlert, Entry, EntryState, EvidenceKind, LaterRefusal, LookupRecord, NewEntry, OperationId,
+    UnknownSince,
+};
 pub use fingerprint::Fingerprint;
-pub use kind::Kind;
+pub use kind::MutationKind;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use super::{Accepted, Mutation, Probe};
-use crate::domain::ledger::evidence::{Evidence, LookupAnswer, NoEvidence, Snapshot, judge_cancel};
-use crate::domain::ledger::{Entry, Kind};
+use super::{AcceptedAnswer, LookupProbe, Mutation};
+use crate::domain::ledger::evidence::{CancelSnapshot, Evidence, LookupAnswer, NoEvidence, judge_cancel};
+use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
-use crate::domain::personal::Personal;
+use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::{Faults, check_cancellation};
 use crate::pb::{CancelItem, CancelOrderRequest, Cancellation};
 
@@ -23,11 +23,11 @@ pub struct CancelOrder;
 impl WalmartCall for CancelOrder {
     const OPERATION: Operation = Operation::Cancel;
     type Request = CancelOrderRequest;
-    type Answer = Accepted;
+    type Answer = AcceptedAnswer;
 }
 
 impl Mutation for CancelOrder {
-    const KIND: Kind = Kind::Cancel;
+    const KIND: MutationKind = MutationKind::Cancel;
     const BY_ORDER_NUMBER: bool = false;
     const NEEDS_ORDER: bool = true;
     /// Of a cancellation nothing is kept to compare with.
@@ -59,29 +59,30 @@ impl Mutation for CancelOrder {
         payload.order_items.chunks(MAX_LINES).map(batch).collect()
     }
 
-    fn snapshot_probe(request: &CancelOrderRequest) -> Option<Probe> {
-        Some(Probe::OrderByNumber(Self::order_number(request).to_owned()))
+    fn snapshot_probe(request: &CancelOrderRequest) -> Option<LookupProbe> {
+        Some(LookupProbe::OrderByNumber(Self::order_number(request).to_owned()))
     }
 
     fn snapshot(batch: &CancelOrderRequest, answer: &LookupAnswer) -> Vec<u8> {
-        let snapshot = batch.payload.as_ref().and_then(|payload| Snapshot::read(payload, answer));
+        let snapshot = batch.payload.as_ref().and_then(|payload| CancelSnapshot::read(payload, answer));
         snapshot.map(|snapshot| snapshot.encode_to_vec()).unwrap_or_default()
     }
 
-    fn probe(entry: &Entry) -> Probe {
-        Probe::OrderByNumber(entry.order_number.to_string())
+    fn probe(entry: &Entry) -> LookupProbe {
+        LookupProbe::OrderByNumber(entry.order_number.to_string())
     }
 
     fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
         let batch = CancelOrderRequest::decode(entry.body.clone()).ok().and_then(|request| request.payload);
         let Some(batch) = batch else { return Evidence::Nothing(NoEvidence::RequestUnreadable) };
         // Without lines there was no snapshot: the bytes are the customer's data of an order that was read.
-        let snapshot = Snapshot::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty());
+        let snapshot =
+            CancelSnapshot::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty());
         judge_cancel(&batch, snapshot.as_ref(), answer)
     }
 
-    fn personal(request: &CancelOrderRequest) -> Personal {
-        Personal::of(&request.payload)
+    fn personal(request: &CancelOrderRequest) -> PersonalTexts {
+        PersonalTexts::of(&request.payload)
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Accepted, Mutation, Probe};
+use super::{AcceptedAnswer, LookupProbe, Mutation};
 use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, NoEvidence, SearchPage, judge_create};
-use crate::domain::ledger::{Entry, Kind};
+use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
-use crate::domain::personal::Personal;
+use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::{Faults, check_order};
 use crate::domain::timestamp::Timestamp;
 use crate::pb::CreateOrderRequest;
@@ -26,11 +26,11 @@ pub struct CreateOrder;
 impl WalmartCall for CreateOrder {
     const OPERATION: Operation = Operation::Create;
     type Request = CreateOrderRequest;
-    type Answer = Accepted;
+    type Answer = AcceptedAnswer;
 }
 
 impl Mutation for CreateOrder {
-    const KIND: Kind = Kind::Create;
+    const KIND: MutationKind = MutationKind::Create;
     const BY_ORDER_NUMBER: bool = true;
     const NEEDS_ORDER: bool = false;
     const IS_AUDITED: bool = true;
@@ -59,8 +59,8 @@ impl Mutation for CreateOrder {
         encoded(batch, payload)
     }
 
-    fn probe(entry: &Entry) -> Probe {
-        Probe::OrderByNumber(entry.order_number.to_string())
+    fn probe(entry: &Entry) -> LookupProbe {
+        LookupProbe::OrderByNumber(entry.order_number.to_string())
     }
 
     fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
@@ -87,8 +87,8 @@ impl Mutation for CreateOrder {
         true
     }
 
-    fn personal(request: &CreateOrderRequest) -> Personal {
-        Personal::of(&request.payload)
+    fn personal(request: &CreateOrderRequest) -> PersonalTexts {
+        PersonalTexts::of(&request.payload)
     }
 }
 

@@ -19,17 +19,17 @@ use prost::Message;
 pub use self::cancel_order::{CancelOrder, MAX_LINES};
 pub use self::create_order::CreateOrder;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
-use crate::domain::ledger::machine::Resend;
-use crate::domain::ledger::{Entry, Kind};
+use crate::domain::ledger::machine::ResendPolicy;
+use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{WalmartCall, operations};
-use crate::domain::personal::Personal;
+use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::Faults;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::{self, GetOrderStatusRequest, WalmartError};
 
 /// Walmart took on a mutation.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Accepted {
+pub struct AcceptedAnswer {
     /// The status text, "ACCEPTED".
     pub status: String,
     /// The envelope's header, if any.
@@ -41,9 +41,9 @@ pub struct Accepted {
 }
 
 /// One of Walmart's calls that change something. Callers send a message of the same type as one upstream request carries.
-pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Accepted> {
+pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = AcceptedAnswer> {
     /// The number by which the ledger knows it.
-    const KIND: Kind;
+    const KIND: MutationKind;
     /// Whether a call is known by its order number, which no other call may use. Otherwise a call without a request id gets
     /// one, and joins an open call of the same content.
     const BY_ORDER_NUMBER: bool;
@@ -76,20 +76,20 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     }
 
     /// The read that is made before the first byte leaves, where evidence needs to know how things were before.
-    fn snapshot_probe(request: &Self::Request) -> Option<Probe> {
+    fn snapshot_probe(request: &Self::Request) -> Option<LookupProbe> {
         let _ = request;
         None
     }
 
     /// What is kept of that read's answer for one upstream request; empty when the answer tells nothing. In the protobuf form,
-    /// without a field 15, which is that of [`Personal::beside`].
+    /// without a field 15, which is that of [`PersonalTexts::beside`].
     fn snapshot(batch: &Self::Request, answer: &LookupAnswer) -> Vec<u8> {
         let _ = (batch, answer);
         Vec::new()
     }
 
     /// The read that settles a doubt.
-    fn probe(entry: &Entry) -> Probe;
+    fn probe(entry: &Entry) -> LookupProbe;
 
     /// What the answer to [`Mutation::probe`] proves.
     fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence;
@@ -107,8 +107,8 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     }
 
     /// Whether the mutation may be sent again once it is known to be absent.
-    fn resend() -> Resend {
-        Resend::AfterAbsence
+    fn resend() -> ResendPolicy {
+        ResendPolicy::AfterAbsence
     }
 
     /// Whether the mutation is looked up before it is sent for the first time, while `ledger.look_first_until` holds.
@@ -118,17 +118,17 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
 
     /// The customer's data in the request; what an answer showed of the order is kept beside the snapshot. Walmart's texts lose
     /// both before they are kept, logged or told.
-    fn personal(request: &Self::Request) -> Personal;
+    fn personal(request: &Self::Request) -> PersonalTexts;
 }
 
 /// A read that tells about a mutation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Probe {
+pub enum LookupProbe {
     /// The state of one order, asked for by its number.
     OrderByNumber(String),
 }
 
-impl Probe {
+impl LookupProbe {
     /// The request.
     pub fn request(&self) -> GetOrderStatusRequest {
         match self {
@@ -147,11 +147,11 @@ impl Probe {
 }
 
 /// What settles doubts about one mutation, whatever its type.
-pub trait Settlement: Send + Sync {
+pub trait SettlementPolicy: Send + Sync {
     /// See [`Mutation::IS_AUDITED`].
     fn is_audited(&self) -> bool;
     /// See [`Mutation::probe`].
-    fn probe(&self, entry: &Entry) -> Probe;
+    fn probe(&self, entry: &Entry) -> LookupProbe;
     /// See [`Mutation::judge`].
     fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Evidence;
     /// See [`Mutation::searchable_from`].
@@ -159,20 +159,20 @@ pub trait Settlement: Send + Sync {
     /// See [`Mutation::judge_page`].
     fn judge_page(&self, entry: &Entry, page: &SearchPage) -> Option<Evidence>;
     /// See [`Mutation::resend`].
-    fn resend(&self) -> Resend;
+    fn resend(&self) -> ResendPolicy;
     /// See [`Mutation::is_looked_up_first`].
     fn is_looked_up_first(&self) -> bool;
 }
 
-/// [`Settlement`] of a mutation.
-struct Of<M>(PhantomData<fn() -> M>);
+/// [`SettlementPolicy`] of a mutation.
+struct MutationPolicy<M>(PhantomData<fn() -> M>);
 
-impl<M: Mutation> Settlement for Of<M> {
+impl<M: Mutation> SettlementPolicy for MutationPolicy<M> {
     fn is_audited(&self) -> bool {
         M::IS_AUDITED
     }
 
-    fn probe(&self, entry: &Entry) -> Probe {
+    fn probe(&self, entry: &Entry) -> LookupProbe {
         M::probe(entry)
     }
 
@@ -188,7 +188,7 @@ impl<M: Mutation> Settlement for Of<M> {
         M::judge_page(entry, page)
     }
 
-    fn resend(&self) -> Resend {
+    fn resend(&self) -> ResendPolicy {
         M::resend()
     }
 
@@ -203,9 +203,9 @@ macro_rules! settlements {
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
         /// What settles doubts about entries of this kind.
-        pub fn settlement_of(kind: Kind) -> &'static dyn Settlement {
+        pub fn settlement_of(kind: MutationKind) -> &'static dyn SettlementPolicy {
             match kind {
-                $(Kind::$mutation => &Of::<$type>(PhantomData),)*
+                $(MutationKind::$mutation => &MutationPolicy::<$type>(PhantomData),)*
             }
         }
     };

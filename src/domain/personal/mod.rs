@@ -1,6 +1,6 @@
 //! Keeps customers' data out of errors: Walmart's texts may repeat what a request, or an order that was read, says.
 //!
-//! [`Personal`] collects the texts of `customer`, `shippingTo` and `address`, wherever they stand in a message, so that a new
+//! [`PersonalTexts`] collects the texts of `customer`, `shippingTo` and `address`, wherever they stand in a message, so that a new
 //! operation needs no list of its own fields. Each text is replaced as whole words in any case (`words`), and numbers such as
 //! telephones however their digits are grouped (`numbers`). Walmart's `code` and `field` stay as they are: callers act on them.
 
@@ -15,8 +15,8 @@ use prost::Message;
 use serde::Serialize;
 use serde_json::Value;
 
-use self::numbers::Numbers;
-use self::words::Phrases;
+use self::numbers::NumberFinder;
+use self::words::PhraseFinder;
 use crate::pb::WalmartError;
 
 /// What stands in the place of personal data.
@@ -36,7 +36,7 @@ const MAX_CODE: usize = 128;
 
 /// Personal texts, of any number of messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Personal(BTreeSet<String>);
+pub struct PersonalTexts(BTreeSet<String>);
 
 /// The texts beside a snapshot. Its only tag is reserved in all snapshots, so that both can stand in the same bytes.
 #[derive(Clone, PartialEq, Message)]
@@ -45,7 +45,7 @@ struct KeptTexts {
     texts: Vec<String>,
 }
 
-impl Personal {
+impl PersonalTexts {
     /// Of a message, by its JSON form.
     pub fn of(message: &impl Serialize) -> Self {
         // Only maps with keys that are no text fail, and Walmart's messages have none.
@@ -70,7 +70,7 @@ impl Personal {
         self
     }
 
-    /// Those that were kept with [`Personal::beside`].
+    /// Those that were kept with [`PersonalTexts::beside`].
     pub fn kept_beside(snapshot: &[u8]) -> Self {
         let kept = KeptTexts::decode(snapshot).unwrap_or_default();
         Self(kept.texts.into_iter().collect())
@@ -93,7 +93,7 @@ impl Personal {
         if errors.peek().is_none() || self.0.is_empty() {
             return;
         }
-        let (phrases, numbers) = (Phrases::new(&self.0), Numbers::new(&self.0));
+        let (phrases, numbers) = (PhraseFinder::new(&self.0), NumberFinder::new(&self.0));
         let clean = |text: &mut String| {
             let mut spans = phrases.find(text);
             spans.extend(numbers.find(text));

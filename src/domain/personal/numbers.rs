@@ -19,10 +19,10 @@ const ZEROS: [u32; 17] = [
 ];
 
 /// Numbers to find, as ASCII digits.
-pub(super) struct Numbers(Vec<String>);
+pub(super) struct NumberFinder(Vec<String>);
 
 /// Digits without anything in between.
-struct Group {
+struct DigitGroup {
     start: usize,
     end: usize,
     digits: String,
@@ -32,7 +32,7 @@ struct Group {
     is_in_word: bool,
 }
 
-impl Numbers {
+impl NumberFinder {
     /// The digits of each text up to its first letter: `555-111-2222 ext 7`.
     pub(super) fn new(texts: &BTreeSet<String>) -> Self {
         let digits = |text: &String| -> String {
@@ -65,7 +65,7 @@ impl Numbers {
 
 /// Whether `digits`, whose first group is `from`, are the number: with a code of the country that the other does not have, or
 /// without the code of the area.
-fn is_same(number: &str, digits: &str, from: &Group, before: &str) -> bool {
+fn is_same(number: &str, digits: &str, from: &DigitGroup, before: &str) -> bool {
     if digits.len() >= SHORTEST && number.ends_with(digits) {
         return true;
     }
@@ -88,8 +88,8 @@ fn begin(text: &str, start: usize, end: usize) -> usize {
     begin
 }
 
-fn groups(text: &str) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+fn groups(text: &str) -> Vec<DigitGroup> {
+    let mut groups: Vec<DigitGroup> = Vec::new();
     let mut before: Option<char> = None;
     for (at, c) in text.char_indices() {
         let after = at + c.len_utf8();
@@ -104,7 +104,7 @@ fn groups(text: &str) -> Vec<Group> {
                     gap.chars().count() <= LONGEST_GAP && gap.chars().all(|c| SEPARATORS.contains(c))
                 });
                 let is_in_word = before.is_some_and(char::is_alphabetic);
-                groups.push(Group { start: at, end: after, digits: digit.into(), is_joined, is_in_word });
+                groups.push(DigitGroup { start: at, end: after, digits: digit.into(), is_joined, is_in_word });
             }
             (None, Some(group)) if group.end == at => group.is_in_word |= c.is_alphabetic(),
             (None, _) => {}

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::ledger::evidence::{Snapshot, SnapshotLine};
+use crate::domain::ledger::evidence::{CancelSnapshot, SnapshotLine};
 use crate::pb::{Contact, Customer, Name, Order};
 
 fn error(description: &str) -> WalmartError {
@@ -26,7 +26,7 @@ fn order() -> Order {
 
 /// What is told of a text about a customer of this name.
 fn told(names: &[&str], text: &str) -> String {
-    let personal = Personal(names.iter().map(|name| (*name).to_owned()).collect());
+    let personal = PersonalTexts(names.iter().map(|name| (*name).to_owned()).collect());
     let mut errors = [error(text)];
     personal.redact(&mut errors);
     std::mem::take(&mut errors[0].description)
@@ -36,7 +36,7 @@ fn told(names: &[&str], text: &str) -> String {
 fn what_the_request_said_is_not_repeated() {
     let mut errors =
         [error("ANA roe <ana@example.org> (555-111-2222), 12 Oak Ave #5, OK: bad zip 74101-1234 of ORDER-7")];
-    Personal::of(&order()).redact(&mut errors);
+    PersonalTexts::of(&order()).redact(&mut errors);
     let clean = "[redacted] [redacted] <[redacted]> ([redacted]), [redacted] [redacted], [redacted]: bad zip [redacted] of ORDER-7";
     assert_eq!(errors[0].description, clean);
 }
@@ -78,7 +78,7 @@ fn cases() {
         ),
     ] {
         let mut errors = [WalmartError { field: field.into(), ..error(says) }];
-        Personal::of(&customer(first, last, city)).redact(&mut errors);
+        PersonalTexts::of(&customer(first, last, city)).redact(&mut errors);
         assert_eq!(errors, [WalmartError { field: field.into(), ..error(told) }]);
     }
 }
@@ -178,7 +178,7 @@ fn codes_and_fields_stay_and_no_text_is_left_out() {
         WalmartError { code, field, description, info, severity, category },
         WalmartError { severity: "ANA".into(), category: "ROE".into(), ..error("") },
     ];
-    Personal::of(&order()).redact(&mut errors);
+    PersonalTexts::of(&order()).redact(&mut errors);
     let clean = || "of [redacted], [redacted]".to_owned();
     let (description, info, severity, category) = (clean(), clean(), clean(), clean());
     assert_eq!(errors[0], WalmartError { code: said(), field: said(), description, info, severity, category });
@@ -194,27 +194,27 @@ fn an_answer_shows_personal_data_wherever_it_stands() {
         "orderLines": [{"sellerLineId": "LINE", "shipToAddress": {"city": "Reno"}, "quantity": 2}],
         "customerEmailId": "ana@example.org",
     }]});
-    let personal = Personal::of_answer(answer.to_string().as_bytes());
+    let personal = PersonalTexts::of_answer(answer.to_string().as_bytes());
     let texts: Vec<&str> = personal.0.iter().map(String::as_str).collect();
     assert_eq!(texts, ["5551112222", "Ana", "Reno", "ana@example.org"]);
     for other in ["", "<html>Ana</html>", "[", "null", "7"] {
-        assert_eq!(Personal::of_answer(other.as_bytes()), Personal::default());
+        assert_eq!(PersonalTexts::of_answer(other.as_bytes()), PersonalTexts::default());
     }
 }
 
 #[test]
 fn texts_are_kept_beside_a_snapshot_and_do_not_change_it() {
-    let texts = |texts: &[&str]| Personal(texts.iter().map(|text| (*text).to_owned()).collect());
+    let texts = |texts: &[&str]| PersonalTexts(texts.iter().map(|text| (*text).to_owned()).collect());
     let lines = vec![SnapshotLine { seller_line_id: "1".into(), cancelled: 2.0 }];
-    let snapshot = Snapshot { lines };
+    let snapshot = CancelSnapshot { lines };
     let kept = texts(&["Ana", "Reno"]).beside(snapshot.encode_to_vec());
     let more = texts(&["Ana", "Roe"]).beside(kept);
-    assert_eq!(Snapshot::decode(more.as_slice()).unwrap(), snapshot);
-    assert_eq!(Personal::kept_beside(&more), texts(&["Ana", "Reno", "Roe"]));
+    assert_eq!(CancelSnapshot::decode(more.as_slice()).unwrap(), snapshot);
+    assert_eq!(PersonalTexts::kept_beside(&more), texts(&["Ana", "Reno", "Roe"]));
     assert_eq!(texts(&["Ana"]).beside(more.clone()), more, "nothing is kept twice");
-    assert_eq!(Personal::kept_beside(b"\xff\xff"), Personal::default());
+    assert_eq!(PersonalTexts::kept_beside(b"\xff\xff"), PersonalTexts::default());
 
     let many: Vec<String> = (0..1000).map(|n| n.to_string()).chain(["x".repeat(MAX_KEPT_TEXT + 1)]).collect();
-    let kept = Personal(many.into_iter().collect()).beside(Vec::new());
-    assert_eq!(Personal::kept_beside(&kept).0.len(), MAX_KEPT);
+    let kept = PersonalTexts(many.into_iter().collect()).beside(Vec::new());
+    assert_eq!(PersonalTexts::kept_beside(&kept).0.len(), MAX_KEPT);
 }

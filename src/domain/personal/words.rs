@@ -15,7 +15,7 @@ use super::Span;
 const LONGEST_GAP: usize = 3;
 
 /// Texts to find.
-pub(super) struct Phrases(HashMap<String, Vec<Phrase>>);
+pub(super) struct PhraseFinder(HashMap<String, Vec<Phrase>>);
 
 /// A text without its first word, which is the key.
 struct Phrase {
@@ -26,20 +26,20 @@ struct Phrase {
 }
 
 /// A word of a text.
-struct Word {
+struct FoldedWord {
     start: usize,
     end: usize,
     folded: String,
 }
 
-impl Phrases {
+impl PhraseFinder {
     pub(super) fn new(texts: &BTreeSet<String>) -> Self {
         let mut phrases = HashMap::<String, Vec<Phrase>>::new();
         for text in texts {
             let mut words = words(text).into_iter();
             let Some(first) = words.next() else { continue };
             let lead = text[..first.start].trim_start().to_owned();
-            let rest: Vec<Word> = words.collect();
+            let rest: Vec<FoldedWord> = words.collect();
             let end = rest.last().map_or(first.end, |last| last.end);
             let tail = text[end..].trim_end().to_owned();
             let rest = rest.into_iter().map(|word| word.folded).collect();
@@ -65,7 +65,7 @@ impl Phrases {
 
 impl Phrase {
     /// Where the phrase ends that begins with the first of `words`.
-    fn end(&self, text: &str, words: &[Word]) -> Option<usize> {
+    fn end(&self, text: &str, words: &[FoldedWord]) -> Option<usize> {
         let [first, others @ ..] = words else { return None };
         let mut end = first.end;
         if others.len() < self.rest.len() {
@@ -83,7 +83,7 @@ impl Phrase {
 
 /// How the characters of a script make words.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Spacing {
+enum ScriptSpacing {
     /// Neighbours of the same kind are one word.
     Spaced,
     /// The same, but a neighbour of another kind begins a word: Japanese writes both side by side.
@@ -92,9 +92,9 @@ enum Spacing {
     Unspaced,
 }
 
-fn words(text: &str) -> Vec<Word> {
+fn words(text: &str) -> Vec<FoldedWord> {
     let marks = CanonicalCombiningClassMapBorrowed::new();
-    let mut words: Vec<Word> = Vec::new();
+    let mut words: Vec<FoldedWord> = Vec::new();
     let mut open = None;
     for (at, c) in text.char_indices() {
         let after = at + c.len_utf8();
@@ -102,12 +102,12 @@ fn words(text: &str) -> Vec<Word> {
         let spacing = (is_mark || c.is_alphanumeric()).then(|| spacing(c));
         match (spacing, words.last_mut()) {
             (Some(spacing), Some(word))
-                if open.is_some() && (is_mark || (open == Some(spacing) && spacing != Spacing::Unspaced)) =>
+                if open.is_some() && (is_mark || (open == Some(spacing) && spacing != ScriptSpacing::Unspaced)) =>
             {
                 word.end = after;
             }
             (Some(spacing), _) => {
-                words.push(Word { start: at, end: after, folded: String::new() });
+                words.push(FoldedWord { start: at, end: after, folded: String::new() });
                 open = Some(spacing);
             }
             (None, _) => open = None,
@@ -119,15 +119,15 @@ fn words(text: &str) -> Vec<Word> {
     words
 }
 
-fn spacing(c: char) -> Spacing {
+fn spacing(c: char) -> ScriptSpacing {
     match u32::from(c) {
-        0x30A0..=0x30FF | 0x31F0..=0x31FF | 0xFF66..=0xFF9F => Spacing::Katakana,
+        0x30A0..=0x30FF | 0x31F0..=0x31FF | 0xFF66..=0xFF9F => ScriptSpacing::Katakana,
         // Thai and Lao; Myanmar; Khmer; Hiragana; Han.
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3040..=0x309F | 0x3400..=0x4DBF | 0x4E00..=0x9FFF => {
-            Spacing::Unspaced
+            ScriptSpacing::Unspaced
         }
-        0xF900..=0xFAFF | 0x20000..=0x3FFFF => Spacing::Unspaced,
-        _ => Spacing::Spaced,
+        0xF900..=0xFAFF | 0x20000..=0x3FFFF => ScriptSpacing::Unspaced,
+        _ => ScriptSpacing::Spaced,
     }
 }
 

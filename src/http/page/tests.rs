@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::State as Entered;
+use crate::domain::ledger::EntryState as Entered;
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::http::Stage;

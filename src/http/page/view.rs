@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Page;
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -173,7 +173,7 @@ struct Error<'a> {
 pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: Board) -> Vec<u8> {
     let Page { status, probes, metrics, webhooks, door, clock } = page;
     let failures = metrics.recent.all();
-    let unresolved = [State::NeedsOperator, State::Unknown];
+    let unresolved = [EntryState::NeedsOperator, EntryState::Unknown];
     let counted = |account: &AccountState| unresolved.map(|state| account.count(state)).iter().sum::<u64>();
     let total = board.accounts.iter().map(counted).sum::<u64>();
     let view = View {
@@ -220,7 +220,7 @@ fn accounts(mut states: Vec<AccountState>, webhooks: &[(AccountId, AccountWebhoo
 fn is_in_trouble(state: &AccountState) -> bool {
     matches!(state.token, TokenView::Failed(_))
         || state.operations.iter().any(|(_, view)| view.circuit != CircuitView::Closed)
-        || state.count(State::NeedsOperator) > 0
+        || state.count(EntryState::NeedsOperator) > 0
 }
 
 fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
@@ -273,7 +273,7 @@ fn bucket(operation: Operation, view: OperationView) -> Bucket {
 /// entries are known, so there are at least so many more.
 fn mutations(entries: &[Entry], total: u64) -> First<Mutation> {
     let shown = &entries[..entries.len().min(Rows::OPERATIONS)];
-    let counted = shown.iter().filter(|entry| matches!(entry.state, State::NeedsOperator | State::Unknown));
+    let counted = shown.iter().filter(|entry| matches!(entry.state, EntryState::NeedsOperator | EntryState::Unknown));
     let more = total.saturating_sub(counted.count() as u64).max((entries.len() - shown.len()) as u64);
     First { rows: shown.iter().map(mutation).collect(), more }
 }

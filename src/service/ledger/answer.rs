@@ -9,11 +9,11 @@ use prost::Message;
 use uuid::Uuid;
 
 use crate::domain::effect::Effect;
-use crate::domain::ledger::machine::Verdict;
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::machine::OperatorVerdict;
+use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
 use crate::pb;
-use crate::ports::upstream::{Accepted, ErrorKind, Reply, UpstreamError};
+use crate::ports::upstream::{AcceptedAnswer, ErrorKind, Reply, UpstreamError};
 use crate::service::ServiceError;
 use crate::service::error::pending_entry;
 
@@ -62,21 +62,21 @@ const KINDS: [ErrorKind; 10] = [
 ];
 
 /// Walmart's acceptance, to be kept.
-pub(super) fn accepted(reply: &mut Reply<Accepted>) -> Vec<u8> {
+pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
     let Reply { answer, correlation_id } = reply;
     // Lent for a moment: the message is of owned parts.
-    let Accepted { status, header, acceptance, errors } = mem::take(answer);
+    let AcceptedAnswer { status, header, acceptance, errors } = mem::take(answer);
     let correlation_id = correlation_id.as_bytes().to_vec();
     let kept = KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors };
     let encoded = kept.encode_to_vec();
     let KeptAcceptance { status, header, acceptance, errors, .. } = kept;
-    *answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default(), errors };
+    *answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors };
     encoded
 }
 
 /// An acceptance that was not heard, but seen by its effect.
 pub(super) fn seen(correlation_id: Uuid) -> Vec<u8> {
-    let answer = Accepted { status: "ACCEPTED".into(), ..Accepted::default() };
+    let answer = AcceptedAnswer { status: "ACCEPTED".into(), ..AcceptedAnswer::default() };
     accepted(&mut Reply { answer, correlation_id })
 }
 
@@ -94,35 +94,37 @@ pub(super) fn refused(error: &UpstreamError) -> Vec<u8> {
 }
 
 /// What callers are answered after an operator's decision; empty when that leaves it open.
-pub(in crate::service) fn of_operator(entry: &Entry, verdict: Verdict) -> Vec<u8> {
+pub(in crate::service) fn of_operator(entry: &Entry, verdict: OperatorVerdict) -> Vec<u8> {
     match verdict {
-        Verdict::Succeeded => seen(entry.correlation_id),
-        Verdict::Rejected => {
+        OperatorVerdict::Succeeded => seen(entry.correlation_id),
+        OperatorVerdict::Rejected => {
             let (operation, kind) = (entry.kind.operation(), ErrorKind::Rejected);
             refused(&UpstreamError::unanswered(operation, kind, Effect::None, entry.correlation_id))
         }
-        Verdict::Resend => Vec::new(),
+        OperatorVerdict::Resend => Vec::new(),
     }
 }
 
 /// What a caller is answered, as things stand with the entry.
-pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<Accepted>, ServiceError> {
+pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<AcceptedAnswer>, ServiceError> {
     let operation = entry.kind.operation();
     match entry.state {
-        State::Succeeded => read_acceptance(&entry.answer),
-        State::Rejected | State::NotSent => Err(read_refusal(operation, &entry.answer)),
-        State::Expired => Err(ServiceError::Expired { operation, correlation_id: entry.correlation_id }),
-        State::Recorded | State::Sending | State::Unknown | State::NeedsOperator => Err(pending_entry(entry)),
+        EntryState::Succeeded => read_acceptance(&entry.answer),
+        EntryState::Rejected | EntryState::NotSent => Err(read_refusal(operation, &entry.answer)),
+        EntryState::Expired => Err(ServiceError::Expired { operation, correlation_id: entry.correlation_id }),
+        EntryState::Recorded | EntryState::Sending | EntryState::Unknown | EntryState::NeedsOperator => {
+            Err(pending_entry(entry))
+        }
     }
 }
 
 /// An acceptance that was kept.
-pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<Accepted>, ServiceError> {
+pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedAnswer>, ServiceError> {
     let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors }) = KeptAcceptance::decode(kept) else {
         tracing::error!("a kept answer cannot be read");
         return Err(ServiceError::Internal);
     };
-    let answer = Accepted { status, header, acceptance: acceptance.unwrap_or_default(), errors };
+    let answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors };
     Ok(Reply { answer, correlation_id: Uuid::from_slice(&correlation_id).unwrap_or_default() })
 }
 

@@ -1,7 +1,7 @@
 //! What is kept reads back the same.
 
 use super::*;
-use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::machine::EntryEvent;
 use crate::ports::ledger::Ledger as _;
 use crate::service::testing::Walmart;
 use crate::service::testing::{kind, mutations};
@@ -36,7 +36,7 @@ fn an_acceptance_reads_back_the_same() {
         for request_id in ["", "walmart-1"] {
             let acceptance = pb::Acceptance { request_id: request_id.into() };
             let errors = vec![pb::WalmartError { code: "LATE".into(), ..Default::default() }; request_id.len() % 2];
-            let answer = Accepted { status: "ACCEPTED".into(), header: header.clone(), acceptance, errors };
+            let answer = AcceptedAnswer { status: "ACCEPTED".into(), header: header.clone(), acceptance, errors };
             let reply = Reply { answer, correlation_id: Uuid::from_u128(5) };
             let read = read_acceptance(&accepted(&mut reply.clone())).unwrap();
             assert_eq!((read.answer, read.correlation_id), (reply.answer, reply.correlation_id));
@@ -87,17 +87,17 @@ async fn each_state_has_its_answer() {
     let entry = put(mutations.ledger(), vec![new]).await.remove(0);
     assert_eq!(kind(&of(&entry)), "Pending");
     let acceptance = seen(entry.correlation_id);
-    let done = mutations.after(entry.clone(), Event::Accepted { answer: acceptance }).unwrap();
+    let done = mutations.after(entry.clone(), EntryEvent::Accepted { answer: acceptance }).unwrap();
     assert_eq!(kind(&of(&done)), "OK");
     let no = |kind| refused(&error(kind, 400));
-    let refusal = Event::Refused { answer: no(ErrorKind::WrongState), error: String::new(), says_present: false };
+    let refusal = EntryEvent::Refused { answer: no(ErrorKind::WrongState), error: String::new(), says_present: false };
     assert_eq!(kind(&of(&mutations.after(entry.clone(), refusal).unwrap())), "WrongState");
-    let not_sent = Event::NotSent { answer: no(ErrorKind::CircuitOpen), error: String::new(), again_in: None };
+    let not_sent = EntryEvent::NotSent { answer: no(ErrorKind::CircuitOpen), error: String::new(), again_in: None };
     assert_eq!(kind(&of(&mutations.after(entry.clone(), not_sent).unwrap())), "CircuitOpen");
-    let expired = Entry { state: State::Expired, ..entry.clone() };
+    let expired = Entry { state: EntryState::Expired, ..entry.clone() };
     assert_eq!(kind(&of(&expired)), "Expired { operation: Create }");
-    let lost = mutations.after(entry.clone(), Event::Lost { error: String::new() }).unwrap();
-    for (state, wait) in [(State::Unknown, 5), (State::NeedsOperator, 300)] {
+    let lost = mutations.after(entry.clone(), EntryEvent::Lost { error: String::new() }).unwrap();
+    for (state, wait) in [(EntryState::Unknown, 5), (EntryState::NeedsOperator, 300)] {
         let Err(ServiceError::OutcomePending { retry_after, cause, .. }) = of(&Entry { state, ..lost.clone() }) else {
             panic!("{state:?}")
         };
@@ -110,7 +110,7 @@ async fn each_state_has_its_answer() {
 async fn what_cannot_be_read_is_a_bug_and_no_answer() {
     let mutations = mutations(&Walmart::default(), 20);
     let entry = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
-    for state in [State::Succeeded, State::Rejected, State::NotSent] {
+    for state in [EntryState::Succeeded, EntryState::Rejected, EntryState::NotSent] {
         let damaged = Entry { state, answer: vec![0xff].into(), ..entry.clone() };
         assert_eq!(kind(&of(&damaged)), "Internal");
     }
@@ -120,8 +120,8 @@ async fn what_cannot_be_read_is_a_bug_and_no_answer() {
 async fn an_operators_decision_is_an_answer() {
     let mutations = mutations(&Walmart::default(), 20);
     let entry = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
-    assert!(read_acceptance(&of_operator(&entry, Verdict::Succeeded)).is_ok());
-    let rejected = read_refusal(Operation::Create, &of_operator(&entry, Verdict::Rejected));
+    assert!(read_acceptance(&of_operator(&entry, OperatorVerdict::Succeeded)).is_ok());
+    let rejected = read_refusal(Operation::Create, &of_operator(&entry, OperatorVerdict::Rejected));
     assert_eq!(kind::<()>(&Err(rejected)), "Rejected");
-    assert!(of_operator(&entry, Verdict::Resend).is_empty());
+    assert!(of_operator(&entry, OperatorVerdict::Resend).is_empty());
 }

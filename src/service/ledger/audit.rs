@@ -11,8 +11,8 @@ use super::look_up::Asked;
 use super::resolver::Resolver;
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, judge_create};
-use crate::domain::ledger::{Alert, AlertKind, Entry, State};
-use crate::domain::mutations::Probe;
+use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EntryState};
+use crate::domain::mutations::LookupProbe;
 use crate::ports::call::Purpose;
 use crate::ports::ledger::{Audit, Ledger, StoreError};
 use crate::ports::upstream::WalmartApi;
@@ -52,11 +52,11 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 continue;
             }
             made += 1;
-            let probe = Probe::OrderByNumber(entry.order_number.to_string());
+            let probe = LookupProbe::OrderByNumber(entry.order_number.to_string());
             match self.ask(account, &probe, &entry, Purpose::Caller).await {
                 Asked::Answer(answer) => {
                     let kind = self.judge(&entry, &answer).await?;
-                    self.raise(audit, kind.map(|kind| Alert { operation: entry.id, kind, time: now })).await;
+                    self.raise(audit, kind.map(|kind| AuditAlert { operation: entry.id, kind, time: now })).await;
                 }
                 Asked::NoPermit(_) | Asked::Limited(..) | Asked::Failed(_) | Asked::Stopping => {
                     self.leave_out_if_old(audit).await
@@ -74,7 +74,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         if presence.copies > 1 {
             return Ok(Some(AlertKind::Duplicate));
         }
-        if entry.state == State::Succeeded {
+        if entry.state == EntryState::Succeeded {
             return Ok(None);
         }
         // The number was free for others: what shows may be theirs.
@@ -91,7 +91,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
 
     /// Ends an audit; what it found is counted, logged and kept, as soon as the store works. One that found nothing is
     /// made again when its end could not be written.
-    pub(super) async fn raise(&self, audit: Audit, found: Option<Alert>) {
+    pub(super) async fn raise(&self, audit: Audit, found: Option<AuditAlert>) {
         let ledger = self.mutations.ledger();
         let Some(alert) = found else {
             let _ = ledger.end_audit(audit, None).await;

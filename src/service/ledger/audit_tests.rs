@@ -1,8 +1,8 @@
 //! What shows after the fact is raised, once.
 
 use super::*;
-use crate::domain::ledger::machine::Event;
-use crate::domain::ledger::{Alert, AlertKind};
+use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::{AlertKind, AuditAlert};
 use crate::ports::ledger::{Audit, Saved};
 
 /// A creation that was sent again and accepted; it has its audits.
@@ -43,12 +43,12 @@ async fn given_up(mutations: &Work) -> Entry {
     let entry = unknown(mutations, &["SO1"]).await.remove(0);
     let current = now(mutations, &entry).await;
     let Ok(Saved::Done(recorded)) =
-        mutations.ledger().save(vec![Entry { state: State::Recorded, ..current }], Vec::new()).await
+        mutations.ledger().save(vec![Entry { state: EntryState::Recorded, ..current }], Vec::new()).await
     else {
         panic!()
     };
     tokio::time::sleep(MINUTE * 16).await;
-    let expired = mutations.after(recorded[0].clone(), Event::TimeUp).unwrap();
+    let expired = mutations.after(recorded[0].clone(), EntryEvent::TimeUp).unwrap();
     mutations.write(&expired).await.unwrap();
     entry
 }
@@ -61,7 +61,7 @@ async fn an_effect_after_it_was_given_up_is_raised_unless_the_order_is_anothers(
         let entry = given_up(&mutations).await;
         if used_again {
             let new = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
-            let done = mutations.after(new, Event::Accepted { answer: Vec::new() }).unwrap();
+            let done = mutations.after(new, EntryEvent::Accepted { answer: Vec::new() }).unwrap();
             mutations.write(&done).await.unwrap();
         }
         let _guard = resolving(&mutations);
@@ -103,7 +103,7 @@ async fn what_was_found_while_the_store_failed_is_raised_when_it_works() {
     let resolver = Resolver::new(mutations.clone(), DAY * 90, TaskTracker::new());
     let entry = put(&ledger, vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
     let time = mutations.now();
-    let alert = Alert { operation: entry.id, kind: AlertKind::Duplicate, time };
+    let alert = AuditAlert { operation: entry.id, kind: AlertKind::Duplicate, time };
     ledger.fail(true, false);
     let raised = tokio::spawn(async move { resolver.raise(Audit { operation: entry.id, time }, Some(alert)).await });
     tokio::time::sleep(LATENCY).await;
@@ -120,7 +120,7 @@ async fn an_audit_waits_while_look_ups_of_its_account_do() {
     let walmart = Walmart::default().answering(Status, [unreadable]);
     let mutations = mutations(&walmart, 20);
     let done = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
-    let refused = Event::Refused { answer: Vec::new(), error: String::new(), says_present: false };
+    let refused = EntryEvent::Refused { answer: Vec::new(), error: String::new(), says_present: false };
     mutations.write(&mutations.after(done, refused).unwrap()).await.unwrap();
     // The audit is due 20 s after the look-ups have begun.
     tokio::time::sleep(MINUTE * 60 - Duration::from_secs(20)).await;

@@ -9,7 +9,7 @@ use super::{Mutations, answer};
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::Evidence;
-use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{Entry, LookupRecord};
 use crate::domain::mutations::settlement_of;
 use crate::ports::call::CallContext;
@@ -46,14 +46,14 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 entry.evidence = Some(LookupRecord { time: at.wall, asked, worth, detail: detail.clone() });
                 match evidence {
                     Evidence::Absent(_) => return Ok(Ok(entry)),
-                    Evidence::Present(_) => Event::Present { answer: answer::seen(entry.correlation_id) },
+                    Evidence::Present(_) => EntryEvent::Present { answer: answer::seen(entry.correlation_id) },
                     Evidence::Contradicted(_) => {
                         let error = not_sent(&entry, ErrorKind::Duplicate, reply.correlation_id);
-                        Event::Refused { answer: answer::refused(&error), error: detail, says_present: true }
+                        EntryEvent::Refused { answer: answer::refused(&error), error: detail, says_present: true }
                     }
                     Evidence::Nothing(_) => {
                         let error = not_sent(&entry, ErrorKind::Unavailable, reply.correlation_id);
-                        Event::NotSent { answer: answer::refused(&error), error: detail, again_in: None }
+                        EntryEvent::NotSent { answer: answer::refused(&error), error: detail, again_in: None }
                     }
                 }
             }
@@ -63,14 +63,14 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
 }
 
 /// Nothing was learned, so nothing is sent.
-fn not_looked_up(entry: &Entry, error: &UpstreamError) -> Event {
+fn not_looked_up(entry: &Entry, error: &UpstreamError) -> EntryEvent {
     let kind = match failed(error) {
         Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
         Asked::Answer(_) | Asked::Failed(_) | Asked::Stopping => ErrorKind::Unavailable,
     };
     let told = not_sent(entry, kind, error.correlation_id);
     let told = UpstreamError { http_status: error.http_status, retry_after: error.retry_after, ..told };
-    Event::NotSent { answer: answer::refused(&told), error: in_short(error), again_in: None }
+    EntryEvent::NotSent { answer: answer::refused(&told), error: in_short(error), again_in: None }
 }
 
 /// The error of an entry that was not sent because of what its look-up found, with the look-up's correlation id.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::{Mutations, Parts};
-use crate::domain::ledger::machine::Event;
-use crate::domain::ledger::{OperationId, State};
+use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::{EntryState, OperationId};
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 
@@ -78,8 +78,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 continue;
             }
             tracing::error!(operation = %id, state = entry.state.name(), "the work on an operation broke off");
-            if entry.state == State::Sending
-                && let Ok(entry) = self.after(entry, Event::TakenOver { boot: self.boot_id() })
+            if entry.state == EntryState::Sending
+                && let Ok(entry) = self.after(entry, EntryEvent::TakenOver { boot: self.boot_id() })
             {
                 // The machine takes over any open state.
                 let _ = self.write(&entry).await;

@@ -12,11 +12,11 @@ use super::{InHand, OWN_CALL_TIME, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer};
-use crate::domain::ledger::machine::{Event, LookedUpBy};
-use crate::domain::ledger::{Alert, AlertKind, Entry, EvidenceKind, LookupRecord};
+use crate::domain::ledger::machine::{EntryEvent, LookedUpBy};
+use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EvidenceKind, LookupRecord};
 use crate::domain::moment::Moment;
-use crate::domain::mutations::{Probe, Settlement, settlement_of};
-use crate::domain::personal::Personal;
+use crate::domain::mutations::{LookupProbe, SettlementPolicy, settlement_of};
+use crate::domain::personal::PersonalTexts;
 use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, Purpose};
@@ -110,7 +110,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                     let mut entry = entry;
                     if matches!(evidence, Evidence::Absent(_)) {
                         // Walmart may repeat what the order says when the mutation is sent again, perhaps by another process.
-                        entry.snapshot = Personal::of_answer(&answer.body).beside(entry.snapshot);
+                        entry.snapshot = PersonalTexts::of_answer(&answer.body).beside(entry.snapshot);
                     }
                     let told = Told { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
                     let id = entry.id;
@@ -121,9 +121,9 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 Asked::Failed(error) => {
                     let id = entry.id;
                     let event = if is_planted(PlantedBug::FailedLookUpIsAbsence) {
-                        Event::Absent { by: LookedUpBy::Number, resend: settlement.resend() }
+                        EntryEvent::Absent { by: LookedUpBy::Number, resend: settlement.resend() }
                     } else {
-                        Event::NoEvidence { error }
+                        EntryEvent::NoEvidence { error }
                     };
                     self.change(entry, event, self.mutations.moment()).await;
                     held.lay_down(id);
@@ -165,22 +165,29 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         let now = self.mutations.moment();
         for entry in entries {
             let id = entry.id;
-            let patient_for =
-                entry.doubt.map_or(Duration::ZERO, |doubt| patience.saturating_sub(now.at_most_since(doubt.learned)));
+            let patient_for = entry
+                .unknown
+                .map_or(Duration::ZERO, |unknown| patience.saturating_sub(now.at_most_since(unknown.learned)));
             if is_served {
                 self.put_back(id, wait.saturating_sub(IN_LINE).max(POSTPONED));
             } else if !patient_for.is_zero() {
                 // No longer than until it has to be said that Walmart cannot be asked.
                 self.put_back(id, wait.min(patient_for));
             } else {
-                self.change(entry, Event::NotAsked { error: error.to_owned(), again_in: wait }, now).await;
+                self.change(entry, EntryEvent::NotAsked { error: error.to_owned(), again_in: wait }, now).await;
             }
             held.lay_down(id);
         }
     }
 
     /// Asks Walmart about an entry.
-    pub(super) async fn ask(&self, account: AccountIndex, probe: &Probe, entry: &Entry, purpose: Purpose) -> Asked {
+    pub(super) async fn ask(
+        &self,
+        account: AccountIndex,
+        probe: &LookupProbe,
+        entry: &Entry,
+        purpose: Purpose,
+    ) -> Asked {
         let call = self.mutations.own_call("ledger look-up", Some(entry), purpose);
         self.ask_in(account, &probe.request(), &call.context).await
     }
@@ -207,38 +214,43 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     }
 
     /// What follows from what a look-up told.
-    pub(super) async fn act_on(&self, mut entry: Entry, settlement: &dyn Settlement, told: Told) {
+    pub(super) async fn act_on(&self, mut entry: Entry, settlement: &dyn SettlementPolicy, told: Told) {
         let id = entry.id;
         let (event, time, copies) = self.judged(&mut entry, settlement, &told);
         reach(CrashPoint::L8);
         self.change(entry, event, time).await;
         if copies > 1 {
             let time = self.mutations.now();
-            let alert = Alert { operation: id, kind: AlertKind::Duplicate, time };
+            let alert = AuditAlert { operation: id, kind: AlertKind::Duplicate, time };
             self.raise(Audit { operation: id, time }, Some(alert)).await;
         }
     }
 
     /// The event that the evidence is, when it happened, and how many orders of the number there are. The entry remembers
     /// the evidence.
-    pub(super) fn judged(&self, entry: &mut Entry, settlement: &dyn Settlement, told: &Told) -> (Event, Moment, usize) {
+    pub(super) fn judged(
+        &self,
+        entry: &mut Entry,
+        settlement: &dyn SettlementPolicy,
+        told: &Told,
+    ) -> (EntryEvent, Moment, usize) {
         let now = self.mutations.moment();
         let (worth, detail) = worth(&told.evidence);
         entry.evidence =
             Some(LookupRecord { time: told.at.wall, asked: told.asked.to_owned(), worth, detail: detail.clone() });
         match &told.evidence {
             Evidence::Present(presence) => {
-                (Event::Present { answer: answer::seen(entry.correlation_id) }, now, presence.copies)
+                (EntryEvent::Present { answer: answer::seen(entry.correlation_id) }, now, presence.copies)
             }
             // Walmart may have looked as early as the question was asked.
-            Evidence::Absent(_) => (Event::Absent { by: told.by, resend: settlement.resend() }, told.at, 0),
-            Evidence::Contradicted(_) => (Event::Contradicted { error: detail }, now, 0),
-            Evidence::Nothing(_) => (Event::NoEvidence { error: detail }, now, 0),
+            Evidence::Absent(_) => (EntryEvent::Absent { by: told.by, resend: settlement.resend() }, told.at, 0),
+            Evidence::Contradicted(_) => (EntryEvent::Contradicted { error: detail }, now, 0),
+            Evidence::Nothing(_) => (EntryEvent::NoEvidence { error: detail }, now, 0),
         }
     }
 
     /// Applies the event and writes what it made of the entry; where that fails the entry is looked at again.
-    async fn change(&self, entry: Entry, event: Event, time: Moment) {
+    async fn change(&self, entry: Entry, event: EntryEvent, time: Moment) {
         let id = entry.id;
         let changed = match self.mutations.after_at(entry, event, time) {
             Ok(entry) => self.mutations.write(&entry).await,

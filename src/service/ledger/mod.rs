@@ -35,11 +35,11 @@ use super::{Directory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::LookupAnswer;
-use crate::domain::ledger::machine::{self, Event, Rules};
+use crate::domain::ledger::machine::{self, EntryEvent, LedgerRules};
 use crate::domain::ledger::{Entry, NewEntry};
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::mutations::{Mutation, settlement_of};
-use crate::domain::personal::Personal;
+use crate::domain::personal::PersonalTexts;
 use crate::domain::reads::LookUp;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::GetOrderStatusRequest;
@@ -70,7 +70,7 @@ struct Parts<U, L> {
     upstream: U,
     ledger: L,
     directory: Directory,
-    rules: Rules,
+    rules: LedgerRules,
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
@@ -102,7 +102,7 @@ pub(super) struct OwnCall {
 /// Settings of [`Mutations`].
 pub struct MutationSettings {
     /// Of the ledger.
-    pub rules: Rules,
+    pub rules: LedgerRules,
     /// Status calls a minute of an account; a part of them is for snapshots and audits.
     pub status_limit: u32,
     /// Creations until then are looked up before they are sent.
@@ -153,7 +153,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         &self.0.ledger
     }
 
-    pub(super) fn rules(&self) -> &Rules {
+    pub(super) fn rules(&self) -> &LedgerRules {
         &self.0.rules
     }
 
@@ -198,7 +198,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let soon = now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART);
         let call = CallContext { deadline: soon, ..call.clone() };
         let Ok(reply) = self.read(account, &probe.request(), &call).await else { return none };
-        let personal = Personal::of_answer(&reply.answer.body);
+        let personal = PersonalTexts::of_answer(&reply.answer.body);
         batches.iter().map(|batch| personal.beside(M::snapshot(batch, &reply.answer))).collect()
     }
 
@@ -244,12 +244,12 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 
     /// The entry after the event. What the machine does not allow is a bug of the caller.
-    pub(super) fn after(&self, entry: Entry, event: Event) -> Result<Entry, ServiceError> {
+    pub(super) fn after(&self, entry: Entry, event: EntryEvent) -> Result<Entry, ServiceError> {
         self.after_at(entry, event, self.moment())
     }
 
     /// The same of an event at another time than now.
-    fn after_at(&self, entry: Entry, event: Event, time: Moment) -> Result<Entry, ServiceError> {
+    fn after_at(&self, entry: Entry, event: EntryEvent, time: Moment) -> Result<Entry, ServiceError> {
         let id = entry.id;
         let entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
             tracing::error!(operation = %id, "{impossible}");

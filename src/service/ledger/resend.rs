@@ -4,8 +4,8 @@ use super::look_up::POSTPONED;
 use super::resolver::Resolver;
 use super::{InHand, Written};
 use crate::crash_point::{CrashPoint, reach};
-use crate::domain::ledger::machine::Event;
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::call::Purpose;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
@@ -30,9 +30,9 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     async fn is_its_turn(&self, entry: &Entry) -> bool {
         let Some(request_id) = entry.request_id.as_deref().filter(|_| entry.batch > 0) else { return true };
         match self.mutations.ledger().of_request(&entry.account, entry.kind, request_id).await {
-            Ok(all) => !all
-                .iter()
-                .any(|other| other.batch < entry.batch && matches!(other.state, State::Recorded | State::Sending)),
+            Ok(all) => !all.iter().any(|other| {
+                other.batch < entry.batch && matches!(other.state, EntryState::Recorded | EntryState::Sending)
+            }),
             Err(_) => false,
         }
     }
@@ -41,7 +41,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         let mutations = &self.mutations;
         let account = mutations.directory().position(&entry.account)?;
         if entry.not_after.is_over(mutations.moment()) {
-            let expired = mutations.after(entry, Event::TimeUp).ok()?;
+            let expired = mutations.after(entry, EntryEvent::TimeUp).ok()?;
             mutations.write(&expired).await.ok()?;
             return Some(());
         }
@@ -54,7 +54,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             }
         };
         reach(CrashPoint::L2);
-        let entry = mutations.after(entry, Event::Send).ok()?;
+        let entry = mutations.after(entry, EntryEvent::Send).ok()?;
         let Written { entry, ours } = mutations.write(&entry).await.ok()?;
         // An operator may have been faster, or the call that began it: then it is in their hands.
         if !ours {

@@ -19,7 +19,7 @@ use super::desk::LookupDesk;
 use super::look_up::POSTPONED;
 use super::{InHand, Mutations};
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::{Entry, OperationId, State};
+use crate::domain::ledger::{Entry, EntryState, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Count, Ledger};
 use crate::ports::upstream::WalmartApi;
@@ -144,15 +144,19 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             };
             let Some(account) = self.mutations.directory().position(&entry.account) else { continue };
             match entry.state {
-                State::Unknown | State::NeedsOperator => look_ups.entry(account).or_default().push(entry),
-                State::Recorded => {
+                EntryState::Unknown | EntryState::NeedsOperator => look_ups.entry(account).or_default().push(entry),
+                EntryState::Recorded => {
                     let request = entry.request_id.clone().unwrap_or_default();
                     // Batches of one request go one after the other.
                     let group = if entry.batches > 1 { OperationId(0) } else { entry.id };
                     sends.entry((request, group)).or_default().push(entry);
                 }
                 // Somebody has it in hand, or it is done.
-                State::Sending | State::Succeeded | State::Rejected | State::NotSent | State::Expired => {}
+                EntryState::Sending
+                | EntryState::Succeeded
+                | EntryState::Rejected
+                | EntryState::NotSent
+                | EntryState::Expired => {}
             }
         }
         for (account, entries) in look_ups {
@@ -199,7 +203,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
 impl<U, L> Resolver<U, L> {
     fn tell(&self, counts: &[Count]) {
         let metrics = &self.mutations.0.metrics.ledger;
-        for state in State::ALL.into_iter().filter(|state| state.is_open()) {
+        for state in EntryState::ALL.into_iter().filter(|state| state.is_open()) {
             let of_state = counts.iter().filter(|count| count.state == state);
             metrics.set_open(state, of_state.map(|count| count.entries).sum());
         }

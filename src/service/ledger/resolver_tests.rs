@@ -6,8 +6,8 @@ use serde_json::json;
 use super::super::look_up::Told;
 use super::*;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence};
-use crate::domain::ledger::machine::{Event, LookedUpBy};
-use crate::domain::ledger::{Doubt, Kind};
+use crate::domain::ledger::machine::{EntryEvent, LookedUpBy};
+use crate::domain::ledger::{MutationKind, UnknownSince};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::mutations::settlement_of;
 use crate::domain::operation::Operation::{Create, Status};
@@ -44,7 +44,7 @@ async fn now<L: Ledger>(mutations: &Work<L>, entry: &Entry) -> Entry {
     mutations.ledger().get(entry.id).await.unwrap().unwrap()
 }
 
-async fn states<L: Ledger>(mutations: &Work<L>, entries: &[Entry]) -> Vec<State> {
+async fn states<L: Ledger>(mutations: &Work<L>, entries: &[Entry]) -> Vec<EntryState> {
     let mut states = Vec::new();
     for entry in entries {
         states.push(now(mutations, entry).await.state);
@@ -89,13 +89,13 @@ async fn look_ups_keep_to_the_schedule_and_the_third_absence_that_counts_settles
     assert_eq!(millis(walmart.times(Status)), [0, 1_000, 4_500, 14_500, 29_500, 59_500, 119_500]);
     assert_eq!(millis(walmart.times(Create)), [120_500]);
     let done = now(&mutations, &entry).await;
-    assert_eq!((done.state, done.attempts), (State::Succeeded, 2));
+    assert_eq!((done.state, done.attempts), (EntryState::Succeeded, 2));
     assert_eq!((metric(&mutations, "look_ups_total"), metric(&mutations, "resends_total")), (7.0, 1.0));
 }
 
 async fn told_absent(resolver: &Resolver<Walmart, MemoryLedger>, entry: Entry, at: Moment) {
     let (evidence, by) = (Evidence::Absent(AbsenceProof::EmptyList), LookedUpBy::Number);
-    let settlement = settlement_of(Kind::Create);
+    let settlement = settlement_of(MutationKind::Create);
     resolver.act_on(entry, settlement, Told { evidence, by, asked: "order by number", at }).await;
 }
 
@@ -115,7 +115,7 @@ async fn an_absence_is_as_old_as_the_question() {
         tokio::time::advance(Duration::ZERO).await;
     }
     // 121.5 s have passed since the loss, and the last was asked at 121.5 s less the time of an answer.
-    assert_eq!(now(&mutations, &entry).await.state, State::Recorded);
+    assert_eq!(now(&mutations, &entry).await.state, EntryState::Recorded);
     let early = unknown(&mutations, &["SO2"]).await.remove(0);
     for wait in [40_000, 40_000, 37_500] {
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -125,7 +125,7 @@ async fn an_absence_is_as_old_as_the_question() {
         told_absent(&resolver, current, asked).await;
     }
     // Asked at 119.5 s, answered at 120.5 s.
-    assert_eq!(now(&mutations, &early).await.state, State::Unknown);
+    assert_eq!(now(&mutations, &early).await.state, EntryState::Unknown);
 }
 
 /// The account's own bucket has no permit for so long.
@@ -151,7 +151,7 @@ async fn to_wait_in_line_while_others_are_served_is_no_case_for_a_person() {
         states_seen.push((minute, states(&mutations, &entries).await[1]));
         tokio::time::sleep(MINUTE - LATENCY * 4).await;
     }
-    let needed = states_seen.iter().find(|(_, state)| *state == State::NeedsOperator).map(|(minute, _)| *minute);
+    let needed = states_seen.iter().find(|(_, state)| *state == EntryState::NeedsOperator).map(|(minute, _)| *minute);
     // The last answer came in minute 3; two minutes later the account has heard nothing for as long as it may.
     assert_eq!(needed, Some(5), "{states_seen:?}");
 }
@@ -164,14 +164,14 @@ async fn a_limit_postpones_and_is_no_answer() {
     let _guard = resolving(&mutations);
     tokio::time::sleep(LATENCY * 119).await;
     let open = now(&mutations, &entry).await;
-    assert_eq!((open.state, open.doubt.unwrap().lookups), (State::Unknown, 0));
+    assert_eq!((open.state, open.unknown.unwrap().lookups), (EntryState::Unknown, 0));
     // When the last of the look-ups is over, not being able to ask is a case for a person; it is asked on.
     tokio::time::sleep(LATENCY * 3).await;
     let open = now(&mutations, &entry).await;
-    assert_eq!(open.state, State::NeedsOperator);
+    assert_eq!(open.state, EntryState::NeedsOperator);
     assert!(open.next.unwrap().steady > mutations.moment().steady);
     tokio::time::sleep(LATENCY * 202).await;
-    assert_eq!(now(&mutations, &entry).await.state, State::Succeeded);
+    assert_eq!(now(&mutations, &entry).await.state, EntryState::Succeeded);
     assert_eq!(millis(walmart.times(Status)), [0, 31_000, 119_500, 320_500]);
 }
 
@@ -186,7 +186,7 @@ async fn both_forms_of_an_order_are_found() {
         let entries = unknown(&mutations, &["SO1"]).await;
         let _guard = resolving(&mutations);
         tokio::time::sleep(LATENCY * 2).await;
-        assert_eq!(states(&mutations, &entries).await, [State::Succeeded]);
+        assert_eq!(states(&mutations, &entries).await, [EntryState::Succeeded]);
     }
 }
 
@@ -197,15 +197,15 @@ async fn a_person_is_asked_when_walmart_cannot_be_and_not_any_more_when_it_can()
     let entries = unknown(&mutations, &["SO1"]).await;
     let _guard = resolving(&mutations);
     tokio::time::sleep(SETTLE).await;
-    assert_eq!(states(&mutations, &entries).await, [State::Unknown]);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::Unknown]);
     tokio::time::sleep(LATENCY * 2).await;
-    assert_eq!(states(&mutations, &entries).await, [State::NeedsOperator]);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::NeedsOperator]);
     assert!(now(&mutations, &entries[0]).await.last_error.contains("Unavailable"));
     // Every five minutes from then on; the eighth is answered.
     tokio::time::sleep(MINUTE * 5).await;
-    assert_eq!((states(&mutations, &entries).await, walmart.asked().len()), (vec![State::NeedsOperator], 7));
+    assert_eq!((states(&mutations, &entries).await, walmart.asked().len()), (vec![EntryState::NeedsOperator], 7));
     tokio::time::sleep(MINUTE * 5 + LATENCY * 2).await;
-    assert_eq!(states(&mutations, &entries).await, [State::Unknown]);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::Unknown]);
     assert!(!walmart.asked().contains(&Create));
 }
 
@@ -215,13 +215,13 @@ async fn what_waited_too_long_is_given_up() {
     let mutations = mutations(&walmart, 20);
     let now_ = mutations.now();
     let not_after = Moment { wall: now_, steady: SteadyTime(now_.0) };
-    let late = |i| crate::domain::ledger::NewEntry { not_after, ..batch("c", i, 2, State::Recorded, now_) };
+    let late = |i| crate::domain::ledger::NewEntry { not_after, ..batch("c", i, 2, EntryState::Recorded, now_) };
     let entries = put(mutations.ledger(), vec![late(0), late(1)]).await;
     tokio::time::sleep(LATENCY).await;
     take_over(&mutations).await;
     let _guard = resolving(&mutations);
     tokio::time::sleep(LATENCY).await;
-    assert_eq!(states(&mutations, &entries).await, [State::Expired, State::Expired]);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::Expired, EntryState::Expired]);
     assert!(walmart.asked().is_empty());
 }
 
@@ -230,7 +230,7 @@ async fn old_final_entries_go_and_open_ones_stay() {
     let mutations = mutations(&Walmart::default(), 20);
     let made = put(mutations.ledger(), vec![creation("acme", "SO1", mutations.now())]).await.remove(0);
     let open = put(mutations.ledger(), vec![creation("acme", "SO2", mutations.now())]).await.remove(0);
-    let done = mutations.after(made.clone(), Event::Accepted { answer: vec![] }).unwrap();
+    let done = mutations.after(made.clone(), EntryEvent::Accepted { answer: vec![] }).unwrap();
     mutations.write(&done).await.unwrap();
     let _guard = resolving(&mutations);
     tokio::time::sleep(DAY * 2).await;
@@ -253,10 +253,10 @@ async fn nothing_drops_off_the_agenda_while_the_store_fails() {
     // It can be read again, and its outcome not be written.
     ledger.fail(true, false);
     tokio::time::sleep(LATENCY * 10).await;
-    assert_eq!(states(&mutations, &entries).await, [State::Unknown]);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::Unknown]);
     ledger.fail(false, false);
     tokio::time::sleep(LATENCY * 10).await;
-    assert_eq!(states(&mutations, &entries).await, [State::Succeeded]);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::Succeeded]);
     assert_eq!(walmart.asked(), [Status]);
 }
 
@@ -272,7 +272,7 @@ async fn a_bug_in_the_resolver_loses_no_entry() {
         let entries = unknown(&mutations, &["SO1"]).await;
         let _guard = resolving(&mutations);
         tokio::time::sleep(SETTLE * 2).await;
-        assert_eq!(states(&mutations, &entries).await, [State::Succeeded], "{at}");
+        assert_eq!(states(&mutations, &entries).await, [EntryState::Succeeded], "{at}");
         assert_eq!(walmart.asked(), expected);
     }
 }
@@ -282,8 +282,8 @@ async fn what_somebody_else_began_to_send_is_not_sent_again() {
     let walmart = Walmart::default();
     let mutations = mutations(&walmart, 20);
     let time = mutations.now();
-    let entry = put(mutations.ledger(), vec![batch("c", 0, 1, State::Recorded, time)]).await.remove(0);
-    let theirs = mutations.after(entry.clone(), Event::Send).unwrap();
+    let entry = put(mutations.ledger(), vec![batch("c", 0, 1, EntryState::Recorded, time)]).await.remove(0);
+    let theirs = mutations.after(entry.clone(), EntryEvent::Send).unwrap();
     mutations.ledger().save(vec![theirs], Vec::new()).await.unwrap();
     let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
     assert_eq!(resolver.send_one(entry).await, Some(()));
@@ -314,8 +314,8 @@ async fn waits_leave_nothing_behind() {
     let deadline = Instant::now() + MINUTE;
     let (one, two) =
         tokio::join!(mutations.settled(current.clone(), deadline), mutations.settled(current.clone(), deadline));
-    assert_eq!((one.state, two.state), (State::Succeeded, State::Succeeded));
+    assert_eq!((one.state, two.state), (EntryState::Succeeded, EntryState::Succeeded));
     // One that became final before the wait.
-    assert_eq!(mutations.settled(current, deadline).await.state, State::Succeeded);
+    assert_eq!(mutations.settled(current, deadline).await.state, EntryState::Succeeded);
     assert!(mutations.0.waiting.is_empty());
 }

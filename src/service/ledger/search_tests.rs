@@ -54,7 +54,7 @@ async fn what_a_batch_of_look_ups_leaves_is_searched_for_again() {
     Resolver::new(mutations.clone(), DAY, TaskTracker::new()).look_up(AccountIndex(0), entries.clone());
     tokio::time::sleep(MINUTE).await;
     assert_eq!(are_pages(&walmart), [&[true], [false; 16].as_slice(), &[true]].concat());
-    assert_eq!(states(&mutations, &entries).await, vec![State::Succeeded; 100]);
+    assert_eq!(states(&mutations, &entries).await, vec![EntryState::Succeeded; 100]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -65,8 +65,8 @@ async fn one_search_settles_many() {
     let entries = unknown(&mutations, &["SO1", "SO2", "SO3"]).await;
     let _guard = resolving(&mutations);
     tokio::time::sleep(LATENCY * 3 / 2 + LATENCY / 10).await;
-    assert_eq!(states(&mutations, &entries).await, [State::Succeeded, State::Succeeded, State::Unknown]);
-    assert_eq!(now(&mutations, &entries[2]).await.doubt.unwrap().absences, 1);
+    assert_eq!(states(&mutations, &entries).await, [EntryState::Succeeded, EntryState::Succeeded, EntryState::Unknown]);
+    assert_eq!(now(&mutations, &entries[2]).await.unknown.unwrap().absences, 1);
     let sent = walmart.sent();
     // On the day before the earliest of them; its second look-up is just due.
     assert!(sent[0].contains("from_order_date: \"2027-01-14\"") && sent[0].contains("limit: 50"), "{}", sent[0]);
@@ -93,7 +93,7 @@ async fn a_search_that_does_not_list_everything_is_no_absence() {
         }
         resolver.search(AccountIndex(0), current, &mut held).await;
         for entry in &entries[1..] {
-            assert_eq!(now(&mutations, entry).await.doubt.unwrap().lookups, 0);
+            assert_eq!(now(&mutations, entry).await.unknown.unwrap().lookups, 0);
         }
     }
 }
@@ -104,7 +104,7 @@ async fn ripe(mutations: &Work, numbers: &[&str]) -> Vec<Entry> {
     tokio::time::sleep(SETTLE + LATENCY).await;
     for entry in &mut ripe {
         let current = now(mutations, entry).await;
-        *entry = Entry { doubt: current.doubt.map(|doubt| Doubt { absences: 2, ..doubt }), ..current };
+        *entry = Entry { unknown: current.unknown.map(|unknown| UnknownSince { absences: 2, ..unknown }), ..current };
     }
     ripe
 }
@@ -154,7 +154,7 @@ async fn what_a_search_by_date_need_not_show_is_looked_up_by_number() {
     for number in ["new", "newer", "newest"] {
         put(mutations.ledger(), vec![placed(number, "2027-01-12T08:00:00Z")]).await;
     }
-    put(mutations.ledger(), vec![batch("c", 0, 1, State::Sending, time)]).await;
+    put(mutations.ledger(), vec![batch("c", 0, 1, EntryState::Sending, time)]).await;
     take_over(&mutations).await;
     let _guard = resolving(&mutations);
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -172,7 +172,7 @@ async fn those_that_no_search_shows_are_no_reason_for_one() {
     let walmart = Walmart::default().answering(Status, (0..9).map(|_| shown(&[], 0)));
     let mutations = mutations(&walmart, 20);
     for id in ["a", "b", "c"] {
-        put(mutations.ledger(), vec![batch(id, 0, 1, State::Sending, mutations.now())]).await;
+        put(mutations.ledger(), vec![batch(id, 0, 1, EntryState::Sending, mutations.now())]).await;
     }
     unknown(&mutations, &["SO1", "SO2"]).await;
     let _guard = resolving(&mutations);

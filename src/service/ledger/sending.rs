@@ -9,15 +9,15 @@ use super::{Mutations, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::machine::Event;
-use crate::domain::ledger::{Entry, Kind};
+use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::mutations::{self, Mutation};
 use crate::domain::operation::operations;
-use crate::domain::personal::Personal;
+use crate::domain::personal::PersonalTexts;
 use crate::pb::WalmartError;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
-use crate::ports::upstream::{Accepted, ErrorKind, Reply, Upstream, UpstreamError, WalmartApi};
+use crate::ports::upstream::{AcceptedAnswer, ErrorKind, Reply, Upstream, UpstreamError, WalmartApi};
 
 /// Waits between tries that nobody waits for: doubled from the first to the longest.
 const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
@@ -26,9 +26,9 @@ const LONGEST_BACKGROUND_RETRY: Duration = Duration::from_secs(20);
 /// How an attempt ended.
 pub(in crate::service) struct Attempt {
     /// What the machine is told.
-    pub(in crate::service) event: Event,
+    pub(in crate::service) event: EntryEvent,
     /// What Walmart said, if that was yes: the same as is kept of it.
-    pub(in crate::service) reply: Option<Reply<Accepted>>,
+    pub(in crate::service) reply: Option<Reply<AcceptedAnswer>>,
     /// Why its outcome is not known, in full.
     pub(in crate::service) lost: Option<Box<UpstreamError>>,
 }
@@ -57,7 +57,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             Err(error) => &mut error.errors,
         };
         if !errors.is_empty() {
-            M::personal(request).and(Personal::kept_beside(&entry.snapshot)).redact(errors.iter_mut());
+            M::personal(request).and(PersonalTexts::kept_beside(&entry.snapshot)).redact(errors.iter_mut());
         }
         if accepted && !errors.is_empty() {
             let (codes, correlation_id) = (codes(errors), entry.correlation_id);
@@ -70,13 +70,13 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         &self,
         entry: &Entry,
         account: AccountIndex,
-        result: Result<Reply<Accepted>, UpstreamError>,
+        result: Result<Reply<AcceptedAnswer>, UpstreamError>,
         told_until: Option<Instant>,
         needs_order: bool,
     ) -> Attempt {
         let error = match result {
             Ok(mut reply) => {
-                let event = Event::Accepted { answer: answer::accepted(&mut reply) };
+                let event = EntryEvent::Accepted { answer: answer::accepted(&mut reply) };
                 return Attempt { event, reply: Some(reply), lost: None };
             }
             Err(error) => error,
@@ -84,15 +84,15 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let told = told_until.is_some_and(|until| Instant::now() < until);
         let (text, kept) = (in_short(&error), answer::refused(&error));
         if error.effect != Effect::None {
-            return Attempt { event: Event::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
+            return Attempt { event: EntryEvent::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
         }
         let event = match error.kind {
             ErrorKind::NotFound if needs_order && self.is_young(account, entry).await => {
-                Event::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
+                EntryEvent::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
             }
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
                 let says_present = error.says_order_exists || error.kind == ErrorKind::Duplicate;
-                Event::Refused { answer: kept, error: text, says_present }
+                EntryEvent::Refused { answer: kept, error: text, says_present }
             }
             ErrorKind::CredentialsRefused
             | ErrorKind::RateLimited
@@ -101,7 +101,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             | ErrorKind::Unavailable
             | ErrorKind::DeadlineExceeded => {
                 let again_in = (!told).then(|| self.wait_after(entry, error.retry_after));
-                Event::NotSent { answer: kept, error: text, again_in }
+                EntryEvent::NotSent { answer: kept, error: text, again_in }
             }
         };
         Attempt { event, reply: None, lost: None }
@@ -154,7 +154,7 @@ macro_rules! attempts_again {
                 call: &CallContext,
             ) -> Option<Attempt> {
                 match entry.kind {
-                    $(Kind::$mutation => self.attempt_kept::<mutations::$type>(entry, account, call).await,)*
+                    $(MutationKind::$mutation => self.attempt_kept::<mutations::$type>(entry, account, call).await,)*
                 }
             }
         }

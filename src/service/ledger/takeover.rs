@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::Mutations;
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::OperationId;
-use crate::domain::ledger::machine::Event;
+use crate::domain::ledger::machine::EntryEvent;
 use crate::ports::ledger::{Ledger, Saved};
 use crate::ports::upstream::WalmartApi;
 use crate::service::ServiceError;
@@ -64,7 +64,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             let ours: Vec<_> = ours.collect();
             taken += ours.len();
             let boot = self.0.clock.boot_id();
-            let changed = ours.into_iter().map(|entry| self.after(entry, Event::TakenOver { boot }));
+            let changed = ours.into_iter().map(|entry| self.after(entry, EntryEvent::TakenOver { boot }));
             let changed: Vec<_> = changed.collect::<Result<_, _>>()?;
             reach(CrashPoint::L10);
             // Not by `write_all`, which would wait for the store: reads are served without it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::ledger::{Entry, Kind, NewEntry, State};
+use crate::domain::ledger::{Entry, EntryState, MutationKind, NewEntry};
 use crate::domain::operation::Operation::{Cancel, Create, Status};
 use crate::service::testing::{SETTLE, Walmart, found, mutations, over, resolving, take_over};
 use crate::service::testing_ledger::{batch, creation, put};
@@ -21,28 +21,28 @@ async fn each_open_state_goes_on_by_its_rule() {
     for number in ["unknown", "operator", "sending", "final"] {
         made.extend(put(&ledger, vec![creation("acme", number, now)]).await);
     }
-    let lost = |entry: &Entry| mutations.after(entry.clone(), Event::Lost { error: "lost".into() }).unwrap();
+    let lost = |entry: &Entry| mutations.after(entry.clone(), EntryEvent::Lost { error: "lost".into() }).unwrap();
     let moment = mutations.moment();
     let soon = moment.plus(Duration::from_secs(30));
     let unknown = Entry { next: Some(soon), ..lost(&made[0]) };
-    let operator = Entry { state: State::NeedsOperator, next: Some(moment.minus(SETTLE)), ..lost(&made[1]) };
-    let closed = mutations.after(made[3].clone(), Event::Accepted { answer: Vec::new() }).unwrap();
+    let operator = Entry { state: EntryState::NeedsOperator, next: Some(moment.minus(SETTLE)), ..lost(&made[1]) };
+    let closed = mutations.after(made[3].clone(), EntryEvent::Accepted { answer: Vec::new() }).unwrap();
     ledger.save(vec![unknown, operator, closed], Vec::new()).await.unwrap();
-    let recorded = put(&ledger, vec![batch("c", 0, 1, State::Recorded, now)]).await.remove(0);
+    let recorded = put(&ledger, vec![batch("c", 0, 1, EntryState::Recorded, now)]).await.remove(0);
 
     assert_eq!(take_over(&mutations).await, 4);
     // A plan that was made stays; what was due is due now.
     let after = state(&mutations, &made[0]).await;
-    assert_eq!((after.state, after.next), (State::Unknown, Some(soon)));
+    assert_eq!((after.state, after.next), (EntryState::Unknown, Some(soon)));
     let after = state(&mutations, &made[1]).await;
-    assert_eq!((after.state, after.next), (State::NeedsOperator, Some(moment)));
+    assert_eq!((after.state, after.next), (EntryState::NeedsOperator, Some(moment)));
     // What was being sent may have been carried out.
     let after = state(&mutations, &made[2]).await;
-    assert_eq!((after.state, after.next), (State::Unknown, Some(moment.plus(Duration::from_millis(500)))));
+    assert_eq!((after.state, after.next), (EntryState::Unknown, Some(moment.plus(Duration::from_millis(500)))));
     let after = state(&mutations, &made[3]).await;
-    assert_eq!((after.state, after.fence), (State::Succeeded, 1));
+    assert_eq!((after.state, after.fence), (EntryState::Succeeded, 1));
     let after = state(&mutations, &recorded).await;
-    assert_eq!((after.state, after.next), (State::Recorded, Some(moment)));
+    assert_eq!((after.state, after.next), (EntryState::Recorded, Some(moment)));
     let agenda = &mutations.0.agenda;
     for wait in [0, 0, 500, 30_000].map(Duration::from_millis) {
         assert_eq!(agenda.time_left(moment), Some(wait));
@@ -84,12 +84,12 @@ async fn batches_go_on_where_they_were_and_in_order() {
     let (walmart, ledger) = (Walmart::default(), MemoryLedger::new());
     let before = over(&walmart, ledger.clone(), 20);
     let now = before.now();
-    let states = |i| if i == 1 { State::Sending } else { State::Recorded };
+    let states = |i| if i == 1 { EntryState::Sending } else { EntryState::Recorded };
     let made = put(&ledger, (0..5).map(|i| batch("c", i, 5, states(i), now)).collect()).await;
     // The first was done, the second was on its way.
-    let sent = before.after(made[0].clone(), Event::Send).unwrap();
+    let sent = before.after(made[0].clone(), EntryEvent::Send).unwrap();
     let Ok(crate::ports::ledger::Saved::Done(sent)) = ledger.save(vec![sent], Vec::new()).await else { panic!() };
-    let accepted = before.after(sent[0].clone(), Event::Accepted { answer: Vec::new() }).unwrap();
+    let accepted = before.after(sent[0].clone(), EntryEvent::Accepted { answer: Vec::new() }).unwrap();
     ledger.save(vec![accepted], Vec::new()).await.unwrap();
 
     let mutations = over(&walmart, ledger.clone(), 20);
@@ -99,8 +99,8 @@ async fn batches_go_on_where_they_were_and_in_order() {
     let lines = walmart.sent().into_iter().filter(|sent| sent.contains("CancelItem"));
     let lines: Vec<_> = lines.filter_map(|sent| sent.split("\"line-").nth(1)?.chars().next()).collect();
     assert_eq!(lines, ['2', '3', '4']);
-    let all = ledger.of_request(&made[0].account, Kind::Cancel, "c").await.unwrap();
-    let states = all.iter().map(|entry| entry.state == State::Succeeded);
+    let all = ledger.of_request(&made[0].account, MutationKind::Cancel, "c").await.unwrap();
+    let states = all.iter().map(|entry| entry.state == EntryState::Succeeded);
     // Of the second nothing is known without a snapshot but what Walmart shows; it shows no order.
     assert_eq!(Vec::from_iter(states), [true, false, true, true, true]);
 }
@@ -113,7 +113,7 @@ async fn a_creation_that_was_on_its_way_is_looked_up_and_not_sent() {
     take_over(&mutations).await;
     let _guard = resolving(&mutations);
     tokio::time::sleep(SETTLE * 2).await;
-    assert_eq!(state(&mutations, &entry).await.state, State::Succeeded);
+    assert_eq!(state(&mutations, &entry).await.state, EntryState::Succeeded);
     assert_eq!(walmart.asked(), [Status]);
     assert!(!walmart.asked().contains(&Create) && !walmart.asked().contains(&Cancel));
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::domain::ledger::{Entry, State};
-use crate::ports::upstream::{Accepted, Reply, UpstreamError};
+use crate::domain::ledger::{Entry, EntryState};
+use crate::ports::upstream::{AcceptedAnswer, Reply, UpstreamError};
 
 /// How far the work of a call has come.
 #[derive(Clone)]
 pub(super) enum Progress {
     /// Walmart has just accepted the only batch, and that is in the ledger.
-    Accepted(Arc<Reply<Accepted>>),
+    Accepted(Arc<Reply<AcceptedAnswer>>),
     /// These entries are in the ledger.
     Kept {
         batches: Arc<Vec<Batch>>,
@@ -37,7 +37,7 @@ impl Progress {
     /// Whether nothing of it was sent, so that its id may be used again.
     pub(super) fn is_free(&self) -> bool {
         match self {
-            Self::Kept { batches, .. } => batches.iter().all(|batch| batch.entry.state == State::NotSent),
+            Self::Kept { batches, .. } => batches.iter().all(|batch| batch.entry.state == EntryState::NotSent),
             Self::Accepted(_) | Self::Trimmed(_) => false,
         }
     }

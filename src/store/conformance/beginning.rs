@@ -6,7 +6,7 @@ use super::*;
 
 pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
     for (new, attempts) in
-        [(create("A", Some("r")), 1), (NewEntry { state: State::Recorded, ..cancel("A", "c", 1).remove(0) }, 0)]
+        [(create("A", Some("r")), 1), (NewEntry { state: EntryState::Recorded, ..cancel("A", "c", 1).remove(0) }, 0)]
     {
         let entry = begin(&ledger, new.clone()).await;
         let NewEntry { account, kind, order_number, request_id, batch, batches, fingerprint, state, created, .. } = new;
@@ -22,7 +22,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
             batches,
             fingerprint,
             state,
-            effect: if new.state == State::Sending { Effect::Unknown } else { Effect::None },
+            effect: if new.state == EntryState::Sending { Effect::Unknown } else { Effect::None },
             attempts,
             created,
             updated: created,
@@ -30,7 +30,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
             next: None,
             boot,
             correlation_id,
-            doubt: None,
+            unknown: None,
             body,
             snapshot,
             answer: Bytes::new(),
@@ -48,7 +48,7 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
 
 pub(super) async fn an_outcome_that_is_owed_is_told_once(ledger: impl Ledger) {
     let entries = made(ledger.begin(cancel("A", "c", 2), true).await.unwrap());
-    let end = |entry: &Entry| Entry { is_owed: true, ..ended(entry, State::Succeeded, time(1)) };
+    let end = |entry: &Entry| Entry { is_owed: true, ..ended(entry, EntryState::Succeeded, time(1)) };
     let Saved::Done(owed) = ledger.save(entries.iter().map(end).collect(), Vec::new()).await.unwrap() else { panic!() };
     assert!(owed.iter().all(|entry| entry.is_owed));
     assert_eq!(ledger.get(entries[0].id).await.unwrap().as_ref(), Some(&owed[0]));
@@ -69,9 +69,9 @@ pub(super) async fn batches_are_made_together_with_rising_ids(ledger: impl Ledge
     assert!(entries.is_sorted_by(|a, b| a.id < b.id));
     assert_eq!(
         Vec::from_iter(entries.iter().map(|entry| (entry.batch, entry.state))),
-        [(0, State::Sending), (1, State::Recorded), (2, State::Recorded)]
+        [(0, EntryState::Sending), (1, EntryState::Recorded), (2, EntryState::Recorded)]
     );
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "c").await.unwrap(), entries);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "c").await.unwrap(), entries);
 }
 
 pub(super) async fn a_request_id_stands_for_its_account_and_kind(ledger: impl Ledger) {
@@ -83,11 +83,11 @@ pub(super) async fn a_request_id_stands_for_its_account_and_kind(ledger: impl Le
     // The same id of another kind or account is another.
     begin(&ledger, create("A", Some("r"))).await;
     begin(&ledger, NewEntry { account: other_account(), ..cancel("A", "r", 1).remove(0) }).await;
-    assert_eq!(ledger.of_request(&other_account(), Kind::Cancel, "r").await.unwrap().len(), 1);
-    assert_eq!(ledger.of_request(&other_account(), Kind::Create, "r").await.unwrap(), []);
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "other").await.unwrap(), []);
+    assert_eq!(ledger.of_request(&other_account(), MutationKind::Cancel, "r").await.unwrap().len(), 1);
+    assert_eq!(ledger.of_request(&other_account(), MutationKind::Create, "r").await.unwrap(), []);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "other").await.unwrap(), []);
     // A final one holds it as well, whatever it ended as.
-    for (number, state) in [("R", State::Rejected), ("S", State::Succeeded), ("E", State::Expired)] {
+    for (number, state) in [("R", EntryState::Rejected), ("S", EntryState::Succeeded), ("E", EntryState::Expired)] {
         let entry = begin(&ledger, create(number, Some(number))).await;
         to(&ledger, &entry, state, time(1)).await;
         let again = create("another", Some(number));
@@ -98,15 +98,15 @@ pub(super) async fn a_request_id_stands_for_its_account_and_kind(ledger: impl Le
 pub(super) async fn a_request_id_is_freed_when_all_of_it_was_not_sent(ledger: impl Ledger) {
     for round in 0..3 {
         let entries = made(ledger.begin(cancel("A", "r", 2), false).await.unwrap());
-        assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), entries, "{round}");
+        assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), entries, "{round}");
         for entry in &entries {
-            to(&ledger, entry, State::NotSent, time(1)).await;
+            to(&ledger, entry, EntryState::NotSent, time(1)).await;
         }
-        let last = ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap();
+        let last = ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap();
         assert_eq!(Vec::from_iter(last.iter().map(|e| e.id)), Vec::from_iter(entries.iter().map(|e| e.id)));
     }
     let entry = begin(&ledger, create("A", Some("r"))).await;
-    to(&ledger, &entry, State::NotSent, time(1)).await;
+    to(&ledger, &entry, EntryState::NotSent, time(1)).await;
     let next = begin(&ledger, create("A", Some("r"))).await;
     assert_ne!(entry.id, next.id);
 }
@@ -115,8 +115,8 @@ pub(super) async fn a_request_partly_sent_keeps_its_id(ledger: impl Ledger) {
     for sent in [0, 1] {
         let id = format!("r{sent}");
         let entries = made(ledger.begin(cancel("A", &id, 2), false).await.unwrap());
-        to(&ledger, &entries[1 - sent], State::NotSent, time(1)).await;
-        to(&ledger, &entries[sent], State::Succeeded, time(1)).await;
+        to(&ledger, &entries[1 - sent], EntryState::NotSent, time(1)).await;
+        to(&ledger, &entries[sent], EntryState::Succeeded, time(1)).await;
         let ids = Vec::from_iter(entries.iter().map(|entry| entry.id));
         let begun = ledger.begin(cancel("A", &id, 1), false).await.unwrap();
         assert_eq!(existing(begun), (Match::RequestId, ids));
@@ -124,10 +124,10 @@ pub(super) async fn a_request_partly_sent_keeps_its_id(ledger: impl Ledger) {
 }
 
 pub(super) async fn an_order_number_is_held_until_its_state_lets_go(ledger: impl Ledger) {
-    for state in State::ALL {
+    for state in EntryState::ALL {
         let number = state.name();
         let entry = begin(&ledger, create(number, None)).await;
-        let entry = if state == State::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
+        let entry = if state == EntryState::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
         let begun = ledger.begin(vec![create(number, Some(number))], false).await.unwrap();
         let holder = ledger.creation_of(&acme(), number).await.unwrap();
         if state.holds_order_number() {
@@ -158,7 +158,7 @@ pub(super) async fn the_request_id_is_looked_at_before_the_order_number(ledger: 
     let number = ledger.begin(vec![create("B", Some("new"))], false).await.unwrap();
     assert_eq!(existing(number), (Match::OrderNumber, vec![by_number.id]));
     // What found something made nothing.
-    assert_eq!(ledger.of_request(&acme(), Kind::Create, "new").await.unwrap(), []);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Create, "new").await.unwrap(), []);
 }
 
 pub(super) async fn many_begins_of_one_order_number_make_one(ledger: impl Ledger) {
@@ -195,9 +195,9 @@ pub(super) async fn an_open_cancellation_is_joined_only_when_asked(ledger: impl 
 pub(super) async fn a_cancellation_is_joined_while_one_of_it_is_open(ledger: impl Ledger) {
     let first = made(ledger.begin(cancel("A", "1", 2), true).await.unwrap());
     let ids = Vec::from_iter(first.iter().map(|entry| entry.id));
-    to(&ledger, &first[0], State::Rejected, time(1)).await;
-    let unknown = to(&ledger, &first[1], State::Unknown, time(1)).await;
+    to(&ledger, &first[0], EntryState::Rejected, time(1)).await;
+    let unknown = to(&ledger, &first[1], EntryState::Unknown, time(1)).await;
     assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (Match::Content, ids));
-    to(&ledger, &unknown, State::Succeeded, time(1)).await;
+    to(&ledger, &unknown, EntryState::Succeeded, time(1)).await;
     made(ledger.begin(cancel("A", "2", 2), true).await.unwrap());
 }

@@ -6,13 +6,13 @@ use super::*;
 
 pub(super) async fn open_gives_open_entries_by_id(ledger: impl Ledger) {
     let mut open = Vec::new();
-    for (index, state) in State::ALL.into_iter().chain(State::ALL).enumerate() {
+    for (index, state) in EntryState::ALL.into_iter().chain(EntryState::ALL).enumerate() {
         let account = if index < 8 { acme() } else { other_account() };
         let new = NewEntry { account, ..create(&index.to_string(), None) };
         // One that is open without a body is found as well.
         let body = if index < 8 { Bytes::new() } else { new.body.clone() };
         let entry = begin(&ledger, NewEntry { body, ..new }).await;
-        let entry = if state == State::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
+        let entry = if state == EntryState::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
         open.extend(state.is_open().then_some(entry));
     }
     assert_eq!(open.len(), 8);
@@ -30,9 +30,9 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
         let account = if index % 2 == 0 { acme() } else { other_account() };
         let new = NewEntry { account, created: time(100 - index), ..create(&index.to_string(), None) };
         let entry = begin(&ledger, new).await;
-        all.push(if index % 3 == 0 { to(&ledger, &entry, State::Succeeded, time(200)).await } else { entry });
+        all.push(if index % 3 == 0 { to(&ledger, &entry, EntryState::Succeeded, time(200)).await } else { entry });
     }
-    let query = |accounts: &[AccountId], states: &[State]| Query {
+    let query = |accounts: &[AccountId], states: &[EntryState]| Query {
         accounts: Some(accounts.to_vec()),
         states: states.to_vec(),
         created_before: None,
@@ -46,10 +46,10 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
     assert_eq!(ledger.list(&query(&[], &[])).await.unwrap(), []);
     let one = query(&[acme()], &[]);
     assert_eq!(ledger.list(&one).await.unwrap(), only(&|entry| entry.account == acme()));
-    let state = query(&[acme(), other_account()], &[State::Succeeded]);
-    assert_eq!(ledger.list(&state).await.unwrap(), only(&|entry| entry.state == State::Succeeded));
-    let states = query(&[other_account()], &[State::Sending, State::Expired, State::Sending]);
-    let sending = only(&|entry| entry.state == State::Sending && entry.account == other_account());
+    let state = query(&[acme(), other_account()], &[EntryState::Succeeded]);
+    assert_eq!(ledger.list(&state).await.unwrap(), only(&|entry| entry.state == EntryState::Succeeded));
+    let states = query(&[other_account()], &[EntryState::Sending, EntryState::Expired, EntryState::Sending]);
+    let sending = only(&|entry| entry.state == EntryState::Sending && entry.account == other_account());
     assert_eq!(ledger.list(&states).await.unwrap(), sending);
     let old = Query { created_before: Some(time(95)), ..both.clone() };
     assert_eq!(ledger.list(&old).await.unwrap(), only(&|entry| entry.created < time(95)));
@@ -68,28 +68,28 @@ pub(super) async fn counts_are_right_after_everything(ledger: impl Ledger) {
     begin(&ledger, NewEntry { account: other_account(), ..create("0", None) }).await;
     // Neither what found something, nor what was stale, counts.
     existing(ledger.begin(vec![create("0", None)], false).await.unwrap());
-    let first = to(&ledger, &entries[0], State::Unknown, time(1)).await;
+    let first = to(&ledger, &entries[0], EntryState::Unknown, time(1)).await;
     assert_eq!(
-        ledger.save(vec![ended(&entries[0], State::Rejected, time(1))], Vec::new()).await.unwrap(),
+        ledger.save(vec![ended(&entries[0], EntryState::Rejected, time(1))], Vec::new()).await.unwrap(),
         Saved::Stale
     );
-    to(&ledger, &entries[1], State::Succeeded, time(20)).await;
-    to(&ledger, &entries[2], State::Succeeded, time(20)).await;
+    to(&ledger, &entries[1], EntryState::Succeeded, time(20)).await;
+    to(&ledger, &entries[2], EntryState::Succeeded, time(20)).await;
     let count = |account, state, entries, oldest| Count { account, state, entries, oldest };
     let sorted = |mut counts: Vec<Count>| {
         counts.sort_by_key(|count| (count.account.clone(), count.state as u8));
         counts
     };
     let mut want = vec![
-        count(acme(), State::Sending, 3, Some(time(13))),
-        count(acme(), State::Unknown, 1, Some(time(10))),
-        count(acme(), State::Succeeded, 2, None),
-        count(other_account(), State::Sending, 1, Some(create("0", None).created)),
+        count(acme(), EntryState::Sending, 3, Some(time(13))),
+        count(acme(), EntryState::Unknown, 1, Some(time(10))),
+        count(acme(), EntryState::Succeeded, 2, None),
+        count(other_account(), EntryState::Sending, 1, Some(create("0", None).created)),
     ];
     assert_eq!(sorted(ledger.counts().await.unwrap()), want);
-    to(&ledger, &first, State::NeedsOperator, time(1)).await;
+    to(&ledger, &first, EntryState::NeedsOperator, time(1)).await;
     assert_eq!(ledger.trim(time(21), 1).await.unwrap(), 1);
-    want[1].state = State::NeedsOperator;
+    want[1].state = EntryState::NeedsOperator;
     want[2].entries = 1;
     assert_eq!(sorted(ledger.counts().await.unwrap()), want);
 }
@@ -115,7 +115,7 @@ pub(super) async fn audits_come_when_due_and_end(ledger: impl Ledger) {
 pub(super) async fn an_alert_is_kept_once(ledger: impl Ledger) {
     let operation = begin(&ledger, create("A", None)).await.id;
     ledger.save(Vec::new(), audits(operation, [time(1), time(2), time(3)])).await.unwrap();
-    let alert = |kind, at| Some(Alert { operation, kind, time: time(at) });
+    let alert = |kind, at| Some(AuditAlert { operation, kind, time: time(at) });
     let audit = |at| Audit { operation, time: time(at) };
     assert!(ledger.end_audit(audit(1), alert(AlertKind::LateEffect, 5)).await.unwrap());
     assert!(!ledger.end_audit(audit(2), alert(AlertKind::LateEffect, 6)).await.unwrap());
@@ -131,10 +131,10 @@ pub(super) async fn trim_drops_old_final_entries_oldest_first(ledger: impl Ledge
     // The first made changed last: it is not old yet.
     for index in 0..6_u64 {
         let entry = begin(&ledger, create(&index.to_string(), None)).await;
-        entries.push(to(&ledger, &entry, State::Rejected, time(20 - index)).await);
+        entries.push(to(&ledger, &entry, EntryState::Rejected, time(20 - index)).await);
     }
     let open = begin(&ledger, create("open", None)).await;
-    let open = to(&ledger, &open, State::NeedsOperator, time(1)).await;
+    let open = to(&ledger, &open, EntryState::NeedsOperator, time(1)).await;
     assert_eq!(ledger.trim(time(15), 100).await.unwrap(), 0);
     assert_eq!(ledger.trim(time(19), 2).await.unwrap(), 2);
     let left = |ids: &[usize]| Vec::from_iter(ids.iter().map(|index| entries[*index].clone()).chain([open.clone()]));
@@ -153,32 +153,32 @@ pub(super) async fn trim_drops_old_final_entries_oldest_first(ledger: impl Ledge
 
 pub(super) async fn trim_keeps_a_call_together(ledger: impl Ledger) {
     let entries = made(ledger.begin(cancel("A", "r", 3), false).await.unwrap());
-    to(&ledger, &entries[0], State::Succeeded, time(1)).await;
-    to(&ledger, &entries[1], State::NotSent, time(1)).await;
+    to(&ledger, &entries[0], EntryState::Succeeded, time(1)).await;
+    to(&ledger, &entries[1], EntryState::NotSent, time(1)).await;
     assert_eq!(ledger.trim(time(9), 100).await.unwrap(), 0);
-    let last = to(&ledger, &entries[2], State::Unknown, time(1)).await;
-    to(&ledger, &last, State::Succeeded, time(9)).await;
+    let last = to(&ledger, &entries[2], EntryState::Unknown, time(1)).await;
+    to(&ledger, &last, EntryState::Succeeded, time(9)).await;
     assert_eq!(ledger.trim(time(9), 100).await.unwrap(), 0);
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap().len(), 3);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap().len(), 3);
     let single = begin(&ledger, create("B", None)).await;
-    to(&ledger, &single, State::Rejected, time(0)).await;
+    to(&ledger, &single, EntryState::Rejected, time(0)).await;
     // There is no room for all of it; but the first goes whole, and alone.
     assert_eq!(ledger.trim(time(10), 2).await.unwrap(), 3);
     assert_eq!(ledger.trim(time(10), 2).await.unwrap(), 1);
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), []);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), []);
     made(ledger.begin(cancel("A", "r", 1), true).await.unwrap());
 }
 
 pub(super) async fn a_trimmed_success_holds_its_number_for_good(ledger: impl Ledger) {
     let entry = begin(&ledger, create("A", Some("r"))).await;
-    let end = Entry { answer: Bytes::from_static(b"answer"), ..ended(&entry, State::Succeeded, time(1)) };
+    let end = Entry { answer: Bytes::from_static(b"answer"), ..ended(&entry, EntryState::Succeeded, time(1)) };
     save(&ledger, end).await;
     let refused = begin(&ledger, create("B", Some("b"))).await;
-    to(&ledger, &refused, State::Rejected, time(1)).await;
+    to(&ledger, &refused, EntryState::Rejected, time(1)).await;
     assert_eq!(ledger.trim(time(2), 100).await.unwrap(), 2);
     assert_eq!(ledger.get(entry.id).await.unwrap(), None);
     assert_eq!(ledger.creation_of(&acme(), "A").await.unwrap(), None);
-    assert_eq!(ledger.of_request(&acme(), Kind::Create, "r").await.unwrap(), []);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Create, "r").await.unwrap(), []);
     let trimmed = Begun::Trimmed { fingerprint: entry.fingerprint, answer: b"answer".to_vec() };
     for id in [Some("r"), Some("other"), None] {
         assert_eq!(ledger.begin(vec![create("A", id)], false).await.unwrap(), trimmed);
@@ -190,7 +190,7 @@ pub(super) async fn a_trimmed_success_holds_its_number_for_good(ledger: impl Led
 
 pub(super) async fn ids_are_never_used_twice(ledger: impl Ledger) {
     let entry = begin(&ledger, create("A", None)).await;
-    to(&ledger, &entry, State::Rejected, time(1)).await;
+    to(&ledger, &entry, EntryState::Rejected, time(1)).await;
     assert_eq!(ledger.trim(time(2), 100).await.unwrap(), 1);
     assert!(begin(&ledger, create("A", None)).await.id > entry.id);
 }

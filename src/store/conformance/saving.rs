@@ -6,14 +6,14 @@ use super::*;
 
 pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl Ledger) {
     let entry = begin(&ledger, create("A", Some("r"))).await;
-    let doubt = Doubt {
+    let unknown = UnknownSince {
         since: moment(2),
         last_byte: moment(3),
         lookups: 4,
         absences: 5,
         last_absence: Some(moment(6)),
         learned: moment(7),
-        refusal: Refusal::SaysPresent,
+        refusal: LaterRefusal::SaysPresent,
     };
     let evidence = LookupRecord {
         time: time(12),
@@ -22,7 +22,7 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
         detail: "another order".into(),
     };
     let changed = Entry {
-        state: State::Unknown,
+        state: EntryState::Unknown,
         effect: Effect::Unknown,
         attempts: 7,
         updated: time(8),
@@ -30,7 +30,7 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
         next: Some(moment(10)),
         boot: Some(BootId([9; 16])),
         evidence: Some(evidence),
-        doubt: Some(doubt),
+        unknown: Some(unknown),
         body: Bytes::from_static(b"other body"),
         snapshot: b"snapshot".to_vec(),
         answer: Bytes::from_static(b"answer"),
@@ -44,7 +44,7 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
 
     let forged = Entry {
         account: other_account(),
-        kind: Kind::Cancel,
+        kind: MutationKind::Cancel,
         order_number: "B".into(),
         request_id: None,
         batch: 5,
@@ -52,21 +52,22 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
         fingerprint: Fingerprint([9; 33]),
         created: time(99),
         correlation_id: Uuid::from_u128(99),
-        doubt: None,
+        unknown: None,
         next: None,
         ..saved.clone()
     };
     save(&ledger, forged).await;
-    let kept = Entry { fence: saved.fence + 1, doubt: None, next: None, ..saved };
+    let kept = Entry { fence: saved.fence + 1, unknown: None, next: None, ..saved };
     assert_eq!(ledger.get(entry.id).await.unwrap(), Some(kept.clone()));
     assert_eq!(ledger.creation_of(&acme(), "A").await.unwrap(), Some(kept.clone()));
-    assert_eq!(ledger.of_request(&acme(), Kind::Create, "r").await.unwrap(), std::slice::from_ref(&kept));
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Create, "r").await.unwrap(), std::slice::from_ref(&kept));
 
     // Steady times go with the end, the last evidence stays.
-    let end = ended(&Entry { last_error: String::new(), doubt: Some(doubt), ..kept }, State::Succeeded, time(11));
+    let end =
+        ended(&Entry { last_error: String::new(), unknown: Some(unknown), ..kept }, EntryState::Succeeded, time(11));
     let end = save(&ledger, end).await;
     let of_day = |seconds| Moment { wall: time(seconds), ..Moment::default() };
-    assert_eq!((end.boot, end.not_after, end.doubt.unwrap().last_byte), (None, of_day(9), of_day(3)));
+    assert_eq!((end.boot, end.not_after, end.unknown.unwrap().last_byte), (None, of_day(9), of_day(3)));
     assert!(end.evidence.is_some());
     assert_eq!((end.body.len(), end.snapshot.len()), (0, 0));
     assert_eq!(ledger.get(entry.id).await.unwrap(), Some(end));
@@ -74,7 +75,7 @@ pub(super) async fn saving_writes_what_may_change_and_nothing_else(ledger: impl 
 
 pub(super) async fn a_stale_fence_writes_nothing(ledger: impl Ledger) {
     let read = begin(&ledger, create("A", None)).await;
-    let now = to(&ledger, &read, State::Unknown, time(1)).await;
+    let now = to(&ledger, &read, EntryState::Unknown, time(1)).await;
     let stale = Entry { last_error: "late".into(), ..read.clone() };
     assert_eq!(ledger.save(vec![stale], Vec::new()).await.unwrap(), Saved::Stale);
     let ahead = Entry { fence: now.fence + 1, ..now.clone() };
@@ -86,24 +87,24 @@ pub(super) async fn a_stale_fence_writes_nothing(ledger: impl Ledger) {
 
 pub(super) async fn several_are_saved_all_or_none(ledger: impl Ledger) {
     let entries = made(ledger.begin(cancel("A", "r", 3), false).await.unwrap());
-    let moved = to(&ledger, &entries[2], State::Sending, time(1)).await;
-    let all = Vec::from_iter(entries.iter().map(|entry| ended(entry, State::Rejected, time(2))));
+    let moved = to(&ledger, &entries[2], EntryState::Sending, time(1)).await;
+    let all = Vec::from_iter(entries.iter().map(|entry| ended(entry, EntryState::Rejected, time(2))));
     assert_eq!(ledger.save(all.clone(), Vec::new()).await.unwrap(), Saved::Stale);
     let twice = vec![all[0].clone(), all[0].clone()];
     assert_eq!(ledger.save(twice, Vec::new()).await.unwrap(), Saved::Stale);
     let before = [entries[0].clone(), entries[1].clone(), moved];
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), before);
-    let all = Vec::from_iter(before.iter().map(|entry| ended(entry, State::Rejected, time(2))));
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), before);
+    let all = Vec::from_iter(before.iter().map(|entry| ended(entry, EntryState::Rejected, time(2))));
     let Saved::Done(saved) = ledger.save(all, Vec::new()).await.unwrap() else { panic!("stale") };
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), saved);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), saved);
     assert_eq!(ledger.save(Vec::new(), Vec::new()).await.unwrap(), Saved::Done(Vec::new()));
 }
 
 pub(super) async fn a_final_entry_is_never_overwritten(ledger: impl Ledger) {
-    for state in State::ALL.into_iter().filter(|state| !state.is_open()) {
+    for state in EntryState::ALL.into_iter().filter(|state| !state.is_open()) {
         let entry = begin(&ledger, create(state.name(), None)).await;
         let end = to(&ledger, &entry, state, time(1)).await;
-        for next in State::ALL {
+        for next in EntryState::ALL {
             let again = Entry { state: next, answer: Bytes::from_static(b"other"), ..end.clone() };
             assert_eq!(ledger.save(vec![again], Vec::new()).await.unwrap(), Saved::Stale, "{state:?} to {next:?}");
         }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::reads::number_of;
 use super::rows::{self, Coded, ENTRIES, integer};
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::Query;
 
 /// Ids of a row of `entry_spans`.
@@ -39,7 +39,7 @@ const NEXT_SPAN: &str = "SELECT span FROM entry_spans WHERE span >= ?1 AND earli
 /// What a list is to have, by the numbers of the database.
 pub(super) struct Wanted<'a> {
     pub(super) accounts: Vec<i64>,
-    pub(super) states: &'a [State],
+    pub(super) states: &'a [EntryState],
     /// Made before this time; the end of time for any.
     pub(super) before: i64,
     pub(super) after: i64,
@@ -60,7 +60,7 @@ pub(super) fn list(db: &Connection, query: &Query, left: &dyn Fn() -> bool) -> r
     };
     let wanted = Wanted {
         accounts,
-        states: if query.states.is_empty() { &State::ALL } else { &query.states },
+        states: if query.states.is_empty() { &EntryState::ALL } else { &query.states },
         before: query.created_before.map_or(i64::MAX, |before| integer(before.0)),
         after: integer(query.after.0),
         limit: query.limit,
@@ -75,14 +75,14 @@ pub(super) fn all_accounts(db: &Connection) -> rusqlite::Result<Vec<i64>> {
 pub(super) fn matching(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
     let mut ids = Vec::new();
     for account in &wanted.accounts {
-        for state in wanted.states.iter().filter(|state| **state != State::Sending) {
+        for state in wanted.states.iter().filter(|state| **state != EntryState::Sending) {
             if left() {
                 return Ok(Vec::new());
             }
             ids.extend(of_state(db, wanted, *account, *state, left)?);
         }
     }
-    if wanted.states.contains(&State::Sending) {
+    if wanted.states.contains(&EntryState::Sending) {
         ids.extend(sending(db, wanted, left)?);
     }
     ids.sort_unstable();
@@ -107,10 +107,10 @@ fn of_state(
     db: &Connection,
     wanted: &Wanted<'_>,
     account: i64,
-    state: State,
+    state: EntryState,
     left: &dyn Fn() -> bool,
 ) -> rusqlite::Result<Vec<i64>> {
-    let sources: &[&str] = if state == State::Succeeded { &[SUCCEEDED, NEWEST] } else { &[OF_STATE] };
+    let sources: &[&str] = if state == EntryState::Succeeded { &[SUCCEEDED, NEWEST] } else { &[OF_STATE] };
     let between = |after: i64, end: i64, before: i64, limit: usize| {
         let mut found = Vec::new();
         for source in sources {
@@ -155,8 +155,8 @@ fn sending(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rus
         while let Some(row) = rows.next()? {
             looked_at += 1;
             after = row.get(0)?;
-            let (account, state, created): (i64, Coded<State>, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            if state.0 == State::Sending && created < wanted.before && wanted.accounts.contains(&account) {
+            let (account, state, created): (i64, Coded<EntryState>, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            if state.0 == EntryState::Sending && created < wanted.before && wanted.accounts.contains(&account) {
                 found.push(after);
             }
         }

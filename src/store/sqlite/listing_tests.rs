@@ -62,9 +62,9 @@ async fn fill(file: &SqliteLedger, memory: &MemoryLedger, entries: u64, random: 
             assert_eq!(made(memory.begin(vec![new], false).await.unwrap())[0], entry);
             let state = match draw(20) {
                 0 => continue,
-                1 => State::Rejected,
-                2 => State::Unknown,
-                _ => State::Succeeded,
+                1 => EntryState::Rejected,
+                2 => EntryState::Unknown,
+                _ => EntryState::Succeeded,
             };
             ended.push(Entry { state, body: Default::default(), ..entry });
         }
@@ -88,7 +88,7 @@ async fn lists_are_those_of_the_plain_model_also_where_the_clock_went_back() {
             2 => Some(vec![other_account(), AccountId::new("none").unwrap()]),
             _ => Some(vec![acme(), other_account()]),
         };
-        let states = State::ALL.iter().copied().filter(|_| draw(3) == 0).collect();
+        let states = EntryState::ALL.iter().copied().filter(|_| draw(3) == 0).collect();
         let created_before = (draw(3) > 0).then(|| time(97_000 + draw(10_000)));
         let (after, limit) = (OperationId(draw(5_000)), draw(120) as usize);
         let query = Query { accounts, states, created_before, after, limit };
@@ -124,7 +124,8 @@ async fn spans_of_dropped_entries_go() {
     assert_eq!(spans(), 0);
     let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
     let open = memory.list(&all).await.unwrap().into_iter().filter(|entry| entry.state.is_open());
-    let ended = Vec::from_iter(open.map(|entry| Entry { state: State::Expired, body: Default::default(), ..entry }));
+    let ended =
+        Vec::from_iter(open.map(|entry| Entry { state: EntryState::Expired, body: Default::default(), ..entry }));
     assert!(matches!(file.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
     assert_eq!(file.trim(time(1_000_000), 2_500).await.unwrap(), 2_500);
     assert_eq!(file.list(&all).await.unwrap().first().map(|entry| entry.id.0 / SPAN), Some(spans() as u64));
@@ -138,11 +139,12 @@ async fn orders_that_succeed_late_are_listed_and_go_with_their_entries() {
     fill(&file, &memory, 3_000, &Random::from_seed(2)).await;
     let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
     let open = memory.list(&all).await.unwrap().into_iter().filter(|entry| entry.state.is_open());
-    let late = Vec::from_iter(open.map(|entry| Entry { state: State::Succeeded, body: Default::default(), ..entry }));
+    let late =
+        Vec::from_iter(open.map(|entry| Entry { state: EntryState::Succeeded, body: Default::default(), ..entry }));
     for ledger in [file.save(late.clone(), Vec::new()).await, memory.save(late, Vec::new()).await] {
         assert!(matches!(ledger.unwrap(), Saved::Done(_)));
     }
-    let succeeded = Query { states: vec![State::Succeeded], ..all };
+    let succeeded = Query { states: vec![EntryState::Succeeded], ..all };
     let listed = file.list(&succeeded).await.unwrap();
     assert_eq!(listed, memory.list(&succeeded).await.unwrap());
     let number = |sql: &str| place.other().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -175,7 +177,7 @@ async fn orders_of_an_earlier_version_are_listed() {
         .unwrap();
     drop(earlier);
     let ledger = place.open();
-    let states = vec![State::Succeeded];
+    let states = vec![EntryState::Succeeded];
     let all = Query { accounts: Some(vec![acme()]), states, created_before: None, after: OperationId(1), limit: 9 };
     let listed = Vec::from_iter(ledger.list(&all).await.unwrap().into_iter().map(|entry| entry.id.0));
     assert_eq!(listed, [2, 3, 4, 5]);
@@ -224,7 +226,7 @@ async fn a_list_ends_between_two_steps_when_its_caller_leaves() {
     let listed = |most: usize| {
         asked.set(0);
         let wanted =
-            Wanted { accounts: vec![1], states: &[State::Sending], before: i64::MAX, after: 0, limit: 3 * STEP };
+            Wanted { accounts: vec![1], states: &[EntryState::Sending], before: i64::MAX, after: 0, limit: 3 * STEP };
         let left = || asked.replace(asked.get() + 1) >= most;
         matching(&db, &wanted, &left).unwrap().len()
     };

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::rows::Coded;
 use super::tx::Tx;
-use crate::domain::ledger::Kind;
+use crate::domain::ledger::MutationKind;
 
 /// Keys in memory before they move; while they do, as many come. 25 bytes each. Tests have few, so that they see them move.
 const NEWEST: usize = if cfg!(any(test, feature = "crash-points")) { 100 } else { 100_000 };
@@ -25,7 +25,7 @@ pub(super) enum By {
     /// The order number of a creation.
     Number,
     /// A request's id.
-    Request(Kind),
+    Request(MutationKind),
     /// Order number and fingerprint of a cancellation.
     Content,
 }
@@ -96,7 +96,7 @@ impl Newest {
         while let Some(row) = entries.next()? {
             newest.note(row, By::Number, 2)?;
             newest.note(row, By::Content, 3)?;
-            newest.note(row, By::Request(row.get::<_, Coded<Kind>>(5)?.0), 4)?;
+            newest.note(row, By::Request(row.get::<_, Coded<MutationKind>>(5)?.0), 4)?;
         }
         let mut trimmed = connection.prepare("SELECT id, account, number_key FROM trimmed WHERE id >= ?1")?;
         let mut trimmed = trimmed.query([keyed])?;

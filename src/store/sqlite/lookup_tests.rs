@@ -9,7 +9,7 @@ use super::super::migrations;
 use super::super::open::APPLICATION;
 use super::super::tests::Place;
 use super::*;
-use crate::domain::ledger::{Entry, Fingerprint, NewEntry, OperationId, State};
+use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry, OperationId};
 use crate::ports::ledger::{Begun, Ledger, Match, Saved};
 use crate::ports::random::Random;
 use crate::store::keys::Keys;
@@ -50,7 +50,7 @@ impl Both {
         }
     }
 
-    async fn end(&mut self, which: usize, state: State, at: u64) {
+    async fn end(&mut self, which: usize, state: EntryState, at: u64) {
         let (file, memory) = self.open.swap_remove(which);
         let end = |entry| Entry { state, updated: time(at), body: Bytes::new(), snapshot: Vec::new(), ..entry };
         assert!(matches!(self.file.save(vec![end(file)], Vec::new()).await.unwrap(), Saved::Done(_)));
@@ -62,7 +62,7 @@ impl Both {
         let of_memory = |entry: Entry| self.ids[&entry.id];
         let file = self.file.creation_of(&acme(), number).await.unwrap().map(id_of);
         assert_eq!(file, self.memory.creation_of(&acme(), number).await.unwrap().map(of_memory), "{number}");
-        for kind in [Kind::Create, Kind::Cancel] {
+        for kind in [MutationKind::Create, MutationKind::Cancel] {
             let file = self.file.of_request(&acme(), kind, request).await.unwrap();
             let memory = self.memory.of_request(&acme(), kind, request).await.unwrap();
             let expected = Vec::from_iter(memory.into_iter().map(of_memory));
@@ -94,7 +94,13 @@ async fn a_file_finds_what_a_ledger_in_memory_finds() {
             6..9 => both.begin(vec![create(&number, Some(&request))], false).await,
             9..12 => both.begin(cancel(&number, &request, 1 + draw(2) as u32), draw(2) == 0).await,
             12..17 if !both.open.is_empty() => {
-                let states = [State::Succeeded, State::Succeeded, State::Rejected, State::NotSent, State::Expired];
+                let states = [
+                    EntryState::Succeeded,
+                    EntryState::Succeeded,
+                    EntryState::Rejected,
+                    EntryState::NotSent,
+                    EntryState::Expired,
+                ];
                 let which = draw(both.open.len() as u64) as usize;
                 both.end(which, states[draw(5) as usize], now).await;
             }
@@ -133,7 +139,7 @@ async fn keys_move_as_others_come_and_are_found_before_while_and_after() {
         let begun = ledger.begin(vec![create(number, None)], false).await.unwrap();
         assert!(matches!(begun, Begun::Existing { by: Match::OrderNumber, .. }), "{number}");
     }
-    let end = |entry| Entry { state: State::Rejected, body: Bytes::new(), ..entry };
+    let end = |entry| Entry { state: EntryState::Rejected, body: Bytes::new(), ..entry };
     let ended = entries.into_iter().map(end).collect();
     assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
     assert_eq!(in_table(&place), 0, "nothing stands by a number");
@@ -146,13 +152,13 @@ async fn an_id_that_is_freed_again_and_again_leaves_nothing_behind() {
     let ledger = place.open();
     for round in 0..3 * NEWEST {
         let entry = made(ledger.begin(vec![create(&round.to_string(), Some("r"))], false).await.unwrap()).remove(0);
-        let end = Entry { state: State::NotSent, body: Bytes::new(), ..entry };
+        let end = Entry { state: EntryState::NotSent, body: Bytes::new(), ..entry };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     }
     let found = ledger
         .write(|tx| {
             let account = tx.account(&acme())?;
-            candidates(tx, By::Request(Kind::Create), account, b"r")
+            candidates(tx, By::Request(MutationKind::Create), account, b"r")
         })
         .await
         .unwrap();
@@ -173,7 +179,7 @@ async fn two_that_share_a_hash_are_told_apart() {
         .write(move |tx| {
             let account = tx.account(&acme())?;
             // As if all of them had the same.
-            for by in [By::Number, By::Request(Kind::Create), By::Content] {
+            for by in [By::Number, By::Request(MutationKind::Create), By::Content] {
                 for key in ["one", "other", "third", "r"] {
                     let hash = hash(by, account, key.as_bytes());
                     tx.newest().added.extend([(hash, first), (hash, second)]);
@@ -263,7 +269,7 @@ async fn what_a_failed_transaction_took_out_or_moved_is_found_again() {
         }
         made(ledger.begin(vec![create("lost", None)], false).await.unwrap());
         let entry = ledger.creation_of(&acme(), "lost").await.unwrap().unwrap();
-        let end = Entry { state: State::Rejected, body: Bytes::new(), ..entry };
+        let end = Entry { state: EntryState::Rejected, body: Bytes::new(), ..entry };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     }
     ledger.close().await;

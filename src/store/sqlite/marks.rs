@@ -6,7 +6,7 @@
 
 use prost::Message;
 
-use crate::domain::ledger::{Doubt, Entry, EvidenceKind, LookupRecord, Refusal};
+use crate::domain::ledger::{Entry, EvidenceKind, LaterRefusal, LookupRecord, UnknownSince};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
@@ -47,23 +47,23 @@ struct KeptEvidence {
 }
 
 /// By their numbers in what is kept; never renumbered.
-const REFUSALS: [Refusal; 3] = [Refusal::None, Refusal::Plain, Refusal::SaysPresent];
+const REFUSALS: [LaterRefusal; 3] = [LaterRefusal::None, LaterRefusal::Plain, LaterRefusal::SaysPresent];
 const KINDS: [EvidenceKind; 4] =
     [EvidenceKind::Present, EvidenceKind::Absent, EvidenceKind::Contradicted, EvidenceKind::Nothing];
 
 impl Marks {
     pub(super) fn of(entry: &Entry) -> Self {
-        let Entry { boot, not_after, next, doubt, .. } = entry;
+        let Entry { boot, not_after, next, unknown, .. } = entry;
         let boot = boot.map(|boot| boot.0.to_vec()).unwrap_or_default();
         let next = next.unwrap_or_default().steady.0;
         let mut marks = Self { boot, not_after: not_after.steady.0, next, ..Self::default() };
-        if let Some(doubt) = doubt {
-            marks.since = doubt.since.steady.0;
-            marks.last_byte = doubt.last_byte.steady.0;
-            marks.last_absence = doubt.last_absence.unwrap_or_default().steady.0;
-            marks.learned = doubt.learned.steady.0;
-            marks.learned_wall = doubt.learned.wall.0;
-            marks.refusal = number(&REFUSALS, doubt.refusal);
+        if let Some(unknown) = unknown {
+            marks.since = unknown.since.steady.0;
+            marks.last_byte = unknown.last_byte.steady.0;
+            marks.last_absence = unknown.last_absence.unwrap_or_default().steady.0;
+            marks.learned = unknown.learned.steady.0;
+            marks.learned_wall = unknown.learned.wall.0;
+            marks.refusal = number(&REFUSALS, unknown.refusal);
         }
         marks
     }
@@ -91,11 +91,16 @@ impl Marks {
     }
 
     /// Without the counts of look-ups, which have columns.
-    pub(super) fn doubt(&self, since: Timestamp, last_byte: Timestamp, last_absence: Option<Timestamp>) -> Doubt {
+    pub(super) fn unknown(
+        &self,
+        since: Timestamp,
+        last_byte: Timestamp,
+        last_absence: Option<Timestamp>,
+    ) -> UnknownSince {
         let moment = |wall, steady| Moment { wall, steady: SteadyTime(steady) };
         // What an earlier version wrote does not say when something was learned.
         let learned_wall = if self.learned_wall == 0 { since } else { Timestamp(self.learned_wall) };
-        Doubt {
+        UnknownSince {
             since: moment(since, self.since),
             last_byte: moment(last_byte, self.last_byte),
             lookups: 0,

@@ -43,7 +43,7 @@ use super::health::{Failing, Health};
 use super::keys::Keys;
 use crate::domain::account::AccountId;
 use crate::domain::feed::ByFeed;
-use crate::domain::ledger::{Alert, AlertKind, Entry, Kind, NewEntry, OperationId};
+use crate::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
@@ -273,7 +273,12 @@ impl Ledger for SqliteLedger {
         self.read(move |db| reads::get(db, id)).await
     }
 
-    async fn of_request(&self, account: &AccountId, kind: Kind, request_id: &str) -> Result<Vec<Entry>, StoreError> {
+    async fn of_request(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        request_id: &str,
+    ) -> Result<Vec<Entry>, StoreError> {
         let (account, id) = (account.clone(), request_id.to_owned());
         self.write(move |tx| reads::of_request(tx, &account, kind, &id)).await
     }
@@ -300,7 +305,7 @@ impl Ledger for SqliteLedger {
         self.read(move |db| reads::due_audits(db, now, limit)).await
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<Alert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         self.write(move |tx| writes::end_audit(tx, audit, found.as_ref())).await
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::super::SqliteLedger;
 use super::super::tests::{Place, begin, trouble, works};
 use super::*;
-use crate::domain::ledger::{Entry, State};
+use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::{Ledger, StoreTrouble};
 use crate::store::Settings;
 use crate::store::testing::{create, settings};
@@ -32,7 +32,7 @@ async fn a_process_whose_epoch_was_passed_writes_nothing_more() {
     assert_eq!(epoch(&other), 1);
     other.execute("UPDATE numbers SET value = value + 1 WHERE name = 'epoch'", []).unwrap();
     ledger.begin(vec![create("B", None)], false).await.unwrap_err();
-    let end = Entry { state: State::Succeeded, body: Bytes::new(), ..entry };
+    let end = Entry { state: EntryState::Succeeded, body: Bytes::new(), ..entry };
     ledger.save(vec![end], Vec::new()).await.unwrap_err();
     let told = told.lock().unwrap().clone();
     assert!(told[0].contains("was taken by another order-gateway") && told[0].lines().count() == 1, "{told:?}");

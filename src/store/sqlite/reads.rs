@@ -8,7 +8,7 @@ use super::rows::{self, Coded, ENTRIES, integer};
 use super::tx::Tx;
 use super::writes::whole;
 use crate::domain::account::AccountId;
-use crate::domain::ledger::{AlertKind, Entry, Kind, OperationId, State};
+use crate::domain::ledger::{AlertKind, Entry, EntryState, MutationKind, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Count};
 use crate::store::keys::short;
@@ -21,7 +21,7 @@ pub(super) fn get(db: &Connection, id: OperationId) -> rusqlite::Result<Option<E
 pub(super) fn of_request(
     tx: &mut Tx<'_>,
     account: &AccountId,
-    kind: Kind,
+    kind: MutationKind,
     request_id: &str,
 ) -> rusqlite::Result<Vec<Entry>> {
     let Some(account) = number_of(tx.connection(), account)? else { return Ok(Vec::new()) };
@@ -47,7 +47,7 @@ pub(super) fn creation_of(tx: &mut Tx<'_>, account: &AccountId, order_number: &s
 }
 
 pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {
-    let states = State::ALL.iter().copied().filter(|state| state.is_open()).collect::<Vec<_>>();
+    let states = EntryState::ALL.iter().copied().filter(|state| state.is_open()).collect::<Vec<_>>();
     let accounts = listing::all_accounts(db)?;
     let wanted = Wanted { accounts, states: &states, before: i64::MAX, after: integer(after.0), limit };
     listing::matching(db, &wanted, &|| false)
@@ -73,7 +73,7 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
     let counts = counts.query_map([], |row| {
         Ok(Count {
             account: rows::account(row, 0)?,
-            state: row.get::<_, Coded<State>>(1)?.0,
+            state: row.get::<_, Coded<EntryState>>(1)?.0,
             entries: rows::number(row, 2)?,
             oldest: rows::maybe_time(row, 3)?,
         })

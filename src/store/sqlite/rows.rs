@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::marks::{self, Marks};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::{AlertKind, Doubt, Entry, Fingerprint, Kind, OperationId, State};
+use crate::domain::ledger::{AlertKind, Entry, EntryState, Fingerprint, MutationKind, OperationId, UnknownSince};
 use crate::domain::timestamp::Timestamp;
 
 /// Begins every query for entries. What follows may name `e`, the row of the entry.
@@ -25,13 +25,13 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         id: OperationId(number(row, 0)?),
         fence: number(row, 1)?,
         account: account(row, 2)?,
-        kind: row.get::<_, Coded<Kind>>(3)?.0,
+        kind: row.get::<_, Coded<MutationKind>>(3)?.0,
         order_number: row.get(4)?,
         request_id: row.get(5)?,
         batch: row.get(6)?,
         batches: row.get(7)?,
         fingerprint: Fingerprint(row.get(8)?),
-        state: row.get::<_, Coded<State>>(9)?.0,
+        state: row.get::<_, Coded<EntryState>>(9)?.0,
         effect: row.get::<_, Coded<Effect>>(10)?.0,
         attempts: row.get(11)?,
         created: time(row, 12)?,
@@ -40,7 +40,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         next: maybe_time(row, 15)?.map(|next| marks.next(next)),
         boot: marks.boot(),
         correlation_id: Uuid::from_bytes(row.get(16)?),
-        doubt: doubt(row, &marks)?,
+        unknown: unknown(row, &marks)?,
         body: row.get::<_, Option<Vec<u8>>>(22)?.unwrap_or_default().into(),
         snapshot: row.get::<_, Option<_>>(23)?.unwrap_or_default(),
         answer: row.get::<_, Vec<u8>>(24)?.into(),
@@ -51,11 +51,12 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-fn doubt(row: &Row<'_>, marks: &Marks) -> rusqlite::Result<Option<Doubt>> {
+fn unknown(row: &Row<'_>, marks: &Marks) -> rusqlite::Result<Option<UnknownSince>> {
     let Some(since) = maybe_time(row, 17)? else { return Ok(None) };
     let (last_byte, last_absence) = (time(row, 18)?, maybe_time(row, 21)?);
-    let doubt = Doubt { lookups: row.get(19)?, absences: row.get(20)?, ..marks.doubt(since, last_byte, last_absence) };
-    Ok(Some(doubt))
+    let unknown =
+        UnknownSince { lookups: row.get(19)?, absences: row.get(20)?, ..marks.unknown(since, last_byte, last_absence) };
+    Ok(Some(unknown))
 }
 
 /// SQLite's numbers are signed; what is beyond them is as good as their end.
@@ -91,7 +92,7 @@ pub(super) trait Numbered: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
 }
 
-impl Numbered for Kind {
+impl Numbered for MutationKind {
     const ALL: &'static [Self] = Self::ALL;
 }
 
@@ -99,7 +100,7 @@ impl Numbered for Effect {
     const ALL: &'static [Self] = &[Self::None, Self::Applied, Self::Unknown];
 }
 
-impl Numbered for State {
+impl Numbered for EntryState {
     // The final ones are those from 4 on, and 1 and 4 are the usual ones; the schema says so too.
     const ALL: &'static [Self] = &[
         Self::Recorded,
@@ -139,8 +140,8 @@ mod tests {
 
     #[test]
     fn the_numbers_of_the_states_tell_open_from_final() {
-        assert_eq!(<State as Numbered>::ALL.len(), State::ALL.len());
-        for (number, state) in <State as Numbered>::ALL.iter().enumerate() {
+        assert_eq!(<EntryState as Numbered>::ALL.len(), EntryState::ALL.len());
+        for (number, state) in <EntryState as Numbered>::ALL.iter().enumerate() {
             assert_eq!(state.is_open(), number < 4, "{state:?}");
         }
     }

@@ -5,7 +5,7 @@ use super::super::open::APPLICATION;
 use super::super::tests::Place;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{FeedName, with_account};
-use crate::domain::ledger::{Entry, NewEntry, OperationId, State};
+use crate::domain::ledger::{Entry, EntryState, NewEntry, OperationId};
 use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::ledger::{Begun, Ledger, Match, Query, Saved};
 use crate::ports::subscriptions::Subscriptions;
@@ -47,7 +47,7 @@ async fn a_renamed_account_keeps_its_orders() {
     let place = Place::new();
     let ledger = open(&place, &[("acme", "1"), ("other", "2")]);
     let entry = made(begin(&ledger, "acme", "A").await).remove(0);
-    let end = Entry { state: State::Succeeded, body: Default::default(), ..entry.clone() };
+    let end = Entry { state: EntryState::Succeeded, body: Default::default(), ..entry.clone() };
     assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     made(begin(&ledger, "acme", "B").await);
     ledger.close().await;

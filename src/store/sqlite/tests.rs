@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::ledger::State;
+use crate::domain::ledger::EntryState;
 use crate::store::testing::{acme, cancel, create, made, settings, time};
 use crate::telemetry::metrics::{Form, Metrics};
 
@@ -80,7 +80,7 @@ async fn all_is_there_after_closing_and_opening_again() {
     let wal = std::fs::metadata(place.beside("db-wal")).map_or(0, |file| file.len());
     assert_eq!(wal, 0);
     let ledger = place.open();
-    assert_eq!(ledger.of_request(&acme(), Kind::Cancel, "r").await.unwrap(), entries);
+    assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), entries);
     assert_eq!(ledger.due_audits(time(1), 9).await.unwrap().len(), 1);
     assert_eq!(ledger.counts().await.unwrap(), counts);
     assert!(begin(&ledger, "B").await.id > entries[1].id);
@@ -315,7 +315,7 @@ async fn one_bad_write_does_not_spoil_its_group() {
         place.other().query_row("SELECT value FROM numbers WHERE name = 'tried'", [], |row| row.get(0)).unwrap();
     assert_eq!(tried, 0);
     let count = &ledger.counts().await.unwrap()[0];
-    assert_eq!((count.state, count.entries), (State::Sending, 2));
+    assert_eq!((count.state, count.entries), (EntryState::Sending, 2));
     ledger.close().await;
 }
 
@@ -358,7 +358,7 @@ async fn the_log_is_copied_and_does_not_grow_without_end() {
     let mut longest = 0;
     for number in 0..200 {
         let entries = made(ledger.begin(vec![large(number)], false).await.unwrap());
-        let end = Entry { state: State::Rejected, body: Bytes::new(), ..entries[0].clone() };
+        let end = Entry { state: EntryState::Rejected, body: Bytes::new(), ..entries[0].clone() };
         assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
         longest = longest.max(std::fs::metadata(place.beside("db-wal")).unwrap().len());
     }
@@ -381,7 +381,7 @@ async fn a_body_is_gone_from_the_file_when_its_entry_is_final() {
         bytes.windows(secret.len()).any(|window| window == secret)
     };
     assert!(holds("db-wal"));
-    let end = Entry { state: State::Succeeded, body: Bytes::new(), snapshot: Vec::new(), ..entries[0].clone() };
+    let end = Entry { state: EntryState::Succeeded, body: Bytes::new(), snapshot: Vec::new(), ..entries[0].clone() };
     assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
     ledger.close().await;
     assert!(!holds("db"));

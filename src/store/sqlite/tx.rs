@@ -9,7 +9,7 @@ use super::lookup::{self, Newest};
 use super::rows::{Coded, integer};
 use super::{feed, listing};
 use crate::domain::account::AccountId;
-use crate::domain::ledger::State;
+use crate::domain::ledger::EntryState;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 
@@ -60,7 +60,7 @@ pub(super) struct Tx<'a> {
     memory: &'a mut Memory,
     reserved_before: u64,
     /// Changes of the counts by account and state: written once, however many entries changed.
-    counts: HashMap<(i64, State), i64, RandomState>,
+    counts: HashMap<(i64, EntryState), i64, RandomState>,
     /// Entries made or changed.
     pub(super) rows: u64,
 }
@@ -138,7 +138,7 @@ impl<'a> Tx<'a> {
     }
 
     /// This entry of this account came into this state (1) or left it (-1).
-    pub(super) fn count(&mut self, id: i64, account: i64, state: State, change: i64) {
+    pub(super) fn count(&mut self, id: i64, account: i64, state: EntryState, change: i64) {
         if self.is_counted(id) {
             *self.counts.entry((account, state)).or_default() += change;
         }
@@ -217,7 +217,8 @@ mod tests {
             );
             open.extend(new.await.into_iter().flat_map(|begun| made(begun.unwrap())));
             // Of each part some are left open for the next.
-            let end = |entry: Entry| Entry { state: State::Succeeded, updated: time(1), body: Bytes::new(), ..entry };
+            let end =
+                |entry: Entry| Entry { state: EntryState::Succeeded, updated: time(1), body: Bytes::new(), ..entry };
             let ended = open.drain(..open.len() - 50).map(end).collect();
             assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
             ledger.trim(time(2), 100).await.unwrap();
@@ -227,7 +228,7 @@ mod tests {
                 let sql = "SELECT count(*) FROM entries WHERE state = ?1";
                 Connection::open(&path).unwrap().query_row(sql, [state], |row| row.get::<_, i64>(0)).unwrap()
             };
-            assert_eq!(counted, [(State::Sending, of(1)), (State::Succeeded, of(4))], "{part}");
+            assert_eq!(counted, [(EntryState::Sending, of(1)), (EntryState::Succeeded, of(4))], "{part}");
             ledger.close().await;
         }
         // Most of them are in the table of counts.

@@ -10,7 +10,7 @@ use super::marks::{self, Marks};
 use super::rows::{self, Coded, ENTRIES, integer};
 use super::tx::Tx;
 use crate::crash_point::{CrashPoint, reach};
-use crate::domain::ledger::{Alert, Entry, Fingerprint, Kind, NewEntry, OperationId, State};
+use crate::domain::ledger::{AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{Audit, Begun, Match, Saved};
 use crate::store::keys::Keys;
@@ -97,7 +97,7 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         integer(entry.not_after.wall.0),
         keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
         keys.request,
-        if entry.state == State::NotSent { id } else { 0 },
+        if entry.state == EntryState::NotSent { id } else { 0 },
         keys.content.as_ref().filter(|_| entry.state.is_open()),
         entry.correlation_id.as_bytes(),
         entry.fingerprint.0,
@@ -113,7 +113,7 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
     if let Some(key) = keys.content.as_ref().filter(|_| entry.state.is_open()) {
         lookup::add(tx, By::Content, account, key, id);
     }
-    if entry.state == State::NotSent {
+    if entry.state == EntryState::NotSent {
         forget_freed(tx, keys, account, &entry)?;
     }
     keep_body(tx, &entry)?;
@@ -154,7 +154,7 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
             tx.count(id, account, before, -1);
         }
         tx.count(id, account, entry.state, 1);
-        if entry.state == State::Succeeded {
+        if entry.state == EntryState::Succeeded {
             tx.succeeded(id, account)?;
         }
         tx.rows += 1;
@@ -174,7 +174,7 @@ fn state(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Option<State>> {
 /// stored entry is final or has another fence.
 fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool> {
     let id = integer(entry.id.0);
-    let Entry { state, doubt, .. } = entry;
+    let Entry { state, unknown, .. } = entry;
     let mut update = tx.sql(
         "UPDATE entries SET fence = fence + 1, state = ?2, effect = ?3, attempts = ?4, updated = ?5, not_after = ?6, \
          next = ?7, answer = ?8, last_error = ?9, resolution = ?10, doubt_since = ?11, doubt_last_byte = ?12, \
@@ -192,11 +192,11 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool
         &entry.answer[..],
         entry.last_error,
         entry.resolution,
-        doubt.map(|doubt| integer(doubt.since.wall.0)),
-        doubt.map(|doubt| integer(doubt.last_byte.wall.0)),
-        doubt.map(|doubt| doubt.lookups),
-        doubt.map(|doubt| doubt.absences),
-        doubt.and_then(|doubt| doubt.last_absence).map(|last| integer(last.wall.0)),
+        unknown.map(|unknown| integer(unknown.since.wall.0)),
+        unknown.map(|unknown| integer(unknown.last_byte.wall.0)),
+        unknown.map(|unknown| unknown.lookups),
+        unknown.map(|unknown| unknown.absences),
+        unknown.and_then(|unknown| unknown.last_absence).map(|last| integer(last.wall.0)),
         entry.evidence.as_ref().map(marks::write_evidence),
         integer(entry.fence),
     ])?;
@@ -220,7 +220,7 @@ fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()>
         tx.sql("UPDATE entries SET number_key = NULL WHERE id = ?1")?.execute([id])?;
         lookup::remove(tx, By::Number, account, key, id)?;
     }
-    if entry.state == State::NotSent {
+    if entry.state == EntryState::NotSent {
         tx.sql("UPDATE entries SET freed = id WHERE id = ?1")?.execute([id])?;
         forget_freed(tx, &keys, account, entry)?;
     }
@@ -272,11 +272,11 @@ fn plan(tx: &Tx<'_>, audit: &Audit) -> rusqlite::Result<()> {
     plan.execute([integer(time.0), integer(operation.0)]).map(drop)
 }
 
-pub(super) fn end_audit(tx: &mut Tx<'_>, audit: Audit, found: Option<&Alert>) -> rusqlite::Result<bool> {
+pub(super) fn end_audit(tx: &mut Tx<'_>, audit: Audit, found: Option<&AuditAlert>) -> rusqlite::Result<bool> {
     let Audit { operation, time } = audit;
     let mut end = tx.sql("DELETE FROM audits WHERE time = ?1 AND entry = ?2")?;
     end.execute([integer(time.0), integer(operation.0)])?;
-    let Some(Alert { operation, kind, time }) = found else { return Ok(false) };
+    let Some(AuditAlert { operation, kind, time }) = found else { return Ok(false) };
     let mut keep = tx.sql("INSERT OR IGNORE INTO alerts (entry, kind, time) VALUES (?1, ?2, ?3)")?;
     Ok(keep.execute(params![integer(operation.0), Coded(*kind), integer(time.0)])? == 1)
 }
@@ -344,7 +344,7 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
          RETURNING id, account, state, kind, request_key, content_key",
     )?;
     let gone = delete.query_map([first, end], |row| {
-        let (state, kind) = (row.get::<_, Coded<State>>(2)?.0, row.get::<_, Coded<Kind>>(3)?.0);
+        let (state, kind) = (row.get::<_, Coded<EntryState>>(2)?.0, row.get::<_, Coded<MutationKind>>(3)?.0);
         let (request, content) = (row.get::<_, Option<Vec<u8>>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
         Ok((row.get(0)?, row.get(1)?, state, [(By::Request(kind), request), (By::Content, content)]))
     })?;
@@ -352,7 +352,7 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
     let mut succeeded = tx.sql("DELETE FROM succeeded WHERE account = ?1 AND entry = ?2")?;
     for (id, account, state, keys) in &gone {
         tx.count(*id, *account, *state, -1);
-        if *state == State::Succeeded {
+        if *state == EntryState::Succeeded {
             succeeded.execute([*account, *id])?;
         }
         for (by, key) in keys {

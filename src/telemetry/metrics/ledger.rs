@@ -6,12 +6,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::ledger::{AlertKind, State};
+use crate::domain::ledger::{AlertKind, EntryState};
 
 /// What becomes of mutations.
 pub struct LedgerMetrics {
-    closed: [Counter; State::ALL.len()],
-    open: [Gauge; State::ALL.len()],
+    closed: [Counter; EntryState::ALL.len()],
+    open: [Gauge; EntryState::ALL.len()],
     late_effects: Counter,
     duplicates: Counter,
 
@@ -40,13 +40,14 @@ impl LedgerMetrics {
             r.register(format!("order_gateway_{name}"), help, counter.clone());
             counter
         };
-        let labels = |state: State| StateLabels { state: state.name() };
+        let labels = |state: EntryState| StateLabels { state: state.name() };
         let alert = |kind: AlertKind| alerts.get_or_create_owned(&AlertLabels { kind: kind.name() });
         Self {
             // A state that cannot be counted so has a handle that is not registered.
-            closed: State::ALL
+            closed: EntryState::ALL
                 .map(|s| if s.is_open() { Counter::default() } else { closed.get_or_create_owned(&labels(s)) }),
-            open: State::ALL.map(|s| if s.is_open() { open.get_or_create_owned(&labels(s)) } else { Gauge::default() }),
+            open: EntryState::ALL
+                .map(|s| if s.is_open() { open.get_or_create_owned(&labels(s)) } else { Gauge::default() }),
             late_effects: alert(AlertKind::LateEffect),
             duplicates: alert(AlertKind::Duplicate),
             oldest_open,
@@ -56,12 +57,12 @@ impl LedgerMetrics {
     }
 
     /// A mutation became final.
-    pub fn closed(&self, state: State) {
+    pub fn closed(&self, state: EntryState) {
         self.closed[state as usize].inc();
     }
 
     /// How many are in an open state.
-    pub fn set_open(&self, state: State, entries: u64) {
+    pub fn set_open(&self, state: EntryState, entries: u64) {
         self.open[state as usize].set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 

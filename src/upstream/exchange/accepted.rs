@@ -1,7 +1,7 @@
 //! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts, and works on it later.
 
 use super::{Exchange, Unusable, post, read_envelope};
-use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
+use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::domain::operation::WalmartCall;
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::Request;
@@ -28,9 +28,9 @@ impl Exchange for CancelOrder {
 
 /// An acceptance without Walmart's id is no proof: field reports tell of 2xx answers that lack it. Errors beside an id are
 /// told with it.
-fn read_acceptance(body: &[u8]) -> Result<Accepted, Unusable> {
+fn read_acceptance(body: &[u8]) -> Result<AcceptedAnswer, Unusable> {
     let answer = read_envelope::<pb::Acceptance>(body, &["ACCEPTED", "OK", "CREATED", "SUCCESS"])?;
     let acceptance = answer.payload.into_iter().find(|a| !a.request_id.is_empty()).ok_or(Unusable::Unreadable)?;
     let status = if answer.status.is_empty() { "ACCEPTED".to_owned() } else { answer.status };
-    Ok(Accepted { status, header: answer.header, acceptance, errors: answer.errors })
+    Ok(AcceptedAnswer { status, header: answer.header, acceptance, errors: answer.errors })
 }

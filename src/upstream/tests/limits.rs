@@ -101,7 +101,7 @@ mod never_ready {
     use super::*;
     use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
-    use crate::ports::upstream::Accepted;
+    use crate::ports::upstream::AcceptedAnswer;
     use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
     use crate::upstream::exchange::Exchange as _;
     use crate::upstream::failure::{Failure, Lost, NotSent};
@@ -116,9 +116,9 @@ mod never_ready {
     }
 
     impl Service<Outbound<CreateOrder>> for Stuck {
-        type Response = Answered<Accepted>;
+        type Response = Answered<AcceptedAnswer>;
         type Error = Failure;
-        type Future = Pending<Result<Answered<Accepted>, Failure>>;
+        type Future = Pending<Result<Answered<AcceptedAnswer>, Failure>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
             Poll::Ready(Ok(()))
@@ -166,7 +166,7 @@ mod never_ready {
     struct StuckAfter<S>(S, Duration);
 
     impl<S: Next<CreateOrder>> Service<Outbound<CreateOrder>> for StuckAfter<S> {
-        type Response = Answered<Accepted>;
+        type Response = Answered<AcceptedAnswer>;
         type Error = Failure;
         type Future = Attempting<CreateOrder>;
 
@@ -199,9 +199,9 @@ mod never_ready {
     struct TurnedAway;
 
     impl Service<Outbound<CreateOrder>> for TurnedAway {
-        type Response = Answered<Accepted>;
+        type Response = Answered<AcceptedAnswer>;
         type Error = Failure;
-        type Future = Ready<Result<Answered<Accepted>, Failure>>;
+        type Future = Ready<Result<Answered<AcceptedAnswer>, Failure>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
             Poll::Ready(Ok(()))

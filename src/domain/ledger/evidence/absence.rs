@@ -1,12 +1,12 @@
 //! The two proofs that Walmart's order service does not have an order that was asked for by its number.
 
-use super::answer::{Answer, Status};
-use super::json::Part;
+use super::answer::{AnswerStatus, LookupEnvelope};
+use super::json::JsonPart;
 use super::{AbsenceProof, LookupAnswer, NoEvidence};
 
 /// The proof of absence in an answer to a look-up by number, or the reason why there is none.
 pub fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
-    match Answer::read(&answer.body) {
+    match LookupEnvelope::read(&answer.body) {
         Some(read) => of_answer(answer.http_status, &read),
         None => Err(unreadable(answer.http_status)),
     }
@@ -39,7 +39,7 @@ pub fn is_order_service_not_found(code: &str) -> bool {
     })
 }
 
-pub(super) fn of_answer(http_status: u16, answer: &Answer) -> Result<AbsenceProof, NoEvidence> {
+pub(super) fn of_answer(http_status: u16, answer: &LookupEnvelope) -> Result<AbsenceProof, NoEvidence> {
     let errors = answer.errors();
     match errors.not_found {
         Some(code) if errors.count == 1 => not_found(http_status, answer, code),
@@ -49,45 +49,45 @@ pub(super) fn of_answer(http_status: u16, answer: &Answer) -> Result<AbsenceProo
 }
 
 /// Whether the answer is a whole one: HTTP 200, a status of success, no error.
-pub(super) fn complete(http_status: u16, answer: &Answer) -> Result<(), NoEvidence> {
+pub(super) fn complete(http_status: u16, answer: &LookupEnvelope) -> Result<(), NoEvidence> {
     match (http_status, answer.status()) {
         (404, _) => Err(NoEvidence::GatewayNotFound),
-        (200, Status::Partial) => Err(NoEvidence::PartialSuccess),
-        (200, Status::Failed) => Err(NoEvidence::StatusFailed),
+        (200, AnswerStatus::Partial) => Err(NoEvidence::PartialSuccess),
+        (200, AnswerStatus::Failed) => Err(NoEvidence::StatusFailed),
         (200, _) if answer.errors().count > 0 => Err(NoEvidence::Errors),
-        (200, Status::Success) => Ok(()),
-        (200, Status::Unknown) => Err(NoEvidence::StatusUnknown),
+        (200, AnswerStatus::Success) => Ok(()),
+        (200, AnswerStatus::Unknown) => Err(NoEvidence::StatusUnknown),
         _ => Err(NoEvidence::HttpStatus),
     }
 }
 
-fn not_found(http_status: u16, answer: &Answer, code: String) -> Result<AbsenceProof, NoEvidence> {
+fn not_found(http_status: u16, answer: &LookupEnvelope, code: String) -> Result<AbsenceProof, NoEvidence> {
     if !matches!(http_status, 200 | 400 | 404) {
         return Err(NoEvidence::HttpStatus);
     }
-    if answer.status() == Status::Partial {
+    if answer.status() == AnswerStatus::Partial {
         return Err(NoEvidence::PartialSuccess);
     }
     match &answer.payload {
-        None | Some(Part::Null) => {}
-        Some(Part::Object(object)) if object.is_empty() => {}
+        None | Some(JsonPart::Null) => {}
+        Some(JsonPart::Object(object)) if object.is_empty() => {}
         Some(_) => return Err(NoEvidence::NotFoundNotAlone),
     }
     no_order_counted(answer)?;
     Ok(AbsenceProof::OrderServiceNotFound { code })
 }
 
-fn empty_list(answer: &Answer) -> Result<AbsenceProof, NoEvidence> {
+fn empty_list(answer: &LookupEnvelope) -> Result<AbsenceProof, NoEvidence> {
     match &answer.payload {
         None => Err(NoEvidence::PayloadMissing),
-        Some(Part::Null) => Err(NoEvidence::PayloadNull),
-        Some(Part::Scalar(_)) => Err(NoEvidence::PayloadNotList),
-        Some(Part::List(rows)) if rows.is_empty() => {
+        Some(JsonPart::Null) => Err(NoEvidence::PayloadNull),
+        Some(JsonPart::Scalar(_)) => Err(NoEvidence::PayloadNotList),
+        Some(JsonPart::List(rows)) if rows.is_empty() => {
             no_order_counted(answer)?;
             Ok(AbsenceProof::EmptyList)
         }
-        Some(Part::List(rows)) if rows.iter().all(Option::is_none) => Err(NoEvidence::RowsNotOrders),
-        Some(Part::Object(_) | Part::List(_)) => Err(if answer.orders().any(|order| order.has_number()) {
+        Some(JsonPart::List(rows)) if rows.iter().all(Option::is_none) => Err(NoEvidence::RowsNotOrders),
+        Some(JsonPart::Object(_) | JsonPart::List(_)) => Err(if answer.orders().any(|order| order.has_number()) {
             NoEvidence::NumberOther
         } else {
             NoEvidence::NumberMissing
@@ -95,7 +95,7 @@ fn empty_list(answer: &Answer) -> Result<AbsenceProof, NoEvidence> {
     }
 }
 
-fn no_order_counted(answer: &Answer) -> Result<(), NoEvidence> {
+fn no_order_counted(answer: &LookupEnvelope) -> Result<(), NoEvidence> {
     let totals = answer.totals();
     if !totals.are_readable() {
         Err(NoEvidence::TotalsUnreadable)

@@ -4,21 +4,21 @@ use serde::Deserialize as _;
 use serde::de::MapAccess;
 
 use super::absence::is_order_service_not_found;
-use super::json::{Fields, Part, Scalar, objects, once};
+use super::json::{JsonPart, JsonScalar, ObjectFields, objects, once};
 use super::order::OrderRow;
 
 /// The parts of a body that can prove something.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
-    status: Option<Scalar>,
-    header: Option<Part<HeaderRow>>,
-    pub(super) payload: Option<Part<OrderRow>>,
-    errors: Option<Part<ErrorRow>>,
-    error: Option<Part<ErrorRow>>,
-    counts: Counts,
+pub(super) struct LookupEnvelope {
+    status: Option<JsonScalar>,
+    header: Option<JsonPart<HeaderRow>>,
+    pub(super) payload: Option<JsonPart<OrderRow>>,
+    errors: Option<JsonPart<ErrorRow>>,
+    error: Option<JsonPart<ErrorRow>>,
+    counts: CountFields,
 }
 
-impl Fields for Answer {
+impl ObjectFields for LookupEnvelope {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "status" => once(&mut self.status, object),
@@ -33,7 +33,7 @@ impl Fields for Answer {
 
 /// The word of an answer's `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum AnswerStatus {
     Success,
     Partial,
     Failed,
@@ -52,7 +52,7 @@ pub(super) struct ErrorCodes {
 
 /// How many orders or pages an answer says there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Count {
+pub(super) enum ShownCount {
     Missing,
     Of(u64),
     Unreadable,
@@ -60,34 +60,34 @@ pub(super) enum Count {
 
 /// The counts of an answer: the largest of all places where one stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) orders: Count,
-    pub(super) pages: Count,
+pub(super) struct AnswerTotals {
+    pub(super) orders: ShownCount,
+    pub(super) pages: ShownCount,
 }
 
-impl Answer {
+impl LookupEnvelope {
     /// Reads a body. `None` when it is no JSON object, is cut short, or names a field twice.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let part = Part::<Self>::deserialize(&mut deserializer).ok()?;
+        let part = JsonPart::<Self>::deserialize(&mut deserializer).ok()?;
         deserializer.end().ok()?;
         match part {
-            Part::Object(answer) => Some(*answer),
-            Part::Null | Part::Scalar(_) | Part::List(_) => None,
+            JsonPart::Object(answer) => Some(*answer),
+            JsonPart::Null | JsonPart::Scalar(_) | JsonPart::List(_) => None,
         }
     }
 
-    pub(super) fn status(&self) -> Status {
-        let Some(status) = self.status.as_ref().and_then(Scalar::shown) else { return Status::Unknown };
+    pub(super) fn status(&self) -> AnswerStatus {
+        let Some(status) = self.status.as_ref().and_then(JsonScalar::shown) else { return AnswerStatus::Unknown };
         let is = |word: &str| status.eq_ignore_ascii_case(word);
         if is("OK") || is("SUCCESS") {
-            Status::Success
+            AnswerStatus::Success
         } else if status.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("PARTIAL")) {
-            Status::Partial
+            AnswerStatus::Partial
         } else if is("FAIL") || is("FAILED") {
-            Status::Failed
+            AnswerStatus::Failed
         } else {
-            Status::Unknown
+            AnswerStatus::Unknown
         }
     }
 
@@ -99,19 +99,19 @@ impl Answer {
         found
     }
 
-    pub(super) fn totals(&self) -> Totals {
+    pub(super) fn totals(&self) -> AnswerTotals {
         let mut totals = self.counts.totals();
         match &self.header {
-            None | Some(Part::Null) => {}
-            Some(Part::Object(header)) => {
+            None | Some(JsonPart::Null) => {}
+            Some(JsonPart::Object(header)) => {
                 totals = totals.and(header.counts.totals());
                 match &header.attributes {
-                    None | Some(Part::Null) => {}
-                    Some(Part::Object(attributes)) => totals = totals.and(attributes.totals()),
-                    Some(Part::Scalar(_) | Part::List(_)) => totals.orders = Count::Unreadable,
+                    None | Some(JsonPart::Null) => {}
+                    Some(JsonPart::Object(attributes)) => totals = totals.and(attributes.totals()),
+                    Some(JsonPart::Scalar(_) | JsonPart::List(_)) => totals.orders = ShownCount::Unreadable,
                 }
             }
-            Some(Part::Scalar(_) | Part::List(_)) => totals.orders = Count::Unreadable,
+            Some(JsonPart::Scalar(_) | JsonPart::List(_)) => totals.orders = ShownCount::Unreadable,
         }
         totals
     }
@@ -122,31 +122,31 @@ impl Answer {
     }
 }
 
-impl Totals {
+impl AnswerTotals {
     fn and(self, other: Self) -> Self {
         Self { orders: self.orders.and(other.orders), pages: self.pages.and(other.pages) }
     }
 
     pub(super) fn are_readable(self) -> bool {
-        self.orders != Count::Unreadable && self.pages != Count::Unreadable
+        self.orders != ShownCount::Unreadable && self.pages != ShownCount::Unreadable
     }
 
     /// Whether there is no order beyond these: at most so many, on one page.
     pub(super) fn end_at(self, orders: usize) -> bool {
         let within = |count, most: u64| match count {
-            Count::Missing => true,
-            Count::Of(count) => count <= most,
-            Count::Unreadable => false,
+            ShownCount::Missing => true,
+            ShownCount::Of(count) => count <= most,
+            ShownCount::Unreadable => false,
         };
         within(self.orders, u64::try_from(orders).unwrap_or(u64::MAX)) && within(self.pages, 1)
     }
 }
 
-impl Count {
-    fn of(count: &Option<Scalar>) -> Self {
+impl ShownCount {
+    fn of(count: &Option<JsonScalar>) -> Self {
         let Some(count) = count else { return Self::Missing };
         match count {
-            Scalar::Null => Self::Missing,
+            JsonScalar::Null => Self::Missing,
             _ => match count.amount() {
                 Some(count) if count.fract() == 0.0 && count < 1e15 => Self::Of(count as u64),
                 _ => Self::Unreadable,
@@ -165,11 +165,11 @@ impl Count {
 
 #[derive(Debug, Default)]
 struct HeaderRow {
-    attributes: Option<Part<Counts>>,
-    counts: Counts,
+    attributes: Option<JsonPart<CountFields>>,
+    counts: CountFields,
 }
 
-impl Fields for HeaderRow {
+impl ObjectFields for HeaderRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "headerAttributes" => once(&mut self.attributes, object),
@@ -179,18 +179,18 @@ impl Fields for HeaderRow {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    total_count: Option<Scalar>,
-    page_count: Option<Scalar>,
+struct CountFields {
+    total_count: Option<JsonScalar>,
+    page_count: Option<JsonScalar>,
 }
 
-impl Counts {
-    fn totals(&self) -> Totals {
-        Totals { orders: Count::of(&self.total_count), pages: Count::of(&self.page_count) }
+impl CountFields {
+    fn totals(&self) -> AnswerTotals {
+        AnswerTotals { orders: ShownCount::of(&self.total_count), pages: ShownCount::of(&self.page_count) }
     }
 }
 
-impl Fields for Counts {
+impl ObjectFields for CountFields {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "totalCount" => once(&mut self.total_count, object),
@@ -203,14 +203,14 @@ impl Fields for Counts {
 /// An error, or an envelope around errors.
 #[derive(Debug, Default)]
 struct ErrorRow {
-    code: Option<Scalar>,
-    error: Option<Part<ErrorRow>>,
-    errors: Option<Part<ErrorRow>>,
-    causes: Option<Part<ErrorRow>>,
+    code: Option<JsonScalar>,
+    error: Option<JsonPart<ErrorRow>>,
+    errors: Option<JsonPart<ErrorRow>>,
+    causes: Option<JsonPart<ErrorRow>>,
     keys: usize,
 }
 
-impl Fields for ErrorRow {
+impl ObjectFields for ErrorRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         self.keys += 1;
         match key {
@@ -224,12 +224,12 @@ impl Fields for ErrorRow {
 }
 
 /// Counts the errors of a part. What is neither null nor a list counts as one, whatever it is.
-fn collect(part: &Part<ErrorRow>, found: &mut ErrorCodes) {
+fn collect(part: &JsonPart<ErrorRow>, found: &mut ErrorCodes) {
     match part {
-        Part::Null => {}
-        Part::Scalar(_) => found.count += 1,
-        Part::Object(one) => count(one, found),
-        Part::List(many) => {
+        JsonPart::Null => {}
+        JsonPart::Scalar(_) => found.count += 1,
+        JsonPart::Object(one) => count(one, found),
+        JsonPart::List(many) => {
             for one in many {
                 match one {
                     Some(one) => count(one, found),
@@ -246,7 +246,7 @@ fn count(error: &ErrorRow, found: &mut ErrorCodes) {
     if wrapped == 0 || error.keys > wrapped {
         found.count += 1;
     }
-    if let Some(Scalar::Text(code)) = &error.code
+    if let Some(JsonScalar::Text(code)) = &error.code
         && found.not_found.is_none()
         && is_order_service_not_found(code)
     {

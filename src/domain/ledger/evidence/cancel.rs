@@ -1,23 +1,23 @@
 //! Evidence about a cancellation: cancelled units now, compared with a snapshot from before it was sent.
 
-use super::answer::Answer;
-use super::json::Part;
+use super::answer::LookupEnvelope;
+use super::json::JsonPart;
 use super::order::{NumberMatch, OrderRow};
-use super::units::{Scope, Units};
-use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, Presence, absence};
+use super::units::{LineScope, LineUnits};
+use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
 use crate::domain::order_number;
 use crate::pb::{CancelItem, Cancellation};
 
 /// Cancelled units of each line, taken before a cancellation is sent. Lines that could not be read are left out. Kept
 /// encoded in an entry, where no bytes mean no snapshot: none without a line is ever made.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct Snapshot {
+pub struct CancelSnapshot {
     /// The lines of the cancellation; or one without an id, which stands for all lines of the order together.
     #[prost(message, repeated, tag = "1")]
     pub lines: Vec<SnapshotLine>,
 }
 
-/// One line of a [`Snapshot`].
+/// One line of a [`CancelSnapshot`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapshotLine {
     /// The caller's id of the line. Empty for the sum of all lines.
@@ -28,16 +28,16 @@ pub struct SnapshotLine {
     pub cancelled: f64,
 }
 
-impl Snapshot {
+impl CancelSnapshot {
     /// The cancelled units of the lines that `batch` cancels, in an answer to a look-up by number. `None` when none can be
     /// read.
     pub fn read(batch: &Cancellation, answer: &LookupAnswer) -> Option<Self> {
-        let read = Answer::read(&answer.body)?;
+        let read = LookupEnvelope::read(&answer.body)?;
         let orders = orders_of(batch, answer.http_status, &read).ok()?;
-        let lines = match Scope::of(batch, &orders).ok()? {
-            Scope::ByLine => batch.order_items.iter().filter_map(|item| snapshot_line(item, &orders)).collect(),
-            Scope::WholeOrder => {
-                let cancelled = Units::of_order(batch, &orders)?.cancelled;
+        let lines = match LineScope::of(batch, &orders).ok()? {
+            LineScope::ByLine => batch.order_items.iter().filter_map(|item| snapshot_line(item, &orders)).collect(),
+            LineScope::WholeOrder => {
+                let cancelled = LineUnits::of_order(batch, &orders)?.cancelled;
                 vec![SnapshotLine { seller_line_id: String::new(), cancelled }]
             }
         };
@@ -66,7 +66,7 @@ impl Snapshot {
 }
 
 fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine> {
-    let cancelled = Units::of_line(item, orders)?.cancelled;
+    let cancelled = LineUnits::of_line(item, orders)?.cancelled;
     Some(SnapshotLine { seller_line_id: line_id(item).to_owned(), cancelled })
 }
 
@@ -77,27 +77,31 @@ fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine
 /// nothing are an absence. Where there are several orders of the number their units are added: Walmart cancels in one of
 /// them and does not say in which. An answer without line ids is judged by the sums of all lines, where the cancellation
 /// names as many lines as each order has.
-pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&Snapshot>, answer: &LookupAnswer) -> Evidence {
-    let Some(read) = Answer::read(&answer.body) else {
+pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, answer: &LookupAnswer) -> Evidence {
+    let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
     };
-    let judged = orders_of(batch, answer.http_status, &read).and_then(|orders| match Scope::of(batch, &orders)? {
-        Scope::ByLine => judge_lines(batch, snapshot, &orders),
-        Scope::WholeOrder => {
-            let wanted = Units::wanted(batch).ok_or(NoEvidence::UnitsNotShown)?;
-            let now = Units::of_order(batch, &orders).ok_or(NoEvidence::UnitsNotShown)?;
+    let judged = orders_of(batch, answer.http_status, &read).and_then(|orders| match LineScope::of(batch, &orders)? {
+        LineScope::ByLine => judge_lines(batch, snapshot, &orders),
+        LineScope::WholeOrder => {
+            let wanted = LineUnits::wanted(batch).ok_or(NoEvidence::UnitsNotShown)?;
+            let now = LineUnits::of_order(batch, &orders).ok_or(NoEvidence::UnitsNotShown)?;
             compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_order(batch)))
         }
     });
     match judged {
-        Ok(true) => Evidence::Present(Presence { copies: 1 }),
+        Ok(true) => Evidence::Present(PresenceProof { copies: 1 }),
         Ok(false) => Evidence::Absent(AbsenceProof::NothingCancelled),
         Err(reason) => Evidence::Nothing(reason),
     }
 }
 
 /// The orders of the number, if the answer is complete and shows one.
-fn orders_of<'a>(batch: &Cancellation, http_status: u16, answer: &'a Answer) -> Result<Vec<&'a OrderRow>, NoEvidence> {
+fn orders_of<'a>(
+    batch: &Cancellation,
+    http_status: u16,
+    answer: &'a LookupEnvelope,
+) -> Result<Vec<&'a OrderRow>, NoEvidence> {
     // Without its order a cancellation can neither be seen nor be missed.
     let not_shown = || absence::of_answer(http_status, answer).err().unwrap_or(NoEvidence::OrderNotShown);
     if answer.errors().not_found.is_some() {
@@ -111,7 +115,7 @@ fn orders_of<'a>(batch: &Cancellation, http_status: u16, answer: &'a Answer) -> 
         let almost = of_number(NumberMatch::AlmostEqual).next().is_some();
         return Err(if almost { NoEvidence::NumberAlmostEqual } else { not_shown() });
     }
-    if matches!(&answer.payload, Some(Part::List(rows)) if rows.iter().any(Option::is_none)) {
+    if matches!(&answer.payload, Some(JsonPart::List(rows)) if rows.iter().any(Option::is_none)) {
         return Err(NoEvidence::RowsNotOrders);
     }
     let totals = answer.totals();
@@ -124,10 +128,14 @@ fn orders_of<'a>(batch: &Cancellation, http_status: u16, answer: &'a Answer) -> 
     }
 }
 
-fn judge_lines(batch: &Cancellation, snapshot: Option<&Snapshot>, orders: &[&OrderRow]) -> Result<bool, NoEvidence> {
+fn judge_lines(
+    batch: &Cancellation,
+    snapshot: Option<&CancelSnapshot>,
+    orders: &[&OrderRow],
+) -> Result<bool, NoEvidence> {
     let judge = |item: &CancelItem| {
         let wanted = super::units::wanted(item).ok_or(NoEvidence::UnitsNotShown)?;
-        let now = Units::of_line(item, orders).ok_or(NoEvidence::UnitsNotShown)?;
+        let now = LineUnits::of_line(item, orders).ok_or(NoEvidence::UnitsNotShown)?;
         compare(now, wanted, snapshot.and_then(|snapshot| snapshot.of_line(item, batch)))
     };
     let lines: Vec<Result<bool, NoEvidence>> = batch.order_items.iter().map(judge).collect();
@@ -138,7 +146,7 @@ fn judge_lines(batch: &Cancellation, snapshot: Option<&Snapshot>, orders: &[&Ord
 }
 
 /// Whether units were cancelled as asked for (true), or none since the snapshot (false).
-fn compare(now: Units, wanted: f64, before: Option<f64>) -> Result<bool, NoEvidence> {
+fn compare(now: LineUnits, wanted: f64, before: Option<f64>) -> Result<bool, NoEvidence> {
     let (unchanged, done) = match before {
         Some(before) => {
             let risen = now.cancelled - before;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::answer::{Answer, Status};
-use super::json::Scalar;
+use super::answer::{AnswerStatus, LookupEnvelope};
+use super::json::JsonScalar;
 use super::order::{NumberMatch, OrderRow, count_orders, earliest_meaning};
-use super::{Contradiction, Evidence, LookupAnswer, NoEvidence, Presence, absence};
+use super::{Contradiction, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
 use crate::domain::order_number;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::CreateOrderRequest;
@@ -57,9 +57,9 @@ impl ExpectedOrder {
         self.earliest
     }
 
-    fn compare(&self, row: &OrderRow) -> Comparison {
-        let mut comparison = Comparison::default();
-        if let (Some(expected), Some(shown)) = (&self.channel, row.channel().and_then(Scalar::shown)) {
+    fn compare(&self, row: &OrderRow) -> OrderComparison {
+        let mut comparison = OrderComparison::default();
+        if let (Some(expected), Some(shown)) = (&self.channel, row.channel().and_then(JsonScalar::shown)) {
             comparison.note(same(expected, &shown), |differs| &mut differs.channel);
         }
         if let (Some(earliest), Some(shown)) = (self.earliest, row.ordered_by()) {
@@ -71,7 +71,7 @@ impl ExpectedOrder {
             if let Some(expected) = expected {
                 comparison.note(expected.is_some(), |differs| &mut differs.lines);
             }
-            for sku in line.skus.iter().filter_map(Scalar::shown) {
+            for sku in line.skus.iter().filter_map(JsonScalar::shown) {
                 let agrees = match expected.flatten() {
                     Some(expected) => same(expected, &sku),
                     // A line without an id of ours has to be one of those that were sent.
@@ -92,13 +92,13 @@ fn same(expected: &str, shown: &str) -> bool {
 
 /// An order with the number beside the one that was sent.
 #[derive(Clone, Copy, Debug, Default)]
-struct Comparison {
+struct OrderComparison {
     differs: Contradiction,
     /// Whether a field beside the number is shown and agrees.
     agrees: bool,
 }
 
-impl Comparison {
+impl OrderComparison {
     fn note(&mut self, agrees: bool, field: impl FnOnce(&mut Contradiction) -> &mut bool) {
         if agrees {
             self.agrees = true;
@@ -110,14 +110,15 @@ impl Comparison {
 
 /// Judges an answer to a look-up by number for a creation.
 pub fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence {
-    let Some(read) = Answer::read(&answer.body) else {
+    let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
     };
     // An answer that says that it failed, or that there is no such order, repeats the number at best.
-    let may_show = answer.http_status == 200 && read.status() != Status::Failed && read.errors().not_found.is_none();
+    let may_show =
+        answer.http_status == 200 && read.status() != AnswerStatus::Failed && read.errors().not_found.is_none();
     let shown = if may_show { judge_rows(expected, read.orders()) } else { None };
     if is_planted(PlantedBug::EmptyObjectIsPresence) && read.orders().any(|order| !order.has_number()) {
-        return Evidence::Present(Presence { copies: 1 });
+        return Evidence::Present(PresenceProof { copies: 1 });
     }
     shown.unwrap_or_else(|| match absence::of_answer(answer.http_status, &read) {
         Ok(proof) => Evidence::Absent(proof),
@@ -150,7 +151,7 @@ pub(super) fn judge_rows<'a>(expected: &ExpectedOrder, rows: impl Iterator<Item 
         }
     }
     if !ours.is_empty() && (agrees || !differs.is_any()) {
-        Some(Evidence::Present(Presence { copies: count_orders(&ours) }))
+        Some(Evidence::Present(PresenceProof { copies: count_orders(&ours) }))
     } else if differs.is_any() {
         Some(Evidence::Contradicted(differs))
     } else {

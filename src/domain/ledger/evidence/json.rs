@@ -12,7 +12,7 @@ use serde_json::Number;
 const LONGEST_LIST: usize = 1_000;
 
 /// An object of which some keys are read.
-pub(super) trait Fields: Default {
+pub(super) trait ObjectFields: Default {
     /// Reads the value of `key` from `object` if the key is known; else leaves it and returns false.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error>;
 }
@@ -32,7 +32,7 @@ where
 
 /// A value where text or a number is expected.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Scalar {
+pub(super) enum JsonScalar {
     Null,
     Text(String),
     Number(Number),
@@ -40,7 +40,7 @@ pub(super) enum Scalar {
     Other,
 }
 
-impl Scalar {
+impl JsonScalar {
     /// Text as it stands, a number as JSON writes it. `None` for what is blank or neither.
     pub(super) fn shown(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -63,16 +63,16 @@ impl Scalar {
 
 /// A value where an object or a list of objects is expected.
 #[derive(Debug)]
-pub(super) enum Part<T> {
+pub(super) enum JsonPart<T> {
     Null,
     /// Text, a number or a flag.
-    Scalar(Scalar),
+    Scalar(JsonScalar),
     Object(Box<T>),
     /// Elements that are no objects are `None`.
     List(Vec<Option<T>>),
 }
 
-impl<T> Part<T> {
+impl<T> JsonPart<T> {
     /// The object, or the objects of the list.
     pub(super) fn objects(&self) -> impl Iterator<Item = &T> {
         let (one, many) = match self {
@@ -85,14 +85,14 @@ impl<T> Part<T> {
 }
 
 /// The objects of a part that may be missing.
-pub(super) fn objects<T>(part: &Option<Part<T>>) -> impl Iterator<Item = &T> {
-    part.iter().flat_map(Part::objects)
+pub(super) fn objects<T>(part: &Option<JsonPart<T>>) -> impl Iterator<Item = &T> {
+    part.iter().flat_map(JsonPart::objects)
 }
 
 /// Reads the known keys of an object and passes over the others.
-pub(super) fn object<'de, A: MapAccess<'de>, T: Fields>(mut object: A) -> Result<T, A::Error> {
+pub(super) fn object<'de, A: MapAccess<'de>, T: ObjectFields>(mut object: A) -> Result<T, A::Error> {
     let mut fields = T::default();
-    while let Some(key) = object.next_key::<Key<'de>>()? {
+    while let Some(key) = object.next_key::<JsonKey<'de>>()? {
         if !fields.read(&key.0, &mut object)? {
             object.next_value::<IgnoredAny>()?;
         }
@@ -101,25 +101,25 @@ pub(super) fn object<'de, A: MapAccess<'de>, T: Fields>(mut object: A) -> Result
 }
 
 /// A key, borrowed where it has no escapes.
-pub(super) struct Key<'de>(pub(super) Cow<'de, str>);
+pub(super) struct JsonKey<'de>(pub(super) Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for JsonKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
 
         impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+            type Value = JsonKey<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
 
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<JsonKey<'de>, E> {
+                Ok(JsonKey(Cow::Borrowed(key)))
             }
 
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
+            fn visit_str<E>(self, key: &str) -> Result<JsonKey<'de>, E> {
+                Ok(JsonKey(Cow::Owned(key.to_owned())))
             }
         }
 
@@ -138,7 +138,7 @@ fn pass_over_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(), A::Erro
     Ok(())
 }
 
-impl<'de> Deserialize<'de> for Scalar {
+impl<'de> Deserialize<'de> for JsonScalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ScalarVisitor)
     }
@@ -147,46 +147,46 @@ impl<'de> Deserialize<'de> for Scalar {
 struct ScalarVisitor;
 
 impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar;
+    type Value = JsonScalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Null)
+    fn visit_unit<E>(self) -> Result<JsonScalar, E> {
+        Ok(JsonScalar::Null)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
-        Ok(Scalar::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<JsonScalar, E> {
+        Ok(JsonScalar::Text(text.to_owned()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.into()))
+    fn visit_u64<E>(self, number: u64) -> Result<JsonScalar, E> {
+        Ok(JsonScalar::Number(number.into()))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Number(number.into()))
+    fn visit_i64<E>(self, number: i64) -> Result<JsonScalar, E> {
+        Ok(JsonScalar::Number(number.into()))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Scalar, E> {
-        Ok(Number::from_f64(number).map_or(Scalar::Other, Scalar::Number))
+    fn visit_f64<E>(self, number: f64) -> Result<JsonScalar, E> {
+        Ok(Number::from_f64(number).map_or(JsonScalar::Other, JsonScalar::Number))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<JsonScalar, E> {
+        Ok(JsonScalar::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Scalar, A::Error> {
-        pass_over(list).map(|()| Scalar::Other)
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<JsonScalar, A::Error> {
+        pass_over(list).map(|()| JsonScalar::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Scalar, A::Error> {
-        pass_over_object(object).map(|()| Scalar::Other)
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<JsonScalar, A::Error> {
+        pass_over_object(object).map(|()| JsonScalar::Other)
     }
 }
 
-impl<'de, T: Fields> Deserialize<'de> for Part<T> {
+impl<'de, T: ObjectFields> Deserialize<'de> for JsonPart<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PartVisitor(PhantomData))
     }
@@ -194,57 +194,57 @@ impl<'de, T: Fields> Deserialize<'de> for Part<T> {
 
 struct PartVisitor<T>(PhantomData<fn() -> T>);
 
-impl<'de, T: Fields> Visitor<'de> for PartVisitor<T> {
-    type Value = Part<T>;
+impl<'de, T: ObjectFields> Visitor<'de> for PartVisitor<T> {
+    type Value = JsonPart<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Part<T>, E> {
-        Ok(Part::Null)
+    fn visit_unit<E>(self) -> Result<JsonPart<T>, E> {
+        Ok(JsonPart::Null)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Part<T>, E> {
-        ScalarVisitor.visit_str(text).map(Part::Scalar)
+    fn visit_str<E: Error>(self, text: &str) -> Result<JsonPart<T>, E> {
+        ScalarVisitor.visit_str(text).map(JsonPart::Scalar)
     }
 
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Part<T>, E> {
-        ScalarVisitor.visit_u64(number).map(Part::Scalar)
+    fn visit_u64<E: Error>(self, number: u64) -> Result<JsonPart<T>, E> {
+        ScalarVisitor.visit_u64(number).map(JsonPart::Scalar)
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Part<T>, E> {
-        ScalarVisitor.visit_i64(number).map(Part::Scalar)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<JsonPart<T>, E> {
+        ScalarVisitor.visit_i64(number).map(JsonPart::Scalar)
     }
 
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Part<T>, E> {
-        ScalarVisitor.visit_f64(number).map(Part::Scalar)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<JsonPart<T>, E> {
+        ScalarVisitor.visit_f64(number).map(JsonPart::Scalar)
     }
 
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Part<T>, E> {
-        ScalarVisitor.visit_bool(flag).map(Part::Scalar)
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<JsonPart<T>, E> {
+        ScalarVisitor.visit_bool(flag).map(JsonPart::Scalar)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part<T>, A::Error> {
-        object(map).map(|one| Part::Object(Box::new(one)))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<JsonPart<T>, A::Error> {
+        object(map).map(|one| JsonPart::Object(Box::new(one)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Part<T>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<JsonPart<T>, A::Error> {
         let mut elements = Vec::new();
-        while let Some(Element(element)) = list.next_element()? {
+        while let Some(ListElement(element)) = list.next_element()? {
             if elements.len() == LONGEST_LIST {
                 return Err(A::Error::custom("the list is too long"));
             }
             elements.push(element);
         }
-        Ok(Part::List(elements))
+        Ok(JsonPart::List(elements))
     }
 }
 
 /// An element of a list of objects.
-struct Element<T>(Option<T>);
+struct ListElement<T>(Option<T>);
 
-impl<'de, T: Fields> Deserialize<'de> for Element<T> {
+impl<'de, T: ObjectFields> Deserialize<'de> for ListElement<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ElementVisitor(PhantomData))
     }
@@ -252,42 +252,42 @@ impl<'de, T: Fields> Deserialize<'de> for Element<T> {
 
 struct ElementVisitor<T>(PhantomData<fn() -> T>);
 
-impl<'de, T: Fields> Visitor<'de> for ElementVisitor<T> {
-    type Value = Element<T>;
+impl<'de, T: ObjectFields> Visitor<'de> for ElementVisitor<T> {
+    type Value = ListElement<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
-    fn visit_unit<E>(self) -> Result<Element<T>, E> {
-        Ok(Element(None))
+    fn visit_unit<E>(self) -> Result<ListElement<T>, E> {
+        Ok(ListElement(None))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Element<T>, E> {
-        Ok(Element(None))
+    fn visit_str<E>(self, _: &str) -> Result<ListElement<T>, E> {
+        Ok(ListElement(None))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Element<T>, E> {
-        Ok(Element(None))
+    fn visit_u64<E>(self, _: u64) -> Result<ListElement<T>, E> {
+        Ok(ListElement(None))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Element<T>, E> {
-        Ok(Element(None))
+    fn visit_i64<E>(self, _: i64) -> Result<ListElement<T>, E> {
+        Ok(ListElement(None))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Element<T>, E> {
-        Ok(Element(None))
+    fn visit_f64<E>(self, _: f64) -> Result<ListElement<T>, E> {
+        Ok(ListElement(None))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Element<T>, E> {
-        Ok(Element(None))
+    fn visit_bool<E>(self, _: bool) -> Result<ListElement<T>, E> {
+        Ok(ListElement(None))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Element<T>, A::Error> {
-        pass_over(list).map(|()| Element(None))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<ListElement<T>, A::Error> {
+        pass_over(list).map(|()| ListElement(None))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Element<T>, A::Error> {
-        object(map).map(|one| Element(Some(one)))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ListElement<T>, A::Error> {
+        object(map).map(|one| ListElement(Some(one)))
     }
 }

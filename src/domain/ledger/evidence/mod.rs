@@ -22,7 +22,7 @@ use std::fmt;
 use bytes::Bytes;
 
 pub use self::absence::{absence, is_order_service_not_found};
-pub use self::cancel::{Snapshot, SnapshotLine, judge_cancel};
+pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
 pub use self::create::{ExpectedOrder, judge_create};
 pub use self::search::{SearchPage, SearchProgress, read_search_page};
 
@@ -39,7 +39,7 @@ pub struct LookupAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The mutation was carried out.
-    Present(Presence),
+    Present(PresenceProof),
     /// Walmart shows nothing of it, so far.
     Absent(AbsenceProof),
     /// The order number belongs to an order that is not the one that was sent.
@@ -61,7 +61,7 @@ pub enum OrderShown {
 
 /// Judges an answer for a caller who asked for an order by its number. The number in the answer is the caller's to compare.
 pub fn judge_search_by_number(answer: &LookupAnswer) -> OrderShown {
-    let Some(read) = answer::Answer::read(&answer.body) else { return OrderShown::Nothing };
+    let Some(read) = answer::LookupEnvelope::read(&answer.body) else { return OrderShown::Nothing };
     if read.orders().any(|order| order.has_number()) {
         OrderShown::Order
     } else if absence::of_answer(answer.http_status, &read).is_ok() {
@@ -73,7 +73,7 @@ pub fn judge_search_by_number(answer: &LookupAnswer) -> OrderShown {
 
 /// Proof that a mutation was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Presence {
+pub struct PresenceProof {
     /// Orders of the number that do not contradict the one that was sent: more than one is a duplicate. Always 1 for a
     /// cancellation, because units that were cancelled twice look like those of another cancellation.
     pub copies: usize,

@@ -6,29 +6,29 @@ use std::fmt;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::json::{Fields, Key, Part, Scalar, objects, once};
+use super::json::{JsonKey, JsonPart, JsonScalar, ObjectFields, objects, once};
 use crate::domain::timestamp::Timestamp;
 
 /// A row of the production form, or the object of the sandbox form.
 #[derive(Debug, Default)]
 pub(super) struct OrderRow {
-    seller_order_id: Option<Scalar>,
-    order_number: Option<Scalar>,
-    customer_order_no: Option<Scalar>,
-    order_channel_id: Option<Scalar>,
-    order_date: Option<Scalar>,
-    order_placed_time: Option<Scalar>,
-    order_id: Option<Scalar>,
-    purchase_order_id: Option<Scalar>,
-    shipments: Option<Part<ShipmentRow>>,
+    seller_order_id: Option<JsonScalar>,
+    order_number: Option<JsonScalar>,
+    customer_order_no: Option<JsonScalar>,
+    order_channel_id: Option<JsonScalar>,
+    order_date: Option<JsonScalar>,
+    order_placed_time: Option<JsonScalar>,
+    order_id: Option<JsonScalar>,
+    purchase_order_id: Option<JsonScalar>,
+    shipments: Option<JsonPart<ShipmentRow>>,
     /// The lines of the production form.
-    pub(super) order_lines: Option<Part<LineRow>>,
+    pub(super) order_lines: Option<JsonPart<LineRow>>,
     /// The lines of the sandbox form.
-    pub(super) order_items: Option<Part<LineRow>>,
+    pub(super) order_items: Option<JsonPart<LineRow>>,
     keys: usize,
 }
 
-impl Fields for OrderRow {
+impl ObjectFields for OrderRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         self.keys += 1;
         match key {
@@ -71,7 +71,7 @@ impl OrderRow {
         let numbers = [&self.seller_order_id, &self.order_number, &self.customer_order_no];
         let mut found = NumberMatch::Missing;
         for number in numbers.into_iter().flatten() {
-            if matches!(number, Scalar::Text(text) if text == wanted) {
+            if matches!(number, JsonScalar::Text(text) if text == wanted) {
                 return NumberMatch::Equal;
             }
             let Some(shown) = number.shown() else { continue };
@@ -93,7 +93,7 @@ impl OrderRow {
     }
 
     /// The sales channel.
-    pub(super) fn channel(&self) -> Option<&Scalar> {
+    pub(super) fn channel(&self) -> Option<&JsonScalar> {
         self.order_channel_id.as_ref()
     }
 
@@ -124,7 +124,7 @@ impl OrderRow {
 pub(super) fn count_orders(rows: &[&OrderRow]) -> usize {
     let mut order_ids = std::collections::HashSet::new();
     // Rows that share a purchase order are one order: each row joins the groups of its purchase orders.
-    let mut groups = Groups::default();
+    let mut groups = PurchaseOrderGroups::default();
     for row in rows {
         if let Some(id) = row.shown_order_id() {
             order_ids.insert(id);
@@ -137,13 +137,13 @@ pub(super) fn count_orders(rows: &[&OrderRow]) -> usize {
 
 /// Disjoint sets of purchase orders.
 #[derive(Default)]
-struct Groups {
+struct PurchaseOrderGroups {
     members: HashMap<String, usize>,
     parents: Vec<usize>,
     count: usize,
 }
 
-impl Groups {
+impl PurchaseOrderGroups {
     fn add(&mut self, ids: impl Iterator<Item = String>) {
         let mut joined: Option<usize> = None;
         for id in ids {
@@ -175,10 +175,10 @@ impl Groups {
 
 #[derive(Debug, Default)]
 struct ShipmentRow {
-    purchase_order_id: Option<Scalar>,
+    purchase_order_id: Option<JsonScalar>,
 }
 
-impl Fields for ShipmentRow {
+impl ObjectFields for ShipmentRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "purchaseOrderId" => once(&mut self.purchase_order_id, object),
@@ -190,15 +190,15 @@ impl Fields for ShipmentRow {
 /// A line of an order.
 #[derive(Debug, Default)]
 pub(super) struct LineRow {
-    pub(super) seller_line_id: Option<Scalar>,
+    pub(super) seller_line_id: Option<JsonScalar>,
     /// Every field named `sku`, at whatever depth.
-    pub(super) skus: Vec<Scalar>,
+    pub(super) skus: Vec<JsonScalar>,
     /// Units of the line, in the sandbox form.
-    pub(super) qty: Option<Part<QuantityRow>>,
+    pub(super) qty: Option<JsonPart<QuantityRow>>,
     /// The state of the whole line, in the sandbox form.
-    pub(super) line_status: Option<Scalar>,
+    pub(super) line_status: Option<JsonScalar>,
     /// Units by state, in the production form.
-    pub(super) states: Option<Part<StateRow>>,
+    pub(super) states: Option<JsonPart<StateRow>>,
 }
 
 impl LineRow {
@@ -208,7 +208,7 @@ impl LineRow {
     }
 }
 
-impl Fields for LineRow {
+impl ObjectFields for LineRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "sellerLineId" => once(&mut self.seller_line_id, object),
@@ -223,11 +223,11 @@ impl Fields for LineRow {
 /// Units in one state.
 #[derive(Debug, Default)]
 pub(super) struct StateRow {
-    pub(super) status: Option<Scalar>,
-    pub(super) units: Option<Part<QuantityRow>>,
+    pub(super) status: Option<JsonScalar>,
+    pub(super) units: Option<JsonPart<QuantityRow>>,
 }
 
-impl Fields for StateRow {
+impl ObjectFields for StateRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "status" => once(&mut self.status, object),
@@ -240,10 +240,10 @@ impl Fields for StateRow {
 /// An amount with its unit.
 #[derive(Debug, Default)]
 pub(super) struct QuantityRow {
-    measurement_value: Option<Scalar>,
+    measurement_value: Option<JsonScalar>,
 }
 
-impl Fields for QuantityRow {
+impl ObjectFields for QuantityRow {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
         match key {
             "measurementValue" => once(&mut self.measurement_value, object),
@@ -253,11 +253,11 @@ impl Fields for QuantityRow {
 }
 
 /// The amount of a quantity, which is an object or a bare number.
-pub(super) fn amount(quantity: &Option<Part<QuantityRow>>) -> Option<f64> {
+pub(super) fn amount(quantity: &Option<JsonPart<QuantityRow>>) -> Option<f64> {
     match quantity.as_ref()? {
-        Part::Object(quantity) => quantity.measurement_value.as_ref()?.amount(),
-        Part::Scalar(bare) => bare.amount(),
-        Part::Null | Part::List(_) => None,
+        JsonPart::Object(quantity) => quantity.measurement_value.as_ref()?.amount(),
+        JsonPart::Scalar(bare) => bare.amount(),
+        JsonPart::Null | JsonPart::List(_) => None,
     }
 }
 
@@ -265,7 +265,7 @@ pub(super) fn amount(quantity: &Option<Part<QuantityRow>>) -> Option<f64> {
 const MOST_SKUS: usize = 16;
 
 /// Reads the value of `key`: a SKU, or a value that may have some inside.
-fn read_skus<'de, A: MapAccess<'de>>(key: &str, skus: &mut Vec<Scalar>, object: &mut A) -> Result<(), A::Error> {
+fn read_skus<'de, A: MapAccess<'de>>(key: &str, skus: &mut Vec<JsonScalar>, object: &mut A) -> Result<(), A::Error> {
     if key != "sku" {
         return object.next_value_seed(SkuCollector(skus));
     }
@@ -277,7 +277,7 @@ fn read_skus<'de, A: MapAccess<'de>>(key: &str, skus: &mut Vec<Scalar>, object: 
 }
 
 /// Finds the fields named `sku` inside a value and passes over all else.
-struct SkuCollector<'a>(&'a mut Vec<Scalar>);
+struct SkuCollector<'a>(&'a mut Vec<JsonScalar>);
 
 impl<'de> DeserializeSeed<'de> for SkuCollector<'_> {
     type Value = ();
@@ -324,7 +324,7 @@ impl<'de> Visitor<'de> for SkuCollector<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        while let Some(key) = object.next_key::<Key<'de>>()? {
+        while let Some(key) = object.next_key::<JsonKey<'de>>()? {
             read_skus(&key.0, self.0, &mut object)?;
         }
         Ok(())
@@ -345,11 +345,11 @@ fn folded(text: &str) -> String {
 }
 
 /// The latest moment that a date can mean: the end of the day where no time is shown.
-fn latest_meaning(date: &Scalar) -> Option<Timestamp> {
+fn latest_meaning(date: &JsonScalar) -> Option<Timestamp> {
     let moment = match date {
-        Scalar::Number(number) => of_epoch(number.as_i64()?)?,
-        Scalar::Text(text) => of_text(text.trim(), true)?,
-        Scalar::Null | Scalar::Other => return None,
+        JsonScalar::Number(number) => of_epoch(number.as_i64()?)?,
+        JsonScalar::Text(text) => of_text(text.trim(), true)?,
+        JsonScalar::Null | JsonScalar::Other => return None,
     };
     Some(moment)
 }

@@ -1,7 +1,7 @@
 //! Evidence in a search by date: it may find an order, and never settles an absence by itself.
 
-use super::answer::{Answer, Count, Status};
-use super::json::Part;
+use super::answer::{AnswerStatus, LookupEnvelope, ShownCount};
+use super::json::JsonPart;
 use super::order::{NumberMatch, OrderRow};
 use super::{Evidence, ExpectedOrder, LookupAnswer, NoEvidence, absence, create};
 use crate::domain::timestamp::Timestamp;
@@ -9,7 +9,7 @@ use crate::domain::timestamp::Timestamp;
 /// One page of a search.
 #[derive(Debug)]
 pub struct SearchPage {
-    answer: Answer,
+    answer: LookupEnvelope,
     rows: usize,
     total: Option<u64>,
     is_sound: bool,
@@ -18,25 +18,27 @@ pub struct SearchPage {
 /// Reads a page of a search. Fails with the reason when it can neither find an order nor be counted.
 pub fn read_search_page(answer: &LookupAnswer) -> Result<SearchPage, NoEvidence> {
     let http_status = answer.http_status;
-    let Some(answer) = Answer::read(&answer.body) else { return Err(absence::unreadable(http_status)) };
+    let Some(answer) = LookupEnvelope::read(&answer.body) else { return Err(absence::unreadable(http_status)) };
     let errors = answer.errors();
     let (rows, all_orders) = match &answer.payload {
-        _ if http_status != 200 || answer.status() == Status::Failed || errors.not_found.is_some() => {
+        _ if http_status != 200 || answer.status() == AnswerStatus::Failed || errors.not_found.is_some() => {
             // The order service's not-found says that the search found nothing, but not that it was complete.
             return Err(absence::of_answer(http_status, &answer).err().unwrap_or(NoEvidence::Errors));
         }
         None => return Err(NoEvidence::PayloadMissing),
-        Some(Part::Null) => return Err(NoEvidence::PayloadNull),
-        Some(Part::Scalar(_)) => return Err(NoEvidence::PayloadNotList),
-        Some(Part::Object(order)) if !order.has_number() => return Err(NoEvidence::NumberMissing),
-        Some(Part::Object(_)) => (1, true),
-        Some(Part::List(rows)) => (rows.len(), rows.iter().all(|row| row.as_ref().is_some_and(OrderRow::has_number))),
+        Some(JsonPart::Null) => return Err(NoEvidence::PayloadNull),
+        Some(JsonPart::Scalar(_)) => return Err(NoEvidence::PayloadNotList),
+        Some(JsonPart::Object(order)) if !order.has_number() => return Err(NoEvidence::NumberMissing),
+        Some(JsonPart::Object(_)) => (1, true),
+        Some(JsonPart::List(rows)) => {
+            (rows.len(), rows.iter().all(|row| row.as_ref().is_some_and(OrderRow::has_number)))
+        }
     };
     let total = match answer.totals().orders {
-        Count::Of(total) => Some(total),
-        Count::Missing | Count::Unreadable => None,
+        ShownCount::Of(total) => Some(total),
+        ShownCount::Missing | ShownCount::Unreadable => None,
     };
-    let is_sound = all_orders && errors.count == 0 && answer.status() == Status::Success;
+    let is_sound = all_orders && errors.count == 0 && answer.status() == AnswerStatus::Success;
     Ok(SearchPage { answer, rows, total, is_sound })
 }
 

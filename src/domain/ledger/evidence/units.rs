@@ -2,20 +2,20 @@
 
 use super::NoEvidence;
 use super::cancel::line_id;
-use super::json::{Scalar, objects};
+use super::json::{JsonScalar, objects};
 use super::order::{LineRow, OrderRow, StateRow, amount};
 use crate::pb::{CancelItem, Cancellation};
 
 /// How the lines of a cancellation are found in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum LineScope {
     /// Each by its seller line id.
     ByLine,
     /// No line shows an id, but the cancellation names as many lines as the order has: all of them.
     WholeOrder,
 }
 
-impl Scope {
+impl LineScope {
     pub(super) fn of(batch: &Cancellation, orders: &[&OrderRow]) -> Result<Self, NoEvidence> {
         if orders.iter().flat_map(|order| order.lines()).any(|line| line.id().is_some()) {
             return Ok(Self::ByLine);
@@ -28,14 +28,14 @@ impl Scope {
 
 /// Units in each state. Whole numbers in a float, so they add and compare exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Units {
+pub(super) struct LineUnits {
     pub(super) all: f64,
     pub(super) cancelled: f64,
     /// Neither cancelled nor on their way.
     pub(super) open: f64,
 }
 
-impl Units {
+impl LineUnits {
     /// The units of a line, in all orders of the number together. `None` when one of them does not show the line, or does
     /// not say enough.
     pub(super) fn of_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<Self> {
@@ -79,7 +79,7 @@ impl Units {
         Self::in_state(&state.status, amount(&state.units)?)
     }
 
-    fn in_state(status: &Option<Scalar>, all: f64) -> Option<Self> {
+    fn in_state(status: &Option<JsonScalar>, all: f64) -> Option<Self> {
         let status = status.as_ref()?.shown()?.to_ascii_uppercase();
         let words: Vec<&str> = status.split(|c: char| !c.is_ascii_alphanumeric()).collect();
         let has = |any: &[&str]| words.iter().any(|word| any.contains(word));
@@ -100,8 +100,8 @@ impl Units {
     }
 }
 
-fn sum(mut units: impl Iterator<Item = Option<Units>>) -> Option<Units> {
-    units.try_fold(Units::default(), |sum, more| Some(sum.plus(more?)))
+fn sum(mut units: impl Iterator<Item = Option<LineUnits>>) -> Option<LineUnits> {
+    units.try_fold(LineUnits::default(), |sum, more| Some(sum.plus(more?)))
 }
 
 /// The lines of an order in the production form, or else in the sandbox form.

@@ -9,7 +9,7 @@ use super::NoEvidence::{
 };
 use super::*;
 
-const DONE: Evidence = Evidence::Present(Presence { copies: 1 });
+const DONE: Evidence = Evidence::Present(PresenceProof { copies: 1 });
 const OPEN: Evidence = Evidence::Absent(AbsenceProof::NothingCancelled);
 
 fn nothing(reason: NoEvidence) -> Evidence {
@@ -334,30 +334,33 @@ fn a_snapshot_has_the_lines_that_can_be_read() {
     let wanted = batch(&[("1", 1.0), ("2", 1.0), ("3", 2.0)]);
     let half: &[(&str, f64)] = &[("SOURCED", 1.0), ("CANCELLED", 3.0)];
     let order = production(&[("3", half), ("", half), ("1", &[("SOURCED", 1.0)]), ("9", half)]);
-    let taken = Snapshot::read(&wanted, &whole(&[order.clone(), order.clone()])).unwrap();
+    let taken = CancelSnapshot::read(&wanted, &whole(&[order.clone(), order.clone()])).unwrap();
     assert_eq!(taken, snapshot(&[("1", 0.0), ("3", 6.0)]));
-    assert_eq!(Snapshot::decode(taken.encode_to_vec().as_slice()).unwrap(), taken);
+    assert_eq!(CancelSnapshot::decode(taken.encode_to_vec().as_slice()).unwrap(), taken);
 
     let in_sandbox = sandbox(&[("1", 1.0, "PROCESSING"), ("2", 2.0, "CANCELLED"), ("3", 3.0, "PROCESSING")]);
-    assert_eq!(Snapshot::read(&wanted, &whole(&[in_sandbox])), Some(snapshot(&[("1", 0.0), ("2", 2.0)])));
+    assert_eq!(CancelSnapshot::read(&wanted, &whole(&[in_sandbox])), Some(snapshot(&[("1", 0.0), ("2", 2.0)])));
     // The sum of all lines, where they show no ids.
     let order_without_ids = production(&[("", half), ("", half), ("", &[("SOURCED", 1.0)])]);
-    assert_eq!(Snapshot::read(&wanted, &whole(std::slice::from_ref(&order_without_ids))), Some(snapshot(&[("", 6.0)])));
-    assert_eq!(Snapshot::read(&batch(&[("1", 1.0)]), &whole(&[order_without_ids])), None);
+    assert_eq!(
+        CancelSnapshot::read(&wanted, &whole(std::slice::from_ref(&order_without_ids))),
+        Some(snapshot(&[("", 6.0)]))
+    );
+    assert_eq!(CancelSnapshot::read(&batch(&[("1", 1.0)]), &whole(&[order_without_ids])), None);
 
     let other = json!({"sellerOrderId": "SO-2", "orderLines": order["orderLines"]});
-    assert_eq!(Snapshot::read(&wanted, &whole(&[other])), None);
-    assert_eq!(Snapshot::read(&wanted, &whole(&[])), None);
-    assert_eq!(Snapshot::read(&wanted, &whole(&[production(&[("9", half)])])), None);
-    assert_eq!(Snapshot::read(&wanted, &answer(206, &json!({"status": "OK", "payload": [order]}))), None);
-    assert_eq!(Snapshot::read(&wanted, &raw(200, "")), None);
+    assert_eq!(CancelSnapshot::read(&wanted, &whole(&[other])), None);
+    assert_eq!(CancelSnapshot::read(&wanted, &whole(&[])), None);
+    assert_eq!(CancelSnapshot::read(&wanted, &whole(&[production(&[("9", half)])])), None);
+    assert_eq!(CancelSnapshot::read(&wanted, &answer(206, &json!({"status": "OK", "payload": [order]}))), None);
+    assert_eq!(CancelSnapshot::read(&wanted, &raw(200, "")), None);
 }
 
 #[test]
 fn the_only_line_of_an_order_in_productions_form_is_told_by_the_sums() {
     let before = whole(&[production(&[("", &[("SUCCESSFULLY_SOURCED", 3.0)])])]);
     let cancellation = batch(&[("1", 1.0)]);
-    let taken = Snapshot::read(&cancellation, &before).unwrap();
+    let taken = CancelSnapshot::read(&cancellation, &before).unwrap();
     assert_eq!(judge_cancel(&cancellation, Some(&taken), &before), OPEN);
     let after = whole(&[production(&[("", &[("SUCCESSFULLY_SOURCED", 2.0), ("CANCELLED", 1.0)])])]);
     assert_eq!(judge_cancel(&cancellation, Some(&taken), &after), DONE);

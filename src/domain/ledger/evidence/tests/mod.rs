@@ -59,7 +59,7 @@ fn listed(rows: &Value) -> Evidence {
     judged(&json!({"status": "OK", "payload": rows}))
 }
 
-const PRESENT: Evidence = Evidence::Present(Presence { copies: 1 });
+const PRESENT: Evidence = Evidence::Present(PresenceProof { copies: 1 });
 
 fn absent_list() -> Evidence {
     Evidence::Absent(AbsenceProof::EmptyList)
@@ -83,9 +83,9 @@ fn batch(lines: &[(&str, f64)]) -> Cancellation {
     }
 }
 
-fn snapshot(lines: &[(&str, f64)]) -> Snapshot {
+fn snapshot(lines: &[(&str, f64)]) -> CancelSnapshot {
     let line = |(id, units): &(&str, f64)| SnapshotLine { seller_line_id: (*id).into(), cancelled: *units };
-    Snapshot { lines: lines.iter().map(line).collect() }
+    CancelSnapshot { lines: lines.iter().map(line).collect() }
 }
 
 #[test]

@@ -205,5 +205,5 @@ fn large_and_deep_bodies_are_read_quickly() {
     }
     // Many rows of one order are one order, and are counted in one pass.
     let rows: Vec<Value> = (0..1_000).map(|row| json!({"sellerOrderId": NUMBER, "purchaseOrderId": row})).collect();
-    assert_eq!(listed(&json!(rows)), Evidence::Present(Presence { copies: 1_000 }));
+    assert_eq!(listed(&json!(rows)), Evidence::Present(PresenceProof { copies: 1_000 }));
 }
