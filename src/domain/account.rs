@@ -1,9 +1,9 @@
-//! Seller accounts by name and by position, and sellers.
+//! Seller accounts by name and by position, and sellers by Walmart's number.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A seller account's id, as in the settings. Cheap to clone.
+/// The id of a seller account, as written in the settings. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(Arc<str>);
 
@@ -11,7 +11,8 @@ impl AccountId {
     /// Longest id in characters.
     pub const MAX: usize = 64;
 
-    /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`: the id stands in paths, labels and environment variables.
+    /// Accepts 1 to 64 ASCII letters, digits, `-` and `_`, because the id is used in paths, metric labels and names of
+    /// environment variables.
     pub fn new(id: impl Into<String>) -> Result<Self, InvalidAccountId> {
         let id = id.into();
         let fits = (1..=Self::MAX).contains(&id.len())
@@ -19,9 +20,9 @@ impl AccountId {
         if fits { Ok(Self(id.into())) } else { Err(InvalidAccountId) }
     }
 
-    /// Stands for a seller that no account of the settings names (any more): `partner:` and its number, or `former:` and the
-    /// id that its account had where the number is not known. No account can have such an id, so it is visible only to callers
-    /// who may see every account.
+    /// Stands for a seller without an account in the settings, for example after an account was removed: `partner:`
+    /// with the seller's number, or `former:` with the last account id where the number is unknown. No account can have
+    /// such an id, which makes the seller's data visible only to callers allowed every account.
     pub fn without_account(seller: Option<&str>, last: &str) -> Self {
         match seller {
             Some(seller) => Self(format!("partner:{seller}").into()),
@@ -29,10 +30,10 @@ impl AccountId {
         }
     }
 
-    /// What a store kept: an account's id, or what [`Self::without_account`] made.
+    /// Reads an id from a store: an account id, or a name made by [`Self::without_account`].
     ///
     /// # Errors
-    /// It is neither.
+    /// The text is neither of the two.
     pub fn from_store(id: String) -> Result<Self, InvalidAccountId> {
         let without_account = id.starts_with("partner:") || id.starts_with("former:");
         if without_account { Ok(Self(id.into())) } else { Self::new(id) }
@@ -50,29 +51,29 @@ impl fmt::Display for AccountId {
     }
 }
 
-/// An account's id has a form that is not allowed.
+/// The error for an account id in a form that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 64 ASCII letters, digits, '-' or '_'")]
 pub struct InvalidAccountId;
 
-/// Walmart's number of a seller (`partner_id`). What is kept is kept by it: an account's id is a name for it, and may change.
-/// Cheap to clone.
+/// Walmart's number of a seller (`partner_id`). Stores key their rows by this number, because an account id is only a
+/// name and may change. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SellerId(Arc<str>);
 
 impl SellerId {
-    /// As the settings have it.
+    /// Takes the number as written in the settings.
     pub fn new(partner_id: &str) -> Self {
         Self(partner_id.into())
     }
 
-    /// The number as text.
+    /// The seller's number as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Position of an account in the settings. Tables with a row for each account are indexed by it.
+/// Position of an account in the settings. Tables with a row for every account are indexed by this position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountIndex(pub usize);
 

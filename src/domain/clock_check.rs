@@ -1,26 +1,28 @@
-//! Whether the wall clock can be believed: it is compared with the steady clock, within the process and with what an earlier
-//! process kept.
+//! Detects a wall clock that was set, by comparison with the steady clock: within one process, and with the record that
+//! the previous process left.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::domain::moment::{BootId, Moment};
 
-/// A wall clock that differs by more from where the steady clock says it should be was set.
+/// Largest difference between the wall clock and the steady clock that still counts as normal. A larger difference
+/// means that the wall clock was set.
 pub const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// NTP moves a clock that is a little off by at most 1 ms in 2 s. What it moves so is no step, also when it adds up.
+/// NTP slews a clock by at most 1 ms in 2 s. Slewing within this rate is no step, even where the corrections add up.
 const SLEW: u32 = 500;
 
-/// After another boot nobody knows how long the machine was off. A gap of more than this is as good as a wrong clock.
+/// Longest gap that is accepted after a reboot. The time for which the machine was off cannot be measured; a longer gap
+/// is treated like a wrong clock.
 pub const LONGEST_GAP: Duration = Duration::from_hours(1);
 
-/// By how many milliseconds the wall clock was set; negative: back.
+/// Milliseconds by which the wall clock was set; negative when the clock was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallStep(pub i64);
 
 impl WallStep {
-    /// In seconds.
+    /// The step in seconds.
     pub fn seconds(self) -> f64 {
         self.0 as f64 / 1000.0
     }
@@ -32,23 +34,23 @@ impl fmt::Display for WallStep {
     }
 }
 
-/// Compares the two clocks from one look to the next.
+/// Compares the two clocks at intervals and reports steps of the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub struct StepDetector {
-    /// The last look.
+    /// Moment of the last comparison.
     seen: Moment,
-    /// By how many milliseconds the wall clock was ahead of where it was expected to be. Small steps add up to a large one
-    /// here, unless they are slow enough for NTP.
+    /// Milliseconds by which the wall clock is ahead of its expected reading. Small steps add up in this sum, unless
+    /// NTP could have slewed as far.
     ahead: i64,
 }
 
 impl StepDetector {
-    /// Begins with clocks that are believed.
+    /// Starts from a reading of two clocks that are believed.
     pub const fn new(now: Moment) -> Self {
         Self { seen: now, ahead: 0 }
     }
 
-    /// The next look: by how much the wall clock was set, if it was. From then on it is believed as it is.
+    /// Compares the clocks again. Returns the step if the wall clock was set; the new reading is believed from then on.
     pub fn look(&mut self, now: Moment) -> Option<WallStep> {
         let passed = now.steady.since(self.seen.steady);
         let wall = signed(now.wall.since(self.seen.wall)) - signed(self.seen.wall.since(now.wall));
@@ -63,37 +65,37 @@ impl StepDetector {
     }
 }
 
-/// What a process keeps for the next one.
+/// The reading of the clocks that one process stores for the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockRecord {
-    /// When it was kept.
+    /// Moment at which the record was written.
     pub moment: Moment,
-    /// On which boot.
+    /// Boot of the machine at that time.
     pub boot: BootId,
-    /// How much longer trimming paused then.
+    /// Remaining pause of trimming at that time.
     pub pause_left: Duration,
 }
 
-/// What the clocks of a new process are worth.
+/// The result of comparing the clocks of a new process with the record of the previous process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SinceRecord {
-    /// They go on from where the last process saw them. A pause of trimming lasts so much longer.
+    /// The clocks continue from the record.
     Believed {
-        /// Zero when trimming does not pause.
+        /// Remaining pause of trimming; zero when trimming is not paused.
         pause_left: Duration,
     },
-    /// The wall clock was set meanwhile.
+    /// The wall clock was set between the two processes.
     Stepped(WallStep),
-    /// The machine was started anew, and its wall clock is so much later that either it was off for long, or the clock is
-    /// wrong: nobody can say.
+    /// The machine was rebooted, and the wall clock is far ahead of the record: either the machine was off for long, or
+    /// the clock is wrong. The two cases cannot be told apart.
     Doubtful {
-        /// By how much.
+        /// Time between the record and the new process, by the wall clock.
         gap: Duration,
     },
 }
 
 impl ClockRecord {
-    /// Compares a process that begins `now`, on `boot`, with the last one.
+    /// Compares the record with a process that starts at `now` on `boot`.
     pub fn compare(&self, boot: BootId, now: Moment) -> SinceRecord {
         if self.boot == boot && self.moment.steady <= now.steady {
             return match StepDetector::new(self.moment).look(now) {

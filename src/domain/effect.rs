@@ -1,12 +1,12 @@
 //! Whether a failed call may have changed something at Walmart.
 
-/// What a failed call did. The one question that decides whether it may be sent again.
+/// The effect of a failed call at Walmart. The effect alone decides whether the call may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Certainly nothing: it was not sent, or Walmart refused it.
+    /// The call certainly changed nothing: the request was not sent, or Walmart refused the request.
     None,
-    /// It was carried out.
+    /// The call was carried out.
     Applied,
-    /// It may have been carried out: sent, and no readable answer came.
+    /// The call may have been carried out: the request was sent, and no readable answer came.
     Unknown,
 }

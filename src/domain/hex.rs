@@ -1,13 +1,13 @@
-//! Bytes as text.
+//! Conversion between bytes and hexadecimal text.
 
-/// Lower-case hex.
+/// Writes bytes as lower-case hex.
 pub fn lower(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]].map(char::from);
     bytes.iter().flat_map(digits).collect()
 }
 
-/// Reads hex of either case: exactly `N` bytes.
+/// Reads hex digits of either case into exactly `N` bytes. Returns `None` for any other text.
 pub fn read<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;

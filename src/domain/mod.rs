@@ -1,4 +1,5 @@
-//! Pure values and rules. No I/O, no clock, no other part of this crate but the generated messages.
+//! Pure values and rules, without I/O and without a clock. The module uses no part of this crate except the generated
+//! messages.
 
 pub mod account;
 pub mod clock_check;

@@ -1,77 +1,78 @@
-//! One instant as two clocks tell it: the wall clock, which people and NTP set, and a steady one, which nobody sets.
+//! One instant on two clocks: the wall clock, which people and NTP set, and the steady clock, which never steps.
 //!
-//! Two questions are asked of time, and each has its own answer while the clocks disagree:
+//! Two questions are asked about time, and the answers differ while the clocks disagree:
 //!
-//! - **Has a window passed?** Settle windows and retention guard something. They have passed only when both clocks say so
-//!   ([`Moment::window_has_passed`]): a wall clock that jumps ahead ends none of them early.
-//! - **Is something due, or too late?** Look-ups, heartbeats and wake-ups are due, and `not_after` is over, when either clock
-//!   says so ([`Moment::is_due`], [`Moment::is_over`]): a wall clock that jumps back delays none of them.
+//! - **Has a window passed?** Settle windows and retention are guards. A window has passed only when the two clocks
+//!   agree ([`Moment::window_has_passed`]), which means that a wall clock jumping ahead never ends a window early.
+//! - **Is an action due, or too late?** Look-ups, heartbeats and wake-ups are due, and `not_after` is over, as soon as
+//!   either clock is past the time ([`Moment::is_due`], [`Moment::is_over`]), which means that a wall clock jumping
+//!   back never delays an action.
 //!
-//! Leases of subscriptions must neither end early nor stay for long, so the steady time alone decides about them.
+//! Subscription leases must neither end early nor last long, and are therefore measured by the steady clock alone.
 
 use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
 use crate::planted_bug::{PlantedBug, is_planted};
 
-/// Milliseconds since the machine was started, time asleep included. Comparable only within one boot ([`BootId`]).
+/// Milliseconds since the start of the machine, including time asleep. Comparable only within one boot ([`BootId`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SteadyTime(pub u64);
 
 impl SteadyTime {
-    /// This much later; stays at the end of time.
+    /// The time later by `span`; saturates at the largest time.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
-    /// This much earlier; stays at the start of the machine.
+    /// The time earlier by `span`; saturates at the start of the machine.
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
 
-    /// Time from `earlier` to this one; zero when it is not earlier.
+    /// Time from `earlier` to `self`; zero when `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Which start of the machine a [`SteadyTime`] counts from.
+/// Identifies the boot from which a [`SteadyTime`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BootId(pub [u8; 16]);
 
-/// One instant, told by both clocks. Has no order: two moments may stand in one order by the one clock and in the other by
-/// the other.
+/// One instant on the wall clock and the steady clock. Moments have no order, because the two clocks may order a pair
+/// of moments differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Moment {
-    /// The time of day. For people, and for what outlives a boot.
+    /// The time of day, for display and for values that outlive a boot.
     pub wall: Timestamp,
     /// Time since the machine's start.
     pub steady: SteadyTime,
 }
 
 impl Moment {
-    /// This much later by both clocks.
+    /// The moment later by `span` on the two clocks.
     pub fn plus(self, span: Duration) -> Self {
         Self { wall: self.wall.plus(span), steady: self.steady.plus(span) }
     }
 
-    /// This much earlier by both clocks.
+    /// The moment earlier by `span` on the two clocks.
     pub fn minus(self, span: Duration) -> Self {
         Self { wall: self.wall.minus(span), steady: self.steady.minus(span) }
     }
 
-    /// Time from `earlier` to this moment by the clock that says less. What has certainly passed.
+    /// Time since `earlier` by the clock with the smaller difference: the time that has certainly passed.
     pub fn at_least_since(self, earlier: Self) -> Duration {
         self.wall.since(earlier.wall).min(self.steady.since(earlier.steady))
     }
 
-    /// Time from `earlier` to this moment by the clock that says more. What may have passed.
+    /// Time since `earlier` by the clock with the larger difference: the time that may have passed.
     pub fn at_most_since(self, earlier: Self) -> Duration {
         self.wall.since(earlier.wall).max(self.steady.since(earlier.steady))
     }
 
-    /// Whether a window of `span` that began `since` has passed: both clocks say so. For what guards: settle windows,
-    /// retention.
+    /// Whether a window of `span` that began at `since` has passed, by the wall clock and by the steady clock. For
+    /// guards: settle windows and retention.
     pub fn window_has_passed(since: Self, span: Duration, now: Self) -> bool {
         if is_planted(PlantedBug::WindowByWallClock) {
             return now.wall.since(since.wall) >= span;
@@ -79,34 +80,36 @@ impl Moment {
         now.at_least_since(since) >= span
     }
 
-    /// Whether what was set for this moment is due: either clock has reached it. For what wakes: look-ups, heartbeats.
+    /// Whether an action planned for this moment is due: either clock has reached the moment. For wake-ups: look-ups
+    /// and heartbeats.
     pub fn is_due(self, now: Self) -> bool {
         now.wall >= self.wall || now.steady >= self.steady
     }
 
-    /// Whether this moment, the last at which something may be done, is over: either clock has passed it. For `not_after`.
+    /// Whether this moment, a last moment allowed, is over: either clock has passed the moment. For `not_after`.
     pub fn is_over(self, now: Self) -> bool {
         now.wall > self.wall || now.steady > self.steady
     }
 }
 
-/// A moment as a store keeps it.
+/// A moment as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoredMoment {
-    /// Its time of day, and its steady time on `boot`.
+    /// Time of day, and steady time on `boot`.
     pub moment: Moment,
-    /// The boot that the steady time counts from; `None` where an earlier version kept the time of day only.
+    /// The boot from which the steady time counts; `None` where an earlier version stored the time of day only.
     pub boot: Option<BootId>,
 }
 
 impl StoredMoment {
-    /// The start of a window that began at this moment. After another boot nobody can say how much of the window has passed,
-    /// so it begins again at `now`. So it does when the steady clock stands before the start that it is said to have seen.
+    /// The start of a window that began at this moment. After a reboot the time since then cannot be measured, and the
+    /// window starts again at `now`. The window also starts again when the steady clock is behind the stored start,
+    /// which a consistent clock cannot be.
     pub fn window_start(self, boot: BootId, now: Moment) -> Moment {
         if self.is_of(boot) && self.moment.steady <= now.steady { self.moment } else { now }
     }
 
-    /// When what was set for this moment is due. After another boot the time of day alone decides.
+    /// The time at which an action planned for this moment is due. After a reboot the time of day alone decides.
     pub fn due_time(self, boot: BootId, now: Moment) -> Moment {
         if self.is_of(boot) {
             return self.moment;

@@ -1,16 +1,16 @@
-//! The calls that Walmart offers: one table, from which everything that names them all is made.
+//! The table of Walmart's calls. Every list of calls in this crate is generated from the table.
 //!
-//! To add a call: a row here, its type with [`Read`](super::reads::Read) or [`Mutation`](super::mutations::Mutation), its
-//! codec in `upstream::exchange`, its part of the emulator, and one function at the edge. `docs/ARCHITECTURE.md` shows the
-//! steps.
+//! To add a call, write a row in this file, a type with [`Read`](super::reads::ReadCall) or
+//! [`Mutation`](super::mutations::Mutation), a codec in `upstream::exchange`, a part of the emulator, and one function
+//! at the edge. `docs/ARCHITECTURE.md` shows the steps.
 
 use std::fmt;
 
 /// Hands the table to the macro `$make`.
 ///
-/// A row is the name in code, the types that use the call, its name in settings (`walmart.limits`), metrics and GetStatus,
-/// the RPC that callers know it by, the calls a minute that Walmart allows an account by its published table, and the path
-/// below the base URL. Rows of mutations keep their places: the ledger stores the place.
+/// A row has the name in code, the types of the call, the name in settings (`walmart.limits`), metrics and GetStatus,
+/// the RPC for callers, the calls a minute that Walmart's published table allows an account, and the path below the
+/// base URL. Rows of mutations keep their positions, because the ledger stores the position.
 macro_rules! operations {
     ($make:ident) => {
         $make! {
@@ -31,14 +31,14 @@ macro_rules! operations {
                 }
             }
             mutations {
-                /// Creates an order: must happen once.
+                /// Creates an order; must happen exactly once.
                 Create: [CreateOrder] {
                     name: "create",
                     rpc: "CreateOrder",
                     published_limit: 600,
                     path: "/v3/fulfillment/orders-fulfillments",
                 }
-                /// Cancels lines of an order: one request for each hundred lines.
+                /// Cancels lines of an order, with one request for every hundred lines.
                 Cancel: [CancelOrder] {
                     name: "cancel",
                     rpc: "CancelOrder",
@@ -63,7 +63,7 @@ macro_rules! operation {
         reads { $($(#[$read_doc:meta])* $read:ident: $read_types:tt $read_facts:tt)* }
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
-        /// One of Walmart's calls. Each has its own bucket and circuit for every account.
+        /// One of Walmart's calls. Every account has a bucket and a circuit for every operation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Operation {
             $($(#[$read_doc])* $read,)*
@@ -73,7 +73,7 @@ macro_rules! operation {
         impl Operation {
             const COUNT: usize = [$(stringify!($read),)* $(stringify!($mutation),)*].len();
 
-            /// All of them, in the order of [`Operation::index`].
+            /// All operations, in the order of [`Operation::index`].
             pub const ALL: [Self; Self::COUNT] = [$(Self::$read,)* $(Self::$mutation,)*];
 
             const fn facts(self) -> OperationFacts {
@@ -83,13 +83,13 @@ macro_rules! operation {
                 }
             }
 
-            /// Whether carrying it out twice differs from carrying it out once. Such a call is never sent again while it may
-            /// have been carried out.
+            /// Whether carrying out the call twice differs from carrying out the call once. A mutation is never resent
+            /// while an earlier attempt may have been carried out.
             pub const fn is_mutation(self) -> bool {
                 matches!(self, $(Self::$mutation)|*)
             }
 
-            /// Whether it makes something under the order number that it gives, which is then taken.
+            /// Whether the call creates an object under its order number, which is then taken.
             pub const fn takes_order_number(self) -> bool {
                 match self {
                     $(Self::$mutation => <super::mutations::$type as super::mutations::Mutation>::BY_ORDER_NUMBER,)*
@@ -102,27 +102,27 @@ macro_rules! operation {
 operations!(operation);
 
 impl Operation {
-    /// Position in [`Operation::ALL`], for tables.
+    /// Position in [`Operation::ALL`], used as a table index.
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// Name in settings (`walmart.limits`), metrics and GetStatus.
+    /// The name in settings (`walmart.limits`), metrics and GetStatus.
     pub const fn name(self) -> &'static str {
         self.facts().name
     }
 
-    /// The RPC that callers know it by.
+    /// The name of the RPC for callers.
     pub const fn rpc(self) -> &'static str {
         self.facts().rpc
     }
 
-    /// Calls a minute that Walmart allows an account by its published table.
+    /// Calls a minute that Walmart's published table allows an account.
     pub const fn published_limit(self) -> u32 {
         self.facts().published_limit
     }
 
-    /// Path of the call, below the base URL.
+    /// The path of the call below the base URL.
     pub const fn path(self) -> &'static str {
         self.facts().path
     }
@@ -134,12 +134,12 @@ impl fmt::Display for Operation {
     }
 }
 
-/// One of Walmart's calls as a type: what is asked, and what a readable success says.
+/// One of Walmart's calls as a type, with the types of the request and of a readable success.
 pub trait WalmartCall: Send + Sync + 'static {
-    /// Its row in the table.
+    /// The row of the call in the table.
     const OPERATION: Operation;
-    /// What is asked.
+    /// The request of the call.
     type Request: Send + Sync + 'static;
-    /// What a readable success says.
+    /// A readable success of the call.
     type Answer: Send + Sync + 'static;
 }

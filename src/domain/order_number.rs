@@ -1,4 +1,4 @@
-//! The number that makes an order one order.
+//! The order number, which identifies an order.
 
 use crate::pb::{Cancellation, Order};
 
@@ -12,7 +12,7 @@ pub fn of_cancellation(cancellation: &Cancellation) -> &str {
     either(cancellation.seller_order_id.as_ref(), cancellation.customer_order_no.as_ref())
 }
 
-/// Both are equal when both are given.
+/// Takes either field. In a checked request the two are equal where the two are given.
 fn either<'a>(one: Option<&'a String>, other: Option<&'a String>) -> &'a str {
     [one, other].into_iter().flatten().find(|number| !number.is_empty()).map_or("", String::as_str)
 }

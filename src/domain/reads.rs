@@ -1,7 +1,7 @@
-//! The calls that change nothing at Walmart, each as a type.
+//! The calls that change nothing at Walmart, as types.
 //!
-//! A [`ReadCall`] says which requests are the same, and how an answer is completed. The use case `service::read` works with
-//! these answers alone.
+//! A [`ReadCall`] defines when two requests are the same, and how an answer is completed. The use case `service::read`
+//! works with these definitions alone.
 
 use prost::Message;
 
@@ -14,18 +14,19 @@ use crate::pb::{
     PromiseCache, WalmartError,
 };
 
-/// A read that callers may ask for. Identical reads of one account that are under way share one call.
+/// A read that callers may ask for. Identical reads of one account share one upstream call while the call is in flight.
 pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
-    /// Finds everything that is wrong with the request.
+    /// Checks the request and returns all of its faults.
     fn check(request: &Self::Request) -> Result<(), Faults>;
 
-    /// Everything of the request that is sent to Walmart. The account may be named or implied; it is no part of this.
+    /// The part of the request that is sent to Walmart, as a key for sharing. The account is no part of the key,
+    /// because callers may name the account or leave the field empty.
     fn identity(request: &Self::Request) -> Vec<u8>;
 
-    /// The answer with the `WM_QOS.CORRELATION_ID` of the call that it came from.
+    /// Adds the `WM_QOS.CORRELATION_ID` of the upstream call to the answer.
     fn with_correlation_id(answer: Self::Answer, correlation_id: String) -> Self::Answer;
 
-    /// The answer with where it came from, for reads that tell.
+    /// Adds the source of the answer, for reads that report a source.
     fn with_source(answer: Self::Answer, source: AnswerSource) -> Self::Answer {
         let _ = source;
         answer
@@ -37,18 +38,18 @@ pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clon
     /// The customer's data in the answer.
     fn personal_of_answer(answer: &Self::Answer) -> PersonalTexts;
 
-    /// The errors that Walmart sent with the answer, wherever they stand in it.
+    /// Walmart's errors in the answer, at every place where Walmart puts errors.
     fn errors(answer: &mut Self::Answer) -> Vec<&mut WalmartError>;
 }
 
-/// Where an answer came from.
+/// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerSource {
-    /// It was kept of an earlier call.
+    /// The cache of earlier answers.
     Kept,
-    /// From the call of somebody else, which was under way.
+    /// The call of another caller, joined while in flight.
     Joined,
-    /// From a call of its own.
+    /// A call made for this caller.
     Own,
 }
 
@@ -68,7 +69,7 @@ impl ReadCall for FetchPromise {
     }
 
     fn identity(request: &Self::Request) -> Vec<u8> {
-        // With its length, so that the header does not run into the payload.
+        // The header is length-delimited, because header and payload could otherwise run into one another.
         let header = request.header.as_ref().map(Message::encode_length_delimited_to_vec).unwrap_or_default();
         let mut identity = vec![u8::from(request.header.is_some())];
         identity.extend(header);
@@ -109,17 +110,17 @@ impl ReadCall for FetchPromise {
     }
 }
 
-/// Searches orders by anything but a number.
+/// Searches orders by any filter except the order number.
 #[derive(Debug)]
 pub struct SearchOrders;
 
-/// Searches the order of one number. An answer without an order is a success, with an empty list, only where it proves that
-/// there is none.
+/// Searches the order of one number. An answer without an order is a success with an empty list only where the answer
+/// proves absence.
 #[derive(Debug)]
 pub struct FindOrder;
 
-/// Looks up the outcome of a mutation for the ledger: the answer as it came, a 404 as well as a 200. An error is never
-/// evidence.
+/// Looks up the outcome of a mutation for the ledger. The answer is passed on unread, a 404 like a 200. An error is
+/// never evidence.
 #[derive(Debug)]
 pub struct LookUp;
 
@@ -154,7 +155,7 @@ impl ReadCall for SearchOrders {
         GetOrderStatusResponse { correlation_id, ..answer }
     }
 
-    /// Numbers and dates only.
+    /// The filters of a search have only numbers and dates.
     fn personal(_: &Self::Request) -> PersonalTexts {
         PersonalTexts::default()
     }

@@ -1,23 +1,23 @@
-//! Moments that outlive the process, as whole milliseconds since 1970.
+//! Moments that outlive the process, in whole milliseconds since 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment. Kept in stores, so that what is measured between two of them may span a restart.
+/// A time of day. Stores keep timestamps, and a difference between two of them may span a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// This much later; stays at the end of time.
+    /// The time later by `span`; saturates at the largest time.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
-    /// This much earlier; stays at 1970.
+    /// The time earlier by `span`; saturates at 1970.
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
 
-    /// Time from `earlier` to this moment; zero when it is not earlier.
+    /// Time from `earlier` to `self`; zero when `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -28,14 +28,14 @@ fn millis(span: Duration) -> u64 {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// Moments before 1970 become 1970.
+    /// Converts times before 1970 to 1970.
     fn from(time: SystemTime) -> Self {
         Self(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 }
 
 impl From<Timestamp> for SystemTime {
-    /// Moments that the machine cannot tell become 1970.
+    /// Converts times outside the range of the machine to 1970.
     fn from(time: Timestamp) -> Self {
         UNIX_EPOCH.checked_add(Duration::from_millis(time.0)).unwrap_or(UNIX_EPOCH)
     }

@@ -1,24 +1,24 @@
-//! Places in the log as text.
+//! Positions in a log as text.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Which log; drawn when it is made. Another one is another history, and its positions mean other events.
+/// The id of a log, drawn when the log is created. Positions of a log with a different id mean different events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogId(pub u128);
 
 impl LogId {
-    /// What cursors carry of it.
+    /// The part of the id in cursors.
     const fn short(self) -> u32 {
         (self.0 >> 96) as u32
     }
 
-    /// The place after the event of this position.
+    /// The cursor after the event at this position.
     pub const fn cursor(self, seq: u64) -> Cursor {
         Cursor { log: self.short(), seq }
     }
 
-    /// Whether this may be a place in this log.
+    /// Whether the cursor may belong to this log.
     pub const fn owns(self, cursor: Cursor) -> bool {
         self.short() == cursor.log
     }
@@ -30,16 +30,16 @@ impl fmt::Display for LogId {
     }
 }
 
-/// A place in a log: after the event of position `seq`; 0 is the beginning.
+/// A position in a log: after the event at `seq`; 0 is the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cursor {
     log: u32,
-    /// Position of the event before it.
+    /// Position of the event before the cursor.
     pub seq: u64,
 }
 
 impl Cursor {
-    /// What it has of its log's id.
+    /// The part of the log's id in the cursor, in hex.
     pub fn log(self) -> String {
         format!("{:08x}", self.log)
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// The text is no cursor of ours.
+/// The error for a text that is no cursor of this gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no cursor")]
 pub struct BadCursor;
@@ -59,7 +59,7 @@ pub struct BadCursor;
 impl FromStr for Cursor {
     type Err = BadCursor;
 
-    /// Exactly what [`Cursor`] is written as, so that equal places are equal texts.
+    /// Accepts only the exact text that `Display` writes for [`Cursor`], which makes equal positions equal texts.
     fn from_str(text: &str) -> Result<Self, BadCursor> {
         let (log, seq) = text.split_once('.').ok_or(BadCursor)?;
         let log = u32::from_str_radix(log, 16).map_err(|_| BadCursor)?;

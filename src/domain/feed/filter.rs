@@ -1,4 +1,4 @@
-//! Which events a reader wants.
+//! Filters, by which a reader chooses events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,48 +10,48 @@ use crate::domain::account::AccountId;
 use crate::domain::rules::{Faults, Path};
 use crate::pb;
 
-/// Most values of a filter, of all its lists together.
+/// Most values in all lists of a filter together.
 const MAX_VALUES: usize = 1_000;
 /// Longest value in bytes.
 const MAX_LENGTH: usize = 256;
-/// Most shards.
+/// Most shards of a filter.
 const MAX_SHARDS: u32 = 1_024;
 
-/// Values of which one is enough; `None`: whatever the value.
+/// Accepted values, of which one must match; `None` accepts any value.
 type OneOf = Option<BTreeSet<String>>;
 
-/// A choice of events, checked. Every part that is not empty must hold; of a part's values one is enough.
+/// A checked filter. Every part that is set must match; within a part one matching value is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     accounts: OneOf,
     partner_ids: OneOf,
-    /// In lower case.
+    /// Values in lower case, compared with folded facts.
     ship_node_types: OneOf,
     purchase_order_ids: OneOf,
     skus: OneOf,
     shard: Option<Shard>,
 }
 
-/// A share of the keys.
+/// A share of the ordering keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shard {
     index: u32,
-    /// At least two: one shard is everything.
+    /// At least two, because a single shard has every key.
     count: u32,
 }
 
 impl Filter {
-    /// Checks a filter; `at` says where it stands in the request.
+    /// Checks a filter; `at` is the path of the filter in the request.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All faults of the filter.
     pub fn new(filter: &pb::Filter, at: &Path<'_>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         check(filter, at, &mut faults);
         faults.into_result().map(|()| Self::of_checked(filter))
     }
 
-    /// The same of a filter that was checked when it was stored.
+    /// Reads a filter that was checked before it was stored.
     pub(super) fn of_checked(filter: &pb::Filter) -> Self {
         let one_of = |values: &[String]| (!values.is_empty()).then(|| values.iter().cloned().collect());
         let folded: Vec<String> = filter.ship_node_types.iter().map(|value| value.to_ascii_lowercase()).collect();
@@ -66,7 +66,7 @@ impl Filter {
         }
     }
 
-    /// The same, further narrowed to these accounts. With none of them it wants nothing.
+    /// Narrows the filter to these accounts. With an empty list the filter matches nothing.
     #[must_use]
     pub fn within(self, accounts: impl IntoIterator<Item = AccountId>) -> Self {
         let wanted = |account: &str| self.accounts.as_ref().is_none_or(|all| all.contains(account));
@@ -90,17 +90,17 @@ impl Filter {
         Self { accounts: None, ..self }
     }
 
-    /// Whether every event passes.
+    /// Whether every event matches.
     pub fn is_all(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether it wants this event.
+    /// Whether the event matches.
     pub fn matches(&self, event: &impl FeedMessage) -> bool {
         self.is_all() || self.wants(&event.facts())
     }
 
-    /// Whether it wants the event of these facts.
+    /// Whether an event with these facts matches.
     pub fn wants(&self, facts: &Facts) -> bool {
         holds(&self.accounts, &facts.account)
             && holds(&self.partner_ids, &facts.partner_id)
@@ -111,23 +111,23 @@ impl Filter {
     }
 }
 
-/// What filters ask of an event. An event of many lines takes far more memory than its bytes do; this does not, so that it
-/// can be kept.
+/// The facts of an event that filters use. A decoded event with many lines takes far more memory than its bytes; the
+/// facts are small enough to be cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     account: Box<str>,
     partner_id: Box<str>,
     purchase_order_id: Box<str>,
-    /// In lower case.
+    /// The type in lower case.
     ship_node_type: Box<str>,
-    /// Each once; none is empty.
+    /// Distinct SKUs, none empty.
     skus: Box<[Box<str>]>,
-    /// As [`pb::Event::ordering_key`].
+    /// The ordering key, as in [`pb::Event::ordering_key`].
     pub ordering_key: Arc<str>,
 }
 
 impl Facts {
-    /// Of this event.
+    /// Takes the facts of a cancel-intent event.
     pub fn of(event: &pb::Event) -> Self {
         let Some(intent) = &event.intent else { return Self::without_content(&event.account, &event.ordering_key) };
         Self {
@@ -139,7 +139,7 @@ impl Facts {
         }
     }
 
-    /// Of this order update. What an update does not have is empty, and no filter asks for that.
+    /// Takes the facts of an order update. A fact missing from the update is empty, and no filter value is empty.
     pub fn of_update(event: &pb::OrderUpdate) -> Self {
         use pb::order_update::Update;
         let nothing = Self::without_content(&event.account, &event.ordering_key);
@@ -191,7 +191,7 @@ impl Shard {
     }
 }
 
-/// Each SKU once; none is empty.
+/// Distinct SKUs, without empty values.
 fn distinct<'a>(skus: impl Iterator<Item = &'a str>) -> Box<[Box<str>]> {
     let skus: BTreeSet<&str> = skus.filter(|sku| !sku.is_empty()).collect();
     skus.into_iter().map(Box::from).collect()

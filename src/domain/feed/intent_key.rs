@@ -1,4 +1,4 @@
-//! Which intent an event tells, whichever way it came.
+//! The key of a cancel intent, equal for every way in which the intent may arrive.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use crate::domain::account::SellerId;
 use crate::domain::hex;
 use crate::pb;
 
-/// The key of an intent: a hash of the seller, the purchase order and the sorted line numbers, and nothing else, so that both
-/// envelopes and the backfill of one intent have the same. 64 hex digits. Empty for an intent without a purchase order, or all of
-/// these would be one.
+/// The key of an intent: a hash over the seller, the purchase order and the sorted line numbers, in 64 hex digits.
+/// Nothing else enters the hash, which makes the key equal for the two envelopes and the backfill. Empty for an intent
+/// without a purchase order, because all such intents would otherwise share one key.
 ///
-/// `seller` is that of the account, because a body may name none.
+/// `seller` is the seller of the account, because a body may name no seller.
 pub fn intent_key(seller: &SellerId, intent: &pb::CancelIntent) -> String {
     let purchase_order = intent.purchase_order_id.trim();
     if purchase_order.is_empty() {
@@ -23,21 +23,21 @@ pub fn intent_key(seller: &SellerId, intent: &pb::CancelIntent) -> String {
     let lines = lines.into_iter().filter(|number| !number.is_empty());
     let mut hash = Sha256::new();
     for part in [seller.as_str(), purchase_order].into_iter().chain(lines) {
-        // With its length in front no part can be taken for another one, or for two.
+        // The length in front keeps one part from being read as two, or as a different part.
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
     hex::lower(&<[u8; 32]>::from(hash.finalize()))
 }
 
-/// Whether an event names another seller (its `partnerId`, which may be empty) than that of the account which it was sent to.
+/// Whether an event names a seller (`partnerId`, which may be empty) other than the seller of the receiving account.
 pub fn is_of_another_seller(seller: &SellerId, partner_id: &str) -> bool {
     let named = partner_id.trim();
     !named.is_empty() && named != seller.as_str()
 }
 
-/// A stored [`pb::Event`] of a version before the key, with what this version adds to an intent. `seller` is that of its account;
-/// where the store does not know it, the one that the body names stands in.
+/// Adds the fields of this version to a [`pb::Event`] stored by a version without keys. `seller` is the seller of the
+/// account; where the store does not know the seller, the `partnerId` of the body is used.
 pub fn with_intent_key(message: &[u8], seller: Option<&str>) -> Vec<u8> {
     let Ok(pb::Event { intent: Some(intent), .. }) = pb::Event::decode(message) else { return message.to_vec() };
     let seller = SellerId::new(seller.unwrap_or_else(|| intent.partner_id.trim()));
@@ -47,7 +47,7 @@ pub fn with_intent_key(message: &[u8], seller: Option<&str>) -> Vec<u8> {
         partner_mismatch: is_of_another_seller(&seller, &intent.partner_id),
         ..pb::Event::default()
     };
-    // Fields that the message does not have yet, so nothing of it is read or moved.
+    // The added fields are new to the message; appending leaves the stored bytes unread and unmoved.
     [message, &added.encode_to_vec()].concat()
 }
 

@@ -1,4 +1,4 @@
-//! Events that versions before the order-update feed kept without a message.
+//! Events stored without a message by versions before the order-update feed.
 
 use prost::Message as _;
 use serde_json::Value;
@@ -8,8 +8,8 @@ use crate::domain::hex;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 
-/// The encoded [`pb::OrderUpdate`] of an event of which an earlier version kept account, time, type and body. Its payload is not
-/// read: `update` stays unset, and the body has everything.
+/// Makes the encoded [`pb::OrderUpdate`] of an event for which an earlier version stored account, time, type and body.
+/// The payload is not read: `update` stays unset, and readers have the raw body.
 pub fn order_update_of_kept(account: String, received: Timestamp, event_type: String, body: &[u8]) -> Vec<u8> {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::trim).unwrap_or_default();

@@ -1,16 +1,16 @@
-//! The text that names a loan.
+//! The text that names a lease.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One loan of one event: `g<generation>.s<seq>.a<attempt>`.
+/// One lease of one event: `g<generation>.s<seq>.a<attempt>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lease {
-    /// Of the subscription.
+    /// Generation of the subscription.
     pub generation: u64,
-    /// Of the event.
+    /// Position of the event.
     pub seq: u64,
-    /// Of the event's loans, from 1.
+    /// Number of this delivery of the event, counted from 1.
     pub attempt: u32,
 }
 
@@ -20,7 +20,7 @@ impl fmt::Display for Lease {
     }
 }
 
-/// The text is no lease of ours.
+/// The error for a text that is no lease of this gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no lease")]
 pub struct BadLease;
@@ -28,7 +28,7 @@ pub struct BadLease;
 impl FromStr for Lease {
     type Err = BadLease;
 
-    /// Exactly what [`Lease`] is written as.
+    /// Accepts only the exact text that `Display` writes for [`Lease`].
     fn from_str(text: &str) -> Result<Self, BadLease> {
         let mut parts = text.split('.');
         let mut number = |letter: char| parts.next().and_then(|part| part.strip_prefix(letter)).ok_or(BadLease);

@@ -1,4 +1,4 @@
-//! What readers of either feed see of one event.
+//! The event message of either feed.
 
 use bytes::Bytes;
 use prost::Message;
@@ -6,21 +6,23 @@ use prost::Message;
 use super::{Facts, FeedName};
 use crate::pb;
 
-/// The message of one feed's events. The log stores it encoded, without what only the log knows: its position and its body.
+/// The message of one feed's events. The log stores the message encoded, without position, cursor and body, which only
+/// the log knows.
 ///
-/// Both messages have the same numbers for the fields that they share, so that an event is completed without being decoded.
+/// The two messages use the same field numbers for shared fields, which allows completing an encoded event without
+/// decoding.
 pub trait FeedMessage: Message + Default + Clone + PartialEq + Send + 'static {
-    /// The feed.
+    /// The feed of this message.
     const FEED: FeedName;
 
-    /// What filters ask of it.
+    /// The facts of the event for filters.
     fn facts(&self) -> Facts;
 
-    /// The same at this place of the log, with this body.
+    /// The message with its position, cursor and body.
     #[must_use]
     fn placed(self, seq: u64, cursor: String, raw: Vec<u8>) -> Self;
 
-    /// Bytes that its lines take in memory beyond those on the wire, about.
+    /// Approximate memory of the lines beyond their encoded size, in bytes.
     fn lines_size(&self) -> usize;
 }
 
@@ -69,7 +71,7 @@ impl FeedMessage for pb::OrderUpdate {
 }
 
 impl Facts {
-    /// Of the stored message of an event of this feed.
+    /// Reads the facts of a stored message of this feed.
     ///
     /// # Errors
     /// The bytes are no such message: the store is damaged.

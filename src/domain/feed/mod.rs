@@ -1,5 +1,5 @@
-//! The feeds of intents to cancel and of order updates: what stands in their logs, and how readers choose, borrow and
-//! settle. Pure.
+//! The two feeds, cancel intents and order updates: the content of the logs, and the rules by which readers filter,
+//! lease and settle events. Pure.
 
 pub mod cursor;
 pub mod filter;

@@ -1,4 +1,4 @@
-//! What a delivery of Walmart's says.
+//! The content of a webhook delivery from Walmart.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -8,51 +8,51 @@ use crate::domain::account::AccountId;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 
-/// A delivery that could be read.
+/// The content of a readable delivery.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Notification {
-    /// `source.eventId`; empty when there is none.
+    /// `source.eventId`; empty when missing.
     pub event_id: String,
-    /// `source.eventType`. Inferred from the form of a body that has none.
+    /// `source.eventType`; inferred from the form of the body when missing.
     pub event_type: String,
-    /// As received, wherever it stands in the body; empty when there is none.
+    /// The sub-event type as received, from any of its places in the body; empty when missing.
     pub sub_event_type: String,
-    /// `source.eventVersion`; often empty.
+    /// The event version (`source.eventVersion`); often empty.
     pub event_version: String,
-    /// `source.eventTime`, if it can be read.
+    /// Time of the event (`source.eventTime`), where readable.
     pub event_time: Option<Timestamp>,
-    /// What the customer wants, if that is what it tells.
+    /// The customer's request, if the event is a cancel intent.
     pub intent: Option<pb::CancelIntent>,
-    /// Of an event that was not recognised as an intent: why it may be one.
+    /// Why the event may be a cancel intent, if the event was not recognized as one.
     pub unclear: Option<Unclear>,
-    /// What an event says that is no intent.
+    /// The content of an event other than a cancel intent.
     pub update: UpdateContent,
 }
 
-/// What an order update says.
+/// The content of an order update.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateContent {
-    /// Its payload; `None` where its type is unknown, or its payload has another form than is known.
+    /// The payload; `None` when the type is unknown or the payload has an unknown form.
     pub content: Option<pb::order_update::Update>,
-    /// The order number of a multichannel order, else the purchase order, else the return; empty when it names none.
+    /// The order number of a multichannel order, else the purchase order, else the return; empty when none is named.
     pub ordering_key: String,
-    /// The seller that it names; empty when it names none.
+    /// The seller named in the event; empty when none is named.
     pub partner_id: String,
 }
 
-/// Why it cannot be told whether an event is an intent to cancel.
+/// Why an event cannot be told from a cancel intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclear {
-    /// An ORDER_UPDATES without a sub-event type.
+    /// An ORDER_UPDATES event without a sub-event type.
     NoKind,
-    /// An ORDER_UPDATES whose sub-event type is none that Walmart has announced.
+    /// An ORDER_UPDATES event with a sub-event type that Walmart has not announced.
     UnknownKind,
-    /// An intent flag says neither yes nor no.
+    /// An intent flag with a value other than yes or no.
     UnreadableFlag,
 }
 
 impl Unclear {
-    /// All of them, in their order.
+    /// All reasons, in their order.
     pub const ALL: [Self; 3] = [Self::NoKind, Self::UnknownKind, Self::UnreadableFlag];
 
     /// The name in metrics and log lines.
@@ -66,68 +66,69 @@ impl Unclear {
 }
 
 impl Notification {
-    /// The feed that this event belongs to: an intent to its own, every other event to the order updates.
+    /// The feed of this event: cancel intents have a feed of their own, and every other event belongs to the order
+    /// updates.
     pub const fn feed(&self) -> FeedName {
         if self.intent.is_some() { FeedName::CancelIntents } else { FeedName::OrderUpdates }
     }
 }
 
-/// A delivery as it is stored.
+/// A delivery ready to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrival {
-    /// Whose.
+    /// Account that received the delivery.
     pub account: AccountId,
-    /// When it came.
+    /// Time of receipt by the gateway.
     pub received: Timestamp,
-    /// The body exactly as it came.
+    /// The body exactly as received.
     pub raw: Bytes,
-    /// SHA-256 of it.
+    /// SHA-256 of the body.
     pub body_hash: [u8; 32],
-    /// What it is.
+    /// The content read from the body.
     pub content: Content,
 }
 
-/// What a delivery is.
+/// The content of a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// An event of one of the feeds.
     Event {
-        /// The feed whose log it goes into.
+        /// The feed whose log stores the event.
         feed: FeedName,
-        /// Unique in the account, in both feeds, together with the two types: see [`EventIdentity`].
+        /// Together with the two types, unique in the account across the two feeds: see [`EventIdentity`].
         event_id: String,
-        /// `source.eventType`, as received.
+        /// The event type (`source.eventType`), as received.
         event_type: String,
-        /// The sub-event type, as received; often empty.
+        /// The sub-event type as received; often empty.
         sub_event_type: String,
         /// The feed's message ([`pb::Event`], [`pb::OrderUpdate`]) without `seq`, `cursor` and `raw_body`, encoded.
         message: Bytes,
     },
-    /// It is Walmart's, but says nothing that can be read: quarantined. The same body is kept once, and so is the body of an
-    /// event whose identity another body had before.
+    /// A delivery from Walmart with no readable event, which goes to quarantine. The quarantine keeps one copy of a
+    /// body; the body of a conflicting event is stored the same way.
     Unreadable {
-        /// Why, without anything of the body.
+        /// Why the body cannot be read, without any text of the body.
         reason: String,
     },
 }
 
-/// What an event is known by in its account. Another kind under the same id is an event of its own; another body under the same
-/// identity is a conflict.
+/// The identity of an event in its account. A different type under the same id is a separate event; a different body
+/// under the same identity is a conflict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventIdentity {
-    /// Walmart's id, or the one that was made of the body.
+    /// Walmart's id, or an id made from the body.
     pub event_id: String,
-    /// `source.eventType`, as received.
+    /// The event type (`source.eventType`), as received.
     pub event_type: String,
-    /// The sub-event type, as received; often empty.
+    /// The sub-event type as received; often empty.
     pub sub_event_type: String,
 }
 
-/// Why a body is in quarantine that can be read. For people.
+/// The reason, for people, of a readable body in quarantine.
 pub const CONFLICT: &str = "another body came before with the same event id, event type and sub-event type";
 
-/// A stored message, of either feed, with another account. A field that comes twice counts as it came last, so nothing of the
-/// message is read or moved.
+/// Replaces the account in a stored message of either feed. In protobuf the last occurrence of a field counts;
+/// appending leaves the stored bytes unread and unmoved.
 pub fn with_account(message: &[u8], account: &AccountId) -> Bytes {
     let account = pb::Event { account: account.to_string(), ..pb::Event::default() };
     [message, &account.encode_to_vec()].concat().into()

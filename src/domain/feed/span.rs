@@ -1,9 +1,9 @@
-//! Spans of time in requests.
+//! Conversion of durations in requests.
 
 use std::time::Duration;
 
-/// A span as it stands in a message; `None` when it is negative or not well-formed. The library's own conversion panics on
-/// the most negative one.
+/// Converts a protobuf duration; `None` when the value is negative or malformed. The conversion of the library panics
+/// on the most negative value.
 pub fn span(value: &prost_types::Duration) -> Option<Duration> {
     let nanos = u32::try_from(value.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(value.seconds).ok()?, nanos))

@@ -1,4 +1,4 @@
-//! What the ledger keeps of one mutation.
+//! The stored record of one mutation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::domain::effect::Effect;
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
 
-/// Number of an entry; rises in the order in which entries are made. Written `operations/42`.
+/// The number of an entry, rising in the order of creation. Written `operations/42`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OperationId(pub u64);
 
@@ -28,40 +28,40 @@ impl FromStr for OperationId {
 
     fn from_str(name: &str) -> Result<Self, InvalidName> {
         let number = name.strip_prefix("operations/").ok_or(InvalidName)?;
-        // One name for each: no sign, no leading zero.
+        // A sign or a leading zero would give one operation several names.
         let id = Self(number.parse().map_err(|_| InvalidName)?);
         if id.to_string() == name { Ok(id) } else { Err(InvalidName) }
     }
 }
 
-/// A name that no operation can have.
+/// The error for a text that cannot name an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be of the form operations/42")]
 pub struct InvalidName;
 
-/// How far a mutation has come. The first four are open, the others are final: a final entry never changes.
+/// The state of a mutation. The first four states are open, the last four are final; a final entry never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryState {
-    /// To be sent.
+    /// Waiting to be sent.
     Recorded,
-    /// Bytes may be on their way.
+    /// An attempt is in flight; bytes may have left.
     Sending,
-    /// It may have been carried out; Walmart is asked.
+    /// The mutation may have been carried out, and look-ups are planned.
     Unknown,
-    /// It may have been carried out, and Walmart could not be asked; a person may decide.
+    /// The mutation may have been carried out, and look-ups gave no proof; an operator may decide.
     NeedsOperator,
-    /// Carried out.
+    /// Walmart carried out the mutation.
     Succeeded,
-    /// Refused by Walmart.
+    /// Walmart refused the mutation.
     Rejected,
-    /// It certainly never was carried out, and the caller was told so at once.
+    /// The mutation was certainly never carried out, and the caller was told at once.
     NotSent,
-    /// Given up without effect.
+    /// The mutation was given up without effect.
     Expired,
 }
 
 impl EntryState {
-    /// All of them.
+    /// All states, open states first.
     pub const ALL: [EntryState; 8] = [
         EntryState::Recorded,
         EntryState::Sending,
@@ -73,17 +73,17 @@ impl EntryState {
         EntryState::Expired,
     ];
 
-    /// Whether it may still change.
+    /// Whether the entry may still change.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Recorded | Self::Sending | Self::Unknown | Self::NeedsOperator)
     }
 
-    /// Whether an entry in this state keeps other creations from using its order number.
+    /// Whether an entry in this state blocks its order number for a further creation.
     pub const fn holds_order_number(self) -> bool {
         self.is_open() || matches!(self, Self::Succeeded)
     }
 
-    /// Name in metrics and logs.
+    /// The name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Recorded => "recorded",
@@ -98,103 +98,104 @@ impl EntryState {
     }
 }
 
-/// What is known when an entry is made.
+/// The facts known when an entry is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEntry {
-    /// Whose order.
+    /// Account that owns the order.
     pub account: AccountId,
-    /// What is done.
+    /// Kind of the mutation.
     pub kind: MutationKind,
-    /// To which order.
+    /// Number of the order.
     pub order_number: Arc<str>,
-    /// The caller's id of the request, or the one that was made for a cancellation; `None` for a creation without one,
-    /// which is known by its order number.
+    /// The caller's id of the request, or the id generated for a cancellation. `None` for a creation without an id,
+    /// which is identified by its order number.
     pub request_id: Option<Arc<str>>,
     /// Position among the upstream requests of one cancellation, from 0.
     pub batch: u32,
-    /// How many upstream requests the call takes; 1 for a creation.
+    /// Number of upstream requests of the call; 1 for a creation.
     pub batches: u32,
-    /// Of the payload of the whole call.
+    /// Fingerprint of the payload of the whole call.
     pub fingerprint: Fingerprint,
-    /// `Sending` for what is sent next, `Recorded` for what waits its turn.
+    /// `Sending` for the request that is sent next, `Recorded` for requests behind it.
     pub state: EntryState,
-    /// When the call came.
+    /// Time of the call.
     pub created: Timestamp,
-    /// Nothing is sent after this.
+    /// Last moment at which an attempt may start.
     pub not_after: Moment,
-    /// The machine's boot in which steady time is told.
+    /// The boot in which the steady times are measured.
     pub boot: Option<BootId>,
-    /// Sent as `WM_QOS.CORRELATION_ID`, on every attempt.
+    /// The `WM_QOS.CORRELATION_ID` of every attempt.
     pub correlation_id: Uuid,
-    /// The request to send, encoded; personal.
+    /// The encoded upstream request; personal data.
     pub body: Bytes,
-    /// What the order looked like before a cancellation, encoded; empty when that is not known.
+    /// The encoded state of the order before a cancellation; empty when unknown.
     pub snapshot: Vec<u8>,
 }
 
-/// One mutation.
+/// One mutation in the ledger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its number.
+    /// Number of the entry.
     pub id: OperationId,
-    /// Counts the changes of this entry. Whoever writes says which one was read; a write after another's is refused.
+    /// Counts the changes of the entry, for compare-and-set: a save with an older fence is refused.
     pub fence: u64,
-    /// Whose order.
+    /// Account that owns the order.
     pub account: AccountId,
-    /// What is done.
+    /// Kind of the mutation.
     pub kind: MutationKind,
-    /// To which order.
+    /// Number of the order.
     pub order_number: Arc<str>,
-    /// As in [`NewEntry`].
+    /// The caller's or generated id of the request; see [`NewEntry::request_id`].
     pub request_id: Option<Arc<str>>,
-    /// As in [`NewEntry`].
+    /// Position among the upstream requests of the call, from 0.
     pub batch: u32,
-    /// As in [`NewEntry`].
+    /// Number of upstream requests of the call.
     pub batches: u32,
-    /// As in [`NewEntry`].
+    /// Fingerprint of the payload of the whole call.
     pub fingerprint: Fingerprint,
-    /// How far it has come.
+    /// State of the mutation.
     pub state: EntryState,
-    /// Whether it was carried out, as far as is known.
+    /// Known effect of the mutation.
     pub effect: Effect,
-    /// How often it was handed to the upstream stack; tries within the stack are not counted.
+    /// Number of hand-overs to the upstream stack. Retries within the stack are not counted.
     pub attempts: u32,
-    /// When the call came.
+    /// Time of the call.
     pub created: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated: Timestamp,
-    /// Nothing is sent after this.
+    /// Last moment at which an attempt may start.
     pub not_after: Moment,
-    /// When the entry is to be looked at next. `None` when nothing is due: it is being sent, waits for a person, or is final.
+    /// Next moment at which the resolver has to work on the entry. `None` when no work is due: an attempt is in flight,
+    /// an operator has to decide, or the entry is final.
     pub next: Option<Moment>,
-    /// The machine's boot in which the steady times of this entry are told. `None` for a final entry, of which only times of
-    /// day are kept, and for one that a version without steady time wrote.
+    /// The boot in which the steady times of this entry are measured. `None` for a final entry, which keeps times of
+    /// day only, and for an entry written by a version without steady time.
     pub boot: Option<BootId>,
-    /// As in [`NewEntry`].
+    /// The `WM_QOS.CORRELATION_ID` of every attempt.
     pub correlation_id: Uuid,
-    /// The doubt about the last attempt. `Some` from the first lost answer on, also after it was settled: from then on an
-    /// earlier attempt may show late.
+    /// Progress in settling the last attempt with an unknown outcome. Set from the first lost answer on, and kept after
+    /// settlement, because the effect of an earlier attempt may show late.
     pub unknown: Option<UnknownSince>,
-    /// The request to send, encoded; empty once the state is final.
+    /// The encoded upstream request; empty once the state is final.
     pub body: Bytes,
     /// As in [`NewEntry`]; empty once the state is final.
     pub snapshot: Vec<u8>,
-    /// What the caller is answered, encoded; empty while the state is open.
+    /// The encoded answer for the caller; empty while the state is open.
     pub answer: Bytes,
-    /// Why it is not done: an error reason and what stands beside it, for operators. Nothing personal.
+    /// Why the mutation is not done, for operators: an error reason with its details. No personal data.
     pub last_error: String,
-    /// Why an operator decided as they did; empty when none did.
+    /// The operator's reason for a decision; empty when no operator decided.
     pub resolution: String,
-    /// What the last look-up told. Nothing personal.
+    /// Result of the last look-up. No personal data.
     pub evidence: Option<LookupRecord>,
-    /// Whether the outcome is owed to a caller: the operation ended after its caller was told that the outcome is pending, and
-    /// nobody has heard it since. The next call of the same content is answered with it, once.
+    /// Whether the outcome is owed to a caller: the caller was told that the outcome is pending, and no caller has
+    /// received the outcome since the operation ended. The next call with the same content gets the outcome, once.
     pub is_owed: bool,
 }
 
 impl Entry {
-    /// The entry as it is kept once it is final: nothing is measured from its times any more, and what only an open entry
-    /// needs is gone.
+    /// Converts a final entry to its stored form: no window is measured from its times any more, and fields used only
+    /// by open entries are cleared.
     pub fn without_steady_times(self) -> Self {
         let of_day = |moment: Moment| Moment { wall: moment.wall, ..Moment::default() };
         let unknown = self.unknown.map(|unknown| UnknownSince {
@@ -208,33 +209,33 @@ impl Entry {
         Self { boot: None, not_after: of_day(self.not_after), next: self.next.map(of_day), unknown, ..self }
     }
 
-    /// Whether Walmart has said, in a refusal, that the order number is taken.
+    /// Whether Walmart has said in a refusal that the order number is taken.
     pub fn says_present(&self) -> bool {
         self.unknown.is_some_and(|unknown| unknown.refusal == LaterRefusal::SaysPresent)
     }
 }
 
-/// What is known of an attempt whose answer was lost.
+/// Progress in settling an attempt with an unknown outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UnknownSince {
-    /// When the outcome became unknown. Look-ups are counted from here.
+    /// Moment at which the outcome became unknown. Look-ups are planned from this moment.
     pub since: Moment,
-    /// After this moment no byte of the attempt left.
+    /// Latest moment at which a byte of the attempt can have left.
     pub last_byte: Moment,
-    /// Look-ups made so far, whatever they gave.
+    /// Number of look-ups so far, with any result.
     pub lookups: u32,
-    /// Absences that count: each far enough from the one before.
+    /// Number of absences that count: each one far enough after the previous one.
     pub absences: u32,
-    /// The last absence that counted.
+    /// Moment of the last absence that counted.
     pub last_absence: Option<Moment>,
-    /// When a look-up last told something; when the doubt began, if none did.
+    /// Moment of the last look-up with a result; the start of the unknown outcome before any.
     pub learned: Moment,
-    /// What Walmart refused since an attempt may have had an effect.
+    /// Refusal by Walmart since an attempt that may have had an effect.
     pub refusal: LaterRefusal,
 }
 
 impl UnknownSince {
-    /// A doubt that begins now: no look-up was made yet.
+    /// Starts at `now`, without any look-up.
     pub fn since(now: Moment) -> Self {
         Self {
             since: now,
@@ -248,67 +249,67 @@ impl UnknownSince {
     }
 }
 
-/// A refusal that came after an attempt which may have had an effect.
+/// A refusal after an attempt that may have had an effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LaterRefusal {
-    /// None came.
+    /// No refusal since then.
     #[default]
     None,
-    /// Walmart refused the attempt. Final once look-ups show that no earlier one had an effect.
+    /// Walmart refused the attempt. The refusal becomes final once look-ups show that no earlier attempt had an effect.
     Plain,
-    /// Walmart refused the attempt because the order number is taken: a hint of presence. The operation is never sent again
-    /// and never ends without effect, unless a person says so.
+    /// Walmart refused the attempt because the order number is taken, a hint of presence. The operation is never sent
+    /// again and never ends without effect, unless an operator decides.
     SaysPresent,
 }
 
-/// What a look-up asked, and what its answer is worth.
+/// A look-up and the value of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookupRecord {
-    /// When.
+    /// Time of the look-up.
     pub time: Timestamp,
-    /// What was asked, such as "order by number".
+    /// The question in words, such as "order by number".
     pub asked: String,
     /// The value of the answer.
     pub worth: EvidenceKind,
-    /// The proof, or why the answer proves nothing. Nothing personal.
+    /// The proof, or the reason why the answer proves nothing. No personal data.
     pub detail: String,
 }
 
-/// The four values that a look-up's answer can have.
+/// The four values of an answer to a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EvidenceKind {
     /// The mutation was carried out.
     Present,
     /// The mutation was not carried out so far.
     Absent,
-    /// Something else stands under the number.
+    /// A different order has the number.
     Contradicted,
-    /// No evidence.
+    /// The answer proves nothing.
     Nothing,
 }
 
-/// Something that must not happen, seen by an audit after the fact.
+/// An event that must not happen, found by an audit after the entry was final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditAlert {
-    /// About this entry.
+    /// Entry that the audit was about.
     pub operation: OperationId,
-    /// What.
+    /// Kind of the finding.
     pub kind: AlertKind,
-    /// When it was seen.
+    /// Time of the finding.
     pub time: Timestamp,
 }
 
-/// What an audit can find.
+/// The kinds of findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AlertKind {
-    /// Walmart carried out later than `ledger.settle_window` what had been given up.
+    /// Walmart carried out an operation after the ledger had given the operation up, later than `ledger.settle_window`.
     LateEffect,
     /// Walmart has the order more than once.
     Duplicate,
 }
 
 impl AlertKind {
-    /// Name in metrics and logs.
+    /// The name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::LateEffect => "late_effect",

@@ -1,25 +1,25 @@
-//! What makes two requests the same.
+//! The comparison of request contents.
 
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
-/// Hash of a request's payload. The first byte is the version of the way it is made, so that a later way is told from this
-/// one: two of different versions are never equal.
+/// A hash of a request's payload. The first byte is the version of the hashing scheme, which makes fingerprints of
+/// different versions unequal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; Fingerprint::LENGTH]);
 
 impl Fingerprint {
-    /// Bytes of it.
+    /// Length in bytes, version included.
     pub const LENGTH: usize = 33;
     const VERSION: u8 = 1;
 
-    /// Of a payload: its protobuf form has its fields in the order of their numbers and no maps, so the same payload
-    /// gives the same bytes.
+    /// Hashes a payload. The protobuf form has its fields in the order of their numbers and no maps; equal payloads
+    /// therefore have equal bytes.
     pub fn of(payload: &impl Message) -> Self {
         Self::of_encoded(&payload.encode_to_vec())
     }
 
-    /// The same of a payload that is in its protobuf form already.
+    /// Hashes a payload that is already in protobuf form.
     pub fn of_encoded(payload: &[u8]) -> Self {
         let mut bytes = [0; Self::LENGTH];
         bytes[0] = Self::VERSION;

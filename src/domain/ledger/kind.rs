@@ -1,4 +1,4 @@
-//! Which mutation an entry is of.
+//! The kinds of mutations in the ledger.
 
 use crate::domain::mutations::{self, Mutation};
 use crate::domain::operation::{Operation, operations};
@@ -8,24 +8,24 @@ macro_rules! kind {
         reads $reads:tt
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
-        /// Which mutation an entry is of: a row of the table of [`Operation`].
+        /// The kind of mutation of an entry: a mutation row in the table of [`Operation`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum MutationKind {
             $($(#[$doc])* $mutation,)*
         }
 
         impl MutationKind {
-            /// All of them, in the order of [`MutationKind::code`].
+            /// All kinds, in the order of [`MutationKind::code`].
             pub const ALL: &'static [Self] = &[$(Self::$mutation,)*];
 
-            /// Which of Walmart's calls carries it out.
+            /// The call of Walmart's that carries out the mutation.
             pub const fn operation(self) -> Operation {
                 match self {
                     $(Self::$mutation => Operation::$mutation,)*
                 }
             }
 
-            /// See [`Mutation::BY_ORDER_NUMBER`].
+            /// The value of [`Mutation::BY_ORDER_NUMBER`] for the kind.
             pub const fn is_by_order_number(self) -> bool {
                 match self {
                     $(Self::$mutation => <mutations::$type as Mutation>::BY_ORDER_NUMBER,)*
@@ -37,7 +37,7 @@ macro_rules! kind {
 operations!(kind);
 
 impl MutationKind {
-    /// The number that stores keep; never another for the same kind.
+    /// The number in stores. A number is never reused for a different kind.
     pub const fn code(self) -> u8 {
         self as u8
     }

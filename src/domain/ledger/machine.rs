@@ -1,9 +1,10 @@
-//! How an entry changes: entry, event and moment in; entry out. Nothing else decides about states.
+//! The state machine of an entry: entry, event and moment in; changed entry out. No other code decides about states.
 //!
-//! Two rules carry the promise that a mutation happens once. An attempt that may have had an effect puts the entry in
-//! doubt ([`EntryState::Unknown`]), and only evidence ends a doubt: an order that shows, three absences with the settle window
-//! behind them, or a person's word. And a window has passed only when both clocks say so (see [`Moment`]), so that a step
-//! of the wall clock never makes the gateway send twice.
+//! Two rules make sure that a mutation happens once. First, an attempt that may have had an effect makes the outcome
+//! unknown ([`EntryState::Unknown`]), and only evidence settles an unknown outcome: a look-up that shows the order,
+//! three absences after the settle window, or the decision of an operator. Second, a window has passed only by the wall
+//! clock and the steady clock together (see [`Moment`]), which means that a step of the wall clock never causes a
+//! second attempt.
 
 use std::time::Duration;
 
@@ -15,54 +16,54 @@ use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
 use crate::planted_bug::{PlantedBug, is_planted};
 
-/// Absences that settle a doubt; the last of them answers a look-up by number.
+/// Number of absences that settle an unknown outcome. The last must come from a look-up by number.
 const ABSENCES: u32 = 3;
 /// Longest time between two look-ups.
 const LONGEST_REPEAT: Duration = Duration::from_secs(5 * 60);
-/// When an entry that was in doubt is audited after its end.
+/// Audit times after the end of an entry whose outcome was once unknown.
 const AUDITS: [Duration; 3] =
     [Duration::from_secs(5 * 60), Duration::from_secs(60 * 60), Duration::from_secs(24 * 60 * 60)];
-/// When an entry that was refused or not sent, without any doubt, is audited.
+/// Audit time of an entry that was refused or not sent, and whose outcome was never unknown.
 const SINGLE_AUDIT: [Duration; 1] = [Duration::from_secs(60 * 60)];
 
 /// The settings of `[ledger]` that decide about entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerRules {
-    /// How long Walmart may take to show what it was sent.
+    /// Time that Walmart may take to show a received mutation.
     pub settle_window: Duration,
-    /// When Walmart is asked, counted from the moment the outcome became unknown. Rising, at least one.
+    /// Times of the look-ups, counted from the moment the outcome became unknown. Rising, at least one.
     pub lookup_delays: Vec<Duration>,
-    /// Age of a call after which nothing of it is sent.
+    /// Age of a call after which no attempt starts.
     pub not_after: Duration,
 }
 
-/// What happened.
+/// An event of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EntryEvent {
     /// The entry is handed to the upstream stack next.
     Send,
     /// Walmart accepted the attempt.
     Accepted {
-        /// What the caller is answered.
+        /// The encoded answer for the caller.
         answer: Vec<u8>,
     },
-    /// Walmart refused the attempt in words that can be read.
+    /// Walmart refused the attempt with a readable answer.
     Refused {
-        /// What the caller is answered.
+        /// The encoded answer for the caller.
         answer: Vec<u8>,
         /// Short text for operators.
         error: String,
         /// Whether Walmart says that the order number is taken.
         says_present: bool,
     },
-    /// The attempt certainly was not carried out, for a reason that may pass.
+    /// The attempt was certainly not carried out, for a temporary reason.
     NotSent {
-        /// What the caller is answered, if the operation ends here.
+        /// The encoded answer for the caller, used if the operation ends with this event.
         answer: Vec<u8>,
         /// Short text for operators.
         error: String,
-        /// `Some`: no caller was told that the operation ended, so it is tried again after this time. `None`: the caller is
-        /// told no, and the operation ends.
+        /// `Some`: the operation continues, and the next attempt starts after this time. `None`: the caller gets the
+        /// error, and the operation ends.
         again_in: Option<Duration>,
     },
     /// The attempt may have been carried out.
@@ -70,73 +71,73 @@ pub enum EntryEvent {
         /// Short text for operators.
         error: String,
     },
-    /// Another process, on the machine's boot `boot`, takes over the entry from one that is gone.
+    /// A process on the boot `boot` takes over the entry from a process that has ended.
     TakenOver {
-        /// The boot in which steady time is told from now on.
+        /// The boot in which steady times are measured from now on.
         boot: BootId,
     },
     /// Walmart shows that the mutation was carried out.
     Present {
-        /// What the caller is answered.
+        /// The encoded answer for the caller.
         answer: Vec<u8>,
     },
     /// Walmart shows that the mutation was not carried out so far.
     Absent {
-        /// How Walmart was asked.
+        /// The kind of look-up.
         by: LookedUpBy,
-        /// Whether the mutation may be sent again once the doubt is settled.
+        /// Whether the mutation may be sent again once absence is settled.
         resend: ResendPolicy,
     },
-    /// Walmart shows something else under the number.
+    /// Walmart shows a different order under the number.
     Contradicted {
-        /// What differs, for operators.
+        /// The differences, for operators.
         error: String,
     },
-    /// Walmart was asked, and its answer is no evidence.
+    /// The look-up was answered, and the answer is no evidence.
     NoEvidence {
         /// Short text for operators.
         error: String,
     },
-    /// Walmart could not be asked.
+    /// The look-up could not be made.
     NotAsked {
         /// Short text for operators.
         error: String,
-        /// When a look-up may be possible.
+        /// Time until a look-up may be possible.
         again_in: Duration,
     },
-    /// An operator decided.
+    /// An operator decided about the entry.
     Resolved {
-        /// The decision.
+        /// Decision of the operator.
         verdict: OperatorVerdict,
-        /// The operator's reason.
+        /// Reason given by the operator.
         reason: String,
-        /// What the caller is answered, when the decision ends the operation.
+        /// The encoded answer for the caller, if the decision ends the operation.
         answer: Vec<u8>,
     },
-    /// The entry waited to be sent until it was too late for that.
+    /// The entry waited to be sent until its `not_after` had passed.
     TimeUp,
 }
 
-/// How Walmart was asked about an order.
+/// The kind of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookedUpBy {
-    /// By its number.
+    /// A look-up by order number.
     Number,
-    /// By a search by date that was read to its end. A search index may lag, so a search never settles a doubt; it stands
-    /// for the earlier absences.
+    /// A search by date, read to its end. A search index may lag; therefore a search counts only toward the earlier
+    /// absences and never settles the outcome.
     Search,
 }
 
-/// Whether a mutation that is known to be absent may be sent again.
+/// Whether a mutation with proven absence may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResendPolicy {
-    /// Absence settles the doubt.
+    /// Proven absence allows the next attempt.
     AfterAbsence,
-    /// Only a person may have it sent again: money.
+    /// Only an operator may allow the next attempt, because money would move twice.
     Never,
 }
 
-/// What an operator can decide.
+/// The decisions of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorVerdict {
     /// The mutation was carried out.
@@ -147,13 +148,13 @@ pub enum OperatorVerdict {
     ResendPolicy,
 }
 
-/// The event cannot happen in this state; nothing changed.
+/// The error for an event that cannot happen in the entry's state. The entry is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not possible in state {0:?}")]
 pub struct ImpossibleEventError(pub EntryState);
 
-/// The entry after the event. An answer, an effect and a state that were final stay as they are: every event is
-/// [`ImpossibleEventError`] then. The fence is left to the store.
+/// Applies an event to an entry. Fails with [`ImpossibleEventError`] for every event on a final entry, whose state,
+/// effect and answer never change. The store increments the fence.
 pub fn apply(
     mut entry: Entry,
     event: EntryEvent,
@@ -170,7 +171,7 @@ pub fn apply(
         }
         (Recorded, EntryEvent::TimeUp) if entry.not_after.is_over(now) => given_up(entry, now, rules),
         (Recorded, EntryEvent::TakenOver { boot }) => Entry { next: Some(now), ..rebased(entry, boot, now) },
-        // Looked up before it was sent for the first time (`ledger.look_first_until`).
+        // The look-up before the first attempt (`ledger.look_first_until`).
         (Recorded, EntryEvent::Present { answer }) => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
         (Recorded, EntryEvent::Refused { answer, error, .. }) if entry.unknown.is_none() => {
             Entry { last_error: error, ..closed(entry, EntryState::Rejected, Effect::None, answer) }
@@ -181,7 +182,7 @@ pub fn apply(
         }
 
         (Sending, EntryEvent::Accepted { answer }) => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
-        // An earlier attempt may have had an effect that shows late: a look-up has to agree before the refusal counts.
+        // The effect of an earlier attempt may show late; the refusal counts only after look-ups agree.
         (Sending, EntryEvent::Refused { answer, error, says_present })
             if entry.unknown.is_some() && !is_planted(PlantedBug::RefusalAfterDoubtIsFinal) =>
         {
@@ -219,7 +220,7 @@ pub fn apply(
         }
         (Unknown | NeedsOperator, EntryEvent::TakenOver { boot }) => {
             let entry = rebased(entry, boot, now);
-            // One that waits for a person has no next look-up, and gets none.
+            // An entry that waits for an operator has no next look-up, and gets none.
             let next = entry.next.map(|next| if next.is_due(now) { now } else { next });
             Entry { next, ..entry }
         }
@@ -233,8 +234,8 @@ pub fn apply(
     Ok(entry)
 }
 
-/// When a final entry is audited: everything that did not end on a direct acceptance, because an attempt that was given up,
-/// or taken for refused, may still show.
+/// Audit times of a final entry. Every end except a direct acceptance is audited, because an attempt that was given up
+/// or refused may still show.
 pub fn audits(entry: &Entry) -> Vec<Timestamp> {
     let times: &[Duration] = match entry.state {
         EntryState::Recorded | EntryState::Sending | EntryState::Unknown | EntryState::NeedsOperator => &[],
@@ -248,17 +249,17 @@ pub fn audits(entry: &Entry) -> Vec<Timestamp> {
 }
 
 impl LedgerRules {
-    /// Time between look-ups after the last planned one.
+    /// Time between look-ups after the last planned look-up.
     pub fn repeat(&self) -> Duration {
         self.last_delay().max(self.settle_window.mul_f64(2.5)).min(LONGEST_REPEAT)
     }
 
-    /// A doubt about which nothing was learned for so long is a case for a person.
+    /// Time without any result of a look-up after which an operator has to decide.
     pub fn patience(&self) -> Duration {
         self.last_delay().max(self.settle_window)
     }
 
-    /// Whether a look-up by number that shows nothing settles the doubt of an entry now.
+    /// Whether a look-up by number showing no order would settle the outcome of the entry at `now`.
     pub fn is_ripe(&self, entry: &Entry, now: Moment) -> bool {
         entry.unknown.is_some_and(|unknown| {
             unknown.absences + 1 >= ABSENCES
@@ -271,7 +272,8 @@ impl LedgerRules {
         self.lookup_delays.last().copied().unwrap_or_default()
     }
 
-    /// The look-up after `now`. Counted from `now` on, because the wall clock may have been set since the doubt began.
+    /// The look-up after `now`. Elapsed time is measured by the steady clock, because the wall clock may have been set
+    /// since the outcome became unknown.
     fn next_lookup(&self, since: Moment, now: Moment) -> Moment {
         let elapsed = now.steady.since(since.steady);
         let planned = self.lookup_delays.iter().find(|delay| **delay > elapsed);
@@ -283,13 +285,14 @@ fn closed(entry: Entry, state: EntryState, effect: Effect, answer: impl Into<Byt
     Entry { state, effect, answer: answer.into(), next: None, body: Bytes::new(), snapshot: Vec::new(), ..entry }
 }
 
-/// Nothing is sent any more. That it had no effect is proven where there never was a doubt, or where the last one was settled
-/// by absence or by a person; Walmart's word that the order is there keeps the proof away.
+/// Ends an entry that may not be sent any more. Absence of an effect is proven where no outcome was ever unknown, or
+/// where absence or an operator settled the last unknown outcome. A refusal saying that the number is taken contradicts
+/// the proof, and an operator has to decide.
 fn given_up(entry: Entry, now: Moment, rules: &LedgerRules) -> Entry {
     if entry.says_present() {
         return for_operator(entry, now, rules);
     }
-    // The caller's answer follows from the state, so none is kept.
+    // The caller's answer follows from the state; none is stored.
     closed(entry, EntryState::Expired, Effect::None, Bytes::new())
 }
 
@@ -309,7 +312,8 @@ fn not_sent(entry: Entry, answer: Vec<u8>, again_in: Option<Duration>, now: Mome
 }
 
 fn in_doubt(entry: Entry, error: String, now: Moment, rules: &LedgerRules) -> Entry {
-    // Walmart's word that the order is there outlives the attempt that heard it.
+    // The hint that the order number is taken must survive a further attempt: dropping the hint would allow a resend of
+    // an order that exists.
     let refusal = entry.unknown.map_or(LaterRefusal::None, |unknown| unknown.refusal);
     let refusal = if refusal == LaterRefusal::SaysPresent { refusal } else { LaterRefusal::None };
     Entry {
@@ -322,7 +326,7 @@ fn in_doubt(entry: Entry, error: String, now: Moment, rules: &LedgerRules) -> En
     }
 }
 
-/// The refusal is kept as the answer until look-ups agree with it.
+/// Stores the refusal as the answer until look-ups agree.
 fn refused_in_doubt(
     entry: Entry,
     answer: Vec<u8>,
@@ -340,7 +344,7 @@ fn refused_in_doubt(
     Entry { answer: answer.into(), ..entry }
 }
 
-/// The resolve rule: absent often enough, at times far enough apart, the last by number and long enough after the last byte.
+/// Settles absence: enough absences, far enough apart, the last one by number and a settle window after the last byte.
 fn absent(
     entry: Entry,
     by: LookedUpBy,
@@ -353,7 +357,8 @@ fn absent(
     unknown.learned = now;
     let far_enough =
         unknown.last_absence.is_none_or(|last| Moment::window_has_passed(last, rules.settle_window / 8, now));
-    // The last absence is left to a look-up by number, and a search must not push that one further away.
+    // The last absence has to come from a look-up by number. Counting a search here would move `last_absence`, and push
+    // the look-up by number further away.
     let counts = far_enough && (by == LookedUpBy::Number || unknown.absences + 1 < ABSENCES);
     if counts {
         unknown.absences += 1;
@@ -379,7 +384,7 @@ fn settled_absent(
     rules: &LedgerRules,
 ) -> Entry {
     match (refusal, resend) {
-        // Look-ups and Walmart's own words disagree: nothing is sent, and nothing is said to have had no effect.
+        // Look-ups and Walmart's refusal disagree. The entry is neither sent again nor closed as without effect.
         (LaterRefusal::SaysPresent, _) | (LaterRefusal::None, ResendPolicy::Never) => for_operator(entry, now, rules),
         (LaterRefusal::Plain, _) => {
             let answer = entry.answer.clone();
@@ -392,14 +397,16 @@ fn settled_absent(
     }
 }
 
-/// A person decides; nothing is looked up any more, because no later answer could take the contradiction back.
+/// Hands the entry to an operator. No further look-up is planned, because no later answer could withdraw the
+/// contradiction.
 fn contradicted(entry: Entry) -> Result<Entry, ImpossibleEventError> {
     let Some(mut unknown) = entry.unknown else { return Err(ImpossibleEventError(entry.state)) };
     unknown.lookups += 1;
     Ok(Entry { state: EntryState::NeedsOperator, unknown: Some(unknown), next: None, ..entry })
 }
 
-/// Not being able to ask, and not being told, are answers by time.
+/// Plans the next look-up after a look-up without result. After too long a time without any result an operator has to
+/// decide.
 fn nothing_learned(
     entry: Entry,
     next: impl FnOnce(&UnknownSince) -> Moment,
@@ -416,8 +423,9 @@ fn nothing_learned(
     Ok(Entry { state, unknown: Some(unknown), next: Some(next(&unknown)), ..entry })
 }
 
-/// A doubt of which no time of day is ahead of the clock. One that is was noted by a wall clock that has been set back since:
-/// by that clock no window would pass for as long as it was ahead, so what began then begins again now.
+/// Limits the times of day to the present. A time in the future was read from a wall clock that has since been set
+/// back; measured from that time, no window would pass until the clock catches up. The window starts again at `now`
+/// instead.
 fn not_ahead_of(unknown: UnknownSince, now: Moment) -> UnknownSince {
     let begun = |moment: Moment| if moment.wall > now.wall { now } else { moment };
     UnknownSince {
@@ -428,7 +436,8 @@ fn not_ahead_of(unknown: UnknownSince, now: Moment) -> UnknownSince {
     }
 }
 
-/// The entry in the steady time of another boot. How long the machine was down is not known, so every window begins again.
+/// Moves the entry to the steady time of a new boot. The time for which the machine was down is unknown, and every
+/// window starts again.
 fn rebased(mut entry: Entry, boot: BootId, now: Moment) -> Entry {
     if entry.boot == Some(boot) {
         return entry;
@@ -447,7 +456,7 @@ fn resolved(entry: Entry, verdict: OperatorVerdict, answer: Vec<u8>, now: Moment
         OperatorVerdict::Succeeded => closed(entry, EntryState::Succeeded, Effect::Applied, answer),
         OperatorVerdict::Rejected => closed(entry, EntryState::Rejected, Effect::None, answer),
         OperatorVerdict::Resend => {
-            // A person's word is not bound by the age of the call, and takes back what a refusal said.
+            // An operator's decision is not bound by the age of the call, and overrides an earlier refusal.
             let not_after = now.plus(rules.not_after);
             let unknown = entry.unknown.map(|unknown| UnknownSince { refusal: LaterRefusal::None, ..unknown });
             let answer = Bytes::new();

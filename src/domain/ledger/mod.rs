@@ -1,10 +1,10 @@
-//! An entry of the ledger, and the rules by which it changes. The ledger keeps one for each upstream request of a mutation, so
-//! that the mutation is carried out once, whatever fails.
+//! The entries of the ledger, and the rules by which entries change. The ledger has an entry for every upstream request
+//! of a mutation, to make sure that a mutation is carried out exactly once after any failure.
 //!
-//! [`entry`] has the fields, [`kind`] which mutation it is of, [`machine`] the states and the events that change them,
-//! [`fingerprint`] tells whether two requests have the same content, and [`evidence`] what Walmart's answer to a look-up
-//! proves about an entry. Nothing here does I/O or reads a clock. Stores keep entries and decide nothing; the use cases do
-//! what the machine says.
+//! [`entry`] has the fields, [`kind`] the kinds of mutations, [`machine`] the states and the events, [`fingerprint`]
+//! the comparison of request contents, and [`evidence`] the judgement of Walmart's answers to look-ups. Nothing in this
+//! module does I/O or reads a clock. Stores keep entries and decide nothing; the use cases carry out the decisions of
+//! the machine.
 
 pub mod entry;
 pub mod evidence;

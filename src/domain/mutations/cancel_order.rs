@@ -30,7 +30,7 @@ impl Mutation for CancelOrder {
     const KIND: MutationKind = MutationKind::Cancel;
     const BY_ORDER_NUMBER: bool = false;
     const NEEDS_ORDER: bool = true;
-    /// Of a cancellation nothing is kept to compare with.
+    /// No cancellation is audited, because the ledger keeps nothing to compare with after the end.
     const IS_AUDITED: bool = false;
 
     fn check(request: &CancelOrderRequest) -> Result<(), Faults> {
@@ -75,7 +75,7 @@ impl Mutation for CancelOrder {
     fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence {
         let batch = CancelOrderRequest::decode(entry.body.clone()).ok().and_then(|request| request.payload);
         let Some(batch) = batch else { return Evidence::Nothing(NoEvidence::RequestUnreadable) };
-        // Without lines there was no snapshot: the bytes are the customer's data of an order that was read.
+        // A snapshot always has lines. Bytes without lines hold only the personal texts of an order that was read.
         let snapshot =
             CancelSnapshot::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty());
         judge_cancel(&batch, snapshot.as_ref(), answer)

@@ -1,4 +1,4 @@
-//! CreateOrder: one order for each order number.
+//! CreateOrder: exactly one order for every order number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::domain::rules::{Faults, check_order};
 use crate::domain::timestamp::Timestamp;
 use crate::pb::CreateOrderRequest;
 
-/// Orders dated earlier before their creation are not searched for by date.
+/// Longest time between an order's date and its creation for which a search by date is trusted.
 const LONGEST_AGO: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Creates an order.
+/// Creates an order at Walmart.
 #[derive(Debug)]
 pub struct CreateOrder;
 
@@ -70,7 +70,7 @@ impl Mutation for CreateOrder {
         }
     }
 
-    /// Not of an order that is dated long before its creation.
+    /// Excludes orders dated long before their creation.
     fn searchable_from(entry: &Entry) -> Option<Timestamp> {
         let payload = CreateOrderRequest::decode(entry.body.clone()).ok()?.payload?;
         let placed: jiff::Timestamp = payload.order_placed_time?.parse().ok()?;
@@ -92,20 +92,20 @@ impl Mutation for CreateOrder {
     }
 }
 
-/// What Walmart has to show for the entry.
+/// The order that Walmart should show for the entry.
 fn expected(entry: &Entry) -> Option<ExpectedOrder> {
     ExpectedOrder::of_request(&CreateOrderRequest::decode(entry.body.clone()).ok()?, entry.created)
 }
 
-/// The encoded request, made of a payload that was encoded before for its fingerprint: encoding it again would be a fortieth
-/// of a call's work. The fields are those of the message's descriptor; a test compares.
+/// Encodes the request around a payload that was already encoded for its fingerprint. Encoding the payload again would
+/// cost a fortieth of a call's work. The tags are those of the message's descriptor, which a test compares.
 fn encoded(request: &CreateOrderRequest, payload: &[u8]) -> Bytes {
     let CreateOrderRequest { header, payload: _, account, request_id } = request;
     let header_len = header.as_ref().map_or(0, Message::encoded_len);
     let mut body = Vec::with_capacity(header_len + payload.len() + account.len() + request_id.len() + 16);
-    // The field's number with the wire type of what has a length.
+    // A tag is the field number with the wire type for length-delimited values.
     let tag = |number: u8| (number << 3) | 2;
-    // Only a buffer that cannot grow fails.
+    // Encoding fails only for a buffer that cannot grow.
     if let Some(header) = header {
         body.push(tag(1));
         let _ = header.encode_length_delimited(&mut body);

@@ -1,11 +1,12 @@
-//! The calls that change something at Walmart, each as a type.
+//! The calls that change something at Walmart, as types.
 //!
-//! A [`Mutation`] says what one call is known by, how it is cut into upstream requests, which read settles a doubt about it, and
-//! what the answer to that read proves. The use case `service::mutate` and the resolver work with these answers alone; they
-//! never ask which mutation they have in hand. The ledger keeps [`Mutation::KIND`] and never matches on it.
+//! A [`Mutation`] defines the keys of a call, its division into upstream requests, the read that settles an unknown
+//! outcome, and the evidence in the answer to that read. The use case `service::mutate` and the resolver work with
+//! these definitions alone and never match on the kind of a mutation. The ledger stores [`Mutation::KIND`] and never
+//! matches on the kind either.
 //!
-//! To add one: its messages in `proto/`, a file here and its row in `domain::operation`, its codec in `upstream::exchange`,
-//! its state machine in the emulator, and one function at the edge.
+//! To add a mutation, write its messages in `proto/`, a file in this folder and a row in `domain::operation`, a codec
+//! in `upstream::exchange`, a state machine in the emulator, and one function at the edge.
 
 mod cancel_order;
 mod create_order;
@@ -27,109 +28,110 @@ use crate::domain::rules::Faults;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::{self, GetOrderStatusRequest, WalmartError};
 
-/// Walmart took on a mutation.
+/// Walmart's answer that accepts a mutation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AcceptedAnswer {
     /// The status text, "ACCEPTED".
     pub status: String,
-    /// The envelope's header, if any.
+    /// The header of the envelope, if any.
     pub header: Option<pb::Header>,
     /// Walmart's id of the acceptance.
     pub acceptance: pb::Acceptance,
-    /// Errors that Walmart sent beside it: may repeat personal data of the request.
+    /// Errors beside the acceptance. The texts may repeat personal data of the request.
     pub errors: Vec<WalmartError>,
 }
 
-/// One of Walmart's calls that change something. Callers send a message of the same type as one upstream request carries.
+/// One of Walmart's calls that change something. Callers and upstream requests use the same message type.
 pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = AcceptedAnswer> {
-    /// The number by which the ledger knows it.
+    /// The number of this mutation in the ledger.
     const KIND: MutationKind;
-    /// Whether a call is known by its order number, which no other call may use. Otherwise a call without a request id gets
-    /// one, and joins an open call of the same content.
+    /// Whether the order number identifies a call, and no second call may use the number. Otherwise a call without a
+    /// request id gets a new id, and joins an open call with the same content.
     const BY_ORDER_NUMBER: bool;
-    /// Whether it changes an order that has to be there. Of an order that was only just created here Walmart may not know yet:
-    /// then it is sent again later.
+    /// Whether the mutation changes an existing order. Walmart may not know an order yet that this gateway has just
+    /// created; a not-found then leads to a later retry.
     const NEEDS_ORDER: bool;
-    /// Whether what was settled by anything but Walmart's own acceptance is looked up again later.
+    /// Whether outcomes not settled by Walmart's own acceptance are looked up again later.
     const IS_AUDITED: bool;
 
-    /// Finds everything that is wrong with the request.
+    /// Checks the request and returns all of its faults.
     fn check(request: &Self::Request) -> Result<(), Faults>;
 
-    /// The order; empty only for a request that fails [`Mutation::check`].
+    /// The order number; empty only for a request that fails [`Mutation::check`].
     fn order_number(request: &Self::Request) -> &str;
 
-    /// The caller's id of the request; empty without one.
+    /// The caller's id of the request; empty when the caller gave no id.
     fn request_id(request: &Self::Request) -> &str;
 
-    /// The payload in its protobuf form, of which the fingerprint is made.
+    /// The payload in protobuf form, from which the fingerprint is made.
     fn payload(request: &Self::Request) -> Vec<u8>;
 
-    /// The upstream requests that carry out the call, in the order in which they are sent; at least one.
+    /// Divides the call into upstream requests, in sending order; at least one.
     fn batches(request: Arc<Self::Request>) -> Vec<Arc<Self::Request>>;
 
-    /// The form in which the ledger keeps an upstream request for as long as it may have to be sent. `payload` is the encoded
+    /// The form in which the ledger stores an upstream request until no attempt can follow. `payload` is the encoded
     /// payload of the call.
     fn body(batch: &Self::Request, payload: &[u8]) -> Bytes {
         let _ = payload;
         batch.encode_to_vec().into()
     }
 
-    /// The read that is made before the first byte leaves, where evidence needs to know how things were before.
+    /// The read made before the first byte leaves, for mutations whose evidence needs the state from before.
     fn snapshot_probe(request: &Self::Request) -> Option<LookupProbe> {
         let _ = request;
         None
     }
 
-    /// What is kept of that read's answer for one upstream request; empty when the answer tells nothing. In the protobuf form,
-    /// without a field 15, which is that of [`PersonalTexts::beside`].
+    /// The part of that read's answer to store for one upstream request; empty when the answer shows nothing. The
+    /// protobuf form must have no field 15, which belongs to [`PersonalTexts::beside`].
     fn snapshot(batch: &Self::Request, answer: &LookupAnswer) -> Vec<u8> {
         let _ = (batch, answer);
         Vec::new()
     }
 
-    /// The read that settles a doubt.
+    /// The read that settles an unknown outcome.
     fn probe(entry: &Entry) -> LookupProbe;
 
-    /// What the answer to [`Mutation::probe`] proves.
+    /// The evidence in an answer to [`Mutation::probe`].
     fn judge(entry: &Entry, answer: &LookupAnswer) -> Evidence;
 
-    /// When Walmart may date the order that the mutation makes, if a search by date can be trusted to show it.
+    /// Earliest date that Walmart may show for the order of this mutation. `None` when a search by date cannot be
+    /// trusted to show the order.
     fn searchable_from(entry: &Entry) -> Option<Timestamp> {
         let _ = entry;
         None
     }
 
-    /// What a page of a search by date proves; `None` when nothing on it is about the mutation.
+    /// The evidence on a page of a search by date; `None` when no row is about the mutation.
     fn judge_page(entry: &Entry, page: &SearchPage) -> Option<Evidence> {
         let _ = (entry, page);
         None
     }
 
-    /// Whether the mutation may be sent again once it is known to be absent.
+    /// Whether a mutation with proven absence may be sent again.
     fn resend() -> ResendPolicy {
         ResendPolicy::AfterAbsence
     }
 
-    /// Whether the mutation is looked up before it is sent for the first time, while `ledger.look_first_until` holds.
+    /// Whether the mutation is looked up before the first attempt, while `ledger.look_first_until` holds.
     fn is_looked_up_first() -> bool {
         false
     }
 
-    /// The customer's data in the request; what an answer showed of the order is kept beside the snapshot. Walmart's texts lose
-    /// both before they are kept, logged or told.
+    /// The customer's data in the request. Data shown by a look-up is kept beside the snapshot. Walmart's texts are
+    /// redacted of the two before storage, logs and answers.
     fn personal(request: &Self::Request) -> PersonalTexts;
 }
 
-/// A read that tells about a mutation.
+/// A read that shows the outcome of a mutation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LookupProbe {
-    /// The state of one order, asked for by its number.
+    /// The state of one order, by its number.
     OrderByNumber(String),
 }
 
 impl LookupProbe {
-    /// The request.
+    /// The request message of the read.
     pub fn request(&self) -> GetOrderStatusRequest {
         match self {
             Self::OrderByNumber(number) => {
@@ -138,7 +140,7 @@ impl LookupProbe {
         }
     }
 
-    /// What is asked, for operators.
+    /// The read in words, for operators.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::OrderByNumber(_) => "order by number",
@@ -146,25 +148,25 @@ impl LookupProbe {
     }
 }
 
-/// What settles doubts about one mutation, whatever its type.
+/// The rules of one mutation for settling an unknown outcome, independent of its type.
 pub trait SettlementPolicy: Send + Sync {
-    /// See [`Mutation::IS_AUDITED`].
+    /// The value of [`Mutation::IS_AUDITED`] for the mutation.
     fn is_audited(&self) -> bool;
-    /// See [`Mutation::probe`].
+    /// Calls [`Mutation::probe`] of the mutation.
     fn probe(&self, entry: &Entry) -> LookupProbe;
-    /// See [`Mutation::judge`].
+    /// Calls [`Mutation::judge`] of the mutation.
     fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Evidence;
-    /// See [`Mutation::searchable_from`].
+    /// Calls [`Mutation::searchable_from`] of the mutation.
     fn searchable_from(&self, entry: &Entry) -> Option<Timestamp>;
-    /// See [`Mutation::judge_page`].
+    /// Calls [`Mutation::judge_page`] of the mutation.
     fn judge_page(&self, entry: &Entry, page: &SearchPage) -> Option<Evidence>;
-    /// See [`Mutation::resend`].
+    /// Calls [`Mutation::resend`] of the mutation.
     fn resend(&self) -> ResendPolicy;
-    /// See [`Mutation::is_looked_up_first`].
+    /// Calls [`Mutation::is_looked_up_first`] of the mutation.
     fn is_looked_up_first(&self) -> bool;
 }
 
-/// [`SettlementPolicy`] of a mutation.
+/// The [`SettlementPolicy`] of a mutation type.
 struct MutationPolicy<M>(PhantomData<fn() -> M>);
 
 impl<M: Mutation> SettlementPolicy for MutationPolicy<M> {
@@ -202,7 +204,7 @@ macro_rules! settlements {
         reads $reads:tt
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
-        /// What settles doubts about entries of this kind.
+        /// The rules for settling unknown outcomes of entries of this kind.
         pub fn settlement_of(kind: MutationKind) -> &'static dyn SettlementPolicy {
             match kind {
                 $(MutationKind::$mutation => &MutationPolicy::<$type>(PhantomData),)*

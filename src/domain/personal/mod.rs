@@ -1,8 +1,10 @@
-//! Keeps customers' data out of errors: Walmart's texts may repeat what a request, or an order that was read, says.
+//! Removes customers' data from errors, because Walmart's texts may repeat data from a request or from an order that
+//! was read.
 //!
-//! [`PersonalTexts`] collects the texts of `customer`, `shippingTo` and `address`, wherever they stand in a message, so that a new
-//! operation needs no list of its own fields. Each text is replaced as whole words in any case (`words`), and numbers such as
-//! telephones however their digits are grouped (`numbers`). Walmart's `code` and `field` stay as they are: callers act on them.
+//! [`PersonalTexts`] collects the texts of `customer`, `shippingTo` and `address` at any depth of a message; a new
+//! operation needs no list of fields. Texts are replaced as whole words in any case (`words`), and numbers such as
+//! telephone numbers in any grouping of digits (`numbers`). Walmart's `code` and `field` stay unchanged, because
+//! callers act on the values.
 
 mod numbers;
 #[cfg(test)]
@@ -19,26 +21,27 @@ use self::numbers::NumberFinder;
 use self::words::PhraseFinder;
 use crate::pb::WalmartError;
 
-/// What stands in the place of personal data.
+/// The replacement for personal data.
 pub const REDACTED: &str = "[redacted]";
 
-/// Parts of the keys whose objects hold personal data, in lower case.
+/// Parts of keys, in lower case, whose objects hold personal data.
 const PERSONAL_OBJECTS: [&str; 7] = ["customer", "shippingto", "shipto", "recipient", "buyer", "contact", "address"];
-/// Parts of the keys whose text is personal data wherever it stands. `customerOrderNo` is none of them.
+/// Parts of keys whose text is personal data at any depth. `customerOrderNo` contains none of these parts.
 const PERSONAL_TEXTS: [&str; 3] = ["phone", "email", "address"];
-/// Answers beyond this are not searched: a tree of values costs fifty times its text.
+/// Largest answer that is searched. A tree of JSON values takes fifty times the memory of its text.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// Bounds of what is kept beside a snapshot: the texts of an order with several addresses.
+/// Bounds of the texts beside a snapshot: room for an order with several addresses.
 const MAX_KEPT: usize = 100;
 const MAX_KEPT_TEXT: usize = 256;
-/// What a value of Walmart's closed sets is made of; anything else in its place is a text.
+/// Longest value of one of Walmart's closed sets. A longer value is treated as text.
 const MAX_CODE: usize = 128;
 
-/// Personal texts, of any number of messages.
+/// Personal texts of any number of messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PersonalTexts(BTreeSet<String>);
 
-/// The texts beside a snapshot. Its only tag is reserved in all snapshots, so that both can stand in the same bytes.
+/// The texts beside a snapshot. The only tag is reserved in all snapshots, which lets snapshot and texts share the same
+/// bytes.
 #[derive(Clone, PartialEq, Message)]
 struct KeptTexts {
     #[prost(string, repeated, tag = "15")]
@@ -46,13 +49,14 @@ struct KeptTexts {
 }
 
 impl PersonalTexts {
-    /// Of a message, by its JSON form.
+    /// Collects the personal texts of a message from its JSON form.
     pub fn of(message: &impl Serialize) -> Self {
-        // Only maps with keys that are no text fail, and Walmart's messages have none.
+        // Conversion fails only for maps with keys other than text, which Walmart's messages do not have.
         serde_json::to_value(message).map_or_else(|_| Self::default(), |value| Self::of_json(&value))
     }
 
-    /// Of an answer as it came. One that is not JSON, or that is too large, has none that could be told from other texts.
+    /// Collects the personal texts of a raw answer. An answer that is not JSON, or too large, yields none, because
+    /// personal texts cannot be recognized.
     pub fn of_answer(body: &[u8]) -> Self {
         let value = (body.len() <= MAX_ANSWER).then(|| serde_json::from_slice(body).ok()).flatten();
         value.map_or_else(Self::default, |value| Self::of_json(&value))
@@ -64,20 +68,20 @@ impl PersonalTexts {
         Self(texts)
     }
 
-    /// These texts and the others.
+    /// Adds the texts of another collection.
     pub fn and(mut self, others: Self) -> Self {
         self.0.extend(others.0);
         self
     }
 
-    /// Those that were kept with [`PersonalTexts::beside`].
+    /// Reads the texts stored by [`PersonalTexts::beside`].
     pub fn kept_beside(snapshot: &[u8]) -> Self {
         let kept = KeptTexts::decode(snapshot).unwrap_or_default();
         Self(kept.texts.into_iter().collect())
     }
 
-    /// The encoded snapshot with these texts beside it, for errors of attempts that another process may make. Readers of the
-    /// snapshot pass over them.
+    /// Appends the texts to an encoded snapshot, for redacting errors of attempts made by a later process. Readers of
+    /// the snapshot skip the texts.
     pub fn beside(&self, mut snapshot: Vec<u8>) -> Vec<u8> {
         let known = Self::kept_beside(&snapshot);
         let new = self.0.difference(&known.0).filter(|text| text.len() <= MAX_KEPT_TEXT);
@@ -86,8 +90,8 @@ impl PersonalTexts {
         snapshot
     }
 
-    /// Replaces every personal text in what Walmart tells for people to read: description and info. Severity and category are
-    /// of closed sets and stay too, unless a text stands in their place.
+    /// Replaces every personal text in the free texts of Walmart's errors, which are description and info. Severity and
+    /// category have closed sets of values and are cleaned only where the value is no code.
     pub fn redact<'e>(&self, errors: impl IntoIterator<Item = &'e mut WalmartError>) {
         let mut errors = errors.into_iter().peekable();
         if errors.peek().is_none() || self.0.is_empty() {
@@ -109,10 +113,10 @@ impl PersonalTexts {
     }
 }
 
-/// A part of a text: its first byte and the one after its last.
+/// A part of a text, as the first byte and the byte after the last.
 type Span = (usize, usize);
 
-/// Spans that overlap are one: no part of a text is left over where another text is a part of it.
+/// Overlapping spans are merged: a text that contains another personal text must not leave a remainder.
 fn replaced(text: &str, mut spans: Vec<Span>) -> String {
     spans.sort_unstable();
     let mut clean = String::with_capacity(text.len());

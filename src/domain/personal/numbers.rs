@@ -1,18 +1,19 @@
-//! Finds telephone numbers, and other long numbers, however their digits are grouped: `555-111-2222` is `+1 (555) 111 2222`.
+//! Finds telephone numbers and other long numbers in any grouping of digits: `555-111-2222` matches `+1 (555) 111
+//! 2222`.
 
 use std::collections::BTreeSet;
 
 use super::Span;
 
-/// Digits of the shortest number that is looked for; shorter ones are found as words.
+/// Digits of the shortest number that is searched for. Shorter numbers are found as words.
 const SHORTEST: usize = 7;
-/// Digits of the longest: international numbers have at most 15, and a prefix for calls abroad.
+/// Digits of the longest number: international numbers have at most 15, plus a prefix for calls abroad.
 const LONGEST: usize = 20;
 /// Longest gap between two groups of digits, in characters: `) - `.
 const LONGEST_GAP: usize = 4;
-/// What stands between the groups.
+/// Characters that separate groups of digits.
 const SEPARATORS: &str = " \u{a0}\u{202f}\u{2009}-‐‑‒–—−.·()[]/\\+";
-/// The zeros of the scripts that have decimal digits of their own; the nine others follow.
+/// The zeros of the scripts with decimal digits of their own; the nine digits after zero follow.
 const ZEROS: [u32; 17] = [
     0x30, 0x660, 0x6F0, 0x7C0, 0x966, 0x9E6, 0xA66, 0xAE6, 0xB66, 0xBE6, 0xC66, 0xCE6, 0xD66, 0xE50, 0xED0, 0x1040,
     0xFF10,
@@ -21,19 +22,19 @@ const ZEROS: [u32; 17] = [
 /// Numbers to find, as ASCII digits.
 pub(super) struct NumberFinder(Vec<String>);
 
-/// Digits without anything in between.
+/// A run of digits without separators.
 struct DigitGroup {
     start: usize,
     end: usize,
     digits: String,
-    /// Whether it goes on from the group before: only separators stand in between.
+    /// Whether only separators stand between this group and the previous group.
     is_joined: bool,
-    /// Whether a letter touches it, so that it is a part of a word.
+    /// Whether a letter touches the group, which makes the group a part of a word.
     is_in_word: bool,
 }
 
 impl NumberFinder {
-    /// The digits of each text up to its first letter: `555-111-2222 ext 7`.
+    /// Takes the digits of every text up to its first letter: `555-111-2222 ext 7`.
     pub(super) fn new(texts: &BTreeSet<String>) -> Self {
         let digits = |text: &String| -> String {
             text.chars().take_while(|c| !c.is_alphabetic()).filter_map(digit).take(LONGEST).collect()
@@ -63,20 +64,20 @@ impl NumberFinder {
     }
 }
 
-/// Whether `digits`, whose first group is `from`, are the number: with a code of the country that the other does not have, or
-/// without the code of the area.
+/// Whether `digits`, starting at the group `from`, are `number`: with an additional country code, or without the area
+/// code.
 fn is_same(number: &str, digits: &str, from: &DigitGroup, before: &str) -> bool {
     if digits.len() >= SHORTEST && number.ends_with(digits) {
         return true;
     }
     let Some(code) = digits.strip_suffix(number) else { return false };
-    // A number of its own before it, such as an order's, is not a code of a country.
+    // A separate number in front, such as an order number, is no country code.
     let is_attached = from.digits.len() > code.len();
     let is_code = is_attached || before.ends_with('+') || matches!(code, "0" | "1") || code.starts_with("00");
     is_code && code.len() <= if code.starts_with('0') { 5 } else { 3 }
 }
 
-/// The beginning of a number, with the sign and the bracket that belong to it.
+/// The start of a number, including a sign and an opening bracket that belong to the number.
 fn begin(text: &str, start: usize, end: usize) -> usize {
     let mut begin = start;
     for (sign, closed_by) in [('+', None), ('(', Some(')')), ('[', Some(']')), ('+', None)] {

@@ -1,8 +1,8 @@
 //! Finds texts as whole words, in any case of any script.
 //!
-//! A word is a run of letters, digits and their marks. Two words are equal when their compatibility decompositions are, after
-//! full case folding. Han, Hiragana and the scripts of South-East Asia are written without spaces, so that every character
-//! there is a word.
+//! A word is a run of letters, digits and their marks. Two words are equal when their compatibility decompositions are
+//! equal after full case folding. Han, Hiragana and the scripts of South-East Asia are written without spaces; in these
+//! scripts every character is a word.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,21 +11,21 @@ use icu_normalizer::properties::CanonicalCombiningClassMapBorrowed;
 
 use super::Span;
 
-/// Longest gap between two words of one text, in characters: `12 Oak Ave` and `12, OAK AVE`.
+/// Longest gap between two words of one text, in characters: `12 Oak Ave` matches `12, OAK AVE`.
 const LONGEST_GAP: usize = 3;
 
-/// Texts to find.
+/// Texts to find, by their first word.
 pub(super) struct PhraseFinder(HashMap<String, Vec<Phrase>>);
 
 /// A text without its first word, which is the key.
 struct Phrase {
     rest: Vec<String>,
-    /// What stands before the first word and after the last. It is replaced where Walmart repeats it too.
+    /// The characters before the first word and after the last, which are also replaced where Walmart repeats them.
     lead: String,
     tail: String,
 }
 
-/// A word of a text.
+/// A word of a text, with its position.
 struct FoldedWord {
     start: usize,
     end: usize,
@@ -64,7 +64,7 @@ impl PhraseFinder {
 }
 
 impl Phrase {
-    /// Where the phrase ends that begins with the first of `words`.
+    /// The end of the phrase if the phrase starts at the first of `words`.
     fn end(&self, text: &str, words: &[FoldedWord]) -> Option<usize> {
         let [first, others @ ..] = words else { return None };
         let mut end = first.end;
@@ -81,14 +81,15 @@ impl Phrase {
     }
 }
 
-/// How the characters of a script make words.
+/// How the characters of a script form words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScriptSpacing {
-    /// Neighbours of the same kind are one word.
+    /// Neighbours of the same kind form one word.
     Spaced,
-    /// The same, but a neighbour of another kind begins a word: Japanese writes both side by side.
+    /// As `Spaced`, except that a neighbour of a different kind starts a word, because Japanese mixes scripts without
+    /// spaces.
     Katakana,
-    /// Each is a word.
+    /// Every character is a word.
     Unspaced,
 }
 
@@ -131,9 +132,9 @@ fn spacing(c: char) -> ScriptSpacing {
     }
 }
 
-/// A word in the form in which words are compared. Lower case of upper case of lower case is full case folding for every
-/// character (`ẞ` to `ß` to `SS` to `ss`), and takes the dotless `ı` for `i`. The dot above an `i`, which Turkish keeps in
-/// upper case, is left out.
+/// Folds a word for comparison. Lower case of upper case of lower case is full case folding for every character (`ẞ` to
+/// `ß` to `SS` to `ss`), and maps the dotless `ı` to `i`. The combining dot above an `i`, which Turkish keeps in upper
+/// case, is dropped.
 fn fold(word: &str) -> String {
     let mut folded = String::with_capacity(word.len());
     for c in DecomposingNormalizerBorrowed::new_nfkd().normalize_iter(word.chars()) {

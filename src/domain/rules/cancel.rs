@@ -1,10 +1,10 @@
-//! Rules of CancelOrder.
+//! Checks of a CancelOrder request.
 
 use super::parts::{LineIds, order_numbers, quantity};
 use super::{Faults, Path, REQUIRED, check_request_id};
 use crate::pb::CancelOrderRequest;
 
-/// Finds everything that is wrong with the request.
+/// Checks a cancellation and returns all of its faults.
 pub fn check_cancellation(request: &CancelOrderRequest) -> Result<(), Faults> {
     let mut faults = Faults::default();
     check_request_id(&request.request_id, &mut faults);

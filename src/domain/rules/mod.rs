@@ -1,7 +1,8 @@
-//! What a request must have before it is worth one of Walmart's scarce calls.
+//! Checks of a request before any of Walmart's scarce calls is spent.
 //!
-//! Checked is what is certain: the fields that every sample of Walmart's has, and what no order can do without. Characters
-//! and lengths are Walmart's to judge. All faults are found at once; none repeats a value, which may be personal.
+//! The checks cover only certain faults: fields present in every sample of Walmart's, and fields that no order can do
+//! without. Characters and lengths are left to Walmart. All faults are reported at once, and no fault repeats a value,
+//! because values may be personal.
 
 mod cancel;
 mod order;
@@ -17,29 +18,30 @@ pub use self::parts::{check_request_id, is_request_id};
 pub use self::path::Path;
 pub use self::promise::check_promise;
 
-/// One thing that is wrong with a request.
+/// One fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where, as `payload.order_items[0].qty.measurement_value`.
+    /// Path of the field, such as `payload.order_items[0].qty.measurement_value`.
     pub field: String,
-    /// What is wrong with it. Never repeats the value.
+    /// Description of the fault, without the value.
     pub description: &'static str,
 }
 
-/// Most faults that are written out; a megabyte of empty lines has millions. An answer has room for fewer.
+/// Most faults that are written out. A request of one megabyte can have a fault in millions of empty lines, and an
+/// answer has room for fewer.
 const MAX_KEPT: usize = 256;
 
-/// Faults found so far, in the order of the fields.
+/// Faults found, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// The first of them, at most 256.
+    /// The first faults, at most 256.
     pub kept: Vec<Fault>,
-    /// How many more there are.
+    /// Number of further faults, counted only.
     pub omitted: usize,
 }
 
 impl Faults {
-    /// Adds one.
+    /// Adds a fault at a field.
     pub fn add(&mut self, at: &Path<'_>, description: &'static str) {
         if self.kept.len() < MAX_KEPT {
             self.kept.push(Fault { field: at.to_string(), description });
@@ -48,14 +50,14 @@ impl Faults {
         }
     }
 
-    /// Adds those of a later part of the request.
+    /// Adds the faults of a later part of the request.
     pub fn extend(&mut self, later: Self) {
         self.kept.extend(later.kept);
         self.omitted += later.omitted + self.kept.len().saturating_sub(MAX_KEPT);
         self.kept.truncate(MAX_KEPT);
     }
 
-    /// `Ok` when there are none.
+    /// Converts to `Ok` when no fault was found.
     pub fn into_result(self) -> Result<(), Self> {
         if self.kept.is_empty() { Ok(()) } else { Err(self) }
     }

@@ -1,10 +1,10 @@
-//! Rules of CreateOrder.
+//! Checks of a CreateOrder request.
 
 use super::parts::{LineIds, address, amount, contact, money, order_numbers, quantity, text};
 use super::{Faults, Path, REQUIRED, check_request_id};
 use crate::pb::{ChargeDetail, CreateOrderRequest, OrderItem};
 
-/// Finds everything that is wrong with the request.
+/// Checks an order and returns all of its faults.
 pub fn check_order(request: &CreateOrderRequest) -> Result<(), Faults> {
     let mut faults = Faults::default();
     check_request_id(&request.request_id, &mut faults);

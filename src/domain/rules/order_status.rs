@@ -1,4 +1,4 @@
-//! Rules of GetOrderStatus.
+//! Checks of a GetOrderStatus request.
 
 use super::{Faults, Path};
 use crate::pb::GetOrderStatusRequest;
@@ -7,7 +7,7 @@ use crate::pb::GetOrderStatusRequest;
 const MAX_LIMIT: i32 = 50;
 const MAX_OFFSET: i32 = 50_000;
 
-/// Finds everything that is wrong with the request.
+/// Checks a search for orders and returns all of its faults.
 pub fn check_order_status(request: &GetOrderStatusRequest) -> Result<(), Faults> {
     let mut faults = Faults::default();
     let filters = [

@@ -1,4 +1,4 @@
-//! Rules of the parts that requests share.
+//! Checks of the message parts that several requests share.
 
 use std::collections::HashSet;
 
@@ -10,14 +10,14 @@ use crate::pb::{Address, Contact, Money, Quantity};
 /// Longest `request_id` in characters.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The caller's id of a mutation: absent, or 1 to 128 visible ASCII characters.
+/// Checks the caller's id of a mutation: absent, or 1 to 128 visible ASCII characters.
 pub fn check_request_id(request_id: &str, faults: &mut Faults) {
     if !request_id.is_empty() && !is_request_id(request_id) {
         faults.add(&Path::Top("request_id"), "must be 1 to 128 visible ASCII characters");
     }
 }
 
-/// Whether it is short and plain enough to be repeated in an answer.
+/// Whether a text is short and plain enough to be repeated in an answer.
 pub fn is_request_id(text: &str) -> bool {
     (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -28,7 +28,7 @@ pub(super) fn text(value: Option<&String>, at: &Path<'_>, faults: &mut Faults) {
     }
 }
 
-/// At least one of the two names of the order number; both equal when both are given.
+/// Requires at least one of the two fields for the order number, and equal values where the two are given.
 pub(super) fn order_numbers<'a>(
     seller_order_id: Option<&'a String>,
     customer_order_no: Option<&'a String>,
@@ -69,14 +69,14 @@ pub(super) fn money(value: Option<&Money>, at: &Path<'_>, faults: &mut Faults) {
     text(value.currency_unit.as_ref(), &at.field("currency_unit"), faults);
 }
 
-/// An amount that may be missing must still be one that can be written as JSON.
+/// Checks an optional amount: a value must be finite, because JSON has no other numbers, and not negative.
 pub(super) fn amount(value: &Money, at: &Path<'_>, faults: &mut Faults) {
     if value.currency_amount.is_some_and(|n| !n.is_finite() || n < 0.0) {
         faults.add(&at.field("currency_amount"), "must be a finite number, not negative");
     }
 }
 
-/// First and last name and telephone number; the e-mail address is optional.
+/// Requires first name, last name and telephone number. The e-mail address is optional.
 pub(super) fn contact(value: Option<&Contact>, at: &Path<'_>, faults: &mut Faults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
     let name_at = at.field("name");
@@ -90,7 +90,7 @@ pub(super) fn contact(value: Option<&Contact>, at: &Path<'_>, faults: &mut Fault
     text(value.phone.as_ref(), &at.field("phone"), faults);
 }
 
-/// Street, city, state, country and postal code, each in either family of keys.
+/// Requires street, city, state, country and postal code, in either of Walmart's two families of keys.
 pub(super) fn address(value: Option<&Address>, at: &Path<'_>, faults: &mut Faults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
     let mut either = |name: &'static str, one: &Option<String>, other: &Option<String>| {
@@ -106,7 +106,7 @@ pub(super) fn address(value: Option<&Address>, at: &Path<'_>, faults: &mut Fault
     either("zip", &value.zip, &value.postal_code);
 }
 
-/// Ids of lines: each given, none twice.
+/// Checks line ids: every line has an id, and no id occurs twice.
 #[derive(Default)]
 pub(super) struct LineIds<'a>(HashSet<&'a str, RandomState>);
 

@@ -1,25 +1,25 @@
-//! Where in a request a fault is. Costs nothing until it is written out.
+//! Paths of fields in a request. A path costs nothing until a fault is written out.
 
 use std::fmt;
 
-/// A place in a request.
+/// The path of a field in a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Path<'a> {
     /// A field of the request itself.
     Top(&'static str),
-    /// A field of the message at another place.
+    /// A field of the message at the parent path.
     Field(&'a Path<'a>, &'static str),
-    /// An element of the list at another place, from 0.
+    /// An element of the list at the parent path, counted from 0.
     Index(&'a Path<'a>, usize),
 }
 
 impl<'a> Path<'a> {
-    /// A field of the message here.
+    /// The path of a field of this message.
     pub fn field(&'a self, name: &'static str) -> Path<'a> {
         Path::Field(self, name)
     }
 
-    /// An element of the list here.
+    /// The path of an element of this list.
     pub fn index(&'a self, index: usize) -> Path<'a> {
         Path::Index(self, index)
     }

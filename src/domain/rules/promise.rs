@@ -1,4 +1,4 @@
-//! Rules of FetchDeliveryPromise.
+//! Checks of a FetchDeliveryPromise request.
 
 use super::parts::{address, quantity, text};
 use super::{Faults, Path, REQUIRED};
@@ -7,7 +7,7 @@ use crate::pb::{FetchDeliveryPromiseRequest, Offer};
 /// Walmart's limit of one selection.
 const MAX_OFFERS: usize = 30;
 
-/// Finds everything that is wrong with the request.
+/// Checks a promise request and returns all of its faults.
 pub fn check_promise(request: &FetchDeliveryPromiseRequest) -> Result<(), Faults> {
     let mut faults = Faults::default();
     let at = Path::Top("payload");

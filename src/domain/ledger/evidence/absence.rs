@@ -1,10 +1,11 @@
-//! The two proofs that Walmart's order service does not have an order that was asked for by its number.
+//! The two proofs that Walmart's order service does not have an order, looked up by number.
 
 use super::answer::{AnswerStatus, LookupEnvelope};
 use super::json::JsonPart;
 use super::{AbsenceProof, LookupAnswer, NoEvidence};
 
-/// The proof of absence in an answer to a look-up by number, or the reason why there is none.
+/// Finds the proof of absence in an answer to a look-up by number. Fails with the reason when the answer proves
+/// nothing.
 pub fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
     match LookupEnvelope::read(&answer.body) {
         Some(read) => of_answer(answer.http_status, &read),
@@ -12,7 +13,7 @@ pub fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
     }
 }
 
-/// Why a body that cannot be read proves nothing.
+/// The reason why an unreadable body proves nothing.
 pub(super) fn unreadable(http_status: u16) -> NoEvidence {
     match http_status {
         200 => NoEvidence::Unreadable,
@@ -21,8 +22,8 @@ pub(super) fn unreadable(http_status: u16) -> NoEvidence {
     }
 }
 
-/// Whether the code is that of the order service's own not-found. A gateway or proxy in front of it speaks of the path, not
-/// of the order.
+/// Whether the code is the not-found of the order service itself. A gateway or proxy in front of the service reports a
+/// missing path, not a missing order.
 pub fn is_order_service_not_found(code: &str) -> bool {
     if code == "OS_NOT_FOUND_ERROR" {
         return true;
@@ -48,7 +49,7 @@ pub(super) fn of_answer(http_status: u16, answer: &LookupEnvelope) -> Result<Abs
     }
 }
 
-/// Whether the answer is a whole one: HTTP 200, a status of success, no error.
+/// Checks that the answer is complete: HTTP 200, a status of success, and no error.
 pub(super) fn complete(http_status: u16, answer: &LookupEnvelope) -> Result<(), NoEvidence> {
     match (http_status, answer.status()) {
         (404, _) => Err(NoEvidence::GatewayNotFound),

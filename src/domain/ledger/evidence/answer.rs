@@ -31,26 +31,26 @@ impl ObjectFields for LookupEnvelope {
     }
 }
 
-/// The word of an answer's `status`.
+/// The `status` field of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerStatus {
     Success,
     Partial,
     Failed,
-    /// Missing, or another word.
+    /// No status, or an unknown word.
     Unknown,
 }
 
-/// The errors of an answer, in all the places where Walmart puts them.
+/// The errors of an answer, from all places where Walmart puts errors.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct ErrorCodes {
-    /// How many there are, unreadable ones included.
+    /// Number of errors, unreadable errors included.
     pub(super) count: usize,
-    /// The first code that is the order service's not-found.
+    /// The first code that is a not-found of the order service.
     pub(super) not_found: Option<String>,
 }
 
-/// How many orders or pages an answer says there are.
+/// A count of orders or pages in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShownCount {
     Missing,
@@ -58,7 +58,7 @@ pub(super) enum ShownCount {
     Unreadable,
 }
 
-/// The counts of an answer: the largest of all places where one stands.
+/// The counts of an answer: the largest value from all places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AnswerTotals {
     pub(super) orders: ShownCount,
@@ -66,7 +66,7 @@ pub(super) struct AnswerTotals {
 }
 
 impl LookupEnvelope {
-    /// Reads a body. `None` when it is no JSON object, is cut short, or names a field twice.
+    /// Reads a body. Returns `None` when the body is no JSON object, is cut short, or names a field twice.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let part = JsonPart::<Self>::deserialize(&mut deserializer).ok()?;
@@ -116,7 +116,7 @@ impl LookupEnvelope {
         totals
     }
 
-    /// The orders of the payload, be it a list or one object.
+    /// The orders of the payload, which is a list or one object.
     pub(super) fn orders(&self) -> impl Iterator<Item = &OrderRow> {
         objects(&self.payload)
     }
@@ -131,7 +131,7 @@ impl AnswerTotals {
         self.orders != ShownCount::Unreadable && self.pages != ShownCount::Unreadable
     }
 
-    /// Whether there is no order beyond these: at most so many, on one page.
+    /// Whether no order exists beyond the shown ones: at most `orders` orders, on one page.
     pub(super) fn end_at(self, orders: usize) -> bool {
         let within = |count, most: u64| match count {
             ShownCount::Missing => true,
@@ -223,7 +223,7 @@ impl ObjectFields for ErrorRow {
     }
 }
 
-/// Counts the errors of a part. What is neither null nor a list counts as one, whatever it is.
+/// Counts the errors of a part. A value that is neither null nor a list counts as one error.
 fn collect(part: &JsonPart<ErrorRow>, found: &mut ErrorCodes) {
     match part {
         JsonPart::Null => {}
@@ -241,7 +241,8 @@ fn collect(part: &JsonPart<ErrorRow>, found: &mut ErrorCodes) {
 }
 
 fn count(error: &ErrorRow, found: &mut ErrorCodes) {
-    // An object of which the only keys are `error` and `errors` is an envelope; anything else is an error itself.
+    // An object with only the keys `error` and `errors` is an envelope; any further key makes the object an error of
+    // its own.
     let wrapped = usize::from(error.error.is_some()) + usize::from(error.errors.is_some());
     if wrapped == 0 || error.keys > wrapped {
         found.count += 1;

@@ -1,4 +1,4 @@
-//! Evidence about a cancellation: cancelled units now, compared with a snapshot from before it was sent.
+//! Evidence about a cancellation: the cancelled units, compared with a snapshot from before the first attempt.
 
 use super::answer::LookupEnvelope;
 use super::json::JsonPart;
@@ -8,11 +8,11 @@ use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, abs
 use crate::domain::order_number;
 use crate::pb::{CancelItem, Cancellation};
 
-/// Cancelled units of each line, taken before a cancellation is sent. Lines that could not be read are left out. Kept
-/// encoded in an entry, where no bytes mean no snapshot: none without a line is ever made.
+/// The cancelled units of every line before a cancellation is sent. Unreadable lines are left out. An entry stores the
+/// snapshot encoded, where empty bytes mean no snapshot; a snapshot without lines is never made.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CancelSnapshot {
-    /// The lines of the cancellation; or one without an id, which stands for all lines of the order together.
+    /// The lines of the cancellation, or a single line without id for all lines of the order together.
     #[prost(message, repeated, tag = "1")]
     pub lines: Vec<SnapshotLine>,
 }
@@ -20,17 +20,17 @@ pub struct CancelSnapshot {
 /// One line of a [`CancelSnapshot`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapshotLine {
-    /// The caller's id of the line. Empty for the sum of all lines.
+    /// The caller's id of the line; empty for the sum of all lines.
     #[prost(string, tag = "1")]
     pub seller_line_id: String,
-    /// Units cancelled so far, of all orders of the number.
+    /// Units cancelled so far, over all orders of the number.
     #[prost(double, tag = "2")]
     pub cancelled: f64,
 }
 
 impl CancelSnapshot {
-    /// The cancelled units of the lines that `batch` cancels, in an answer to a look-up by number. `None` when none can be
-    /// read.
+    /// Reads the cancelled units of the lines in `batch` from an answer to a look-up by number. Returns `None` when no
+    /// line can be read.
     pub fn read(batch: &Cancellation, answer: &LookupAnswer) -> Option<Self> {
         let read = LookupEnvelope::read(&answer.body)?;
         let orders = orders_of(batch, answer.http_status, &read).ok()?;
@@ -48,13 +48,13 @@ impl CancelSnapshot {
         (!lines.is_empty()).then_some(Self { lines })
     }
 
-    /// The units of a line. The sum of all lines stands for the only line of a cancellation.
+    /// The cancelled units of a line. For a cancellation of a single line, the sum of all lines is accepted.
     fn of_line(&self, item: &CancelItem, batch: &Cancellation) -> Option<f64> {
         let sum = || self.cancelled("").filter(|_| batch.order_items.len() == 1);
         self.cancelled(line_id(item)).or_else(sum)
     }
 
-    /// The units of all lines of the order, which are those of the cancellation.
+    /// The cancelled units of all lines of the order, which are the lines of the cancellation.
     fn of_order(&self, batch: &Cancellation) -> Option<f64> {
         let lines = || batch.order_items.iter().map(|item| self.cancelled(line_id(item))).sum();
         self.cancelled("").or_else(lines)
@@ -70,13 +70,13 @@ fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine
     Some(SnapshotLine { seller_line_id: line_id(item).to_owned(), cancelled })
 }
 
-/// Judges an answer to a look-up by number for the cancellation that one upstream request asked for. `snapshot` was taken
-/// before it was sent.
+/// Judges an answer to a look-up by number for the cancellation of one upstream request. `snapshot` was taken before
+/// the first attempt.
 ///
-/// Walmart cancels what can be cancelled of the lines, so one line that shows it is enough, and only lines that all show
-/// nothing are an absence. Where there are several orders of the number their units are added: Walmart cancels in one of
-/// them and does not say in which. An answer without line ids is judged by the sums of all lines, where the cancellation
-/// names as many lines as each order has.
+/// Walmart cancels as many of the lines as possible: one cancelled line is proof of presence, and absence needs all
+/// lines unchanged. The units of several orders with the same number are added, because Walmart cancels in one of the
+/// orders without naming the order. An answer without line ids is judged by the sums of all lines if the cancellation
+/// names as many lines as every order has.
 pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, answer: &LookupAnswer) -> Evidence {
     let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
@@ -96,13 +96,13 @@ pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, ans
     }
 }
 
-/// The orders of the number, if the answer is complete and shows one.
+/// The orders of the number. Fails when the answer is incomplete or shows no such order.
 fn orders_of<'a>(
     batch: &Cancellation,
     http_status: u16,
     answer: &'a LookupEnvelope,
 ) -> Result<Vec<&'a OrderRow>, NoEvidence> {
-    // Without its order a cancellation can neither be seen nor be missed.
+    // A missing order shows neither presence nor absence of its cancellation.
     let not_shown = || absence::of_answer(http_status, answer).err().unwrap_or(NoEvidence::OrderNotShown);
     if answer.errors().not_found.is_some() {
         return Err(not_shown());
@@ -145,12 +145,12 @@ fn judge_lines(
     lines.into_iter().try_fold(false, |_, line| line)
 }
 
-/// Whether units were cancelled as asked for (true), or none since the snapshot (false).
+/// Whether the units were cancelled as asked (true), or no unit since the snapshot (false).
 fn compare(now: LineUnits, wanted: f64, before: Option<f64>) -> Result<bool, NoEvidence> {
     let (unchanged, done) = match before {
         Some(before) => {
             let risen = now.cancelled - before;
-            // The units that could not be cancelled have shipped, once nothing is open.
+            // Once no unit is open, the units not cancelled have shipped, and a smaller rise is complete.
             (risen == 0.0, risen > 0.0 && (risen >= wanted || now.open == 0.0))
         }
         None => (now.cancelled == 0.0, now.cancelled == now.all),
@@ -162,7 +162,7 @@ fn compare(now: LineUnits, wanted: f64, before: Option<f64>) -> Result<bool, NoE
     }
 }
 
-/// The seller's id of a line; empty when it has none.
+/// The seller's id of a line; empty when missing.
 pub(super) fn line_id(item: &CancelItem) -> &str {
     item.seller_line_id.as_deref().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Evidence about a creation.
+//! Evidence about the creation of an order.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,21 +12,22 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb::CreateOrderRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
 
-/// How far Walmart's date of an order may lie before the order was made: clocks and days differ.
+/// Margin by which Walmart's date of an order may precede the creation, for differences of clocks and time zones.
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What an order must show, where it shows it, to be the one that was sent.
+/// The fields by which a shown order is compared with the order that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedOrder {
     number: String,
     channel: Option<String>,
     earliest: Option<Timestamp>,
-    /// SKUs by seller line id. `None` when the lines are not known.
+    /// SKUs by seller line id; `None` when the lines are unknown.
     lines: Option<HashMap<String, String>>,
 }
 
 impl ExpectedOrder {
-    /// The order of a request of which the first attempt was made at `first_attempt`. `None` when the request has no order.
+    /// Takes the order of a request with its first attempt at `first_attempt`. Returns `None` for a request without
+    /// order.
     pub fn of_request(request: &CreateOrderRequest, first_attempt: Timestamp) -> Option<Self> {
         let order = request.payload.as_ref()?;
         let placed = order.order_placed_time.as_deref().and_then(earliest_meaning);
@@ -42,17 +43,18 @@ impl ExpectedOrder {
         })
     }
 
-    /// An order of which only the number is known, because its body was erased: nothing can contradict it.
+    /// Makes an expectation from the number alone, for an entry with an erased body. No row contradicts such an
+    /// expectation.
     pub fn of_number(order_number: &str) -> Self {
         Self { number: order_number.to_owned(), channel: None, earliest: None, lines: None }
     }
 
-    /// The order number.
+    /// The expected order number.
     pub fn number(&self) -> &str {
         &self.number
     }
 
-    /// The earliest date that Walmart can show for the order. `None` when that is not known.
+    /// The earliest date that Walmart can show for the order; `None` when unknown.
     pub fn earliest(&self) -> Option<Timestamp> {
         self.earliest
     }
@@ -74,7 +76,7 @@ impl ExpectedOrder {
             for sku in line.skus.iter().filter_map(JsonScalar::shown) {
                 let agrees = match expected.flatten() {
                     Some(expected) => same(expected, &sku),
-                    // A line without an id of ours has to be one of those that were sent.
+                    // A line without a known id must have the SKU of a line that was sent.
                     None => lines.values().any(|expected| same(expected, &sku)),
                 };
                 comparison.note(agrees, |differs| &mut differs.sku);
@@ -84,17 +86,17 @@ impl ExpectedOrder {
     }
 }
 
-/// Whether two texts of Walmart's mean the same. Walmart trims and capitalizes ids; the order number alone is compared
-/// byte for byte.
+/// Whether two of Walmart's texts mean the same. Walmart trims ids and changes their case; only the order number is
+/// compared byte for byte.
 fn same(expected: &str, shown: &str) -> bool {
     expected.trim().eq_ignore_ascii_case(shown.trim())
 }
 
-/// An order with the number beside the one that was sent.
+/// The result of comparing a row of the same number with the order that was sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct OrderComparison {
     differs: Contradiction,
-    /// Whether a field beside the number is shown and agrees.
+    /// Whether any field except the number is shown and agrees.
     agrees: bool,
 }
 
@@ -113,7 +115,7 @@ pub fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence
     let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
     };
-    // An answer that says that it failed, or that there is no such order, repeats the number at best.
+    // An answer with a failed status or a not-found can only repeat the number of the question.
     let may_show =
         answer.http_status == 200 && read.status() != AnswerStatus::Failed && read.errors().not_found.is_none();
     let shown = if may_show { judge_rows(expected, read.orders()) } else { None };
@@ -126,10 +128,10 @@ pub fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence
     })
 }
 
-/// Judges the rows of an answer. `None` when none of them has the number.
+/// Judges the rows of an answer. Returns `None` when no row has the number.
 ///
-/// Beside an order that is the one that was sent, another one under its number changes nothing. One that shows no more
-/// than the number may be either of the two.
+/// A second order under the number does not disprove a row that agrees with the order that was sent. A row that shows
+/// only the number could be either order.
 pub(super) fn judge_rows<'a>(expected: &ExpectedOrder, rows: impl Iterator<Item = &'a OrderRow>) -> Option<Evidence> {
     let mut ours: Vec<&OrderRow> = Vec::new();
     let mut agrees = false;

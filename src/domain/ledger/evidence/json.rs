@@ -1,5 +1,5 @@
-//! Building blocks of the strict reading: they keep a missing value, a null and a value of another type apart, keep nothing
-//! of what is not asked for, and fail on a key that stands twice in one object.
+//! Building blocks for strict JSON reading. A missing value, a null and a value of a different type stay distinct,
+//! unknown keys are skipped, and a key that occurs twice in one object is an error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,13 +11,14 @@ use serde_json::Number;
 /// Longest list that is read. A page has at most 50 orders; a longer list makes the answer unreadable.
 const LONGEST_LIST: usize = 1_000;
 
-/// An object of which some keys are read.
+/// An object with some known keys.
 pub(super) trait ObjectFields: Default {
-    /// Reads the value of `key` from `object` if the key is known; else leaves it and returns false.
+    /// Reads the value of `key` from `object` if the key is known; otherwise leaves the value unread and returns false.
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error>;
 }
 
-/// Reads the next value of `object` into `field`. A second value for one field is an error: nobody knows which one counts.
+/// Reads the next value of `object` into `field`. Fails when `field` is set, because a duplicate key leaves the meaning
+/// open.
 pub(super) fn once<'de, A, T>(field: &mut Option<T>, object: &mut A) -> Result<bool, A::Error>
 where
     A: MapAccess<'de>,
@@ -30,7 +31,7 @@ where
     Ok(true)
 }
 
-/// A value where text or a number is expected.
+/// A value in a place for text or a number.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum JsonScalar {
     Null,
@@ -41,7 +42,7 @@ pub(super) enum JsonScalar {
 }
 
 impl JsonScalar {
-    /// Text as it stands, a number as JSON writes it. `None` for what is blank or neither.
+    /// Trimmed text, or a number as written in JSON. `None` for blank text and for any type besides text and number.
     pub(super) fn shown(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
@@ -50,7 +51,7 @@ impl JsonScalar {
         }
     }
 
-    /// A number that is finite and not negative; text may be one.
+    /// A finite number that is not negative, also from text.
     pub(super) fn amount(&self) -> Option<f64> {
         let amount = match self {
             Self::Number(number) => number.as_f64()?,
@@ -61,14 +62,14 @@ impl JsonScalar {
     }
 }
 
-/// A value where an object or a list of objects is expected.
+/// A value in a place for an object or a list of objects.
 #[derive(Debug)]
 pub(super) enum JsonPart<T> {
     Null,
     /// Text, a number or a flag.
     Scalar(JsonScalar),
     Object(Box<T>),
-    /// Elements that are no objects are `None`.
+    /// Elements other than objects are `None`.
     List(Vec<Option<T>>),
 }
 
@@ -84,12 +85,12 @@ impl<T> JsonPart<T> {
     }
 }
 
-/// The objects of a part that may be missing.
+/// The objects of an optional part.
 pub(super) fn objects<T>(part: &Option<JsonPart<T>>) -> impl Iterator<Item = &T> {
     part.iter().flat_map(JsonPart::objects)
 }
 
-/// Reads the known keys of an object and passes over the others.
+/// Reads the known keys of an object and skips the rest.
 pub(super) fn object<'de, A: MapAccess<'de>, T: ObjectFields>(mut object: A) -> Result<T, A::Error> {
     let mut fields = T::default();
     while let Some(key) = object.next_key::<JsonKey<'de>>()? {
@@ -100,7 +101,7 @@ pub(super) fn object<'de, A: MapAccess<'de>, T: ObjectFields>(mut object: A) -> 
     Ok(fields)
 }
 
-/// A key, borrowed where it has no escapes.
+/// A key, borrowed when free of escapes.
 pub(super) struct JsonKey<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for JsonKey<'de> {
@@ -127,7 +128,7 @@ impl<'de> Deserialize<'de> for JsonKey<'de> {
     }
 }
 
-/// Passes over the elements of a list.
+/// Skips the elements of a list.
 fn pass_over<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
     while list.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())

@@ -1,12 +1,13 @@
-//! Evidence: what Walmart's answer to a look-up proves about a mutation whose own answer was lost.
+//! Evidence: the value of Walmart's answer to a look-up for a mutation with a lost answer.
 //!
-//! An answer proves that the mutation is there ([`Evidence::Present`]), that it is not ([`Evidence::Absent`]), that the
-//! number belongs to something else ([`Evidence::Contradicted`]), or nothing. The reading is strict: a missing field, a null
-//! and a value of the wrong type are three different things, and a form that is not known proves nothing. An empty object
-//! taken for presence reports an order that never was; a failed look-up taken for absence doubles an order.
+//! An answer proves presence ([`Evidence::Present`]), absence ([`Evidence::Absent`]), a different order under the
+//! number ([`Evidence::Contradicted`]), or nothing. The reading is strict: a missing field, a null and a value of the
+//! wrong type are three different cases, and an unknown form proves nothing. Taking an empty object for presence would
+//! report an order that never existed; taking a failed look-up for absence would create an order twice.
 //!
 //! Pure. [`answer`](self::answer) reads the body, [`absence`](self::absence) has the two proofs of absence,
-//! [`create`](self::create) and [`cancel`](self::cancel) judge, [`search`](self::search) reads pages of a search by date.
+//! [`create`](self::create) and [`cancel`](self::cancel) judge, and [`search`](self::search) reads pages of a search by
+//! date.
 
 mod absence;
 mod answer;
@@ -26,40 +27,40 @@ pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
 pub use self::create::{ExpectedOrder, judge_create};
 pub use self::search::{SearchPage, SearchProgress, read_search_page};
 
-/// An HTTP answer of Walmart's to a look-up, complete and as it came.
+/// Walmart's complete and unread HTTP answer to a look-up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LookupAnswer {
-    /// HTTP status.
+    /// Status code of the answer.
     pub http_status: u16,
     /// The body; not necessarily JSON.
     pub body: Bytes,
 }
 
-/// The worth of one answer for one mutation.
+/// The value of one answer for one mutation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The mutation was carried out.
     Present(PresenceProof),
-    /// Walmart shows nothing of it, so far.
+    /// Walmart shows no trace of the mutation so far.
     Absent(AbsenceProof),
-    /// The order number belongs to an order that is not the one that was sent.
+    /// The order number belongs to an order other than the one that was sent.
     Contradicted(Contradiction),
     /// The answer proves nothing.
     Nothing(NoEvidence),
 }
 
-/// The worth of an answer for a caller who asks for an order by its number.
+/// The value of an answer for a caller searching an order by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderShown {
-    /// An order is shown, or several.
+    /// One order or several are shown.
     Order,
-    /// Walmart's order service does not have it.
+    /// Walmart's order service does not have the order.
     Absent,
-    /// Neither is shown.
+    /// The answer shows neither presence nor absence.
     Nothing,
 }
 
-/// Judges an answer for a caller who asked for an order by its number. The number in the answer is the caller's to compare.
+/// Judges an answer for a caller searching an order by number. Comparing the number is left to the caller.
 pub fn judge_search_by_number(answer: &LookupAnswer) -> OrderShown {
     let Some(read) = answer::LookupEnvelope::read(&answer.body) else { return OrderShown::Nothing };
     if read.orders().any(|order| order.has_number()) {
@@ -74,22 +75,22 @@ pub fn judge_search_by_number(answer: &LookupAnswer) -> OrderShown {
 /// Proof that a mutation was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceProof {
-    /// Orders of the number that do not contradict the one that was sent: more than one is a duplicate. Always 1 for a
-    /// cancellation, because units that were cancelled twice look like those of another cancellation.
+    /// Number of orders that do not contradict the order that was sent; more than one is a duplicate. Always 1 for a
+    /// cancellation, because units cancelled twice look like the units of a second cancellation.
     pub copies: usize,
 }
 
 /// Proof that Walmart's order service does not have the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbsenceProof {
-    /// An explicit list without a row, and nothing beside it that speaks of one.
+    /// An explicit empty list, without any hint of an order beside the list.
     EmptyList,
-    /// The order service's own not-found, as the only error.
+    /// The not-found of the order service, as the only error.
     OrderServiceNotFound {
-        /// Walmart's error code.
+        /// The error code in Walmart's answer.
         code: String,
     },
-    /// A cancellation: the order is shown, and none of its units was cancelled since.
+    /// For a cancellation: the order is shown, and no unit was cancelled since the snapshot.
     NothingCancelled,
 }
 
@@ -103,27 +104,27 @@ impl fmt::Display for AbsenceProof {
     }
 }
 
-/// The fields in which an order under the number differs from the one that was sent. Names only: no value of the
-/// customer's leaves the judgement.
+/// The fields in which an order under the number differs from the order that was sent. Only field names are kept: no
+/// value of the customer leaves the judgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contradiction {
-    /// Another sales channel.
+    /// A different sales channel.
     pub channel: bool,
-    /// Ordered before this order can have been made.
+    /// An order date before the creation.
     pub order_date: bool,
-    /// A line that was not sent, by its seller line id.
+    /// A seller line id that was not sent.
     pub lines: bool,
-    /// A line with another SKU.
+    /// A line with a different SKU.
     pub sku: bool,
 }
 
 impl Contradiction {
-    /// Whether a field differs.
+    /// Whether any field differs.
     pub const fn is_any(self) -> bool {
         self.channel || self.order_date || self.lines || self.sku
     }
 
-    /// The fields that differ in this one or in `other`.
+    /// Combines the differing fields of the two contradictions.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self {
@@ -148,60 +149,60 @@ impl fmt::Display for Contradiction {
     }
 }
 
-/// Why an answer proves nothing. Operators read the text; it has no personal data.
+/// Why an answer proves nothing. Operators read the text, which has no personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoEvidence {
-    /// The request that the ledger keeps cannot be read, so nothing can be compared with it.
+    /// The stored request cannot be read; no comparison is possible.
     RequestUnreadable,
-    /// An HTTP status that says nothing about orders: 202, 204, 206, 3xx, a 4xx of another kind.
+    /// An HTTP status without meaning for orders: 202, 204, 206, 3xx, or a 4xx of another kind.
     HttpStatus,
-    /// A 404 that is not the order service's: a gateway or proxy has no such path.
+    /// A 404 not written by the order service: a gateway or proxy has no such path.
     GatewayNotFound,
     /// The body is no JSON object, is cut short, or names a field twice.
     Unreadable,
     /// `PARTIAL_SUCCESS`: part of the answer is missing.
     PartialSuccess,
-    /// The status says that the look-up failed.
+    /// The status reports a failed look-up.
     StatusFailed,
     /// The status is missing, or is not one of success.
     StatusUnknown,
-    /// Errors in an answer are a sign that it is not complete.
+    /// The answer has errors, a sign of an incomplete answer.
     Errors,
-    /// The order service's not-found stands beside other errors, or beside an order.
+    /// The not-found of the order service comes together with further errors or with an order.
     NotFoundNotAlone,
     /// The answer has no `payload`.
     PayloadMissing,
-    /// `payload` is null.
+    /// The `payload` is null.
     PayloadNull,
-    /// `payload` is a text, number or flag.
+    /// The `payload` is a text, number or flag.
     PayloadNotList,
-    /// An empty list beside a total or page count that says that there are orders.
+    /// The list is empty, and a total or page count says that orders exist.
     TotalsContradict,
     /// The header or its counts cannot be read.
     TotalsUnreadable,
     /// Rows that are null, text or lists.
     RowsNotOrders,
-    /// An object or rows in which no order number is shown.
+    /// An object or rows without any order number.
     NumberMissing,
-    /// Orders of other numbers only.
+    /// Only orders of different numbers.
     NumberOther,
-    /// An order number that equals the one asked for only after trimming, case folding or Unicode normalization, or that is
-    /// a JSON number. It may be the order: an operator has to look.
+    /// An order number equal to the wanted number only after trimming, case folding or Unicode normalization, or a JSON
+    /// number. The row may be the order: an operator has to look.
     NumberAlmostEqual,
-    /// A cancellation: the order itself is not shown.
+    /// For a cancellation: the order itself is not shown.
     OrderNotShown,
-    /// A cancellation: the answer has more orders than it shows.
+    /// For a cancellation: the answer counts more orders than the rows show.
     ListNotComplete,
-    /// A cancellation: the lines that were to be cancelled cannot be told from others.
+    /// For a cancellation: the cancelled lines cannot be told from the remaining lines.
     LinesNotTold,
-    /// A cancellation: the units of a line, or their states, are not shown.
+    /// For a cancellation: the units of a line, or their states, are not shown.
     UnitsNotShown,
-    /// A cancellation: some units are cancelled, but not as many as were asked for, or fewer than before.
+    /// For a cancellation: some units are cancelled, but fewer than asked for or fewer than before.
     UnitsUnclear,
 }
 
 impl NoEvidence {
-    /// All of them.
+    /// All reasons, in their order.
     pub const ALL: [Self; 23] = [
         Self::RequestUnreadable,
         Self::HttpStatus,

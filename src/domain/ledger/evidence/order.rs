@@ -1,4 +1,4 @@
-//! One order of an answer: the fields that can prove or contradict something, in both of Walmart's forms.
+//! One order of an answer: the fields that can prove or contradict, in the two forms of Walmart's answers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -48,14 +48,14 @@ impl ObjectFields for OrderRow {
     }
 }
 
-/// How the numbers of an order compare with the one asked for.
+/// The result of comparing the numbers of an order with the wanted number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NumberMatch {
-    /// Byte for byte.
+    /// Equal byte for byte.
     Equal,
     /// Equal only after trimming, case folding or normalization, or as a JSON number.
     AlmostEqual,
-    /// Other numbers.
+    /// Only different numbers are shown.
     Other,
     /// No number is shown.
     Missing,
@@ -84,7 +84,7 @@ impl OrderRow {
         found
     }
 
-    /// Whether a number of any order is shown.
+    /// Whether any order number is shown.
     pub(super) fn has_number(&self) -> bool {
         [&self.seller_order_id, &self.order_number, &self.customer_order_no]
             .into_iter()
@@ -92,12 +92,12 @@ impl OrderRow {
             .any(|number| number.shown().is_some())
     }
 
-    /// The sales channel.
+    /// The sales channel of the order.
     pub(super) fn channel(&self) -> Option<&JsonScalar> {
         self.order_channel_id.as_ref()
     }
 
-    /// The latest moment that the order's date can mean.
+    /// The latest moment in the meaning of the order's date.
     pub(super) fn ordered_by(&self) -> Option<Timestamp> {
         let [date, placed] = [&self.order_date, &self.order_placed_time].map(|s| s.as_ref().and_then(latest_meaning));
         date.or(placed)
@@ -119,11 +119,11 @@ impl OrderRow {
     }
 }
 
-/// How many different orders these rows of one number are. Rows are different orders if they show different order ids, or,
-/// without order ids, purchase orders of which none is shared. Rows that show neither may be one order.
+/// Counts the different orders among rows of one number. Rows are different orders if they show different order ids,
+/// or, without order ids, disjoint purchase orders. Rows that show neither may be one order.
 pub(super) fn count_orders(rows: &[&OrderRow]) -> usize {
     let mut order_ids = std::collections::HashSet::new();
-    // Rows that share a purchase order are one order: each row joins the groups of its purchase orders.
+    // Rows with a common purchase order are one order: every row joins the groups of its purchase orders.
     let mut groups = PurchaseOrderGroups::default();
     for row in rows {
         if let Some(id) = row.shown_order_id() {
@@ -135,7 +135,7 @@ pub(super) fn count_orders(rows: &[&OrderRow]) -> usize {
     order_ids.len().max(groups.count).max(1)
 }
 
-/// Disjoint sets of purchase orders.
+/// Disjoint sets of purchase orders (union-find).
 #[derive(Default)]
 struct PurchaseOrderGroups {
     members: HashMap<String, usize>,
@@ -191,7 +191,7 @@ impl ObjectFields for ShipmentRow {
 #[derive(Debug, Default)]
 pub(super) struct LineRow {
     pub(super) seller_line_id: Option<JsonScalar>,
-    /// Every field named `sku`, at whatever depth.
+    /// Every field named `sku`, at any depth.
     pub(super) skus: Vec<JsonScalar>,
     /// Units of the line, in the sandbox form.
     pub(super) qty: Option<JsonPart<QuantityRow>>,
@@ -261,10 +261,10 @@ pub(super) fn amount(quantity: &Option<JsonPart<QuantityRow>>) -> Option<f64> {
     }
 }
 
-/// SKUs read of one line; a line has one.
+/// Most SKUs read from one line; a line has one.
 const MOST_SKUS: usize = 16;
 
-/// Reads the value of `key`: a SKU, or a value that may have some inside.
+/// Reads the value of `key`: a SKU, or a value with SKUs inside.
 fn read_skus<'de, A: MapAccess<'de>>(key: &str, skus: &mut Vec<JsonScalar>, object: &mut A) -> Result<(), A::Error> {
     if key != "sku" {
         return object.next_value_seed(SkuCollector(skus));
@@ -276,7 +276,7 @@ fn read_skus<'de, A: MapAccess<'de>>(key: &str, skus: &mut Vec<JsonScalar>, obje
     Ok(())
 }
 
-/// Finds the fields named `sku` inside a value and passes over all else.
+/// Collects the fields named `sku` inside a value and skips the rest.
 struct SkuCollector<'a>(&'a mut Vec<JsonScalar>);
 
 impl<'de> DeserializeSeed<'de> for SkuCollector<'_> {
@@ -331,7 +331,7 @@ impl<'de> Visitor<'de> for SkuCollector<'_> {
     }
 }
 
-/// Text without what does not show or hardly differs: blanks, controls, case, the compatibility forms of characters.
+/// Folds an order number for comparison: removes blanks and controls, and folds case and compatibility forms.
 fn folded(text: &str) -> String {
     let hidden = |c: char| {
         c.is_whitespace()
@@ -340,11 +340,11 @@ fn folded(text: &str) -> String {
     };
     let composed = ComposingNormalizerBorrowed::new_nfkc();
     let upper = composed.normalize(text).to_uppercase();
-    // Upper case first: it takes letters together that have one capital, such as "ß" and "ss".
+    // Upper case first, which maps letters with a common capital to the same text, such as "ß" and "ss".
     composed.normalize(&upper.to_lowercase()).chars().filter(|c| !hidden(*c)).collect()
 }
 
-/// The latest moment that a date can mean: the end of the day where no time is shown.
+/// The latest moment in the meaning of a date: the end of the day when no time is shown.
 fn latest_meaning(date: &JsonScalar) -> Option<Timestamp> {
     let moment = match date {
         JsonScalar::Number(number) => of_epoch(number.as_i64()?)?,
@@ -354,7 +354,7 @@ fn latest_meaning(date: &JsonScalar) -> Option<Timestamp> {
     Some(moment)
 }
 
-/// The earliest moment that a date in a request can mean.
+/// The earliest moment in the meaning of a date in a request.
 pub(super) fn earliest_meaning(date: &str) -> Option<Timestamp> {
     of_text(date.trim(), false)
 }
@@ -366,14 +366,15 @@ fn of_text(text: &str, end_of_day: bool) -> Option<Timestamp> {
     if let Ok(number) = text.parse::<i64>() {
         return of_epoch(number);
     }
-    // Without an offset: UTC, which is off by less than the day that the comparison leaves.
+    // A date without offset is read as UTC; the error is smaller than the day of margin in the comparison.
     let civil: jiff::civil::DateTime = text.parse().ok()?;
     let has_time = text.contains([':', 'T', 't']);
     let civil = if end_of_day && !has_time { civil.date().at(23, 59, 59, 999_000_000) } else { civil };
     Some(timestamp(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
 }
 
-/// Seconds or milliseconds since 1970. Small numbers are neither: a date written as 20261130, or 0 for "not set".
+/// Reads seconds or milliseconds since 1970. Smaller numbers are neither: a date written as 20261130, or 0 for "not
+/// set".
 fn of_epoch(number: i64) -> Option<Timestamp> {
     match u64::try_from(number).ok()? {
         millis @ 100_000_000_000.. => Some(Timestamp(millis)),

@@ -1,4 +1,4 @@
-//! Units of lines by state, as both of Walmart's forms show them.
+//! The units of lines by state, in the two forms of Walmart's answers.
 
 use super::NoEvidence;
 use super::cancel::line_id;
@@ -6,12 +6,12 @@ use super::json::{JsonScalar, objects};
 use super::order::{LineRow, OrderRow, StateRow, amount};
 use crate::pb::{CancelItem, Cancellation};
 
-/// How the lines of a cancellation are found in an answer.
+/// How the lines of a cancellation are matched with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineScope {
-    /// Each by its seller line id.
+    /// Every line by its seller line id.
     ByLine,
-    /// No line shows an id, but the cancellation names as many lines as the order has: all of them.
+    /// No line shows an id, and the cancellation names as many lines as the order has: all lines.
     WholeOrder,
 }
 
@@ -26,18 +26,18 @@ impl LineScope {
     }
 }
 
-/// Units in each state. Whole numbers in a float, so they add and compare exactly.
+/// Units by state. Floats with whole numbers add and compare exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct LineUnits {
     pub(super) all: f64,
     pub(super) cancelled: f64,
-    /// Neither cancelled nor on their way.
+    /// Units neither cancelled nor shipped.
     pub(super) open: f64,
 }
 
 impl LineUnits {
-    /// The units of a line, in all orders of the number together. `None` when one of them does not show the line, or does
-    /// not say enough.
+    /// The units of a line, over all orders of the number. `None` when any order does not show the line, or does not
+    /// show enough.
     pub(super) fn of_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<Self> {
         let id = line_id(item).trim();
         if id.is_empty() {
@@ -50,12 +50,12 @@ impl LineUnits {
         }))
     }
 
-    /// The units of all lines of all orders of the number together.
+    /// The units of all lines, over all orders of the number.
     pub(super) fn of_order(batch: &Cancellation, orders: &[&OrderRow]) -> Option<Self> {
         sum(orders.iter().map(|order| Self::of_lines(&lines_of(order), Self::wanted(batch))))
     }
 
-    /// The units that a cancellation asks for.
+    /// The units asked for by a cancellation.
     pub(super) fn wanted(batch: &Cancellation) -> Option<f64> {
         batch.order_items.iter().try_fold(0.0, |sum, item| Some(sum + wanted(item)?))
     }
@@ -70,7 +70,7 @@ impl LineUnits {
             return sum(by_state.into_iter().flat_map(|line| objects(&line.states)).map(Self::of_state));
         }
         let whole = sum(lines.iter().map(|line| Self::in_state(&line.line_status, amount(&line.qty)?)))?;
-        // One state stands for a whole line, so a part of it that was cancelled does not show.
+        // The sandbox form has one state for a whole line; a partial cancellation would not show.
         let may_hide_a_part = whole.cancelled < whole.all && wanted? < whole.all;
         (!may_hide_a_part).then_some(whole)
     }
@@ -86,7 +86,7 @@ impl LineUnits {
         if has(&["CANCELLED", "CANCELED"]) && !has(&["NOT", "CANNOT", "PARTIAL", "PARTIALLY"]) {
             Some(Self { all, cancelled: all, open: 0.0 })
         } else if status.contains("CANCEL") {
-            // A cancellation that was asked for, failed, or happened in part: not said which units.
+            // A cancellation that was requested, failed or was partial; the units cannot be told.
             None
         } else if ["SHIPPED", "DELIVERED"].contains(&status.as_str()) {
             Some(Self { all, ..Self::default() })
@@ -110,7 +110,7 @@ fn lines_of(order: &OrderRow) -> Vec<&LineRow> {
     if production.is_empty() { objects(&order.order_items).collect() } else { production }
 }
 
-/// The units that a line of a cancellation asks for.
+/// The units asked for by a line of a cancellation.
 pub(super) fn wanted(item: &CancelItem) -> Option<f64> {
     item.qty.as_ref()?.measurement_value.filter(|units| units.is_finite() && *units >= 0.0)
 }
