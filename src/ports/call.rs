@@ -1,6 +1,7 @@
-//! What is known of the call in hand: who calls, until when, in which trace.
+//! Facts of one inbound call: the caller, the deadline, and the trace.
 //!
-//! The inbound layers put a [`CallContext`] into the request's extensions; handlers take it from there and pass it down.
+//! The inbound layers put a [`CallContext`] into the request's extensions; handlers take the context from there and
+//! pass it down.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,47 +13,48 @@ use uuid::Uuid;
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::telemetry::trace::TraceContext;
 
-/// One call. Cheap to clone.
+/// One inbound call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    /// When the answer must leave, which is before the caller stops waiting; [`CallContext::no_deadline`] for a stream
-    /// without one. Every wait asks what is left.
+    /// Latest time at which the answer must leave, before the caller stops waiting; [`CallContext::no_deadline`] for a
+    /// stream without deadline. Every wait is limited by the remaining time.
     pub deadline: Instant,
-    /// Where the call stands in its trace.
+    /// Position of the call in its trace.
     pub trace: TraceContext,
-    /// What is learned on the way.
+    /// Facts learned while the call is processed.
     pub facts: Arc<CallFacts>,
-    /// What the upstream calls made for it are for.
+    /// Purpose of the upstream calls made for this call.
     pub purpose: Purpose,
 }
 
-/// What an upstream call is for. A doubt must get its turn, however many callers want the same tokens.
+/// The purpose of an upstream call, which decides its priority in the account's bucket. Look-ups must get permits even
+/// while many callers compete for the same tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
-    /// A caller's call, or one of the ledger's that can be left out: an audit, a snapshot.
+    /// A caller's call, or an optional call of the ledger: an audit or a snapshot.
     #[default]
     Caller,
-    /// The ledger's look-up or search to settle a doubt. It goes before callers within half of the limit, and passes an
-    /// open circuit as its probe.
+    /// The ledger's look-up or search for an unknown outcome. The call precedes callers within half of the limit, and
+    /// passes an open circuit as its probe.
     Lookup,
-    /// A mutation that the ledger sends again, or a further batch of one. It goes before callers within half of the limit.
+    /// A mutation sent again by the ledger, or a further batch. The call precedes callers within half of the limit.
     Resend,
 }
 
 impl CallContext {
-    /// Who calls; nobody before it was recognised.
+    /// The caller; [`Caller::nobody`] before authentication.
     pub fn caller(&self) -> &Arc<Caller> {
         self.facts.caller().unwrap_or(Caller::nobody())
     }
 
-    /// So late that it never comes: 30 years from `now`.
+    /// A deadline that is never reached: 30 years from `now`.
     pub fn no_deadline(now: Instant) -> Instant {
         now + std::time::Duration::from_secs(60 * 60 * 24 * 365 * 30)
     }
 }
 
-/// What is learned of a call on its way; the access log tells it at the end. The first value of each stands, except of the
-/// correlation id.
+/// The facts learned while a call is processed; the access log writes them at the end. The first value of a fact is
+/// kept, except for the correlation id.
 #[derive(Debug, Default)]
 pub struct CallFacts {
     caller: OnceLock<Arc<Caller>>,
@@ -65,22 +67,22 @@ pub struct CallFacts {
 }
 
 impl CallFacts {
-    /// Of a call by this one.
+    /// A record with this caller.
     pub fn of(caller: Arc<Caller>) -> Arc<Self> {
         Arc::new(Self { caller: caller.into(), ..Self::default() })
     }
 
-    /// Who calls.
+    /// Sets the caller after authentication.
     pub fn set_caller(&self, caller: Arc<Caller>) {
         self.caller.get_or_init(|| caller);
     }
 
-    /// Who calls, once recognised.
+    /// The caller, once authenticated.
     pub fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.get()
     }
 
-    /// The account that is meant.
+    /// Sets the account of the call.
     pub fn set_account(&self, account: &AccountId) {
         self.account.get_or_init(|| account.clone());
     }
@@ -90,8 +92,8 @@ impl CallFacts {
         self.account.get()
     }
 
-    /// The `WM_QOS.CORRELATION_ID` that is sent. The last one stands: a call may read an order before it changes it, and the
-    /// answer names the upstream call that it came from.
+    /// Sets the `WM_QOS.CORRELATION_ID` of the latest upstream call. The last value is kept: a call may read an order
+    /// before changing the order, and the answer names the upstream call behind the answer.
     pub fn set_correlation_id(&self, id: Uuid) {
         *self.correlation_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
     }
@@ -101,7 +103,7 @@ impl CallFacts {
         *self.correlation_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The reason of the error that is answered (`ErrorInfo.reason`).
+    /// Sets the reason of the returned error (`ErrorInfo.reason`).
     pub fn set_reason(&self, reason: &'static str) {
         self.reason.get_or_init(|| reason);
     }
@@ -111,41 +113,42 @@ impl CallFacts {
         self.reason.get().copied()
     }
 
-    /// The log tells of failures like this one together, at a bounded rate; there is no need for a line of its own.
+    /// Marks a failure that the log reports in summary at a bounded rate, without a line for every call.
     pub fn set_summed_up(&self) {
         self.summed_up.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the log tells of it elsewhere.
+    /// Whether the log reports the failure in summary.
     pub fn summed_up(&self) -> bool {
         self.summed_up.load(Ordering::Relaxed)
     }
 
-    /// Does `work`, which has a timer of its own by which it ends soon after the deadline: as long as it waits, nobody else
-    /// need set one for this call. One at a time.
+    /// Runs `work`, whose own timer ends it soon after the deadline. While `work` waits, the deadline layer need not
+    /// arm a timer of its own. Only one such work at a time is allowed for a call.
     pub async fn on_clock<F: Future>(&self, work: F) -> F::Output {
         self.on_clock.store(true, Ordering::Relaxed);
         let _end = OffClock(&self.on_clock);
         work.await
     }
 
-    /// Whether a timer will wake the call soon after its deadline. Whoever waits above asks again with every poll.
+    /// Whether a timer already wakes the call soon after its deadline. Layers above must check again at every poll,
+    /// because the work may have ended.
     pub fn is_on_clock(&self) -> bool {
         self.on_clock.load(Ordering::Relaxed)
     }
 
-    /// Counts an attempt upstream; gives the number of those before it.
+    /// Counts an upstream attempt; returns the number of earlier attempts.
     pub fn begin_attempt(&self) -> u32 {
         self.attempts.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Attempts upstream so far.
+    /// Number of upstream attempts so far.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
     }
 }
 
-/// Work that is left before its end has no timer any more.
+/// Clears the flag when the work ends or is dropped, after which no timer is armed any more.
 struct OffClock<'a>(&'a AtomicBool);
 
 impl Drop for OffClock<'_> {
@@ -154,28 +157,28 @@ impl Drop for OffClock<'_> {
     }
 }
 
-/// Who calls, and what it may see and use.
+/// The authenticated caller, with its access rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// Name in the settings; `anonymous` for an open gateway, `none` for one who was not recognised.
+    /// Name in the settings; `anonymous` for an open gateway, `none` before authentication.
     pub name: String,
-    /// Accounts that it may see.
+    /// Accounts that the caller may see.
     pub accounts: Visible,
-    /// Services that it may call, by short name (`FulfillmentService`); `None` for all of them.
+    /// Services that the caller may call, by short name (`FulfillmentService`); `None` for all services.
     pub services: Option<BTreeSet<String>>,
 }
 
-/// A choice of accounts.
+/// A set of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visible {
-    /// Every account.
+    /// Every account, including unknown ones.
     All,
-    /// These.
+    /// Only the listed accounts.
     Only(BTreeSet<AccountIndex>),
 }
 
 impl Caller {
-    /// Anyone who calls an open gateway: sees all.
+    /// The caller of an open gateway, who sees every account.
     pub fn anonymous() -> Arc<Self> {
         Self::anyone().clone()
     }
@@ -186,7 +189,7 @@ impl Caller {
         &ANONYMOUS
     }
 
-    /// A caller who has not been recognised (yet): sees nothing.
+    /// The caller before authentication, who sees nothing.
     pub fn nobody() -> &'static Arc<Self> {
         static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
             let nothing = Some(BTreeSet::new());
@@ -195,12 +198,12 @@ impl Caller {
         &NOBODY
     }
 
-    /// Whether it is anyone who calls an open gateway.
+    /// Whether this is the caller of an open gateway.
     pub fn is_anonymous(&self) -> bool {
         std::ptr::eq(self, Arc::as_ptr(Self::anyone()))
     }
 
-    /// Whether it may see this account.
+    /// Whether the caller may see this account.
     pub fn may_see(&self, account: AccountIndex) -> bool {
         match &self.accounts {
             Visible::All => true,
@@ -208,12 +211,13 @@ impl Caller {
         }
     }
 
-    /// Whether it may see every account, also ones that do not exist: only such a caller is told that one is unknown.
+    /// Whether the caller may see every account, including accounts that do not exist. Only such a caller is told that
+    /// an account is unknown.
     pub fn sees_all(&self) -> bool {
         self.accounts == Visible::All
     }
 
-    /// Whether it may call this service, given by its short name.
+    /// Whether the caller may call the service with this short name.
     pub fn may_call(&self, service: &str) -> bool {
         self.services.as_ref().is_none_or(|some| some.contains(service))
     }

@@ -1,8 +1,8 @@
-//! The wall clock, which people and programs set, and the time since the machine's boot, which nobody can set. Both are passed
-//! in, so that tests control them.
+//! The wall clock, which people and programs set, and the time since the machine's boot, which never steps. Both are
+//! passed in, to give tests control over time.
 //!
-//! How long something takes inside the process is measured with `tokio::time::Instant`, which tests pause. A [`Moment`] has a
-//! reading of both clocks: it is for times that are stored, or compared with stored ones.
+//! Durations inside the process are measured with `tokio::time::Instant`, which tests pause. A [`Moment`] reads the two
+//! clocks together, for times that are stored or compared with stored times.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,10 +15,10 @@ use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::random::Random;
 
-/// Far enough ahead that nothing waits for it, near enough that timers can be set for it.
+/// Far enough ahead to stand for never, and near enough for timers.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
-/// Tells the time. A pointer, so that it costs nothing to pass: what stands behind it is made once and never freed.
+/// A source of time. A pointer to a value made once and never freed, which makes passing the clock free of cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(&'static Source);
 
@@ -26,7 +26,7 @@ pub struct Clock(&'static Source);
 struct Source {
     wall: Wall,
     boot: BootId,
-    /// The steady time at `since`. Read once: from then on tokio's clock is the steady one.
+    /// The steady time at `since`, read once. Later readings add tokio's elapsed time.
     steady: SteadyTime,
     since: Instant,
 }
@@ -34,7 +34,7 @@ struct Source {
 #[derive(Debug)]
 enum Wall {
     System,
-    /// The time of day at `since`, and by how many milliseconds it has been set since then.
+    /// The time of day at `since`, and the milliseconds by which the clock was set since then.
     Simulated {
         start: SystemTime,
         steps: AtomicI64,
@@ -42,19 +42,21 @@ enum Wall {
 }
 
 impl Clock {
-    /// The machine's clocks.
+    /// The clocks of the machine.
     pub fn system() -> Self {
         Self::new(Wall::System, machine::boot_id(), machine::steady_time())
     }
 
-    /// Starts at `start` and moves with tokio's clock, also while that one is paused and advanced by a test. The machine is
-    /// one that has been up since 1970, so a later `start` is a restart on the same boot.
+    /// A clock that starts at `start` and follows tokio's clock, also while a test pauses and advances tokio's clock.
+    /// The simulated machine has been up since 1970; a later `start` is therefore a restart of the process on the same
+    /// boot.
     pub fn following(start: SystemTime) -> Self {
         Self::stepping(start, BootId([0; 16]), SteadyTime(Timestamp::from(start).0)).0
     }
 
-    /// As [`Clock::following`], with a handle that sets the wall clock while the steady one runs on, and on a boot that is
-    /// given: the same `boot` with a later `steady` is a restart of the process, another `boot` one of the machine.
+    /// As [`Clock::following`], with a handle that sets the wall clock while the steady clock continues, and with a
+    /// given boot: the same `boot` with a later `steady` is a restart of the process, a different `boot` a reboot of
+    /// the machine.
     pub fn stepping(start: SystemTime, boot: BootId, steady: SteadyTime) -> (Self, WallSteps) {
         let clock = Self::new(Wall::Simulated { start, steps: AtomicI64::new(0) }, boot, steady);
         (clock, WallSteps(clock))
@@ -78,34 +80,35 @@ impl Clock {
         }
     }
 
-    /// This instant by both clocks.
+    /// The current instant on the two clocks.
     pub fn moment(&self) -> Moment {
         Moment { wall: self.now().into(), steady: self.steady_time(Instant::now()) }
     }
 
-    /// Which start of the machine the steady time counts from. Where the machine does not tell, another one for each process.
+    /// The boot from which the steady time counts. Where the machine does not report a boot, every process gets a new
+    /// id.
     pub fn boot_id(&self) -> BootId {
         self.0.boot
     }
 
-    /// When the steady clock says `time`. A time before this process is its start; one too far away for a timer is decades
-    /// ahead.
+    /// The instant at which the steady clock reads `time`. A time before this process maps to its start; a time too far
+    /// away for timers maps to an instant decades ahead.
     pub fn instant(&self, time: SteadyTime) -> Instant {
         self.0.since + time.since(self.0.steady).min(NEVER)
     }
 
-    /// What the steady clock says at `instant`.
+    /// The reading of the steady clock at `instant`.
     pub fn steady_time(&self, instant: Instant) -> SteadyTime {
         let Source { steady, since, .. } = self.0;
         steady.plus(instant.saturating_duration_since(*since)).minus(since.saturating_duration_since(instant))
     }
 
-    /// Milliseconds since 1970; 0 before.
+    /// Milliseconds since 1970; 0 for earlier times.
     pub fn epoch_millis(&self) -> u64 {
         u64::try_from(self.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What the time of day will be at `instant`.
+    /// The time of day at `instant`, as expected now.
     pub fn at(&self, instant: Instant) -> SystemTime {
         let now = Instant::now();
         self.now() + instant.saturating_duration_since(now) - now.saturating_duration_since(instant)
@@ -117,12 +120,12 @@ impl Clock {
 pub struct WallSteps(Clock);
 
 impl WallSteps {
-    /// Sets it ahead.
+    /// Sets the wall clock ahead by `span`.
     pub fn ahead(&self, span: Duration) {
         self.add(millis(span));
     }
 
-    /// Sets it back.
+    /// Sets the wall clock back by `span`.
     pub fn back(&self, span: Duration) {
         self.add(-millis(span));
     }
@@ -141,8 +144,8 @@ fn millis(span: Duration) -> i64 {
 mod machine {
     use super::*;
 
-    /// Time since the machine's start, asleep or not. Other systems than Linux have no such clock that is shared by
-    /// processes; there it starts with the boot too, and sleep is not counted.
+    /// Time since the machine's start, including time asleep. Systems besides Linux have no such clock shared by
+    /// processes; their clock also starts with the boot, and excludes time asleep.
     pub(super) fn steady_time() -> SteadyTime {
         #[cfg(target_os = "linux")]
         let clock = rustix::time::ClockId::Boottime;

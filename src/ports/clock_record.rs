@@ -1,15 +1,15 @@
-//! What one process tells the next of its clocks.
+//! The record of the clocks that one process leaves for the next.
 
 use std::future::Future;
 
 use super::ledger::StoreError;
 use crate::domain::clock_check::ClockRecord;
 
-/// Keeps one [`ClockRecord`] beside what it is about.
+/// Stores one [`ClockRecord`], beside the data whose age depends on the clocks.
 pub trait ClockRecords: Clone + Send + Sync + 'static {
-    /// What was kept last; `None` in a store that is new, or written by a version that kept none.
+    /// Reads the stored record; `None` in a new store, or in a store written by a version without records.
     fn clock_record(&self) -> impl Future<Output = Result<Option<ClockRecord>, StoreError>> + Send;
 
-    /// Keeps another in its place; durable when it returns `Ok`.
+    /// Replaces the stored record. The write is durable when the method returns `Ok`.
     fn keep_clock_record(&self, record: ClockRecord) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

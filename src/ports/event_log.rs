@@ -1,4 +1,4 @@
-//! The logs of events, one for each feed, and what could not be read.
+//! The event logs, one for every feed, and the quarantine of unreadable deliveries.
 
 use std::future::Future;
 
@@ -11,27 +11,28 @@ use crate::domain::feed::notification::{Arrival, EventIdentity};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 
-/// The durable logs of both feeds. Positions (`seq`) of a log count from 1, without gaps, in the order in which its events
+/// The durable logs of the two feeds. Positions (`seq`) count from 1, without gaps, in the order in which the events
 /// became durable.
 ///
-/// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
-/// that was handed over happens, also when the future is dropped.
+/// A method's writes are durable (synced) when the method returns `Ok`; after an error nothing was written. A write
+/// handed to the store happens even when the future is dropped.
 pub trait EventLog: Clone + Send + Sync + 'static {
-    /// Stores a delivery, once. In one transaction: if the account had an event of this identity, that one stands, and another
-    /// body goes to quarantine; else the identity is kept, and the event gets the next position of its feed's log. An
-    /// unreadable body goes to quarantine. A body is there once, and leaves it when it comes again and can be read.
+    /// Stores a delivery once, in one transaction. If the account already had an event of this identity, the stored
+    /// event is kept, and a different body goes to quarantine. Otherwise the identity is stored, and the event gets the
+    /// next position in the log of its feed. An unreadable body goes to quarantine. The quarantine keeps one copy of a
+    /// body, and drops the copy when the same body arrives again and can be read.
     fn append(&self, arrival: Arrival) -> impl Future<Output = Result<Appended, StoreError>> + Send;
 
-    /// The position of the last durable event of a log, 0 while there is none. It is moved in the order of the log, after
-    /// each commit, and may pass several events at once.
+    /// The position of the last durable event of a log; 0 for an empty log. The value rises in log order after every
+    /// commit, and may pass several events at once.
     fn head(&self, feed: FeedName) -> watch::Receiver<u64>;
 
-    /// Which log, and what it has.
+    /// The id and the bounds of a log.
     fn bounds(&self, feed: FeedName) -> impl Future<Output = Result<Bounds, StoreError>> + Send;
 
-    /// Events after a position, in order and without gaps; fewer than asked for when there are no more, or when they take
-    /// more than `most_bytes` (but at least one). The first is the one after `after`, unless that is no longer kept: then
-    /// the first that is.
+    /// Reads events after a position, in order and without gaps. Returns fewer than `most` events at the end of the
+    /// log, or when the next event would exceed `most_bytes` (but at least one event). The first event is the successor
+    /// of `after`, or the first stored event if the successor was trimmed.
     fn read(
         &self,
         feed: FeedName,
@@ -41,7 +42,7 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         raw: bool,
     ) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
 
-    /// The events of these positions that are kept, in rising order.
+    /// Reads the stored events at these positions, in rising order.
     fn pick(
         &self,
         feed: FeedName,
@@ -49,7 +50,7 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         raw: bool,
     ) -> impl Future<Output = Result<Vec<StoredEvent>, StoreError>> + Send;
 
-    /// An event by Walmart's id.
+    /// Reads an event by Walmart's id.
     fn find(
         &self,
         feed: FeedName,
@@ -58,14 +59,15 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         raw: bool,
     ) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
 
-    /// The position after which every event was received at `time` or later: one less than the first such, or the head.
+    /// The position after which every event was received at `time` or later: one less than the first such position, or
+    /// the head.
     fn before(&self, feed: FeedName, time: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
-    /// Stores what a body in quarantine says now that it was read again, in one transaction: an event goes into its feed's log
-    /// and its body leaves quarantine; what is unreadable or a conflict stays, with the reason of now.
+    /// Stores the result of reading a quarantined body again, in one transaction. An event goes into the log of its
+    /// feed and leaves quarantine. An unreadable or conflicting body stays, with its new reason.
     fn reread(&self, id: u64, arrival: Arrival) -> impl Future<Output = Result<Reread, StoreError>> + Send;
 
-    /// What is in quarantine of these accounts after a number, in order, at most `limit`.
+    /// Reads the quarantine of these accounts after a number, in order, at most `limit` deliveries.
     fn quarantined(
         &self,
         accounts: &[AccountId],
@@ -74,10 +76,10 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         raw: bool,
     ) -> impl Future<Output = Result<Vec<Quarantined>, StoreError>> + Send;
 
-    /// Drops what is past its time, at most about `limit` rows at once; until nothing is told, there may be more. Events of
-    /// each log go from the front, so that what is left has no gaps, and the last event always stays. What a subscription of
-    /// the feed that holds still needs (anything after its floor, or parked) goes only by `times.held`. Parked rows of events
-    /// that go, go.
+    /// Drops expired rows, at most about `limit` at once. The caller repeats the call until nothing is dropped. Events
+    /// are trimmed from the front of a log, which leaves no gaps, and the last event always stays. Events that a
+    /// holding subscription of the feed still needs (after its floor, or parked) are dropped only by `times.held`.
+    /// Parked rows of dropped events are dropped, too.
     fn trim_log(&self, times: TrimTimes, limit: usize) -> impl Future<Output = Result<Trimmed, StoreError>> + Send;
 }
 
@@ -94,22 +96,22 @@ impl<L: EventLog> FeedLog<L> {
         Self { store, feed }
     }
 
-    /// Which feed.
+    /// The feed of this log.
     pub const fn feed(&self) -> FeedName {
         self.feed
     }
 
-    /// See [`EventLog::head`].
+    /// Calls [`EventLog::head`] for the feed.
     pub fn head(&self) -> watch::Receiver<u64> {
         self.store.head(self.feed)
     }
 
-    /// See [`EventLog::bounds`].
+    /// Calls [`EventLog::bounds`] for the feed.
     pub async fn bounds(&self) -> Result<Bounds, StoreError> {
         self.store.bounds(self.feed).await
     }
 
-    /// See [`EventLog::read`].
+    /// Calls [`EventLog::read`] for the feed.
     pub async fn read(
         &self,
         after: u64,
@@ -120,12 +122,12 @@ impl<L: EventLog> FeedLog<L> {
         self.store.read(self.feed, after, most, most_bytes, raw).await
     }
 
-    /// See [`EventLog::pick`].
+    /// Calls [`EventLog::pick`] for the feed.
     pub async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
         self.store.pick(self.feed, seqs, raw).await
     }
 
-    /// See [`EventLog::find`].
+    /// Calls [`EventLog::find`] for the feed.
     pub async fn find(
         &self,
         account: &AccountId,
@@ -135,112 +137,113 @@ impl<L: EventLog> FeedLog<L> {
         self.store.find(self.feed, account, event_id, raw).await
     }
 
-    /// See [`EventLog::before`].
+    /// Calls [`EventLog::before`] for the feed.
     pub async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
         self.store.before(self.feed, time).await
     }
 }
 
-/// What became of a delivery.
+/// The result of storing a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It is stored; an event with its position.
+    /// The delivery was stored.
     Stored {
-        /// Of an event, in its feed's log.
+        /// Position of an event in the log of its feed; `None` for a quarantined delivery.
         seq: Option<u64>,
     },
-    /// It was stored before.
+    /// The same delivery was stored before.
     Duplicate,
-    /// An event of its identity with another body was stored before. That one stands, and this one is in quarantine.
+    /// An event of the same identity with a different body was stored before. The stored event is kept, and the new
+    /// body is in quarantine.
     Conflict,
 }
 
-/// What became of a body in quarantine that was read again.
+/// The result of reading a quarantined body again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reread {
-    /// It is not there any more.
+    /// The quarantine does not have the body any more.
     Missing,
-    /// Its event is in the log of its feed now, at this position.
+    /// The event is now in the log of its feed.
     Moved {
-        /// The position.
+        /// Position in the log of the feed.
         seq: u64,
     },
-    /// Its event was stored before, with the same body. It has left quarantine.
+    /// The event was stored before with the same body. The body has left quarantine.
     Duplicate,
-    /// It stays, because it cannot be read.
+    /// The body stays in quarantine, because it cannot be read.
     Unreadable,
-    /// It stays, because an event of its identity with another body was stored before.
+    /// The body stays in quarantine, because an event of the same identity with a different body was stored before.
     Conflict,
 }
 
-/// Which log, and what it has.
+/// The id and the bounds of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Which.
+    /// Id of the log.
     pub log: LogId,
-    /// First position that is kept; the next one of an empty log.
+    /// First stored position; the next position for an empty log.
     pub first: u64,
-    /// Last position; one less than `first` when nothing is kept.
+    /// Last position; one less than `first` when the log is empty.
     pub head: u64,
 }
 
-/// An event as the log keeps it.
+/// An event as stored in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredEvent {
-    /// Position.
+    /// Position in the log.
     pub seq: u64,
-    /// When it came.
+    /// Time of receipt by the gateway.
     pub received: Timestamp,
     /// The feed's message without `seq`, `cursor` and `raw_body`, encoded.
     pub message: Bytes,
-    /// The body as it came, if it was asked for; else empty.
+    /// The raw body if requested; else empty.
     pub raw: Bytes,
 }
 
-/// A delivery that is in no feed.
+/// A delivery in quarantine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantined {
-    /// Rising.
+    /// Number of the delivery, rising.
     pub id: u64,
-    /// Whose.
+    /// Account that received the delivery.
     pub account: AccountId,
-    /// When it came.
+    /// Time of receipt by the gateway.
     pub received: Timestamp,
-    /// Why it is here.
+    /// Reason for the quarantine.
     pub reason: String,
-    /// Of a conflict: the identity of its event, which another body had before. Its parts are empty where an earlier version did
-    /// not keep them. `None`: the body could not be read.
+    /// For a conflict: the identity of the event, stored before with a different body. Parts are empty where an earlier
+    /// version did not store the identity. `None` for an unreadable body.
     pub conflict: Option<EventIdentity>,
     /// SHA-256 of the body.
     pub body_hash: [u8; 32],
-    /// Its length in bytes.
+    /// Length of the body in bytes.
     pub size: u32,
-    /// The body, if it was asked for; else empty.
+    /// The raw body if requested; else empty.
     pub raw: Bytes,
 }
 
-/// What is past its time: all that was received before.
+/// The limits for trimming: rows received before a limit are expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimTimes {
-    /// Events that nobody holds.
+    /// Limit for events that no subscription holds.
     pub free: Timestamp,
-    /// Events that a subscription holds, and quarantine. Not after `free`.
+    /// Limit for held events and for the quarantine. Not after `free`.
     pub held: Timestamp,
-    /// Event ids. Not after `held`.
+    /// Limit for event ids. Not after `held`.
     pub ids: Timestamp,
 }
 
-/// What went.
+/// The rows dropped by one trimming step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// Events of each log.
+    /// Number of dropped events of every log.
     pub events: ByFeed<usize>,
-    /// All rows, events among them.
+    /// Number of all dropped rows, including events.
     pub rows: usize,
-    /// Names of subscriptions that lost events which they had not settled, in this step.
+    /// Names of subscriptions that lost unsettled events in this step.
     pub lost: Vec<String>,
-    /// Parked events of subscriptions that went.
+    /// Number of dropped parked events.
     pub parked: usize,
-    /// Deliveries in quarantine that went.
+    /// Number of dropped deliveries in quarantine.
     pub quarantined: usize,
 }

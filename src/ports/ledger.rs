@@ -1,4 +1,4 @@
-//! Where entries of mutations are kept.
+//! The durable store of mutations.
 
 use std::future::Future;
 
@@ -10,38 +10,39 @@ use crate::domain::timestamp::Timestamp;
 
 /// A durable table of mutations.
 ///
-/// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. Every
-/// method may be called from any task at any time, and waits its turn. A write that was handed over happens, also when the
-/// future is dropped.
+/// A method's writes are durable (synced) when the method returns `Ok`; after an error nothing was written. Every
+/// method may be called from any task at any time, and waits its turn. A write handed to the store happens even when
+/// the future is dropped.
 pub trait Ledger: Clone + Send + Sync + 'static {
-    /// Makes the entries of one call, all of them or none. When the ledger already has entries of the same call, or of another
-    /// call with the same order number or request id, `begin` makes nothing and returns those. It takes these steps in one
-    /// transaction, and the first step that finds entries is the last:
+    /// Creates the entries of one call, all of them or none. When the ledger already has entries of the same call, or
+    /// of a different call under the same number or id, `begin` creates nothing and returns the existing entries. The
+    /// steps, in one transaction; the first step with a result ends it:
     ///
-    /// 1. Entries of the same account, kind and request id, if one was given; unless all of them are
+    /// 1. Entries of the same account, kind and request id, if a request id was given; unless all of them are
     ///    [`EntryState::NotSent`], which frees the id.
-    /// 2. For a kind that is known by its order number: an entry of the same account and order number whose state holds the
-    ///    number ([`EntryState::holds_order_number`]), or what is left of one that was trimmed.
-    /// 3. For any other kind, if `join` is set: the entries of a request with the same account, kind, order number and
-    ///    fingerprint, of which at least one is open or owes its outcome ([`Entry::is_owed`]). The caller who joins gets the
-    ///    outcome, so the entries no longer owe it.
-    /// 4. Otherwise the entries are made, with rising ids in the order given.
+    /// 2. For a kind identified by its order number: an entry of the same account and order number whose state holds
+    ///    the number ([`EntryState::holds_order_number`]), or the remains of a trimmed entry.
+    /// 3. For any other kind, if `join` is set: an entry of the same account, kind, order number and fingerprint that
+    ///    is open, or whose outcome is owed ([`Entry::is_owed`]). All entries of its request are returned; the request
+    ///    is open when at least one is. The debt of an owed outcome ends with this step.
+    /// 4. Otherwise the entries are created, with rising ids in the given order.
     ///
-    /// `new` is not empty, all of it has the same account, kind, order number, request id and fingerprint, and its batches
-    /// are 0, 1, 2, …, as many as each says. What is made as [`EntryState::Sending`] counts as handed over once.
+    /// `new` is not empty, and all of its entries have the same account, kind, order number, request id and
+    /// fingerprint. The batches are 0, 1, 2, …, as many as every entry says. An entry created as
+    /// [`EntryState::Sending`] counts as handed over once.
     fn begin(&self, new: Vec<NewEntry>, join: bool) -> impl Future<Output = Result<Begun, StoreError>> + Send;
 
-    /// Writes entries as they are given, all or none. Each has the fence that was read; the stored one must be the same,
-    /// and becomes one more. Only what may change in an entry's life is written: its identity (id, account, kind, order
-    /// number, request id, batch, batches, fingerprint, created, correlation id) stays as it was made. A final entry is
-    /// never overwritten. In the same transaction `audits` are planned: from its time on each is due in
-    /// [`Ledger::due_audits`].
+    /// Writes changed entries, all or none. Every entry carries the fence that was read; the stored fence must be
+    /// equal, and is incremented. Only mutable fields are written: the identity (id, account, kind, order number,
+    /// request id, batch, batches, fingerprint, created, correlation id) stays unchanged. A final entry is never
+    /// overwritten. The same transaction plans `audits`, which [`Ledger::due_audits`] returns from their times on.
     fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> impl Future<Output = Result<Saved, StoreError>> + Send;
 
-    /// One entry.
+    /// Reads the entry with this id.
     fn get(&self, id: OperationId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// The entries of one request, by batch. Where the id was freed and used again, those of the last that used it.
+    /// Reads the entries of one request, by batch. For an id that was freed and used again, the entries of the last
+    /// use.
     fn of_request(
         &self,
         account: &AccountId,
@@ -49,144 +50,144 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         request_id: &str,
     ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
-    /// The creation that holds this order number.
+    /// Reads the creation that holds this order number.
     fn creation_of(
         &self,
         account: &AccountId,
         order_number: &str,
     ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// Open entries in the order of their ids, after `after`, at most `limit`.
+    /// Reads open entries in the order of their ids, after `after`, at most `limit`.
     fn open(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
-    /// Entries that match, in the order of their ids, oldest first. Ends when the future is dropped.
+    /// Reads matching entries in the order of their ids, oldest first. Dropping the future ends the query.
     fn list(&self, query: &Query) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
-    /// How many entries there are, for each account and state that has any.
+    /// Counts the entries of every account and state with any entries.
     fn counts(&self) -> impl Future<Output = Result<Vec<Count>, StoreError>> + Send;
 
-    /// Audits due at `now`, oldest first, at most `limit`.
+    /// Reads audits due at `now`, oldest first, at most `limit`.
     fn due_audits(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Audit>, StoreError>> + Send;
 
-    /// Ends one audit; keeps what it found, once for each operation and kind. Tells whether that was new.
+    /// Ends one audit and stores its finding, once for an operation and kind. Returns whether the finding was new.
     fn end_audit(
         &self,
         audit: Audit,
         found: Option<AuditAlert>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// What audits found about an entry.
+    /// Reads the findings of audits about an entry.
     fn alerts(
         &self,
         operation: OperationId,
     ) -> impl Future<Output = Result<Vec<(AlertKind, Timestamp)>, StoreError>> + Send;
 
-    /// Drops final entries that last changed before `before`, oldest first, at most `limit`; tells how many. The entries of
-    /// one call go together, once all of them may; such a call may pass the limit when it is the first. Of a creation that
-    /// succeeded, the order number, fingerprint and answer stay for good.
+    /// Drops final entries last changed before `before`, oldest first, at most `limit`, and returns their number. The
+    /// entries of one call are dropped together, once all have expired; the first call of a step may exceed the limit.
+    /// Order number, fingerprint and answer of a successful creation stay forever.
     fn trim(&self, before: Timestamp, limit: usize) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
-/// What became of [`Ledger::begin`].
+/// The result of [`Ledger::begin`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Begun {
-    /// The entries were made.
+    /// The entries were created.
     New(Vec<Entry>),
-    /// These stand against it: by their request id, by order number, or (joined) by content.
+    /// Existing entries conflict with the call, or the call joins them.
     Existing {
-        /// By which of the three.
+        /// The key by which the entries were found.
         by: Match,
-        /// All entries of that request, by batch.
+        /// All entries of the existing request, by batch.
         entries: Vec<Entry>,
     },
-    /// An order of this number was created so long ago that only this is left.
+    /// An order of this number was created and trimmed; only the remains exist.
     Trimmed {
-        /// Of its payload.
+        /// Fingerprint of the payload.
         fingerprint: Fingerprint,
-        /// As [`Entry::answer`].
+        /// The encoded answer, as in [`Entry::answer`].
         answer: Vec<u8>,
     },
 }
 
-/// Why entries stand against a new one.
+/// The key by which existing entries conflict with a new call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
     /// The same request id.
     RequestId,
     /// The same order number.
     OrderNumber,
-    /// The same content, still open.
+    /// The same content in an open request.
     Content,
 }
 
-/// What became of [`Ledger::save`].
+/// The result of [`Ledger::save`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Saved {
-    /// Written; these are the entries with their new fences.
+    /// The entries were written and have new fences.
     Done(Vec<Entry>),
-    /// Somebody else changed one of them first; nothing was written.
+    /// A concurrent change moved a fence first; nothing was written.
     Stale,
 }
 
-/// Which entries [`Ledger::list`] gives.
+/// The conditions of [`Ledger::list`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
-    /// Of these accounts; `None` for all there are, those that are in no settings any more among them.
+    /// Accounts of the entries; `None` for all accounts, including removed ones.
     pub accounts: Option<Vec<AccountId>>,
-    /// In these states; empty for any.
+    /// States of the entries; empty for any state.
     pub states: Vec<EntryState>,
-    /// Made before this moment.
+    /// Entries created before this moment.
     pub created_before: Option<Timestamp>,
-    /// After this one.
+    /// Entries after this id.
     pub after: OperationId,
-    /// At most so many.
+    /// Largest number of entries returned.
     pub limit: usize,
 }
 
-/// How many entries of an account are in a state.
+/// The number of entries of an account in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// Whose.
+    /// Account of the entries.
     pub account: AccountId,
-    /// In which state.
+    /// State of the entries.
     pub state: EntryState,
-    /// How many.
+    /// Number of the entries.
     pub entries: u64,
-    /// When the one made first of them was made; known for open states.
+    /// Creation time of the oldest entry; known for open states.
     pub oldest: Option<Timestamp>,
 }
 
-/// A planned look at an entry after the fact.
+/// A planned audit of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Audit {
-    /// Which entry.
+    /// Entry to be audited.
     pub operation: OperationId,
-    /// When it was planned for.
+    /// Planned time of the audit.
     pub time: Timestamp,
 }
 
-/// The store could not do it. Nothing was written.
+/// A failure of the store. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {text}")]
 pub struct StoreError {
-    /// What kind of trouble.
+    /// Kind of the failure.
     pub kind: StoreTrouble,
-    /// The store's words, for the log.
+    /// The store's own error text, for the log.
     pub text: String,
 }
 
-/// What can be wrong with a store.
+/// The kinds of store failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreTrouble {
-    /// No room.
+    /// No space is left.
     Full,
-    /// May not be written.
+    /// The store may not be written.
     ReadOnly,
-    /// Another process holds it.
+    /// A different process holds the store.
     Busy,
-    /// Its content is damaged.
+    /// The content is damaged.
     Corrupt,
-    /// Anything else.
+    /// A failure of any other kind.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! What the use cases need of the outside, as traits and values.
+//! The outside of the use cases, as traits and values.
 
 pub mod call;
 pub mod clock;

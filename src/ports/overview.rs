@@ -1,4 +1,4 @@
-//! What the gateway knows of its own way to Walmart, for those who operate it.
+//! The state of the gateway's access to Walmart, for operators.
 
 use std::time::SystemTime;
 
@@ -7,63 +7,63 @@ use uuid::Uuid;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 
-/// Looks at an account's state without touching it.
+/// Reads an account's state without changing it.
 pub trait Overview: Send + Sync + 'static {
-    /// The access token.
+    /// The state of the access token.
     fn token(&self, account: AccountIndex) -> TokenView;
 
-    /// Why the last try to get a token gave none; `None` when it gave one.
+    /// The failure of the last token request; `None` after a success.
     fn token_failure(&self, account: AccountIndex) -> Option<TokenFailure>;
 
-    /// Bucket and circuit of one operation.
+    /// The state of the bucket and the circuit of one operation.
     fn operation(&self, account: AccountIndex, operation: Operation) -> OperationView;
 }
 
 /// State of an access token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum TokenView {
-    /// None was needed yet.
+    /// No token was needed yet.
     None,
-    /// Usable until then.
+    /// The token is usable until this time.
     Valid(SystemTime),
-    /// It ended then.
+    /// The token expired at this time.
     Expired(SystemTime),
-    /// The last try to get one failed; the next is made then.
+    /// The last token request failed; the next request is made at this time.
     Failed(SystemTime),
 }
 
-/// A token call that gave no token, or one that Walmart turned away.
+/// A token request without a token, or a token that Walmart rejected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenFailure {
-    /// When it failed.
+    /// Time of the failure.
     pub time: SystemTime,
-    /// Whose fault it is.
+    /// Cause of the failure.
     pub kind: TokenFailureKind,
-    /// HTTP status of the answer; `None` when none came.
+    /// HTTP status of the answer; `None` without an answer.
     pub http_status: Option<u16>,
-    /// The words of the answer, without secrets and cut.
+    /// Text of the answer, without secrets and shortened.
     pub said: String,
-    /// The `WM_QOS.CORRELATION_ID` of the call.
+    /// The `WM_QOS.CORRELATION_ID` of the request.
     pub correlation_id: Uuid,
 }
 
-/// Whose fault a failed token call is.
+/// The cause of a failed token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFailureKind {
     /// Walmart refuses the credentials.
     CredentialsRefused,
-    /// An edge in front of Walmart refuses the call, so the credentials were not looked at.
+    /// An edge in front of Walmart refused the request; the credentials were not checked.
     EdgeRefused,
-    /// Walmart gives tokens for the credentials and turns them away.
+    /// Walmart issues tokens for the credentials and rejects the tokens.
     TokenRefused,
-    /// Walmart was asked too often.
+    /// Walmart's rate limit was reached.
     Limited,
-    /// No answer, or none that can be used.
+    /// No answer, or an unusable one.
     Unavailable,
 }
 
 impl TokenFailureKind {
-    /// As the log says it.
+    /// The name in log lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::CredentialsRefused => "credentials_refused",
@@ -78,23 +78,23 @@ impl TokenFailureKind {
 /// State of a bucket and a circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OperationView {
-    /// Calls a minute that the bucket refills.
+    /// Refill of the bucket in calls a minute.
     pub limit_per_minute: u32,
-    /// Calls that could be made at once.
+    /// Number of calls possible at once.
     pub tokens: f64,
-    /// When the next call is possible; `None` when one is possible now.
+    /// Time of the next possible call; `None` when a call is possible now.
     pub next_token: Option<SystemTime>,
-    /// The circuit.
+    /// State of the circuit.
     pub circuit: CircuitView,
 }
 
 /// State of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CircuitView {
-    /// Calls pass.
+    /// Calls pass the circuit.
     Closed,
-    /// Calls fail at once until then.
+    /// Calls fail at once until this time.
     Open(SystemTime),
-    /// One call is under way to see.
+    /// One call is in flight as a probe.
     HalfOpen,
 }

@@ -12,17 +12,17 @@ use uuid::Uuid;
 pub struct Random(Arc<AtomicU64>);
 
 impl Random {
-    /// Seeded by the operating system.
+    /// A source seeded by the operating system.
     pub fn from_system() -> Self {
         Self::from_seed(RandomState::new().hash_one("order-gateway"))
     }
 
-    /// The same numbers for the same seed.
+    /// A source with the same numbers for the same seed.
     pub fn from_seed(seed: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seed)))
     }
 
-    /// Any number.
+    /// The next number of the sequence.
     pub fn next_u64(&self) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut z = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
@@ -31,7 +31,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// At least 0, less than 1.
+    /// A number of at least 0 and less than 1.
     pub fn fraction(&self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }

@@ -1,4 +1,4 @@
-//! Where durable subscriptions are kept.
+//! The durable store of subscriptions.
 
 use std::future::Future;
 
@@ -7,31 +7,31 @@ use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 
-/// Durable subscriptions by name, beside the log that they read.
+/// Durable subscriptions by name, beside the log they read.
 ///
-/// What a method has written is durable (synced) when it returns `Ok`; after an error nothing of it was written. A write
-/// that was handed over happens, also when the future is dropped.
+/// A method's writes are durable (synced) when the method returns `Ok`; after an error nothing was written. A write
+/// handed to the store happens even when the future is dropped.
 pub trait Subscriptions: Clone + Send + Sync + 'static {
     /// Makes one, unless there is one of its name, or its client has as many as it may. Both are judged in the transaction that makes
     /// it, so that two that are made at the same moment are judged one after the other.
     fn make(&self, new: NewSubscription) -> impl Future<Output = Result<Made, StoreError>> + Send;
 
-    /// Lets `change` work on one, in one transaction with the writing of what it changed. It may be called more than once,
-    /// each time on the subscription as it is in the store: it must depend on nothing that it changed itself. `None`: there
-    /// is none of this name. One that changes nothing writes nothing.
+    /// Applies `change` to a subscription and writes the changes, in one transaction. `change` may be called more than
+    /// once, each time on the stored subscription, and must not depend on its own earlier effects. Returns `None` for
+    /// an unknown name. A `change` without effect writes nothing.
     fn change<T, F>(&self, name: &str, change: F) -> impl Future<Output = Result<Option<T>, StoreError>> + Send
     where
         T: Send + 'static,
         F: FnMut(&mut Subscription) -> T + Send + 'static;
 
-    /// What is counted of one, as it was committed last: without waiting for the writer, and without reading its rows one by
-    /// one. `None`: there is none of this name.
+    /// Reads the last committed counts of a subscription, without waiting for the writer and without reading every row.
+    /// Returns `None` for an unknown name.
     fn outline(&self, name: &str) -> impl Future<Output = Result<Option<Outline>, StoreError>> + Send;
 
-    /// Heads by name, after `after`, at most `limit`.
+    /// Reads heads by name, after `after`, at most `limit`.
     fn names(&self, after: &str, limit: usize) -> impl Future<Output = Result<Vec<Head>, StoreError>> + Send;
 
-    /// Deletes one with all its rows; if `only` names id and version, only that one. Tells whether there was one.
+    /// Deletes a subscription with all of its rows; with `only`, only the subscription with this id and version.
     fn remove(&self, name: &str, only: Option<(u64, u64)>) -> impl Future<Output = Result<Removed, StoreError>> + Send;
 }
 
@@ -55,21 +55,21 @@ pub struct NewSubscription {
 /// What became of [`Subscriptions::make`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Made {
-    /// It was made.
+    /// The subscription was created.
     New(Head),
-    /// There is one of this name.
+    /// The name is taken by this subscription.
     Existing(Head),
     /// Its client has as many as it may.
     TooMany,
 }
 
-/// What became of [`Subscriptions::remove`].
+/// The result of [`Subscriptions::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It is gone.
+    /// The subscription was deleted.
     Gone,
-    /// There is none of this name.
+    /// No subscription has this name.
     Missing,
-    /// It is another, or of another version.
+    /// The subscription has a different id or version.
     Differs,
 }

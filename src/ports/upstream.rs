@@ -1,4 +1,4 @@
-//! What the use cases need of Walmart.
+//! Walmart's calls, as needed by the use cases.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::{mutations, reads};
 use crate::pb;
 
-/// Walmart, as far as one of its calls goes. A call retries what the classification table (`upstream::classify`) allows, ends
-/// before its deadline, and keeps to the account's limits.
+/// One of Walmart's calls. The implementation retries as far as the classification table (`upstream::classify`) allows,
+/// ends before the deadline of the call, and obeys the account's limits.
 pub trait Upstream<C: WalmartCall>: Clone + Send + Sync + 'static {
-    /// Sends the request. After an error with [`Effect::Unknown`] a mutation may have been carried out. `correlation_id` is
-    /// sent with every attempt; without one the call gets a new one.
+    /// Sends the request. After an error with [`Effect::Unknown`] a mutation may have been carried out.
+    /// `correlation_id` is sent with every attempt; `None` generates a new id.
     fn call(
         &self,
         account: AccountIndex,
@@ -32,7 +32,7 @@ macro_rules! walmart {
         reads { $($(#[$read_doc:meta])* $read:ident: [$($read_type:ident),*] $read_facts:tt)* }
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
-        /// Walmart with all of its calls.
+        /// All of Walmart's calls together.
         pub trait WalmartApi: $($(Upstream<reads::$read_type> +)*)* $(Upstream<mutations::$type> +)* {}
 
         impl<T: $($(Upstream<reads::$read_type> +)*)* $(Upstream<mutations::$type> +)*> WalmartApi for T {}
@@ -40,42 +40,42 @@ macro_rules! walmart {
 }
 operations!(walmart);
 
-/// A readable answer.
+/// A readable answer from Walmart.
 #[derive(Clone, Debug)]
 pub struct Reply<A> {
-    /// What Walmart said.
+    /// The content of the answer.
     pub answer: A,
     /// The `WM_QOS.CORRELATION_ID` of the call.
     pub correlation_id: Uuid,
 }
 
-/// Why there is no usable answer.
+/// A call without a usable answer.
 #[derive(Clone, Debug)]
 pub struct UpstreamError {
     /// The operation that failed.
     pub operation: Operation,
-    /// What kind of failure the caller has to deal with.
+    /// The kind of failure.
     pub kind: ErrorKind,
     /// Whether Walmart may have acted.
     pub effect: Effect,
-    /// HTTP status of the last attempt that was answered; 0 when none was.
+    /// HTTP status of the last answered attempt; 0 without an answer.
     pub http_status: u16,
-    /// Walmart's errors, as sent: may repeat personal data of the request.
+    /// Walmart's errors, unredacted: the texts may repeat personal data of the request.
     pub errors: Vec<pb::WalmartError>,
-    /// How many more errors there were.
+    /// Number of further errors, counted only.
     pub omitted: usize,
-    /// Whether Walmart spoke of the order number of a creation as taken, in any of its wordings, be it in one of several
-    /// errors or by the status 409. After an attempt whose outcome is not known it is a hint that the order is there, never
-    /// a refusal; [`ErrorKind::Duplicate`] is the narrower judgement that the caller is told when nothing was in doubt.
+    /// Whether Walmart reports the order number of a creation as taken, in any known wording: in one of several errors,
+    /// or by the status 409. After an attempt with unknown outcome, the report is a hint of presence and never a
+    /// refusal. [`ErrorKind::Duplicate`] is the narrower judgement, for calls without an unknown outcome.
     pub says_order_exists: bool,
-    /// When to try again, where that is known.
+    /// Time until a retry makes sense, where known.
     pub retry_after: Option<Duration>,
     /// The `WM_QOS.CORRELATION_ID` of the call.
     pub correlation_id: Uuid,
 }
 
 impl UpstreamError {
-    /// A failure to which Walmart said nothing.
+    /// A failure without an answer from Walmart.
     pub fn unanswered(operation: Operation, kind: ErrorKind, effect: Effect, correlation_id: Uuid) -> Self {
         Self {
             operation,
@@ -91,27 +91,28 @@ impl UpstreamError {
     }
 }
 
-/// Kinds of failure, each a row of the contract's error table.
+/// Kinds of failure, with a row of the contract's error table for every kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// Walmart refused the request.
     Rejected,
-    /// Walmart refused it because the order or line is in the wrong state.
+    /// Walmart refused the request, because the order or line is in the wrong state.
     WrongState,
-    /// Walmart's order service does not know what the request names. A gateway's 404 is `Unavailable`.
+    /// Walmart's order service does not know the order named in the request. A gateway's 404 is `Unavailable`.
     NotFound,
-    /// Walmart calls the order number a duplicate: by its field or words, not those of a SKU, line or plan, or by 409.
+    /// Walmart calls the order number a duplicate, by field or wording (not of a SKU, line or plan), or by the status
+    /// 409.
     Duplicate,
-    /// Walmart refuses the account's credentials, or what they may do.
+    /// Walmart refuses the account's credentials or permissions.
     CredentialsRefused,
     /// The account's calls of this operation are used up.
     RateLimited,
-    /// Too many calls are under way.
+    /// Too many calls are in flight.
     Overloaded,
-    /// The operation failed so often that it is not tried for a while.
+    /// The circuit is open after repeated failures of the operation.
     CircuitOpen,
-    /// No answer, or none that can be used.
+    /// No answer, or an unusable one.
     Unavailable,
-    /// The deadline left no time for (another) attempt.
+    /// The deadline left no time for an attempt.
     DeadlineExceeded,
 }
