@@ -1,4 +1,4 @@
-//! Which account a caller means, and whether it may.
+//! Finds the account of a call and checks the caller's access.
 
 use std::sync::Arc;
 
@@ -11,42 +11,43 @@ use crate::ports::call::CallContext;
 #[derive(Clone, Debug)]
 pub struct Directory(Arc<[AccountId]>);
 
-/// Why an account cannot be used.
+/// A failure to find an account for a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountError {
-    /// The caller may not use it, or may not know whether it exists.
+    /// The caller may not use the account, or may not know whether the account exists.
     NotAllowed,
-    /// It does not exist; told only to callers who may see every account.
+    /// The account does not exist. Only callers allowed every account get this error.
     NotFound,
 }
 
 impl Directory {
-    /// In the order of the settings.
+    /// Takes the account ids in the order of the settings.
     pub fn new(ids: Vec<AccountId>) -> Self {
         Self(ids.into())
     }
 
-    /// The account's name.
+    /// The id of the account at this position.
     pub fn id(&self, index: AccountIndex) -> &AccountId {
         &self.0[index.0]
     }
 
-    /// How many there are.
+    /// The number of accounts.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the settings have no account.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Where the account of this name stands.
+    /// The position of the account with this id.
     pub fn position(&self, id: &AccountId) -> Option<AccountIndex> {
         self.0.iter().position(|known| known == id).map(AccountIndex)
     }
 
-    /// The one account that a unary call is for. An empty name means the only one that the caller can see.
+    /// Finds the account of a unary call. An empty name means the only account visible to the caller; fails when
+    /// several are visible.
     pub fn one(&self, name: &str, call: &CallContext) -> Result<AccountIndex, ServiceError> {
         let index = if name.is_empty() {
             let mut visible = self.visible(call);
@@ -66,12 +67,12 @@ impl Directory {
         Ok(index)
     }
 
-    /// The accounts that a list is for. An empty name means all that the caller can see.
+    /// Finds the accounts of a list. An empty name means all accounts visible to the caller.
     pub fn many(&self, name: &str, call: &CallContext) -> Result<Vec<AccountIndex>, ServiceError> {
         if name.is_empty() { Ok(self.visible(call).collect()) } else { self.one(name, call).map(|one| vec![one]) }
     }
 
-    /// The account of this name, if the caller may see it.
+    /// Finds the account of this name, if visible to the caller.
     pub(super) fn named(&self, name: &str, call: &CallContext) -> Result<AccountIndex, ServiceError> {
         let found = self.0.iter().position(|id| id.as_str() == name).map(AccountIndex);
         match found {

@@ -1,5 +1,5 @@
-//! Cancelling lines. Any number of them, in requests of at most a hundred, in order; a refused one does not stop the rest.
-//! The work is that of every mutation ([`Mutate`]); here is the form of its answer.
+//! Cancels lines of an order: any number of lines, in requests of at most a hundred, in order. A refused request does
+//! not stop the rest. The work is shared by all mutations ([`Mutate`]); this file shapes the answer.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{AcceptedAnswer, Reply, WalmartApi};
 
-/// The use case. Cheap to clone.
+/// The use case CancelOrder. Cheap to clone.
 pub struct CancelOrder<U, L>(Mutate<mutations::CancelOrder, U, L>);
 
 impl<U, L> Clone for CancelOrder<U, L> {
@@ -24,35 +24,35 @@ impl<U, L> Clone for CancelOrder<U, L> {
     }
 }
 
-/// A cancellation of which at least one batch was accepted.
+/// A cancellation with at least one accepted batch.
 #[derive(Debug)]
 pub struct Cancelled {
-    /// The caller's id, or the one that was made.
+    /// The caller's request id, or a generated id.
     pub request_id: String,
-    /// In the order sent.
+    /// Outcomes of the batches, in the order sent.
     pub batches: Vec<BatchOutcome>,
-    /// Whether it had been done, or begun, by an earlier call.
+    /// Whether an earlier call had begun or completed the cancellation.
     pub replayed: bool,
 }
 
-/// What became of one upstream request.
+/// The outcome of one upstream request.
 #[derive(Clone, Debug)]
 pub struct BatchOutcome {
-    /// Its lines.
+    /// Seller line ids of the batch.
     pub line_ids: Vec<String>,
-    /// Walmart's acceptance, or why there is none.
+    /// Walmart's acceptance, or the reason for its lack.
     pub result: Result<Reply<AcceptedAnswer>, ServiceError>,
 }
 
 impl<U: WalmartApi, L: Ledger> CancelOrder<U, L> {
-    /// Works on `mutations`; work whose callers have left goes on among `tasks`.
+    /// Works on `mutations`. Work without a remaining caller continues among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self(Mutate::new(mutations, tasks))
     }
 
-    /// Cancels. Fails when no batch was accepted: with an unknown outcome if any batch has one, else as the first batch.
-    /// The same call with the same id, or without one while it is open, is one. A call that ends, or is given up, does not
-    /// end the cancellation.
+    /// Cancels the lines. Fails when no batch was accepted: as pending if the outcome of any batch is unknown, else
+    /// with the error of the first batch. Calls with the same request id, or without id while one is open, are the same
+    /// call. The cancellation continues when its caller leaves.
     pub async fn call(
         &self,
         account: AccountIndex,

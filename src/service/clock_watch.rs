@@ -1,7 +1,7 @@
-//! Notices when the wall clock was set, and stops whatever drops things by their age until it can be believed again.
+//! Detects steps of the wall clock, and pauses all trimming by age until the clock can be believed again.
 //!
-//! Both clocks are compared every second, when a process begins with what the last one kept, and each time somebody is
-//! about to trim: a step that was made just before is noticed then.
+//! The two clocks are compared every second, at the start with the record of the previous process, and before every
+//! trimming, which detects a step made just before.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,27 +17,28 @@ use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
 use crate::telemetry::metrics::ClockMetrics;
 
-/// How often the clocks are compared.
+/// Interval between comparisons of the clocks.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often a record is kept. What a record is too old to tell is only how long a machine was off at most.
+/// Interval between stored records. The age of a record only limits how precisely the downtime of a machine is known.
 const KEEP_EVERY: Duration = Duration::from_mins(10);
-/// When the first is kept: a process that ends before leaves the record of its predecessor, which tells more.
+/// Time before the first stored record. A process that ends earlier leaves the record of its predecessor, which covers
+/// more time.
 const KEEP_FIRST: Duration = Duration::from_mins(1);
-/// Wait before the store is asked again.
+/// Wait between attempts to read the store.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// Whether the wall clock is believed. Cheap to clone, all clones are one.
+/// Decides whether the wall clock is believed. Cheap to clone; all clones share one state.
 #[derive(Clone, Debug)]
 pub struct ClockWatch(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     clock: Clock,
-    /// How long nothing is trimmed after a step, by the steady clock.
+    /// Length of the trimming pause after a step, by the steady clock.
     pause: Duration,
     metrics: ClockMetrics,
     state: Mutex<State>,
-    /// There is something new to keep.
+    /// Signals a change that should be stored.
     changed: Notify,
 }
 
@@ -51,27 +52,27 @@ struct State {
 
 #[derive(Clone, Copy, Debug)]
 enum Trimming {
-    /// What the last process kept was not read yet.
+    /// The record of the previous process was not read yet.
     Unknown,
     Allowed,
     PausedUntil(Instant),
 }
 
-/// What operators are told.
+/// The state of the clocks, for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockView {
     /// The time of day.
     pub now: Timestamp,
-    /// Steps since the process began.
+    /// Number of steps since the start of the process.
     pub steps: u64,
-    /// When the last one was noticed, by the clock as it was then, and by how much it was set.
+    /// Time of the last step, by the clock at that time, and its size.
     pub last_step: Option<(Timestamp, WallStep)>,
-    /// How much longer nothing is trimmed, unless an operator confirms the clock.
+    /// Remaining pause of trimming, unless an operator confirms the clock.
     pub trimming_paused_for: Option<Duration>,
 }
 
 impl ClockWatch {
-    /// Watches `clock`. After a step trimming pauses for `pause`; and until [`Self::begin`].
+    /// Watches `clock`. Trimming pauses for `pause` after a step, and until [`Self::begin`].
     pub fn new(clock: Clock, pause: Duration, metrics: ClockMetrics) -> Self {
         let state = State {
             detector: StepDetector::new(clock.moment()),
@@ -82,13 +83,13 @@ impl ClockWatch {
         Self(Arc::new(Inner { clock, pause, metrics, state: Mutex::new(state), changed: Notify::new() }))
     }
 
-    /// Compares the clocks every second until the process ends, and keeps records for the next.
+    /// Compares the clocks every second until `stopping`, and stores records for the next process.
     pub async fn run<R: ClockRecords>(self, records: R, stopping: CancellationToken) {
         let read = async {
             loop {
                 match records.clock_record().await {
                     Ok(record) => return record,
-                    // The store has counted and logged it.
+                    // The store has counted and logged the error.
                     Err(_) => sleep(STORE_RETRY).await,
                 }
             }
@@ -112,10 +113,10 @@ impl ClockWatch {
         }
     }
 
-    /// Begins where the last process was, which kept `record`. In a store without one the clock is believed.
+    /// Continues from the record of the previous process. In a store without a record the clock is believed.
     pub fn begin(&self, record: Option<ClockRecord>) {
         let mut state = self.lock();
-        // A step may have been noticed already.
+        // A step may already have been detected before the record was read.
         if matches!(state.trimming, Trimming::Unknown) {
             state.trimming = Trimming::Allowed;
         }
@@ -142,13 +143,13 @@ impl ClockWatch {
         }
     }
 
-    /// The time to trim by; `None` while nothing may be trimmed.
+    /// The time for trimming; `None` while trimming is paused.
     pub fn trim_time(&self) -> Option<Moment> {
         let (now, state) = self.look();
         matches!(state.trimming, Trimming::Allowed).then_some(now)
     }
 
-    /// An operator's word that the time of day is right: trimming goes on.
+    /// Resumes trimming after an operator has confirmed the time of day.
     pub fn confirm(&self, operator: &str) {
         let (_, mut state) = self.look();
         if matches!(state.trimming, Trimming::PausedUntil(_)) {
@@ -159,7 +160,7 @@ impl ClockWatch {
         }
     }
 
-    /// What operators are told.
+    /// The state of the clocks, for operators.
     pub fn view(&self) -> ClockView {
         let (now, state) = self.look();
         ClockView {
@@ -173,7 +174,7 @@ impl ClockWatch {
     /// Compares the clocks now.
     fn look(&self) -> (Moment, MutexGuard<'_, State>) {
         let mut state = self.lock();
-        // Read under the lock: the detector must see the moments in their order.
+        // The clock is read under the lock, because the detector must see the moments in order.
         let now = self.0.clock.moment();
         if let Some(step) = state.detector.look(now) {
             self.step(&mut state, now, step);
@@ -214,7 +215,7 @@ impl ClockWatch {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Changed by whole values only.
+        // A panic cannot leave a half-written state: every change assigns whole values.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

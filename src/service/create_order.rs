@@ -1,5 +1,5 @@
-//! Creating an order: once for each order number, whatever fails. The work is that of every mutation ([`Mutate`]); here is
-//! the form of its answer.
+//! Creates an order: once for an order number, after any failure. The work is shared by all mutations ([`Mutate`]);
+//! this file shapes the answer.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{AcceptedAnswer, Reply, WalmartApi};
 
-/// The use case. Cheap to clone.
+/// The use case CreateOrder. Cheap to clone.
 pub struct CreateOrder<U, L>(Mutate<mutations::CreateOrder, U, L>);
 
 impl<U, L> Clone for CreateOrder<U, L> {
@@ -26,13 +26,13 @@ impl<U, L> Clone for CreateOrder<U, L> {
 }
 
 impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
-    /// Works on `mutations`; work whose callers have left goes on among `tasks`.
+    /// Works on `mutations`. Work without a remaining caller continues among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self(Mutate::new(mutations, tasks))
     }
 
-    /// Creates the order. The same call again, at the same time or later, is answered as the first was; other content under
-    /// a used number or id is refused. A call that ends, or is given up, does not end the creation.
+    /// Creates the order. A repeated call, concurrent or later, gets the answer of the first call; different content
+    /// under a used number or id is refused. The creation continues when its caller leaves.
     pub async fn call(
         &self,
         account: AccountIndex,
@@ -57,7 +57,7 @@ fn response(reply: Reply<AcceptedAnswer>, request: &CreateOrderRequest, replayed
     CreateOrderResponse {
         status,
         header,
-        // Found at Walmart after its answer was lost: there was none.
+        // An order found by a look-up after a lost answer has no acceptance.
         payload: Some(acceptance).filter(|acceptance| !acceptance.request_id.is_empty()),
         correlation_id: correlation_id.to_string(),
         request_id: request_id.to_owned(),

@@ -1,4 +1,4 @@
-//! How a use case can fail.
+//! The errors of the use cases.
 
 use std::time::Duration;
 
@@ -13,76 +13,78 @@ use crate::domain::rules::Faults;
 use crate::ports::ledger::StoreError;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 
-/// Why a call failed; `grpc::status` makes the answer of it.
+/// The failure of a call; `grpc::status` makes the gRPC status.
 #[derive(Clone, Debug)]
 pub enum ServiceError {
     /// The request fails validation; every fault is listed.
     Invalid(Faults),
     /// The account cannot be used.
     Account(AccountError),
-    /// Walmart's answer, or the lack of one. Personal data is already taken out of its texts.
+    /// Walmart's error, or a missing answer. The texts are already redacted.
     Upstream(Box<UpstreamError>),
-    /// Whether a mutation was carried out is not known yet. Nothing is sent again before that is settled.
+    /// The outcome of a mutation is unknown. No further attempt is made before the outcome is settled.
     OutcomePending {
-        /// What was asked.
+        /// Operation of the call.
         operation: Operation,
-        /// When to ask again.
+        /// Time until a repeated call makes sense.
         retry_after: Duration,
-        /// The `WM_QOS.CORRELATION_ID` of its attempts.
+        /// The `WM_QOS.CORRELATION_ID` of the attempts.
         correlation_id: Uuid,
-        /// What is known of the attempt, if one was made by this call.
+        /// The upstream error of this call's attempt, if this call made one.
         cause: Option<Box<UpstreamError>>,
     },
-    /// Walmart's list has no order of the number that was asked for.
+    /// Walmart's list has no order with the number.
     OrderNotFound {
         /// The `WM_QOS.CORRELATION_ID` of the search.
         correlation_id: Uuid,
     },
-    /// It was given up, and certainly had no effect.
+    /// The mutation was given up, and certainly had no effect.
     Expired {
-        /// What was asked.
+        /// Operation of the call.
         operation: Operation,
-        /// The `WM_QOS.CORRELATION_ID` of its attempts.
+        /// The `WM_QOS.CORRELATION_ID` of the attempts.
         correlation_id: Uuid,
     },
-    /// The caller used this `request_id` for something else.
+    /// The caller used this `request_id` for different content.
     RequestIdReused,
-    /// The ledger has another order with this number.
+    /// The ledger has a different order with this number.
     OrderNumberUsed,
-    /// The ledger cannot be read or written; nothing was sent.
+    /// The ledger cannot be read or written; no request was sent.
     Store,
-    /// No such operation, or none that this caller may see.
+    /// No such operation exists, or the caller may not see the operation.
     OperationNotFound,
     /// The operation is final.
     OperationClosed,
-    /// The feed's own failures.
+    /// A failure of the feed.
     Feed(FeedError),
-    /// A bug.
+    /// A bug in the gateway.
     Internal,
 }
 
-/// When to ask again for an outcome that is not known yet.
+/// Time until a repeated call makes sense while the outcome is unknown.
 const OUTCOME_RETRY: Duration = Duration::from_secs(5);
-/// The same, when a person has to look into it.
+/// The same, while the decision of an operator is needed.
 const OPERATOR_RETRY: Duration = Duration::from_secs(300);
 
-/// The stack below ends at the deadline by itself and knows more than a wait here does, so it goes first. The deadline is
-/// earlier than the caller's by a margin that has room for this.
+/// Head start of the upstream stack at the deadline. The stack ends by itself at the deadline and reports more detail
+/// than a timeout here; waits above therefore end later by this time. The margin before the caller's own deadline has
+/// room for it.
 pub(super) const SLACK: Duration = Duration::from_millis(10);
 
-/// The deadline passed before anything was sent for the call, or while it waited for the upstream call of another.
+/// The error of a call whose deadline passed before a request was sent, or while waiting for the upstream call of a
+/// different caller.
 pub(super) fn timed_out(operation: Operation, correlation_id: Uuid) -> ServiceError {
     let (kind, effect) = (ErrorKind::DeadlineExceeded, Effect::None);
     ServiceError::Upstream(Box::new(UpstreamError::unanswered(operation, kind, effect, correlation_id)))
 }
 
-/// It is not known yet what became of a mutation that goes on.
+/// The error of a mutation that continues with an unknown outcome.
 pub(super) fn pending(operation: Operation, correlation_id: Uuid) -> ServiceError {
     let cause = UpstreamError::unanswered(operation, ErrorKind::Unavailable, Effect::Unknown, correlation_id);
     ServiceError::OutcomePending { operation, retry_after: OUTCOME_RETRY, correlation_id, cause: Some(Box::new(cause)) }
 }
 
-/// The same of an entry of the ledger that is open.
+/// The same for an open entry of the ledger.
 pub(super) fn pending_entry(entry: &Entry) -> ServiceError {
     let operation = entry.kind.operation();
     let needs_operator = entry.state == EntryState::NeedsOperator;
@@ -95,7 +97,7 @@ pub(super) fn pending_entry(entry: &Entry) -> ServiceError {
 }
 
 impl From<StoreError> for ServiceError {
-    /// The store has counted and logged it.
+    /// The store has counted and logged the error.
     fn from(_: StoreError) -> Self {
         Self::Store
     }
@@ -119,8 +121,7 @@ impl From<UpstreamError> for ServiceError {
 }
 
 impl ServiceError {
-    /// The `WM_QOS.CORRELATION_ID` of the call to Walmart that failed, or that was not made; `None` where there was none to
-    /// make.
+    /// The `WM_QOS.CORRELATION_ID` of the failed or planned upstream call; `None` without such a call.
     pub fn correlation_id(&self) -> Option<Uuid> {
         let id = match self {
             Self::Upstream(error) => error.correlation_id,
@@ -132,7 +133,7 @@ impl ServiceError {
         (!id.is_nil()).then_some(id)
     }
 
-    /// Adds the faults that `check` found to those already found, so that the caller hears of all at once.
+    /// Adds the faults of a further check, to report all faults at once.
     pub fn with_faults(self, check: Result<(), Faults>) -> Self {
         match (self, check) {
             (Self::Invalid(mut faults), Err(more)) => {
@@ -143,7 +144,7 @@ impl ServiceError {
         }
     }
 
-    /// Whether a read that ended so, because its own deadline was short, may go better for a caller with more time.
+    /// Whether a read that failed at its own short deadline may succeed for a caller with more time.
     pub fn more_time_may_help(&self) -> bool {
         matches!(
             self,

@@ -1,7 +1,7 @@
-//! Identical work in flight is done once, and nobody who leaves ends it for the others.
+//! Single flight: identical work is done once, and a caller that leaves does not end the work for the rest.
 //!
-//! Whoever waits drives the work; only when the last of them leaves before its end does it get a task of its own. So a
-//! call that is not given up, which is nearly every one, costs no task.
+//! The waiting callers drive the work. Only when the last waiter leaves early does the work get a task of its own; a
+//! call whose caller stays, which is nearly every call, costs no task.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -22,7 +22,7 @@ use crate::ports::call::CallContext;
 
 type Landing<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
 
-/// Work in flight, by what it is about.
+/// Work in flight, by key. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Flights<T, G = ()>(Arc<Parts<T, G>>);
 
@@ -34,31 +34,32 @@ struct Parts<T, G> {
 type InFlight<T, G> = HashMap<Arc<[u8]>, Flight<T, G>, RandomState>;
 
 struct Flight<T, G> {
-    /// Weak: the work holds the list of flights, and would keep itself alive when everybody has left and the runtime is gone.
+    /// Weak, because the work holds this map: a strong reference would keep the work alive after all waiters and the
+    /// runtime are gone.
     landing: WeakShared<BoxFuture<'static, Result<T, ServiceError>>>,
     deadline: Instant,
     tag: G,
 }
 
-/// A place on a flight.
+/// A caller's share of one flight.
 pub(super) struct Seat<T: Clone + Send + Sync + 'static, G = ()> {
     landing: Landing<T>,
-    /// Whether somebody else had begun it.
+    /// Whether a different caller began the work.
     pub(super) joined: bool,
-    /// The deadline it was begun with.
+    /// Deadline of the caller that began the work.
     deadline: Instant,
-    /// What the one who began it calls it; no part of the key.
+    /// Value given by the caller that began the work; no part of the key.
     pub(super) tag: G,
     tasks: TaskTracker,
 }
 
 impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
-    /// Waits for the end of the work, or until `deadline`, which is that of `call` or soon after: then `None`.
+    /// Waits for the end of the work. Returns `None` at `deadline`, which is the deadline of `call` or shortly after.
     pub(super) async fn landed(&self, deadline: Instant, call: &CallContext) -> Option<Result<T, ServiceError>> {
         call.facts.on_clock(timeout_at(deadline, self.landing.clone())).await.ok()
     }
 
-    /// Whether the flight failed only because the one who began it had less time than a caller with `deadline` has.
+    /// Whether the work failed only because its first caller had less time than a caller with `deadline`.
     pub(super) fn was_too_short_for<A>(&self, deadline: Instant, result: &Result<A, ServiceError>) -> bool {
         let failed = result.as_ref().is_err_and(ServiceError::more_time_may_help);
         failed && self.joined && self.deadline < deadline && Instant::now() < deadline
@@ -70,7 +71,7 @@ impl<T: Clone + Send + Sync + 'static, G> Drop for Seat<T, G> {
         if self.landing.peek().is_some() {
             return;
         }
-        // Without a runtime the process is at its end, and so is the work.
+        // Without a runtime the process is ending, and the work ends with it.
         if Handle::try_current().is_ok() {
             self.tasks.spawn(self.landing.clone());
         }
@@ -78,12 +79,12 @@ impl<T: Clone + Send + Sync + 'static, G> Drop for Seat<T, G> {
 }
 
 impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> {
-    /// None in flight. Work that nobody waits for any more goes on among `tasks`.
+    /// An empty map. Work without a remaining waiter continues among `tasks`.
     pub(super) fn new(tasks: TaskTracker) -> Self {
         Self(Arc::new(Parts { flights: Mutex::default(), tasks }))
     }
 
-    /// Joins the flight for `key`, or begins one with `work`.
+    /// Joins the work in flight for `key`, or begins new work with `work`.
     pub(super) fn board<F>(&self, key: &[u8], tag: G, deadline: Instant, work: impl FnOnce() -> F) -> Seat<T, G>
     where
         F: Future<Output = Result<T, ServiceError>> + Send + 'static,
@@ -97,7 +98,7 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
         let landed = Landed { flights: self.clone(), key: key.clone() };
         let flying = Flying { work: AssertUnwindSafe(work()).catch_unwind(), landed: Some(landed) };
         let landing = flying.boxed().shared();
-        // Only a future that has been polled to its end cannot be downgraded.
+        // Downgrading fails only for a future polled to its end; this future is new.
         if let Some(landing) = landing.downgrade() {
             flights.insert(key, Flight { landing, deadline, tag: tag.clone() });
         }
@@ -105,13 +106,13 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
-        // Changed by whole entries only.
+        // A panic cannot leave a half-written map: every change is one insert or remove.
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 pin_project! {
-    /// The work under way. Not an async block: that would hold the work, which is large, twice.
+    /// The work in flight. A hand-written future, because an async block would store the large work twice.
     struct Flying<F, L> {
         #[pin]
         work: CatchUnwind<AssertUnwindSafe<F>>,
@@ -127,14 +128,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // A panic's hook has logged it; none of those who wait may be taken down by it.
+        // The panic hook has logged the panic; the waiters must survive it.
         let result = ready!(this.work.poll(cx)).unwrap_or(Err(ServiceError::Internal));
         this.landed.take();
         Poll::Ready(result)
     }
 }
 
-/// Takes the flight off the list when its work ends, however it does.
+/// Removes the flight from the map when the work ends in any way, including a panic.
 struct Landed<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> {
     flights: Flights<T, G>,
     key: Arc<[u8]>,

@@ -1,4 +1,4 @@
-//! The use cases: what each RPC promises, in terms of the ports. No gRPC, HTTP or SQL here.
+//! The use cases: the promise of every RPC, in terms of the ports, without gRPC, HTTP or SQL.
 
 mod absent;
 mod accounts;

@@ -1,9 +1,9 @@
-//! The use case of every mutation: the mutation is carried out once, whatever fails, and a repeated call gets the answer of the
-//! first call.
+//! The use case of every mutation: the mutation is carried out once after any failure, and a repeated call gets the
+//! answer of the first call.
 //!
-//! [`Mutate`] records the call in the ledger before the first byte of a request leaves, sends one batch after the other, and
-//! writes each outcome before a caller hears of it. When a caller leaves or its deadline passes, the mutation goes on. What
-//! differs between mutations stands in their types (`domain::mutations`).
+//! [`Mutate`] records the call in the ledger before the first byte of a request leaves, sends the batches in order, and
+//! writes every outcome before a caller gets the answer. The mutation continues after its caller leaves or the deadline
+//! passes. The differences between mutations are defined by their types (`domain::mutations`).
 
 mod progress;
 
@@ -30,9 +30,10 @@ use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Begun, Ledger, Match};
 use crate::ports::upstream::{AcceptedAnswer, Reply, Upstream, WalmartApi};
 
-/// Time that a batch after the first has, when its caller's is over.
+/// Time for a batch after the first when the caller's deadline has passed.
 const BATCH_TIME: Duration = Duration::from_secs(10);
-/// For a look into the ledger when the caller's time is over. With [`SLACK`] less than the backstop's wait.
+/// Time for a last read of the ledger after the caller's deadline. Together with [`SLACK`] less than the
+/// backstop of the deadline layer.
 const LAST_READ: Duration = Duration::from_millis(30);
 
 /// The use case of one mutation. Cheap to clone.
@@ -48,45 +49,45 @@ impl<M, U, L> Clone for Mutate<M, U, L> {
     }
 }
 
-/// What a call is known by while it is in flight.
+/// The identity of a call in flight.
 #[derive(Debug)]
 struct Names {
-    /// The caller's id, or the one that was made; empty for a call that is known by its order number.
+    /// The caller's id, or a generated id; empty for a call identified by its order number.
     request_id: String,
-    /// Of the payload of the whole call.
+    /// Fingerprint of the payload of the whole call.
     fingerprint: Fingerprint,
-    /// Sent with the first batch.
+    /// The correlation id of the first batch.
     correlation_id: Uuid,
 }
 
-/// A mutation of which at least one batch was accepted.
+/// A mutation with at least one accepted batch.
 #[derive(Debug)]
 pub struct Mutated {
-    /// The caller's id, or the one that was made; empty for a call that is known by its order number.
+    /// The caller's id, or a generated id; empty for a call identified by its order number.
     pub request_id: String,
-    /// The outcome of each upstream request, in the order sent.
+    /// Outcomes of the upstream requests, in the order sent.
     pub batches: Vec<Result<Reply<AcceptedAnswer>, ServiceError>>,
-    /// Whether it had been done, or begun, by an earlier call.
+    /// Whether an earlier call had begun or completed the mutation.
     pub replayed: bool,
 }
 
-/// A failure, and the id that the call is known by.
+/// A failed call with its id.
 #[derive(Debug)]
 pub struct NotMutated {
-    /// The caller's id, or the one that was made; empty for a call that is known by its order number.
+    /// The caller's id, or a generated id; empty for a call identified by its order number.
     pub request_id: String,
-    /// Why.
+    /// Reason of the failure.
     pub error: ServiceError,
 }
 
 impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
-    /// Works on `mutations`; work whose callers have left goes on among `tasks`.
+    /// Works on `mutations`. Work without a remaining caller continues among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self { mutations, flights: Flights::new(tasks), mutation: PhantomData }
     }
 
-    /// Carries out the call. Fails when no batch was accepted: with an unknown outcome if any batch has one, else as the
-    /// first batch. The same call again, at the same time or later, is answered as the first was.
+    /// Carries out the call. Fails when no batch was accepted: as pending if the outcome of any batch is unknown, else
+    /// with the error of the first batch. A repeated call, concurrent or later, gets the answer of the first call.
     pub async fn call(
         &self,
         account: AccountIndex,
@@ -98,7 +99,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         if let Err(faults) = M::check(&request) {
             return Err(NotMutated { request_id: names.request_id, error: ServiceError::Invalid(faults) });
         }
-        // No answer could be heard: nothing is begun for this call.
+        // After the deadline no answer can reach the caller; a mutation begun now would leave an outcome without a
+        // reader.
         if Instant::now() >= call.deadline {
             return Err(NotMutated {
                 request_id: names.request_id,
@@ -106,7 +108,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             });
         }
         let names = Arc::new(names);
-        // For the first try; another is rare.
+        // Moved into the first attempt. A second attempt is rare and encodes the payload again.
         let mut payload = Some(payload);
         let key = key(account, M::order_number(&request), M::request_id(&request), &names.fingerprint);
         loop {
@@ -118,7 +120,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             let progress = match seat.landed(call.deadline + SLACK, call).await {
                 Some(Ok(progress)) => progress,
                 Some(Err(error)) => return Err(not_mutated(&seat, error)),
-                // The work goes on; the ledger knows how far it has come.
+                // The work continues, and the ledger has its progress.
                 None => match timeout(LAST_READ, self.so_far(account, &seat.tag)).await.ok().flatten() {
                     Some(progress) => progress,
                     None => return Err(not_mutated(&seat, pending(M::KIND.operation(), seat.tag.correlation_id))),
@@ -126,13 +128,14 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             };
             match self.told(progress, seat, call).await {
                 Some(told) => return told,
-                // Another call closed it without having sent any of it: this one has time for a try of its own.
+                // A concurrent call closed the entry before anything was sent, and this caller has time for an attempt
+                // of its own.
                 None => continue,
             }
         }
     }
 
-    /// What the caller is told. `None` when it may try for itself.
+    /// Makes the caller's answer. Returns `None` when the caller may make an attempt of its own.
     async fn told(
         &self,
         progress: Progress,
@@ -142,7 +145,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let (batches, before) = match progress {
             Progress::Accepted(reply) => {
                 let (replayed, request_id) = (seat.joined, seat.tag.request_id.clone());
-                // Lets go of the flight's copy first.
+                // Releases the shared copy first, which lets the unwrap below move the reply without a clone.
                 drop(seat);
                 return Some(Ok(Mutated { request_id, batches: vec![Ok(Arc::unwrap_or_clone(reply))], replayed }));
             }
@@ -164,7 +167,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let mut results = Vec::with_capacity(batches.len());
         for Batch { entry, lost } in Arc::unwrap_or_clone(batches) {
             let entry = if entry.state.is_open() {
-                // Apart, for it is large and rare.
+                // Boxed, because this future is large and rarely needed.
                 Box::pin(self.mutations.settled(entry, call.deadline)).await
             } else {
                 entry
@@ -174,7 +177,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             if let (Err(ServiceError::OutcomePending { cause, .. }), Some(lost)) = (&mut result, lost) {
                 *cause = Some(lost);
             }
-            // A call that joined by content is known by the first one's id.
+            // A call that joined by content is known by the request id of the first call.
             if let Some(known_by) = entry.request_id.as_deref().filter(|_| !request_id.is_empty()) {
                 known_by.clone_into(&mut request_id);
             }
@@ -200,7 +203,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         Names { request_id, fingerprint, correlation_id: self.mutations.new_id() }
     }
 
-    /// How far a call has come whose work is not at its end.
+    /// Reads the progress of a call with unfinished work from the ledger.
     async fn so_far(&self, account: AccountIndex, names: &Names) -> Option<Progress> {
         if names.request_id.is_empty() {
             return None;
@@ -211,7 +214,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         ours.then(|| Progress::before(entries))
     }
 
-    /// Begins the call and sends all of it, or finds the one that was begun before.
+    /// Begins the call and sends its batches, or finds the entries of an earlier call.
     #[expect(clippy::manual_async_fn, reason = "what an async fn is given stands in its future twice")]
     fn begin(
         self,
@@ -225,7 +228,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             let join = M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER;
             let batches = M::batches(request.clone());
             let snapshots = if M::snapshot_probe(&request).is_some() {
-                // A repeat costs no read.
+                // A repeated call must not spend a read on a snapshot.
                 if !join
                     && let Some(progress) = Box::pin(self.so_far(account, &names)).await
                     && !progress.is_free()
@@ -268,7 +271,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let now = self.mutations.moment();
         let order_number: Arc<str> = M::order_number(request).into();
         let request_id: Option<Arc<str>> = (!names.request_id.is_empty()).then(|| names.request_id.as_str().into());
-        // At once, so that one write is enough before the first byte leaves; unless a look-up has to come first.
+        // The first batch starts as `Sending`, which saves a second write before the first byte leaves; a look-up
+        // before the first attempt needs `Recorded`.
         let first =
             if M::BY_ORDER_NUMBER && self.mutations.looks_first() { EntryState::Recorded } else { EntryState::Sending };
         let mut snapshots = snapshots.into_iter();
@@ -291,7 +295,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         (0..).zip(batches).map(new).collect()
     }
 
-    /// Sends the batches one after the other. The outcome of each is written together with the beginning of the next.
+    /// Sends the batches in order. One write stores the outcome of a batch and the start of the next batch.
     async fn send(
         &self,
         account: AccountIndex,
@@ -302,7 +306,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let in_hand = InHand::new(&self.mutations, entries.iter().map(|entry| entry.id));
         if entries.first().is_some_and(|entry| entry.state == EntryState::Recorded) {
             let first = entries.remove(0);
-            // Apart, like what follows: rare and large, it would stand in every call's future.
+            // Boxed, like the calls below: rare and large futures would enlarge the future of every call.
             match Box::pin(self.after_look(first, account, call)).await? {
                 Ok(first) => entries.insert(0, first),
                 Err(closed) => {
@@ -319,7 +323,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             let (time, told_until) = time_of_batch(&entry, call);
             let attempt = self.mutations.attempt::<M>(&entry, account, request, &time, told_until).await;
             let mut entry = self.mutations.after(entry, attempt.event)?;
-            // Its caller is still there, or has already been told that the outcome is pending.
+            // The caller is still waiting, or was already told that the outcome is pending.
             entry.is_owed &= Instant::now() >= call.deadline;
             if requests.len() == 1 {
                 let Written { entry, ours } = self.mutations.write(&entry).await?;
@@ -332,13 +336,14 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             }
             let mut changed = vec![entry];
             if changed[0].state == EntryState::Recorded {
-                // It is tried again in the background; those after it wait for their turn there.
+                // The batch is retried in the background, and the batches behind it wait for their turn in the queue.
                 for next in waiting.drain(..) {
                     changed.push(self.mutations.after(next, EntryEvent::TakenOver { boot: self.mutations.boot_id() })?);
                 }
             } else if changed[0].batch == 0 && changed[0].state == EntryState::NotSent {
-                // Nothing has left, and the call ends here as a whole, so that its id is free for the repeat that its caller is
-                // told to make. A later batch that ends otherwise would hold the id, and every repeat be told this again.
+                // No byte has left. The whole call ends here, which frees its id for the repetition that the error asks
+                // for. A later batch with any other end would hold the id, and every repetition would get the same
+                // error.
                 let Entry { answer, last_error, is_owed, .. } = changed[0].clone();
                 for next in waiting.drain(..) {
                     let (answer, error) = (answer.to_vec(), last_error.clone());
@@ -358,7 +363,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         Ok(Progress::Kept { batches: Arc::new(batches), before: false })
     }
 
-    /// Looks up the first entry before it is sent (`ledger.look_first_until`): `Ok` when it is being sent now.
+    /// Looks up the first entry before its first attempt (`ledger.look_first_until`). Returns `Ok` when the entry is
+    /// now being sent.
     async fn after_look(
         &self,
         entry: Entry,
@@ -375,7 +381,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         Ok(if is_sent { Ok(entry) } else { Err(Batch { entry, lost: None }) })
     }
 
-    /// The next batch that is to be sent here. Of the others the time is up, or somebody else has them.
+    /// Finds the next batch to send here. The skipped batches have expired or belong to a different task.
     async fn next_turn(
         &self,
         mut written: Vec<Written>,
@@ -404,20 +410,20 @@ fn not_mutated(seat: &Seat<Progress, Arc<Names>>, error: ServiceError) -> NotMut
     NotMutated { request_id: seat.tag.request_id.clone(), error }
 }
 
-/// The call that a batch is made in, and until when its caller waits to be told that it was not sent. Once the first batch has
-/// been sent, the others have time also when the caller's is over.
+/// The call context of a batch, and the time until which its caller waits for a "not sent" answer. After the first
+/// batch was sent, the further batches get time even when the caller's deadline has passed.
 fn time_of_batch(entry: &Entry, call: &CallContext) -> (CallContext, Option<Instant>) {
     if entry.batch == 0 {
-        // An unsent first batch is closed while its caller still waits; a caller that has gone away hears of it when it asks
-        // again.
+        // An unsent first batch is closed while its caller still waits; a caller that has gone away gets NOT_SENT on
+        // its next call.
         return (call.clone(), Some(CallContext::no_deadline(call.deadline)));
     }
     let deadline = call.deadline.max(Instant::now() + BATCH_TIME);
     (CallContext { deadline, purpose: Purpose::Resend, ..call.clone() }, Some(call.deadline))
 }
 
-/// What makes two calls one flight. Lengths stand before what callers choose, so that no two can run into one another. An id
-/// that the caller gave makes it a call of its own; one that was made does not.
+/// The key by which two calls share one flight. Lengths precede the texts chosen by callers, which keeps one text from
+/// running into the next. A request id given by the caller makes the call distinct; a generated id does not.
 fn key(account: AccountIndex, order_number: &str, request_id: &str, fingerprint: &Fingerprint) -> Vec<u8> {
     let mut key = Vec::with_capacity(24 + order_number.len() + request_id.len() + Fingerprint::LENGTH);
     key.extend(account.0.to_be_bytes());

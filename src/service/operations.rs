@@ -1,4 +1,4 @@
-//! The operator's view of the ledger: look, list, decide.
+//! The operator's view of the ledger: reading, listing and resolving operations.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::{Count, Ledger, Query, Saved};
 use crate::ports::upstream::WalmartApi;
 
-/// Characters of a reason.
+/// Longest reason in characters.
 const LONGEST_REASON: usize = 500;
-/// How often a decision is made again because a look-up has just changed the entry.
+/// Attempts at a decision while look-ups change the entry concurrently.
 const DECISIONS: usize = 5;
-/// Twice as long as a call can take.
+/// Twice the longest duration of a call.
 const OVERDUE: Duration = Duration::from_secs(120);
 
-/// The use case. Cheap to clone.
+/// The use case of the operator's RPCs. Cheap to clone.
 pub struct Operations<U, L> {
     mutations: Mutations<U, L>,
 }
@@ -32,55 +32,55 @@ impl<U, L> Clone for Operations<U, L> {
     }
 }
 
-/// One entry with what was found about it later.
+/// One entry with the findings of audits.
 #[derive(Clone, Debug)]
 pub struct OperationView {
-    /// It.
+    /// Entry of the ledger.
     pub entry: Entry,
-    /// What audits found.
+    /// Findings of audits about the entry.
     pub alerts: Vec<(AlertKind, Timestamp)>,
 }
 
-/// Which entries to list.
+/// The conditions of a list.
 #[derive(Clone, Debug, Default)]
 pub struct ListOperations {
-    /// Of this account; empty for all visible ones.
+    /// Account of the entries; empty for all visible accounts.
     pub account: String,
-    /// In these states; empty for any.
+    /// States of the entries; empty for any state.
     pub states: Vec<EntryState>,
-    /// Made at least so long ago.
+    /// Smallest age of the entries.
     pub min_age: Option<Duration>,
-    /// At most so many; 0 for the usual page.
+    /// Largest number of entries; 0 for the default page.
     pub page_size: i32,
-    /// From the page before.
+    /// Token from the previous page.
     pub page_token: String,
 }
 
 /// A page of entries.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Oldest first.
+    /// Entries of the page, oldest first.
     pub entries: Vec<Entry>,
-    /// For the next page; empty when this is the last.
+    /// Token for the next page; empty for the last page.
     pub next_page_token: String,
 }
 
 impl<U: WalmartApi, L: Ledger> Operations<U, L> {
-    /// Looks into the ledger of `mutations`.
+    /// Reads the ledger of `mutations`.
     pub fn new(mutations: Mutations<U, L>) -> Self {
         Self { mutations }
     }
 
-    /// One entry. One of an account that the caller may not see does not exist for it.
+    /// Reads one entry. An entry of an account invisible to the caller is reported as missing.
     pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationView, ServiceError> {
         let entry = self.visible(name, call).await?;
         let alerts = self.mutations.ledger().alerts(entry.id).await?;
         Ok(OperationView { entry: self.shown(entry), alerts })
     }
 
-    /// Entries by account, state and age, oldest first.
+    /// Lists entries by account, state and age, oldest first.
     pub async fn list(&self, request: ListOperations, call: &CallContext) -> Result<Page, ServiceError> {
-        // Callers who may see every account see those of sellers that no account names, too.
+        // Callers allowed every account also see entries of sellers without an account.
         let everything = request.account.is_empty() && call.caller().sees_all();
         let accounts = self.directory().many(&request.account, call)?;
         let (after, limit) = place(request.page_size, &request.page_token).map_err(ServiceError::Invalid)?;
@@ -90,7 +90,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
             states: request.states,
             created_before: request.min_age.map(|age| Timestamp(self.mutations.now().minus(age).0 + 1)),
             after,
-            // One more tells whether there is another page.
+            // One additional entry shows whether a further page exists.
             limit: limit + 1,
         };
         if query.accounts.as_ref().is_some_and(Vec::is_empty) {
@@ -104,16 +104,16 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         Ok(Page { entries, next_page_token })
     }
 
-    /// The entry as people see it: a look-up that waits for its turn is due now, whatever time it was planned for.
+    /// The entry as shown to operators: a planned time in the past is shown as now, because the look-up is waiting for
+    /// its turn.
     fn shown(&self, entry: Entry) -> Entry {
         let now = self.mutations.moment();
         let next = entry.next.map(|next| if next.wall < now.wall { now } else { next });
         Entry { next, ..entry }
     }
 
-    /// Entries of all accounts whose outcome is not final, at most `most`: first those in NEEDS_OPERATOR, then those in
-    /// UNKNOWN, then those in RECORDED or SENDING that are older than a call can take. Within each group the oldest come first.
-    /// Fails when the store does.
+    /// Unsettled entries of all accounts, at most `most`: first NEEDS_OPERATOR, then UNKNOWN, then RECORDED or SENDING
+    /// older than the longest call; oldest first within a group. Fails when the store fails.
     pub async fn unresolved(&self, most: usize) -> Result<Vec<Entry>, ServiceError> {
         let accounts: Vec<_> =
             (0..self.directory().len()).map(|i| self.directory().id(AccountIndex(i)).clone()).collect();
@@ -135,7 +135,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         Ok(found.into_iter().map(|entry| self.shown(entry)).collect())
     }
 
-    /// Ends the doubt about an open entry by a person's word.
+    /// Settles an open entry by the decision of an operator.
     pub async fn resolve(
         &self,
         name: &str,
@@ -161,8 +161,8 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         Err(pending_entry(&self.visible(name, call).await?))
     }
 
-    /// Writes a person's decision. `None` when the entry moved just now, so that the decision has to be made again: it is the
-    /// same for every state of a doubt.
+    /// Writes an operator's decision. Returns `None` when the entry changed concurrently and the decision has to be
+    /// applied again; the decision is the same for every open state.
     async fn decide(
         &self,
         entry: Entry,
@@ -181,7 +181,8 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         let answer = answer::of_operator(&entry, verdict);
         let entry = self.mutations.after(entry, EntryEvent::Resolved { verdict, reason: reason.to_owned(), answer })?;
         let (mutations, caller) = (self.mutations.clone(), call.caller().clone());
-        // In a task of its own: a caller who leaves must not keep away what follows from what was written.
+        // Runs in a task of its own: dropping the caller's future between the write and `follow` would leave waiters
+        // and the queue without the change.
         let decided = tokio::spawn(async move {
             let audits = audits(&entry);
             let saved = mutations.ledger().save(vec![entry], audits).await?;
@@ -201,7 +202,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         }
     }
 
-    /// How many entries of an account are in each state. `None` while the store fails.
+    /// Counts the entries of every account and state. Returns `None` while the store fails.
     pub async fn counts(&self) -> Option<Vec<Count>> {
         self.mutations.ledger().counts().await.ok()
     }
@@ -215,7 +216,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         let entry = self.mutations.ledger().get(id).await?;
         let entry = entry.ok_or(ServiceError::OperationNotFound)?;
         let may_see = |account: AccountIndex| call.caller().may_see(account);
-        // Operations of a seller that no account names are visible only to callers who may see every account.
+        // Operations of a removed account are visible only to callers allowed every account.
         let visible = self.directory().position(&entry.account).map_or(call.caller().sees_all(), may_see);
         if !visible {
             return Err(ServiceError::OperationNotFound);
@@ -229,12 +230,12 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     }
 }
 
-/// What is wrong with the page that is asked for.
+/// Checks the page parameters of a list.
 pub fn check_page(page_size: i32, page_token: &str) -> Result<(), Faults> {
     place(page_size, page_token).map(drop)
 }
 
-/// Where a page begins, and how long it is.
+/// The first id and the length of a page.
 fn place(page_size: i32, page_token: &str) -> Result<(OperationId, usize), Faults> {
     let mut faults = Faults::default();
     let limit = paging::size(page_size, &mut faults);

@@ -1,4 +1,4 @@
-//! The state of orders. People ask because it may have changed, so nothing is kept.
+//! Searches the state of orders. Answers are not cached, because callers ask for changes.
 
 use super::ServiceError;
 use super::absent;
@@ -9,7 +9,7 @@ use crate::pb::{GetOrderStatusRequest, GetOrderStatusResponse};
 use crate::ports::call::CallContext;
 use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 
-/// The use case. Cheap to clone.
+/// The use case GetOrderStatus. Cheap to clone.
 #[derive(Clone)]
 pub struct GetOrderStatus<U> {
     find: Read<FindOrder, U>,
@@ -17,12 +17,12 @@ pub struct GetOrderStatus<U> {
 }
 
 impl<U: Upstream<FindOrder> + Upstream<SearchOrders>> GetOrderStatus<U> {
-    /// Asks `upstream`.
+    /// Sends searches to `upstream`.
     pub fn new(upstream: U) -> Self {
         Self { find: Read::new(upstream.clone()).concluding(found), search: Read::new(upstream).concluding(listed) }
     }
 
-    /// The orders that match. Naming an order number that Walmart does not know is an error; other searches may be empty.
+    /// Searches orders. An order number unknown to Walmart is an error; a search by any other filter may be empty.
     pub async fn call(
         &self,
         account: AccountIndex,
@@ -48,7 +48,7 @@ fn found(request: &GetOrderStatusRequest, ended: Ended<FindOrder>) -> Result<Get
 
 fn listed(request: &GetOrderStatusRequest, ended: Ended<SearchOrders>) -> Result<GetOrderStatusResponse, ServiceError> {
     match ended {
-        // Walmart answers a search that finds nothing with an error, too.
+        // Walmart also answers an empty search with an error.
         Err(UpstreamError { correlation_id, .. }) if ended.as_ref().is_err_and(absent::is_told_by) => {
             let answer = GetOrderStatusResponse { status: "OK".into(), ..Default::default() };
             told::<SearchOrders>(request, Ok(Reply { answer, correlation_id }))
@@ -57,7 +57,7 @@ fn listed(request: &GetOrderStatusRequest, ended: Ended<SearchOrders>) -> Result
     }
 }
 
-/// Not found by anybody but the order service is no word about orders.
+/// A not-found from any party except the order service says nothing about orders.
 fn of_the_order_service(error: UpstreamError) -> UpstreamError {
     if error.kind == ErrorKind::NotFound && !absent::is_told_by(&error) {
         UpstreamError { kind: ErrorKind::Unavailable, ..error }

@@ -1,13 +1,13 @@
-//! Where a page begins, and how long it is.
+//! The parameters of a page in a list request.
 
 use super::ServiceError;
 use crate::domain::rules::{Faults, Path};
 
-/// What a page holds when the caller does not say.
+/// Length of a page when the caller gives none.
 const PAGE: usize = 100;
 const LARGEST_PAGE: usize = 1000;
 
-/// How long a page is to be.
+/// Reads the length of a page.
 pub(super) fn size(page_size: i32, faults: &mut Faults) -> usize {
     match usize::try_from(page_size) {
         Ok(0) => PAGE,
@@ -19,7 +19,7 @@ pub(super) fn size(page_size: i32, faults: &mut Faults) -> usize {
     }
 }
 
-/// After what it begins; `first` for the first page.
+/// Reads a page token; `first` for an empty token.
 pub(super) fn token<T: std::str::FromStr>(page_token: &str, first: T, faults: &mut Faults) -> T {
     if page_token.is_empty() {
         return first;
@@ -30,7 +30,7 @@ pub(super) fn token<T: std::str::FromStr>(page_token: &str, first: T, faults: &m
     })
 }
 
-/// Both, for pages whose tokens are numbers.
+/// Reads length and token of a page with numeric tokens.
 pub(super) fn numbered(page_size: i32, page_token: &str) -> Result<(usize, u64), ServiceError> {
     let mut faults = Faults::default();
     let page = (size(page_size, &mut faults), token(page_token, 0, &mut faults));

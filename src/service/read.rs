@@ -1,5 +1,5 @@
-//! One way for every read: identical reads in flight share one call, and answers may be kept for a while. What differs
-//! between reads stands in their types (`domain::reads`).
+//! The use case of every read: identical reads in flight share one call, and answers may be cached for a while. The
+//! differences between reads are defined by their types (`domain::reads`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,30 +24,30 @@ pub struct Read<R: reads::ReadCall, U> {
     upstream: U,
     conclude: Conclude<R>,
     kept: Option<Kept<R>>,
-    /// With what is known of the call that began each: its correlation id is that of all who wait.
+    /// Tagged with the record of the call that began the flight, whose correlation id all waiters report.
     flights: Flights<Arc<R::Answer>, Arc<CallFacts>>,
 }
 
-/// How long answers are kept, and how many.
+/// The settings of the answer cache.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheSettings {
-    /// Zero switches the cache off.
+    /// Lifetime of an answer; zero disables the cache.
     pub ttl: Duration,
-    /// Bytes that all answers together may take, about.
+    /// Approximate bytes of all answers together.
     pub max_bytes: u64,
 }
 
-/// What the end of a call means for the caller.
+/// Converts the end of an upstream call to the caller's answer.
 pub(super) type Conclude<R> = fn(&Request<R>, Ended<R>) -> Result<Answer<R>, ServiceError>;
-/// How a call ended.
+/// The end of an upstream call.
 pub(super) type Ended<R> = Result<Reply<Answer<R>>, UpstreamError>;
 type Request<R> = <R as WalmartCall>::Request;
 type Answer<R> = <R as WalmartCall>::Answer;
 
-/// An answer, and until when it is good.
+/// An answer with its expiry.
 type Good<R> = (Instant, Arc<Answer<R>>);
 
-/// Answers that are good for a while.
+/// Cached answers with their lifetime.
 struct Kept<R: reads::ReadCall> {
     ttl: Duration,
     answers: Cache<Arc<[u8]>, Good<R>>,
@@ -68,32 +68,32 @@ impl<R: reads::ReadCall> Clone for Kept<R> {
 }
 
 impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
-    /// Asks `upstream`, and keeps nothing.
+    /// Sends reads to `upstream`, without a cache.
     pub fn new(upstream: U) -> Self {
         Self { upstream, conclude: told::<R>, kept: None, flights: Flights::new(TaskTracker::new()) }
     }
 
-    /// The same, but the end of a call means something else.
+    /// Replaces the conversion of the call's end.
     pub(super) fn concluding(self, conclude: Conclude<R>) -> Self {
         Self { conclude, ..self }
     }
 
-    /// The same, but answers are kept. `metrics` counts where answers come from.
+    /// Adds a cache. `metrics` counts the sources of answers.
     pub fn keeping(self, settings: CacheSettings, metrics: Arc<Metrics>) -> Self {
         let CacheSettings { ttl, max_bytes } = settings;
         let answers = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|key: &Arc<[u8]>, (_, answer): &Good<R>| {
-                // A decoded message takes a few times its encoded size.
+                // A decoded message takes about four times its encoded size.
                 u32::try_from(key.len() + 4 * answer.encoded_len()).unwrap_or(u32::MAX)
             })
-            // Only frees memory; whether an answer still counts is decided by the time beside it.
+            // Frees memory only; the expiry beside an answer decides about its use.
             .time_to_live(ttl.max(Duration::from_millis(1)))
             .build();
         Self { kept: Some(Kept { ttl, answers, metrics }), ..self }
     }
 
-    /// Answers from what is kept, from a call that is under way, or by a call of its own.
+    /// Answers from the cache, from a call in flight, or by a new call.
     pub async fn call(
         &self,
         account: AccountIndex,
@@ -117,7 +117,7 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
                 return Err(timed_out(R::OPERATION, seat.tag.correlation_id().unwrap_or_default()));
             };
             if !seat.was_too_short_for(call.deadline, &result) {
-                // Lets go of the flight's copy first.
+                // Releases the shared copy first, which lets the unwrap move the answer without a clone.
                 drop(seat);
                 return match result {
                     Ok(answer) => Ok(self.answered(answer, source)),
@@ -147,7 +147,7 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
 
     fn answered(&self, answer: Arc<R::Answer>, source: AnswerSource) -> R::Answer {
         self.count(source);
-        // Copied only if somebody else holds it too.
+        // Cloned only when the cache or a waiter shares the answer.
         R::with_source(Arc::unwrap_or_clone(answer), source)
     }
 
@@ -176,7 +176,7 @@ impl<R: reads::ReadCall> Kept<R> {
     }
 }
 
-/// The end of a call without the customer's data in Walmart's errors.
+/// Removes the customer's data from Walmart's errors.
 fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: Ended<R>) -> Ended<R> {
     match &mut ended {
         Err(error) => R::personal(request).redact(&mut error.errors),
@@ -189,7 +189,7 @@ fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: Ended<R>) -> En
     ended
 }
 
-/// The answer with the id of its call, or the error.
+/// Adds the correlation id of the call to the answer.
 pub(super) fn told<R: reads::ReadCall>(_: &R::Request, ended: Ended<R>) -> Result<R::Answer, ServiceError> {
     let Reply { answer, correlation_id } = ended?;
     Ok(R::with_correlation_id(answer, correlation_id.to_string()))

@@ -1,5 +1,5 @@
-//! The gateway's view of itself, for those who operate it: GetStatus answers with it, and the page for people shows it.
-//! Nothing here asks Walmart.
+//! The state of the gateway, for operators: the answer to GetStatus, and the content of the status page. No call to
+//! Walmart is made.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,37 +19,38 @@ use crate::ports::overview::{OperationView, Overview, TokenFailure, TokenView};
 use crate::ports::upstream::WalmartApi;
 use crate::telemetry::trace::TraceContext;
 
-/// Subscriptions that GetStatus tells of.
+/// Most subscriptions in GetStatus.
 const SUBSCRIPTIONS: usize = 100;
-/// How long the board waits for the store.
+/// Longest wait of the board for the store.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Rows of the board: what an operator can take in, and what may be read every second.
+/// Row limits of the board, chosen for readability and for a read every second.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows;
 
 impl Rows {
-    /// Operations that are not settled.
+    /// Most unsettled operations shown.
     pub const OPERATIONS: usize = 50;
-    /// Subscriptions; the writer remembers more (`store/sqlite/feed/memory.rs`), so that none is read whole every second.
+    /// Most subscriptions shown. The writer caches more (`store/sqlite/feed/memory.rs`); no subscription is read
+    /// completely every second.
     pub const SUBSCRIPTIONS: usize = 50;
-    /// Intents.
+    /// Most cancel intents shown.
     pub const INTENTS: usize = 20;
 }
 
-/// The use case, over any upstream and store.
+/// The use case GetStatus, over any upstream and store.
 pub struct GatewayStatus<U, L, F> {
     /// The accounts by name.
     pub directory: Directory,
-    /// Their state.
+    /// State of the access to Walmart.
     pub overview: Arc<dyn Overview>,
-    /// Their mutations.
+    /// Mutations of the accounts.
     pub operations: Operations<U, L>,
-    /// The feed.
+    /// The feeds of the gateway.
     pub feed: Feed<F>,
-    /// The machine's clocks.
+    /// The watch of the machine's clocks.
     pub clock_watch: ClockWatch,
-    /// When the process began to serve.
+    /// Time at which the process began to serve.
     pub start_time: SystemTime,
 }
 
@@ -66,57 +67,57 @@ impl<U, L, F> Clone for GatewayStatus<U, L, F> {
     }
 }
 
-/// State of an account.
+/// State of one account.
 #[derive(Clone, Debug)]
 pub struct AccountState {
-    /// Its name.
+    /// Name of the account.
     pub id: AccountId,
-    /// The access token.
+    /// State of the access token.
     pub token: TokenView,
-    /// Why the last try to get one failed; none when it did not.
+    /// The failure of the last token request; `None` after a success.
     pub token_failure: Option<TokenFailure>,
-    /// Bucket and circuit of each operation.
+    /// Bucket and circuit of every operation.
     pub operations: [(Operation, OperationView); Operation::ALL.len()],
-    /// What the ledger has of it, by state; states without any are left out. `None` while the store fails.
+    /// The ledger's entries of the account by state; empty states are left out. `None` while the store fails.
     pub ledger: Option<Vec<Count>>,
 }
 
-/// What GetStatus tells.
+/// The answer to GetStatus.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// The accounts that are meant.
+    /// State of the requested accounts.
     pub accounts: Vec<AccountState>,
-    /// The feed; `None` while the store fails.
+    /// State of the feed; `None` while the store fails.
     pub feed: Option<FeedState>,
-    /// The machine's clocks.
+    /// State of the machine's clocks.
     pub clock: ClockView,
 }
 
-/// All that an operator sees at one look, of all accounts. What the store does not tell, or not in time, is `None`; the
-/// rest stays.
+/// The content of the status page, over all accounts. A part is `None` while the store fails or is too slow; the rest
+/// stays.
 #[derive(Clone, Debug)]
 pub struct Board {
-    /// The accounts, in the order of the settings.
+    /// Accounts in the order of the settings.
     pub accounts: Vec<AccountState>,
-    /// Mutations that are not settled, those that wait for a person first; one more than [`Rows::OPERATIONS`] at most.
+    /// Unsettled mutations, NEEDS_OPERATOR first; at most one more than [`Rows::OPERATIONS`].
     pub unresolved: Option<Vec<Entry>>,
-    /// The feed.
+    /// State of the feed.
     pub feed: Option<FeedState>,
-    /// The last intents, oldest first.
+    /// The last cancel intents, oldest first.
     pub intents: Option<Vec<EventIds>>,
 }
 
 impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
-    /// The state of one account, or of all that the caller may see; with the feed and the clocks. `confirm_clock`: an
-    /// operator's word that the time of day is right.
+    /// Reads the state of one account, or of all visible accounts, with the feed and the clocks. With `confirm_clock`
+    /// an operator confirms the time of day.
     ///
     /// # Errors
-    /// An account that does not exist, or that the caller may not see; a word about the clock of one who may not see every
-    /// account. A failing store is none.
+    /// The account does not exist or is invisible to the caller, or the clock is confirmed by a caller not allowed
+    /// every account. A failing store is no error.
     pub async fn told(&self, account: &str, confirm_clock: bool, call: &CallContext) -> Result<Told, ServiceError> {
         let accounts = self.directory.many(account, call)?;
         if confirm_clock {
-            // What is dropped then is everybody's.
+            // Confirming the clock resumes trimming for every account.
             if !call.caller().sees_all() {
                 return Err(ServiceError::Account(AccountError::NotAllowed));
             }
@@ -128,7 +129,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         Ok(Told { accounts: self.accounts(accounts, counts.as_deref()), feed, clock })
     }
 
-    /// What the board shows. `intents` are the last ones that it showed.
+    /// Reads the content of the status page. `intents` has the intents of the previous read, and is updated.
     pub async fn board(&self, intents: &mut VecDeque<EventIds>) -> Board {
         let call = nobodys();
         let feed = async {
@@ -138,7 +139,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         };
         let followed = self.feed.follow_ids(intents, Rows::INTENTS);
         let counts = async { self.operations.counts().await.ok_or(()) };
-        // One more tells whether there are more.
+        // One additional entry shows whether more exist.
         let unresolved = self.operations.unresolved(Rows::OPERATIONS + 1);
         let (counts, unresolved, feed, followed) =
             tokio::join!(patiently(counts), patiently(unresolved), patiently(feed), patiently(followed));
@@ -174,18 +175,18 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
 }
 
 impl AccountState {
-    /// How many mutations are in a state; 0 while the store fails.
+    /// Number of mutations in a state; 0 while the store fails.
     pub fn count(&self, state: EntryState) -> u64 {
         self.ledger.iter().flatten().filter(|count| count.state == state).map(|count| count.entries).sum()
     }
 }
 
-/// What is not there in time is not told.
+/// Returns `None` when the work fails or is too slow.
 async fn patiently<T, E>(work: impl Future<Output = Result<T, E>>) -> Option<T> {
     timeout(PATIENCE, work).await.ok()?.ok()
 }
 
-/// The call of whoever looks at the board: it may see everything.
+/// The call context of the status page, which may show everything.
 fn nobodys() -> CallContext {
     CallContext {
         deadline: CallContext::no_deadline(Instant::now()),

@@ -1,7 +1,7 @@
-//! When which entry is to be looked at next. In memory: at the start it is filled from the store.
+//! The queue of entries by due time. In memory: filled from the store at the start.
 //!
-//! A look is due when either clock says so. A wall clock that is set back delays nothing, and one that jumps ahead makes
-//! looks come early, which does no harm.
+//! An entry is due when either clock has reached its time. A wall clock set back therefore delays nothing, and a wall
+//! clock that jumps ahead makes look-ups early, which is harmless.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::domain::ledger::OperationId;
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
-/// The plan. Cheap to clone.
+/// The due times of open entries. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda(Arc<Inner>);
 
@@ -32,7 +32,7 @@ struct Plan {
 }
 
 impl Agenda {
-    /// Plans a look, in the place of one that was planned before.
+    /// Plans an entry for a time, replacing an earlier plan.
     pub(super) fn put(&self, id: OperationId, time: Moment) {
         let mut plan = self.lock();
         plan.remove(id);
@@ -43,12 +43,12 @@ impl Agenda {
         self.0.changed.notify_one();
     }
 
-    /// Plans no look.
+    /// Removes an entry from the queue.
     pub(super) fn remove(&self, id: OperationId) {
         self.lock().remove(id);
     }
 
-    /// Takes what is due at `now` off the plan, the longest due first, at most `limit`.
+    /// Removes and returns the entries due at `now`, longest overdue first, at most `limit`.
     pub(super) fn take_due(&self, now: Moment, limit: usize) -> Vec<OperationId> {
         let mut plan = self.lock();
         let mut due = Vec::new();
@@ -61,7 +61,7 @@ impl Agenda {
         due
     }
 
-    /// How long it is until the next look is due, as both clocks run on from `now`. `None` when none is planned.
+    /// Time from `now` until the next entry is due, by whichever clock is first. `None` for an empty queue.
     pub(super) fn time_left(&self, now: Moment) -> Option<Duration> {
         let plan = self.lock();
         let (steady, _) = plan.by_steady.first()?;
@@ -69,7 +69,7 @@ impl Agenda {
         Some(steady.since(now.steady).min(wall.since(now.wall)))
     }
 
-    /// Ends when something was planned since the last time that this ended.
+    /// Waits for a new plan since the previous return of this method.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }

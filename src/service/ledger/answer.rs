@@ -1,6 +1,6 @@
-//! The form in which answers are kept, so that a repeat hears what the first call heard.
+//! The stored form of answers, by which a repeated call gets the answer of the first call.
 //!
-//! Protobuf, because what is written today must be readable by tomorrow's version. Personal data is taken out before.
+//! Protobuf, because later versions must be able to read the stored bytes. Personal data is redacted before storing.
 
 use std::mem;
 use std::time::Duration;
@@ -47,7 +47,7 @@ struct KeptRefusal {
     correlation_id: Vec<u8>,
 }
 
-/// Kinds by their number in what is kept; never renumbered.
+/// Kinds by their stored number. A number is never reused.
 const KINDS: [ErrorKind; 10] = [
     ErrorKind::Rejected,
     ErrorKind::WrongState,
@@ -61,10 +61,10 @@ const KINDS: [ErrorKind; 10] = [
     ErrorKind::DeadlineExceeded,
 ];
 
-/// Walmart's acceptance, to be kept.
+/// Encodes Walmart's acceptance for the ledger.
 pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
     let Reply { answer, correlation_id } = reply;
-    // Lent for a moment: the message is of owned parts.
+    // Moved out and back, because the message owns its parts.
     let AcceptedAnswer { status, header, acceptance, errors } = mem::take(answer);
     let correlation_id = correlation_id.as_bytes().to_vec();
     let kept = KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors };
@@ -74,13 +74,13 @@ pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
     encoded
 }
 
-/// An acceptance that was not heard, but seen by its effect.
+/// Encodes an acceptance for a mutation found by a look-up after its answer was lost.
 pub(super) fn seen(correlation_id: Uuid) -> Vec<u8> {
     let answer = AcceptedAnswer { status: "ACCEPTED".into(), ..AcceptedAnswer::default() };
     accepted(&mut Reply { answer, correlation_id })
 }
 
-/// An error without effect, to be kept.
+/// Encodes an error without effect for the ledger.
 pub(super) fn refused(error: &UpstreamError) -> Vec<u8> {
     KeptRefusal {
         kind: KINDS.iter().position(|kind| *kind == error.kind).unwrap_or_default() as u32,
@@ -93,7 +93,7 @@ pub(super) fn refused(error: &UpstreamError) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// What callers are answered after an operator's decision; empty when that leaves it open.
+/// Encodes the caller's answer after an operator's decision; empty when the operation stays open.
 pub(in crate::service) fn of_operator(entry: &Entry, verdict: OperatorVerdict) -> Vec<u8> {
     match verdict {
         OperatorVerdict::Succeeded => seen(entry.correlation_id),
@@ -105,7 +105,7 @@ pub(in crate::service) fn of_operator(entry: &Entry, verdict: OperatorVerdict) -
     }
 }
 
-/// What a caller is answered, as things stand with the entry.
+/// The caller's answer in the entry's present state.
 pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<AcceptedAnswer>, ServiceError> {
     let operation = entry.kind.operation();
     match entry.state {
@@ -118,7 +118,7 @@ pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<AcceptedAnswer>, Ser
     }
 }
 
-/// An acceptance that was kept.
+/// Decodes a stored acceptance.
 pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedAnswer>, ServiceError> {
     let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors }) = KeptAcceptance::decode(kept) else {
         tracing::error!("a kept answer cannot be read");

@@ -1,8 +1,8 @@
-//! Looking after what is final: an attempt that was given up may still show at Walmart.
+//! Audits of final entries, because an attempt that was given up may still show at Walmart.
 //!
-//! Audits wait while look-ups of their account do. After an outage with 600 doubts, the audits of those that are settled first
-//! would take half of the status calls from those whose callers still wait: the last of them was answered after 52 minutes,
-//! not 35 (`scripts/simulate --outage lost`).
+//! Audits wait while look-ups of their account are running. After an outage with 600 unknown outcomes, the audits of
+//! the entries settled first would take half of the status calls from the look-ups with waiting callers: the last
+//! outcome was settled after 52 minutes instead of 35 (`scripts/simulate --outage lost`).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,16 +17,17 @@ use crate::ports::call::Purpose;
 use crate::ports::ledger::{Audit, Ledger, StoreError};
 use crate::ports::upstream::WalmartApi;
 
-/// Audits read in one round, and how many of them are made. Those that cannot be made must not stand before the others.
+/// Audits read in one round, and audits made in one round. More are read than made, because audits that cannot be made
+/// must not block the audits behind them.
 const ROUND: usize = 256;
 const AT_ONCE: usize = 8;
-/// Audits that could not be made for so long are left out.
+/// Audits that could not be made for this time are dropped.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    /// Makes the audits that are due.
+    /// Makes the due audits.
     pub(super) async fn audit(&self) {
-        // While the store fails they stay due.
+        // Audits stay due while the store fails.
         let _ = self.audit_due().await;
     }
 
@@ -39,7 +40,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 continue;
             };
             let account = mutations.directory().position(&entry.account);
-            // Without an account, a call or an answer it stays due.
+            // An audit without an account, a permit or an answer stays due.
             let may_be_made = |account: &AccountIndex| {
                 made < AT_ONCE && !exhausted.contains(account) && !self.desk(*account).is_busy()
             };
@@ -66,7 +67,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         Ok(())
     }
 
-    /// The body of a final entry is erased, so all orders of its number count.
+    /// Judges the answer by the order number alone, because the body of a final entry is erased.
     async fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Result<Option<AlertKind>, StoreError> {
         let Evidence::Present(presence) = judge_create(&ExpectedOrder::of_number(&entry.order_number), answer) else {
             return Ok(None);
@@ -77,7 +78,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         if entry.state == EntryState::Succeeded {
             return Ok(None);
         }
-        // The number was free for others: what shows may be theirs.
+        // The number was free for later creations; the order shown may belong to one of these.
         let holder = self.mutations.ledger().creation_of(&entry.account, &entry.order_number).await?;
         Ok(holder.is_none().then_some(AlertKind::LateEffect))
     }
@@ -89,8 +90,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Ends an audit; what it found is counted, logged and kept, as soon as the store works. One that found nothing is
-    /// made again when its end could not be written.
+    /// Ends an audit. A finding is counted, logged and stored as soon as the store works. An audit without a finding is
+    /// repeated when its end could not be written.
     pub(super) async fn raise(&self, audit: Audit, found: Option<AuditAlert>) {
         let ledger = self.mutations.ledger();
         let Some(alert) = found else {

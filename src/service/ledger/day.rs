@@ -1,4 +1,4 @@
-//! Dates as Walmart writes them.
+//! Dates in Walmart's format.
 
 use crate::domain::timestamp::Timestamp;
 

@@ -1,4 +1,4 @@
-//! The look-ups of one account: who waits for one, whether one is under way, and when Walmart last answered.
+//! The look-ups of one account: waiting work, the running task, and the time of Walmart's last answer.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,15 +9,16 @@ use super::InHand;
 use super::share::Share;
 use crate::domain::ledger::Entry;
 
-/// A search by date that repeats one comes so long after it, or later.
+/// Shortest time between two searches by date for the same purpose.
 const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// A search by date that repeats one may take this part of the desk's time: one in so many.
+/// A repeated search by date may take one part in this many of the account's look-up time.
 const SEARCH_SHARE: u32 = 5;
 
-/// One for each account. Only one task works at a desk, so that what is due meanwhile is served by the same searches.
+/// The look-up desk of one account. A single task works at a desk, which lets one search serve all entries that became
+/// due meanwhile.
 pub(super) struct LookupDesk {
     state: Mutex<State>,
-    /// Status calls for what may be left out: snapshots before a cancellation, and audits.
+    /// Status calls for optional reads: snapshots before cancellations, and audits.
     pub(super) spare: Share,
 }
 
@@ -35,31 +36,32 @@ struct Searched {
     in_vain: bool,
 }
 
-/// Entries that wait for a look-up, with the guard that hands them back however the work ends.
+/// Entries waiting for a look-up, with the guard that returns them to the queue when the work ends in any way.
 pub(super) struct LookupWork {
     pub(super) entries: Vec<Entry>,
     pub(super) held: InHand,
 }
 
-/// The task that works at a desk. Dropped before its end, by a panic, it frees the desk and hands back what waits there.
+/// The task that works at a desk. Dropping it early, by a panic, frees the desk and returns the waiting entries to the
+/// queue.
 pub(super) struct AtWork<'a> {
     desk: &'a LookupDesk,
     left: bool,
 }
 
 impl LookupDesk {
-    /// Of an account that may make so many status calls a minute.
+    /// A desk of an account with this many status calls a minute.
     pub(super) fn new(status_limit: u32) -> Self {
         let state = State { waiting: Vec::new(), at_work: false, answered: None, searched: None };
         Self { state: Mutex::new(state), spare: Share::of(status_limit) }
     }
 
-    /// Adds work.
+    /// Adds work to the desk.
     pub(super) fn add(&self, work: LookupWork) {
         self.lock().waiting.push(work);
     }
 
-    /// Takes the desk, unless a task works at it.
+    /// Starts work at the desk, unless a task is already working.
     pub(super) fn take(&self) -> Option<AtWork<'_>> {
         let mut state = self.lock();
         if state.at_work {
@@ -69,13 +71,13 @@ impl LookupDesk {
         Some(AtWork { desk: self, left: false })
     }
 
-    /// Whether look-ups of this account are under way or wait for their turn.
+    /// Whether look-ups of this account are running or waiting.
     pub(super) fn is_busy(&self) -> bool {
         let state = self.lock();
         state.at_work || !state.waiting.is_empty()
     }
 
-    /// Walmart has answered a look-up of this account.
+    /// Notes that Walmart has answered a look-up of this account.
     pub(super) fn answered(&self) {
         self.lock().answered = Some(Instant::now());
     }
@@ -85,18 +87,17 @@ impl LookupDesk {
         self.lock().answered.is_some_and(|at| at.elapsed() < span)
     }
 
-    /// A search by date that began then has come to its end. `in_vain`: it spared no look-up by number.
+    /// Notes the end of a search by date that began at `began`. `in_vain`: the search saved no look-up by number.
     pub(super) fn searched(&self, began: Instant, in_vain: bool) {
         self.lock().searched = Some(Searched { ended: Instant::now(), took: began.elapsed(), in_vain });
     }
 
-    /// Whether another search by date would come so soon after the last one that it takes the permits of look-ups by number
-    /// and finds little.
+    /// Whether a further search by date would follow too soon, taking permits of look-ups by number for few results.
     pub(super) fn was_searched_lately(&self) -> bool {
         self.lock().searched.as_ref().is_some_and(Searched::was_lately)
     }
 
-    /// The same of a search in vain: another would be, too.
+    /// Whether the last search was in vain and recent; a further search would also be in vain.
     pub(super) fn was_searched_in_vain_lately(&self) -> bool {
         self.lock().searched.as_ref().is_some_and(|searched| searched.in_vain && searched.was_lately())
     }
@@ -113,8 +114,8 @@ impl Searched {
 }
 
 impl AtWork<'_> {
-    /// What waits now. `None` when nothing does: the desk is left in the same moment, so that whoever adds work next finds
-    /// it free.
+    /// Takes the waiting work. Returns `None` when no work is waiting, and releases the desk under the same lock: a
+    /// task that adds work afterwards must find the desk free, or the work would wait forever.
     pub(super) fn next(&mut self) -> Option<Vec<LookupWork>> {
         let mut state = self.desk.lock();
         if state.waiting.is_empty() {
@@ -135,7 +136,7 @@ impl Drop for AtWork<'_> {
         state.at_work = false;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        // Their guards hand them back.
+        // The guards return the entries to the queue.
         drop(waiting);
     }
 }

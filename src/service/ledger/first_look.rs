@@ -1,5 +1,5 @@
-//! `ledger.look_first_until`: after a store was put back from a backup, orders may exist at Walmart that the ledger does not
-//! know. Until that time a creation is looked up by its number before it is sent for the first time.
+//! `ledger.look_first_until`: after a restored backup, orders may exist at Walmart without entries in the ledger. Until
+//! the configured time, a creation is looked up by its number before the first attempt.
 
 use uuid::Uuid;
 
@@ -18,13 +18,13 @@ use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 use crate::service::ServiceError;
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-    /// Whether a new creation is looked up before it is sent.
+    /// Whether new creations are looked up before the first attempt.
     pub(in crate::service) fn looks_first(&self) -> bool {
         self.0.look_first_until.is_some_and(|until| self.now() < until)
     }
 
-    /// Looks the entry up if that has to come first: `Ok` gives back an entry that may be sent, `Err` one that ends here. One
-    /// absence is enough, because nothing of this operation was sent.
+    /// Looks up the entry where a look-up has to come first. Returns `Ok` for an entry that may be sent, and `Err` for
+    /// an entry that ends here. One absence is enough, because this operation has sent nothing.
     pub(in crate::service) async fn looked_up_first(
         &self,
         mut entry: Entry,
@@ -62,7 +62,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 }
 
-/// Nothing was learned, so nothing is sent.
+/// The event of a failed look-up: nothing is known, and nothing is sent.
 fn not_looked_up(entry: &Entry, error: &UpstreamError) -> EntryEvent {
     let kind = match failed(error) {
         Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
@@ -73,7 +73,7 @@ fn not_looked_up(entry: &Entry, error: &UpstreamError) -> EntryEvent {
     EntryEvent::NotSent { answer: answer::refused(&told), error: in_short(error), again_in: None }
 }
 
-/// The error of an entry that was not sent because of what its look-up found, with the look-up's correlation id.
+/// The error of an entry that was not sent because of its look-up, with the correlation id of the look-up.
 fn not_sent(entry: &Entry, kind: ErrorKind, correlation_id: Uuid) -> UpstreamError {
     UpstreamError::unanswered(entry.kind.operation(), kind, Effect::None, correlation_id)
 }

@@ -1,4 +1,4 @@
-//! Entries that somebody works on. However the work ends, by a panic too, none of them is left in nobody's hands.
+//! Guards for entries in work. When the work ends early, also by a panic, the guard returns its entries to the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +11,23 @@ use crate::domain::ledger::{EntryState, OperationId};
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 
-/// When an entry is looked at whose work ended in a bug. Not at once: it may end so again.
+/// Delay of an entry whose work ended in a bug. A retry at once could fail the same way in a tight loop.
 const AFTER_A_BUG: Duration = Duration::from_secs(10);
 
-/// Entries in hand. What has not been laid down when this is dropped is treated as if the process had ended.
+/// The entries of one piece of work. Entries not released when the guard is dropped are recovered as after the end of a
+/// process.
 pub(in crate::service) struct InHand {
     owner: Arc<dyn PickUp>,
     ids: Vec<OperationId>,
 }
 
-/// Takes back entries whose work broke off.
+/// Recovers entries of interrupted work.
 trait PickUp: Send + Sync {
     fn pick_up(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle);
 }
 
 impl InHand {
-    /// Takes these in hand.
+    /// Guards the entries with these ids.
     pub(in crate::service) fn new<U: WalmartApi, L: Ledger>(
         mutations: &Mutations<U, L>,
         ids: impl IntoIterator<Item = OperationId>,
@@ -34,17 +35,17 @@ impl InHand {
         Self { owner: mutations.0.clone(), ids: ids.into_iter().collect() }
     }
 
-    /// Takes over what another guard holds.
+    /// Takes over the entries of a second guard.
     pub(super) fn absorb(&mut self, mut other: Self) {
         self.ids.append(&mut other.ids);
     }
 
-    /// This entry is final, on the agenda, or somebody else's.
+    /// Releases an entry that is final, queued, or in work elsewhere.
     pub(in crate::service) fn lay_down(&mut self, id: OperationId) {
         self.ids.retain(|held| *held != id);
     }
 
-    /// All of them are.
+    /// Releases all entries of the guard.
     pub(in crate::service) fn lay_down_all(mut self) {
         self.ids.clear();
     }
@@ -53,7 +54,7 @@ impl InHand {
 impl Drop for InHand {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
-        // Without a runtime the process is at its end; the next one takes them over.
+        // Without a runtime the process is ending; the next process takes over the entries.
         if !ids.is_empty()
             && let Ok(runtime) = Handle::try_current()
         {
@@ -70,7 +71,7 @@ impl<U: WalmartApi, L: Ledger> PickUp for Parts<U, L> {
 }
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-    /// Nobody works on these any more. One that was being sent may have been carried out.
+    /// Recovers entries without running work. An entry in state `Sending` may have been carried out.
     async fn pick_up(&self, ids: Vec<OperationId>) {
         for id in ids {
             let Some(entry) = self.until_it_works(|| self.0.ledger.get(id)).await else { continue };
@@ -81,7 +82,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             if entry.state == EntryState::Sending
                 && let Ok(entry) = self.after(entry, EntryEvent::TakenOver { boot: self.boot_id() })
             {
-                // The machine takes over any open state.
+                // The machine accepts a takeover in every open state.
                 let _ = self.write(&entry).await;
             } else {
                 self.0.agenda.put(id, self.moment().plus(AFTER_A_BUG));

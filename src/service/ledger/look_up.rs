@@ -1,7 +1,7 @@
-//! Looking up what became of mutations whose answer was lost.
+//! Look-ups of mutations with an unknown outcome.
 //!
-//! Each account has a desk at which one task works. Where many entries wait, a search by date comes first (`search`): it
-//! finds what Walmart made for a fraction of the calls. What settles an absence is a look-up by number.
+//! Every account has a desk at which one task works. When many entries wait, a search by date comes first (`search`),
+//! which finds existing orders for a fraction of the calls. Only a look-up by number settles absence.
 
 use std::time::Duration;
 
@@ -23,44 +23,45 @@ use crate::ports::call::{CallContext, Purpose};
 use crate::ports::ledger::{Audit, Ledger};
 use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 
-/// When a look-up is tried again that could not be made at all.
+/// Delay before a look-up that could not be made is tried again.
 pub(super) const POSTPONED: Duration = Duration::from_secs(1);
-/// A look-up that was postponed for want of a permit is asked so long before there is one, and waits for it then. One that came
-/// back only with the permit would find that what became due just before has it, each time anew.
+/// Head start of a look-up postponed for lack of a permit: the look-up joins the bucket's queue this long before the
+/// expected permit. A look-up that returned only with the permit would lose the permit, again and again, to look-ups
+/// that became due just before.
 const IN_LINE: Duration = OWN_CALL_TIME.saturating_sub(POSTPONED);
-/// From so many look-ups on, one search for all of them comes first.
+/// Number of look-ups from which one search for all of them comes first.
 const WORTH_A_SEARCH: usize = 3;
-/// Look-ups by number of one batch. Those that are left wait at the desk with what has become due meanwhile, and a search may
-/// serve them: 600 look-ups by number one after the other would take half an hour in which nothing else was tried.
+/// Look-ups by number in one batch. The rest returns to the desk together with entries that became due meanwhile, and a
+/// search may serve them: 600 look-ups by number in a row would take half an hour without any search.
 const BATCH: usize = 16;
 
-/// How asking Walmart ended.
+/// The result of asking Walmart.
 pub(super) enum Asked {
-    /// Walmart answered.
+    /// Walmart's answer to the look-up.
     Answer(LookupAnswer),
-    /// There was no permit in the account's bucket in time; the next one comes after this time.
+    /// The account's bucket had no permit in time; the next permit comes after this time.
     NoPermit(Duration),
-    /// Walmart limits the account's calls; the same call may pass after this time.
+    /// Walmart's rate limit applies; the same call may pass after this time.
     Limited(Duration, String),
-    /// The call failed.
+    /// The call failed for any other reason.
     Failed(String),
-    /// The process is to end; nothing was learned.
+    /// The process is stopping; nothing was learned.
     Stopping,
 }
 
-/// What one look-up told about one entry.
+/// The result of one look-up for one entry.
 pub(super) struct Told {
     pub(super) evidence: Evidence,
-    /// How Walmart was asked.
+    /// The kind of look-up.
     pub(super) by: LookedUpBy,
-    /// What was asked, for operators.
+    /// The question in words, for operators.
     pub(super) asked: &'static str,
-    /// When. What Walmart tells may be as old as the question.
+    /// Time of the question. The answer may be as old as the question.
     pub(super) at: Moment,
 }
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    /// Hands entries of an account to its desk, and has a task work there.
+    /// Adds entries of an account to its desk, and spawns a task that works at the desk.
     pub(super) fn look_up(&self, account: AccountIndex, entries: Vec<Entry>) {
         let held = self.hold(&entries);
         self.desk(account).add(LookupWork { entries, held });
@@ -81,9 +82,9 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Whether a search by date may spare calls: not soon after one that did not, and not those of entries that no search can
-    /// show. Entries that are ripe need a look-up by number each unless the search shows them: one that came to its end a
-    /// moment ago would have.
+    /// Whether a search by date may save calls. A search soon after a search in vain saves none, nor does a search for
+    /// entries outside its range. Ripe entries need look-ups by number unless the search shows their orders, and a
+    /// search that ended just before would have shown them.
     fn is_worth_a_search(&self, account: AccountIndex, entries: &[Entry]) -> bool {
         let (rules, now) = (self.mutations.rules(), self.mutations.moment());
         let dated = entries.iter().filter(|entry| settlement_of(entry.kind).searchable_from(entry).is_some());
@@ -109,7 +110,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                     let evidence = settlement.judge(&entry, &answer);
                     let mut entry = entry;
                     if matches!(evidence, Evidence::Absent(_)) {
-                        // Walmart may repeat what the order says when the mutation is sent again, perhaps by another process.
+                        // Walmart may repeat texts of the order in a later answer, perhaps to a different process; the
+                        // personal texts are stored for redaction.
                         entry.snapshot = PersonalTexts::of_answer(&answer.body).beside(entry.snapshot);
                     }
                     let told = Told { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
@@ -132,12 +134,12 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 Asked::NoPermit(wait) => (wait, "no permit for a look-up".to_owned(), true),
                 Asked::Limited(wait, error) => (wait, error, false),
                 Asked::Stopping => {
-                    // The next process takes over what is left as it is.
+                    // The next process takes over the remaining entries unchanged.
                     std::iter::once(entry).chain(entries).chain(left).for_each(|entry| held.lay_down(entry.id));
                     return;
                 }
             };
-            // All that are left wait for the same bucket. They come back together, so that a search may serve them.
+            // The remaining entries wait for the same bucket, and return together so that one search may serve them.
             let all: Vec<Entry> = std::iter::once(entry).chain(entries).chain(left).collect();
             self.postpone(account, all, wait, &error, waits_in_line, held).await;
             return;
@@ -149,8 +151,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// No look-up can be made for `wait`. Waiting in line while others of the account are answered is no sign that Walmart
-    /// cannot be asked; anything else counts as time passing.
+    /// Postpones look-ups for `wait`. Waiting for a permit while other look-ups of the account are answered is no sign
+    /// of an unreachable Walmart; any other wait counts as time passing.
     async fn postpone(
         &self,
         account: AccountIndex,
@@ -171,7 +173,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             if is_served {
                 self.put_back(id, wait.saturating_sub(IN_LINE).max(POSTPONED));
             } else if !patient_for.is_zero() {
-                // No longer than until it has to be said that Walmart cannot be asked.
+                // Limited to the time at which an operator has to be told that no look-up was possible.
                 self.put_back(id, wait.min(patient_for));
             } else {
                 self.change(entry, EntryEvent::NotAsked { error: error.to_owned(), again_in: wait }, now).await;
@@ -180,7 +182,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Asks Walmart about an entry.
+    /// Makes a look-up about an entry.
     pub(super) async fn ask(
         &self,
         account: AccountIndex,
@@ -192,7 +194,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         self.ask_in(account, &probe.request(), &call.context).await
     }
 
-    /// The same, in a call that is given.
+    /// Makes a look-up in the given call context.
     pub(super) async fn ask_in(
         &self,
         account: AccountIndex,
@@ -213,7 +215,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// What follows from what a look-up told.
+    /// Applies the result of a look-up to the entry.
     pub(super) async fn act_on(&self, mut entry: Entry, settlement: &dyn SettlementPolicy, told: Told) {
         let id = entry.id;
         let (event, time, copies) = self.judged(&mut entry, settlement, &told);
@@ -226,8 +228,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// The event that the evidence is, when it happened, and how many orders of the number there are. The entry remembers
-    /// the evidence.
+    /// Derives the event from the evidence, with its time and the number of orders shown. The evidence is stored in the
+    /// entry.
     pub(super) fn judged(
         &self,
         entry: &mut Entry,
@@ -242,14 +244,14 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             Evidence::Present(presence) => {
                 (EntryEvent::Present { answer: answer::seen(entry.correlation_id) }, now, presence.copies)
             }
-            // Walmart may have looked as early as the question was asked.
+            // Walmart may have read its data as early as the question was sent; absence counts from that moment.
             Evidence::Absent(_) => (EntryEvent::Absent { by: told.by, resend: settlement.resend() }, told.at, 0),
             Evidence::Contradicted(_) => (EntryEvent::Contradicted { error: detail }, now, 0),
             Evidence::Nothing(_) => (EntryEvent::NoEvidence { error: detail }, now, 0),
         }
     }
 
-    /// Applies the event and writes what it made of the entry; where that fails the entry is looked at again.
+    /// Applies the event and writes the entry; the entry is planned again when either fails.
     async fn change(&self, entry: Entry, event: EntryEvent, time: Moment) {
         let id = entry.id;
         let changed = match self.mutations.after_at(entry, event, time) {
@@ -262,7 +264,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     }
 }
 
-/// The value of evidence, and its proof or reason in words.
+/// The value of the evidence, and its proof or reason in words.
 pub(super) fn worth(evidence: &Evidence) -> (EvidenceKind, String) {
     match evidence {
         Evidence::Present(presence) => (EvidenceKind::Present, format!("orders of this number: {}", presence.copies)),
@@ -272,11 +274,11 @@ pub(super) fn worth(evidence: &Evidence) -> (EvidenceKind, String) {
     }
 }
 
-/// What a failed look-up says.
+/// Classifies a failed look-up.
 pub(super) fn failed(error: &UpstreamError) -> Asked {
     let wait = || error.retry_after.unwrap_or(POSTPONED).max(POSTPONED);
     match error.kind {
-        // Refused by the account's own bucket, or by the gateway's limit of calls: Walmart was not asked.
+        // Refused by the account's bucket or by the gateway's concurrency limit; Walmart was not asked.
         ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::DeadlineExceeded if error.http_status == 0 => {
             Asked::NoPermit(wait())
         }

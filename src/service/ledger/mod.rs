@@ -1,7 +1,8 @@
-//! What creating, cancelling, resolving and operating share: entries are begun, sent, changed and waited for here, so
-//! that a mutation happens once.
+//! The work on mutations shared by creating, cancelling, resolving and operating: entries are begun, sent, changed and
+//! awaited here, to make sure that a mutation happens once.
 //!
-//! The machine in `domain::ledger` decides; this carries out. Every change is durable before anything follows from it.
+//! The machine in `domain::ledger` decides, and this module carries out the decisions. Every change is durable before
+//! any action follows from it.
 
 mod agenda;
 pub(super) mod answer;
@@ -52,15 +53,15 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{BackgroundSpan, Tracer};
 
-/// First wait after the store failed, doubled up to [`LONGEST_STORE_RETRY`].
+/// First wait after a store failure, doubled up to [`LONGEST_STORE_RETRY`].
 const STORE_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_STORE_RETRY: Duration = Duration::from_secs(5);
 
-/// For a look at the order before it is cancelled; longer is not worth the wait.
+/// Longest time for a snapshot before a cancellation; a longer wait costs the caller more than the snapshot is worth.
 const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
-/// The part of the caller's time that the look may take at most.
+/// A snapshot may take one part in this many of the caller's time.
 const SNAPSHOT_PART: u32 = 4;
-/// For a call in the background.
+/// Time limit of a background call.
 const OWN_CALL_TIME: Duration = Duration::from_secs(10);
 
 /// The work on mutations. Cheap to clone.
@@ -76,9 +77,9 @@ struct Parts<U, L> {
     metrics: Arc<Metrics>,
     waiting: Waiting,
     agenda: Agenda,
-    /// Whether what another process left open is known.
+    /// Whether the open entries of earlier processes have been taken over.
     taken_over: AtomicBool,
-    /// One for each account.
+    /// One desk for every account.
     desks: Vec<LookupDesk>,
     look_first_until: Option<Timestamp>,
     tracer: Tracer,
@@ -86,28 +87,29 @@ struct Parts<U, L> {
 
 /// An entry after [`Mutations::write`].
 pub(super) struct Written {
-    /// As it is in the ledger.
+    /// The entry as stored in the ledger.
     pub(super) entry: Entry,
-    /// Whether it is what was to be written. What somebody else began to send must not be sent twice.
+    /// Whether this write was stored. A `false` means that a concurrent task changed the entry first, and the entry
+    /// must not be sent here.
     pub(super) ours: bool,
 }
 
-/// A call in the background, with its span: a trace of its own, because the caller's may be long over or was never
-/// recorded. The operation's correlation id leads from one to the other.
+/// A background call with its span. The span starts a trace of its own, because the caller's trace may be over or
+/// unrecorded; the operation's correlation id links the two traces.
 pub(super) struct OwnCall {
     pub(super) context: CallContext,
     _span: BackgroundSpan,
 }
 
-/// Settings of [`Mutations`].
+/// The settings of [`Mutations`].
 pub struct MutationSettings {
-    /// Of the ledger.
+    /// Rules of the ledger.
     pub rules: LedgerRules,
-    /// Status calls a minute of an account; a part of them is for snapshots and audits.
+    /// Status calls a minute of an account; snapshots and audits get a part of these calls.
     pub status_limit: u32,
-    /// Creations until then are looked up before they are sent.
+    /// Creations before this time are looked up before the first attempt.
     pub look_first_until: Option<Timestamp>,
-    /// Makes the spans of what is done in the background.
+    /// Makes the spans of background work.
     pub tracer: Tracer,
 }
 
@@ -118,7 +120,7 @@ impl<U, L> Clone for Mutations<U, L> {
 }
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-    /// Sends to `upstream`, keeps in `ledger`.
+    /// Sends to `upstream`, and stores in `ledger`.
     pub fn new(
         upstream: U,
         ledger: L,
@@ -170,7 +172,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         self.0.clock.now().into()
     }
 
-    /// This instant by both clocks.
+    /// The current instant on the two clocks.
     pub(super) fn moment(&self) -> Moment {
         self.0.clock.moment()
     }
@@ -179,8 +181,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         self.0.clock.boot_id()
     }
 
-    /// What is kept of how things were before each upstream request; empty where that is not known. Costs a read, which is
-    /// left out when reads are scarce.
+    /// Reads the order before a mutation, and returns the snapshots of the upstream requests; empty where the state is
+    /// unknown. Costs a read, which is skipped when reads are scarce.
     pub(super) async fn snapshots<M: Mutation>(
         &self,
         account: AccountIndex,
@@ -202,7 +204,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         batches.iter().map(|batch| personal.beside(M::snapshot(batch, &reply.answer))).collect()
     }
 
-    /// Asks Walmart about a mutation.
+    /// Makes a look-up about a mutation.
     async fn read(
         &self,
         account: AccountIndex,
@@ -212,7 +214,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Upstream::<LookUp>::call(&self.0.upstream, account, request, None, call).await
     }
 
-    /// A call of nobody's, for what is done in the background about an entry, or about several.
+    /// A background call without a caller, about one entry or several.
     pub(super) fn own_call(&self, name: &'static str, entry: Option<&Entry>, purpose: Purpose) -> OwnCall {
         let mut span = self.0.tracer.background_span(name);
         if let Some(entry) = entry {
@@ -229,7 +231,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         OwnCall { context, _span: span }
     }
 
-    /// See [`Ledger::begin`].
+    /// Calls [`Ledger::begin`] after the takeover.
     pub(super) async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, ServiceError> {
         if !self.0.taken_over.load(Ordering::Acquire) {
             return Err(ServiceError::Store);
@@ -243,12 +245,12 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Ok(begun)
     }
 
-    /// The entry after the event. What the machine does not allow is a bug of the caller.
+    /// Applies an event to an entry. An event that the machine refuses is a bug in the gateway.
     pub(super) fn after(&self, entry: Entry, event: EntryEvent) -> Result<Entry, ServiceError> {
         self.after_at(entry, event, self.moment())
     }
 
-    /// The same of an event at another time than now.
+    /// Applies an event at a given time.
     fn after_at(&self, entry: Entry, event: EntryEvent, time: Moment) -> Result<Entry, ServiceError> {
         let id = entry.id;
         let entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
@@ -258,19 +260,19 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Ok(Entry { is_owed: self.is_owed(&entry), ..entry })
     }
 
-    /// Whether an operation ends unheard: nobody waits for it, so its caller was told that the outcome is pending, or has
-    /// left. A call that is known by its order number is answered for good, and owes nothing.
+    /// Whether the outcome is owed: no caller waits, which means that the caller was told that the outcome is pending,
+    /// or has left. A call identified by its order number is answered permanently and owes nothing.
     fn is_owed(&self, entry: &Entry) -> bool {
         !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiting.is_waited_for(entry.id)
     }
 
-    /// Writes an entry, and tries again for as long as the store fails, because the outcome must not be lost. Returns the entry
-    /// as the ledger has it then. [`Written::ours`] is false when another task changed the entry first: then nothing was written.
+    /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns the stored
+    /// entry. [`Written::ours`] is false when a concurrent task changed the entry first; nothing was written then.
     pub(super) async fn write(&self, entry: &Entry) -> Result<Written, ServiceError> {
         let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
         let (stored, ours) = match saved {
             Saved::Done(mut written) => (written.pop(), true),
-            // Apart, for it is rare, and what may be waited for stands in the future of every creation.
+            // Boxed, because the case is rare and would enlarge the future of every creation.
             Saved::Stale => (Box::pin(self.until_it_works(|| self.0.ledger.get(entry.id))).await, false),
         };
         let entry = stored.ok_or(ServiceError::Internal)?;
@@ -280,7 +282,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Ok(Written { entry, ours })
     }
 
-    /// The same of several entries in one transaction.
+    /// Writes several entries in one transaction, as [`Mutations::write`].
     pub(super) async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<Written>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
         let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
@@ -288,7 +290,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             written.iter().for_each(|entry| self.follow(entry));
             return Ok(written.into_iter().map(|entry| Written { entry, ours: true }).collect());
         }
-        // One that somebody else changed must not keep the others from being written.
+        // A concurrent change of one entry must not keep the rest from being written.
         let mut written = Vec::with_capacity(entries.len());
         for entry in &entries {
             written.push(self.write(entry).await?);
@@ -296,7 +298,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Ok(written)
     }
 
-    /// What follows from an entry that has just been written.
+    /// Updates the queue, the metrics and the waiters after an entry was written.
     pub(super) fn follow(&self, entry: &Entry) {
         if entry.state.is_open() {
             match entry.next {
@@ -310,7 +312,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         self.0.waiting.end(entry.id);
     }
 
-    /// Asks the store again for as long as it fails.
+    /// Repeats a store call while the store fails.
     async fn until_it_works<T, F>(&self, ask: impl Fn() -> F) -> T
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -319,7 +321,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         loop {
             match ask().await {
                 Ok(answer) => return answer,
-                // The store has counted and logged it.
+                // The store has counted and logged the error.
                 Err(_) => {
                     sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_STORE_RETRY);
@@ -328,16 +330,18 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }
     }
 
-    /// Waits until the entry is final, or until `deadline`; gives it as it is then.
+    /// Waits until the entry is final or `deadline` passes, and returns the entry as last read.
     pub(super) async fn settled(&self, mut entry: Entry, deadline: Instant) -> Entry {
         let wait = async {
             while entry.state.is_open() {
                 let wait = self.0.waiting.begin(entry.id);
-                // Read after the wait has begun: what happens from now on ends it.
+                // The wait is registered before the read: a change between the two would otherwise be missed, and the
+                // wait would never end.
                 if let Ok(Some(read)) = self.0.ledger.get(entry.id).await {
                     entry = read;
                     if !entry.state.is_open() {
-                        // It was final before this wait began: nobody else would end that.
+                        // The entry became final before the wait was registered; no later write would remove the wait
+                        // from the map.
                         self.0.waiting.end(entry.id);
                         break;
                     }
@@ -345,13 +349,13 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 wait.ended().await;
             }
         };
-        // So that a caller hears how things stand, and not just that its time is over.
+        // At the deadline the caller gets the entry's present state, not a bare timeout.
         let _ = timeout_at(deadline, wait).await;
         entry
     }
 }
 
-/// What is to be looked at again after this entry was written.
+/// The audits planned with the write of this entry.
 pub(super) fn audits(entry: &Entry) -> Vec<Audit> {
     let times = if settlement_of(entry.kind).is_audited() { machine::audits(entry) } else { Vec::new() };
     times.into_iter().map(|time| Audit { operation: entry.id, time }).collect()

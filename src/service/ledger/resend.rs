@@ -1,4 +1,4 @@
-//! Sending again what is recorded and certainly had no effect.
+//! Sends recorded entries again that certainly had no effect.
 
 use super::look_up::POSTPONED;
 use super::resolver::Resolver;
@@ -22,11 +22,11 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             } else if self.send_one(entry).await.is_some() {
                 held.lay_down(id);
             }
-            // An entry that is not laid down failed by a bug, which was logged where it showed.
+            // An entry not released failed by a bug, which was already logged; the guard recovers the entry.
         }
     }
 
-    /// Batches are sent in order: one whose predecessor is still to be sent waits.
+    /// Whether the earlier batches of the request have left: batches are sent in order.
     async fn is_its_turn(&self, entry: &Entry) -> bool {
         let Some(request_id) = entry.request_id.as_deref().filter(|_| entry.batch > 0) else { return true };
         match self.mutations.ledger().of_request(&entry.account, entry.kind, request_id).await {
@@ -56,7 +56,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         reach(CrashPoint::L2);
         let entry = mutations.after(entry, EntryEvent::Send).ok()?;
         let Written { entry, ours } = mutations.write(&entry).await.ok()?;
-        // An operator may have been faster, or the call that began it: then it is in their hands.
+        // An operator, or the call that began the operation, changed the entry first and now owns the entry.
         if !ours {
             return Some(());
         }

@@ -1,7 +1,8 @@
-//! What goes on without a caller: outcomes that are not known are looked up, what may be sent again is, old entries go.
+//! The background loop of the ledger: unknown outcomes are looked up, recorded entries are sent again, and old entries
+//! are trimmed.
 //!
-//! One loop looks at the agenda; what is due is worked on in tasks (`look_up`, `resend`), each account's look-ups in one. An
-//! entry in hand is off the agenda, so no two work on it.
+//! One loop reads the due queue; due entries are processed in tasks (`look_up`, `resend`), with one look-up task for
+//! every account. An entry in work is not in the queue, which keeps two tasks from working on the same entry.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -25,27 +26,27 @@ use crate::ports::ledger::{Count, Ledger};
 use crate::ports::upstream::WalmartApi;
 use crate::service::ClockWatch;
 
-/// Entries looked at in one round.
+/// Entries read in one round.
 const ROUND: usize = 256;
-/// Re-sends at once.
+/// Resends in flight at once.
 const AT_ONCE: usize = 16;
-/// How often it is looked whether audits are due.
+/// Interval between checks for due audits.
 const AUDITS_EVERY: Duration = Duration::from_secs(15);
-/// How often old entries are dropped, and how many in one write.
+/// Interval between trimmings, and entries dropped in one write.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 const TRIM_AT_ONCE: usize = 500;
-/// How often the gauges are set.
+/// Interval between updates of the gauges.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
 
-/// The loop.
+/// The background loop of the ledger. Cheap to clone.
 pub struct Resolver<U, L> {
     pub(super) mutations: Mutations<U, L>,
     retention: Duration,
-    /// Whether anything may be dropped by its age; always without one.
+    /// Decides whether entries may be dropped by age; `None` always allows it.
     clock_watch: Option<ClockWatch>,
     pub(super) tasks: TaskTracker,
     pub(super) at_once: Arc<Semaphore>,
-    /// The process is to end. Look-ups that wait for their turn end then, because they can be made again.
+    /// Signals the end of the process. Waiting look-ups end at once, because the next process can repeat them.
     pub(super) stopping: CancellationToken,
 }
 
@@ -63,18 +64,18 @@ impl<U, L> Clone for Resolver<U, L> {
 }
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    /// Works on `mutations`, in `tasks`. Final entries go after `retention`.
+    /// Works on `mutations`, in `tasks`. Final entries are trimmed after `retention`.
     pub fn new(mutations: Mutations<U, L>, retention: Duration, tasks: TaskTracker) -> Self {
         let (at_once, stopping) = (Arc::new(Semaphore::new(AT_ONCE)), CancellationToken::new());
         Self { mutations, retention, clock_watch: None, tasks, at_once, stopping }
     }
 
-    /// Drops nothing by its age while `clock_watch` does not believe the wall clock.
+    /// Pauses trimming while `clock_watch` does not believe the wall clock.
     pub fn with_clock_watch(self, clock_watch: ClockWatch) -> Self {
         Self { clock_watch: Some(clock_watch), ..self }
     }
 
-    /// The time to drop by; `None` while nothing may be dropped.
+    /// The time for trimming; `None` while trimming is paused.
     pub(super) fn trim_time(&self) -> Option<Timestamp> {
         match &self.clock_watch {
             Some(watch) => watch.trim_time().map(|now| now.wall),
@@ -82,7 +83,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Works until `stopping`. What is in hand then is finished among the tasks.
+    /// Works until `stopping`. Running work continues among the tasks.
     pub async fn run(self, stopping: CancellationToken) {
         let this = Self { stopping, ..self };
         this.work().await;
@@ -102,12 +103,12 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 () = self.mutations.0.agenda.changed() => {}
                 () = sleep_until(due.min(audits).min(trim).min(count)) => {}
             }
-            // A panic's hook has logged it; what was in hand is picked up.
+            // The panic hook has logged the panic, and the guard recovers the entries.
             let _ = AssertUnwindSafe(self.round()).catch_unwind().await;
             let now = Instant::now();
             if now >= audits {
                 audits = now + AUDITS_EVERY;
-                // Slow ones are not made twice.
+                // A slow round of audits must not run twice at once.
                 if auditing.as_ref().is_none_or(JoinHandle::is_finished) {
                     let this = self.clone();
                     auditing = Some(self.tasks.spawn(async move { this.audit().await }));
@@ -126,7 +127,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
     }
 
-    /// Takes in hand what is due.
+    /// Takes the due entries out of the queue and starts their work.
     async fn round(&self) {
         let mut look_ups: BTreeMap<AccountIndex, Vec<Entry>> = BTreeMap::new();
         let mut sends: BTreeMap<(Arc<str>, OperationId), Vec<Entry>> = BTreeMap::new();
@@ -147,11 +148,11 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 EntryState::Unknown | EntryState::NeedsOperator => look_ups.entry(account).or_default().push(entry),
                 EntryState::Recorded => {
                     let request = entry.request_id.clone().unwrap_or_default();
-                    // Batches of one request go one after the other.
+                    // The batches of one request must be sent in order.
                     let group = if entry.batches > 1 { OperationId(0) } else { entry.id };
                     sends.entry((request, group)).or_default().push(entry);
                 }
-                // Somebody has it in hand, or it is done.
+                // The entry is in work elsewhere, or final.
                 EntryState::Sending
                 | EntryState::Succeeded
                 | EntryState::Rejected
@@ -193,7 +194,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     }
 
     async fn count(&self) {
-        // While the store fails they stay as they were.
+        // The gauges keep their values while the store fails.
         if let Ok(counts) = self.mutations.ledger().counts().await {
             self.tell(&counts);
         }

@@ -1,8 +1,8 @@
-//! One search by date for many entries in doubt.
+//! One search by date for many entries with unknown outcomes.
 //!
-//! A search may find what Walmart made: 600 orders of a one-minute outage take 12 pages. It never settles an absence, because
-//! the index behind it lags; one that was read to its end stands for the earlier absences, so that each entry needs one
-//! look-up by number at the end of its window, not three. A search takes no more calls than it may spare.
+//! A search may find existing orders: 600 orders of a one-minute outage take 12 pages. A search never settles absence,
+//! because the index behind it lags. A complete search counts as the earlier absences of an entry, which leaves one
+//! look-up by number at the end of the window instead of three. A search takes at most as many calls as it may save.
 
 use std::time::Duration;
 
@@ -25,20 +25,21 @@ use crate::ports::call::Purpose;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 
-/// Walmart's largest page.
+/// Most orders on one of Walmart's pages.
 const PAGE: i32 = 50;
-/// Pages of one search, which has no more than it looks for entries. Each takes a permit of the account's bucket.
+/// Most pages of one search, and never more than entries searched for. Every page takes a permit of the account's
+/// bucket.
 const MOST_PAGES: usize = 30;
-/// Walmart's clock, its days and ours may differ by so much.
+/// Largest difference between Walmart's clock or time zone and the gateway's.
 const DATES_DIFFER_BY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The newest order that is older than the oldest doubt by this ends a search: all later pages are older still.
+/// A search ends at an order older than the oldest unknown outcome by this time, because all later pages are older.
 const PASSED_BY: Duration = Duration::from_secs(60 * 60);
 
 const ASKED: &str = "orders by date";
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    /// Settles the entries that the search shows, and counts an absence for those that a complete search does not show. Gives
-    /// back those that need a look-up by number: the search could not tell, or their absence can be settled now.
+    /// Settles the entries shown by the search, and counts an absence for the entries missing from a complete search.
+    /// Returns the entries that need a look-up by number: the search could not tell, or the absence can be settled now.
     pub(super) async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut InHand) -> Vec<Entry> {
         let dated = |entry: &Entry| settlement_of(entry.kind).searchable_from(entry);
         let (mut wanted, mut left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| dated(entry).is_some());
@@ -72,7 +73,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 break;
             }
         }
-        // One that could not be begun says nothing of the next.
+        // A search without any page says nothing about the value of the next search.
         if pages > 0 {
             self.desk(account).searched(began, wanted.len() == entries && !progress.is_complete());
         }
@@ -84,7 +85,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         left
     }
 
-    /// A complete search shows none of these. Those whose absence only a look-up by number can add to are given back.
+    /// Counts an absence for entries missing from a complete search. Returns the ripe entries, whose absence needs a
+    /// look-up by number.
     async fn absent(&self, entries: Vec<Entry>, at: Moment, held: &mut InHand) -> Vec<Entry> {
         let rules = self.mutations.rules();
         let by = if is_planted(PlantedBug::SearchSettlesAbsence) { LookedUpBy::Number } else { LookedUpBy::Search };
@@ -96,7 +98,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let evidence = Evidence::Absent(AbsenceProof::EmptyList);
             let told = Told { evidence, by, asked: ASKED, at };
             let (event, time, _) = self.judged(&mut entry, settlement, &told);
-            // What the machine does not allow is a bug; its guard hands the entry back.
+            // An event that the machine refuses is a bug; the guard returns the entry to the queue.
             changed.extend(self.mutations.after_at(entry, event, time));
         }
         if let Ok(written) = self.mutations.write_all(changed).await {
@@ -106,7 +108,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     }
 }
 
-/// The request for the page after those that were read; newest orders come first, which is Walmart's default.
+/// The request for the next page. Newest orders come first, which is Walmart's default.
 fn next_page(first: Timestamp, progress: &SearchProgress) -> Option<GetOrderStatusRequest> {
     Some(GetOrderStatusRequest {
         from_order_date: day(first.minus(DATES_DIFFER_BY)),

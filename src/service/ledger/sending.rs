@@ -1,4 +1,4 @@
-//! Handing a mutation to Walmart, and what its answer means for the entry.
+//! Sends a mutation to Walmart, and derives the event from the answer.
 
 use std::time::Duration;
 
@@ -19,23 +19,23 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{AcceptedAnswer, ErrorKind, Reply, Upstream, UpstreamError, WalmartApi};
 
-/// Waits between tries that nobody waits for: doubled from the first to the longest.
+/// Waits between background attempts, doubled from the first to the longest.
 const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_BACKGROUND_RETRY: Duration = Duration::from_secs(20);
 
-/// How an attempt ended.
+/// The end of an attempt.
 pub(in crate::service) struct Attempt {
-    /// What the machine is told.
+    /// The event for the machine.
     pub(in crate::service) event: EntryEvent,
-    /// What Walmart said, if that was yes: the same as is kept of it.
+    /// Walmart's acceptance, equal to the stored answer.
     pub(in crate::service) reply: Option<Reply<AcceptedAnswer>>,
-    /// Why its outcome is not known, in full.
+    /// The full error behind an unknown outcome.
     pub(in crate::service) lost: Option<Box<UpstreamError>>,
 }
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-    /// Sends what the entry is about. That it is being sent is durable before. `told_until`: for how long a caller waits to be
-    /// told when it was not sent; what no caller is told of is tried again.
+    /// Sends the entry's request. The state `Sending` is durable before. `told_until` is the time until which a caller
+    /// waits for a "not sent" answer; an unsent entry without a waiting caller is retried.
     pub(in crate::service) async fn attempt<M: Mutation>(
         &self,
         entry: &Entry,
@@ -120,7 +120,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Some(self.attempt::<M>(entry, account, &request, call, None).await)
     }
 
-    /// Whether Walmart may not show this order yet, because it has only just been created here.
+    /// Whether Walmart may not know this order yet, because this gateway has just created the order.
     async fn is_young(&self, account: AccountIndex, entry: &Entry) -> bool {
         let account = self.0.directory.id(account);
         match self.0.ledger.creation_of(account, &entry.order_number).await {
@@ -128,7 +128,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 creation.state.is_open() || self.now().since(creation.updated) < self.0.rules.settle_window
             }
             Ok(None) => false,
-            // To try again later does no harm; to refuse for good might.
+            // A retry is harmless; a permanent refusal could be wrong.
             Err(_) => true,
         }
     }
@@ -146,7 +146,7 @@ macro_rules! attempts_again {
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
         impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-            /// Sends what the entry keeps, whatever its mutation. `None` when that cannot be read.
+            /// Sends the stored request of an entry of any kind. Returns `None` when the request cannot be decoded.
             pub(super) async fn attempt_again(
                 &self,
                 entry: &Entry,
@@ -162,7 +162,7 @@ macro_rules! attempts_again {
 }
 operations!(attempts_again);
 
-/// An error for operators: no texts of Walmart's, only codes.
+/// An error in short form for operators: Walmart's codes without texts.
 pub(in crate::service) fn in_short(error: &UpstreamError) -> String {
     let code = error.errors.first().map(|error| error.code.as_str()).filter(is_code).unwrap_or_default();
     match (error.http_status, code) {

@@ -1,15 +1,15 @@
-//! Status calls for what may be left out: snapshots before cancellations, and audits. Look-ups have permits of their own in the
-//! account's bucket.
+//! The part of an account's status calls reserved for optional reads: snapshots before cancellations, and audits.
+//! Look-ups have permits of their own in the account's bucket.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much of the limit it may take.
+/// The reserved part of the account's limit.
 const PART: f64 = 0.5;
 
-/// A bucket for one account. It starts full and holds a minute's calls.
+/// A token bucket of one account. The bucket starts full and holds the calls of one minute.
 #[derive(Debug)]
 pub(super) struct Share {
     per_minute: f64,
@@ -17,18 +17,18 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Of a limit of so many calls a minute; at least one call.
+    /// The reserve of an account with this many calls a minute; at least one call.
     pub(super) fn of(limit_per_minute: u32) -> Self {
         let per_minute = (f64::from(limit_per_minute) * PART).max(1.0);
         Self { per_minute, level: Mutex::new((per_minute, Instant::now())) }
     }
 
-    /// Takes a call, or tells how long it takes until there is one.
+    /// Takes one call, or returns the time until the next call.
     pub(super) fn take(&self) -> Result<(), Duration> {
         self.take_above(0.0)
     }
 
-    /// Takes a call only if more than half of the share is left: for what may be left out.
+    /// Takes one call only while more than half of the reserve is left, for reads that may be skipped.
     pub(super) fn take_spare(&self) -> bool {
         self.take_above(self.per_minute / 2.0).is_ok()
     }
@@ -41,7 +41,7 @@ impl Share {
         let tokens = (tokens + (now - since).as_secs_f64() * per_second).min(self.per_minute);
         *level = (tokens, now);
         let missing = reserve + 1.0 - tokens;
-        // A wait is rounded up, so that it is not too short by a rounding.
+        // Rounded up, because a wait rounded down would end before the call is available.
         if missing > 1e-9 {
             return Err(Duration::from_secs_f64(missing / per_second) + Duration::from_millis(1));
         }

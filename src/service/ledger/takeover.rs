@@ -1,4 +1,4 @@
-//! At the start: what another process left open goes on here, by the rule for its state.
+//! The takeover at the start: open entries of an earlier process continue by the rule for their state.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::service::ServiceError;
 /// Entries taken over in one write.
 const CHUNK: usize = 256;
 
-/// When it is tried again after the store failed.
+/// Wait between attempts after a store failure.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-    /// Takes over what is open now, before anything is begun: an entry that this process sends must not be taken for
-    /// another's. While the store fails it is tried again, in `tasks`, and no mutation is begun. Ends after the first try
-    /// and tells how many that took over.
+    /// Takes over the open entries before any mutation begins; an entry sent by this process must not be mistaken for
+    /// an entry of an earlier process. While the store fails, the takeover is retried in `tasks`, and no mutation
+    /// begins. Returns after the first attempt with the number of entries taken over.
     pub async fn take_over(&self, tasks: &TaskTracker, stopping: CancellationToken) -> usize {
         self.0.taken_over.store(false, Ordering::Release);
         let mut after = OperationId(0);
@@ -44,7 +44,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         0
     }
 
-    /// Goes on after the last entry that was taken over: by now those may be in hand here. `None` while the store fails.
+    /// Continues after the last entry taken over, because earlier entries may already be in work here. Returns `None`
+    /// while the store fails.
     async fn try_to_take_over(&self, after: &mut OperationId) -> Option<usize> {
         let taken = self.take_over_after(after).await.ok()?;
         if taken > 0 {
@@ -59,7 +60,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         loop {
             let open = self.0.ledger.open(*after, CHUNK).await?;
             let Some(last) = open.last().map(|entry| entry.id) else { break };
-            // Those of sellers that no account names stay as they are; the store warns of them.
+            // Entries of sellers without an account stay unchanged; the store logs a warning.
             let ours = open.into_iter().filter(|entry| self.0.directory.position(&entry.account).is_some());
             let ours: Vec<_> = ours.collect();
             taken += ours.len();
@@ -67,7 +68,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             let changed = ours.into_iter().map(|entry| self.after(entry, EntryEvent::TakenOver { boot }));
             let changed: Vec<_> = changed.collect::<Result<_, _>>()?;
             reach(CrashPoint::L10);
-            // Not by `write_all`, which would wait for the store: reads are served without it.
+            // `write_all` would wait for the store, and reads must be served meanwhile.
             let saved = self.0.ledger.save(changed.clone(), Vec::new()).await;
             reach(CrashPoint::L10);
             match saved? {

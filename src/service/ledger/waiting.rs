@@ -1,4 +1,4 @@
-//! Who waits for an entry to become final.
+//! The callers that wait for an entry to become final.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,20 +9,21 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::domain::ledger::OperationId;
 
-/// The waits, by what they wait for. At most one for each open entry. Cheap to clone.
+/// The waits by entry, at most one for an open entry. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting(Arc<Mutex<Waits>>);
 
-/// Not a `watch` channel, which wakes its receivers in random order: callers are answered in the order in which they came, and a
-/// simulation can be played again.
+/// A `watch` channel would wake its receivers in random order. With `Notify` callers are answered in the order of their
+/// arrival, and a simulation can be replayed.
 type Waits = HashMap<OperationId, Arc<Notify>, RandomState>;
 
-/// One wait. It misses nothing that happens after it was begun.
+/// One wait, which misses no change after its registration.
 #[derive(Debug)]
 pub(super) struct Wait(OwnedNotified);
 
 impl Waiting {
-    /// Begins to wait. Whoever does reads the entry only then: it may have become final just before.
+    /// Registers a wait. The caller must read the entry afterwards, because the entry may have become final just
+    /// before.
     pub(super) fn begin(&self, id: OperationId) -> Wait {
         Wait(self.lock().entry(id).or_default().clone().notified_owned())
     }
@@ -35,25 +36,25 @@ impl Waiting {
         }
     }
 
-    /// Whether somebody waits for this entry.
+    /// Whether any caller waits for this entry.
     pub(super) fn is_waited_for(&self, id: OperationId) -> bool {
         self.lock().get(&id).is_some_and(|waits| Arc::strong_count(waits) > 1)
     }
 
-    /// Whether nobody waits.
+    /// Whether no caller waits.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waits> {
-        // Changed by whole entries only.
+        // A panic cannot leave a half-written map: every change is one insert or remove.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Wait {
-    /// Ends when the entry is final.
+    /// Waits until the entry is final.
     pub(super) async fn ended(self) {
         self.0.await;
     }
