@@ -12,7 +12,7 @@ use order_gateway::domain::operation::Operation;
 use order_gateway::domain::rules::{check_order, check_promise};
 use order_gateway::grpc::status;
 use order_gateway::pb;
-use order_gateway::ports::call::{CallContext, CallFacts, Caller, Purpose};
+use order_gateway::ports::call::{CallContext, CallPurpose, CallRecord, Caller};
 use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
 use order_gateway::service::ServiceError;
 use order_gateway::telemetry::trace::TraceContext;
@@ -93,8 +93,8 @@ fn errors(c: &mut Criterion) {
     let call = CallContext {
         deadline: tokio::time::Instant::now(),
         trace,
-        facts: CallFacts::of(Caller::anonymous()),
-        purpose: Purpose::Caller,
+        facts: CallRecord::of(Caller::anonymous()),
+        purpose: CallPurpose::Caller,
     };
     let error = ServiceError::from(UpstreamError {
         operation: Operation::Create,

@@ -18,7 +18,7 @@ use order_gateway::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind
 use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
-use order_gateway::ports::ledger::{Begun, Ledger, Query, Saved};
+use order_gateway::ports::ledger::{BeginOutcome, EntryQuery, Ledger, SaveResult};
 use order_gateway::store::sqlite::SqliteLedger;
 use order_gateway::store::{Settings, Store};
 use order_gateway::telemetry::metrics::Metrics;
@@ -173,14 +173,16 @@ fn report(cases: &[Case], syncs: &mut [Duration]) {
 /// abandoned ones cost a look-up. The slowest of twenty each.
 async fn lists(ledger: &Store) -> Result<()> {
     let second = AccountId::new("second").map_err(|_| "no account")?;
-    let Begun::New(entries) = ledger.begin(vec![new_entry(second.clone(), "of the second".into())], false).await?
+    let BeginOutcome::New(entries) =
+        ledger.begin(vec![new_entry(second.clone(), "of the second".into())], false).await?
     else {
         return Err("not new".into());
     };
-    let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 101 };
-    let of_second = Query { accounts: Some(vec![second]), ..all.clone() };
-    let old = Query { created_before: Some(Timestamp(1_800_000_000_002)), ..all.clone() };
-    let rejected = Query { states: vec![EntryState::Rejected], ..all.clone() };
+    let all =
+        EntryQuery { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 101 };
+    let of_second = EntryQuery { accounts: Some(vec![second]), ..all.clone() };
+    let old = EntryQuery { created_before: Some(Timestamp(1_800_000_000_002)), ..all.clone() };
+    let rejected = EntryQuery { states: vec![EntryState::Rejected], ..all.clone() };
     println!("| list | slowest of 20 |");
     println!("|---|---|");
     for (name, query) in [("all", &all), ("second account", &of_second), ("oldest", &old), ("rejected", &rejected)] {
@@ -196,7 +198,7 @@ async fn lists(ledger: &Store) -> Result<()> {
     for _ in 0..20 {
         for _ in 0..40 {
             let ledger = ledger.clone();
-            let old = Query { limit: 1_000_000, ..all.clone() };
+            let old = EntryQuery { limit: 1_000_000, ..all.clone() };
             // Its caller leaves after a moment.
             tokio::spawn(
                 async move { tokio::time::timeout(Duration::from_millis(1), ledger.list(&old)).await.map(drop) },
@@ -265,7 +267,7 @@ fn new_entry(account: AccountId, order_number: String) -> NewEntry {
 
 async fn call(ledger: &Store, order_number: String) -> Result<()> {
     let new = new_entry(AccountId::new("acme").map_err(|_| "no account")?, order_number);
-    let Begun::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
+    let BeginOutcome::New(entries) = ledger.begin(vec![new], false).await? else { return Err("not new".into()) };
     let end = |entry| Entry {
         state: EntryState::Succeeded,
         body: Default::default(),
@@ -273,7 +275,7 @@ async fn call(ledger: &Store, order_number: String) -> Result<()> {
         ..entry
     };
     match ledger.save(entries.into_iter().map(end).collect(), Vec::new()).await? {
-        Saved::Done(_) => Ok(()),
-        Saved::Stale => Err("stale".into()),
+        SaveResult::Done(_) => Ok(()),
+        SaveResult::Stale => Err("stale".into()),
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::feed::AccountScope;
 use crate::grpc::layers::authn::{Client, Credential};
 use crate::grpc::layers::share::{Share, ShareLimits};
-use crate::ports::call::{Caller, Visible};
+use crate::ports::call::{Caller, VisibleAccounts};
 
 /// In the order of the settings; none for an open gateway.
 pub(super) fn from_config(config: &Config) -> Vec<Client> {
@@ -50,10 +50,10 @@ fn one(settings: &Settings, config: &Config) -> Client {
     }
 }
 
-fn visible(accounts: &AccountSet, config: &Config) -> Visible {
+fn visible(accounts: &AccountSet, config: &Config) -> VisibleAccounts {
     match accounts {
-        AccountSet::All => Visible::All,
-        AccountSet::Some(ids) => Visible::Only(
+        AccountSet::All => VisibleAccounts::All,
+        AccountSet::Some(ids) => VisibleAccounts::Only(
             config
                 .accounts
                 .iter()

@@ -46,7 +46,7 @@ use crate::ports::random::Random;
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{Feed, FeedStore};
 use crate::service::{
-    CacheSettings, ClockWatch, Directory, GatewayStatus, MutationSettings, Mutations, Operations, Resolver,
+    AccountDirectory, CacheSettings, ClockWatch, GatewayStatus, MutationSettings, Mutations, Operations, Resolver,
 };
 use crate::shutdown::{Drained, Shutdown};
 use crate::store::{self, Store};
@@ -301,8 +301,8 @@ async fn prove_store(store: Store, stopping: CancellationToken) {
     }
 }
 
-fn directory(config: &Config) -> Directory {
-    Directory::new(config.accounts.iter().map(|account| account.id.clone()).collect())
+fn directory(config: &Config) -> AccountDirectory {
+    AccountDirectory::new(config.accounts.iter().map(|account| account.id.clone()).collect())
 }
 
 fn mutations<H: Http, L: Ledger>(

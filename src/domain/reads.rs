@@ -46,7 +46,7 @@ pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clon
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerSource {
     /// The cache of earlier answers.
-    Kept,
+    Cached,
     /// The call of another caller, joined while in flight.
     Joined,
     /// A call made for this caller.
@@ -85,7 +85,7 @@ impl ReadCall for FetchPromise {
 
     fn with_source(mut answer: Self::Answer, source: AnswerSource) -> Self::Answer {
         answer.set_cache(match source {
-            AnswerSource::Kept => PromiseCache::Hit,
+            AnswerSource::Cached => PromiseCache::Hit,
             AnswerSource::Joined => PromiseCache::Coalesced,
             AnswerSource::Own => PromiseCache::Miss,
         });

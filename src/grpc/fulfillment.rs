@@ -15,15 +15,15 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 use crate::service::{
-    BatchOutcome, CacheSettings, CancelOrder, Cancelled, CreateOrder, Directory, GetOrderStatus, Mutations, NotMutated,
-    Read, ServiceError,
+    AccountDirectory, BatchOutcome, CacheSettings, CancelOrder, CancellationReply, CoalescedRead, CreateOrder,
+    GetOrderStatus, MutationError, Mutations, ServiceError,
 };
 use crate::telemetry::metrics::Metrics;
 
 /// The service, over any upstream and ledger.
 pub struct Fulfillment<U, L> {
-    directory: Directory,
-    promise: Read<FetchPromise, U>,
+    directory: AccountDirectory,
+    promise: CoalescedRead<FetchPromise, U>,
     create: CreateOrder<U, L>,
     cancel: CancelOrder<U, L>,
     status: GetOrderStatus<U>,
@@ -33,7 +33,7 @@ impl<U: WalmartApi, L: Ledger> Fulfillment<U, L> {
     /// Reads of `upstream`, changes by `mutations`. Changes whose callers have left go on among `tasks`; promises are kept as
     /// `cache` says.
     pub fn new(
-        directory: Directory,
+        directory: AccountDirectory,
         upstream: U,
         mutations: Mutations<U, L>,
         tasks: TaskTracker,
@@ -42,7 +42,7 @@ impl<U: WalmartApi, L: Ledger> Fulfillment<U, L> {
     ) -> Self {
         Self {
             directory,
-            promise: Read::new(upstream.clone()).keeping(cache, metrics),
+            promise: CoalescedRead::new(upstream.clone()).keeping(cache, metrics),
             create: CreateOrder::new(mutations.clone(), tasks.clone()),
             cancel: CancelOrder::new(mutations, tasks),
             status: GetOrderStatus::new(upstream),
@@ -101,7 +101,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
             Ok(account) => self.cancel.call(account, request, &call).await,
             Err(error) => {
                 let error = error.with_faults(check_cancellation(&request));
-                Err(NotMutated { request_id, error })
+                Err(MutationError { request_id, error })
             }
         };
         match result {
@@ -149,8 +149,8 @@ fn told<A: Correlated>(answer: A, call: &CallContext) -> Response<A> {
 }
 
 /// The first accepted batch speaks for the whole; the rest is told batch by batch.
-fn cancellation(cancelled: Cancelled, call: &CallContext) -> pb::CancelOrderResponse {
-    let Cancelled { request_id, batches, replayed } = cancelled;
+fn cancellation(cancelled: CancellationReply, call: &CallContext) -> pb::CancelOrderResponse {
+    let CancellationReply { request_id, batches, replayed } = cancelled;
     let all = batches.iter().all(|batch| batch.result.is_ok());
     let mut response = pb::CancelOrderResponse {
         status: if all { "ACCEPTED" } else { "PARTIAL" }.into(),

@@ -12,7 +12,7 @@ use tonic_types::{StatusExt as _, pb as rpc};
 use super::*;
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation::Cancel;
-use crate::ports::call::{CallFacts, Caller, Visible};
+use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 use crate::ports::upstream::ErrorKind;
 use crate::service::testing::{Walmart, call, lost, mutations, refused, sample};
 use crate::store::memory::MemoryLedger;
@@ -21,7 +21,7 @@ fn service(walmart: &Walmart, accounts: &[&str]) -> Fulfillment<Walmart, MemoryL
     // Of the same accounts, by position.
     let (mutations, tasks) = (mutations(walmart, 1), TaskTracker::new());
     let cache = CacheSettings { ttl: Duration::from_secs(30), max_bytes: 1 << 20 };
-    let directory = Directory::new(accounts.iter().map(|id| AccountId::new(*id).unwrap()).collect());
+    let directory = AccountDirectory::new(accounts.iter().map(|id| AccountId::new(*id).unwrap()).collect());
     Fulfillment::new(directory, walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
 }
 
@@ -113,11 +113,11 @@ async fn a_missing_account_is_told_with_all_other_faults() {
 async fn whose_account_it_is_comes_before_everything_else() {
     let walmart = Walmart::default();
     let service = service(&walmart, &["acme", "beta"]);
-    let accounts = Visible::Only(BTreeSet::from([crate::domain::account::AccountIndex(0)]));
+    let accounts = VisibleAccounts::Only(BTreeSet::from([crate::domain::account::AccountIndex(0)]));
     for name in ["beta", "gamma"] {
         let mut request = request(pb::CreateOrderRequest { account: name.into(), ..Default::default() });
         let call = request.extensions_mut().get_mut::<CallContext>().unwrap();
-        call.facts = CallFacts::of(Arc::new(Caller { name: "c".into(), accounts: accounts.clone(), services: None }));
+        call.facts = CallRecord::of(Arc::new(Caller { name: "c".into(), accounts: accounts.clone(), services: None }));
         let refused = service.create_order(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert!(!format!("{refused:?}").contains(name));

@@ -32,7 +32,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F>
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         let call = context(&request)?;
         let request = request.into_inner();
-        let told = self.status.told(&request.account, request.confirm_clock, &call).await;
+        let told = self.status.reply(&request.account, request.confirm_clock, &call).await;
         let told = told.map_err(|error| status::failure(error, "", &call))?;
         Ok(Response::new(pb::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -7,12 +7,12 @@ use super::*;
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::EntryState;
 use crate::ports::call::CallContext;
-use crate::ports::overview::Overview;
+use crate::ports::overview::UpstreamOverview;
 use crate::service::testing::{Walmart, call, mutations, over};
 use crate::service::testing_feed::{START, TestFeed, anyone, feed, limited};
 use crate::service::testing_feed_store::FaultyFeed;
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
-use crate::service::{Directory, Mutations};
+use crate::service::{AccountDirectory, Mutations};
 
 /// Account n is in the n-th state.
 struct States;
@@ -21,7 +21,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-impl Overview for States {
+impl UpstreamOverview for States {
     fn token(&self, account: AccountIndex) -> TokenView {
         [TokenView::None, TokenView::Valid(at(1)), TokenView::Expired(at(2)), TokenView::Failed(at(3))][account.0]
     }
@@ -43,13 +43,16 @@ impl Overview for States {
     }
 }
 
-fn gateway<L: Ledger>(directory: Directory, mutations: Mutations<Walmart, L>) -> Gateway<Walmart, L, FaultyFeed> {
+fn gateway<L: Ledger>(
+    directory: AccountDirectory,
+    mutations: Mutations<Walmart, L>,
+) -> Gateway<Walmart, L, FaultyFeed> {
     over_feed(&feed(), directory, mutations)
 }
 
 fn over_feed<L: Ledger>(
     feed: &TestFeed,
-    directory: Directory,
+    directory: AccountDirectory,
     mutations: Mutations<Walmart, L>,
 ) -> Gateway<Walmart, L, FaultyFeed> {
     let (feed, clock_watch) = (feed.feed.clone(), feed.clock_watch.clone());
@@ -67,7 +70,7 @@ fn request<T>(message: T) -> Request<T> {
 
 async fn status(account: &str) -> Result<pb::GetStatusResponse, Status> {
     let ids = ["a", "b", "c", "d"].map(|id| AccountId::new(id).unwrap());
-    let gateway = gateway(Directory::new(ids.into()), mutations(&Walmart::default(), 20));
+    let gateway = gateway(AccountDirectory::new(ids.into()), mutations(&Walmart::default(), 20));
     let mut request = Request::new(pb::GetStatusRequest { account: account.into(), ..Default::default() });
     request.extensions_mut().insert(call(Duration::ZERO));
     gateway.get_status(request).await.map(Response::into_inner)
@@ -149,8 +152,8 @@ async fn the_clock_is_told_and_confirmed_by_who_sees_every_account() {
     assert!(feed.clock_watch.trim_time().is_some());
 }
 
-fn two() -> Directory {
-    Directory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into())
+fn two() -> AccountDirectory {
+    AccountDirectory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into())
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use crate::domain::ledger::{AlertKind, Entry, EntryState, EvidenceKind, LookupRe
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
-use crate::ports::ledger::Count;
-use crate::service::{ListOperations, OperationView, check_page};
+use crate::ports::ledger::EntryCount;
+use crate::service::{ListOperations, OperationDetails, check_page};
 
 /// An entry without what was found about it later.
 pub(super) fn message(entry: Entry) -> pb::Operation {
@@ -59,7 +59,7 @@ fn evidence(record: LookupRecord) -> pb::LookupEvidence {
 }
 
 /// An entry with what was found about it later.
-pub(super) fn viewed(view: OperationView) -> pb::Operation {
+pub(super) fn viewed(view: OperationDetails) -> pb::Operation {
     let alerts = view.alerts.into_iter().map(|(kind, time)| pb::OperationAlert {
         kind: match kind {
             AlertKind::LateEffect => pb::OperationAlertKind::LateEffect,
@@ -72,7 +72,7 @@ pub(super) fn viewed(view: OperationView) -> pb::Operation {
 }
 
 /// How many are in a state.
-pub(super) fn count(count: &Count) -> pb::StateCount {
+pub(super) fn count(count: &EntryCount) -> pb::StateCount {
     pb::StateCount {
         state: state(count.state).into(),
         count: count.entries,

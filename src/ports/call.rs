@@ -22,15 +22,15 @@ pub struct CallContext {
     /// Position of the call in its trace.
     pub trace: TraceContext,
     /// Facts learned while the call is processed.
-    pub facts: Arc<CallFacts>,
+    pub facts: Arc<CallRecord>,
     /// Purpose of the upstream calls made for this call.
-    pub purpose: Purpose,
+    pub purpose: CallPurpose,
 }
 
 /// The purpose of an upstream call, which decides its priority in the account's bucket. Look-ups must get permits even
 /// while many callers compete for the same tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Purpose {
+pub enum CallPurpose {
     /// A caller's call, or an optional call of the ledger: an audit or a snapshot.
     #[default]
     Caller,
@@ -56,17 +56,17 @@ impl CallContext {
 /// The facts learned while a call is processed; the access log writes them at the end. The first value of a fact is
 /// kept, except for the correlation id.
 #[derive(Debug, Default)]
-pub struct CallFacts {
+pub struct CallRecord {
     caller: OnceLock<Arc<Caller>>,
     account: OnceLock<AccountId>,
     correlation_id: Mutex<Option<Uuid>>,
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
     summed_up: AtomicBool,
-    on_clock: AtomicBool,
+    deadline_armed: AtomicBool,
 }
 
-impl CallFacts {
+impl CallRecord {
     /// A record with this caller.
     pub fn of(caller: Arc<Caller>) -> Arc<Self> {
         Arc::new(Self { caller: caller.into(), ..Self::default() })
@@ -125,16 +125,16 @@ impl CallFacts {
 
     /// Runs `work`, whose own timer ends it soon after the deadline. While `work` waits, the deadline layer need not
     /// arm a timer of its own. Only one such work at a time is allowed for a call.
-    pub async fn on_clock<F: Future>(&self, work: F) -> F::Output {
-        self.on_clock.store(true, Ordering::Relaxed);
-        let _end = OffClock(&self.on_clock);
+    pub async fn with_deadline_armed<F: Future>(&self, work: F) -> F::Output {
+        self.deadline_armed.store(true, Ordering::Relaxed);
+        let _end = DisarmGuard(&self.deadline_armed);
         work.await
     }
 
     /// Whether a timer already wakes the call soon after its deadline. Layers above must check again at every poll,
     /// because the work may have ended.
-    pub fn is_on_clock(&self) -> bool {
-        self.on_clock.load(Ordering::Relaxed)
+    pub fn is_deadline_armed(&self) -> bool {
+        self.deadline_armed.load(Ordering::Relaxed)
     }
 
     /// Counts an upstream attempt; returns the number of earlier attempts.
@@ -149,9 +149,9 @@ impl CallFacts {
 }
 
 /// Clears the flag when the work ends or is dropped, after which no timer is armed any more.
-struct OffClock<'a>(&'a AtomicBool);
+struct DisarmGuard<'a>(&'a AtomicBool);
 
-impl Drop for OffClock<'_> {
+impl Drop for DisarmGuard<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
@@ -163,14 +163,14 @@ pub struct Caller {
     /// Name in the settings; `anonymous` for an open gateway, `none` before authentication.
     pub name: String,
     /// Accounts that the caller may see.
-    pub accounts: Visible,
+    pub accounts: VisibleAccounts,
     /// Services that the caller may call, by short name (`FulfillmentService`); `None` for all services.
     pub services: Option<BTreeSet<String>>,
 }
 
 /// A set of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Visible {
+pub enum VisibleAccounts {
     /// Every account, including unknown ones.
     All,
     /// Only the listed accounts.
@@ -184,8 +184,9 @@ impl Caller {
     }
 
     fn anyone() -> &'static Arc<Self> {
-        static ANONYMOUS: LazyLock<Arc<Caller>> =
-            LazyLock::new(|| Arc::new(Caller { name: "anonymous".into(), accounts: Visible::All, services: None }));
+        static ANONYMOUS: LazyLock<Arc<Caller>> = LazyLock::new(|| {
+            Arc::new(Caller { name: "anonymous".into(), accounts: VisibleAccounts::All, services: None })
+        });
         &ANONYMOUS
     }
 
@@ -193,7 +194,11 @@ impl Caller {
     pub fn nobody() -> &'static Arc<Self> {
         static NOBODY: LazyLock<Arc<Caller>> = LazyLock::new(|| {
             let nothing = Some(BTreeSet::new());
-            Arc::new(Caller { name: "none".into(), accounts: Visible::Only(BTreeSet::new()), services: nothing })
+            Arc::new(Caller {
+                name: "none".into(),
+                accounts: VisibleAccounts::Only(BTreeSet::new()),
+                services: nothing,
+            })
         });
         &NOBODY
     }
@@ -206,15 +211,15 @@ impl Caller {
     /// Whether the caller may see this account.
     pub fn may_see(&self, account: AccountIndex) -> bool {
         match &self.accounts {
-            Visible::All => true,
-            Visible::Only(some) => some.contains(&account),
+            VisibleAccounts::All => true,
+            VisibleAccounts::Only(some) => some.contains(&account),
         }
     }
 
     /// Whether the caller may see every account, including accounts that do not exist. Only such a caller is told that
     /// an account is unknown.
     pub fn sees_all(&self) -> bool {
-        self.accounts == Visible::All
+        self.accounts == VisibleAccounts::All
     }
 
     /// Whether the caller may call the service with this short name.

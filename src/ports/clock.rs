@@ -20,11 +20,11 @@ const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 /// A source of time. A pointer to a value made once and never freed, which makes passing the clock free of cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(&'static Source);
+pub struct Clock(&'static ClockSource);
 
 #[derive(Debug)]
-struct Source {
-    wall: Wall,
+struct ClockSource {
+    wall: WallClock,
     boot: BootId,
     /// The steady time at `since`, read once. Later readings add tokio's elapsed time.
     steady: SteadyTime,
@@ -32,7 +32,7 @@ struct Source {
 }
 
 #[derive(Debug)]
-enum Wall {
+enum WallClock {
     System,
     /// The time of day at `since`, and the milliseconds by which the clock was set since then.
     Simulated {
@@ -44,7 +44,7 @@ enum Wall {
 impl Clock {
     /// The clocks of the machine.
     pub fn system() -> Self {
-        Self::new(Wall::System, machine::boot_id(), machine::steady_time())
+        Self::new(WallClock::System, machine::boot_id(), machine::steady_time())
     }
 
     /// A clock that starts at `start` and follows tokio's clock, also while a test pauses and advances tokio's clock.
@@ -58,20 +58,20 @@ impl Clock {
     /// given boot: the same `boot` with a later `steady` is a restart of the process, a different `boot` a reboot of
     /// the machine.
     pub fn stepping(start: SystemTime, boot: BootId, steady: SteadyTime) -> (Self, WallSteps) {
-        let clock = Self::new(Wall::Simulated { start, steps: AtomicI64::new(0) }, boot, steady);
+        let clock = Self::new(WallClock::Simulated { start, steps: AtomicI64::new(0) }, boot, steady);
         (clock, WallSteps(clock))
     }
 
-    fn new(wall: Wall, boot: BootId, steady: SteadyTime) -> Self {
-        Self(Box::leak(Box::new(Source { wall, boot, steady, since: Instant::now() })))
+    fn new(wall: WallClock, boot: BootId, steady: SteadyTime) -> Self {
+        Self(Box::leak(Box::new(ClockSource { wall, boot, steady, since: Instant::now() })))
     }
 
     /// The time of day.
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     pub fn now(&self) -> SystemTime {
         match &self.0.wall {
-            Wall::System => wall_clock(SystemTime::now()),
-            Wall::Simulated { start, steps } => {
+            WallClock::System => wall_clock(SystemTime::now()),
+            WallClock::Simulated { start, steps } => {
                 let steps = steps.load(Ordering::Relaxed);
                 let span = Duration::from_millis(steps.unsigned_abs());
                 let time = *start + self.0.since.elapsed();
@@ -99,7 +99,7 @@ impl Clock {
 
     /// The reading of the steady clock at `instant`.
     pub fn steady_time(&self, instant: Instant) -> SteadyTime {
-        let Source { steady, since, .. } = self.0;
+        let ClockSource { steady, since, .. } = self.0;
         steady.plus(instant.saturating_duration_since(*since)).minus(since.saturating_duration_since(instant))
     }
 
@@ -131,7 +131,7 @@ impl WallSteps {
     }
 
     fn add(&self, step: i64) {
-        if let Wall::Simulated { steps, .. } = &self.0.0.wall {
+        if let WallClock::Simulated { steps, .. } = &self.0.0.wall {
             steps.fetch_add(step, Ordering::Relaxed);
         }
     }

@@ -30,13 +30,17 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// `new` is not empty, and all of its entries have the same account, kind, order number, request id and
     /// fingerprint. The batches are 0, 1, 2, …, as many as every entry says. An entry created as
     /// [`EntryState::Sending`] counts as handed over once.
-    fn begin(&self, new: Vec<NewEntry>, join: bool) -> impl Future<Output = Result<Begun, StoreError>> + Send;
+    fn begin(&self, new: Vec<NewEntry>, join: bool) -> impl Future<Output = Result<BeginOutcome, StoreError>> + Send;
 
     /// Writes changed entries, all or none. Every entry carries the fence that was read; the stored fence must be
     /// equal, and is incremented. Only mutable fields are written: the identity (id, account, kind, order number,
     /// request id, batch, batches, fingerprint, created, correlation id) stays unchanged. A final entry is never
     /// overwritten. The same transaction plans `audits`, which [`Ledger::due_audits`] returns from their times on.
-    fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> impl Future<Output = Result<Saved, StoreError>> + Send;
+    fn save(
+        &self,
+        entries: Vec<Entry>,
+        audits: Vec<PlannedAudit>,
+    ) -> impl Future<Output = Result<SaveResult, StoreError>> + Send;
 
     /// Reads the entry with this id.
     fn get(&self, id: OperationId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
@@ -61,18 +65,22 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     fn open(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
     /// Reads matching entries in the order of their ids, oldest first. Dropping the future ends the query.
-    fn list(&self, query: &Query) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+    fn list(&self, query: &EntryQuery) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
     /// Counts the entries of every account and state with any entries.
-    fn counts(&self) -> impl Future<Output = Result<Vec<Count>, StoreError>> + Send;
+    fn counts(&self) -> impl Future<Output = Result<Vec<EntryCount>, StoreError>> + Send;
 
     /// Reads audits due at `now`, oldest first, at most `limit`.
-    fn due_audits(&self, now: Timestamp, limit: usize) -> impl Future<Output = Result<Vec<Audit>, StoreError>> + Send;
+    fn due_audits(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<PlannedAudit>, StoreError>> + Send;
 
     /// Ends one audit and stores its finding, once for an operation and kind. Returns whether the finding was new.
     fn end_audit(
         &self,
-        audit: Audit,
+        audit: PlannedAudit,
         found: Option<AuditAlert>,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
@@ -90,13 +98,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
 /// The result of [`Ledger::begin`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Begun {
+pub enum BeginOutcome {
     /// The entries were created.
     New(Vec<Entry>),
     /// Existing entries conflict with the call, or the call joins them.
     Existing {
         /// The key by which the entries were found.
-        by: Match,
+        by: BeginConflict,
         /// All entries of the existing request, by batch.
         entries: Vec<Entry>,
     },
@@ -111,7 +119,7 @@ pub enum Begun {
 
 /// The key by which existing entries conflict with a new call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
+pub enum BeginConflict {
     /// The same request id.
     RequestId,
     /// The same order number.
@@ -122,7 +130,7 @@ pub enum Match {
 
 /// The result of [`Ledger::save`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Saved {
+pub enum SaveResult {
     /// The entries were written and have new fences.
     Done(Vec<Entry>),
     /// A concurrent change moved a fence first; nothing was written.
@@ -131,7 +139,7 @@ pub enum Saved {
 
 /// The conditions of [`Ledger::list`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Query {
+pub struct EntryQuery {
     /// Accounts of the entries; `None` for all accounts, including removed ones.
     pub accounts: Option<Vec<AccountId>>,
     /// States of the entries; empty for any state.
@@ -146,7 +154,7 @@ pub struct Query {
 
 /// The number of entries of an account in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Count {
+pub struct EntryCount {
     /// Account of the entries.
     pub account: AccountId,
     /// State of the entries.
@@ -159,7 +167,7 @@ pub struct Count {
 
 /// A planned audit of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Audit {
+pub struct PlannedAudit {
     /// Entry to be audited.
     pub operation: OperationId,
     /// Planned time of the audit.
@@ -171,14 +179,14 @@ pub struct Audit {
 #[error("{kind}: {text}")]
 pub struct StoreError {
     /// Kind of the failure.
-    pub kind: StoreTrouble,
+    pub kind: StoreErrorKind,
     /// The store's own error text, for the log.
     pub text: String,
 }
 
 /// The kinds of store failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StoreTrouble {
+pub enum StoreErrorKind {
     /// No space is left.
     Full,
     /// The store may not be written.
@@ -191,7 +199,7 @@ pub enum StoreTrouble {
     Failed,
 }
 
-impl std::fmt::Display for StoreTrouble {
+impl std::fmt::Display for StoreErrorKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Full => "the store is full",

@@ -8,7 +8,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 
 /// Reads an account's state without changing it.
-pub trait Overview: Send + Sync + 'static {
+pub trait UpstreamOverview: Send + Sync + 'static {
     /// The state of the access token.
     fn token(&self, account: AccountIndex) -> TokenView;
 

@@ -9,7 +9,7 @@ use crate::ports::call::CallContext;
 
 /// The accounts by name. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Directory(Arc<[AccountId]>);
+pub struct AccountDirectory(Arc<[AccountId]>);
 
 /// A failure to find an account for a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum AccountError {
     NotFound,
 }
 
-impl Directory {
+impl AccountDirectory {
     /// Takes the account ids in the order of the settings.
     pub fn new(ids: Vec<AccountId>) -> Self {
         Self(ids.into())

@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use super::super::testing::call;
 use super::*;
-use crate::ports::call::{CallFacts, Caller, Visible};
+use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 
 const ALL: Option<&[usize]> = None;
 
-fn directory() -> Directory {
-    Directory::new(["acme", "beta", "gamma"].map(|id| AccountId::new(id).unwrap()).into())
+fn directory() -> AccountDirectory {
+    AccountDirectory::new(["acme", "beta", "gamma"].map(|id| AccountId::new(id).unwrap()).into())
 }
 
 /// A call of somebody who sees these accounts, or all.
 fn of(accounts: Option<&[usize]>) -> CallContext {
-    let accounts =
-        accounts.map_or(Visible::All, |some| Visible::Only(some.iter().map(|index| AccountIndex(*index)).collect()));
+    let accounts = accounts.map_or(VisibleAccounts::All, |some| {
+        VisibleAccounts::Only(some.iter().map(|index| AccountIndex(*index)).collect())
+    });
     CallContext {
-        facts: CallFacts::of(Arc::new(Caller { name: "c".into(), accounts, services: None })),
+        facts: CallRecord::of(Arc::new(Caller { name: "c".into(), accounts, services: None })),
         ..call(Duration::ZERO)
     }
 }
@@ -56,7 +57,7 @@ async fn every_cell_of_who_asks_for_what() {
     for (accounts, name, expected) in table {
         assert_eq!(told(directory().one(name, &of(accounts))), expected, "{accounts:?} {name:?}");
     }
-    let single = Directory::new(vec![AccountId::new("only").unwrap()]);
+    let single = AccountDirectory::new(vec![AccountId::new("only").unwrap()]);
     assert_eq!(told(single.one("", &of(ALL))), "0");
 }
 

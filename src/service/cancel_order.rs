@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use super::ledger::Mutations;
-use super::mutate::{Mutate, Mutated, NotMutated};
+use super::mutate::{Mutate, MutationError, MutationReply};
 use crate::domain::account::AccountIndex;
 use crate::domain::mutations::{self, MAX_LINES};
 use crate::pb::{CancelItem, CancelOrderRequest};
@@ -26,7 +26,7 @@ impl<U, L> Clone for CancelOrder<U, L> {
 
 /// A cancellation with at least one accepted batch.
 #[derive(Debug)]
-pub struct Cancelled {
+pub struct CancellationReply {
     /// The caller's request id, or a generated id.
     pub request_id: String,
     /// Outcomes of the batches, in the order sent.
@@ -58,14 +58,14 @@ impl<U: WalmartApi, L: Ledger> CancelOrder<U, L> {
         account: AccountIndex,
         request: CancelOrderRequest,
         call: &CallContext,
-    ) -> Result<Cancelled, NotMutated> {
+    ) -> Result<CancellationReply, MutationError> {
         let request = Arc::new(request);
-        let Mutated { request_id, batches, replayed } = self.0.call(account, request.clone(), call).await?;
+        let MutationReply { request_id, batches, replayed } = self.0.call(account, request.clone(), call).await?;
         let items = request.payload.as_ref().map(|payload| payload.order_items.as_slice()).unwrap_or_default();
         let ids = |lines: &[CancelItem]| lines.iter().filter_map(|line| line.seller_line_id.clone()).collect();
         let lines = items.chunks(MAX_LINES).map(ids);
         let batches = lines.zip(batches).map(|(line_ids, result)| BatchOutcome { line_ids, result }).collect();
-        Ok(Cancelled { request_id, batches, replayed })
+        Ok(CancellationReply { request_id, batches, replayed })
     }
 }
 

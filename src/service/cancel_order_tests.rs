@@ -82,7 +82,7 @@ fn rejected() -> Answer {
     refused(Cancel, ErrorKind::Rejected, "INVALID_MCS_REQUEST", "")
 }
 
-fn outcome(result: &Result<Cancelled, NotMutated>) -> String {
+fn outcome(result: &Result<CancellationReply, MutationError>) -> String {
     match result {
         Ok(done) => done.batches.iter().map(|batch| kind(&batch.result)).collect::<Vec<_>>().join(" "),
         Err(failed) => kind::<()>(&Err(failed.error.clone())),
@@ -434,9 +434,9 @@ fn refused_by_name() -> Answer {
     refused(Cancel, ErrorKind::Rejected, "ROE", "ana ROE at (555) 1112222 cancels too often")
 }
 
-fn description(result: Result<Cancelled, NotMutated>) -> String {
+fn description(result: Result<CancellationReply, MutationError>) -> String {
     match result {
-        Err(NotMutated { error: ServiceError::Upstream(error), .. }) => {
+        Err(MutationError { error: ServiceError::Upstream(error), .. }) => {
             assert_eq!(error.errors[0].code, "ROE", "a code stays");
             error.errors[0].description.clone()
         }

@@ -29,29 +29,29 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Decides whether the wall clock is believed. Cheap to clone; all clones share one state.
 #[derive(Clone, Debug)]
-pub struct ClockWatch(Arc<Inner>);
+pub struct ClockWatch(Arc<SharedWatch>);
 
 #[derive(Debug)]
-struct Inner {
+struct SharedWatch {
     clock: Clock,
     /// Length of the trimming pause after a step, by the steady clock.
     pause: Duration,
     metrics: ClockMetrics,
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
     /// Signals a change that should be stored.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct WatchState {
     detector: StepDetector,
     steps: u64,
     last_step: Option<(Timestamp, WallStep)>,
-    trimming: Trimming,
+    trimming: TrimmingState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Trimming {
+enum TrimmingState {
     /// The record of the previous process was not read yet.
     Unknown,
     Allowed,
@@ -74,13 +74,13 @@ pub struct ClockView {
 impl ClockWatch {
     /// Watches `clock`. Trimming pauses for `pause` after a step, and until [`Self::begin`].
     pub fn new(clock: Clock, pause: Duration, metrics: ClockMetrics) -> Self {
-        let state = State {
+        let state = WatchState {
             detector: StepDetector::new(clock.moment()),
             steps: 0,
             last_step: None,
-            trimming: Trimming::Unknown,
+            trimming: TrimmingState::Unknown,
         };
-        Self(Arc::new(Inner { clock, pause, metrics, state: Mutex::new(state), changed: Notify::new() }))
+        Self(Arc::new(SharedWatch { clock, pause, metrics, state: Mutex::new(state), changed: Notify::new() }))
     }
 
     /// Compares the clocks every second until `stopping`, and stores records for the next process.
@@ -117,8 +117,8 @@ impl ClockWatch {
     pub fn begin(&self, record: Option<ClockRecord>) {
         let mut state = self.lock();
         // A step may already have been detected before the record was read.
-        if matches!(state.trimming, Trimming::Unknown) {
-            state.trimming = Trimming::Allowed;
+        if matches!(state.trimming, TrimmingState::Unknown) {
+            state.trimming = TrimmingState::Allowed;
         }
         let now = self.0.clock.moment();
         match record.map(|record| record.compare(self.0.clock.boot_id(), now)) {
@@ -146,15 +146,15 @@ impl ClockWatch {
     /// The time for trimming; `None` while trimming is paused.
     pub fn trim_time(&self) -> Option<Moment> {
         let (now, state) = self.look();
-        matches!(state.trimming, Trimming::Allowed).then_some(now)
+        matches!(state.trimming, TrimmingState::Allowed).then_some(now)
     }
 
     /// Resumes trimming after an operator has confirmed the time of day.
     pub fn confirm(&self, operator: &str) {
         let (_, mut state) = self.look();
-        if matches!(state.trimming, Trimming::PausedUntil(_)) {
+        if matches!(state.trimming, TrimmingState::PausedUntil(_)) {
             tracing::warn!(operator, "an operator confirmed the wall clock: what is past its time is dropped again");
-            state.trimming = Trimming::Allowed;
+            state.trimming = TrimmingState::Allowed;
             self.0.metrics.trimming_paused.set(0);
             self.0.changed.notify_one();
         }
@@ -172,17 +172,17 @@ impl ClockWatch {
     }
 
     /// Compares the clocks now.
-    fn look(&self) -> (Moment, MutexGuard<'_, State>) {
+    fn look(&self) -> (Moment, MutexGuard<'_, WatchState>) {
         let mut state = self.lock();
         // The clock is read under the lock, because the detector must see the moments in order.
         let now = self.0.clock.moment();
         if let Some(step) = state.detector.look(now) {
             self.step(&mut state, now, step);
         }
-        if let Trimming::PausedUntil(end) = state.trimming
+        if let TrimmingState::PausedUntil(end) = state.trimming
             && Instant::now() >= end
         {
-            state.trimming = Trimming::Allowed;
+            state.trimming = TrimmingState::Allowed;
             self.0.metrics.trimming_paused.set(0);
             self.0.changed.notify_one();
             tracing::info!("old entries and events are dropped again: the wall clock was not set for long enough");
@@ -190,7 +190,7 @@ impl ClockWatch {
         (now, state)
     }
 
-    fn step(&self, state: &mut State, now: Moment, step: WallStep) {
+    fn step(&self, state: &mut WatchState, now: Moment, step: WallStep) {
         state.steps += 1;
         state.last_step = Some((now.wall, step));
         self.0.metrics.steps.inc();
@@ -202,8 +202,8 @@ impl ClockWatch {
         self.pause(state, self.0.pause);
     }
 
-    fn pause(&self, state: &mut State, span: Duration) {
-        state.trimming = Trimming::PausedUntil(Instant::now() + span);
+    fn pause(&self, state: &mut WatchState, span: Duration) {
+        state.trimming = TrimmingState::PausedUntil(Instant::now() + span);
         self.0.metrics.trimming_paused.set(1);
         self.0.changed.notify_one();
     }
@@ -214,16 +214,16 @@ impl ClockWatch {
         ClockRecord { moment, boot: self.0.clock.boot_id(), pause_left }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WatchState> {
         // A panic cannot leave a half-written state: every change assigns whole values.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn pause_left(trimming: Trimming) -> Option<Duration> {
+fn pause_left(trimming: TrimmingState) -> Option<Duration> {
     match trimming {
-        Trimming::Unknown | Trimming::Allowed => None,
-        Trimming::PausedUntil(end) => Some(end.saturating_duration_since(Instant::now())),
+        TrimmingState::Unknown | TrimmingState::Allowed => None,
+        TrimmingState::PausedUntil(end) => Some(end.saturating_duration_since(Instant::now())),
     }
 }
 

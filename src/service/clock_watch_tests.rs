@@ -6,7 +6,7 @@ use tokio::time::advance;
 use super::*;
 use crate::domain::moment::{BootId, SteadyTime};
 use crate::ports::clock::WallSteps;
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::telemetry::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,7 +129,7 @@ impl ClockRecords for Records {
         let mut inner = self.0.lock().unwrap();
         inner.0 += 1;
         if inner.0 == 1 {
-            return Err(StoreError { kind: StoreTrouble::Failed, text: String::new() });
+            return Err(StoreError { kind: StoreErrorKind::Failed, text: String::new() });
         }
         Ok(inner.1)
     }

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use super::ledger::Mutations;
-use super::mutate::{Mutate, Mutated};
+use super::mutate::{Mutate, MutationReply};
 use crate::domain::account::AccountIndex;
 use crate::domain::mutations;
 use crate::domain::order_number;
@@ -40,7 +40,7 @@ impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
         call: &CallContext,
     ) -> Result<CreateOrderResponse, ServiceError> {
         let request = request.into();
-        let Mutated { batches, replayed, .. } =
+        let MutationReply { batches, replayed, .. } =
             self.0.call(account, request.clone(), call).await.map_err(|failed| failed.error)?;
         let reply = batches.into_iter().next().unwrap_or(Err(ServiceError::Internal))?;
         Ok(response(reply, &request, replayed))

@@ -15,7 +15,7 @@ use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, EntryState, OperationId};
 use crate::domain::operation::Operation::{Create, Status};
-use crate::ports::ledger::Saved;
+use crate::ports::ledger::SaveResult;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::store::memory::MemoryLedger;
 
@@ -319,7 +319,7 @@ async fn what_somebody_else_closed_meanwhile_is_answered_as_they_left_it() {
         tokio::time::sleep(LATENCY / 2).await;
         let entry = ledger.get(OperationId(1)).await.unwrap().unwrap();
         let expired = Entry { state: EntryState::Expired, ..entry };
-        assert!(matches!(ledger.save(vec![expired], Vec::new()).await, Ok(Saved::Done(_))));
+        assert!(matches!(ledger.save(vec![expired], Vec::new()).await, Ok(SaveResult::Done(_))));
     };
     let long = call(LONG);
     let (answer, ()) = tokio::join!(service.call(ACME, request(), &long), theirs);

@@ -16,18 +16,18 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use self::progress::{Batch, Progress};
+use self::progress::{BatchProgress, CallProgress};
 use super::ServiceError;
 use super::error::{SLACK, pending, timed_out};
-use super::flights::{Flights, Seat};
-use super::ledger::{InHand, Mutations, Written, answer};
+use super::ledger::{Mutations, SaveOutcome, WorkGuard, answer};
+use super::single_flight::{SingleFlight, Waiter};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry};
 use crate::domain::mutations::Mutation;
-use crate::ports::call::{CallContext, Purpose};
-use crate::ports::ledger::{Begun, Ledger, Match};
+use crate::ports::call::{CallContext, CallPurpose};
+use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger};
 use crate::ports::upstream::{AcceptedAnswer, Reply, Upstream, WalmartApi};
 
 /// Time for a batch after the first when the caller's deadline has passed.
@@ -39,19 +39,19 @@ const LAST_READ: Duration = Duration::from_millis(30);
 /// The use case of one mutation. Cheap to clone.
 pub struct Mutate<M, U, L> {
     pub(super) mutations: Mutations<U, L>,
-    flights: Flights<Progress, Arc<Names>>,
+    single_flight: SingleFlight<CallProgress, Arc<CallIdentity>>,
     mutation: PhantomData<fn() -> M>,
 }
 
 impl<M, U, L> Clone for Mutate<M, U, L> {
     fn clone(&self) -> Self {
-        Self { mutations: self.mutations.clone(), flights: self.flights.clone(), mutation: PhantomData }
+        Self { mutations: self.mutations.clone(), single_flight: self.single_flight.clone(), mutation: PhantomData }
     }
 }
 
 /// The identity of a call in flight.
 #[derive(Debug)]
-struct Names {
+struct CallIdentity {
     /// The caller's id, or a generated id; empty for a call identified by its order number.
     request_id: String,
     /// Fingerprint of the payload of the whole call.
@@ -62,7 +62,7 @@ struct Names {
 
 /// A mutation with at least one accepted batch.
 #[derive(Debug)]
-pub struct Mutated {
+pub struct MutationReply {
     /// The caller's id, or a generated id; empty for a call identified by its order number.
     pub request_id: String,
     /// Outcomes of the upstream requests, in the order sent.
@@ -73,7 +73,7 @@ pub struct Mutated {
 
 /// A failed call with its id.
 #[derive(Debug)]
-pub struct NotMutated {
+pub struct MutationError {
     /// The caller's id, or a generated id; empty for a call identified by its order number.
     pub request_id: String,
     /// Reason of the failure.
@@ -83,7 +83,7 @@ pub struct NotMutated {
 impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     /// Works on `mutations`. Work without a remaining caller continues among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
-        Self { mutations, flights: Flights::new(tasks), mutation: PhantomData }
+        Self { mutations, single_flight: SingleFlight::new(tasks), mutation: PhantomData }
     }
 
     /// Carries out the call. Fails when no batch was accepted: as pending if the outcome of any batch is unknown, else
@@ -93,16 +93,16 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         account: AccountIndex,
         request: Arc<M::Request>,
         call: &CallContext,
-    ) -> Result<Mutated, NotMutated> {
+    ) -> Result<MutationReply, MutationError> {
         let payload = M::payload(&request);
         let names = self.names(&request, &payload);
         if let Err(faults) = M::check(&request) {
-            return Err(NotMutated { request_id: names.request_id, error: ServiceError::Invalid(faults) });
+            return Err(MutationError { request_id: names.request_id, error: ServiceError::Invalid(faults) });
         }
         // After the deadline no answer can reach the caller; a mutation begun now would leave an outcome without a
         // reader.
         if Instant::now() >= call.deadline {
-            return Err(NotMutated {
+            return Err(MutationError {
                 request_id: names.request_id,
                 error: timed_out(M::KIND.operation(), names.correlation_id),
             });
@@ -116,17 +116,17 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 let payload = payload.take().unwrap_or_else(|| M::payload(&request));
                 self.clone().begin(account, request.clone(), payload, names.clone(), call.clone())
             };
-            let seat = self.flights.board(&key, names.clone(), call.deadline, work);
-            let progress = match seat.landed(call.deadline + SLACK, call).await {
+            let waiter = self.single_flight.join(&key, names.clone(), call.deadline, work);
+            let progress = match waiter.wait(call.deadline + SLACK, call).await {
                 Some(Ok(progress)) => progress,
-                Some(Err(error)) => return Err(not_mutated(&seat, error)),
+                Some(Err(error)) => return Err(not_mutated(&waiter, error)),
                 // The work continues, and the ledger has its progress.
-                None => match timeout(LAST_READ, self.so_far(account, &seat.tag)).await.ok().flatten() {
+                None => match timeout(LAST_READ, self.so_far(account, &waiter.tag)).await.ok().flatten() {
                     Some(progress) => progress,
-                    None => return Err(not_mutated(&seat, pending(M::KIND.operation(), seat.tag.correlation_id))),
+                    None => return Err(not_mutated(&waiter, pending(M::KIND.operation(), waiter.tag.correlation_id))),
                 },
             };
-            match self.told(progress, seat, call).await {
+            match self.reply(progress, waiter, call).await {
                 Some(told) => return told,
                 // A concurrent call closed the entry before anything was sent, and this caller has time for an attempt
                 // of its own.
@@ -136,36 +136,40 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     }
 
     /// Makes the caller's answer. Returns `None` when the caller may make an attempt of its own.
-    async fn told(
+    async fn reply(
         &self,
-        progress: Progress,
-        seat: Seat<Progress, Arc<Names>>,
+        progress: CallProgress,
+        waiter: Waiter<CallProgress, Arc<CallIdentity>>,
         call: &CallContext,
-    ) -> Option<Result<Mutated, NotMutated>> {
+    ) -> Option<Result<MutationReply, MutationError>> {
         let (batches, before) = match progress {
-            Progress::Accepted(reply) => {
-                let (replayed, request_id) = (seat.joined, seat.tag.request_id.clone());
+            CallProgress::Accepted(reply) => {
+                let (replayed, request_id) = (waiter.joined, waiter.tag.request_id.clone());
                 // Releases the shared copy first, which lets the unwrap below move the reply without a clone.
-                drop(seat);
-                return Some(Ok(Mutated { request_id, batches: vec![Ok(Arc::unwrap_or_clone(reply))], replayed }));
+                drop(waiter);
+                return Some(Ok(MutationReply {
+                    request_id,
+                    batches: vec![Ok(Arc::unwrap_or_clone(reply))],
+                    replayed,
+                }));
             }
-            Progress::Trimmed(kept) => {
+            CallProgress::Trimmed(kept) => {
                 return Some(match answer::read_acceptance(&kept) {
-                    Ok(reply) => Ok(Mutated {
-                        request_id: seat.tag.request_id.clone(),
+                    Ok(reply) => Ok(MutationReply {
+                        request_id: waiter.tag.request_id.clone(),
                         batches: vec![Ok(reply)],
                         replayed: true,
                     }),
-                    Err(error) => Err(not_mutated(&seat, error)),
+                    Err(error) => Err(not_mutated(&waiter, error)),
                 });
             }
-            Progress::Kept { batches, before } => (batches, before),
+            CallProgress::Kept { batches, before } => (batches, before),
         };
-        let mut request_id = seat.tag.request_id.clone();
-        let replayed = seat.joined || before;
+        let mut request_id = waiter.tag.request_id.clone();
+        let replayed = waiter.joined || before;
         let mut in_vain = true;
         let mut results = Vec::with_capacity(batches.len());
-        for Batch { entry, lost } in Arc::unwrap_or_clone(batches) {
+        for BatchProgress { entry, lost } in Arc::unwrap_or_clone(batches) {
             let entry = if entry.state.is_open() {
                 // Boxed, because this future is large and rarely needed.
                 Box::pin(self.mutations.settled(entry, call.deadline)).await
@@ -184,34 +188,34 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             results.push(result);
         }
         if results.iter().any(Result::is_ok) {
-            return Some(Ok(Mutated { request_id, batches: results, replayed }));
+            return Some(Ok(MutationReply { request_id, batches: results, replayed }));
         }
         let is_unknown = |result: &Result<_, _>| matches!(result, Err(ServiceError::OutcomePending { .. }));
         let told = results.iter().position(is_unknown).unwrap_or(0);
         let told = results.into_iter().nth(told).unwrap_or(Err(ServiceError::Internal));
-        if in_vain && (before || seat.was_too_short_for(call.deadline, &told)) && Instant::now() < call.deadline {
+        if in_vain && (before || waiter.was_too_short_for(call.deadline, &told)) && Instant::now() < call.deadline {
             return None;
         }
-        Some(Err(NotMutated { request_id, error: told.err().unwrap_or(ServiceError::Internal) }))
+        Some(Err(MutationError { request_id, error: told.err().unwrap_or(ServiceError::Internal) }))
     }
 
-    fn names(&self, request: &M::Request, payload: &[u8]) -> Names {
+    fn names(&self, request: &M::Request, payload: &[u8]) -> CallIdentity {
         let given = M::request_id(request);
         let is_made = given.is_empty() && !M::BY_ORDER_NUMBER;
         let request_id = if is_made { self.mutations.new_id().to_string() } else { given.to_owned() };
         let fingerprint = Fingerprint::of_encoded(payload);
-        Names { request_id, fingerprint, correlation_id: self.mutations.new_id() }
+        CallIdentity { request_id, fingerprint, correlation_id: self.mutations.new_id() }
     }
 
     /// Reads the progress of a call with unfinished work from the ledger.
-    async fn so_far(&self, account: AccountIndex, names: &Names) -> Option<Progress> {
+    async fn so_far(&self, account: AccountIndex, names: &CallIdentity) -> Option<CallProgress> {
         if names.request_id.is_empty() {
             return None;
         }
         let account = self.mutations.directory().id(account);
         let entries = self.mutations.ledger().of_request(account, M::KIND, &names.request_id).await.ok()?;
         let ours = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
-        ours.then(|| Progress::before(entries))
+        ours.then(|| CallProgress::before(entries))
     }
 
     /// Begins the call and sends its batches, or finds the entries of an earlier call.
@@ -221,9 +225,9 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         account: AccountIndex,
         request: Arc<M::Request>,
         payload: Vec<u8>,
-        names: Arc<Names>,
+        names: Arc<CallIdentity>,
         call: CallContext,
-    ) -> impl Future<Output = Result<Progress, ServiceError>> + Send {
+    ) -> impl Future<Output = Result<CallProgress, ServiceError>> + Send {
         async move {
             let join = M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER;
             let batches = M::batches(request.clone());
@@ -242,19 +246,19 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             let new = self.entries(account, &request, &payload, &names, &batches, snapshots);
             drop((request, payload));
             match self.mutations.begin(new, join).await? {
-                Begun::New(entries) => self.send(account, entries, &batches, &call).await,
-                Begun::Existing { by, entries } => {
+                BeginOutcome::New(entries) => self.send(account, entries, &batches, &call).await,
+                BeginOutcome::Existing { by, entries } => {
                     let same = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
                     match by {
-                        _ if same => Ok(Progress::before(entries)),
-                        Match::RequestId => Err(ServiceError::RequestIdReused),
-                        Match::OrderNumber | Match::Content => Err(ServiceError::OrderNumberUsed),
+                        _ if same => Ok(CallProgress::before(entries)),
+                        BeginConflict::RequestId => Err(ServiceError::RequestIdReused),
+                        BeginConflict::OrderNumber | BeginConflict::Content => Err(ServiceError::OrderNumberUsed),
                     }
                 }
-                Begun::Trimmed { fingerprint, answer } if fingerprint == names.fingerprint => {
-                    Ok(Progress::Trimmed(answer.into()))
+                BeginOutcome::Trimmed { fingerprint, answer } if fingerprint == names.fingerprint => {
+                    Ok(CallProgress::Trimmed(answer.into()))
                 }
-                Begun::Trimmed { .. } => Err(ServiceError::OrderNumberUsed),
+                BeginOutcome::Trimmed { .. } => Err(ServiceError::OrderNumberUsed),
             }
         }
     }
@@ -264,7 +268,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         account: AccountIndex,
         request: &M::Request,
         payload: &[u8],
-        names: &Names,
+        names: &CallIdentity,
         batches: &[Arc<M::Request>],
         snapshots: Vec<Vec<u8>>,
     ) -> Vec<NewEntry> {
@@ -302,36 +306,39 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         mut entries: Vec<Entry>,
         requests: &[Arc<M::Request>],
         call: &CallContext,
-    ) -> Result<Progress, ServiceError> {
-        let in_hand = InHand::new(&self.mutations, entries.iter().map(|entry| entry.id));
+    ) -> Result<CallProgress, ServiceError> {
+        let guard = WorkGuard::new(&self.mutations, entries.iter().map(|entry| entry.id));
         if entries.first().is_some_and(|entry| entry.state == EntryState::Recorded) {
             let first = entries.remove(0);
             // Boxed, like the calls below: rare and large futures would enlarge the future of every call.
             match Box::pin(self.after_look(first, account, call)).await? {
                 Ok(first) => entries.insert(0, first),
                 Err(closed) => {
-                    in_hand.lay_down_all();
-                    return Ok(Progress::Kept { batches: Arc::new(vec![closed]), before: false });
+                    guard.release_all();
+                    return Ok(CallProgress::Kept { batches: Arc::new(vec![closed]), before: false });
                 }
             }
         }
-        let mut batches: Vec<Batch> = Vec::new();
+        let mut batches: Vec<BatchProgress> = Vec::new();
         let mut waiting = VecDeque::from(entries);
         let mut turn = waiting.pop_front();
         while let Some(entry) = turn {
             let request = requests.get(entry.batch as usize).ok_or(ServiceError::Internal)?;
-            let (time, told_until) = time_of_batch(&entry, call);
-            let attempt = self.mutations.attempt::<M>(&entry, account, request, &time, told_until).await;
+            let (time, reply_by) = time_of_batch(&entry, call);
+            let attempt = self.mutations.attempt::<M>(&entry, account, request, &time, reply_by).await;
             let mut entry = self.mutations.after(entry, attempt.event)?;
             // The caller is still waiting, or was already told that the outcome is pending.
             entry.is_owed &= Instant::now() >= call.deadline;
             if requests.len() == 1 {
-                let Written { entry, ours } = self.mutations.write(&entry).await?;
-                in_hand.lay_down_all();
+                let saved = self.mutations.write(&entry).await?;
+                guard.release_all();
                 reach(CrashPoint::L7);
-                return Ok(match attempt.reply.filter(|_| ours) {
-                    Some(reply) => Progress::Accepted(reply.into()),
-                    None => Progress::Kept { batches: vec![Batch { entry, lost: attempt.lost }].into(), before: false },
+                return Ok(match (saved, attempt.reply) {
+                    (SaveOutcome::Won(_), Some(reply)) => CallProgress::Accepted(reply.into()),
+                    (saved, _) => CallProgress::Kept {
+                        batches: vec![BatchProgress { entry: saved.into_entry(), lost: attempt.lost }].into(),
+                        before: false,
+                    },
                 });
             }
             let mut changed = vec![entry];
@@ -355,12 +362,12 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             }
             let mut written = Box::pin(self.mutations.write_all(changed)).await?.into_iter();
             reach(CrashPoint::L7);
-            let done = written.next().map(|written| Batch { entry: written.entry, lost: attempt.lost });
+            let done = written.next().map(|saved| BatchProgress { entry: saved.into_entry(), lost: attempt.lost });
             batches.extend(done);
             turn = Box::pin(self.next_turn(written.collect(), &mut waiting, &mut batches)).await?;
         }
-        in_hand.lay_down_all();
-        Ok(Progress::Kept { batches: Arc::new(batches), before: false })
+        guard.release_all();
+        Ok(CallProgress::Kept { batches: Arc::new(batches), before: false })
     }
 
     /// Looks up the first entry before its first attempt (`ledger.look_first_until`). Returns `Ok` when the entry is
@@ -370,30 +377,31 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         entry: Entry,
         account: AccountIndex,
         call: &CallContext,
-    ) -> Result<Result<Entry, Batch>, ServiceError> {
+    ) -> Result<Result<Entry, BatchProgress>, ServiceError> {
         let looked = self.mutations.looked_up_first(entry, account, call).await?;
         let event_after = match looked {
             Ok(entry) => self.mutations.after(entry, EntryEvent::Send)?,
             Err(closed) => closed,
         };
-        let Written { entry, ours } = self.mutations.write(&event_after).await?;
-        let is_sent = ours && entry.state == EntryState::Sending;
-        Ok(if is_sent { Ok(entry) } else { Err(Batch { entry, lost: None }) })
+        Ok(match self.mutations.write(&event_after).await? {
+            SaveOutcome::Won(entry) if entry.state == EntryState::Sending => Ok(entry),
+            saved => Err(BatchProgress { entry: saved.into_entry(), lost: None }),
+        })
     }
 
     /// Finds the next batch to send here. The skipped batches have expired or belong to a different task.
     async fn next_turn(
         &self,
-        mut written: Vec<Written>,
+        mut written: Vec<SaveOutcome>,
         waiting: &mut VecDeque<Entry>,
-        batches: &mut Vec<Batch>,
+        batches: &mut Vec<BatchProgress>,
     ) -> Result<Option<Entry>, ServiceError> {
         loop {
-            for Written { entry, ours } in written {
-                if ours && entry.state == EntryState::Sending {
-                    return Ok(Some(entry));
+            for saved in written {
+                match saved {
+                    SaveOutcome::Won(entry) if entry.state == EntryState::Sending => return Ok(Some(entry)),
+                    saved => batches.push(BatchProgress { entry: saved.into_entry(), lost: None }),
                 }
-                batches.push(Batch { entry, lost: None });
             }
             let Some(next) = waiting.pop_front() else { return Ok(None) };
             written = vec![self.mutations.write(&self.begun(next)?).await?];
@@ -406,8 +414,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     }
 }
 
-fn not_mutated(seat: &Seat<Progress, Arc<Names>>, error: ServiceError) -> NotMutated {
-    NotMutated { request_id: seat.tag.request_id.clone(), error }
+fn not_mutated(waiter: &Waiter<CallProgress, Arc<CallIdentity>>, error: ServiceError) -> MutationError {
+    MutationError { request_id: waiter.tag.request_id.clone(), error }
 }
 
 /// The call context of a batch, and the time until which its caller waits for a "not sent" answer. After the first
@@ -419,7 +427,7 @@ fn time_of_batch(entry: &Entry, call: &CallContext) -> (CallContext, Option<Inst
         return (call.clone(), Some(CallContext::no_deadline(call.deadline)));
     }
     let deadline = call.deadline.max(Instant::now() + BATCH_TIME);
-    (CallContext { deadline, purpose: Purpose::Resend, ..call.clone() }, Some(call.deadline))
+    (CallContext { deadline, purpose: CallPurpose::Resend, ..call.clone() }, Some(call.deadline))
 }
 
 /// The key by which two calls share one flight. Lengths precede the texts chosen by callers, which keeps one text from

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use super::error::pending_entry;
 use super::ledger::{Mutations, answer, audits};
-use super::{Directory, ServiceError, paging};
+use super::{AccountDirectory, ServiceError, paging};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::{EntryEvent, OperatorVerdict};
 use crate::domain::ledger::{AlertKind, Entry, EntryState, OperationId};
 use crate::domain::rules::{Faults, Path};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::CallContext;
-use crate::ports::ledger::{Count, Ledger, Query, Saved};
+use crate::ports::ledger::{EntryCount, EntryQuery, Ledger, SaveResult};
 use crate::ports::upstream::WalmartApi;
 
 /// Longest reason in characters.
@@ -34,7 +34,7 @@ impl<U, L> Clone for Operations<U, L> {
 
 /// One entry with the findings of audits.
 #[derive(Clone, Debug)]
-pub struct OperationView {
+pub struct OperationDetails {
     /// Entry of the ledger.
     pub entry: Entry,
     /// Findings of audits about the entry.
@@ -58,7 +58,7 @@ pub struct ListOperations {
 
 /// A page of entries.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct OperationPage {
     /// Entries of the page, oldest first.
     pub entries: Vec<Entry>,
     /// Token for the next page; empty for the last page.
@@ -72,19 +72,19 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     }
 
     /// Reads one entry. An entry of an account invisible to the caller is reported as missing.
-    pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationView, ServiceError> {
+    pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationDetails, ServiceError> {
         let entry = self.visible(name, call).await?;
         let alerts = self.mutations.ledger().alerts(entry.id).await?;
-        Ok(OperationView { entry: self.shown(entry), alerts })
+        Ok(OperationDetails { entry: self.shown(entry), alerts })
     }
 
     /// Lists entries by account, state and age, oldest first.
-    pub async fn list(&self, request: ListOperations, call: &CallContext) -> Result<Page, ServiceError> {
+    pub async fn list(&self, request: ListOperations, call: &CallContext) -> Result<OperationPage, ServiceError> {
         // Callers allowed every account also see entries of sellers without an account.
         let everything = request.account.is_empty() && call.caller().sees_all();
         let accounts = self.directory().many(&request.account, call)?;
         let (after, limit) = place(request.page_size, &request.page_token).map_err(ServiceError::Invalid)?;
-        let query = Query {
+        let query = EntryQuery {
             accounts: (!everything)
                 .then(|| accounts.into_iter().map(|account| self.directory().id(account).clone()).collect()),
             states: request.states,
@@ -94,14 +94,14 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
             limit: limit + 1,
         };
         if query.accounts.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(Page { entries: Vec::new(), next_page_token: String::new() });
+            return Ok(OperationPage { entries: Vec::new(), next_page_token: String::new() });
         }
         let mut entries = self.mutations.ledger().list(&query).await?;
         let more = entries.len() > limit;
         entries.truncate(limit);
         let next_page_token = entries.last().filter(|_| more).map(|last| last.id.to_string()).unwrap_or_default();
         let entries = entries.into_iter().map(|entry| self.shown(entry)).collect();
-        Ok(Page { entries, next_page_token })
+        Ok(OperationPage { entries, next_page_token })
     }
 
     /// The entry as shown to operators: a planned time in the past is shown as now, because the look-up is waiting for
@@ -128,7 +128,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
             let limit = most - found.len();
             if limit > 0 {
                 let (accounts, states) = (Some(accounts.clone()), states.to_vec());
-                let query = Query { accounts, states, created_before, after: OperationId(0), limit };
+                let query = EntryQuery { accounts, states, created_before, after: OperationId(0), limit };
                 found.extend(self.mutations.ledger().list(&query).await?);
             }
         }
@@ -186,7 +186,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         let decided = tokio::spawn(async move {
             let audits = audits(&entry);
             let saved = mutations.ledger().save(vec![entry], audits).await?;
-            if let Saved::Done(entries) = &saved {
+            if let SaveResult::Done(entries) = &saved {
                 for entry in entries {
                     tracing::warn!(operation = %id, outcome = ?verdict, caller = caller.name, "an operator resolved an operation");
                     mutations.follow(entry);
@@ -195,15 +195,15 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
             Ok::<_, ServiceError>(saved)
         });
         match decided.await.map_err(|_| ServiceError::Internal)?? {
-            Saved::Done(mut entries) => {
+            SaveResult::Done(mut entries) => {
                 entries.pop().map(|entry| Some(self.shown(entry))).ok_or(ServiceError::Internal)
             }
-            Saved::Stale => Ok(None),
+            SaveResult::Stale => Ok(None),
         }
     }
 
     /// Counts the entries of every account and state. Returns `None` while the store fails.
-    pub async fn counts(&self) -> Option<Vec<Count>> {
+    pub async fn counts(&self) -> Option<Vec<EntryCount>> {
         self.mutations.ledger().counts().await.ok()
     }
 
@@ -225,7 +225,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         Ok(entry)
     }
 
-    fn directory(&self) -> &Directory {
+    fn directory(&self) -> &AccountDirectory {
         self.mutations.directory()
     }
 }

@@ -11,7 +11,7 @@ use super::super::testing::{
 use super::super::testing_ledger::{Faulty, batch, creation, put};
 use super::*;
 use crate::domain::operation::Operation::{Create, Status};
-use crate::ports::call::{CallFacts, Caller, Visible};
+use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 use crate::service::CreateOrder;
 use crate::store::memory::MemoryLedger;
 
@@ -25,8 +25,8 @@ fn order() -> crate::pb::CreateOrderRequest {
 
 /// One who may see only this account.
 fn only(account: AccountIndex) -> CallContext {
-    let accounts = Visible::Only(BTreeSet::from([account]));
-    CallContext { facts: CallFacts::of(Arc::new(Caller { name: "c".into(), accounts, services: None })), ..call(LONG) }
+    let accounts = VisibleAccounts::Only(BTreeSet::from([account]));
+    CallContext { facts: CallRecord::of(Arc::new(Caller { name: "c".into(), accounts, services: None })), ..call(LONG) }
 }
 
 fn service(walmart: &Walmart) -> Service {
@@ -41,7 +41,8 @@ async fn in_state<L: Ledger>(service: &Service<L>, number: &str, state: EntrySta
         return entry;
     }
     let lost = mutations.after(entry, EntryEvent::Lost { error: "lost".into() }).unwrap();
-    let Ok(Saved::Done(mut saved)) = mutations.ledger().save(vec![Entry { state, ..lost }], Vec::new()).await else {
+    let Ok(SaveResult::Done(mut saved)) = mutations.ledger().save(vec![Entry { state, ..lost }], Vec::new()).await
+    else {
         panic!()
     };
     saved.pop().unwrap()
@@ -55,7 +56,7 @@ async fn resolve<L: Ledger>(
     service.resolve(&entry.id.to_string(), Some(verdict), "they said so", &call(LONG)).await
 }
 
-fn names(page: &Page) -> Vec<&str> {
+fn names(page: &OperationPage) -> Vec<&str> {
     page.entries.iter().map(|entry| &*entry.order_number).collect()
 }
 
@@ -240,7 +241,7 @@ async fn what_audits_found_is_shown() {
     let entry = in_state(&service, "a", EntryState::Unknown).await;
     let time = service.mutations.now();
     let alert = crate::domain::ledger::AuditAlert { operation: entry.id, kind: AlertKind::Duplicate, time };
-    let audit = crate::ports::ledger::Audit { operation: entry.id, time };
+    let audit = crate::ports::ledger::PlannedAudit { operation: entry.id, time };
     service.mutations.ledger().end_audit(audit, Some(alert)).await.unwrap();
     let view = service.get(&entry.id.to_string(), &call(LONG)).await.unwrap();
     assert_eq!(view.alerts, [(AlertKind::Duplicate, time)]);

@@ -2,7 +2,7 @@
 
 use super::ServiceError;
 use super::absent;
-use super::read::{Ended, Read, told};
+use super::read::{CallEnd, CoalescedRead, reply};
 use crate::domain::account::AccountIndex;
 use crate::domain::reads::{FindOrder, SearchOrders};
 use crate::pb::{GetOrderStatusRequest, GetOrderStatusResponse};
@@ -12,14 +12,17 @@ use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 /// The use case GetOrderStatus. Cheap to clone.
 #[derive(Clone)]
 pub struct GetOrderStatus<U> {
-    find: Read<FindOrder, U>,
-    search: Read<SearchOrders, U>,
+    find: CoalescedRead<FindOrder, U>,
+    search: CoalescedRead<SearchOrders, U>,
 }
 
 impl<U: Upstream<FindOrder> + Upstream<SearchOrders>> GetOrderStatus<U> {
     /// Sends searches to `upstream`.
     pub fn new(upstream: U) -> Self {
-        Self { find: Read::new(upstream.clone()).concluding(found), search: Read::new(upstream).concluding(listed) }
+        Self {
+            find: CoalescedRead::new(upstream.clone()).concluding(found),
+            search: CoalescedRead::new(upstream).concluding(listed),
+        }
     }
 
     /// Searches orders. An order number unknown to Walmart is an error; a search by any other filter may be empty.
@@ -37,23 +40,26 @@ impl<U: Upstream<FindOrder> + Upstream<SearchOrders>> GetOrderStatus<U> {
     }
 }
 
-fn found(request: &GetOrderStatusRequest, ended: Ended<FindOrder>) -> Result<GetOrderStatusResponse, ServiceError> {
+fn found(request: &GetOrderStatusRequest, ended: CallEnd<FindOrder>) -> Result<GetOrderStatusResponse, ServiceError> {
     match ended {
         Ok(Reply { answer, correlation_id }) if answer.payload.is_empty() => {
             Err(ServiceError::OrderNotFound { correlation_id })
         }
-        ended => told::<FindOrder>(request, ended.map_err(of_the_order_service)),
+        ended => reply::<FindOrder>(request, ended.map_err(of_the_order_service)),
     }
 }
 
-fn listed(request: &GetOrderStatusRequest, ended: Ended<SearchOrders>) -> Result<GetOrderStatusResponse, ServiceError> {
+fn listed(
+    request: &GetOrderStatusRequest,
+    ended: CallEnd<SearchOrders>,
+) -> Result<GetOrderStatusResponse, ServiceError> {
     match ended {
         // Walmart also answers an empty search with an error.
         Err(UpstreamError { correlation_id, .. }) if ended.as_ref().is_err_and(absent::is_told_by) => {
             let answer = GetOrderStatusResponse { status: "OK".into(), ..Default::default() };
-            told::<SearchOrders>(request, Ok(Reply { answer, correlation_id }))
+            reply::<SearchOrders>(request, Ok(Reply { answer, correlation_id }))
         }
-        ended => told::<SearchOrders>(request, ended.map_err(of_the_order_service)),
+        ended => reply::<SearchOrders>(request, ended.map_err(of_the_order_service)),
     }
 }
 

@@ -15,11 +15,11 @@ fn request() -> FetchDeliveryPromiseRequest {
     sample("FetchDeliveryPromiseRequest", include_str!("../../examples/promise.json"))
 }
 
-fn service(walmart: &Walmart, ttl: Duration) -> Read<FetchPromise, Walmart> {
-    Read::new(walmart.clone()).keeping(CacheSettings { ttl, max_bytes: 1 << 20 }, Arc::new(Metrics::new([])))
+fn service(walmart: &Walmart, ttl: Duration) -> CoalescedRead<FetchPromise, Walmart> {
+    CoalescedRead::new(walmart.clone()).keeping(CacheSettings { ttl, max_bytes: 1 << 20 }, Arc::new(Metrics::new([])))
 }
 
-async fn cache(service: &Read<FetchPromise, Walmart>, request: FetchDeliveryPromiseRequest) -> PromiseCache {
+async fn cache(service: &CoalescedRead<FetchPromise, Walmart>, request: FetchDeliveryPromiseRequest) -> PromiseCache {
     service.call(ACME, request, &call(LONG)).await.unwrap().cache()
 }
 
@@ -146,7 +146,8 @@ async fn errors_inside_a_promise_say_nothing_personal() {
     let service = service(&Walmart::default().answering(Operation::Promise, [Ok(said)]), TTL);
     for _ in 0..2 {
         let mut told = service.call(ACME, request(), &call(LONG)).await.unwrap();
-        let texts = <FetchPromise as reads::ReadCall>::errors(&mut told).into_iter().map(|error| error.description.clone());
+        let texts =
+            <FetchPromise as reads::ReadCall>::errors(&mut told).into_iter().map(|error| error.description.clone());
         assert_eq!(texts.collect::<Vec<_>>(), ["no way to [redacted]"; 2]);
     }
 }

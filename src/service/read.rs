@@ -11,21 +11,21 @@ use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use super::error::{SLACK, timed_out};
-use super::flights::Flights;
+use super::single_flight::SingleFlight;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::WalmartCall;
 use crate::domain::reads::{self, AnswerSource};
-use crate::ports::call::{CallContext, CallFacts};
+use crate::ports::call::{CallContext, CallRecord};
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 
 /// The use case of one read. Cheap to clone.
-pub struct Read<R: reads::ReadCall, U> {
+pub struct CoalescedRead<R: reads::ReadCall, U> {
     upstream: U,
     conclude: Conclude<R>,
-    kept: Option<Kept<R>>,
+    cache: Option<AnswerCache<R>>,
     /// Tagged with the record of the call that began the flight, whose correlation id all waiters report.
-    flights: Flights<Arc<R::Answer>, Arc<CallFacts>>,
+    single_flight: SingleFlight<Arc<R::Answer>, Arc<CallRecord>>,
 }
 
 /// The settings of the answer cache.
@@ -38,39 +38,44 @@ pub struct CacheSettings {
 }
 
 /// Converts the end of an upstream call to the caller's answer.
-pub(super) type Conclude<R> = fn(&Request<R>, Ended<R>) -> Result<Answer<R>, ServiceError>;
+pub(super) type Conclude<R> = fn(&Request<R>, CallEnd<R>) -> Result<Answer<R>, ServiceError>;
 /// The end of an upstream call.
-pub(super) type Ended<R> = Result<Reply<Answer<R>>, UpstreamError>;
+pub(super) type CallEnd<R> = Result<Reply<Answer<R>>, UpstreamError>;
 type Request<R> = <R as WalmartCall>::Request;
 type Answer<R> = <R as WalmartCall>::Answer;
 
 /// An answer with its expiry.
-type Good<R> = (Instant, Arc<Answer<R>>);
+type CachedAnswer<R> = (Instant, Arc<Answer<R>>);
 
 /// Cached answers with their lifetime.
-struct Kept<R: reads::ReadCall> {
+struct AnswerCache<R: reads::ReadCall> {
     ttl: Duration,
-    answers: Cache<Arc<[u8]>, Good<R>>,
+    answers: Cache<Arc<[u8]>, CachedAnswer<R>>,
     metrics: Arc<Metrics>,
 }
 
-impl<R: reads::ReadCall, U: Clone> Clone for Read<R, U> {
+impl<R: reads::ReadCall, U: Clone> Clone for CoalescedRead<R, U> {
     fn clone(&self) -> Self {
-        let Self { upstream, conclude, kept, flights } = self;
-        Self { upstream: upstream.clone(), conclude: *conclude, kept: kept.clone(), flights: flights.clone() }
+        let Self { upstream, conclude, cache, single_flight } = self;
+        Self {
+            upstream: upstream.clone(),
+            conclude: *conclude,
+            cache: cache.clone(),
+            single_flight: single_flight.clone(),
+        }
     }
 }
 
-impl<R: reads::ReadCall> Clone for Kept<R> {
+impl<R: reads::ReadCall> Clone for AnswerCache<R> {
     fn clone(&self) -> Self {
         Self { ttl: self.ttl, answers: self.answers.clone(), metrics: self.metrics.clone() }
     }
 }
 
-impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
+impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
     /// Sends reads to `upstream`, without a cache.
     pub fn new(upstream: U) -> Self {
-        Self { upstream, conclude: told::<R>, kept: None, flights: Flights::new(TaskTracker::new()) }
+        Self { upstream, conclude: reply::<R>, cache: None, single_flight: SingleFlight::new(TaskTracker::new()) }
     }
 
     /// Replaces the conversion of the call's end.
@@ -83,14 +88,14 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
         let CacheSettings { ttl, max_bytes } = settings;
         let answers = Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(|key: &Arc<[u8]>, (_, answer): &Good<R>| {
+            .weigher(|key: &Arc<[u8]>, (_, answer): &CachedAnswer<R>| {
                 // A decoded message takes about four times its encoded size.
                 u32::try_from(key.len() + 4 * answer.encoded_len()).unwrap_or(u32::MAX)
             })
             // Frees memory only; the expiry beside an answer decides about its use.
             .time_to_live(ttl.max(Duration::from_millis(1)))
             .build();
-        Self { kept: Some(Kept { ttl, answers, metrics }), ..self }
+        Self { cache: Some(AnswerCache { ttl, answers, metrics }), ..self }
     }
 
     /// Answers from the cache, from a call in flight, or by a new call.
@@ -104,21 +109,21 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
         let mut key = account.0.to_be_bytes().to_vec();
         key.extend(R::identity(&request));
         let key: Arc<[u8]> = key.into();
-        if let Some(answer) = self.kept.as_ref().and_then(|kept| kept.answer(&key)) {
-            return Ok(self.answered(answer, AnswerSource::Kept));
+        if let Some(answer) = self.cache.as_ref().and_then(|cache| cache.answer(&key)) {
+            return Ok(self.answered(answer, AnswerSource::Cached));
         }
         let request = Arc::new(request);
         loop {
-            let seat = self.flights.board(&key, call.facts.clone(), call.deadline, || {
+            let waiter = self.single_flight.join(&key, call.facts.clone(), call.deadline, || {
                 self.clone().ask(account, request.clone(), call.clone(), key.clone())
             });
-            let source = if seat.joined { AnswerSource::Joined } else { AnswerSource::Own };
-            let Some(result) = seat.landed(call.deadline + SLACK, call).await else {
-                return Err(timed_out(R::OPERATION, seat.tag.correlation_id().unwrap_or_default()));
+            let source = if waiter.joined { AnswerSource::Joined } else { AnswerSource::Own };
+            let Some(result) = waiter.wait(call.deadline + SLACK, call).await else {
+                return Err(timed_out(R::OPERATION, waiter.tag.correlation_id().unwrap_or_default()));
             };
-            if !seat.was_too_short_for(call.deadline, &result) {
+            if !waiter.was_too_short_for(call.deadline, &result) {
                 // Releases the shared copy first, which lets the unwrap move the answer without a clone.
-                drop(seat);
+                drop(waiter);
                 return match result {
                     Ok(answer) => Ok(self.answered(answer, source)),
                     Err(error) => {
@@ -139,8 +144,8 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
     ) -> Result<Arc<R::Answer>, ServiceError> {
         let ended = self.upstream.call(account, &request, None, &call).await;
         let answer = Arc::new((self.conclude)(&request, redacted::<R>(&request, ended))?);
-        if let Some(kept) = &self.kept {
-            kept.keep(key, &answer);
+        if let Some(cache) = &self.cache {
+            cache.keep(key, &answer);
         }
         Ok(answer)
     }
@@ -152,9 +157,9 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
     }
 
     fn count(&self, source: AnswerSource) {
-        if let Some(Kept { metrics, .. }) = &self.kept {
+        if let Some(AnswerCache { metrics, .. }) = &self.cache {
             match source {
-                AnswerSource::Kept => &metrics.upstream.promise_cache_hits,
+                AnswerSource::Cached => &metrics.upstream.promise_cache_hits,
                 AnswerSource::Joined => &metrics.upstream.promise_cache_coalesced,
                 AnswerSource::Own => &metrics.upstream.promise_cache_misses,
             }
@@ -163,7 +168,7 @@ impl<R: reads::ReadCall, U: Upstream<R>> Read<R, U> {
     }
 }
 
-impl<R: reads::ReadCall> Kept<R> {
+impl<R: reads::ReadCall> AnswerCache<R> {
     fn answer(&self, key: &Arc<[u8]>) -> Option<Arc<R::Answer>> {
         let (until, answer) = self.answers.get(key)?;
         (Instant::now() < until).then_some(answer)
@@ -177,7 +182,7 @@ impl<R: reads::ReadCall> Kept<R> {
 }
 
 /// Removes the customer's data from Walmart's errors.
-fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: Ended<R>) -> Ended<R> {
+fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: CallEnd<R>) -> CallEnd<R> {
     match &mut ended {
         Err(error) => R::personal(request).redact(&mut error.errors),
         Ok(Reply { answer, .. }) => {
@@ -190,7 +195,7 @@ fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: Ended<R>) -> En
 }
 
 /// Adds the correlation id of the call to the answer.
-pub(super) fn told<R: reads::ReadCall>(_: &R::Request, ended: Ended<R>) -> Result<R::Answer, ServiceError> {
+pub(super) fn reply<R: reads::ReadCall>(_: &R::Request, ended: CallEnd<R>) -> Result<R::Answer, ServiceError> {
     let Reply { answer, correlation_id } = ended?;
     Ok(R::with_correlation_id(answer, correlation_id.to_string()))
 }

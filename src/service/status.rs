@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
 use super::feed::{EventIds, Feed, FeedState, FeedStore};
-use super::{AccountError, ClockView, ClockWatch, Directory, Operations, ServiceError};
+use super::{AccountDirectory, AccountError, ClockView, ClockWatch, Operations, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
-use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
-use crate::ports::ledger::{Count, Ledger};
-use crate::ports::overview::{OperationView, Overview, TokenFailure, TokenView};
+use crate::ports::call::{CallContext, CallPurpose, CallRecord, Caller};
+use crate::ports::ledger::{EntryCount, Ledger};
+use crate::ports::overview::{OperationView, TokenFailure, TokenView, UpstreamOverview};
 use crate::ports::upstream::WalmartApi;
 use crate::telemetry::trace::TraceContext;
 
@@ -26,9 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Row limits of the board, chosen for readability and for a read every second.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows;
+pub struct BoardRows;
 
-impl Rows {
+impl BoardRows {
     /// Most unsettled operations shown.
     pub const OPERATIONS: usize = 50;
     /// Most subscriptions shown. The writer caches more (`store/sqlite/feed/memory.rs`); no subscription is read
@@ -41,9 +41,9 @@ impl Rows {
 /// The use case GetStatus, over any upstream and store.
 pub struct GatewayStatus<U, L, F> {
     /// The accounts by name.
-    pub directory: Directory,
+    pub directory: AccountDirectory,
     /// State of the access to Walmart.
-    pub overview: Arc<dyn Overview>,
+    pub overview: Arc<dyn UpstreamOverview>,
     /// Mutations of the accounts.
     pub operations: Operations<U, L>,
     /// The feeds of the gateway.
@@ -79,12 +79,12 @@ pub struct AccountState {
     /// Bucket and circuit of every operation.
     pub operations: [(Operation, OperationView); Operation::ALL.len()],
     /// The ledger's entries of the account by state; empty states are left out. `None` while the store fails.
-    pub ledger: Option<Vec<Count>>,
+    pub ledger: Option<Vec<EntryCount>>,
 }
 
 /// The answer to GetStatus.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct StatusReply {
     /// State of the requested accounts.
     pub accounts: Vec<AccountState>,
     /// State of the feed; `None` while the store fails.
@@ -96,10 +96,10 @@ pub struct Told {
 /// The content of the status page, over all accounts. A part is `None` while the store fails or is too slow; the rest
 /// stays.
 #[derive(Clone, Debug)]
-pub struct Board {
+pub struct StatusBoard {
     /// Accounts in the order of the settings.
     pub accounts: Vec<AccountState>,
-    /// Unsettled mutations, NEEDS_OPERATOR first; at most one more than [`Rows::OPERATIONS`].
+    /// Unsettled mutations, NEEDS_OPERATOR first; at most one more than [`BoardRows::OPERATIONS`].
     pub unresolved: Option<Vec<Entry>>,
     /// State of the feed.
     pub feed: Option<FeedState>,
@@ -114,7 +114,12 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
     /// # Errors
     /// The account does not exist or is invisible to the caller, or the clock is confirmed by a caller not allowed
     /// every account. A failing store is no error.
-    pub async fn told(&self, account: &str, confirm_clock: bool, call: &CallContext) -> Result<Told, ServiceError> {
+    pub async fn reply(
+        &self,
+        account: &str,
+        confirm_clock: bool,
+        call: &CallContext,
+    ) -> Result<StatusReply, ServiceError> {
         let accounts = self.directory.many(account, call)?;
         if confirm_clock {
             // Confirming the clock resumes trimming for every account.
@@ -126,25 +131,25 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         let counts = self.operations.counts().await;
         let feed = self.feed.overview(SUBSCRIPTIONS, call).await.ok();
         let clock = self.clock_watch.view();
-        Ok(Told { accounts: self.accounts(accounts, counts.as_deref()), feed, clock })
+        Ok(StatusReply { accounts: self.accounts(accounts, counts.as_deref()), feed, clock })
     }
 
     /// Reads the content of the status page. `intents` has the intents of the previous read, and is updated.
-    pub async fn board(&self, intents: &mut VecDeque<EventIds>) -> Board {
+    pub async fn board(&self, intents: &mut VecDeque<EventIds>) -> StatusBoard {
         let call = nobodys();
         let feed = async {
-            let mut state = self.feed.overview(Rows::SUBSCRIPTIONS, &call).await?;
+            let mut state = self.feed.overview(BoardRows::SUBSCRIPTIONS, &call).await?;
             self.feed.find_oldest(&mut state).await?;
             Ok::<_, ServiceError>(state)
         };
-        let followed = self.feed.follow_ids(intents, Rows::INTENTS);
+        let followed = self.feed.follow_ids(intents, BoardRows::INTENTS);
         let counts = async { self.operations.counts().await.ok_or(()) };
         // One additional entry shows whether more exist.
-        let unresolved = self.operations.unresolved(Rows::OPERATIONS + 1);
+        let unresolved = self.operations.unresolved(BoardRows::OPERATIONS + 1);
         let (counts, unresolved, feed, followed) =
             tokio::join!(patiently(counts), patiently(unresolved), patiently(feed), patiently(followed));
         let all = (0..self.directory.len()).map(AccountIndex);
-        Board {
+        StatusBoard {
             accounts: self.accounts(all, counts.as_deref()),
             unresolved,
             feed,
@@ -155,11 +160,11 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
     fn accounts(
         &self,
         accounts: impl IntoIterator<Item = AccountIndex>,
-        counts: Option<&[Count]>,
+        counts: Option<&[EntryCount]>,
     ) -> Vec<AccountState> {
         let of = |account| {
             let id = self.directory.id(account).clone();
-            let kept = |counts: &[Count]| {
+            let kept = |counts: &[EntryCount]| {
                 counts.iter().filter(|count| count.account == id && count.entries > 0).cloned().collect()
             };
             AccountState {
@@ -191,8 +196,8 @@ fn nobodys() -> CallContext {
     CallContext {
         deadline: CallContext::no_deadline(Instant::now()),
         trace: TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None },
-        facts: CallFacts::of(Caller::anonymous()),
-        purpose: Purpose::Caller,
+        facts: CallRecord::of(Caller::anonymous()),
+        purpose: CallPurpose::Caller,
     }
 }
 

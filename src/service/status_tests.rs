@@ -11,7 +11,7 @@ use crate::service::testing_ledger::{Faulty, creation, put};
 
 struct Idle;
 
-impl Overview for Idle {
+impl UpstreamOverview for Idle {
     fn token(&self, _: AccountIndex) -> TokenView {
         TokenView::None
     }
@@ -20,14 +20,14 @@ impl Overview for Idle {
         None
     }
 
-    fn operation(&self, _: AccountIndex, _: Operation) -> OperationView {
-        OperationView { limit_per_minute: 20, tokens: 20.0, next_token: None, circuit: CircuitView::Closed }
+    fn operation(&self, _: AccountIndex, _: Operation) -> OperationDetails {
+        OperationDetails { limit_per_minute: 20, tokens: 20.0, next_token: None, circuit: CircuitView::Closed }
     }
 }
 
 fn status(ledger: &Faulty, feed: &TestFeed) -> GatewayStatus<Walmart, Faulty, FaultyFeed> {
     GatewayStatus {
-        directory: Directory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into()),
+        directory: AccountDirectory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into()),
         overview: Arc::new(Idle),
         operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
         feed: feed.feed.clone(),

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Directory, MutationSettings, Mutations, Resolver, ServiceError};
+use super::{AccountDirectory, MutationSettings, Mutations, Resolver, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::LookupAnswer;
@@ -23,7 +23,7 @@ use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
 use crate::pb;
-use crate::ports::call::{CallContext, CallFacts, Caller};
+use crate::ports::call::{CallContext, CallRecord, Caller};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
@@ -261,7 +261,7 @@ pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -
     Mutations::new(
         walmart.clone(),
         ledger,
-        Directory::new(accounts.into()),
+        AccountDirectory::new(accounts.into()),
         MutationSettings { rules, status_limit, look_first_until: None, tracer: Tracer::off() },
         Clock::following(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
         Random::from_seed(1),
@@ -319,7 +319,7 @@ pub(crate) fn refused(operation: Operation, kind: ErrorKind, code: &str, descrip
 /// A call that waits this long.
 pub(crate) fn call(time: Duration) -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
-    let (deadline, facts) = (Instant::now() + time, CallFacts::of(Caller::anonymous()));
+    let (deadline, facts) = (Instant::now() + time, CallRecord::of(Caller::anonymous()));
     CallContext { deadline, trace, facts, purpose: Default::default() }
 }
 

@@ -14,7 +14,7 @@ use super::feed::{
     ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Unreadable, Watch, WatchFrame,
 };
 use super::testing_feed_store::FaultyFeed;
-use super::{ClientAccounts, ClockWatch, Directory, ServiceError};
+use super::{ClientAccounts, ClockWatch, AccountDirectory, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex, SellerId};
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::{FeedName, LogId, Notification};
@@ -22,7 +22,7 @@ use crate::domain::moment::{BootId, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::position::At;
-use crate::ports::call::{CallContext, CallFacts, Caller, Visible};
+use crate::ports::call::{CallContext, CallRecord, Caller, VisibleAccounts};
 use crate::ports::clock::{Clock, WallSteps};
 use crate::ports::event_log::{Appended, EventLog, StoredEvent, TrimTimes};
 use crate::ports::random::Random;
@@ -75,7 +75,7 @@ pub(crate) fn feed() -> TestFeed {
     let feed = Feed::start(FeedParts {
         clients: clients.clone(),
         store: store.clone(),
-        directory: Directory::new(accounts.clone().into()),
+        directory: AccountDirectory::new(accounts.clone().into()),
         settings: FeedSettings {
             heartbeat_interval: Duration::from_secs(10),
             retention: 30 * day,
@@ -128,14 +128,14 @@ pub(crate) fn anyone() -> CallContext {
 
 /// A caller who may see these accounts, by their number.
 pub(crate) fn limited(accounts: &[usize]) -> CallContext {
-    let accounts = Visible::Only(accounts.iter().map(|index| AccountIndex(*index)).collect());
+    let accounts = VisibleAccounts::Only(accounts.iter().map(|index| AccountIndex(*index)).collect());
     caller(Arc::new(Caller { name: "limited".into(), accounts, services: None }))
 }
 
 fn caller(caller: Arc<Caller>) -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
     let deadline = CallContext::no_deadline(tokio::time::Instant::now());
-    CallContext { deadline, trace, facts: CallFacts::of(caller), purpose: Default::default() }
+    CallContext { deadline, trace, facts: CallRecord::of(caller), purpose: Default::default() }
 }
 
 pub(crate) fn earliest() -> Option<pb::Position> {

@@ -11,7 +11,7 @@ use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::subscription::{Head, Outline, Subscription};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 use crate::store::memory_feed::MemoryFeed;
 
@@ -78,7 +78,7 @@ impl FaultyFeed {
     }
 
     fn unless(&self, fails: &AtomicBool) -> Result<&MemoryFeed, StoreError> {
-        let error = StoreError { kind: StoreTrouble::Failed, text: "on purpose".into() };
+        let error = StoreError { kind: StoreErrorKind::Failed, text: "on purpose".into() };
         if fails.load(Ordering::SeqCst) { Err(error) } else { Ok(&self.0.feed) }
     }
 }

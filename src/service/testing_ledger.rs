@@ -14,7 +14,9 @@ use crate::domain::ledger::{
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
-use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
+use crate::ports::ledger::{
+    BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
+};
 use crate::store::memory::MemoryLedger;
 
 /// Over a ledger in memory. Cheap to clone.
@@ -50,17 +52,17 @@ impl Faulty {
     }
 
     fn unless(&self, fails: &AtomicBool) -> Result<&MemoryLedger, StoreError> {
-        let error = StoreError { kind: StoreTrouble::Full, text: "on purpose".into() };
+        let error = StoreError { kind: StoreErrorKind::Full, text: "on purpose".into() };
         if fails.load(Ordering::SeqCst) { Err(error) } else { Ok(&self.0.ledger) }
     }
 }
 
 impl Ledger for Faulty {
-    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
+    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
         self.write()?.begin(new, join).await
     }
 
-    async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
+    async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
         self.0.saves.fetch_add(1, Ordering::SeqCst);
         self.write()?.save(entries, audits).await
     }
@@ -81,19 +83,19 @@ impl Ledger for Faulty {
         self.read()?.open(after, limit).await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
+    async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
         self.read()?.list(query).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+    async fn counts(&self) -> Result<Vec<EntryCount>, StoreError> {
         self.read()?.counts().await
     }
 
-    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<PlannedAudit>, StoreError> {
         self.read()?.due_audits(now, limit).await
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: PlannedAudit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         self.write()?.end_audit(audit, found).await
     }
 
@@ -154,7 +156,7 @@ pub(crate) fn batch(request_id: &str, batch: u32, batches: u32, state: EntryStat
 /// Puts entries of one request into the ledger.
 pub(crate) async fn put(ledger: &impl Ledger, new: Vec<NewEntry>) -> Vec<Entry> {
     match ledger.begin(new, false).await {
-        Ok(Begun::New(entries)) => entries,
+        Ok(BeginOutcome::New(entries)) => entries,
         other => panic!("{other:?}"),
     }
 }

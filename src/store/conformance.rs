@@ -24,7 +24,7 @@ use crate::domain::ledger::{
 };
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{Audit, Begun, Count, Ledger, Match, Query, Saved};
+use crate::ports::ledger::{BeginConflict, BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
 
 /// Runs each check on every store.
 macro_rules! checks {
@@ -83,8 +83,8 @@ async fn begin(ledger: &impl Ledger, new: NewEntry) -> Entry {
 
 async fn save(ledger: &impl Ledger, entry: Entry) -> Entry {
     match ledger.save(vec![entry], Vec::new()).await.unwrap() {
-        Saved::Done(mut entries) => entries.remove(0),
-        Saved::Stale => panic!("stale"),
+        SaveResult::Done(mut entries) => entries.remove(0),
+        SaveResult::Stale => panic!("stale"),
     }
 }
 
@@ -99,9 +99,9 @@ fn ended(entry: &Entry, state: EntryState, updated: Timestamp) -> Entry {
     Entry { state, updated, body, snapshot, ..entry.clone() }
 }
 
-fn existing(begun: Begun) -> (Match, Vec<OperationId>) {
+fn existing(begun: BeginOutcome) -> (BeginConflict, Vec<OperationId>) {
     match begun {
-        Begun::Existing { by, entries } => (by, entries.iter().map(|entry| entry.id).collect()),
+        BeginOutcome::Existing { by, entries } => (by, entries.iter().map(|entry| entry.id).collect()),
         other => panic!("{other:?}"),
     }
 }

@@ -15,7 +15,9 @@ use crate::domain::ledger::{
     AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
 };
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{Audit, Begun, Count, Ledger, Match, Query, Saved, StoreError};
+use crate::ports::ledger::{
+    BeginConflict, BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError,
+};
 
 /// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one ledger.
 #[derive(Clone, Default)]
@@ -50,20 +52,20 @@ struct Tables {
 }
 
 impl Ledger for MemoryLedger {
-    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
-        let Some(first) = new.first() else { return Ok(Begun::New(Vec::new())) };
+    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
+        let Some(first) = new.first() else { return Ok(BeginOutcome::New(Vec::new())) };
         let mut tables = self.lock();
         if let Some(begun) = tables.standing(first, join) {
-            if let Begun::Existing { by: Match::Content, entries } = &begun {
+            if let BeginOutcome::Existing { by: BeginConflict::Content, entries } = &begun {
                 // The caller who joins hears the outcome: it is owed to nobody any more.
                 entries.iter().for_each(|entry| tables.heard(entry.id));
             }
             return Ok(begun);
         }
-        Ok(Begun::New(new.into_iter().map(|new| tables.make(new)).collect()))
+        Ok(BeginOutcome::New(new.into_iter().map(|new| tables.make(new)).collect()))
     }
 
-    async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
+    async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
         let mut tables = self.lock();
         let mut seen = BTreeSet::new();
         let current = |entry: &Entry| {
@@ -71,10 +73,10 @@ impl Ledger for MemoryLedger {
             stored.is_some_and(|stored| stored.fence == entry.fence && stored.state.is_open())
         };
         if !entries.iter().all(|entry| current(entry) && seen.insert(entry.id)) {
-            return Ok(Saved::Stale);
+            return Ok(SaveResult::Stale);
         }
         tables.audits.extend(audits.into_iter().map(|audit| (audit.time, audit.operation)));
-        Ok(Saved::Done(entries.into_iter().filter_map(|entry| tables.change(entry)).collect()))
+        Ok(SaveResult::Done(entries.into_iter().filter_map(|entry| tables.change(entry)).collect()))
     }
 
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
@@ -100,7 +102,7 @@ impl Ledger for MemoryLedger {
         Ok(tables.after(after).filter(|entry| entry.state.is_open()).take(limit).cloned().collect())
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
+    async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
         let tables = self.lock();
         let matching = tables.after(query.after).filter(|entry| {
             query.accounts.as_ref().is_none_or(|accounts| accounts.contains(&entry.account))
@@ -110,11 +112,11 @@ impl Ledger for MemoryLedger {
         Ok(matching.take(query.limit).cloned().collect())
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+    async fn counts(&self) -> Result<Vec<EntryCount>, StoreError> {
         let tables = self.lock();
-        let mut counts: BTreeMap<(&AccountId, u8), Count> = BTreeMap::new();
+        let mut counts: BTreeMap<(&AccountId, u8), EntryCount> = BTreeMap::new();
         for Entry { account, state, created, .. } in tables.entries.values() {
-            let count = counts.entry((account, *state as u8)).or_insert_with(|| Count {
+            let count = counts.entry((account, *state as u8)).or_insert_with(|| EntryCount {
                 account: account.clone(),
                 state: *state,
                 entries: 0,
@@ -125,13 +127,13 @@ impl Ledger for MemoryLedger {
         Ok(counts.into_values().collect())
     }
 
-    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<PlannedAudit>, StoreError> {
         let tables = self.lock();
         let due = tables.audits.iter().take_while(|(time, _)| *time <= now).take(limit);
-        Ok(due.map(|(time, operation)| Audit { operation: *operation, time: *time }).collect())
+        Ok(due.map(|(time, operation)| PlannedAudit { operation: *operation, time: *time }).collect())
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: PlannedAudit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         let mut tables = self.lock();
         tables.audits.remove(&(audit.time, audit.operation));
         let Some(alert) = found else { return Ok(false) };
@@ -173,21 +175,21 @@ impl Ledger for MemoryLedger {
 
 impl Tables {
     /// What stands against a new request; the steps are those of [`Ledger::begin`].
-    fn standing(&self, new: &NewEntry, join: bool) -> Option<Begun> {
+    fn standing(&self, new: &NewEntry, join: bool) -> Option<BeginOutcome> {
         let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;
-        let existing = |by, entries| Some(Begun::Existing { by, entries });
+        let existing = |by, entries| Some(BeginOutcome::Existing { by, entries });
         if let Some(entry) = request_id.as_deref().and_then(|id| self.newest_of_request(account, *kind, id)) {
             let entries = self.whole(entry);
             if entries.iter().any(|entry| entry.state != EntryState::NotSent) {
-                return existing(Match::RequestId, entries);
+                return existing(BeginConflict::RequestId, entries);
             }
         }
         if kind.is_by_order_number() {
             if let Some(entry) = self.holder_of_number(account, order_number) {
-                return existing(Match::OrderNumber, self.whole(entry));
+                return existing(BeginConflict::OrderNumber, self.whole(entry));
             }
             let (fingerprint, answer) = self.trimmed.get(&(account.clone(), order_number.clone()))?;
-            Some(Begun::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() })
+            Some(BeginOutcome::Trimmed { fingerprint: *fingerprint, answer: answer.to_vec() })
         } else {
             let same = |entry: &&Entry| {
                 (entry.state.is_open() || entry.is_owed)
@@ -195,7 +197,7 @@ impl Tables {
                     && (&entry.order_number, &entry.fingerprint) == (order_number, fingerprint)
             };
             let entry = self.entries.values().filter(|_| join).find(same)?;
-            existing(Match::Content, self.whole(entry))
+            existing(BeginConflict::Content, self.whole(entry))
         }
     }
 

@@ -33,7 +33,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
-use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError};
+use crate::ports::ledger::{PlannedAudit, BeginOutcome, EntryCount, Ledger, EntryQuery, SaveResult, StoreError};
 use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 use crate::telemetry::metrics::StoreMetrics;
@@ -113,16 +113,16 @@ macro_rules! delegate {
 
 delegate! {
     Ledger to store
-    begin(new: Vec<NewEntry>, join: bool) -> Begun;
-    save(entries: Vec<Entry>, audits: Vec<Audit>) -> Saved;
+    begin(new: Vec<NewEntry>, join: bool) -> BeginOutcome;
+    save(entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> SaveResult;
     get(id: OperationId) -> Option<Entry>;
     of_request(account: &AccountId, kind: MutationKind, request_id: &str) -> Vec<Entry>;
     creation_of(account: &AccountId, order_number: &str) -> Option<Entry>;
     open(after: OperationId, limit: usize) -> Vec<Entry>;
-    list(query: &Query) -> Vec<Entry>;
-    counts() -> Vec<Count>;
-    due_audits(now: Timestamp, limit: usize) -> Vec<Audit>;
-    end_audit(audit: Audit, found: Option<AuditAlert>) -> bool;
+    list(query: &EntryQuery) -> Vec<Entry>;
+    counts() -> Vec<EntryCount>;
+    due_audits(now: Timestamp, limit: usize) -> Vec<PlannedAudit>;
+    end_audit(audit: PlannedAudit, found: Option<AuditAlert>) -> bool;
     alerts(operation: OperationId) -> Vec<(AlertKind, Timestamp)>;
     trim(before: Timestamp, limit: usize) -> usize;
     []

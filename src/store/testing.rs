@@ -16,7 +16,7 @@ use crate::domain::ledger::{Entry, Fingerprint, MutationKind, NewEntry, EntrySta
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::ledger::Begun;
+use crate::ports::ledger::BeginOutcome;
 use crate::ports::subscriptions::NewSubscription;
 use crate::telemetry::metrics::Metrics;
 
@@ -83,9 +83,9 @@ pub(super) fn cancel(order_number: &str, request_id: &str, batches: u32) -> Vec<
 }
 
 /// What was made.
-pub(super) fn made(begun: Begun) -> Vec<Entry> {
+pub(super) fn made(begun: BeginOutcome) -> Vec<Entry> {
     match begun {
-        Begun::New(entries) => entries,
+        BeginOutcome::New(entries) => entries,
         other => panic!("{other:?}"),
     }
 }

@@ -7,7 +7,7 @@ use super::transport::Http;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
-use crate::ports::overview::{CircuitView, OperationView, Overview, TokenFailure, TokenView};
+use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenView, UpstreamOverview};
 use crate::telemetry::metrics::CircuitState;
 
 /// Looks at what a stack shares.
@@ -23,7 +23,7 @@ impl<H> StackOverview<H> {
     }
 }
 
-impl<H: Http> Overview for StackOverview<H> {
+impl<H: Http> UpstreamOverview for StackOverview<H> {
     fn token(&self, account: AccountIndex) -> TokenView {
         self.shared.tokens.view(account)
     }

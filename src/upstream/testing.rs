@@ -26,7 +26,7 @@ use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::domain::operation::Operation;
 use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
 use crate::pb;
-use crate::ports::call::{CallContext, CallFacts, Caller, Purpose};
+use crate::ports::call::{CallContext, CallPurpose, CallRecord, Caller};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
@@ -276,7 +276,7 @@ impl World {
 
     /// A look-up of the ledger.
     pub(super) async fn look_up_within(&self, time: Duration) -> Result<Reply<LookupAnswer>, UpstreamError> {
-        self.looked_up(CallContext { purpose: Purpose::Lookup, ..context(time) }).await
+        self.looked_up(CallContext { purpose: CallPurpose::Lookup, ..context(time) }).await
     }
 
     async fn looked_up(&self, context: CallContext) -> Result<Reply<LookupAnswer>, UpstreamError> {
@@ -337,8 +337,8 @@ pub(super) fn context(time: Duration) -> CallContext {
     CallContext {
         deadline: Instant::now() + time,
         trace: TraceContext { trace_id: 0xabc, span_id: 1, sampled: false, state: None },
-        facts: CallFacts::of(Caller::anonymous()),
-        purpose: Purpose::Caller,
+        facts: CallRecord::of(Caller::anonymous()),
+        purpose: CallPurpose::Caller,
     }
 }
 

@@ -13,7 +13,7 @@ use order_gateway::domain::reads::{FetchPromise, SearchOrders};
 use order_gateway::domain::rules::{Faults, Path};
 use order_gateway::grpc::status;
 use order_gateway::pb;
-use order_gateway::ports::call::{CallContext, CallFacts, Caller};
+use order_gateway::ports::call::{CallContext, CallRecord, Caller};
 use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
 use order_gateway::service::feed::{Ended, FaultKind, FeedError};
 use order_gateway::service::{AccountError, ServiceError};
@@ -31,7 +31,7 @@ use uuid::Uuid;
 /// A call of account `acme`.
 pub fn call() -> CallContext {
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
-    let facts = CallFacts::of(Caller::anonymous());
+    let facts = CallRecord::of(Caller::anonymous());
     facts.set_account(&AccountId::new("acme").unwrap());
     CallContext { deadline: tokio::time::Instant::now(), trace, facts, purpose: Default::default() }
 }

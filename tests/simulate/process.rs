@@ -9,11 +9,12 @@ use order_gateway::domain::ledger::machine::LedgerRules;
 use order_gateway::domain::moment::{BootId, SteadyTime};
 use order_gateway::domain::operation::Operation;
 use order_gateway::pb::HeaderAttributes;
-use order_gateway::ports::call::{CallContext, CallFacts, Caller, Purpose};
+use order_gateway::ports::call::{CallContext, CallPurpose, CallRecord, Caller};
 use order_gateway::ports::clock::{Clock, WallSteps};
 use order_gateway::ports::random::Random;
 use order_gateway::service::{
-    CancelOrder, ClockWatch, CreateOrder, Directory, GetOrderStatus, MutationSettings, Mutations, Operations, Resolver,
+    AccountDirectory, CancelOrder, ClockWatch, CreateOrder, GetOrderStatus, MutationSettings, Mutations, Operations,
+    Resolver,
 };
 use order_gateway::telemetry::metrics::Metrics;
 use order_gateway::telemetry::trace::{TraceContext, Tracer};
@@ -60,7 +61,7 @@ impl Process {
         let clock_watch = ClockWatch::new(clock, RETENTION, metrics.clock.clone());
         let upstream = upstream(world, settings, clock, &random, &metrics)?;
         let ids = ACCOUNTS.iter().map(|id| AccountId::new(*id)).collect::<Result<Vec<_>, _>>();
-        let directory = Directory::new(ids.map_err(|error| error.to_string())?);
+        let directory = AccountDirectory::new(ids.map_err(|error| error.to_string())?);
         let rules = LedgerRules {
             settle_window: settings.settle_window,
             lookup_delays: settings.lookup_delays.clone(),
@@ -95,8 +96,8 @@ pub(crate) fn context(deadline: Duration) -> CallContext {
     CallContext {
         deadline: Instant::now() + deadline,
         trace: TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None },
-        facts: CallFacts::of(Caller::anonymous()),
-        purpose: Purpose::Caller,
+        facts: CallRecord::of(Caller::anonymous()),
+        purpose: CallPurpose::Caller,
     }
 }
 

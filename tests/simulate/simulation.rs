@@ -6,7 +6,7 @@ use std::time::Duration;
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::ledger::machine::OperatorVerdict;
 use order_gateway::domain::ledger::{Entry, EntryState, MutationKind, OperationId};
-use order_gateway::ports::ledger::{Ledger as _, Query};
+use order_gateway::ports::ledger::{EntryQuery, Ledger as _};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
@@ -248,8 +248,13 @@ impl<'a> Driver<'a> {
     /// Entries in the store, which does not fail here.
     async fn entries(&self, states: Vec<EntryState>) -> Vec<Entry> {
         let accounts = ACCOUNTS.iter().filter_map(|id| AccountId::new(*id).ok()).collect();
-        let query =
-            Query { accounts: Some(accounts), states, created_before: None, after: OperationId(0), limit: usize::MAX };
+        let query = EntryQuery {
+            accounts: Some(accounts),
+            states,
+            created_before: None,
+            after: OperationId(0),
+            limit: usize::MAX,
+        };
         self.ledger.kept.list(&query).await.unwrap_or_default()
     }
 

@@ -9,7 +9,9 @@ use order_gateway::domain::clock_check::ClockRecord;
 use order_gateway::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock_record::ClockRecords;
-use order_gateway::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
+use order_gateway::ports::ledger::{
+    BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
+};
 use order_gateway::store::memory::MemoryLedger;
 use tokio::time::sleep;
 
@@ -65,15 +67,15 @@ impl SimulatedLedger {
 }
 
 fn failure() -> StoreError {
-    StoreError { kind: StoreTrouble::Failed, text: "as the simulation wants it".into() }
+    StoreError { kind: StoreErrorKind::Failed, text: "as the simulation wants it".into() }
 }
 
 impl Ledger for SimulatedLedger {
-    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
+    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
         let this = self.clone();
         self.write(async move {
             let begun = this.kept.begin(new, join).await?;
-            if let Begun::New(entries) = &begun {
+            if let BeginOutcome::New(entries) = &begun {
                 this.note(entries);
             }
             Ok(begun)
@@ -81,11 +83,11 @@ impl Ledger for SimulatedLedger {
         .await
     }
 
-    async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
+    async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
         let this = self.clone();
         self.write(async move {
             let saved = this.kept.save(entries, audits).await?;
-            if let Saved::Done(entries) = &saved {
+            if let SaveResult::Done(entries) = &saved {
                 this.note(entries);
             }
             Ok(saved)
@@ -114,19 +116,19 @@ impl Ledger for SimulatedLedger {
         self.read(self.kept.open(after, limit)).await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
+    async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
         self.read(self.kept.list(query)).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+    async fn counts(&self) -> Result<Vec<EntryCount>, StoreError> {
         self.read(self.kept.counts()).await
     }
 
-    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<PlannedAudit>, StoreError> {
         self.read(self.kept.due_audits(now, limit)).await
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: PlannedAudit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         let this = self.clone();
         self.write(async move { this.kept.end_audit(audit, found).await }).await
     }

@@ -9,7 +9,7 @@ use order_gateway::domain::ledger::EntryState;
 use order_gateway::domain::operation::Operation;
 use order_gateway::pb::{CreateOrderResponse, GetOrderStatusResponse};
 use order_gateway::ports::upstream::ErrorKind;
-use order_gateway::service::{Cancelled, NotMutated, ServiceError};
+use order_gateway::service::{CancellationReply, MutationError, ServiceError};
 use uuid::Uuid;
 
 use crate::book::Book;
@@ -84,10 +84,10 @@ impl Answer {
         }
     }
 
-    pub(crate) fn of_cancellation(result: Result<Cancelled, NotMutated>) -> Self {
+    pub(crate) fn of_cancellation(result: Result<CancellationReply, MutationError>) -> Self {
         let cancelled = match result {
             Ok(cancelled) => cancelled,
-            Err(NotMutated { error, .. }) => return Self::of_error(error),
+            Err(MutationError { error, .. }) => return Self::of_error(error),
         };
         let batch = |batch: order_gateway::service::BatchOutcome| match batch.result {
             Ok(reply) => Batch {

@@ -8,14 +8,14 @@ use super::super::testing::*;
 use super::*;
 use crate::domain::account::AccountIndex;
 use crate::grpc::layers::share::ShareLimits;
-use crate::ports::call::{CallContext, Visible};
+use crate::ports::call::{CallContext, VisibleAccounts};
 
 const GATEWAY: &str = "/ordergateway.v1.GatewayService/GetStatus";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 fn client(name: &str, token: &str, services: Option<&[&str]>, share: Share) -> Client {
     let services = services.map(|some| some.iter().map(|s| (*s).to_owned()).collect());
-    let accounts = Visible::Only(BTreeSet::from([AccountIndex(1)]));
+    let accounts = VisibleAccounts::Only(BTreeSet::from([AccountIndex(1)]));
     let caller = Arc::new(Caller { name: name.into(), accounts, services });
     Client { caller, credential: Credential::Tokens(vec![Tokens::inline(token)]), share }
 }

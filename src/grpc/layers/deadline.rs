@@ -4,7 +4,7 @@
 //! before the client's own timer ends the call. No other layer and no use case subtracts a margin again.
 //!
 //! A use case answers at that deadline itself, because a mutation that has begun must say OUTCOME_PENDING. This layer answers
-//! only [`BACKSTOP`] later. It sets no timer while a use case waits with one of its own (`CallFacts::on_clock`). Streams have no
+//! only [`BACKSTOP`] later. It sets no timer while a use case waits with one of its own (`CallRecord::with_deadline_armed`). Streams have no
 //! margin, and `streams.rs` ends them.
 
 use std::future::Future;
@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
-use crate::ports::call::{CallContext, CallFacts};
+use crate::ports::call::{CallContext, CallRecord};
 
 /// Deadline of a unary call that names none.
 pub const DEFAULT: Duration = Duration::from_secs(10);
@@ -95,7 +95,7 @@ pin_project! {
         #[pin]
         inner: F,
         cut: Option<Instant>,
-        facts: Option<Arc<CallFacts>>,
+        facts: Option<Arc<CallRecord>>,
         // Made only where the handler waits without a timer of its own. Apart, for what stands here is moved with each call.
         sleep: Option<Pin<Box<Sleep>>>,
     }
@@ -113,7 +113,7 @@ where
             return Poll::Ready(answer);
         }
         let Some(cut) = *this.cut else { return Poll::Pending };
-        if this.facts.as_ref().is_some_and(|facts| facts.is_on_clock()) {
+        if this.facts.as_ref().is_some_and(|facts| facts.is_deadline_armed()) {
             return Poll::Pending;
         }
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(cut)));
@@ -242,7 +242,7 @@ mod tests {
     /// A service whose work has a timer for the first minute and then forgets the deadline.
     async fn forgets(request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
-        facts.on_clock(time::sleep(Duration::from_secs(60))).await;
+        facts.with_deadline_armed(time::sleep(Duration::from_secs(60))).await;
         pending().await
     }
 
@@ -257,7 +257,7 @@ mod tests {
         // Work that is left before its end has no timer either.
         let left = service_fn(async |request: Request<Body>| {
             let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
-            let _ = time::timeout(Duration::from_millis(1), facts.on_clock(pending::<()>())).await;
+            let _ = time::timeout(Duration::from_millis(1), facts.with_deadline_armed(pending::<()>())).await;
             pending::<Result<Response<Body>, Infallible>>().await
         });
         let started = Instant::now();

@@ -92,7 +92,7 @@ pub(crate) mod testing {
     use tower_test::mock::{self, Mock};
 
     use super::*;
-    use crate::ports::call::CallFacts;
+    use crate::ports::call::CallRecord;
     use crate::telemetry::trace::TraceContext;
 
     pub(crate) const UNARY: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
@@ -149,7 +149,7 @@ pub(crate) mod testing {
         request.extensions_mut().insert(CallContext {
             deadline,
             trace,
-            facts: Arc::new(CallFacts::default()),
+            facts: Arc::new(CallRecord::default()),
             purpose: Default::default(),
         });
         request

@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use crate::ports::call::{CallContext, CallFacts, Purpose};
+use crate::ports::call::{CallContext, CallPurpose, CallRecord};
 use crate::telemetry::metrics::{Held, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
@@ -28,7 +28,7 @@ use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     /// Those that fail, and those that take longer than [`SLOW`]. Not those of which the log tells together
-    /// ([`CallFacts::summed_up`]).
+    /// ([`CallRecord::summed_up`]).
     Failures,
     /// Every one. A line costs as much as three layers.
     All,
@@ -85,12 +85,12 @@ where
         let method = metrics.method(path).clone();
         let streaming = crate::grpc::methods::is_streaming(path);
         let span = tracer.server_span(method.name(), request.headers());
-        let facts = Arc::new(CallFacts::default());
+        let facts = Arc::new(CallRecord::default());
         request.extensions_mut().insert(CallContext {
             deadline: CallContext::no_deadline(started),
             trace: span.context().clone(),
             facts: facts.clone(),
-            purpose: Purpose::Caller,
+            purpose: CallPurpose::Caller,
         });
         let in_flight = Held::new(&metrics.calls_in_flight);
         let open = Open {
@@ -198,7 +198,7 @@ struct Open {
     method: Arc<MethodMetrics>,
     streaming: bool,
     span: ServerSpan,
-    facts: Arc<CallFacts>,
+    facts: Arc<CallRecord>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
     _in_flight: Held,

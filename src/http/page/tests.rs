@@ -16,11 +16,11 @@ use crate::domain::ledger::EntryState as Entered;
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::http::Stage;
-use crate::ports::overview::{CircuitView, OperationView, Overview, TokenFailure, TokenFailureKind, TokenView};
+use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView, UpstreamOverview};
 use crate::service::testing::{Walmart, over};
 use crate::service::testing_feed::{TestFeed, asking, feed, plain};
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
-use crate::service::{Directory, Operations, Rows};
+use crate::service::{AccountDirectory, BoardRows, Operations};
 use crate::telemetry::metrics::Delivered;
 
 /// When the clock begins.
@@ -34,7 +34,7 @@ fn at(seconds: u64) -> SystemTime {
 #[derive(Default)]
 struct Walmarts(AtomicUsize);
 
-impl Overview for Walmarts {
+impl UpstreamOverview for Walmarts {
     fn token(&self, account: AccountIndex) -> TokenView {
         self.0.fetch_add(1, Ordering::Relaxed);
         if account.0 % 200 == 1 { TokenView::Failed(at(30)) } else { TokenView::Valid(at(900)) }
@@ -77,7 +77,7 @@ fn stand(accounts: &[String]) -> Stand {
     let probes = Probes::new(vec![("store", Box::new(|| Some("the store is full".into())))]);
     let page = Page {
         status: GatewayStatus {
-            directory: Directory::new(ids.clone()),
+            directory: AccountDirectory::new(ids.clone()),
             overview: walmarts.clone(),
             operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
             feed: feed.feed.clone(),
@@ -223,10 +223,10 @@ async fn lists_are_bounded_and_say_how_many_more_there_are() {
     let names: Vec<String> = (0..202).map(name).collect();
     let stand = stand(&names);
     let old = Timestamp(START - 600_000);
-    for number in 0..Rows::OPERATIONS + 5 {
+    for number in 0..BoardRows::OPERATIONS + 5 {
         put(&stand.ledger, vec![creation("acme", &format!("SO{number}"), old)]).await;
     }
-    for number in 0..=Rows::SUBSCRIPTIONS {
+    for number in 0..=BoardRows::SUBSCRIPTIONS {
         stand.feed.create(plain(&format!("s{number:03}"))).await;
     }
     stand.feed.post_many(30).await;
@@ -236,10 +236,10 @@ async fn lists_are_bounded_and_say_how_many_more_there_are() {
     assert_eq!((rows("accounts"), &state["accounts"]["more"]), (100, &json!(102)));
     let first = |at: usize| state["accounts"]["rows"][at]["account"].as_str().unwrap();
     assert_eq!((first(0), first(1), first(2)), ("a-1", "a-201", "acme"), "those in trouble first");
-    assert_eq!((rows("operations"), &state["operations"]["more"]), (Rows::OPERATIONS, &json!(1)), "at least");
-    assert_eq!((rows("subscriptions"), &state["subscriptions"]["more"]), (Rows::SUBSCRIPTIONS, &json!(true)));
+    assert_eq!((rows("operations"), &state["operations"]["more"]), (BoardRows::OPERATIONS, &json!(1)), "at least");
+    assert_eq!((rows("subscriptions"), &state["subscriptions"]["more"]), (BoardRows::SUBSCRIPTIONS, &json!(true)));
     let intents = state["intents"].as_array().unwrap();
-    assert_eq!((intents.len(), &intents[0]["seq"]), (Rows::INTENTS, &json!(31)));
+    assert_eq!((intents.len(), &intents[0]["seq"]), (BoardRows::INTENTS, &json!(31)));
     let longest = intents[0]["purchase_order_id"].as_str().unwrap();
     assert!(longest.chars().count() == 121 && longest.ends_with('…'), "{longest}");
 }

@@ -15,7 +15,7 @@ use crate::pb;
 use crate::ports::clock::Clock;
 use crate::ports::overview::{self, CircuitView, OperationView, TokenView};
 use crate::service::feed::{EventIds, FeedState, SubscriptionState};
-use crate::service::{AccountState, Board, Rows};
+use crate::service::{AccountState, BoardRows, StatusBoard};
 use crate::telemetry::metrics::{AccountWebhooks, Delivered};
 use crate::telemetry::recent::Failure;
 use crate::telemetry::trace::code_name;
@@ -170,7 +170,7 @@ struct Error<'a> {
 }
 
 /// All of it.
-pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: Board) -> Vec<u8> {
+pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: StatusBoard) -> Vec<u8> {
     let Page { status, probes, metrics, webhooks, door, clock } = page;
     let failures = metrics.recent.all();
     let unresolved = [EntryState::NeedsOperator, EntryState::Unknown];
@@ -228,7 +228,7 @@ fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
         let some = Delivered::ALL.map(|outcome| (outcome.name(), counts.counted(outcome)));
         some.into_iter().filter(|(_, count)| *count > 0).collect()
     };
-    let count = |count: &crate::ports::ledger::Count| Count {
+    let count = |count: &crate::ports::ledger::EntryCount| Count {
         state: count.state.name(),
         count: count.entries,
         oldest: count.oldest.map(|time| time.0),
@@ -272,7 +272,7 @@ fn bucket(operation: Operation, view: OperationView) -> Bucket {
 /// `total` are those of unknown outcome, counted at almost the same time. Of those that are open for long only these
 /// entries are known, so there are at least so many more.
 fn mutations(entries: &[Entry], total: u64) -> First<Mutation> {
-    let shown = &entries[..entries.len().min(Rows::OPERATIONS)];
+    let shown = &entries[..entries.len().min(BoardRows::OPERATIONS)];
     let counted = shown.iter().filter(|entry| matches!(entry.state, EntryState::NeedsOperator | EntryState::Unknown));
     let more = total.saturating_sub(counted.count() as u64).max((entries.len() - shown.len()) as u64);
     First { rows: shown.iter().map(mutation).collect(), more }

@@ -23,7 +23,7 @@ use crate::domain::feed::notification::Arrival;
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Bounds, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::ports::token_keys::TokenKeyBytes;
 use crate::telemetry::metrics::Form;
 
@@ -48,7 +48,7 @@ pub(super) struct Inner {
 impl TokenKeys for Log {
     async fn token_key(&self, fresh: TokenKeyBytes) -> Result<TokenKeyBytes, StoreError> {
         if self.0.fails.load(Ordering::SeqCst) {
-            return Err(StoreError { kind: StoreTrouble::Full, text: "canary of the store".into() });
+            return Err(StoreError { kind: StoreErrorKind::Full, text: "canary of the store".into() });
         }
         Ok(*self.0.token_key.get_or_init(|| fresh))
     }
@@ -77,7 +77,7 @@ impl EventLog for Log {
             opened.await;
         }
         if self.0.fails.load(Ordering::SeqCst) {
-            return Err(StoreError { kind: StoreTrouble::Full, text: "canary of the store".into() });
+            return Err(StoreError { kind: StoreErrorKind::Full, text: "canary of the store".into() });
         }
         let mut arrivals = self.0.arrivals.lock().unwrap();
         arrivals.push(arrival);

@@ -13,7 +13,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::clock::Clock;
 use crate::ports::event_log::{Appended, EventLog};
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 
 /// Why a delivery says nothing. Without anything of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl<L: EventLog> Intake<L> {
         });
         stored.await.unwrap_or_else(|error| {
             tracing::error!(%error, "storing a delivery ended in a bug");
-            Err(StoreError { kind: StoreTrouble::Failed, text: error.to_string() })
+            Err(StoreError { kind: StoreErrorKind::Failed, text: error.to_string() })
         })
     }
 }

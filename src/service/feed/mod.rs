@@ -49,7 +49,7 @@ use self::reader::Reader;
 pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
 pub use self::settle::Settled;
 pub use self::watch::{Watch, WatchFrame};
-use super::{ClientAccounts, ClockWatch, Directory, ServiceError};
+use super::{ClientAccounts, ClockWatch, AccountDirectory, ServiceError};
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{ByFeed, FeedName, Filter, span};
 use crate::domain::moment::Moment;
@@ -94,7 +94,7 @@ pub struct FeedParts<F> {
     /// Keeps them.
     pub store: F,
     /// The accounts by name.
-    pub directory: Directory,
+    pub directory: AccountDirectory,
     /// What the clients may see that made subscriptions.
     pub clients: ClientAccounts,
     /// Their settings.

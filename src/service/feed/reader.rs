@@ -18,7 +18,7 @@ use super::block::{BLOCK, Block, Encode};
 use super::error::FeedError;
 use crate::domain::feed::LogId;
 use crate::ports::event_log::{EventLog, FeedLog};
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 
 /// Bytes of blocks that are kept, about.
 const CACHE: u64 = 8 * 1024 * 1024;
@@ -199,7 +199,7 @@ impl<L: EventLog> Reader<L> {
 }
 
 fn panicked() -> StoreError {
-    StoreError { kind: StoreTrouble::Failed, text: "reading the log panicked".into() }
+    StoreError { kind: StoreErrorKind::Failed, text: "reading the log panicked".into() }
 }
 
 #[cfg(test)]

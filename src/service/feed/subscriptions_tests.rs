@@ -5,7 +5,7 @@ use prost::Message as _;
 use prost_types::FieldMask;
 
 use super::*;
-use crate::ports::call::{CallFacts, Caller, Visible};
+use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 use crate::service::testing_feed::*;
 
 fn error<T>(result: Result<T, ServiceError>) -> FeedError {
@@ -428,8 +428,8 @@ async fn a_page_of_large_parked_events_is_short() {
 
 /// A client of this name, which sees all.
 fn client(name: &str) -> CallContext {
-    let caller = Caller { name: name.into(), accounts: Visible::All, services: None };
-    CallContext { facts: CallFacts::of(Arc::new(caller)), ..anyone() }
+    let caller = Caller { name: name.into(), accounts: VisibleAccounts::All, services: None };
+    CallContext { facts: CallRecord::of(Arc::new(caller)), ..anyone() }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::look_up::Asked;
+use super::look_up::LookupOutcome;
 use super::resolver::Resolver;
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, judge_create};
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EntryState};
 use crate::domain::mutations::LookupProbe;
-use crate::ports::call::Purpose;
-use crate::ports::ledger::{Audit, Ledger, StoreError};
+use crate::ports::call::CallPurpose;
+use crate::ports::ledger::{Ledger, PlannedAudit, StoreError};
 use crate::ports::upstream::WalmartApi;
 
 /// Audits read in one round, and audits made in one round. More are read than made, because audits that cannot be made
@@ -54,14 +54,15 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             }
             made += 1;
             let probe = LookupProbe::OrderByNumber(entry.order_number.to_string());
-            match self.ask(account, &probe, &entry, Purpose::Caller).await {
-                Asked::Answer(answer) => {
+            match self.ask(account, &probe, &entry, CallPurpose::Caller).await {
+                LookupOutcome::Answer(answer) => {
                     let kind = self.judge(&entry, &answer).await?;
                     self.raise(audit, kind.map(|kind| AuditAlert { operation: entry.id, kind, time: now })).await;
                 }
-                Asked::NoPermit(_) | Asked::Limited(..) | Asked::Failed(_) | Asked::Stopping => {
-                    self.leave_out_if_old(audit).await
-                }
+                LookupOutcome::NoPermit(_)
+                | LookupOutcome::Limited(..)
+                | LookupOutcome::Failed(_)
+                | LookupOutcome::Stopping => self.leave_out_if_old(audit).await,
             }
         }
         Ok(())
@@ -83,7 +84,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         Ok(holder.is_none().then_some(AlertKind::LateEffect))
     }
 
-    async fn leave_out_if_old(&self, audit: Audit) {
+    async fn leave_out_if_old(&self, audit: PlannedAudit) {
         if self.trim_time().is_some_and(|now| now.since(audit.time) > LONGEST_WAIT) {
             tracing::warn!(operation = %audit.operation, "an audit was left out: Walmart could not be asked");
             self.raise(audit, None).await;
@@ -92,7 +93,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
 
     /// Ends an audit. A finding is counted, logged and stored as soon as the store works. An audit without a finding is
     /// repeated when its end could not be written.
-    pub(super) async fn raise(&self, audit: Audit, found: Option<AuditAlert>) {
+    pub(super) async fn raise(&self, audit: PlannedAudit, found: Option<AuditAlert>) {
         let ledger = self.mutations.ledger();
         let Some(alert) = found else {
             let _ = ledger.end_audit(audit, None).await;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{AlertKind, AuditAlert};
-use crate::ports::ledger::{Audit, Saved};
+use crate::ports::ledger::{PlannedAudit, SaveResult};
 
 /// A creation that was sent again and accepted; it has its audits.
 async fn sent_again(mutations: &Work) -> Entry {
@@ -42,7 +42,7 @@ async fn an_order_that_is_there_twice_is_raised_once() {
 async fn given_up(mutations: &Work) -> Entry {
     let entry = unknown(mutations, &["SO1"]).await.remove(0);
     let current = now(mutations, &entry).await;
-    let Ok(Saved::Done(recorded)) =
+    let Ok(SaveResult::Done(recorded)) =
         mutations.ledger().save(vec![Entry { state: EntryState::Recorded, ..current }], Vec::new()).await
     else {
         panic!()
@@ -83,7 +83,7 @@ async fn audits_that_cannot_be_made_do_not_stand_before_the_others() {
     for number in 0..20 {
         let new = crate::domain::ledger::NewEntry { order_number: number.to_string().into(), ..one.clone() };
         let entry = put(&ledger, vec![new]).await.remove(0);
-        ledger.save(Vec::new(), vec![Audit { operation: entry.id, time: mutations.now() }]).await.unwrap();
+        ledger.save(Vec::new(), vec![PlannedAudit { operation: entry.id, time: mutations.now() }]).await.unwrap();
     }
     let entry = given_up(&mutations).await;
     let _guard = resolving(&mutations);
@@ -105,7 +105,8 @@ async fn what_was_found_while_the_store_failed_is_raised_when_it_works() {
     let time = mutations.now();
     let alert = AuditAlert { operation: entry.id, kind: AlertKind::Duplicate, time };
     ledger.fail(true, false);
-    let raised = tokio::spawn(async move { resolver.raise(Audit { operation: entry.id, time }, Some(alert)).await });
+    let raised =
+        tokio::spawn(async move { resolver.raise(PlannedAudit { operation: entry.id, time }, Some(alert)).await });
     tokio::time::sleep(LATENCY).await;
     ledger.fail(false, false);
     raised.await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::InHand;
-use super::share::Share;
+use super::WorkGuard;
+use super::lookup_reserve::LookupReserve;
 use crate::domain::ledger::Entry;
 
 /// Shortest time between two searches by date for the same purpose.
@@ -17,20 +17,20 @@ const SEARCH_SHARE: u32 = 5;
 /// The look-up desk of one account. A single task works at a desk, which lets one search serve all entries that became
 /// due meanwhile.
 pub(super) struct LookupDesk {
-    state: Mutex<State>,
+    state: Mutex<DeskState>,
     /// Status calls for optional reads: snapshots before cancellations, and audits.
-    pub(super) spare: Share,
+    pub(super) spare: LookupReserve,
 }
 
-struct State {
+struct DeskState {
     waiting: Vec<LookupWork>,
     at_work: bool,
     answered: Option<Instant>,
-    searched: Option<Searched>,
+    searched: Option<LastSearch>,
 }
 
 /// The last search by date.
-struct Searched {
+struct LastSearch {
     ended: Instant,
     took: Duration,
     in_vain: bool,
@@ -39,12 +39,12 @@ struct Searched {
 /// Entries waiting for a look-up, with the guard that returns them to the queue when the work ends in any way.
 pub(super) struct LookupWork {
     pub(super) entries: Vec<Entry>,
-    pub(super) held: InHand,
+    pub(super) held: WorkGuard,
 }
 
 /// The task that works at a desk. Dropping it early, by a panic, frees the desk and returns the waiting entries to the
 /// queue.
-pub(super) struct AtWork<'a> {
+pub(super) struct DeskGuard<'a> {
     desk: &'a LookupDesk,
     left: bool,
 }
@@ -52,8 +52,8 @@ pub(super) struct AtWork<'a> {
 impl LookupDesk {
     /// A desk of an account with this many status calls a minute.
     pub(super) fn new(status_limit: u32) -> Self {
-        let state = State { waiting: Vec::new(), at_work: false, answered: None, searched: None };
-        Self { state: Mutex::new(state), spare: Share::of(status_limit) }
+        let state = DeskState { waiting: Vec::new(), at_work: false, answered: None, searched: None };
+        Self { state: Mutex::new(state), spare: LookupReserve::of(status_limit) }
     }
 
     /// Adds work to the desk.
@@ -62,13 +62,13 @@ impl LookupDesk {
     }
 
     /// Starts work at the desk, unless a task is already working.
-    pub(super) fn take(&self) -> Option<AtWork<'_>> {
+    pub(super) fn take(&self) -> Option<DeskGuard<'_>> {
         let mut state = self.lock();
         if state.at_work {
             return None;
         }
         state.at_work = true;
-        Some(AtWork { desk: self, left: false })
+        Some(DeskGuard { desk: self, left: false })
     }
 
     /// Whether look-ups of this account are running or waiting.
@@ -89,12 +89,12 @@ impl LookupDesk {
 
     /// Notes the end of a search by date that began at `began`. `in_vain`: the search saved no look-up by number.
     pub(super) fn searched(&self, began: Instant, in_vain: bool) {
-        self.lock().searched = Some(Searched { ended: Instant::now(), took: began.elapsed(), in_vain });
+        self.lock().searched = Some(LastSearch { ended: Instant::now(), took: began.elapsed(), in_vain });
     }
 
     /// Whether a further search by date would follow too soon, taking permits of look-ups by number for few results.
     pub(super) fn was_searched_lately(&self) -> bool {
-        self.lock().searched.as_ref().is_some_and(Searched::was_lately)
+        self.lock().searched.as_ref().is_some_and(LastSearch::was_lately)
     }
 
     /// Whether the last search was in vain and recent; a further search would also be in vain.
@@ -102,18 +102,18 @@ impl LookupDesk {
         self.lock().searched.as_ref().is_some_and(|searched| searched.in_vain && searched.was_lately())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DeskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Searched {
+impl LastSearch {
     fn was_lately(&self) -> bool {
         self.ended.elapsed() < SEARCH_AGAIN_AFTER.max(self.took * SEARCH_SHARE)
     }
 }
 
-impl AtWork<'_> {
+impl DeskGuard<'_> {
     /// Takes the waiting work. Returns `None` when no work is waiting, and releases the desk under the same lock: a
     /// task that adds work afterwards must find the desk free, or the work would wait forever.
     pub(super) fn next(&mut self) -> Option<Vec<LookupWork>> {
@@ -127,7 +127,7 @@ impl AtWork<'_> {
     }
 }
 
-impl Drop for AtWork<'_> {
+impl Drop for DeskGuard<'_> {
     fn drop(&mut self) {
         if self.left {
             return;

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::look_up::{Asked, failed, worth};
+use super::look_up::{LookupOutcome, failed, worth};
 use super::sending::in_short;
 use super::{Mutations, answer};
 use crate::domain::account::AccountIndex;
@@ -65,8 +65,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
 /// The event of a failed look-up: nothing is known, and nothing is sent.
 fn not_looked_up(entry: &Entry, error: &UpstreamError) -> EntryEvent {
     let kind = match failed(error) {
-        Asked::NoPermit(_) | Asked::Limited(..) => ErrorKind::RateLimited,
-        Asked::Answer(_) | Asked::Failed(_) | Asked::Stopping => ErrorKind::Unavailable,
+        LookupOutcome::NoPermit(_) | LookupOutcome::Limited(..) => ErrorKind::RateLimited,
+        LookupOutcome::Answer(_) | LookupOutcome::Failed(_) | LookupOutcome::Stopping => ErrorKind::Unavailable,
     };
     let told = not_sent(entry, kind, error.correlation_id);
     let told = UpstreamError { http_status: error.http_status, retry_after: error.retry_after, ..told };

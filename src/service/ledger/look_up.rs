@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::desk::LookupWork;
 use super::resolver::Resolver;
 use super::sending::in_short;
-use super::{InHand, OWN_CALL_TIME, answer};
+use super::{OWN_CALL_TIME, WorkGuard, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer};
@@ -19,8 +19,8 @@ use crate::domain::mutations::{LookupProbe, SettlementPolicy, settlement_of};
 use crate::domain::personal::PersonalTexts;
 use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
-use crate::ports::call::{CallContext, Purpose};
-use crate::ports::ledger::{Audit, Ledger};
+use crate::ports::call::{CallContext, CallPurpose};
+use crate::ports::ledger::{Ledger, PlannedAudit};
 use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 
 /// Delay before a look-up that could not be made is tried again.
@@ -36,7 +36,7 @@ const WORTH_A_SEARCH: usize = 3;
 const BATCH: usize = 16;
 
 /// The result of asking Walmart.
-pub(super) enum Asked {
+pub(super) enum LookupOutcome {
     /// Walmart's answer to the look-up.
     Answer(LookupAnswer),
     /// The account's bucket had no permit in time; the next permit comes after this time.
@@ -50,7 +50,7 @@ pub(super) enum Asked {
 }
 
 /// The result of one look-up for one entry.
-pub(super) struct Told {
+pub(super) struct LookupResult {
     pub(super) evidence: Evidence,
     /// The kind of look-up.
     pub(super) by: LookedUpBy,
@@ -95,7 +95,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             || (ripe.len() >= WORTH_A_SEARCH && !desk.was_searched_lately())
     }
 
-    async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut InHand) {
+    async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut WorkGuard) {
         entries.sort_by_key(|entry| (entry.next.map(|next| next.steady), entry.id));
         if self.is_worth_a_search(account, &entries) {
             entries = self.search(account, entries, held).await;
@@ -105,8 +105,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         while let Some(entry) = entries.next() {
             let settlement = settlement_of(entry.kind);
             let (probe, at) = (settlement.probe(&entry), self.mutations.moment());
-            let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry, Purpose::Lookup).await {
-                Asked::Answer(answer) => {
+            let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry, CallPurpose::Lookup).await {
+                LookupOutcome::Answer(answer) => {
                     let evidence = settlement.judge(&entry, &answer);
                     let mut entry = entry;
                     if matches!(evidence, Evidence::Absent(_)) {
@@ -114,13 +114,13 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                         // personal texts are stored for redaction.
                         entry.snapshot = PersonalTexts::of_answer(&answer.body).beside(entry.snapshot);
                     }
-                    let told = Told { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
+                    let told = LookupResult { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
                     let id = entry.id;
                     self.act_on(entry, settlement, told).await;
-                    held.lay_down(id);
+                    held.release(id);
                     continue;
                 }
-                Asked::Failed(error) => {
+                LookupOutcome::Failed(error) => {
                     let id = entry.id;
                     let event = if is_planted(PlantedBug::FailedLookUpIsAbsence) {
                         EntryEvent::Absent { by: LookedUpBy::Number, resend: settlement.resend() }
@@ -128,14 +128,14 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                         EntryEvent::NoEvidence { error }
                     };
                     self.change(entry, event, self.mutations.moment()).await;
-                    held.lay_down(id);
+                    held.release(id);
                     continue;
                 }
-                Asked::NoPermit(wait) => (wait, "no permit for a look-up".to_owned(), true),
-                Asked::Limited(wait, error) => (wait, error, false),
-                Asked::Stopping => {
+                LookupOutcome::NoPermit(wait) => (wait, "no permit for a look-up".to_owned(), true),
+                LookupOutcome::Limited(wait, error) => (wait, error, false),
+                LookupOutcome::Stopping => {
                     // The next process takes over the remaining entries unchanged.
-                    std::iter::once(entry).chain(entries).chain(left).for_each(|entry| held.lay_down(entry.id));
+                    std::iter::once(entry).chain(entries).chain(left).for_each(|entry| held.release(entry.id));
                     return;
                 }
             };
@@ -146,7 +146,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
         if !left.is_empty() {
             let stay = self.hold(&left);
-            left.iter().for_each(|entry| held.lay_down(entry.id));
+            left.iter().for_each(|entry| held.release(entry.id));
             self.desk(account).add(LookupWork { entries: left, held: stay });
         }
     }
@@ -160,7 +160,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         wait: Duration,
         error: &str,
         waits_in_line: bool,
-        held: &mut InHand,
+        held: &mut WorkGuard,
     ) {
         let patience = self.mutations.rules().patience();
         let is_served = waits_in_line && self.desk(account).was_answered_within(patience);
@@ -178,7 +178,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             } else {
                 self.change(entry, EntryEvent::NotAsked { error: error.to_owned(), again_in: wait }, now).await;
             }
-            held.lay_down(id);
+            held.release(id);
         }
     }
 
@@ -188,9 +188,9 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         account: AccountIndex,
         probe: &LookupProbe,
         entry: &Entry,
-        purpose: Purpose,
-    ) -> Asked {
-        let call = self.mutations.own_call("ledger look-up", Some(entry), purpose);
+        purpose: CallPurpose,
+    ) -> LookupOutcome {
+        let call = self.mutations.background_call("ledger look-up", Some(entry), purpose);
         self.ask_in(account, &probe.request(), &call.context).await
     }
 
@@ -200,23 +200,23 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         account: AccountIndex,
         request: &GetOrderStatusRequest,
         call: &CallContext,
-    ) -> Asked {
+    ) -> LookupOutcome {
         self.mutations.0.metrics.ledger.look_ups.inc();
         let answer = tokio::select! {
             answer = self.mutations.read(account, request, call) => answer,
-            () = self.stopping.cancelled() => return Asked::Stopping,
+            () = self.stopping.cancelled() => return LookupOutcome::Stopping,
         };
         match answer {
             Ok(reply) => {
                 self.desk(account).answered();
-                Asked::Answer(reply.answer)
+                LookupOutcome::Answer(reply.answer)
             }
             Err(error) => failed(&error),
         }
     }
 
     /// Applies the result of a look-up to the entry.
-    pub(super) async fn act_on(&self, mut entry: Entry, settlement: &dyn SettlementPolicy, told: Told) {
+    pub(super) async fn act_on(&self, mut entry: Entry, settlement: &dyn SettlementPolicy, told: LookupResult) {
         let id = entry.id;
         let (event, time, copies) = self.judged(&mut entry, settlement, &told);
         reach(CrashPoint::L8);
@@ -224,7 +224,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         if copies > 1 {
             let time = self.mutations.now();
             let alert = AuditAlert { operation: id, kind: AlertKind::Duplicate, time };
-            self.raise(Audit { operation: id, time }, Some(alert)).await;
+            self.raise(PlannedAudit { operation: id, time }, Some(alert)).await;
         }
     }
 
@@ -234,7 +234,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         &self,
         entry: &mut Entry,
         settlement: &dyn SettlementPolicy,
-        told: &Told,
+        told: &LookupResult,
     ) -> (EntryEvent, Moment, usize) {
         let now = self.mutations.moment();
         let (worth, detail) = worth(&told.evidence);
@@ -275,14 +275,14 @@ pub(super) fn worth(evidence: &Evidence) -> (EvidenceKind, String) {
 }
 
 /// Classifies a failed look-up.
-pub(super) fn failed(error: &UpstreamError) -> Asked {
+pub(super) fn failed(error: &UpstreamError) -> LookupOutcome {
     let wait = || error.retry_after.unwrap_or(POSTPONED).max(POSTPONED);
     match error.kind {
         // Refused by the account's bucket or by the gateway's concurrency limit; Walmart was not asked.
         ErrorKind::RateLimited | ErrorKind::Overloaded | ErrorKind::DeadlineExceeded if error.http_status == 0 => {
-            Asked::NoPermit(wait())
+            LookupOutcome::NoPermit(wait())
         }
-        ErrorKind::RateLimited => Asked::Limited(wait(), in_short(error)),
-        _ => Asked::Failed(in_short(error)),
+        ErrorKind::RateLimited => LookupOutcome::Limited(wait(), in_short(error)),
+        _ => LookupOutcome::Failed(in_short(error)),
     }
 }

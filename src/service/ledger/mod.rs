@@ -4,21 +4,21 @@
 //! The machine in `domain::ledger` decides, and this module carries out the decisions. Every change is durable before
 //! any action follows from it.
 
-mod agenda;
 pub(super) mod answer;
 mod audit;
+mod completion;
 mod day;
 mod desk;
+mod due_queue;
 mod first_look;
-mod in_hand;
 mod look_up;
+mod lookup_reserve;
 mod resend;
 mod resolver;
 mod search;
 mod sending;
-mod share;
 mod takeover;
-mod waiting;
+mod work_guard;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,12 +27,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use self::agenda::Agenda;
+use self::completion::CompletionWaiters;
 use self::desk::LookupDesk;
-pub(in crate::service) use self::in_hand::InHand;
+use self::due_queue::DueQueue;
 pub use self::resolver::Resolver;
-use self::waiting::Waiting;
-use super::{Directory, ServiceError};
+pub(in crate::service) use self::work_guard::WorkGuard;
+use super::{AccountDirectory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::LookupAnswer;
@@ -44,9 +44,9 @@ use crate::domain::personal::PersonalTexts;
 use crate::domain::reads::LookUp;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::GetOrderStatusRequest;
-use crate::ports::call::{CallContext, Purpose};
+use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{Audit, Begun, Ledger, Saved, StoreError};
+use crate::ports::ledger::{BeginOutcome, Ledger, PlannedAudit, SaveResult, StoreError};
 use crate::ports::random::Random;
 use crate::ports::upstream::{Reply, Upstream, UpstreamError, WalmartApi};
 use crate::telemetry::metrics::Metrics;
@@ -65,18 +65,18 @@ const SNAPSHOT_PART: u32 = 4;
 const OWN_CALL_TIME: Duration = Duration::from_secs(10);
 
 /// The work on mutations. Cheap to clone.
-pub struct Mutations<U, L>(Arc<Parts<U, L>>);
+pub struct Mutations<U, L>(Arc<MutationsShared<U, L>>);
 
-struct Parts<U, L> {
+struct MutationsShared<U, L> {
     upstream: U,
     ledger: L,
-    directory: Directory,
+    directory: AccountDirectory,
     rules: LedgerRules,
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
-    waiting: Waiting,
-    agenda: Agenda,
+    waiters: CompletionWaiters,
+    due_queue: DueQueue,
     /// Whether the open entries of earlier processes have been taken over.
     taken_over: AtomicBool,
     /// One desk for every account.
@@ -85,18 +85,17 @@ struct Parts<U, L> {
     tracer: Tracer,
 }
 
-/// An entry after [`Mutations::write`].
-pub(super) struct Written {
-    /// The entry as stored in the ledger.
-    pub(super) entry: Entry,
-    /// Whether this write was stored. A `false` means that a concurrent task changed the entry first, and the entry
-    /// must not be sent here.
-    pub(super) ours: bool,
+/// The result of [`Mutations::write`]: the entry as stored in the ledger.
+pub(super) enum SaveOutcome {
+    /// This write was stored.
+    Won(Entry),
+    /// A concurrent task changed the entry first, nothing was written, and the entry must not be sent here.
+    Lost(Entry),
 }
 
 /// A background call with its span. The span starts a trace of its own, because the caller's trace may be over or
 /// unrecorded; the operation's correlation id links the two traces.
-pub(super) struct OwnCall {
+pub(super) struct BackgroundCall {
     pub(super) context: CallContext,
     _span: BackgroundSpan,
 }
@@ -113,6 +112,15 @@ pub struct MutationSettings {
     pub tracer: Tracer,
 }
 
+impl SaveOutcome {
+    /// The stored entry.
+    pub(super) fn into_entry(self) -> Entry {
+        match self {
+            Self::Won(entry) | Self::Lost(entry) => entry,
+        }
+    }
+}
+
 impl<U, L> Clone for Mutations<U, L> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
@@ -124,7 +132,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     pub fn new(
         upstream: U,
         ledger: L,
-        directory: Directory,
+        directory: AccountDirectory,
         settings: MutationSettings,
         clock: Clock,
         random: Random,
@@ -132,9 +140,9 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     ) -> Self {
         let MutationSettings { rules, status_limit, look_first_until, tracer } = settings;
         let desks = (0..directory.len()).map(|_| LookupDesk::new(status_limit)).collect();
-        let (waiting, agenda) = (Waiting::default(), Agenda::default());
+        let (waiters, due_queue) = (CompletionWaiters::default(), DueQueue::default());
         let taken_over = AtomicBool::new(true);
-        Self(Arc::new(Parts {
+        Self(Arc::new(MutationsShared {
             upstream,
             ledger,
             directory,
@@ -142,8 +150,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             clock,
             random,
             metrics,
-            waiting,
-            agenda,
+            waiters,
+            due_queue,
             taken_over,
             desks,
             look_first_until,
@@ -159,7 +167,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         &self.0.rules
     }
 
-    pub(super) fn directory(&self) -> &Directory {
+    pub(super) fn directory(&self) -> &AccountDirectory {
         &self.0.directory
     }
 
@@ -215,7 +223,12 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 
     /// A background call without a caller, about one entry or several.
-    pub(super) fn own_call(&self, name: &'static str, entry: Option<&Entry>, purpose: Purpose) -> OwnCall {
+    pub(super) fn background_call(
+        &self,
+        name: &'static str,
+        entry: Option<&Entry>,
+        purpose: CallPurpose,
+    ) -> BackgroundCall {
         let mut span = self.0.tracer.background_span(name);
         if let Some(entry) = entry {
             span.set(semconv::OPERATION, || entry.id.to_string().into());
@@ -228,18 +241,18 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             facts: Arc::default(),
             purpose,
         };
-        OwnCall { context, _span: span }
+        BackgroundCall { context, _span: span }
     }
 
     /// Calls [`Ledger::begin`] after the takeover.
-    pub(super) async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, ServiceError> {
+    pub(super) async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, ServiceError> {
         if !self.0.taken_over.load(Ordering::Acquire) {
             return Err(ServiceError::Store);
         }
         reach(CrashPoint::L1);
         let waiting = new.iter().any(|entry| entry.state.is_open() && entry.batch > 0);
         let begun = self.0.ledger.begin(new, join).await?;
-        if waiting && matches!(begun, Begun::New(_)) {
+        if waiting && matches!(begun, BeginOutcome::New(_)) {
             reach(CrashPoint::L2);
         }
         Ok(begun)
@@ -263,32 +276,34 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Whether the outcome is owed: no caller waits, which means that the caller was told that the outcome is pending,
     /// or has left. A call identified by its order number is answered permanently and owes nothing.
     fn is_owed(&self, entry: &Entry) -> bool {
-        !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiting.is_waited_for(entry.id)
+        !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiters.is_waited_for(entry.id)
     }
 
-    /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns the stored
-    /// entry. [`Written::ours`] is false when a concurrent task changed the entry first; nothing was written then.
-    pub(super) async fn write(&self, entry: &Entry) -> Result<Written, ServiceError> {
+    /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns
+    /// [`SaveOutcome::Lost`] when a concurrent task changed the entry first.
+    pub(super) async fn write(&self, entry: &Entry) -> Result<SaveOutcome, ServiceError> {
         let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
-        let (stored, ours) = match saved {
-            Saved::Done(mut written) => (written.pop(), true),
-            // Boxed, because the case is rare and would enlarge the future of every creation.
-            Saved::Stale => (Box::pin(self.until_it_works(|| self.0.ledger.get(entry.id))).await, false),
-        };
-        let entry = stored.ok_or(ServiceError::Internal)?;
-        if ours {
-            self.follow(&entry);
+        match saved {
+            SaveResult::Done(mut written) => {
+                let entry = written.pop().ok_or(ServiceError::Internal)?;
+                self.follow(&entry);
+                Ok(SaveOutcome::Won(entry))
+            }
+            SaveResult::Stale => {
+                // Boxed, because the case is rare and would enlarge the future of every creation.
+                let stored = Box::pin(self.until_it_works(|| self.0.ledger.get(entry.id))).await;
+                stored.map(SaveOutcome::Lost).ok_or(ServiceError::Internal)
+            }
         }
-        Ok(Written { entry, ours })
     }
 
     /// Writes several entries in one transaction, as [`Mutations::write`].
-    pub(super) async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<Written>, ServiceError> {
+    pub(super) async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<SaveOutcome>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
         let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
-        if let Saved::Done(written) = saved {
+        if let SaveResult::Done(written) = saved {
             written.iter().for_each(|entry| self.follow(entry));
-            return Ok(written.into_iter().map(|entry| Written { entry, ours: true }).collect());
+            return Ok(written.into_iter().map(SaveOutcome::Won).collect());
         }
         // A concurrent change of one entry must not keep the rest from being written.
         let mut written = Vec::with_capacity(entries.len());
@@ -302,14 +317,14 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     pub(super) fn follow(&self, entry: &Entry) {
         if entry.state.is_open() {
             match entry.next {
-                Some(time) => self.0.agenda.put(entry.id, time),
-                None => self.0.agenda.remove(entry.id),
+                Some(time) => self.0.due_queue.put(entry.id, time),
+                None => self.0.due_queue.remove(entry.id),
             }
             return;
         }
-        self.0.agenda.remove(entry.id);
+        self.0.due_queue.remove(entry.id);
         self.0.metrics.ledger.closed(entry.state);
-        self.0.waiting.end(entry.id);
+        self.0.waiters.end(entry.id);
     }
 
     /// Repeats a store call while the store fails.
@@ -334,7 +349,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     pub(super) async fn settled(&self, mut entry: Entry, deadline: Instant) -> Entry {
         let wait = async {
             while entry.state.is_open() {
-                let wait = self.0.waiting.begin(entry.id);
+                let wait = self.0.waiters.begin(entry.id);
                 // The wait is registered before the read: a change between the two would otherwise be missed, and the
                 // wait would never end.
                 if let Ok(Some(read)) = self.0.ledger.get(entry.id).await {
@@ -342,7 +357,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                     if !entry.state.is_open() {
                         // The entry became final before the wait was registered; no later write would remove the wait
                         // from the map.
-                        self.0.waiting.end(entry.id);
+                        self.0.waiters.end(entry.id);
                         break;
                     }
                 }
@@ -356,7 +371,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
 }
 
 /// The audits planned with the write of this entry.
-pub(super) fn audits(entry: &Entry) -> Vec<Audit> {
+pub(super) fn audits(entry: &Entry) -> Vec<PlannedAudit> {
     let times = if settlement_of(entry.kind).is_audited() { machine::audits(entry) } else { Vec::new() };
-    times.into_iter().map(|time| Audit { operation: entry.id, time }).collect()
+    times.into_iter().map(|time| PlannedAudit { operation: entry.id, time }).collect()
 }

@@ -2,25 +2,25 @@
 
 use super::look_up::POSTPONED;
 use super::resolver::Resolver;
-use super::{InHand, Written};
+use super::{SaveOutcome, WorkGuard};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{Entry, EntryState};
-use crate::ports::call::Purpose;
+use crate::ports::call::CallPurpose;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    pub(super) async fn send(&self, mut entries: Vec<Entry>, mut held: InHand) {
+    pub(super) async fn send(&self, mut entries: Vec<Entry>, mut held: WorkGuard) {
         let Ok(_permit) = self.at_once.acquire().await else { return };
         entries.sort_by_key(|entry| entry.batch);
         for entry in entries {
             let id = entry.id;
             if !self.is_its_turn(&entry).await {
                 self.put_back(id, POSTPONED);
-                held.lay_down(id);
+                held.release(id);
             } else if self.send_one(entry).await.is_some() {
-                held.lay_down(id);
+                held.release(id);
             }
             // An entry not released failed by a bug, which was already logged; the guard recovers the entry.
         }
@@ -45,7 +45,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             mutations.write(&expired).await.ok()?;
             return Some(());
         }
-        let call = mutations.own_call("ledger resend", Some(&entry), Purpose::Resend);
+        let call = mutations.background_call("ledger resend", Some(&entry), CallPurpose::Resend);
         let entry = match mutations.looked_up_first(entry, account, &call.context).await.ok()? {
             Ok(entry) => entry,
             Err(closed) => {
@@ -55,11 +55,9 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         };
         reach(CrashPoint::L2);
         let entry = mutations.after(entry, EntryEvent::Send).ok()?;
-        let Written { entry, ours } = mutations.write(&entry).await.ok()?;
-        // An operator, or the call that began the operation, changed the entry first and now owns the entry.
-        if !ours {
-            return Some(());
-        }
+        // A lost save means that an operator, or the call that began the operation, changed the entry first and now owns
+        // the entry. Sending here, too, would carry out the mutation twice.
+        let SaveOutcome::Won(entry) = mutations.write(&entry).await.ok()? else { return Some(()) };
         mutations.0.metrics.ledger.resends.inc();
         let Some(attempt) = mutations.attempt_again(&entry, account, &call.context).await else {
             tracing::error!(operation = %entry.id, "the request of an operation cannot be read");

@@ -18,11 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use super::desk::LookupDesk;
 use super::look_up::POSTPONED;
-use super::{InHand, Mutations};
+use super::{Mutations, WorkGuard};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::{Entry, EntryState, OperationId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{Count, Ledger};
+use crate::ports::ledger::{EntryCount, Ledger};
 use crate::ports::upstream::WalmartApi;
 use crate::service::ClockWatch;
 
@@ -95,12 +95,12 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         let (mut audits, mut trim, mut count) = (start + AUDITS_EVERY, start + AUDITS_EVERY, start);
         let mut auditing: Option<JoinHandle<()>> = None;
         loop {
-            let due = self.mutations.0.agenda.time_left(self.mutations.moment());
+            let due = self.mutations.0.due_queue.time_left(self.mutations.moment());
             let due = due.map_or(count, |wait| Instant::now() + wait);
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                () = self.mutations.0.agenda.changed() => {}
+                () = self.mutations.0.due_queue.changed() => {}
                 () = sleep_until(due.min(audits).min(trim).min(count)) => {}
             }
             // The panic hook has logged the panic, and the guard recovers the entries.
@@ -131,15 +131,15 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     async fn round(&self) {
         let mut look_ups: BTreeMap<AccountIndex, Vec<Entry>> = BTreeMap::new();
         let mut sends: BTreeMap<(Arc<str>, OperationId), Vec<Entry>> = BTreeMap::new();
-        let due = self.mutations.0.agenda.take_due(self.mutations.moment(), ROUND);
-        let mut in_hand = InHand::new(&self.mutations, due.iter().copied());
+        let due = self.mutations.0.due_queue.take_due(self.mutations.moment(), ROUND);
+        let mut guard = WorkGuard::new(&self.mutations, due.iter().copied());
         for id in due {
             let entry = match self.mutations.ledger().get(id).await {
                 Ok(Some(entry)) => entry,
                 Ok(None) => continue,
                 Err(_) => {
                     self.put_back(id, POSTPONED);
-                    in_hand.lay_down(id);
+                    guard.release(id);
                     continue;
                 }
             };
@@ -167,19 +167,19 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let (this, held) = (self.clone(), self.hold(&entries));
             self.tasks.spawn(async move { this.send(entries, held).await });
         }
-        in_hand.lay_down_all();
+        guard.release_all();
     }
 
     pub(super) fn desk(&self, account: AccountIndex) -> &LookupDesk {
         &self.mutations.0.desks[account.0]
     }
 
-    pub(super) fn hold(&self, entries: &[Entry]) -> InHand {
-        InHand::new(&self.mutations, entries.iter().map(|entry| entry.id))
+    pub(super) fn hold(&self, entries: &[Entry]) -> WorkGuard {
+        WorkGuard::new(&self.mutations, entries.iter().map(|entry| entry.id))
     }
 
     pub(super) fn put_back(&self, id: OperationId, wait: Duration) {
-        self.mutations.0.agenda.put(id, self.mutations.moment().plus(wait));
+        self.mutations.0.due_queue.put(id, self.mutations.moment().plus(wait));
     }
 
     async fn trim(&self, stopping: CancellationToken) {
@@ -196,13 +196,13 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     async fn count(&self) {
         // The gauges keep their values while the store fails.
         if let Ok(counts) = self.mutations.ledger().counts().await {
-            self.tell(&counts);
+            self.set_gauges(&counts);
         }
     }
 }
 
 impl<U, L> Resolver<U, L> {
-    fn tell(&self, counts: &[Count]) {
+    fn set_gauges(&self, counts: &[EntryCount]) {
         let metrics = &self.mutations.0.metrics.ledger;
         for state in EntryState::ALL.into_iter().filter(|state| state.is_open()) {
             let of_state = counts.iter().filter(|count| count.state == state);

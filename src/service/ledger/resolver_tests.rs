@@ -3,7 +3,7 @@
 use prost::Message as _;
 use serde_json::json;
 
-use super::super::look_up::Told;
+use super::super::look_up::LookupResult;
 use super::*;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence};
 use crate::domain::ledger::machine::{EntryEvent, LookedUpBy};
@@ -96,7 +96,7 @@ async fn look_ups_keep_to_the_schedule_and_the_third_absence_that_counts_settles
 async fn told_absent(resolver: &Resolver<Walmart, MemoryLedger>, entry: Entry, at: Moment) {
     let (evidence, by) = (Evidence::Absent(AbsenceProof::EmptyList), LookedUpBy::Number);
     let settlement = settlement_of(MutationKind::Create);
-    resolver.act_on(entry, settlement, Told { evidence, by, asked: "order by number", at }).await;
+    resolver.act_on(entry, settlement, LookupResult { evidence, by, asked: "order by number", at }).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -317,5 +317,5 @@ async fn waits_leave_nothing_behind() {
     assert_eq!((one.state, two.state), (EntryState::Succeeded, EntryState::Succeeded));
     // One that became final before the wait.
     assert_eq!(mutations.settled(current, deadline).await.state, EntryState::Succeeded);
-    assert!(mutations.0.waiting.is_empty());
+    assert!(mutations.0.waiters.is_empty());
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::day::day;
-use super::look_up::{Asked, Told};
+use super::look_up::{LookupOutcome, LookupResult};
 use super::resolver::Resolver;
-use super::{InHand, Written};
+use super::{SaveOutcome, WorkGuard};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::Entry;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence, SearchProgress, read_search_page};
@@ -21,7 +21,7 @@ use crate::domain::mutations::settlement_of;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
-use crate::ports::call::Purpose;
+use crate::ports::call::CallPurpose;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 
@@ -40,7 +40,7 @@ const ASKED: &str = "orders by date";
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// Settles the entries shown by the search, and counts an absence for the entries missing from a complete search.
     /// Returns the entries that need a look-up by number: the search could not tell, or the absence can be settled now.
-    pub(super) async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut InHand) -> Vec<Entry> {
+    pub(super) async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut WorkGuard) -> Vec<Entry> {
         let dated = |entry: &Entry| settlement_of(entry.kind).searchable_from(entry);
         let (mut wanted, mut left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| dated(entry).is_some());
         let Some(first) = wanted.iter().filter_map(dated).min() else { return left };
@@ -49,8 +49,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         let (entries, mut pages) = (wanted.len(), 0);
         for _ in 0..MOST_PAGES.min(entries) {
             let Some(request) = next_page(first, &progress) else { break };
-            let call = self.mutations.own_call("ledger search", None, Purpose::Lookup);
-            let Asked::Answer(answer) = self.ask_in(account, &request, &call.context).await else { break };
+            let call = self.mutations.background_call("ledger search", None, CallPurpose::Lookup);
+            let LookupOutcome::Answer(answer) = self.ask_in(account, &request, &call.context).await else { break };
             drop(call);
             let Ok(page) = read_search_page(&answer) else { break };
             let mut missing = Vec::with_capacity(wanted.len());
@@ -59,9 +59,9 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 match settlement.judge_page(&entry, &page) {
                     Some(evidence) => {
                         let id = entry.id;
-                        let told = Told { evidence, by: LookedUpBy::Search, asked: ASKED, at };
+                        let told = LookupResult { evidence, by: LookedUpBy::Search, asked: ASKED, at };
                         self.act_on(entry, settlement, told).await;
-                        held.lay_down(id);
+                        held.release(id);
                     }
                     None => missing.push(entry),
                 }
@@ -87,7 +87,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
 
     /// Counts an absence for entries missing from a complete search. Returns the ripe entries, whose absence needs a
     /// look-up by number.
-    async fn absent(&self, entries: Vec<Entry>, at: Moment, held: &mut InHand) -> Vec<Entry> {
+    async fn absent(&self, entries: Vec<Entry>, at: Moment, held: &mut WorkGuard) -> Vec<Entry> {
         let rules = self.mutations.rules();
         let by = if is_planted(PlantedBug::SearchSettlesAbsence) { LookedUpBy::Number } else { LookedUpBy::Search };
         let is_ripe = |entry: &Entry| by == LookedUpBy::Search && rules.is_ripe(entry, self.mutations.moment());
@@ -96,13 +96,13 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         for mut entry in unripe {
             let settlement = settlement_of(entry.kind);
             let evidence = Evidence::Absent(AbsenceProof::EmptyList);
-            let told = Told { evidence, by, asked: ASKED, at };
+            let told = LookupResult { evidence, by, asked: ASKED, at };
             let (event, time, _) = self.judged(&mut entry, settlement, &told);
             // An event that the machine refuses is a bug; the guard returns the entry to the queue.
             changed.extend(self.mutations.after_at(entry, event, time));
         }
         if let Ok(written) = self.mutations.write_all(changed).await {
-            written.iter().for_each(|Written { entry, .. }| held.lay_down(entry.id));
+            written.into_iter().map(SaveOutcome::into_entry).for_each(|entry| held.release(entry.id));
         }
         ripe
     }

@@ -24,7 +24,7 @@ const BACKGROUND_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_BACKGROUND_RETRY: Duration = Duration::from_secs(20);
 
 /// The end of an attempt.
-pub(in crate::service) struct Attempt {
+pub(in crate::service) struct SendAttempt {
     /// The event for the machine.
     pub(in crate::service) event: EntryEvent,
     /// Walmart's acceptance, equal to the stored answer.
@@ -34,7 +34,7 @@ pub(in crate::service) struct Attempt {
 }
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-    /// Sends the entry's request. The state `Sending` is durable before. `told_until` is the time until which a caller
+    /// Sends the entry's request. The state `Sending` is durable before. `reply_by` is the time until which a caller
     /// waits for a "not sent" answer; an unsent entry without a waiting caller is retried.
     pub(in crate::service) async fn attempt<M: Mutation>(
         &self,
@@ -42,8 +42,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         account: AccountIndex,
         request: &M::Request,
         call: &CallContext,
-        told_until: Option<Instant>,
-    ) -> Attempt
+        reply_by: Option<Instant>,
+    ) -> SendAttempt
     where
         U: Upstream<M>,
     {
@@ -63,7 +63,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             let (codes, correlation_id) = (codes(errors), entry.correlation_id);
             tracing::warn!(operation = %entry.id, %correlation_id, codes, "Walmart accepted it and told errors with that");
         }
-        self.judged(entry, account, result, told_until, M::NEEDS_ORDER).await
+        self.judged(entry, account, result, reply_by, M::NEEDS_ORDER).await
     }
 
     async fn judged(
@@ -71,20 +71,20 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         entry: &Entry,
         account: AccountIndex,
         result: Result<Reply<AcceptedAnswer>, UpstreamError>,
-        told_until: Option<Instant>,
+        reply_by: Option<Instant>,
         needs_order: bool,
-    ) -> Attempt {
+    ) -> SendAttempt {
         let error = match result {
             Ok(mut reply) => {
                 let event = EntryEvent::Accepted { answer: answer::accepted(&mut reply) };
-                return Attempt { event, reply: Some(reply), lost: None };
+                return SendAttempt { event, reply: Some(reply), lost: None };
             }
             Err(error) => error,
         };
-        let told = told_until.is_some_and(|until| Instant::now() < until);
+        let told = reply_by.is_some_and(|until| Instant::now() < until);
         let (text, kept) = (in_short(&error), answer::refused(&error));
         if error.effect != Effect::None {
-            return Attempt { event: EntryEvent::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
+            return SendAttempt { event: EntryEvent::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
         }
         let event = match error.kind {
             ErrorKind::NotFound if needs_order && self.is_young(account, entry).await => {
@@ -104,7 +104,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 EntryEvent::NotSent { answer: kept, error: text, again_in }
             }
         };
-        Attempt { event, reply: None, lost: None }
+        SendAttempt { event, reply: None, lost: None }
     }
 
     async fn attempt_kept<M: Mutation>(
@@ -112,7 +112,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         entry: &Entry,
         account: AccountIndex,
         call: &CallContext,
-    ) -> Option<Attempt>
+    ) -> Option<SendAttempt>
     where
         U: Upstream<M>,
     {
@@ -152,7 +152,7 @@ macro_rules! attempts_again {
                 entry: &Entry,
                 account: AccountIndex,
                 call: &CallContext,
-            ) -> Option<Attempt> {
+            ) -> Option<SendAttempt> {
                 match entry.kind {
                     $(MutationKind::$mutation => self.attempt_kept::<mutations::$type>(entry, account, call).await,)*
                 }

@@ -11,7 +11,7 @@ use super::Mutations;
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::OperationId;
 use crate::domain::ledger::machine::EntryEvent;
-use crate::ports::ledger::{Ledger, Saved};
+use crate::ports::ledger::{Ledger, SaveResult};
 use crate::ports::upstream::WalmartApi;
 use crate::service::ServiceError;
 
@@ -72,8 +72,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             let saved = self.0.ledger.save(changed.clone(), Vec::new()).await;
             reach(CrashPoint::L10);
             match saved? {
-                Saved::Done(written) => written.iter().for_each(|entry| self.follow(entry)),
-                Saved::Stale => drop(self.write_all(changed).await?),
+                SaveResult::Done(written) => written.iter().for_each(|entry| self.follow(entry)),
+                SaveResult::Stale => drop(self.write_all(changed).await?),
             }
             *after = last;
         }

@@ -43,12 +43,12 @@ async fn each_open_state_goes_on_by_its_rule() {
     assert_eq!((after.state, after.fence), (EntryState::Succeeded, 1));
     let after = state(&mutations, &recorded).await;
     assert_eq!((after.state, after.next), (EntryState::Recorded, Some(moment)));
-    let agenda = &mutations.0.agenda;
+    let due_queue = &mutations.0.due_queue;
     for wait in [0, 0, 500, 30_000].map(Duration::from_millis) {
-        assert_eq!(agenda.time_left(moment), Some(wait));
-        assert_eq!(agenda.take_due(moment.plus(wait), 1).len(), 1);
+        assert_eq!(due_queue.time_left(moment), Some(wait));
+        assert_eq!(due_queue.take_due(moment.plus(wait), 1).len(), 1);
     }
-    assert_eq!(agenda.time_left(moment), None);
+    assert_eq!(due_queue.time_left(moment), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,7 +60,7 @@ async fn more_than_one_chunk_is_taken_over() {
         put(&ledger, vec![NewEntry { order_number: number.to_string().into(), ..one.clone() }]).await;
     }
     assert_eq!(take_over(&mutations).await, CHUNK * 2 + 1);
-    let due = mutations.0.agenda.take_due(mutations.moment().plus(SETTLE), usize::MAX);
+    let due = mutations.0.due_queue.take_due(mutations.moment().plus(SETTLE), usize::MAX);
     assert_eq!(due.len(), CHUNK * 2 + 1);
 }
 
@@ -88,7 +88,7 @@ async fn batches_go_on_where_they_were_and_in_order() {
     let made = put(&ledger, (0..5).map(|i| batch("c", i, 5, states(i), now)).collect()).await;
     // The first was done, the second was on its way.
     let sent = before.after(made[0].clone(), EntryEvent::Send).unwrap();
-    let Ok(crate::ports::ledger::Saved::Done(sent)) = ledger.save(vec![sent], Vec::new()).await else { panic!() };
+    let Ok(crate::ports::ledger::SaveResult::Done(sent)) = ledger.save(vec![sent], Vec::new()).await else { panic!() };
     let accepted = before.after(sent[0].clone(), EntryEvent::Accepted { answer: Vec::new() }).unwrap();
     ledger.save(vec![accepted], Vec::new()).await.unwrap();
 

@@ -7,12 +7,12 @@ use crate::ports::upstream::{AcceptedAnswer, Reply, UpstreamError};
 
 /// The progress of a call's work.
 #[derive(Clone)]
-pub(super) enum Progress {
+pub(super) enum CallProgress {
     /// Walmart accepted the only batch, and the ledger has the acceptance.
     Accepted(Arc<Reply<AcceptedAnswer>>),
     /// The ledger has these entries.
     Kept {
-        batches: Arc<Vec<Batch>>,
+        batches: Arc<Vec<BatchProgress>>,
         /// Whether all entries existed before the call.
         before: bool,
     },
@@ -21,16 +21,16 @@ pub(super) enum Progress {
 }
 
 #[derive(Clone)]
-pub(super) struct Batch {
+pub(super) struct BatchProgress {
     pub(super) entry: Entry,
     /// The upstream error behind an unknown outcome, if this work made the attempt.
     pub(super) lost: Option<Box<UpstreamError>>,
 }
 
-impl Progress {
+impl CallProgress {
     /// Progress of a call with existing entries.
     pub(super) fn before(entries: Vec<Entry>) -> Self {
-        let batches = entries.into_iter().map(|entry| Batch { entry, lost: None }).collect();
+        let batches = entries.into_iter().map(|entry| BatchProgress { entry, lost: None }).collect();
         Self::Kept { batches: Arc::new(batches), before: true }
     }
 

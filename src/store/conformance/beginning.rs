@@ -49,11 +49,15 @@ pub(super) async fn what_is_made_is_kept_as_given(ledger: impl Ledger) {
 pub(super) async fn an_outcome_that_is_owed_is_told_once(ledger: impl Ledger) {
     let entries = made(ledger.begin(cancel("A", "c", 2), true).await.unwrap());
     let end = |entry: &Entry| Entry { is_owed: true, ..ended(entry, EntryState::Succeeded, time(1)) };
-    let Saved::Done(owed) = ledger.save(entries.iter().map(end).collect(), Vec::new()).await.unwrap() else { panic!() };
+    let SaveResult::Done(owed) = ledger.save(entries.iter().map(end).collect(), Vec::new()).await.unwrap() else {
+        panic!()
+    };
     assert!(owed.iter().all(|entry| entry.is_owed));
     assert_eq!(ledger.get(entries[0].id).await.unwrap().as_ref(), Some(&owed[0]));
     let again = |id| cancel("A", id, 2);
-    let Begun::Existing { by: Match::Content, entries: told } = ledger.begin(again("d"), true).await.unwrap() else {
+    let BeginOutcome::Existing { by: BeginConflict::Content, entries: told } =
+        ledger.begin(again("d"), true).await.unwrap()
+    else {
         panic!("it was not found by its content")
     };
     assert_eq!(told, owed);
@@ -79,7 +83,7 @@ pub(super) async fn a_request_id_stands_for_its_account_and_kind(ledger: impl Le
     let again =
         NewEntry { order_number: "B".into(), fingerprint: Fingerprint([9; 33]), ..cancel("B", "r", 1).remove(0) };
     let ids = Vec::from_iter(entries.iter().map(|entry| entry.id));
-    assert_eq!(existing(ledger.begin(vec![again], true).await.unwrap()), (Match::RequestId, ids));
+    assert_eq!(existing(ledger.begin(vec![again], true).await.unwrap()), (BeginConflict::RequestId, ids));
     // The same id of another kind or account is another.
     begin(&ledger, create("A", Some("r"))).await;
     begin(&ledger, NewEntry { account: other_account(), ..cancel("A", "r", 1).remove(0) }).await;
@@ -91,7 +95,10 @@ pub(super) async fn a_request_id_stands_for_its_account_and_kind(ledger: impl Le
         let entry = begin(&ledger, create(number, Some(number))).await;
         to(&ledger, &entry, state, time(1)).await;
         let again = create("another", Some(number));
-        assert_eq!(existing(ledger.begin(vec![again], false).await.unwrap()), (Match::RequestId, vec![entry.id]));
+        assert_eq!(
+            existing(ledger.begin(vec![again], false).await.unwrap()),
+            (BeginConflict::RequestId, vec![entry.id])
+        );
     }
 }
 
@@ -119,7 +126,7 @@ pub(super) async fn a_request_partly_sent_keeps_its_id(ledger: impl Ledger) {
         to(&ledger, &entries[sent], EntryState::Succeeded, time(1)).await;
         let ids = Vec::from_iter(entries.iter().map(|entry| entry.id));
         let begun = ledger.begin(cancel("A", &id, 1), false).await.unwrap();
-        assert_eq!(existing(begun), (Match::RequestId, ids));
+        assert_eq!(existing(begun), (BeginConflict::RequestId, ids));
     }
 }
 
@@ -131,7 +138,7 @@ pub(super) async fn an_order_number_is_held_until_its_state_lets_go(ledger: impl
         let begun = ledger.begin(vec![create(number, Some(number))], false).await.unwrap();
         let holder = ledger.creation_of(&acme(), number).await.unwrap();
         if state.holds_order_number() {
-            assert_eq!(existing(begun), (Match::OrderNumber, vec![entry.id]), "{state:?}");
+            assert_eq!(existing(begun), (BeginConflict::OrderNumber, vec![entry.id]), "{state:?}");
             assert_eq!(holder, Some(entry));
         } else {
             assert_eq!(holder, Some(made(begun).remove(0)), "{state:?}");
@@ -154,9 +161,9 @@ pub(super) async fn the_request_id_is_looked_at_before_the_order_number(ledger: 
     let by_id = begin(&ledger, create("A", Some("r"))).await;
     let by_number = begin(&ledger, create("B", None)).await;
     let both = ledger.begin(vec![create("B", Some("r"))], false).await.unwrap();
-    assert_eq!(existing(both), (Match::RequestId, vec![by_id.id]));
+    assert_eq!(existing(both), (BeginConflict::RequestId, vec![by_id.id]));
     let number = ledger.begin(vec![create("B", Some("new"))], false).await.unwrap();
-    assert_eq!(existing(number), (Match::OrderNumber, vec![by_number.id]));
+    assert_eq!(existing(number), (BeginConflict::OrderNumber, vec![by_number.id]));
     // What found something made nothing.
     assert_eq!(ledger.of_request(&acme(), MutationKind::Create, "new").await.unwrap(), []);
 }
@@ -169,8 +176,8 @@ pub(super) async fn many_begins_of_one_order_number_make_one(ledger: impl Ledger
     let mut new = 0;
     for call in calls.collect::<Vec<_>>() {
         match call.await.unwrap() {
-            Begun::New(_) => new += 1,
-            begun => assert_eq!(existing(begun).0, Match::OrderNumber),
+            BeginOutcome::New(_) => new += 1,
+            begun => assert_eq!(existing(begun).0, BeginConflict::OrderNumber),
         }
     }
     assert_eq!(new, 1);
@@ -179,9 +186,9 @@ pub(super) async fn many_begins_of_one_order_number_make_one(ledger: impl Ledger
 pub(super) async fn an_open_cancellation_is_joined_only_when_asked(ledger: impl Ledger) {
     let first = made(ledger.begin(cancel("A", "1", 2), true).await.unwrap());
     let ids = Vec::from_iter(first.iter().map(|entry| entry.id));
-    assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (Match::Content, ids.clone()));
+    assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (BeginConflict::Content, ids.clone()));
     let second = made(ledger.begin(cancel("A", "3", 2), false).await.unwrap());
-    assert_eq!(existing(ledger.begin(cancel("A", "4", 2), true).await.unwrap()), (Match::Content, ids));
+    assert_eq!(existing(ledger.begin(cancel("A", "4", 2), true).await.unwrap()), (BeginConflict::Content, ids));
     // Another order, content or account is not the same; nor is a creation.
     made(ledger.begin(cancel("B", "5", 1), true).await.unwrap());
     let content = NewEntry { fingerprint: Fingerprint([9; 33]), ..cancel("A", "6", 1).remove(0) };
@@ -197,7 +204,7 @@ pub(super) async fn a_cancellation_is_joined_while_one_of_it_is_open(ledger: imp
     let ids = Vec::from_iter(first.iter().map(|entry| entry.id));
     to(&ledger, &first[0], EntryState::Rejected, time(1)).await;
     let unknown = to(&ledger, &first[1], EntryState::Unknown, time(1)).await;
-    assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (Match::Content, ids));
+    assert_eq!(existing(ledger.begin(cancel("A", "2", 2), true).await.unwrap()), (BeginConflict::Content, ids));
     to(&ledger, &unknown, EntryState::Succeeded, time(1)).await;
     made(ledger.begin(cancel("A", "2", 2), true).await.unwrap());
 }

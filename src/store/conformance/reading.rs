@@ -32,7 +32,7 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
         let entry = begin(&ledger, new).await;
         all.push(if index % 3 == 0 { to(&ledger, &entry, EntryState::Succeeded, time(200)).await } else { entry });
     }
-    let query = |accounts: &[AccountId], states: &[EntryState]| Query {
+    let query = |accounts: &[AccountId], states: &[EntryState]| EntryQuery {
         accounts: Some(accounts.to_vec()),
         states: states.to_vec(),
         created_before: None,
@@ -42,7 +42,7 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
     let only = |keep: &dyn Fn(&Entry) -> bool| Vec::from_iter(all.iter().filter(|entry| keep(entry)).cloned());
     let both = query(&[acme(), other_account()], &[]);
     assert_eq!(ledger.list(&both).await.unwrap(), all);
-    assert_eq!(ledger.list(&Query { accounts: None, ..both.clone() }).await.unwrap(), all);
+    assert_eq!(ledger.list(&EntryQuery { accounts: None, ..both.clone() }).await.unwrap(), all);
     assert_eq!(ledger.list(&query(&[], &[])).await.unwrap(), []);
     let one = query(&[acme()], &[]);
     assert_eq!(ledger.list(&one).await.unwrap(), only(&|entry| entry.account == acme()));
@@ -51,9 +51,9 @@ pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
     let states = query(&[other_account()], &[EntryState::Sending, EntryState::Expired, EntryState::Sending]);
     let sending = only(&|entry| entry.state == EntryState::Sending && entry.account == other_account());
     assert_eq!(ledger.list(&states).await.unwrap(), sending);
-    let old = Query { created_before: Some(time(95)), ..both.clone() };
+    let old = EntryQuery { created_before: Some(time(95)), ..both.clone() };
     assert_eq!(ledger.list(&old).await.unwrap(), only(&|entry| entry.created < time(95)));
-    let page = Query { after: all[4].id, limit: 3, ..both };
+    let page = EntryQuery { after: all[4].id, limit: 3, ..both };
     assert_eq!(ledger.list(&page).await.unwrap(), all[5..8]);
     assert_eq!(ledger.list(&query(&[AccountId::new("none").unwrap()], &[])).await.unwrap(), []);
 }
@@ -71,12 +71,12 @@ pub(super) async fn counts_are_right_after_everything(ledger: impl Ledger) {
     let first = to(&ledger, &entries[0], EntryState::Unknown, time(1)).await;
     assert_eq!(
         ledger.save(vec![ended(&entries[0], EntryState::Rejected, time(1))], Vec::new()).await.unwrap(),
-        Saved::Stale
+        SaveResult::Stale
     );
     to(&ledger, &entries[1], EntryState::Succeeded, time(20)).await;
     to(&ledger, &entries[2], EntryState::Succeeded, time(20)).await;
-    let count = |account, state, entries, oldest| Count { account, state, entries, oldest };
-    let sorted = |mut counts: Vec<Count>| {
+    let count = |account, state, entries, oldest| EntryCount { account, state, entries, oldest };
+    let sorted = |mut counts: Vec<EntryCount>| {
         counts.sort_by_key(|count| (count.account.clone(), count.state as u8));
         counts
     };
@@ -94,8 +94,8 @@ pub(super) async fn counts_are_right_after_everything(ledger: impl Ledger) {
     assert_eq!(sorted(ledger.counts().await.unwrap()), want);
 }
 
-fn audits<const N: usize>(operation: OperationId, times: [Timestamp; N]) -> Vec<Audit> {
-    times.map(|time| Audit { operation, time }).into()
+fn audits<const N: usize>(operation: OperationId, times: [Timestamp; N]) -> Vec<PlannedAudit> {
+    times.map(|time| PlannedAudit { operation, time }).into()
 }
 
 pub(super) async fn audits_come_when_due_and_end(ledger: impl Ledger) {
@@ -103,7 +103,7 @@ pub(super) async fn audits_come_when_due_and_end(ledger: impl Ledger) {
     ledger.save(Vec::new(), audits(one, [time(30), time(10)])).await.unwrap();
     ledger.save(Vec::new(), audits(two, [time(20)])).await.unwrap();
     ledger.save(Vec::new(), audits(one, [time(10)])).await.unwrap();
-    let audit = |operation, at| Audit { operation, time: time(at) };
+    let audit = |operation, at| PlannedAudit { operation, time: time(at) };
     assert_eq!(ledger.due_audits(time(9), 9).await.unwrap(), []);
     assert_eq!(ledger.due_audits(time(10), 9).await.unwrap(), [audit(one, 10)]);
     assert_eq!(ledger.due_audits(time(99), 2).await.unwrap(), [audit(one, 10), audit(two, 20)]);
@@ -116,7 +116,7 @@ pub(super) async fn an_alert_is_kept_once(ledger: impl Ledger) {
     let operation = begin(&ledger, create("A", None)).await.id;
     ledger.save(Vec::new(), audits(operation, [time(1), time(2), time(3)])).await.unwrap();
     let alert = |kind, at| Some(AuditAlert { operation, kind, time: time(at) });
-    let audit = |at| Audit { operation, time: time(at) };
+    let audit = |at| PlannedAudit { operation, time: time(at) };
     assert!(ledger.end_audit(audit(1), alert(AlertKind::LateEffect, 5)).await.unwrap());
     assert!(!ledger.end_audit(audit(2), alert(AlertKind::LateEffect, 6)).await.unwrap());
     assert!(ledger.end_audit(audit(3), alert(AlertKind::Duplicate, 4)).await.unwrap());
@@ -138,7 +138,7 @@ pub(super) async fn trim_drops_old_final_entries_oldest_first(ledger: impl Ledge
     assert_eq!(ledger.trim(time(15), 100).await.unwrap(), 0);
     assert_eq!(ledger.trim(time(19), 2).await.unwrap(), 2);
     let left = |ids: &[usize]| Vec::from_iter(ids.iter().map(|index| entries[*index].clone()).chain([open.clone()]));
-    let all = Query {
+    let all = EntryQuery {
         accounts: Some(vec![acme()]),
         states: Vec::new(),
         created_before: None,
@@ -179,7 +179,7 @@ pub(super) async fn a_trimmed_success_holds_its_number_for_good(ledger: impl Led
     assert_eq!(ledger.get(entry.id).await.unwrap(), None);
     assert_eq!(ledger.creation_of(&acme(), "A").await.unwrap(), None);
     assert_eq!(ledger.of_request(&acme(), MutationKind::Create, "r").await.unwrap(), []);
-    let trimmed = Begun::Trimmed { fingerprint: entry.fingerprint, answer: b"answer".to_vec() };
+    let trimmed = BeginOutcome::Trimmed { fingerprint: entry.fingerprint, answer: b"answer".to_vec() };
     for id in [Some("r"), Some("other"), None] {
         assert_eq!(ledger.begin(vec![create("A", id)], false).await.unwrap(), trimmed);
     }
@@ -203,5 +203,5 @@ pub(super) async fn a_write_happens_though_nobody_waits(ledger: impl Ledger) {
     drop(polled);
     // Whoever writes next comes after it.
     let next = tokio::time::timeout(Duration::from_secs(60), ledger.begin(vec![create("A", None)], false));
-    assert_eq!(existing(next.await.unwrap().unwrap()).0, Match::OrderNumber);
+    assert_eq!(existing(next.await.unwrap().unwrap()).0, BeginConflict::OrderNumber);
 }

@@ -77,11 +77,11 @@ pub(super) async fn a_stale_fence_writes_nothing(ledger: impl Ledger) {
     let read = begin(&ledger, create("A", None)).await;
     let now = to(&ledger, &read, EntryState::Unknown, time(1)).await;
     let stale = Entry { last_error: "late".into(), ..read.clone() };
-    assert_eq!(ledger.save(vec![stale], Vec::new()).await.unwrap(), Saved::Stale);
+    assert_eq!(ledger.save(vec![stale], Vec::new()).await.unwrap(), SaveResult::Stale);
     let ahead = Entry { fence: now.fence + 1, ..now.clone() };
-    assert_eq!(ledger.save(vec![ahead], Vec::new()).await.unwrap(), Saved::Stale);
+    assert_eq!(ledger.save(vec![ahead], Vec::new()).await.unwrap(), SaveResult::Stale);
     let unmade = Entry { id: OperationId(999), ..now.clone() };
-    assert_eq!(ledger.save(vec![unmade], Vec::new()).await.unwrap(), Saved::Stale);
+    assert_eq!(ledger.save(vec![unmade], Vec::new()).await.unwrap(), SaveResult::Stale);
     assert_eq!(ledger.get(read.id).await.unwrap(), Some(now));
 }
 
@@ -89,15 +89,15 @@ pub(super) async fn several_are_saved_all_or_none(ledger: impl Ledger) {
     let entries = made(ledger.begin(cancel("A", "r", 3), false).await.unwrap());
     let moved = to(&ledger, &entries[2], EntryState::Sending, time(1)).await;
     let all = Vec::from_iter(entries.iter().map(|entry| ended(entry, EntryState::Rejected, time(2))));
-    assert_eq!(ledger.save(all.clone(), Vec::new()).await.unwrap(), Saved::Stale);
+    assert_eq!(ledger.save(all.clone(), Vec::new()).await.unwrap(), SaveResult::Stale);
     let twice = vec![all[0].clone(), all[0].clone()];
-    assert_eq!(ledger.save(twice, Vec::new()).await.unwrap(), Saved::Stale);
+    assert_eq!(ledger.save(twice, Vec::new()).await.unwrap(), SaveResult::Stale);
     let before = [entries[0].clone(), entries[1].clone(), moved];
     assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), before);
     let all = Vec::from_iter(before.iter().map(|entry| ended(entry, EntryState::Rejected, time(2))));
-    let Saved::Done(saved) = ledger.save(all, Vec::new()).await.unwrap() else { panic!("stale") };
+    let SaveResult::Done(saved) = ledger.save(all, Vec::new()).await.unwrap() else { panic!("stale") };
     assert_eq!(ledger.of_request(&acme(), MutationKind::Cancel, "r").await.unwrap(), saved);
-    assert_eq!(ledger.save(Vec::new(), Vec::new()).await.unwrap(), Saved::Done(Vec::new()));
+    assert_eq!(ledger.save(Vec::new(), Vec::new()).await.unwrap(), SaveResult::Done(Vec::new()));
 }
 
 pub(super) async fn a_final_entry_is_never_overwritten(ledger: impl Ledger) {
@@ -106,7 +106,7 @@ pub(super) async fn a_final_entry_is_never_overwritten(ledger: impl Ledger) {
         let end = to(&ledger, &entry, state, time(1)).await;
         for next in EntryState::ALL {
             let again = Entry { state: next, answer: Bytes::from_static(b"other"), ..end.clone() };
-            assert_eq!(ledger.save(vec![again], Vec::new()).await.unwrap(), Saved::Stale, "{state:?} to {next:?}");
+            assert_eq!(ledger.save(vec![again], Vec::new()).await.unwrap(), SaveResult::Stale, "{state:?} to {next:?}");
         }
         assert_eq!(ledger.get(entry.id).await.unwrap(), Some(end));
     }
@@ -120,7 +120,7 @@ pub(super) async fn one_of_two_savers_wins(ledger: impl Ledger) {
     });
     let mut won = Vec::new();
     for saver in savers.collect::<Vec<_>>() {
-        if let Saved::Done(mut entries) = saver.await.unwrap() {
+        if let SaveResult::Done(mut entries) = saver.await.unwrap() {
             won.append(&mut entries);
         }
     }

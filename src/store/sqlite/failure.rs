@@ -2,20 +2,20 @@
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 
 /// The error that the port knows.
 pub(super) fn of(error: &Error) -> StoreError {
     let kind = match error {
         Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..) => {
-            StoreTrouble::Corrupt
+            StoreErrorKind::Corrupt
         }
         _ => match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StoreTrouble::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreTrouble::ReadOnly,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreTrouble::Busy,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreTrouble::Corrupt,
-            _ => StoreTrouble::Failed,
+            Some(ErrorCode::DiskFull) => StoreErrorKind::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StoreErrorKind::ReadOnly,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreErrorKind::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Failed,
         },
     };
     StoreError { kind, text: error.to_string() }
@@ -31,5 +31,5 @@ pub(super) fn is_fatal(error: &Error) -> bool {
 /// Whether others could be written where this one could not: the store itself works.
 pub(super) fn is_of_one(error: &Error) -> bool {
     let busy_or_io = matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen));
-    matches!(of(error).kind, StoreTrouble::Failed | StoreTrouble::Corrupt) && !busy_or_io
+    matches!(of(error).kind, StoreErrorKind::Failed | StoreErrorKind::Corrupt) && !busy_or_io
 }

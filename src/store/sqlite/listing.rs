@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::reads::number_of;
 use super::rows::{self, Coded, ENTRIES, integer};
 use crate::domain::ledger::{Entry, EntryState};
-use crate::ports::ledger::Query;
+use crate::ports::ledger::EntryQuery;
 
 /// Ids of a row of `entry_spans`.
 pub(super) const SPAN: u64 = 1024;
@@ -47,7 +47,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// Entries that match. Fewer when the caller leaves, who is asked for by `left`.
-pub(super) fn list(db: &Connection, query: &Query, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
+pub(super) fn list(db: &Connection, query: &EntryQuery, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
     let accounts = match &query.accounts {
         Some(named) => {
             let mut accounts = Vec::with_capacity(named.len());

@@ -10,7 +10,7 @@ use super::super::tests::Place;
 use super::*;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{NewEntry, OperationId};
-use crate::ports::ledger::{Ledger, Saved};
+use crate::ports::ledger::{Ledger, SaveResult};
 use crate::ports::random::Random;
 use crate::store::memory::MemoryLedger;
 use crate::store::sqlite::SqliteLedger;
@@ -69,7 +69,7 @@ async fn fill(file: &SqliteLedger, memory: &MemoryLedger, entries: u64, random: 
             ended.push(Entry { state, body: Default::default(), ..entry });
         }
         for ledger in [file.save(ended.clone(), Vec::new()).await, memory.save(ended, Vec::new()).await] {
-            assert!(matches!(ledger.unwrap(), Saved::Done(_)));
+            assert!(matches!(ledger.unwrap(), SaveResult::Done(_)));
         }
     }
 }
@@ -91,7 +91,7 @@ async fn lists_are_those_of_the_plain_model_also_where_the_clock_went_back() {
         let states = EntryState::ALL.iter().copied().filter(|_| draw(3) == 0).collect();
         let created_before = (draw(3) > 0).then(|| time(97_000 + draw(10_000)));
         let (after, limit) = (OperationId(draw(5_000)), draw(120) as usize);
-        let query = Query { accounts, states, created_before, after, limit };
+        let query = EntryQuery { accounts, states, created_before, after, limit };
         assert_eq!(file.list(&query).await.unwrap(), memory.list(&query).await.unwrap(), "{query:?}");
     }
     file.close().await;
@@ -107,7 +107,7 @@ async fn ages_are_found_of_entries_that_several_processes_made() {
         made(ledger.begin(vec![new], false).await.unwrap());
         let before = Some(time(60));
         let query =
-            Query { accounts: None, states: Vec::new(), created_before: before, after: OperationId(0), limit: 9 };
+            EntryQuery { accounts: None, states: Vec::new(), created_before: before, after: OperationId(0), limit: 9 };
         found += usize::from(made_at < 60);
         assert_eq!(ledger.list(&query).await.unwrap().len(), found, "{made_at}");
         ledger.close().await;
@@ -122,11 +122,12 @@ async fn spans_of_dropped_entries_go() {
     let spans =
         || -> i64 { place.other().query_row("SELECT min(span) FROM entry_spans", [], |row| row.get(0)).unwrap() };
     assert_eq!(spans(), 0);
-    let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
+    let all =
+        EntryQuery { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
     let open = memory.list(&all).await.unwrap().into_iter().filter(|entry| entry.state.is_open());
     let ended =
         Vec::from_iter(open.map(|entry| Entry { state: EntryState::Expired, body: Default::default(), ..entry }));
-    assert!(matches!(file.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
+    assert!(matches!(file.save(ended, Vec::new()).await.unwrap(), SaveResult::Done(_)));
     assert_eq!(file.trim(time(1_000_000), 2_500).await.unwrap(), 2_500);
     assert_eq!(file.list(&all).await.unwrap().first().map(|entry| entry.id.0 / SPAN), Some(spans() as u64));
     file.close().await;
@@ -137,14 +138,15 @@ async fn orders_that_succeed_late_are_listed_and_go_with_their_entries() {
     let place = Place::new();
     let (file, memory) = (place.open(), MemoryLedger::new());
     fill(&file, &memory, 3_000, &Random::from_seed(2)).await;
-    let all = Query { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
+    let all =
+        EntryQuery { accounts: None, states: Vec::new(), created_before: None, after: OperationId(0), limit: 9_999 };
     let open = memory.list(&all).await.unwrap().into_iter().filter(|entry| entry.state.is_open());
     let late =
         Vec::from_iter(open.map(|entry| Entry { state: EntryState::Succeeded, body: Default::default(), ..entry }));
     for ledger in [file.save(late.clone(), Vec::new()).await, memory.save(late, Vec::new()).await] {
-        assert!(matches!(ledger.unwrap(), Saved::Done(_)));
+        assert!(matches!(ledger.unwrap(), SaveResult::Done(_)));
     }
-    let succeeded = Query { states: vec![EntryState::Succeeded], ..all };
+    let succeeded = EntryQuery { states: vec![EntryState::Succeeded], ..all };
     let listed = file.list(&succeeded).await.unwrap();
     assert_eq!(listed, memory.list(&succeeded).await.unwrap());
     let number = |sql: &str| place.other().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
@@ -178,7 +180,8 @@ async fn orders_of_an_earlier_version_are_listed() {
     drop(earlier);
     let ledger = place.open();
     let states = vec![EntryState::Succeeded];
-    let all = Query { accounts: Some(vec![acme()]), states, created_before: None, after: OperationId(1), limit: 9 };
+    let all =
+        EntryQuery { accounts: Some(vec![acme()]), states, created_before: None, after: OperationId(1), limit: 9 };
     let listed = Vec::from_iter(ledger.list(&all).await.unwrap().into_iter().map(|entry| entry.id.0));
     assert_eq!(listed, [2, 3, 4, 5]);
     ledger.close().await;

@@ -10,7 +10,7 @@ use super::super::open::APPLICATION;
 use super::super::tests::Place;
 use super::*;
 use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry, OperationId};
-use crate::ports::ledger::{Begun, Ledger, Match, Saved};
+use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger, SaveResult};
 use crate::ports::random::Random;
 use crate::store::keys::Keys;
 use crate::store::memory::MemoryLedger;
@@ -37,11 +37,11 @@ impl Both {
         let shown = format!("{new:?}");
         let file = self.file.begin(new.clone(), join).await.unwrap();
         match (file, self.memory.begin(new, join).await.unwrap()) {
-            (Begun::New(file), Begun::New(memory)) => {
+            (BeginOutcome::New(file), BeginOutcome::New(memory)) => {
                 self.ids.extend(memory.iter().map(|entry| entry.id).zip(file.iter().map(|entry| entry.id)));
                 self.open.extend(file.into_iter().zip(memory));
             }
-            (Begun::Existing { by, entries }, Begun::Existing { by: expected, entries: memory }) => {
+            (BeginOutcome::Existing { by, entries }, BeginOutcome::Existing { by: expected, entries: memory }) => {
                 assert_eq!(by, expected, "{shown}");
                 let expected = Vec::from_iter(memory.iter().map(|entry| self.ids[&entry.id]));
                 assert_eq!(Vec::from_iter(entries.iter().map(|entry| entry.id)), expected, "{shown}");
@@ -53,8 +53,8 @@ impl Both {
     async fn end(&mut self, which: usize, state: EntryState, at: u64) {
         let (file, memory) = self.open.swap_remove(which);
         let end = |entry| Entry { state, updated: time(at), body: Bytes::new(), snapshot: Vec::new(), ..entry };
-        assert!(matches!(self.file.save(vec![end(file)], Vec::new()).await.unwrap(), Saved::Done(_)));
-        assert!(matches!(self.memory.save(vec![end(memory)], Vec::new()).await.unwrap(), Saved::Done(_)));
+        assert!(matches!(self.file.save(vec![end(file)], Vec::new()).await.unwrap(), SaveResult::Done(_)));
+        assert!(matches!(self.memory.save(vec![end(memory)], Vec::new()).await.unwrap(), SaveResult::Done(_)));
     }
 
     async fn compare(&self, number: &str, request: &str) {
@@ -137,11 +137,11 @@ async fn keys_move_as_others_come_and_are_found_before_while_and_after() {
     assert!(in_table(&place) >= 3 * NEWEST);
     for number in &numbers {
         let begun = ledger.begin(vec![create(number, None)], false).await.unwrap();
-        assert!(matches!(begun, Begun::Existing { by: Match::OrderNumber, .. }), "{number}");
+        assert!(matches!(begun, BeginOutcome::Existing { by: BeginConflict::OrderNumber, .. }), "{number}");
     }
     let end = |entry| Entry { state: EntryState::Rejected, body: Bytes::new(), ..entry };
     let ended = entries.into_iter().map(end).collect();
-    assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
+    assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), SaveResult::Done(_)));
     assert_eq!(in_table(&place), 0, "nothing stands by a number");
     ledger.close().await;
 }
@@ -153,7 +153,7 @@ async fn an_id_that_is_freed_again_and_again_leaves_nothing_behind() {
     for round in 0..3 * NEWEST {
         let entry = made(ledger.begin(vec![create(&round.to_string(), Some("r"))], false).await.unwrap()).remove(0);
         let end = Entry { state: EntryState::NotSent, body: Bytes::new(), ..entry };
-        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), SaveResult::Done(_)));
     }
     let found = ledger
         .write(|tx| {
@@ -191,7 +191,7 @@ async fn two_that_share_a_hash_are_told_apart() {
         .unwrap();
     for entry in [&one, &other] {
         let begun = ledger.begin(vec![create(&entry.order_number, None)], false).await.unwrap();
-        let Begun::Existing { by: Match::OrderNumber, entries } = begun else { panic!("{begun:?}") };
+        let BeginOutcome::Existing { by: BeginConflict::OrderNumber, entries } = begun else { panic!("{begun:?}") };
         assert_eq!(entries[0].id, entry.id);
     }
     made(ledger.begin(vec![create("third", None)], false).await.unwrap());
@@ -221,16 +221,16 @@ async fn what_an_older_version_kept_is_found() {
     drop(old);
     let ledger = place.open();
     for (new, join, expected) in [
-        (create("A", None), false, (Match::OrderNumber, 5)),
-        (create("new", Some("r")), false, (Match::RequestId, 5)),
-        (cancel("A", "r", 1).remove(0), false, (Match::RequestId, 6)),
-        (cancel("C", "other", 1).remove(0), true, (Match::Content, 6)),
+        (create("A", None), false, (BeginConflict::OrderNumber, 5)),
+        (create("new", Some("r")), false, (BeginConflict::RequestId, 5)),
+        (cancel("A", "r", 1).remove(0), false, (BeginConflict::RequestId, 6)),
+        (cancel("C", "other", 1).remove(0), true, (BeginConflict::Content, 6)),
     ] {
         let begun = ledger.begin(vec![new], join).await.unwrap();
-        let Begun::Existing { by, entries } = begun else { panic!("{begun:?}") };
+        let BeginOutcome::Existing { by, entries } = begun else { panic!("{begun:?}") };
         assert_eq!((by, entries[0].id), (expected.0, OperationId(expected.1)));
     }
-    let trimmed = Begun::Trimmed { fingerprint: Fingerprint([0; 33]), answer: vec![7] };
+    let trimmed = BeginOutcome::Trimmed { fingerprint: Fingerprint([0; 33]), answer: vec![7] };
     assert_eq!(ledger.begin(vec![create("T", None)], false).await.unwrap(), trimmed);
     made(ledger.begin(vec![create("B", None)], false).await.unwrap());
     ledger.close().await;
@@ -265,12 +265,12 @@ async fn what_a_failed_transaction_took_out_or_moved_is_found_again() {
     for _ in 0..2 {
         for number in 0..NEWEST + NEWEST / 2 {
             let begun = ledger.begin(vec![create(&number.to_string(), None)], false).await.unwrap();
-            assert!(matches!(begun, Begun::Existing { by: Match::OrderNumber, .. }), "{number}");
+            assert!(matches!(begun, BeginOutcome::Existing { by: BeginConflict::OrderNumber, .. }), "{number}");
         }
         made(ledger.begin(vec![create("lost", None)], false).await.unwrap());
         let entry = ledger.creation_of(&acme(), "lost").await.unwrap().unwrap();
         let end = Entry { state: EntryState::Rejected, body: Bytes::new(), ..entry };
-        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), SaveResult::Done(_)));
     }
     ledger.close().await;
 }

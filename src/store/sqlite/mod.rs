@@ -46,7 +46,9 @@ use crate::domain::feed::ByFeed;
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{Audit, Begun, Count, Ledger, Query, Saved, StoreError, StoreTrouble};
+use crate::ports::ledger::{
+    BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
+};
 
 /// Entries dropped in one transaction, so that others need not wait long.
 const TRIM: usize = 200;
@@ -221,7 +223,7 @@ impl fmt::Debug for SqliteLedger {
 }
 
 fn closed() -> StoreError {
-    StoreError { kind: StoreTrouble::Failed, text: "the store is closed".into() }
+    StoreError { kind: StoreErrorKind::Failed, text: "the store is closed".into() }
 }
 
 /// All that is read was there at one moment.
@@ -260,12 +262,12 @@ impl<T: Send, F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send> Write for Han
 }
 
 impl Ledger for SqliteLedger {
-    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<Begun, StoreError> {
-        let Some(keys) = new.first().map(Keys::of) else { return Ok(Begun::New(Vec::new())) };
+    async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
+        let Some(keys) = new.first().map(Keys::of) else { return Ok(BeginOutcome::New(Vec::new())) };
         self.write(move |tx| writes::begin(tx, &new, &keys, join)).await
     }
 
-    async fn save(&self, entries: Vec<Entry>, audits: Vec<Audit>) -> Result<Saved, StoreError> {
+    async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
         self.write(move |tx| writes::save(tx, &entries, &audits)).await
     }
 
@@ -292,20 +294,20 @@ impl Ledger for SqliteLedger {
         self.read(move |db| reads::open(db, after, limit)).await
     }
 
-    async fn list(&self, query: &Query) -> Result<Vec<Entry>, StoreError> {
+    async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
         let query = query.clone();
         self.read_by(&self.0.lists, move |db, left| listing::list(db, &query, left)).await
     }
 
-    async fn counts(&self) -> Result<Vec<Count>, StoreError> {
+    async fn counts(&self) -> Result<Vec<EntryCount>, StoreError> {
         self.read_by(&self.0.lists, |db, _| reads::counts(db)).await
     }
 
-    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<Audit>, StoreError> {
+    async fn due_audits(&self, now: Timestamp, limit: usize) -> Result<Vec<PlannedAudit>, StoreError> {
         self.read(move |db| reads::due_audits(db, now, limit)).await
     }
 
-    async fn end_audit(&self, audit: Audit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
+    async fn end_audit(&self, audit: PlannedAudit, found: Option<AuditAlert>) -> Result<bool, StoreError> {
         self.write(move |tx| writes::end_audit(tx, audit, found.as_ref())).await
     }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::time::Instant;
 
 use super::{failure, migrations};
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 
 /// Marks a file as ours: "OGW1".
 pub(super) const APPLICATION: i32 = 0x4f47_5731;
@@ -71,7 +71,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     }
     if connection.is_readonly("main")? {
         let text = format!("{shown} may not be written");
-        return Err(OpenError::Failing(StoreError { kind: StoreTrouble::ReadOnly, text }));
+        return Err(OpenError::Failing(StoreError { kind: StoreErrorKind::ReadOnly, text }));
     }
     if new {
         connection.pragma_update(None, "page_size", PAGE)?;
@@ -134,7 +134,7 @@ fn check(connection: &mut Connection) -> Result<(), OpenError> {
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => Ok(()),
-        Ok(text) => Err(OpenError::Failing(StoreError { kind: StoreTrouble::Corrupt, text })),
+        Ok(text) => Err(OpenError::Failing(StoreError { kind: StoreErrorKind::Corrupt, text })),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             tracing::info!(seconds = CHECK.as_secs_f64(), "the store is large; a part of it was checked for damage");
             Ok(())

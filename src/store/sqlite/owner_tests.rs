@@ -8,7 +8,7 @@ use super::super::SqliteLedger;
 use super::super::tests::{Place, begin, trouble, works};
 use super::*;
 use crate::domain::ledger::{Entry, EntryState};
-use crate::ports::ledger::{Ledger, StoreTrouble};
+use crate::ports::ledger::{Ledger, StoreErrorKind};
 use crate::store::Settings;
 use crate::store::testing::{create, settings};
 
@@ -52,7 +52,7 @@ async fn the_epoch_stays_while_one_process_opens_the_file_anew() {
     other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     // It cannot be raised at the start; then it is with the first transaction.
     let (ledger, told) = watched(&place);
-    assert_eq!(trouble(&ledger, "A").await, StoreTrouble::Busy);
+    assert_eq!(trouble(&ledger, "A").await, StoreErrorKind::Busy);
     drop(other);
     works(&ledger).await;
     begin(&ledger, "A").await;

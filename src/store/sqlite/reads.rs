@@ -10,7 +10,7 @@ use super::writes::whole;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, MutationKind, OperationId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{Audit, Count};
+use crate::ports::ledger::{EntryCount, PlannedAudit};
 use crate::store::keys::short;
 
 pub(super) fn get(db: &Connection, id: OperationId) -> rusqlite::Result<Option<Entry>> {
@@ -58,7 +58,7 @@ pub(super) fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Resul
     number.query_row([account.as_str()], |row| row.get(0)).optional()
 }
 
-pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<EntryCount>> {
     let mut counts = db.prepare_cached(
         "WITH newest AS (SELECT account, state, count(*) AS entries FROM entries NOT INDEXED \
          WHERE id >= (SELECT value FROM numbers WHERE name = 'counted') GROUP BY account, state), \
@@ -71,7 +71,7 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
          FROM c JOIN accounts a ON a.id = c.account WHERE c.entries > 0 ORDER BY a.name, c.state",
     )?;
     let counts = counts.query_map([], |row| {
-        Ok(Count {
+        Ok(EntryCount {
             account: rows::account(row, 0)?,
             state: row.get::<_, Coded<EntryState>>(1)?.0,
             entries: rows::number(row, 2)?,
@@ -81,10 +81,10 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<Count>> {
     counts.collect()
 }
 
-pub(super) fn due_audits(db: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Audit>> {
+pub(super) fn due_audits(db: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<PlannedAudit>> {
     let mut due = db.prepare_cached("SELECT entry, time FROM audits WHERE time <= ?1 ORDER BY time, entry LIMIT ?2")?;
     let due = due.query_map([integer(now.0), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-        Ok(Audit { operation: OperationId(rows::number(row, 0)?), time: rows::time(row, 1)? })
+        Ok(PlannedAudit { operation: OperationId(rows::number(row, 0)?), time: rows::time(row, 1)? })
     })?;
     due.collect()
 }

@@ -7,7 +7,7 @@ use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{FeedName, with_account};
 use crate::domain::ledger::{Entry, EntryState, NewEntry, OperationId};
 use crate::ports::event_log::{Appended, EventLog};
-use crate::ports::ledger::{Begun, Ledger, Match, Query, Saved};
+use crate::ports::ledger::{BeginConflict, BeginOutcome, EntryQuery, Ledger, SaveResult};
 use crate::ports::subscriptions::Subscriptions;
 use crate::store::Settings;
 use crate::store::sqlite::SqliteLedger;
@@ -26,14 +26,14 @@ fn order(account: &str, number: &str) -> NewEntry {
     NewEntry { account: id(account), ..create(number, None) }
 }
 
-async fn begin(ledger: &SqliteLedger, account: &str, number: &str) -> Begun {
+async fn begin(ledger: &SqliteLedger, account: &str, number: &str) -> BeginOutcome {
     ledger.begin(vec![order(account, number)], false).await.unwrap()
 }
 
 /// The accounts and order numbers of the entries of one account, or of all.
 async fn listed(ledger: &SqliteLedger, account: Option<&str>) -> Vec<(String, String)> {
     let accounts = account.map(|account| vec![id(account)]);
-    let all = Query { accounts, states: Vec::new(), created_before: None, after: OperationId(0), limit: 99 };
+    let all = EntryQuery { accounts, states: Vec::new(), created_before: None, after: OperationId(0), limit: 99 };
     let shown = |entry: Entry| (entry.account.to_string(), entry.order_number.to_string());
     ledger.list(&all).await.unwrap().into_iter().map(shown).collect()
 }
@@ -48,13 +48,13 @@ async fn a_renamed_account_keeps_its_orders() {
     let ledger = open(&place, &[("acme", "1"), ("other", "2")]);
     let entry = made(begin(&ledger, "acme", "A").await).remove(0);
     let end = Entry { state: EntryState::Succeeded, body: Default::default(), ..entry.clone() };
-    assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+    assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), SaveResult::Done(_)));
     made(begin(&ledger, "acme", "B").await);
     ledger.close().await;
     let ledger = open(&place, &[("other", "2"), ("beta", "1")]);
     for number in ["A", "B"] {
         let again = begin(&ledger, "beta", number).await;
-        assert!(matches!(again, Begun::Existing { by: Match::OrderNumber, .. }), "{again:?}");
+        assert!(matches!(again, BeginOutcome::Existing { by: BeginConflict::OrderNumber, .. }), "{again:?}");
     }
     assert_eq!(ledger.get(entry.id).await.unwrap().unwrap().account, id("beta"));
     assert_eq!(listed(&ledger, Some("beta")).await, told(&[("beta", "A"), ("beta", "B")]));
@@ -79,7 +79,7 @@ async fn an_id_that_is_given_to_another_seller_gives_it_nothing() {
     let ledger = open(&place, &[("first", "1"), ("acme", "2")]);
     assert_eq!(listed(&ledger, None).await, told(&[("first", "A"), ("acme", "A")]));
     for account in ["first", "acme"] {
-        assert!(matches!(begin(&ledger, account, "A").await, Begun::Existing { .. }), "{account}");
+        assert!(matches!(begin(&ledger, account, "A").await, BeginOutcome::Existing { .. }), "{account}");
     }
     ledger.close().await;
     // One that is only left out keeps the name that it had.
@@ -119,9 +119,9 @@ async fn a_file_of_an_earlier_version_takes_the_sellers_of_the_settings() {
         .unwrap();
     drop(earlier);
     let ledger = open(&place, &[("acme", "1"), ("new", "3")]);
-    assert!(matches!(begin(&ledger, "acme", "A").await, Begun::Existing { .. }));
+    assert!(matches!(begin(&ledger, "acme", "A").await, BeginOutcome::Existing { .. }));
     assert_eq!(listed(&ledger, None).await, told(&[("acme", "A"), ("gone", "A")]));
-    let before = Query {
+    let before = EntryQuery {
         accounts: None,
         states: Vec::new(),
         created_before: Some(crate::domain::timestamp::Timestamp(1_500)),

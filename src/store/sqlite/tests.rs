@@ -58,7 +58,7 @@ pub(super) async fn begin(ledger: &SqliteLedger, number: &str) -> Entry {
     made(ledger.begin(vec![create(number, None)], false).await.unwrap()).remove(0)
 }
 
-pub(super) async fn trouble(ledger: &SqliteLedger, number: &str) -> StoreTrouble {
+pub(super) async fn trouble(ledger: &SqliteLedger, number: &str) -> StoreErrorKind {
     ledger.begin(vec![create(number, None)], false).await.unwrap_err().kind
 }
 
@@ -74,7 +74,7 @@ async fn all_is_there_after_closing_and_opening_again() {
     let place = Place::new();
     let ledger = place.open();
     let entries = made(ledger.begin(cancel("A", "r", 2), false).await.unwrap());
-    ledger.save(Vec::new(), vec![Audit { operation: entries[0].id, time: time(1) }]).await.unwrap();
+    ledger.save(Vec::new(), vec![PlannedAudit { operation: entries[0].id, time: time(1) }]).await.unwrap();
     let counts = ledger.counts().await.unwrap();
     ledger.close().await;
     let wal = std::fs::metadata(place.beside("db-wal")).map_or(0, |file| file.len());
@@ -115,8 +115,8 @@ async fn what_waits_is_written_before_it_closes_and_nothing_after() {
     for call in calls {
         written += u64::from(call.await.unwrap().is_ok());
     }
-    assert_eq!(ledger.begin(vec![create("late", None)], false).await.unwrap_err().kind, StoreTrouble::Failed);
-    assert_eq!(ledger.get(OperationId(1)).await.unwrap_err().kind, StoreTrouble::Failed);
+    assert_eq!(ledger.begin(vec![create("late", None)], false).await.unwrap_err().kind, StoreErrorKind::Failed);
+    assert_eq!(ledger.get(OperationId(1)).await.unwrap_err().kind, StoreErrorKind::Failed);
     let ledger = place.open();
     assert_eq!(ledger.counts().await.unwrap().first().map_or(0, |count| count.entries), written);
     assert_eq!(written, 50);
@@ -170,9 +170,9 @@ async fn what_is_no_database_fails_and_is_left_as_it_is() {
     let text = "not a database, but of a length that could be one. ".repeat(100);
     std::fs::write(place.path(), &text).unwrap();
     let ledger = place.open();
-    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Corrupt);
-    assert_eq!(trouble(&ledger, "A").await, StoreTrouble::Corrupt);
-    assert_eq!(ledger.get(OperationId(1)).await.unwrap_err().kind, StoreTrouble::Corrupt);
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreErrorKind::Corrupt);
+    assert_eq!(trouble(&ledger, "A").await, StoreErrorKind::Corrupt);
+    assert_eq!(ledger.get(OperationId(1)).await.unwrap_err().kind, StoreErrorKind::Corrupt);
     ledger.close().await;
     assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text);
 }
@@ -194,8 +194,8 @@ async fn a_damaged_file_fails_from_the_start() {
         }
         std::fs::write(place.path(), bytes).unwrap();
         let ledger = place.open();
-        assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Corrupt, "{damage}");
-        assert_eq!(trouble(&ledger, "A").await, StoreTrouble::Corrupt, "{damage}");
+        assert_eq!(ledger.failing().unwrap().error.kind, StoreErrorKind::Corrupt, "{damage}");
+        assert_eq!(trouble(&ledger, "A").await, StoreErrorKind::Corrupt, "{damage}");
         ledger.close().await;
     }
 }
@@ -224,12 +224,12 @@ async fn a_full_store_takes_nothing_and_works_when_there_is_room() {
     limit(1).await.unwrap();
     let large = NewEntry { body: vec![1; 1 << 20].into(), ..create("large", None) };
     let error = ledger.begin(vec![large.clone()], false).await.unwrap_err();
-    assert_eq!(error.kind, StoreTrouble::Full);
+    assert_eq!(error.kind, StoreErrorKind::Full);
     let failing = ledger.failing().unwrap();
     assert_eq!((failing.error.kind, failing.error.to_string().starts_with("the store is full: ")), (error.kind, true));
     // A call that writes nothing proves nothing, and a try of the size of an entry does not fit either.
     let again = ledger.begin(vec![create("before", None)], false).await.unwrap();
-    assert!(matches!(again, Begun::Existing { .. }), "{again:?}");
+    assert!(matches!(again, BeginOutcome::Existing { .. }), "{again:?}");
     assert!(ledger.failing().is_some());
     ledger.prove().await;
     assert!(ledger.failing().is_some());
@@ -252,8 +252,8 @@ async fn a_store_that_may_not_be_written_fails_and_is_read() {
     let query_only = |on: bool| ledger.write(move |tx| tx.sql(&format!("PRAGMA query_only = {on}"))?.execute([]));
     // The commit of this very group fails already.
     let _ = query_only(true).await;
-    assert_eq!(trouble(&ledger, "B").await, StoreTrouble::ReadOnly);
-    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::ReadOnly);
+    assert_eq!(trouble(&ledger, "B").await, StoreErrorKind::ReadOnly);
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreErrorKind::ReadOnly);
     assert_eq!(ledger.get(entry.id).await.unwrap(), Some(entry));
     ledger.close().await;
 }
@@ -265,8 +265,8 @@ async fn a_locked_store_fails_and_works_when_it_is_let_go() {
     let entry = begin(&ledger, "A").await;
     let other = place.other();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(trouble(&ledger, "B").await, StoreTrouble::Busy);
-    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Busy);
+    assert_eq!(trouble(&ledger, "B").await, StoreErrorKind::Busy);
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreErrorKind::Busy);
     assert_eq!(ledger.get(entry.id).await.unwrap(), Some(entry));
     other.execute_batch("COMMIT").unwrap();
     works(&ledger).await;
@@ -281,7 +281,7 @@ async fn a_store_locked_at_the_start_works_when_it_is_let_go() {
     let other = place.other();
     other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let ledger = place.open();
-    assert_eq!(ledger.failing().unwrap().error.kind, StoreTrouble::Busy);
+    assert_eq!(ledger.failing().unwrap().error.kind, StoreErrorKind::Busy);
     drop(other);
     works(&ledger).await;
     begin(&ledger, "A").await;
@@ -309,7 +309,7 @@ async fn one_bad_write_does_not_spoil_its_group() {
     let (first, good, bad, last, ()) =
         tokio::join!(biased; first, good(), bad, ledger.begin(vec![create("last", None)], false), release);
     first.unwrap();
-    assert_eq!(bad.unwrap_err().kind, StoreTrouble::Failed);
+    assert_eq!(bad.unwrap_err().kind, StoreErrorKind::Failed);
     assert_eq!((made(good.unwrap()).len(), made(last.unwrap()).len()), (1, 1));
     let tried: i64 =
         place.other().query_row("SELECT value FROM numbers WHERE name = 'tried'", [], |row| row.get(0)).unwrap();
@@ -359,7 +359,7 @@ async fn the_log_is_copied_and_does_not_grow_without_end() {
     for number in 0..200 {
         let entries = made(ledger.begin(vec![large(number)], false).await.unwrap());
         let end = Entry { state: EntryState::Rejected, body: Bytes::new(), ..entries[0].clone() };
-        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+        assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), SaveResult::Done(_)));
         longest = longest.max(std::fs::metadata(place.beside("db-wal")).unwrap().len());
     }
     // 16,000 pages, and what may come before it is looked at again.
@@ -382,7 +382,7 @@ async fn a_body_is_gone_from_the_file_when_its_entry_is_final() {
     };
     assert!(holds("db-wal"));
     let end = Entry { state: EntryState::Succeeded, body: Bytes::new(), snapshot: Vec::new(), ..entries[0].clone() };
-    assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), Saved::Done(_)));
+    assert!(matches!(ledger.save(vec![end], Vec::new()).await.unwrap(), SaveResult::Done(_)));
     ledger.close().await;
     assert!(!holds("db"));
 }

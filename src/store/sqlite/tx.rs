@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::domain::ledger::Entry;
-    use crate::ports::ledger::{Ledger as _, Saved};
+    use crate::ports::ledger::{Ledger as _, SaveResult};
     use crate::store::sqlite::SqliteLedger;
     use crate::store::testing::{create, made, settings, time};
 
@@ -220,7 +220,7 @@ mod tests {
             let end =
                 |entry: Entry| Entry { state: EntryState::Succeeded, updated: time(1), body: Bytes::new(), ..entry };
             let ended = open.drain(..open.len() - 50).map(end).collect();
-            assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), Saved::Done(_)));
+            assert!(matches!(ledger.save(ended, Vec::new()).await.unwrap(), SaveResult::Done(_)));
             ledger.trim(time(2), 100).await.unwrap();
             let counted: Vec<_> =
                 ledger.counts().await.unwrap().iter().map(|count| (count.state, count.entries as i64)).collect();

@@ -25,7 +25,7 @@ use super::owner::{self, OwnerError};
 use super::tx::{Memory, Tx};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{StoreError, StoreTrouble};
+use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::store::Settings;
 use crate::store::health::Health;
 
@@ -347,7 +347,7 @@ impl Writer {
             self.path.display()
         );
         (self.settings.on_fatal)(&text);
-        Failed { of_one: false, error: StoreError { kind: StoreTrouble::Failed, text } }
+        Failed { of_one: false, error: StoreError { kind: StoreErrorKind::Failed, text } }
     }
 
     fn database(&mut self) -> Result<&mut Database, Failed> {
@@ -355,7 +355,7 @@ impl Writer {
             let connection = open::writer(&self.path).map_err(|error| {
                 let error = match error {
                     OpenError::Failing(error) => error,
-                    OpenError::Refused(text) => StoreError { kind: StoreTrouble::Failed, text },
+                    OpenError::Refused(text) => StoreError { kind: StoreErrorKind::Failed, text },
                 };
                 Failed { of_one: false, error }
             })?;
@@ -384,7 +384,7 @@ struct Failed {
 
 impl Failed {
     fn closed() -> Self {
-        let error = StoreError { kind: StoreTrouble::Failed, text: "the store is closed".into() };
+        let error = StoreError { kind: StoreErrorKind::Failed, text: "the store is closed".into() };
         Self { of_one: false, error }
     }
 }

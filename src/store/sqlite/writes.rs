@@ -12,41 +12,41 @@ use super::tx::Tx;
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::{AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{Audit, Begun, Match, Saved};
+use crate::ports::ledger::{BeginConflict, BeginOutcome, PlannedAudit, SaveResult};
 use crate::store::keys::Keys;
 use crate::store::{kept, made};
 
 /// Bytes of a probe: those of a large order's entry.
 const PROBE: i64 = 8 * 1024;
 
-pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<Begun> {
+pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<BeginOutcome> {
     if let Some(begun) = standing(tx, keys, join)? {
         return Ok(begun);
     }
-    new.iter().map(|new| make(tx, new, keys)).collect::<rusqlite::Result<_>>().map(Begun::New)
+    new.iter().map(|new| make(tx, new, keys)).collect::<rusqlite::Result<_>>().map(BeginOutcome::New)
 }
 
 /// What stands against a new request with these keys.
-fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<Begun>> {
+fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<BeginOutcome>> {
     let account = tx.account(&keys.account)?;
     if let Some(key) = &keys.request {
         let by = By::Request(keys.kind);
         let candidates = lookup::candidates(tx, by, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, by, account, key)? {
-            return Ok(Some(Begun::Existing { by: Match::RequestId, entries: whole(tx, id)? }));
+            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::RequestId, entries: whole(tx, id)? }));
         }
     }
     if let Some(key) = &keys.number {
         let candidates = lookup::candidates(tx, By::Number, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, By::Number, account, key)? {
-            return Ok(Some(Begun::Existing { by: Match::OrderNumber, entries: whole(tx, id)? }));
+            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::OrderNumber, entries: whole(tx, id)? }));
         }
         for id in candidates {
             let mut trimmed =
                 tx.sql("SELECT fingerprint, answer FROM trimmed WHERE id = ?1 AND account = ?2 AND number_key = ?3")?;
             let left = trimmed.query_row(params![id, account, key], |row| Ok((Fingerprint(row.get(0)?), row.get(1)?)));
             if let Some((fingerprint, answer)) = left.optional()? {
-                return Ok(Some(Begun::Trimmed { fingerprint, answer }));
+                return Ok(Some(BeginOutcome::Trimmed { fingerprint, answer }));
             }
         }
     }
@@ -58,7 +58,7 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
             for owed in entries.iter().filter(|entry| entry.is_owed) {
                 forget_content(tx, account, key, integer(owed.id.0))?;
             }
-            return Ok(Some(Begun::Existing { by: Match::Content, entries }));
+            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::Content, entries }));
         }
     }
     Ok(None)
@@ -129,7 +129,7 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
     Ok(entry)
 }
 
-pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusqlite::Result<Saved> {
+pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[PlannedAudit]) -> rusqlite::Result<SaveResult> {
     // Several entries are all read before the first is written, so that a stale one leaves nothing to undo. A single entry
     // needs no read: its UPDATE names the fence.
     if entries.len() > 1 {
@@ -137,7 +137,7 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
         for entry in entries {
             let mut stored = tx.sql("SELECT 1 FROM entries WHERE id = ?1 AND fence = ?2 AND state < 4")?;
             if !stored.exists([integer(entry.id.0), integer(entry.fence)])? || !seen.insert(entry.id) {
-                return Ok(Saved::Stale);
+                return Ok(SaveResult::Stale);
             }
         }
     }
@@ -161,7 +161,7 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[Audit]) -> rusq
         saved.push(Entry { fence: entry.fence + 1, ..entry });
     }
     audits.iter().try_for_each(|audit| plan(tx, audit))?;
-    Ok(Saved::Done(saved))
+    Ok(SaveResult::Done(saved))
 }
 
 /// The state of an entry as stored. `None` when there is no such entry.
@@ -266,14 +266,14 @@ fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-fn plan(tx: &Tx<'_>, audit: &Audit) -> rusqlite::Result<()> {
-    let Audit { operation, time } = audit;
+fn plan(tx: &Tx<'_>, audit: &PlannedAudit) -> rusqlite::Result<()> {
+    let PlannedAudit { operation, time } = audit;
     let mut plan = tx.sql("INSERT OR IGNORE INTO audits (time, entry) VALUES (?1, ?2)")?;
     plan.execute([integer(time.0), integer(operation.0)]).map(drop)
 }
 
-pub(super) fn end_audit(tx: &mut Tx<'_>, audit: Audit, found: Option<&AuditAlert>) -> rusqlite::Result<bool> {
-    let Audit { operation, time } = audit;
+pub(super) fn end_audit(tx: &mut Tx<'_>, audit: PlannedAudit, found: Option<&AuditAlert>) -> rusqlite::Result<bool> {
+    let PlannedAudit { operation, time } = audit;
     let mut end = tx.sql("DELETE FROM audits WHERE time = ?1 AND entry = ?2")?;
     end.execute([integer(time.0), integer(operation.0)])?;
     let Some(AuditAlert { operation, kind, time }) = found else { return Ok(false) };

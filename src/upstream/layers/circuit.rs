@@ -20,7 +20,7 @@ use super::passing::{OrRefused, Watch, Watched, refused};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
-use crate::ports::call::Purpose;
+use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::{CircuitState, Metrics};
 use crate::upstream::accounts::Accounts;
 use crate::upstream::call::{Answered, Next, Outbound};
@@ -64,8 +64,8 @@ impl Default for Circuit {
 impl Circuit {
     /// Whether a call may pass at `now`, and the generation that it speaks for; if not, how long the circuit stays open yet.
     /// A look-up always passes; while the circuit is not closed it is a probe.
-    pub fn admit(&mut self, purpose: Purpose, now: Instant) -> Result<u64, Duration> {
-        let lookup = purpose == Purpose::Lookup;
+    pub fn admit(&mut self, purpose: CallPurpose, now: Instant) -> Result<u64, Duration> {
+        let lookup = purpose == CallPurpose::Lookup;
         match self.state {
             State::Closed => Ok(self.generation),
             State::Open { until } if lookup || now >= until => {

@@ -7,7 +7,7 @@ use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use super::passing::{OrRefused, Watch, Watched, refused};
-use crate::ports::call::Purpose;
+use crate::ports::call::CallPurpose;
 use crate::room::{Room, Taken};
 use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::exchange::Exchange;
@@ -53,7 +53,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
         let place = self.places.take(1);
         // Look-ups and re-sends are few, and settle what callers wait for.
-        if place.is_none() && outbound.call.context.purpose == Purpose::Caller {
+        if place.is_none() && outbound.call.context.purpose == CallPurpose::Caller {
             return refused(NotSent::Overloaded);
         }
         tracing::trace!(layer = "load_shed", "admitted");

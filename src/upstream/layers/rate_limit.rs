@@ -17,7 +17,7 @@ use super::passing::{Watch, Watched};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
-use crate::ports::call::Purpose;
+use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
 use crate::upstream::exchange::Exchange;
@@ -204,9 +204,9 @@ impl Watch for Reservation {
 
 fn side(call: &Call) -> Side {
     match call.context.purpose {
-        Purpose::Caller => Side::Caller,
+        CallPurpose::Caller => Side::Caller,
         _ if is_planted(PlantedBug::ShareNotReserved) => Side::Caller,
-        Purpose::Lookup | Purpose::Resend => Side::Ledger,
+        CallPurpose::Lookup | CallPurpose::Resend => Side::Ledger,
     }
 }
 

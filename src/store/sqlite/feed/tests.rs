@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::{migrations, open};
 use super::*;
-use crate::ports::ledger::StoreTrouble;
+use crate::ports::ledger::StoreErrorKind;
 use crate::store::sqlite::tests::{Place, works};
 use crate::store::testing::{intent, time, unreadable, update};
 
@@ -125,8 +125,8 @@ async fn a_head_is_told_once_a_store_works_that_failed_at_the_start() {
     other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let log = place.open();
     let mut head = log.head(FeedName::CancelIntents);
-    assert_eq!((log.failing().unwrap().error.kind, *head.borrow()), (StoreTrouble::Busy, 0));
-    assert_eq!(log.bounds(FeedName::CancelIntents).await.unwrap_err().kind, StoreTrouble::Busy);
+    assert_eq!((log.failing().unwrap().error.kind, *head.borrow()), (StoreErrorKind::Busy, 0));
+    assert_eq!(log.bounds(FeedName::CancelIntents).await.unwrap_err().kind, StoreErrorKind::Busy);
     drop(other);
     works(&log).await;
     assert_eq!(*head.wait_for(|head| *head > 0).await.unwrap(), 1);
@@ -146,7 +146,7 @@ async fn a_full_store_takes_no_delivery_and_its_head_stays() {
     };
     limit(1).await.unwrap();
     let large = Arrival { raw: vec![b' '; 1 << 20].into(), ..intent("large", time(1)) };
-    assert_eq!(log.append(large.clone()).await.unwrap_err().kind, StoreTrouble::Full);
+    assert_eq!(log.append(large.clone()).await.unwrap_err().kind, StoreErrorKind::Full);
     assert_eq!((*log.head(FeedName::CancelIntents).borrow(), seqs(&log).await), (1, vec![1]));
     limit(1_000_000).await.unwrap();
     assert_eq!(log.append(large).await.unwrap(), Appended::Stored { seq: Some(2) });

@@ -1,6 +1,6 @@
 use super::*;
 
-const CALLER: Purpose = Purpose::Caller;
+const CALLER: CallPurpose = CallPurpose::Caller;
 
 /// A call of the present generation ends.
 fn record(circuit: &mut Circuit, outcome: Outcome, now: Instant) {
@@ -95,10 +95,10 @@ fn a_look_up_passes_as_the_probe() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     fail(&mut circuit, 5, now);
     assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
-    assert_eq!(circuit.admit(Purpose::Resend, now), Err(FIRST_PAUSE), "only look-ups");
-    let probe = circuit.admit(Purpose::Lookup, now).unwrap();
+    assert_eq!(circuit.admit(CallPurpose::Resend, now), Err(FIRST_PAUSE), "only look-ups");
+    let probe = circuit.admit(CallPurpose::Lookup, now).unwrap();
     assert_eq!(circuit.state().0, CircuitState::HalfOpen);
-    assert_eq!(circuit.admit(Purpose::Lookup, now), Ok(probe), "one after another's probe has begun");
+    assert_eq!(circuit.admit(CallPurpose::Lookup, now), Ok(probe), "one after another's probe has begun");
     assert!(circuit.admit(CALLER, now).is_err());
     circuit.record(probe, Outcome::Success, || now);
     assert!(circuit.admit(CALLER, now).is_ok());

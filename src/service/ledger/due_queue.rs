@@ -16,22 +16,22 @@ use crate::domain::timestamp::Timestamp;
 
 /// The due times of open entries. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Agenda(Arc<Inner>);
+pub(super) struct DueQueue(Arc<SharedQueue>);
 
 #[derive(Debug, Default)]
-struct Inner {
-    plan: Mutex<Plan>,
+struct SharedQueue {
+    plan: Mutex<DueTimes>,
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Plan {
+struct DueTimes {
     by_steady: BTreeSet<(SteadyTime, OperationId)>,
     by_wall: BTreeSet<(Timestamp, OperationId)>,
     by_id: HashMap<OperationId, Moment, RandomState>,
 }
 
-impl Agenda {
+impl DueQueue {
     /// Plans an entry for a time, replacing an earlier plan.
     pub(super) fn put(&self, id: OperationId, time: Moment) {
         let mut plan = self.lock();
@@ -74,12 +74,12 @@ impl Agenda {
         self.0.changed.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Plan> {
+    fn lock(&self) -> MutexGuard<'_, DueTimes> {
         self.0.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Plan {
+impl DueTimes {
     fn first_due(&self, now: Moment) -> Option<OperationId> {
         let by_steady = self.by_steady.first().filter(|(time, _)| *time <= now.steady).map(|(_, id)| *id);
         by_steady.or_else(|| self.by_wall.first().filter(|(time, _)| *time <= now.wall).map(|(_, id)| *id))
@@ -103,31 +103,31 @@ mod tests {
 
     #[test]
     fn what_is_due_is_taken_once_in_the_order_of_time() {
-        let agenda = Agenda::default();
+        let due_queue = DueQueue::default();
         for (id, time) in [(1, 30), (2, 10), (3, 20), (4, 31)] {
-            agenda.put(OperationId(id), at(time, 1_000 + time));
+            due_queue.put(OperationId(id), at(time, 1_000 + time));
         }
-        agenda.put(OperationId(3), at(5, 1_005));
-        agenda.remove(OperationId(2));
-        assert_eq!(agenda.time_left(at(2, 1_002)), Some(Duration::from_millis(3)));
-        assert_eq!(agenda.take_due(at(4, 1_004), 9), []);
-        assert_eq!(agenda.take_due(at(30, 1_030), 1), [OperationId(3)]);
-        assert_eq!(agenda.take_due(at(30, 1_030), 9), [OperationId(1)]);
-        assert_eq!(agenda.take_due(at(30, 1_030), 9), []);
-        assert_eq!(agenda.time_left(at(30, 1_030)), Some(Duration::from_millis(1)));
+        due_queue.put(OperationId(3), at(5, 1_005));
+        due_queue.remove(OperationId(2));
+        assert_eq!(due_queue.time_left(at(2, 1_002)), Some(Duration::from_millis(3)));
+        assert_eq!(due_queue.take_due(at(4, 1_004), 9), []);
+        assert_eq!(due_queue.take_due(at(30, 1_030), 1), [OperationId(3)]);
+        assert_eq!(due_queue.take_due(at(30, 1_030), 9), [OperationId(1)]);
+        assert_eq!(due_queue.take_due(at(30, 1_030), 9), []);
+        assert_eq!(due_queue.time_left(at(30, 1_030)), Some(Duration::from_millis(1)));
     }
 
     #[test]
     fn either_clock_makes_a_look_due() {
-        let agenda = Agenda::default();
-        agenda.put(OperationId(1), at(10, 1_010));
-        agenda.put(OperationId(2), at(20, 1_020));
+        let due_queue = DueQueue::default();
+        due_queue.put(OperationId(1), at(10, 1_010));
+        due_queue.put(OperationId(2), at(20, 1_020));
         // The wall clock was set back: the steady one tells.
-        assert_eq!(agenda.time_left(at(4, 500)), Some(Duration::from_millis(6)));
-        assert_eq!(agenda.take_due(at(10, 506), 9), [OperationId(1)]);
+        assert_eq!(due_queue.time_left(at(4, 500)), Some(Duration::from_millis(6)));
+        assert_eq!(due_queue.take_due(at(10, 506), 9), [OperationId(1)]);
         // And ahead.
-        assert_eq!(agenda.time_left(at(10, 9_000)), Some(Duration::ZERO));
-        assert_eq!(agenda.take_due(at(10, 9_000), 9), [OperationId(2)]);
-        assert_eq!(agenda.time_left(at(10, 9_000)), None);
+        assert_eq!(due_queue.time_left(at(10, 9_000)), Some(Duration::ZERO));
+        assert_eq!(due_queue.take_due(at(10, 9_000), 9), [OperationId(2)]);
+        assert_eq!(due_queue.time_left(at(10, 9_000)), None);
     }
 }

@@ -11,12 +11,12 @@ const PART: f64 = 0.5;
 
 /// A token bucket of one account. The bucket starts full and holds the calls of one minute.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct LookupReserve {
     per_minute: f64,
     level: Mutex<(f64, Instant)>,
 }
 
-impl Share {
+impl LookupReserve {
     /// The reserve of an account with this many calls a minute; at least one call.
     pub(super) fn of(limit_per_minute: u32) -> Self {
         let per_minute = (f64::from(limit_per_minute) * PART).max(1.0);
@@ -56,7 +56,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn half_of_the_limit_and_not_more() {
-        let share = Share::of(20);
+        let share = LookupReserve::of(20);
         let taken = std::iter::from_fn(|| share.take().ok()).count();
         assert_eq!(taken, 10);
         let wait = share.take().unwrap_err();
@@ -68,14 +68,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_may_be_left_out_leaves_half_of_the_share() {
-        let share = Share::of(20);
+        let share = LookupReserve::of(20);
         assert_eq!(std::iter::repeat_with(|| share.take_spare()).take_while(|taken| *taken).count(), 5);
         assert_eq!(share.take(), Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_smallest_limit_leaves_a_call() {
-        let share = Share::of(1);
+        let share = LookupReserve::of(1);
         assert_eq!(share.take(), Ok(()));
         assert!(share.take().is_err());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::{Mutations, Parts};
+use super::{Mutations, MutationsShared};
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{EntryState, OperationId};
 use crate::ports::ledger::Ledger;
@@ -16,17 +16,17 @@ const AFTER_A_BUG: Duration = Duration::from_secs(10);
 
 /// The entries of one piece of work. Entries not released when the guard is dropped are recovered as after the end of a
 /// process.
-pub(in crate::service) struct InHand {
-    owner: Arc<dyn PickUp>,
+pub(in crate::service) struct WorkGuard {
+    owner: Arc<dyn RecoverWork>,
     ids: Vec<OperationId>,
 }
 
 /// Recovers entries of interrupted work.
-trait PickUp: Send + Sync {
-    fn pick_up(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle);
+trait RecoverWork: Send + Sync {
+    fn recover(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle);
 }
 
-impl InHand {
+impl WorkGuard {
     /// Guards the entries with these ids.
     pub(in crate::service) fn new<U: WalmartApi, L: Ledger>(
         mutations: &Mutations<U, L>,
@@ -41,38 +41,38 @@ impl InHand {
     }
 
     /// Releases an entry that is final, queued, or in work elsewhere.
-    pub(in crate::service) fn lay_down(&mut self, id: OperationId) {
+    pub(in crate::service) fn release(&mut self, id: OperationId) {
         self.ids.retain(|held| *held != id);
     }
 
     /// Releases all entries of the guard.
-    pub(in crate::service) fn lay_down_all(mut self) {
+    pub(in crate::service) fn release_all(mut self) {
         self.ids.clear();
     }
 }
 
-impl Drop for InHand {
+impl Drop for WorkGuard {
     fn drop(&mut self) {
         let ids = std::mem::take(&mut self.ids);
         // Without a runtime the process is ending; the next process takes over the entries.
         if !ids.is_empty()
             && let Ok(runtime) = Handle::try_current()
         {
-            self.owner.clone().pick_up(ids, &runtime);
+            self.owner.clone().recover(ids, &runtime);
         }
     }
 }
 
-impl<U: WalmartApi, L: Ledger> PickUp for Parts<U, L> {
-    fn pick_up(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle) {
+impl<U: WalmartApi, L: Ledger> RecoverWork for MutationsShared<U, L> {
+    fn recover(self: Arc<Self>, ids: Vec<OperationId>, runtime: &Handle) {
         let mutations = Mutations(self);
-        runtime.spawn(async move { mutations.pick_up(ids).await });
+        runtime.spawn(async move { mutations.recover(ids).await });
     }
 }
 
 impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Recovers entries without running work. An entry in state `Sending` may have been carried out.
-    async fn pick_up(&self, ids: Vec<OperationId>) {
+    async fn recover(&self, ids: Vec<OperationId>) {
         for id in ids {
             let Some(entry) = self.until_it_works(|| self.0.ledger.get(id)).await else { continue };
             if !entry.state.is_open() {
@@ -85,7 +85,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 // The machine accepts a takeover in every open state.
                 let _ = self.write(&entry).await;
             } else {
-                self.0.agenda.put(id, self.moment().plus(AFTER_A_BUG));
+                self.0.due_queue.put(id, self.moment().plus(AFTER_A_BUG));
             }
         }
     }

@@ -20,30 +20,30 @@ use tokio_util::task::TaskTracker;
 use super::ServiceError;
 use crate::ports::call::CallContext;
 
-type Landing<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
+type SharedWork<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
 
 /// Work in flight, by key. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Flights<T, G = ()>(Arc<Parts<T, G>>);
+pub(super) struct SingleFlight<T, G = ()>(Arc<SharedFlights<T, G>>);
 
-struct Parts<T, G> {
-    flights: Mutex<InFlight<T, G>>,
+struct SharedFlights<T, G> {
+    flights: Mutex<FlightMap<T, G>>,
     tasks: TaskTracker,
 }
 
-type InFlight<T, G> = HashMap<Arc<[u8]>, Flight<T, G>, RandomState>;
+type FlightMap<T, G> = HashMap<Arc<[u8]>, OpenFlight<T, G>, RandomState>;
 
-struct Flight<T, G> {
+struct OpenFlight<T, G> {
     /// Weak, because the work holds this map: a strong reference would keep the work alive after all waiters and the
     /// runtime are gone.
-    landing: WeakShared<BoxFuture<'static, Result<T, ServiceError>>>,
+    work: WeakShared<BoxFuture<'static, Result<T, ServiceError>>>,
     deadline: Instant,
     tag: G,
 }
 
 /// A caller's share of one flight.
-pub(super) struct Seat<T: Clone + Send + Sync + 'static, G = ()> {
-    landing: Landing<T>,
+pub(super) struct Waiter<T: Clone + Send + Sync + 'static, G = ()> {
+    work: SharedWork<T>,
     /// Whether a different caller began the work.
     pub(super) joined: bool,
     /// Deadline of the caller that began the work.
@@ -53,10 +53,10 @@ pub(super) struct Seat<T: Clone + Send + Sync + 'static, G = ()> {
     tasks: TaskTracker,
 }
 
-impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
+impl<T: Clone + Send + Sync + 'static, G> Waiter<T, G> {
     /// Waits for the end of the work. Returns `None` at `deadline`, which is the deadline of `call` or shortly after.
-    pub(super) async fn landed(&self, deadline: Instant, call: &CallContext) -> Option<Result<T, ServiceError>> {
-        call.facts.on_clock(timeout_at(deadline, self.landing.clone())).await.ok()
+    pub(super) async fn wait(&self, deadline: Instant, call: &CallContext) -> Option<Result<T, ServiceError>> {
+        call.facts.with_deadline_armed(timeout_at(deadline, self.work.clone())).await.ok()
     }
 
     /// Whether the work failed only because its first caller had less time than a caller with `deadline`.
@@ -66,46 +66,46 @@ impl<T: Clone + Send + Sync + 'static, G> Seat<T, G> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static, G> Drop for Seat<T, G> {
+impl<T: Clone + Send + Sync + 'static, G> Drop for Waiter<T, G> {
     fn drop(&mut self) {
-        if self.landing.peek().is_some() {
+        if self.work.peek().is_some() {
             return;
         }
         // Without a runtime the process is ending, and the work ends with it.
         if Handle::try_current().is_ok() {
-            self.tasks.spawn(self.landing.clone());
+            self.tasks.spawn(self.work.clone());
         }
     }
 }
 
-impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> {
+impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> SingleFlight<T, G> {
     /// An empty map. Work without a remaining waiter continues among `tasks`.
     pub(super) fn new(tasks: TaskTracker) -> Self {
-        Self(Arc::new(Parts { flights: Mutex::default(), tasks }))
+        Self(Arc::new(SharedFlights { flights: Mutex::default(), tasks }))
     }
 
     /// Joins the work in flight for `key`, or begins new work with `work`.
-    pub(super) fn board<F>(&self, key: &[u8], tag: G, deadline: Instant, work: impl FnOnce() -> F) -> Seat<T, G>
+    pub(super) fn join<F>(&self, key: &[u8], tag: G, deadline: Instant, work: impl FnOnce() -> F) -> Waiter<T, G>
     where
         F: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
         let key: Arc<[u8]> = key.into();
         let mut flights = self.lock();
-        let under_way = flights.get(&key).and_then(|flight| Some((flight, flight.landing.upgrade()?)));
-        if let Some((Flight { deadline, tag, .. }, landing)) = under_way {
-            return Seat { landing, joined: true, deadline: *deadline, tag: tag.clone(), tasks: self.0.tasks.clone() };
+        let in_flight = flights.get(&key).and_then(|flight| Some((flight, flight.work.upgrade()?)));
+        if let Some((OpenFlight { deadline, tag, .. }, work)) = in_flight {
+            return Waiter { work, joined: true, deadline: *deadline, tag: tag.clone(), tasks: self.0.tasks.clone() };
         }
-        let landed = Landed { flights: self.clone(), key: key.clone() };
-        let flying = Flying { work: AssertUnwindSafe(work()).catch_unwind(), landed: Some(landed) };
-        let landing = flying.boxed().shared();
+        let guard = FlightGuard { flights: self.clone(), key: key.clone() };
+        let flying = FlightFuture { work: AssertUnwindSafe(work()).catch_unwind(), guard: Some(guard) };
+        let work = flying.boxed().shared();
         // Downgrading fails only for a future polled to its end; this future is new.
-        if let Some(landing) = landing.downgrade() {
-            flights.insert(key, Flight { landing, deadline, tag: tag.clone() });
+        if let Some(work) = work.downgrade() {
+            flights.insert(key, OpenFlight { work, deadline, tag: tag.clone() });
         }
-        Seat { landing, joined: false, deadline, tag, tasks: self.0.tasks.clone() }
+        Waiter { work, joined: false, deadline, tag, tasks: self.0.tasks.clone() }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, InFlight<T, G>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, FlightMap<T, G>> {
         // A panic cannot leave a half-written map: every change is one insert or remove.
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,14 +113,14 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Flights<T, G> 
 
 pin_project! {
     /// The work in flight. A hand-written future, because an async block would store the large work twice.
-    struct Flying<F, L> {
+    struct FlightFuture<F, L> {
         #[pin]
         work: CatchUnwind<AssertUnwindSafe<F>>,
-        landed: Option<L>,
+        guard: Option<L>,
     }
 }
 
-impl<F, L, T> Future for Flying<F, L>
+impl<F, L, T> Future for FlightFuture<F, L>
 where
     F: Future<Output = Result<T, ServiceError>>,
 {
@@ -130,18 +130,18 @@ where
         let this = self.project();
         // The panic hook has logged the panic; the waiters must survive it.
         let result = ready!(this.work.poll(cx)).unwrap_or(Err(ServiceError::Internal));
-        this.landed.take();
+        this.guard.take();
         Poll::Ready(result)
     }
 }
 
 /// Removes the flight from the map when the work ends in any way, including a panic.
-struct Landed<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> {
-    flights: Flights<T, G>,
+struct FlightGuard<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> {
+    flights: SingleFlight<T, G>,
     key: Arc<[u8]>,
 }
 
-impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Drop for Landed<T, G> {
+impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Drop for FlightGuard<T, G> {
     fn drop(&mut self) {
         self.flights.lock().remove(&self.key);
     }
@@ -157,44 +157,44 @@ mod tests {
 
     #[tokio::test]
     async fn many_share_one_and_the_next_begins_anew() {
-        let flights = Flights::<_, ()>::new(TaskTracker::new());
+        let flights = SingleFlight::<_, ()>::new(TaskTracker::new());
         let begun = Arc::new(AtomicU32::new(0));
-        let (land, landing) = oneshot::channel::<u32>();
-        let mut landing = Some(landing);
-        let mut seats = Vec::new();
+        let (end, ended) = oneshot::channel::<u32>();
+        let mut ended = Some(ended);
+        let mut waiters = Vec::new();
         for _ in 0..3 {
-            seats.push(flights.board(b"key", (), Instant::now(), || {
+            waiters.push(flights.join(b"key", (), Instant::now(), || {
                 begun.fetch_add(1, Ordering::SeqCst);
-                let landing = landing.take().unwrap();
-                async move { Ok(landing.await.unwrap()) }
+                let ended = ended.take().unwrap();
+                async move { Ok(ended.await.unwrap()) }
             }));
         }
-        assert_eq!(Vec::from_iter(seats.iter().map(|s| s.joined)), [false, true, true]);
+        assert_eq!(Vec::from_iter(waiters.iter().map(|s| s.joined)), [false, true, true]);
         // The one who began it leaves.
-        drop(seats.remove(0));
-        land.send(7).unwrap();
-        for seat in seats {
-            assert_eq!(seat.landing.clone().await.unwrap(), 7);
+        drop(waiters.remove(0));
+        end.send(7).unwrap();
+        for waiter in waiters {
+            assert_eq!(waiter.work.clone().await.unwrap(), 7);
         }
         assert_eq!(begun.load(Ordering::SeqCst), 1);
-        let again = flights.board(b"key", (), Instant::now(), || async { Ok(8) });
+        let again = flights.join(b"key", (), Instant::now(), || async { Ok(8) });
         assert!(!again.joined);
-        assert_eq!(again.landing.clone().await.unwrap(), 8);
+        assert_eq!(again.work.clone().await.unwrap(), 8);
     }
 
     #[tokio::test]
     async fn other_keys_fly_alone() {
-        let flights = Flights::<_, ()>::new(TaskTracker::new());
-        let one = flights.board(b"one", (), Instant::now(), || async { Ok(1) });
-        let two = flights.board(b"two", (), Instant::now(), || async { Ok(2) });
+        let flights = SingleFlight::<_, ()>::new(TaskTracker::new());
+        let one = flights.join(b"one", (), Instant::now(), || async { Ok(1) });
+        let two = flights.join(b"two", (), Instant::now(), || async { Ok(2) });
         assert_eq!((one.joined, two.joined), (false, false));
-        assert_eq!((one.landing.clone().await.unwrap(), two.landing.clone().await.unwrap()), (1, 2));
+        assert_eq!((one.work.clone().await.unwrap(), two.work.clone().await.unwrap()), (1, 2));
     }
 
     #[test]
     fn work_goes_with_its_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let flights = Flights::<u32, ()>::new(TaskTracker::new());
+        let flights = SingleFlight::<u32, ()>::new(TaskTracker::new());
         let (holds, held) = (Arc::new(()), flights.clone());
         let alive = Arc::downgrade(&holds);
         runtime.spawn(async move {
@@ -202,7 +202,7 @@ mod tests {
                 let _holds = holds;
                 std::future::pending().await
             };
-            held.board(b"key", (), Instant::now(), work).landing.clone().await
+            held.join(b"key", (), Instant::now(), work).work.clone().await
         });
         runtime.block_on(tokio::task::yield_now());
         assert!(alive.upgrade().is_some());
@@ -213,9 +213,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_for_all_and_frees_the_key() {
-        let flights = Flights::<u32, ()>::new(TaskTracker::new());
-        let seat = flights.board(b"key", (), Instant::now(), || async { panic!("on purpose") });
-        assert!(matches!(seat.landing.clone().await, Err(ServiceError::Internal)));
-        assert!(!flights.board(b"key", (), Instant::now(), || async { Ok(1) }).joined);
+        let flights = SingleFlight::<u32, ()>::new(TaskTracker::new());
+        let waiter = flights.join(b"key", (), Instant::now(), || async { panic!("on purpose") });
+        assert!(matches!(waiter.work.clone().await, Err(ServiceError::Internal)));
+        assert!(!flights.join(b"key", (), Instant::now(), || async { Ok(1) }).joined);
     }
 }

@@ -11,7 +11,7 @@ use crate::domain::ledger::OperationId;
 
 /// The waits by entry, at most one for an open entry. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Waiting(Arc<Mutex<Waits>>);
+pub(super) struct CompletionWaiters(Arc<Mutex<Waits>>);
 
 /// A `watch` channel would wake its receivers in random order. With `Notify` callers are answered in the order of their
 /// arrival, and a simulation can be replayed.
@@ -19,13 +19,13 @@ type Waits = HashMap<OperationId, Arc<Notify>, RandomState>;
 
 /// One wait, which misses no change after its registration.
 #[derive(Debug)]
-pub(super) struct Wait(OwnedNotified);
+pub(super) struct Completion(OwnedNotified);
 
-impl Waiting {
+impl CompletionWaiters {
     /// Registers a wait. The caller must read the entry afterwards, because the entry may have become final just
     /// before.
-    pub(super) fn begin(&self, id: OperationId) -> Wait {
-        Wait(self.lock().entry(id).or_default().clone().notified_owned())
+    pub(super) fn begin(&self, id: OperationId) -> Completion {
+        Completion(self.lock().entry(id).or_default().clone().notified_owned())
     }
 
     /// Ends all waits for this entry.
@@ -53,7 +53,7 @@ impl Waiting {
     }
 }
 
-impl Wait {
+impl Completion {
     /// Waits until the entry is final.
     pub(super) async fn ended(self) {
         self.0.await;
@@ -66,7 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_waits_for_one_entry_end_and_no_other() {
-        let waiting = Waiting::default();
+        let waiting = CompletionWaiters::default();
         let (one, two) = (waiting.begin(OperationId(1)), waiting.begin(OperationId(1)));
         let other = waiting.begin(OperationId(2));
         waiting.end(OperationId(1));
