@@ -125,7 +125,7 @@ impl ClockWatch {
             Some(SinceRecord::Believed { pause_left }) if !pause_left.is_zero() => {
                 tracing::warn!(
                     seconds = pause_left.as_secs(),
-                    "the wall clock was set before this start: nothing is dropped by its age for now"
+                    "the wall clock was set before this start: trimming by age is paused"
                 );
                 self.pause(&mut state, pause_left);
             }
@@ -135,8 +135,8 @@ impl ClockWatch {
                 tracing::warn!(
                     gap_seconds = gap.as_secs(),
                     pause_seconds = self.0.pause.as_secs(),
-                    "the machine was started anew and its wall clock is far ahead of when the store was last used: \
-                     nothing is dropped by its age for now, until an operator confirms the clock"
+                    "the machine was rebooted, and its wall clock is far ahead of the last use of the store: \
+                     trimming by age is paused until an operator confirms the clock"
                 );
                 self.pause(&mut state, self.0.pause);
             }
@@ -153,7 +153,7 @@ impl ClockWatch {
     pub fn confirm(&self, operator: &str) {
         let (_, mut state) = self.look();
         if matches!(state.trimming, TrimmingState::PausedUntil(_)) {
-            tracing::warn!(operator, "an operator confirmed the wall clock: what is past its time is dropped again");
+            tracing::warn!(operator, "an operator confirmed the wall clock: trimming by age continues");
             state.trimming = TrimmingState::Allowed;
             self.0.metrics.trimming_paused.set(0);
             self.0.changed.notify_one();
@@ -185,7 +185,7 @@ impl ClockWatch {
             state.trimming = TrimmingState::Allowed;
             self.0.metrics.trimming_paused.set(0);
             self.0.changed.notify_one();
-            tracing::info!("old entries and events are dropped again: the wall clock was not set for long enough");
+            tracing::info!("trimming by age continues: the wall clock was not set again during the pause");
         }
         (now, state)
     }
@@ -197,7 +197,7 @@ impl ClockWatch {
         tracing::warn!(
             seconds = step.seconds(),
             pause_seconds = self.0.pause.as_secs(),
-            "the wall clock was set: nothing is dropped by its age for now, until an operator confirms the clock"
+            "the wall clock was set: trimming by age is paused until an operator confirms the clock"
         );
         self.pause(state, self.0.pause);
     }

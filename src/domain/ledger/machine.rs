@@ -150,7 +150,7 @@ pub enum OperatorVerdict {
 
 /// The error for an event that cannot happen in the entry's state. The entry is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not possible in state {0:?}")]
+#[error("the event is not possible in state {0:?}")]
 pub struct ImpossibleEventError(pub EntryState);
 
 /// Applies an event to an entry. Fails with [`ImpossibleEventError`] for every event on a final entry, whose state,

@@ -121,7 +121,7 @@ pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<AcceptedAnswer>, Ser
 /// Decodes a stored acceptance.
 pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedAnswer>, ServiceError> {
     let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors }) = KeptAcceptance::decode(kept) else {
-        tracing::error!("a kept answer cannot be read");
+        tracing::error!("a stored answer cannot be decoded");
         return Err(ServiceError::Internal);
     };
     let answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors };
@@ -130,7 +130,7 @@ pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedA
 
 fn read_refusal(operation: Operation, kept: &[u8]) -> ServiceError {
     let Ok(kept) = KeptRefusal::decode(kept) else {
-        tracing::error!("a kept answer cannot be read");
+        tracing::error!("a stored answer cannot be decoded");
         return ServiceError::Internal;
     };
     ServiceError::Upstream(Box::new(UpstreamError {

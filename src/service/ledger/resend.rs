@@ -60,7 +60,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         let SaveOutcome::Won(entry) = mutations.write(&entry).await.ok()? else { return Some(()) };
         mutations.0.metrics.ledger.resends.inc();
         let Some(attempt) = mutations.attempt_again(&entry, account, &call.context).await else {
-            tracing::error!(operation = %entry.id, "the request of an operation cannot be read");
+            tracing::error!(operation = %entry.id, "the stored request of an operation cannot be decoded");
             return None;
         };
         drop(call);

@@ -61,7 +61,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }
         if accepted && !errors.is_empty() {
             let (codes, correlation_id) = (codes(errors), entry.correlation_id);
-            tracing::warn!(operation = %entry.id, %correlation_id, codes, "Walmart accepted it and told errors with that");
+            tracing::warn!(operation = %entry.id, %correlation_id, codes, "Walmart accepted a mutation and sent errors with the acceptance");
         }
         self.judged(entry, account, result, reply_by, M::NEEDS_ORDER).await
     }

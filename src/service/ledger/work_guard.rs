@@ -78,7 +78,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             if !entry.state.is_open() {
                 continue;
             }
-            tracing::error!(operation = %id, state = entry.state.name(), "the work on an operation broke off");
+            tracing::error!(operation = %id, state = entry.state.name(), "the work on an operation ended early; the operation is recovered");
             if entry.state == EntryState::Sending
                 && let Ok(entry) = self.after(entry, EntryEvent::TakenOver { boot: self.boot_id() })
             {
