@@ -1,4 +1,4 @@
-//! A piece of the log in memory, made once for all streams that pass by.
+//! A piece of the log in memory, encoded once for all streams.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,32 +8,33 @@ use crate::domain::feed::{Facts, FeedMessage, FeedName, Filter, LogId};
 use crate::pb;
 use crate::ports::event_log::StoredEvent;
 
-/// Events in a full block. Blocks begin at multiples of it, so that streams share them wherever they started.
+/// Events in a full block. Blocks begin at multiples of this number, which lets streams share blocks from any starting
+/// position.
 pub(super) const BLOCK: u64 = 128;
 
-/// Writes an event as the edge sends it, to the end of the buffer. Called once for each event of a block.
+/// Encodes an event for the wire and appends it to the buffer. Called once for every event of a block.
 pub type Encode = fn(&mut Vec<u8>, LogId, &StoredEvent);
 
-/// Events that follow each other, as they are stored and as they are sent.
+/// Consecutive events, as stored and as encoded for the wire.
 pub(super) struct Block {
     feed: FeedName,
     events: Vec<StoredEvent>,
-    /// The events as the edge sends them, one after the other.
+    /// The encoded events, one after the other.
     frames: Bytes,
-    /// Where each ends in `frames`.
+    /// The end of every event in `frames`.
     ends: Vec<usize>,
-    /// What filters ask of each, once one has asked.
+    /// The facts of the events for filters, filled by the first filtered stream.
     facts: OnceLock<Vec<Arc<Facts>>>,
 }
 
 impl Block {
-    /// `events` follow each other without gaps, and are not empty.
+    /// Encodes events, which must be consecutive and not empty.
     pub(super) fn new(feed: FeedName, log: LogId, events: Vec<StoredEvent>, encode: Encode) -> Self {
         let empty = Self { feed, events: Vec::new(), frames: Bytes::new(), ends: Vec::new(), facts: OnceLock::new() };
         empty.extended(log, events, encode)
     }
 
-    /// The same with further events behind it.
+    /// Copies the block and appends further events.
     pub(super) fn extended(&self, log: LogId, more: Vec<StoredEvent>, encode: Encode) -> Self {
         let mut frames = Vec::with_capacity(self.frames.len() + 1024 * more.len());
         frames.extend_from_slice(&self.frames);
@@ -43,7 +44,7 @@ impl Block {
             ends.push(frames.len());
         }
         frames.shrink_to_fit();
-        // Whoever asked before will ask again, and each event is decoded once.
+        // A filtered stream will ask for the facts again, and decoding every event only once saves work.
         let known = self.facts.get();
         let facts = known.map(|known| {
             let new = more.iter().map(|event| facts(self.feed, event));
@@ -59,23 +60,23 @@ impl Block {
         }
     }
 
-    /// Position of its first event.
+    /// Position of the first event.
     pub(super) fn first(&self) -> u64 {
         self.events.first().map_or(0, |event| event.seq)
     }
 
-    /// Position of its last event.
+    /// Position of the last event.
     pub(super) fn last(&self) -> u64 {
         self.events.last().map_or(0, |event| event.seq)
     }
 
-    /// Bytes that it takes in memory, about.
+    /// Approximate memory of the block in bytes.
     pub(super) fn size(&self) -> usize {
         self.events.iter().map(|event| event.message.len() + event.raw.len() + size_of::<StoredEvent>()).sum::<usize>()
             + self.frames.len()
     }
 
-    /// All events after a position as the edge sends them, at most `most`; how many, and the position of the last.
+    /// Returns the encoded events after a position, at most `most`, with their number and the position of the last.
     pub(super) fn all_after(&self, position: u64, most: u64) -> (Bytes, u64, u64) {
         let skip = self.skip(position);
         let count = (self.events.len() - skip).min(usize::try_from(most).unwrap_or(usize::MAX));
@@ -86,7 +87,8 @@ impl Block {
         (frames, count as u64, self.events[skip + count - 1].seq)
     }
 
-    /// The events after a position that a filter wants, at most `most`; how many, and the position up to which all are in it.
+    /// Returns the encoded events after a position that match the filter, at most `most`, with their number and the
+    /// position up to which all matches are included.
     pub(super) fn some_after(&self, position: u64, most: u64, filter: &Filter) -> (Bytes, u64, u64) {
         let mut frames = Vec::new();
         let mut count = 0;
@@ -103,7 +105,7 @@ impl Block {
         (frames.into(), count, self.last())
     }
 
-    /// The events after a position as they are stored, with what filters ask of them.
+    /// The stored events after a position, with their facts for filters.
     pub(super) fn events_after(&self, position: u64) -> impl Iterator<Item = (&StoredEvent, &Facts)> {
         self.events.iter().zip(self.facts().iter().map(|facts| &**facts)).skip(self.skip(position))
     }
@@ -121,7 +123,7 @@ impl Block {
     }
 }
 
-/// What is stored can be read, or the store is damaged: then the event is empty.
+/// Reads the facts of a stored event. An unreadable event means a damaged store, and gets empty facts.
 fn facts(feed: FeedName, stored: &StoredEvent) -> Arc<Facts> {
     let facts = Facts::decode(feed, &stored.message).unwrap_or_else(|error| {
         damaged(stored, &error);
@@ -134,12 +136,12 @@ fn damaged(stored: &StoredEvent, error: &prost::DecodeError) {
     tracing::error!(seq = stored.seq, %error, "an event of the log cannot be read");
 }
 
-/// Bytes that an event as it is answered takes in memory, about; or on the wire, whichever is more.
+/// Approximate memory of a decoded event in bytes, or its size on the wire if larger.
 pub(super) fn weight(event: &impl FeedMessage) -> usize {
     event.encoded_len() + event.lines_size()
 }
 
-/// An event as it is answered; an empty one when the store is damaged.
+/// Decodes an event for an answer; empty when the store is damaged.
 pub(super) fn message<M: FeedMessage>(log: LogId, stored: &StoredEvent) -> M {
     let event = M::decode(stored.message.clone()).unwrap_or_else(|error| {
         damaged(stored, &error);

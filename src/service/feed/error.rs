@@ -1,106 +1,106 @@
-//! How the feed can fail, and how its streams end.
+//! The errors of the feed and the ends of its streams.
 
 use crate::domain::feed::{Cursor, FeedName};
 use crate::domain::rules::{Fault, Faults};
 
-/// Why a call on the feed failed, or a stream ended.
+/// The failure of a call on the feed, or the end of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedError {
-    /// The request has faults of one sort.
+    /// The request has faults of one kind.
     Faulty(FaultKind, Faults),
-    /// The cursor is of another log.
+    /// The cursor belongs to a different log.
     LogChanged {
-        /// The id of ours.
+        /// Id of this gateway's log.
         ours: String,
-        /// What the cursor has of the other's.
+        /// The log id in the cursor.
         theirs: String,
-        /// First position that is kept.
+        /// First stored position of the log.
         first: u64,
-        /// Last position.
+        /// Last stored position of the log.
         head: u64,
     },
-    /// What is asked for is no longer kept.
+    /// The requested events were trimmed.
     EventsExpired {
-        /// First position that is.
+        /// First stored position of the log.
         first: u64,
-        /// First position that was asked for and is not.
+        /// First requested position that was trimmed.
         lost_from: u64,
     },
-    /// The place is behind the end of the log: this store is not the one that gave it, or has lost events.
+    /// The cursor is behind the end of the log: it comes from a different store, or this store has lost events.
     CursorInFuture {
-        /// Last position.
+        /// Last stored position of the log.
         head: u64,
     },
-    /// No such event, or none that the caller may see.
+    /// The event does not exist, or is invisible to the caller.
     EventNotFound,
-    /// No such subscription.
+    /// No subscription has this name.
     SubscriptionNotFound {
-        /// What was asked for.
+        /// The name in the request.
         name: String,
     },
     /// The subscription reads the other feed.
     WrongFeed {
-        /// Its name.
+        /// Name of the subscription.
         name: String,
-        /// The feed that it reads.
+        /// The feed read by the subscription.
         feed: FeedName,
     },
-    /// There is one of that name, and it is another, or has changed.
+    /// A subscription of this name exists with different content, or has changed.
     SubscriptionDiffers {
-        /// Its etag.
+        /// Etag of the subscription.
         etag: String,
     },
-    /// The subscription was moved.
+    /// The subscription was moved by a seek.
     Seeked {
-        /// Its new generation.
+        /// New generation of the subscription.
         generation: u64,
     },
-    /// The subscription was changed.
+    /// The subscription was changed by an update.
     Updated {
-        /// Its generation.
+        /// Generation of the subscription.
         generation: u64,
     },
-    /// Another stream came for the same consumer.
+    /// A further stream was opened with the same consumer id.
     ConsumerReplaced {
-        /// Of the subscription.
+        /// Generation of the subscription.
         generation: u64,
     },
-    /// The client took nothing for too long.
+    /// The client took no frame for too long.
     SlowConsumer,
-    /// As many streams are open as may be.
+    /// The maximum number of open streams is reached.
     TooManyStreams,
-    /// The client has as many subscriptions as it may.
+    /// The client has its maximum number of subscriptions.
     TooManySubscriptions,
-    /// The process ends.
+    /// The process is stopping.
     ShuttingDown,
-    /// The store fails.
+    /// A failure of the store.
     Store,
 }
 
-/// What sort of faults a request has.
+/// The kind of faults in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// A cursor, or page token.
+    /// A cursor or page token.
     Cursor,
-    /// A filter.
+    /// A filter of events.
     Filter,
-    /// A lease.
+    /// The text of a lease.
     Lease,
     /// A value out of its bounds.
     Bounds,
 }
 
-/// How a stream ended, other than well.
+/// The end of a stream with an error.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Why.
+    /// Reason of the end.
     pub error: FeedError,
-    /// After which the client goes on.
+    /// Cursor after which the client should resume.
     pub last: Option<Cursor>,
 }
 
 impl FeedError {
-    /// Faults of a subscription: those of its filter are one sort, those of its other choices another.
+    /// Classifies the faults of a subscription: faults of its filter, or of any other field.
     pub(super) fn of_choices(faults: Faults) -> Self {
         let filter = |fault: &Fault| fault.field.contains("filter");
         let kind = if faults.kept.iter().any(filter) { FaultKind::Filter } else { FaultKind::Bounds };

@@ -1,4 +1,4 @@
-//! Events of the logs one by one.
+//! Lists events of the logs, and gets single events.
 
 use super::block::{message, weight};
 use super::error::FeedError;
@@ -11,15 +11,15 @@ use crate::ports::call::CallContext;
 use crate::ports::event_log::{Bounds, EventLog, FeedLog, StoredEvent};
 use crate::service::{ServiceError, paging};
 
-/// Events that one page looks at: the more a filter leaves out, the shorter the page.
+/// Most events scanned for one page: a narrow filter makes short pages.
 const LOOKED_AT: usize = 10_000;
-/// Bytes of a page, on the wire and in memory; clients take 4 MiB by default. One event always fits.
+/// Most bytes of a page, on the wire and in memory; clients accept 4 MiB by default. One event always fits.
 pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
-/// Events or deliveries that are read at once where their bodies are wanted and nothing else bounds them.
+/// Events or deliveries read at once with their bodies, where no other limit applies.
 pub(super) const AT_ONCE: usize = 16;
 
 impl<F: FeedStore> Feed<F> {
-    /// A page of events.
+    /// Reads a page of events.
     pub async fn list<'a, R: AnsweredWith>(
         &self,
         request: &'a R,
@@ -50,7 +50,7 @@ impl<F: FeedStore> Feed<F> {
         Ok(EventPage { events: page.events, next_page_token })
     }
 
-    /// One event.
+    /// Reads the requested event.
     pub async fn get<'a, R: AnsweredWith>(&self, request: &'a R, call: &CallContext) -> Result<R::Message, ServiceError>
     where
         &'a R: Into<GetRequest<'a>>,
@@ -72,7 +72,7 @@ impl<F: FeedStore> Feed<F> {
             }
         };
         let event: R::Message = found.map(|stored| message(bounds.log, &stored)).ok_or(FeedError::EventNotFound)?;
-        // One that the caller may not see does not exist for it.
+        // An event invisible to the caller is reported as missing.
         let filter = self.scope(request.account, None, call)?;
         if !filter.matches(&event) {
             return Err(FeedError::EventNotFound.into());
@@ -84,16 +84,16 @@ impl<F: FeedStore> Feed<F> {
 /// A page of events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventPage<M> {
-    /// Oldest first.
+    /// Events of the page, oldest first.
     pub events: Vec<M>,
-    /// For the next page; empty when the end of the log is reached.
+    /// Token for the next page; empty at the end of the log.
     pub next_page_token: String,
 }
 
-/// A page in the making.
+/// A page while it is being filled.
 struct Page<M> {
     bounds: Bounds,
-    /// Everything up to here was looked at.
+    /// Position up to which events were scanned.
     position: u64,
     bytes: usize,
     events: Vec<M>,

@@ -1,4 +1,4 @@
-//! Takes in what Walmart posted: makes of it what the log stores, and has it stored.
+//! Takes in deliveries from Walmart: builds the stored form, and stores it.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -15,32 +15,32 @@ use crate::ports::clock::Clock;
 use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 
-/// Why a delivery says nothing. Without anything of its body.
+/// The reason why a delivery cannot be read, without any text of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(String);
 
 impl Unreadable {
-    /// For an operator, in a few words.
+    /// Takes a short reason, for operators.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 
-    /// The words.
+    /// The reason in words.
     pub fn reason(&self) -> &str {
         &self.0
     }
 }
 
-/// The account that a delivery was sent to.
+/// The account that received a delivery.
 #[derive(Clone, Debug)]
 pub struct Recipient {
-    /// Its name at this gateway.
+    /// Id of the account.
     pub account: AccountId,
-    /// Its seller, which the body of a delivery may name or not.
+    /// Seller of the account; the body of a delivery may not name the seller.
     pub seller: SellerId,
 }
 
-/// Where deliveries go in. Cheap to clone.
+/// Stores deliveries. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Intake<L> {
     log: L,
@@ -48,13 +48,13 @@ pub struct Intake<L> {
 }
 
 impl<L: EventLog> Intake<L> {
-    /// Into this log.
+    /// Stores deliveries in this log.
     pub fn new(log: L, clock: Clock) -> Self {
         Self { log, clock }
     }
 
-    /// Stores a delivery that is known to come from Walmart. What is told is durable. The write goes on when the future is
-    /// dropped: that Walmart has gone away is no reason to lose what it said.
+    /// Stores an authenticated delivery. The result is durable. The write continues when the future is dropped: a
+    /// delivery must not be lost because Walmart closed the connection.
     pub async fn take(
         &self,
         recipient: &Recipient,
@@ -105,7 +105,7 @@ fn content(
     let Recipient { account, seller } = recipient;
     let origin = pb::EventOrigin::Webhook.into();
     let (event_time, received_at) = (event_time.map(moment), Some(moment(received)));
-    // What only the log knows of an event, and its body, are added for whoever asks for it.
+    // Fields known only to the log, and the body, are added when an event is read.
     let message = match intent {
         Some(intent) => pb::Event {
             intent_key: intent_key(seller, &intent),
@@ -148,7 +148,7 @@ fn content(
 
 fn moment(time: Timestamp) -> prost_types::Timestamp {
     let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
-    // Below a billion.
+    // The value is below a billion.
     let nanos = (time.0 % 1000) as i32 * 1_000_000;
     prost_types::Timestamp { seconds, nanos }
 }

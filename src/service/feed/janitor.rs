@@ -1,4 +1,4 @@
-//! Drops what is past its time.
+//! Trims expired events and deliveries.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use super::error::FeedError;
 use super::{Feed, FeedStore};
 use crate::ports::event_log::TrimTimes;
 
-/// How often it looks, at least: ten times in the time that events are kept, where that is short.
+/// Longest interval between trimmings; a tenth of the retention where shorter.
 const EVERY: Duration = Duration::from_mins(1);
-/// Not more often than this.
+/// Shortest interval between trimmings.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Rows that go in one transaction, so that others need not wait long.
+/// Rows dropped in one transaction, limited to keep other writes from waiting.
 const AT_ONCE: usize = 500;
-/// How long ids of events are remembered at least: a delivery that comes again after that is a new event.
+/// Shortest time for which event ids are stored. A delivery repeated later counts as a new event.
 const IDS: Duration = Duration::from_hours(400 * 24);
 
 impl<F: FeedStore> Feed<F> {
-    /// Looks now and then until the process ends.
+    /// Trims at intervals until `stopping`.
     pub(super) async fn trim_until(self, stopping: CancellationToken) {
         let every = (self.0.parts.settings.retention / 10).clamp(PAUSE, EVERY);
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
-            // The store tells of its failures itself.
+            // The store logs its failures.
             while self.trim().await && !stopping.is_cancelled() {}
         }
     }
 
-    /// One step. Tells whether there may be more.
+    /// Makes one trimming step. Returns whether further rows may be expired.
     async fn trim(&self) -> bool {
         let settings = &self.0.parts.settings;
-        // Nothing is dropped by a clock that may be wrong.
+        // Nothing is trimmed while the wall clock may be wrong.
         let Some(now) = self.0.parts.clock_watch.trim_time() else { return false };
         let now = now.wall;
         let free = now.minus(settings.retention);

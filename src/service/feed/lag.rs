@@ -1,5 +1,5 @@
-//! Tells now and then how far subscriptions are behind. Whoever scrapes is given what was seen last: a store that fails or
-//! is slow holds up no scrape.
+//! Measures at intervals how far subscriptions are behind. A scrape gets the last values, which keeps a slow or failing
+//! store from delaying scrapes.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(10);
 const PAGE: usize = 200;
 
 impl<F: FeedStore> Feed<F> {
-    /// Looks now and then until the process ends. While the store fails values stay as they were.
+    /// Measures at intervals until `stopping`. The values stay unchanged while the store fails.
     pub(super) async fn tell_lag_until(self, stopping: CancellationToken) {
         let mut ticks = interval_at(Instant::now() + EVERY, EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -50,7 +50,7 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// `None` if it was deleted meanwhile.
+    /// Measures one subscription; `None` if it was deleted meanwhile.
     async fn lag_of(&self, of: &Head, head: u64) -> Result<Option<SubscriptionLag>, StoreError> {
         let Some(seen) = self.store().outline(&of.name).await? else { return Ok(None) };
         let Seen { head: Head { scanned, .. }, unsettled, parked, oldest: looked_at, .. } = self.as_passed(seen.into());
@@ -68,7 +68,8 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-/// Of those that are not looked at one by one only the events are known that they have not looked at.
+/// Adds the unscanned events of a subscription beyond the labelled ones to the common value; its scanned events are not
+/// counted.
 fn add(others: &mut Option<SubscriptionLag>, one: &Head, head: u64) {
     let none = || SubscriptionLag { name: String::new(), events: 0, parked: 0, oldest: Duration::ZERO };
     others.get_or_insert_with(none).events += head.saturating_sub(one.scanned);

@@ -1,9 +1,9 @@
-//! When a dispatcher has to ask the store, and when it may leave it alone.
+//! Decides when a dispatcher visits the store.
 //!
-//! Of most events a subscription wants none. To tell the store of each that it has passed them would make every webhook cost a
-//! write for each subscription with a stream: with 80 of them, 200 webhooks a second took seconds each. So a dispatcher that
-//! finds nothing to lend only moves on in its own memory, and tells the store now and then. After a crash it looks at those
-//! events again.
+//! Most events do not match a subscription. Storing every scanned position would cost every webhook a write for every
+//! subscription with a stream: with 80 subscriptions, 200 webhooks a second took seconds each. A dispatcher without
+//! matching events therefore advances in memory only, and stores its position at intervals. After a crash the
+//! dispatcher scans those events again.
 
 use std::time::Duration;
 
@@ -13,63 +13,64 @@ use crate::domain::feed::subscription::Fresh;
 use crate::domain::moment::SteadyTime;
 use crate::ports::random::Random;
 
-/// Positions that may be passed before the store is told.
+/// Positions that may be scanned before the store is updated.
 const FAR: u64 = 4096;
-/// Time that may pass before the store is told, at least; at most twice as long, so that not all are told at once.
+/// Shortest time before the store is updated. A random addition of at most the same length spreads the updates of many
+/// dispatchers.
 const LATE: Duration = Duration::from_secs(10);
-/// For each dispatcher of the process, the pause of one after it has looked at the log and found nothing to lend: the more of
-/// them there are, the more events each looks at in one go.
+/// Pause of a dispatcher after a scan without a match, for every dispatcher in the process: with many dispatchers every
+/// scan covers more events.
 const PACE: Duration = Duration::from_micros(20);
 const LONGEST_PACE: Duration = Duration::from_millis(20);
 
-/// What a dispatcher knows of its last look at the store.
+/// The state of a dispatcher's store visits.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// Something other than the log has changed: streams, verdicts, the time.
+    /// Whether a change besides the log requires a visit: streams, verdicts, or the time.
     asked: bool,
-    /// What is there could not be lent. Only what sets `asked` can change that.
+    /// Whether the events read could not be leased. Only changes that set `asked` can help.
     is_stuck: bool,
-    /// The position up to which the store knows that all was looked at.
+    /// The scanned position in the store.
     stored: u64,
-    /// When the store must be told, since positions were passed.
+    /// Time at which the store must be updated with scanned positions.
     late_at: Option<Instant>,
     rest_until: Option<Instant>,
-    /// When a loan or a pause ends next.
+    /// Time at which the next lease or pause ends.
     due: Option<SteadyTime>,
 }
 
 impl Looks {
-    /// None was made yet.
+    /// The state before the first visit.
     pub(super) fn new(stored: u64) -> Self {
         Self { asked: true, is_stuck: false, stored, late_at: None, rest_until: None, due: None }
     }
 
-    /// The next look has to ask the store.
+    /// Requires a visit at the next step.
     pub(super) fn ask(&mut self) {
         self.asked = true;
     }
 
-    /// When to ask the store by time alone.
+    /// Time at which a visit is due without any other change.
     pub(super) fn due(&self) -> Option<SteadyTime> {
         self.due
     }
 
-    /// When to tell the store what was passed.
+    /// Time at which the store must be updated with scanned positions.
     pub(super) fn late_at(&self) -> Option<Instant> {
         self.late_at
     }
 
-    /// Until when new events are left alone.
+    /// End of the pause during which new events are ignored.
     pub(super) fn rest_until(&self) -> Option<Instant> {
         self.rest_until
     }
 
-    /// Whether positions were passed of which the store does not know.
+    /// Whether positions were scanned that the store does not have.
     pub(super) fn is_behind(&self, fresh: &Fresh) -> bool {
         fresh.upto > self.stored
     }
 
-    /// Whether the store has to be asked, with these events read.
+    /// Whether a visit is required, given the events read.
     pub(super) fn need_store(&mut self, fresh: &Fresh, random: &Random) -> bool {
         let now = Instant::now();
         if self.is_behind(fresh) && self.late_at.is_none() {
@@ -81,13 +82,14 @@ impl Looks {
             || self.late_at.is_some_and(|late| late <= now)
     }
 
-    /// Nothing was there to lend. `dispatchers`: how many there are.
+    /// Starts a pause after a scan without a match. `dispatchers` is the number of dispatchers in the process.
     pub(super) fn rest(&mut self, dispatchers: usize) {
         let pace = PACE.saturating_mul(u32::try_from(dispatchers).unwrap_or(u32::MAX)).min(LONGEST_PACE);
         self.rest_until = Some(Instant::now() + pace);
     }
 
-    /// The store was asked, and has this as its position. `is_stuck`: events are left, and nobody has room for them.
+    /// Notes a visit. `stored` is the scanned position in the store, and `is_stuck` means that events are left without
+    /// a free window.
     pub(super) fn told(&mut self, stored: u64, is_stuck: bool, due: Option<SteadyTime>) {
         *self = Self { asked: false, is_stuck, due, ..Self::new(stored) };
     }

@@ -1,4 +1,4 @@
-//! Parked events of a subscription: listed, and given out again.
+//! Lists and redrives the parked events of a subscription.
 
 use super::block::{message, weight};
 use super::events::{AT_ONCE, PAGE_BYTES};
@@ -10,11 +10,11 @@ use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::{ServiceError, paging};
 
-/// Events that one call gives out again.
+/// Most events redriven by one call.
 const MOST_REDRIVEN: usize = 1000;
 
 impl<F: FeedStore> Feed<F> {
-    /// A page of what one has parked.
+    /// Reads a page of parked events.
     pub async fn parked(
         &self,
         request: &pb::ListParkedCancelIntentsRequest,
@@ -42,7 +42,7 @@ impl<F: FeedStore> Feed<F> {
         Ok(page)
     }
 
-    /// The rows with their events: as many as fit on a page, and at least one.
+    /// Reads the events of the rows, as many as fit on a page, and at least one.
     async fn with_events<M: FeedMessage>(&self, rows: &[Row], raw: bool) -> Result<Vec<(Row, M)>, ServiceError> {
         let log = self.log(M::FEED);
         let id = self.reader(M::FEED).log_id().await?;
@@ -67,7 +67,7 @@ impl<F: FeedStore> Feed<F> {
         Ok(found)
     }
 
-    /// Gives parked events out again.
+    /// Redrives parked events of a subscription.
     pub async fn redrive(
         &self,
         request: &pb::RedriveCancelIntentsRequest,
@@ -99,7 +99,7 @@ fn update_put_aside(row: Row, update: pb::OrderUpdate) -> pb::ParkedOrderUpdate 
     pb::ParkedOrderUpdate { update: Some(update), attempt: row.attempt, park_time, reason }
 }
 
-/// When and why a row was parked.
+/// Time and reason of the parking.
 fn since(state: State) -> (Option<prost_types::Timestamp>, String) {
     match state {
         State::Parked { since, reason } => (timestamp(since), reason),

@@ -1,4 +1,4 @@
-//! Where a reader starts.
+//! Resolves the starting position of a reader.
 
 use super::error::{FaultKind, FeedError};
 use crate::domain::feed::Cursor;
@@ -9,7 +9,8 @@ use crate::pb::position::At;
 use crate::ports::event_log::{Bounds, EventLog, FeedLog};
 use crate::service::ServiceError;
 
-/// The position after which a reader starts that asked for this place. `at` is where the place stands in the request.
+/// Resolves a requested start to the position after which the reader begins. `at` is the path of the start in the
+/// request.
 pub(super) async fn resolve<L: EventLog>(
     log: &FeedLog<L>,
     bounds: Bounds,
@@ -35,7 +36,7 @@ pub(super) async fn resolve<L: EventLog>(
     }
 }
 
-/// The position of a cursor that somebody wants to go on after: nothing after it is missing.
+/// The position of a cursor for resuming. Fails when events after the cursor were trimmed.
 pub(super) fn after(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64, FeedError> {
     let seq = position(bounds, text, at)?;
     if seq + 1 < bounds.first {
@@ -44,7 +45,7 @@ pub(super) fn after(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64, Fe
     Ok(seq)
 }
 
-/// The position of a cursor of this log, not behind its end.
+/// The position of a cursor of this log. Fails for a position behind the end.
 pub(super) fn position(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64, FeedError> {
     let Bounds { log, first, head } = bounds;
     let cursor: Cursor = text.parse().map_err(|_| {
@@ -62,7 +63,7 @@ pub(super) fn position(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64,
 }
 
 fn timestamp(time: &prost_types::Timestamp) -> Option<Timestamp> {
-    // Looked at first: the library's conversion cannot negate the least number there is.
+    // Checked first, because the library's conversion cannot negate the smallest number.
     let time = Some(*time).filter(|time| time.seconds >= 0)?;
     std::time::SystemTime::try_from(time).ok().map(Timestamp::from)
 }

@@ -1,7 +1,7 @@
-//! The one reader of a log: streams get their events from here, whatever their number.
+//! The only reader of a log, which serves the events to any number of streams.
 //!
-//! The end of the log is followed by one task, which makes a block of it that all streams at the end share. Streams that
-//! are behind share blocks from a cache; whoever comes first has it read, and the others wait for the same.
+//! One task follows the end of the log and encodes a block shared by all streams at the end. Streams behind the end
+//! share blocks from a cache; the first stream starts the read, and the rest waits for the same read.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,18 +20,18 @@ use crate::domain::feed::LogId;
 use crate::ports::event_log::{EventLog, FeedLog};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 
-/// Bytes of blocks that are kept, about.
+/// Approximate bytes of cached blocks.
 const CACHE: u64 = 8 * 1024 * 1024;
-/// Bytes that are read at once. Large events make short blocks.
+/// Bytes read at once. Large events make short blocks.
 const READ: usize = 1024 * 1024;
 
-/// Cheap to clone, all clones are one.
+/// The reader of one log. Cheap to clone; all clones share one cache.
 #[derive(Clone)]
 pub(super) struct Reader<L>(Arc<Inner<L>>);
 
 struct Inner<L> {
     log: FeedLog<L>,
-    /// Read once.
+    /// Id of the log, read once.
     id: OnceCell<LogId>,
     encode: Encode,
     tip: watch::Sender<Tip>,
@@ -44,20 +44,20 @@ struct Inner<L> {
 pub(super) struct Tip {
     /// Position of the last event.
     pub(super) head: u64,
-    /// The last events, if a stream was open when they came.
+    /// The last events, if a stream was open when they arrived.
     block: Option<Arc<Block>>,
 }
 
 impl Tip {
-    /// The block with the event after `position`, if it is the last one.
+    /// The last block, if it has the event after `position`.
     pub(super) fn block(&self, position: u64, raw: bool) -> Option<Arc<Block>> {
         let block = self.block.as_ref().filter(|_| !raw)?;
         (block.first() <= position + 1 && position < block.last()).then(|| block.clone())
     }
 }
 
-/// The events of a block after a position, which is where the block begins, or where large events ended the piece before.
-/// The last block is not full: it is another with each event.
+/// Identifies a block by the position before its first event, which is a block boundary or the end of a block shortened
+/// by large events. `upto` distinguishes the growing last block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     after: u64,
@@ -78,12 +78,12 @@ impl<L: EventLog> Reader<L> {
         Self(Arc::new(Inner { log, id: OnceCell::new(), encode, tip, cache, loading }))
     }
 
-    /// What it reads.
+    /// The log read by this reader.
     pub(super) fn source(&self) -> &FeedLog<L> {
         &self.0.log
     }
 
-    /// The end of the log, now and from now on.
+    /// A channel with the end of the log.
     pub(super) fn tip(&self) -> watch::Receiver<Tip> {
         self.0.tip.subscribe()
     }
@@ -93,19 +93,19 @@ impl<L: EventLog> Reader<L> {
         self.0.tip.borrow().head
     }
 
-    /// Which log.
+    /// The id of the log.
     pub(super) async fn log_id(&self) -> Result<LogId, StoreError> {
         let read = async || self.0.log.bounds().await.map(|bounds| bounds.log);
         self.0.id.get_or_try_init(read).await.copied()
     }
 
-    /// Follows the end of the log until the process ends.
+    /// Follows the end of the log until `stopping`.
     pub(super) async fn follow(self, stopping: CancellationToken, shown: Gauge) {
         let mut heads = self.0.log.head();
         loop {
             let head = *heads.borrow_and_update();
             shown.set(i64::try_from(head).unwrap_or(i64::MAX));
-            // Nobody listens: whoever comes reads for itself.
+            // Without listeners no block is encoded; a later stream reads for itself.
             let block = if self.0.tip.receiver_count() > 0 { self.last_block(head).await } else { None };
             self.0.tip.send_replace(Tip { head, block });
             tokio::select! {
@@ -115,7 +115,7 @@ impl<L: EventLog> Reader<L> {
         }
     }
 
-    /// The block that ends with the head. `None` when the store fails: streams will find that out for themselves.
+    /// Encodes the block ending at the head. Returns `None` when the store fails; the streams then read for themselves.
     async fn last_block(&self, head: u64) -> Option<Arc<Block>> {
         let Inner { log, encode, tip, .. } = &*self.0;
         let start = head.checked_sub(1)? / BLOCK * BLOCK;
@@ -136,7 +136,7 @@ impl<L: EventLog> Reader<L> {
         }
     }
 
-    /// The block with the event after `position`, which is before `tip`'s end.
+    /// Reads the block with the event after `position`, which is before the end of `tip`.
     pub(super) async fn block(&self, position: u64, tip: &Tip, raw: bool) -> Result<Arc<Block>, FeedError> {
         if let Some(block) = tip.block(position, raw) {
             return Ok(block);
@@ -151,7 +151,7 @@ impl<L: EventLog> Reader<L> {
             match found {
                 Some(block) if block.first() <= position + 1 && position < block.last() => return Ok(block),
                 Some(block) if block.last() <= position => key.after = block.last(),
-                // What stood here is gone; what is left begins later.
+                // The events at this position were trimmed; the stored events begin later.
                 _ => return Err(self.expired(position).await),
             }
         }
@@ -164,11 +164,11 @@ impl<L: EventLog> Reader<L> {
         }
     }
 
-    /// In a task of its own: whoever asked first may leave, and others wait for it.
+    /// Reads in a task of its own, because the first stream may leave while further streams wait for the read.
     fn load(&self, key: Key) -> Loading {
         let mut loading = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(block) = self.0.cache.get(&key) {
-            // Somebody was quicker.
+            // A concurrent read has filled the cache.
             return ready(Ok(Some(block))).boxed().shared();
         }
         let begin = || {

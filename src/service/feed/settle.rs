@@ -1,4 +1,4 @@
-//! What consumers say of their loans.
+//! Settles the verdicts of consumers.
 
 use std::time::Duration;
 
@@ -15,28 +15,28 @@ use crate::pb::verdict::Verdict as Said;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
 
-/// Verdicts of one call.
+/// Most verdicts of one call.
 const MOST: usize = 1000;
-/// Characters of a reason.
+/// Longest reason in characters.
 const LONGEST_REASON: usize = 500;
-/// Longest pause that a consumer may ask for.
+/// Longest retry delay of a consumer.
 const LONGEST_DELAY: Duration = Duration::from_hours(24);
-/// What a loan may be lengthened by.
+/// Allowed extensions of a lease.
 const EXTENSIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_mins(10);
 
-/// What came of the verdicts of one call.
+/// The results of the verdicts of one call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settled {
-    /// Of each, in their order.
+    /// Results in the order of the verdicts.
     pub results: Vec<pb::SettleResult>,
-    /// The subscription's floor after them.
+    /// The subscription's floor afterwards, as a cursor.
     pub floor: String,
-    /// Events that are not settled after them, or not looked at yet.
+    /// Unsettled and unscanned events afterwards.
     pub backlog: u64,
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// Carries out verdicts, all in one transaction.
+    /// Carries out verdicts in one transaction.
     pub async fn settle<'a>(
         &self,
         request: impl Into<SettleRequest<'a>>,
@@ -67,7 +67,7 @@ impl<F: FeedStore> Feed<F> {
         })
     }
 
-    /// As it is answered; and counted.
+    /// Converts an outcome for the answer, and counts it.
     fn told(&self, outcome: Outcome) -> (pb::SettleOutcome, Option<Moment>) {
         let (name, told, until) = match outcome {
             Outcome::Applied(until) => ("applied", pb::SettleOutcome::Applied, until),

@@ -1,7 +1,7 @@
-//! A stream for a reader that keeps its own place.
+//! A stream for a reader that keeps its own position.
 //!
-//! One piece of code makes events and bookmarks, so a bookmark is never ahead of the events: it is the position up to which
-//! everything was handed over.
+//! Events and heartbeat cursors come from the same place in the code; a cursor is therefore never ahead of the events:
+//! it is the position up to which all matches were sent.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -21,38 +21,38 @@ use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
 
-/// What a watch sends.
+/// A frame of a watch.
 #[derive(Debug)]
 pub enum WatchFrame {
-    /// First.
+    /// The first frame of the stream.
     Opened(pb::Opened),
-    /// Events, one or more, as the edge's `Encode` wrote them. Shared with other streams.
+    /// One or more encoded events, shared with other streams.
     Events(Bytes),
-    /// Nothing else was to tell.
+    /// A frame sent when no event was due.
     Heartbeat(pb::Heartbeat),
 }
 
-/// The stream. It reads when it is asked for the next frame, and keeps nothing in between.
+/// The stream of a watch. Events are read on demand, and no event is buffered between frames.
 pub struct Watch<F> {
     feed: Feed<F>,
     name: FeedName,
     tip: watch::Receiver<Tip>,
     log: LogId,
-    /// Every matching event up to here was handed over.
+    /// Position up to which all matching events were sent.
     position: u64,
-    /// `None`: every event.
+    /// The filter; `None` selects every event.
     filter: Option<Filter>,
-    /// Events until the end.
+    /// Events left until the limit.
     left: u64,
     raw: bool,
     interval: Duration,
-    /// When silence has lasted long enough.
+    /// Time of the next heartbeat.
     due: Instant,
-    /// Goes off at `due` or before: it is set anew only then, because most frames come before it.
+    /// A timer set to `due` or earlier. The timer is reset only when it fires, because most frames come before.
     alarm: Pin<Box<Sleep>>,
-    /// Kept, as is the alarm, because to wait for them anew with each event costs as much as to send it.
+    /// Stored, like the timer, because registering a new wait for every event costs as much as sending the event.
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// When the last frame was taken.
+    /// Time at which the last frame was taken.
     taken: Instant,
     opened: Option<pb::Opened>,
     ended: bool,
@@ -63,8 +63,8 @@ impl<F: FeedStore> Feed<F> {
     /// Opens a watch.
     ///
     /// # Errors
-    /// A request with faults, an account that may not be seen, a place that is not in the log, too many streams, a store that
-    /// fails.
+    /// The request has faults, the account is invisible to the caller, the start is not in the log, too many streams
+    /// are open, or the store fails.
     pub async fn watch<'a>(
         &self,
         request: impl Into<WatchRequest<'a>>,
@@ -75,7 +75,8 @@ impl<F: FeedStore> Feed<F> {
         let filter = self.scope(request.account, request.filter, call)?;
         let interval = self.heartbeat(request.heartbeat_interval)?;
         let place = self.place(feed)?;
-        // Before the bounds are read: the stream must not wait for an event that they have.
+        // The tip is subscribed before the bounds are read: an event between the two would otherwise not wake the
+        // stream.
         let tip = self.reader(feed).tip();
         let bounds = self.log(feed).bounds().await?;
         let position = places::resolve(self.log(feed), bounds, request.start, &Path::Top("start")).await?;
@@ -110,7 +111,7 @@ impl<F: FeedStore> Feed<F> {
 }
 
 impl<F: FeedStore> Watch<F> {
-    /// The next frame; nothing after the end, or once `limit` events were sent.
+    /// Waits for the next frame. Returns `None` after the end of the stream, or after `limit` events.
     pub async fn next(&mut self) -> Option<Result<WatchFrame, Ended>> {
         if self.ended {
             return None;
@@ -132,13 +133,13 @@ impl<F: FeedStore> Watch<F> {
         if self.left == 0 {
             return Ok(None);
         }
-        // Nobody asked in between: what was handed over could not leave.
+        // No frame was taken for too long: the client's connection is blocked.
         if self.taken.elapsed() > BLOCKED {
             self.feed.0.parts.metrics.slow_consumers.inc();
             return Err(FeedError::SlowConsumer);
         }
         loop {
-            // A stream that always has more must come to its end, too.
+            // A stream with a constant supply of events must also notice the stop.
             if self.feed.0.parts.stopping.is_cancelled() {
                 return Err(FeedError::ShuttingDown);
             }
@@ -149,9 +150,9 @@ impl<F: FeedStore> Watch<F> {
                     None => tokio::select! {
                         biased;
                         () = &mut self.stopping => return Err(FeedError::ShuttingDown),
-                        // In a box, so that those at the end of the log do not carry it from frame to frame.
+                        // Boxed, to keep the large future out of streams at the end of the log.
                         block = Box::pin(self.feed.reader(self.name).block(self.position, &tip, self.raw)) => block?,
-                        // The store is slow, which is no reason to be silent.
+                        // Heartbeats continue while the store is slow.
                         () = sleep_until(self.due) => return Ok(Some(WatchFrame::Heartbeat(self.heartbeat()))),
                     },
                 };
@@ -165,7 +166,7 @@ impl<F: FeedStore> Watch<F> {
                     self.feed.0.parts.metrics.of(self.name).watched.inc_by(count);
                     return Ok(Some(WatchFrame::Events(frames)));
                 }
-                // Others have their turn, however much of the log does not match.
+                // Other tasks get a turn while large parts of the log do not match.
                 tokio::task::consume_budget().await;
                 if Instant::now() < self.due {
                     continue;

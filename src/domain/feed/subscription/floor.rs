@@ -1,10 +1,10 @@
-//! Up to where all is settled, and what need not be known any more.
+//! The floor of a subscription, and the rows that may be forgotten.
 
 use super::{REMEMBERED, State, Subscription};
 
 impl Subscription {
-    /// Moves the floor to where the rows say: before the first unsettled event that was never redriven. What was
-    /// acknowledged far below it is forgotten.
+    /// Raises the floor to the position before the first unsettled event that was never redriven. Acknowledged rows far
+    /// below the floor are dropped.
     pub(super) fn raise_floor(&mut self) {
         let before = self.head.floor;
         let floor = self.rows.first_holding().map_or(self.head.scanned, |seq| seq - 1);
@@ -21,14 +21,14 @@ impl Subscription {
         }
     }
 
-    /// Whether it is no longer told how this event was settled.
+    /// Whether the row of this event may already be dropped.
     pub(super) fn is_forgotten(&self, seq: u64) -> bool {
         seq.saturating_add(REMEMBERED) <= self.head.floor
     }
 
-    /// The log begins with `first` now: forgets what was parked before it, also what was given out again since and is not
-    /// on loan, for there is nothing to deliver; tells how many. What was not settled otherwise stays, and with it the
-    /// floor.
+    /// Drops rows of trimmed events, for a log now beginning at `first`: parked rows, and redriven rows without a
+    /// lease, because their events cannot be delivered. Returns the number of dropped rows. Other unsettled rows stay,
+    /// and hold the floor.
     pub fn trimmed(&mut self, first: u64) -> usize {
         let is_gone = |seq: &&u64| {
             self.rows.get(**seq).is_some_and(|row| row.redriven && !matches!(row.state, State::Leased { .. }))
@@ -42,7 +42,7 @@ impl Subscription {
         gone.len()
     }
 
-    /// The last position that nothing here needs any more: all up to it may go from the log.
+    /// The last position not needed by this subscription: the log may be trimmed up to it.
     pub fn needs_after(&self) -> u64 {
         let first = [self.rows.parked().first(), self.rows.unsettled().first()].into_iter().flatten().min();
         first.map_or(self.head.floor, |seq| self.head.floor.min(seq - 1))

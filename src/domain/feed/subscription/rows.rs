@@ -1,4 +1,4 @@
-//! The rows of a subscription, with what is needed to find the next one without walking all, and what changed of them.
+//! The rows of a subscription, indexed for finding the next row without a scan, and a record of changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use foldhash::fast::RandomState;
 use super::{Row, State};
 use crate::domain::moment::SteadyTime;
 
-/// Rows by position. Whatever changes a row goes through [`Rows::put`] and [`Rows::remove`].
+/// Rows by position. All changes go through [`Rows::put`] and [`Rows::remove`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     all: BTreeMap<u64, Row>,
-    /// Whether events of one key wait for each other.
+    /// Whether events of one key are ordered.
     ordered: bool,
-    /// Keys with unsettled events; none unless they wait for each other, and never the empty one.
+    /// Keys with unsettled events; filled only for ordered subscriptions, and never with the empty key.
     lines: HashMap<Arc<str>, Line, RandomState>,
-    /// Pending, and held up by no other of its key.
+    /// Pending rows without a block by their key.
     ready: BTreeSet<u64>,
     waiting: BTreeSet<u64>,
-    /// When loans end, and pauses.
+    /// Expiry of leases and pauses.
     times: BTreeSet<(SteadyTime, u64)>,
     borrowers: HashMap<Arc<str>, Borrower, RandomState>,
     outstanding: usize,
     parked: BTreeSet<u64>,
     unsettled: BTreeSet<u64>,
-    /// Unsettled, and never redriven.
+    /// Unsettled rows that were never redriven.
     holding: BTreeSet<u64>,
     changed: Changed,
 }
@@ -35,28 +35,28 @@ pub(super) struct Rows {
 struct Line {
     members: BTreeSet<u64>,
     lent: usize,
-    /// The one that may be lent.
+    /// Position of the row that may be leased.
     ready: Option<u64>,
 }
 
-/// What a consumer has.
+/// The leases of a consumer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Borrower {
     pub(super) seqs: BTreeSet<u64>,
     pub(super) bytes: u64,
 }
 
-/// What differs from the store.
+/// The difference from the store.
 #[derive(Clone, Debug, Default)]
 struct Changed {
-    /// Rows as they stand in the store, of those that were touched.
+    /// Touched rows, as stored.
     before: BTreeMap<u64, Option<Row>>,
-    /// None of the store's rows counts any more.
+    /// Whether all stored rows are to be dropped.
     clear: bool,
 }
 
 impl Rows {
-    /// As they are in the store.
+    /// Builds the index of stored rows.
     pub(super) fn load(ordered: bool, rows: Vec<Row>) -> Self {
         let mut loaded = Self { ordered, ..Self::default() };
         for row in rows {
@@ -69,7 +69,7 @@ impl Rows {
         self.all.get(&seq)
     }
 
-    /// Makes or replaces one.
+    /// Adds or replaces a row.
     pub(super) fn put(&mut self, row: Row) {
         let before = self.take_out(row.seq);
         self.changed.before.entry(row.seq).or_insert(before);
@@ -90,8 +90,8 @@ impl Rows {
         *self = Self { ordered: self.ordered, changed, ..Self::default() };
     }
 
-    /// What differs from the store: whether it has to be cleared, what to put there, and what to drop from it. From now on
-    /// the store is as these rows are.
+    /// Takes the difference from the store: whether to drop all stored rows, the rows to write, and the positions to
+    /// drop. The store then equals these rows.
     pub(super) fn take_changes(&mut self) -> (bool, Vec<Row>, Vec<u64>) {
         let Changed { before, clear } = std::mem::take(&mut self.changed);
         let (mut put, mut drop) = (Vec::new(), Vec::new());
@@ -105,27 +105,27 @@ impl Rows {
         (clear, put, drop)
     }
 
-    /// Positions of rows in a range.
+    /// Rows in a range of positions.
     pub(super) fn between(&self, range: impl std::ops::RangeBounds<u64>) -> impl Iterator<Item = &Row> {
         self.all.range(range).map(|(_, row)| row)
     }
 
-    /// The first that may be lent.
+    /// The first row that may be leased.
     pub(super) fn first_ready(&self) -> Option<&Row> {
         self.all.get(self.ready.first()?)
     }
 
-    /// The first that waits for its time.
+    /// Position of the first row waiting for its time.
     pub(super) fn first_waiting(&self) -> Option<u64> {
         self.waiting.first().copied()
     }
 
-    /// Whether an event of this key would have to wait for an earlier one.
+    /// Whether an event of this key would wait for an earlier event.
     pub(super) fn holds_up(&self, key: &str) -> bool {
         self.lines.contains_key(key)
     }
 
-    /// When the next loan or pause ends, and whose.
+    /// The next expiry of a lease or pause, with its position.
     pub(super) fn next_time(&self) -> Option<(SteadyTime, u64)> {
         self.times.first().copied()
     }
@@ -146,7 +146,7 @@ impl Rows {
         &self.unsettled
     }
 
-    /// The first that holds the floor.
+    /// Position of the first row that holds the floor.
     pub(super) fn first_holding(&self) -> Option<u64> {
         self.holding.first().copied()
     }
@@ -155,7 +155,7 @@ impl Rows {
         self.borrowers.get(consumer)
     }
 
-    /// Whether nobody else has anything.
+    /// Whether no other consumer has a lease.
     pub(super) fn all_lent_to(&self, consumer: &str) -> bool {
         self.borrowers.keys().all(|borrower| &**borrower == consumer)
     }
@@ -235,12 +235,12 @@ impl Rows {
         Some(row)
     }
 
-    /// Whether it stands in line behind others of its key, or others behind it.
+    /// Whether the row is queued with other rows of its key.
     fn has_line(&self, row: &Row) -> bool {
         self.ordered && !row.key.is_empty() && row.state.is_unsettled()
     }
 
-    /// Finds out anew which of a key may be lent: the first, if it is pending and none of them is on loan.
+    /// Finds the row of a key that may be leased: the first row, if pending and no row of the key is leased.
     fn refresh(&mut self, key: &Arc<str>) {
         let Some(line) = self.lines.get_mut(key) else { return };
         let pending = |seq: &u64| self.all.get(seq).is_some_and(is_pending);
