@@ -1,4 +1,4 @@
-//! Whether a store works, for the probes.
+//! The health of a store, for the probes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,21 +7,21 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::StoreError;
 use crate::telemetry::metrics::StoreMetrics;
 
-/// Knows the last trouble until something could be written again. Cheap to clone, all clones are one.
+/// The last failure, until a later write commits. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Health {
     failing: Arc<Mutex<Option<Failing>>>,
-    /// Groups that were written.
+    /// Number of groups written.
     written: Arc<AtomicU64>,
     metrics: StoreMetrics,
 }
 
-/// A store that does not work.
+/// A store that is failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// Since when.
+    /// Time of the first failure.
     pub since: Timestamp,
-    /// Why; the last error.
+    /// The last error of the store.
     pub error: StoreError,
 }
 
@@ -30,12 +30,12 @@ impl Health {
         Self { failing: Arc::default(), written: Arc::default(), metrics }
     }
 
-    /// `None` while it works.
+    /// The present failure; `None` while the store works.
     pub fn failing(&self) -> Option<Failing> {
         self.lock().clone()
     }
 
-    /// Tells the log once for each kind of trouble.
+    /// Notes a failure, and logs once for every kind of failure.
     pub(super) fn fails(&self, error: &StoreError, now: Timestamp) {
         self.metrics.failures.inc();
         let mut failing = self.lock();
@@ -48,12 +48,12 @@ impl Health {
         self.metrics.failing.set(1);
     }
 
-    /// How often something was written.
+    /// The number of groups written.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Something was written. What only read, or found that there was nothing to write, proves nothing.
+    /// Notes a committed write. A read, or a transaction without changes, is no proof that the store works.
     pub(super) fn works(&self, now: Timestamp) {
         self.written.fetch_add(1, Ordering::Relaxed);
         if let Some(failing) = self.lock().take() {
@@ -64,7 +64,7 @@ impl Health {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Failing>> {
-        // Changed whole.
+        // Every change assigns the whole value.
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
-//! A ledger without a file: the plain model of the port, for tests of the use cases and for the simulation.
+//! A ledger in memory: a simple model of the port, for tests of the use cases and for the simulation.
 //!
-//! Every look-up is a scan over all entries in the order of their ids, so that nothing here can disagree with the entries
-//! themselves. Tests compare the durable store with it.
+//! Every query scans all entries in the order of their ids, which rules out an index that disagrees with the entries.
+//! Tests compare the durable store with this model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -19,18 +19,18 @@ use crate::ports::ledger::{
     BeginConflict, BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError,
 };
 
-/// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one ledger.
+/// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one ledger.
 #[derive(Clone, Default)]
 pub struct MemoryLedger(Arc<Mutex<Tables>>);
 
 impl MemoryLedger {
-    /// An empty one.
+    /// An empty ledger in memory.
     pub fn new() -> Self {
         Self::default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        // Nothing in here can panic between two changes that belong together.
+        // No code under the lock can panic between two changes that belong together.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,7 +45,7 @@ impl std::fmt::Debug for MemoryLedger {
 struct Tables {
     last: u64,
     entries: BTreeMap<u64, Entry>,
-    /// Fingerprint and answer of each trimmed creation that succeeded, by account and order number.
+    /// Fingerprint and answer of every trimmed successful creation, by account and order number.
     trimmed: BTreeMap<(AccountId, Arc<str>), (Fingerprint, Bytes)>,
     audits: BTreeSet<(Timestamp, OperationId)>,
     alerts: BTreeMap<u64, Vec<(AlertKind, Timestamp)>>,
@@ -57,7 +57,7 @@ impl Ledger for MemoryLedger {
         let mut tables = self.lock();
         if let Some(begun) = tables.standing(first, join) {
             if let BeginOutcome::Existing { by: BeginConflict::Content, entries } = &begun {
-                // The caller who joins hears the outcome: it is owed to nobody any more.
+                // The joining caller gets the outcome, which is no longer owed.
                 entries.iter().for_each(|entry| tables.heard(entry.id));
             }
             return Ok(begun);
@@ -157,7 +157,7 @@ impl Ledger for MemoryLedger {
         let ids: Vec<_> = tables.entries.values().filter(|entry| old(entry)).map(|entry| entry.id).collect();
         let mut dropped = 0;
         for id in ids.into_iter().take(limit) {
-            // Gone with an earlier entry of its request.
+            // The entry was dropped with an earlier entry of its request.
             let Some(entry) = tables.entries.get(&id.0) else { continue };
             let whole = tables.whole(entry);
             if !whole.iter().all(old) {
@@ -174,7 +174,7 @@ impl Ledger for MemoryLedger {
 }
 
 impl Tables {
-    /// What stands against a new request; the steps are those of [`Ledger::begin`].
+    /// Entries that conflict with a new request, by the steps of [`Ledger::begin`].
     fn standing(&self, new: &NewEntry, join: bool) -> Option<BeginOutcome> {
         let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;
         let existing = |by, entries| Some(BeginOutcome::Existing { by, entries });
@@ -201,14 +201,14 @@ impl Tables {
         }
     }
 
-    /// The outcome of an entry, if there is one, is owed to nobody.
+    /// Clears the debt of an owed outcome.
     fn heard(&mut self, id: OperationId) {
         if let Some(entry) = self.entries.get_mut(&id.0) {
             entry.is_owed = false;
         }
     }
 
-    /// An entry of the newest request of this id.
+    /// An entry of the newest request with this id.
     fn newest_of_request(&self, account: &AccountId, kind: MutationKind, request_id: &str) -> Option<&Entry> {
         self.entries.values().rev().find(|entry| {
             entry.request_id.as_deref() == Some(request_id) && (entry.kind, &entry.account) == (kind, account)
@@ -229,7 +229,7 @@ impl Tables {
         self.entries.range(id.0.saturating_add(1)..).map(|(_, entry)| entry)
     }
 
-    /// All entries of the request of which this is one. They were made together, so their ids follow one another.
+    /// All entries of the request of this entry. The entries were created together and have consecutive ids.
     fn whole(&self, one: &Entry) -> Vec<Entry> {
         let first = one.id.0 - u64::from(one.batch);
         self.entries.range(first..first + u64::from(one.batches)).map(|(_, entry)| entry.clone()).collect()
@@ -242,7 +242,7 @@ impl Tables {
         entry
     }
 
-    /// Writes an entry; its identity stays as it was made.
+    /// Replaces an entry, except its identity.
     fn change(&mut self, entry: Entry) -> Option<Entry> {
         let stored = self.entries.get_mut(&entry.id.0)?;
         let made = mem::replace(stored, entry);
@@ -261,7 +261,7 @@ impl Tables {
         Some(changed)
     }
 
-    /// Removes an entry. Of a creation that succeeded, fingerprint and answer stay.
+    /// Removes an entry. Fingerprint and answer of a successful creation stay.
     fn remove(&mut self, entry: Entry) {
         self.entries.remove(&entry.id.0);
         self.alerts.remove(&entry.id.0);

@@ -1,8 +1,8 @@
-//! Checkpoints: what the log holds is copied into the database, so that the log begins anew.
+//! Checkpoints: pages of the WAL are copied into the database, after which the WAL can restart.
 //!
-//! Most of it by a thread of its own, for a copy ends with a sync of pages that lie all over the file, and nobody's commit
-//! should wait for that. What was written meanwhile is little; the writer copies that, and between two commits of its own the log
-//! can begin anew.
+//! A thread of its own copies most of the pages, because a checkpoint ends with an fsync of pages all over the file,
+//! and no commit should wait for that. Only few pages are written meanwhile; the writer copies these between two
+//! commits, when the WAL can restart.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,38 +15,38 @@ use super::open;
 use crate::crash_point::{CrashPoint, reach};
 use crate::telemetry::metrics::StoreMetrics;
 
-/// Pages in the log at which it is copied. Many commits share what they change, so few and large is less work.
+/// Pages in the WAL that start a checkpoint. Many commits change the same pages; few large checkpoints are less work.
 const PAGES: i64 = 4000;
 
-/// Pages in the log at which copies and readers are waited for, so that it can begin anew: under reads or writes without a
-/// pause there is no moment at which it could by itself.
+/// Pages in the WAL from which the writer waits for copies and readers, to let the WAL restart. Under constant reads or
+/// writes no free moment would come.
 const LONG: i64 = 4 * PAGES;
 
-/// Commits, and writes, after which it is looked how long the log is: to look costs as much as a small write, and most add
-/// a few pages only.
+/// Commits and writes between checks of the WAL's length. A check costs as much as a small write, and most writes add
+/// only a few pages.
 const LOOK_AFTER_COMMITS: usize = 16;
 const LOOK_AFTER_WRITES: usize = 100;
 
-/// When the next is due.
+/// The state of the checkpoints.
 pub(super) struct Checkpoints {
     path: PathBuf,
-    /// The copy that is being made beside the writer.
+    /// The running copy beside the writer.
     copying: Option<JoinHandle<rusqlite::Result<()>>>,
-    /// Much of the log was copied; the rest, if it is not as much again, is the writer's.
+    /// Whether a copy has finished; the writer copies the rest, if the rest is small.
     rest: bool,
-    /// Not before the log has so many pages: somebody reads what it has, and keeps it from being copied.
+    /// Length of the WAL before which no checkpoint is tried, because a reader keeps pages from being copied.
     held: i64,
-    /// Commits and writes since it was last looked how long the log is.
+    /// Commits and writes since the last check of the length.
     unseen: (usize, usize),
 }
 
 impl Checkpoints {
-    /// Of the database in this file.
+    /// Checkpoints of the database in this file.
     pub(super) fn of(path: PathBuf) -> Self {
         Self { path, copying: None, rest: false, held: 0, unseen: (0, 0) }
     }
 
-    /// Copies the log when enough of it is not copied. `writes`: how many the commit had.
+    /// Checks the WAL after a commit of `writes` writes, and copies pages if enough are uncopied.
     pub(super) fn after_commit(
         &mut self,
         connection: &Connection,
@@ -82,7 +82,7 @@ impl Checkpoints {
         }
     }
 
-    /// Copies what there is, so that the log begins anew with the next commit.
+    /// Copies the remaining pages, which restarts the WAL with the next commit.
     fn finish(&mut self, connection: &Connection, all: i64, metrics: &StoreMetrics) -> rusqlite::Result<()> {
         let started = Instant::now();
         let (all, copied) = pages(connection, if all < LONG { "PASSIVE" } else { "RESTART" })?;
@@ -93,15 +93,17 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Waits for the copy that is being made.
+    /// Waits for the running copy.
     fn wait(&mut self) -> rusqlite::Result<()> {
         let Some(copy) = self.copying.take() else { return Ok(()) };
         self.rest = true;
-        // A panic there is no reason for one here: the log is whole, and copied at the next try.
+        // A panic in the copying thread is no reason for a panic here: the WAL is complete, and the next attempt copies
+        // it.
         copy.join().unwrap_or(Ok(()))
     }
 
-    /// At the end: all of the log, which leaves an empty one. What is left out is found there at the next start.
+    /// Copies and truncates the whole WAL at the end of the process. Uncopied pages are found in the WAL at the next
+    /// start.
     pub(super) fn last(&mut self, connection: &Connection) {
         if let Err(error) = self.wait().and_then(|()| pages(connection, "TRUNCATE")) {
             tracing::warn!(%error, "the store's log was not copied at the end");
@@ -109,19 +111,19 @@ impl Checkpoints {
     }
 }
 
-/// Copies what the log holds now, beside the writer.
+/// Copies the present pages of the WAL, beside the writer.
 fn copy(path: PathBuf, metrics: StoreMetrics) -> io::Result<JoinHandle<rusqlite::Result<()>>> {
     std::thread::Builder::new().name("store-copier".into()).spawn(move || {
         let started = Instant::now();
         pages(&open::copier(&path)?, "PASSIVE")?;
-        // The pages are in the file, and the log still has them.
+        // The pages are in the file, and still in the WAL.
         reach(CrashPoint::L11);
         metrics.checkpoints.observe(started.elapsed().as_secs_f64());
         Ok(())
     })
 }
 
-/// Pages of the log, and how many of them are copied.
+/// Number of pages in the WAL, and of copied pages.
 fn pages(connection: &Connection, mode: &str) -> rusqlite::Result<(i64, i64)> {
     let mut checkpoint = connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
     checkpoint.query_row([], |row| Ok((row.get(1)?, row.get(2)?)))

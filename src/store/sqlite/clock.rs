@@ -1,4 +1,4 @@
-//! The record of the clocks in its table.
+//! The table of the clock record.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 

@@ -1,10 +1,10 @@
-//! What SQLite's errors mean to those who use the store.
+//! Classification of SQLite's errors.
 
 use rusqlite::{Error, ErrorCode, ffi};
 
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 
-/// The error that the port knows.
+/// Converts to the error of the port.
 pub(super) fn of(error: &Error) -> StoreError {
     let kind = match error {
         Error::FromSqlConversionFailure(..) | Error::InvalidColumnType(..) | Error::IntegralValueOutOfRange(..) => {
@@ -21,14 +21,14 @@ pub(super) fn of(error: &Error) -> StoreError {
     StoreError { kind, text: error.to_string() }
 }
 
-/// Whether a sync failed. What the disk holds then is not known, and asking again would only hear that all is well:
-/// the kernel has forgotten what it could not write.
+/// Whether an fsync failed. The content of the disk is then unknown, and a second fsync would report success: the
+/// kernel has dropped the pages that could not be written.
 pub(super) fn is_fatal(error: &Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC))
 }
 
-/// Whether others could be written where this one could not: the store itself works.
+/// Whether the error concerns one write only, and the store itself works.
 pub(super) fn is_of_one(error: &Error) -> bool {
     let busy_or_io = matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen));
     matches!(of(error).kind, StoreErrorKind::Failed | StoreErrorKind::Corrupt) && !busy_or_io

@@ -1,10 +1,10 @@
-//! What makes this process the only one that uses the file.
+//! Makes sure that only one process uses the file.
 //!
-//! Three things, for each of them alone was got round. A lock file beside the database tells a second process at once, and may
-//! be removed. A lock on the database itself cannot be, and holds whatever name leads to it. Neither sees a file that is
-//! moved away or gets a second name (a hard link, which has a write-ahead log of its own) while it is in use: [`FileGuard::check`]
-//! does, once a second, and then the process ends. For up to that second two processes may run, one on each file; the owner
-//! epoch (`owner.rs`) keeps two that share a file from both writing to it.
+//! Three guards are necessary, because every single one can be circumvented. A lock file beside the database stops a
+//! second process at once, and may be removed. A lock on the database itself cannot be removed, and holds under any
+//! name of the file. Neither lock notices a file that is moved away or gets a second name (a hard link with a WAL of
+//! its own) while in use: [`FileGuard::check`] notices within a second, and ends the process. For up to that second two
+//! processes may run on two files; the owner epoch (`owner.rs`) keeps two processes on one file from both writing.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::ErrorKind;
@@ -15,20 +15,20 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How often the watcher compares the file with its path.
+/// Interval at which the watcher compares the file with its path.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
 
-/// Both locks, until it is dropped. That must not be before SQLite has closed the file: to close any descriptor of it gives up
-/// all locks that SQLite holds on it (POSIX locks belong to the process, not to the descriptor).
+/// The two locks. Must not be dropped before SQLite has closed the file: closing any descriptor of a file releases all
+/// POSIX locks of the process on that file, including SQLite's locks.
 pub(super) struct FileGuard {
-    /// As the settings name it.
+    /// The path in the settings.
     path: PathBuf,
     database: File,
     _beside: File,
 }
 
 impl FileGuard {
-    /// Takes the file, which is made if it is not there.
+    /// Locks the file, creating a missing file.
     ///
     /// # Errors
     /// One line for the operator.
@@ -40,8 +40,8 @@ impl FileGuard {
         if path.is_dir() {
             return Err(format!("the store {shown} is a directory"));
         }
-        // Two ways to the same file are one lock, so the file must be there before its place is asked for: behind a link
-        // that leads nowhere yet, too.
+        // The canonical path makes two ways to the same file one lock. The file must exist before, also behind a
+        // dangling symbolic link.
         let place = match path.canonicalize() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 File::options().create(true).truncate(false).write(true).open(path).map_err(cannot)?;
@@ -69,14 +69,14 @@ impl FileGuard {
         Ok(guard)
     }
 
-    /// Whether the path still leads to this file, and nothing else does.
+    /// Checks that the path still leads to this file, and that the file has no second name.
     ///
     /// # Errors
     /// One line for the operator.
     pub(super) fn check(&self) -> Result<(), String> {
         let shown = self.path.display();
         let same = |one: &Metadata, other: &Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
-        // What cannot be asked now proves nothing.
+        // A failed query proves nothing.
         let Ok(own) = self.database.metadata() else { return Ok(()) };
         let replaced = match fs::metadata(&self.path) {
             Ok(now) => !same(&own, &now),
@@ -99,14 +99,14 @@ impl FileGuard {
     }
 }
 
-/// A thread that checks the file, until it is dropped.
+/// A thread that checks the file until dropped.
 pub(super) struct Watcher {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
-    /// Checks this often; what is found is told once.
+    /// Starts the thread, which reports the first finding and ends.
     pub(super) fn start(
         guard: Arc<FileGuard>,
         every: Duration,
@@ -129,7 +129,7 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // Its share of the guard goes with it.
+        // Joining releases the thread's reference to the guard.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

@@ -1,11 +1,11 @@
-//! Lists of entries: by account, state and age, in the order of their ids.
+//! Lists entries by account, state and age, in the order of their ids.
 //!
-//! Each account and state is a source of ids, found by an index: those that succeeded have a table, but for the newest, which
-//! are few and are found by their ids; those that are being sent are found by their bodies; all others have the index of
-//! states. A source is asked for as many ids as the page takes, so no source is read further than the page goes. Ages are
-//! found by spans of ids, of which it is known when the earliest was made.
+//! Every account and state is a source of ids with an index: successful entries have a table, except the newest, which
+//! are few and found by id; entries being sent are found by their bodies; all further states share the index of states.
+//! A source returns at most a page of ids, and is read no further. Ages are found by spans of ids with the earliest
+//! creation time.
 //!
-//! Between two steps it is asked whether the caller has left.
+//! Between two steps the query ends if its caller has left.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -14,39 +14,39 @@ use super::rows::{self, Coded, ENTRIES, integer};
 use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::EntryQuery;
 
-/// Ids of a row of `entry_spans`.
+/// Ids in a row of `entry_spans`.
 pub(super) const SPAN: u64 = 1024;
 
-/// Entries read in one step, and open ones looked at in one.
+/// Entries read in one step, and open entries scanned in one step.
 const STEP: usize = 64;
 
-/// Ids of an account (?1) in a state (?2) between two ids (?3, ?4), made before a time (?5).
+/// Ids of an account (?1) in a state (?2) between two ids (?3, ?4), created before a time (?5).
 const OF_STATE: &str = "SELECT id FROM entries INDEXED BY entries_by_state \
      WHERE account = ?1 AND state = ?2 AND state <> 1 AND state <> 4 AND id > ?3 AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
-/// The same of those that succeeded (?2 is their state), but for the newest.
+/// The same for successful entries (?2 is their state), except the newest.
 const SUCCEEDED: &str = "SELECT s.entry FROM succeeded s CROSS JOIN entries e ON e.id = s.entry AND e.state = ?2 \
      WHERE s.account = ?1 AND s.entry > ?3 AND s.entry < ?4 AND e.created < ?5 ORDER BY s.entry LIMIT ?6";
-/// The same of the newest, of any state.
+/// The same for the newest entries of any state.
 const NEWEST: &str = "SELECT id FROM entries NOT INDEXED \
      WHERE account = ?1 AND state = ?2 AND id >= max((SELECT value FROM numbers WHERE name = 'counted'), ?3 + 1) \
      AND id < ?4 AND created < ?5 ORDER BY id LIMIT ?6";
-/// Entries with a body after an id: all that are being sent, and other open ones.
+/// Entries with a body after an id: entries being sent, and further open entries.
 const OPEN: &str = "SELECT b.id, e.account, e.state, e.created FROM bodies b CROSS JOIN entries e ON e.id = b.id \
      WHERE b.id > ?1 ORDER BY b.id LIMIT ?2";
-/// The next span, from one on, that has something made before a time.
+/// The next span with an entry created before a time.
 const NEXT_SPAN: &str = "SELECT span FROM entry_spans WHERE span >= ?1 AND earliest < ?2 ORDER BY span LIMIT 1";
 
-/// What a list is to have, by the numbers of the database.
+/// The conditions of a list, in the numbers of the database.
 pub(super) struct Wanted<'a> {
     pub(super) accounts: Vec<i64>,
     pub(super) states: &'a [EntryState],
-    /// Made before this time; the end of time for any.
+    /// Creation time before which entries are listed; the largest number for any time.
     pub(super) before: i64,
     pub(super) after: i64,
     pub(super) limit: usize,
 }
 
-/// Entries that match. Fewer when the caller leaves, who is asked for by `left`.
+/// Reads matching entries. Ends early when `left` reports that the caller has left.
 pub(super) fn list(db: &Connection, query: &EntryQuery, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
     let accounts = match &query.accounts {
         Some(named) => {
@@ -86,7 +86,7 @@ pub(super) fn matching(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> 
         ids.extend(sending(db, wanted, left)?);
     }
     ids.sort_unstable();
-    // An account or a state may have been named twice.
+    // The caller may have named an account or a state twice.
     ids.dedup();
     ids.truncate(wanted.limit);
     let mut entry = db.prepare_cached(&format!("{ENTRIES} WHERE e.id = ?1"))?;
@@ -102,7 +102,7 @@ pub(super) fn matching(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> 
     Ok(entries)
 }
 
-/// The first ids of an account in a state, which is not that of being sent.
+/// The first ids of an account in a state other than `Sending`.
 fn of_state(
     db: &Connection,
     wanted: &Wanted<'_>,
@@ -131,7 +131,7 @@ fn of_state(
     }
     let mut next_span = db.prepare_cached(NEXT_SPAN)?;
     let (mut found, mut after) = (Vec::new(), wanted.after);
-    // From the next id on, whatever its age, to the next span that has one of the age.
+    // Jumps from the next id, of any age, to the next span with an entry of the wanted age.
     while found.len() < wanted.limit
         && !left()
         && let Some(next) = between(after, i64::MAX, i64::MAX, 1)?.pop()
@@ -145,7 +145,7 @@ fn of_state(
     Ok(found)
 }
 
-/// The first ids of entries that are being sent, of all accounts that are wanted. No more than open entries are looked at.
+/// The first ids of entries being sent, for all wanted accounts. Scans open entries only.
 fn sending(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<i64>> {
     let mut open = db.prepare_cached(OPEN)?;
     let (mut found, mut after) = (Vec::new(), wanted.after);

@@ -1,8 +1,8 @@
-//! What is kept of an entry in a form of its own: the steady times of an open one, and what its last look-up told.
+//! The parts of an entry in an encoded form: the steady times of an open entry, and the result of its last look-up.
 //!
-//! The columns of the table `entries` hold times of day. The times by which windows are measured are those of a clock that
-//! nobody sets; they mean nothing in another boot, and nothing once the entry is final, so they stand beside the body, whose
-//! row goes with the entry's end.
+//! The columns of the table `entries` hold times of day. Windows are measured in steady times, which have no meaning in
+//! a later boot or for a final entry; they are therefore stored beside the body, whose row is dropped with the end of
+//! the entry.
 
 use prost::Message;
 
@@ -10,7 +10,8 @@ use crate::domain::ledger::{Entry, EvidenceKind, LaterRefusal, LookupRecord, Unk
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
-/// Steady times in milliseconds, and what else only an open entry has. Field numbers are in every database: they never change.
+/// Steady times in milliseconds, and further values of an open entry. Field numbers are in every database and must
+/// never change.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Marks {
     #[prost(bytes = "vec", tag = "1")]
@@ -27,7 +28,7 @@ pub(super) struct Marks {
     last_absence: u64,
     #[prost(uint64, tag = "7")]
     learned: u64,
-    /// Time of day.
+    /// Time of day of the last result of a look-up.
     #[prost(uint64, tag = "8")]
     learned_wall: u64,
     #[prost(uint32, tag = "9")]
@@ -46,7 +47,7 @@ struct KeptEvidence {
     detail: String,
 }
 
-/// By their numbers in what is kept; never renumbered.
+/// Values by their stored numbers; never renumbered.
 const REFUSALS: [LaterRefusal; 3] = [LaterRefusal::None, LaterRefusal::Plain, LaterRefusal::SaysPresent];
 const KINDS: [EvidenceKind; 4] =
     [EvidenceKind::Present, EvidenceKind::Absent, EvidenceKind::Contradicted, EvidenceKind::Nothing];
@@ -72,8 +73,8 @@ impl Marks {
         self.encode_to_vec()
     }
 
-    /// Nothing is known of an entry that is final, was written by an earlier version, or whose marks cannot be read: its
-    /// windows begin again when it is taken over.
+    /// Reads stored marks. A final entry, an entry of an earlier version, and an entry with unreadable marks have none:
+    /// their windows start again at the takeover.
     pub(super) fn read(kept: Option<&[u8]>) -> Self {
         kept.and_then(|kept| Self::decode(kept).ok()).unwrap_or_default()
     }
@@ -98,7 +99,7 @@ impl Marks {
         last_absence: Option<Timestamp>,
     ) -> UnknownSince {
         let moment = |wall, steady| Moment { wall, steady: SteadyTime(steady) };
-        // What an earlier version wrote does not say when something was learned.
+        // Earlier versions did not store the time of the last result.
         let learned_wall = if self.learned_wall == 0 { since } else { Timestamp(self.learned_wall) };
         UnknownSince {
             since: moment(since, self.since),
@@ -118,7 +119,7 @@ pub(super) fn write_evidence(record: &LookupRecord) -> Vec<u8> {
     KeptEvidence { time: time.0, asked: asked.clone(), worth, detail: detail.clone() }.encode_to_vec()
 }
 
-/// What cannot be read is as good as none: it is for people.
+/// Unreadable evidence counts as missing, because evidence is only shown to people.
 pub(super) fn read_evidence(kept: Option<&[u8]>) -> Option<LookupRecord> {
     let KeptEvidence { time, asked, worth, detail } = KeptEvidence::decode(kept?).ok()?;
     let worth = *KINDS.get(worth as usize)?;

@@ -1,7 +1,8 @@
-//! The ledger and the feed in a SQLite file, for one process.
+//! The ledger and the feeds in a SQLite file, for one process.
 //!
-//! One thread writes ([`writer`]), in groups; beside it three read ([`reader`]): one looks up entries, one makes lists and counts,
-//! one reads the feed. Tasks hand over what is to be done and wait. The file is this process's alone ([`guard`], [`owner`]). What the file holds is told by `migrations/`; [`writes`], [`reads`] and [`feed`] have the
+//! One thread writes ([`writer`]), in groups; three threads read ([`reader`]): one for entries, one for lists and
+//! counts, and one for the feed. Tasks hand their work to a thread and wait for the result. The file belongs to this
+//! process alone ([`guard`], [`owner`]). `migrations/` defines the schema; [`writes`], [`reads`] and [`feed`] have the
 //! statements.
 
 mod checkpoint;
@@ -50,12 +51,12 @@ use crate::ports::ledger::{
     BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
 };
 
-/// Entries dropped in one transaction, so that others need not wait long.
+/// Entries dropped in one transaction, limited to keep other writes from waiting.
 const TRIM: usize = 200;
 
-/// Ledger and feed in a file. Cheap to clone, all clones are one.
+/// The ledger and the feeds in a file. Cheap to clone; all clones share one store.
 ///
-/// Dropping the last clone ends its threads after what was handed over; [`SqliteLedger::close`] also waits for that.
+/// Dropping the last clone ends the threads after the queued work; [`SqliteLedger::close`] also waits for the end.
 #[derive(Clone)]
 pub struct SqliteLedger(Arc<Inner>);
 
@@ -64,29 +65,30 @@ struct Inner {
     reads: mpsc::Sender<Option<Read>>,
     lists: mpsc::Sender<Option<Read>>,
     feed_reads: mpsc::Sender<Option<Read>>,
-    /// The last position of each log that is durable.
+    /// The last durable position of every log.
     heads: Heads,
     health: Health,
-    /// How often something had been written when it was last proved to work.
+    /// Number of written groups at the last proof that the store works.
     proved: AtomicU64,
     clock: Clock,
     ends: Mutex<Option<Ends>>,
 }
 
-/// Tell how long each log is.
+/// Publishes the last position of every log.
 type Heads = Arc<ByFeed<watch::Sender<u64>>>;
 
-/// Tell that the threads have ended: those that read, and the one that writes.
+/// Signals the end of the reading threads and of the writing thread.
 type Ends = ([oneshot::Receiver<()>; 3], oneshot::Receiver<()>);
 
 impl SqliteLedger {
-    /// Opens the file, which is made if it is not there. Blocks, for about a second at most.
+    /// Opens the file, creating a missing file. Blocks, for about a second at most.
     ///
-    /// A file that is full, read-only, damaged or locked opens too: the store fails then, and works as soon as it can.
+    /// A file that is full, read-only, damaged or locked is opened, too: the store fails at first, and works as soon as
+    /// it can.
     ///
     /// # Errors
-    /// One line for the operator: the file is in use by another gateway, was written by a newer one, is not a ledger, or
-    /// cannot be there at all.
+    /// One line for the operator: the file is in use by a different gateway, was written by a newer version, is no
+    /// ledger, or cannot be created.
     pub fn open(path: &Path, settings: Settings) -> Result<Self, String> {
         let guard = Arc::new(FileGuard::take(path)?);
         let health = Health::new(settings.metrics.clone());
@@ -98,7 +100,7 @@ impl SqliteLedger {
                 None
             }
         };
-        // Where it fails now, the heads are read with the first transaction.
+        // When reading fails now, the heads are read with the first transaction.
         let heads = match database.as_ref().map(|database| feed::heads(&database.connection)) {
             Some(Ok(heads)) => heads,
             Some(Err(error)) => {
@@ -112,7 +114,7 @@ impl SqliteLedger {
         let clock = settings.clock;
         let watcher = guard::Watcher::start(guard.clone(), guard::EVERY, settings.on_fatal.clone()).map_err(started)?;
         let mut writer = Writer::new(path.to_owned(), database, health.clone(), heads.clone(), settings);
-        // Before anybody reads: what is kept of a renamed account is found by its name of now.
+        // Done before any read: rows of a renamed account are found by the present name.
         writer.own();
         let (writes, writer) = writer::start(writer, guard, watcher).map_err(started)?;
         let start = |name| reader::start(name, path.to_owned()).map_err(started);
@@ -124,13 +126,13 @@ impl SqliteLedger {
         Ok(Self(Arc::new(Inner { writes, reads, lists, feed_reads, heads, health, proved, clock, ends })))
     }
 
-    /// Why it does not work, if so: from a write that failed until one commits.
+    /// The present failure of the store: from a failed write until the next commit.
     pub fn failing(&self) -> Option<Failing> {
         self.0.health.failing()
     }
 
-    /// Finds out whether it works, by a write of the size of an entry; unless it does, and something was written since this was
-    /// last asked. What comes of it is told by [`Self::failing`].
+    /// Checks whether the store works, by a write of the size of an entry; skipped when the store works and something
+    /// was written since the last check. [`Self::failing`] has the result.
     pub async fn prove(&self) {
         let Inner { health, proved, .. } = &*self.0;
         let written = health.written();
@@ -140,10 +142,10 @@ impl SqliteLedger {
         }
     }
 
-    /// Ends it: what was handed over is written, the log is copied into the file. Later calls fail.
+    /// Closes the store: queued work is written, and the WAL is copied into the file. Later calls fail.
     pub async fn close(&self) {
         let ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The readers first: what they read cannot be copied.
+        // Readers end first, because pages in use by a reader cannot be copied.
         for reads in [&self.0.reads, &self.0.lists, &self.0.feed_reads] {
             let _ = reads.send(None).await;
         }
@@ -189,7 +191,7 @@ impl SqliteLedger {
         self.read_by(&self.0.feed_reads, |db, _| work(db)).await
     }
 
-    /// `work` may ask whether its caller has left, and end early then.
+    /// Reads with `work`, which may ask whether its caller has left, and end early.
     async fn read_by<T, F>(&self, reader: &mpsc::Sender<Option<Read>>, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -197,14 +199,14 @@ impl SqliteLedger {
     {
         let (send, answer) = oneshot::channel();
         let read = move |connection: Result<&Connection, StoreError>| {
-            // The caller left before its turn came.
+            // The caller left before the read started.
             if send.is_closed() {
                 return;
             }
             let left = || send.is_closed();
             let result = connection
                 .and_then(|connection| snapshot(connection, |db| work(db, &left)).map_err(|error| failure::of(&error)));
-            // Whoever asked may have left.
+            // The caller may have left meanwhile.
             let _ = send.send(result);
         };
         reader.send(Some(Box::new(read))).await.map_err(|_| closed())?;
@@ -226,7 +228,7 @@ fn closed() -> StoreError {
     StoreError { kind: StoreErrorKind::Failed, text: "the store is closed".into() }
 }
 
-/// All that is read was there at one moment.
+/// Runs `work` in a read transaction, which shows the database at one moment.
 fn snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let transaction = connection.unchecked_transaction()?;
     let result = work(&transaction)?;
@@ -234,7 +236,7 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqli
     Ok(result)
 }
 
-/// A write on its way: what is to be done, what came of it, and who waits.
+/// A queued write with its result and the channel for the answer.
 struct Handed<T, F> {
     work: F,
     result: Option<T>,
@@ -256,7 +258,7 @@ impl<T: Send, F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send> Write for Han
 
     fn answer(self: Box<Self>, result: Result<(), StoreError>) {
         let Self { result: made, answer, .. } = *self;
-        // Whoever asked may have left; it is written all the same.
+        // The caller may have left; the write happens nevertheless.
         let _ = answer.send(result.and_then(|()| made.ok_or_else(closed)));
     }
 }
@@ -319,7 +321,7 @@ impl Ledger for SqliteLedger {
         let mut dropped = 0;
         while dropped < limit {
             let left = limit - dropped;
-            // The first request goes whatever its size, or a small limit would end all trimming.
+            // The first request is dropped regardless of its size; a small limit would otherwise stop all trimming.
             let most = if dropped == 0 { usize::MAX } else { left };
             let now = self.write(move |tx| writes::trim(tx, before, left.min(TRIM), most)).await?;
             dropped += now;

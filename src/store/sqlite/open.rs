@@ -1,4 +1,4 @@
-//! Opening the file: who may, what is checked, how SQLite is set.
+//! Opens the file: permissions, checks, and settings of SQLite.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,29 +9,28 @@ use tokio::time::Instant;
 use super::{failure, migrations};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 
-/// Marks a file as ours: "OGW1".
+/// Marks the file of an order gateway: "OGW1".
 pub(super) const APPLICATION: i32 = 0x4f47_5731;
 
-/// The first version without the fault by which a checkpoint could lose a WAL that was just reset.
+/// The first version of SQLite without the fault by which a checkpoint could lose a WAL that was just reset.
 const OLDEST: i32 = 3_051_003;
 
-/// Bytes of a page of a new database: SQLite's own default. Keys that callers scatter dirty a page each, which speaks for
-/// small ones.
+/// Page size of a new database, SQLite's own default. Scattered keys dirty a page each, which favours small pages.
 const PAGE: u32 = 4096;
 
-/// How long another process that holds the file is waited for.
+/// Longest wait for a different process that holds the file.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// How long the start may look for damage. A larger file is looked at in part; what is damaged beyond is found when it is
-/// read, and then the store fails.
+/// Longest check for damage at the start. A larger file is checked in part; damage beyond is found when read, and the
+/// store then fails.
 const CHECK: Duration = Duration::from_millis(250);
 
-/// Why the file is not open.
+/// A failure to open the file.
 #[derive(Debug)]
 pub(super) enum OpenError {
-    /// It is not for this process; one line for the operator.
+    /// This process must not use the file; one line for the operator.
     Refused(String),
-    /// It is, and it cannot be used now.
+    /// The file cannot be used now.
     Failing(StoreError),
 }
 
@@ -41,7 +40,7 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// The connection that writes, of a database of the latest version.
+/// The writing connection to a database, migrated to the latest version.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     let shown = path.display();
     let refused = |text: String| Err(OpenError::Refused(format!("the store {shown} {text}")));
@@ -57,7 +56,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
         Err(error) => return Err(error.into()),
     };
     connection.busy_timeout(BUSY)?;
-    // Nothing is written before it is known whose file this is.
+    // Nothing is written before the owner of the file is known.
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, version) = (number("application_id")?, number("user_version")?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -84,11 +83,11 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     }
     for (pragma, value) in [
         ("synchronous", "FULL"),
-        // Erased bodies are overwritten wherever that costs no further page.
+        // Erased bodies are overwritten where that costs no further page.
         ("secure_delete", "FAST"),
-        // The writer decides when.
+        // The writer decides about checkpoints.
         ("wal_autocheckpoint", "0"),
-        // Bytes of the log's file that are kept after a checkpoint.
+        // Bytes of the WAL file that are kept after a checkpoint.
         ("journal_size_limit", "67108864"),
         // KiB, negative. SQLite walks the whole page cache at a commit whose deletes reordered pages, which those of `bodies` do
         // at nearly every commit: with 16 MiB that took 2.4 % of a CreateOrder's CPU time (docs/adr/0002).
@@ -102,7 +101,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// A connection that only reads, of a database that is there.
+/// A read-only connection to an existing database.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -112,7 +111,7 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// A connection that copies the log into the file.
+/// A connection that copies the WAL into the file.
 pub(super) fn copier(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -121,12 +120,12 @@ pub(super) fn copier(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Some pragmas answer with their new value, others with nothing.
+/// Some pragmas return their new value, and some return nothing.
 fn none_is_well(error: rusqlite::Error) -> rusqlite::Result<()> {
     if error == rusqlite::Error::QueryReturnedNoRows { Ok(()) } else { Err(error) }
 }
 
-/// Looks for damage, for a time.
+/// Checks the file for damage, within a time limit.
 fn check(connection: &mut Connection) -> Result<(), OpenError> {
     let end = Instant::now() + CHECK;
     connection.progress_handler(10_000, Some(move || Instant::now() > end))?;

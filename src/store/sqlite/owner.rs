@@ -1,19 +1,19 @@
-//! Whose the database is: the owner epoch, and the sellers by their accounts' names of now.
+//! The owner of the database: the owner epoch, and the sellers by the present names of their accounts.
 //!
-//! Each process that opens the file raises the epoch, and each of its transactions asks whether it is still the same. A process
-//! that finds another one has been succeeded: nothing of that transaction is written, nothing new is begun, and it ends.
+//! Every process that opens the file raises the epoch, and every transaction checks the epoch. A process that finds a
+//! higher epoch has been succeeded: the transaction is not written, no work begins, and the process ends.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::sellers;
 use crate::domain::account::{AccountId, SellerId};
 
-/// Why a transaction does not happen.
+/// The reason why a transaction was not written.
 #[derive(Debug)]
 pub(super) enum OwnerError {
-    /// Another process has taken the file.
+    /// A different process has taken the file.
     Succeeded,
-    /// The store failed.
+    /// A failure of the store.
     Failed(rusqlite::Error),
 }
 
@@ -23,8 +23,9 @@ impl From<rusqlite::Error> for OwnerError {
     }
 }
 
-/// Takes the database for this process, in one transaction, before anything else is written: raises the epoch, and gives the
-/// sellers their accounts' names. `known` is the epoch of this process if it has one; then the file must still have it.
+/// Takes the database for this process in one transaction, before anything else is written: raises the epoch, and
+/// renames the sellers' accounts. `known` is the epoch of this process if taken before; the file must then still have
+/// the same epoch.
 pub(super) fn take(
     connection: &mut Connection,
     known: Option<i64>,
@@ -47,7 +48,7 @@ pub(super) fn take(
     Ok(epoch)
 }
 
-/// Whether this process still owns the database. Within a transaction, so that the answer holds until its end.
+/// Checks that this process still owns the database. Within a transaction the result holds until its end.
 pub(super) fn check(connection: &Connection, epoch: i64) -> Result<(), OwnerError> {
     let mut found = connection.prepare_cached("SELECT value FROM numbers WHERE name = 'epoch'")?;
     let found: i64 = found.query_row([], |row| row.get(0))?;

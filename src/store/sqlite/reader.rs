@@ -1,5 +1,5 @@
-//! A thread that reads, beside the writer: SQLite blocks, and the runtime may have one thread only. Look-ups, lists and the feed
-//! have one each, so that none waits for another.
+//! A reading thread beside the writer, because SQLite blocks and the runtime may have only one thread. Look-ups, lists
+//! and the feed have separate threads, and do not wait for one another.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::{failure, open};
 use crate::ports::ledger::StoreError;
 
-/// Reads that may wait.
+/// Most queued reads of a thread.
 const QUEUE: usize = 1024;
 
-/// A read, which answers by itself.
+/// A read, which sends its own answer.
 pub(super) type Read = Box<dyn FnOnce(Result<&Connection, StoreError>) + Send>;
 
-/// The ways to the thread: its queue, and the end of it.
+/// The queue of the thread, and the signal of its end.
 pub(super) type Handles = (mpsc::Sender<Option<Read>>, oneshot::Receiver<()>);
 
-/// Starts the thread. The file is opened with the first read. `None` ends it.
+/// Starts the thread. The file is opened with the first read. `None` ends the thread.
 pub(super) fn start(name: &str, path: PathBuf) -> std::io::Result<Handles> {
     let (send, mut queue) = mpsc::channel::<Option<Read>>(QUEUE);
     let (ended, end) = oneshot::channel();
@@ -43,7 +43,7 @@ pub(super) fn start(name: &str, path: PathBuf) -> std::io::Result<Handles> {
             }
         }
         drop(connection);
-        // Nobody need wait for it.
+        // The receiver may be gone.
         let _ = ended.send(());
     };
     std::thread::Builder::new().name(name.into()).spawn(run)?;

@@ -1,4 +1,4 @@
-//! The reads of the ledger. Those by a key are the writer's, which alone knows the newest keys.
+//! The reads of the ledger. Reads by a key run in the writer, which alone knows the newest keys.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 

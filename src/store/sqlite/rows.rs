@@ -1,4 +1,4 @@
-//! Rows of the tables and what they mean. The numbers below are in every database: they never change.
+//! The rows of the ledger's tables. The numbers below are in every database and must never change.
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
@@ -10,7 +10,7 @@ use crate::domain::effect::Effect;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, Fingerprint, MutationKind, OperationId, UnknownSince};
 use crate::domain::timestamp::Timestamp;
 
-/// Begins every query for entries. What follows may name `e`, the row of the entry.
+/// The beginning of every query for entries. The rest of a query may use `e`, the row of the entry.
 pub(super) const ENTRIES: &str = "SELECT e.id, e.fence, a.name, e.kind, e.order_number, e.request_id, e.batch, \
      e.batches, e.fingerprint, e.state, e.effect, e.attempts, e.created, e.updated, e.not_after, e.next, \
      e.correlation_id, e.doubt_since, e.doubt_last_byte, e.doubt_lookups, e.doubt_absences, \
@@ -59,7 +59,7 @@ fn unknown(row: &Row<'_>, marks: &Marks) -> rusqlite::Result<Option<UnknownSince
     Ok(Some(unknown))
 }
 
-/// SQLite's numbers are signed; what is beyond them is as good as their end.
+/// Converts to SQLite's signed numbers, saturating at the largest.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -83,7 +83,7 @@ pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Optio
     if matches!(row.get_ref(column)?, ValueRef::Null) { Ok(None) } else { time(row, column).map(Some) }
 }
 
-/// A value that is kept as a number.
+/// A value stored as a number.
 #[derive(Clone, Copy)]
 pub(super) struct Coded<T>(pub(super) T);
 
@@ -101,7 +101,7 @@ impl Numbered for Effect {
 }
 
 impl Numbered for EntryState {
-    // The final ones are those from 4 on, and 1 and 4 are the usual ones; the schema says so too.
+    // Final states are the numbers from 4 on, and 1 and 4 are the frequent states; the schema relies on both.
     const ALL: &'static [Self] = &[
         Self::Recorded,
         Self::Sending,
@@ -120,7 +120,7 @@ impl Numbered for AlertKind {
 
 impl<T: Numbered> ToSql for Coded<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        // Every value stands in its list; the test below holds it to that.
+        // Every value is in its list, which a test checks.
         let number = T::ALL.iter().position(|value| *value == self.0).unwrap_or(T::ALL.len());
         Ok(ToSqlOutput::from(number as i64))
     }

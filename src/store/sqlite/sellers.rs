@@ -1,11 +1,11 @@
 //! The sellers of the database, by the names of their accounts.
 //!
-//! A row of `accounts` is a seller: entries, deliveries and counts refer to its number. Its name is the id that its account has
-//! in the settings, so that what was kept under an account's old id is found under its new one. Rows of a file of an earlier
-//! version have no seller; each takes that of the account with its name.
+//! A row of `accounts` is a seller; entries, deliveries and counts refer to its number. The name is the id of the
+//! seller's account in the settings, which finds rows stored under an earlier account id. Rows of a file of an earlier
+//! version have no seller; every such row gets the seller of the account with the same name.
 //!
-//! A seller that no account names keeps the last name that it had, unless that is another seller's now: then it gets one that
-//! no account can have.
+//! A seller without an account keeps its last name, unless a different seller now has that name: then the row gets a
+//! name that no account can have.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ struct Row {
     seller: Option<String>,
 }
 
-/// Gives each seller of the settings its account's id as its name. Within a transaction.
+/// Names every seller of the settings after its account. Runs within a transaction.
 pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusqlite::Result<()> {
     let mut rows = db.prepare("SELECT id, name, seller FROM accounts ORDER BY id")?;
     let rows = rows.query_map([], |row| Ok(Row { id: row.get(0)?, name: row.get(1)?, seller: row.get(2)? }))?;
@@ -54,17 +54,17 @@ pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusql
     Ok(())
 }
 
-/// Gives these rows their new names, and their names in the filters of subscriptions as well.
+/// Renames these rows, also in the filters of subscriptions.
 fn rename(db: &Connection, renamed: &[(&Row, String)]) -> rusqlite::Result<()> {
     if renamed.is_empty() {
         return Ok(());
     }
-    // Names may be exchanged: all old ones go before the first new one comes.
+    // Two names may be exchanged: all old names are removed before the first new name is set.
     for (row, _) in renamed {
         db.execute("UPDATE accounts SET name = '#' || id WHERE id = ?1", [row.id])?;
     }
     for (row, name) in renamed {
-        // Events are stored with the name that the account had then.
+        // Events are stored with the name of their account at that time.
         db.execute(
             "UPDATE accounts SET name = ?2, renamed_at = (SELECT coalesce(max(seq), 0) FROM events), \
              updates_renamed_at = (SELECT coalesce(max(seq), 0) FROM updates) WHERE id = ?1",
@@ -72,7 +72,8 @@ fn rename(db: &Connection, renamed: &[(&Row, String)]) -> rusqlite::Result<()> {
         )?;
         tracing::info!(from = row.name, to = name, "an account of the store has another name now");
     }
-    // From now on the accounts of such events are looked up by it; without a renamed account nobody pays for it.
+    // Accounts of such events are looked up by this index from now on; without a renamed account the index costs
+    // nothing.
     db.execute_batch(
         "CREATE INDEX IF NOT EXISTS deliveries_by_seq ON deliveries (seq, account) WHERE seq IS NOT NULL",
     )?;
@@ -80,7 +81,7 @@ fn rename(db: &Connection, renamed: &[(&Row, String)]) -> rusqlite::Result<()> {
     rename_filters(db, &names)
 }
 
-/// Tells the log, in one line, what is kept of sellers that no account names.
+/// Logs, in one line, the entries of sellers without an account.
 pub(super) fn warn(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusqlite::Result<()> {
     if accounts.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The key of access tokens in its table.
+//! The table of the signing key for access tokens.
 
 use rusqlite::OptionalExtension as _;
 

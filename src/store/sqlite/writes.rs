@@ -1,4 +1,4 @@
-//! The writes of the ledger. Each may be run again in another transaction, when the first one failed.
+//! The writes of the ledger. Every write may run again in a further transaction when the first one failed.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::ports::ledger::{BeginConflict, BeginOutcome, PlannedAudit, SaveResult
 use crate::store::keys::Keys;
 use crate::store::{kept, made};
 
-/// Bytes of a probe: those of a large order's entry.
+/// Bytes of a probe: the size of a large order's entry.
 const PROBE: i64 = 8 * 1024;
 
 pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<BeginOutcome> {
@@ -26,7 +26,7 @@ pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) 
     new.iter().map(|new| make(tx, new, keys)).collect::<rusqlite::Result<_>>().map(BeginOutcome::New)
 }
 
-/// What stands against a new request with these keys.
+/// Entries that conflict with a new request with these keys.
 fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<BeginOutcome>> {
     let account = tx.account(&keys.account)?;
     if let Some(key) = &keys.request {
@@ -54,7 +54,7 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
         let candidates = lookup::candidates(tx, By::Content, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, By::Content, account, key)? {
             let entries = whole(tx, id)?;
-            // The caller who joins hears the outcome: it is owed to nobody any more.
+            // The joining caller gets the outcome, which is no longer owed.
             for owed in entries.iter().filter(|entry| entry.is_owed) {
                 forget_content(tx, account, key, integer(owed.id.0))?;
             }
@@ -64,7 +64,7 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
     Ok(None)
 }
 
-/// All entries of the request of which this is one. They were made together, so their ids follow one another.
+/// All entries of the request of this entry. The entries were created together and have consecutive ids.
 pub(super) fn whole(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
     let mut entries = tx.sql(&format!("{ENTRIES} {WHOLE}"))?;
     entries.query_map([id], rows::entry)?.collect()
@@ -165,9 +165,9 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[PlannedAudit]) 
 }
 
 /// The state of an entry as stored. `None` when there is no such entry.
-fn state(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Option<State>> {
+fn state(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Option<EntryState>> {
     let mut state = tx.sql("SELECT state FROM entries WHERE id = ?1")?;
-    state.query_row([id], |row| row.get::<_, Coded<State>>(0)).optional().map(|state| state.map(|Coded(state)| state))
+    state.query_row([id], |row| row.get::<_, Coded<EntryState>>(0)).optional().map(|state| state.map(|Coded(state)| state))
 }
 
 /// Writes the columns that may change, but for the keys that the entry keeps. Changes nothing and returns false when the
@@ -209,7 +209,7 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool
     keep_body(tx, entry).map(|()| true)
 }
 
-/// What the entry no longer stands by is forgotten.
+/// Removes the keys that the entry does not hold any more.
 fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
     let id = integer(entry.id.0);
     let keys = Keys::of_entry(entry);
@@ -227,14 +227,14 @@ fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()>
     Ok(())
 }
 
-/// The entry no longer stands by its content.
+/// Removes the content key of the entry.
 fn forget_content(tx: &mut Tx<'_>, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
     tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
     lookup::remove(tx, By::Content, account, key, id)
 }
 
-/// The request of this entry is the last that is known by an id which earlier ones freed: they are no longer looked at,
-/// however often it is used again.
+/// Removes the request keys of earlier requests that freed the id of this entry's request. They would otherwise be read
+/// at every use of an id that is freed and used again and again.
 fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> rusqlite::Result<()> {
     let Some(key) = &keys.request else { return Ok(()) };
     let by = By::Request(entry.kind);
@@ -250,7 +250,7 @@ fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> ru
     Ok(())
 }
 
-/// Body, snapshot and marks have a row while the entry is open. One that is sent is found by that row.
+/// Stores body, snapshot and marks in a row while the entry is open. Entries being sent are found by this row.
 fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
     let Entry { body, snapshot, .. } = entry;
     let id = integer(entry.id.0);
@@ -281,7 +281,7 @@ pub(super) fn end_audit(tx: &mut Tx<'_>, audit: PlannedAudit, found: Option<&Aud
     Ok(keep.execute(params![integer(operation.0), Coded(*kind), integer(time.0)])? == 1)
 }
 
-/// Drops at most `part` entries, or one larger request if it is within `limit`; tells how many.
+/// Drops at most `part` entries, or one larger request within `limit`, and returns the number of dropped entries.
 pub(super) fn trim(tx: &mut Tx<'_>, before: Timestamp, part: usize, limit: usize) -> rusqlite::Result<usize> {
     let mut dropped = 0;
     for (first, batches) in ripe(tx, before, part)? {
@@ -301,8 +301,9 @@ pub(super) fn trim(tx: &mut Tx<'_>, before: Timestamp, part: usize, limit: usize
     Ok(dropped)
 }
 
-/// The first requests that may go whole, at most `most`: the id of the first entry, and how many there are. The entries are
-/// looked at in the order of their ids, which is that of their calls: the first call that is too young ends it.
+/// The first requests that may be dropped as a whole, at most `most`, with the id of the first entry and the number of
+/// entries. Entries are scanned in the order of their ids, which is the order of their calls; the first call that is
+/// too recent ends the scan.
 fn ripe(tx: &Tx<'_>, before: Timestamp, most: usize) -> rusqlite::Result<Vec<(i64, i64)>> {
     let mut requests: Vec<(i64, i64)> = Vec::new();
     let mut entries = tx.sql(
@@ -364,7 +365,7 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
     Ok(gone.len())
 }
 
-/// Writes as much as an entry takes, to see whether that can be done. The row takes the place of the one before.
+/// Writes as much as an entry, to check whether writes succeed. The row replaces the previous one.
 pub(super) fn probe(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
     let mut put = tx.sql("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))")?;
     put.execute([PROBE]).map(drop)

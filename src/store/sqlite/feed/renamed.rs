@@ -1,4 +1,4 @@
-//! Accounts that were renamed since their events were stored.
+//! Accounts that were renamed after their events were stored.
 
 use std::collections::HashMap;
 
@@ -11,12 +11,12 @@ use crate::domain::feed::subscription::Config;
 use crate::domain::feed::{FeedName, with_account};
 use crate::ports::event_log::StoredEvent;
 
-/// Puts the names of now into the filters of subscriptions. Within the transaction that renames accounts.
+/// Puts the new names into the filters of subscriptions. Runs within the transaction that renames accounts.
 pub(in crate::store::sqlite) fn rename_filters(db: &Connection, names: &HashMap<&str, &str>) -> rusqlite::Result<()> {
     let mut all = db.prepare("SELECT id, config FROM subscriptions")?;
     let all = all.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     for (id, config) in all.collect::<rusqlite::Result<Vec<_>>>()? {
-        // One that cannot be read is told when it is used.
+        // A damaged configuration is reported when the subscription is used.
         let Ok(mut config) = Config::decode(&config) else { continue };
         let mut changed = false;
         for account in &mut config.filter.accounts {
@@ -31,8 +31,8 @@ pub(in crate::store::sqlite) fn rename_filters(db: &Connection, names: &HashMap<
     Ok(())
 }
 
-/// The events with the names that their accounts have now. Costs a look at a small table where no account was renamed while the
-/// log had these events.
+/// Replaces the account names of events with the present names. Costs a read of a small table when no account was
+/// renamed since these events.
 pub(super) fn named_now(
     db: &Connection,
     feed: FeedName,

@@ -1,20 +1,20 @@
-//! The tables of each feed's log.
+//! The tables of the feeds' logs.
 
 use crate::domain::feed::FeedName;
 
-/// What stands in SQL where the two logs differ.
+/// The SQL names that differ between the two logs.
 pub(super) struct LogTables {
-    /// One row: the log's id.
+    /// Table with one row: the id of the log.
     pub(super) log: &'static str,
-    /// The events.
+    /// Table of the events.
     pub(super) events: &'static str,
-    /// Their bodies.
+    /// Table of the events' bodies.
     pub(super) bodies: &'static str,
-    /// When the earliest came of each span of positions.
+    /// Table with the earliest time of every span of positions.
     pub(super) spans: &'static str,
-    /// The column of `deliveries` with the position.
+    /// Column of `deliveries` with the position.
     pub(super) position: &'static str,
-    /// The column of `accounts` with the last position that was stored under another name.
+    /// Column of `accounts` with the last position stored under an earlier name.
     pub(super) renamed_at: &'static str,
 }
 
