@@ -17,7 +17,7 @@ mod read;
 mod single_flight;
 mod status;
 
-pub use self::accounts::{AccountError, AccountDirectory};
+pub use self::accounts::{AccountDirectory, AccountError};
 pub use self::cancel_order::{BatchOutcome, CancelOrder, CancellationReply};
 pub use self::client_accounts::ClientAccounts;
 pub use self::clock_watch::{ClockView, ClockWatch};

@@ -48,9 +48,9 @@ async fn a_ttl_of_zero_keeps_nothing_but_still_shares_calls() {
     assert_eq!((one, two), (PromiseCache::Miss, PromiseCache::Coalesced));
     assert_eq!(cache(&service, request()).await, PromiseCache::Miss);
     assert_eq!(walmart.asked().len(), 2);
-    assert_eq!(service.kept.as_ref().unwrap().metrics.upstream.promise_cache_misses.get(), 2);
-    assert_eq!(service.kept.as_ref().unwrap().metrics.upstream.promise_cache_coalesced.get(), 1);
-    assert_eq!(service.kept.as_ref().unwrap().metrics.upstream.promise_cache_hits.get(), 0);
+    assert_eq!(service.cache.as_ref().unwrap().metrics.upstream.promise_cache_misses.get(), 2);
+    assert_eq!(service.cache.as_ref().unwrap().metrics.upstream.promise_cache_coalesced.get(), 1);
+    assert_eq!(service.cache.as_ref().unwrap().metrics.upstream.promise_cache_hits.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]

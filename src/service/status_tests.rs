@@ -20,8 +20,8 @@ impl UpstreamOverview for Idle {
         None
     }
 
-    fn operation(&self, _: AccountIndex, _: Operation) -> OperationDetails {
-        OperationDetails { limit_per_minute: 20, tokens: 20.0, next_token: None, circuit: CircuitView::Closed }
+    fn operation(&self, _: AccountIndex, _: Operation) -> OperationView {
+        OperationView { limit_per_minute: 20, tokens: 20.0, next_token: None, circuit: CircuitView::Closed }
     }
 }
 

@@ -14,7 +14,7 @@ use super::feed::{
     ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Unreadable, Watch, WatchFrame,
 };
 use super::testing_feed_store::FaultyFeed;
-use super::{ClientAccounts, ClockWatch, AccountDirectory, ServiceError};
+use super::{AccountDirectory, ClientAccounts, ClockWatch, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex, SellerId};
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::{FeedName, LogId, Notification};

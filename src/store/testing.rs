@@ -12,7 +12,7 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{Arrival, Content};
 use crate::domain::feed::subscription::{Config, Mode};
 use crate::domain::feed::{AccountScope, FeedName};
-use crate::domain::ledger::{Entry, Fingerprint, MutationKind, NewEntry, EntryState};
+use crate::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind, NewEntry};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;

@@ -145,7 +145,7 @@ pub enum OperatorVerdict {
     /// The mutation was not carried out, and shall not be.
     Rejected,
     /// The mutation was not carried out, and shall be sent again.
-    ResendPolicy,
+    Resend,
 }
 
 /// The error for an event that cannot happen in the entry's state. The entry is unchanged.

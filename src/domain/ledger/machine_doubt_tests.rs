@@ -14,8 +14,8 @@ fn what_only_a_person_may_send_again_is_never_sent_again_by_itself() {
 fn a_search_never_settles_an_absence() {
     let searched = [1_000, 20_000, 60_000, 120_000, 200_000].into_iter();
     let searched = searched.fold(unknown(), |entry, time| after(entry, time, not_in_search()));
-    let unknown = searched.unknown.unwrap();
-    assert_eq!((searched.state, unknown.absences, unknown.last_absence), (Unknown, 2, Some(at(20_000))));
+    let progress = searched.unknown.unwrap();
+    assert_eq!((searched.state, progress.absences, progress.last_absence), (Unknown, 2, Some(at(20_000))));
     assert!(rules().is_ripe(&searched, at(200_000)));
     assert_eq!(after(searched, 200_001, absent()).state, Recorded);
     let early = [1_000, 20_000].into_iter().fold(unknown(), |entry, time| after(entry, time, not_in_search()));
@@ -67,8 +67,8 @@ fn on_another_boot_every_window_begins_again() {
     // The machine was started again: its steady clock begins anew.
     let now = Moment { wall: at(200_000).wall, steady: SteadyTime(5_000) };
     let taken = apply(absences.clone(), EntryEvent::TakenOver { boot: other }, now, &rules()).unwrap();
-    let unknown = taken.unknown.unwrap();
-    assert_eq!((unknown.last_byte, unknown.since, unknown.learned, unknown.absences), (now, now, now, 0));
+    let progress = taken.unknown.unwrap();
+    assert_eq!((progress.last_byte, progress.since, progress.learned, progress.absences), (now, now, now, 0));
     assert_eq!((taken.boot, taken.next), (Some(other), Some(now)));
     let left = Duration::from_millis(15 * MINUTE - 200_000);
     assert_eq!(taken.not_after, Moment { wall: at(15 * MINUTE).wall, steady: now.steady.plus(left) });
@@ -86,8 +86,8 @@ fn walmart_is_asked_as_planned_until_the_doubt_is_settled() {
     {
         assert_eq!(entry.next, Some(at(time)));
         entry = after(entry, time, absent());
-        let unknown = entry.unknown.unwrap();
-        assert_eq!((entry.state, unknown.lookups, unknown.absences), (Unknown, lookups, absences), "{time}");
+        let progress = entry.unknown.unwrap();
+        assert_eq!((entry.state, progress.lookups, progress.absences), (Unknown, lookups, absences), "{time}");
         assert_eq!(entry.effect, Effect::Unknown);
     }
     assert_eq!(entry.next, Some(at(120_000)));
@@ -149,12 +149,12 @@ fn when_walmart_cannot_be_asked_a_person_may_decide() {
         for (time, state) in [(given_up - 1, Unknown), (given_up, NeedsOperator)] {
             for event in [no_answer(), not_asked()] {
                 let entry = apply(unknown(), event, at(time), &rules).unwrap();
-                let unknown = entry.unknown.unwrap();
+                let progress = entry.unknown.unwrap();
                 assert_eq!(
                     (entry.state, entry.effect, entry.last_error.as_str()),
                     (state, Effect::Unknown, "no answer")
                 );
-                assert_eq!((unknown.lookups, unknown.absences), (1, 0));
+                assert_eq!((progress.lookups, progress.absences), (1, 0));
                 assert!(entry.next.unwrap().steady > at(time).steady);
             }
         }

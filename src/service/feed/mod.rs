@@ -49,7 +49,7 @@ use self::reader::Reader;
 pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
 pub use self::settle::Settled;
 pub use self::watch::{Watch, WatchFrame};
-use super::{ClientAccounts, ClockWatch, AccountDirectory, ServiceError};
+use super::{AccountDirectory, ClientAccounts, ClockWatch, ServiceError};
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{ByFeed, FeedName, Filter, span};
 use crate::domain::moment::Moment;

@@ -153,7 +153,7 @@ async fn another_client_may_use_what_it_may_see_all_of() {
     let client = |name: &str, accounts: &[usize]| {
         let seen = limited(accounts).caller().accounts.clone();
         let caller = crate::ports::call::Caller { name: name.into(), accounts: seen, services: None };
-        CallContext { facts: crate::ports::call::CallFacts::of(Arc::new(caller)), ..anyone() }
+        CallContext { facts: crate::ports::call::CallRecord::of(Arc::new(caller)), ..anyone() }
     };
     let support = client("support", &[0]);
     assert!(is_not_allowed(feed.feed.show("oms", &support).await));

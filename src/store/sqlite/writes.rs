@@ -148,7 +148,7 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[PlannedAudit]) 
         let id = integer(entry.id.0);
         let before = if tx.is_counted(id) { state(tx, id)? } else { None };
         if !change(tx, &entry, account)? {
-            return Ok(Saved::Stale);
+            return Ok(SaveResult::Stale);
         }
         if let Some(before) = before {
             tx.count(id, account, before, -1);
@@ -167,7 +167,10 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[PlannedAudit]) 
 /// The state of an entry as stored. `None` when there is no such entry.
 fn state(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Option<EntryState>> {
     let mut state = tx.sql("SELECT state FROM entries WHERE id = ?1")?;
-    state.query_row([id], |row| row.get::<_, Coded<EntryState>>(0)).optional().map(|state| state.map(|Coded(state)| state))
+    state
+        .query_row([id], |row| row.get::<_, Coded<EntryState>>(0))
+        .optional()
+        .map(|state| state.map(|Coded(state)| state))
 }
 
 /// Writes the columns that may change, but for the keys that the entry keeps. Changes nothing and returns false when the
