@@ -85,7 +85,7 @@ impl Filter {
         self
     }
 
-    /// The same, whatever the account.
+    /// This filter without its accounts.
     pub(super) fn anywhere(self) -> Self {
         Self { accounts: None, ..self }
     }

@@ -1,24 +1,24 @@
-//! The accounts that a subscription means.
+//! The accounts covered by a subscription.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::account::AccountId;
 
-/// Accounts by name. Cheap to clone.
+/// A set of accounts by name. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountScope {
-    /// Every account, those too that are in the settings no more.
+    /// Every account, including removed ones.
     All,
-    /// These accounts, perhaps none.
+    /// The listed accounts, possibly none.
     Only(Arc<BTreeSet<Box<str>>>),
 }
 
-/// Text of [`AccountScope::All`]. No account has this name.
+/// The text of [`AccountScope::All`]; no account has this name.
 const EVERY: &str = "*";
 
 impl AccountScope {
-    /// These accounts.
+    /// A scope of these accounts.
     pub fn only<'a>(accounts: impl IntoIterator<Item = &'a AccountId>) -> Self {
         Self::of_names(accounts.into_iter().map(AccountId::as_str))
     }
@@ -27,7 +27,7 @@ impl AccountScope {
         Self::Only(Arc::new(names.into_iter().map(Box::from).collect()))
     }
 
-    /// Whether it has the account of this name.
+    /// Whether the scope has the account of this name.
     pub fn has(&self, account: &str) -> bool {
         match self {
             Self::All => true,
@@ -35,7 +35,7 @@ impl AccountScope {
         }
     }
 
-    /// Whether the other has every account of this one.
+    /// Whether `other` has every account of this scope.
     pub fn is_within(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::All) => true,
@@ -44,7 +44,7 @@ impl AccountScope {
         }
     }
 
-    /// Those of its accounts that a filter names, which means all of them when it names none.
+    /// The accounts named by a filter; all accounts when the filter names none.
     #[must_use]
     pub fn narrowed(&self, named: &[String]) -> Self {
         if named.is_empty() {
@@ -53,7 +53,7 @@ impl AccountScope {
         Self::of_names(named.iter().map(String::as_str).filter(|name| self.has(name)))
     }
 
-    /// Its names, or `*` for every account.
+    /// The account names, or `*` for every account.
     pub fn names(&self) -> Vec<String> {
         match self {
             Self::All => vec![EVERY.to_owned()],
@@ -61,12 +61,12 @@ impl AccountScope {
         }
     }
 
-    /// For a store. Names have no spaces.
+    /// The stored form. Account names have no spaces.
     pub fn to_text(&self) -> String {
         self.names().join(" ")
     }
 
-    /// What [`Self::to_text`] wrote.
+    /// Reads the text written by [`Self::to_text`].
     pub fn from_text(text: &str) -> Self {
         if text == EVERY { Self::All } else { Self::of_names(text.split_ascii_whitespace()) }
     }

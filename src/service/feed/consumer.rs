@@ -23,35 +23,35 @@ use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
 
-/// What a consumer may ask for as its number of loans, and gets when it does not ask.
+/// Allowed numbers of unsettled events of a consumer, and the default.
 const EVENTS: (std::ops::RangeInclusive<u32>, u32) = (1..=10_000, 100);
-/// The same of their bytes.
+/// Allowed bytes of unsettled events of a consumer, and the default.
 const BYTES: (std::ops::RangeInclusive<u64>, u64) = (64 * 1024..=256 * 1024 * 1024, 8 * 1024 * 1024);
-/// How long a stream may keep a lease, and keeps it where it is not told.
+/// Allowed limits for automatic extension of a lease, and the default.
 const KEPT: (std::ops::RangeInclusive<Duration>, Duration) =
     (Duration::from_secs(5)..=Duration::from_hours(24), Duration::from_hours(1));
-/// Longest name of a consumer.
+/// Longest consumer id in characters.
 const LONGEST_ID: usize = 128;
 
-/// What a consumer's stream sends.
+/// A frame of a consumer's stream.
 #[derive(Debug)]
 pub enum ConsumerFrame {
-    /// First.
+    /// The first frame of the stream.
     Opened(pb::Opened),
-    /// An event on loan.
+    /// An event with its lease.
     Delivery(Delivered),
-    /// Nothing else was to tell.
+    /// A frame sent when no event was due.
     Heartbeat(pb::Heartbeat),
 }
 
-/// An event on loan, as it is stored.
+/// A leased event in its stored form.
 #[derive(Debug)]
 pub struct Delivered {
     log: LogId,
     lent: Lent,
 }
 
-/// The stream. Loans outlive it, unless it was asked to give them back.
+/// The stream of a consumer. Leases outlive the stream, unless the consumer asked for their release.
 pub struct Deliveries<F> {
     feed: Feed<F>,
     log: LogId,
@@ -60,11 +60,11 @@ pub struct Deliveries<F> {
     loans: mpsc::Receiver<Lent>,
     end: oneshot::Receiver<FeedError>,
     tip: watch::Receiver<Tip>,
-    /// The subscription's floor, until more is known.
+    /// The subscription's floor, until the first status arrives.
     floor: u64,
     interval: Duration,
     due: Instant,
-    /// When the last frame was taken.
+    /// Time at which the last frame was taken.
     taken: Instant,
     opened: Option<pb::Opened>,
     ended: bool,
@@ -75,8 +75,8 @@ impl<F: FeedStore> Feed<F> {
     /// Opens the stream of a consumer.
     ///
     /// # Errors
-    /// A request with faults, a subscription that is not there or differs from the one that is to be made, accounts that may
-    /// not be seen, events that it lost, too many streams, a store that fails.
+    /// The request has faults, the subscription is missing or differs from the requested one, an account is invisible
+    /// to the caller, unsettled events were trimmed, too many streams are open, or the store fails.
     pub async fn subscribe<'a>(
         &self,
         request: impl Into<SubscribeRequest<'a>>,
@@ -93,13 +93,14 @@ impl<F: FeedStore> Feed<F> {
         let name = request.subscription;
         self.require(feed, name, request.create_if_missing, call).await?;
         let tip = self.reader(feed).tip();
-        // Before the subscription is looked at: its floor rises, and what is below it may be dropped at once.
+        // The bounds are read before the subscription: the floor rises, and events below the floor may be trimmed
+        // between the two reads.
         let bounds = self.log(feed).bounds().await?;
         let who = id.clone();
         let begin = move |it: &mut Subscription| (it.head().clone(), it.held(&who));
         let (head, held) = self.allowed_of(feed, name, call, begin).await?;
         let reclaim = request.reclaim;
-        // What it wants back comes at once.
+        // Reclaimed leases are delivered at once and need places in the channel.
         let (held, places) =
             if reclaim { (Held::default(), held.leases.len().max(ON_THE_WAY)) } else { (held, ON_THE_WAY) };
         if head.floor.saturating_add(1) < bounds.first {
@@ -159,7 +160,7 @@ fn window(request: &SubscribeRequest<'_>) -> Result<(usize, u64), ServiceError> 
     Ok((events as usize, bytes))
 }
 
-/// Leases that the consumer holds already are looked at at once.
+/// Leases already held by the consumer are due for a check at once.
 fn keeping(request: &SubscribeRequest<'_>) -> Result<Option<Keeping>, ServiceError> {
     let at = Path::Top("auto_extend_limit");
     let most = match request.auto_extend_limit {
@@ -181,7 +182,7 @@ fn consumer_id(id: &str) -> Result<&str, ServiceError> {
 }
 
 impl<F: FeedStore> Deliveries<F> {
-    /// The next frame; nothing after the end.
+    /// Waits for the next frame. Returns `None` after the end of the stream.
     pub async fn next(&mut self) -> Option<Result<ConsumerFrame, Ended>> {
         if self.ended {
             return None;
@@ -209,14 +210,14 @@ impl<F: FeedStore> Deliveries<F> {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Err(FeedError::ShuttingDown),
-                // A dispatcher that is gone without a word has panicked.
+                // A dispatcher that drops the channel without a reason has panicked.
                 why = &mut self.end => return Err(why.unwrap_or(FeedError::Store)),
                 lent = self.loans.recv() => {
                     let Some(lent) = lent else { continue };
                     if self.loans.len().is_multiple_of(ON_THE_WAY / 2) {
                         self.membership.look();
                     }
-                    // It has waited here for too long: it may be somebody else's by now.
+                    // The lease has expired in the channel, and the event may already belong to a different consumer.
                     if lent.until.steady <= self.feed.moment().steady {
                         continue;
                     }
@@ -242,7 +243,7 @@ impl<F: FeedStore> Deliveries<F> {
                 state: status.state(self.number, head).into(),
                 ..beat
             },
-            // It was not looked at yet, because the store is slow.
+            // The dispatcher has no status yet, because the store is slow.
             None => pb::Heartbeat {
                 cursor: self.log.cursor(self.floor).to_string(),
                 backlog: head.saturating_sub(self.floor),

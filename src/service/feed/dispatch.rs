@@ -1,7 +1,8 @@
-//! Lends the events of a subscription to its consumers: one task for each subscription that has any.
+//! Leases the events of a subscription to its consumers, with one task for every subscription with open streams.
 //!
-//! The store decides what is lent, in a transaction; this task says who has room, brings events that were not looked at yet,
-//! and hands each loan to its consumer's stream once it is durable. It keeps nothing that the store would miss.
+//! The store decides about leases in a transaction; the task reports the consumers' free windows, supplies events not
+//! scanned yet, and passes every lease to its consumer's stream once the lease is durable. The task keeps no state that
+//! the store would need after a crash.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -25,15 +26,16 @@ use crate::domain::feed::subscription::{FreshEvent, Head, Loan, Mode, Subscripti
 use crate::domain::moment::SteadyTime;
 use crate::ports::event_log::{FeedLog, StoredEvent};
 
-/// Loans on their way to a stream that has not taken them yet. Few, so that they do not run out there.
+/// Leases in the channel of a stream that were not taken yet. The number is small, because leases expire while waiting
+/// there.
 pub(super) const ON_THE_WAY: usize = 32;
-/// Shortest time between two looks when nothing has happened.
+/// Shortest time between two store visits without any change.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// Lends the events of one subscription.
+/// The dispatcher of one subscription.
 pub(super) struct Dispatcher<F> {
     feed: Feed<F>,
-    /// What its subscription reads.
+    /// The log read by the subscription.
     log: FeedLog<F>,
     name: String,
     of: Identity,
@@ -41,7 +43,7 @@ pub(super) struct Dispatcher<F> {
     exclusive: bool,
     inbox: mpsc::UnboundedReceiver<Command>,
     look: Arc<Notify>,
-    /// In the order in which they came.
+    /// Consumers in the order of their arrival.
     consumers: Vec<Consumer>,
     tip: watch::Receiver<Tip>,
     ahead: Ahead,
@@ -49,15 +51,15 @@ pub(super) struct Dispatcher<F> {
     status: watch::Sender<Option<Status>>,
 }
 
-/// What one look at the subscription gave.
+/// The result of one store transaction.
 struct Looked {
     of: Identity,
-    /// It means other accounts than it did.
+    /// Whether the visible accounts have changed since the last use.
     is_stale: bool,
     loans: Vec<Loan>,
     status: Status,
     next: Option<SteadyTime>,
-    /// When the leases of each consumer are to be lengthened next.
+    /// Time of the next lease extension of every consumer.
     dues: Vec<Option<SteadyTime>>,
 }
 
@@ -102,7 +104,7 @@ impl<F: FeedStore> Dispatcher<F> {
                 continue;
             }
             match self.look().await {
-                // More may be lent at once.
+                // Further events may be leased at once.
                 Ok(true) => {}
                 Ok(false) => {
                     if let Some(why) = self.wait().await {
@@ -114,9 +116,9 @@ impl<F: FeedStore> Dispatcher<F> {
         }
     }
 
-    /// Waits until there may be something to do.
+    /// Waits for a command, a wake-up, a new event or a due time.
     async fn wait(&mut self) -> Option<FeedError> {
-        // Never at once: what is due and cannot be done now would come round without end.
+        // A due action that cannot be done now would otherwise spin without a pause.
         let soonest = Instant::now() + SHORTEST_WAIT;
         let due = self.looks.due().map(|next| self.feed.0.parts.clock.instant(next).max(soonest));
         let late = self.looks.late_at().map(|late| late.max(soonest));
@@ -142,14 +144,14 @@ impl<F: FeedStore> Dispatcher<F> {
         self.looks.ask();
         match command {
             Command::Join(consumer, seen) => {
-                // It was moved or changed since the stream told its client what it is.
+                // The subscription was moved or changed after the stream told its client about it.
                 if let Some(why) = self.differs(&seen, &self.of) {
                     let _ = consumer.end.send(why);
                     return None;
                 }
                 let generation = self.of.generation;
                 for old in self.consumers.extract_if(.., |old| old.id == consumer.id) {
-                    // The stream may have gone.
+                    // The receiving stream may already be gone.
                     let _ = old.end.send(FeedError::ConsumerReplaced { generation });
                     self.feed.note_replaced(&self.name, &consumer.id);
                 }
@@ -166,7 +168,7 @@ impl<F: FeedStore> Dispatcher<F> {
         None
     }
 
-    /// Gives back what those have who asked for that.
+    /// Releases the leases of consumers that asked for release on disconnect.
     async fn release(&self, gone: &[Consumer]) {
         for consumer in gone.iter().filter(|consumer| consumer.release) {
             let (id, of) = (consumer.id.clone(), self.of.id);
@@ -175,20 +177,21 @@ impl<F: FeedStore> Dispatcher<F> {
                     it.release(&id);
                 }
             };
-            // A store that fails keeps them until their time is over.
+            // When the store fails, the leases stay until they expire.
             let _ = self.feed.store().change(&self.name, release).await;
         }
     }
 
-    /// Ends all streams, and itself.
+    /// Ends all streams, and the dispatcher.
     async fn end(mut self, why: &FeedError) {
-        // Before anybody can come back and be lent something.
+        // Released before the dispatcher is unregistered: a consumer that reconnects could otherwise get new leases
+        // that are then released.
         self.release(&self.consumers).await;
         let mut tasks = self.feed.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.remove(&self.name);
         self.feed.0.dispatchers.count(&tasks);
         drop(tasks);
-        // Whoever came meanwhile hears the same.
+        // Streams that joined meanwhile end with the same error.
         while let Ok(command) = self.inbox.try_recv() {
             if let Command::Join(consumer, _) = command {
                 self.consumers.push(consumer);
@@ -199,7 +202,7 @@ impl<F: FeedStore> Dispatcher<F> {
         }
     }
 
-    /// Ends, unless somebody has come meanwhile.
+    /// Unregisters the dispatcher, unless a stream has joined meanwhile.
     fn leave(&self) -> bool {
         let mut tasks = self.feed.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.inbox.is_empty() {
@@ -210,7 +213,8 @@ impl<F: FeedStore> Dispatcher<F> {
         true
     }
 
-    /// Tells the store what was passed, before the last stream is gone: the next one need not look at it again.
+    /// Stores the scanned position before the last stream is gone, which saves the next stream from scanning the events
+    /// again.
     async fn catch_up(&mut self) {
         if !self.looks.is_behind(&self.ahead.fresh) {
             return;
@@ -222,14 +226,14 @@ impl<F: FeedStore> Dispatcher<F> {
             }
             it.head().scanned
         };
-        // Where the store fails it is looked at again.
+        // When the store fails, the events are scanned again.
         if let Ok(Some(scanned)) = self.feed.store().change(&self.name, pass).await {
             self.looks.told(scanned, false, None);
             self.ahead.advance(scanned);
         }
     }
 
-    /// Lends what can be lent. Tells whether more may be lent at once.
+    /// Leases as many events as possible. Returns whether further events may be leased at once.
     async fn look(&mut self) -> Result<bool, FeedError> {
         let tip = self.tip.borrow_and_update().clone();
         let free = self.consumers[..self.serving()].iter().any(|consumer| consumer.out.capacity() > 0);
@@ -265,12 +269,13 @@ impl<F: FeedStore> Dispatcher<F> {
         Ok(at_once)
     }
 
-    /// Leaves the store alone: nothing of what was read is wanted, or nobody has room for it. Tells whether more can be read.
+    /// Skips the store transaction, because no event matches or no consumer has a free window. Returns whether more
+    /// events can be read.
     async fn pass(&mut self, free: bool, tip: &Tip) -> bool {
         let fresh = &self.ahead.fresh;
         if fresh.events.is_empty() {
             let upto = fresh.upto;
-            // What streams tell their clients is ahead of the store.
+            // The status for clients may be ahead of the store.
             self.status.send_if_modified(|status| {
                 let Some(status) = status.as_mut().filter(|status| status.scanned < upto) else { return false };
                 status.scanned = upto;
@@ -282,7 +287,7 @@ impl<F: FeedStore> Dispatcher<F> {
         }
         let more = free && fresh.upto < tip.head && self.ahead.has_room();
         if more {
-            // Blocks that are at hand are read without a wait, however many.
+            // Blocks in memory are read without waiting, in any number; yielding gives other tasks a turn.
             tokio::task::yield_now().await;
         } else {
             self.looks.rest(self.feed.0.dispatchers.len());
@@ -290,7 +295,7 @@ impl<F: FeedStore> Dispatcher<F> {
         more
     }
 
-    /// Why a stream that saw the one may not go on with the other.
+    /// The error for a stream whose subscription has changed, or `None`.
     fn differs(&self, seen: &Identity, now: &Identity) -> Option<FeedError> {
         let generation = now.generation;
         if now.id != seen.id {
@@ -330,9 +335,10 @@ impl<F: FeedStore> Dispatcher<F> {
         let fresh = self.ahead.fresh.clone();
         let consumers: Vec<_> = self.consumers.iter().map(Asking::of).collect();
         let look = move |it: &mut Subscription| {
-            // Another one of this name: its streams end, and it is not for this task to lend.
+            // A deleted and recreated subscription has a different identity; its events must not be leased by this
+            // task.
             let mine = Identity::of(it.head()) == expected;
-            // What clients may see has changed just now.
+            // The accounts visible to the client have changed just now.
             let is_stale = feed.is_stale(it.head());
             let loans =
                 if mine && !is_stale { lending::lend(it, now, &consumers, serving, &fresh) } else { Vec::new() };
@@ -364,7 +370,7 @@ impl<F: FeedStore> Dispatcher<F> {
         looked.ok_or_else(|| self.gone())
     }
 
-    /// Hands loans to their streams. One whose stream has gone stays lent until its time is over.
+    /// Passes leases to their streams. A lease whose stream is gone stays until it expires.
     async fn deliver(&self, loans: Vec<Loan>) -> Result<(), FeedError> {
         let wants_raw = |loan: &Loan| self.consumers[loan.room].raw;
         let at_hand =
@@ -381,11 +387,11 @@ impl<F: FeedStore> Dispatcher<F> {
             let stored = picked.get(&lease.seq).or_else(|| self.ahead.events.get(&lease.seq));
             let Some(mut event) = stored.cloned() else { return Err(self.expired(lease.seq).await) };
             if !raw {
-                // It may have been read for another consumer.
+                // The event may have been read with its body for a different consumer.
                 event.raw = Bytes::new();
             }
             self.feed.0.parts.metrics.of(self.log.feed()).delivered.inc();
-            // There is room, which was asked for; or the stream has gone.
+            // The window was checked before; sending fails only when the stream is gone.
             let _ = self.consumers[loan.room].out.try_send(Lent { event, lease, until, cause });
         }
         Ok(())
@@ -419,7 +425,7 @@ async fn changed(tip: &mut watch::Receiver<Tip>, rest_until: Option<Instant>) ->
     tip.changed().await
 }
 
-/// For ever without a time.
+/// Waits until `due`, or forever without a time.
 async fn wait_until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,

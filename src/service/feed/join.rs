@@ -1,4 +1,4 @@
-//! How a stream comes to the dispatcher of its subscription, which is started for the first.
+//! Connects a stream with the dispatcher of its subscription, and starts the dispatcher for the first stream.
 
 use std::sync::{Arc, PoisonError};
 
@@ -11,26 +11,26 @@ use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::Head;
 
 impl<F: FeedStore> Feed<F> {
-    /// A stream was replaced by another with the same consumer id. Once is a client that came back; when it goes on, two
-    /// consumers have one id and take each other's events.
+    /// Notes that a stream was replaced by a stream with the same consumer id. One replacement is a reconnecting
+    /// client; repeated replacements are two consumers that share an id and take each other's events.
     pub(super) fn note_replaced(&self, subscription: &str, consumer: &str) {
         self.0.parts.metrics.consumers_replaced.inc();
         let times = self.0.dispatchers.note_replaced(subscription);
-        // Told ever more rarely, for it may go on for as long as the clients run.
+        // Logged at powers of two only, because the replacements may continue for as long as the clients run.
         if times > 1 && times.is_power_of_two() {
             let hint = "streams replace each other: give each consumer an id of its own";
             tracing::warn!(subscription, consumer, times, "{hint}");
         }
     }
 
-    /// Adds a stream to its subscription, whose dispatcher is started if it is the first.
+    /// Adds a stream to the dispatcher of its subscription, starting the dispatcher if necessary.
     pub(super) fn join(&self, head: &Head, consumer: Consumer) -> Membership {
         let (number, of) = (consumer.number, Identity::of(head));
         let mut tasks = self.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        // One whose inbox is closed has panicked.
+        // A closed channel means that the dispatcher has panicked.
         if let Some(handle) = tasks.get(&head.name).filter(|handle| !handle.commands.is_closed()) {
             let handle = handle.clone();
-            // It looks for commands before it ends, under this lock.
+            // The dispatcher checks its channel under this lock before it ends; the command cannot be lost.
             let _ = handle.commands.send(Command::Join(consumer, of.clone()));
             return Membership::new(number, handle);
         }
@@ -48,7 +48,7 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-/// What must stay as it was when the streams came.
+/// The properties of a subscription that must not change while its streams are open.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) id: u64,
@@ -59,7 +59,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn of(head: &Head) -> Self {
-        // It was used before it came here, so it is known.
+        // The scope is known, because the subscription was used before.
         let scope = head.scope.clone().unwrap_or(AccountScope::All);
         Self { id: head.id, generation: head.generation, version: head.version, scope }
     }

@@ -1,4 +1,4 @@
-//! What a dispatcher does within the store's transaction: says who has room, and has events lent.
+//! The part of a dispatcher that runs within the store's transaction: reports free windows, and leases events.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use super::members::{Consumer, Keeping};
 use crate::domain::feed::subscription::{Fresh, Held, Loan, Room, Subscription};
 use crate::domain::moment::{Moment, SteadyTime};
 
-/// A consumer as the transaction sees it.
+/// A consumer as seen by the transaction.
 pub(super) struct Asking {
     pub(super) id: Arc<str>,
     pub(super) number: u64,
     max_events: usize,
     max_bytes: u64,
-    /// Places on the way to its stream.
+    /// Free places in the channel to the stream.
     places: usize,
-    /// It has lost its memory: what it has is to come again.
+    /// Whether the consumer asked for redelivery of its leases.
     reclaim: bool,
-    /// Its stream keeps its leases.
+    /// Automatic extension of the consumer's leases.
     keeps: Option<Keeping>,
 }
 
@@ -33,7 +33,7 @@ impl Asking {
         }
     }
 
-    /// With so many on the way to it already.
+    /// The free window, with `given` leases already in the channel.
     fn room(&self, held: &Held, given: usize) -> Room {
         Room {
             consumer: self.id.clone(),
@@ -43,25 +43,26 @@ impl Asking {
         }
     }
 
-    /// How its leases are kept, if some are to be lengthened now.
+    /// The automatic extension, if any lease is due for it.
     fn due(&self, now: Moment) -> Option<Keeping> {
         self.keeps.filter(|keeps| keeps.due.is_some_and(|due| due <= now.steady))
     }
 
-    /// When its leases are to be lengthened next, after this look. To look at each takes time where there are thousands, so that is
-    /// done only where some were due; a new one is due no earlier than those before it.
+    /// Time of the next lease extension after this transaction. Checking every lease takes time with thousands of
+    /// leases and happens only when some were due; a new lease is due no earlier than the existing ones.
     pub(super) fn next_due(&self, it: &Subscription, now: Moment, has_new: bool) -> Option<SteadyTime> {
         let Keeping { most, due } = self.keeps?;
         if self.due(now).is_some() || (has_new && due.is_none()) { it.keep_time(&self.id, most) } else { due }
     }
 
-    /// Whether it must settle something before it gets more.
+    /// Whether the consumer must settle an event before it gets more.
     pub(super) fn is_full(&self, held: &Held) -> bool {
         held.leases.len() >= self.max_events || (held.bytes >= self.max_bytes && !held.leases.is_empty())
     }
 }
 
-/// Lends to the first `serving` consumers; those that reclaim get their own before anybody else can.
+/// Leases events to the first `serving` consumers. Reclaiming consumers get their own events first, before any other
+/// consumer can.
 pub(super) fn lend(
     it: &mut Subscription,
     now: Moment,
@@ -69,7 +70,7 @@ pub(super) fn lend(
     serving: usize,
     fresh: &Fresh,
 ) -> Vec<Loan> {
-    // First, because leases that are over end when something is lent.
+    // Extended first, because leasing ends expired leases.
     for (keeps, asking) in consumers.iter().filter_map(|asking| Some((asking.due(now)?, asking))) {
         it.keep(&asking.id, now, keeps.most);
     }

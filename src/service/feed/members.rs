@@ -1,4 +1,4 @@
-//! The streams of subscriptions, and their ways to the tasks that serve them.
+//! The streams of subscriptions, and their connections to dispatchers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,71 +16,71 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::event_log::StoredEvent;
 
-/// The tasks by the names of their subscriptions.
+/// The dispatchers by the names of their subscriptions.
 #[derive(Default)]
 pub(super) struct Dispatchers {
     pub(super) tasks: Mutex<HashMap<String, Handle>>,
-    /// How many there are.
+    /// The size of `tasks`, readable without the lock.
     count: AtomicUsize,
-    /// Streams that others of the same consumer have replaced, by subscription. Stays when a task ends.
+    /// Number of replaced streams by subscription. The count survives the end of a dispatcher.
     replaced: Mutex<HashMap<String, u64>>,
 }
 
-/// The way to one of them.
+/// The connection to one dispatcher.
 #[derive(Clone)]
 pub(super) struct Handle {
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    /// There may be room, or something to lend.
+    /// Wakes the dispatcher after a window was freed or an event can be leased.
     pub(super) look: Arc<Notify>,
     pub(super) status: watch::Receiver<Option<Status>>,
-    /// Streams that have come and not gone.
+    /// Number of joined streams.
     pub(super) streams: Arc<AtomicU64>,
 }
 
-/// What a dispatcher is told.
+/// A command for a dispatcher.
 pub(super) enum Command {
-    /// A stream has come, which saw the subscription like this.
+    /// A stream has joined, with the subscription's identity at that time.
     Join(Consumer, Identity),
-    /// It has gone.
+    /// A stream has left.
     Leave(u64),
-    /// No stream may go on.
+    /// All streams must end.
     End(FeedError),
 }
 
-/// One consumer's stream, as the dispatcher knows it.
+/// One consumer's stream, as known to the dispatcher.
 pub(super) struct Consumer {
-    /// Who.
+    /// Id of the consumer.
     pub(super) id: Arc<str>,
-    /// Loans that it takes at a time.
+    /// Most unsettled events at a time.
     pub(super) max_events: usize,
-    /// Bytes of them.
+    /// Most bytes of unsettled events.
     pub(super) max_bytes: u64,
-    /// Whether events carry the body as it came.
+    /// Whether events carry their raw body.
     pub(super) raw: bool,
-    /// Deliver again what it has from an earlier stream, until that is done.
+    /// Whether leases of an earlier stream are to be redelivered; cleared when done.
     pub(super) reclaim: bool,
-    /// Give back what it has when it leaves.
+    /// Whether leases are released when the stream ends.
     pub(super) release: bool,
-    /// The leases that its stream keeps, if it does.
+    /// Automatic extension of the consumer's leases, if requested.
     pub(super) keeps: Option<Keeping>,
-    /// Loans go here.
+    /// Channel for leases to the stream.
     pub(super) out: mpsc::Sender<Lent>,
-    /// Why the stream ends.
+    /// Channel for the reason of the stream's end.
     pub(super) end: oneshot::Sender<FeedError>,
-    /// Which stream.
+    /// Number of the stream.
     pub(super) number: u64,
 }
 
-/// How a stream keeps the leases of its consumer.
+/// Automatic extension of the leases of a consumer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keeping {
-    /// So long after an event was lent, and no longer.
+    /// Longest time for which a lease is extended after it was granted.
     pub(super) most: Duration,
-    /// When the next lease must be lengthened, or earlier; `None` while there is none.
+    /// Time of the next extension, or earlier; `None` without any lease.
     pub(super) due: Option<SteadyTime>,
 }
 
-/// An event lent, on its way to the stream, as it is stored: a message takes far more memory.
+/// A leased event on its way to the stream, in its stored form, because a decoded message takes far more memory.
 #[derive(Debug)]
 pub(super) struct Lent {
     pub(super) event: StoredEvent,
@@ -89,7 +89,7 @@ pub(super) struct Lent {
     pub(super) cause: Cause,
 }
 
-/// What streams tell their clients of the subscription.
+/// The status of a subscription for its clients.
 #[derive(Clone, Debug)]
 pub(super) struct Status {
     pub(super) floor: u64,
@@ -99,14 +99,14 @@ pub(super) struct Status {
     pub(super) unsettled: u64,
     pub(super) oldest: Option<Timestamp>,
     pub(super) paused: bool,
-    /// Streams that have no room.
+    /// Numbers of the streams without a free window.
     pub(super) full: Vec<u64>,
-    /// The only stream that is given anything, where others stand by.
+    /// Number of the only serving stream, where all other streams stand by.
     pub(super) only: Option<u64>,
 }
 
 impl Status {
-    /// What the stream of this number is doing, at this end of the log.
+    /// The state of the stream with this number, for a log ending at `head`.
     pub(super) fn state(&self, number: u64, head: u64) -> pb::FeedState {
         if self.paused || self.only.is_some_and(|only| only != number) {
             pb::FeedState::Paused
@@ -122,7 +122,7 @@ impl Status {
     }
 }
 
-/// A stream's way to its dispatcher. Dropped, the stream has gone.
+/// A stream's membership in its dispatcher. Dropping the membership makes the stream leave.
 pub(super) struct Membership {
     pub(super) number: u64,
     pub(super) handle: Handle,
@@ -134,12 +134,12 @@ impl Membership {
         Self { number, handle }
     }
 
-    /// There is room again.
+    /// Wakes the dispatcher after a window was freed.
     pub(super) fn look(&self) {
         self.handle.look.notify_one();
     }
 
-    /// The subscription as it was last seen.
+    /// The last status of the subscription.
     pub(super) fn status(&self) -> watch::Ref<'_, Option<Status>> {
         self.handle.status.borrow()
     }
@@ -153,25 +153,24 @@ impl Drop for Membership {
 }
 
 impl Dispatchers {
-    /// How many there are.
+    /// The number of dispatchers.
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Notes how many there are, which each of them asks often. They are locked by the one who changed them.
+    /// Updates the number of dispatchers, which every dispatcher reads often. The caller holds the lock on the map.
     pub(super) fn count(&self, tasks: &HashMap<String, Handle>) {
         self.count.store(tasks.len(), Ordering::Relaxed);
     }
 
-    /// The positions up to which the streams of this subscription have looked and settled; ahead of the store, which is told
-    /// now and then.
+    /// The scanned position and the floor of the subscription's streams, which may be ahead of the store.
     pub(super) fn passed(&self, name: &str) -> Option<(u64, u64)> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let status = tasks.get(name)?.status.borrow();
         status.as_ref().map(|status| (status.scanned, status.floor))
     }
 
-    /// Something about this subscription changed.
+    /// Wakes the dispatcher of a subscription after a change.
     pub(super) fn look(&self, name: &str) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = tasks.get(name) {
@@ -179,13 +178,13 @@ impl Dispatchers {
         }
     }
 
-    /// Streams that serve this subscription.
+    /// Number of open streams of the subscription.
     pub(super) fn consumers(&self, name: &str) -> u64 {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.get(name).map_or(0, |handle| handle.streams.load(Ordering::Relaxed))
     }
 
-    /// A stream of this subscription was replaced by another with the same consumer id. Tells how many there were.
+    /// Counts a replaced stream of the subscription and returns the count.
     pub(super) fn note_replaced(&self, name: &str) -> u64 {
         let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         let count = replaced.entry(name.to_owned()).or_default();
@@ -193,18 +192,18 @@ impl Dispatchers {
         *count
     }
 
-    /// How many streams of this subscription were replaced since this process started.
+    /// Number of replaced streams of the subscription since the start of the process.
     pub(super) fn replaced(&self, name: &str) -> u64 {
         let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         replaced.get(name).copied().unwrap_or_default()
     }
 
-    /// The subscription is gone; one that is made under its name begins anew.
+    /// Resets the count of a deleted subscription, because a new subscription may get the same name.
     pub(super) fn forget(&self, name: &str) {
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    /// All streams of this subscription end.
+    /// Ends all streams of the subscription.
     pub(super) fn end(&self, name: &str, why: FeedError) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = tasks.get(name) {

@@ -1,9 +1,9 @@
-//! The feeds of intents to cancel and of order updates: taken in, kept, streamed, lent out and settled. Every use case is one for
-//! both; which log it works on comes with the request, or with the subscription.
+//! The feeds of cancel intents and of order updates: intake, storage, streaming, leasing and settling. Every use case
+//! serves the two feeds; the request or the subscription selects the log.
 //!
-//! [`Intake`] stores what Walmart posts. [`reader`] reads a log once for all of its streams. [`Watch`] streams it to readers that
-//! keep their own place; for subscriptions [`dispatch`] lends events to consumers, [`Deliveries`] is one consumer's stream,
-//! and verdicts are settled in the store whether or not a stream is open.
+//! [`Intake`] stores Walmart's deliveries. [`reader`] reads a log once for all of its streams. [`Watch`] streams the
+//! log to readers that keep their own position. For subscriptions, [`dispatch`] leases events to consumers,
+//! [`Deliveries`] is one consumer's stream, and verdicts are settled in the store, with or without an open stream.
 
 mod ahead;
 mod block;
@@ -64,11 +64,11 @@ use crate::ports::random::Random;
 use crate::ports::subscriptions::Subscriptions;
 use crate::telemetry::metrics::{FeedMetrics, Held};
 
-/// Streams open at a time, of all callers.
+/// Most open streams, over all callers.
 const MAX_STREAMS: usize = 20_000;
-/// What a client may ask for as its longest silence.
+/// Allowed heartbeat intervals of a client.
 const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
-/// A stream whose client takes nothing for so long ends.
+/// A stream ends when its client takes no frame for this time.
 const BLOCKED: Duration = Duration::from_secs(60);
 
 /// The store of the feeds.
@@ -76,50 +76,50 @@ pub trait FeedStore: EventLog + Subscriptions {}
 
 impl<T: EventLog + Subscriptions> FeedStore for T {}
 
-/// What the feeds are told by their settings.
+/// The settings of the feeds.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedSettings {
-    /// Longest silence on a stream whose client names none.
+    /// Default heartbeat interval of a stream.
     pub heartbeat_interval: Duration,
-    /// How long events are kept that nobody holds.
+    /// Retention of events that no subscription holds.
     pub retention: Duration,
-    /// How long a subscription may hold them. Not less.
+    /// Retention of events that a subscription holds. Not less than `retention`.
     pub max_retention: Duration,
-    /// Subscriptions that one client may have.
+    /// Most subscriptions of one client.
     pub max_subscriptions_per_client: u64,
 }
 
-/// What the feeds are built of.
+/// The parts of which the feeds are built.
 pub struct FeedParts<F> {
-    /// Keeps them.
+    /// Store of logs and subscriptions.
     pub store: F,
     /// The accounts by name.
     pub directory: AccountDirectory,
-    /// What the clients may see that made subscriptions.
+    /// The accounts visible to the clients that own subscriptions.
     pub clients: ClientAccounts,
-    /// Their settings.
+    /// The settings of the feeds.
     pub settings: FeedSettings,
-    /// Writes events as they are streamed to watchers.
+    /// Encodes events for watchers.
     pub encode: Encode,
-    /// Reads bodies that are in quarantine.
+    /// Reads the bodies in quarantine.
     pub read: ReadBody,
     /// The sellers of the accounts.
     pub sellers: HashMap<AccountId, SellerId>,
-    /// The time.
+    /// Source of the time.
     pub clock: Clock,
-    /// Whether anything may be dropped by its age.
+    /// Decides whether data may be trimmed by age.
     pub clock_watch: ClockWatch,
-    /// For pauses.
+    /// Source of random pauses.
     pub random: Random,
-    /// Counts.
+    /// Metrics of the feeds.
     pub metrics: FeedMetrics,
-    /// Ends streams.
+    /// Signals the end of the process.
     pub stopping: CancellationToken,
-    /// Where what outlives a call runs.
+    /// Tracker for background tasks.
     pub tasks: TaskTracker,
 }
 
-/// The use cases. Cheap to clone, all clones are one.
+/// The use cases of the feeds. Cheap to clone; all clones share one state.
 pub struct Feed<F>(Arc<Inner<F>>);
 
 impl<F> Clone for Feed<F> {
@@ -135,7 +135,7 @@ struct Inner<F> {
     streams: Arc<OpenStreams>,
 }
 
-/// Streams that are open.
+/// Numbers of open streams.
 #[derive(Default)]
 struct OpenStreams {
     all: AtomicUsize,
@@ -143,7 +143,8 @@ struct OpenStreams {
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// Follows the logs and what clients may see, tells how far subscriptions are behind, and drops what is past its time, in `tasks`, until the process ends.
+    /// Starts the background tasks in `tasks`, which run until the process ends: following the logs and the clients'
+    /// accounts, measuring the lag of subscriptions, and trimming.
     pub fn start(parts: FeedParts<F>) -> Self {
         let readers = ByFeed::new(|feed| Reader::new(FeedLog::new(parts.store.clone(), feed), parts.encode));
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
@@ -170,7 +171,7 @@ impl<F: FeedStore> Feed<F> {
         self.reader(feed).source()
     }
 
-    /// What both logs have.
+    /// Reads the bounds of the two logs.
     async fn bounds(&self) -> Result<ByFeed<Bounds>, StoreError> {
         let intents = self.log(FeedName::CancelIntents).bounds().await?;
         let updates = self.log(FeedName::OrderUpdates).bounds().await?;
@@ -188,7 +189,7 @@ impl<F: FeedStore> Feed<F> {
         self.0.parts.clock.moment()
     }
 
-    /// A place for one more stream.
+    /// Takes a permit for one more stream.
     fn place(&self, feed: FeedName) -> Result<StreamPlace, FeedError> {
         let all = &self.0.streams.all;
         let taken =
@@ -201,7 +202,7 @@ impl<F: FeedStore> Feed<F> {
         Ok(StreamPlace { streams: self.0.streams.clone(), feed, _held: held })
     }
 
-    /// The events that are asked for and may be seen.
+    /// Checks the filter of a request and narrows it to the accounts visible to the caller.
     fn scope(&self, account: &str, filter: Option<&pb::Filter>, call: &CallContext) -> Result<Filter, ServiceError> {
         let none = pb::Filter::default();
         let filter = filter.unwrap_or(&none);
@@ -216,7 +217,7 @@ impl<F: FeedStore> Feed<F> {
         })
     }
 
-    /// The accounts that are meant by a name that may be empty; `None` for all there ever were.
+    /// The accounts meant by an account name, which may be empty; `None` for all accounts, including removed ones.
     fn visible(&self, account: &str, call: &CallContext) -> Result<Option<Vec<AccountId>>, ServiceError> {
         let directory = &self.0.parts.directory;
         if account.is_empty() && call.caller().sees_all() {
@@ -226,7 +227,7 @@ impl<F: FeedStore> Feed<F> {
         Ok(Some(accounts.into_iter().map(|account| directory.id(account).clone()).collect()))
     }
 
-    /// The longest silence that is asked for.
+    /// Checks the requested heartbeat interval.
     fn heartbeat(&self, asked: Option<&prost_types::Duration>) -> Result<Duration, ServiceError> {
         let Some(asked) = asked else { return Ok(self.0.parts.settings.heartbeat_interval) };
         let interval = span(asked).filter(|interval| HEARTBEATS.contains(interval));
@@ -246,17 +247,17 @@ fn invalid(at: &Path<'_>, description: &'static str) -> ServiceError {
     ServiceError::Invalid(faults)
 }
 
-/// A message for a span.
+/// Converts a duration to protobuf.
 fn duration(span: Duration) -> Option<prost_types::Duration> {
     span.try_into().ok()
 }
 
-/// A message for a moment.
+/// Converts a time to protobuf.
 fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {
     Some(std::time::SystemTime::from(time).into())
 }
 
-/// One of the streams that may be open. Dropped, another may.
+/// A permit for one open stream, returned when dropped.
 struct StreamPlace {
     streams: Arc<OpenStreams>,
     feed: FeedName,

@@ -1,4 +1,4 @@
-//! The feed as operators see it.
+//! The state of the feeds, for operators.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -18,53 +18,53 @@ use crate::service::ServiceError;
 /// State of the feeds.
 #[derive(Clone, Debug)]
 pub struct FeedState {
-    /// The logs.
+    /// Bounds of the logs.
     pub bounds: ByFeed<Bounds>,
-    /// Streams of this process that are open, by feed.
+    /// Open streams of this process, by feed.
     pub open_streams: ByFeed<u64>,
     /// The first subscriptions by name.
     pub subscriptions: Vec<SubscriptionState>,
-    /// Whether there are more.
+    /// Whether further subscriptions exist.
     pub more: bool,
 }
 
 /// State of a subscription.
 #[derive(Clone, Debug)]
 pub struct SubscriptionState {
-    /// The feed that it reads.
+    /// The feed read by the subscription.
     pub feed: FeedName,
-    /// As its owners see it.
+    /// The subscription as shown to its owners.
     pub shown: pb::Subscription,
-    /// Streams of this process that serve it.
+    /// Open streams of this process for the subscription.
     pub consumers: u64,
-    /// When the first event came that it has not settled; of those it has not looked at, whether or not it matches. `None`
-    /// when nothing is left, or when that event is gone.
+    /// Time of receipt of the oldest unsettled event; for unscanned events, of the first event, matching or not. `None`
+    /// when no event is left, or the event was trimmed.
     pub oldest: Option<Timestamp>,
-    /// Every event up to here was looked at.
+    /// Position up to which events were scanned.
     pub(super) scanned: u64,
 }
 
-/// What tells one event from all others; nothing of what is in it.
+/// The ids of an event, without any content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventIds {
-    /// Position.
+    /// Position in the log.
     pub seq: u64,
-    /// Walmart's id.
+    /// Walmart's id of the event.
     pub event_id: String,
-    /// Whose.
+    /// Account of the event.
     pub account: String,
-    /// The purchase order.
+    /// Purchase order of the event.
     pub purchase_order_id: String,
-    /// As received.
+    /// Event type as received.
     pub event_type: String,
-    /// As received; often empty.
+    /// Sub-event type as received; often empty.
     pub sub_event_type: String,
-    /// When it came.
+    /// Time of receipt by the gateway.
     pub received: Timestamp,
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// The feeds with their first subscriptions, at most `most`, of those that the caller may use.
+    /// Reads the feeds with the first subscriptions usable by the caller, at most `most`.
     ///
     /// # Errors
     /// The store fails.
@@ -87,8 +87,8 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// Finds out since when subscriptions wait that have not looked at their next event yet: one read of each log for all of
-    /// them.
+    /// Fills in the oldest time of subscriptions with unscanned events only, with one read of every log for all
+    /// subscriptions.
     ///
     /// # Errors
     /// The store fails.
@@ -112,11 +112,11 @@ impl<F: FeedStore> Feed<F> {
         Ok(())
     }
 
-    /// Brings `known`, the last intents of the log as they were when this was last asked, up to date: at most `most`, oldest
-    /// first. Only what has come since is read.
+    /// Updates `known`, the last intents of the log at the previous call: at most `most`, oldest first. Only newer
+    /// events are read.
     ///
     /// # Errors
-    /// The store fails; what was read before stays.
+    /// The store fails; intents read before stay.
     pub async fn follow_ids(&self, known: &mut VecDeque<EventIds>, most: usize) -> Result<(), StoreError> {
         let log = self.log(FeedName::CancelIntents);
         let bounds = log.bounds().await?;
@@ -125,7 +125,7 @@ impl<F: FeedStore> Feed<F> {
         let mut position = known.back().map_or(0, |last| last.seq).max(earliest);
         while position < bounds.head {
             let read = log.read(position, most, PAGE_BYTES, false).await?;
-            // What stood here may have been trimmed just now.
+            // The next events may have been trimmed just now.
             let Some(last) = read.last() else { break };
             position = last.seq;
             known.extend(read.iter().map(|stored| {

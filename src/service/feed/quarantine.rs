@@ -1,4 +1,4 @@
-//! Deliveries that are in no feed: listed, and read again.
+//! Lists quarantined deliveries, and reads them again.
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -14,14 +14,11 @@ use crate::ports::call::CallContext;
 use crate::ports::event_log::{Bounds, Quarantined, Reread};
 use crate::service::{AccountError, ServiceError, paging};
 
-/// Reads a body whose proof was checked before, and gives the body back that is to be kept.
+/// Reads a body authenticated before, and returns the body to be stored.
 pub type ReadBody = fn(Bytes) -> (Bytes, Result<Notification, Unreadable>);
 
 impl<F: FeedStore> Feed<F> {
-    /// A page of what is in quarantine.
-    ///
-    /// # Errors
-    /// The request has faults, the caller may not see the account, or the store fails.
+    /// Reads a page of the quarantine.
     pub async fn quarantined(
         &self,
         request: &pb::ListQuarantinedWebhooksRequest,
@@ -68,7 +65,7 @@ impl<F: FeedStore> Feed<F> {
                 return Ok(pb::RereadQuarantinedWebhooksResponse { webhooks, next_page_token: String::new() });
             };
             after = last.id;
-            // They are handed over in this order, which is then that of the log, and share their syncs.
+            // The writes are handed over in this order, which becomes the order of the log, and share their fsyncs.
             webhooks.extend(try_join_all(read.into_iter().map(|one| self.read_again(one, &logs))).await?);
             if webhooks.len() >= size {
                 return Ok(pb::RereadQuarantinedWebhooksResponse { webhooks, next_page_token: after.to_string() });
@@ -93,7 +90,7 @@ impl<F: FeedStore> Feed<F> {
         let seller = self.0.parts.sellers.get(&account).cloned();
         let mut webhook = pb::RereadWebhook { id, account: account.to_string(), ..Default::default() };
         let Some(seller) = seller else {
-            // The account left the settings a moment ago.
+            // The account was removed from the settings just now.
             webhook.set_outcome(pb::RereadOutcome::Kept);
             return Ok(webhook);
         };

@@ -1,10 +1,10 @@
-//! What the RPCs of both feeds ask for. The two services have messages of their own with the same fields; each is borrowed as one
-//! of these, together with the feed that its service is about.
+//! The requests of the two feeds. The two services have messages of their own with the same fields; every message is
+//! borrowed as one of these structs, together with the feed of its service.
 
 use crate::domain::feed::{FeedMessage, FeedName};
 use crate::pb;
 
-/// A stream for a reader that keeps its own place.
+/// A request for a stream to a reader that keeps its own position.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchRequest<'a> {
     pub(super) feed: FeedName,
@@ -16,7 +16,7 @@ pub struct WatchRequest<'a> {
     pub(super) heartbeat_interval: Option<&'a prost_types::Duration>,
 }
 
-/// The stream of one consumer of a subscription.
+/// A request for the stream of one consumer of a subscription.
 #[derive(Clone, Copy, Debug)]
 pub struct SubscribeRequest<'a> {
     pub(super) feed: FeedName,
@@ -33,7 +33,7 @@ pub struct SubscribeRequest<'a> {
     pub(super) auto_extend_limit: Option<&'a prost_types::Duration>,
 }
 
-/// Verdicts on deliveries.
+/// A request with verdicts on deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct SettleRequest<'a> {
     pub(super) feed: FeedName,
@@ -41,7 +41,7 @@ pub struct SettleRequest<'a> {
     pub(super) verdicts: &'a [pb::Verdict],
 }
 
-/// A page of events.
+/// A request for a page of events.
 #[derive(Clone, Copy, Debug)]
 pub struct ListRequest<'a> {
     pub(super) feed: FeedName,
@@ -53,7 +53,7 @@ pub struct ListRequest<'a> {
     pub(super) include_raw: bool,
 }
 
-/// One event.
+/// A request for one event.
 #[derive(Clone, Copy, Debug)]
 pub struct GetRequest<'a> {
     pub(super) feed: FeedName,
@@ -62,7 +62,7 @@ pub struct GetRequest<'a> {
     pub(super) include_raw: bool,
 }
 
-/// How an event is named.
+/// The key of a requested event.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum EventKey<'a> {
     Seq(u64),
@@ -70,13 +70,13 @@ pub(super) enum EventKey<'a> {
     EventId(&'a str),
 }
 
-/// A request that is answered with events.
+/// A request answered with events.
 pub trait AnsweredWith {
-    /// The events' message.
+    /// The message type of the events.
     type Message: FeedMessage;
 }
 
-/// Borrows the messages of both services as one of the structs above.
+/// Borrows the messages of the two services as one of the structs above.
 macro_rules! borrowed {
     ($view:ident from $intents:ident, $updates:ident: |$it:ident| $fields:tt) => {
         borrowed!(@one $view $intents CancelIntents $it $fields);

@@ -1,9 +1,9 @@
-//! Which accounts a subscription means, who may use it, and what goes when it means fewer.
+//! The accounts of a subscription, the access to it, and the rows voided when its accounts change.
 //!
-//! A subscription means those accounts that its client may see now, of those that its filter names. The accounts that it meant
-//! when it was used last are kept with it ([`Head::scope`]), and no row of it is of another. Where they differ from those of
-//! now, because the settings or the filter changed, [`Feed::rescope`] voids the rows of accounts that went, before anything
-//! else is done with the subscription: so nothing of them is shown, lent or counted, also after a crash between a change and
+//! A subscription covers the accounts visible to its client now, narrowed by its filter. The accounts at its last use
+//! are stored with the subscription ([`Head::scope`]), and no row has an event of any other account. After a change of
+//! the settings or the filter, [`Feed::rescope`] voids the rows of lost accounts before any other use of the
+//! subscription. Lost events are therefore neither shown, leased nor counted, also after a crash between a change and
 //! its consequences.
 
 use std::collections::BTreeMap;
@@ -22,26 +22,26 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::StoreError;
 use crate::service::{AccountError, ServiceError};
 
-/// Subscriptions that are read at once when the settings have changed.
+/// Subscriptions read at once after a change of the settings.
 const PAGE: usize = 200;
 /// Events whose accounts are looked up at once.
 const LOOKED_UP: usize = 64;
-/// Pause before the store is asked again that failed.
+/// Pause after a failure of the store.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// What a use of a subscription came to.
+/// The result of an access to a subscription.
 enum Access<T> {
     Refused,
-    /// It means other accounts than when it was used last.
+    /// The accounts have changed since the last use.
     Stale,
     Done(T),
 }
 
-/// One step of [`Feed::rescope`].
+/// The result of one step of [`Feed::rescope`].
 enum Step {
-    /// It means what it should.
+    /// The subscription covers the right accounts.
     Done(Option<Voided>, u64),
-    /// These rows are to be looked up first, of the subscription with this id.
+    /// The accounts of some rows must be looked up first.
     Unknown(Lookup),
 }
 
@@ -52,40 +52,41 @@ struct Lookup {
     seqs: Vec<u64>,
 }
 
-/// Accounts of the events of a subscription's rows, by position; `None` where the log has the event no more.
+/// The accounts of the events of a subscription's rows, by position; `None` for a trimmed event.
 #[derive(Clone, Default)]
 struct RowAccounts {
-    /// Of the subscription.
+    /// Id of the subscription.
     id: u64,
     accounts: Arc<BTreeMap<u64, Option<Box<str>>>>,
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// The accounts that a subscription means now.
+    /// The accounts that the subscription covers now.
     pub(super) fn meant(&self, head: &Head) -> AccountScope {
         let Config { client, filter, .. } = &head.config;
         let all = if client.is_empty() {
             Some(AccountScope::All)
         } else {
-            // One whose client left the settings goes on as it was: to rename a client must lose nothing.
+            // The subscription of a client missing from the settings stays unchanged, because renaming a client must
+            // lose nothing.
             self.0.parts.clients.of(client).or_else(|| head.scope.clone())
         };
         all.unwrap_or(AccountScope::All).narrowed(&filter.accounts)
     }
 
-    /// The accounts that a new subscription of the caller means.
+    /// The accounts that a new subscription of the caller would cover.
     pub(super) fn meant_by(&self, config: &Config, call: &CallContext) -> Result<AccountScope, ServiceError> {
         let visible = self.visible("", call)?;
         let all = visible.map_or(AccountScope::All, |accounts| AccountScope::only(&accounts));
         Ok(all.narrowed(&config.filter.accounts))
     }
 
-    /// Whether it means other accounts than when it was used last.
+    /// Whether the accounts have changed since the last use.
     pub(super) fn is_stale(&self, head: &Head) -> bool {
         head.scope.as_ref() != Some(&self.meant(head))
     }
 
-    /// Whether the caller may see all that a subscription gives, or made it: then all that it gives is the caller's.
+    /// Whether the caller may use the subscription: the caller sees all of its accounts, or created the subscription.
     pub(super) fn may_use(&self, head: &Head, call: &CallContext) -> bool {
         let visible = |name: &str| {
             let account = AccountId::new(name).ok().and_then(|id| self.0.parts.directory.position(&id));
@@ -96,12 +97,12 @@ impl<F: FeedStore> Feed<F> {
         }
         match self.meant(head) {
             AccountScope::All => false,
-            // One that means nothing any more is left to its client, and to those who see all.
+            // A subscription without accounts is usable only by its client, and by callers allowed every account.
             AccountScope::Only(names) => !names.is_empty() && names.iter().all(|name| visible(name)),
         }
     }
 
-    /// Works on a subscription, if the caller may use it.
+    /// Runs `change` on a subscription that the caller may use.
     pub(super) async fn allowed<T, C>(&self, name: &str, call: &CallContext, change: C) -> Result<T, ServiceError>
     where
         T: Send + 'static,
@@ -131,7 +132,7 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// The same with a subscription that must be of this feed.
+    /// Runs `change` on a subscription of this feed.
     pub(super) async fn allowed_of<T, C>(
         &self,
         feed: FeedName,
@@ -149,8 +150,8 @@ impl<F: FeedStore> Feed<F> {
         Ok(self.allowed(name, call, change).await??)
     }
 
-    /// Has a subscription mean the accounts that it should. Rows of others are void; its streams end. Tells what went if it
-    /// meant other accounts before.
+    /// Sets the accounts of a subscription, voids the rows of lost accounts, and ends its streams. Returns the voided
+    /// rows if the accounts changed.
     pub(super) async fn rescope(&self, name: &str) -> Result<Option<Voided>, StoreError> {
         let mut known = RowAccounts::default();
         loop {
@@ -164,7 +165,7 @@ impl<F: FeedStore> Feed<F> {
                     }
                     return Ok(voided);
                 }
-                // Rows may come while these are looked up. Whoever lends ends first, so that it comes to an end.
+                // New rows may appear during the look-up. The dispatcher ends first, which makes the loop terminate.
                 Some(Step::Unknown(lookup)) => {
                     self.dispatcher_must_end(name, lookup.generation);
                     known = self.look_up(lookup, known).await?;
@@ -187,7 +188,7 @@ impl<F: FeedStore> Feed<F> {
         if !seqs.is_empty() {
             return Step::Unknown(Lookup { id: head.id, generation, feed: head.config.feed, seqs });
         }
-        // An event that the log has no more cannot be shown to anybody.
+        // A trimmed event cannot be shown to any caller.
         let is_gone = |seq: &u64| of(seq).and_then(Option::as_deref).is_some_and(|account| !meant.has(account));
         let gone: Vec<u64> = open.iter().copied().filter(is_gone).collect();
         Step::Done(Some(it.set_scope(meant, gone)), generation)
@@ -199,7 +200,7 @@ impl<F: FeedStore> Feed<F> {
         for some in seqs.chunks(LOOKED_UP) {
             accounts.extend(some.iter().map(|seq| (*seq, None)));
             for stored in self.log(feed).pick(some.to_vec(), false).await? {
-                // What cannot be read is of no account, and is shown to nobody.
+                // An unreadable event belongs to no account, and is shown to no caller.
                 let account = Facts::decode(feed, &stored.message).map(|facts| facts.account().into());
                 accounts.insert(stored.seq, Some(account.unwrap_or_default()));
             }
@@ -227,7 +228,7 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// Has all subscriptions mean what they should, at the start and whenever the settings of the clients change.
+    /// Updates the accounts of all subscriptions, at the start and after every change of the clients' settings.
     pub(super) async fn follow_clients_until(self, stopping: CancellationToken) {
         let mut changes = self.0.parts.clients.changes();
         loop {
@@ -262,12 +263,12 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-/// Whether the caller is the client that made a subscription.
+/// Whether the caller is the client that created the subscription.
 pub(super) fn is_maker(head: &Head, call: &CallContext) -> bool {
     !head.config.client.is_empty() && head.config.client == client_of(call)
 }
 
-/// The name by which a client's subscriptions are counted; empty for a gateway without clients.
+/// The client name for counting subscriptions; empty for a gateway without clients.
 pub(super) fn client_of(call: &CallContext) -> &str {
     let caller = call.caller();
     if caller.is_anonymous() { "" } else { &caller.name }

@@ -1,4 +1,4 @@
-//! Subscriptions as their owners see them: made, shown, changed, moved and deleted.
+//! The management of subscriptions: creating, showing, listing, changing, moving and deleting.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::ports::event_log::Bounds;
 use crate::ports::subscriptions::{Made, NewSubscription, Removed};
 use crate::service::{AccountError, ServiceError, paging};
 
-/// A subscription with what is counted of it.
+/// A subscription with its counts.
 pub(super) struct Seen {
     pub(super) head: Head,
     pub(super) unsettled: u64,
@@ -38,7 +38,7 @@ impl From<Outline> for Seen {
 }
 
 impl<F: FeedStore> Feed<F> {
-    /// Makes a subscription, or shows the one that is there, if it is the same.
+    /// Creates a subscription, or shows the existing one if its content is the same.
     pub async fn create(
         &self,
         asked: Option<&pb::Subscription>,
@@ -55,7 +55,7 @@ impl<F: FeedStore> Feed<F> {
         self.show(&head.name, call).await
     }
 
-    /// Sees to it that there is a subscription of this feed and name, as `asked` for where it says anything.
+    /// Makes sure that a subscription of this feed and name exists, creating it as `asked` if given.
     pub(super) async fn require(
         &self,
         feed: FeedName,
@@ -101,7 +101,7 @@ impl<F: FeedStore> Feed<F> {
         }
         let most_of_client = self.0.parts.settings.max_subscriptions_per_client;
         let new = NewSubscription { name: name.to_owned(), config, scope, most_of_client, at: 0, now: self.now() };
-        // Where it would start does not matter any more, and may be gone from the log.
+        // The start of an existing subscription does not matter any more, and may be trimmed.
         if let Some(head) = self.store().change(name, |it| it.head().clone()).await? {
             self.check_use(&head, call)?;
             return Ok((Made::Existing(head), new));
@@ -122,8 +122,9 @@ impl<F: FeedStore> Feed<F> {
         if self.may_use(head, call) { Ok(()) } else { Err(ServiceError::Account(AccountError::NotAllowed)) }
     }
 
-    /// Whether a subscription is what is asked for, in whatever order that names it. One that names no accounts is the same as
-    /// one that means the same accounts: earlier versions named those that were meant.
+    /// Whether an existing subscription equals a requested one, in any order of values. Earlier versions stored the
+    /// names of all covered accounts; therefore a request without accounts equals a subscription that covers the same
+    /// accounts.
     fn is_same(&self, head: &Head, new: &NewSubscription) -> bool {
         let rest = |config: &Config| Config { filter: pb::Filter::default(), client: String::new(), ..config.clone() };
         let named = |config: &Config| BTreeSet::from_iter(config.filter.accounts.clone());
@@ -134,8 +135,8 @@ impl<F: FeedStore> Feed<F> {
             && (theirs.filter.accounts.is_empty() || named(ours) == named(theirs))
     }
 
-    /// Checks the accounts that a change brings into a subscription's filter. Those that it named before may stay, also when
-    /// its client lost them: so it can be read and written back.
+    /// Checks the accounts added by a change of the filter. Accounts named before may stay, even when the client has
+    /// lost them, which allows reading a subscription and writing it back.
     fn check_change(&self, head: &Head, config: &Config, call: &CallContext) -> Result<(), ServiceError> {
         let clients = self.0.parts.clients.of(&head.config.client);
         let mut faults = Faults::default();
@@ -153,7 +154,7 @@ impl<F: FeedStore> Feed<F> {
         self.check_use(&Head { config: config.clone(), ..head.clone() }, call)
     }
 
-    /// Shows one.
+    /// Shows one subscription with the counts of its events.
     pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
         let bounds = self.bounds().await?;
         let seen = self.allowed(name, call, |it| Seen::of(it)).await?;
@@ -165,14 +166,14 @@ impl<F: FeedStore> Feed<F> {
         let meant = self.meant(&seen.head);
         let knows_all = call.caller().sees_all() || is_maker(&seen.head, call);
         let mut shown = told(seen, bounds);
-        // Another client is told no name of an account that only the maker had.
+        // A client other than the maker must not learn the names of accounts visible only to the maker.
         if let Some(filter) = shown.filter.as_mut().filter(|_| !knows_all) {
             filter.accounts.retain(|name| meant.has(name));
         }
         pb::Subscription { consumers_replaced, accounts: meant.names(), ..shown }
     }
 
-    /// With the positions that its streams have passed, of which the store is told now and then.
+    /// Adds the positions that the streams have passed, which may be ahead of the store.
     pub(super) fn as_passed(&self, mut seen: Seen) -> Seen {
         if let Some((scanned, floor)) = self.0.dispatchers.passed(&seen.head.name) {
             seen.head.scanned = seen.head.scanned.max(scanned);
@@ -181,7 +182,7 @@ impl<F: FeedStore> Feed<F> {
         seen
     }
 
-    /// A page of those that the caller may use.
+    /// Lists a page of the subscriptions usable by the caller.
     pub async fn list_subscriptions(
         &self,
         request: &pb::ListSubscriptionsRequest,
@@ -196,7 +197,8 @@ impl<F: FeedStore> Feed<F> {
         Ok(pb::ListSubscriptionsResponse { subscriptions, next_page_token })
     }
 
-    /// Those after a name that the caller may use, at most `size`; and the name after which there are more, or none.
+    /// Reads the subscriptions after a name that the caller may use, at most `size`, and the name for the next page;
+    /// empty at the end.
     pub(super) async fn subscriptions(
         &self,
         bounds: ByFeed<Bounds>,
@@ -204,7 +206,7 @@ impl<F: FeedStore> Feed<F> {
         after: &str,
         call: &CallContext,
     ) -> Result<(Vec<SubscriptionState>, String), ServiceError> {
-        // Names of others' subscriptions are not told, not even as a token.
+        // Names of other clients' subscriptions are never shown, not even in a page token.
         let (mut after, mut looked_at) = (after.to_owned(), after.to_owned());
         let mut subscriptions = Vec::new();
         loop {
@@ -223,7 +225,7 @@ impl<F: FeedStore> Feed<F> {
                 if self.is_stale(&head) {
                     self.rescope(&head.name).await?;
                 }
-                // One that was deleted meanwhile is left out.
+                // A subscription deleted meanwhile is left out.
                 let seen = self.store().outline(&head.name).await?;
                 subscriptions.extend(seen.map(|seen| self.state_of(self.as_passed(seen.into()), bounds, call)));
             }
@@ -233,7 +235,7 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    /// Changes one, and tells what is void because its events are of accounts that it means no more.
+    /// Changes a subscription. Returns the rows voided because their accounts are not covered any more.
     pub async fn update(
         &self,
         request: &pb::UpdateSubscriptionRequest,
@@ -257,7 +259,7 @@ impl<F: FeedStore> Feed<F> {
             Ok((it.head().generation, it.head().version != version))
         });
         let (generation, is_changed) = changed.await??;
-        // Done by the next use of it in any case, should this process end here.
+        // After a crash before this line, the next use of the subscription voids the rows.
         let voided = self.rescope(&asked.name).await?.unwrap_or_default();
         if is_changed {
             self.0.dispatchers.end(&asked.name, FeedError::Updated { generation });
@@ -270,7 +272,7 @@ impl<F: FeedStore> Feed<F> {
         })
     }
 
-    /// Deletes one.
+    /// Deletes a subscription and ends its streams. An etag in the request must match.
     pub async fn delete(
         &self,
         request: &pb::DeleteSubscriptionRequest,
@@ -293,7 +295,7 @@ impl<F: FeedStore> Feed<F> {
         Ok(())
     }
 
-    /// Moves one, and tells how many parked events that voids.
+    /// Moves a subscription. Returns the number of voided parked events.
     pub async fn seek(
         &self,
         request: &pb::SeekSubscriptionRequest,
@@ -304,7 +306,8 @@ impl<F: FeedStore> Feed<F> {
         let (log, at) = (self.log(feed), Path::Top("position"));
         let to = places::resolve(log, *bounds.of(feed), request.position.as_ref(), &at).await?;
         let now = self.now();
-        // One that was deleted and made again meanwhile may read the other log, where this place means something else.
+        // A subscription deleted and created again meanwhile may read the other log, where the position has a different
+        // meaning.
         let moved = self.allowed_of(feed, &request.name, call, move |it| {
             let voided = it.parked();
             it.seek(to, now);
@@ -343,7 +346,8 @@ pub(super) fn wrong_feed(head: &Head) -> FeedError {
     FeedError::WrongFeed { name: head.name.clone(), feed: head.config.feed }
 }
 
-/// The bounds are from before it was seen: the floor rises, and what is below it may be dropped at once, which is no loss.
+/// Builds the message. The bounds must be older than the view: the floor rises, and events below it may be trimmed at
+/// once, which is no loss.
 fn told(seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
     let Seen { head, unsettled, outstanding, parked, oldest: _ } = seen;
     let bounds = bounds.of(head.config.feed);

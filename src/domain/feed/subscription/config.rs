@@ -1,4 +1,4 @@
-//! What a subscription was asked to be.
+//! The configuration of a subscription.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const FEED_UNSPECIFIED: i32 = pb::Feed::Unspecified as i32;
 
 type Field = (&'static str, fn(&pb::Subscription) -> bool, fn(&mut pb::Subscription, &pb::Subscription));
 
-/// What an update may change.
+/// The fields that an update may change.
 const FIELDS: [Field; 6] = [
     ("filter", |m| m.filter.is_some(), |to, from| to.filter.clone_from(&from.filter)),
     ("lease_duration", |m| m.lease_duration.is_some(), |to, from| to.lease_duration = from.lease_duration),
@@ -35,63 +35,63 @@ const FIELDS: [Field; 6] = [
     ("paused", |m| m.paused.is_some(), |to, from| to.paused = from.paused),
 ];
 
-/// How events wait for each other.
+/// The order in which events wait for earlier events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Behind earlier unsettled events of the same key.
     #[default]
     KeyOrdered,
-    /// For none.
+    /// In no particular order.
     Unordered,
-    /// One consumer at a time, all in the order of the log.
+    /// One consumer at a time, in the order of the log.
     Exclusive,
 }
 
-/// The choices of a subscription, each with a value.
+/// The configuration of a subscription, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The feed that it reads. Never changes.
+    /// The feed read by the subscription. Never changes.
     pub feed: FeedName,
-    /// Which events, as it was asked for.
+    /// The filter as requested.
     pub filter: pb::Filter,
-    /// How events wait for each other. Never changes.
+    /// The ordering of events. Never changes.
     pub mode: Mode,
-    /// How long a loan lasts.
+    /// Duration of a lease.
     pub lease_duration: Duration,
-    /// Failures after which an event is parked; 0: never.
+    /// Failures after which an event is parked; 0 for never.
     pub max_attempts: u32,
-    /// Longest pause before the second attempt; doubles with each.
+    /// Longest pause before the second attempt; doubled for every further attempt.
     pub backoff_min: Duration,
-    /// Longest pause before any.
+    /// Upper limit of the pause before any attempt.
     pub backoff_max: Duration,
-    /// Whether the log keeps what is not settled or is parked.
+    /// Whether the log keeps unsettled and parked events beyond the retention.
     pub hold_retention: bool,
-    /// Whether nothing is given out.
+    /// Whether no event is leased.
     pub paused: bool,
-    /// Name of the client that made it; empty for a gateway without clients. Never changes.
+    /// Name of the client that created the subscription; empty for a gateway without clients. Never changes.
     pub client: String,
 }
 
 impl Default for Config {
-    /// Of a subscription that was asked for by its name only.
+    /// The configuration of a subscription requested by its name only.
     fn default() -> Self {
         Self::read(&pb::Subscription::default())
     }
 }
 
 impl Config {
-    /// Checks what is asked for and fills in what is not; `at` says where the subscription stands in the request. Its name,
-    /// its start and what only the gateway tells are not looked at.
+    /// Checks a request and fills in the defaults; `at` is the path of the subscription in the request. Name, start and
+    /// output fields are not checked.
     ///
     /// # Errors
-    /// All that is wrong with it.
+    /// All faults of the request.
     pub fn from_message(message: &pb::Subscription, at: &Path<'_>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         check(message, at, &mut faults);
         faults.into_result().map(|()| Self::read(message))
     }
 
-    /// Its fields of a subscription; the others are empty.
+    /// Converts to a message with the configuration fields; further fields stay empty.
     pub fn to_message(&self) -> pb::Subscription {
         let backoff = pb::Backoff { min: written(self.backoff_min), max: written(self.backoff_max) };
         pb::Subscription {
@@ -108,12 +108,12 @@ impl Config {
         }
     }
 
-    /// For a store.
+    /// Encodes the configuration for a store.
     pub fn encode(&self) -> Vec<u8> {
         self.to_message().encode_to_vec()
     }
 
-    /// What [`Self::encode`] wrote. It is not checked again: rules may have become stricter since.
+    /// Decodes stored bytes without a further check, because the rules may have become stricter.
     ///
     /// # Errors
     /// The bytes are no subscription.
@@ -121,18 +121,18 @@ impl Config {
         pb::Subscription::decode(bytes).map(|message| Self::read(&message))
     }
 
-    /// Its filter, ready for use.
+    /// The filter, ready for use.
     pub fn wanted(&self) -> Filter {
         Filter::of_checked(&self.filter)
     }
 
-    /// Its filter, whatever the accounts.
+    /// The filter without its accounts.
     pub fn wanted_anywhere(&self) -> Filter {
         self.wanted().anywhere()
     }
 
-    /// Whether it is what a request asks for: only fields that are set there must be the same. Filters are the same when
-    /// they want the same; accounts that the request does not name may be any.
+    /// Whether the configuration matches a request: only fields set in the request are compared. Filters are compared
+    /// by their meaning, and accounts only if the request names accounts.
     pub fn agrees_with(&self, asked: &pb::Subscription) -> bool {
         let read = Self::read(asked);
         let backoff = asked.backoff.unwrap_or_default();
@@ -153,11 +153,11 @@ impl Config {
         if asked.accounts.is_empty() { ours.anywhere() == theirs } else { ours == theirs }
     }
 
-    /// It with the fields of `mask` taken from `message`, which stands at `at`; without a path those that are set. A field
-    /// that the mask names and the message lacks gets its default.
+    /// Takes the fields of `mask` from `message`, whose path is `at`; an empty mask takes the fields that are set. A
+    /// masked field missing from the message gets its default.
     ///
     /// # Errors
-    /// All that is wrong with the mask (at `mask_at`) and with what was taken; also another mode, or a start.
+    /// All faults of the mask (at `mask_at`) and of the taken fields; also a changed mode or feed, or a start.
     pub fn updated(
         &self,
         message: &pb::Subscription,
@@ -199,7 +199,7 @@ impl Config {
         }
     }
 
-    /// A message as it is, with the defaults; what cannot be read counts as unset.
+    /// Reads a message with defaults; unreadable values count as unset.
     fn read(message: &pb::Subscription) -> Self {
         let read = |value: Option<prost_types::Duration>| value.as_ref().and_then(span);
         let backoff = message.backoff.unwrap_or_default();
@@ -219,7 +219,7 @@ impl Config {
     }
 }
 
-/// The feed of this number, which is the intents to cancel where it is unset.
+/// Converts the number of a feed; unset means cancel intents.
 fn feed_of(number: i32) -> Option<FeedName> {
     Some(match pb::Feed::try_from(number).ok()? {
         pb::Feed::Unspecified | pb::Feed::CancelIntents => FeedName::CancelIntents,
@@ -255,7 +255,7 @@ impl Mode {
     }
 }
 
-/// A subscription's name: 1 to 128 ASCII letters, digits, `-`, `_` and `.`.
+/// Checks the name of a subscription: 1 to 128 ASCII letters, digits, `-`, `_` and `.`.
 pub fn check_name(name: &str, at: &Path<'_>, faults: &mut Faults) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) {
@@ -297,7 +297,7 @@ fn check_span(
     is_right
 }
 
-/// Spans here are a day at most; a longer one would be left out.
+/// Converts a duration. Durations in a configuration are at most a day, and the conversion cannot fail.
 fn written(span: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(span).ok()
 }

@@ -1,8 +1,8 @@
-//! Leases that a stream keeps for its consumer, so that the consumer needs no timer.
+//! Automatic extension of leases by a stream, which saves the consumer a timer.
 //!
-//! A lease is lengthened step by step, each time to one `lease_duration` from now: when the stream or the whole process ends, it
-//! runs out as soon as any other. The steps end so long after the event was lent, whatever the stream does, so that a consumer
-//! that hangs does not hold its event for good.
+//! A lease is extended in steps, every time to one `lease_duration` from now: after the end of the stream or the
+//! process, the lease expires as soon as any other. The steps end a fixed time after the lease was granted, which keeps
+//! a hanging consumer from holding its event forever.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use super::{Row, State, Subscription};
 use crate::domain::moment::{Moment, SteadyTime};
 
 impl Subscription {
-    /// Lengthens the leases of a consumer that have used a quarter of their time or more, up to `most` after each was given.
-    /// One whose time is over stays as it is.
+    /// Extends the consumer's leases that have used a quarter of their time or more, up to `most` after they were
+    /// granted. An expired lease stays unchanged.
     pub fn keep(&mut self, consumer: &str, now: Moment, most: Duration) {
         let lease = self.head.config.lease_duration;
         for row in self.lent_to(consumer) {
@@ -27,7 +27,7 @@ impl Subscription {
         }
     }
 
-    /// When [`Self::keep`] has something to do next for a consumer: before half of a lease is left.
+    /// Time of the next extension by [`Self::keep`]: before half of a lease is left.
     pub fn keep_time(&self, consumer: &str, most: Duration) -> Option<SteadyTime> {
         let half = self.head.config.lease_duration / 2;
         let borrower = self.rows.borrower(consumer)?;

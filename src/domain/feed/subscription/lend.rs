@@ -1,14 +1,15 @@
-//! Who gets what next.
+//! Leases events to consumers.
 //!
-//! | mode | an event may be lent when |
+//! | mode | an event may be leased when |
 //! |---|---|
-//! | KEY_ORDERED | no earlier unsettled event has its key, and none of its key is on loan; without a key always |
+//! | KEY_ORDERED | no earlier unsettled event has its key, and no event of its key is leased; always without a key |
 //! | UNORDERED | always |
-//! | EXCLUSIVE | every earlier unsettled event is on loan to the same consumer, and nobody else has any |
+//! | EXCLUSIVE | every earlier unsettled event is leased to the same consumer, and no other consumer has a lease |
 //!
-//! A redriven event is an earlier one like any other. Rows come before fresh events, all in the order of the log; each goes
-//! to the room with most events free among those that it fits in. The first that fits nowhere ends it, or large events
-//! would wait for ever behind small ones. One whose attempts are used up when its turn comes is parked.
+//! A redriven event counts as an earlier event like any other. Rows come before fresh events, in the order of the log;
+//! an event goes to the consumer with the largest free window that the event fits in. The first event that fits nowhere
+//! ends the round, because large events would otherwise wait forever behind small ones. An event without attempts left
+//! is parked at its turn.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -16,12 +17,12 @@ use std::collections::BTreeSet;
 use super::{Cause, Fresh, FreshEvent, Loan, MAX_UNSETTLED, Mode, Room, Row, State, Subscription};
 use crate::domain::moment::Moment;
 
-/// Why an event was parked that nobody has parked.
+/// The reason of events parked by the gateway.
 pub(super) const USED_UP: &str = "its attempts were used up";
 
 impl Subscription {
-    /// Ends loans whose time is over, and lends what may be lent, to those with room, the freest first. `fresh` is looked at
-    /// where it goes on from [`super::Head::scanned`]; what there is room for no more stays fresh.
+    /// Ends expired leases, and leases events to consumers with a free window, the largest first. `fresh` is used where
+    /// it continues from [`super::Head::scanned`]; events without a free window stay fresh.
     pub fn lend(&mut self, now: Moment, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
         self.end_what_is_over(now);
         let mut desk = Desk::new(now, rooms);
@@ -33,7 +34,7 @@ impl Subscription {
         desk.loans
     }
 
-    /// Loans and pauses that lasted until now or less.
+    /// Ends leases and pauses that have expired by `now`.
     fn end_what_is_over(&mut self, now: Moment) {
         while let Some((_, seq)) = self.rows.next_time().filter(|(time, _)| *time <= now.steady) {
             let Some(row) = self.rows.get(seq).cloned() else { return };
@@ -47,7 +48,7 @@ impl Subscription {
         }
     }
 
-    /// Whether it has failed as often as it may.
+    /// Whether the event has used up its attempts.
     pub(super) fn is_spent(&self, row: &Row) -> bool {
         let most = self.head.config.max_attempts;
         most != 0 && row.failures >= most
@@ -82,7 +83,7 @@ impl Subscription {
         self.head.scanned = fresh.upto;
     }
 
-    /// Makes a row of a fresh event, on loan or behind others of its key; not if it has to stay fresh.
+    /// Makes a row of a fresh event, leased or queued behind its key. Returns false if the event has to stay fresh.
     fn take_in(&mut self, desk: &mut Desk, event: &FreshEvent) -> bool {
         let in_line = self.head.config.mode == Mode::Exclusive && self.has_idle();
         if desk.is_full() || in_line || self.ahead >= MAX_UNSETTLED {
@@ -109,12 +110,12 @@ impl Subscription {
         taken
     }
 
-    /// Whether something looked at is neither settled nor on loan.
+    /// Whether any scanned event is neither settled nor leased.
     fn has_idle(&self) -> bool {
         self.rows.unsettled().len() > self.rows.outstanding()
     }
 
-    /// Lends a pending row, if it fits anywhere.
+    /// Leases a pending row, if it fits anywhere.
     fn lend_row(&mut self, desk: &mut Desk, row: Row) -> bool {
         let exclusive = self.head.config.mode == Mode::Exclusive;
         let may_get = |room: &Room| !exclusive || self.rows.all_lent_to(&room.consumer);
@@ -132,13 +133,13 @@ impl Subscription {
     }
 }
 
-/// Where loans are handed out.
+/// The free windows and the leases granted in one round.
 struct Desk {
     now: Moment,
     rooms: Vec<Room>,
-    /// Rooms with events free, by how many; of equal ones the first of the list comes last.
+    /// Consumers with a free window, by its size; among equal sizes the first of the list is last.
     free: BTreeSet<(usize, Reverse<usize>)>,
-    /// Something fitted nowhere.
+    /// Whether an event fitted nowhere.
     stuck: bool,
     loans: Vec<Loan>,
 }
@@ -150,12 +151,12 @@ impl Desk {
         Self { now, rooms: rooms.to_vec(), free, stuck: false, loans: Vec::new() }
     }
 
-    /// Whether nobody gets anything more.
+    /// Whether no further event can be leased.
     fn is_full(&self) -> bool {
         self.stuck || self.free.is_empty()
     }
 
-    /// Takes room for an event of this size: the freest there is.
+    /// Takes a window for an event of this size: the largest free one.
     fn room_for(&mut self, size: u32, may_get: impl Fn(&Room) -> bool) -> Option<usize> {
         let size = u64::from(size);
         let fits = |room: &Room| (room.empty || size <= room.bytes) && may_get(room);

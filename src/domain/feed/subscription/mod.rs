@@ -1,19 +1,19 @@
-//! A durable subscription: what its consumers have borrowed, what they have settled, and up to where all is settled.
+//! A durable subscription: the leases of its consumers, their verdicts, and the floor.
 //!
-//! Pure: time and chance come in, changes of rows come out. A store loads it, hands it to a use case within a transaction,
-//! and writes the changes before anybody hears of them.
+//! Pure: time and randomness come in, and changes of rows come out. A store loads the subscription, passes it to a use
+//! case within a transaction, and writes the changes before any result leaves.
 //!
-//! `lend.rs` says who gets what, `settle.rs` what a consumer's word does, `floor.rs` up to where all is settled and what may
-//! be forgotten, `keep.rs` which leases a stream keeps, `void.rs` what goes when accounts go; `rows.rs` finds rows without walking all of them, and keeps account of what changed.
+//! `lend.rs` leases events, `settle.rs` applies verdicts, `floor.rs` raises the floor and drops rows, `keep.rs` extends
+//! leases automatically, `void.rs` drops rows of lost accounts; `rows.rs` indexes the rows and records changes.
 //!
 //! | an event is | and becomes |
 //! |---|---|
-//! | fresh: not looked at yet | on loan; pending, behind others of its key |
-//! | pending | on loan; parked, when its attempts are used up |
-//! | on loan | acknowledged, waiting, parked or pending by a word; pending or parked at its time; pending by a reclaim |
-//! | waiting | pending at its time; acknowledged, by its last borrower (so may a pending one be) |
-//! | parked | pending by a redrive; acknowledged, as above; forgotten, when the log is trimmed |
-//! | acknowledged | nothing else; forgotten far below the floor |
+//! | fresh: not scanned yet | leased; pending, behind its key |
+//! | pending | leased; parked, without attempts left |
+//! | leased | acknowledged, waiting, parked or pending by a verdict; pending or parked at expiry; pending by a reclaim |
+//! | waiting | pending at its time; acknowledged, by its last consumer (a pending event may be, too) |
+//! | parked | pending by a redrive; acknowledged, as above; dropped, when the log is trimmed |
+//! | acknowledged | nothing else; dropped far below the floor |
 
 mod config;
 mod floor;
@@ -37,40 +37,41 @@ use super::{AccountScope, Filter, Lease};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
-/// Events that may stand between floor and the last one looked at. A subscription that has as many looks at no more.
+/// Most rows between the floor and the last scanned event. A subscription with this many rows scans no further.
 pub const MAX_UNSETTLED: usize = 100_000;
 
-/// How far below the floor it is remembered how an event was settled.
+/// Positions below the floor for which the settlement of an event is remembered.
 pub const REMEMBERED: u64 = 10_000;
 
-/// The subscription itself, one row.
+/// The subscription's own row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// Given by the store, never twice: a name that was deleted and made again is another subscription.
+    /// Id from the store, never reused: a deleted and recreated name is a different subscription.
     pub id: u64,
-    /// Unique.
+    /// Unique name of the subscription.
     pub name: String,
-    /// What was asked for.
+    /// Configuration of the subscription.
     pub config: Config,
-    /// The accounts that it means: no row's event is of another. `None`: not known, because an earlier version made it.
+    /// The covered accounts; no row has an event of any other account. `None` for a subscription of an earlier version,
+    /// whose accounts are unknown.
     pub scope: Option<AccountScope>,
-    /// Counts changes of `config`; its text is the etag.
+    /// Counts changes of `config`; the source of the etag.
     pub version: u64,
-    /// Rises with every seek. Given by the store, never twice: a lease fits no other subscription, not even one of the same
-    /// name that was made after this one was deleted.
+    /// Number from the store, raised by every seek and never reused: a lease is valid in no other subscription, not
+    /// even in a later one of the same name.
     pub generation: u64,
-    /// Every matching event up to here is acknowledged or parked. Never falls within a generation.
+    /// Every matching event up to this position is acknowledged or parked. Never falls within a generation.
     pub floor: u64,
-    /// Every matching event from the floor up to here has a row, or is acknowledged. Never below the floor.
+    /// Every matching event from the floor up to this position has a row or is acknowledged. Never below the floor.
     pub scanned: u64,
-    /// When it was made.
+    /// Time at which the subscription was created.
     pub created: Timestamp,
-    /// When `config` or `generation` last changed.
+    /// Time of the last change of `config` or `generation`.
     pub updated: Timestamp,
 }
 
 impl Head {
-    /// The events that it wants, ready for use: those that its filter wants of the accounts that it means.
+    /// The effective filter: the configured filter, narrowed to the covered accounts.
     pub fn filter(&self) -> Filter {
         let filter = self.config.wanted();
         match &self.scope {
@@ -80,16 +81,16 @@ impl Head {
     }
 }
 
-/// What a store has to write. Rows are of [`Changes::head`]'s subscription.
+/// The changes that a store has to write, for the rows of [`Changes::head`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// The head as it is now, if it changed.
+    /// The head, if changed.
     pub head: Option<Head>,
-    /// Every row goes first: a seek.
+    /// Whether all stored rows are dropped first, after a seek.
     pub clear: bool,
-    /// Rows made or changed, as they are now, by `seq`.
+    /// New and changed rows, by `seq`.
     pub put: Vec<Row>,
-    /// Rows that go, by `seq`.
+    /// Positions of dropped rows.
     pub drop: Vec<u64>,
 }
 
@@ -105,133 +106,133 @@ impl Changes {
 pub struct Subscription {
     head: Head,
     rows: Rows,
-    /// Rows beyond the floor, whatever their state.
+    /// Number of rows above the floor, in any state.
     ahead: usize,
-    /// The head as it stands in the store, if it does.
+    /// The head in the store; `None` for a new subscription.
     stored: Option<Head>,
-    /// What the store gives the next seek.
+    /// The generation that the next seek begins.
     next_generation: u64,
 }
 
-/// Room that a consumer has for further loans.
+/// The free window of a consumer for further leases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Room {
-    /// Who.
+    /// Id of the consumer.
     pub consumer: Arc<str>,
-    /// So many events.
+    /// Free number of events.
     pub events: usize,
-    /// So many bytes.
+    /// Free number of bytes.
     pub bytes: u64,
-    /// It has nothing now: one event fits, whatever its size.
+    /// Whether the consumer has no lease; one event then fits regardless of its size.
     pub empty: bool,
 }
 
-/// Matching events that were not looked at yet.
+/// Matching events that were not scanned by the subscription yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fresh {
-    /// All that match after this position…
+    /// Position before the first event of the range.
     pub after: u64,
-    /// …up to this one are in `events`.
+    /// Position of the last event of the range; all matches between are in `events`.
     pub upto: u64,
-    /// In rising order.
+    /// The matching events, in rising order.
     pub events: Vec<FreshEvent>,
 }
 
-/// One of them.
+/// One event not scanned yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FreshEvent {
-    /// Position.
+    /// Position in the log.
     pub seq: u64,
-    /// Its `ordering_key`.
+    /// The `ordering_key` of the event.
     pub key: Arc<str>,
-    /// Bytes of the event as it is delivered.
+    /// Size of the delivered event in bytes.
     pub size: u32,
-    /// When it came.
+    /// Time of receipt by the gateway.
     pub received: Timestamp,
 }
 
-/// An event that was lent out.
+/// A lease granted to one consumer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loan {
-    /// Position of its consumer among the rooms.
+    /// Index of the consumer among the windows.
     pub room: usize,
-    /// Names it.
+    /// The lease as text for the consumer.
     pub lease: Lease,
-    /// Until then, by the steady clock.
+    /// Expiry, by the steady clock.
     pub until: Moment,
-    /// Why.
+    /// Cause of the delivery.
     pub cause: Cause,
-    /// Bytes of the event.
+    /// Size of the event in bytes.
     pub size: u32,
 }
 
-/// What a consumer has.
+/// The leases of a consumer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Held {
-    /// Its loans, by position.
+    /// Leases in the order of their positions.
     pub leases: Vec<Lease>,
-    /// Bytes of their events.
+    /// Bytes of the leased events.
     pub bytes: u64,
 }
 
-/// What a consumer says of a loan.
+/// A consumer's verdict on a lease.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Done.
+    /// The event is done.
     Ack,
-    /// Again, after this time or by the backoff.
+    /// The event is tried again, after `delay` or by the back-off.
     Retry {
-        /// Time to pass.
+        /// Pause before the next attempt.
         delay: Option<Duration>,
-        /// Kept if it is parked in the end.
+        /// Reason, kept if the event is parked in the end.
         reason: String,
     },
-    /// Aside.
+    /// The event is parked for people.
     Park {
-        /// Why.
+        /// Reason of the parking.
         reason: String,
     },
-    /// Longer, by this from now or by the lease's duration.
+    /// The lease is extended.
     Extend {
-        /// From now.
+        /// Time from now; the lease duration if unset.
         by: Option<Duration>,
     },
-    /// Given back.
+    /// The lease is given back.
     Release,
 }
 
-/// What came of a verdict.
+/// The result of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It took effect; an extended loan lasts until then.
+    /// The verdict took effect; for an extension with the new expiry.
     Applied(Option<Moment>),
-    /// The same took effect before.
+    /// The same verdict took effect before.
     AlreadyApplied,
-    /// Nothing changed: the loan has ended, and the event is somebody else's or settled otherwise.
+    /// No change: the lease has ended, and the event was leased again or settled differently.
     LeaseLost,
-    /// Nothing changed: it is of an earlier generation.
+    /// No change: the lease is of an earlier generation.
     StaleGeneration,
-    /// Nothing changed: no such loan was ever given.
+    /// No change: no such lease was ever granted.
     UnknownLease,
 }
 
-/// A subscription with what is counted of it.
+/// A subscription with its counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outline {
-    /// Its own row.
+    /// The subscription's own row.
     pub head: Head,
-    /// See [`Subscription::unsettled`].
+    /// The value of [`Subscription::unsettled`].
     pub unsettled: u64,
-    /// See [`Subscription::outstanding`].
+    /// The value of [`Subscription::outstanding`].
     pub outstanding: u64,
-    /// See [`Subscription::parked`].
+    /// The value of [`Subscription::parked`].
     pub parked: u64,
-    /// See [`Subscription::oldest_unsettled`].
+    /// The value of [`Subscription::oldest_unsettled`].
     pub oldest: Option<Timestamp>,
 }
 
 impl Subscription {
-    /// A new one, which begins after position `at`. `id` and `generation` are the store's.
+    /// A new subscription that begins after position `at`. The store provides `id` and `generation`.
     pub fn new(id: u64, generation: u64, name: String, config: Config, at: u64, now: Timestamp) -> Self {
         let head = Head {
             id,
@@ -248,24 +249,24 @@ impl Subscription {
         Self { stored: None, ..Self::load(head, Vec::new()) }
     }
 
-    /// Tells the generation that a seek would begin: one that no subscription of the store has had.
+    /// Sets the generation of the next seek, which must be new in the store.
     pub fn offer_generation(&mut self, next: u64) {
         self.next_generation = next;
     }
 
-    /// As it is in the store.
+    /// Loads a subscription from its stored rows.
     pub fn load(head: Head, rows: Vec<Row>) -> Self {
         let ahead = rows.iter().filter(|row| row.seq > head.floor).count();
         let rows = Rows::load(head.config.mode == Mode::KeyOrdered, rows);
         Self { stored: Some(head.clone()), head, rows, ahead, next_generation: 0 }
     }
 
-    /// The row of the subscription itself.
+    /// The subscription's own row.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// What is counted of it.
+    /// The subscription with its counts.
     pub fn outline(&self) -> Outline {
         Outline {
             head: self.head.clone(),
@@ -276,12 +277,12 @@ impl Subscription {
         }
     }
 
-    /// Rows that are remembered, those of settled events too.
+    /// Number of stored rows, including rows of settled events.
     pub fn row_count(&self) -> u64 {
         self.rows.count() as u64
     }
 
-    /// What changed since it was loaded, or since this was last asked.
+    /// Takes the changes since loading, or since the previous call.
     pub fn take_changes(&mut self) -> Changes {
         let (clear, put, drop) = self.rows.take_changes();
         let head = (self.stored.as_ref() != Some(&self.head)).then(|| self.head.clone());
@@ -291,55 +292,55 @@ impl Subscription {
         Changes { head, clear, put, drop }
     }
 
-    /// Events out on loan, also those whose time is over until [`Self::lend`] ends them.
+    /// Number of leased events, including expired leases until [`Self::lend`] ends them.
     pub fn outstanding(&self) -> u64 {
         self.rows.outstanding() as u64
     }
 
-    /// Events put aside.
+    /// Number of parked events.
     pub fn parked(&self) -> u64 {
         self.rows.parked().len() as u64
     }
 
-    /// Events that were looked at and are not settled, those on loan among them.
+    /// Number of scanned events that are not settled, including leased events.
     pub fn unsettled(&self) -> u64 {
         self.rows.unsettled().len() as u64
     }
 
-    /// When the first event of the log came that was looked at and is not settled.
+    /// Time of receipt of the first scanned event that is not settled.
     pub fn oldest_unsettled(&self) -> Option<Timestamp> {
         let first = self.rows.unsettled().first()?;
         self.rows.get(*first).map(|row| row.received)
     }
 
-    /// When a loan ends next, or a pause: then [`Self::lend`] may have something to give.
+    /// Time at which the next lease or pause ends; [`Self::lend`] may then grant new leases.
     pub fn next_time(&self) -> Option<SteadyTime> {
         self.rows.next_time().map(|(time, _)| time)
     }
 
-    /// What a consumer has.
+    /// The leases of a consumer.
     pub fn held(&self, consumer: &str) -> Held {
         let Some(borrower) = self.rows.borrower(consumer) else { return Held::default() };
         let leases = borrower.seqs.iter().filter_map(|seq| self.rows.get(*seq)).map(|row| self.lease(row)).collect();
         Held { leases, bytes: borrower.bytes }
     }
 
-    /// Rows put aside after a position, in order, at most `limit`.
+    /// Parked rows after a position, in order, at most `limit`.
     pub fn parked_after(&self, seq: u64, limit: usize) -> Vec<Row> {
         let after = (Bound::Excluded(seq), Bound::Unbounded);
         self.rows.parked().range(after).filter_map(|seq| self.rows.get(*seq)).take(limit).cloned().collect()
     }
 
-    /// Gives back all that a consumer has. No loan of these counts as a failure: to come back says nothing against an event,
-    /// and two consumers that take each other's place have not tried any.
+    /// Releases all leases of a consumer. A release does not count as a failure: a reconnect says nothing about an
+    /// event, and two consumers replacing each other have not tried any.
     pub fn release(&mut self, consumer: &str) {
         for row in self.lent_to(consumer) {
             self.rows.put(row.given_back());
         }
     }
 
-    /// The same, to be delivered to it again: it has lost what it knew. [`Self::lend`] gives them to whoever has room: lend to
-    /// this consumer alone in the same transaction.
+    /// Prepares all leases of a consumer for redelivery, after the consumer has lost its memory. [`Self::lend`] would
+    /// grant them to any consumer with a free window: lend to this consumer alone in the same transaction.
     pub fn reclaim(&mut self, consumer: &str) {
         for row in self.lent_to(consumer) {
             self.rows.put(row.taken_back());
@@ -351,7 +352,7 @@ impl Subscription {
         seqs.filter_map(|seq| self.rows.get(*seq)).cloned().collect()
     }
 
-    /// Goes on after another position, in a new generation. All loans and parked events of the old one are void.
+    /// Moves to a position in a new generation, which voids all leases and parked events.
     pub fn seek(&mut self, to: u64, now: Timestamp) {
         self.rows.clear();
         self.ahead = 0;
@@ -359,7 +360,8 @@ impl Subscription {
         (self.head.floor, self.head.scanned, self.head.updated) = (to, to, now);
     }
 
-    /// Gives parked events out again, their failures counted anew: these, or all. Tells how many.
+    /// Redrives parked events, all or the given positions, with their failures reset. Returns the number of redriven
+    /// events.
     pub fn redrive(&mut self, seqs: Option<&[u64]>) -> u64 {
         let parked = self.rows.parked();
         let seqs: BTreeSet<u64> = match seqs {
@@ -372,7 +374,7 @@ impl Subscription {
         seqs.len() as u64
     }
 
-    /// Takes another config, of the same feed, mode and client. The same one changes nothing.
+    /// Replaces the configuration, except feed, mode and client. An equal configuration changes nothing.
     pub fn update(&mut self, config: Config, now: Timestamp) {
         let Config { mode, feed, client, .. } = self.head.config.clone();
         let config = Config { mode, feed, client, ..config };
@@ -383,7 +385,8 @@ impl Subscription {
         }
     }
 
-    /// Whether it has not settled events before `first`, the first that the log keeps. Then it may give nothing out.
+    /// Whether unsettled events before `first`, the first stored event, were trimmed. Such a subscription must grant no
+    /// lease.
     pub fn has_lost(&self, first: u64) -> bool {
         self.head.floor.saturating_add(1) < first
     }

@@ -1,121 +1,121 @@
-//! One event of a subscription that was looked at.
+//! One scanned event of a subscription.
 
 use std::sync::Arc;
 
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
-/// An event that was given out, waits for another, or was settled not long ago.
+/// An event that was leased, waits for its key, or was settled recently.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Position in the log.
     pub seq: u64,
-    /// Its `ordering_key`; empty: it waits for no other.
+    /// The `ordering_key`; an event with an empty key waits for no other.
     pub key: Arc<str>,
-    /// Bytes of the event as it is delivered.
+    /// Size of the delivered event in bytes.
     pub size: u32,
-    /// When the event came.
+    /// Time of receipt by the gateway.
     pub received: Timestamp,
-    /// How often it was lent. Part of the lease, so it never falls.
+    /// Number of leases granted. Part of the lease text; never falls.
     pub attempt: u32,
-    /// Loans that were not acknowledged, of those that count against `max_attempts`.
+    /// Number of failed leases that count toward `max_attempts`.
     pub failures: u32,
-    /// It was parked and given out again: the floor passes it by.
+    /// Whether the event was parked and redriven; the floor may pass it.
     pub redriven: bool,
-    /// How its last borrower gave it up. `None` while it is on loan, and when the loan ended without a word.
+    /// The verdict that ended the last lease. `None` while the event is leased, and after an expired lease.
     pub said: Option<Said>,
-    /// Where it stands.
+    /// State of the event.
     pub state: State,
 }
 
 impl Row {
-    /// Its loan ended without being acknowledged.
+    /// The row after a lease that ended without acknowledgement.
     pub(super) fn failed(self, cause: Cause) -> Self {
         let failures = self.failures.saturating_add(1);
         Self { failures, said: None, state: State::Pending { cause }, ..self }
     }
 
-    /// Its borrower came back without its memory.
+    /// The row after its consumer returned without memory.
     pub(super) fn taken_back(self) -> Self {
         Self { said: None, state: State::Pending { cause: Cause::Reclaimed }, ..self }
     }
 
-    /// Its borrower gave it back.
+    /// The row after its consumer released the lease.
     pub(super) fn given_back(self) -> Self {
         Self { said: Some(Said::Release), state: State::Pending { cause: Cause::LeaseExpired }, ..self }
     }
 
-    /// Put aside.
+    /// The row after parking.
     pub(super) fn parked(self, since: Timestamp, reason: String) -> Self {
         Self { state: State::Parked { since, reason }, ..self }
     }
 }
 
-/// Where an event stands.
+/// The state of a scanned event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
-    /// May be lent, once no earlier event holds it up.
+    /// May be leased, unless an earlier event blocks its key.
     Pending {
-        /// Why it will come.
+        /// Cause of the next delivery.
         cause: Cause,
     },
-    /// Out.
+    /// Leased to a consumer.
     Leased {
-        /// Why it came.
+        /// Cause of the delivery.
         cause: Cause,
-        /// When it was given, by the steady clock: a stream keeps it so long, and no longer.
+        /// Time of the grant by the steady clock, from which automatic extension is limited.
         since: SteadyTime,
-        /// Until then it is this consumer's, by the steady clock: nobody who sets the wall clock ends a loan early, or keeps
-        /// it from ending. The wall clock's time is what the consumer was told.
+        /// Expiry by the steady clock, which keeps a step of the wall clock from ending a lease early or keeping it
+        /// from ending. The wall clock's time was told to the consumer.
         until: Moment,
-        /// Who has it.
+        /// Consumer that holds the lease.
         consumer: Arc<str>,
     },
-    /// Comes again later.
+    /// Waiting for a retry.
     Waiting {
-        /// Not before then, by the steady clock.
+        /// Earliest time of the retry, by the steady clock.
         until: Moment,
     },
-    /// Acknowledged.
+    /// Acknowledged by a consumer.
     Acked,
-    /// Put aside.
+    /// Set aside; a redrive makes the row pending again.
     Parked {
-        /// When.
+        /// Time of the parking.
         since: Timestamp,
-        /// The consumer's words, or ours.
+        /// Reason given by the consumer or the gateway.
         reason: String,
     },
 }
 
-/// With what word a loan ended; told so that the same word, repeated, is known.
+/// The verdict that ended a lease, stored to recognize the same verdict when repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Again.
+    /// A retry was requested.
     Retry,
-    /// Aside.
+    /// The event was parked.
     Park,
-    /// Given back.
+    /// The lease was released.
     Release,
 }
 
 impl State {
-    /// Whether somebody still has to deal with it.
+    /// Whether the event still has to be settled.
     pub const fn is_unsettled(&self) -> bool {
         matches!(self, Self::Pending { .. } | Self::Leased { .. } | Self::Waiting { .. })
     }
 }
 
-/// Why an event is delivered.
+/// The cause of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// For the first time.
+    /// The first delivery of the event.
     First,
-    /// Its loan ended unsettled, or was given back.
+    /// The last lease expired or was released.
     LeaseExpired,
-    /// A consumer asked for another attempt.
+    /// A consumer asked for a further attempt.
     Retry,
-    /// Its consumer came back without its memory.
+    /// The consumer returned without memory and reclaimed the event.
     Reclaimed,
-    /// It was parked, and was given out again.
+    /// The event was parked and redriven.
     Redriven,
 }

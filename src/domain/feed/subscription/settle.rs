@@ -1,22 +1,22 @@
-//! What a consumer's verdict on a leased event does.
+//! Applies a consumer's verdicts on leased events.
 //!
-//! The consumer that had the event last may acknowledge it, also when its lease has run out, as long as no other consumer got
-//! the event since. Every other verdict needs a lease that has not run out. The answer to each lease:
+//! The last consumer of an event may acknowledge the event even after the lease has expired, as long as no other
+//! consumer got the event since. Every other verdict needs an unexpired lease. The result for every kind of lease:
 //!
 //! | lease | ack | retry, park, release | extend |
 //! |---|---|---|---|
 //! | of an earlier generation | stale | stale | stale |
 //! | of a later generation, or of generation 0 | unknown | unknown | unknown |
-//! | of an attempt that was not reached, or 0 | unknown | unknown | unknown |
+//! | of an attempt not reached, or 0 | unknown | unknown | unknown |
 //! | of an earlier attempt | lost | lost | lost |
-//! | of the last attempt: on loan, in time | applied | applied | applied |
-//! | … on loan, its time is over | applied | lost | lost |
-//! | … pending, waiting or parked | applied | already applied if this word ended the loan, else lost | lost |
+//! | of the last attempt: leased, unexpired | applied | applied | applied |
+//! | … leased, expired | applied | lost | lost |
+//! | … pending, waiting or parked | applied | already applied if this verdict ended the lease, else lost | lost |
 //! | … acknowledged | already applied | lost | lost |
-//! | of an event without a row, so far below the floor that it may be forgotten | already applied | lost | lost |
-//! | of another without a row: filtered out, not looked at, parked and trimmed | unknown | unknown | unknown |
+//! | of an event without a row, below the remembered range | already applied | lost | lost |
+//! | of any other event without a row: filtered out, not scanned, parked and trimmed | unknown | unknown | unknown |
 //!
-//! Whatever is not `Applied` changes nothing.
+//! Only `Applied` changes a row.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::{Lease, Outcome, Row, Said, State, Subscription, Verdict};
 use crate::domain::moment::Moment;
 
 impl Subscription {
-    /// Carries out verdicts in order. `fraction` draws from 0 to 1, for the pause before a retry.
+    /// Applies verdicts in order. `fraction` draws from 0 to 1, for the pause before a retry.
     pub fn settle(
         &mut self,
         now: Moment,
@@ -70,7 +70,7 @@ impl Subscription {
         }
     }
 
-    /// Of an event that was forgotten, or that nobody ever had.
+    /// The outcome for an event without a row: dropped, or never leased.
     fn without_row(&self, lease: Lease, verdict: &Verdict) -> Outcome {
         match verdict {
             _ if lease.seq == 0 || lease.attempt == 0 || !self.is_forgotten(lease.seq) => Outcome::UnknownLease,
@@ -88,7 +88,7 @@ impl Subscription {
         Outcome::Applied(None)
     }
 
-    /// A word about a loan that lasts.
+    /// Applies a verdict on an unexpired lease.
     fn carry_out(&mut self, now: Moment, row: Row, verdict: &Verdict, fraction: &mut dyn FnMut() -> f64) -> Outcome {
         let said = verdict.word();
         let row = match verdict {
@@ -102,7 +102,7 @@ impl Subscription {
         Outcome::Applied(None)
     }
 
-    /// Never shortens: more time is what was asked for.
+    /// Extends a lease. A shorter time has no effect, because the consumer asked for more time.
     fn extend(&mut self, wanted: Moment, row: Row) -> Outcome {
         let State::Leased { cause, since, until, consumer } = row.state else { return Outcome::LeaseLost };
         let until = if wanted.steady > until.steady { wanted } else { until };
@@ -127,7 +127,7 @@ impl Subscription {
         Row { state: State::Waiting { until: now.plus(pause) }, ..row }
     }
 
-    /// Doubles with every failure.
+    /// The longest pause, doubled with every failure.
     fn longest_pause(&self, failures: u32) -> Duration {
         let config = &self.head.config;
         let times = 2u32.saturating_pow(failures.saturating_sub(1));
@@ -135,13 +135,13 @@ impl Subscription {
     }
 }
 
-/// Also of what is no part.
+/// Limits a fraction to 0 to 1; a value that is no number becomes 1.
 fn part(fraction: f64) -> f64 {
     if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 1.0 }
 }
 
 impl Verdict {
-    /// With what word it ends a loan, if that is remembered.
+    /// The stored form of the verdict, for verdicts that are remembered.
     fn word(&self) -> Option<Said> {
         match self {
             Self::Retry { .. } => Some(Said::Retry),

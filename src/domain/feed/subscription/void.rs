@@ -1,43 +1,43 @@
-//! What becomes of a subscription's rows when it means other accounts than before.
+//! Voids rows of a subscription when its covered accounts change.
 //!
-//! The rows themselves do not tell accounts: whoever narrows a subscription looks the events up and says which rows are void.
+//! Rows do not store accounts: the caller looks up the events and selects the rows.
 
 use super::{State, Subscription};
 use crate::domain::feed::AccountScope;
 
-/// Rows that went because their events are of accounts that the subscription does not mean any more.
+/// Numbers of rows voided because their accounts are not covered any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Voided {
-    /// Events that were on loan.
+    /// Number of leased events.
     pub leased: u64,
-    /// Events that were parked.
+    /// Number of parked events.
     pub parked: u64,
-    /// Events that were to be lent again, or waited for others.
+    /// Number of pending and waiting events.
     pub pending: u64,
 }
 
 impl Voided {
-    /// All of them.
+    /// Number of all voided rows.
     pub const fn all(self) -> u64 {
         self.leased + self.parked + self.pending
     }
 }
 
 impl Subscription {
-    /// Sets the accounts that it means from the start.
+    /// Sets the covered accounts of a new subscription.
     #[must_use]
     pub fn with_scope(mut self, scope: AccountScope) -> Self {
         self.head.scope = Some(scope);
         self
     }
 
-    /// Positions of all rows whose events may still be shown: not settled, or parked.
+    /// Positions of all rows whose events may still be shown: unsettled or parked.
     pub fn open_rows(&self) -> Vec<u64> {
         self.rows.unsettled().iter().chain(self.rows.parked()).copied().collect()
     }
 
-    /// Means these accounts from now on. The rows at the positions of `gone` are void: a lease of one is no lease any more,
-    /// and the floor passes it. Events that were passed before, and are of an account that is new, stay passed.
+    /// Replaces the covered accounts, and voids the rows at the positions of `gone`: their leases become unknown, and
+    /// the floor passes them. Events of a new account before the scanned position stay skipped.
     pub fn set_scope(&mut self, scope: AccountScope, gone: impl IntoIterator<Item = u64>) -> Voided {
         let mut voided = Voided::default();
         for seq in gone {
