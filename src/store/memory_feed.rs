@@ -1,4 +1,4 @@
-//! A feed without a file: the plain model of its ports, for tests and for the simulation.
+//! A feed in memory: a simple model of its ports, for tests and for the simulation.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,7 +19,7 @@ use crate::ports::ledger::StoreError;
 use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
-/// Keeps everything until the process ends; never fails. Cheap to clone, all clones are one feed.
+/// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one feed.
 #[derive(Clone)]
 pub struct MemoryFeed(Arc<Inner>);
 
@@ -30,7 +30,7 @@ struct Inner {
 }
 
 impl MemoryFeed {
-    /// An empty one. `log` is the id of the intents' log; that of the order updates has the opposite bits.
+    /// An empty feed. `log` is the id of the cancel intents' log; the log of the order updates has the inverted bits.
     pub fn new(log: LogId) -> Self {
         let id = |feed| match feed {
             FeedName::CancelIntents => log,
@@ -51,7 +51,7 @@ impl MemoryFeed {
         Self(Arc::new(Inner { tables: Mutex::new(tables), heads, token_key }))
     }
 
-    /// Tells the heads. Under the lock, so that they move in the order of the logs.
+    /// Publishes the heads. Called under the lock, which keeps the order of the logs.
     fn publish(&self, tables: &Tables) {
         for (feed, head) in self.0.heads.iter() {
             let now = tables.logs.of(feed).head();
@@ -60,7 +60,7 @@ impl MemoryFeed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
-        // Nothing in here can panic between two changes that belong together.
+        // No code under the lock can panic between two changes that belong together.
         self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,7 +76,7 @@ type Key = (AccountId, keys::Key);
 /// The log of one feed.
 struct Log {
     id: LogId,
-    /// Position of the first of `events`.
+    /// Position of the first stored event.
     first: u64,
     events: VecDeque<StoredEvent>,
 }
@@ -85,7 +85,7 @@ struct Tables {
     logs: ByFeed<Log>,
     last_delivery: u64,
     known: BTreeMap<Key, Known>,
-    /// The keys of `known` in the order in which they came.
+    /// The keys of `known` in the order of arrival.
     arrived: VecDeque<Key>,
     quarantine: BTreeMap<u64, Quarantined>,
     last_subscription: u64,
@@ -93,11 +93,11 @@ struct Tables {
     subscriptions: BTreeMap<String, Subscription>,
 }
 
-/// What is known of a delivery.
+/// A known delivery.
 struct Known {
     body_hash: [u8; 32],
     received: Timestamp,
-    /// Of an event: its place.
+    /// Position of the event; `None` for a quarantined body.
     place: Option<(FeedName, u64)>,
 }
 
@@ -198,7 +198,7 @@ impl EventLog for MemoryFeed {
     }
 }
 
-/// There is no next process.
+/// A store in memory has no next process.
 impl ClockRecords for MemoryFeed {
     async fn clock_record(&self) -> Result<Option<ClockRecord>, StoreError> {
         Ok(None)
@@ -246,7 +246,7 @@ impl Subscriptions for MemoryFeed {
         subscription.offer_generation(*last_generation + 1);
         let result = change(subscription);
         *last_generation = subscription.head().generation.max(*last_generation);
-        // There is nowhere else to write them.
+        // Changes have no further place to be written to.
         drop(subscription.take_changes());
         Ok(Some(result))
     }
@@ -281,12 +281,12 @@ fn body(raw: &Bytes, wanted: bool) -> Bytes {
 }
 
 impl Log {
-    /// The last position that was given.
+    /// The last assigned position.
     fn head(&self) -> u64 {
         self.first + self.events.len() as u64 - 1
     }
 
-    /// Where the event of this position stands, or would stand.
+    /// Index of the event at this position.
     fn place(&self, seq: u64) -> usize {
         usize::try_from(seq - self.first).unwrap_or(usize::MAX)
     }
@@ -309,7 +309,7 @@ impl Tables {
                 Ok(Some(seq)) => {
                     let Arrival { account, body_hash, .. } = arrival;
                     let is_it = |one: &Quarantined| one.account == account && one.body_hash == body_hash;
-                    // It could not be read when it came first.
+                    // The same body was unreadable at its first arrival.
                     self.quarantine.retain(|_, one| one.conflict.is_some() || !is_it(one));
                     Appended::Stored { seq: Some(seq) }
                 }
@@ -326,10 +326,10 @@ impl Tables {
         }
     }
 
-    /// Gives an event its position; `None` if it was there before.
+    /// Assigns a position to an event; `None` for a duplicate.
     ///
     /// # Errors
-    /// Another body was there before under this identity.
+    /// The identity was stored before with a different body.
     fn enter(&mut self, arrival: &Arrival) -> Result<Option<u64>, EventIdentity> {
         let key = (arrival.account.clone(), keys::delivery(arrival));
         let Content::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
@@ -354,7 +354,7 @@ impl Tables {
         self.known.insert(key, Known { body_hash: arrival.body_hash, received: arrival.received, place });
     }
 
-    /// Keeps a body that is in no feed, once. Tells whether it is new.
+    /// Quarantines a body once. Returns whether the body is new.
     fn keep(&mut self, arrival: Arrival, reason: String, conflict: Option<EventIdentity>) -> bool {
         let key = (arrival.account.clone(), keys::body(&arrival.body_hash).into());
         if self.known.contains_key(&key) {
@@ -387,8 +387,8 @@ impl Tables {
         reread
     }
 
-    /// Drops so many events from the front of a log. Tells who lost some that it had not settled, and how many parked ones
-    /// went.
+    /// Drops events from the front of a log. Returns the subscriptions that lost unsettled events, and the number of
+    /// dropped parked events.
     fn cut(&mut self, feed: FeedName, events: usize) -> (Vec<String>, usize) {
         let log = self.logs.of_mut(feed);
         let before = log.first;
@@ -418,7 +418,7 @@ impl Tables {
             trimmed.rows += 1;
             trimmed.quarantined += 1;
         }
-        // The id of an event that is kept is kept.
+        // The id of a stored event stays.
         let logs = &self.logs;
         let is_kept = |(feed, seq): (FeedName, u64)| seq >= logs.of(feed).first;
         let goes = |key: &&Key| !self.known.get(*key).and_then(|known| known.place).is_some_and(is_kept);
@@ -439,7 +439,7 @@ impl Tables {
             event.received < times.held || (event.received < times.free && event.seq <= needed_after)
         };
         let log = self.logs.of(feed);
-        // The last stays.
+        // The last event stays.
         let most = (limit - trimmed.rows).min(log.events.len().saturating_sub(1));
         let events = log.events.iter().take(most).take_while(may_go).count();
         *trimmed.events.of_mut(feed) = events;

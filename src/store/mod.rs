@@ -1,8 +1,8 @@
-//! Where the ledger and the feed are kept: in a SQLite file ([`sqlite`]). [`memory`] and [`memory_feed`] are doubles for tests
-//! and for the simulation; no setting names them.
+//! The durable store of the ledger and the feeds, in a SQLite file ([`sqlite`]). [`memory`] and [`memory_feed`] are
+//! models for tests and for the simulation; no setting selects them.
 //!
-//! A store keeps entries, events and subscriptions without understanding them; what they mean is decided in
-//! `domain::ledger`, `domain::feed` and the use cases, which know the ports only.
+//! A store keeps entries, events and subscriptions without interpreting them; their rules are in `domain::ledger`,
+//! `domain::feed` and the use cases, which depend on the ports only.
 
 #[cfg(test)]
 mod conformance;
@@ -38,32 +38,32 @@ use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions}
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 use crate::telemetry::metrics::StoreMetrics;
 
-/// What a store needs of its process.
+/// The surroundings of a store.
 #[derive(Clone)]
 pub struct Settings {
-    /// Tells since when it fails, and on which boot loans are kept.
+    /// Source of the time, for failures and for the boot of leases.
     pub clock: Clock,
-    /// What it counts.
+    /// Metrics of the store.
     pub metrics: StoreMetrics,
-    /// The accounts of the settings, each with its seller: what is kept of a seller is found by its account's id.
+    /// The accounts of the settings with their sellers; rows of a seller are found by the id of its account.
     pub accounts: Vec<(AccountId, SellerId)>,
-    /// Ends the process, after a line for the operator: a sync failed, and what the disk holds is not known; or the file is
-    /// no longer this process's alone. Whoever waits for a write then must hear nothing, so it should not return.
+    /// Ends the process after logging a line for the operator: an fsync failed and the content of the disk is unknown,
+    /// or the file is shared with a different process. Must not return, because waiting callers must not get an answer.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
-/// The store that the settings name. Cheap to clone, all clones are one.
+/// The configured store. Cheap to clone; all clones share one store.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// `sqlite://PATH`
+    /// A SQLite file: `sqlite://PATH`.
     Sqlite(SqliteLedger),
 }
 
 impl Store {
-    /// Opens it. Blocks, for about a second at most; see [`SqliteLedger::open`].
+    /// Opens the store. Blocks, for about a second at most; see [`SqliteLedger::open`].
     ///
     /// # Errors
-    /// One line for the operator, when this process must not use it.
+    /// One line for the operator, when this process must not use the store.
     pub fn open(url: &StoreUrl, settings: Settings) -> Result<Self, String> {
         match url {
             StoreUrl::Sqlite(path) => SqliteLedger::open(path, settings).map(Self::Sqlite),
@@ -71,21 +71,21 @@ impl Store {
         }
     }
 
-    /// Why it does not work, if so: from a write that failed until one commits.
+    /// The present failure of the store: from a failed write until the next commit.
     pub fn failing(&self) -> Option<Failing> {
         match self {
             Self::Sqlite(ledger) => ledger.failing(),
         }
     }
 
-    /// Finds out whether it works; see [`SqliteLedger::prove`].
+    /// Checks whether the store works; see [`SqliteLedger::prove`].
     pub async fn prove(&self) {
         match self {
             Self::Sqlite(ledger) => ledger.prove().await,
         }
     }
 
-    /// Ends it, once nobody writes any more: what was handed over is durable, and the file is let go.
+    /// Closes the store after all writers have stopped: queued writes become durable, and the file is released.
     pub async fn close(&self) {
         match self {
             Self::Sqlite(ledger) => ledger.close().await,
@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-/// Hands the methods of a port to the store that it is; those in brackets are written out.
+/// Delegates the methods of a port to the selected store; methods in brackets are written in full.
 macro_rules! delegate {
     (
         $port:ident to $store:ident
@@ -180,7 +180,7 @@ delegate! {
     []
 }
 
-/// A new entry as it is kept first. What is sent next counts as sent.
+/// The first stored form of a new entry. An entry that is sent next counts as sent.
 fn made(new: NewEntry, id: OperationId) -> Entry {
     let sent = new.state == EntryState::Sending;
     Entry {
@@ -213,7 +213,7 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
     }
 }
 
-/// An entry as stores keep it.
+/// The stored form of an entry.
 fn kept(entry: Entry) -> Entry {
     if entry.state.is_open() { entry } else { entry.without_steady_times() }
 }

@@ -1,4 +1,4 @@
-//! Which boot of the machine the ends of loans and pauses count from.
+//! The boot from which the steady times of leases and pauses count.
 
 use std::time::Duration;
 
@@ -10,11 +10,14 @@ use super::rows::{self, HEADS, LEASED, WAITING};
 use crate::domain::feed::subscription::Head;
 use crate::domain::moment::Moment;
 
-/// Longest pause that a consumer can ask for or a subscription has.
+/// Longest pause of a consumer or subscription.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
-/// Replaces steady times of another boot in the tables, once for each process.
+/// Replaces steady times of an earlier boot, once for every process.
 ///
+/// The steady clock restarts with every boot; a time of an earlier boot does not show how much time has passed since.
+/// Leases get their whole duration again, because the consumer may still work on the event. Pauses before a retry end
+/// by the wall clock, because an early retry is harmless.
 /// The steady clock begins anew with each boot, so a time of another boot does not tell how much has passed since. Leases get
 /// their whole time again, because the consumer that holds one may still work on the event. Pauses before a retry end by the
 /// wall clock, because a retry that comes too early does no harm.

@@ -1,4 +1,4 @@
-//! Rows of the subscriptions' tables and what they mean. The numbers below are in every database: they never change.
+//! The rows of the subscription tables. The numbers below are in every database and must never change.
 
 use rusqlite::Row as Found;
 use rusqlite::types::Type;
@@ -9,11 +9,11 @@ use crate::domain::feed::subscription::{Cause, Config, Head, Row, Said, State};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
-/// Begins every query for heads.
+/// The beginning of every query for heads.
 pub(super) const HEADS: &str =
     "SELECT id, name, config, version, generation, floor, scanned, created, updated, scope FROM subscriptions";
 
-/// Begins every query for rows.
+/// The beginning of every query for rows.
 pub(super) const ROWS: &str = "SELECT seq, key, size, received, attempt, failures, redriven, state, cause, time, words, said, steady, since \
      FROM subscription_rows";
 
@@ -45,7 +45,7 @@ pub(super) fn head(row: &Found<'_>) -> rusqlite::Result<Head> {
 /// Reads the columns of [`ROWS`].
 pub(super) fn row(row: &Found<'_>) -> rusqlite::Result<Row> {
     let cause = || row.get::<_, Coded<Cause>>(8).map(|cause| cause.0);
-    // One that has none counts from another boot, and is not given out before `boot.rs` has set it.
+    // A row without steady time is of an earlier boot, and is not used before `boot.rs` has set the time.
     let steady = |column| {
         row.get::<_, Option<i64>>(column).map(|it| SteadyTime(it.and_then(|it| it.try_into().ok()).unwrap_or(0)))
     };
@@ -82,7 +82,7 @@ pub(super) const ACKED: i64 = 3;
 /// The number of [`State::Parked`].
 pub(super) const PARKED: i64 = 4;
 
-/// The columns of a state.
+/// The columns of a row's state.
 #[derive(Default)]
 pub(super) struct StateColumns<'a> {
     pub(super) state: i64,

@@ -1,4 +1,4 @@
-//! Subscriptions in their tables: how one is made, changed and deleted.
+//! The subscriptions in their tables: creation, changes and deletion.
 
 use std::collections::HashMap;
 
@@ -52,8 +52,8 @@ pub(super) fn make(tx: &mut Tx<'_>, new: &NewSubscription) -> rusqlite::Result<M
     Ok(Made::New(head))
 }
 
-/// Subscriptions of a client. They are counted once for each process: to read all of them for each that is made would let a
-/// client that makes and deletes hold up the writer.
+/// The number of a client's subscriptions. Counted once for every process: counting at every creation would let a
+/// client delay the writer by creating and deleting subscriptions.
 fn of_client<'a>(tx: &'a mut Tx<'_>, client: &str) -> rusqlite::Result<&'a mut u64> {
     if tx.feed().of_clients.is_none() {
         let mut counts = HashMap::default();
@@ -95,7 +95,7 @@ pub(super) fn change<T>(
     Ok(Some(result))
 }
 
-/// No other subscription gets this generation.
+/// Reserves a generation, which no other subscription can then get.
 fn use_generation(tx: &mut Tx<'_>, generation: u64) -> rusqlite::Result<()> {
     let next = generation.saturating_add(1).max(tx.feed().next_generation);
     tx.feed().next_generation = next;
@@ -106,7 +106,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
     let id = integer(id);
     if changes.clear {
         tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1")?.execute([id])?;
-        // Only a seek drops all, and only one that finds rows.
+        // Only a seek that finds rows drops all rows.
         reach(CrashPoint::F4);
     }
     let mut drop_row = tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1 AND seq = ?2")?;
@@ -137,7 +137,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
             steady.map(|steady| integer(steady.0)),
             since.map(|since| integer(since.0)),
         ])?;
-        // Some of those that are given out again may be written.
+        // The crash point is reached with some of the redriven rows written.
         if matches!(row.state, State::Pending { cause: Cause::Redriven }) {
             reach(CrashPoint::F5);
         }
@@ -181,7 +181,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, name: &str, only: Option<(u64, u64)>) -> r
     Ok(Removed::Gone)
 }
 
-/// One with what is counted of it: two queries, whatever the number of its rows.
+/// A subscription with its counts, by two queries for any number of rows.
 pub(super) fn outline(db: &Connection, name: &str) -> rusqlite::Result<Option<Outline>> {
     let mut head = db.prepare_cached(&format!("{HEADS} WHERE name = ?1"))?;
     let Some(head) = head.query_row([name], rows::head).optional()? else { return Ok(None) };
@@ -210,8 +210,8 @@ fn head_of(tx: &Tx<'_>, name: &str) -> rusqlite::Result<Option<Head>> {
     tx.sql(&format!("{HEADS} WHERE name = ?1"))?.query_row([name], rows::head).optional()
 }
 
-/// What all subscriptions of a feed have in the database as it is within the transaction, by name: with the rows only that bear
-/// on what they need of the log. Those above the floor never do, nor does what is acknowledged.
+/// All subscriptions of a feed as stored within the transaction, by name, with only the rows that hold events of the
+/// log. Rows above the floor and acknowledged rows hold none.
 pub(super) fn needs(tx: &Tx<'_>, feed: FeedName) -> rusqlite::Result<Vec<Subscription>> {
     let mut heads = tx.sql(&format!("{HEADS} ORDER BY name"))?;
     let heads: Vec<Head> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
@@ -228,7 +228,7 @@ pub(super) fn needs(tx: &Tx<'_>, feed: FeedName) -> rusqlite::Result<Vec<Subscri
         .collect()
 }
 
-/// Whether it has rows before a position that are not acknowledged.
+/// Whether unacknowledged rows exist before a position.
 pub(super) fn has_before(tx: &Tx<'_>, id: u64, seq: u64) -> rusqlite::Result<bool> {
     let mut any =
         tx.sql("SELECT EXISTS (SELECT 1 FROM subscription_rows WHERE subscription = ?1 AND seq < ?2 AND state <> ?3)")?;
