@@ -12,8 +12,8 @@ use crate::domain::timestamp::Timestamp;
 /// A method's writes are durable (synced) when the method returns `Ok`; after an error nothing was written. A write
 /// handed to the store happens even when the future is dropped.
 pub trait Subscriptions: Clone + Send + Sync + 'static {
-    /// Makes one, unless there is one of its name, or its client has as many as it may. Both are judged in the transaction that makes
-    /// it, so that two that are made at the same moment are judged one after the other.
+    /// Creates a subscription, unless its name is taken or its client has its full share. Both are checked in the
+    /// creating transaction, so that concurrent creations are checked one after the other.
     fn make(&self, new: NewSubscription) -> impl Future<Output = Result<Made, StoreError>> + Send;
 
     /// Applies `change` to a subscription and writes the changes, in one transaction. `change` may be called more than
@@ -35,31 +35,31 @@ pub trait Subscriptions: Clone + Send + Sync + 'static {
     fn remove(&self, name: &str, only: Option<(u64, u64)>) -> impl Future<Output = Result<Removed, StoreError>> + Send;
 }
 
-/// A subscription that is to be made.
+/// The parameters of a new subscription.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewSubscription {
-    /// Its name.
+    /// The unique name of the subscription.
     pub name: String,
-    /// What is asked for.
+    /// The requested configuration, checked.
     pub config: Config,
-    /// The accounts that it means.
+    /// The accounts covered by the subscription.
     pub scope: AccountScope,
-    /// Subscriptions that its client may have. Those without a client are not counted.
+    /// Largest number of subscriptions of the client. Subscriptions without a client are not counted.
     pub most_of_client: u64,
-    /// It starts after this position.
+    /// Position after which the subscription starts.
     pub at: u64,
-    /// The time.
+    /// Time of the creation.
     pub now: Timestamp,
 }
 
-/// What became of [`Subscriptions::make`].
+/// The result of [`Subscriptions::make`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Made {
     /// The subscription was created.
     New(Head),
     /// The name is taken by this subscription.
     Existing(Head),
-    /// Its client has as many as it may.
+    /// The client has its full share of subscriptions.
     TooMany,
 }
 

@@ -93,7 +93,7 @@ struct Tables {
     subscriptions: BTreeMap<String, Subscription>,
 }
 
-/// A known delivery.
+/// A stored delivery, for the recognition of duplicates.
 struct Known {
     body_hash: [u8; 32],
     received: Timestamp,
