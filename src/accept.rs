@@ -21,23 +21,23 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
-    places: Arc<Places>,
+    places: Arc<ConnectionLimit>,
     back_off: Duration,
 }
 
 /// What came in.
 #[derive(Debug)]
-pub enum Accepted {
+pub enum AcceptOutcome {
     /// A connection; it is open until the place is dropped.
-    Connection(TcpStream, Place),
+    Connection(TcpStream, ConnectionPermit),
     /// One connection too many; it is closed already.
     Refused,
 }
 
 /// The room of one connection; free again when dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct ConnectionPermit {
+    places: Arc<ConnectionLimit>,
     address: IpAddr,
     id: u64,
     /// The beat at which it began to wait for a request; 0 while it does not.
@@ -47,29 +47,29 @@ pub struct Place {
 }
 
 #[derive(Debug)]
-struct Places {
+struct ConnectionLimit {
     max: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct OpenConnections {
     all: usize,
     /// Rises with each connection, and each time that one begins to wait.
     beat: u64,
-    by_address: HashMap<IpAddr, Holder>,
+    by_address: HashMap<IpAddr, AddressConnections>,
 }
 
 /// The places of one address.
 #[derive(Debug, Default)]
-struct Holder {
+struct AddressConnections {
     open: HashSet<u64>,
     /// Of these, the ones that wait for a request, by the beat at which they began to.
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: BTreeMap<u64, IdleConnection>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct IdleConnection {
     id: u64,
     end: CancellationToken,
 }
@@ -77,20 +77,20 @@ struct Waiting {
 impl Acceptor {
     /// Accepts from `listener`.
     pub fn new(listener: TcpListener, max: usize) -> Self {
-        Self { listener, places: Arc::new(Places::new(max)), back_off: BACK_OFF.0 }
+        Self { listener, places: Arc::new(ConnectionLimit::new(max)), back_off: BACK_OFF.0 }
     }
 
     /// The next connection. Errors are logged and waited out: a server that stops accepting helps nobody. Nothing is
     /// lost when this future is dropped.
-    pub async fn next(&mut self) -> Accepted {
+    pub async fn next(&mut self) -> AcceptOutcome {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.back_off = BACK_OFF.0;
-                    let Some(place) = self.places.take(peer.ip()) else { return Accepted::Refused };
+                    let Some(place) = self.places.take(peer.ip()) else { return AcceptOutcome::Refused };
                     // Small frames must not wait for each other. Fails only on a dead connection.
                     let _ = stream.set_nodelay(true);
-                    return Accepted::Connection(stream, place);
+                    return AcceptOutcome::Connection(stream, place);
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -103,12 +103,12 @@ impl Acceptor {
     }
 }
 
-impl Places {
+impl ConnectionLimit {
     fn new(max: usize) -> Self {
         Self { max, taken: Mutex::default() }
     }
 
-    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
         let address = holder(peer);
         let mut taken = self.taken();
         let its_own = taken.count(address);
@@ -121,16 +121,16 @@ impl Places {
         let id = taken.next_beat();
         taken.by_address.entry(address).or_default().open.insert(id);
         let (since, end) = (AtomicU64::new(0), CancellationToken::new());
-        Some(Place { places: self.clone(), address, id, since, end })
+        Some(ConnectionPermit { places: self.clone(), address, id, since, end })
     }
 
     /// It guards counts only: they are right after a panic, too.
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, OpenConnections> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl OpenConnections {
     fn count(&self, address: IpAddr) -> usize {
         self.by_address.get(&address).map_or(0, |holder| holder.open.len())
     }
@@ -140,13 +140,13 @@ impl Taken {
     /// Returns false when no connection may be ended.
     fn end_longest_waiting(&mut self, address: IpAddr) -> bool {
         let its_own = self.count(address);
-        let may = |(other, holder): &(&IpAddr, &Holder)| {
+        let may = |(other, holder): &(&IpAddr, &AddressConnections)| {
             !holder.waiting.is_empty() && (**other == address || holder.open.len() > its_own)
         };
         let most = self.by_address.iter().filter(may).max_by_key(|(_, holder)| holder.open.len());
         let Some(most) = most.map(|(address, _)| *address) else { return false };
         let first = self.by_address.get_mut(&most).and_then(|holder| holder.waiting.pop_first());
-        let Some((since, Waiting { id, end })) = first else { return false };
+        let Some((since, IdleConnection { id, end })) = first else { return false };
         self.free(most, id, since);
         end.cancel();
         true
@@ -170,7 +170,7 @@ impl Taken {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     /// The address that it counts for: the peer's, of IPv6 its network of 64 bits.
     pub const fn address(&self) -> IpAddr {
         self.address
@@ -187,7 +187,7 @@ impl Place {
         {
             // Only ever changed under the lock.
             self.since.store(beat, Ordering::Relaxed);
-            holder.waiting.insert(beat, Waiting { id: self.id, end: self.end.clone() });
+            holder.waiting.insert(beat, IdleConnection { id: self.id, end: self.end.clone() });
         }
     }
 
@@ -206,7 +206,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let since = *self.since.get_mut();
         self.places.taken().free(self.address, self.id, since);
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_the_places_of_others() {
-        let places = Arc::new(Places::new(3));
+        let places = Arc::new(ConnectionLimit::new(3));
         let one: IpAddr = "192.0.2.1".parse().unwrap();
         let other: IpAddr = "192.0.2.2".parse().unwrap();
         let first = places.take(one);
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn one_that_waits_for_a_request_makes_way() {
-        let places = Arc::new(Places::new(4));
+        let places = Arc::new(ConnectionLimit::new(4));
         let one: IpAddr = "192.0.2.1".parse().unwrap();
         let other: IpAddr = "192.0.2.2".parse().unwrap();
         let [first, second] = [(); 2].map(|()| places.take(one).unwrap());
@@ -260,7 +260,7 @@ mod tests {
         first.waits();
         // The one that has waited longest.
         let third = places.take(one).unwrap();
-        let ended = |places: &[&Place]| Vec::from_iter(places.iter().map(|place| place.end().is_cancelled()));
+        let ended = |places: &[&ConnectionPermit]| Vec::from_iter(places.iter().map(|place| place.end().is_cancelled()));
         assert_eq!(ended(&[&first, &second, &third]), [false, true, false]);
         // It has no place any more, whatever becomes of it.
         second.waits();

@@ -14,7 +14,7 @@
 //! | ledger | [`store`] | keeps mutations, implements [`ports::ledger`] |
 //! | settings | [`config`] | read, checked, explained |
 //! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages that are both |
-//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`room`], [`crash_point`], [`planted_bug`] | traces, metrics, logs; the end; connections; what is bounded; where tests kill; bugs that tests must find |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], [`crash_point`], [`planted_bug`] | traces, metrics, logs; the end; connections; what is bounded; where tests kill; bugs that tests must find |
 //! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
@@ -30,7 +30,7 @@ pub mod http;
 pub mod pb;
 pub mod planted_bug;
 pub mod ports;
-pub mod room;
+pub mod quota;
 pub mod service;
 pub mod shutdown;
 pub mod store;

@@ -26,7 +26,7 @@ const ABORT_LIMIT: Duration = Duration::from_millis(500);
 pub struct Shutdown {
     draining: CancellationToken,
     stopping: CancellationToken,
-    closing: Moment,
+    closing: OnceEvent,
     aborted: CancellationToken,
     finished: CancellationToken,
     tasks: TaskTracker,
@@ -35,48 +35,48 @@ pub struct Shutdown {
 /// Comes once. Every unary call waits for one: that is a third of what waiting for a [`CancellationToken`] costs, which can
 /// have children and keeps count of all that refer to it.
 #[derive(Clone, Debug, Default)]
-pub struct Moment {
-    has_come: Arc<AtomicBool>,
+pub struct OnceEvent {
+    is_set: Arc<AtomicBool>,
     notify: Arc<Notify>,
 }
 
 pin_project! {
-    /// Waits for a [`Moment`] from when it was made.
+    /// Waits for a [`OnceEvent`] from when it was made.
     #[derive(Debug)]
-    pub struct Coming {
-        has_come: bool,
+    pub struct OnceEventWait {
+        is_set: bool,
         #[pin]
         notified: OwnedNotified,
     }
 }
 
-impl Moment {
+impl OnceEvent {
     /// It is now.
-    pub fn come(&self) {
-        self.has_come.store(true, Ordering::Release);
+    pub fn set(&self) {
+        self.is_set.store(true, Ordering::Release);
         self.notify.notify_waiters();
     }
 
     /// Waits for it; at once over if it has come.
-    pub fn coming(&self) -> Coming {
+    pub fn wait(&self) -> OnceEventWait {
         // In this order: what comes between the two is told to the first.
         let notified = self.notify.clone().notified_owned();
-        Coming { has_come: self.has_come.load(Ordering::Acquire), notified }
+        OnceEventWait { is_set: self.is_set.load(Ordering::Acquire), notified }
     }
 }
 
-impl Future for Coming {
+impl Future for OnceEventWait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        if *this.has_come { Poll::Ready(()) } else { this.notified.poll(cx) }
+        if *this.is_set { Poll::Ready(()) } else { this.notified.poll(cx) }
     }
 }
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
+pub enum DrainOutcome {
     /// Everything finished in time.
     Clean,
     /// This many tasks had to be aborted.
@@ -100,7 +100,7 @@ impl Shutdown {
     }
 
     /// Stage 3: the grace is over, and calls that are still open are told so.
-    pub fn closing(&self) -> &Moment {
+    pub fn closing(&self) -> &OnceEvent {
         &self.closing
     }
 
@@ -121,22 +121,22 @@ impl Shutdown {
 
     /// Goes through all stages. `not_ready` tells those who watch that no more calls should come; it is done before
     /// anything stops. Takes at most `grace` and a second.
-    pub async fn run(&self, not_ready: impl Future<Output = ()>, grace: Duration) -> Drained {
+    pub async fn run(&self, not_ready: impl Future<Output = ()>, grace: Duration) -> DrainOutcome {
         self.draining.cancel();
         not_ready.await;
         self.stopping.cancel();
         self.tasks.close();
         let drained = match timeout(grace, self.tasks.wait()).await {
-            Ok(()) => Drained::Clean,
+            Ok(()) => DrainOutcome::Clean,
             Err(_) => {
                 let left = self.tasks.len();
-                self.closing.come();
+                self.closing.set();
                 if timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
                     self.aborted.cancel();
                     // Those that do not even let go end with the process.
                     let _ = timeout(ABORT_LIMIT, self.tasks.wait()).await;
                 }
-                Drained::Aborted(left)
+                DrainOutcome::Aborted(left)
             }
         };
         self.finished.cancel();
@@ -164,7 +164,7 @@ mod tests {
         };
         comes("draining", shutdown.draining().clone().cancelled_owned().boxed());
         comes("stopping", shutdown.stopping().clone().cancelled_owned().boxed());
-        comes("closing", shutdown.closing().coming().boxed());
+        comes("closing", shutdown.closing().wait().boxed());
         comes("aborted", shutdown.aborted().clone().cancelled_owned().boxed());
         let told = events.clone();
         let not_ready = async move {
@@ -173,20 +173,20 @@ mod tests {
         };
         let started = Instant::now();
         let drained = shutdown.run(not_ready, Duration::from_secs(5)).await;
-        assert_eq!(drained, Drained::Aborted(2), "those that waited for the last two stages");
+        assert_eq!(drained, DrainOutcome::Aborted(2), "those that waited for the last two stages");
         assert_eq!(*events.lock().unwrap(), ["draining", "told", "stopping", "closing", "aborted"]);
         assert_eq!(started.elapsed(), Duration::from_millis(5501));
     }
 
     #[test]
     fn a_moment_comes_for_those_who_waited_and_those_who_came_late() {
-        let moment = Moment::default();
-        let (mut polled, unpolled) = (Box::pin(moment.coming()), moment.coming());
+        let moment = OnceEvent::default();
+        let (mut polled, unpolled) = (Box::pin(moment.wait()), moment.wait());
         assert_eq!((&mut polled).now_or_never(), None);
-        moment.clone().come();
+        moment.clone().set();
         assert_eq!(polled.now_or_never(), Some(()));
         assert_eq!(unpolled.now_or_never(), Some(()), "made before it came, asked only after");
-        assert_eq!(moment.coming().now_or_never(), Some(()));
+        assert_eq!(moment.wait().now_or_never(), Some(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -194,14 +194,14 @@ mod tests {
         let shutdown = Shutdown::new();
         let started = Instant::now();
         shutdown.tasks().spawn(sleep(Duration::from_secs(2)));
-        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, Drained::Clean);
+        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, DrainOutcome::Clean);
         assert_eq!(started.elapsed(), Duration::from_secs(2));
         assert!(shutdown.finished().is_cancelled() && !shutdown.aborted().is_cancelled());
 
         let shutdown = Shutdown::new();
         let started = Instant::now();
         shutdown.tasks().spawn(std::future::pending::<()>());
-        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, Drained::Aborted(1));
+        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, DrainOutcome::Aborted(1));
         assert_eq!(started.elapsed(), Duration::from_secs(6));
     }
 }

@@ -48,7 +48,7 @@ use crate::service::feed::{Feed, FeedStore};
 use crate::service::{
     AccountDirectory, CacheSettings, ClockWatch, GatewayStatus, MutationSettings, Mutations, Operations, Resolver,
 };
-use crate::shutdown::{Drained, Shutdown};
+use crate::shutdown::{DrainOutcome, Shutdown};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::otlp::Otlp;
@@ -73,7 +73,7 @@ const PROVE_EVERY: Duration = Duration::from_secs(5);
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a gateway takes from outside, so that tests can replace it.
-pub struct Outside<H> {
+pub struct Externals<H> {
     /// Speaks HTTP to Walmart.
     pub http: H,
     /// Tells the time of day.
@@ -126,7 +126,7 @@ pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String
 
 /// Why a gateway does not start: one line that names the key at fault.
 #[derive(Debug, thiserror::Error)]
-pub enum CannotStart {
+pub enum StartError {
     /// A setting cannot be used.
     #[error("{0}")]
     Setting(String),
@@ -135,7 +135,7 @@ pub enum CannotStart {
     Store(String),
 }
 
-impl From<String> for CannotStart {
+impl From<String> for StartError {
     fn from(line: String) -> Self {
         Self::Setting(line)
     }
@@ -158,9 +158,9 @@ impl Gateway {
     pub async fn start<H: Http>(
         config: &Config,
         listeners: Listeners,
-        outside: Outside<H>,
-    ) -> Result<Self, CannotStart> {
-        let Outside { http, clock, random, tracer, mut otlp, log } = outside;
+        externals: Externals<H>,
+    ) -> Result<Self, StartError> {
+        let Externals { http, clock, random, tracer, mut otlp, log } = externals;
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(methods::paths()));
         if let Some(lines) = log {
@@ -173,7 +173,7 @@ impl Gateway {
         let tls = config.grpc.tls.as_ref();
         let tls = tls.map(|files| TlsFiles::load(files, clock, metrics.callers.clone())).transpose()?;
         let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
-        let store = open_store(config, clock, &metrics).await.map_err(CannotStart::Store)?;
+        let store = open_store(config, clock, &metrics).await.map_err(StartError::Store)?;
         let clock_watch = ClockWatch::new(clock, config.feed.retention, metrics.clock.clone());
         shutdown.tasks().spawn(clock_watch.clone().run(store.clone(), shutdown.stopping().clone()));
         let mutations = mutations(config, &upstream, store.clone(), clock, &random, &tracer, &metrics);
@@ -229,7 +229,7 @@ impl Gateway {
     }
 
     /// Not ready at once, streams end, calls in flight finish within the grace.
-    pub async fn stop(self) -> Drained {
+    pub async fn stop(self) -> DrainOutcome {
         let not_ready = async {
             self.probes.set(Stage::Draining);
             self.health.not_serving().await;

@@ -7,11 +7,11 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::Failure;
 use super::config::load;
-use crate::app::{CannotStart, Gateway, Listeners, Outside};
+use crate::app::{StartError, Gateway, Listeners, Externals};
 use crate::config::Config;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
-use crate::shutdown::Drained;
+use crate::shutdown::DrainOutcome;
 use crate::telemetry::otlp::{self, OtlpSettings};
 use crate::upstream::http_client::HttpClient;
 
@@ -60,7 +60,7 @@ pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway,
     let variable = |name: &str| std::env::var(name).ok();
     let (tracer, otlp) = otlp::init(&settings, &variable).map_err(|error| Failure::Usage(vec![error.to_string()]))?;
     let http = HttpClient::new().map_err(|error| Failure::Failed(format!("HTTPS cannot be set up: {error}")))?;
-    let outside = Outside {
+    let externals = Externals {
         http,
         clock: Clock::system(),
         random: Random::from_system(),
@@ -68,16 +68,16 @@ pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway,
         otlp: Some(otlp),
         log: Some(log),
     };
-    Gateway::start(config, listeners, outside).await.map_err(|cannot| match cannot {
-        CannotStart::Setting(line) => Failure::Usage(vec![line]),
-        CannotStart::Store(line) => Failure::Failed(line),
+    Gateway::start(config, listeners, externals).await.map_err(|cannot| match cannot {
+        StartError::Setting(line) => Failure::Usage(vec![line]),
+        StartError::Store(line) => Failure::Failed(line),
     })
 }
 
 /// Drains, and says how it went.
 pub(super) async fn finish(gateway: Gateway) {
     match gateway.stop().await {
-        Drained::Clean => tracing::info!("drained, bye"),
-        Drained::Aborted(left) => tracing::warn!(left, "the grace is over; what was left is cut off"),
+        DrainOutcome::Clean => tracing::info!("drained, bye"),
+        DrainOutcome::Aborted(left) => tracing::warn!(left, "the grace is over; what was left is cut off"),
     }
 }

@@ -16,7 +16,7 @@ use tower::Service;
 use super::layers::watches::ConnectionWatches;
 use super::methods;
 use super::weighed::Weighed;
-use crate::room::Room;
+use crate::quota::Quota;
 
 /// Between two looks for answers that are not read.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
@@ -75,13 +75,13 @@ impl Seen {
 pub(super) struct Counted<S> {
     inner: S,
     calls: Calls,
-    room: Room,
+    room: Quota,
     watches: ConnectionWatches,
 }
 
 impl<S> Counted<S> {
     /// Counts in `calls`; what requests take while they come in is taken from `room`.
-    pub(super) fn new(inner: S, calls: Calls, room: Room) -> Self {
+    pub(super) fn new(inner: S, calls: Calls, room: Quota) -> Self {
         Self { inner, calls, room, watches: ConnectionWatches::default() }
     }
 }
@@ -221,7 +221,7 @@ mod tests {
         let answers = service_fn(async |_: Request<Weighed<Full<Bytes>>>| {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"an answer"))))
         });
-        let mut service = Counted::new(answers, calls.clone(), Room::new(1024));
+        let mut service = Counted::new(answers, calls.clone(), Quota::new(1024));
         for (path, patience) in [("/unary", UNREAD), ("/grpc.health.v1.Health/Watch", UNREAD_STREAM)] {
             let request = Request::post(path).body(Full::default()).unwrap();
             let mut answer = service.call(request).await.unwrap();

@@ -27,8 +27,8 @@ use super::keep_alive::PollClock;
 use super::opened::Opened;
 use super::tls::{PeerNames, Tls};
 use super::weighed::{self, Weighed};
-use crate::accept::{Accepted, Acceptor};
-use crate::room::Room;
+use crate::accept::{AcceptOutcome, Acceptor};
+use crate::quota::Quota;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{Cut, Held, Metrics};
 
@@ -87,14 +87,14 @@ pub async fn serve<S, B>(
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     let mut acceptor = Acceptor::new(listener, connections.max);
-    let room = Room::new(weighed::ROOM);
+    let room = Quota::new(weighed::ROOM);
     loop {
         let accepted = tokio::select! {
             biased;
             () = shutdown.stopping().cancelled() => return,
             accepted = acceptor.next() => accepted,
         };
-        let Accepted::Connection(stream, place) = accepted else {
+        let AcceptOutcome::Connection(stream, place) = accepted else {
             metrics.connections_refused.inc();
             continue;
         };
@@ -114,7 +114,7 @@ pub async fn serve<S, B>(
 struct End {
     age: Duration,
     stop: Shutdown,
-    room: Room,
+    room: Quota,
     metrics: Arc<Metrics>,
 }
 

@@ -18,7 +18,7 @@ use crate::grpc::server::{Edge, Health, MAX_MESSAGE, stack};
 use crate::grpc::services::Services;
 use crate::pb;
 use crate::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
-use crate::shutdown::Drained;
+use crate::shutdown::DrainOutcome;
 use crate::telemetry::metrics::Form;
 use crate::telemetry::trace::Tracer;
 
@@ -120,7 +120,7 @@ impl Server {
         }
     }
 
-    async fn drain(&self, grace: Duration) -> Drained {
+    async fn drain(&self, grace: Duration) -> DrainOutcome {
         self.shutdown.run(self.health.not_serving(), grace).await
     }
 }
@@ -315,7 +315,7 @@ async fn the_drain_finishes_calls_ends_streams_and_accepts_nothing_new() {
         assert_eq!(status(call).await.code(), Code::Ok);
     };
     let (drained, ()) = tokio::join!(drain, rest);
-    assert_eq!(drained, Drained::Clean);
+    assert_eq!(drained, DrainOutcome::Clean);
     assert!(client.closed.await.unwrap(), "said goodbye");
 }
 
@@ -330,7 +330,7 @@ async fn what_does_not_finish_in_time_is_aborted() {
     let call = client.open(STATUS, &[], frame(0, &[])).await;
     server.waiting(1).await;
     let started = Instant::now();
-    assert_eq!(server.drain(Duration::from_millis(100)).await, Drained::Aborted(1));
+    assert_eq!(server.drain(Duration::from_millis(100)).await, DrainOutcome::Aborted(1));
     assert!(started.elapsed() < Duration::from_secs(2));
     let told = status(call).await;
     assert_eq!(
@@ -350,7 +350,7 @@ async fn silent_peers_do_not_hold_up_the_drain() {
         // Answered: the connection before and the words above have arrived.
         server.client().await.code(CREATE).await;
         let started = Instant::now();
-        assert_eq!(server.drain(GRACE).await, Drained::Clean);
+        assert_eq!(server.drain(GRACE).await, DrainOutcome::Clean);
         assert!(started.elapsed() < GRACE / 2, "{said:?}: {:?}", started.elapsed());
     }
 }

@@ -24,7 +24,7 @@ use super::layers::trace::{AccessLog, TraceLayer};
 use super::layers::unread::UnreadLayer;
 use super::layers::watches::WatchesLayer;
 use super::services::Services;
-use crate::shutdown::Moment;
+use crate::shutdown::OnceEvent;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
@@ -47,7 +47,7 @@ pub struct Edge {
     /// Ends the streams when it is cancelled.
     pub stopping: CancellationToken,
     /// Ends what else is open when it comes.
-    pub closing: Moment,
+    pub closing: OnceEvent,
 }
 
 /// The routes below all inbound layers. Tests and production serve the same.

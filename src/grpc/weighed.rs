@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tonic::codegen::StdError;
 
 use super::status;
-use crate::room::{Room, Taken};
+use crate::quota::{Quota, QuotaPermit};
 
 /// Bytes for all requests together that have not come to their end: the size of a listener's room.
 pub(super) const ROOM: usize = 64 * 1024 * 1024;
@@ -23,14 +23,14 @@ pin_project! {
     pub struct Weighed<B> {
         #[pin]
         body: B,
-        room: Option<Room>,
-        held: Option<Taken>,
+        room: Option<Quota>,
+        held: Option<QuotaPermit>,
     }
 }
 
 impl<B> Weighed<B> {
     /// A body that takes its room from here. It ends as OVERLOADED when there is none.
-    pub(super) fn new(body: B, room: Room) -> Self {
+    pub(super) fn new(body: B, room: Quota) -> Self {
         Self { body, room: Some(room), held: None }
     }
 
@@ -55,9 +55,9 @@ where
             && let Some(data) = frame.data_ref()
         {
             let fits = match this.held {
-                Some(held) => held.more(data.len()),
+                Some(held) => held.try_extend(data.len()),
                 None => {
-                    *this.held = room.take(data.len());
+                    *this.held = room.try_acquire(data.len());
                     this.held.is_some()
                 }
             };
@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_by_what_has_come_and_free_again_afterwards() {
-        let room = Room::new(ROOM);
+        let room = Quota::new(ROOM);
         let full = || Full::new(Bytes::from(vec![0; ROOM / 2]));
         let mut bodies = [(); 3].map(|()| Weighed::new(full(), room.clone()));
         assert!(bodies[0].frame().await.unwrap().is_ok() && bodies[1].frame().await.unwrap().is_ok());

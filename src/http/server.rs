@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 
 use super::patient::Patient;
 use super::peer::PeerAddress;
-use crate::accept::{Accepted, Acceptor, Place};
+use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{ConnectionMetrics, Cut, Held, Metrics};
 
@@ -81,7 +81,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     let mut acceptor = Acceptor::new(listener, limits.connections);
     let tasks = TaskTracker::new();
     while let Some(accepted) = end.run_until_cancelled(acceptor.next()).await {
-        let Accepted::Connection(stream, place) = accepted else {
+        let AcceptOutcome::Connection(stream, place) = accepted else {
             metrics.peers.http_refused.inc();
             continue;
         };
@@ -101,7 +101,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 async fn connection(
     stream: Patient<TcpStream>,
     router: Router,
-    place: Arc<Place>,
+    place: Arc<ConnectionPermit>,
     limits: Limits,
     end: CancellationToken,
     peers: &ConnectionMetrics,
@@ -161,7 +161,7 @@ async fn close(mut stream: Patient<TcpStream>) -> io::Result<()> {
 /// The body of an answer. The connection waits for its next request when it is done with it.
 struct WaitsAfterwards {
     body: Body,
-    place: Arc<Place>,
+    place: Arc<ConnectionPermit>,
 }
 
 impl Drop for WaitsAfterwards {
@@ -198,7 +198,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::shutdown::Drained;
+    use crate::shutdown::DrainOutcome;
 
     async fn start(limits: Limits) -> (std::net::SocketAddr, Shutdown, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -266,7 +266,7 @@ mod tests {
         first.write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut more = [0; 256];
         assert!(first.read(&mut more).await.unwrap() > 0);
-        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, Drained::Clean);
+        assert_eq!(shutdown.run(async {}, Duration::from_secs(5)).await, DrainOutcome::Clean);
         served.await.unwrap();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use order_gateway::pb;
 use order_gateway::pb::position::At;
 use order_gateway::pb::watch_cancel_intents_response::Frame;
-use order_gateway::shutdown::Drained;
+use order_gateway::shutdown::DrainOutcome;
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
@@ -162,7 +162,7 @@ async fn open_streams_end_at_shutdown_with_their_place() {
         let cursor = &ended.metadata["lastCursor"];
         assert_eq!(cursor.split_once('.').unwrap(), (last.cursor.split_once('.').unwrap().0, place));
     }
-    assert_eq!(stopping.await.unwrap(), Drained::Clean);
+    assert_eq!(stopping.await.unwrap(), DrainOutcome::Clean);
 }
 
 #[tokio::test]

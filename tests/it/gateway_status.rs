@@ -79,7 +79,7 @@ async fn health_is_told_for_each_service() {
     assert_eq!((status, body.contains("draining")), (503, true), "{body}");
     assert_eq!(app.get("/livez").await.0, 200);
     call.await.unwrap().unwrap();
-    assert_eq!(stopping.await.unwrap(), order_gateway::shutdown::Drained::Clean);
+    assert_eq!(stopping.await.unwrap(), order_gateway::shutdown::DrainOutcome::Clean);
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn what_does_not_finish_within_the_grace_is_cut_off() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let began = tokio::time::Instant::now();
-    assert_eq!(app.stop().await.unwrap(), order_gateway::shutdown::Drained::Aborted(1));
+    assert_eq!(app.stop().await.unwrap(), order_gateway::shutdown::DrainOutcome::Aborted(1));
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert!(call.await.unwrap().is_err());
 }

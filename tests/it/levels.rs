@@ -19,7 +19,7 @@ const TABLE: &Table = &[
     ("accept", &[]),
     ("crash_point", &[]),
     ("planted_bug", &[]),
-    ("room", &[]),
+    ("quota", &[]),
     ("shutdown", &["domain", "telemetry"]),
     ("config", &["domain", "telemetry"]),
     ("ports", &["crash_point", "domain", "pb", "telemetry"]),
@@ -30,9 +30,9 @@ const TABLE: &Table = &[
     // The edges. They do not know each other.
     (
         "upstream",
-        &["config", "crash_point", "domain", "pb", "planted_bug", "ports", "room", "shutdown", "telemetry", "wire"],
+        &["config", "crash_point", "domain", "pb", "planted_bug", "ports", "quota", "shutdown", "telemetry", "wire"],
     ),
-    ("grpc", &["accept", "config", "domain", "pb", "ports", "room", "service", "shutdown", "telemetry"]),
+    ("grpc", &["accept", "config", "domain", "pb", "ports", "quota", "service", "shutdown", "telemetry"]),
     ("http", &["accept", "config", "crash_point", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
     // The other side of the wire: what it shares with `upstream` it could not check.
     ("emulator", &["config", "domain", "shutdown", "telemetry"]),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use order_gateway::shutdown::Drained;
+use order_gateway::shutdown::DrainOutcome;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -109,5 +109,5 @@ async fn a_delivery_in_flight_is_finished_at_shutdown() {
     let mut answer = String::new();
     walmart.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"stored":true,"duplicate":false}"#), "{answer}");
-    assert_eq!(stopping.await.unwrap(), Drained::Clean);
+    assert_eq!(stopping.await.unwrap(), DrainOutcome::Clean);
 }

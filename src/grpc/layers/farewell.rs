@@ -13,11 +13,11 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
-use crate::shutdown::{Coming, Moment};
+use crate::shutdown::{OnceEventWait, OnceEvent};
 
 /// Ends unary calls when the moment comes.
 #[derive(Clone, Debug)]
-pub struct FarewellLayer(pub Moment);
+pub struct FarewellLayer(pub OnceEvent);
 
 impl<S> Layer<S> for FarewellLayer {
     type Service = Farewell<S>;
@@ -32,7 +32,7 @@ impl<S> Layer<S> for FarewellLayer {
 pub struct Farewell<S> {
     inner: S,
     /// Shared, for the service is cloned for each call.
-    closing: Arc<Moment>,
+    closing: Arc<OnceEvent>,
 }
 
 impl<S, B> Service<Request<B>> for Farewell<S>
@@ -49,7 +49,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        Leaving { closing: unary.then(|| self.closing.coming()), inner: self.inner.call(request) }
+        Leaving { closing: unary.then(|| self.closing.wait()), inner: self.inner.call(request) }
     }
 }
 
@@ -59,7 +59,7 @@ pin_project! {
         #[pin]
         inner: F,
         #[pin]
-        closing: Option<Coming>,
+        closing: Option<OnceEventWait>,
     }
 }
 
@@ -93,20 +93,20 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(FarewellLayer(Moment::default()));
+            let (service, handle) = above_mock(FarewellLayer(OnceEvent::default()));
             survives_probes(service, handle, path).await;
         }
     }
 
     #[tokio::test]
     async fn unary_calls_are_told_and_streams_left_alone() {
-        let closing = Moment::default();
+        let closing = OnceEvent::default();
         let (mut service, mut handle) = above_mock(FarewellLayer(closing.clone()));
         let unary = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[])));
         let (_unary, _never) = handle.next_request().await.unwrap();
         let stream = tokio::spawn(service.ready().await.unwrap().call(request(WATCH, &[])));
         let (_stream, respond) = handle.next_request().await.unwrap();
-        closing.come();
+        closing.set();
         let told = status(unary.await.unwrap().unwrap()).await;
         assert_eq!(told.code(), Code::Unavailable);
         assert_eq!(told.get_details_error_info().unwrap().reason, "SHUTTING_DOWN");

@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 
 use super::{Answer, Held};
 use crate::grpc::{methods, status};
-use crate::room::{Room, Taken};
+use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::Metrics;
 
 /// When a refused caller should come back. Calls take 0.1 to 1 s; one place is free much sooner.
@@ -20,14 +20,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Lets `max` unary calls in at a time.
 #[derive(Clone, Debug)]
 pub struct LoadShedLayer {
-    places: Room,
+    places: Quota,
     metrics: Arc<Metrics>,
 }
 
 impl LoadShedLayer {
     /// All services made by this layer and its clones share the places.
     pub fn new(max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { places: Room::new(max), metrics }
+        Self { places: Quota::new(max), metrics }
     }
 }
 
@@ -52,7 +52,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<S::Future, Option<Taken>>;
+    type Future = Answer<S::Future, Option<QuotaPermit>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -63,7 +63,7 @@ where
         let held = if path.starts_with(methods::HEALTH) || methods::is_streaming(path) {
             None
         } else {
-            let Some(place) = self.layer.places.take(1) else {
+            let Some(place) = self.layer.places.try_acquire(1) else {
                 self.layer.metrics.calls_shed.inc();
                 return Answer::refused(status::overloaded(RETRY_AFTER));
             };
@@ -73,7 +73,7 @@ where
     }
 }
 
-impl Held for Option<Taken> {
+impl Held for Option<QuotaPermit> {
     /// The body of a unary answer is one buffered message: the work is done.
     fn follow(self, response: Response<Body>) -> Response<Body> {
         response

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::room::{Room, Taken};
+use crate::quota::{Quota, QuotaPermit};
 
 /// When to come back to a client's limit of calls at a time; nothing tells when one of its calls will end.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -27,22 +27,22 @@ pub struct ShareLimits {
 /// The limits of one client and what is used of them.
 #[derive(Debug)]
 pub struct Share {
-    calls: Room,
-    streams: Room,
-    max_concurrent: Option<Room>,
+    calls: Quota,
+    streams: Quota,
+    max_concurrent: Option<Quota>,
     per_second: Option<Bucket>,
 }
 
 /// The places that a call takes.
-pub(super) type Places = (Taken, Option<Taken>);
+pub(super) type Places = (QuotaPermit, Option<QuotaPermit>);
 
 impl Share {
     /// Nothing is used yet.
     pub fn new(limits: ShareLimits, now: Instant) -> Self {
         Self {
-            calls: Room::new(limits.calls),
-            streams: Room::new(limits.streams),
-            max_concurrent: limits.max_concurrent.map(Room::new),
+            calls: Quota::new(limits.calls),
+            streams: Quota::new(limits.streams),
+            max_concurrent: limits.max_concurrent.map(Quota::new),
             per_second: limits.per_second.map(|rate| Bucket::new(rate, now)),
         }
     }
@@ -50,9 +50,9 @@ impl Share {
     /// Lets one call in, with its places; else says when to come back.
     pub(super) fn take(&self, streaming: bool, now: Instant) -> Result<Places, Duration> {
         let room = if streaming { &self.streams } else { &self.calls };
-        let place = room.take(1).ok_or(RETRY_AFTER)?;
+        let place = room.try_acquire(1).ok_or(RETRY_AFTER)?;
         let concurrent = match &self.max_concurrent {
-            Some(places) => Some(places.take(1).ok_or(RETRY_AFTER)?),
+            Some(places) => Some(places.try_acquire(1).ok_or(RETRY_AFTER)?),
             None => None,
         };
         if let Some(bucket) = &self.per_second {

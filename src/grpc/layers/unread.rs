@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 
 use super::catch_panic::trailers;
 use crate::grpc::{methods, status};
-use crate::room::{Room, Taken};
+use crate::quota::{Quota, QuotaPermit};
 
 /// Bytes of all large messages together that were not read yet.
 const ROOM: usize = 32 * 1024 * 1024;
@@ -28,12 +28,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Weighs answers. Clones share the room.
 #[derive(Clone, Debug)]
-pub struct UnreadLayer(Room);
+pub struct UnreadLayer(Quota);
 
 /// All of the room free.
 impl Default for UnreadLayer {
     fn default() -> Self {
-        Self(Room::new(ROOM))
+        Self(Quota::new(ROOM))
     }
 }
 
@@ -49,7 +49,7 @@ impl<S> Layer<S> for UnreadLayer {
 #[derive(Clone, Debug)]
 pub struct Unread<S> {
     inner: S,
-    room: Room,
+    room: Quota,
 }
 
 impl<S, B, R> Service<Request<B>> for Unread<S>
@@ -78,7 +78,7 @@ pin_project! {
     pub struct Weighing<F> {
         #[pin]
         inner: F,
-        room: Option<Room>,
+        room: Option<Quota>,
         streaming: bool,
     }
 }
@@ -116,8 +116,8 @@ pub struct Weighed<R> {
     /// Asked for already.
     first: Option<Next>,
     /// `None` for what is not weighed.
-    room: Option<Room>,
-    held: Option<Taken>,
+    room: Option<Quota>,
+    held: Option<QuotaPermit>,
 }
 
 impl<R: Body<Data = Bytes, Error = Status> + Unpin> Weighed<R> {
@@ -129,7 +129,7 @@ impl<R: Body<Data = Bytes, Error = Status> + Unpin> Weighed<R> {
         let Some(Ok(piece)) = &frame else { return Poll::Ready(frame) };
         let large = piece.data_ref().map(Bytes::len).filter(|bytes| *bytes > SMALL);
         let Some(bytes) = large else { return Poll::Ready(frame) };
-        self.held = room.take(bytes);
+        self.held = room.try_acquire(bytes);
         if self.held.is_some() {
             return Poll::Ready(frame);
         }
@@ -224,13 +224,13 @@ mod tests {
     async fn streams_are_weighed_piece_by_piece_and_those_of_the_feed_are_not() {
         let layer = UnreadLayer::default();
         let mut all = answers(&layer, WATCH, PAGE, 1).await;
-        assert_eq!(layer.0.left(), ROOM, "nobody has asked for it");
+        assert_eq!(layer.0.remaining(), ROOM, "nobody has asked for it");
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.left(), ROOM - PAGE);
+        assert_eq!(layer.0.remaining(), ROOM - PAGE);
         drop(all);
         let feed = "/ordergateway.v1.CancelIntentService/WatchCancelIntents";
         let mut all = answers(&layer, feed, PAGE, 1).await;
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.left(), ROOM);
+        assert_eq!(layer.0.remaining(), ROOM);
     }
 }

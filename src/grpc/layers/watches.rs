@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use super::authn::HeldBody;
 use super::{Answer, Held};
 use crate::grpc::{methods, status};
-use crate::room::{Room, Taken};
+use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::Metrics;
 
 /// Health watches of one connection: one for each service, and one for the server as a whole.
@@ -19,11 +19,11 @@ const MAX_WATCHES: usize = 8;
 
 /// The places of one connection, which the listener puts into each of its requests.
 #[derive(Clone, Debug)]
-pub struct ConnectionWatches(Room);
+pub struct ConnectionWatches(Quota);
 
 impl Default for ConnectionWatches {
     fn default() -> Self {
-        Self(Room::new(MAX_WATCHES))
+        Self(Quota::new(MAX_WATCHES))
     }
 }
 
@@ -63,7 +63,7 @@ where
         let held = match watches.filter(|_| request.uri().path() == methods::HEALTH_WATCH) {
             None => None,
             Some(watches) => {
-                let Some(place) = watches.0.take(1) else {
+                let Some(place) = watches.0.try_acquire(1) else {
                     self.metrics.calls_shed.inc();
                     return Answer::refused(status::too_many_watches());
                 };
@@ -76,7 +76,7 @@ where
 
 /// The place of a watch, which it holds to its end.
 #[derive(Debug)]
-pub struct WatchHeld(Option<Taken>);
+pub struct WatchHeld(Option<QuotaPermit>);
 
 impl Held for WatchHeld {
     fn follow(self, response: Response<Body>) -> Response<Body> {

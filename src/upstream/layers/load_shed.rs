@@ -7,8 +7,8 @@ use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use super::passing::{OrRefused, Watch, Watched, refused};
-use crate::ports::call::CallPurpose;
-use crate::room::{Room, Taken};
+use crate::ports::call::Purpose;
+use crate::quota::{Quota, QuotaPermit};
 use crate::upstream::call::{Answered, Next, Outbound};
 use crate::upstream::exchange::Exchange;
 use crate::upstream::failure::{Failure, NotSent};
@@ -16,13 +16,13 @@ use crate::upstream::failure::{Failure, NotSent};
 /// See the module. One layer is one bound, shared by all services that it makes.
 #[derive(Clone, Debug)]
 pub struct LoadShedLayer {
-    places: Room,
+    places: Quota,
 }
 
 impl LoadShedLayer {
     /// At most `limit` calls at once.
     pub fn new(limit: usize) -> Self {
-        Self { places: Room::new(limit) }
+        Self { places: Quota::new(limit) }
     }
 }
 
@@ -38,7 +38,7 @@ impl<S> Layer<S> for LoadShedLayer {
 #[derive(Clone, Debug)]
 pub struct LoadShed<S> {
     inner: S,
-    places: Room,
+    places: Quota,
 }
 
 impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
@@ -51,7 +51,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
     }
 
     fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let place = self.places.take(1);
+        let place = self.places.try_acquire(1);
         // Look-ups and re-sends are few, and settle what callers wait for.
         if place.is_none() && outbound.call.context.purpose == CallPurpose::Caller {
             return refused(NotSent::Overloaded);
@@ -62,7 +62,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
 }
 
 /// Room for a call, if it needs any; free again when dropped.
-pub struct Place(#[expect(dead_code, reason = "is held")] Option<Taken>);
+pub struct Place(#[expect(dead_code, reason = "is held")] Option<QuotaPermit>);
 
 impl Watch for Place {
     fn ended<A>(self, _: &Result<Answered<A>, Failure>) {}

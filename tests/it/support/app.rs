@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use order_gateway::app::{Gateway, Listeners, Outside};
+use order_gateway::app::{Gateway, Listeners, Externals};
 use order_gateway::config::Config;
 use order_gateway::emulator::{self, Dropped, Emulator, Faults, Options};
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::random::Random;
-use order_gateway::shutdown::Drained;
+use order_gateway::shutdown::DrainOutcome;
 use order_gateway::telemetry::trace::Tracer;
 use order_gateway::upstream::transport::{Http, HttpError, Sending};
 use serde_json::Value;
@@ -117,7 +117,7 @@ impl Setup {
         let admin = if config.admin.listen.is_some() { Some(loopback().await) } else { None };
         let operators = admin.as_ref().map_or(addresses.1, |admin| admin.local_addr().unwrap());
         let start: SystemTime = START.parse::<jiff::Timestamp>().unwrap().into();
-        let outside = Outside {
+        let externals = Externals {
             http,
             clock: Clock::following(start),
             random: Random::from_seed(7),
@@ -125,7 +125,7 @@ impl Setup {
             otlp: None,
             log: None,
         };
-        let gateway = Gateway::start(&config, Listeners { grpc, http: probes, admin }, outside).await.unwrap();
+        let gateway = Gateway::start(&config, Listeners { grpc, http: probes, admin }, externals).await.unwrap();
         let gateway = Some(gateway);
         let callers = Mutex::default();
         let (grpc, http) = addresses;
@@ -243,21 +243,21 @@ impl TestApp {
     }
 
     /// Begins to stop; what is in flight may finish.
-    pub fn stop(&mut self) -> tokio::task::JoinHandle<Drained> {
+    pub fn stop(&mut self) -> tokio::task::JoinHandle<DrainOutcome> {
         let gateway = self.gateway.take().unwrap();
         tokio::spawn(gateway.stop())
     }
 
     /// Stops without looking for what is left over: for tests with tasks of their own.
     pub async fn stop_unchecked(mut self) {
-        assert_eq!(self.stop().await.unwrap(), Drained::Clean);
+        assert_eq!(self.stop().await.unwrap(), DrainOutcome::Clean);
     }
 
     /// Stops, and fails unless everything ended by itself and no task is left behind.
     pub async fn finish(mut self) {
         assert_eq!(self.metric("order_gateway_calls_in_flight").await, 0.0, "a call is still in flight");
         let drained = self.gateway.take().unwrap().stop().await;
-        assert_eq!(drained, Drained::Clean);
+        assert_eq!(drained, DrainOutcome::Clean);
         self.callers.lock().unwrap().iter().for_each(|connection| drop(connection.lock().unwrap().take()));
         let ended = async {
             while tasks() > self.tasks_before {

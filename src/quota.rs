@@ -7,40 +7,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What may be taken at a time. Cheap to clone, all clones are one room.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Parts>);
+pub struct Quota(Arc<QuotaCounter>);
 
 #[derive(Debug)]
-struct Parts {
+struct QuotaCounter {
     size: usize,
     taken: AtomicUsize,
 }
 
 /// What was taken; free again when dropped.
 #[derive(Debug)]
-pub struct Taken {
-    room: Arc<Parts>,
+pub struct QuotaPermit {
+    quota: Arc<QuotaCounter>,
     amount: usize,
 }
 
-impl Room {
+impl Quota {
     /// All of it free.
     pub fn new(size: usize) -> Self {
-        Self(Arc::new(Parts { size, taken: AtomicUsize::new(0) }))
+        Self(Arc::new(QuotaCounter { size, taken: AtomicUsize::new(0) }))
     }
 
     /// Takes so much, if there is so much left.
-    pub fn take(&self, amount: usize) -> Option<Taken> {
-        self.0.add(amount).then(|| Taken { room: self.0.clone(), amount })
+    pub fn try_acquire(&self, amount: usize) -> Option<QuotaPermit> {
+        self.0.add(amount).then(|| QuotaPermit { quota: self.0.clone(), amount })
     }
 
     /// What is left.
     #[cfg(test)]
-    pub(crate) fn left(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.0.size - self.0.taken.load(Ordering::Relaxed)
     }
 }
 
-impl Parts {
+impl QuotaCounter {
     fn add(&self, amount: usize) -> bool {
         let sum = |taken: usize| taken.checked_add(amount).filter(|sum| *sum <= self.size);
         // It guards no memory, it only counts.
@@ -48,11 +48,11 @@ impl Parts {
     }
 }
 
-impl Taken {
+impl QuotaPermit {
     /// Takes so much more; says whether there was so much left.
     #[must_use]
-    pub fn more(&mut self, amount: usize) -> bool {
-        let there_was = self.room.add(amount);
+    pub fn try_extend(&mut self, amount: usize) -> bool {
+        let there_was = self.quota.add(amount);
         if there_was {
             self.amount += amount;
         }
@@ -60,9 +60,9 @@ impl Taken {
     }
 }
 
-impl Drop for Taken {
+impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        self.room.taken.fetch_sub(self.amount, Ordering::Relaxed);
+        self.quota.taken.fetch_sub(self.amount, Ordering::Relaxed);
     }
 }
 
@@ -72,24 +72,24 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_gone_until_it_is_dropped() {
-        let room = Room::new(10);
-        let mut taken = room.take(4).unwrap();
-        assert_eq!(room.clone().left(), 6);
-        assert!(room.take(7).is_none() && room.take(usize::MAX).is_none());
-        assert!(!taken.more(7) && taken.more(6));
-        assert_eq!(room.left(), 0);
-        assert!(room.take(1).is_none() && room.take(0).is_some());
+        let quota = Quota::new(10);
+        let mut taken = quota.try_acquire(4).unwrap();
+        assert_eq!(quota.clone().remaining(), 6);
+        assert!(quota.try_acquire(7).is_none() && quota.try_acquire(usize::MAX).is_none());
+        assert!(!taken.try_extend(7) && taken.try_extend(6));
+        assert_eq!(quota.remaining(), 0);
+        assert!(quota.try_acquire(1).is_none() && quota.try_acquire(0).is_some());
         drop(taken);
-        assert_eq!(room.left(), 10);
+        assert_eq!(quota.remaining(), 10);
     }
 
     #[test]
     fn no_two_take_the_last_place() {
-        let room = Room::new(3);
+        let quota = Quota::new(3);
         let taken: Vec<_> = std::thread::scope(|scope| {
-            let takers = (0..8).map(|_| scope.spawn(|| (0..1000).find_map(|_| room.take(1)))).collect::<Vec<_>>();
+            let takers = (0..8).map(|_| scope.spawn(|| (0..1000).find_map(|_| quota.try_acquire(1)))).collect::<Vec<_>>();
             takers.into_iter().filter_map(|taker| taker.join().unwrap()).collect()
         });
-        assert_eq!((taken.len(), room.left()), (3, 0));
+        assert_eq!((taken.len(), quota.remaining()), (3, 0));
     }
 }
