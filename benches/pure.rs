@@ -17,8 +17,8 @@ use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
 use order_gateway::service::ServiceError;
 use order_gateway::telemetry::trace::TraceContext;
 use order_gateway::upstream::classify::classify;
-use order_gateway::upstream::failure::Failure;
-use order_gateway::upstream::headers::Hint;
+use order_gateway::upstream::failure::AttemptFailure;
+use order_gateway::upstream::headers::RateLimitHeaders;
 use order_gateway::wire::error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -87,7 +87,7 @@ fn errors(c: &mut Criterion) {
     let body = error::read(REFUSAL.as_bytes());
     assert_eq!(body.errors.len(), 3);
     c.bench_function("errors/read", |b| b.iter(|| error::read(black_box(REFUSAL.as_bytes()))));
-    let failure = Failure::Refused { status: 400, body: body.clone(), hint: Hint::default() };
+    let failure = AttemptFailure::Refused { status: 400, body: body.clone(), hint: RateLimitHeaders::default() };
     c.bench_function("errors/classify", |b| b.iter(|| classify(Operation::Create, black_box(&failure))));
     let trace = TraceContext { trace_id: 1, span_id: 1, sampled: false, state: None };
     let call = CallContext {

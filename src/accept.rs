@@ -260,7 +260,8 @@ mod tests {
         first.waits();
         // The one that has waited longest.
         let third = places.take(one).unwrap();
-        let ended = |places: &[&ConnectionPermit]| Vec::from_iter(places.iter().map(|place| place.end().is_cancelled()));
+        let ended =
+            |places: &[&ConnectionPermit]| Vec::from_iter(places.iter().map(|place| place.end().is_cancelled()));
         assert_eq!(ended(&[&first, &second, &third]), [false, true, false]);
         // It has no place any more, whatever becomes of it.
         second.waits();

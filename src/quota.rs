@@ -87,7 +87,8 @@ mod tests {
     fn no_two_take_the_last_place() {
         let quota = Quota::new(3);
         let taken: Vec<_> = std::thread::scope(|scope| {
-            let takers = (0..8).map(|_| scope.spawn(|| (0..1000).find_map(|_| quota.try_acquire(1)))).collect::<Vec<_>>();
+            let takers =
+                (0..8).map(|_| scope.spawn(|| (0..1000).find_map(|_| quota.try_acquire(1)))).collect::<Vec<_>>();
             takers.into_iter().filter_map(|taker| taker.join().unwrap()).collect()
         });
         assert_eq!((taken.len(), quota.remaining()), (3, 0));

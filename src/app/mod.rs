@@ -55,7 +55,7 @@ use crate::telemetry::otlp::Otlp;
 use crate::telemetry::trace::Tracer;
 use crate::upstream::client::RestUpstream;
 use crate::upstream::overview::StackOverview;
-use crate::upstream::transport::Http;
+use crate::upstream::transport::HttpService;
 
 /// Open gRPC connections at a time.
 const MAX_CONNECTIONS: usize = 10_000;
@@ -155,7 +155,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Builds all parts and starts to serve.
-    pub async fn start<H: Http>(
+    pub async fn start<H: HttpService>(
         config: &Config,
         listeners: Listeners,
         externals: Externals<H>,
@@ -305,7 +305,7 @@ fn directory(config: &Config) -> AccountDirectory {
     AccountDirectory::new(config.accounts.iter().map(|account| account.id.clone()).collect())
 }
 
-fn mutations<H: Http, L: Ledger>(
+fn mutations<H: HttpService, L: Ledger>(
     config: &Config,
     upstream: &RestUpstream<H>,
     ledger: L,
@@ -322,7 +322,7 @@ fn mutations<H: Http, L: Ledger>(
 }
 
 /// The gateway's view of itself.
-fn status<H: Http, L: Ledger, F: FeedStore>(
+fn status<H: HttpService, L: Ledger, F: FeedStore>(
     config: &Config,
     upstream: &RestUpstream<H>,
     mutations: Mutations<RestUpstream<H>, L>,
@@ -355,7 +355,7 @@ fn page<U: WalmartApi, L: Ledger, F: FeedStore>(
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything comes together here")]
-fn services<H: Http, L: Ledger, F: FeedStore, B>(
+fn services<H: HttpService, L: Ledger, F: FeedStore, B>(
     config: &Config,
     upstream: RestUpstream<H>,
     mutations: Mutations<RestUpstream<H>, L>,

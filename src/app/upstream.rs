@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Account as Settings, Config, Profile};
+use crate::config::{Account as AccountSettings, Config, Profile};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::pb::HeaderAttributes;
@@ -12,18 +12,18 @@ use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::{BucketLevel, Metrics};
 use crate::telemetry::trace::Tracer;
-use crate::upstream::accounts::{Account, Accounts, Credentials};
+use crate::upstream::accounts::{ClientCredentials, UpstreamAccount, UpstreamAccounts};
 use crate::upstream::client::RestUpstream;
-use crate::upstream::layers::circuit::Circuits;
-use crate::upstream::layers::rate_limit::Buckets;
-use crate::upstream::token::Tokens;
-use crate::upstream::transport::{Http, Site};
-use crate::upstream::{Shared, StackSettings};
+use crate::upstream::layers::circuit::AccountCircuits;
+use crate::upstream::layers::rate_limit::AccountBuckets;
+use crate::upstream::token::TokenCache;
+use crate::upstream::transport::{Endpoint, HttpService};
+use crate::upstream::{StackResources, StackSettings};
 
 /// Calls to Walmart under way at once.
 const MAX_IN_FLIGHT: usize = 1024;
 
-pub(super) fn build<H: Http>(
+pub(super) fn build<H: HttpService>(
     config: &Config,
     http: H,
     clock: Clock,
@@ -33,40 +33,43 @@ pub(super) fn build<H: Http>(
 ) -> Result<RestUpstream<H>, String> {
     let walmart = &config.walmart;
     let accounts = config.accounts.iter().map(account).collect::<Result<_, _>>()?;
-    let accounts = Accounts::new(accounts);
+    let accounts = UpstreamAccounts::new(accounts);
     let base: Uri = walmart.base_url.as_str().parse().map_err(|error| format!("walmart.base_url: {error}"))?;
     let service_name = header("walmart.service_name", &walmart.service_name)?;
     let sandbox = walmart.profile == Profile::Sandbox;
-    let site = Site::new(&base, service_name, sandbox, accounts.clone(), tracer)
+    let endpoint = Endpoint::new(&base, service_name, sandbox, accounts.clone(), tracer)
         .map_err(|error| format!("walmart.base_url: {error}"))?;
     let settings = StackSettings {
         max_in_flight: MAX_IN_FLIGHT,
         max_attempts: walmart.retry.max_attempts.get(),
         attempt_timeout: walmart.attempt_timeout,
     };
-    let buckets = Buckets::new(accounts.len(), |operation| walmart.limits.of(operation).get());
-    let (server_address, server_port) = site.server();
+    let buckets = AccountBuckets::new(accounts.len(), |operation| walmart.limits.of(operation).get());
+    let (server_address, server_port) = endpoint.server();
     metrics.upstream.set_server(server_address, server_port);
     metrics.upstream.watch_buckets(levels(&accounts, &buckets));
-    let shared = Shared {
+    let shared = StackResources {
         buckets,
-        circuits: Circuits::new(&accounts, &metrics),
-        tokens: Tokens::new(
+        circuits: AccountCircuits::new(&accounts, &metrics),
+        tokens: TokenCache::new(
             http.clone(),
-            site.clone(),
+            endpoint.clone(),
             clock,
             random.clone(),
             metrics.clone(),
             walmart.attempt_timeout,
         ),
-        site,
+        endpoint,
         metrics,
     };
     Ok(RestUpstream::new(http, settings, shared, clock, random))
 }
 
 /// How full the buckets are, whenever it is asked.
-fn levels(accounts: &Accounts, buckets: &Buckets) -> impl Fn() -> Vec<BucketLevel> + Send + Sync + 'static {
+fn levels(
+    accounts: &UpstreamAccounts,
+    buckets: &AccountBuckets,
+) -> impl Fn() -> Vec<BucketLevel> + Send + Sync + 'static {
     let (accounts, buckets) = (accounts.clone(), buckets.clone());
     move || {
         let all = (0..accounts.len()).map(AccountIndex).flat_map(|account| Operation::ALL.map(|o| (account, o)));
@@ -79,10 +82,10 @@ fn levels(accounts: &Accounts, buckets: &Buckets) -> impl Fn() -> Vec<BucketLeve
     }
 }
 
-fn account(settings: &Settings) -> Result<Account, String> {
+fn account(settings: &AccountSettings) -> Result<UpstreamAccount, String> {
     let key = |name: &str| format!("accounts.{}.{name}", settings.id);
     let (client_id, client_secret) = (settings.client_id.clone(), settings.client_secret.clone());
-    Ok(Account {
+    Ok(UpstreamAccount {
         id: settings.id.clone(),
         header: HeaderAttributes {
             mart_id: Some(settings.mart_id.clone()),
@@ -91,7 +94,7 @@ fn account(settings: &Settings) -> Result<Account, String> {
         },
         mart_id: header(&key("mart_id"), &settings.mart_id)?,
         bu_id: header(&key("bu_id"), &settings.bu_id)?,
-        credentials: Arc::new(move || Credentials {
+        credentials: Arc::new(move || ClientCredentials {
             client_id: client_id.clone(),
             client_secret: client_secret.current(),
         }),

@@ -7,7 +7,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::Failure;
 use super::config::load;
-use crate::app::{StartError, Gateway, Listeners, Externals};
+use crate::app::{Externals, Gateway, Listeners, StartError};
 use crate::config::Config;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;

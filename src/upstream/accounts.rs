@@ -10,7 +10,7 @@ use crate::pb::HeaderAttributes;
 
 /// One account, without its changing state.
 #[derive(Clone)]
-pub struct Account {
+pub struct UpstreamAccount {
     /// Its id in the settings.
     pub id: AccountId,
     /// What fills the header of a body where the caller left it out.
@@ -20,19 +20,19 @@ pub struct Account {
     /// See `mart_id`.
     pub bu_id: HeaderValue,
     /// Gives the present client id and secret; they may change while the process runs.
-    pub credentials: Arc<dyn Fn() -> Credentials + Send + Sync>,
+    pub credentials: Arc<dyn Fn() -> ClientCredentials + Send + Sync>,
 }
 
 /// Client id and secret of Walmart's token call.
 #[derive(Clone, Debug)]
-pub struct Credentials {
+pub struct ClientCredentials {
     /// The client id.
     pub client_id: String,
     /// The client secret.
     pub client_secret: Arc<SecretString>,
 }
 
-impl PartialEq for Credentials {
+impl PartialEq for ClientCredentials {
     fn eq(&self, other: &Self) -> bool {
         self.client_id == other.client_id && self.client_secret.expose_secret() == other.client_secret.expose_secret()
     }
@@ -40,21 +40,21 @@ impl PartialEq for Credentials {
 
 /// All accounts, by position.
 #[derive(Clone)]
-pub struct Accounts(Arc<[Account]>);
+pub struct UpstreamAccounts(Arc<[UpstreamAccount]>);
 
-impl Accounts {
+impl UpstreamAccounts {
     /// In the order of the settings.
-    pub fn new(accounts: Vec<Account>) -> Self {
+    pub fn new(accounts: Vec<UpstreamAccount>) -> Self {
         Self(accounts.into())
     }
 
     /// The account at `index`, which came from this list.
-    pub fn get(&self, index: AccountIndex) -> &Account {
+    pub fn get(&self, index: AccountIndex) -> &UpstreamAccount {
         &self.0[index.0]
     }
 
     /// In the order of the settings.
-    pub fn iter(&self) -> std::slice::Iter<'_, Account> {
+    pub fn iter(&self) -> std::slice::Iter<'_, UpstreamAccount> {
         self.0.iter()
     }
 

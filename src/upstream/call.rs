@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use tower::Service;
 use uuid::Uuid;
 
-use super::exchange::Exchange;
-use super::failure::Failure;
-use super::headers::Hint;
+use super::codec::OperationCodec;
+use super::failure::AttemptFailure;
+use super::headers::RateLimitHeaders;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::ports::call::CallContext;
@@ -25,7 +25,7 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_millis(300);
 
 /// What stays the same on every attempt of a call.
 #[derive(Debug)]
-pub struct Call {
+pub struct OutboundCall {
     /// Which of Walmart's calls.
     pub operation: Operation,
     /// For which account.
@@ -48,18 +48,18 @@ pub struct Call {
     /// Whether the present attempt took all the time that an attempt may.
     timed_out: AtomicBool,
     /// Whether an attempt is under way whose timer wakes the call before its deadline.
-    on_clock: AtomicBool,
+    deadline_armed: AtomicBool,
 }
 
-impl Call {
+impl OutboundCall {
     /// A call that was not tried yet.
-    pub fn new<X: Exchange>(
-        request: Request,
+    pub fn new<X: OperationCodec>(
+        request: RestRequest,
         account: AccountIndex,
         correlation_id: Uuid,
         context: CallContext,
     ) -> Arc<Self> {
-        let Request { method, target, body } = request;
+        let RestRequest { method, target, body } = request;
         Arc::new(Self {
             operation: X::OPERATION,
             account,
@@ -72,7 +72,7 @@ impl Call {
             settled: AtomicU32::new(0),
             watched: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
-            on_clock: AtomicBool::new(false),
+            deadline_armed: AtomicBool::new(false),
         })
     }
 
@@ -94,13 +94,13 @@ impl Call {
     }
 
     /// Whether an attempt is under way that ends before the deadline by itself.
-    pub(super) fn is_on_clock(&self) -> bool {
-        self.on_clock.load(Ordering::Relaxed)
+    pub(super) fn is_deadline_armed(&self) -> bool {
+        self.deadline_armed.load(Ordering::Relaxed)
     }
 
     /// An attempt's timer was set, or the attempt has ended.
-    pub(super) fn set_on_clock(&self, is: bool) {
-        self.on_clock.store(is, Ordering::Relaxed);
+    pub(super) fn set_deadline_armed(&self, is: bool) {
+        self.deadline_armed.store(is, Ordering::Relaxed);
     }
 
     /// Every request so far ended so that it certainly had no effect.
@@ -128,14 +128,14 @@ impl Call {
 /// moment: until then the request is certainly not sent, however the attempt ends. For other clients every
 /// request counts as sent when it is handed to them.
 #[derive(Clone, Debug)]
-pub struct Departure {
-    call: Arc<Call>,
+pub struct SendTracker {
+    call: Arc<OutboundCall>,
     sends_before: u32,
 }
 
-impl Departure {
+impl SendTracker {
     /// For the next request of `call`.
-    pub fn new(call: Arc<Call>) -> Self {
+    pub fn new(call: Arc<OutboundCall>) -> Self {
         call.watched.store(false, Ordering::Relaxed);
         call.timed_out.store(false, Ordering::Relaxed);
         let sends_before = call.sends();
@@ -172,7 +172,7 @@ impl Departure {
 
 /// What an exchange builds: where to, and what.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct RestRequest {
     /// GET or POST.
     pub method: Method,
     /// Path and query.
@@ -183,9 +183,9 @@ pub struct Request {
 
 /// One attempt of a call, passed down the stack.
 #[derive(Debug)]
-pub struct Outbound<X> {
+pub struct AttemptRequest<X> {
     /// The call.
-    pub call: Arc<Call>,
+    pub call: Arc<OutboundCall>,
     /// Which attempt this is, from 0.
     pub attempt: u32,
     /// When it was handed down. A layer that waits before it hands it on says when it went on: the clock is read once for
@@ -195,25 +195,25 @@ pub struct Outbound<X> {
     pub token: Option<HeaderValue>,
     /// The span that this attempt belongs to.
     pub trace: TraceContext,
-    exchange: PhantomData<fn() -> X>,
+    codec: PhantomData<fn() -> X>,
 }
 
-impl<X> Outbound<X> {
+impl<X> AttemptRequest<X> {
     /// The first attempt of `call`.
-    pub fn new(call: Arc<Call>) -> Self {
+    pub fn new(call: Arc<OutboundCall>) -> Self {
         Self::nth(call, 0)
     }
 
     /// An attempt of `call`, from 0, handed down now.
-    pub fn nth(call: Arc<Call>, attempt: u32) -> Self {
+    pub fn nth(call: Arc<OutboundCall>, attempt: u32) -> Self {
         let trace = call.context.trace.clone();
-        Self { call, attempt, at: Instant::now(), token: None, trace, exchange: PhantomData }
+        Self { call, attempt, at: Instant::now(), token: None, trace, codec: PhantomData }
     }
 }
 
 /// A readable success, with what its headers said about the limit.
 #[derive(Debug)]
-pub struct Answered<A> {
+pub struct AttemptResponse<A> {
     /// What Walmart said.
     pub answer: A,
     /// The HTTP status that it said it with: 200, 202, 206.
@@ -221,17 +221,21 @@ pub struct Answered<A> {
     /// When it came.
     pub at: Instant,
     /// Counters of the account's bucket.
-    pub hint: Hint,
+    pub hint: RateLimitHeaders,
 }
 
 /// Any part of the stack that can carry out an attempt of `X`.
-pub trait Next<X: Exchange>:
-    Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send> + Clone + Send + Sync + 'static
+pub trait AttemptService<X: OperationCodec>:
+    Service<AttemptRequest<X>, Response = AttemptResponse<X::Answer>, Error = AttemptFailure, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
 {
 }
 
-impl<X: Exchange, S> Next<X> for S where
-    S: Service<Outbound<X>, Response = Answered<X::Answer>, Error = Failure, Future: Send>
+impl<X: OperationCodec, S> AttemptService<X> for S where
+    S: Service<AttemptRequest<X>, Response = AttemptResponse<X::Answer>, Error = AttemptFailure, Future: Send>
         + Clone
         + Send
         + Sync
@@ -240,5 +244,5 @@ impl<X: Exchange, S> Next<X> for S where
 }
 
 /// The future of a layer.
-pub type Attempting<X> =
-    std::pin::Pin<Box<dyn Future<Output = Result<Answered<<X as WalmartCall>::Answer>, Failure>> + Send>>;
+pub type AttemptFuture<X> =
+    std::pin::Pin<Box<dyn Future<Output = Result<AttemptResponse<<X as WalmartCall>::Answer>, AttemptFailure>> + Send>>;

@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use super::failure::{Failure, Lost, NotSent};
-use super::headers::Hint;
+use super::failure::{AttemptFailure, LostAnswer, NotSent};
+use super::headers::RateLimitHeaders;
 use super::wording::{
     calls_order_number_taken, hints_at_order, is_outage_in_disguise, says_too_late, tells_unknown_order,
 };
@@ -27,7 +27,7 @@ const THROTTLED_WAIT: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// Whether another attempt is right, budget and deadline permitting.
-    pub retry: Retry,
+    pub retry: RetryAdvice,
     /// What the caller is told when this was the last attempt.
     pub kind: ErrorKind,
     /// Whether this attempt may have changed something.
@@ -38,7 +38,7 @@ pub struct Verdict {
 
 /// Whether and how soon another attempt is right.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Retry {
+pub enum RetryAdvice {
     /// It would not help, or could do harm.
     Never,
     /// After a short random delay.
@@ -50,55 +50,55 @@ pub enum Retry {
 }
 
 /// Judges a failed attempt of `operation`.
-pub fn classify(operation: Operation, failure: &Failure) -> Verdict {
+pub fn classify(operation: Operation, failure: &AttemptFailure) -> Verdict {
     match failure {
-        Failure::NotSent(reason) => not_sent(*reason),
-        Failure::Refused { hint, .. } if failure.is_throttled() => {
+        AttemptFailure::NotSent(reason) => not_sent(*reason),
+        AttemptFailure::Refused { hint, .. } if failure.is_throttled() => {
             let wait = hint.wait().unwrap_or(THROTTLED_WAIT);
-            no_effect(Retry::After(wait), ErrorKind::RateLimited, Some(wait))
+            no_effect(RetryAdvice::After(wait), ErrorKind::RateLimited, Some(wait))
         }
-        Failure::Refused { status, body, hint } => refused(operation, *status, body, hint),
+        AttemptFailure::Refused { status, body, hint } => refused(operation, *status, body, hint),
         // A read that ran out of time had no fault but that.
-        Failure::Lost(Lost::Deadline) if !operation.is_mutation() => {
-            no_effect(Retry::Never, ErrorKind::DeadlineExceeded, None)
+        AttemptFailure::Lost(LostAnswer::Deadline) if !operation.is_mutation() => {
+            no_effect(RetryAdvice::Never, ErrorKind::DeadlineExceeded, None)
         }
-        Failure::Unreadable { .. } | Failure::Lost(_) => ambiguous(operation),
+        AttemptFailure::Unreadable { .. } | AttemptFailure::Lost(_) => ambiguous(operation),
     }
 }
 
 fn not_sent(reason: NotSent) -> Verdict {
     let (retry, kind, retry_after) = match reason {
-        NotSent::Connect => (Retry::Soon, ErrorKind::Unavailable, None),
+        NotSent::Connect => (RetryAdvice::Soon, ErrorKind::Unavailable, None),
         // Sooner there is no token to be had.
-        NotSent::TokenUnavailable(wait) => (Retry::After(wait), ErrorKind::Unavailable, Some(wait)),
-        NotSent::TokenLimited(wait) => (Retry::After(wait), ErrorKind::RateLimited, Some(wait)),
-        NotSent::CredentialsRefused(wait) => (Retry::Never, ErrorKind::CredentialsRefused, Some(wait)),
-        NotSent::RateLimited(wait) => (Retry::Never, ErrorKind::RateLimited, Some(wait)),
-        NotSent::CircuitOpen(wait) => (Retry::Never, ErrorKind::CircuitOpen, Some(wait)),
-        NotSent::Overloaded => (Retry::Never, ErrorKind::Overloaded, None),
-        NotSent::Deadline => (Retry::Never, ErrorKind::DeadlineExceeded, None),
+        NotSent::TokenUnavailable(wait) => (RetryAdvice::After(wait), ErrorKind::Unavailable, Some(wait)),
+        NotSent::TokenLimited(wait) => (RetryAdvice::After(wait), ErrorKind::RateLimited, Some(wait)),
+        NotSent::CredentialsRefused(wait) => (RetryAdvice::Never, ErrorKind::CredentialsRefused, Some(wait)),
+        NotSent::RateLimited(wait) => (RetryAdvice::Never, ErrorKind::RateLimited, Some(wait)),
+        NotSent::CircuitOpen(wait) => (RetryAdvice::Never, ErrorKind::CircuitOpen, Some(wait)),
+        NotSent::Overloaded => (RetryAdvice::Never, ErrorKind::Overloaded, None),
+        NotSent::Deadline => (RetryAdvice::Never, ErrorKind::DeadlineExceeded, None),
     };
     Verdict { retry, kind, effect: Effect::None, retry_after }
 }
 
-fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &Hint) -> Verdict {
+fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimitHeaders) -> Verdict {
     let errors = &body.errors;
     match status {
-        401 | 403 => return no_effect(Retry::Never, ErrorKind::CredentialsRefused, None),
+        401 | 403 => return no_effect(RetryAdvice::Never, ErrorKind::CredentialsRefused, None),
         // `auth` has already refreshed the token and tried once more.
         400 if errors.iter().any(|e| e.code.starts_with("INVALID_TOKEN")) => {
-            return no_effect(Retry::Never, ErrorKind::CredentialsRefused, None);
+            return no_effect(RetryAdvice::Never, ErrorKind::CredentialsRefused, None);
         }
         // Locked: another request about it is being worked on.
         423 => {
             let wait = hint.wait();
-            return no_effect(wait.map_or(Retry::Later, Retry::After), ErrorKind::Unavailable, wait);
+            return no_effect(wait.map_or(RetryAdvice::Later, RetryAdvice::After), ErrorKind::Unavailable, wait);
         }
         503 => {
             let wait = hint.outage_wait();
             let verdict = ambiguous(operation);
             let retry = match (verdict.retry, wait) {
-                (Retry::Soon, Some(wait)) => Retry::After(wait),
+                (RetryAdvice::Soon, Some(wait)) => RetryAdvice::After(wait),
                 (retry, _) => retry,
             };
             return Verdict { retry, retry_after: wait, ..verdict };
@@ -112,16 +112,16 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &Hint) -> 
     // One error among several may be of a part of the order.
     let not_found = unknown_order && errors.len() + body.omitted == 1;
     match status {
-        _ if not_found => no_effect(Retry::Never, ErrorKind::NotFound, None),
+        _ if not_found => no_effect(RetryAdvice::Never, ErrorKind::NotFound, None),
         // The path or the method is not served: a gateway's or proxy's word, not the order service's.
-        404 | 405 => no_effect(Retry::Never, ErrorKind::Unavailable, None),
+        404 | 405 => no_effect(RetryAdvice::Never, ErrorKind::Unavailable, None),
         // An edge refuses these for their size or type, before anybody works on them.
-        413 | 415 | 431 => no_effect(Retry::Never, ErrorKind::Rejected, None),
+        413 | 415 | 431 => no_effect(RetryAdvice::Never, ErrorKind::Rejected, None),
         // Whoever wrote it, it does not say what became of the request.
         400..500 if operation.is_mutation() && !body.is_readable() => ambiguous(operation),
-        _ if unknown_order && !operation.is_mutation() => no_effect(Retry::Never, ErrorKind::Unavailable, None),
+        _ if unknown_order && !operation.is_mutation() => no_effect(RetryAdvice::Never, ErrorKind::Unavailable, None),
         // The rest is final: a readable 4xx or 2xx, for a read any other 4xx, and 3xx (never followed).
-        _ => no_effect(Retry::Never, final_kind(operation, status, errors), None),
+        _ => no_effect(RetryAdvice::Never, final_kind(operation, status, errors), None),
     }
 }
 
@@ -139,22 +139,22 @@ fn final_kind(operation: Operation, status: u16, errors: &[WalmartError]) -> Err
 /// says and whether or not it is final: see [`UpstreamError::says_order_exists`].
 ///
 /// [`UpstreamError::says_order_exists`]: crate::ports::upstream::UpstreamError::says_order_exists
-pub fn says_order_exists(operation: Operation, failure: &Failure) -> bool {
+pub fn says_order_exists(operation: Operation, failure: &AttemptFailure) -> bool {
     match failure {
-        Failure::Refused { status, body, .. } if operation.takes_order_number() => {
+        AttemptFailure::Refused { status, body, .. } if operation.takes_order_number() => {
             *status == 409 || body.errors.iter().any(hints_at_order)
         }
         _ => false,
     }
 }
 
-const fn no_effect(retry: Retry, kind: ErrorKind, retry_after: Option<Duration>) -> Verdict {
+const fn no_effect(retry: RetryAdvice, kind: ErrorKind, retry_after: Option<Duration>) -> Verdict {
     Verdict { retry, kind, effect: Effect::None, retry_after }
 }
 
 /// The request may have been carried out. A read is simply asked again.
 const fn ambiguous(operation: Operation) -> Verdict {
     let (retry, effect) =
-        if operation.is_mutation() { (Retry::Never, Effect::Unknown) } else { (Retry::Soon, Effect::None) };
+        if operation.is_mutation() { (RetryAdvice::Never, Effect::Unknown) } else { (RetryAdvice::Soon, Effect::None) };
     Verdict { retry, kind: ErrorKind::Unavailable, effect, retry_after: None }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::call::{Call, Next, Outbound};
+use super::call::{AttemptRequest, AttemptService, OutboundCall};
 use super::classify::{classify, says_order_exists};
-use super::exchange::Exchange;
-use super::failure::Failure;
-use super::transport::Http;
-use super::{Shared, Stack, StackSettings, stack};
+use super::codec::OperationCodec;
+use super::failure::AttemptFailure;
+use super::transport::HttpService;
+use super::{Stack, StackResources, StackSettings, stack};
 use crate::domain::account::AccountIndex;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
@@ -19,31 +19,31 @@ use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 
 /// Walmart's REST API behind the stack of layers. Cheap to clone.
 #[derive(Clone)]
-pub struct RestUpstream<H: Http>(Arc<Parts<H>>);
+pub struct RestUpstream<H: HttpService>(Arc<UpstreamClient<H>>);
 
-struct Parts<H: Http> {
+struct UpstreamClient<H: HttpService> {
     stack: Stack<H>,
-    shared: Shared<H>,
+    shared: StackResources<H>,
     random: Random,
 }
 
-impl<H: Http> RestUpstream<H> {
+impl<H: HttpService> RestUpstream<H> {
     /// Calls through `http`.
-    pub fn new(http: H, settings: StackSettings, shared: Shared<H>, clock: Clock, random: Random) -> Self {
+    pub fn new(http: H, settings: StackSettings, shared: StackResources<H>, clock: Clock, random: Random) -> Self {
         let stack = stack(http, settings, &shared, clock, random.clone());
-        Self(Arc::new(Parts { stack, shared, random }))
+        Self(Arc::new(UpstreamClient { stack, shared, random }))
     }
 
     /// Limits, circuits and tokens, to look at.
-    pub fn shared(&self) -> &Shared<H> {
+    pub fn shared(&self) -> &StackResources<H> {
         &self.0.shared
     }
 }
 
-impl<C: Exchange, H: Http> Upstream<C> for RestUpstream<H>
+impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H>
 where
     // Proved for each call by itself: for all calls at once the compiler takes minutes.
-    Stack<H>: Next<C>,
+    Stack<H>: AttemptService<C>,
 {
     async fn call(
         &self,
@@ -53,21 +53,21 @@ where
         context: &CallContext,
     ) -> Result<Reply<C::Answer>, UpstreamError> {
         let correlation_id = correlation_id.unwrap_or_else(|| self.0.random.uuid());
-        let header = &self.0.shared.site.accounts().get(account).header;
-        let call = Call::new::<C>(C::build(request, header), account, correlation_id, context.clone());
-        match self.0.stack.clone().oneshot(Outbound::<C>::new(call)).await {
+        let header = &self.0.shared.endpoint.accounts().get(account).header;
+        let call = OutboundCall::new::<C>(C::build(request, header), account, correlation_id, context.clone());
+        match self.0.stack.clone().oneshot(AttemptRequest::<C>::new(call)).await {
             Ok(answered) => Ok(Reply { answer: answered.answer, correlation_id }),
             Err(failure) => Err(error::<C>(failure, correlation_id)),
         }
     }
 }
 
-fn error<X: Exchange>(failure: Failure, correlation_id: Uuid) -> UpstreamError {
+fn error<X: OperationCodec>(failure: AttemptFailure, correlation_id: Uuid) -> UpstreamError {
     let verdict = classify(X::OPERATION, &failure);
     let http_status = failure.status().unwrap_or(0);
     let says_order_exists = says_order_exists(X::OPERATION, &failure);
     let body = match failure {
-        Failure::Refused { body, .. } => body,
+        AttemptFailure::Refused { body, .. } => body,
         _ => Default::default(),
     };
     UpstreamError {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::headers::Hint;
+use super::headers::RateLimitHeaders;
 use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
 /// What happened. What it means stands in `classify`.
 #[derive(Clone, Debug)]
-pub enum Failure {
+pub enum AttemptFailure {
     /// No byte of the request left.
     NotSent(NotSent),
     /// A complete answer with a status other than 2xx, or a 2xx whose body says FAIL.
@@ -17,24 +17,24 @@ pub enum Failure {
         /// The errors in its body.
         body: ErrorBody,
         /// Counters and waiting times in its headers.
-        hint: Hint,
+        hint: RateLimitHeaders,
     },
     /// A 2xx whose body is empty, cut off, too large, or not what the operation answers.
     Unreadable {
         /// HTTP status.
         status: u16,
         /// Counters in its headers.
-        hint: Hint,
+        hint: RateLimitHeaders,
         /// Whether the connection broke before its end.
         cut: bool,
     },
     /// The request left, at least in part, and no answer came.
-    Lost(Lost),
+    Lost(LostAnswer),
 }
 
 /// Why no answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
+pub enum LostAnswer {
     /// It took longer than an attempt may.
     TimedOut,
     /// The call's deadline came first.
@@ -64,27 +64,27 @@ pub enum NotSent {
     Deadline,
 }
 
-impl Failure {
+impl AttemptFailure {
     /// Status of the answer, if there was one.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Failure::Refused { status, .. } | Failure::Unreadable { status, .. } => Some(*status),
-            Failure::NotSent(_) | Failure::Lost(_) => None,
+            AttemptFailure::Refused { status, .. } | AttemptFailure::Unreadable { status, .. } => Some(*status),
+            AttemptFailure::NotSent(_) | AttemptFailure::Lost(_) => None,
         }
     }
 
     /// What the answer's headers said, if there was one.
-    pub fn hint(&self) -> Option<&Hint> {
+    pub fn hint(&self) -> Option<&RateLimitHeaders> {
         match self {
-            Failure::Refused { hint, .. } | Failure::Unreadable { hint, .. } => Some(hint),
-            Failure::NotSent(_) | Failure::Lost(_) => None,
+            AttemptFailure::Refused { hint, .. } | AttemptFailure::Unreadable { hint, .. } => Some(hint),
+            AttemptFailure::NotSent(_) | AttemptFailure::Lost(_) => None,
         }
     }
 
     /// Whether Walmart refused it because the account made too many calls, whatever the status.
     pub fn is_throttled(&self) -> bool {
         match self {
-            Failure::Refused { status, body, .. } => {
+            AttemptFailure::Refused { status, body, .. } => {
                 *status == 429 || body.errors.iter().any(|error| error.code.starts_with(THRESHOLD_VIOLATED))
             }
             _ => false,
@@ -94,8 +94,8 @@ impl Failure {
     /// Whether Walmart turned the access token away.
     pub fn token_refused(&self) -> bool {
         match self {
-            Failure::Refused { status: 401, .. } => true,
-            Failure::Refused { status: 400, body, .. } => {
+            AttemptFailure::Refused { status: 401, .. } => true,
+            AttemptFailure::Refused { status: 400, body, .. } => {
                 body.errors.iter().any(|error| error.code.starts_with("INVALID_TOKEN"))
             }
             _ => false,

@@ -26,7 +26,7 @@ const REPLENISHMENT: [HeaderName; 2] =
 
 /// What one response said.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Hint {
+pub struct RateLimitHeaders {
     /// Calls left in the account's bucket of this operation.
     pub tokens_left: Option<u32>,
     /// Time until that count grows.
@@ -35,7 +35,7 @@ pub struct Hint {
     pub retry_after: Option<Duration>,
 }
 
-impl Hint {
+impl RateLimitHeaders {
     /// Reads the headers. What cannot be understood counts as absent; waits are at most [`LONGEST_WAIT`].
     pub fn read(headers: &HeaderMap, clock: &Clock) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
@@ -112,7 +112,7 @@ mod tests {
     /// 2026-10-30T14:05:00Z
     const NOW: u64 = 1_793_369_100;
 
-    fn read(pairs: &[(&'static str, &str)]) -> Hint {
+    fn read(pairs: &[(&'static str, &str)]) -> RateLimitHeaders {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.insert(HeaderName::from_static(name), value.parse().unwrap());
@@ -120,7 +120,7 @@ mod tests {
         let rt = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         rt.block_on(async {
             let clock = Clock::following(UNIX_EPOCH + Duration::from_secs(NOW));
-            Hint::read(&headers, &clock)
+            RateLimitHeaders::read(&headers, &clock)
         })
     }
 
@@ -174,7 +174,7 @@ mod tests {
         for value in ["", "soon", "NaN", "inf", "0x10", "2026-13-45T99:99:99Z"] {
             let hint =
                 read(&[("x-current-token-count", value), ("x-next-replenishment-time", value), ("retry-after", value)]);
-            assert_eq!(hint, Hint::default(), "{value:?}");
+            assert_eq!(hint, RateLimitHeaders::default(), "{value:?}");
         }
     }
 

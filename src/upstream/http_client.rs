@@ -6,7 +6,7 @@
 //! An HTTP/2 server also says itself which streams it has not begun to work on, by REFUSED_STREAM and by a GOAWAY that
 //! names an earlier last stream.
 //!
-//! **A connection whose peer is gone** is found by HTTP/2 pings, also when it is idle, and by timeouts ([`Pools`]).
+//! **A connection whose peer is gone** is found by HTTP/2 pings, also when it is idle, and by timeouts ([`PoolManager`]).
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -20,9 +20,9 @@ use reqwest::{Client, ClientBuilder, Response, redirect, retry};
 use tower::Service;
 use url::Url;
 
-use super::call::Departure;
-use super::pool::{Pool, Pools};
-use super::transport::{HttpError, Sending};
+use super::call::SendTracker;
+use super::pool::{ConnectionPool, PoolManager};
+use super::transport::{HttpError, OutgoingRequest};
 use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
 use crate::telemetry::complaints::Complaints;
@@ -63,10 +63,10 @@ impl Default for ConnectionTimes {
 
 /// A client with its pool of connections. Cheap to clone.
 #[derive(Clone)]
-pub struct HttpClient(Arc<Parts>);
+pub struct HttpClient(Arc<PooledClient>);
 
-struct Parts {
-    pools: Pools,
+struct PooledClient {
+    pools: PoolManager,
     /// Few: to compare with each is quicker than to hash.
     urls: RwLock<Vec<(Uri, Url)>>,
     complaints: Complaints,
@@ -100,12 +100,12 @@ impl HttpClient {
                 .user_agent(USER_AGENT);
             also(builder).build()
         };
-        let pools = Pools::new(make, times.longest_life)?;
-        Ok(Self(Arc::new(Parts { pools, urls: RwLock::default(), complaints: Complaints::default() })))
+        let pools = PoolManager::new(make, times.longest_life)?;
+        Ok(Self(Arc::new(PooledClient { pools, urls: RwLock::default(), complaints: Complaints::default() })))
     }
 }
 
-impl Service<Sending> for HttpClient {
+impl Service<OutgoingRequest> for HttpClient {
     type Response = http::Response<Bytes>;
     type Error = HttpError;
     type Future = Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, HttpError>> + Send>>;
@@ -114,17 +114,17 @@ impl Service<Sending> for HttpClient {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, Sending { request, departure }: Sending) -> Self::Future {
+    fn call(&mut self, OutgoingRequest { request, tracker }: OutgoingRequest) -> Self::Future {
         let parts = self.0.clone();
         let order_call = is_json(request.body());
-        let departure = departure.filter(|_| !request.body().is_empty());
-        if let Some(departure) = &departure {
-            departure.watch();
+        let tracker = tracker.filter(|_| !request.body().is_empty());
+        if let Some(tracker) = &tracker {
+            tracker.watch();
         }
         let pool = parts.pools.current();
         // Here already: the request, which is large, would stand in the future to its end.
-        let response = parts.translate(request, departure.as_ref()).map(|request| pool.client.execute(request));
-        let under_way = UnderWay { parts: parts.clone(), pool, departure };
+        let response = parts.translate(request, tracker.as_ref()).map(|request| pool.client.execute(request));
+        let under_way = InFlightRequest { parts: parts.clone(), pool, tracker };
         Box::pin(async move {
             let mut response = response?.await.map_err(|error| {
                 tell(&parts.complaints, &error);
@@ -146,17 +146,17 @@ impl Service<Sending> for HttpClient {
 }
 
 /// A request under way. Dropped because its time is over, it counts against its pool.
-struct UnderWay {
-    parts: Arc<Parts>,
-    pool: Arc<Pool>,
+struct InFlightRequest {
+    parts: Arc<PooledClient>,
+    pool: Arc<ConnectionPool>,
     /// Of a request with a body, made for a call.
-    departure: Option<Departure>,
+    tracker: Option<SendTracker>,
 }
 
-impl UnderWay {
+impl InFlightRequest {
     /// Whether bytes may have left. In doubt they have.
     fn phase(&self, error: &reqwest::Error) -> HttpError {
-        let never_left = self.departure.as_ref().is_some_and(|departure| !departure.has_left());
+        let never_left = self.tracker.as_ref().is_some_and(|tracker| !tracker.has_left());
         if never_left || error.is_connect() || error.is_builder() || was_not_begun(error) {
             HttpError::NotSent
         } else {
@@ -165,28 +165,28 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        if self.departure.as_ref().is_some_and(Departure::timed_out) {
+        if self.tracker.as_ref().is_some_and(SendTracker::timed_out) {
             self.parts.pools.timed_out(&self.pool);
         }
     }
 }
 
-impl Parts {
+impl PooledClient {
     /// The same request as reqwest has it. Parsing its URL again would be a twentieth of a call's work.
     fn translate(
         &self,
         request: http::Request<Bytes>,
-        departure: Option<&Departure>,
+        tracker: Option<&SendTracker>,
     ) -> Result<reqwest::Request, HttpError> {
         let (parts, body) = request.into_parts();
         let url = self.url(parts.uri).ok_or(HttpError::NotSent)?;
         let mut translated = reqwest::Request::new(parts.method, url);
         *translated.headers_mut() = parts.headers;
         if !body.is_empty() {
-            *translated.body_mut() = Some(match departure {
-                Some(departure) => reqwest::Body::wrap(WatchedBody::new(outgoing(body), departure.clone())),
+            *translated.body_mut() = Some(match tracker {
+                Some(tracker) => reqwest::Body::wrap(WatchedBody::new(outgoing(body), tracker.clone())),
                 None => body.into(),
             });
         }
@@ -226,8 +226,8 @@ fn outgoing(body: Bytes) -> http_body_util::Full<Bytes> {
 }
 
 #[cfg(feature = "crash-points")]
-fn outgoing(body: Bytes) -> super::body_in_two::BodyInTwo {
-    super::body_in_two::BodyInTwo::new(body)
+fn outgoing(body: Bytes) -> super::split_body::SplitBody {
+    super::split_body::SplitBody::new(body)
 }
 
 async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {

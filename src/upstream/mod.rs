@@ -1,18 +1,18 @@
 //! The way to Walmart: REST behind [`ports::upstream`](crate::ports::upstream). The only place that orders the layers.
 
 pub mod accounts;
-#[cfg(feature = "crash-points")]
-mod body_in_two;
 pub mod call;
 pub mod classify;
 pub mod client;
-pub mod exchange;
+pub mod codec;
 pub mod failure;
 pub mod headers;
 pub mod http_client;
 pub mod layers;
 pub mod overview;
 mod pool;
+#[cfg(feature = "crash-points")]
+mod split_body;
 pub mod token;
 mod token_failure;
 pub mod transport;
@@ -29,17 +29,17 @@ use std::time::Duration;
 
 use tower::ServiceBuilder;
 
-use self::layers::attempt::{Attempt, AttemptLayer};
+use self::layers::attempt::{AttemptTelemetry, AttemptTelemetryLayer};
 use self::layers::attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 use self::layers::auth::{Auth, AuthLayer};
-use self::layers::circuit::{CircuitBreaker, CircuitLayer, Circuits};
+use self::layers::circuit::{AccountCircuits, CircuitBreaker, CircuitLayer};
 use self::layers::deadline::{Deadline, DeadlineLayer};
 use self::layers::load_shed::{LoadShed, LoadShedLayer};
-use self::layers::rate_limit::{Buckets, RateLimit, RateLimitLayer};
+use self::layers::rate_limit::{AccountBuckets, RateLimit, RateLimitLayer};
 use self::layers::retry::{Retry, RetryLayer};
 use self::layers::trace::{Trace, TraceLayer};
-use self::token::Tokens;
-use self::transport::{Http, Site, Transport};
+use self::token::TokenCache;
+use self::transport::{Endpoint, HttpService, HttpTransport};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
@@ -57,28 +57,35 @@ pub struct StackSettings {
 
 /// What the stack shares with those who look at it.
 #[derive(Clone)]
-pub struct Shared<H> {
+pub struct StackResources<H> {
     /// Where Walmart is.
-    pub site: Site,
+    pub endpoint: Endpoint,
     /// Limits.
-    pub buckets: Buckets,
+    pub buckets: AccountBuckets,
     /// Circuits.
-    pub circuits: Circuits,
+    pub circuits: AccountCircuits,
     /// Access tokens.
-    pub tokens: Tokens<H>,
+    pub tokens: TokenCache<H>,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
 
 /// The layers in their order, from the use case to the wire.
-pub type Stack<H> =
-    Trace<Deadline<LoadShed<CircuitBreaker<Retry<RateLimit<Auth<Attempt<AttemptTimeout<Transport<H>>>, H>>>>>>>;
+pub type Stack<H> = Trace<
+    Deadline<LoadShed<CircuitBreaker<Retry<RateLimit<Auth<AttemptTelemetry<AttemptTimeout<HttpTransport<H>>>, H>>>>>>,
+>;
 
 /// Builds the stack around `http`.
-pub fn stack<H: Http>(http: H, settings: StackSettings, shared: &Shared<H>, clock: Clock, random: Random) -> Stack<H> {
+pub fn stack<H: HttpService>(
+    http: H,
+    settings: StackSettings,
+    shared: &StackResources<H>,
+    clock: Clock,
+    random: Random,
+) -> Stack<H> {
     let StackSettings { max_in_flight, max_attempts, attempt_timeout } = settings;
     let metrics = &shared.metrics;
-    let accounts = shared.site.accounts().len();
+    let accounts = shared.endpoint.accounts().len();
     ServiceBuilder::new()
         // Outermost, so that every call is named in the access log, also one that is refused just below.
         .layer(TraceLayer)
@@ -95,8 +102,8 @@ pub fn stack<H: Http>(http: H, settings: StackSettings, shared: &Shared<H>, cloc
         // Outside the timeout: waiting for an access token is not time on the wire.
         .layer(AuthLayer::new(shared.tokens.clone()))
         // Spans and durations of the wire alone, one for each request that leaves, a replay with a fresh token too.
-        .layer(AttemptLayer::new(shared.site.clone(), metrics.clone()))
+        .layer(AttemptTelemetryLayer::new(shared.endpoint.clone(), metrics.clone()))
         // Wire time only.
         .layer(AttemptTimeoutLayer::new(attempt_timeout))
-        .service(Transport::new(http, shared.site.clone(), clock))
+        .service(HttpTransport::new(http, shared.endpoint.clone(), clock))
 }

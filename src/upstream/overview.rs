@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::Shared;
-use super::transport::Http;
+use super::StackResources;
+use super::transport::HttpService;
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
@@ -12,18 +12,18 @@ use crate::telemetry::metrics::CircuitState;
 
 /// Looks at what a stack shares.
 pub struct StackOverview<H> {
-    shared: Shared<H>,
+    shared: StackResources<H>,
     clock: Clock,
 }
 
 impl<H> StackOverview<H> {
     /// `clock` turns moments into times of day.
-    pub fn new(shared: Shared<H>, clock: Clock) -> Self {
+    pub fn new(shared: StackResources<H>, clock: Clock) -> Self {
         Self { shared, clock }
     }
 }
 
-impl<H: Http> UpstreamOverview for StackOverview<H> {
+impl<H: HttpService> Overview for StackOverview<H> {
     fn token(&self, account: AccountIndex) -> TokenView {
         self.shared.tokens.view(account)
     }

@@ -18,10 +18,10 @@ const TIMEOUTS_IN_A_ROW: u32 = 2;
 
 /// Makes pools and has the one in use. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Pools(Arc<Parts>);
+pub(super) struct PoolManager(Arc<PoolSlot>);
 
-struct Parts {
-    current: ArcSwap<Pool>,
+struct PoolSlot {
+    current: ArcSwap<ConnectionPool>,
     make: Box<dyn Fn() -> Result<Client, reqwest::Error> + Send + Sync>,
     longest_life: Duration,
     /// Whether the next one is being made.
@@ -29,13 +29,13 @@ struct Parts {
 }
 
 /// One pool.
-pub(super) struct Pool {
+pub(super) struct ConnectionPool {
     pub(super) client: Client,
     made: Instant,
     timeouts: AtomicU32,
 }
 
-impl Pool {
+impl ConnectionPool {
     fn new(client: Client) -> Self {
         Self { client, made: Instant::now(), timeouts: AtomicU32::new(0) }
     }
@@ -46,18 +46,18 @@ impl Pool {
     }
 }
 
-impl Pools {
+impl PoolManager {
     /// Makes the first pool with `make`, and others when they are needed; each is used for `longest_life` at most.
     pub(super) fn new(
         make: impl Fn() -> Result<Client, reqwest::Error> + Send + Sync + 'static,
         longest_life: Duration,
     ) -> Result<Self, reqwest::Error> {
-        let current = ArcSwap::from_pointee(Pool::new(make()?));
-        Ok(Self(Arc::new(Parts { current, make: Box::new(make), longest_life, renewing: AtomicBool::new(false) })))
+        let current = ArcSwap::from_pointee(ConnectionPool::new(make()?));
+        Ok(Self(Arc::new(PoolSlot { current, make: Box::new(make), longest_life, renewing: AtomicBool::new(false) })))
     }
 
     /// The pool for a new call.
-    pub(super) fn current(&self) -> Arc<Pool> {
+    pub(super) fn current(&self) -> Arc<ConnectionPool> {
         let pool = self.0.current.load_full();
         if pool.made.elapsed() >= self.0.longest_life {
             self.renew();
@@ -66,7 +66,7 @@ impl Pools {
     }
 
     /// An attempt on `pool` took all the time that an attempt may.
-    pub(super) fn timed_out(&self, pool: &Arc<Pool>) {
+    pub(super) fn timed_out(&self, pool: &Arc<ConnectionPool>) {
         let in_a_row = pool.timeouts.fetch_add(1, Ordering::Relaxed) + 1;
         // Attempts that began on an earlier pool say nothing of this one.
         if in_a_row >= TIMEOUTS_IN_A_ROW && Arc::ptr_eq(pool, &self.0.current.load()) {
@@ -84,7 +84,7 @@ impl Pools {
         let parts = self.0.clone();
         let make = move || {
             match (parts.make)() {
-                Ok(client) => parts.current.store(Arc::new(Pool::new(client))),
+                Ok(client) => parts.current.store(Arc::new(ConnectionPool::new(client))),
                 // Such as root certificates that cannot be read just now. The old pool still works, and is tried on.
                 Err(error) => tracing::warn!("no new connection pool: {error}"),
             }

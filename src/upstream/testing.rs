@@ -13,13 +13,13 @@ use tokio::time::{Instant, sleep};
 use tower::Service;
 use uuid::Uuid;
 
-use super::accounts::{Account, Accounts, Credentials};
+use super::accounts::{ClientCredentials, UpstreamAccount, UpstreamAccounts};
 use super::client::RestUpstream;
-use super::layers::circuit::Circuits;
-use super::layers::rate_limit::Buckets;
-use super::token::Tokens;
-use super::transport::{HttpError, Sending, Site};
-use super::{Shared, StackSettings};
+use super::layers::circuit::AccountCircuits;
+use super::layers::rate_limit::AccountBuckets;
+use super::token::TokenCache;
+use super::transport::{Endpoint, HttpError, OutgoingRequest};
+use super::{StackResources, StackSettings};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
@@ -133,7 +133,7 @@ impl Walmart {
     }
 }
 
-impl Service<Sending> for Walmart {
+impl Service<OutgoingRequest> for Walmart {
     type Response = Response<Bytes>;
     type Error = HttpError;
     type Future = BoxFuture<'static, Result<Response<Bytes>, HttpError>>;
@@ -143,7 +143,7 @@ impl Service<Sending> for Walmart {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, Sending { request, .. }: Sending) -> Self::Future {
+    fn call(&mut self, OutgoingRequest { request, .. }: OutgoingRequest) -> Self::Future {
         assert!(std::mem::take(&mut self.ready), "called without being asked whether it is ready");
         let (parts, body) = request.into_parts();
         let mut script = self.script.lock().unwrap();
@@ -207,9 +207,9 @@ impl Default for Settings {
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) walmart: Walmart,
-    pub(super) shared: Shared<Walmart>,
+    pub(super) shared: StackResources<Walmart>,
     pub(super) clock: Clock,
-    pub(super) credentials: Arc<Mutex<Credentials>>,
+    pub(super) credentials: Arc<Mutex<ClientCredentials>>,
     upstream: RestUpstream<Walmart>,
 }
 
@@ -231,13 +231,14 @@ impl World {
         let accounts = accounts(credentials.clone());
         let base = "https://walmart.example".parse().unwrap();
         let name = HeaderValue::from_static("Walmart Marketplace");
-        let site = Site::new(&base, name, settings.sandbox, accounts.clone(), Tracer::off()).unwrap();
+        let endpoint = Endpoint::new(&base, name, settings.sandbox, accounts.clone(), Tracer::off()).unwrap();
         let timeout = settings.stack.attempt_timeout;
-        let tokens = Tokens::new(walmart.clone(), site.clone(), clock, random.clone(), metrics.clone(), timeout);
-        let shared = Shared {
-            site,
-            buckets: Buckets::new(2, |_| settings.per_minute),
-            circuits: Circuits::new(&accounts, &metrics),
+        let tokens =
+            TokenCache::new(walmart.clone(), endpoint.clone(), clock, random.clone(), metrics.clone(), timeout);
+        let shared = StackResources {
+            endpoint,
+            buckets: AccountBuckets::new(2, |_| settings.per_minute),
+            circuits: AccountCircuits::new(&accounts, &metrics),
             tokens,
             metrics,
         };
@@ -312,12 +313,12 @@ impl World {
 }
 
 /// Two accounts with the same credentials.
-pub(super) fn accounts(credentials: Arc<Mutex<Credentials>>) -> Accounts {
+pub(super) fn accounts(credentials: Arc<Mutex<ClientCredentials>>) -> UpstreamAccounts {
     let account = |id: &str| {
         let credentials = credentials.clone();
         let attributes =
             pb::HeaderAttributes { mart_id: Some("202".into()), bu_id: Some("0".into()), ..Default::default() };
-        Account {
+        UpstreamAccount {
             id: AccountId::new(id).unwrap(),
             header: attributes,
             mart_id: HeaderValue::from_static("202"),
@@ -325,11 +326,11 @@ pub(super) fn accounts(credentials: Arc<Mutex<Credentials>>) -> Accounts {
             credentials: Arc::new(move || credentials.lock().unwrap().clone()),
         }
     };
-    Accounts::new(vec![account("acme"), account("other")])
+    UpstreamAccounts::new(vec![account("acme"), account("other")])
 }
 
-pub(super) fn credentials(secret: &str) -> Credentials {
-    Credentials { client_id: "client".into(), client_secret: SecretString::from(secret).into() }
+pub(super) fn credentials(secret: &str) -> ClientCredentials {
+    ClientCredentials { client_id: "client".into(), client_secret: SecretString::from(secret).into() }
 }
 
 /// A call whose caller waits this long.

@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::accounts::Credentials;
-use super::failure::{Failure, NotSent};
-use super::headers::Hint;
-use super::token_failure::{Failed, is_edge_page, words};
-use super::transport::{Http, HttpError, Site};
+use super::accounts::ClientCredentials;
+use super::failure::{AttemptFailure, NotSent};
+use super::headers::RateLimitHeaders;
+use super::token_failure::{FailedTokenCall, is_edge_page, words};
+use super::transport::{Endpoint, HttpError, HttpService};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::ports::clock::Clock;
@@ -43,40 +43,40 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The tokens of all accounts. Cheap to clone.
 #[derive(Clone)]
-pub struct Tokens<H>(Arc<Parts<H>>);
+pub struct TokenCache<H>(Arc<TokenClient<H>>);
 
-struct Parts<H> {
+struct TokenClient<H> {
     http: H,
-    site: Site,
+    endpoint: Endpoint,
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
     timeout: Duration,
-    states: Box<[Mutex<State>]>,
+    states: Box<[Mutex<TokenState>]>,
 }
 
 #[derive(Default)]
-struct State {
-    token: Option<Token>,
+struct TokenState {
+    token: Option<AccessToken>,
     running: Option<Refresh>,
     /// After a failure: no further try for a while.
-    paused: Option<Pause>,
+    paused: Option<RefreshPause>,
     /// How long the last pause was; none since a token was accepted for its time.
     last_pause: Option<Duration>,
     /// Why the last try gave no token; none since one did.
     failure: Option<TokenFailure>,
 }
 
-struct Pause {
+struct RefreshPause {
     until: Instant,
-    why: Fault,
+    why: TokenFault,
     /// What Walmart refused: other credentials need not wait.
-    refused: Option<Credentials>,
+    refused: Option<ClientCredentials>,
 }
 
 /// Why there is no token.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
+enum TokenFault {
     /// No answer, or none that can be used.
     Unavailable,
     /// Walmart refuses the credentials, or the tokens that it gives for them.
@@ -85,13 +85,13 @@ enum Fault {
     Limited(Duration),
 }
 
-impl Fault {
+impl TokenFault {
     /// For callers, with the time until the next try.
     fn told(self, wait: Duration) -> NotSent {
         match self {
-            Fault::Unavailable => NotSent::TokenUnavailable(wait),
-            Fault::Refused => NotSent::CredentialsRefused(wait),
-            Fault::Limited(_) => NotSent::TokenLimited(wait),
+            TokenFault::Unavailable => NotSent::TokenUnavailable(wait),
+            TokenFault::Refused => NotSent::CredentialsRefused(wait),
+            TokenFault::Limited(_) => NotSent::TokenLimited(wait),
         }
     }
 }
@@ -99,17 +99,24 @@ impl Fault {
 type Refresh = Shared<BoxFuture<'static, Result<HeaderValue, NotSent>>>;
 
 #[derive(Clone)]
-struct Token {
+struct AccessToken {
     value: HeaderValue,
     renew_at: Instant,
     expires_at: Instant,
 }
 
-impl<H: Http> Tokens<H> {
-    /// Asks `site` through `http`, and waits at most `timeout` for an answer.
-    pub fn new(http: H, site: Site, clock: Clock, random: Random, metrics: Arc<Metrics>, timeout: Duration) -> Self {
-        let states = (0..site.accounts().len()).map(|_| Mutex::default()).collect();
-        Self(Arc::new(Parts { http, site, clock, random, metrics, timeout, states }))
+impl<H: HttpService> TokenCache<H> {
+    /// Asks `endpoint` through `http`, and waits at most `timeout` for an answer.
+    pub fn new(
+        http: H,
+        endpoint: Endpoint,
+        clock: Clock,
+        random: Random,
+        metrics: Arc<Metrics>,
+        timeout: Duration,
+    ) -> Self {
+        let states = (0..endpoint.accounts().len()).map(|_| Mutex::default()).collect();
+        Self(Arc::new(TokenClient { http, endpoint, clock, random, metrics, timeout, states }))
     }
 
     /// The token that is there and usable at `now`. Near its end another is fetched meanwhile.
@@ -117,7 +124,7 @@ impl<H: Http> Tokens<H> {
         self.kept_in(&mut self.lock(account), account, now)
     }
 
-    fn kept_in(&self, state: &mut State, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
+    fn kept_in(&self, state: &mut TokenState, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
         let token = state.token.as_ref().filter(|token| now < token.expires_at)?;
         let (value, fresh) = (token.value.clone(), now < token.renew_at);
         if !fresh {
@@ -158,19 +165,19 @@ impl<H: Http> Tokens<H> {
 
     /// Walmart turned away a token that was fetched to replace another: asking again at once would not help. `call` is the
     /// one that Walmart refused.
-    pub fn refused_again(&self, account: AccountIndex, refused: &HeaderValue, call: Uuid, failure: &Failure) {
+    pub fn refused_again(&self, account: AccountIndex, refused: &HeaderValue, call: Uuid, failure: &AttemptFailure) {
         let mut state = self.lock(account);
         if state.token.as_ref().is_some_and(|token| token.value == *refused) {
             state.token = None;
             let code = match failure {
-                Failure::Refused { body, .. } => body.errors.first().map(|error| error.code.clone()),
+                AttemptFailure::Refused { body, .. } => body.errors.first().map(|error| error.code.clone()),
                 _ => None,
             };
             let kind = TokenFailureKind::TokenRefused;
             // No texts, only a code: the call was a customer's.
             let said = code.unwrap_or_default();
-            let failed = Failed { kind, http_status: failure.status(), said, correlation_id: call };
-            self.pause(&mut state, account, Fault::Refused, failed, None);
+            let failed = FailedTokenCall { kind, http_status: failure.status(), said, correlation_id: call };
+            self.pause(&mut state, account, TokenFault::Refused, failed, None);
         }
     }
 
@@ -191,14 +198,14 @@ impl<H: Http> Tokens<H> {
         }
     }
 
-    fn lock(&self, account: AccountIndex) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self, account: AccountIndex) -> std::sync::MutexGuard<'_, TokenState> {
         // No state is left half changed.
         self.0.states[account.0].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins the refresh that is under way, or begins one. It runs in a task of its own: a caller that goes away does not
     /// end it for the others.
-    fn refresh(&self, state: &mut State, account: AccountIndex, now: Instant) -> Result<Refresh, NotSent> {
+    fn refresh(&self, state: &mut TokenState, account: AccountIndex, now: Instant) -> Result<Refresh, NotSent> {
         // One that ended without clearing its place here has panicked.
         if let Some(running) = &state.running
             && running.peek().is_none()
@@ -227,20 +234,21 @@ impl<H: Http> Tokens<H> {
         match fetched {
             Ok((value, life)) => {
                 self.0.metrics.upstream.token_refresh(TokenOutcome::Success);
-                self.0.metrics.upstream.token_came(&self.0.site.accounts().get(account).id, now);
+                self.0.metrics.upstream.token_came(&self.0.endpoint.accounts().get(account).id, now);
                 let share = EARLIEST_RENEWAL + (LATEST_RENEWAL - EARLIEST_RENEWAL) * self.0.random.fraction();
                 // The one before lived its time, so what went wrong before it is over.
                 if state.token.is_some() {
                     state.last_pause = None;
                 }
-                let token = Token { value: value.clone(), renew_at: now + life.mul_f64(share), expires_at: now + life };
+                let token =
+                    AccessToken { value: value.clone(), renew_at: now + life.mul_f64(share), expires_at: now + life };
                 state.token = Some(token);
                 state.paused = None;
                 state.failure = None;
                 Ok(value)
             }
             Err((fault, failed)) => {
-                let refused = fault == Fault::Refused;
+                let refused = fault == TokenFault::Refused;
                 let outcome = if refused { TokenOutcome::Refused } else { TokenOutcome::Failed };
                 self.0.metrics.upstream.token_refresh(outcome);
                 Err(self.pause(&mut state, account, fault, failed, refused.then_some(credentials)))
@@ -248,30 +256,30 @@ impl<H: Http> Tokens<H> {
         }
     }
 
-    fn credentials(&self, account: AccountIndex) -> Credentials {
-        (self.0.site.accounts().get(account).credentials)()
+    fn credentials(&self, account: AccountIndex) -> ClientCredentials {
+        (self.0.endpoint.accounts().get(account).credentials)()
     }
 
     /// Puts off the next try: twice as long as the last time, or as long as Walmart says.
     fn pause(
         &self,
-        state: &mut State,
+        state: &mut TokenState,
         account: AccountIndex,
-        why: Fault,
-        failed: Failed,
-        refused: Option<Credentials>,
+        why: TokenFault,
+        failed: FailedTokenCall,
+        refused: Option<ClientCredentials>,
     ) -> NotSent {
         let pause = match why {
-            Fault::Limited(wait) => wait.max(FIRST_PAUSE),
-            Fault::Unavailable | Fault::Refused => {
+            TokenFault::Limited(wait) => wait.max(FIRST_PAUSE),
+            TokenFault::Unavailable | TokenFault::Refused => {
                 let pause = state.last_pause.map_or(FIRST_PAUSE, |last| (last * 2).min(LONGEST_PAUSE));
                 state.last_pause = Some(pause);
                 pause
             }
         };
-        state.paused = Some(Pause { until: Instant::now() + pause, why, refused });
-        let account = &self.0.site.accounts().get(account).id;
-        let Failed { kind, http_status, said, correlation_id } = failed;
+        state.paused = Some(RefreshPause { until: Instant::now() + pause, why, refused });
+        let account = &self.0.endpoint.accounts().get(account).id;
+        let FailedTokenCall { kind, http_status, said, correlation_id } = failed;
         let pause_s = pause.as_secs_f64();
         let why_text = match kind {
             TokenFailureKind::EdgeRefused => {
@@ -294,14 +302,14 @@ impl<H: Http> Tokens<H> {
     async fn fetch(
         &self,
         account: AccountIndex,
-        credentials: &Credentials,
-    ) -> Result<(HeaderValue, Duration), (Fault, Failed)> {
+        credentials: &ClientCredentials,
+    ) -> Result<(HeaderValue, Duration), (TokenFault, FailedTokenCall)> {
         let parts = &self.0;
         // A token serves many calls, so its own call stands in no caller's trace.
-        let mut whole = parts.site.tracer().background_span("token refresh");
-        whole.set(semconv::ACCOUNT, || parts.site.accounts().get(account).id.to_string().into());
-        let (correlation_id, url) = (self.0.random.uuid(), parts.site.uri(PATH));
-        let (server_address, server_port) = parts.site.server();
+        let mut whole = parts.endpoint.tracer().background_span("token refresh");
+        whole.set(semconv::ACCOUNT, || parts.endpoint.accounts().get(account).id.to_string().into());
+        let (correlation_id, url) = (self.0.random.uuid(), parts.endpoint.uri(PATH));
+        let (server_address, server_port) = parts.endpoint.server();
         let request = ClientRequest {
             method: "POST",
             template: PATH,
@@ -311,11 +319,11 @@ impl<H: Http> Tokens<H> {
             correlation_id,
             resend_count: 0,
         };
-        let span = parts.site.tracer().client_span(whole.context(), &request);
-        let failed = |kind, http_status, said| Failed { kind, http_status, said, correlation_id };
+        let span = parts.endpoint.tracer().client_span(whole.context(), &request);
+        let failed = |kind, http_status, said| FailedTokenCall { kind, http_status, said, correlation_id };
         let Some(request) = self.request(credentials, correlation_id, &span) else {
             let said = "the credentials cannot stand in a header".to_owned();
-            return Err((Fault::Unavailable, failed(TokenFailureKind::Unavailable, None, said)));
+            return Err((TokenFault::Unavailable, failed(TokenFailureKind::Unavailable, None, said)));
         };
         let began = Instant::now();
         let answer = timeout(parts.timeout, parts.http.clone().oneshot(request.into())).await;
@@ -333,16 +341,18 @@ impl<H: Http> Tokens<H> {
             Ok(Ok(response)) => read(&response, &parts.clock).map_err(|fault| {
                 let body = response.body();
                 let kind = match fault {
-                    Fault::Refused if is_edge_page(body) => TokenFailureKind::EdgeRefused,
-                    Fault::Refused => TokenFailureKind::CredentialsRefused,
-                    Fault::Limited(_) => TokenFailureKind::Limited,
-                    Fault::Unavailable => TokenFailureKind::Unavailable,
+                    TokenFault::Refused if is_edge_page(body) => TokenFailureKind::EdgeRefused,
+                    TokenFault::Refused => TokenFailureKind::CredentialsRefused,
+                    TokenFault::Limited(_) => TokenFailureKind::Limited,
+                    TokenFault::Unavailable => TokenFailureKind::Unavailable,
                 };
                 // The body of a success holds a token, or a part of one.
                 let said = if response.status().is_success() { String::new() } else { words(body, credentials) };
                 (fault, failed(kind, status, said))
             }),
-            _ => Err((Fault::Unavailable, failed(TokenFailureKind::Unavailable, status, outcome.name().to_owned()))),
+            _ => {
+                Err((TokenFault::Unavailable, failed(TokenFailureKind::Unavailable, status, outcome.name().to_owned())))
+            }
         };
         if read.is_err() {
             whole.failed("no_token");
@@ -352,19 +362,19 @@ impl<H: Http> Tokens<H> {
 
     fn request(
         &self,
-        credentials: &Credentials,
+        credentials: &ClientCredentials,
         correlation_id: Uuid,
         span: &ClientSpan,
     ) -> Option<http::Request<Bytes>> {
         let pair = format!("{}:{}", credentials.client_id, credentials.client_secret.expose_secret());
         let mut basic = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
         basic.set_sensitive(true);
-        let mut headers = self.0.site.common_headers(correlation_id, span.context());
+        let mut headers = self.0.endpoint.common_headers(correlation_id, span.context());
         headers.insert(AUTHORIZATION, basic);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let mut request = http::Request::new(Bytes::from_static(b"grant_type=client_credentials"));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.0.site.uri(PATH)?;
+        *request.uri_mut() = self.0.endpoint.uri(PATH)?;
         *request.headers_mut() = headers;
         Some(request)
     }
@@ -381,10 +391,10 @@ fn outcome(status: u16) -> AttemptOutcome {
 }
 
 /// Dead credentials are 400 in production, 401 or 403 elsewhere.
-fn read(response: &http::Response<Bytes>, clock: &Clock) -> Result<(HeaderValue, Duration), Fault> {
+fn read(response: &http::Response<Bytes>, clock: &Clock) -> Result<(HeaderValue, Duration), TokenFault> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
-    struct Answer {
+    struct TokenAnswer {
         #[serde(deserialize_with = "lenient::text")]
         access_token: String,
         #[serde(deserialize_with = "lenient::optional_number")]
@@ -392,17 +402,17 @@ fn read(response: &http::Response<Bytes>, clock: &Clock) -> Result<(HeaderValue,
     }
     match response.status().as_u16() {
         200..300 => {}
-        400 | 401 | 403 => return Err(Fault::Refused),
+        400 | 401 | 403 => return Err(TokenFault::Refused),
         429 => {
-            let wait = Hint::read(response.headers(), clock).wait();
-            return Err(Fault::Limited(wait.unwrap_or(LONGEST_PAUSE)));
+            let wait = RateLimitHeaders::read(response.headers(), clock).wait();
+            return Err(TokenFault::Limited(wait.unwrap_or(LONGEST_PAUSE)));
         }
-        _ => return Err(Fault::Unavailable),
+        _ => return Err(TokenFault::Unavailable),
     }
-    let answer: Answer = serde_json::from_slice(response.body()).map_err(|_| Fault::Unavailable)?;
-    let mut value = HeaderValue::from_str(&answer.access_token).map_err(|_| Fault::Unavailable)?;
+    let answer: TokenAnswer = serde_json::from_slice(response.body()).map_err(|_| TokenFault::Unavailable)?;
+    let mut value = HeaderValue::from_str(&answer.access_token).map_err(|_| TokenFault::Unavailable)?;
     if value.is_empty() {
-        return Err(Fault::Unavailable);
+        return Err(TokenFault::Unavailable);
     }
     value.set_sensitive(true);
     // A life of nothing, or of years, is a slip; the token itself will tell by a 401.

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::accounts::Credentials;
+use super::accounts::ClientCredentials;
 use crate::ports::overview::TokenFailureKind;
 use crate::wire::error::{self, Form};
 
@@ -24,7 +24,7 @@ const REDACTED: &str = "[redacted]";
 
 /// A token call that failed, for operators.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Failed {
+pub(super) struct FailedTokenCall {
     pub(super) kind: TokenFailureKind,
     /// `None` when no answer came.
     pub(super) http_status: Option<u16>,
@@ -47,7 +47,7 @@ pub(super) fn is_edge_page(body: &[u8]) -> bool {
 
 /// The words of the answer to a token call, in one line. The secret is taken out where
 /// an answer repeats it; the client id is none.
-pub(super) fn words(body: &[u8], credentials: &Credentials) -> String {
+pub(super) fn words(body: &[u8], credentials: &ClientCredentials) -> String {
     let oauth = serde_json::from_slice::<Value>(body).ok();
     let text = |key: &str| oauth.as_ref().and_then(|value| value.get(key)?.as_str()).map(str::to_owned);
     let mut all: Vec<String> = Vec::new();

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use tower::Service;
 use uuid::Uuid;
 
-use super::accounts::{Account, Accounts};
-use super::call::{Answered, Departure, Outbound};
-use super::exchange::{Exchange, Unusable};
-use super::failure::{Failure, Lost, NotSent};
-use super::headers::Hint;
-use super::layers::passing::{Ended, OrRefused, refused};
+use super::accounts::{UpstreamAccount, UpstreamAccounts};
+use super::call::{AttemptRequest, AttemptResponse, SendTracker};
+use super::codec::{AnswerError, OperationCodec};
+use super::failure::{AttemptFailure, LostAnswer, NotSent};
+use super::headers::RateLimitHeaders;
+use super::layers::attempt_futures::{AttemptResult, OrRefused, refused};
 use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::{TraceContext, Tracer};
@@ -47,27 +47,31 @@ pub enum HttpError {
 
 /// A request on its way to HTTP, and the call that wants to know when it leaves.
 #[derive(Debug)]
-pub struct Sending {
+pub struct OutgoingRequest {
     /// What is sent.
     pub request: http::Request<Bytes>,
     /// `None` where nobody asks, as of a token call.
-    pub departure: Option<Departure>,
+    pub tracker: Option<SendTracker>,
 }
 
-impl From<http::Request<Bytes>> for Sending {
+impl From<http::Request<Bytes>> for OutgoingRequest {
     fn from(request: http::Request<Bytes>) -> Self {
-        Self { request, departure: None }
+        Self { request, tracker: None }
     }
 }
 
 /// Something that speaks HTTP: a client, or the emulator in its place.
-pub trait Http:
-    Service<Sending, Response = http::Response<Bytes>, Error = HttpError, Future: Send> + Clone + Send + Sync + 'static
+pub trait HttpService:
+    Service<OutgoingRequest, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
 {
 }
 
-impl<H> Http for H where
-    H: Service<Sending, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
+impl<H> HttpService for H where
+    H: Service<OutgoingRequest, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
         + Clone
         + Send
         + Sync
@@ -77,9 +81,9 @@ impl<H> Http for H where
 
 /// Where Walmart is, and what it wants in every header.
 #[derive(Clone)]
-pub struct Site(Arc<SiteParts>);
+pub struct Endpoint(Arc<EndpointConfig>);
 
-struct SiteParts {
+struct EndpointConfig {
     scheme: Scheme,
     authority: Authority,
     host: String,
@@ -91,17 +95,17 @@ struct SiteParts {
     urls: Vec<(&'static str, Uri)>,
     service_name: HeaderValue,
     sandbox: bool,
-    accounts: Accounts,
+    accounts: UpstreamAccounts,
     tracer: Tracer,
 }
 
-impl Site {
+impl Endpoint {
     /// `base` is an absolute http or https URL. Errors say what is wrong with it.
     pub fn new(
         base: &Uri,
         service_name: HeaderValue,
         sandbox: bool,
-        accounts: Accounts,
+        accounts: UpstreamAccounts,
         tracer: Tracer,
     ) -> Result<Self, &'static str> {
         let (Some(scheme), Some(authority)) = (base.scheme().cloned(), base.authority().cloned()) else {
@@ -112,7 +116,7 @@ impl Site {
         let port = authority.port_u16().unwrap_or(if scheme == Scheme::HTTP { 80 } else { 443 });
         let urls = Vec::new();
         let mut parts =
-            SiteParts { scheme, authority, host, port, prefix, urls, service_name, sandbox, accounts, tracer };
+            EndpointConfig { scheme, authority, host, port, prefix, urls, service_name, sandbox, accounts, tracer };
         parts.urls = Operation::ALL.iter().filter_map(|o| Some((o.path(), parts.uri(o.path())?))).collect();
         Ok(Self(Arc::new(parts)))
     }
@@ -123,7 +127,7 @@ impl Site {
     }
 
     /// The account at this position.
-    pub fn accounts(&self) -> &Accounts {
+    pub fn accounts(&self) -> &UpstreamAccounts {
         &self.0.accounts
     }
 
@@ -132,7 +136,7 @@ impl Site {
         &self.0.tracer
     }
 
-    /// The URL of `target`, a path with its query. `None` if it is none: targets are built by `exchange`, which escapes.
+    /// The URL of `target`, a path with its query. `None` if it is none: targets are built by `codec`, which escapes.
     pub fn uri(&self, target: &str) -> Option<Uri> {
         self.url(target).cloned().or_else(|| self.0.uri(target))
     }
@@ -152,7 +156,7 @@ impl Site {
         headers
     }
 
-    fn headers<X>(&self, outbound: &Outbound<X>, account: &Account) -> HeaderMap {
+    fn headers<X>(&self, outbound: &AttemptRequest<X>, account: &UpstreamAccount) -> HeaderMap {
         let call = &outbound.call;
         let mut headers = self.common_headers(call.correlation_id, &outbound.trace);
         if call.method == Method::POST {
@@ -172,7 +176,7 @@ impl Site {
         headers
     }
 
-    fn request<X>(&self, outbound: &Outbound<X>) -> Option<http::Request<Bytes>> {
+    fn request<X>(&self, outbound: &AttemptRequest<X>) -> Option<http::Request<Bytes>> {
         let account = self.0.accounts.get(outbound.call.account);
         let mut request = http::Request::new(outbound.call.body.clone());
         *request.method_mut() = outbound.call.method.clone();
@@ -182,7 +186,7 @@ impl Site {
     }
 }
 
-impl SiteParts {
+impl EndpointConfig {
     fn uri(&self, target: &str) -> Option<Uri> {
         let path = if self.prefix.is_empty() {
             target.parse::<PathAndQuery>()
@@ -215,84 +219,92 @@ fn bearer(token: &HeaderValue) -> HeaderValue {
 
 /// Sends attempts through `H`.
 #[derive(Clone)]
-pub struct Transport<H> {
+pub struct HttpTransport<H> {
     http: H,
-    site: Site,
+    endpoint: Endpoint,
     clock: Clock,
 }
 
-impl<H> Transport<H> {
-    /// Sends to `site` through `http`.
-    pub fn new(http: H, site: Site, clock: Clock) -> Self {
-        Self { http, site, clock }
+impl<H> HttpTransport<H> {
+    /// Sends to `endpoint` through `http`.
+    pub fn new(http: H, endpoint: Endpoint, clock: Clock) -> Self {
+        Self { http, endpoint, clock }
     }
 }
 
-impl<X: Exchange, H: Http> Service<Outbound<X>> for Transport<H> {
-    type Response = Answered<X::Answer>;
-    type Error = Failure;
-    type Future = OrRefused<Exchanging<H::Future, X>, X>;
+impl<X: OperationCodec, H: HttpService> Service<AttemptRequest<X>> for HttpTransport<H> {
+    type Response = AttemptResponse<X::Answer>;
+    type Error = AttemptFailure;
+    type Future = OrRefused<TransportFuture<H::Future, X>, X>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.http.poll_ready(cx).map_err(failed)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
-        let Some(request) = self.site.request(&outbound) else { return refused(NotSent::Connect) };
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+        let Some(request) = self.endpoint.request(&outbound) else { return refused(NotSent::Connect) };
         tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
         outbound.call.context.facts.begin_attempt();
-        let departure = Departure::new(outbound.call);
-        let answer = self.http.call(Sending { request, departure: Some(departure.clone()) });
-        if !departure.is_watched() {
-            departure.left();
+        let tracker = SendTracker::new(outbound.call);
+        let answer = self.http.call(OutgoingRequest { request, tracker: Some(tracker.clone()) });
+        if !tracker.is_watched() {
+            tracker.left();
         }
-        Either::Left(Exchanging { answer, clock: self.clock, exchange: PhantomData })
+        Either::Left(TransportFuture { answer, clock: self.clock, codec: PhantomData })
     }
 }
 
 pin_project! {
     /// A request that was sent, and its answer.
-    pub struct Exchanging<F, X> {
+    pub struct TransportFuture<F, X> {
         #[pin]
         answer: F,
         clock: Clock,
-        exchange: PhantomData<fn() -> X>,
+        codec: PhantomData<fn() -> X>,
     }
 }
 
-impl<F, X> Future for Exchanging<F, X>
+impl<F, X> Future for TransportFuture<F, X>
 where
     F: Future<Output = Result<http::Response<Bytes>, HttpError>>,
-    X: Exchange,
+    X: OperationCodec,
 {
-    type Output = Ended<X>;
+    type Output = AttemptResult<X>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended<X>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AttemptResult<X>> {
         let this = self.project();
         let response = ready!(this.answer.poll(cx)).map_err(failed)?;
-        let hint = Hint::read(response.headers(), this.clock);
+        let hint = RateLimitHeaders::read(response.headers(), this.clock);
         let status = response.status().as_u16();
         tracing::trace!(layer = "transport", status, "answered");
         Poll::Ready(read::<X>(status, hint, response.body()))
     }
 }
 
-fn read<X: Exchange>(status: u16, hint: Hint, body: &[u8]) -> Result<Answered<X::Answer>, Failure> {
+fn read<X: OperationCodec>(
+    status: u16,
+    hint: RateLimitHeaders,
+    body: &[u8],
+) -> Result<AttemptResponse<X::Answer>, AttemptFailure> {
     if !X::is_answer(status, body) {
-        return Err(Failure::Refused { status, body: error::read(body), hint });
+        return Err(AttemptFailure::Refused { status, body: error::read(body), hint });
     }
     match X::read(status, body) {
-        Ok(answer) => Ok(Answered { answer, status, at: Instant::now(), hint }),
-        Err(Unusable::Failed(body)) => Err(Failure::Refused { status, body, hint }),
-        Err(Unusable::Unreadable) => Err(Failure::Unreadable { status, hint, cut: false }),
+        Ok(answer) => Ok(AttemptResponse { answer, status, at: Instant::now(), hint }),
+        Err(AnswerError::Failed(body)) => Err(AttemptFailure::Refused { status, body, hint }),
+        Err(AnswerError::Unreadable) => Err(AttemptFailure::Unreadable { status, hint, cut: false }),
     }
 }
 
-fn failed(error: HttpError) -> Failure {
+fn failed(error: HttpError) -> AttemptFailure {
     match error {
-        HttpError::NotSent => Failure::NotSent(NotSent::Connect),
-        HttpError::Interrupted => Failure::Lost(Lost::Interrupted),
-        HttpError::BadBody(status @ 200..300) => Failure::Unreadable { status, hint: Hint::default(), cut: true },
-        HttpError::BadBody(status) => Failure::Refused { status, body: ErrorBody::default(), hint: Hint::default() },
+        HttpError::NotSent => AttemptFailure::NotSent(NotSent::Connect),
+        HttpError::Interrupted => AttemptFailure::Lost(LostAnswer::Interrupted),
+        HttpError::BadBody(status @ 200..300) => {
+            AttemptFailure::Unreadable { status, hint: RateLimitHeaders::default(), cut: true }
+        }
+        HttpError::BadBody(status) => {
+            AttemptFailure::Refused { status, body: ErrorBody::default(), hint: RateLimitHeaders::default() }
+        }
     }
 }

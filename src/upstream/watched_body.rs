@@ -7,20 +7,20 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::call::Departure;
+use super::call::SendTracker;
 
 pin_project! {
     /// See the module. The same bytes, with the same length told beforehand.
     pub(super) struct WatchedBody<B> {
         #[pin]
         inner: B,
-        departure: Departure,
+        tracker: SendTracker,
     }
 }
 
 impl<B> WatchedBody<B> {
-    pub(super) fn new(inner: B, departure: Departure) -> Self {
-        Self { inner, departure }
+    pub(super) fn new(inner: B, tracker: SendTracker) -> Self {
+        Self { inner, tracker }
     }
 }
 
@@ -30,7 +30,7 @@ impl<B: Body<Data = Bytes>> Body for WatchedBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        this.departure.left();
+        this.tracker.left();
         this.inner.poll_frame(cx)
     }
 

@@ -141,19 +141,19 @@ const BEFORE_ITS_NUMBER: [&str; 8] = ["this", "that", "the", "a", "same", "your"
 
 /// Whether the error calls the order's number taken: its field or its words name the order, and not a SKU, line or plan.
 pub fn calls_order_number_taken(error: &WalmartError) -> bool {
-    let texts = Texts::of(error);
-    match Subject::of(&texts.field) {
-        Subject { order: true, other: false } => texts.any(&TAKEN),
-        Subject { other: true, .. } => false,
-        Subject { .. } => texts.subjects(&TAKEN).any(|subject| subject.order && !subject.other),
+    let texts = ErrorWords::of(error);
+    match TextSubject::of(&texts.field) {
+        TextSubject { order: true, other: false } => texts.any(&TAKEN),
+        TextSubject { other: true, .. } => false,
+        TextSubject { .. } => texts.subjects(&TAKEN).any(|subject| subject.order && !subject.other),
     }
 }
 
 /// Whether the error may mean that Walmart has the order already: as [`calls_order_number_taken`], but only a SKU, line or
 /// plan that is named without the order speaks against it. A hint, no proof.
 pub fn hints_at_order(error: &WalmartError) -> bool {
-    let texts = Texts::of(error);
-    let field = Subject::of(&texts.field);
+    let texts = ErrorWords::of(error);
+    let field = TextSubject::of(&texts.field);
     if field.order && !field.other && (texts.any(&TAKEN) || texts.any(&TOO_LATE)) {
         return true;
     }
@@ -163,7 +163,7 @@ pub fn hints_at_order(error: &WalmartError) -> bool {
 
 /// Whether the error says that the order or line is in the wrong state for the request.
 pub fn says_too_late(error: &WalmartError) -> bool {
-    let texts = Texts::of(error);
+    let texts = ErrorWords::of(error);
     let of_address = || texts.all().any(|text| OF_AN_ADDRESS.iter().any(|word| says(text, word)));
     texts.any(&TOO_LATE) || (texts.any(&WRONG_STATE) && !of_address())
 }
@@ -180,7 +180,7 @@ pub fn is_outage_in_disguise(error: &WalmartError) -> bool {
 }
 
 /// The texts of an error as words.
-struct Texts {
+struct ErrorWords {
     field: String,
     /// Without its component, such as `.GMP_ORDER_API`, which names an order whatever is wrong.
     code: String,
@@ -188,7 +188,7 @@ struct Texts {
     info: String,
 }
 
-impl Texts {
+impl ErrorWords {
     fn of(error: &WalmartError) -> Self {
         let code = error.code.split('.').next().unwrap_or_default();
         Self {
@@ -212,28 +212,28 @@ impl Texts {
     }
 
     /// What each text with one of these phrases speaks about: what it names, or else what all of them name.
-    fn subjects(&self, phrases: &[&str]) -> impl Iterator<Item = Subject> {
+    fn subjects(&self, phrases: &[&str]) -> impl Iterator<Item = TextSubject> {
         self.told().into_iter().filter(move |text| phrases.iter().any(|phrase| says(text, phrase))).map(|text| {
-            let subject = Subject::of(text);
+            let subject = TextSubject::of(text);
             if subject.order || subject.other {
                 return subject;
             }
-            let all = self.told().map(Subject::of);
-            Subject { order: all.iter().any(|s| s.order), other: all.iter().any(|s| s.other) }
+            let all = self.told().map(TextSubject::of);
+            TextSubject { order: all.iter().any(|s| s.order), other: all.iter().any(|s| s.other) }
         })
     }
 }
 
 /// What a text names.
 #[derive(Clone, Copy)]
-struct Subject {
+struct TextSubject {
     /// The order, or its number.
     order: bool,
     /// A SKU, line, plan, ...
     other: bool,
 }
 
-impl Subject {
+impl TextSubject {
     fn of(words: &str) -> Self {
         let mut subject = Self { order: false, other: false };
         let mut before = "";

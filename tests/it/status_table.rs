@@ -1,6 +1,6 @@
 //! Every answer of Walmart's and every error of the gateway's as callers see it, in two text files to read.
 //!
-//! The answers go through the real reading, judging and telling: `exchange`, `classify`, the service's error, `status`.
+//! The answers go through the real reading, judging and telling: `codec`, `classify`, the service's error, `status`.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use order_gateway::service::feed::{Ended, FaultKind, FeedError};
 use order_gateway::service::{AccountError, ServiceError};
 use order_gateway::telemetry::trace::TraceContext;
 use order_gateway::upstream::classify::classify;
-use order_gateway::upstream::exchange::{Exchange, Unusable};
-use order_gateway::upstream::failure::{Failure, Lost, NotSent};
-use order_gateway::upstream::headers::Hint;
+use order_gateway::upstream::codec::{AnswerError, OperationCodec};
+use order_gateway::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
+use order_gateway::upstream::headers::RateLimitHeaders;
 use order_gateway::wire::error;
 use prost::Message;
 use tonic::Status;
@@ -121,10 +121,10 @@ fn line(status: &Status) -> String {
     line + &format!(" [{}]", keys.join(","))
 }
 
-fn told_of(operation: Operation, failure: Failure) -> String {
+fn told_of(operation: Operation, failure: AttemptFailure) -> String {
     let verdict = classify(operation, &failure);
     let http_status = failure.status().unwrap_or(0);
-    let body = if let Failure::Refused { body, .. } = failure { body } else { Default::default() };
+    let body = if let AttemptFailure::Refused { body, .. } = failure { body } else { Default::default() };
     let error = UpstreamError {
         operation,
         kind: verdict.kind,
@@ -141,15 +141,15 @@ fn told_of(operation: Operation, failure: Failure) -> String {
 }
 
 /// As the transport does it: the status first, then the body.
-fn answered<X: Exchange>(status: u16, body: &str) -> String {
-    let hint = Hint::default();
+fn answered<X: OperationCodec>(status: u16, body: &str) -> String {
+    let hint = RateLimitHeaders::default();
     if !(200..300).contains(&status) {
-        return told_of(X::OPERATION, Failure::Refused { status, body: error::read(body.as_bytes()), hint });
+        return told_of(X::OPERATION, AttemptFailure::Refused { status, body: error::read(body.as_bytes()), hint });
     }
     match X::read(status, body.as_bytes()) {
         Ok(_) => "a usable answer".into(),
-        Err(Unusable::Failed(body)) => told_of(X::OPERATION, Failure::Refused { status, body, hint }),
-        Err(Unusable::Unreadable) => told_of(X::OPERATION, Failure::Unreadable { status, hint, cut: false }),
+        Err(AnswerError::Failed(body)) => told_of(X::OPERATION, AttemptFailure::Refused { status, body, hint }),
+        Err(AnswerError::Unreadable) => told_of(X::OPERATION, AttemptFailure::Unreadable { status, hint, cut: false }),
     }
 }
 
@@ -253,10 +253,10 @@ fn every_way_to_have_no_answer() {
             NotSent::Overloaded,
             NotSent::Deadline,
         ] {
-            table += &format!("{operation} {reason:?}\n    {}\n", told_of(operation, Failure::NotSent(reason)));
+            table += &format!("{operation} {reason:?}\n    {}\n", told_of(operation, AttemptFailure::NotSent(reason)));
         }
-        for lost in [Lost::TimedOut, Lost::Interrupted, Lost::Deadline] {
-            table += &format!("{operation} {lost:?}\n    {}\n", told_of(operation, Failure::Lost(lost)));
+        for lost in [LostAnswer::TimedOut, LostAnswer::Interrupted, LostAnswer::Deadline] {
+            table += &format!("{operation} {lost:?}\n    {}\n", told_of(operation, AttemptFailure::Lost(lost)));
         }
     }
     insta::assert_snapshot!(table);

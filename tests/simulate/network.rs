@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use order_gateway::domain::operation::Operation;
 use order_gateway::emulator::Dropped;
-use order_gateway::upstream::transport::{HttpError, Sending};
+use order_gateway::upstream::transport::{HttpError, OutgoingRequest};
 use tokio::time::sleep;
 
 use crate::book::Ended;
@@ -83,7 +83,7 @@ impl Network {
     }
 }
 
-impl tower::Service<Sending> for Network {
+impl tower::Service<OutgoingRequest> for Network {
     type Response = Response<Bytes>;
     type Error = HttpError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send>>;
@@ -92,7 +92,7 @@ impl tower::Service<Sending> for Network {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, Sending { request, .. }: Sending) -> Self::Future {
+    fn call(&mut self, OutgoingRequest { request, .. }: OutgoingRequest) -> Self::Future {
         let (world, sent) = (self.0.clone(), self.sent(&request));
         let fate = world.fate(&sent);
         world.trace(format_args!("network: {sent} {fate:?}"));

@@ -18,13 +18,13 @@ use order_gateway::service::{
 };
 use order_gateway::telemetry::metrics::Metrics;
 use order_gateway::telemetry::trace::{TraceContext, Tracer};
-use order_gateway::upstream::accounts::{Account, Accounts, Credentials};
+use order_gateway::upstream::accounts::{ClientCredentials, UpstreamAccount, UpstreamAccounts};
 use order_gateway::upstream::client::RestUpstream;
-use order_gateway::upstream::layers::circuit::Circuits;
-use order_gateway::upstream::layers::rate_limit::Buckets;
-use order_gateway::upstream::token::Tokens;
-use order_gateway::upstream::transport::Site;
-use order_gateway::upstream::{Shared, StackSettings};
+use order_gateway::upstream::layers::circuit::AccountCircuits;
+use order_gateway::upstream::layers::rate_limit::AccountBuckets;
+use order_gateway::upstream::token::TokenCache;
+use order_gateway::upstream::transport::Endpoint;
+use order_gateway::upstream::{StackResources, StackSettings};
 use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -121,8 +121,9 @@ fn upstream(
     metrics: &Arc<Metrics>,
 ) -> Result<Upstream, String> {
     let account = |id: &str| {
-        let credentials = Credentials { client_id: id.into(), client_secret: SecretString::from("secret").into() };
-        Ok(Account {
+        let credentials =
+            ClientCredentials { client_id: id.into(), client_secret: SecretString::from("secret").into() };
+        Ok(UpstreamAccount {
             id: AccountId::new(id).map_err(|error| error.to_string())?,
             header: HeaderAttributes { mart_id: Some("202".into()), bu_id: Some("0".into()), ..Default::default() },
             mart_id: HeaderValue::from_static("202"),
@@ -130,10 +131,10 @@ fn upstream(
             credentials: Arc::new(move || credentials.clone()),
         })
     };
-    let accounts = Accounts::new(ACCOUNTS.iter().map(|id| account(id)).collect::<Result<_, String>>()?);
+    let accounts = UpstreamAccounts::new(ACCOUNTS.iter().map(|id| account(id)).collect::<Result<_, String>>()?);
     let base = http::Uri::from_static("https://walmart.example");
     let name = HeaderValue::from_static("Walmart Marketplace");
-    let site = Site::new(&base, name, false, accounts.clone(), Tracer::off())?;
+    let endpoint = Endpoint::new(&base, name, false, accounts.clone(), Tracer::off())?;
     let network = Network::new(world.clone());
     let limit = |operation| match operation {
         Operation::Promise => 20,
@@ -141,18 +142,18 @@ fn upstream(
         Operation::Cancel => settings.cancel_limit,
         Operation::Status => settings.status_limit,
     };
-    let shared = Shared {
-        buckets: Buckets::new(accounts.len(), limit),
-        circuits: Circuits::new(&accounts, metrics),
-        tokens: Tokens::new(
+    let shared = StackResources {
+        buckets: AccountBuckets::new(accounts.len(), limit),
+        circuits: AccountCircuits::new(&accounts, metrics),
+        tokens: TokenCache::new(
             network.clone(),
-            site.clone(),
+            endpoint.clone(),
             clock,
             random.clone(),
             metrics.clone(),
             settings.attempt_timeout,
         ),
-        site,
+        endpoint,
         metrics: metrics.clone(),
     };
     let stack =

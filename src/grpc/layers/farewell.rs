@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
-use crate::shutdown::{OnceEventWait, OnceEvent};
+use crate::shutdown::{OnceEvent, OnceEventWait};
 
 /// Ends unary calls when the moment comes.
 #[derive(Clone, Debug)]

@@ -6,88 +6,88 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::passing::{Watch, Watched};
+use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
-use crate::upstream::call::{Answered, Call, Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, Lost};
-use crate::upstream::transport::Site;
+use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, LostAnswer};
+use crate::upstream::transport::Endpoint;
 
 /// See the module.
 #[derive(Clone)]
-pub struct AttemptLayer {
-    site: Site,
+pub struct AttemptTelemetryLayer {
+    endpoint: Endpoint,
     metrics: Arc<Metrics>,
 }
 
-impl AttemptLayer {
-    /// Spans go to the site's tracer.
-    pub fn new(site: Site, metrics: Arc<Metrics>) -> Self {
-        Self { site, metrics }
+impl AttemptTelemetryLayer {
+    /// Spans go to the endpoint's tracer.
+    pub fn new(endpoint: Endpoint, metrics: Arc<Metrics>) -> Self {
+        Self { endpoint, metrics }
     }
 }
 
-impl<S> Layer<S> for AttemptLayer {
-    type Service = Attempt<S>;
+impl<S> Layer<S> for AttemptTelemetryLayer {
+    type Service = AttemptTelemetry<S>;
 
-    fn layer(&self, inner: S) -> Attempt<S> {
-        Attempt { inner, layer: Arc::new(self.clone()) }
+    fn layer(&self, inner: S) -> AttemptTelemetry<S> {
+        AttemptTelemetry { inner, layer: Arc::new(self.clone()) }
     }
 }
 
 /// See the module.
 #[derive(Clone)]
-pub struct Attempt<S> {
+pub struct AttemptTelemetry<S> {
     inner: S,
-    layer: Arc<AttemptLayer>,
+    layer: Arc<AttemptTelemetryLayer>,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Attempt<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for AttemptTelemetry<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = Watched<S::Future, Running>;
+    type Error = AttemptFailure;
+    type Future = ObservedAttempt<S::Future, AttemptSpanGuard>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: AttemptRequest<X>) -> Self::Future {
         tracing::trace!(layer = "attempt", attempt = outbound.attempt, "begun");
         let layer = self.layer.clone();
         let span = layer.span(&outbound);
         outbound.trace = span.context().clone();
-        let running = Running { call: outbound.call.clone(), span: Some(span), began: outbound.at, layer };
-        Watched::new(self.inner.call(outbound), running)
+        let running = AttemptSpanGuard { call: outbound.call.clone(), span: Some(span), began: outbound.at, layer };
+        ObservedAttempt::new(self.inner.call(outbound), running)
     }
 }
 
-impl AttemptLayer {
-    fn span<X: Exchange>(&self, outbound: &Outbound<X>) -> ClientSpan {
-        let (server_address, server_port) = self.site.server();
+impl AttemptTelemetryLayer {
+    fn span<X: OperationCodec>(&self, outbound: &AttemptRequest<X>) -> ClientSpan {
+        let (server_address, server_port) = self.endpoint.server();
         let request = ClientRequest {
             method: method(&outbound.call),
             template: X::OPERATION.path(),
             server_address,
             server_port,
-            url: self.site.url(X::OPERATION.path()),
+            url: self.endpoint.url(X::OPERATION.path()),
             correlation_id: outbound.call.correlation_id,
             resend_count: outbound.call.context.facts.attempts(),
         };
-        self.site.tracer().client_span(&outbound.trace, &request)
+        self.endpoint.tracer().client_span(&outbound.trace, &request)
     }
 }
 
 /// An attempt that has begun. Dropped before its end it counts as cancelled.
-pub struct Running {
-    call: Arc<Call>,
+pub struct AttemptSpanGuard {
+    call: Arc<OutboundCall>,
     span: Option<ClientSpan>,
     began: Instant,
-    layer: Arc<AttemptLayer>,
+    layer: Arc<AttemptTelemetryLayer>,
 }
 
-impl Watch for Running {
-    fn ended<A>(mut self, result: &Result<Answered<A>, Failure>) {
+impl AttemptObserver for AttemptSpanGuard {
+    fn ended<A>(mut self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
         let Some(span) = self.span.take() else { return };
         let outcome = outcome(result);
         let ended = result.as_ref().map_or_else(|_| Instant::now(), |answered| answered.at);
@@ -107,7 +107,7 @@ impl Watch for Running {
     }
 }
 
-impl Running {
+impl AttemptSpanGuard {
     fn measure(&self, outcome: AttemptOutcome, ended: Instant, span: &ClientSpan) {
         let took = ended.saturating_duration_since(self.began);
         self.layer.metrics.upstream.attempt(
@@ -120,7 +120,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for AttemptSpanGuard {
     fn drop(&mut self) {
         if let Some(span) = self.span.take() {
             self.measure(AttemptOutcome::Cancelled, Instant::now(), &span);
@@ -128,20 +128,20 @@ impl Drop for Running {
     }
 }
 
-fn method(call: &Call) -> &'static str {
+fn method(call: &OutboundCall) -> &'static str {
     if call.method == http::Method::GET { "GET" } else { "POST" }
 }
 
-fn outcome<A>(result: &Result<Answered<A>, Failure>) -> AttemptOutcome {
+fn outcome<A>(result: &Result<AttemptResponse<A>, AttemptFailure>) -> AttemptOutcome {
     match result {
         Ok(_) => AttemptOutcome::Success,
-        Err(Failure::NotSent(_)) => AttemptOutcome::NotSent,
-        Err(Failure::Lost(Lost::TimedOut | Lost::Deadline)) => AttemptOutcome::TimedOut,
-        Err(Failure::Lost(Lost::Interrupted)) => AttemptOutcome::Interrupted,
-        Err(Failure::Unreadable { .. }) => AttemptOutcome::Unreadable,
+        Err(AttemptFailure::NotSent(_)) => AttemptOutcome::NotSent,
+        Err(AttemptFailure::Lost(LostAnswer::TimedOut | LostAnswer::Deadline)) => AttemptOutcome::TimedOut,
+        Err(AttemptFailure::Lost(LostAnswer::Interrupted)) => AttemptOutcome::Interrupted,
+        Err(AttemptFailure::Unreadable { .. }) => AttemptOutcome::Unreadable,
         Err(failure) if failure.is_throttled() => AttemptOutcome::RateLimited,
-        Err(Failure::Refused { status: 401 | 403, .. }) => AttemptOutcome::Unauthorized,
-        Err(Failure::Refused { status: 500.., .. }) => AttemptOutcome::ServerError,
-        Err(Failure::Refused { .. }) => AttemptOutcome::Rejected,
+        Err(AttemptFailure::Refused { status: 401 | 403, .. }) => AttemptOutcome::Unauthorized,
+        Err(AttemptFailure::Refused { status: 500.., .. }) => AttemptOutcome::ServerError,
+        Err(AttemptFailure::Refused { .. }) => AttemptOutcome::Rejected,
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::passing::{Ends, OrRefused, Timed, refused};
-use crate::upstream::call::{Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, Lost, NotSent};
+use super::attempt_futures::{AttemptLimits, OrRefused, TimedAttempt, refused};
+use crate::upstream::call::{AttemptRequest, AttemptService};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -43,16 +43,16 @@ pub struct AttemptTimeout<S> {
     limit: Duration,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for AttemptTimeout<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for AttemptTimeout<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = OrRefused<Timed<S::Future>, X>;
+    type Error = AttemptFailure;
+    type Future = OrRefused<TimedAttempt<S::Future>, X>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         let Some(left) = outbound.call.attempt_time(outbound.at) else {
             return refused(NotSent::Deadline);
         };
@@ -63,11 +63,11 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for AttemptTimeout<S> {
         let begin_by = at + self.limit.min(left);
         let unsent = if impatient { NotSent::Deadline } else { NotSent::Connect };
         let (end, lost) = match impatient && !X::OPERATION.is_mutation() {
-            true => (begin_by, Lost::Deadline),
-            false => (at + self.limit, Lost::TimedOut),
+            true => (begin_by, LostAnswer::Deadline),
+            false => (at + self.limit, LostAnswer::TimedOut),
         };
-        let ends = Ends { begin_by, unsent, end, lost };
+        let ends = AttemptLimits { begin_by, unsent, end, lost };
         let sends = call.sends();
-        Either::Left(Timed::new(self.inner.call(outbound), call, sends, ends))
+        Either::Left(TimedAttempt::new(self.inner.call(outbound), call, sends, ends))
     }
 }

@@ -10,40 +10,40 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
-use super::passing::{Ended, Follow, Followed, Then};
-use crate::upstream::call::{Attempting, Call, Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, NotSent};
-use crate::upstream::token::Tokens;
-use crate::upstream::transport::Http;
+use super::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
+use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptService, OutboundCall};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, NotSent};
+use crate::upstream::token::TokenCache;
+use crate::upstream::transport::HttpService;
 
 /// See the module.
 #[derive(Clone)]
-pub struct AuthLayer<H>(Tokens<H>);
+pub struct AuthLayer<H>(TokenCache<H>);
 
 impl<H> AuthLayer<H> {
     /// Takes tokens from here.
-    pub fn new(tokens: Tokens<H>) -> Self {
+    pub fn new(tokens: TokenCache<H>) -> Self {
         Self(tokens)
     }
 }
 
-impl<S: Clone, H: Http> Layer<S> for AuthLayer<H> {
+impl<S: Clone, H: HttpService> Layer<S> for AuthLayer<H> {
     type Service = Auth<S, H>;
 
     fn layer(&self, inner: S) -> Auth<S, H> {
-        Auth { parts: Arc::new(Parts { tokens: self.0.clone(), again: inner.clone() }), inner }
+        Auth { parts: Arc::new(AuthShared { tokens: self.0.clone(), again: inner.clone() }), inner }
     }
 }
 
 /// See the module.
 pub struct Auth<S, H> {
     inner: S,
-    parts: Arc<Parts<S, H>>,
+    parts: Arc<AuthShared<S, H>>,
 }
 
-struct Parts<S, H> {
-    tokens: Tokens<H>,
+struct AuthShared<S, H> {
+    tokens: TokenCache<H>,
     /// What makes the attempt with a fresh token: cloned by the few that need one.
     again: S,
 }
@@ -54,16 +54,16 @@ impl<S: Clone, H> Clone for Auth<S, H> {
     }
 }
 
-impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
+impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> Service<AttemptRequest<X>> for Auth<S, H> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = Either<Followed<S::Future, Replay<S, H>, X>, Attempting<X>>;
+    type Error = AttemptFailure;
+    type Future = Either<AndThenAttempt<S::Future, TokenReplay<S, H>, X>, AttemptFuture<X>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: AttemptRequest<X>) -> Self::Future {
         if let Some(token) = self.parts.tokens.kept(outbound.call.account, outbound.at) {
             return Either::Left(self.attempt(outbound, token));
         }
@@ -78,52 +78,52 @@ impl<X: Exchange, S: Next<X>, H: Http> Service<Outbound<X>> for Auth<S, H> {
     }
 }
 
-impl<S, H: Http> Auth<S, H> {
-    fn attempt<X: Exchange>(
+impl<S, H: HttpService> Auth<S, H> {
+    fn attempt<X: OperationCodec>(
         &mut self,
-        mut outbound: Outbound<X>,
+        mut outbound: AttemptRequest<X>,
         token: HeaderValue,
-    ) -> Followed<S::Future, Replay<S, H>, X>
+    ) -> AndThenAttempt<S::Future, TokenReplay<S, H>, X>
     where
-        S: Next<X>,
+        S: AttemptService<X>,
     {
         tracing::trace!(layer = "auth", "token");
         let (call, attempt) = (outbound.call.clone(), outbound.attempt);
-        let replay = Replay { parts: self.parts.clone(), call, attempt, token: token.clone() };
+        let replay = TokenReplay { parts: self.parts.clone(), call, attempt, token: token.clone() };
         outbound.token = Some(token);
-        Followed::new(self.inner.call(outbound), replay)
+        AndThenAttempt::new(self.inner.call(outbound), replay)
     }
 }
 
 /// The one attempt with a fresh token, after the first was turned away.
-pub struct Replay<S, H> {
-    parts: Arc<Parts<S, H>>,
-    call: Arc<Call>,
+pub struct TokenReplay<S, H> {
+    parts: Arc<AuthShared<S, H>>,
+    call: Arc<OutboundCall>,
     attempt: u32,
     /// The first attempt's.
     token: HeaderValue,
 }
 
-impl<X: Exchange, S: Next<X>, H: Http> Follow<X> for Replay<S, H> {
-    fn follow(self, first: Ended<X>) -> Then<X> {
-        if first.as_ref().err().is_some_and(Failure::token_refused) {
-            Then::More(Box::pin(self.replayed()))
+impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> FollowUp<X> for TokenReplay<S, H> {
+    fn follow(self, first: AttemptResult<X>) -> FollowUpStep<X> {
+        if first.as_ref().err().is_some_and(AttemptFailure::token_refused) {
+            FollowUpStep::More(Box::pin(self.replayed()))
         } else {
-            Then::Over(first)
+            FollowUpStep::Over(first)
         }
     }
 }
 
-impl<S, H: Http> Replay<S, H> {
-    async fn replayed<X: Exchange>(self) -> Ended<X>
+impl<S, H: HttpService> TokenReplay<S, H> {
+    async fn replayed<X: OperationCodec>(self) -> AttemptResult<X>
     where
-        S: Next<X>,
+        S: AttemptService<X>,
     {
         let Self { parts, call, attempt, token } = self;
         let (tokens, mut inner) = (&parts.tokens, parts.again.clone());
         let fresh = in_time(&call, tokens.replace(call.account, &token)).await?;
         tracing::trace!(layer = "auth", "fresh token");
-        let mut outbound = Outbound::nth(call.clone(), attempt);
+        let mut outbound = AttemptRequest::nth(call.clone(), attempt);
         outbound.token = Some(fresh.clone());
         let result = inner.ready().await?.call(outbound).await;
         match &result {
@@ -139,9 +139,9 @@ impl<S, H: Http> Replay<S, H> {
 }
 
 /// Waits for a token as long as an attempt could still follow.
-async fn in_time<T>(call: &Call, token: impl Future<Output = Result<T, NotSent>>) -> Result<T, Failure> {
+async fn in_time<T>(call: &OutboundCall, token: impl Future<Output = Result<T, NotSent>>) -> Result<T, AttemptFailure> {
     match timeout_at(call.latest_start(), token).await {
-        Ok(result) => result.map_err(Failure::NotSent),
-        Err(_) => Err(Failure::NotSent(NotSent::Deadline)),
+        Ok(result) => result.map_err(AttemptFailure::NotSent),
+        Err(_) => Err(AttemptFailure::NotSent(NotSent::Deadline)),
     }
 }

@@ -30,7 +30,7 @@ const ROUNDING: f64 = 1e-6;
 
 /// A bucket.
 #[derive(Debug)]
-pub struct Bucket {
+pub struct TokenBucket {
     capacity: f64,
     /// Whether Walmart's count may raise the level.
     raised: bool,
@@ -46,13 +46,13 @@ pub struct Bucket {
     turns: f64,
     turns_at: Instant,
     /// Calls that wait, first come first, one queue for each side.
-    queues: [VecDeque<Ticket>; 2],
+    queues: [VecDeque<QueueTicket>; 2],
     next_ticket: u64,
 }
 
 /// Whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
+pub enum QueueSide {
     /// A caller's, or the ledger's where it can be left out.
     Caller,
     /// The ledger's, to settle a doubt.
@@ -61,21 +61,21 @@ pub enum Side {
 
 /// A place in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
-    side: Side,
+pub struct QueueTicket {
+    side: QueueSide,
     number: u64,
 }
 
 /// What was had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum TakeOutcome {
     /// A token.
     Token,
-    /// A place in the queue, to be asked about with [`Bucket::turn`] or given up with [`Bucket::leave`].
-    Place(Ticket),
+    /// A place in the queue, to be asked about with [`TokenBucket::turn`] or given up with [`TokenBucket::leave`].
+    Place(QueueTicket),
 }
 
-impl Bucket {
+impl TokenBucket {
     /// A full one of `per_minute` tokens (at least one), which refill in a minute.
     pub fn new(per_minute: u32, now: Instant) -> Self {
         let capacity = f64::from(per_minute.max(1));
@@ -106,30 +106,30 @@ impl Bucket {
 
     /// When a caller can have a token, if one is asked for now.
     pub fn next_token(&self, now: Instant) -> Instant {
-        self.token_behind(Side::Caller, self.queue(Side::Caller).len(), now)
+        self.token_behind(QueueSide::Caller, self.queue(QueueSide::Caller).len(), now)
     }
 
     /// Takes a token, or a place in the queue if one can be had by `latest`; else tells how long one would have to wait.
     /// Every token ends in [`answered`](Self::answered) or [`unused`](Self::unused).
-    pub fn take(&mut self, side: Side, now: Instant, latest: Instant) -> Result<Taken, Duration> {
+    pub fn take(&mut self, side: QueueSide, now: Instant, latest: Instant) -> Result<TakeOutcome, Duration> {
         // Whoever asks may have looked at the clock just before the last answer came.
         let now = if self.is_empty(now) { now } else { now.max(self.updated) };
         let at = self.token_behind(side, self.queue(side).len(), now);
         if at <= now {
             self.draw(side, now);
-            return Ok(Taken::Token);
+            return Ok(TakeOutcome::Token);
         }
         if at > latest {
             return Err(at - now);
         }
-        let ticket = Ticket { side, number: self.next_ticket };
+        let ticket = QueueTicket { side, number: self.next_ticket };
         self.next_ticket += 1;
         self.queues[side as usize].push_back(ticket);
-        Ok(Taken::Place(ticket))
+        Ok(TakeOutcome::Place(ticket))
     }
 
     /// Takes the token of a waiter whose time has come; else tells when it comes, as things stand.
-    pub fn turn(&mut self, ticket: Ticket, now: Instant) -> Option<Instant> {
+    pub fn turn(&mut self, ticket: QueueTicket, now: Instant) -> Option<Instant> {
         let ahead = self.queue(ticket.side).partition_point(|other| *other < ticket);
         let at = self.token_behind(ticket.side, ahead, now);
         if at > now {
@@ -141,7 +141,7 @@ impl Bucket {
     }
 
     /// A waiter gives up its place.
-    pub fn leave(&mut self, ticket: Ticket) {
+    pub fn leave(&mut self, ticket: QueueTicket) {
         let queue = &mut self.queues[ticket.side as usize];
         if let Ok(place) = queue.binary_search(&ticket) {
             queue.remove(place);
@@ -153,7 +153,7 @@ impl Bucket {
         self.queues.iter().any(|queue| !queue.is_empty())
     }
 
-    fn queue(&self, side: Side) -> &VecDeque<Ticket> {
+    fn queue(&self, side: QueueSide) -> &VecDeque<QueueTicket> {
         &self.queues[side as usize]
     }
 
@@ -183,11 +183,11 @@ impl Bucket {
     }
 
     /// The attempt was not made.
-    pub fn unused(&mut self, side: Side, now: Instant) {
+    pub fn unused(&mut self, side: QueueSide, now: Instant) {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.refill(now);
         self.level = (self.level + 1.0).min(self.capacity);
-        if side == Side::Ledger {
+        if side == QueueSide::Ledger {
             self.turns = (self.turns + 1.0).min(self.most_turns());
         }
     }
@@ -213,26 +213,26 @@ impl Bucket {
         self.level = 1.0 - f64::from(self.outstanding);
     }
 
-    fn draw(&mut self, side: Side, now: Instant) {
+    fn draw(&mut self, side: QueueSide, now: Instant) {
         self.refill(now);
         self.level -= 1.0;
         self.outstanding += 1;
-        if side == Side::Ledger {
+        if side == QueueSide::Ledger {
             self.turns = (self.turns - 1.0).max(0.0);
         }
     }
 
     /// When there is a token for a call of this side that lets so many of its own side go before.
-    fn token_behind(&self, side: Side, ahead: usize, now: Instant) -> Instant {
+    fn token_behind(&self, side: QueueSide, ahead: usize, now: Instant) -> Instant {
         match side {
-            Side::Caller => self.callers_token(ahead, now),
-            Side::Ledger => self.ledgers_token(ahead, now),
+            QueueSide::Caller => self.callers_token(ahead, now),
+            QueueSide::Ledger => self.ledgers_token(ahead, now),
         }
     }
 
     /// Before a caller go the calls of the ledger that wait and have turns by then.
     fn callers_token(&self, ahead: usize, now: Instant) -> Instant {
-        let waiting = self.queue(Side::Ledger).len() as f64;
+        let waiting = self.queue(QueueSide::Ledger).len() as f64;
         let mut at = self.updated.max(now);
         // Each step is at most half of the one before, because turns refill with half of the rate.
         for _ in 0..STEPS {
@@ -249,7 +249,7 @@ impl Bucket {
     /// Before a call of the ledger goes no caller if it has a turn, and else all that wait.
     fn ledgers_token(&self, ahead: usize, now: Instant) -> Instant {
         let place = ahead as f64 + 1.0;
-        let behind_callers = self.filled(place + self.queue(Side::Caller).len() as f64, now);
+        let behind_callers = self.filled(place + self.queue(QueueSide::Caller).len() as f64, now);
         if place > self.most_turns() + ROUNDING {
             return behind_callers;
         }

@@ -14,21 +14,21 @@ const WINDOW: usize = 10;
 
 /// A retry budget. Time is passed in and must not run backwards.
 #[derive(Debug)]
-pub struct Budget {
+pub struct RetryBudget {
     tokens: u32,
     /// One slot for each of the last ten seconds.
-    slots: [Slot; WINDOW],
+    slots: [BudgetSlot; WINDOW],
     start: Instant,
     second: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
+struct BudgetSlot {
     firsts: u32,
     retries: u32,
 }
 
-impl Budget {
+impl RetryBudget {
     /// A full one.
     pub fn new(now: Instant) -> Self {
         Self { tokens: BUCKET, slots: Default::default(), start: now, second: 0 }
@@ -59,11 +59,11 @@ impl Budget {
     }
 
     /// The slot of this second; those that have passed since the last call are emptied.
-    fn slot(&mut self, now: Instant) -> &mut Slot {
+    fn slot(&mut self, now: Instant) -> &mut BudgetSlot {
         let second = now.saturating_duration_since(self.start).as_secs().max(self.second);
         let passed = (second - self.second).min(WINDOW as u64);
         for back in 0..passed {
-            self.slots[(second - back) as usize % WINDOW] = Slot::default();
+            self.slots[(second - back) as usize % WINDOW] = BudgetSlot::default();
         }
         self.second = second;
         &mut self.slots[second as usize % WINDOW]
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn the_bucket_empties_and_successes_fill_it() {
         let start = Instant::now();
-        let mut budget = Budget::new(start);
+        let mut budget = RetryBudget::new(start);
         // 1,000 first attempts a second keep the share out of the way.
         let mut spent = 0;
         for second in 0..60 {
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn few_calls_may_retry_twice_a_second() {
         let start = Instant::now();
-        let mut budget = Budget::new(start);
+        let mut budget = RetryBudget::new(start);
         budget.first_attempt(start);
         assert_eq!((0..100).filter(|_| budget.try_retry(start, true)).count(), 20);
         assert_eq!((0..100).filter(|_| budget.try_retry(after(start, 9), true)).count(), 0);
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn many_calls_may_retry_a_tenth() {
         let start = Instant::now();
-        let mut budget = Budget::new(start);
+        let mut budget = RetryBudget::new(start);
         (0..1000).for_each(|_| budget.first_attempt(start));
         assert_eq!((0..1000).filter(|_| budget.try_retry(start, true)).count(), 100);
         assert!(!budget.try_retry(after(start, 5), true));

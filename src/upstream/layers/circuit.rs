@@ -16,16 +16,16 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::passing::{OrRefused, Watch, Watched, refused};
+use super::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::{CircuitState, Metrics};
-use crate::upstream::accounts::Accounts;
-use crate::upstream::call::{Answered, Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, Lost, NotSent};
+use crate::upstream::accounts::UpstreamAccounts;
+use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 use crate::upstream::wording::is_outage_in_disguise;
 
 const IN_A_ROW: usize = 5;
@@ -38,7 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Circuit {
     /// The last calls, newest at the end; true is a failure.
     recent: VecDeque<bool>,
-    state: State,
+    state: BreakerState,
     pause: Duration,
     /// Grows with every change of state. A call speaks for the state that admitted it, not for a later one: one begun
     /// before the circuit opened is no probe.
@@ -46,7 +46,7 @@ pub struct Circuit {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum BreakerState {
     Closed,
     Open {
         until: Instant,
@@ -57,7 +57,7 @@ enum State {
 
 impl Default for Circuit {
     fn default() -> Self {
-        Self { recent: VecDeque::with_capacity(WINDOW), state: State::Closed, pause: FIRST_PAUSE, generation: 0 }
+        Self { recent: VecDeque::with_capacity(WINDOW), state: BreakerState::Closed, pause: FIRST_PAUSE, generation: 0 }
     }
 }
 
@@ -67,51 +67,51 @@ impl Circuit {
     pub fn admit(&mut self, purpose: CallPurpose, now: Instant) -> Result<u64, Duration> {
         let lookup = purpose == CallPurpose::Lookup;
         match self.state {
-            State::Closed => Ok(self.generation),
-            State::Open { until } if lookup || now >= until => {
-                self.turn(State::HalfOpen);
+            BreakerState::Closed => Ok(self.generation),
+            BreakerState::Open { until } if lookup || now >= until => {
+                self.turn(BreakerState::HalfOpen);
                 Ok(self.generation)
             }
-            State::HalfOpen if lookup => Ok(self.generation),
-            State::Open { until } => Err(until - now),
-            State::HalfOpen => Err(FIRST_PAUSE),
+            BreakerState::HalfOpen if lookup => Ok(self.generation),
+            BreakerState::Open { until } => Err(until - now),
+            BreakerState::HalfOpen => Err(FIRST_PAUSE),
         }
     }
 
     /// A call that was admitted in this generation has ended.
-    pub fn record(&mut self, generation: u64, outcome: Outcome, now: impl FnOnce() -> Instant) {
+    pub fn record(&mut self, generation: u64, outcome: CallOutcome, now: impl FnOnce() -> Instant) {
         if generation != self.generation {
             return;
         }
         match (self.state, outcome) {
-            (State::HalfOpen, Outcome::Success) => {
+            (BreakerState::HalfOpen, CallOutcome::Success) => {
                 self.pause = FIRST_PAUSE;
-                self.turn(State::Closed);
+                self.turn(BreakerState::Closed);
             }
-            (State::HalfOpen, Outcome::Failure) => {
+            (BreakerState::HalfOpen, CallOutcome::Failure) => {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                self.turn(State::Open { until: now() + self.pause });
+                self.turn(BreakerState::Open { until: now() + self.pause });
             }
             // The probe told nothing: the next call is one.
-            (State::HalfOpen, Outcome::Neither) => self.turn(State::Open { until: now() }),
-            (State::Closed, Outcome::Neither) => {}
-            (State::Closed, _) => {
+            (BreakerState::HalfOpen, CallOutcome::Neither) => self.turn(BreakerState::Open { until: now() }),
+            (BreakerState::Closed, CallOutcome::Neither) => {}
+            (BreakerState::Closed, _) => {
                 if self.recent.len() == WINDOW {
                     self.recent.pop_front();
                 }
-                self.recent.push_back(outcome == Outcome::Failure);
+                self.recent.push_back(outcome == CallOutcome::Failure);
                 // A success that fills the window is no reason to stop, whatever failed before it.
-                if outcome == Outcome::Failure && self.is_failing() {
+                if outcome == CallOutcome::Failure && self.is_failing() {
                     self.recent.clear();
-                    self.turn(State::Open { until: now() + self.pause });
+                    self.turn(BreakerState::Open { until: now() + self.pause });
                 }
             }
             // Nobody is admitted while it is open.
-            (State::Open { .. }, _) => {}
+            (BreakerState::Open { .. }, _) => {}
         }
     }
 
-    fn turn(&mut self, state: State) {
+    fn turn(&mut self, state: BreakerState) {
         self.state = state;
         self.generation += 1;
     }
@@ -125,16 +125,16 @@ impl Circuit {
     /// What to show of it.
     pub fn state(&self) -> (CircuitState, Option<Instant>) {
         match self.state {
-            State::Closed => (CircuitState::Closed, None),
-            State::Open { until } => (CircuitState::Open, Some(until)),
-            State::HalfOpen => (CircuitState::HalfOpen, None),
+            BreakerState::Closed => (CircuitState::Closed, None),
+            BreakerState::Open { until } => (CircuitState::Open, Some(until)),
+            BreakerState::HalfOpen => (CircuitState::HalfOpen, None),
         }
     }
 }
 
 /// How a call ended, for its circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// Walmart answered, be it with a refusal.
     Success,
     /// It did not, or with an error of its own.
@@ -143,45 +143,47 @@ pub enum Outcome {
     Neither,
 }
 
-impl Outcome {
-    fn of<A>(result: &Result<Answered<A>, Failure>) -> Self {
+impl CallOutcome {
+    fn of<A>(result: &Result<AttemptResponse<A>, AttemptFailure>) -> Self {
         let failure = match result {
             Ok(_) => return Self::Success,
             Err(failure) => failure,
         };
         match failure {
-            Failure::Lost(Lost::Deadline) if is_planted(PlantedBug::ImpatienceOpensCircuit) => Self::Failure,
-            Failure::Lost(Lost::TimedOut | Lost::Interrupted)
-            | Failure::NotSent(NotSent::Connect)
-            | Failure::Unreadable { cut: true, .. } => Self::Failure,
-            // The caller's time was over, or nothing was asked, or nobody knows who wrote the answer.
-            Failure::Lost(Lost::Deadline) | Failure::NotSent(_) | Failure::Unreadable { cut: false, .. } => {
-                Self::Neither
+            AttemptFailure::Lost(LostAnswer::Deadline) if is_planted(PlantedBug::ImpatienceOpensCircuit) => {
+                Self::Failure
             }
+            AttemptFailure::Lost(LostAnswer::TimedOut | LostAnswer::Interrupted)
+            | AttemptFailure::NotSent(NotSent::Connect)
+            | AttemptFailure::Unreadable { cut: true, .. } => Self::Failure,
+            // The caller's time was over, or nothing was asked, or nobody knows who wrote the answer.
+            AttemptFailure::Lost(LostAnswer::Deadline)
+            | AttemptFailure::NotSent(_)
+            | AttemptFailure::Unreadable { cut: false, .. } => Self::Neither,
             _ if failure.is_throttled() => Self::Neither,
-            Failure::Refused { status: 401 | 403, .. } => Self::Neither,
-            Failure::Refused { status: 500.., .. } => Self::Failure,
+            AttemptFailure::Refused { status: 401 | 403, .. } => Self::Neither,
+            AttemptFailure::Refused { status: 500.., .. } => Self::Failure,
             // A 5xx in disguise.
-            Failure::Refused { body, .. } if body.errors.iter().any(is_outage_in_disguise) => Self::Failure,
-            Failure::Refused { .. } => Self::Success,
+            AttemptFailure::Refused { body, .. } if body.errors.iter().any(is_outage_in_disguise) => Self::Failure,
+            AttemptFailure::Refused { .. } => Self::Success,
         }
     }
 }
 
 /// The circuits of all accounts, with their gauges. Cheap to clone.
 #[derive(Clone)]
-pub struct Circuits(Arc<[[Guarded; Operation::ALL.len()]]>);
+pub struct AccountCircuits(Arc<[[CircuitCell; Operation::ALL.len()]]>);
 
-struct Guarded {
+struct CircuitCell {
     circuit: Mutex<Circuit>,
     gauge: Gauge,
 }
 
-impl Circuits {
+impl AccountCircuits {
     /// Closed ones.
-    pub fn new(accounts: &Accounts, metrics: &Metrics) -> Self {
+    pub fn new(accounts: &UpstreamAccounts, metrics: &Metrics) -> Self {
         let all = accounts.iter().map(|account| {
-            Operation::ALL.map(|operation| Guarded {
+            Operation::ALL.map(|operation| CircuitCell {
                 circuit: Mutex::default(),
                 gauge: metrics.upstream.circuit(&account.id, operation),
             })
@@ -209,11 +211,11 @@ impl Circuits {
 
 /// See the module.
 #[derive(Clone)]
-pub struct CircuitLayer(Circuits);
+pub struct CircuitLayer(AccountCircuits);
 
 impl CircuitLayer {
     /// Watches over these circuits.
-    pub fn new(circuits: Circuits) -> Self {
+    pub fn new(circuits: AccountCircuits) -> Self {
         Self(circuits)
     }
 }
@@ -230,19 +232,19 @@ impl<S> Layer<S> for CircuitLayer {
 #[derive(Clone)]
 pub struct CircuitBreaker<S> {
     inner: S,
-    circuits: Circuits,
+    circuits: AccountCircuits,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for CircuitBreaker<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = OrRefused<Watched<S::Future, Admitted>, X>;
+    type Error = AttemptFailure;
+    type Future = OrRefused<ObservedAttempt<S::Future, CircuitPermit>, X>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         let (circuits, account) = (self.circuits.clone(), outbound.call.account);
         let purpose = outbound.call.context.purpose;
         let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(purpose, outbound.at));
@@ -251,28 +253,29 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for CircuitBreaker<S> {
             Err(wait) => return refused(NotSent::CircuitOpen(wait)),
         };
         tracing::trace!(layer = "circuit", "admitted");
-        let admitted = Admitted { circuits, account, operation: X::OPERATION, generation, outcome: Outcome::Neither };
-        Either::Left(Watched::new(self.inner.call(outbound), admitted))
+        let admitted =
+            CircuitPermit { circuits, account, operation: X::OPERATION, generation, outcome: CallOutcome::Neither };
+        Either::Left(ObservedAttempt::new(self.inner.call(outbound), admitted))
     }
 }
 
 /// A call that may pass. Records the outcome when dropped, so that a call which is given up does not hold the probe's place
 /// for ever.
-pub struct Admitted {
-    circuits: Circuits,
+pub struct CircuitPermit {
+    circuits: AccountCircuits,
     account: AccountIndex,
     operation: Operation,
     generation: u64,
-    outcome: Outcome,
+    outcome: CallOutcome,
 }
 
-impl Watch for Admitted {
-    fn ended<A>(mut self, result: &Result<Answered<A>, Failure>) {
-        self.outcome = Outcome::of(result);
+impl AttemptObserver for CircuitPermit {
+    fn ended<A>(mut self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
+        self.outcome = CallOutcome::of(result);
     }
 }
 
-impl Drop for Admitted {
+impl Drop for CircuitPermit {
     fn drop(&mut self) {
         self.circuits.with(self.account, self.operation, |circuit| {
             circuit.record(self.generation, self.outcome, Instant::now);

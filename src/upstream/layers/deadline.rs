@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::passing::{OrRefused, UntilDeadline, refused};
-use crate::upstream::call::{Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, NotSent};
+use super::attempt_futures::{OrRefused, UntilDeadline, refused};
+use crate::upstream::call::{AttemptRequest, AttemptService};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, NotSent};
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -30,16 +30,16 @@ pub struct Deadline<S> {
     inner: S,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Deadline<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Deadline<S> {
     type Response = S::Response;
-    type Error = Failure;
+    type Error = AttemptFailure;
     type Future = OrRefused<UntilDeadline<S::Future>, X>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         let call = outbound.call.clone();
         if call.attempt_time(outbound.at).is_none() {
             return refused(NotSent::Deadline);

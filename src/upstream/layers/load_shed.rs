@@ -6,12 +6,12 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::passing::{OrRefused, Watch, Watched, refused};
+use super::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
 use crate::ports::call::Purpose;
 use crate::quota::{Quota, QuotaPermit};
-use crate::upstream::call::{Answered, Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, NotSent};
+use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, NotSent};
 
 /// See the module. One layer is one bound, shared by all services that it makes.
 #[derive(Clone, Debug)]
@@ -41,29 +41,29 @@ pub struct LoadShed<S> {
     places: Quota,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for LoadShed<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for LoadShed<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = OrRefused<Watched<S::Future, Place>, X>;
+    type Error = AttemptFailure;
+    type Future = OrRefused<ObservedAttempt<S::Future, InFlightPermit>, X>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         let place = self.places.try_acquire(1);
         // Look-ups and re-sends are few, and settle what callers wait for.
         if place.is_none() && outbound.call.context.purpose == CallPurpose::Caller {
             return refused(NotSent::Overloaded);
         }
         tracing::trace!(layer = "load_shed", "admitted");
-        Either::Left(Watched::new(self.inner.call(outbound), Place(place)))
+        Either::Left(ObservedAttempt::new(self.inner.call(outbound), InFlightPermit(place)))
     }
 }
 
 /// Room for a call, if it needs any; free again when dropped.
-pub struct Place(#[expect(dead_code, reason = "is held")] Option<QuotaPermit>);
+pub struct InFlightPermit(#[expect(dead_code, reason = "is held")] Option<QuotaPermit>);
 
-impl Watch for Place {
-    fn ended<A>(self, _: &Result<Answered<A>, Failure>) {}
+impl AttemptObserver for InFlightPermit {
+    fn ended<A>(self, _: &Result<AttemptResponse<A>, AttemptFailure>) {}
 }

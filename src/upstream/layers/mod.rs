@@ -4,6 +4,7 @@
 //! wait first, or call again, take a clone for it.
 
 pub mod attempt;
+pub mod attempt_futures;
 pub mod attempt_timeout;
 pub mod auth;
 pub mod bucket;
@@ -11,7 +12,6 @@ pub mod budget;
 pub mod circuit;
 pub mod deadline;
 pub mod load_shed;
-pub mod passing;
 pub mod rate_limit;
 pub mod retry;
 pub mod trace;

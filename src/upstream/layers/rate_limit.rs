@@ -12,37 +12,37 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service};
 
-use super::bucket::{Bucket, Side, Taken, Ticket};
-use super::passing::{Watch, Watched};
+use super::attempt_futures::{AttemptObserver, ObservedAttempt};
+use super::bucket::{QueueSide, QueueTicket, TakeOutcome, TokenBucket};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::{Failure, NotSent};
-use crate::upstream::headers::Hint;
+use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::{AttemptFailure, NotSent};
+use crate::upstream::headers::RateLimitHeaders;
 
 /// The buckets of all accounts. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Buckets(Arc<[[Limit; Operation::ALL.len()]]>);
+pub struct AccountBuckets(Arc<[[SharedBucket; Operation::ALL.len()]]>);
 
 #[derive(Debug)]
-struct Limit {
-    bucket: Mutex<Bucket>,
+struct SharedBucket {
+    bucket: Mutex<TokenBucket>,
     /// Told when those who wait have to look again.
     changed: Notify,
 }
 
-impl Buckets {
+impl AccountBuckets {
     /// Full ones for this many accounts, with `per_minute` tokens for each operation.
     pub fn new(accounts: usize, per_minute: impl Fn(Operation) -> u32) -> Self {
         let now = Instant::now();
         let limit = |operation| {
-            let bucket = Bucket::new(per_minute(operation), now).beside_published(operation.published_limit());
+            let bucket = TokenBucket::new(per_minute(operation), now).beside_published(operation.published_limit());
             let bucket = Mutex::new(bucket);
-            Limit { bucket, changed: Notify::new() }
+            SharedBucket { bucket, changed: Notify::new() }
         };
         Self((0..accounts).map(|_| Operation::ALL.map(limit)).collect())
     }
@@ -57,19 +57,19 @@ impl Buckets {
         })
     }
 
-    fn limit(&self, account: AccountIndex, operation: Operation) -> &Limit {
+    fn limit(&self, account: AccountIndex, operation: Operation) -> &SharedBucket {
         &self.0[account.0][operation.index()]
     }
 }
 
-impl Limit {
-    fn with<T>(&self, use_it: impl FnOnce(&mut Bucket) -> T) -> T {
+impl SharedBucket {
+    fn with<T>(&self, use_it: impl FnOnce(&mut TokenBucket) -> T) -> T {
         // A bucket is never left half changed.
         use_it(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A change that may move those who wait.
-    fn change(&self, change: impl FnOnce(&mut Bucket)) {
+    fn change(&self, change: impl FnOnce(&mut TokenBucket)) {
         let has_queue = self.with(|bucket| {
             change(bucket);
             bucket.has_queue()
@@ -94,40 +94,44 @@ pub struct BucketState {
 /// See the module.
 #[derive(Clone)]
 pub struct RateLimitLayer {
-    buckets: Buckets,
+    buckets: AccountBuckets,
     metrics: Arc<Metrics>,
 }
 
 impl RateLimitLayer {
     /// Draws from `buckets`.
-    pub fn new(buckets: Buckets, metrics: Arc<Metrics>) -> Self {
+    pub fn new(buckets: AccountBuckets, metrics: Arc<Metrics>) -> Self {
         Self { buckets, metrics }
     }
 
     /// A token, if there is one.
-    fn try_take(&self, call: &Arc<Call>, now: Instant) -> Option<Reservation> {
+    fn try_take(&self, call: &Arc<OutboundCall>, now: Instant) -> Option<TokenReservation> {
         let taken = self.buckets.limit(call.account, call.operation).with(|bucket| bucket.take(side(call), now, now));
-        (taken == Ok(Taken::Token)).then(|| Reservation::new(self.buckets.clone(), call))
+        (taken == Ok(TakeOutcome::Token)).then(|| TokenReservation::new(self.buckets.clone(), call))
     }
 
     /// A token, and when it was had. Asked for at `began`.
-    async fn take(&self, call: &Arc<Call>, began: Instant) -> Result<(Reservation, Instant), Failure> {
+    async fn take(
+        &self,
+        call: &Arc<OutboundCall>,
+        began: Instant,
+    ) -> Result<(TokenReservation, Instant), AttemptFailure> {
         let latest = call.latest_start();
         let limit = self.buckets.limit(call.account, call.operation);
         let ticket = match limit.with(|bucket| bucket.take(side(call), began, latest)) {
-            Ok(Taken::Token) => return Ok((Reservation::new(self.buckets.clone(), call), began)),
-            Ok(Taken::Place(ticket)) => ticket,
+            Ok(TakeOutcome::Token) => return Ok((TokenReservation::new(self.buckets.clone(), call), began)),
+            Ok(TakeOutcome::Place(ticket)) => ticket,
             Err(wait) => return Err(self.refuse(call, wait)),
         };
         tracing::trace!(layer = "rate_limit", "waits");
-        let place = Place { limit, ticket };
+        let place = QueueGuard { limit, ticket };
         loop {
             // Before looking, so that no change in between is missed.
             let changed = limit.changed.notified();
             let now = Instant::now();
             let Some(at) = limit.with(|bucket| bucket.turn(place.ticket, now)) else {
                 self.metrics.upstream.rate_limit_waits.of(call.operation).observe((now - began).as_secs_f64());
-                return Ok((Reservation::new(self.buckets.clone(), call), now));
+                return Ok((TokenReservation::new(self.buckets.clone(), call), now));
             };
             if at > latest {
                 return Err(self.refuse(call, at - now));
@@ -137,40 +141,40 @@ impl RateLimitLayer {
         }
     }
 
-    fn refuse(&self, call: &Call, wait: Duration) -> Failure {
+    fn refuse(&self, call: &OutboundCall, wait: Duration) -> AttemptFailure {
         self.metrics.upstream.rate_limit_refusals.of(call.operation).inc();
-        Failure::NotSent(NotSent::RateLimited(wait))
+        AttemptFailure::NotSent(NotSent::RateLimited(wait))
     }
 }
 
 /// A place in the queue. Dropped it is free for those behind; one that had its turn is free already.
-struct Place<'a> {
-    limit: &'a Limit,
-    ticket: Ticket,
+struct QueueGuard<'a> {
+    limit: &'a SharedBucket,
+    ticket: QueueTicket,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         self.limit.change(|bucket| bucket.leave(self.ticket));
     }
 }
 
 /// A token that is held. Dropped it goes back, unless a request has left meanwhile: that one paid with it.
-pub struct Reservation {
-    buckets: Buckets,
-    call: Arc<Call>,
+pub struct TokenReservation {
+    buckets: AccountBuckets,
+    call: Arc<OutboundCall>,
     /// Requests of the call that had left before.
     sends: u32,
     used: bool,
 }
 
-impl Reservation {
-    fn new(buckets: Buckets, call: &Arc<Call>) -> Self {
+impl TokenReservation {
+    fn new(buckets: AccountBuckets, call: &Arc<OutboundCall>) -> Self {
         Self { buckets, call: call.clone(), sends: call.sends(), used: false }
     }
 
-    /// The attempt left, or may have; this was known at `now`. `refused_for`: see [`Bucket::answered`].
-    fn answered(mut self, now: Instant, hint: Option<&Hint>, refused_for: Option<Option<Duration>>) {
+    /// The attempt left, or may have; this was known at `now`. `refused_for`: see [`TokenBucket::answered`].
+    fn answered(mut self, now: Instant, hint: Option<&RateLimitHeaders>, refused_for: Option<Option<Duration>>) {
         self.used = true;
         let (left, replenished) = hint.map_or((None, None), |h| (h.tokens_left, h.replenished_in));
         self.limit().change(|bucket| bucket.answered(now, left, replenished, refused_for));
@@ -186,41 +190,41 @@ impl Reservation {
         self.limit().change(|bucket| bucket.unused(side(&self.call), Instant::now()));
     }
 
-    fn limit(&self) -> &Limit {
+    fn limit(&self) -> &SharedBucket {
         self.buckets.limit(self.call.account, self.call.operation)
     }
 }
 
-impl Watch for Reservation {
-    fn ended<A>(self, result: &Result<Answered<A>, Failure>) {
+impl AttemptObserver for TokenReservation {
+    fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
         match result {
             Ok(answered) => self.answered(answered.at, Some(&answered.hint), None),
             // Never left: the token goes back.
-            Err(Failure::NotSent(_)) => self.unused(),
+            Err(AttemptFailure::NotSent(_)) => self.unused(),
             Err(failure) => self.answered(Instant::now(), failure.hint(), refused_for(failure)),
         }
     }
 }
 
-fn side(call: &Call) -> Side {
+fn side(call: &OutboundCall) -> QueueSide {
     match call.context.purpose {
-        CallPurpose::Caller => Side::Caller,
-        _ if is_planted(PlantedBug::ShareNotReserved) => Side::Caller,
-        CallPurpose::Lookup | CallPurpose::Resend => Side::Ledger,
+        Purpose::Caller => QueueSide::Caller,
+        _ if is_planted(PlantedBug::ShareNotReserved) => QueueSide::Caller,
+        Purpose::Lookup | Purpose::Resend => QueueSide::Ledger,
     }
 }
 
 /// Whether Walmart refused the call for a time, and for how long if it said so.
-fn refused_for(failure: &Failure) -> Option<Option<Duration>> {
+fn refused_for(failure: &AttemptFailure) -> Option<Option<Duration>> {
     match failure {
-        _ if failure.is_throttled() => Some(failure.hint().and_then(Hint::wait)),
+        _ if failure.is_throttled() => Some(failure.hint().and_then(RateLimitHeaders::wait)),
         // An outage that tells its end is obeyed by all, as a refusal for want of tokens is.
-        Failure::Refused { status: 503, hint, .. } => hint.outage_wait().map(Some),
+        AttemptFailure::Refused { status: 503, hint, .. } => hint.outage_wait().map(Some),
         _ => None,
     }
 }
 
-impl Drop for Reservation {
+impl Drop for TokenReservation {
     fn drop(&mut self) {
         match self.used {
             true => {}
@@ -245,19 +249,19 @@ pub struct RateLimit<S> {
     layer: Arc<RateLimitLayer>,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for RateLimit<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for RateLimit<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = Either<Watched<S::Future, Reservation>, Attempting<X>>;
+    type Error = AttemptFailure;
+    type Future = Either<ObservedAttempt<S::Future, TokenReservation>, AttemptFuture<X>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: AttemptRequest<X>) -> Self::Future {
         if let Some(reservation) = self.layer.try_take(&outbound.call, outbound.at) {
             tracing::trace!(layer = "rate_limit", "token taken");
-            return Either::Left(Watched::new(self.inner.call(outbound), reservation));
+            return Either::Left(ObservedAttempt::new(self.inner.call(outbound), reservation));
         }
         let inner = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, inner);
@@ -266,7 +270,7 @@ impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for RateLimit<S> {
             let (reservation, at) = layer.take(&outbound.call, outbound.at).await?;
             outbound.at = at;
             tracing::trace!(layer = "rate_limit", "token taken");
-            Watched::new(inner.call(outbound), reservation).await
+            ObservedAttempt::new(inner.call(outbound), reservation).await
         }))
     }
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service, ServiceExt as _};
 
-use super::budget::Budget;
-use super::passing::{Ended, Follow, Followed, Then};
+use super::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
+use super::budget::RetryBudget;
 use crate::domain::account::AccountIndex;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::call::{Call, Next, Outbound};
-use crate::upstream::classify::{Retry as Advice, classify};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::Failure;
+use crate::upstream::call::{AttemptRequest, AttemptService, OutboundCall};
+use crate::upstream::classify::{RetryAdvice, classify};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::AttemptFailure;
 
 const BASE: Duration = Duration::from_millis(50);
 const BASE_WHEN_BUSY: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ const LONGEST_HINT_SPREAD: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct RetryLayer {
     max_attempts: u32,
-    budgets: Arc<[Mutex<Budget>]>,
+    budgets: Arc<[Mutex<RetryBudget>]>,
     random: Random,
     metrics: Arc<Metrics>,
 }
@@ -38,23 +38,23 @@ impl RetryLayer {
     /// At most `max_attempts` attempts a call; a budget for each of `accounts` accounts.
     pub fn new(max_attempts: u32, accounts: usize, random: Random, metrics: Arc<Metrics>) -> Self {
         let now = Instant::now();
-        let budgets = (0..accounts).map(|_| Mutex::new(Budget::new(now))).collect();
+        let budgets = (0..accounts).map(|_| Mutex::new(RetryBudget::new(now))).collect();
         Self { max_attempts, budgets, random, metrics }
     }
 
-    fn budget<T>(&self, account: AccountIndex, use_it: impl FnOnce(&mut Budget) -> T) -> T {
+    fn budget<T>(&self, account: AccountIndex, use_it: impl FnOnce(&mut RetryBudget) -> T) -> T {
         // A budget is never left half changed.
         use_it(&mut self.budgets[account.0].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// When to make the attempt after `attempts` failed ones; `None` when there is to be none.
-    fn next_attempt(&self, call: &Call, failure: &Failure, attempts: u32) -> Option<Instant> {
+    fn next_attempt(&self, call: &OutboundCall, failure: &AttemptFailure, attempts: u32) -> Option<Instant> {
         let advice = classify(call.operation, failure).retry;
         let delay = match advice {
-            Advice::Never => return None,
-            Advice::Soon => self.random.up_to(backoff(BASE, attempts)),
-            Advice::Later => self.random.up_to(backoff(BASE_WHEN_BUSY, attempts)),
-            Advice::After(hint) => hint + self.random.up_to(hint.mul_f64(HINT_SPREAD).min(LONGEST_HINT_SPREAD)),
+            RetryAdvice::Never => return None,
+            RetryAdvice::Soon => self.random.up_to(backoff(BASE, attempts)),
+            RetryAdvice::Later => self.random.up_to(backoff(BASE_WHEN_BUSY, attempts)),
+            RetryAdvice::After(hint) => hint + self.random.up_to(hint.mul_f64(HINT_SPREAD).min(LONGEST_HINT_SPREAD)),
         };
         let metrics = &self.metrics.upstream;
         if attempts >= self.max_attempts {
@@ -66,7 +66,7 @@ impl RetryLayer {
         if at > call.latest_start() {
             return None;
         }
-        if !self.budget(call.account, |budget| budget.try_retry(now, advice != Advice::Soon)) {
+        if !self.budget(call.account, |budget| budget.try_retry(now, advice != RetryAdvice::Soon)) {
             metrics.retries_out_of_budget.of(call.operation).inc();
             return None;
         }
@@ -84,7 +84,7 @@ impl<S: Clone> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Retry<S> {
-        Retry { parts: Arc::new(Parts { layer: self.clone(), again: inner.clone() }), inner }
+        Retry { parts: Arc::new(RetryShared { layer: self.clone(), again: inner.clone() }), inner }
     }
 }
 
@@ -92,61 +92,61 @@ impl<S: Clone> Layer<S> for RetryLayer {
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
-    parts: Arc<Parts<S>>,
+    parts: Arc<RetryShared<S>>,
 }
 
-struct Parts<S> {
+struct RetryShared<S> {
     layer: RetryLayer,
     /// What makes the attempts after the first: cloned by the few calls that come to a second.
     again: S,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Retry<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Retry<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = Followed<S::Future, Further<S>, X>;
+    type Error = AttemptFailure;
+    type Future = AndThenAttempt<S::Future, RetryLoop<S>, X>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         self.parts.layer.budget(outbound.call.account, |budget| budget.first_attempt(outbound.at));
         tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
         let (call, attempt) = (outbound.call.clone(), outbound.attempt);
-        let further = Further { parts: self.parts.clone(), call, attempt };
-        Followed::new(self.inner.call(outbound), further)
+        let further = RetryLoop { parts: self.parts.clone(), call, attempt };
+        AndThenAttempt::new(self.inner.call(outbound), further)
     }
 }
 
 /// The attempts after the first.
-pub struct Further<S> {
-    parts: Arc<Parts<S>>,
-    call: Arc<Call>,
+pub struct RetryLoop<S> {
+    parts: Arc<RetryShared<S>>,
+    call: Arc<OutboundCall>,
     /// The last one.
     attempt: u32,
 }
 
-impl<X: Exchange, S: Next<X>> Follow<X> for Further<S> {
-    fn follow(mut self, first: Ended<X>) -> Then<X> {
+impl<X: OperationCodec, S: AttemptService<X>> FollowUp<X> for RetryLoop<S> {
+    fn follow(mut self, first: AttemptResult<X>) -> FollowUpStep<X> {
         match self.judge::<X>(first) {
-            Ok(over) => Then::Over(over),
-            Err(at) => Then::More(Box::pin(self.attempts(at))),
+            Ok(over) => FollowUpStep::Over(over),
+            Err(at) => FollowUpStep::More(Box::pin(self.attempts(at))),
         }
     }
 }
 
-impl<S> Further<S> {
+impl<S> RetryLoop<S> {
     /// Tries from `at` on, until it is over.
-    async fn attempts<X: Exchange>(mut self, mut at: Instant) -> Ended<X>
+    async fn attempts<X: OperationCodec>(mut self, mut at: Instant) -> AttemptResult<X>
     where
-        S: Next<X>,
+        S: AttemptService<X>,
     {
         let mut inner = self.parts.again.clone();
         loop {
             tracing::trace!(layer = "retry", "waits");
             sleep_until(at).await;
-            let outbound = Outbound::nth(self.call.clone(), self.attempt);
+            let outbound = AttemptRequest::nth(self.call.clone(), self.attempt);
             tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
             let result = inner.ready().await?.call(outbound).await;
             match self.judge::<X>(result) {
@@ -157,12 +157,12 @@ impl<S> Further<S> {
     }
 
     /// Whether it is over with this, or else when to try again.
-    fn judge<X: Exchange>(&mut self, result: Ended<X>) -> Result<Ended<X>, Instant> {
+    fn judge<X: OperationCodec>(&mut self, result: AttemptResult<X>) -> Result<AttemptResult<X>, Instant> {
         let Self { parts, call, attempt } = self;
         let layer = &parts.layer;
         match &result {
             Ok(_) => {
-                layer.budget(call.account, Budget::success);
+                layer.budget(call.account, RetryBudget::success);
                 if *attempt > 0 {
                     layer.metrics.upstream.retries_succeeded.of(X::OPERATION).inc();
                 }

@@ -4,11 +4,11 @@ use std::task::{Context, Poll};
 
 use tower::{Layer, Service};
 
-use super::passing::{Watch, Watched};
+use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::domain::operation::Operation;
-use crate::upstream::call::{Answered, Next, Outbound};
-use crate::upstream::exchange::Exchange;
-use crate::upstream::failure::Failure;
+use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
+use crate::upstream::codec::OperationCodec;
+use crate::upstream::failure::AttemptFailure;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -28,27 +28,27 @@ pub struct Trace<S> {
     inner: S,
 }
 
-impl<X: Exchange, S: Next<X>> Service<Outbound<X>> for Trace<S> {
+impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Trace<S> {
     type Response = S::Response;
-    type Error = Failure;
-    type Future = Watched<S::Future, Called>;
+    type Error = AttemptFailure;
+    type Future = ObservedAttempt<S::Future, TraceObserver>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: Outbound<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         outbound.call.context.facts.set_correlation_id(outbound.call.correlation_id);
         tracing::trace!(layer = "trace", operation = X::OPERATION.name(), "call");
-        Watched::new(self.inner.call(outbound), Called(X::OPERATION))
+        ObservedAttempt::new(self.inner.call(outbound), TraceObserver(X::OPERATION))
     }
 }
 
 /// A call that has begun.
-pub struct Called(Operation);
+pub struct TraceObserver(Operation);
 
-impl Watch for Called {
-    fn ended<A>(self, result: &Result<Answered<A>, Failure>) {
+impl AttemptObserver for TraceObserver {
+    fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
         tracing::trace!(layer = "trace", operation = self.0.name(), ok = result.is_ok(), "end");
     }
 }

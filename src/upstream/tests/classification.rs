@@ -6,20 +6,20 @@ use std::time::Duration;
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::classify::{Retry, Verdict, classify, says_order_exists};
-use crate::upstream::failure::{Failure, Lost, NotSent};
-use crate::upstream::headers::Hint;
+use crate::upstream::classify::{RetryAdvice, Verdict, classify, says_order_exists};
+use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
+use crate::upstream::headers::RateLimitHeaders;
 use crate::wire::error;
 
 const WAIT: Duration = Duration::from_secs(7);
 
-fn refused(status: u16, body: &str) -> Failure {
-    Failure::Refused { status, body: error::read(body.as_bytes()), hint: Hint::default() }
+fn refused(status: u16, body: &str) -> AttemptFailure {
+    AttemptFailure::Refused { status, body: error::read(body.as_bytes()), hint: RateLimitHeaders::default() }
 }
 
-fn told_to_wait(status: u16) -> Failure {
-    let hint = Hint { retry_after: Some(WAIT), ..Hint::default() };
-    Failure::Refused { status, body: Default::default(), hint }
+fn told_to_wait(status: u16) -> AttemptFailure {
+    let hint = RateLimitHeaders { retry_after: Some(WAIT), ..RateLimitHeaders::default() };
+    AttemptFailure::Refused { status, body: Default::default(), hint }
 }
 
 fn code(code: &str) -> String {
@@ -37,7 +37,7 @@ fn text(text: &str) -> String {
 const DISGUISED: &str = r#"{"errors":{"error":[{"code":"INVALID_REQUEST.GMP_ORDER_API","field":"data","description":"Invalid Request","info":"Request invalid.","causes":[]}]}}"#;
 
 /// Everything that may happen, with its name.
-fn failures() -> Vec<(String, Failure)> {
+fn failures() -> Vec<(String, AttemptFailure)> {
     let mut all = Vec::new();
     for reason in [
         NotSent::Connect,
@@ -49,12 +49,15 @@ fn failures() -> Vec<(String, Failure)> {
         NotSent::Overloaded,
         NotSent::Deadline,
     ] {
-        all.push((format!("not sent: {reason:?}"), Failure::NotSent(reason)));
+        all.push((format!("not sent: {reason:?}"), AttemptFailure::NotSent(reason)));
     }
-    for lost in [Lost::TimedOut, Lost::Deadline, Lost::Interrupted] {
-        all.push((format!("lost: {lost:?}"), Failure::Lost(lost)));
+    for lost in [LostAnswer::TimedOut, LostAnswer::Deadline, LostAnswer::Interrupted] {
+        all.push((format!("lost: {lost:?}"), AttemptFailure::Lost(lost)));
     }
-    all.push(("200 unreadable".into(), Failure::Unreadable { status: 200, hint: Hint::default(), cut: false }));
+    all.push((
+        "200 unreadable".into(),
+        AttemptFailure::Unreadable { status: 200, hint: RateLimitHeaders::default(), cut: false },
+    ));
     for status in [
         100, 200, 202, 206, 301, 304, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 423, 425, 428,
         429, 431, 451, 499, 500, 501, 502, 503, 504, 520, 521, 599,
@@ -131,11 +134,11 @@ fn each(mutations: bool) -> impl Iterator<Item = Operation> {
 
 #[test]
 fn what_was_not_sent_had_no_effect_and_may_be_tried_again_where_that_helps() {
-    let soon = |failure| Operation::ALL.map(|op| classify(op, &Failure::NotSent(failure)));
-    assert!(soon(NotSent::Connect).iter().all(|v| v.retry == Retry::Soon && v.effect == Effect::None));
+    let soon = |failure| Operation::ALL.map(|op| classify(op, &AttemptFailure::NotSent(failure)));
+    assert!(soon(NotSent::Connect).iter().all(|v| v.retry == RetryAdvice::Soon && v.effect == Effect::None));
     // Before the pause is over there is no token to be had.
     for reason in [NotSent::TokenUnavailable(WAIT), NotSent::TokenLimited(WAIT)] {
-        assert!(soon(reason).iter().all(|v| v.retry == Retry::After(WAIT) && v.effect == Effect::None));
+        assert!(soon(reason).iter().all(|v| v.retry == RetryAdvice::After(WAIT) && v.effect == Effect::None));
     }
     // These have waited as long as they could, or would meet the same again.
     for reason in [
@@ -145,7 +148,7 @@ fn what_was_not_sent_had_no_effect_and_may_be_tried_again_where_that_helps() {
         NotSent::Overloaded,
         NotSent::Deadline,
     ] {
-        assert!(soon(reason).iter().all(|v| v.retry == Retry::Never && v.effect == Effect::None), "{reason:?}");
+        assert!(soon(reason).iter().all(|v| v.retry == RetryAdvice::Never && v.effect == Effect::None), "{reason:?}");
     }
 }
 
@@ -154,10 +157,10 @@ fn throttled_and_locked_were_not_executed_and_wait_for_the_hint() {
     for op in Operation::ALL {
         for status in [429, 423] {
             let verdict = classify(op, &told_to_wait(status));
-            assert_eq!((verdict.retry, verdict.effect), (Retry::After(WAIT), Effect::None), "{op} {status}");
+            assert_eq!((verdict.retry, verdict.effect), (RetryAdvice::After(WAIT), Effect::None), "{op} {status}");
         }
-        assert_eq!(classify(op, &refused(429, "")).retry, Retry::After(Duration::from_secs(60)), "told nothing");
-        assert_eq!(classify(op, &refused(423, "")).retry, Retry::Later);
+        assert_eq!(classify(op, &refused(429, "")).retry, RetryAdvice::After(Duration::from_secs(60)), "told nothing");
+        assert_eq!(classify(op, &refused(423, "")).retry, RetryAdvice::Later);
     }
 }
 
@@ -167,7 +170,7 @@ fn a_token_turned_away_was_not_executed_and_was_replayed_already() {
         for failure in [refused(401, ""), refused(400, r#"{"error":[{"code":"INVALID_TOKEN.GMP_GATEWAY_API"}]}"#)] {
             assert!(failure.token_refused());
             let verdict = classify(op, &failure);
-            assert_eq!((verdict.retry, verdict.kind), (Retry::Never, ErrorKind::CredentialsRefused));
+            assert_eq!((verdict.retry, verdict.kind), (RetryAdvice::Never, ErrorKind::CredentialsRefused));
             assert_eq!(verdict.effect, Effect::None);
         }
         assert!(!refused(403, "").token_refused(), "another token has the same rights");
@@ -186,24 +189,27 @@ fn an_ambiguous_outcome_is_resolved_for_a_mutation_and_asked_again_for_a_read() 
         refused(400, &in_description),
         refused(499, &code("INVALID_MCS_REQUEST")),
         refused(408, ""),
-        Failure::Lost(Lost::TimedOut),
-        Failure::Lost(Lost::Interrupted),
-        Failure::Unreadable { status: 202, hint: Hint::default(), cut: true },
+        AttemptFailure::Lost(LostAnswer::TimedOut),
+        AttemptFailure::Lost(LostAnswer::Interrupted),
+        AttemptFailure::Unreadable { status: 202, hint: RateLimitHeaders::default(), cut: true },
     ];
     ambiguous.extend((500..600).map(|status| refused(status, &code("404.WSAAS.100"))));
     for failure in ambiguous {
         for op in each(true) {
             let verdict = classify(op, &failure);
-            assert_eq!((verdict.retry, verdict.effect), (Retry::Never, Effect::Unknown), "{op} {failure:?}");
+            assert_eq!((verdict.retry, verdict.effect), (RetryAdvice::Never, Effect::Unknown), "{op} {failure:?}");
         }
         for op in each(false) {
             let verdict = classify(op, &failure);
-            assert_eq!((verdict.retry, verdict.effect), (Retry::Soon, Effect::None), "{op} {failure:?}");
+            assert_eq!((verdict.retry, verdict.effect), (RetryAdvice::Soon, Effect::None), "{op} {failure:?}");
         }
     }
     // At the deadline there is no time to ask again, and a read says so.
-    assert!(each(true).all(|op| classify(op, &Failure::Lost(Lost::Deadline)).effect == Effect::Unknown));
-    assert!(each(false).all(|op| classify(op, &Failure::Lost(Lost::Deadline)).kind == ErrorKind::DeadlineExceeded));
+    assert!(each(true).all(|op| classify(op, &AttemptFailure::Lost(LostAnswer::Deadline)).effect == Effect::Unknown));
+    assert!(
+        each(false)
+            .all(|op| classify(op, &AttemptFailure::Lost(LostAnswer::Deadline)).kind == ErrorKind::DeadlineExceeded)
+    );
 }
 
 #[test]
@@ -241,7 +247,7 @@ fn a_refusal_of_a_mutation_is_final_only_if_it_can_be_read() {
                 let want = if before_any_work.contains(&status) { Effect::None } else { Effect::Unknown };
                 assert_eq!(verdict.effect, want, "{op} {status} {body}");
                 let waits = matches!(status, 423 | 429);
-                assert_eq!(verdict.retry == Retry::Never, !waits, "{op} {status} {body}");
+                assert_eq!(verdict.retry == RetryAdvice::Never, !waits, "{op} {status} {body}");
             }
         }
     }
@@ -250,7 +256,7 @@ fn a_refusal_of_a_mutation_is_final_only_if_it_can_be_read() {
         for body in [code("INVALID_MCS_REQUEST"), code("500.509"), r#"{"status":"FAIL"}"#.to_owned()] {
             for op in Operation::ALL {
                 let verdict = classify(op, &refused(status, &body));
-                assert_eq!((verdict.retry, verdict.effect), (Retry::Never, Effect::None), "{op} {status} {body}");
+                assert_eq!((verdict.retry, verdict.effect), (RetryAdvice::Never, Effect::None), "{op} {status} {body}");
                 let refusal = [ErrorKind::Rejected, ErrorKind::WrongState, ErrorKind::Duplicate];
                 assert!(refusal.contains(&verdict.kind), "{op} {status} {body}: {:?}", verdict.kind);
             }
@@ -275,7 +281,7 @@ fn an_edge_that_serves_no_such_path_says_nothing_of_orders() {
             for body in others {
                 let verdict = classify(op, &refused(status, &body));
                 let want = Verdict {
-                    retry: Retry::Never,
+                    retry: RetryAdvice::Never,
                     kind: ErrorKind::Unavailable,
                     effect: Effect::None,
                     retry_after: None,
@@ -291,7 +297,11 @@ fn an_edge_that_serves_no_such_path_says_nothing_of_orders() {
         ] {
             for status in [200, 400, 404] {
                 let verdict = classify(op, &refused(status, &code(own)));
-                assert_eq!((verdict.retry, verdict.kind), (Retry::Never, ErrorKind::NotFound), "{op} {status} {own}");
+                assert_eq!(
+                    (verdict.retry, verdict.kind),
+                    (RetryAdvice::Never, ErrorKind::NotFound),
+                    "{op} {status} {own}"
+                );
             }
         }
     }
@@ -309,7 +319,7 @@ fn a_violated_threshold_is_a_rate_limit_whatever_the_status() {
         for op in Operation::ALL {
             let verdict = classify(op, &failure);
             assert_eq!((verdict.kind, verdict.effect), (ErrorKind::RateLimited, Effect::None), "{op} {status}");
-            assert_eq!(verdict.retry, Retry::After(Duration::from_secs(60)), "{op} {status}");
+            assert_eq!(verdict.retry, RetryAdvice::After(Duration::from_secs(60)), "{op} {status}");
         }
     }
 }
@@ -317,28 +327,39 @@ fn a_violated_threshold_is_a_rate_limit_whatever_the_status() {
 #[test]
 fn a_wait_is_obeyed_on_503_as_on_429_and_is_never_nothing() {
     let hints = [
-        (Hint { retry_after: Some(WAIT), ..Hint::default() }, WAIT),
-        (Hint { replenished_in: Some(WAIT), ..Hint::default() }, WAIT),
-        (Hint { replenished_in: Some(WAIT), tokens_left: Some(0), ..Hint::default() }, WAIT),
-        (Hint { replenished_in: Some(Duration::ZERO), ..Hint::default() }, Duration::from_secs(1)),
+        (RateLimitHeaders { retry_after: Some(WAIT), ..RateLimitHeaders::default() }, WAIT),
+        (RateLimitHeaders { replenished_in: Some(WAIT), ..RateLimitHeaders::default() }, WAIT),
+        (RateLimitHeaders { replenished_in: Some(WAIT), tokens_left: Some(0), ..RateLimitHeaders::default() }, WAIT),
+        (
+            RateLimitHeaders { replenished_in: Some(Duration::ZERO), ..RateLimitHeaders::default() },
+            Duration::from_secs(1),
+        ),
     ];
     for (hint, wait) in hints {
         for status in [429, 503] {
-            let failure = Failure::Refused { status, body: Default::default(), hint };
+            let failure = AttemptFailure::Refused { status, body: Default::default(), hint };
             for op in each(false) {
                 let verdict = classify(op, &failure);
-                assert_eq!((verdict.retry, verdict.retry_after), (Retry::After(wait), Some(wait)), "{op} {status}");
+                assert_eq!(
+                    (verdict.retry, verdict.retry_after),
+                    (RetryAdvice::After(wait), Some(wait)),
+                    "{op} {status}"
+                );
             }
             assert!(each(true).all(|op| classify(op, &failure).retry_after == Some(wait)));
         }
     }
-    let hint = Hint { replenished_in: Some(WAIT), tokens_left: Some(3), ..Hint::default() };
-    let served = Failure::Refused { status: 503, body: Default::default(), hint };
-    assert!(each(false).all(|op| classify(op, &served).retry == Retry::Soon), "tokens are left");
-    let told =
-        Failure::Refused { status: 503, body: Default::default(), hint: Hint { retry_after: Some(WAIT), ..hint } };
+    let hint = RateLimitHeaders { replenished_in: Some(WAIT), tokens_left: Some(3), ..RateLimitHeaders::default() };
+    let served = AttemptFailure::Refused { status: 503, body: Default::default(), hint };
+    assert!(each(false).all(|op| classify(op, &served).retry == RetryAdvice::Soon), "tokens are left");
+    let told = AttemptFailure::Refused {
+        status: 503,
+        body: Default::default(),
+        hint: RateLimitHeaders { retry_after: Some(WAIT), ..hint },
+    };
     assert!(
-        each(true).all(|op| classify(op, &told).effect == Effect::Unknown && classify(op, &told).retry == Retry::Never)
+        each(true)
+            .all(|op| classify(op, &told).effect == Effect::Unknown && classify(op, &told).retry == RetryAdvice::Never)
     );
 }
 

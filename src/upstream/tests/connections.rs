@@ -19,12 +19,12 @@ use uuid::Uuid;
 use crate::domain::mutations::CreateOrder;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::Tracer;
-use crate::upstream::call::{Call, Outbound, Request};
-use crate::upstream::failure::{Failure, Lost, NotSent};
+use crate::upstream::call::{AttemptRequest, OutboundCall, RestRequest};
+use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 use crate::upstream::http_client::{ConnectionTimes, HttpClient};
 use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
 use crate::upstream::testing::{ACCEPTED, FIRST, accounts, context, credentials};
-use crate::upstream::transport::{Site, Transport};
+use crate::upstream::transport::{Endpoint, HttpTransport};
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(400);
@@ -39,7 +39,7 @@ const CALM: ConnectionTimes = ConnectionTimes { ping_interval: LONG, ping_timeou
 /// A server of one address, with a client that trusts it.
 struct Peer {
     client: HttpClient,
-    site: Site,
+    endpoint: Endpoint,
     connections: Arc<AtomicUsize>,
 }
 
@@ -75,12 +75,12 @@ impl Peer {
         });
         let root = reqwest::Certificate::from_der(made.cert.der()).unwrap();
         let client = HttpClient::with(times, move |builder| builder.tls_certs_only([root.clone()])).unwrap();
-        Self { client, site: site(&format!("https://localhost:{port}")), connections }
+        Self { client, endpoint: endpoint(&format!("https://localhost:{port}")), connections }
     }
 
     /// One attempt of a create by a caller with this deadline.
-    async fn attempt(&self, limit: Duration, deadline: Duration) -> Result<String, Failure> {
-        attempt(&self.client, &self.site, limit, deadline).await
+    async fn attempt(&self, limit: Duration, deadline: Duration) -> Result<String, AttemptFailure> {
+        attempt(&self.client, &self.endpoint, limit, deadline).await
     }
 
     fn connections(&self) -> usize {
@@ -88,18 +88,23 @@ impl Peer {
     }
 }
 
-fn site(base: &str) -> Site {
+fn endpoint(base: &str) -> Endpoint {
     let accounts = accounts(Arc::new(Mutex::new(credentials("secret"))));
-    Site::new(&base.parse().unwrap(), HeaderValue::from_static("x"), false, accounts, Tracer::off()).unwrap()
+    Endpoint::new(&base.parse().unwrap(), HeaderValue::from_static("x"), false, accounts, Tracer::off()).unwrap()
 }
 
-async fn attempt(client: &HttpClient, site: &Site, limit: Duration, deadline: Duration) -> Result<String, Failure> {
+async fn attempt(
+    client: &HttpClient,
+    endpoint: &Endpoint,
+    limit: Duration,
+    deadline: Duration,
+) -> Result<String, AttemptFailure> {
     let (method, target, body) = (http::Method::POST, "/orders".into(), Bytes::from_static(b"{\"a\":1}"));
-    let request = Request { method, target, body };
-    let call = Call::new::<CreateOrder>(request, FIRST, Uuid::from_u128(1), context(deadline));
-    let transport = Transport::new(client.clone(), site.clone(), Clock::system());
+    let request = RestRequest { method, target, body };
+    let call = OutboundCall::new::<CreateOrder>(request, FIRST, Uuid::from_u128(1), context(deadline));
+    let transport = HttpTransport::new(client.clone(), endpoint.clone(), Clock::system());
     let service = AttemptTimeoutLayer::new(limit).layer(transport);
-    let answered = service.oneshot(Outbound::<CreateOrder>::new(call)).await?;
+    let answered = service.oneshot(AttemptRequest::<CreateOrder>::new(call)).await?;
     Ok(answered.answer.acceptance.request_id)
 }
 
@@ -128,20 +133,20 @@ async fn freezing(times: ConnectionTimes) -> (Peer, Arc<Notify>) {
     (peer.await, freeze)
 }
 
-fn accepted(result: Result<String, Failure>) {
+fn accepted(result: Result<String, AttemptFailure>) {
     assert_eq!(result.unwrap(), "R1");
 }
 
-fn not_sent(result: Result<String, Failure>, why: NotSent) {
+fn not_sent(result: Result<String, AttemptFailure>, why: NotSent) {
     match result {
-        Err(Failure::NotSent(not_sent)) => assert_eq!(not_sent, why),
+        Err(AttemptFailure::NotSent(not_sent)) => assert_eq!(not_sent, why),
         other => panic!("{other:?}"),
     }
 }
 
-fn lost(result: Result<String, Failure>, how: Lost) {
+fn lost(result: Result<String, AttemptFailure>, how: LostAnswer) {
     match result {
-        Err(Failure::Lost(lost)) => assert_eq!(lost, how),
+        Err(AttemptFailure::Lost(lost)) => assert_eq!(lost, how),
         other => panic!("{other:?}"),
     }
 }
@@ -154,7 +159,7 @@ async fn a_ping_finds_a_connection_whose_peer_is_gone() {
     freeze.notify_one();
     sleep(millis(20)).await;
     let began = Instant::now();
-    lost(peer.attempt(LONG, LONG).await, Lost::Interrupted);
+    lost(peer.attempt(LONG, LONG).await, LostAnswer::Interrupted);
     assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
     accepted(peer.attempt(LONG, LONG).await);
     assert_eq!(peer.connections(), 2);
@@ -177,8 +182,8 @@ async fn two_timeouts_in_a_row_give_the_pool_up() {
     accepted(peer.attempt(LONG, LONG).await);
     freeze.notify_one();
     sleep(millis(20)).await;
-    lost(peer.attempt(SHORT, LONG).await, Lost::TimedOut);
-    lost(peer.attempt(SHORT, LONG).await, Lost::TimedOut);
+    lost(peer.attempt(SHORT, LONG).await, LostAnswer::TimedOut);
+    lost(peer.attempt(SHORT, LONG).await, LostAnswer::TimedOut);
     let recovered = async {
         // The new pool is made beside the calls.
         while peer.attempt(SHORT, LONG).await.is_err() {}
@@ -252,7 +257,7 @@ async fn by_hand(mut stream: TlsStream<TcpStream>, settings: Vec<u8>, on: impl F
 }
 
 /// What is known of a request whose stream the server answers with these frames, before it ends the connection.
-async fn answered_with(answer: Vec<u8>) -> Result<String, Failure> {
+async fn answered_with(answer: Vec<u8>) -> Result<String, AttemptFailure> {
     let peer = Peer::new(CALM, move |_, stream| {
         let answer = answer.clone();
         by_hand(stream, frames::frame(frames::SETTINGS, 0, 0, &[]), move |kind, flags| {
@@ -266,7 +271,7 @@ async fn answered_with(answer: Vec<u8>) -> Result<String, Failure> {
 #[tokio::test]
 async fn a_stream_behind_the_last_one_of_a_goaway_was_not_begun() {
     not_sent(answered_with(frames::goaway(0)).await, NotSent::Connect);
-    lost(answered_with(frames::goaway(1)).await, Lost::Interrupted);
+    lost(answered_with(frames::goaway(1)).await, LostAnswer::Interrupted);
 }
 
 #[tokio::test]
@@ -275,8 +280,8 @@ async fn a_refused_stream_was_not_begun() {
     const REFUSED_STREAM: u32 = 7;
     const CANCEL: u32 = 8;
     not_sent(answered_with(frames::reset(REFUSED_STREAM)).await, NotSent::Connect);
-    lost(answered_with(frames::reset(INTERNAL_ERROR)).await, Lost::Interrupted);
-    lost(answered_with(frames::reset(CANCEL)).await, Lost::Interrupted);
+    lost(answered_with(frames::reset(INTERNAL_ERROR)).await, LostAnswer::Interrupted);
+    lost(answered_with(frames::reset(CANCEL)).await, LostAnswer::Interrupted);
 }
 
 #[tokio::test]
@@ -314,8 +319,8 @@ async fn a_connect_that_hangs_sends_nothing_whoevers_time_ends_first() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // TCP stands, TLS never comes.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let site = site(&format!("https://localhost:{}", listener.local_addr().unwrap().port()));
+    let endpoint = endpoint(&format!("https://localhost:{}", listener.local_addr().unwrap().port()));
     let client = HttpClient::new().unwrap();
-    not_sent(attempt(&client, &site, SHORT, LONG).await, NotSent::Connect);
-    not_sent(attempt(&client, &site, LONG, 2 * SHORT).await, NotSent::Deadline);
+    not_sent(attempt(&client, &endpoint, SHORT, LONG).await, NotSent::Connect);
+    not_sent(attempt(&client, &endpoint, LONG, 2 * SHORT).await, NotSent::Deadline);
 }

@@ -101,10 +101,10 @@ mod never_ready {
     use super::*;
     use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
-    use crate::ports::upstream::AcceptedAnswer;
-    use crate::upstream::call::{Answered, Attempting, Call, Next, Outbound};
-    use crate::upstream::exchange::Exchange as _;
-    use crate::upstream::failure::{Failure, Lost, NotSent};
+    use crate::ports::upstream::Accepted;
+    use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
+    use crate::upstream::codec::OperationCodec as _;
+    use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
     use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
     use crate::upstream::layers::deadline::DeadlineLayer;
     use crate::upstream::testing::{FIRST, context};
@@ -115,16 +115,16 @@ mod never_ready {
         sends: bool,
     }
 
-    impl Service<Outbound<CreateOrder>> for Stuck {
-        type Response = Answered<AcceptedAnswer>;
-        type Error = Failure;
-        type Future = Pending<Result<Answered<AcceptedAnswer>, Failure>>;
+    impl Service<AttemptRequest<CreateOrder>> for Stuck {
+        type Response = AttemptResponse<Accepted>;
+        type Error = AttemptFailure;
+        type Future = Pending<Result<AttemptResponse<Accepted>, AttemptFailure>>;
 
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, outbound: Outbound<CreateOrder>) -> Self::Future {
+        fn call(&mut self, outbound: AttemptRequest<CreateOrder>) -> Self::Future {
             if self.sends {
                 outbound.call.mark_sent();
             }
@@ -132,32 +132,37 @@ mod never_ready {
         }
     }
 
-    fn outbound() -> Outbound<CreateOrder> {
+    fn outbound() -> AttemptRequest<CreateOrder> {
         let request = CreateOrder::build(&Default::default(), &Default::default());
-        Outbound::new(Call::new::<CreateOrder>(request, FIRST, Random::from_seed(1).uuid(), context(ms(2000))))
+        AttemptRequest::new(OutboundCall::new::<CreateOrder>(
+            request,
+            FIRST,
+            Random::from_seed(1).uuid(),
+            context(ms(2000)),
+        ))
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_never_left_had_no_effect() {
         let timeout = AttemptTimeoutLayer::new(ms(500));
         let unsent = timeout.layer(Stuck { sends: false }).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(unsent, Failure::NotSent(NotSent::Connect)), "{unsent:?}");
+        assert!(matches!(unsent, AttemptFailure::NotSent(NotSent::Connect)), "{unsent:?}");
         let sent = timeout.layer(Stuck { sends: true }).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(sent, Failure::Lost(Lost::TimedOut)), "{sent:?}");
+        assert!(matches!(sent, AttemptFailure::Lost(LostAnswer::TimedOut)), "{sent:?}");
         // A send of an earlier attempt is no send of this one.
         let again = outbound();
         again.call.mark_sent();
         let unsent = timeout.layer(Stuck { sends: false }).oneshot(again).await.unwrap_err();
-        assert!(matches!(unsent, Failure::NotSent(NotSent::Connect)), "{unsent:?}");
+        assert!(matches!(unsent, AttemptFailure::NotSent(NotSent::Connect)), "{unsent:?}");
         // One that has begun has all the time of an attempt; one that has not ends at the deadline.
         let began = Instant::now();
         let long = AttemptTimeoutLayer::new(ms(5000));
         let begun = long.layer(Stuck { sends: true }).oneshot(outbound()).await;
-        assert!(matches!(begun, Err(Failure::Lost(Lost::TimedOut))), "{begun:?}");
+        assert!(matches!(begun, Err(AttemptFailure::Lost(LostAnswer::TimedOut))), "{begun:?}");
         assert!((5_000..5_005).contains(&began.elapsed().as_millis()));
         let began = Instant::now();
         let unsent = long.layer(Stuck { sends: false }).oneshot(outbound()).await;
-        assert!(matches!(unsent, Err(Failure::NotSent(NotSent::Deadline))), "{unsent:?}");
+        assert!(matches!(unsent, Err(AttemptFailure::NotSent(NotSent::Deadline))), "{unsent:?}");
         assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
     }
 
@@ -165,16 +170,16 @@ mod never_ready {
     #[derive(Clone)]
     struct StuckAfter<S>(S, Duration);
 
-    impl<S: Next<CreateOrder>> Service<Outbound<CreateOrder>> for StuckAfter<S> {
-        type Response = Answered<AcceptedAnswer>;
-        type Error = Failure;
-        type Future = Attempting<CreateOrder>;
+    impl<S: AttemptService<CreateOrder>> Service<AttemptRequest<CreateOrder>> for StuckAfter<S> {
+        type Response = AttemptResponse<Accepted>;
+        type Error = AttemptFailure;
+        type Future = AttemptFuture<CreateOrder>;
 
-        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             self.0.poll_ready(cx)
         }
 
-        fn call(&mut self, outbound: Outbound<CreateOrder>) -> Self::Future {
+        fn call(&mut self, outbound: AttemptRequest<CreateOrder>) -> Self::Future {
             let attempt = tokio::time::timeout(self.1, self.0.call(outbound));
             Box::pin(async {
                 drop(attempt.await);
@@ -189,7 +194,7 @@ mod never_ready {
             let began = Instant::now();
             let attempts = AttemptTimeoutLayer::new(ms(500)).layer(Stuck { sends: true });
             let ended = DeadlineLayer.layer(StuckAfter(attempts, patience)).oneshot(outbound()).await.unwrap_err();
-            assert!(matches!(ended, Failure::Lost(Lost::Deadline)), "{ended:?}");
+            assert!(matches!(ended, AttemptFailure::Lost(LostAnswer::Deadline)), "{ended:?}");
             assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
         }
     }
@@ -198,18 +203,18 @@ mod never_ready {
     #[derive(Clone)]
     struct TurnedAway;
 
-    impl Service<Outbound<CreateOrder>> for TurnedAway {
-        type Response = Answered<AcceptedAnswer>;
-        type Error = Failure;
-        type Future = Ready<Result<Answered<AcceptedAnswer>, Failure>>;
+    impl Service<AttemptRequest<CreateOrder>> for TurnedAway {
+        type Response = AttemptResponse<Accepted>;
+        type Error = AttemptFailure;
+        type Future = Ready<Result<AttemptResponse<Accepted>, AttemptFailure>>;
 
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, outbound: Outbound<CreateOrder>) -> Self::Future {
+        fn call(&mut self, outbound: AttemptRequest<CreateOrder>) -> Self::Future {
             outbound.call.mark_sent();
-            ready(Err(Failure::Refused { status: 401, body: Default::default(), hint: Default::default() }))
+            ready(Err(AttemptFailure::Refused { status: 401, body: Default::default(), hint: Default::default() }))
         }
     }
 
@@ -217,16 +222,16 @@ mod never_ready {
     async fn what_was_turned_away_is_no_doubt_at_the_deadline() {
         let attempts = AttemptTimeoutLayer::new(ms(500)).layer(TurnedAway);
         let ended = DeadlineLayer.layer(StuckAfter(attempts, ms(5000))).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(ended, Failure::NotSent(NotSent::Deadline)), "{ended:?}");
+        assert!(matches!(ended, AttemptFailure::NotSent(NotSent::Deadline)), "{ended:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_deadline_is_the_last_resort() {
         let began = Instant::now();
         let unsent = DeadlineLayer.layer(Stuck { sends: false }).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(unsent, Failure::NotSent(NotSent::Deadline)), "{unsent:?}");
+        assert!(matches!(unsent, AttemptFailure::NotSent(NotSent::Deadline)), "{unsent:?}");
         assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
         let sent = DeadlineLayer.layer(Stuck { sends: true }).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(sent, Failure::Lost(Lost::Deadline)), "{sent:?}");
+        assert!(matches!(sent, AttemptFailure::Lost(LostAnswer::Deadline)), "{sent:?}");
     }
 }

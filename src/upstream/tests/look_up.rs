@@ -2,7 +2,7 @@
 
 use crate::domain::reads::FindOrder;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::exchange::{Exchange as _, Unusable};
+use crate::upstream::codec::{AnswerError, OperationCodec as _};
 use crate::upstream::testing::{Step, World, answer, throttled};
 use crate::upstream::transport::HttpError;
 
@@ -104,7 +104,7 @@ fn a_callers_search_by_number_is_judged_as_a_look_up_is() {
         (200, r#"{"status":"OK","header":{"headerAttributes":{"totalCount":1}},"payload":[]}"#),
         (206, r#"{"status":"OK","payload":[]}"#),
     ] {
-        assert_eq!(read(status, body), Err(Unusable::Unreadable), "{status} {body}");
+        assert_eq!(read(status, body), Err(AnswerError::Unreadable), "{status} {body}");
     }
 }
 

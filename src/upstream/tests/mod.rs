@@ -2,8 +2,8 @@
 
 mod circuit;
 mod classification;
+mod codecs;
 mod connections;
-mod exchanges;
 mod http_client;
 mod limits;
 mod look_up;

@@ -12,11 +12,11 @@ use tower::{Layer, Service, ServiceExt as _};
 use crate::domain::reads::SearchOrders;
 use crate::pb;
 use crate::ports::random::Random;
-use crate::upstream::call::{Answered, Call, Next, Outbound};
-use crate::upstream::exchange::Exchange as _;
-use crate::upstream::failure::Failure;
-use crate::upstream::headers::Hint;
-use crate::upstream::layers::attempt::AttemptLayer;
+use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
+use crate::upstream::codec::OperationCodec as _;
+use crate::upstream::failure::AttemptFailure;
+use crate::upstream::headers::RateLimitHeaders;
+use crate::upstream::layers::attempt::AttemptTelemetryLayer;
 use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
 use crate::upstream::layers::auth::AuthLayer;
 use crate::upstream::layers::circuit::CircuitLayer;
@@ -41,12 +41,12 @@ impl Clone for Strict {
     }
 }
 
-impl Service<Outbound<SearchOrders>> for Strict {
-    type Response = Answered<pb::GetOrderStatusResponse>;
-    type Error = Failure;
-    type Future = Ready<Result<Self::Response, Failure>>;
+impl Service<AttemptRequest<SearchOrders>> for Strict {
+    type Response = AttemptResponse<pb::GetOrderStatusResponse>;
+    type Error = AttemptFailure;
+    type Future = Ready<Result<Self::Response, AttemptFailure>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.asked += 1;
         if self.asked > 1 {
             return Poll::Ready(Ok(()));
@@ -55,29 +55,36 @@ impl Service<Outbound<SearchOrders>> for Strict {
         Poll::Pending
     }
 
-    fn call(&mut self, _: Outbound<SearchOrders>) -> Self::Future {
+    fn call(&mut self, _: AttemptRequest<SearchOrders>) -> Self::Future {
         assert!(self.asked > 1, "called without being ready");
         self.asked = 0;
         *self.calls.lock().unwrap() += 1;
         ready(match self.fails.lock().unwrap().pop_front() {
-            Some(status) => {
-                Err(Failure::Refused { status, body: Default::default(), hint: Hint { ..Default::default() } })
-            }
-            None => Ok(Answered { answer: Default::default(), status: 200, at: Instant::now(), hint: Hint::default() }),
+            Some(status) => Err(AttemptFailure::Refused {
+                status,
+                body: Default::default(),
+                hint: RateLimitHeaders { ..Default::default() },
+            }),
+            None => Ok(AttemptResponse {
+                answer: Default::default(),
+                status: 200,
+                at: Instant::now(),
+                hint: RateLimitHeaders::default(),
+            }),
         })
     }
 }
 
-fn outbound() -> Outbound<SearchOrders> {
+fn outbound() -> AttemptRequest<SearchOrders> {
     let request = SearchOrders::build(&Default::default(), &Default::default());
     let context = context(Duration::from_secs(10));
-    Outbound::new(Call::new::<SearchOrders>(request, FIRST, Random::from_seed(1).uuid(), context))
+    AttemptRequest::new(OutboundCall::new::<SearchOrders>(request, FIRST, Random::from_seed(1).uuid(), context))
 }
 
 /// A probe that is not followed by a call, then three calls one after the other and two at once.
 async fn survives<L: Layer<Strict>>(layer: L, fails: &[u16])
 where
-    L::Service: Next<SearchOrders>,
+    L::Service: AttemptService<SearchOrders>,
 {
     let strict = Strict::default();
     let mut service = layer.layer(strict.clone());
@@ -103,6 +110,6 @@ async fn every_layer_asks_before_it_calls() {
     survives(RetryLayer::new(3, 1, Random::from_seed(1), shared.metrics.clone()), &[503, 503]).await;
     survives(RateLimitLayer::new(shared.buckets.clone(), shared.metrics.clone()), &[]).await;
     survives(AuthLayer::new(shared.tokens.clone()), &[401]).await;
-    survives(AttemptLayer::new(shared.site.clone(), shared.metrics.clone()), &[]).await;
+    survives(AttemptTelemetryLayer::new(shared.endpoint.clone(), shared.metrics.clone()), &[]).await;
     survives(AttemptTimeoutLayer::new(Duration::from_secs(1)), &[]).await;
 }

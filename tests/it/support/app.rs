@@ -13,14 +13,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use order_gateway::app::{Gateway, Listeners, Externals};
+use order_gateway::app::{Externals, Gateway, Listeners};
 use order_gateway::config::Config;
 use order_gateway::emulator::{self, Dropped, Emulator, Faults, Options};
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::random::Random;
 use order_gateway::shutdown::DrainOutcome;
 use order_gateway::telemetry::trace::Tracer;
-use order_gateway::upstream::transport::{Http, HttpError, Sending};
+use order_gateway::upstream::transport::{HttpError, HttpService, OutgoingRequest};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -95,11 +95,11 @@ impl Setup {
     }
 
     /// Starts the gateway in front of something else that speaks HTTP.
-    pub async fn start_in_front_of(self, http: impl Http) -> TestApp {
+    pub async fn start_in_front_of(self, http: impl HttpService) -> TestApp {
         self.start_with(http, None).await
     }
 
-    async fn start_with(self, http: impl Http, walmart: Option<Walmart>) -> TestApp {
+    async fn start_with(self, http: impl HttpService, walmart: Option<Walmart>) -> TestApp {
         let tasks_before = tasks();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = self.settings;
@@ -299,7 +299,7 @@ struct Walmart {
     tokens: Arc<Mutex<BTreeSet<String>>>,
 }
 
-impl Service<Sending> for Walmart {
+impl Service<OutgoingRequest> for Walmart {
     type Response = Response<Bytes>;
     type Error = HttpError;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send>>;
@@ -308,7 +308,7 @@ impl Service<Sending> for Walmart {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, Sending { request, .. }: Sending) -> Self::Future {
+    fn call(&mut self, OutgoingRequest { request, .. }: OutgoingRequest) -> Self::Future {
         if let Some(token) = request.headers().get("wm_sec.access_token") {
             self.tokens.lock().unwrap().insert(token.to_str().unwrap().to_owned());
         }

@@ -3,22 +3,22 @@ use proptest::prelude::*;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
-const CALLER: Side = Side::Caller;
-const LEDGER: Side = Side::Ledger;
+const CALLER: QueueSide = QueueSide::Caller;
+const LEDGER: QueueSide = QueueSide::Ledger;
 
 /// Takes a token that must be there at once.
-fn take(bucket: &mut Bucket, now: Instant) {
-    assert_eq!(bucket.take(CALLER, now, now), Ok(Taken::Token));
+fn take(bucket: &mut TokenBucket, now: Instant) {
+    assert_eq!(bucket.take(CALLER, now, now), Ok(TakeOutcome::Token));
 }
 
 /// Takes a place in the callers' queue.
-fn queue(bucket: &mut Bucket, now: Instant) -> Ticket {
+fn queue(bucket: &mut TokenBucket, now: Instant) -> QueueTicket {
     queue_of(CALLER, bucket, now)
 }
 
-fn queue_of(side: Side, bucket: &mut Bucket, now: Instant) -> Ticket {
+fn queue_of(side: QueueSide, bucket: &mut TokenBucket, now: Instant) -> QueueTicket {
     match bucket.take(side, now, now + 1000 * SECOND) {
-        Ok(Taken::Place(ticket)) => ticket,
+        Ok(TakeOutcome::Place(ticket)) => ticket,
         other => panic!("{other:?}"),
     }
 }
@@ -26,7 +26,7 @@ fn queue_of(side: Side, bucket: &mut Bucket, now: Instant) -> Ticket {
 #[test]
 fn it_starts_full_and_refills_evenly() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(20, now);
+    let mut bucket = TokenBucket::new(20, now);
     (0..20).for_each(|_| take(&mut bucket, now));
     assert_eq!(bucket.take(CALLER, now, now), Err(3 * SECOND), "20 a minute is one in three seconds");
     let (first, second) = (queue(&mut bucket, now), queue(&mut bucket, now));
@@ -38,7 +38,7 @@ fn it_starts_full_and_refills_evenly() {
 #[test]
 fn what_is_not_used_comes_back() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(1, now);
+    let mut bucket = TokenBucket::new(1, now);
     take(&mut bucket, now);
     bucket.unused(CALLER, now);
     take(&mut bucket, now);
@@ -48,7 +48,7 @@ fn what_is_not_used_comes_back() {
 fn a_clock_that_was_read_just_before_an_answer_costs_no_wait() {
     let before = Instant::now();
     let now = before + Duration::from_micros(50);
-    let mut bucket = Bucket::new(20, before);
+    let mut bucket = TokenBucket::new(20, before);
     take(&mut bucket, before);
     bucket.answered(now, Some(10), None, None);
     take(&mut bucket, before);
@@ -60,7 +60,7 @@ fn a_clock_that_was_read_just_before_an_answer_costs_no_wait() {
 #[test]
 fn walmarts_lower_count_is_obeyed() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(600, now);
+    let mut bucket = TokenBucket::new(600, now);
     take(&mut bucket, now);
     bucket.answered(now, Some(2), None, None);
     assert_eq!(bucket.available(now), 2.0);
@@ -69,7 +69,7 @@ fn walmarts_lower_count_is_obeyed() {
 #[test]
 fn walmarts_higher_count_helps_up_to_the_operators_limit() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(20, now);
+    let mut bucket = TokenBucket::new(20, now);
     (0..20).for_each(|_| take(&mut bucket, now));
     (0..19).for_each(|_| bucket.answered(now, None, None, None));
     bucket.answered(now, Some(500), None, None);
@@ -79,7 +79,7 @@ fn walmarts_higher_count_helps_up_to_the_operators_limit() {
 #[test]
 fn an_operators_limit_below_the_published_one_is_not_raised() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(2, now).beside_published(20);
+    let mut bucket = TokenBucket::new(2, now).beside_published(20);
     for left in [19, 18] {
         take(&mut bucket, now);
         bucket.answered(now, Some(left), None, None);
@@ -91,7 +91,7 @@ fn an_operators_limit_below_the_published_one_is_not_raised() {
 #[test]
 fn calls_in_flight_are_taken_off_walmarts_count() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(600, now);
+    let mut bucket = TokenBucket::new(600, now);
     (0..5).for_each(|_| take(&mut bucket, now));
     bucket.answered(now, Some(10), None, None);
     assert_eq!(bucket.available(now), 6.0, "10 less the 4 that may not be counted yet");
@@ -100,7 +100,7 @@ fn calls_in_flight_are_taken_off_walmarts_count() {
 #[test]
 fn empty_at_walmart_is_empty_until_it_says() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     take(&mut bucket, now);
     bucket.answered(now, Some(0), Some(7 * SECOND), None);
     assert_eq!(bucket.available(now + 6 * SECOND), 0.0);
@@ -113,7 +113,7 @@ fn empty_at_walmart_is_empty_until_it_says() {
 fn a_refusal_empties_it_whatever_we_thought() {
     let now = Instant::now();
     for (told, wait) in [(Some(4 * SECOND), 4 * SECOND), (None, UNKNOWN_WAIT)] {
-        let mut bucket = Bucket::new(600, now);
+        let mut bucket = TokenBucket::new(600, now);
         take(&mut bucket, now);
         bucket.answered(now, Some(50), None, Some(told));
         assert_eq!(bucket.take(CALLER, now, now), Err(wait));
@@ -123,7 +123,7 @@ fn a_refusal_empties_it_whatever_we_thought() {
 #[test]
 fn a_later_count_ends_the_wait() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     (0..2).for_each(|_| take(&mut bucket, now));
     bucket.answered(now, None, None, Some(Some(60 * SECOND)));
     bucket.answered(now, Some(9), None, None);
@@ -133,7 +133,7 @@ fn a_later_count_ends_the_wait() {
 #[test]
 fn a_refusal_moves_everyone_who_waits_and_keeps_their_order() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     (0..60).for_each(|_| take(&mut bucket, now));
     let waiters = [0; 3].map(|_| queue(&mut bucket, now));
     (0..59).for_each(|_| bucket.answered(now, None, None, None));
@@ -147,7 +147,7 @@ fn a_refusal_moves_everyone_who_waits_and_keeps_their_order() {
 #[test]
 fn those_behind_one_who_leaves_move_up() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     (0..60).for_each(|_| take(&mut bucket, now));
     let (first, second) = (queue(&mut bucket, now), queue(&mut bucket, now));
     bucket.leave(first);
@@ -159,7 +159,7 @@ fn those_behind_one_who_leaves_move_up() {
 #[test]
 fn a_newcomer_does_not_overtake() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     (0..60).for_each(|_| take(&mut bucket, now));
     let first = queue(&mut bucket, now);
     // Its token is there, but it has not come for it yet.
@@ -171,27 +171,27 @@ fn a_newcomer_does_not_overtake() {
 #[test]
 fn a_limit_of_nothing_counts_as_one() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(0, now);
+    let mut bucket = TokenBucket::new(0, now);
     take(&mut bucket, now);
     assert_eq!(bucket.take(CALLER, now, now), Err(60 * SECOND));
 }
 
 /// How many tokens this side can take at `now`.
-fn take_all(side: Side, bucket: &mut Bucket, now: Instant) -> usize {
-    std::iter::repeat_with(|| bucket.take(side, now, now)).take_while(|taken| *taken == Ok(Taken::Token)).count()
+fn take_all(side: QueueSide, bucket: &mut TokenBucket, now: Instant) -> usize {
+    std::iter::repeat_with(|| bucket.take(side, now, now)).take_while(|taken| *taken == Ok(TakeOutcome::Token)).count()
 }
 
 #[test]
 fn what_one_side_leaves_is_the_others() {
     let now = Instant::now();
-    assert_eq!(take_all(CALLER, &mut Bucket::new(20, now), now), 20);
-    assert_eq!(take_all(LEDGER, &mut Bucket::new(20, now), now), 20, "beyond its half too");
+    assert_eq!(take_all(CALLER, &mut TokenBucket::new(20, now), now), 20);
+    assert_eq!(take_all(LEDGER, &mut TokenBucket::new(20, now), now), 20, "beyond its half too");
 }
 
 #[test]
 fn a_look_up_that_waits_goes_first_and_newcomers_know() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     (0..60).for_each(|_| take(&mut bucket, now));
     let callers = [0; 3].map(|_| queue(&mut bucket, now));
     let look_up = queue_of(LEDGER, &mut bucket, now);
@@ -207,7 +207,7 @@ fn a_look_up_that_waits_goes_first_and_newcomers_know() {
 #[test]
 fn without_a_turn_a_look_up_lets_those_who_wait_go_first() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(20, now);
+    let mut bucket = TokenBucket::new(20, now);
     take_all(LEDGER, &mut bucket, now);
     let caller = queue(&mut bucket, now);
     let look_up = queue_of(LEDGER, &mut bucket, now);
@@ -224,10 +224,10 @@ fn without_a_turn_a_look_up_lets_those_who_wait_go_first() {
 #[test]
 fn a_look_up_that_is_not_made_gives_its_turn_back() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(2, now);
+    let mut bucket = TokenBucket::new(2, now);
     take(&mut bucket, now);
-    let caller = |bucket: &mut Bucket| bucket.take(CALLER, now, now).unwrap_err();
-    assert_eq!(bucket.take(LEDGER, now, now), Ok(Taken::Token));
+    let caller = |bucket: &mut TokenBucket| bucket.take(CALLER, now, now).unwrap_err();
+    assert_eq!(bucket.take(LEDGER, now, now), Ok(TakeOutcome::Token));
     queue_of(LEDGER, &mut bucket, now);
     assert_eq!(caller(&mut bucket), 30 * SECOND, "the one turn was taken");
     bucket.unused(LEDGER, now);
@@ -235,7 +235,7 @@ fn a_look_up_that_is_not_made_gives_its_turn_back() {
 }
 
 /// Both sides want as much as they can get, for ten minutes. What each gets.
-fn contended(bucket: &mut Bucket, start: Instant) -> [usize; 2] {
+fn contended(bucket: &mut TokenBucket, start: Instant) -> [usize; 2] {
     let mut served = [0; 2];
     let mut waiting = [LEDGER, CALLER].map(|side| [0; 4].map(|_| queue_of(side, bucket, start)));
     for millis in (0..600_000).step_by(100) {
@@ -257,7 +257,7 @@ fn contended(bucket: &mut Bucket, start: Instant) -> [usize; 2] {
 fn each_side_is_sure_of_its_half() {
     let now = Instant::now();
     for per_minute in [2, 20, 600] {
-        let mut bucket = Bucket::new(per_minute, now);
+        let mut bucket = TokenBucket::new(per_minute, now);
         // Nothing is left of the beginning.
         take_all(LEDGER, &mut bucket, now);
         (0..per_minute).for_each(|_| bucket.answered(now, None, None, None));
@@ -272,11 +272,11 @@ fn each_side_is_sure_of_its_half() {
 fn an_empty_bucket_is_believed_for_a_minute_where_the_call_was_answered() {
     let now = Instant::now();
     let tomorrow = 24 * 60 * 60 * SECOND;
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     take(&mut bucket, now);
     bucket.answered(now, Some(0), Some(tomorrow), None);
     assert_eq!(bucket.take(CALLER, now, now), Err(60 * SECOND));
-    let mut bucket = Bucket::new(60, now);
+    let mut bucket = TokenBucket::new(60, now);
     take(&mut bucket, now);
     bucket.answered(now, Some(0), None, Some(Some(300 * SECOND)));
     assert_eq!(bucket.take(CALLER, now, now), Err(300 * SECOND), "a refusal is believed as it is told");
@@ -291,11 +291,11 @@ proptest! {
     ) {
         let start = Instant::now();
         let mut now = start;
-        let mut bucket = Bucket::new(per_minute, start);
+        let mut bucket = TokenBucket::new(per_minute, start);
         let mut handed_out = 0;
         for (millis, count, refused, ledgers) in steps {
             now += Duration::from_millis(millis);
-            if bucket.take(if ledgers { LEDGER } else { CALLER }, now, now) == Ok(Taken::Token) {
+            if bucket.take(if ledgers { LEDGER } else { CALLER }, now, now) == Ok(TakeOutcome::Token) {
                 handed_out += 1;
                 // Walmart never counts more than we do unless it allows more; cap at what is left of ours.
                 let left = count.map(|c| c.min(bucket.available(now) as u32));

@@ -3,21 +3,21 @@ use super::*;
 const CALLER: CallPurpose = CallPurpose::Caller;
 
 /// A call of the present generation ends.
-fn record(circuit: &mut Circuit, outcome: Outcome, now: Instant) {
+fn record(circuit: &mut Circuit, outcome: CallOutcome, now: Instant) {
     circuit.record(circuit.generation, outcome, || now);
 }
 
 fn fail(circuit: &mut Circuit, times: usize, now: Instant) {
-    (0..times).for_each(|_| record(circuit, Outcome::Failure, now));
+    (0..times).for_each(|_| record(circuit, CallOutcome::Failure, now));
 }
 
 #[test]
 fn five_failures_in_a_row_open_it_for_a_second() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     fail(&mut circuit, 4, now);
-    record(&mut circuit, Outcome::Success, now);
+    record(&mut circuit, CallOutcome::Success, now);
     fail(&mut circuit, 4, now);
-    record(&mut circuit, Outcome::Neither, now);
+    record(&mut circuit, CallOutcome::Neither, now);
     assert!(circuit.admit(CALLER, now).is_ok());
     fail(&mut circuit, 1, now);
     assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
@@ -27,10 +27,10 @@ fn five_failures_in_a_row_open_it_for_a_second() {
 fn half_of_the_last_twenty_open_it_when_another_fails() {
     let (mut circuit, now) = (Circuit::default(), Instant::now());
     for n in 0..20 {
-        record(&mut circuit, if n % 2 == 0 { Outcome::Failure } else { Outcome::Success }, now);
+        record(&mut circuit, if n % 2 == 0 { CallOutcome::Failure } else { CallOutcome::Success }, now);
         assert!(circuit.admit(CALLER, now).is_ok(), "a success is no reason to stop");
     }
-    record(&mut circuit, Outcome::Failure, now);
+    record(&mut circuit, CallOutcome::Failure, now);
     assert_eq!(circuit.admit(CALLER, now), Err(FIRST_PAUSE));
 }
 
@@ -41,7 +41,7 @@ fn one_probe_at_a_time_decides() {
     let later = now + FIRST_PAUSE;
     assert!(circuit.admit(CALLER, later).is_ok());
     assert!(circuit.admit(CALLER, later).is_err(), "only one");
-    record(&mut circuit, Outcome::Success, later);
+    record(&mut circuit, CallOutcome::Success, later);
     assert!(circuit.admit(CALLER, later).is_ok());
     fail(&mut circuit, 4, later);
     assert!(circuit.admit(CALLER, later).is_ok(), "closed again with a clean slate");
@@ -57,7 +57,7 @@ fn failing_probes_double_the_pause_up_to_thirty_seconds() {
         pauses.push(pause.as_secs());
         now += pause;
         assert!(circuit.admit(CALLER, now).is_ok());
-        record(&mut circuit, Outcome::Failure, now);
+        record(&mut circuit, CallOutcome::Failure, now);
     }
     assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
 }
@@ -68,13 +68,13 @@ fn a_probe_that_tells_nothing_makes_room_for_the_next() {
     fail(&mut circuit, 5, now);
     let later = now + FIRST_PAUSE;
     assert!(circuit.admit(CALLER, later).is_ok());
-    record(&mut circuit, Outcome::Neither, later);
+    record(&mut circuit, CallOutcome::Neither, later);
     assert!(circuit.admit(CALLER, later).is_ok());
 }
 
 #[test]
 fn calls_from_before_it_opened_are_no_probes() {
-    for outcome in [Outcome::Success, Outcome::Failure, Outcome::Neither] {
+    for outcome in [CallOutcome::Success, CallOutcome::Failure, CallOutcome::Neither] {
         let (mut circuit, now) = (Circuit::default(), Instant::now());
         let early = circuit.admit(CALLER, now).unwrap();
         fail(&mut circuit, 5, now);
@@ -84,8 +84,8 @@ fn calls_from_before_it_opened_are_no_probes() {
         let probe = circuit.admit(CALLER, later).unwrap();
         circuit.record(early, outcome, || later);
         assert_eq!(circuit.state().0, CircuitState::HalfOpen, "only the probe decides: {outcome:?}");
-        circuit.record(probe, Outcome::Success, || later);
-        circuit.record(early, Outcome::Failure, || later);
+        circuit.record(probe, CallOutcome::Success, || later);
+        circuit.record(early, CallOutcome::Failure, || later);
         assert!(circuit.recent.is_empty(), "nor does it count once closed again");
     }
 }
@@ -100,6 +100,6 @@ fn a_look_up_passes_as_the_probe() {
     assert_eq!(circuit.state().0, CircuitState::HalfOpen);
     assert_eq!(circuit.admit(CallPurpose::Lookup, now), Ok(probe), "one after another's probe has begun");
     assert!(circuit.admit(CALLER, now).is_err());
-    circuit.record(probe, Outcome::Success, || now);
+    circuit.record(probe, CallOutcome::Success, || now);
     assert!(circuit.admit(CALLER, now).is_ok());
 }

@@ -4,31 +4,31 @@ use bytes::Bytes;
 use http::Method;
 use url::form_urlencoded;
 
-use super::{Exchange, Unusable, read_envelope};
+use super::{AnswerError, OperationCodec, read_envelope};
 use crate::domain::ledger::evidence::{LookupAnswer, OrderShown, judge_search_by_number};
 use crate::domain::operation::WalmartCall;
 use crate::domain::reads::{FindOrder, SearchOrders};
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::call::Request;
+use crate::upstream::call::RestRequest;
 
-impl Exchange for FindOrder {
-    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+impl OperationCodec for FindOrder {
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         SearchOrders::build(request, account)
     }
 
     /// The proof that there is none is that of the ledger's look-ups.
-    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         let response = SearchOrders::read(status, body)?;
         match judge_search_by_number(&LookupAnswer { http_status: status, body: Bytes::copy_from_slice(body) }) {
             OrderShown::Order => Ok(response),
             OrderShown::Absent => Ok(pb::GetOrderStatusResponse { payload: Vec::new(), ..response }),
-            OrderShown::Nothing => Err(Unusable::Unreadable),
+            OrderShown::Nothing => Err(AnswerError::Unreadable),
         }
     }
 }
 
-impl Exchange for SearchOrders {
-    fn build(request: &Self::Request, _account: &HeaderAttributes) -> Request {
+impl OperationCodec for SearchOrders {
+    fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let number = |n: i32| if n == 0 { String::new() } else { n.to_string() };
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [
@@ -48,14 +48,14 @@ impl Exchange for SearchOrders {
             }
         }
         let target = format!("{}?{}", Self::OPERATION.path(), query.finish());
-        Request { method: Method::GET, target: target.into(), body: Bytes::new() }
+        RestRequest { method: Method::GET, target: target.into(), body: Bytes::new() }
     }
 
     /// Production answers with a list of orders, the sandbox with one object; both become a list.
-    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         let answer = read_envelope(body, &["OK", "SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED"])?;
         if answer.status.is_empty() && answer.payload.is_empty() {
-            return Err(Unusable::Unreadable);
+            return Err(AnswerError::Unreadable);
         }
         Ok(pb::GetOrderStatusResponse {
             status: if answer.status.is_empty() { "OK".to_owned() } else { answer.status },

@@ -1,23 +1,23 @@
 //! `POST .../fetchOrderPromiseOptions`
 
-use super::{Exchange, Unusable, post, read_envelope};
+use super::{AnswerError, OperationCodec, post, read_envelope};
 use crate::domain::operation::WalmartCall;
 use crate::domain::reads::FetchPromise;
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::call::Request;
+use crate::upstream::call::RestRequest;
 use crate::wire::envelope::Answer;
 use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
-impl Exchange for FetchPromise {
-    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+impl OperationCodec for FetchPromise {
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }
 
     /// 206 and "PARTIAL_SUCCESS" are ordinary answers, also with errors alone: then there are no offers. Older versions say
     /// "ACCEPTED".
-    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         let answer = match read_envelope(body, &["SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED", "OK", "PARTIAL"]) {
-            Err(Unusable::Failed(errors)) if status == 206 && is_partial(body, &errors) => {
+            Err(AnswerError::Failed(errors)) if status == 206 && is_partial(body, &errors) => {
                 let (status, errors) = (PARTIAL.to_owned(), errors.errors);
                 return Ok(pb::FetchDeliveryPromiseResponse { status, errors, ..Default::default() });
             }
@@ -26,7 +26,7 @@ impl Exchange for FetchPromise {
         let payload: Option<pb::Promise> = answer.payload.into_iter().next();
         let partial = status == 206 || [PARTIAL, "PARTIAL"].iter().any(|s| answer.status.eq_ignore_ascii_case(s));
         if payload.is_none() && (answer.errors.is_empty() || !partial) {
-            return Err(Unusable::Unreadable);
+            return Err(AnswerError::Unreadable);
         }
         Ok(pb::FetchDeliveryPromiseResponse {
             status: answer.status,

@@ -11,43 +11,43 @@ use http_body::{Body, Frame, SizeHint};
 use crate::crash_point::{CrashPoint, reach};
 
 /// The same bytes with the same length told beforehand.
-pub(super) struct BodyInTwo {
+pub(super) struct SplitBody {
     left: Bytes,
-    sent: Sent,
+    sent: SplitStage,
 }
 
-enum Sent {
+enum SplitStage {
     Nothing,
     FirstHalf,
     /// The connection was given the time to write the first half out.
     FirstHalfForSure,
 }
 
-impl BodyInTwo {
+impl SplitBody {
     pub(super) fn new(body: Bytes) -> Self {
-        Self { left: body, sent: Sent::Nothing }
+        Self { left: body, sent: SplitStage::Nothing }
     }
 }
 
-impl Body for BodyInTwo {
+impl Body for SplitBody {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.sent {
-            Sent::Nothing => {
-                self.sent = Sent::FirstHalf;
+            SplitStage::Nothing => {
+                self.sent = SplitStage::FirstHalf;
                 let half = self.left.len() / 2;
                 Poll::Ready(Some(Ok(Frame::data(self.left.split_to(half)))))
             }
-            Sent::FirstHalf => {
-                self.sent = Sent::FirstHalfForSure;
+            SplitStage::FirstHalf => {
+                self.sent = SplitStage::FirstHalfForSure;
                 // hyper writes out what it has when the body has nothing for it.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Sent::FirstHalfForSure if self.left.is_empty() => Poll::Ready(None),
-            Sent::FirstHalfForSure => {
+            SplitStage::FirstHalfForSure if self.left.is_empty() => Poll::Ready(None),
+            SplitStage::FirstHalfForSure => {
                 reach(CrashPoint::L4);
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.left)))))
             }
@@ -67,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_of_it_leaves_in_two_pieces() {
-        let mut body = BodyInTwo::new(Bytes::from_static(b"first second"));
+        let mut body = SplitBody::new(Bytes::from_static(b"first second"));
         assert_eq!(body.size_hint().exact(), Some(12));
         let mut pieces = Vec::new();
         while let Some(frame) = body.frame().await {

@@ -11,16 +11,16 @@ use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::Request;
+use super::call::RestRequest;
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::pb::{Header, HeaderAttributes};
 use crate::wire::envelope;
 use crate::wire::error::{self, ErrorBody, Form};
 
 /// How one of Walmart's calls is put in HTTP.
-pub trait Exchange: WalmartCall {
+pub trait OperationCodec: WalmartCall {
     /// Builds the request. `account` fills what the caller left out of the header.
-    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request;
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest;
 
     /// Whether an answer is read; another is a refusal, which `classify` judges.
     fn is_answer(status: u16, _body: &[u8]) -> bool {
@@ -28,12 +28,12 @@ pub trait Exchange: WalmartCall {
     }
 
     /// Reads the body of an answer with this status, a 2xx.
-    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable>;
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError>;
 }
 
 /// Why the body of a 2xx answer is no success.
 #[derive(Debug, PartialEq)]
-pub enum Unusable {
+pub enum AnswerError {
     /// It says that the call failed: by the status FAIL, or by errors alone.
     Failed(ErrorBody),
     /// It is empty, cut off, or not what the operation answers.
@@ -46,14 +46,14 @@ fn post<P: Serialize>(
     header: Option<&Header>,
     payload: &P,
     account: &HeaderAttributes,
-) -> Request {
+) -> RestRequest {
     let header = filled(header, account);
     let mut body = Vec::with_capacity(1536);
     // Writing numbers, texts and lists to memory cannot fail; an empty body would be refused by Walmart.
     if serde_json::to_writer(&mut body, &envelope::Request { header: &header, payload }).is_err() {
         body.clear();
     }
-    Request { method: Method::POST, target: operation.path().into(), body: body.into() }
+    RestRequest { method: Method::POST, target: operation.path().into(), body: body.into() }
 }
 
 /// The caller's header, with the account's values where it has none.
@@ -70,20 +70,20 @@ fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a,
 
 /// Reads an envelope whose status is one of `good`, or missing. "FAIL" is a failure, and so are errors without status and
 /// payload, whatever the HTTP status; what else it may say is not known, so neither is what became of the call.
-fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::Answer<P>, Unusable> {
+fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::Answer<P>, AnswerError> {
     // What is no envelope may be a list of errors, or XML.
     let mut answer: envelope::Answer<P> = serde_json::from_slice(body).unwrap_or_default();
     if answer.failed() {
-        return Err(Unusable::Failed(error::read(body)));
+        return Err(AnswerError::Failed(error::read(body)));
     }
     if answer.status.is_empty() && answer.payload.is_empty() {
         let read = error::read(body);
         let refusal = read.form == Form::Envelope && !read.errors.is_empty();
-        return Err(if refusal { Unusable::Failed(read) } else { Unusable::Unreadable });
+        return Err(if refusal { AnswerError::Failed(read) } else { AnswerError::Unreadable });
     }
     if !(answer.errors.is_empty() && answer.error.is_empty()) {
         answer.errors = error::read(body).errors;
     }
     let known = answer.status.is_empty() || good.iter().any(|status| answer.status.eq_ignore_ascii_case(status));
-    if known { Ok(answer) } else { Err(Unusable::Unreadable) }
+    if known { Ok(answer) } else { Err(AnswerError::Unreadable) }
 }

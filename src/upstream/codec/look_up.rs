@@ -3,18 +3,18 @@
 
 use bytes::Bytes;
 
-use super::{Exchange, Unusable};
+use super::{AnswerError, OperationCodec};
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::reads::{LookUp, SearchOrders};
 use crate::pb::HeaderAttributes;
-use crate::upstream::call::Request;
+use crate::upstream::call::RestRequest;
 use crate::wire::error;
 
 /// Codes by which Walmart speaks of the call, not of the order, whatever the HTTP status.
 const OF_THE_CALL: [&str; 2] = ["REQUEST_THRESHOLD_VIOLATED", "INVALID_TOKEN"];
 
-impl Exchange for LookUp {
-    fn build(request: &Self::Request, account: &HeaderAttributes) -> Request {
+impl OperationCodec for LookUp {
+    fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         SearchOrders::build(request, account)
     }
 
@@ -27,7 +27,7 @@ impl Exchange for LookUp {
         }
     }
 
-    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, Unusable> {
+    fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         Ok(LookupAnswer { http_status: status, body: Bytes::copy_from_slice(body) })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::domain::mutations::{CancelOrder, CreateOrder};
 use crate::domain::reads::{FetchPromise, SearchOrders};
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::exchange::{Exchange, Unusable};
+use crate::upstream::codec::{AnswerError, OperationCodec};
 
 /// Request bodies as Walmart's pages print them.
 const PROMISE: &str = r#"{ "header": { "headerAttributes": { "martId": "202", "buId": "0" } }, "payload": { "offerSelections": [ { "offers": [ { "sku": "SKU-1", "lineId": "1", "salesUnit": "EACH", "requestedQuantity": { "measurementValue": 1, "unitOfMeasure": "EACH" }, "shippingMethod": "STANDARD" } ] } ], "destinations": [ { "fulfillmentType": "S2H", "address": { "line1": "100 Main St", "city": "San Francisco", "state": "CA", "country": "US", "zip": "94103" } } ] } }"#;
@@ -28,7 +28,7 @@ fn parts(body: &str) -> (pb::Header, Value) {
 
 #[test]
 fn what_walmart_gets_is_what_its_pages_print() {
-    let same = |built: crate::upstream::call::Request, path: &str, body: &str| {
+    let same = |built: crate::upstream::call::RestRequest, path: &str, body: &str| {
         assert_eq!((built.method, &*built.target), (Method::POST, path));
         let (sent, printed): (Value, Value) =
             (serde_json::from_slice(&built.body).unwrap(), serde_json::from_str(body).unwrap());
@@ -139,7 +139,7 @@ fn every_shape_of_success_is_read() {
 fn a_failure_in_a_success_is_a_failure() {
     let body = br#"{"status":"FAIL","header":null,"payload":{"requestId":"R1"},"errors":[{"code":"404.WSAAS.100"}]}"#;
     let failed = |result| match result {
-        Err(Unusable::Failed(body)) => body.errors[0].code.clone(),
+        Err(AnswerError::Failed(body)) => body.errors[0].code.clone(),
         _ => String::new(),
     };
     assert_eq!(failed(CreateOrder::read(200, body).map(drop)), "404.WSAAS.100");
@@ -149,8 +149,8 @@ fn a_failure_in_a_success_is_a_failure() {
 }
 
 fn unreadable(body: &[u8]) -> [bool; 4] {
-    fn of<X: Exchange>(body: &[u8]) -> bool {
-        matches!(X::read(200, body), Err(Unusable::Unreadable))
+    fn of<X: OperationCodec>(body: &[u8]) -> bool {
+        matches!(X::read(200, body), Err(AnswerError::Unreadable))
     }
     [of::<FetchPromise>(body), of::<CreateOrder>(body), of::<CancelOrder>(body), of::<SearchOrders>(body)]
 }
@@ -164,9 +164,9 @@ fn errors_without_status_and_payload_are_a_refusal() {
         r#"[{"code":"404.WSAAS.100"}]"#,
         "<errors><error><code>404.WSAAS.100</code></error></errors>",
     ] {
-        fn code<X: Exchange>(status: u16, body: &str) -> String {
+        fn code<X: OperationCodec>(status: u16, body: &str) -> String {
             match X::read(status, body.as_bytes()) {
-                Err(Unusable::Failed(body)) => body.errors[0].code.clone(),
+                Err(AnswerError::Failed(body)) => body.errors[0].code.clone(),
                 _ => String::new(),
             }
         }
@@ -185,7 +185,7 @@ fn errors_without_status_and_payload_are_a_refusal() {
         r#"{"errors":["text"]}"#,
         r#"{"code":"C","message":"m"}"#,
     ] {
-        assert_eq!(CreateOrder::read(200, body.as_bytes()), Err(Unusable::Unreadable), "{body}");
+        assert_eq!(CreateOrder::read(200, body.as_bytes()), Err(AnswerError::Unreadable), "{body}");
     }
 }
 
@@ -221,10 +221,10 @@ fn a_partial_promise_may_be_errors_alone() {
     let failed = alone.replacen('{', r#"{"status":"FAIL","#, 1);
     let throttled = alone.replace("SOME_CONTENT_NOT_FOUND", "REQUEST_THRESHOLD_VIOLATED.GMP_GATEWAY_API");
     for (status, body) in [(206, failed.as_str()), (206, throttled.as_str()), (200, alone)] {
-        assert!(matches!(FetchPromise::read(status, body.as_bytes()), Err(Unusable::Failed(_))), "{status} {body}");
+        assert!(matches!(FetchPromise::read(status, body.as_bytes()), Err(AnswerError::Failed(_))), "{status} {body}");
     }
     for (status, body) in [(206, r#"{"status":"SUCCESS"}"#), (200, r#"{"status":"SUCCESS","errors":[{"code":"C"}]}"#)] {
-        assert!(matches!(FetchPromise::read(status, body.as_bytes()), Err(Unusable::Unreadable)), "{status} {body}");
+        assert!(matches!(FetchPromise::read(status, body.as_bytes()), Err(AnswerError::Unreadable)), "{status} {body}");
     }
 }
 
