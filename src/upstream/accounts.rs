@@ -1,4 +1,4 @@
-//! What the way to Walmart needs of each account.
+//! The accounts as the outbound stack needs them.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::pb::HeaderAttributes;
 
-/// One account, without its changing state.
+/// The fixed settings of an account.
 #[derive(Clone)]
 pub struct UpstreamAccount {
-    /// Its id in the settings.
+    /// Account id from the settings.
     pub id: AccountId,
-    /// What fills the header of a body where the caller left it out.
+    /// Header values for request bodies in which the caller left them out.
     pub header: HeaderAttributes,
-    /// The same as HTTP headers, for the sandbox.
+    /// The `martId` header of the sandbox.
     pub mart_id: HeaderValue,
-    /// See `mart_id`.
+    /// The `buId` header of the sandbox.
     pub bu_id: HeaderValue,
-    /// Gives the present client id and secret; they may change while the process runs.
+    /// Returns the current client id and secret, which can change while the process runs.
     pub credentials: Arc<dyn Fn() -> ClientCredentials + Send + Sync>,
 }
 
-/// Client id and secret of Walmart's token call.
+/// OAuth client credentials for Walmart's token call.
 #[derive(Clone, Debug)]
 pub struct ClientCredentials {
-    /// The client id.
+    /// The id sent as Basic user name.
     pub client_id: String,
-    /// The client secret.
+    /// The secret sent as Basic password.
     pub client_secret: Arc<SecretString>,
 }
 
@@ -38,32 +38,32 @@ impl PartialEq for ClientCredentials {
     }
 }
 
-/// All accounts, by position.
+/// All accounts, indexed by [`AccountIndex`].
 #[derive(Clone)]
 pub struct UpstreamAccounts(Arc<[UpstreamAccount]>);
 
 impl UpstreamAccounts {
-    /// In the order of the settings.
+    /// Takes the accounts in the order of the settings.
     pub fn new(accounts: Vec<UpstreamAccount>) -> Self {
         Self(accounts.into())
     }
 
-    /// The account at `index`, which came from this list.
+    /// Returns the account at `index`, an index of this list.
     pub fn get(&self, index: AccountIndex) -> &UpstreamAccount {
         &self.0[index.0]
     }
 
-    /// In the order of the settings.
+    /// Iterates in the order of the settings.
     pub fn iter(&self) -> std::slice::Iter<'_, UpstreamAccount> {
         self.0.iter()
     }
 
-    /// How many there are.
+    /// The number of accounts.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

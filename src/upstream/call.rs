@@ -1,4 +1,4 @@
-//! One logical call on its way to Walmart, as the layers see it.
+//! A logical call to Walmart and its attempts, as the layers pass them on.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -20,39 +20,39 @@ use crate::domain::operation::{Operation, WalmartCall};
 use crate::ports::call::CallContext;
 use crate::telemetry::trace::TraceContext;
 
-/// An attempt that has less time than this is not begun: it could only lose its answer.
+/// An attempt with less time than this is not started: the answer would probably come too late.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(300);
 
-/// What stays the same on every attempt of a call.
+/// The part of a call shared by all attempts, with the counters of sent requests.
 #[derive(Debug)]
 pub struct OutboundCall {
-    /// Which of Walmart's calls.
+    /// The Walmart operation being called.
     pub operation: Operation,
-    /// For which account.
+    /// The account in whose name the call is made.
     pub account: AccountIndex,
     /// Sent as `WM_QOS.CORRELATION_ID`, the same on every attempt.
     pub correlation_id: Uuid,
-    /// The gRPC call that this one serves.
+    /// The gRPC call served by this upstream call.
     pub context: CallContext,
-    /// GET or POST.
+    /// HTTP method: GET or POST.
     pub method: Method,
-    /// Path and query.
+    /// Path with query, below the base URL.
     pub target: Cow<'static, str>,
     /// JSON body; empty on GET.
     pub body: Bytes,
     sends: AtomicU32,
-    /// How many of these are known to have had no effect.
+    /// The number of sends known to have had no effect.
     settled: AtomicU32,
-    /// Whether the HTTP client itself tells when bytes of the present request leave.
+    /// Whether the HTTP client reports the first byte of the current request by itself.
     watched: AtomicBool,
-    /// Whether the present attempt took all the time that an attempt may.
+    /// Whether the current attempt used up the attempt timeout.
     timed_out: AtomicBool,
-    /// Whether an attempt is under way whose timer wakes the call before its deadline.
+    /// Whether a timer of the current attempt will wake the task before the call's deadline.
     deadline_armed: AtomicBool,
 }
 
 impl OutboundCall {
-    /// A call that was not tried yet.
+    /// Creates a call without attempts.
     pub fn new<X: OperationCodec>(
         request: RestRequest,
         account: AccountIndex,
@@ -76,57 +76,59 @@ impl OutboundCall {
         })
     }
 
-    /// Time that an attempt begun at `now` may take on the wire; `None` when that is too short to begin one.
+    /// Returns the time left on the wire for an attempt started at `now`, or `None` if too little is left to start.
     pub fn attempt_time(&self, now: Instant) -> Option<Duration> {
         let left = self.context.deadline.saturating_duration_since(now);
         (left >= SHORTEST_ATTEMPT).then_some(left)
     }
 
-    /// The last moment at which an attempt may be begun. Whoever waits before one waits no longer than this.
+    /// The latest time to start an attempt. Layers wait no longer than this before an attempt.
     pub fn latest_start(&self) -> Instant {
         let deadline = self.context.deadline;
         deadline.checked_sub(SHORTEST_ATTEMPT).unwrap_or(deadline)
     }
 
-    /// Counts a request of which bytes may leave, before the first one does.
+    /// Counts a send. Must be called before the first byte can leave.
     pub fn mark_sent(&self) {
         self.sends.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether an attempt is under way that ends before the deadline by itself.
+    /// Whether the current attempt has a timer of its own, which fires before the deadline.
     pub(super) fn is_deadline_armed(&self) -> bool {
         self.deadline_armed.load(Ordering::Relaxed)
     }
 
-    /// An attempt's timer was set, or the attempt has ended.
+    /// Records an attempt timer being armed, or the end of the attempt.
     pub(super) fn set_deadline_armed(&self, is: bool) {
         self.deadline_armed.store(is, Ordering::Relaxed);
     }
 
-    /// Every request so far ended so that it certainly had no effect.
+    /// Records all sends so far as certainly without effect.
     pub(super) fn set_settled(&self) {
         self.settled.store(self.sends(), Ordering::Relaxed);
     }
 
-    /// Whether a request may have had an effect.
+    /// Whether a send may have had an effect at Walmart.
     pub(super) fn is_in_doubt(&self) -> bool {
         self.sends() > self.settled.load(Ordering::Relaxed)
     }
 
-    /// The present attempt took all the time that an attempt may.
+    /// Records an attempt as having used up the attempt timeout.
     pub(super) fn set_timed_out(&self) {
         self.timed_out.store(true, Ordering::Relaxed);
     }
 
-    /// Requests of which bytes may have left so far. Whoever compares two readings learns whether one left in between.
+    /// The number of requests whose bytes may have left. Two different readings mean a send in between.
     pub fn sends(&self) -> u32 {
         self.sends.load(Ordering::Acquire)
     }
 }
 
-/// Tells a call when bytes of its request may have left. It goes with each HTTP request, for an HTTP client that knows the
-/// moment: until then the request is certainly not sent, however the attempt ends. For other clients every
-/// request counts as sent when it is handed to them.
+/// Records the first byte of a request leaving, so that a failed attempt can be told apart as sent or not sent.
+///
+/// A tracker goes with each HTTP request. An HTTP client able to see the first byte leave calls
+/// [`watch`](Self::watch), and the request counts as unsent until [`left`](Self::left). With any other client a
+/// request counts as sent from the moment of the hand-over.
 #[derive(Clone, Debug)]
 pub struct SendTracker {
     call: Arc<OutboundCall>,
@@ -134,7 +136,7 @@ pub struct SendTracker {
 }
 
 impl SendTracker {
-    /// For the next request of `call`.
+    /// Creates the tracker for the next request of `call`.
     pub fn new(call: Arc<OutboundCall>) -> Self {
         call.watched.store(false, Ordering::Relaxed);
         call.timed_out.store(false, Ordering::Relaxed);
@@ -142,17 +144,17 @@ impl SendTracker {
         Self { call, sends_before }
     }
 
-    /// The client will call [`left`](Self::left) before the first byte leaves.
+    /// Announces a later call of [`left`](Self::left), before the first byte leaves.
     pub fn watch(&self) {
         self.call.watched.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the client watches for the first byte.
+    /// Whether the client announced a report of the first byte.
     pub fn is_watched(&self) -> bool {
         self.call.watched.load(Ordering::Relaxed)
     }
 
-    /// From now on bytes may have left.
+    /// Records a first byte as possibly gone. Further calls do nothing.
     pub fn left(&self) {
         if !self.has_left() {
             self.call.mark_sent();
@@ -164,67 +166,67 @@ impl SendTracker {
         self.call.sends() > self.sends_before
     }
 
-    /// Whether the attempt took all the time that an attempt may.
+    /// Whether the attempt used up the attempt timeout.
     pub fn timed_out(&self) -> bool {
         self.call.timed_out.load(Ordering::Relaxed)
     }
 }
 
-/// What an exchange builds: where to, and what.
+/// The request built by a codec, without scheme, host and headers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestRequest {
-    /// GET or POST.
+    /// HTTP method: GET or POST.
     pub method: Method,
-    /// Path and query.
+    /// Path with query, below the base URL.
     pub target: Cow<'static, str>,
     /// JSON body; empty on GET.
     pub body: Bytes,
 }
 
-/// One attempt of a call, passed down the stack.
+/// A request to the layers below to carry out an attempt of a call.
 #[derive(Debug)]
 pub struct AttemptRequest<X> {
-    /// The call.
+    /// The call shared by all attempts.
     pub call: Arc<OutboundCall>,
-    /// Which attempt this is, from 0.
+    /// The attempt's number, from 0.
     pub attempt: u32,
-    /// When it was handed down. A layer that waits before it hands it on says when it went on: the clock is read once for
-    /// all layers, which is a hundredth of a call's time.
+    /// The time of the hand-over to the next layer. A layer sets the time anew after a wait. Reading the clock once
+    /// for all layers saves a hundredth of a call's time.
     pub at: Instant,
-    /// The account's access token, once `auth` has put it there.
+    /// The account's access token, set by the `auth` layer.
     pub token: Option<HeaderValue>,
-    /// The span that this attempt belongs to.
+    /// The parent span of the attempt.
     pub trace: TraceContext,
     codec: PhantomData<fn() -> X>,
 }
 
 impl<X> AttemptRequest<X> {
-    /// The first attempt of `call`.
+    /// Creates the first attempt of `call`.
     pub fn new(call: Arc<OutboundCall>) -> Self {
         Self::nth(call, 0)
     }
 
-    /// An attempt of `call`, from 0, handed down now.
+    /// Creates attempt number `attempt` of `call`, handed down now.
     pub fn nth(call: Arc<OutboundCall>, attempt: u32) -> Self {
         let trace = call.context.trace.clone();
         Self { call, attempt, at: Instant::now(), token: None, trace, codec: PhantomData }
     }
 }
 
-/// A readable success, with what its headers said about the limit.
+/// A readable success, with the rate limit headers of the response.
 #[derive(Debug)]
 pub struct AttemptResponse<A> {
-    /// What Walmart said.
+    /// The answer, decoded by the codec.
     pub answer: A,
-    /// The HTTP status that it said it with: 200, 202, 206.
+    /// The HTTP status: 200, 202 or 206.
     pub status: u16,
-    /// When it came.
+    /// The time at which the answer arrived.
     pub at: Instant,
-    /// Counters of the account's bucket.
+    /// Rate limit counters from the response headers.
     pub hint: RateLimitHeaders,
 }
 
-/// Any part of the stack that can carry out an attempt of `X`.
+/// A service for attempts of `X`: each layer, and the transport at the bottom of the stack.
 pub trait AttemptService<X: OperationCodec>:
     Service<AttemptRequest<X>, Response = AttemptResponse<X::Answer>, Error = AttemptFailure, Future: Send>
     + Clone
@@ -243,6 +245,6 @@ impl<X: OperationCodec, S> AttemptService<X> for S where
 {
 }
 
-/// The future of a layer.
-pub type AttemptFuture<X> =
+/// A boxed attempt, for the rare paths which wait or send more than once.
+pub(crate) type AttemptFuture<X> =
     std::pin::Pin<Box<dyn Future<Output = Result<AttemptResponse<<X as WalmartCall>::Answer>, AttemptFailure>> + Send>>;

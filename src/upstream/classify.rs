@@ -1,11 +1,13 @@
-//! What a failed attempt means: may it be tried again, did it have an effect, what is the caller told.
+//! Classifies a failed attempt: whether to retry, whether Walmart may have acted, and which error the caller gets.
 //!
-//! Pure, and the only place where such decisions are made; `wording` reads the texts for it. A mutation is tried again only
-//! when it certainly had no effect; a read whenever that may help.
+//! The functions are pure, and no other module makes these decisions; `wording` reads the texts of errors for this
+//! module. A mutation is retried only if the attempt certainly had no effect. A read is retried whenever a retry may
+//! help.
 //!
-//! A refusal of a mutation is final only where Walmart's word can be read. A 4xx whose body is cut, compressed, HTML, empty
-//! or of no known form leaves the outcome open, because any program on the way can have written it. Exceptions are statuses
-//! that are given before a request is worked on: 401, 403, 404, 405, 413, 415, 423, 429 and 431.
+//! A refusal of a mutation is final only if Walmart's error body is readable. A 4xx whose body is truncated,
+//! compressed, HTML, empty or of an unknown format leaves the outcome open, because any proxy on the way can have
+//! written the answer. Exceptions are statuses given before a request is processed: 401, 403, 404, 405, 413, 415,
+//! 423, 429 and 431.
 
 use std::time::Duration;
 
@@ -20,36 +22,36 @@ use crate::pb::WalmartError;
 use crate::ports::upstream::ErrorKind;
 use crate::wire::error::ErrorBody;
 
-/// The wait after a 429 that does not say how long.
+/// The wait after a 429 without a usable header.
 const THROTTLED_WAIT: Duration = Duration::from_secs(60);
 
-/// The judgement on one failed attempt.
+/// The verdict on a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
-    /// Whether another attempt is right, budget and deadline permitting.
+    /// Whether another attempt is right, if budget and deadline allow.
     pub retry: RetryAdvice,
-    /// What the caller is told when this was the last attempt.
+    /// The error for the caller if no attempt follows.
     pub kind: ErrorKind,
-    /// Whether this attempt may have changed something.
+    /// Whether the attempt may have changed anything at Walmart.
     pub effect: Effect,
-    /// When the caller may try again, where that is known.
+    /// The time after which the caller may try again, if known.
     pub retry_after: Option<Duration>,
 }
 
-/// Whether and how soon another attempt is right.
+/// Whether and how soon to retry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RetryAdvice {
-    /// It would not help, or could do harm.
+    /// A retry would not help, or could do harm.
     Never,
-    /// After a short random delay.
+    /// Retry after a short random delay.
     Soon,
-    /// Walmart is busy and does not say for how long: after a longer random delay.
+    /// Walmart is busy and gives no time: retry after a longer random delay.
     Later,
-    /// Walmart says when: not before this time.
+    /// Walmart gives a time: retry no sooner.
     After(Duration),
 }
 
-/// Judges a failed attempt of `operation`.
+/// Classifies a failed attempt of `operation`.
 pub fn classify(operation: Operation, failure: &AttemptFailure) -> Verdict {
     match failure {
         AttemptFailure::NotSent(reason) => not_sent(*reason),
@@ -58,7 +60,7 @@ pub fn classify(operation: Operation, failure: &AttemptFailure) -> Verdict {
             no_effect(RetryAdvice::After(wait), ErrorKind::RateLimited, Some(wait))
         }
         AttemptFailure::Refused { status, body, hint } => refused(operation, *status, body, hint),
-        // A read that ran out of time had no fault but that.
+        // The caller's time ran out; Walmart is not at fault.
         AttemptFailure::Lost(LostAnswer::Deadline) if !operation.is_mutation() => {
             no_effect(RetryAdvice::Never, ErrorKind::DeadlineExceeded, None)
         }
@@ -69,7 +71,7 @@ pub fn classify(operation: Operation, failure: &AttemptFailure) -> Verdict {
 fn not_sent(reason: NotSent) -> Verdict {
     let (retry, kind, retry_after) = match reason {
         NotSent::Connect => (RetryAdvice::Soon, ErrorKind::Unavailable, None),
-        // Sooner there is no token to be had.
+        // No token can be available sooner.
         NotSent::TokenUnavailable(wait) => (RetryAdvice::After(wait), ErrorKind::Unavailable, Some(wait)),
         NotSent::TokenLimited(wait) => (RetryAdvice::After(wait), ErrorKind::RateLimited, Some(wait)),
         NotSent::CredentialsRefused(wait) => (RetryAdvice::Never, ErrorKind::CredentialsRefused, Some(wait)),
@@ -85,11 +87,11 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimit
     let errors = &body.errors;
     match status {
         401 | 403 => return no_effect(RetryAdvice::Never, ErrorKind::CredentialsRefused, None),
-        // `auth` has already refreshed the token and tried once more.
+        // `auth` has already refreshed the token and repeated the attempt.
         400 if errors.iter().any(|e| e.code.starts_with("INVALID_TOKEN")) => {
             return no_effect(RetryAdvice::Never, ErrorKind::CredentialsRefused, None);
         }
-        // Locked: another request about it is being worked on.
+        // Locked: Walmart is processing another request for the same order.
         423 => {
             let wait = hint.wait();
             return no_effect(wait.map_or(RetryAdvice::Later, RetryAdvice::After), ErrorKind::Unavailable, wait);
@@ -103,24 +105,25 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimit
             };
             return Verdict { retry, retry_after: wait, ..verdict };
         }
-        // 408 and 499 tell of a request whose end somebody did not wait for.
+        // 408 and 499 mean a peer stopped waiting for the request. Walmart may still carry the request out.
         408 | 499 | 500.. => return ambiguous(operation),
         _ if errors.iter().any(is_outage_in_disguise) => return ambiguous(operation),
         _ => {}
     }
     let unknown_order = errors.iter().any(tells_unknown_order);
-    // One error among several may be of a part of the order.
+    // With several errors, "not found" may refer to a part of the order only.
     let not_found = unknown_order && errors.len() + body.omitted == 1;
     match status {
         _ if not_found => no_effect(RetryAdvice::Never, ErrorKind::NotFound, None),
-        // The path or the method is not served: a gateway's or proxy's word, not the order service's.
+        // The path or method is not served. Such an answer comes from a gateway or proxy, not from the order service.
         404 | 405 => no_effect(RetryAdvice::Never, ErrorKind::Unavailable, None),
-        // An edge refuses these for their size or type, before anybody works on them.
+        // An edge refuses these for size or media type, before any processing.
         413 | 415 | 431 => no_effect(RetryAdvice::Never, ErrorKind::Rejected, None),
-        // Whoever wrote it, it does not say what became of the request.
+        // An unreadable 4xx may come from any proxy, and does not tell whether the request was carried out.
         400..500 if operation.is_mutation() && !body.is_readable() => ambiguous(operation),
         _ if unknown_order && !operation.is_mutation() => no_effect(RetryAdvice::Never, ErrorKind::Unavailable, None),
-        // The rest is final: a readable 4xx or 2xx, for a read any other 4xx, and 3xx (never followed).
+        // Everything else is final: a readable 4xx or 2xx, any further 4xx of a read, and 3xx, which is never
+        // followed.
         _ => no_effect(RetryAdvice::Never, final_kind(operation, status, errors), None),
     }
 }
@@ -135,8 +138,8 @@ fn final_kind(operation: Operation, status: u16, errors: &[WalmartError]) -> Err
     }
 }
 
-/// Whether the answer to a creation hints that Walmart has an order of this number already. A hint, whatever else the answer
-/// says and whether or not it is final: see [`UpstreamError::says_order_exists`].
+/// Whether the answer to a creation hints at an existing order with the same number. The hint does not depend on the
+/// verdict being final: see [`UpstreamError::says_order_exists`].
 ///
 /// [`UpstreamError::says_order_exists`]: crate::ports::upstream::UpstreamError::says_order_exists
 pub fn says_order_exists(operation: Operation, failure: &AttemptFailure) -> bool {
@@ -152,7 +155,7 @@ const fn no_effect(retry: RetryAdvice, kind: ErrorKind, retry_after: Option<Dura
     Verdict { retry, kind, effect: Effect::None, retry_after }
 }
 
-/// The request may have been carried out. A read is simply asked again.
+/// The request may have been carried out. A mutation stays open; a read is repeated.
 const fn ambiguous(operation: Operation) -> Verdict {
     let (retry, effect) =
         if operation.is_mutation() { (RetryAdvice::Never, Effect::Unknown) } else { (RetryAdvice::Soon, Effect::None) };

@@ -1,4 +1,4 @@
-//! Walmart as the use cases see it.
+//! Implements [`Upstream`] on top of the layer stack.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 
-/// Walmart's REST API behind the stack of layers. Cheap to clone.
+/// Walmart's REST API behind the layer stack. Cheap to clone.
 #[derive(Clone)]
 pub struct RestUpstream<H: HttpService>(Arc<UpstreamClient<H>>);
 
@@ -28,13 +28,13 @@ struct UpstreamClient<H: HttpService> {
 }
 
 impl<H: HttpService> RestUpstream<H> {
-    /// Calls through `http`.
+    /// Builds the stack around `http`.
     pub fn new(http: H, settings: StackSettings, shared: StackResources<H>, clock: Clock, random: Random) -> Self {
         let stack = stack(http, settings, &shared, clock, random.clone());
         Self(Arc::new(UpstreamClient { stack, shared, random }))
     }
 
-    /// Limits, circuits and tokens, to look at.
+    /// The rate limits, circuits and tokens, for the overview.
     pub fn shared(&self) -> &StackResources<H> {
         &self.0.shared
     }
@@ -42,7 +42,8 @@ impl<H: HttpService> RestUpstream<H> {
 
 impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H>
 where
-    // Proved for each call by itself: for all calls at once the compiler takes minutes.
+    // Bounding each codec separately keeps compile time down: a single bound for all codecs takes the compiler
+    // minutes.
     Stack<H>: AttemptService<C>,
 {
     async fn call(

@@ -1,71 +1,71 @@
-//! How an attempt can end without a usable answer.
+//! The ways in which an attempt can end without a usable answer.
 
 use std::time::Duration;
 
 use super::headers::RateLimitHeaders;
 use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
-/// What happened. What it means stands in `classify`.
+/// A failed attempt. `classify` decides on the consequences.
 #[derive(Clone, Debug)]
 pub enum AttemptFailure {
     /// No byte of the request left.
     NotSent(NotSent),
-    /// A complete answer with a status other than 2xx, or a 2xx whose body says FAIL.
+    /// A complete answer with a status other than 2xx, or a 2xx with the status FAIL in the body.
     Refused {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
-        /// The errors in its body.
+        /// The errors in the body.
         body: ErrorBody,
-        /// Counters and waiting times in its headers.
+        /// Rate limit counters and waits from the headers.
         hint: RateLimitHeaders,
     },
-    /// A 2xx whose body is empty, cut off, too large, or not what the operation answers.
+    /// A 2xx whose body is empty, truncated, too large, or not an answer of the operation.
     Unreadable {
-        /// HTTP status.
+        /// HTTP status of the answer.
         status: u16,
-        /// Counters in its headers.
+        /// Rate limit counters from the headers.
         hint: RateLimitHeaders,
-        /// Whether the connection broke before its end.
+        /// Whether the connection broke within the body.
         cut: bool,
     },
-    /// The request left, at least in part, and no answer came.
+    /// The request left at least in part, and no answer arrived.
     Lost(LostAnswer),
 }
 
-/// Why no answer came.
+/// The reason why no answer arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostAnswer {
-    /// It took longer than an attempt may.
+    /// The attempt timeout expired.
     TimedOut,
-    /// The call's deadline came first.
+    /// The call's deadline passed first.
     Deadline,
-    /// The connection broke.
+    /// The connection broke before the answer arrived.
     Interrupted,
 }
 
-/// Why no byte left.
+/// The reason why no byte left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSent {
-    /// No connection: name, TCP or TLS; or the server refused the stream before working on it.
+    /// No connection (DNS, TCP or TLS), or the server refused the stream before processing.
     Connect,
     /// Walmart's token call gave no token; the next try is after this time.
     TokenUnavailable(Duration),
-    /// Walmart's token call is limited for this time yet.
+    /// Walmart's token call is rate limited for this time.
     TokenLimited(Duration),
     /// Walmart's token call refuses the credentials; the next try is after this time.
     CredentialsRefused(Duration),
-    /// The account's bucket is empty; a token would come after this time, past the deadline.
+    /// The account's bucket is empty; the next token comes after this time, past the deadline.
     RateLimited(Duration),
-    /// The circuit is open for this time yet.
+    /// The circuit stays open for this time.
     CircuitOpen(Duration),
-    /// Too many calls are under way.
+    /// Too many calls are in flight.
     Overloaded,
     /// The deadline leaves no time for an attempt.
     Deadline,
 }
 
 impl AttemptFailure {
-    /// Status of the answer, if there was one.
+    /// The HTTP status, if an answer arrived.
     pub fn status(&self) -> Option<u16> {
         match self {
             AttemptFailure::Refused { status, .. } | AttemptFailure::Unreadable { status, .. } => Some(*status),
@@ -73,7 +73,7 @@ impl AttemptFailure {
         }
     }
 
-    /// What the answer's headers said, if there was one.
+    /// The rate limit headers, if an answer arrived.
     pub fn hint(&self) -> Option<&RateLimitHeaders> {
         match self {
             AttemptFailure::Refused { hint, .. } | AttemptFailure::Unreadable { hint, .. } => Some(hint),
@@ -81,7 +81,8 @@ impl AttemptFailure {
         }
     }
 
-    /// Whether Walmart refused it because the account made too many calls, whatever the status.
+    /// Whether Walmart throttled the account. The error code decides as well as status 429, since throttled answers
+    /// come with varying statuses.
     pub fn is_throttled(&self) -> bool {
         match self {
             AttemptFailure::Refused { status, body, .. } => {
@@ -91,7 +92,7 @@ impl AttemptFailure {
         }
     }
 
-    /// Whether Walmart turned the access token away.
+    /// Whether Walmart rejected the access token.
     pub fn token_refused(&self) -> bool {
         match self {
             AttemptFailure::Refused { status: 401, .. } => true,

@@ -1,7 +1,7 @@
-//! What Walmart's response headers say about limits and waiting. Pure, bounded.
+//! Parses the rate limit headers of Walmart's responses. Pure; all waits are bounded.
 //!
-//! Walmart tells when its count grows as a time of day by its own clock. The wall clock of this machine may be set to
-//! another: then the moment is compared with the `Date` of the same response.
+//! Walmart sends the replenishment time as a time of day by Walmart's clock. If the local wall clock disagrees with
+//! the `Date` of the same response, the time is compared with `Date` instead.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,34 +9,34 @@ use http::{HeaderMap, HeaderName};
 
 use crate::ports::clock::Clock;
 
-/// Longer waits count as this one: a misread clock must not stop an account for days.
+/// Longer waits are cut to this: a misread clock must not stop an account for days.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Shorter waits that Walmart asks for count as this one.
+/// Shorter waits asked for by Walmart are extended to this.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// A wall clock that is further from the `Date` of a response is set wrongly. `Date` has whole seconds, and is older than
-/// the response by its way.
+/// The largest difference between a correct wall clock and the `Date` of a response. `Date` has whole seconds and is
+/// older than the response by the network delay.
 const CLOCKS_AGREE: Duration = Duration::from_secs(3);
 
 const TOKENS: HeaderName = HeaderName::from_static("x-current-token-count");
-/// One name on most of Walmart's pages, the other on some.
+/// Walmart's documentation uses two names for the same header.
 const REPLENISHMENT: [HeaderName; 2] =
     [HeaderName::from_static("x-next-replenishment-time"), HeaderName::from_static("x-next-replenish-time")];
 
-/// What one response said.
+/// The rate limit headers of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RateLimitHeaders {
-    /// Calls left in the account's bucket of this operation.
+    /// Calls left in the account's bucket for the operation.
     pub tokens_left: Option<u32>,
-    /// Time until that count grows.
+    /// Time until the bucket gains tokens.
     pub replenished_in: Option<Duration>,
-    /// Time that the response asked to wait.
+    /// The wait asked for by `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
 impl RateLimitHeaders {
-    /// Reads the headers. What cannot be understood counts as absent; waits are at most [`LONGEST_WAIT`].
+    /// Parses the headers. Malformed values count as absent; waits are at most [`LONGEST_WAIT`].
     pub fn read(headers: &HeaderMap, clock: &Clock) -> Self {
         let text = |name: &HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).map(str::trim);
         let now = || time_of_day(text(&http::header::DATE), clock);
@@ -47,39 +47,39 @@ impl RateLimitHeaders {
         }
     }
 
-    /// How long to wait after a refusal for want of tokens: `Retry-After`, else the replenishment time. Never nothing: a
-    /// moment that is past by our clock may be to come by Walmart's.
+    /// The wait after a throttled call: `Retry-After`, else the replenishment time. At least [`SHORTEST_WAIT`],
+    /// because a time already past by the local clock may still be ahead by Walmart's.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_after.or(self.replenished_in).map(|wait| wait.max(SHORTEST_WAIT))
     }
 
-    /// The same after a 503, whose replenishment time tells of waiting only where no tokens are left.
+    /// The wait after a 503. A replenishment time counts only if no tokens are left.
     pub fn outage_wait(&self) -> Option<Duration> {
         let tokens_left = self.tokens_left.is_some_and(|left| left > 0);
         Self { replenished_in: self.replenished_in.filter(|_| !tokens_left), ..*self }.wait()
     }
 }
 
-/// A count; negative counts are none left, fractions are cut.
+/// Parses a token count. Negative counts become 0, fractions are cut off.
 fn tokens(text: &str) -> Option<u32> {
     let count: f64 = text.parse().ok()?;
     count.is_finite().then_some(count.clamp(0.0, f64::from(u32::MAX)) as u32)
 }
 
-/// Seconds since 1970 when the response was made: by the wall clock, or by `date` where the two do not agree.
+/// The time of the response in seconds since 1970: the wall clock, or `date` if the clocks disagree.
 fn time_of_day(date: Option<&str>, clock: &Clock) -> f64 {
     let wall_clock = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let date = date.and_then(http_date).unwrap_or(wall_clock);
     if (wall_clock - date).abs() <= CLOCKS_AGREE.as_secs_f64() { wall_clock } else { date }
 }
 
-/// Seconds since 1970.
+/// Parses an HTTP date into seconds since 1970.
 fn http_date(text: &str) -> Option<f64> {
     let date = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(date.timestamp().as_second() as f64)
 }
 
-/// `Retry-After`: seconds, or an HTTP date.
+/// Parses `Retry-After`: seconds, or an HTTP date.
 fn wait(text: &str, now: impl Fn() -> f64) -> Option<Duration> {
     match text.parse::<f64>() {
         Ok(seconds) => bounded(seconds),
@@ -87,12 +87,12 @@ fn wait(text: &str, now: impl Fn() -> f64) -> Option<Duration> {
     }
 }
 
-/// A moment: milliseconds or seconds since 1970, or ISO 8601.
+/// Parses a point in time: milliseconds or seconds since 1970, or ISO 8601.
 fn until(text: &str, now: impl Fn() -> f64) -> Option<Duration> {
     match text.parse::<f64>() {
         Ok(number) if number > 1e12 => bounded(number / 1000.0 - now()),
         Ok(number) if number > 1e9 => bounded(number - now()),
-        // Too small for a moment: some clients report seconds to wait.
+        // Too small for a time of day: some clients report seconds to wait.
         Ok(number) => bounded(number),
         Err(_) => {
             let moment: jiff::Timestamp = text.parse().ok()?;

@@ -1,12 +1,12 @@
-//! HTTP by reqwest. Its own retries, redirects and proxies are off: each would act behind the back of the layers.
+//! The HTTP client, based on reqwest. Retries, redirects and proxies of reqwest are off, since the layers would not
+//! see such requests.
 //!
-//! **Whether a request may have left** is known by its body: HTTP/1 and HTTP/2 ask for it only when the connection stands
-//! and the stream is open. A request whose body was never asked for has not been carried out: not while the connection
-//! hangs, not while the server allows no further stream. Of a request without a body the answer is always that it may.
-//! An HTTP/2 server also says itself which streams it has not begun to work on, by REFUSED_STREAM and by a GOAWAY that
-//! names an earlier last stream.
+//! **Sent or not sent.** HTTP/1 and HTTP/2 poll the request body only after the connection is established and the
+//! stream is open. A request with an unpolled body has certainly not been carried out, for example while the
+//! connection hangs or the server allows no further stream. A request without a body always counts as sent. An HTTP/2
+//! server also reports unprocessed streams by REFUSED_STREAM and by a GOAWAY with an earlier last stream.
 //!
-//! **A connection whose peer is gone** is found by HTTP/2 pings, also when it is idle, and by timeouts ([`PoolManager`]).
+//! **Dead connections** are found by HTTP/2 pings, also on idle connections, and by timeouts ([`PoolManager`]).
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -27,27 +27,27 @@ use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
 use crate::telemetry::complaints::Complaints;
 
-/// Larger answers are refused without being read whole.
+/// Larger response bodies are refused without being read to the end.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
-/// Shorter than the minute or more after which servers and load balancers close idle connections: a request on a
-/// connection that is just being closed is lost, and for a create that means a look-up.
+/// Servers and load balancers close idle connections after a minute or more. The client closes first, because a
+/// request sent on a connection being closed is lost, and a lost creation needs a look-up.
 const POOL_IDLE: Duration = Duration::from_secs(30);
-/// So short that three attempts fit into the default deadline.
+/// Short enough for three attempts within the default deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("order-gateway/", env!("CARGO_PKG_VERSION")));
 
-/// URLs that are kept parsed: those without a query, of which Walmart has a handful.
+/// The number of parsed URLs kept. Only URLs without a query are kept; Walmart has a handful of them.
 const MAX_URLS: usize = 16;
 
-/// When connections are given up.
+/// Timeouts after which a connection or pool is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionTimes {
     /// Time between HTTP/2 pings, also on idle connections.
     pub ping_interval: Duration,
-    /// A ping that is not answered by then ends the connection.
+    /// Time for the answer to a ping before the connection is closed.
     pub ping_timeout: Duration,
-    /// A pool of this age is replaced.
+    /// Age at which a pool is replaced.
     pub longest_life: Duration,
 }
 
@@ -61,24 +61,25 @@ impl Default for ConnectionTimes {
     }
 }
 
-/// A client with its pool of connections. Cheap to clone.
+/// An HTTP client with a connection pool. Cheap to clone.
 #[derive(Clone)]
 pub struct HttpClient(Arc<PooledClient>);
 
 struct PooledClient {
     pools: PoolManager,
-    /// Few: to compare with each is quicker than to hash.
+    /// A list: comparing with a few entries is faster than hashing.
     urls: RwLock<Vec<(Uri, Url)>>,
     complaints: Complaints,
 }
 
 impl HttpClient {
-    /// Needs a process-wide rustls provider. Errors if TLS cannot be set up, such as when the machine has no certificates.
+    /// Creates a client. Needs a process-wide rustls provider. Fails if TLS cannot be set up, for example on a
+    /// machine without root certificates.
     pub fn new() -> Result<Self, reqwest::Error> {
         Self::with(ConnectionTimes::default(), |builder| builder)
     }
 
-    /// The same with other times, and with what else is to be set on each pool that is made.
+    /// Creates a client with other timeouts; `also` changes the builder of every new pool.
     pub fn with(
         times: ConnectionTimes,
         also: impl Fn(ClientBuilder) -> ClientBuilder + Send + Sync + 'static,
@@ -87,7 +88,7 @@ impl HttpClient {
             let builder = Client::builder()
                 .no_proxy()
                 .redirect(redirect::Policy::none())
-                // By the first it may not; by the second it does not keep a copy of each request for it either.
+                // `never()` turns retries off; a limit of 0 also keeps reqwest from cloning each request for a retry.
                 .retry(retry::never().max_retries_per_request(0))
                 .referer(false)
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -122,7 +123,8 @@ impl Service<OutgoingRequest> for HttpClient {
             tracker.watch();
         }
         let pool = parts.pools.current();
-        // Here already: the request, which is large, would stand in the future to its end.
+        // Start the request before the async block: a captured request, which is large, would stay in the future
+        // until the end.
         let response = parts.translate(request, tracker.as_ref()).map(|request| pool.client.execute(request));
         let under_way = InFlightRequest { parts: parts.clone(), pool, tracker };
         Box::pin(async move {
@@ -145,16 +147,16 @@ impl Service<OutgoingRequest> for HttpClient {
     }
 }
 
-/// A request under way. Dropped because its time is over, it counts against its pool.
+/// A request in flight. If the attempt times out, the drop reports the timeout to the pool.
 struct InFlightRequest {
     parts: Arc<PooledClient>,
     pool: Arc<ConnectionPool>,
-    /// Of a request with a body, made for a call.
+    /// Present for a call with a request body.
     tracker: Option<SendTracker>,
 }
 
 impl InFlightRequest {
-    /// Whether bytes may have left. In doubt they have.
+    /// Decides from an error whether bytes may have left. When in doubt, they have.
     fn phase(&self, error: &reqwest::Error) -> HttpError {
         let never_left = self.tracker.as_ref().is_some_and(|tracker| !tracker.has_left());
         if never_left || error.is_connect() || error.is_builder() || was_not_begun(error) {
@@ -174,7 +176,8 @@ impl Drop for InFlightRequest {
 }
 
 impl PooledClient {
-    /// The same request as reqwest has it. Parsing its URL again would be a twentieth of a call's work.
+    /// Converts the request to reqwest's type. The parsed URL is taken from a list, because parsing costs a twentieth
+    /// of a call's work.
     fn translate(
         &self,
         request: http::Request<Bytes>,
@@ -198,11 +201,11 @@ impl PooledClient {
             return Url::parse(&uri.to_string()).ok();
         }
         let kept = |urls: &Vec<(Uri, Url)>| {
-            // The path tells them apart; the rest takes longer to compare.
+            // Compare the paths first: the path decides, and the other parts take longer to compare.
             let known = urls.iter().find(|(known, _)| known.path() == uri.path() && *known == uri);
             known.map(|(_, url)| url.clone())
         };
-        // Changed by whole entries only.
+        // A poisoned lock is safe to use: the list only ever grows by whole entries.
         if let Some(url) = kept(&self.urls.read().unwrap_or_else(PoisonError::into_inner)) {
             return Some(url);
         }
@@ -215,7 +218,7 @@ impl PooledClient {
     }
 }
 
-/// What is sent to Walmart's business calls, unlike the form of a token request.
+/// Whether the body is JSON, as in business calls; a token request has a form.
 fn is_json(body: &[u8]) -> bool {
     body.first() == Some(&b'{')
 }
@@ -235,7 +238,7 @@ async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {
     if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
         return Err(bad);
     }
-    // Most answers come in one piece, which needs no copy.
+    // Most bodies come in a single chunk, which needs no copy.
     let Some(first) = response.chunk().await.map_err(|_| bad)? else { return Ok(Bytes::new()) };
     let Some(second) = response.chunk().await.map_err(|_| bad)? else { return Ok(first) };
     let mut body = BytesMut::from(first);
@@ -249,8 +252,8 @@ async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {
     Ok(body.freeze())
 }
 
-/// Says why there is no connection: a name, a port, a certificate. The outer errors hold the URL, which may hold the number
-/// of an order; the innermost one says what is wrong.
+/// Logs the cause of a failed connection: DNS, port or certificate. Only the innermost error is logged, because outer
+/// errors contain the URL, which may hold an order number.
 fn tell(complaints: &Complaints, error: &reqwest::Error) {
     if !error.is_connect() {
         return;
@@ -265,8 +268,9 @@ fn tell(complaints: &Complaints, error: &reqwest::Error) {
     });
 }
 
-/// HTTP/2 servers say when they have not begun to work on a stream, and will not: by refusing it, or by going away with an
-/// earlier one as their last. h2 ends a stream with the peer's GOAWAY only where it is behind the last one.
+/// Whether an HTTP/2 server reported the stream as unprocessed, by REFUSED_STREAM or by a GOAWAY with an earlier last
+/// stream. h2 returns the peer's GOAWAY as the error of a stream only if the stream is behind the last processed
+/// stream.
 fn was_not_begun(error: &reqwest::Error) -> bool {
     let mut source = error.source();
     while let Some(inner) = source {

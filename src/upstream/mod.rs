@@ -1,7 +1,8 @@
-//! The way to Walmart: REST behind [`ports::upstream`](crate::ports::upstream). The only place that orders the layers.
+//! The outbound edge: implements [`ports::upstream`](crate::ports::upstream) over REST. [`stack`] alone decides the
+//! order of the layers.
 
 pub mod accounts;
-pub mod call;
+pub(crate) mod call;
 pub mod classify;
 pub mod client;
 pub mod codec;
@@ -9,7 +10,7 @@ pub mod failure;
 pub mod headers;
 pub mod http_client;
 pub mod layers;
-pub mod overview;
+pub(crate) mod overview;
 mod pool;
 #[cfg(feature = "crash-points")]
 mod split_body;
@@ -17,7 +18,7 @@ pub mod token;
 mod token_failure;
 pub mod transport;
 mod watched_body;
-pub mod wording;
+pub(crate) mod wording;
 
 #[cfg(test)]
 mod testing;
@@ -44,39 +45,39 @@ use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
 
-/// Settings of the stack.
+/// Settings of the layer stack.
 #[derive(Clone, Copy, Debug)]
 pub struct StackSettings {
-    /// Calls under way at once; more are refused.
+    /// Maximum calls in flight; further calls are refused.
     pub max_in_flight: usize,
-    /// Attempts a call.
+    /// Maximum attempts per call.
     pub max_attempts: u32,
-    /// Longest time of an attempt on the wire.
+    /// Maximum time on the wire per attempt.
     pub attempt_timeout: Duration,
 }
 
-/// What the stack shares with those who look at it.
+/// State shared between the stack and the overview of the gateway.
 #[derive(Clone)]
 pub struct StackResources<H> {
-    /// Where Walmart is.
+    /// Address of Walmart, with the common headers.
     pub endpoint: Endpoint,
-    /// Limits.
+    /// Rate limit buckets of all accounts.
     pub buckets: AccountBuckets,
-    /// Circuits.
+    /// Circuit breakers of all accounts.
     pub circuits: AccountCircuits,
-    /// Access tokens.
+    /// Access tokens of all accounts.
     pub tokens: TokenCache<H>,
-    /// Counters.
+    /// Metrics of the process.
     pub metrics: Arc<Metrics>,
 }
 
-/// The layers in their order, from the use case to the wire.
-pub type Stack<H> = Trace<
+/// The layers in order, from the use case to the wire.
+pub(crate) type Stack<H> = Trace<
     Deadline<LoadShed<CircuitBreaker<Retry<RateLimit<Auth<AttemptTelemetry<AttemptTimeout<HttpTransport<H>>>, H>>>>>>,
 >;
 
 /// Builds the stack around `http`.
-pub fn stack<H: HttpService>(
+pub(crate) fn stack<H: HttpService>(
     http: H,
     settings: StackSettings,
     shared: &StackResources<H>,
@@ -87,23 +88,24 @@ pub fn stack<H: HttpService>(
     let metrics = &shared.metrics;
     let accounts = shared.endpoint.accounts().len();
     ServiceBuilder::new()
-        // Outermost, so that every call is named in the access log, also one that is refused just below.
+        // Outermost, so that the access log names every call, including calls refused by the next layer.
         .layer(TraceLayer)
-        // Before everything that may wait. Those look at what is left by themselves; this is the last resort.
+        // Above all layers with waits. Those check the time left themselves; this layer is the last resort.
         .layer(DeadlineLayer)
-        // Counts calls, not attempts: a call that waits for a retry or a token still takes room.
+        // Counts calls, not attempts: a call waiting for a retry or a token still takes memory.
         .layer(LoadShedLayer::new(max_in_flight))
-        // Outside retry: it judges calls. An open circuit costs neither a token of the bucket nor a try.
+        // Outside retry, because the circuit counts calls. An open circuit uses up neither rate limit tokens nor
+        // attempts.
         .layer(CircuitLayer::new(shared.circuits.clone()))
-        // Everything below happens again on each attempt.
+        // Everything below runs again on each attempt.
         .layer(RetryLayer::new(max_attempts, accounts, random, metrics.clone()))
-        // Inside retry, so that a retry pays too. Outside auth: a token that is waited for must not age in a queue.
+        // Inside retry, so that a retry pays too. Outside auth, so that an access token does not expire in the queue.
         .layer(RateLimitLayer::new(shared.buckets.clone(), metrics.clone()))
         // Outside the timeout: waiting for an access token is not time on the wire.
         .layer(AuthLayer::new(shared.tokens.clone()))
-        // Spans and durations of the wire alone, one for each request that leaves, a replay with a fresh token too.
+        // Measures only time on the wire: a span for every request sent, including a replay with a fresh token.
         .layer(AttemptTelemetryLayer::new(shared.endpoint.clone(), metrics.clone()))
-        // Wire time only.
+        // Directly above the transport: limits only time on the wire.
         .layer(AttemptTimeoutLayer::new(attempt_timeout))
         .service(HttpTransport::new(http, shared.endpoint.clone(), clock))
 }

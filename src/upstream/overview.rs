@@ -1,4 +1,4 @@
-//! Shows limits, circuits and tokens to those who operate the gateway.
+//! Implements the operators' overview of rate limits, circuits and tokens.
 
 use tokio::time::Instant;
 
@@ -10,15 +10,15 @@ use crate::ports::clock::Clock;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenView, UpstreamOverview};
 use crate::telemetry::metrics::CircuitState;
 
-/// Looks at what a stack shares.
-pub struct StackOverview<H> {
+/// Reads the shared state of a stack.
+pub(crate) struct StackOverview<H> {
     shared: StackResources<H>,
     clock: Clock,
 }
 
 impl<H> StackOverview<H> {
-    /// `clock` turns moments into times of day.
-    pub fn new(shared: StackResources<H>, clock: Clock) -> Self {
+    /// Creates an overview; `clock` converts instants into times of day.
+    pub(crate) fn new(shared: StackResources<H>, clock: Clock) -> Self {
         Self { shared, clock }
     }
 }

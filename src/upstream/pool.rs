@@ -1,8 +1,8 @@
-//! The pool of connections in use, and when another takes its place.
+//! The connection pool in use, and the replacement of pools.
 //!
-//! A pool is replaced after two attempts in a row that took all the time that an attempt may: its connection may lead to a
-//! peer that is gone while TCP stays up. It is also replaced at an age of five minutes, so that a name that leads elsewhere
-//! by then is followed, and renewed root certificates count. Calls in flight finish on the pool that they began on.
+//! A pool is replaced after two consecutive attempt timeouts, because the connection may lead to a dead peer while
+//! TCP stays up. A pool is also replaced after five minutes, so that DNS changes and renewed root certificates take
+//! effect. Calls in flight finish on their old pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -13,10 +13,10 @@ use reqwest::Client;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-/// Timed-out attempts in a row after which a pool is given up.
+/// Consecutive attempt timeouts after which a pool is replaced.
 const TIMEOUTS_IN_A_ROW: u32 = 2;
 
-/// Makes pools and has the one in use. Cheap to clone.
+/// Creates pools and holds the current pool. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct PoolManager(Arc<PoolSlot>);
 
@@ -24,11 +24,11 @@ struct PoolSlot {
     current: ArcSwap<ConnectionPool>,
     make: Box<dyn Fn() -> Result<Client, reqwest::Error> + Send + Sync>,
     longest_life: Duration,
-    /// Whether the next one is being made.
+    /// Whether a replacement is being created.
     renewing: AtomicBool,
 }
 
-/// One pool.
+/// A connection pool, with age and timeouts.
 pub(super) struct ConnectionPool {
     pub(super) client: Client,
     made: Instant,
@@ -40,14 +40,15 @@ impl ConnectionPool {
         Self { client, made: Instant::now(), timeouts: AtomicU32::new(0) }
     }
 
-    /// An attempt on this pool was answered.
+    /// Resets the timeouts after an answer on this pool.
     pub(super) fn answered(&self) {
         self.timeouts.store(0, Ordering::Relaxed);
     }
 }
 
 impl PoolManager {
-    /// Makes the first pool with `make`, and others when they are needed; each is used for `longest_life` at most.
+    /// Creates the first pool with `make`, and later pools on demand. A pool serves new calls for at most
+    /// `longest_life`.
     pub(super) fn new(
         make: impl Fn() -> Result<Client, reqwest::Error> + Send + Sync + 'static,
         longest_life: Duration,
@@ -56,7 +57,7 @@ impl PoolManager {
         Ok(Self(Arc::new(PoolSlot { current, make: Box::new(make), longest_life, renewing: AtomicBool::new(false) })))
     }
 
-    /// The pool for a new call.
+    /// Returns the pool for a new call. Starts a replacement if the pool is too old.
     pub(super) fn current(&self) -> Arc<ConnectionPool> {
         let pool = self.0.current.load_full();
         if pool.made.elapsed() >= self.0.longest_life {
@@ -65,18 +66,18 @@ impl PoolManager {
         pool
     }
 
-    /// An attempt on `pool` took all the time that an attempt may.
+    /// Counts an attempt timeout on `pool`. Starts a replacement after too many.
     pub(super) fn timed_out(&self, pool: &Arc<ConnectionPool>) {
         let in_a_row = pool.timeouts.fetch_add(1, Ordering::Relaxed) + 1;
-        // Attempts that began on an earlier pool say nothing of this one.
+        // Timeouts on an earlier pool do not concern the current pool.
         if in_a_row >= TIMEOUTS_IN_A_ROW && Arc::ptr_eq(pool, &self.0.current.load()) {
-            tracing::warn!(in_a_row, "attempts timed out: the next ones use new connections to Walmart");
+            tracing::warn!(in_a_row, "attempts timed out: new calls use new connections to Walmart");
             self.renew();
         }
     }
 
-    /// Puts a new pool in the place of the current one, once: reading the root certificates takes too long for a call, so
-    /// calls go on with the old one until then.
+    /// Replaces the current pool, at most once at a time. Reading the root certificates takes too long for a call, so
+    /// the work runs on a blocking thread and calls use the old pool meanwhile.
     fn renew(&self) {
         if self.0.renewing.swap(true, Ordering::AcqRel) {
             return;
@@ -85,9 +86,10 @@ impl PoolManager {
         let make = move || {
             match (parts.make)() {
                 Ok(client) => parts.current.store(Arc::new(ConnectionPool::new(client))),
-                // Such as root certificates that cannot be read just now. The old pool still works, and is tried on.
-                Err(error) => tracing::warn!("no new connection pool: {error}"),
+                // For example unreadable root certificates. The old pool stays in use, and a later call tries again.
+                Err(error) => tracing::warn!("cannot create a connection pool: {error}"),
             }
+            // Clear the flag after storing the pool: a call which may renew again sees the new pool and its age.
             parts.renewing.store(false, Ordering::Release);
         };
         match Handle::try_current() {

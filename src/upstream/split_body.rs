@@ -1,5 +1,5 @@
-//! Only with the feature `crash-points`: a request body that leaves in two pieces, so that the process can end between
-//! them.
+//! A request body sent in two pieces, so that a crash test can end the process between them. Only with the feature
+//! `crash-points`.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::crash_point::{CrashPoint, reach};
 
-/// The same bytes with the same length told beforehand.
+/// A body in two halves. The declared length is unchanged.
 pub(super) struct SplitBody {
     left: Bytes,
     sent: SplitStage,
@@ -19,7 +19,7 @@ pub(super) struct SplitBody {
 enum SplitStage {
     Nothing,
     FirstHalf,
-    /// The connection was given the time to write the first half out.
+    /// The connection had time to flush the first half.
     FirstHalfForSure,
 }
 
@@ -42,7 +42,7 @@ impl Body for SplitBody {
             }
             SplitStage::FirstHalf => {
                 self.sent = SplitStage::FirstHalfForSure;
-                // hyper writes out what it has when the body has nothing for it.
+                // hyper flushes buffered data when the body is pending.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -1,5 +1,5 @@
-//! The access token of each account: asked for once by any number of callers, ahead of its end, with a pause after a
-//! refusal.
+//! Caches the access token of each account. Concurrent callers share a single refresh; refreshes start before expiry,
+//! and pause after a failure.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,15 +33,15 @@ use crate::telemetry::trace::{ClientRequest, ClientSpan};
 use crate::wire::lenient;
 
 const PATH: &str = "/v3/token";
-/// Walmart's published lifetime, for an answer that does not tell.
+/// Walmart's published lifetime in seconds, used if the answer gives none.
 const USUAL_LIFE: f64 = 900.0;
-/// A token is renewed when between this and [`LATEST_RENEWAL`] of its life has passed.
+/// A token is renewed at a random point between this part and [`LATEST_RENEWAL`] of the lifetime.
 const EARLIEST_RENEWAL: f64 = 0.75;
 const LATEST_RENEWAL: f64 = 0.85;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The tokens of all accounts. Cheap to clone.
+/// The access tokens of all accounts. Cheap to clone.
 #[derive(Clone)]
 pub struct TokenCache<H>(Arc<TokenClient<H>>);
 
@@ -59,34 +59,34 @@ struct TokenClient<H> {
 struct TokenState {
     token: Option<AccessToken>,
     running: Option<Refresh>,
-    /// After a failure: no further try for a while.
+    /// Set after a failure: no refresh starts until the pause ends.
     paused: Option<RefreshPause>,
-    /// How long the last pause was; none since a token was accepted for its time.
+    /// The length of the last pause. Cleared when Walmart accepts a token, or a token lasts until renewal.
     last_pause: Option<Duration>,
-    /// Why the last try gave no token; none since one did.
+    /// The failure of the last refresh. Cleared by a success.
     failure: Option<TokenFailure>,
 }
 
 struct RefreshPause {
     until: Instant,
     why: TokenFault,
-    /// What Walmart refused: other credentials need not wait.
+    /// The refused credentials. Changed credentials end the pause.
     refused: Option<ClientCredentials>,
 }
 
-/// Why there is no token.
+/// The kind of a failed refresh.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum TokenFault {
-    /// No answer, or none that can be used.
+    /// No answer, or an unusable answer.
     Unavailable,
-    /// Walmart refuses the credentials, or the tokens that it gives for them.
+    /// Walmart refuses the credentials, or the tokens issued for them.
     Refused,
-    /// Walmart says that it was asked too often.
+    /// Walmart throttles the token call.
     Limited(Duration),
 }
 
 impl TokenFault {
-    /// For callers, with the time until the next try.
+    /// Converts the fault for the caller; `wait` is the time until the next try.
     fn told(self, wait: Duration) -> NotSent {
         match self {
             TokenFault::Unavailable => NotSent::TokenUnavailable(wait),
@@ -106,7 +106,7 @@ struct AccessToken {
 }
 
 impl<H: HttpService> TokenCache<H> {
-    /// Asks `endpoint` through `http`, and waits at most `timeout` for an answer.
+    /// Creates a cache which fetches tokens from `endpoint` through `http`, waiting at most `timeout` for an answer.
     pub fn new(
         http: H,
         endpoint: Endpoint,
@@ -119,7 +119,8 @@ impl<H: HttpService> TokenCache<H> {
         Self(Arc::new(TokenClient { http, endpoint, clock, random, metrics, timeout, states }))
     }
 
-    /// The token that is there and usable at `now`. Near its end another is fetched meanwhile.
+    /// Returns the cached token if usable at `now`. Starts a refresh in the background if the token is due for
+    /// renewal.
     pub fn kept(&self, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
         self.kept_in(&mut self.lock(account), account, now)
     }
@@ -128,13 +129,14 @@ impl<H: HttpService> TokenCache<H> {
         let token = state.token.as_ref().filter(|token| now < token.expires_at)?;
         let (value, fresh) = (token.value.clone(), now < token.renew_at);
         if !fresh {
-            // Ahead of time, so nobody waits for it, and a failure costs nobody anything yet.
+            // Ignore the result: the old token is still valid, so no caller waits for the refresh, and a failure is
+            // harmless.
             let _ = self.refresh(state, account, now);
         }
         Some(value)
     }
 
-    /// A usable token. Waits for one only when there is none.
+    /// Returns a usable token. Waits for a refresh only if no token is usable.
     pub async fn get(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
         let refresh = {
             let mut state = self.lock(account);
@@ -147,7 +149,7 @@ impl<H: HttpService> TokenCache<H> {
         refresh.await
     }
 
-    /// A token other than `refused`, which Walmart turned away.
+    /// Drops the rejected token `refused` and returns another.
     pub async fn replace(&self, account: AccountIndex, refused: &HeaderValue) -> Result<HeaderValue, NotSent> {
         {
             let mut state = self.lock(account);
@@ -158,13 +160,13 @@ impl<H: HttpService> TokenCache<H> {
         self.get(account).await
     }
 
-    /// Walmart took this account's token: what went wrong before is over.
+    /// Records a token as accepted by Walmart, which ends the back-off.
     pub fn accepted(&self, account: AccountIndex) {
         self.lock(account).last_pause = None;
     }
 
-    /// Walmart turned away a token that was fetched to replace another: asking again at once would not help. `call` is the
-    /// one that Walmart refused.
+    /// Records the rejection of a fresh replacement token, and pauses refreshes: asking again at once would not help.
+    /// `call` is the correlation id of the rejected call.
     pub fn refused_again(&self, account: AccountIndex, refused: &HeaderValue, call: Uuid, failure: &AttemptFailure) {
         let mut state = self.lock(account);
         if state.token.as_ref().is_some_and(|token| token.value == *refused) {
@@ -174,19 +176,19 @@ impl<H: HttpService> TokenCache<H> {
                 _ => None,
             };
             let kind = TokenFailureKind::TokenRefused;
-            // No texts, only a code: the call was a customer's.
+            // Log the code only: the texts may contain a customer's data.
             let said = code.unwrap_or_default();
             let failed = FailedTokenCall { kind, http_status: failure.status(), said, correlation_id: call };
             self.pause(&mut state, account, TokenFault::Refused, failed, None);
         }
     }
 
-    /// Why the last try gave no token.
+    /// The failure of the last refresh.
     pub fn failure(&self, account: AccountIndex) -> Option<TokenFailure> {
         self.lock(account).failure.clone()
     }
 
-    /// What to show.
+    /// The token's state for the overview.
     pub fn view(&self, account: AccountIndex) -> TokenView {
         let state = self.lock(account);
         let now = Instant::now();
@@ -199,14 +201,14 @@ impl<H: HttpService> TokenCache<H> {
     }
 
     fn lock(&self, account: AccountIndex) -> std::sync::MutexGuard<'_, TokenState> {
-        // No state is left half changed.
+        // A poisoned lock is safe to use: no state is left half changed.
         self.0.states[account.0].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the refresh that is under way, or begins one. It runs in a task of its own: a caller that goes away does not
-    /// end it for the others.
+    /// Joins the refresh in flight, or starts a new refresh. The refresh runs in a task, so that a caller going away
+    /// does not cancel the refresh for other callers.
     fn refresh(&self, state: &mut TokenState, account: AccountIndex, now: Instant) -> Result<Refresh, NotSent> {
-        // One that ended without clearing its place here has panicked.
+        // A finished refresh still stored means a panicked task: a normal end clears the field.
         if let Some(running) = &state.running
             && running.peek().is_none()
         {
@@ -236,7 +238,7 @@ impl<H: HttpService> TokenCache<H> {
                 self.0.metrics.upstream.token_refresh(TokenOutcome::Success);
                 self.0.metrics.upstream.token_came(&self.0.endpoint.accounts().get(account).id, now);
                 let share = EARLIEST_RENEWAL + (LATEST_RENEWAL - EARLIEST_RENEWAL) * self.0.random.fraction();
-                // The one before lived its time, so what went wrong before it is over.
+                // The old token lasted until renewal, so earlier failures are over.
                 if state.token.is_some() {
                     state.last_pause = None;
                 }
@@ -260,7 +262,7 @@ impl<H: HttpService> TokenCache<H> {
         (self.0.endpoint.accounts().get(account).credentials)()
     }
 
-    /// Puts off the next try: twice as long as the last time, or as long as Walmart says.
+    /// Delays the next refresh: twice the last pause, or as long as Walmart says.
     fn pause(
         &self,
         state: &mut TokenState,
@@ -283,13 +285,13 @@ impl<H: HttpService> TokenCache<H> {
         let pause_s = pause.as_secs_f64();
         let why_text = match kind {
             TokenFailureKind::EdgeRefused => {
-                "an edge answered with a page of its own; it may refuse this machine's address, and says nothing of the \
-                 credentials"
+                "an edge answered instead of Walmart; the edge may block this machine's address, and the credentials may be \
+                 valid"
             }
-            TokenFailureKind::CredentialsRefused => "the credentials of this account are refused",
-            TokenFailureKind::TokenRefused => "tokens that it gives for this account are turned away",
-            TokenFailureKind::Limited => "it was asked too often",
-            TokenFailureKind::Unavailable => "no answer, or none that can be used",
+            TokenFailureKind::CredentialsRefused => "Walmart refuses the credentials of this account",
+            TokenFailureKind::TokenRefused => "Walmart rejects the tokens issued for this account",
+            TokenFailureKind::Limited => "the token call is rate limited",
+            TokenFailureKind::Unavailable => "no answer, or an unusable answer",
         };
         let name = kind.name();
         tracing::warn!(
@@ -305,7 +307,7 @@ impl<H: HttpService> TokenCache<H> {
         credentials: &ClientCredentials,
     ) -> Result<(HeaderValue, Duration), (TokenFault, FailedTokenCall)> {
         let parts = &self.0;
-        // A token serves many calls, so its own call stands in no caller's trace.
+        // Use a trace of its own: a token serves many calls and belongs to no caller's trace.
         let mut whole = parts.endpoint.tracer().background_span("token refresh");
         whole.set(semconv::ACCOUNT, || parts.endpoint.accounts().get(account).id.to_string().into());
         let (correlation_id, url) = (self.0.random.uuid(), parts.endpoint.uri(PATH));
@@ -322,7 +324,7 @@ impl<H: HttpService> TokenCache<H> {
         let span = parts.endpoint.tracer().client_span(whole.context(), &request);
         let failed = |kind, http_status, said| FailedTokenCall { kind, http_status, said, correlation_id };
         let Some(request) = self.request(credentials, correlation_id, &span) else {
-            let said = "the credentials cannot stand in a header".to_owned();
+            let said = "the credentials contain characters not allowed in a header".to_owned();
             return Err((TokenFault::Unavailable, failed(TokenFailureKind::Unavailable, None, said)));
         };
         let began = Instant::now();
@@ -346,7 +348,7 @@ impl<H: HttpService> TokenCache<H> {
                     TokenFault::Limited(_) => TokenFailureKind::Limited,
                     TokenFault::Unavailable => TokenFailureKind::Unavailable,
                 };
-                // The body of a success holds a token, or a part of one.
+                // Leave out the body of a success: the body contains a token, or a part of a token.
                 let said = if response.status().is_success() { String::new() } else { words(body, credentials) };
                 (fault, failed(kind, status, said))
             }),
@@ -390,7 +392,7 @@ fn outcome(status: u16) -> AttemptOutcome {
     }
 }
 
-/// Dead credentials are 400 in production, 401 or 403 elsewhere.
+/// Walmart answers dead credentials with 400 in production, and with 401 or 403 elsewhere.
 fn read(response: &http::Response<Bytes>, clock: &Clock) -> Result<(HeaderValue, Duration), TokenFault> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -415,7 +417,7 @@ fn read(response: &http::Response<Bytes>, clock: &Clock) -> Result<(HeaderValue,
         return Err(TokenFault::Unavailable);
     }
     value.set_sensitive(true);
-    // A life of nothing, or of years, is a slip; the token itself will tell by a 401.
+    // An implausible lifetime is ignored. If the token expires earlier, a 401 triggers a replay.
     let life = answer.expires_in.filter(|life| (1.0..=86_400.0).contains(life)).unwrap_or(USUAL_LIFE);
     Ok((value, Duration::from_secs_f64(life)))
 }

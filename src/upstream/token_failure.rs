@@ -1,7 +1,7 @@
-//! Why a token call gave no token: the words of its answer, and whose they are.
+//! Explains failed token calls: the error text, and whether Walmart or an edge wrote the answer.
 //!
-//! An edge in front of Walmart refuses with the same statuses as Walmart refuses dead credentials with, and does so for the
-//! gateway's address. New credentials would not help then, so operators are told which of the two it was.
+//! An edge in front of Walmart blocks the gateway's IP address with the same statuses as Walmart uses for dead
+//! credentials. New credentials would not help against a block, so operators see which of the two refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,29 +13,29 @@ use super::accounts::ClientCredentials;
 use crate::ports::overview::TokenFailureKind;
 use crate::wire::error::{self, Form};
 
-/// Longest text that is told of an answer, in bytes.
+/// Maximum length of the logged text, in bytes.
 const MAX_TEXT: usize = 300;
-/// Errors of one answer that are told.
+/// Maximum number of errors logged from an answer.
 const MAX_ERRORS: usize = 3;
-/// Keys by which a JSON object speaks of a refusal. An edge's challenge has others, such as `appId` and `vid`.
+/// Keys of a refusal in a JSON object. The challenge page of an edge has different keys, such as `appId` and `vid`.
 const OF_A_REFUSAL: [&str; 8] =
     ["error", "errors", "error_description", "code", "message", "status", "title", "description"];
 const REDACTED: &str = "[redacted]";
 
-/// A token call that failed, for operators.
+/// A failed token call, for the log and the overview.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FailedTokenCall {
     pub(super) kind: TokenFailureKind,
-    /// `None` when no answer came.
+    /// `None` if no answer arrived.
     pub(super) http_status: Option<u16>,
-    /// Without secrets.
+    /// The error text of the answer, without secrets.
     pub(super) said: String,
-    /// That was sent with it.
+    /// The correlation id sent with the token call.
     pub(super) correlation_id: Uuid,
 }
 
-/// Whether a 400, 401 or 403 of the token call was written by an edge and not by Walmart: HTML, plain text, or JSON without a
-/// word of a refusal. An empty body is taken for Walmart's.
+/// Whether an edge, and not Walmart, wrote a 400, 401 or 403: HTML, plain text, or JSON without any key of a refusal.
+/// An empty body counts as Walmart's.
 pub(super) fn is_edge_page(body: &[u8]) -> bool {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => !OF_A_REFUSAL.iter().any(|key| object.contains_key(*key)),
@@ -45,8 +45,8 @@ pub(super) fn is_edge_page(body: &[u8]) -> bool {
     }
 }
 
-/// The words of the answer to a token call, in one line. The secret is taken out where
-/// an answer repeats it; the client id is none.
+/// Extracts the error text of an answer to a token call, as a single line. The client secret is redacted if the
+/// answer repeats the secret; the client id is not secret.
 pub(super) fn words(body: &[u8], credentials: &ClientCredentials) -> String {
     let oauth = serde_json::from_slice::<Value>(body).ok();
     let text = |key: &str| oauth.as_ref().and_then(|value| value.get(key)?.as_str()).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! The innermost service: one attempt as HTTP. Builds the headers, sends, reads the answer.
+//! The innermost service: builds the HTTP request of an attempt, sends the request and decodes the answer.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -34,23 +34,23 @@ const MART_ID: HeaderName = HeaderName::from_static("martid");
 const BU_ID: HeaderName = HeaderName::from_static("buid");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// How HTTP failed.
+/// A failure of the HTTP client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HttpError {
-    /// Certainly no byte of the request was worked on.
+    /// The server has certainly not processed any part of the request.
     NotSent,
     /// The connection broke after bytes may have left.
     Interrupted,
-    /// An answer with this status came, but its body is beyond the limit, or broke off.
+    /// An answer with this status arrived, but the body was too large or truncated.
     BadBody(u16),
 }
 
-/// A request on its way to HTTP, and the call that wants to know when it leaves.
+/// A request for the HTTP client, with the tracker of the first byte.
 #[derive(Debug)]
 pub struct OutgoingRequest {
-    /// What is sent.
+    /// The HTTP request with absolute URL and all headers.
     pub request: http::Request<Bytes>,
-    /// `None` where nobody asks, as of a token call.
+    /// The tracker to notify; `None` for a token call.
     pub tracker: Option<SendTracker>,
 }
 
@@ -60,7 +60,7 @@ impl From<http::Request<Bytes>> for OutgoingRequest {
     }
 }
 
-/// Something that speaks HTTP: a client, or the emulator in its place.
+/// A service for HTTP requests: the real client, or the emulator in tests.
 pub trait HttpService:
     Service<OutgoingRequest, Response = http::Response<Bytes>, Error = HttpError, Future: Send>
     + Clone
@@ -79,7 +79,7 @@ impl<H> HttpService for H where
 {
 }
 
-/// Where Walmart is, and what it wants in every header.
+/// Walmart's address, and the parts common to all requests.
 #[derive(Clone)]
 pub struct Endpoint(Arc<EndpointConfig>);
 
@@ -87,11 +87,11 @@ struct EndpointConfig {
     scheme: Scheme,
     authority: Authority,
     host: String,
-    /// The authority's own, or the scheme's.
+    /// The port of the authority, or the default port of the scheme.
     port: u16,
-    /// What the base URL has before the operation's path, without a slash at its end.
+    /// The path of the base URL, without a trailing slash.
     prefix: String,
-    /// The URLs of the operations, by their paths: on nearly every call it is one of these.
+    /// Parsed URLs of the operations, by path. Nearly every call uses one of these.
     urls: Vec<(&'static str, Uri)>,
     service_name: HeaderValue,
     sandbox: bool,
@@ -100,7 +100,7 @@ struct EndpointConfig {
 }
 
 impl Endpoint {
-    /// `base` is an absolute http or https URL. Errors say what is wrong with it.
+    /// Creates an endpoint for `base`, an absolute http or https URL. Fails with a reason for any other URL.
     pub fn new(
         base: &Uri,
         service_name: HeaderValue,
@@ -126,17 +126,18 @@ impl Endpoint {
         (&self.0.host, self.0.port)
     }
 
-    /// The account at this position.
+    /// The accounts of the settings.
     pub fn accounts(&self) -> &UpstreamAccounts {
         &self.0.accounts
     }
 
-    /// Makes the spans of attempts.
+    /// The tracer for spans of attempts.
     pub fn tracer(&self) -> &Tracer {
         &self.0.tracer
     }
 
-    /// The URL of `target`, a path with its query. `None` if it is none: targets are built by `codec`, which escapes.
+    /// The URL of `target`, a path with a query. Returns `None` for an invalid path, which the codecs do not build
+    /// since they escape all values.
     pub fn uri(&self, target: &str) -> Option<Uri> {
         self.url(target).cloned().or_else(|| self.0.uri(target))
     }
@@ -146,7 +147,7 @@ impl Endpoint {
         self.0.urls.iter().find(|(known, _)| *known == path).map(|(_, url)| url)
     }
 
-    /// The headers of every request, without the token.
+    /// Builds the headers common to all requests; the access token is not included.
     pub fn common_headers(&self, correlation_id: Uuid, trace: &TraceContext) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(ACCEPT, JSON);
@@ -201,7 +202,7 @@ impl EndpointConfig {
     }
 }
 
-/// Hexadecimal digits and dashes are always a valid header value.
+/// Formats a UUID. Hexadecimal digits and dashes are always a valid header value.
 fn uuid_value(id: Uuid) -> HeaderValue {
     let mut text = Uuid::encode_buffer();
     let text = id.hyphenated().encode_lower(&mut text);
@@ -217,7 +218,7 @@ fn bearer(token: &HeaderValue) -> HeaderValue {
     value
 }
 
-/// Sends attempts through `H`.
+/// Carries out attempts through the HTTP service `H`.
 #[derive(Clone)]
 pub struct HttpTransport<H> {
     http: H,
@@ -226,7 +227,7 @@ pub struct HttpTransport<H> {
 }
 
 impl<H> HttpTransport<H> {
-    /// Sends to `endpoint` through `http`.
+    /// Sends requests to `endpoint` through `http`.
     pub fn new(http: H, endpoint: Endpoint, clock: Clock) -> Self {
         Self { http, endpoint, clock }
     }
@@ -247,6 +248,7 @@ impl<X: OperationCodec, H: HttpService> Service<AttemptRequest<X>> for HttpTrans
         outbound.call.context.facts.begin_attempt();
         let tracker = SendTracker::new(outbound.call);
         let answer = self.http.call(OutgoingRequest { request, tracker: Some(tracker.clone()) });
+        // Only `call` tells whether the client reports the first byte. With any other client bytes may have left already.
         if !tracker.is_watched() {
             tracker.left();
         }
@@ -255,7 +257,7 @@ impl<X: OperationCodec, H: HttpService> Service<AttemptRequest<X>> for HttpTrans
 }
 
 pin_project! {
-    /// A request that was sent, and its answer.
+    /// The future of a sent request: awaits and decodes the answer.
     pub struct TransportFuture<F, X> {
         #[pin]
         answer: F,

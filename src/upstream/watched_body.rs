@@ -1,4 +1,5 @@
-//! A request body that tells when the HTTP client asks for it, which is when the request may begin to leave.
+//! A request body which notifies a tracker when first polled. HTTP clients poll the body when the request may begin
+//! to leave.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::call::SendTracker;
 
 pin_project! {
-    /// See the module. The same bytes, with the same length told beforehand.
+    /// Wraps `inner` without changing bytes or length.
     pub(super) struct WatchedBody<B> {
         #[pin]
         inner: B,

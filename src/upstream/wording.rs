@@ -1,12 +1,13 @@
-//! What the words of Walmart's errors speak about. Walmart has no codes for most refusals, only texts that vary. Pure.
+//! Interprets the texts of Walmart's errors. Walmart has no codes for most refusals, only texts in varying forms.
+//! Pure.
 //!
-//! Texts are compared as words: lower case, split at every other character and within `camelCase`, so that
-//! `customerOrderNo`, `CUSTOMER_ORDER_NO` and "customer order no" are the same.
+//! Texts are compared word by word: in lower case, split at every character which is not alphanumeric and within
+//! `camelCase`. Thus `customerOrderNo`, `CUSTOMER_ORDER_NO` and "customer order no" are equal.
 
 use crate::domain::ledger::evidence::is_order_service_not_found;
 use crate::pb::WalmartError;
 
-/// Phrases that call something taken. A `*` at the end stands for any rest of the word.
+/// Phrases for a value already in use. A trailing `*` matches any ending of the word.
 const TAKEN: [&str; 27] = [
     "duplicat*",
     "already exist*",
@@ -36,7 +37,7 @@ const TAKEN: [&str; 27] = [
     "already submitted",
     "already placed",
 ];
-/// Phrases by which an order or line is past the point at which the request could be carried out.
+/// Phrases for an order or line past the state required by the request.
 const TOO_LATE: [&str; 58] = [
     "is already",
     "are already",
@@ -97,7 +98,7 @@ const TOO_LATE: [&str; 58] = [
     "too late",
     "higher status",
 ];
-/// The same, but an address has a state too.
+/// Further phrases for a wrong state; excluded for address errors, because "state" is also a part of an address.
 const WRONG_STATE: [&str; 9] = [
     "invalid state",
     "invalid order state",
@@ -110,7 +111,7 @@ const WRONG_STATE: [&str; 9] = [
     "incorrect state",
 ];
 const OF_AN_ADDRESS: [&str; 7] = ["address", "zip", "zipcode", "postal", "city", "province", "country"];
-/// What can be taken or repeated besides the order's number.
+/// Things other than the order number which an error can call taken or duplicate.
 const OTHER_SUBJECTS: [&str; 23] = [
     "sku",
     "skus",
@@ -136,11 +137,11 @@ const OTHER_SUBJECTS: [&str; 23] = [
     "phone",
     "email",
 ];
-/// Words after which "number" alone means the order's.
+/// Words before "number" which make "number" mean the order number.
 const BEFORE_ITS_NUMBER: [&str; 8] = ["this", "that", "the", "a", "same", "your", "given", "reference"];
 
-/// Whether the error calls the order's number taken: its field or its words name the order, and not a SKU, line or plan.
-pub fn calls_order_number_taken(error: &WalmartError) -> bool {
+/// Whether the error calls the order number taken: the field or the text names the order, and no SKU, line or plan.
+pub(crate) fn calls_order_number_taken(error: &WalmartError) -> bool {
     let texts = ErrorWords::of(error);
     match TextSubject::of(&texts.field) {
         TextSubject { order: true, other: false } => texts.any(&TAKEN),
@@ -149,9 +150,9 @@ pub fn calls_order_number_taken(error: &WalmartError) -> bool {
     }
 }
 
-/// Whether the error may mean that Walmart has the order already: as [`calls_order_number_taken`], but only a SKU, line or
-/// plan that is named without the order speaks against it. A hint, no proof.
-pub fn hints_at_order(error: &WalmartError) -> bool {
+/// Whether the error hints at an existing order. Weaker than [`calls_order_number_taken`]: only a SKU, line or plan
+/// named without the order speaks against the hint. Not a proof.
+pub(crate) fn hints_at_order(error: &WalmartError) -> bool {
     let texts = ErrorWords::of(error);
     let field = TextSubject::of(&texts.field);
     if field.order && !field.other && (texts.any(&TAKEN) || texts.any(&TOO_LATE)) {
@@ -161,28 +162,30 @@ pub fn hints_at_order(error: &WalmartError) -> bool {
     subjects.any(|subject| subject.order || !(subject.other || field.other))
 }
 
-/// Whether the error says that the order or line is in the wrong state for the request.
-pub fn says_too_late(error: &WalmartError) -> bool {
+/// Whether the error reports a wrong state of the order or line.
+pub(crate) fn says_too_late(error: &WalmartError) -> bool {
     let texts = ErrorWords::of(error);
     let of_address = || texts.all().any(|text| OF_AN_ADDRESS.iter().any(|word| says(text, word)));
     texts.any(&TOO_LATE) || (texts.any(&WRONG_STATE) && !of_address())
 }
 
-/// Walmart's order service itself does not know the order. A gateway that knows no route uses the same names.
-pub fn tells_unknown_order(error: &WalmartError) -> bool {
+/// Whether Walmart's order service does not know the order. A gateway without a route for the path uses the same
+/// code.
+pub(crate) fn tells_unknown_order(error: &WalmartError) -> bool {
     is_order_service_not_found(&error.code)
 }
 
-/// The generic refusal that Walmart's order API gives during outages, seen in the field. Its words stand in either text.
-pub fn is_outage_in_disguise(error: &WalmartError) -> bool {
+/// Whether the error is the generic refusal seen from Walmart's order API during outages. The text occurs in either
+/// field.
+pub(crate) fn is_outage_in_disguise(error: &WalmartError) -> bool {
     let generic = |text: &str| text.trim().trim_end_matches('.').eq_ignore_ascii_case("Request invalid");
     error.code == "INVALID_REQUEST.GMP_ORDER_API" && (generic(&error.info) || generic(&error.description))
 }
 
-/// The texts of an error as words.
+/// The texts of an error, split into words.
 struct ErrorWords {
     field: String,
-    /// Without its component, such as `.GMP_ORDER_API`, which names an order whatever is wrong.
+    /// The code without its component suffix. A suffix such as `.GMP_ORDER_API` names an order in every error.
     code: String,
     description: String,
     info: String,
@@ -211,7 +214,7 @@ impl ErrorWords {
         self.told().into_iter().any(|text| phrases.iter().any(|phrase| says(text, phrase)))
     }
 
-    /// What each text with one of these phrases speaks about: what it names, or else what all of them name.
+    /// The subjects of all texts with any of `phrases`: the things named in the text, or else in all texts together.
     fn subjects(&self, phrases: &[&str]) -> impl Iterator<Item = TextSubject> {
         self.told().into_iter().filter(move |text| phrases.iter().any(|phrase| says(text, phrase))).map(|text| {
             let subject = TextSubject::of(text);
@@ -224,12 +227,12 @@ impl ErrorWords {
     }
 }
 
-/// What a text names.
+/// The things named in a text.
 #[derive(Clone, Copy)]
 struct TextSubject {
-    /// The order, or its number.
+    /// The order, or the order number.
     order: bool,
-    /// A SKU, line, plan, ...
+    /// A SKU, line, plan or similar.
     other: bool,
 }
 
@@ -242,7 +245,7 @@ impl TextSubject {
             if OTHER_SUBJECTS.contains(&word) {
                 subject.other = true;
             } else if matches!(word, "order" | "orders") {
-                // The items of an order are not the order.
+                // "order items" and similar name a part of the order, not the order.
                 subject.order |= !words.peek().is_some_and(|next| OTHER_SUBJECTS.contains(next));
             } else if word == "number" && (before.is_empty() || BEFORE_ITS_NUMBER.contains(&before)) {
                 subject.order = true;
@@ -253,7 +256,7 @@ impl TextSubject {
     }
 }
 
-/// The words of `text`, each with a blank before and behind.
+/// Splits `text` into words, each surrounded by blanks.
 fn words(text: &str) -> String {
     let mut words = String::with_capacity(text.len() + 8);
     words.push(' ');
@@ -279,7 +282,7 @@ fn words(text: &str) -> String {
     words
 }
 
-/// Whether these words have the phrase, and not its denial.
+/// Whether `words` contain the phrase without a negation before.
 fn says(words: &str, phrase: &str) -> bool {
     let (phrase, whole) = match phrase.strip_suffix('*') {
         Some(stem) => (stem, false),

@@ -1,4 +1,5 @@
-//! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts, and works on it later.
+//! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts the request and
+//! processes later.
 
 use super::{AnswerError, OperationCodec, post, read_envelope};
 use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
@@ -26,8 +27,8 @@ impl OperationCodec for CancelOrder {
     }
 }
 
-/// An acceptance without Walmart's id is no proof: field reports tell of 2xx answers that lack it. Errors beside an id are
-/// told with it.
+/// Reads an acceptance. A 2xx without Walmart's request id is unreadable: field reports show such answers, and an
+/// acceptance without an id proves nothing. Errors beside an id are passed on.
 fn read_acceptance(body: &[u8]) -> Result<Accepted, AnswerError> {
     let answer = read_envelope::<pb::Acceptance>(body, &["ACCEPTED", "OK", "CREATED", "SUCCESS"])?;
     let acceptance = answer.payload.into_iter().find(|a| !a.request_id.is_empty()).ok_or(AnswerError::Unreadable)?;

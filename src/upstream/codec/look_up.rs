@@ -1,5 +1,5 @@
-//! `GET .../orders-fulfillments/status` for the ledger's look-ups: HTTP status and body are handed on unread, because the
-//! ledger judges them as evidence.
+//! `GET .../orders-fulfillments/status` for the ledger's look-ups. HTTP status and body are passed on undecoded,
+//! because the ledger judges the answer as evidence.
 
 use bytes::Bytes;
 
@@ -10,7 +10,7 @@ use crate::pb::HeaderAttributes;
 use crate::upstream::call::RestRequest;
 use crate::wire::error;
 
-/// Codes by which Walmart speaks of the call, not of the order, whatever the HTTP status.
+/// Error codes about the call and not about the order, with any HTTP status.
 const OF_THE_CALL: [&str; 2] = ["REQUEST_THRESHOLD_VIOLATED", "INVALID_TOKEN"];
 
 impl OperationCodec for LookUp {
@@ -18,8 +18,8 @@ impl OperationCodec for LookUp {
         SearchOrders::build(request, account)
     }
 
-    /// A 404 is an answer as well as a 200. The exceptions are answers about the call: credentials, rate limits, locks,
-    /// overload and outages. The layers deal with these as with those of every other call.
+    /// Accepts a 404 like a 200. Excluded are answers about the call: credentials, rate limits, locks, overload and
+    /// outages. The layers handle such answers as for any other call.
     fn is_answer(status: u16, body: &[u8]) -> bool {
         match status {
             401 | 403 | 408 | 423 | 429 | 500.. => false,

@@ -1,4 +1,4 @@
-//! How each of Walmart's calls is asked and how its answer is read. Pure.
+//! Encodes requests to Walmart and decodes answers, for each operation. Pure.
 
 mod accepted;
 mod look_up;
@@ -17,30 +17,30 @@ use crate::pb::{Header, HeaderAttributes};
 use crate::wire::envelope;
 use crate::wire::error::{self, ErrorBody, Form};
 
-/// How one of Walmart's calls is put in HTTP.
+/// Encodes and decodes a Walmart operation as HTTP.
 pub trait OperationCodec: WalmartCall {
-    /// Builds the request. `account` fills what the caller left out of the header.
+    /// Builds the request. `account` fills header values left out by the caller.
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest;
 
-    /// Whether an answer is read; another is a refusal, which `classify` judges.
+    /// Whether to decode the answer. Any other answer is a refusal, judged by `classify`.
     fn is_answer(status: u16, _body: &[u8]) -> bool {
         (200..300).contains(&status)
     }
 
-    /// Reads the body of an answer with this status, a 2xx.
+    /// Decodes the body of an accepted answer.
     fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError>;
 }
 
-/// Why the body of a 2xx answer is no success.
+/// The reason why an accepted answer is not a success.
 #[derive(Debug, PartialEq)]
 pub enum AnswerError {
-    /// It says that the call failed: by the status FAIL, or by errors alone.
+    /// The body reports a failure, by the status FAIL or by errors alone.
     Failed(ErrorBody),
-    /// It is empty, cut off, or not what the operation answers.
+    /// The body is empty, truncated, or not an answer of the operation.
     Unreadable,
 }
 
-/// A POST of `payload` in Walmart's envelope.
+/// Builds a POST of `payload` in Walmart's envelope.
 fn post<P: Serialize>(
     operation: Operation,
     header: Option<&Header>,
@@ -49,14 +49,15 @@ fn post<P: Serialize>(
 ) -> RestRequest {
     let header = filled(header, account);
     let mut body = Vec::with_capacity(1536);
-    // Writing numbers, texts and lists to memory cannot fail; an empty body would be refused by Walmart.
+    // Serializing numbers, texts and lists to memory cannot fail. In doubt the body is empty, and Walmart would
+    // refuse the request.
     if serde_json::to_writer(&mut body, &envelope::Request { header: &header, payload }).is_err() {
         body.clear();
     }
     RestRequest { method: Method::POST, target: operation.path().into(), body: body.into() }
 }
 
-/// The caller's header, with the account's values where it has none.
+/// Returns the caller's header, completed with the account's values.
 fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a, Header> {
     let full = |a: &HeaderAttributes| a.mart_id.is_some() && a.bu_id.is_some();
     if let Some(header) = header.filter(|header| header.header_attributes.as_ref().is_some_and(full)) {
@@ -68,10 +69,10 @@ fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a,
     Cow::Owned(Header { header_attributes: Some(attributes) })
 }
 
-/// Reads an envelope whose status is one of `good`, or missing. "FAIL" is a failure, and so are errors without status and
-/// payload, whatever the HTTP status; what else it may say is not known, so neither is what became of the call.
+/// Decodes an envelope whose status is in `good` or missing. "FAIL" is a failure with any HTTP status, and so are
+/// errors without status and payload. Any other status is unreadable, since the outcome is unknown.
 fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::Answer<P>, AnswerError> {
-    // What is no envelope may be a list of errors, or XML.
+    // A body without an envelope may still be a list of errors, or XML.
     let mut answer: envelope::Answer<P> = serde_json::from_slice(body).unwrap_or_default();
     if answer.failed() {
         return Err(AnswerError::Failed(error::read(body)));

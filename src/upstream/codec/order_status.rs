@@ -1,4 +1,4 @@
-//! `GET .../orders-fulfillments/status`
+//! `GET .../orders-fulfillments/status` for callers.
 
 use bytes::Bytes;
 use http::Method;
@@ -16,7 +16,7 @@ impl OperationCodec for FindOrder {
         SearchOrders::build(request, account)
     }
 
-    /// The proof that there is none is that of the ledger's look-ups.
+    /// Proves absence by the same rules as the ledger's look-ups.
     fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         let response = SearchOrders::read(status, body)?;
         match judge_search_by_number(&LookupAnswer { http_status: status, body: Bytes::copy_from_slice(body) }) {
@@ -51,7 +51,7 @@ impl OperationCodec for SearchOrders {
         RestRequest { method: Method::GET, target: target.into(), body: Bytes::new() }
     }
 
-    /// Production answers with a list of orders, the sandbox with one object; both become a list.
+    /// Normalizes the payload: production answers with a list of orders, the sandbox with a single object.
     fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         let answer = read_envelope(body, &["OK", "SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED"])?;
         if answer.status.is_empty() && answer.payload.is_empty() {

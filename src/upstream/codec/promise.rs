@@ -1,4 +1,4 @@
-//! `POST .../fetchOrderPromiseOptions`
+//! `POST .../fetchOrderPromiseOptions`: delivery offers for a cart.
 
 use super::{AnswerError, OperationCodec, post, read_envelope};
 use crate::domain::operation::WalmartCall;
@@ -13,7 +13,7 @@ impl OperationCodec for FetchPromise {
         post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
     }
 
-    /// 206 and "PARTIAL_SUCCESS" are ordinary answers, also with errors alone: then there are no offers. Older versions say
+    /// Accepts 206 and "PARTIAL_SUCCESS", also with errors alone, which means no offers. Older API versions answer
     /// "ACCEPTED".
     fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
         let answer = match read_envelope(body, &["SUCCESS", "PARTIAL_SUCCESS", "ACCEPTED", "OK", "PARTIAL"]) {
@@ -38,10 +38,10 @@ impl OperationCodec for FetchPromise {
     }
 }
 
-/// The status of an answer that lacks some of what was asked for.
+/// The status of a partial answer.
 const PARTIAL: &str = "PARTIAL_SUCCESS";
 
-/// Whether errors are all that there is, and they say nothing of the status FAIL or of too many calls.
+/// Whether the body has only errors, without the status FAIL and without an error for too many calls.
 fn is_partial(body: &[u8], errors: &ErrorBody) -> bool {
     let says_fail = serde_json::from_slice::<Answer<pb::Promise>>(body).is_ok_and(|answer| answer.failed());
     !says_fail && !errors.errors.iter().any(|error| error.code.starts_with(THRESHOLD_VIOLATED))

@@ -1,4 +1,4 @@
-//! One CLIENT span and one measurement for each attempt on the wire.
+//! Creates a CLIENT span and records a measurement for each attempt on the wire.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,16 +14,15 @@ use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer};
 use crate::upstream::transport::Endpoint;
 
-/// See the module.
 #[derive(Clone)]
-pub struct AttemptTelemetryLayer {
+pub(crate) struct AttemptTelemetryLayer {
     endpoint: Endpoint,
     metrics: Arc<Metrics>,
 }
 
 impl AttemptTelemetryLayer {
-    /// Spans go to the endpoint's tracer.
-    pub fn new(endpoint: Endpoint, metrics: Arc<Metrics>) -> Self {
+    /// Creates the layer; spans go to the tracer of `endpoint`.
+    pub(crate) fn new(endpoint: Endpoint, metrics: Arc<Metrics>) -> Self {
         Self { endpoint, metrics }
     }
 }
@@ -36,7 +35,6 @@ impl<S> Layer<S> for AttemptTelemetryLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone)]
 pub struct AttemptTelemetry<S> {
     inner: S,
@@ -78,7 +76,7 @@ impl AttemptTelemetryLayer {
     }
 }
 
-/// An attempt that has begun. Dropped before its end it counts as cancelled.
+/// The span of an attempt in flight. An attempt dropped before the end counts as cancelled.
 pub struct AttemptSpanGuard {
     call: Arc<OutboundCall>,
     span: Option<ClientSpan>,

@@ -1,5 +1,5 @@
-//! The futures of layers: they watch how an attempt ends, bound its time or a call's, let others follow it. They stand in
-//! each other, where boxes would cost each call an allocation a layer.
+//! The futures of the layers: observe the end of an attempt, limit the time of an attempt or call, run a follow-up.
+//! The futures are nested by value, because boxing would cost an allocation per layer and call.
 
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -17,25 +17,26 @@ use crate::upstream::classify::classify;
 use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 
-/// How an attempt of `X` ends.
-pub type AttemptResult<X> = Result<AttemptResponse<<X as WalmartCall>::Answer>, AttemptFailure>;
+/// The result of an attempt of `X`.
+pub(crate) type AttemptResult<X> = Result<AttemptResponse<<X as WalmartCall>::Answer>, AttemptFailure>;
 
-/// A future that lets pass, or a refusal.
-pub type OrRefused<F, X> = Either<F, Ready<AttemptResult<X>>>;
+/// The future of a layer which either passes an attempt on or refuses.
+pub(crate) type OrRefused<F, X> = Either<F, Ready<AttemptResult<X>>>;
 
-/// The attempt is not made.
-pub fn refused<F, A>(why: NotSent) -> Either<F, Ready<Result<AttemptResponse<A>, AttemptFailure>>> {
+/// Refuses the attempt without sending anything.
+pub(crate) fn refused<F, A>(why: NotSent) -> Either<F, Ready<Result<AttemptResponse<A>, AttemptFailure>>> {
     Either::Right(ready(Err(AttemptFailure::NotSent(why))))
 }
 
-/// What a layer holds while an attempt passes. Dropped without its end, the attempt was given up.
+/// State of a layer during an attempt. If the observer is dropped without [`ended`](Self::ended), the attempt was
+/// abandoned.
 pub trait AttemptObserver {
-    /// The attempt ended so.
+    /// Called with the result of the attempt.
     fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>);
 }
 
 pin_project! {
-    /// An attempt that is watched.
+    /// An attempt with an observer.
     pub struct ObservedAttempt<F, W> {
         #[pin]
         inner: F,
@@ -44,7 +45,7 @@ pin_project! {
 }
 
 impl<F, W> ObservedAttempt<F, W> {
-    /// Tells `watch` how `inner` ends.
+    /// Calls `watch` with the result of `inner`.
     pub fn new(inner: F, watch: W) -> Self {
         Self { inner, watch: Some(watch) }
     }
@@ -67,21 +68,21 @@ where
     }
 }
 
-/// When an attempt ends by its time, and how.
+/// Time limits of an attempt, and the failures on expiry.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptLimits {
-    /// By then the request must have begun to leave.
+    /// The time limit for the first byte of the request.
     pub begin_by: Instant,
-    /// How it ends if it has not.
+    /// The failure if no byte has left by `begin_by`.
     pub unsent: NotSent,
-    /// By then the answer must be there. Not before `begin_by`.
+    /// The time limit for the answer. Not before `begin_by`.
     pub end: Instant,
-    /// How it ends if it is not.
+    /// The failure if no answer has arrived by `end`.
     pub lost: LostAnswer,
 }
 
 pin_project! {
-    /// An attempt whose time is bounded. One whose time is over is dropped at once, also where others follow it.
+    /// An attempt with time limits. On expiry the inner future is dropped at once, before any follow-up starts.
     pub struct TimedAttempt<F> {
         #[pin]
         inner: Option<F>,
@@ -93,7 +94,7 @@ pin_project! {
     }
 }
 
-/// While it is there, the call has an attempt under way that ends in time by itself.
+/// Clears the call's `deadline_armed` when the attempt ends or is dropped.
 struct ArmedDeadline(Arc<OutboundCall>);
 
 impl Drop for ArmedDeadline {
@@ -103,7 +104,7 @@ impl Drop for ArmedDeadline {
 }
 
 impl<F> TimedAttempt<F> {
-    /// Ends `inner` as `ends` says. The request has begun to leave when the call counts more than `sends`.
+    /// Limits `inner` by `ends`. The request has left once the call counts more than `sends`.
     pub fn new(inner: F, call: Arc<OutboundCall>, sends: u32, ends: AttemptLimits) -> Self {
         let sleep = sleep_until(ends.begin_by);
         Self { inner: Some(inner), sleep, deadline_armed: ArmedDeadline(call), sends, ends }
@@ -130,7 +131,8 @@ where
         }
         loop {
             if this.sleep.as_mut().poll(cx).is_pending() {
-                // From the first time that the timer was asked it will wake whoever polls this.
+                // Set only after the timer has been polled, and thereby has a waker. `UntilDeadline` relies on this
+                // wake-up and arms no timer of its own.
                 call.set_deadline_armed(true);
                 return Poll::Pending;
             }
@@ -151,8 +153,9 @@ where
 }
 
 pin_project! {
-    /// A call that ends at its deadline. While an attempt is under way that has a timer of its own, it needs none: whoever
-    /// polls this polls it when the attempt has ended. The timer stands apart: what stands here is moved with every call.
+    /// Ends a call at the deadline. While an attempt timer is armed, no second timer is needed: the attempt timer
+    /// fires first, and the parent is polled when the attempt has ended. The timer is boxed to keep the future small,
+    /// because the future is moved with every call.
     pub struct UntilDeadline<F> {
         #[pin]
         inner: F,
@@ -194,22 +197,23 @@ where
     }
 }
 
-/// What may follow a first attempt.
+/// Decides whether anything follows the first attempt.
 pub trait FollowUp<X: OperationCodec> {
-    /// What the first attempt's end is to the layer above, or what is done after it.
+    /// Returns the final result after the first attempt, or a future to run next.
     fn follow(self, first: AttemptResult<X>) -> FollowUpStep<X>;
 }
 
-/// See [`FollowUp`].
+/// The decision of a [`FollowUp`].
 pub enum FollowUpStep<X: OperationCodec> {
-    /// Nothing follows.
+    /// The result is final.
     Over(AttemptResult<X>),
-    /// This does.
+    /// Continue with this future.
     More(AttemptFuture<X>),
 }
 
 pin_project! {
-    /// An attempt that others may follow. Only those are boxed: nearly always the first is the only one.
+    /// A first attempt and a possible follow-up. Only the follow-up is boxed, because nearly all calls need a single
+    /// attempt.
     pub struct AndThenAttempt<F, W, X: OperationCodec> {
         #[pin]
         first: F,
@@ -219,7 +223,7 @@ pin_project! {
 }
 
 impl<F, W, X: OperationCodec> AndThenAttempt<F, W, X> {
-    /// Asks `follow` what comes after `first`.
+    /// Runs `first`, then asks `follow`.
     pub fn new(first: F, follow: W) -> Self {
         Self { first, follow: Some(follow), then: None }
     }

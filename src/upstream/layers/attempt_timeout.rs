@@ -1,8 +1,9 @@
-//! Bounds the time of one attempt on the wire. Waiting for the limit or a token does not count; those layers stand outside.
+//! Limits the time of an attempt on the wire. Waiting for the rate limit or an access token does not count, because
+//! the layers above do the waiting.
 //!
-//! A read ends at the call's deadline too. So does a mutation that has not begun to leave, because there is no connection
-//! yet; once its first byte may have left it belongs to its operation, and has all the time of an attempt whatever its
-//! caller does: an answer that nobody waited for is better than a doubt.
+//! A read also ends at the call's deadline. A mutation still without a connection ends at the deadline too. After the
+//! first byte may have left, a mutation gets the full attempt timeout, even if the caller is gone: an unneeded answer
+//! is better than an unknown outcome.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,15 +16,14 @@ use crate::upstream::call::{AttemptRequest, AttemptService};
 use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptTimeoutLayer {
+pub(crate) struct AttemptTimeoutLayer {
     limit: Duration,
 }
 
 impl AttemptTimeoutLayer {
-    /// No attempt takes longer than `limit`; a read not longer than the call's deadline leaves.
-    pub fn new(limit: Duration) -> Self {
+    /// Limits every attempt to `limit`, and a read also to the call's deadline.
+    pub(crate) fn new(limit: Duration) -> Self {
         Self { limit }
     }
 }
@@ -36,7 +36,6 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub struct AttemptTimeout<S> {
     inner: S,
@@ -58,7 +57,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Att
         };
         tracing::trace!(layer = "attempt_timeout", "set");
         let (call, at) = (outbound.call.clone(), outbound.at);
-        // Whose time ends first.
+        // The deadline comes before the attempt timeout.
         let impatient = left < self.limit;
         let begin_by = at + self.limit.min(left);
         let unsent = if impatient { NotSent::Deadline } else { NotSent::Connect };

@@ -1,5 +1,5 @@
-//! Gives each attempt the account's access token. When Walmart turns it away, the attempt is made once more with a fresh
-//! one: the gateway refuses before anything is carried out, so that is safe for mutations too.
+//! Adds the account's access token to each attempt. If Walmart rejects the token, the attempt is repeated once with a
+//! fresh token. Walmart's gateway rejects tokens before any processing, so the replay is safe for mutations too.
 
 use std::mem;
 use std::sync::Arc;
@@ -17,13 +17,12 @@ use crate::upstream::failure::{AttemptFailure, NotSent};
 use crate::upstream::token::TokenCache;
 use crate::upstream::transport::HttpService;
 
-/// See the module.
 #[derive(Clone)]
-pub struct AuthLayer<H>(TokenCache<H>);
+pub(crate) struct AuthLayer<H>(TokenCache<H>);
 
 impl<H> AuthLayer<H> {
-    /// Takes tokens from here.
-    pub fn new(tokens: TokenCache<H>) -> Self {
+    /// Takes access tokens from `tokens`.
+    pub(crate) fn new(tokens: TokenCache<H>) -> Self {
         Self(tokens)
     }
 }
@@ -36,7 +35,6 @@ impl<S: Clone, H: HttpService> Layer<S> for AuthLayer<H> {
     }
 }
 
-/// See the module.
 pub struct Auth<S, H> {
     inner: S,
     parts: Arc<AuthShared<S, H>>,
@@ -44,7 +42,7 @@ pub struct Auth<S, H> {
 
 struct AuthShared<S, H> {
     tokens: TokenCache<H>,
-    /// What makes the attempt with a fresh token: cloned by the few that need one.
+    /// The service for replays. Cloned only if a replay is needed.
     again: S,
 }
 
@@ -68,6 +66,7 @@ impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> Service<AttemptReq
             return Either::Left(self.attempt(outbound, token));
         }
         let call = outbound.call.clone();
+        // Move the service polled ready into the future, and keep the clone: the clone was never polled.
         let inner = self.inner.clone();
         let mut ready = Self { inner: mem::replace(&mut self.inner, inner), parts: self.parts.clone() };
         Either::Right(Box::pin(async move {
@@ -95,12 +94,12 @@ impl<S, H: HttpService> Auth<S, H> {
     }
 }
 
-/// The one attempt with a fresh token, after the first was turned away.
+/// The single replay with a fresh token, after Walmart rejected the first.
 pub struct TokenReplay<S, H> {
     parts: Arc<AuthShared<S, H>>,
     call: Arc<OutboundCall>,
     attempt: u32,
-    /// The first attempt's.
+    /// The token rejected by Walmart.
     token: HeaderValue,
 }
 
@@ -130,7 +129,7 @@ impl<S, H: HttpService> TokenReplay<S, H> {
             Err(failure) if failure.token_refused() => {
                 tokens.refused_again(call.account, &fresh, call.correlation_id, failure);
             }
-            // A token that Walmart never saw is neither good nor bad.
+            // Walmart did not answer, so the token is neither accepted nor rejected.
             Err(failure) if failure.status().is_none() => {}
             _ => tokens.accepted(call.account),
         }
@@ -138,7 +137,7 @@ impl<S, H: HttpService> TokenReplay<S, H> {
     }
 }
 
-/// Waits for a token as long as an attempt could still follow.
+/// Waits for a token until the latest start of an attempt.
 async fn in_time<T>(call: &OutboundCall, token: impl Future<Output = Result<T, NotSent>>) -> Result<T, AttemptFailure> {
     match timeout_at(call.latest_start(), token).await {
         Ok(result) => result.map_err(AttemptFailure::NotSent),

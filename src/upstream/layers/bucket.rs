@@ -1,83 +1,83 @@
-//! The token bucket of one operation of one account, kept in step with Walmart's own. Pure; time is passed in.
+//! The token bucket of an operation and account, synchronized with Walmart's own bucket. Pure; time is passed in.
 //!
-//! It starts full and refills evenly. A call takes a token, or a place in a queue when there is none yet; answers correct
-//! the level, and with it the time of every call that waits.
+//! The bucket starts full and refills evenly. A call takes a token, or queues up if none is left. Answers correct the
+//! level, and thereby the time of all waiting calls.
 //!
-//! Calls of the ledger that settle doubts have a queue of their own beside the callers' one. In each queue the first to come
-//! is the first served, and each side is sure of half of the tokens while both wait:
+//! The ledger's calls to settle unknown outcomes have a queue beside the callers' queue. Each queue is first in,
+//! first out, and while both queues wait, each side gets at least half of the tokens:
 //!
-//! * A ledger call goes before all callers as long as it has a **turn** left. It has half of the limit as turns, which refill
-//!   with half of the rate: endless look-ups leave callers the other half.
-//! * Tokens that one side does not use are the other's: without doubts callers have the whole limit.
+//! * A ledger call goes before all callers while the ledger has **turns** left. Turns are half of the limit and
+//!   refill at half of the rate, so endless look-ups leave callers the other half.
+//! * Tokens unused by a side go to the other side: without unknown outcomes callers have the whole limit.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The wait after a refusal for want of tokens that does not say how long.
+/// The wait after a throttled answer without a usable header.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(60);
-/// The longest wait that is believed of an answer that was no refusal: in a minute the bucket fills from nothing.
+/// The longest replenishment time accepted from a successful answer: an empty bucket is full after a minute.
 const LONGEST_REFILL: Duration = Duration::from_secs(60);
-/// The part of the limit in which the ledger's calls go before callers.
+/// The part of the limit reserved for ledger calls.
 const LEDGER_PART: f64 = 0.5;
-/// Two moments that are no further apart are one.
+/// Two times no further apart than this count as equal.
 const TICK: Duration = Duration::from_nanos(1);
-/// More than enough halves of a minute to come down to a tick.
+/// Enough halvings to get from a minute below a tick.
 const STEPS: usize = 64;
-/// What sums of fractions may be off. Far below what a timer can tell.
+/// The error tolerated in sums of fractions, far below the resolution of timers.
 const ROUNDING: f64 = 1e-6;
 
-/// A bucket.
+/// A token bucket with two queues.
 #[derive(Debug)]
-pub struct TokenBucket {
+pub(crate) struct TokenBucket {
     capacity: f64,
     /// Whether Walmart's count may raise the level.
     raised: bool,
     per_second: f64,
-    /// Tokens at `updated`. Below zero when more are on their way than Walmart counts.
+    /// Tokens at `updated`. Negative if more calls are in flight than Walmart counts.
     level: f64,
     updated: Instant,
-    /// Walmart said that it has no tokens before this moment.
+    /// The end of a time without tokens, as announced by Walmart.
     empty_until: Option<Instant>,
-    /// Taken and not yet answered: Walmart's count may not have these off yet.
+    /// Tokens of calls in flight, which Walmart's count may not include yet.
     outstanding: u32,
-    /// Turns of the ledger's at `turns_at`: at most half of the capacity.
+    /// Turns of the ledger at `turns_at`, at most half of the capacity.
     turns: f64,
     turns_at: Instant,
-    /// Calls that wait, first come first, one queue for each side.
+    /// Waiting calls in order of arrival, a queue for each side.
     queues: [VecDeque<QueueTicket>; 2],
     next_ticket: u64,
 }
 
-/// Whose call it is.
+/// The side on whose behalf a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum QueueSide {
-    /// A caller's, or the ledger's where it can be left out.
+pub(crate) enum QueueSide {
+    /// A caller, or optional work of the ledger.
     Caller,
-    /// The ledger's, to settle a doubt.
+    /// The ledger, to settle an unknown outcome.
     Ledger,
 }
 
 /// A place in a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct QueueTicket {
+pub(crate) struct QueueTicket {
     side: QueueSide,
     number: u64,
 }
 
-/// What was had.
+/// The result of a successful [`TokenBucket::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakeOutcome {
-    /// A token.
+pub(crate) enum TakeOutcome {
+    /// A token was free.
     Token,
-    /// A place in the queue, to be asked about with [`TokenBucket::turn`] or given up with [`TokenBucket::leave`].
+    /// A place in the queue. Poll with [`TokenBucket::turn`], give up with [`TokenBucket::leave`].
     Place(QueueTicket),
 }
 
 impl TokenBucket {
-    /// A full one of `per_minute` tokens (at least one), which refill in a minute.
-    pub fn new(per_minute: u32, now: Instant) -> Self {
+    /// Creates a full bucket of `per_minute` tokens, at least 1, which refills within a minute.
+    pub(crate) fn new(per_minute: u32, now: Instant) -> Self {
         let capacity = f64::from(per_minute.max(1));
         Self {
             capacity,
@@ -94,25 +94,26 @@ impl TokenBucket {
         }
     }
 
-    /// Knows Walmart's published limit. An operator who stays below it wants fewer calls than Walmart counts.
-    pub fn beside_published(self, per_minute: u32) -> Self {
+    /// Compares the capacity with Walmart's published limit. If the operator chose a lower limit, Walmart's count
+    /// never raises the level.
+    pub(crate) fn beside_published(self, per_minute: u32) -> Self {
         Self { raised: self.capacity >= f64::from(per_minute), ..self }
     }
 
-    /// Tokens that refill in a minute.
-    pub fn per_minute(&self) -> u32 {
+    /// Tokens refilled per minute.
+    pub(crate) fn per_minute(&self) -> u32 {
         self.capacity as u32
     }
 
-    /// When a caller can have a token, if one is asked for now.
-    pub fn next_token(&self, now: Instant) -> Instant {
+    /// The time at which a new caller would get a token.
+    pub(crate) fn next_token(&self, now: Instant) -> Instant {
         self.token_behind(QueueSide::Caller, self.queue(QueueSide::Caller).len(), now)
     }
 
-    /// Takes a token, or a place in the queue if one can be had by `latest`; else tells how long one would have to wait.
-    /// Every token ends in [`answered`](Self::answered) or [`unused`](Self::unused).
-    pub fn take(&mut self, side: QueueSide, now: Instant, latest: Instant) -> Result<TakeOutcome, Duration> {
-        // Whoever asks may have looked at the clock just before the last answer came.
+    /// Takes a token or a place in the queue. Fails with the expected wait if no token is expected by `latest`. Every
+    /// token must be given to [`answered`](Self::answered) or [`unused`](Self::unused).
+    pub(crate) fn take(&mut self, side: QueueSide, now: Instant, latest: Instant) -> Result<TakeOutcome, Duration> {
+        // `now` may have been read just before the last answer arrived.
         let now = if self.is_empty(now) { now } else { now.max(self.updated) };
         let at = self.token_behind(side, self.queue(side).len(), now);
         if at <= now {
@@ -128,8 +129,8 @@ impl TokenBucket {
         Ok(TakeOutcome::Place(ticket))
     }
 
-    /// Takes the token of a waiter whose time has come; else tells when it comes, as things stand.
-    pub fn turn(&mut self, ticket: QueueTicket, now: Instant) -> Option<Instant> {
+    /// Takes the token of a waiter whose turn has come, or returns the expected time.
+    pub(crate) fn turn(&mut self, ticket: QueueTicket, now: Instant) -> Option<Instant> {
         let ahead = self.queue(ticket.side).partition_point(|other| *other < ticket);
         let at = self.token_behind(ticket.side, ahead, now);
         if at > now {
@@ -140,8 +141,8 @@ impl TokenBucket {
         None
     }
 
-    /// A waiter gives up its place.
-    pub fn leave(&mut self, ticket: QueueTicket) {
+    /// Gives up a place in the queue.
+    pub(crate) fn leave(&mut self, ticket: QueueTicket) {
         let queue = &mut self.queues[ticket.side as usize];
         if let Ok(place) = queue.binary_search(&ticket) {
             queue.remove(place);
@@ -149,7 +150,7 @@ impl TokenBucket {
     }
 
     /// Whether any call waits.
-    pub fn has_queue(&self) -> bool {
+    pub(crate) fn has_queue(&self) -> bool {
         self.queues.iter().any(|queue| !queue.is_empty())
     }
 
@@ -157,9 +158,10 @@ impl TokenBucket {
         &self.queues[side as usize]
     }
 
-    /// The attempt was answered, or may have been. `tokens_left` is what Walmart counts; `refused_for` says that it
-    /// refused calls for a time, and for how long if it told that; `replenished_in` when its count grows, a minute at most.
-    pub fn answered(
+    /// Records an answered attempt, or an attempt which may have been sent. `tokens_left` is Walmart's count.
+    /// `refused_for` is set if Walmart refused calls for a time, and contains the time if known. `replenished_in` is
+    /// the time until Walmart's count grows, at most a minute.
+    pub(crate) fn answered(
         &mut self,
         now: Instant,
         tokens_left: Option<u32>,
@@ -171,7 +173,7 @@ impl TokenBucket {
         if let Some(wait) = refused_for {
             self.empty(now + wait.unwrap_or(UNKNOWN_WAIT));
         } else if let Some(left) = tokens_left {
-            // The operator's limit stays the upper bound, whatever Walmart would allow.
+            // The operator's limit is the upper bound, even if Walmart allows more.
             let counted = f64::from(left).min(self.capacity) - f64::from(self.outstanding);
             self.level = if self.raised { counted } else { counted.min(self.level) };
             self.updated = now;
@@ -182,8 +184,8 @@ impl TokenBucket {
         }
     }
 
-    /// The attempt was not made.
-    pub fn unused(&mut self, side: QueueSide, now: Instant) {
+    /// Returns the token of an attempt which was not sent.
+    pub(crate) fn unused(&mut self, side: QueueSide, now: Instant) {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.refill(now);
         self.level = (self.level + 1.0).min(self.capacity);
@@ -192,8 +194,8 @@ impl TokenBucket {
         }
     }
 
-    /// Tokens that could be used at once.
-    pub fn available(&self, now: Instant) -> f64 {
+    /// Tokens free for immediate use.
+    pub(crate) fn available(&self, now: Instant) -> f64 {
         if self.is_empty(now) {
             return 0.0;
         }
@@ -201,12 +203,12 @@ impl TokenBucket {
         (self.level_at(now) - waiting as f64).max(0.0)
     }
 
-    /// Whether Walmart said that there is nothing to be had yet.
+    /// Whether a time without tokens, announced by Walmart, is still running.
     fn is_empty(&self, now: Instant) -> bool {
         self.empty_until.is_some_and(|until| now < until)
     }
 
-    /// Nothing before `until`; then the count grows by one, and evenly from there.
+    /// Empties the bucket until `until`. At `until` the bucket has a single token, and refills evenly from then on.
     fn empty(&mut self, until: Instant) {
         self.empty_until = Some(until);
         self.updated = until;
@@ -222,7 +224,7 @@ impl TokenBucket {
         }
     }
 
-    /// When there is a token for a call of this side that lets so many of its own side go before.
+    /// The time of a token for a call behind `ahead` calls of the same side.
     fn token_behind(&self, side: QueueSide, ahead: usize, now: Instant) -> Instant {
         match side {
             QueueSide::Caller => self.callers_token(ahead, now),
@@ -230,11 +232,11 @@ impl TokenBucket {
         }
     }
 
-    /// Before a caller go the calls of the ledger that wait and have turns by then.
+    /// The time of a token for a caller. Waiting ledger calls with a turn by then go first.
     fn callers_token(&self, ahead: usize, now: Instant) -> Instant {
         let waiting = self.queue(QueueSide::Ledger).len() as f64;
         let mut at = self.updated.max(now);
-        // Each step is at most half of the one before, because turns refill with half of the rate.
+        // Each step is at most half of the previous step, because turns refill at half of the rate.
         for _ in 0..STEPS {
             let before = waiting.min((self.turns_by(at) + ROUNDING).floor());
             let next = self.filled(ahead as f64 + 1.0 + before, now);
@@ -246,7 +248,8 @@ impl TokenBucket {
         at
     }
 
-    /// Before a call of the ledger goes no caller if it has a turn, and else all that wait.
+    /// The time of a token for a ledger call. With a turn no caller goes first; without a turn all waiting callers
+    /// do.
     fn ledgers_token(&self, ahead: usize, now: Instant) -> Instant {
         let place = ahead as f64 + 1.0;
         let behind_callers = self.filled(place + self.queue(QueueSide::Caller).len() as f64, now);
@@ -259,7 +262,7 @@ impl TokenBucket {
         self.filled(place, now).max(has_turn).min(behind_callers)
     }
 
-    /// When the level is this high.
+    /// The time at which the level is reached.
     fn filled(&self, level: f64, now: Instant) -> Instant {
         let missing = level - self.level_at(now);
         let from = self.updated.max(now);

@@ -1,7 +1,8 @@
-//! How many retries an account may afford, so that an outage is not made worse by those who ask again.
+//! Limits the retries of an account, so that retries do not make an outage worse.
 //!
-//! Two limits at once: a bucket of 500 from which a retry takes 14 (5 when throttled) and to which a success gives 1, and
-//! at most a tenth of the first attempts of the last ten seconds, or two a second where there are few.
+//! Two limits apply together. A bucket of 500 tokens, from which a retry takes 14 (5 if throttled), and to which a
+//! success adds 1. And a window: retries are at most a tenth of the first attempts of the last ten seconds, or two
+//! per second if few calls are made.
 
 use tokio::time::Instant;
 
@@ -14,9 +15,9 @@ const WINDOW: usize = 10;
 
 /// A retry budget. Time is passed in and must not run backwards.
 #[derive(Debug)]
-pub struct RetryBudget {
+pub(crate) struct RetryBudget {
     tokens: u32,
-    /// One slot for each of the last ten seconds.
+    /// A slot for each of the last ten seconds.
     slots: [BudgetSlot; WINDOW],
     start: Instant,
     second: u64,
@@ -29,23 +30,23 @@ struct BudgetSlot {
 }
 
 impl RetryBudget {
-    /// A full one.
-    pub fn new(now: Instant) -> Self {
+    /// Creates a full budget.
+    pub(crate) fn new(now: Instant) -> Self {
         Self { tokens: BUCKET, slots: Default::default(), start: now, second: 0 }
     }
 
-    /// A call made its first attempt.
-    pub fn first_attempt(&mut self, now: Instant) {
+    /// Counts the first attempt of a call.
+    pub(crate) fn first_attempt(&mut self, now: Instant) {
         self.slot(now).firsts += 1;
     }
 
-    /// A call succeeded.
-    pub fn success(&mut self) {
+    /// Refunds a token after a success.
+    pub(crate) fn success(&mut self) {
         self.tokens = (self.tokens + 1).min(BUCKET);
     }
 
-    /// Takes the price of a retry, if it can be afforded.
-    pub fn try_retry(&mut self, now: Instant, throttled: bool) -> bool {
+    /// Pays for a retry. Returns false if the budget does not allow a retry.
+    pub(crate) fn try_retry(&mut self, now: Instant, throttled: bool) -> bool {
         let cost = if throttled { THROTTLED_COST } else { COST };
         self.slot(now);
         let (firsts, retries) = self.slots.iter().fold((0u32, 0u32), |(f, r), s| (f + s.firsts, r + s.retries));
@@ -58,7 +59,7 @@ impl RetryBudget {
         true
     }
 
-    /// The slot of this second; those that have passed since the last call are emptied.
+    /// Returns the slot of the current second, and clears slots which have expired since the last call.
     fn slot(&mut self, now: Instant) -> &mut BudgetSlot {
         let second = now.saturating_duration_since(self.start).as_secs().max(self.second);
         let passed = (second - self.second).min(WINDOW as u64);

@@ -1,10 +1,11 @@
-//! Stops calling an operation of an account that keeps failing, and looks from time to time whether it works again.
+//! Circuit breaker: stops calls of an operation and account while Walmart keeps failing, and probes from time to
+//! time.
 //!
-//! Counts calls, not attempts, so it stands outside `retry`. Only Walmart's faults are failures: 5xx, an attempt that took all
-//! the time that an attempt may, a broken connection or none. Refusals (4xx) are signs of life, and a call that its caller
-//! did not wait for says nothing.
+//! The breaker counts calls, not attempts, and therefore sits outside `retry`. Only Walmart's faults are failures:
+//! 5xx, an attempt timeout, a broken connection or no connection. A refusal (4xx) proves Walmart alive. A call
+//! abandoned by the caller counts as neither.
 //!
-//! A look-up of the ledger passes an open circuit as its probe: a doubt must get its turn.
+//! A look-up of the ledger passes an open circuit as the probe, because unknown outcomes must not wait for a caller.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,15 +34,15 @@ const WINDOW: usize = 20;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The circuit of one operation of one account. Time is passed in.
+/// The circuit of an operation and account. Time is passed in.
 #[derive(Debug)]
 pub struct Circuit {
-    /// The last calls, newest at the end; true is a failure.
+    /// The latest calls, newest last; true is a failure.
     recent: VecDeque<bool>,
     state: BreakerState,
     pause: Duration,
-    /// Grows with every change of state. A call speaks for the state that admitted it, not for a later one: one begun
-    /// before the circuit opened is no probe.
+    /// Incremented with every change of state. A call counts only for the state by which the call was admitted: a
+    /// call started before the circuit opened is not a probe.
     generation: u64,
 }
 
@@ -51,7 +52,7 @@ enum BreakerState {
     Open {
         until: Instant,
     },
-    /// A probe is under way.
+    /// A probe is in flight.
     HalfOpen,
 }
 
@@ -62,10 +63,10 @@ impl Default for Circuit {
 }
 
 impl Circuit {
-    /// Whether a call may pass at `now`, and the generation that it speaks for; if not, how long the circuit stays open yet.
-    /// A look-up always passes; while the circuit is not closed it is a probe.
-    pub fn admit(&mut self, purpose: CallPurpose, now: Instant) -> Result<u64, Duration> {
-        let lookup = purpose == CallPurpose::Lookup;
+    /// Admits a call at `now` and returns the generation to record the result for. Fails with the remaining time
+    /// while the circuit is open. A look-up is always admitted, as a probe unless the circuit is closed.
+    pub fn admit(&mut self, purpose: Purpose, now: Instant) -> Result<u64, Duration> {
+        let lookup = purpose == Purpose::Lookup;
         match self.state {
             BreakerState::Closed => Ok(self.generation),
             BreakerState::Open { until } if lookup || now >= until => {
@@ -78,7 +79,7 @@ impl Circuit {
         }
     }
 
-    /// A call that was admitted in this generation has ended.
+    /// Records the result of a call admitted in `generation`.
     pub fn record(&mut self, generation: u64, outcome: CallOutcome, now: impl FnOnce() -> Instant) {
         if generation != self.generation {
             return;
@@ -92,7 +93,7 @@ impl Circuit {
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 self.turn(BreakerState::Open { until: now() + self.pause });
             }
-            // The probe told nothing: the next call is one.
+            // The probe was inconclusive: the next call becomes the probe.
             (BreakerState::HalfOpen, CallOutcome::Neither) => self.turn(BreakerState::Open { until: now() }),
             (BreakerState::Closed, CallOutcome::Neither) => {}
             (BreakerState::Closed, _) => {
@@ -100,13 +101,13 @@ impl Circuit {
                     self.recent.pop_front();
                 }
                 self.recent.push_back(outcome == CallOutcome::Failure);
-                // A success that fills the window is no reason to stop, whatever failed before it.
+                // A success completing the window does not open the circuit, even if half of the window failed.
                 if outcome == CallOutcome::Failure && self.is_failing() {
                     self.recent.clear();
                     self.turn(BreakerState::Open { until: now() + self.pause });
                 }
             }
-            // Nobody is admitted while it is open.
+            // No call is admitted while the circuit is open, so no result can arrive for this generation.
             (BreakerState::Open { .. }, _) => {}
         }
     }
@@ -122,7 +123,7 @@ impl Circuit {
         in_a_row >= IN_A_ROW || (self.recent.len() == WINDOW && failed * 2 >= WINDOW)
     }
 
-    /// What to show of it.
+    /// The state for the overview, with the end of the pause if open.
     pub fn state(&self) -> (CircuitState, Option<Instant>) {
         match self.state {
             BreakerState::Closed => (CircuitState::Closed, None),
@@ -132,14 +133,14 @@ impl Circuit {
     }
 }
 
-/// How a call ended, for its circuit.
+/// The result of a call from the circuit's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// Walmart answered, be it with a refusal.
+    /// Walmart answered, possibly with a refusal.
     Success,
-    /// It did not, or with an error of its own.
+    /// Walmart did not answer, or answered with a server error.
     Failure,
-    /// It was not asked, the call was given up by its caller, or the answer says nothing of Walmart's health.
+    /// Nothing was sent, the caller gave up, or the answer does not show whether Walmart works.
     Neither,
 }
 
@@ -156,21 +157,21 @@ impl CallOutcome {
             AttemptFailure::Lost(LostAnswer::TimedOut | LostAnswer::Interrupted)
             | AttemptFailure::NotSent(NotSent::Connect)
             | AttemptFailure::Unreadable { cut: true, .. } => Self::Failure,
-            // The caller's time was over, or nothing was asked, or nobody knows who wrote the answer.
+            // The caller gave up, nothing was sent, or an unknown program wrote the answer.
             AttemptFailure::Lost(LostAnswer::Deadline)
             | AttemptFailure::NotSent(_)
             | AttemptFailure::Unreadable { cut: false, .. } => Self::Neither,
             _ if failure.is_throttled() => Self::Neither,
             AttemptFailure::Refused { status: 401 | 403, .. } => Self::Neither,
             AttemptFailure::Refused { status: 500.., .. } => Self::Failure,
-            // A 5xx in disguise.
+            // Walmart's outages also come as a generic 4xx.
             AttemptFailure::Refused { body, .. } if body.errors.iter().any(is_outage_in_disguise) => Self::Failure,
             AttemptFailure::Refused { .. } => Self::Success,
         }
     }
 }
 
-/// The circuits of all accounts, with their gauges. Cheap to clone.
+/// The circuits of all accounts, with gauges. Cheap to clone.
 #[derive(Clone)]
 pub struct AccountCircuits(Arc<[[CircuitCell; Operation::ALL.len()]]>);
 
@@ -180,7 +181,7 @@ struct CircuitCell {
 }
 
 impl AccountCircuits {
-    /// Closed ones.
+    /// Creates a closed circuit for each account and operation.
     pub fn new(accounts: &UpstreamAccounts, metrics: &Metrics) -> Self {
         let all = accounts.iter().map(|account| {
             Operation::ALL.map(|operation| CircuitCell {
@@ -191,14 +192,14 @@ impl AccountCircuits {
         Self(all.collect())
     }
 
-    /// What to show of one.
+    /// The state of a circuit for the overview.
     pub fn state(&self, account: AccountIndex, operation: Operation) -> (CircuitState, Option<Instant>) {
         self.with(account, operation, |circuit| circuit.state())
     }
 
     fn with<T>(&self, account: AccountIndex, operation: Operation, use_it: impl FnOnce(&mut Circuit) -> T) -> T {
         let guarded = &self.0[account.0][operation.index()];
-        // A circuit is never left half changed.
+        // A poisoned lock is safe to use: no circuit is left half changed.
         let mut circuit = guarded.circuit.lock().unwrap_or_else(PoisonError::into_inner);
         let before = circuit.state;
         let result = use_it(&mut circuit);
@@ -209,13 +210,12 @@ impl AccountCircuits {
     }
 }
 
-/// See the module.
 #[derive(Clone)]
-pub struct CircuitLayer(AccountCircuits);
+pub(crate) struct CircuitLayer(AccountCircuits);
 
 impl CircuitLayer {
-    /// Watches over these circuits.
-    pub fn new(circuits: AccountCircuits) -> Self {
+    /// Guards calls by `circuits`.
+    pub(crate) fn new(circuits: AccountCircuits) -> Self {
         Self(circuits)
     }
 }
@@ -228,9 +228,8 @@ impl<S> Layer<S> for CircuitLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone)]
-pub struct CircuitBreaker<S> {
+pub(crate) struct CircuitBreaker<S> {
     inner: S,
     circuits: AccountCircuits,
 }
@@ -259,8 +258,8 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Cir
     }
 }
 
-/// A call that may pass. Records the outcome when dropped, so that a call which is given up does not hold the probe's place
-/// for ever.
+/// The right to make a call. Records the result when dropped, so that an abandoned probe does not keep the circuit
+/// half open forever.
 pub struct CircuitPermit {
     circuits: AccountCircuits,
     account: AccountIndex,

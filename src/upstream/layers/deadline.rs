@@ -1,6 +1,5 @@
-//! Ends the call at its deadline, whatever the layers below are doing. They look at the deadline themselves before they
-//! wait, so this is the last resort. While an attempt is on the wire, which has a timer of its own, it needs none; and a
-//! mutation that has begun is not cut.
+//! Ends a call at the deadline as a last resort; the layers below check the deadline before every wait. No timer runs
+//! while an attempt is on the wire, which has a timer of its own. A mutation on the wire is not cut off.
 
 use std::task::{Context, Poll};
 
@@ -12,9 +11,8 @@ use crate::upstream::call::{AttemptRequest, AttemptService};
 use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, NotSent};
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadlineLayer;
+pub(crate) struct DeadlineLayer;
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
@@ -24,7 +22,6 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub struct Deadline<S> {
     inner: S,

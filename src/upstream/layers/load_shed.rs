@@ -1,5 +1,5 @@
-//! Bounds the calls that are under way upstream. What is above the bound is refused at once: a queue without a limit
-//! would only make everyone late.
+//! Limits the calls in flight to Walmart. Calls above the limit are refused at once, since an unbounded queue would
+//! make all calls late.
 
 use std::task::{Context, Poll};
 
@@ -13,15 +13,15 @@ use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
 use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, NotSent};
 
-/// See the module. One layer is one bound, shared by all services that it makes.
+/// All services made by a layer share the same quota.
 #[derive(Clone, Debug)]
-pub struct LoadShedLayer {
+pub(crate) struct LoadShedLayer {
     places: Quota,
 }
 
 impl LoadShedLayer {
-    /// At most `limit` calls at once.
-    pub fn new(limit: usize) -> Self {
+    /// Admits at most `limit` calls at a time.
+    pub(crate) fn new(limit: usize) -> Self {
         Self { places: Quota::new(limit) }
     }
 }
@@ -34,7 +34,6 @@ impl<S> Layer<S> for LoadShedLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub struct LoadShed<S> {
     inner: S,
@@ -52,8 +51,9 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Loa
 
     fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
         let place = self.places.try_acquire(1);
-        // Look-ups and re-sends are few, and settle what callers wait for.
-        if place.is_none() && outbound.call.context.purpose == CallPurpose::Caller {
+        // The ledger's look-ups and re-sends pass without a permit: such calls are few, and settle outcomes callers
+        // wait for.
+        if place.is_none() && outbound.call.context.purpose == Purpose::Caller {
             return refused(NotSent::Overloaded);
         }
         tracing::trace!(layer = "load_shed", "admitted");
@@ -61,7 +61,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Loa
     }
 }
 
-/// Room for a call, if it needs any; free again when dropped.
+/// The permit of a call in flight; `None` for a ledger call above the quota.
 pub struct InFlightPermit(#[expect(dead_code, reason = "is held")] Option<QuotaPermit>);
 
 impl AttemptObserver for InFlightPermit {

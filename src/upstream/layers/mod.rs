@@ -1,17 +1,17 @@
-//! The layers between a use case and the wire, one a file. Their order stands in [`stack`](super::stack).
+//! The layers between a use case and the wire. [`stack`](super::stack) decides the order.
 //!
-//! A layer that calls what is below it exactly once does so at once, on the service that was polled ready. Only those that
-//! wait first, or call again, take a clone for it.
+//! A layer which calls the inner service exactly once does so in `call`, on the service polled ready. Only layers
+//! with a wait or a repeat use a clone.
 
-pub mod attempt;
-pub mod attempt_futures;
-pub mod attempt_timeout;
-pub mod auth;
-pub mod bucket;
-pub mod budget;
+pub(crate) mod attempt;
+pub(crate) mod attempt_futures;
+pub(crate) mod attempt_timeout;
+pub(crate) mod auth;
+pub(crate) mod bucket;
+pub(crate) mod budget;
 pub mod circuit;
-pub mod deadline;
-pub mod load_shed;
+pub(crate) mod deadline;
+pub(crate) mod load_shed;
 pub mod rate_limit;
-pub mod retry;
-pub mod trace;
+pub(crate) mod retry;
+pub(crate) mod trace;

@@ -1,6 +1,6 @@
-//! Takes a token of the account's bucket before each attempt; a retry pays like a first attempt. Waits when there is time
-//! for it, and refuses at once when waiting would pass the deadline. What the ledger does to settle doubts goes first, within
-//! its half of the limit (`bucket`).
+//! Takes a token of the account's bucket before each attempt; a retry pays like a first attempt. The layer waits for
+//! a token if the deadline allows, and otherwise refuses at once. Ledger calls which settle unknown outcomes go first
+//! within half of the limit (`bucket`).
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,12 +31,12 @@ pub struct AccountBuckets(Arc<[[SharedBucket; Operation::ALL.len()]]>);
 #[derive(Debug)]
 struct SharedBucket {
     bucket: Mutex<TokenBucket>,
-    /// Told when those who wait have to look again.
+    /// Notified when waiting calls must recompute their time.
     changed: Notify,
 }
 
 impl AccountBuckets {
-    /// Full ones for this many accounts, with `per_minute` tokens for each operation.
+    /// Creates full buckets for `accounts` accounts, with `per_minute` tokens for each operation.
     pub fn new(accounts: usize, per_minute: impl Fn(Operation) -> u32) -> Self {
         let now = Instant::now();
         let limit = |operation| {
@@ -47,7 +47,7 @@ impl AccountBuckets {
         Self((0..accounts).map(|_| Operation::ALL.map(limit)).collect())
     }
 
-    /// What to show of one.
+    /// The state of a bucket for the overview.
     pub fn state(&self, account: AccountIndex, operation: Operation) -> BucketState {
         let now = Instant::now();
         self.limit(account, operation).with(|bucket| BucketState {
@@ -64,11 +64,11 @@ impl AccountBuckets {
 
 impl SharedBucket {
     fn with<T>(&self, use_it: impl FnOnce(&mut TokenBucket) -> T) -> T {
-        // A bucket is never left half changed.
+        // A poisoned lock is safe to use: no bucket is left half changed.
         use_it(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A change that may move those who wait.
+    /// Changes the bucket and wakes waiting calls.
     fn change(&self, change: impl FnOnce(&mut TokenBucket)) {
         let has_queue = self.with(|bucket| {
             change(bucket);
@@ -80,37 +80,36 @@ impl SharedBucket {
     }
 }
 
-/// What can be seen of a bucket.
+/// The visible state of a bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct BucketState {
-    /// Tokens that refill in a minute.
+    /// Tokens refilled per minute.
     pub per_minute: u32,
-    /// Tokens that could be used at once.
+    /// Tokens free for immediate use.
     pub available: f64,
-    /// When the next token can be had.
+    /// The time at which the next token is free.
     pub next: Instant,
 }
 
-/// See the module.
 #[derive(Clone)]
-pub struct RateLimitLayer {
+pub(crate) struct RateLimitLayer {
     buckets: AccountBuckets,
     metrics: Arc<Metrics>,
 }
 
 impl RateLimitLayer {
-    /// Draws from `buckets`.
-    pub fn new(buckets: AccountBuckets, metrics: Arc<Metrics>) -> Self {
+    /// Takes tokens from `buckets`.
+    pub(crate) fn new(buckets: AccountBuckets, metrics: Arc<Metrics>) -> Self {
         Self { buckets, metrics }
     }
 
-    /// A token, if there is one.
+    /// Takes a token if free at `now`.
     fn try_take(&self, call: &Arc<OutboundCall>, now: Instant) -> Option<TokenReservation> {
         let taken = self.buckets.limit(call.account, call.operation).with(|bucket| bucket.take(side(call), now, now));
         (taken == Ok(TakeOutcome::Token)).then(|| TokenReservation::new(self.buckets.clone(), call))
     }
 
-    /// A token, and when it was had. Asked for at `began`.
+    /// Waits for a token, from `began` on. Returns the reservation and the time of the token.
     async fn take(
         &self,
         call: &Arc<OutboundCall>,
@@ -126,7 +125,7 @@ impl RateLimitLayer {
         tracing::trace!(layer = "rate_limit", "waits");
         let place = QueueGuard { limit, ticket };
         loop {
-            // Before looking, so that no change in between is missed.
+            // Register before looking at the bucket: a change in between would not wake this task.
             let changed = limit.changed.notified();
             let now = Instant::now();
             let Some(at) = limit.with(|bucket| bucket.turn(place.ticket, now)) else {
@@ -136,7 +135,7 @@ impl RateLimitLayer {
             if at > latest {
                 return Err(self.refuse(call, at - now));
             }
-            // Meanwhile an answer may tell that Walmart has none, or more.
+            // An answer may change the level meanwhile, in either direction.
             let _ = timeout_at(at, changed).await;
         }
     }
@@ -147,7 +146,7 @@ impl RateLimitLayer {
     }
 }
 
-/// A place in the queue. Dropped it is free for those behind; one that had its turn is free already.
+/// A place in the queue, given up when dropped. After a taken turn the drop has no effect on the queue.
 struct QueueGuard<'a> {
     limit: &'a SharedBucket,
     ticket: QueueTicket,
@@ -159,11 +158,12 @@ impl Drop for QueueGuard<'_> {
     }
 }
 
-/// A token that is held. Dropped it goes back, unless a request has left meanwhile: that one paid with it.
+/// A token held by an attempt. Dropping returns the token, unless a request has left since: such a request has used
+/// the token.
 pub struct TokenReservation {
     buckets: AccountBuckets,
     call: Arc<OutboundCall>,
-    /// Requests of the call that had left before.
+    /// Sends of the call before the reservation.
     sends: u32,
     used: bool,
 }
@@ -173,14 +173,14 @@ impl TokenReservation {
         Self { buckets, call: call.clone(), sends: call.sends(), used: false }
     }
 
-    /// The attempt left, or may have; this was known at `now`. `refused_for`: see [`TokenBucket::answered`].
+    /// Records an attempt as sent, known at `now`. For `refused_for` see [`TokenBucket::answered`].
     fn answered(mut self, now: Instant, hint: Option<&RateLimitHeaders>, refused_for: Option<Option<Duration>>) {
         self.used = true;
         let (left, replenished) = hint.map_or((None, None), |h| (h.tokens_left, h.replenished_in));
         self.limit().change(|bucket| bucket.answered(now, left, replenished, refused_for));
     }
 
-    /// Certainly no request left.
+    /// Returns the token: certainly no request left.
     fn unused(mut self) {
         self.used = true;
         self.give_back();
@@ -199,7 +199,6 @@ impl AttemptObserver for TokenReservation {
     fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
         match result {
             Ok(answered) => self.answered(answered.at, Some(&answered.hint), None),
-            // Never left: the token goes back.
             Err(AttemptFailure::NotSent(_)) => self.unused(),
             Err(failure) => self.answered(Instant::now(), failure.hint(), refused_for(failure)),
         }
@@ -214,11 +213,11 @@ fn side(call: &OutboundCall) -> QueueSide {
     }
 }
 
-/// Whether Walmart refused the call for a time, and for how long if it said so.
+/// Whether Walmart refused calls for a time, with the time if known.
 fn refused_for(failure: &AttemptFailure) -> Option<Option<Duration>> {
     match failure {
         _ if failure.is_throttled() => Some(failure.hint().and_then(RateLimitHeaders::wait)),
-        // An outage that tells its end is obeyed by all, as a refusal for want of tokens is.
+        // An outage with a known end stops all calls, like a throttled answer.
         AttemptFailure::Refused { status: 503, hint, .. } => hint.outage_wait().map(Some),
         _ => None,
     }
@@ -242,9 +241,8 @@ impl<S> Layer<S> for RateLimitLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone)]
-pub struct RateLimit<S> {
+pub(crate) struct RateLimit<S> {
     inner: S,
     layer: Arc<RateLimitLayer>,
 }
@@ -263,6 +261,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Rat
             tracing::trace!(layer = "rate_limit", "token taken");
             return Either::Left(ObservedAttempt::new(self.inner.call(outbound), reservation));
         }
+        // Move the service polled ready into the future, and keep the clone: the clone was never polled.
         let inner = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, inner);
         let layer = self.layer.clone();

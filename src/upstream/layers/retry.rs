@@ -1,5 +1,5 @@
-//! Tries a call again when the classification table says that it is right, the budget affords it and the deadline leaves
-//! time. The only place where anything is retried, but for the one replay with a fresh token in `auth`.
+//! Retries a call if the classification says so, the budget allows, and the deadline leaves time. Nothing else
+//! retries, except for the single replay with a fresh token in `auth`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -21,13 +21,13 @@ use crate::upstream::failure::AttemptFailure;
 const BASE: Duration = Duration::from_millis(50);
 const BASE_WHEN_BUSY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// Spread added to a wait that Walmart asked for, so that its callers do not all come back at once.
+/// Jitter added to a wait asked for by Walmart, so that callers do not return all at once.
 const HINT_SPREAD: f64 = 0.1;
 const LONGEST_HINT_SPREAD: Duration = Duration::from_secs(1);
 
-/// See the module. Budgets are shared by all services that one layer makes.
+/// All services made by a layer share the budgets.
 #[derive(Clone)]
-pub struct RetryLayer {
+pub(crate) struct RetryLayer {
     max_attempts: u32,
     budgets: Arc<[Mutex<RetryBudget>]>,
     random: Random,
@@ -35,19 +35,19 @@ pub struct RetryLayer {
 }
 
 impl RetryLayer {
-    /// At most `max_attempts` attempts a call; a budget for each of `accounts` accounts.
-    pub fn new(max_attempts: u32, accounts: usize, random: Random, metrics: Arc<Metrics>) -> Self {
+    /// Allows `max_attempts` attempts per call; creates a budget for each of `accounts` accounts.
+    pub(crate) fn new(max_attempts: u32, accounts: usize, random: Random, metrics: Arc<Metrics>) -> Self {
         let now = Instant::now();
         let budgets = (0..accounts).map(|_| Mutex::new(RetryBudget::new(now))).collect();
         Self { max_attempts, budgets, random, metrics }
     }
 
     fn budget<T>(&self, account: AccountIndex, use_it: impl FnOnce(&mut RetryBudget) -> T) -> T {
-        // A budget is never left half changed.
+        // A poisoned lock is safe to use: no budget is left half changed.
         use_it(&mut self.budgets[account.0].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// When to make the attempt after `attempts` failed ones; `None` when there is to be none.
+    /// The time of the next attempt after `attempts` failures, or `None` to stop.
     fn next_attempt(&self, call: &OutboundCall, failure: &AttemptFailure, attempts: u32) -> Option<Instant> {
         let advice = classify(call.operation, failure).retry;
         let delay = match advice {
@@ -75,7 +75,7 @@ impl RetryLayer {
     }
 }
 
-/// Longest delay after `attempts` failed attempts: doubles from `base`, at most two seconds.
+/// The maximum delay after `attempts` failures: doubles from `base`, up to two seconds.
 fn backoff(base: Duration, attempts: u32) -> Duration {
     base.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_DELAY)
 }
@@ -88,7 +88,6 @@ impl<S: Clone> Layer<S> for RetryLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone)]
 pub struct Retry<S> {
     inner: S,
@@ -97,7 +96,7 @@ pub struct Retry<S> {
 
 struct RetryShared<S> {
     layer: RetryLayer,
-    /// What makes the attempts after the first: cloned by the few calls that come to a second.
+    /// The service for later attempts. Cloned only by calls with a second attempt.
     again: S,
 }
 
@@ -123,7 +122,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Ret
 pub struct RetryLoop<S> {
     parts: Arc<RetryShared<S>>,
     call: Arc<OutboundCall>,
-    /// The last one.
+    /// The number of the latest attempt.
     attempt: u32,
 }
 
@@ -137,7 +136,7 @@ impl<X: OperationCodec, S: AttemptService<X>> FollowUp<X> for RetryLoop<S> {
 }
 
 impl<S> RetryLoop<S> {
-    /// Tries from `at` on, until it is over.
+    /// Runs attempts from `at` on, until a result is final.
     async fn attempts<X: OperationCodec>(mut self, mut at: Instant) -> AttemptResult<X>
     where
         S: AttemptService<X>,
@@ -156,7 +155,7 @@ impl<S> RetryLoop<S> {
         }
     }
 
-    /// Whether it is over with this, or else when to try again.
+    /// Returns `Ok` with a final result, or `Err` with the time of the next attempt.
     fn judge<X: OperationCodec>(&mut self, result: AttemptResult<X>) -> Result<AttemptResult<X>, Instant> {
         let Self { parts, call, attempt } = self;
         let layer = &parts.layer;

@@ -1,4 +1,5 @@
-//! Names the call in the access log and follows it through the layers (`RUST_LOG=order_gateway::upstream=trace`).
+//! Records the correlation id for the access log, and traces the call through the layers
+//! (`RUST_LOG=order_gateway::upstream=trace`).
 
 use std::task::{Context, Poll};
 
@@ -10,9 +11,8 @@ use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
 use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::AttemptFailure;
 
-/// See the module.
 #[derive(Clone, Copy, Debug)]
-pub struct TraceLayer;
+pub(crate) struct TraceLayer;
 
 impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
@@ -22,7 +22,6 @@ impl<S> Layer<S> for TraceLayer {
     }
 }
 
-/// See the module.
 #[derive(Clone, Debug)]
 pub struct Trace<S> {
     inner: S,
@@ -44,7 +43,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Tra
     }
 }
 
-/// A call that has begun.
+/// Traces the end of a call.
 pub struct TraceObserver(Operation);
 
 impl AttemptObserver for TraceObserver {
