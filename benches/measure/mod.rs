@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use order_gateway::telemetry::metrics::{Form, Metrics};
+use order_gateway::telemetry::metrics::{Metrics, TextFormat};
 use tokio::time::Instant;
 
 /// Writes whose sync is timed.
@@ -31,7 +31,7 @@ pub(crate) fn sync_time(folder: &Path) -> io::Result<Duration> {
 /// Commits so far; every one is one sync.
 #[allow(dead_code, reason = "not of every benchmark")]
 pub(crate) fn commits(metrics: &Metrics) -> f64 {
-    let text = metrics.encode(Form::Plain).unwrap_or_default();
+    let text = metrics.encode(TextFormat::Plain).unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("order_gateway_store_commit_seconds_count "));
     count.and_then(|count| count.parse().ok()).unwrap_or_default()
 }

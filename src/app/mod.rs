@@ -51,7 +51,7 @@ use crate::service::{
 use crate::shutdown::{DrainOutcome, Shutdown};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::otlp::Otlp;
+use crate::telemetry::otlp::OtlpExport;
 use crate::telemetry::trace::Tracer;
 use crate::upstream::client::RestUpstream;
 use crate::upstream::overview::StackOverview;
@@ -83,7 +83,7 @@ pub struct Externals<H> {
     /// Makes spans.
     pub tracer: Tracer,
     /// Exports spans and metrics; flushed at the end.
-    pub otlp: Option<Otlp>,
+    pub otlp: Option<OtlpExport>,
     /// Counts log lines that were dropped.
     pub log: Option<ErrorCounter>,
 }
@@ -149,7 +149,7 @@ pub struct Gateway {
     /// The HTTP listeners, which answer until the drain is over.
     probing: Vec<JoinHandle<()>>,
     grace: Duration,
-    otlp: Option<Otlp>,
+    otlp: Option<OtlpExport>,
     store: Store,
 }
 

@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::telemetry::metrics::{ConnectionMetrics, Cut};
+use crate::telemetry::metrics::{ConnectionMetrics, CutReason};
 
 /// Frames that a connection may send at once beyond its calls.
 const BURST: u64 = 1_000;
@@ -65,7 +65,7 @@ enum Fault {
 impl<I> Guarded<I> {
     /// Guards a connection whose preface is still to be read.
     pub(super) fn new(io: I, metrics: &ConnectionMetrics) -> Self {
-        let cut = Counters { flood: metrics.cut(Cut::Flood), window: metrics.cut(Cut::Window) };
+        let cut = Counters { flood: metrics.cut(CutReason::Flood), window: metrics.cut(CutReason::Window) };
         Self { io, frames: Frames::default(), budget: Budget::new(Instant::now()), cut }
     }
 

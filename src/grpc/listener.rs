@@ -30,7 +30,7 @@ use super::weighed::{self, Weighed};
 use crate::accept::{AcceptOutcome, Acceptor};
 use crate::quota::Quota;
 use crate::shutdown::Shutdown;
-use crate::telemetry::metrics::{Cut, Held, Metrics};
+use crate::telemetry::metrics::{CutReason, GaugeGuard, Metrics};
 
 /// Streams that one connection may have open.
 const MAX_STREAMS: u32 = 256;
@@ -98,7 +98,7 @@ pub async fn serve<S, B>(
             metrics.connections_refused.inc();
             continue;
         };
-        let open = Held::new(&metrics.connections);
+        let open = GaugeGuard::new(&metrics.connections);
         let (service, connections) = (service.clone(), connections.clone());
         let end = End { age: connections.age(), stop: shutdown.clone(), room: room.clone(), metrics: metrics.clone() };
         shutdown.tasks().spawn(async move {
@@ -190,8 +190,8 @@ where
     };
     let mut its_time = on_its_own(async {
         tokio::select! {
-            () = unread(&calls) => Some(Cut::Unread),
-            () = idle(&calls) => Some(Cut::Idle),
+            () = unread(&calls) => Some(CutReason::Unread),
+            () = idle(&calls) => Some(CutReason::Idle),
             () = sleep(end.age) => None,
             () = stopping.cancelled() => None,
         }
@@ -203,7 +203,7 @@ where
     if let Some(reason) = ended {
         cut(reason);
         // It does not read a goodbye either.
-        if reason == Cut::Unread {
+        if reason == CutReason::Unread {
             return;
         }
     }
@@ -215,7 +215,7 @@ where
             sleep(GOODBYE).await;
         };
         tokio::select! {
-            () = unread(&calls) => cut(Cut::Unread),
+            () = unread(&calls) => cut(CutReason::Unread),
             () = last_words => {}
             () = aborted.cancelled() => {}
         }

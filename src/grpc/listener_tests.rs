@@ -19,7 +19,7 @@ use crate::grpc::services::Services;
 use crate::pb;
 use crate::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
 use crate::shutdown::DrainOutcome;
-use crate::telemetry::metrics::Form;
+use crate::telemetry::metrics::TextFormat;
 use crate::telemetry::trace::Tracer;
 
 const CREATE: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
@@ -192,7 +192,7 @@ async fn calls_pass_and_faults_have_grpcs_codes() {
 
     let large = frame(0, &vec![0; MAX_MESSAGE + 1]);
     assert_eq!(client.call(CREATE, &[], large).await.code(), Code::ResourceExhausted);
-    let text = server.metrics.encode(Form::Plain).unwrap();
+    let text = server.metrics.encode(TextFormat::Plain).unwrap();
     assert!(text.contains("rpc_response_status_code=\"RESOURCE_EXHAUSTED\"} 1"), "{text}");
 }
 
@@ -410,13 +410,13 @@ async fn floods_of_frames_and_small_windows_are_cut_off() {
     let priority = [&[0, 0, 5, 2, 0, 0, 0, 0, 1][..], &[0, 0, 0, 3, 9]].concat().repeat(100);
     for (n, flood) in [ping, priority, [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(100)].iter().enumerate() {
         insist(server.address, flood).await;
-        assert_eq!(cut(Cut::Flood), n as u64 + 1);
+        assert_eq!(cut(CutReason::Flood), n as u64 + 1);
     }
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (_send, connection) =
         client::Builder::new().initial_window_size(100).handshake::<_, Bytes>(stream).await.unwrap();
     // An end without a goodbye is no error to every client.
     let _ = tokio::time::timeout(GRACE, connection).await.expect("it is cut off");
-    assert_eq!((cut(Cut::Window), cut(Cut::Flood)), (1, 3));
+    assert_eq!((cut(CutReason::Window), cut(CutReason::Flood)), (1, 3));
     assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
 }

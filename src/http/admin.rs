@@ -17,8 +17,8 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPT
 use http::{HeaderMap, StatusCode};
 
 use super::scrapes::Scrapes;
-use crate::telemetry::complaints::Complaints;
-use crate::telemetry::metrics::{Form, Metrics};
+use crate::telemetry::log_throttle::LogThrottle;
+use crate::telemetry::metrics::{Metrics, TextFormat};
 
 const REFUSED: &str = "This is the operators' door of an order-gateway. It answers to localhost, to IP addresses and to the names in \
                        admin.hosts, and the Host of this request is none of them.\n";
@@ -32,14 +32,14 @@ pub struct AdminHosts(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     names: BTreeSet<String>,
-    complaints: Complaints,
+    throttle: LogThrottle,
 }
 
 impl AdminHosts {
     /// Names in any case.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self(Arc::new(Inner { names, complaints: Complaints::default() }))
+        Self(Arc::new(Inner { names, throttle: LogThrottle::default() }))
     }
 
     /// Whether a request for this host is answered; a port may follow.
@@ -70,7 +70,7 @@ pub fn router(metrics: Arc<Metrics>, page: Option<Router>, hosts: AdminHosts) ->
 }
 
 async fn scrape(State(scrapes): State<Scrapes>, headers: HeaderMap) -> Response {
-    let form = Form::asked_for(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let form = TextFormat::asked_for(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
     match scrapes.text(form) {
         Ok(text) => ([(CONTENT_TYPE, form.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -83,7 +83,7 @@ async fn guard(State(hosts): State<AdminHosts>, request: Request, next: Next) ->
     let headers = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or("unreadable").to_owned());
     let refused = target.into_iter().chain(headers).find(|host| !host.is_empty() && !hosts.allow(host));
     let Some(host) = refused else { return next.run(request).await };
-    hosts.0.complaints.note("host", |times| {
+    hosts.0.throttle.note("host", |times| {
         let host = &host[..host.floor_char_boundary(MAX_TOLD)];
         tracing::warn!(host, times, "the page or the metrics are asked for under a name that is not in admin.hosts");
     });
@@ -188,11 +188,11 @@ mod tests {
             (kind, String::from_utf8(body.to_vec()).unwrap())
         };
         let (kind, text) = get("text/plain").await;
-        assert_eq!(kind, Form::Plain.content_type());
+        assert_eq!(kind, TextFormat::Plain.content_type());
         assert!(!text.contains("# EOF"));
         let open = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         let (kind, text) = get(open).await;
-        assert_eq!(kind, Form::OpenMetrics.content_type());
+        assert_eq!(kind, TextFormat::OpenMetrics.content_type());
         assert!(text.ends_with("# EOF\n"));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::telemetry::metrics::{Form, Metrics};
+use crate::telemetry::metrics::{Metrics, TextFormat};
 
 /// Times that they are written in each second for everybody who asks. After that what was written last is told for so long.
 const PER_SECOND: u32 = 100;
@@ -24,7 +24,7 @@ pub(super) struct Scrapes {
 struct Kept {
     since: Instant,
     left: u32,
-    texts: Vec<(Form, Instant, Bytes)>,
+    texts: Vec<(TextFormat, Instant, Bytes)>,
 }
 
 impl Scrapes {
@@ -35,7 +35,7 @@ impl Scrapes {
     }
 
     /// All metrics. Errors only if one cannot be written, which is a bug.
-    pub(super) fn text(&self, form: Form) -> Result<Bytes, fmt::Error> {
+    pub(super) fn text(&self, form: TextFormat) -> Result<Bytes, fmt::Error> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.since.elapsed() >= Duration::from_secs(1) {
             (kept.since, kept.left) = (Instant::now(), PER_SECOND);
@@ -62,14 +62,14 @@ mod tests {
         let scrapes = Scrapes::new(metrics.clone());
         let panics = || {
             metrics.panics.inc();
-            let text = scrapes.text(Form::Plain).unwrap();
+            let text = scrapes.text(TextFormat::Plain).unwrap();
             let text = String::from_utf8(text.to_vec()).unwrap();
             let line = text.lines().find_map(|line| line.strip_prefix("order_gateway_panics_total ")).unwrap();
             line.parse::<u32>().unwrap()
         };
         assert_eq!((0..PER_SECOND).map(|_| panics()).max(), Some(PER_SECOND));
         assert_eq!((panics(), panics()), (PER_SECOND, PER_SECOND));
-        assert!(scrapes.text(Form::OpenMetrics).unwrap().ends_with(b"# EOF\n"), "another form is written");
+        assert!(scrapes.text(TextFormat::OpenMetrics).unwrap().ends_with(b"# EOF\n"), "another form is written");
         tokio::time::advance(OLD).await;
         assert_eq!(panics(), PER_SECOND + 3);
     }

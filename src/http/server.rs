@@ -32,7 +32,7 @@ use super::patient::Patient;
 use super::peer::PeerAddress;
 use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit};
 use crate::shutdown::Shutdown;
-use crate::telemetry::metrics::{ConnectionMetrics, Cut, Held, Metrics};
+use crate::telemetry::metrics::{ConnectionMetrics, CutReason, GaugeGuard, Metrics};
 
 /// Bytes that one connection's headers may take.
 const HEADER_BUFFER: usize = 16 * 1024;
@@ -85,8 +85,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             metrics.peers.http_refused.inc();
             continue;
         };
-        let open = Held::new(&metrics.peers.http);
-        let stream = Patient::new(stream, limits.answer, metrics.peers.cut(Cut::Unread));
+        let open = GaugeGuard::new(&metrics.peers.http);
+        let stream = Patient::new(stream, limits.answer, metrics.peers.cut(CutReason::Unread));
         let (router, end, peers) = (router.clone(), end.clone(), metrics.peers.clone());
         tasks.spawn(async move {
             let _held = open;
@@ -125,7 +125,7 @@ async fn connection(
             poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
         () = place.end().cancelled() => {
-            peers.cut(Cut::Displaced).inc();
+            peers.cut(CutReason::Displaced).inc();
             Pin::new(&mut connection).graceful_shutdown();
             // A request that comes at this very moment is answered yet, and so is one whose answer is being written.
             let _ = timeout(MAKE_WAY_LIMIT, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
@@ -134,8 +134,8 @@ async fn connection(
     };
     // An error here is the peer's: it broke the protocol, was too slow, or left.
     match served {
-        Err(error) if error.is_parse_too_large() => peers.cut(Cut::LargeHead).inc(),
-        Err(error) if error.is_parse() => peers.cut(Cut::Malformed).inc(),
+        Err(error) if error.is_parse_too_large() => peers.cut(CutReason::LargeHead).inc(),
+        Err(error) if error.is_parse() => peers.cut(CutReason::Malformed).inc(),
         _ => 0,
     };
     place.waits();

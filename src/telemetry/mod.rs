@@ -1,8 +1,8 @@
 //! Traces, metrics and logs, and their export. Usable from anywhere; knows nothing of ours but `domain`.
 
-pub mod complaints;
-pub mod lines;
+pub mod access_line_limit;
 pub mod log;
+pub mod log_throttle;
 pub mod metrics;
 pub mod otlp;
 pub mod recent;

@@ -14,7 +14,7 @@ pub const KINDS: usize = 50;
 
 /// One kind of failure.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct RecentFailure {
     /// `package.Service/Method`, or `_OTHER`.
     pub method: &'static str,
     /// The status that was answered.
@@ -35,7 +35,7 @@ pub struct Failure {
 
 /// The kinds, the last seen first. Costs the way of a failed call one short lock, and that of others nothing.
 #[derive(Debug, Default)]
-pub struct RecentFailures(Mutex<Vec<Failure>>);
+pub struct RecentFailures(Mutex<Vec<RecentFailure>>);
 
 impl RecentFailures {
     /// A call failed now.
@@ -49,7 +49,7 @@ impl RecentFailures {
     ) {
         let now = Instant::now();
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |kind: &Failure| {
+        let same = |kind: &RecentFailure| {
             kind.code == code && kind.method == method && kind.reason == reason && kind.account.as_deref() == account
         };
         if let Some(at) = kinds.iter().position(same) {
@@ -61,11 +61,14 @@ impl RecentFailures {
         }
         kinds.truncate(KINDS - 1);
         let account = account.map(str::to_owned);
-        kinds.insert(0, Failure { method, code, reason, account, correlation_id, last: now, first: now, count: 1 });
+        kinds.insert(
+            0,
+            RecentFailure { method, code, reason, account, correlation_id, last: now, first: now, count: 1 },
+        );
     }
 
     /// What is remembered, the last seen first.
-    pub fn all(&self) -> Vec<Failure> {
+    pub fn all(&self) -> Vec<RecentFailure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

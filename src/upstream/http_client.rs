@@ -25,7 +25,7 @@ use super::pool::{ConnectionPool, PoolManager};
 use super::transport::{HttpError, OutgoingRequest};
 use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
-use crate::telemetry::complaints::Complaints;
+use crate::telemetry::log_throttle::LogThrottle;
 
 /// Larger response bodies are refused without being read to the end.
 pub const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -69,7 +69,7 @@ struct PooledClient {
     pools: PoolManager,
     /// A list: comparing with a few entries is faster than hashing.
     urls: RwLock<Vec<(Uri, Url)>>,
-    complaints: Complaints,
+    throttle: LogThrottle,
 }
 
 impl HttpClient {
@@ -102,7 +102,7 @@ impl HttpClient {
             also(builder).build()
         };
         let pools = PoolManager::new(make, times.longest_life)?;
-        Ok(Self(Arc::new(PooledClient { pools, urls: RwLock::default(), complaints: Complaints::default() })))
+        Ok(Self(Arc::new(PooledClient { pools, urls: RwLock::default(), throttle: LogThrottle::default() })))
     }
 }
 
@@ -129,7 +129,7 @@ impl Service<OutgoingRequest> for HttpClient {
         let under_way = InFlightRequest { parts: parts.clone(), pool, tracker };
         Box::pin(async move {
             let mut response = response?.await.map_err(|error| {
-                tell(&parts.complaints, &error);
+                tell(&parts.throttle, &error);
                 under_way.phase(&error)
             })?;
             under_way.pool.answered();
@@ -254,11 +254,11 @@ async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {
 
 /// Logs the cause of a failed connection: DNS, port or certificate. Only the innermost error is logged, because outer
 /// errors contain the URL, which may hold an order number.
-fn tell(complaints: &Complaints, error: &reqwest::Error) {
+fn tell(throttle: &LogThrottle, error: &reqwest::Error) {
     if !error.is_connect() {
         return;
     }
-    complaints.note("connect", |times| {
+    throttle.note("connect", |times| {
         let host = error.url().and_then(Url::host_str);
         let mut cause: &dyn StdError = error;
         while let Some(inner) = cause.source() {

@@ -25,7 +25,7 @@ use crate::config::{San, TokenHash, Tokens};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
-use crate::telemetry::complaints::Complaints;
+use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{CallerRefused, Metrics};
 
 /// Paths of our own services begin with it; only those can be forbidden to a client.
@@ -57,22 +57,22 @@ struct Door {
     clients: Vec<Known>,
     metrics: Arc<Metrics>,
     /// Limits log lines about callers without valid credentials.
-    complaints: Complaints,
+    throttle: LogThrottle,
 }
 
 struct Known {
     client: Client,
-    complaints: Complaints,
+    throttle: LogThrottle,
 }
 
 impl AuthnLayer {
     /// No clients: the gateway is open and everyone is anonymous.
     pub fn new(clients: Vec<Client>, metrics: Arc<Metrics>) -> Self {
-        let known = |client| Known { client, complaints: Complaints::default() };
+        let known = |client| Known { client, throttle: LogThrottle::default() };
         Self(Arc::new(Door {
             clients: clients.into_iter().map(known).collect(),
             metrics,
-            complaints: Complaints::default(),
+            throttle: LogThrottle::default(),
         }))
     }
 }
@@ -85,12 +85,12 @@ impl Door {
         if path.starts_with(methods::HEALTH) {
             return Ok((Caller::nobody().clone(), None));
         }
-        let Known { client, complaints } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
+        let Known { client, throttle } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
         let name = &client.caller.name;
         let service = path.strip_prefix(OURS).and_then(|path| path.split('/').next());
         if let Some(service) = service.filter(|service| !client.caller.may_call(service)) {
             self.metrics.callers.count(CallerRefused::ServiceNotAllowed);
-            complaints.note(CallerRefused::ServiceNotAllowed.name(), |times| {
+            throttle.note(CallerRefused::ServiceNotAllowed.name(), |times| {
                 tracing::warn!(caller = name, times, "a client calls a service that it may not");
             });
             return Err(Box::new(status::service_not_allowed(service)));
@@ -99,7 +99,7 @@ impl Door {
         let taken = client.share.take(streaming, Instant::now());
         taken.map(|places| (client.caller.clone(), Some(places))).map_err(|retry_after| {
             self.metrics.callers.count(CallerRefused::OverShare);
-            complaints.note(CallerRefused::OverShare.name(), |times| {
+            throttle.note(CallerRefused::OverShare.name(), |times| {
                 tracing::warn!(caller = name, times, "a client is over its share");
             });
             Box::new(status::caller_rate_limited(retry_after))
@@ -108,7 +108,7 @@ impl Door {
 
     fn unknown(&self, why: CallerRefused, peer: Option<&PeerNames>) -> Box<Status> {
         self.metrics.callers.count(why);
-        self.complaints.note(why.name(), |times| {
+        self.throttle.note(why.name(), |times| {
             let name = peer.and_then(PeerNames::first);
             tracing::warn!(reason = why.name(), times, name, "callers without good credentials are refused");
         });

@@ -137,7 +137,7 @@ async fn every_refusal_is_counted_by_its_reason() {
         let refused = call(&layer, request).await.is_err();
         assert_eq!((refused, facts.summed_up()), (times > 0, times > 0), "{reason}");
         let line = format!("order_gateway_callers_refused_total{{reason=\"{reason}\"}} {times}");
-        let text = metrics.encode(crate::telemetry::metrics::Form::Plain).unwrap();
+        let text = metrics.encode(crate::telemetry::metrics::TextFormat::Plain).unwrap();
         assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
     }
 }

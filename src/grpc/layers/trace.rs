@@ -19,8 +19,8 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
-use crate::ports::call::{CallContext, CallPurpose, CallRecord};
-use crate::telemetry::metrics::{Held, MethodMetrics, Metrics};
+use crate::ports::call::{CallContext, CallFacts, Purpose};
+use crate::telemetry::metrics::{GaugeGuard, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 
@@ -92,7 +92,7 @@ where
             facts: facts.clone(),
             purpose: CallPurpose::Caller,
         });
-        let in_flight = Held::new(&metrics.calls_in_flight);
+        let in_flight = GaugeGuard::new(&metrics.calls_in_flight);
         let open = Open {
             started,
             method,
@@ -201,7 +201,7 @@ struct Open {
     facts: Arc<CallRecord>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
-    _in_flight: Held,
+    _in_flight: GaugeGuard,
 }
 
 impl Open {

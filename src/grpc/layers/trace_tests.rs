@@ -15,7 +15,7 @@ use super::*;
 use crate::domain::account::AccountId;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
-use crate::telemetry::metrics::Form;
+use crate::telemetry::metrics::TextFormat;
 use crate::telemetry::testing::LogLines;
 use crate::telemetry::trace::Sampling;
 
@@ -185,7 +185,7 @@ async fn the_code_is_found_in_headers_and_trailers_and_a_caller_who_leaves_has_c
     drop(call);
     assert_eq!(layer.metrics.calls_in_flight.get(), 0);
 
-    let text = layer.metrics.encode(Form::Plain).unwrap();
+    let text = layer.metrics.encode(TextFormat::Plain).unwrap();
     for code in ["INTERNAL", "NOT_FOUND", "CANCELLED"] {
         let line = format!(
             "rpc_server_call_duration_seconds_count{{rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",\

@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 pub use self::files::TlsFiles;
 pub use self::names::PeerNames;
-use crate::telemetry::complaints::Complaints;
+use crate::telemetry::log_throttle::LogThrottle;
 
 /// For a peer that was refused to read why.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -32,12 +32,12 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Tls {
     current: Arc<ArcSwap<ServerConfig>>,
-    complaints: Arc<Complaints>,
+    throttle: Arc<LogThrottle>,
 }
 
 impl Tls {
     fn new(config: Arc<ServerConfig>) -> Self {
-        Self { current: Arc::new(ArcSwap::new(config)), complaints: Arc::default() }
+        Self { current: Arc::new(ArcSwap::new(config)), throttle: Arc::default() }
     }
 
     /// The handshake. Tells the names of the peer too; none without a certificate.
@@ -48,7 +48,7 @@ impl Tls {
             Ok(stream) => stream,
             Err((error, stream)) => {
                 if let Some(problem) = problem(&error) {
-                    self.complaints.note(problem, |times| {
+                    self.throttle.note(problem, |times| {
                         let peer = peer.ok().map(tracing::field::display);
                         tracing::warn!(problem, peer, times, "a TLS handshake failed: {error}");
                     });

@@ -7,7 +7,7 @@ use super::testing::*;
 use super::*;
 use crate::config::San;
 use crate::ports::clock::Clock;
-use crate::telemetry::metrics::{Form, Metrics};
+use crate::telemetry::metrics::{Metrics, TextFormat};
 
 const OMS: &str = "spiffe://acme/oms";
 
@@ -191,7 +191,7 @@ async fn a_certificate_of_the_future_is_taken_when_its_time_comes() {
     let end: jiff::Timestamp = "2031-01-01T00:00:00Z".parse().unwrap();
     let series =
         format!("order_gateway_tls_certificate_expiry_timestamp_seconds{{file=\"cert_file\"}} {}\n", end.as_second());
-    let text = metrics.encode(Form::Plain).unwrap();
+    let text = metrics.encode(TextFormat::Plain).unwrap();
     assert!(text.contains(&series), "{series} is not in\n{text}");
 }
 

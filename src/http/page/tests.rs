@@ -20,8 +20,8 @@ use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFail
 use crate::service::testing::{Walmart, over};
 use crate::service::testing_feed::{TestFeed, asking, feed, plain};
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
-use crate::service::{AccountDirectory, BoardRows, Operations};
-use crate::telemetry::metrics::Delivered;
+use crate::service::{Directory, Operations, Rows};
+use crate::telemetry::metrics::DeliveryOutcome;
 
 /// When the clock begins.
 const START: u64 = crate::service::testing_feed::START;
@@ -73,7 +73,7 @@ fn stand(accounts: &[String]) -> Stand {
     let walmarts = Arc::new(Walmarts::default());
     let metrics = Arc::new(Metrics::new([]));
     let counts = metrics.webhooks.of("acme");
-    counts.count(Delivered::Stored);
+    counts.count(DeliveryOutcome::Stored);
     let probes = Probes::new(vec![("store", Box::new(|| Some("the store is full".into())))]);
     let page = Page {
         status: GatewayStatus {

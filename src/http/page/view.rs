@@ -15,9 +15,9 @@ use crate::pb;
 use crate::ports::clock::Clock;
 use crate::ports::overview::{self, CircuitView, OperationView, TokenView};
 use crate::service::feed::{EventIds, FeedState, SubscriptionState};
-use crate::service::{AccountState, BoardRows, StatusBoard};
-use crate::telemetry::metrics::{AccountWebhooks, Delivered};
-use crate::telemetry::recent::Failure;
+use crate::service::{AccountState, Board, Rows};
+use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
+use crate::telemetry::recent::RecentFailure;
 use crate::telemetry::trace::code_name;
 
 /// Accounts that are shown.
@@ -225,7 +225,7 @@ fn is_in_trouble(state: &AccountState) -> bool {
 
 fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
     let counted = |counts: &AccountWebhooks| {
-        let some = Delivered::ALL.map(|outcome| (outcome.name(), counts.counted(outcome)));
+        let some = DeliveryOutcome::ALL.map(|outcome| (outcome.name(), counts.counted(outcome)));
         some.into_iter().filter(|(_, count)| *count > 0).collect()
     };
     let count = |count: &crate::ports::ledger::EntryCount| Count {
@@ -340,7 +340,7 @@ fn subscription(state: &SubscriptionState) -> Subscription {
     }
 }
 
-fn error<'a>(failure: &'a Failure, clock: &Clock) -> Error<'a> {
+fn error<'a>(failure: &'a RecentFailure, clock: &Clock) -> Error<'a> {
     Error {
         last: millis(clock.at(failure.last)),
         first: millis(clock.at(failure.first)),

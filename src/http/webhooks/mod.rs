@@ -44,7 +44,7 @@ use crate::ports::clock::Clock;
 use crate::ports::event_log::{Appended, EventLog};
 use crate::ports::token_keys::TokenKeys;
 use crate::service::feed::{Intake, Recipient};
-use crate::telemetry::metrics::{Delivered, Held, Metrics};
+use crate::telemetry::metrics::{DeliveryOutcome, GaugeGuard, Metrics};
 
 /// Bytes of a delivery's body.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -169,7 +169,7 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
 
     async fn receive(&self, account: &Account, head: &Parts, body: Body) -> Result<Response, Refusal> {
         let began = Instant::now();
-        let _in_flight = Held::new(&self.metrics.webhooks.in_flight);
+        let _in_flight = GaugeGuard::new(&self.metrics.webhooks.in_flight);
         let mut post = self.admit(head);
         let body = body::read(body, MAX_BODY, &mut post).await?;
         let key = if account.gate.grants() { Some(self.token_key().await?) } else { None };
@@ -202,21 +202,21 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
                     if is_fraud_cancel {
                         recorder.note_fraud_cancel();
                     }
-                    (Delivered::Stored, answer::stored(false))
+                    (DeliveryOutcome::Stored, answer::stored(false))
                 }
                 Some(reason) => {
-                    recorder.complaints.note("quarantined", |times| {
+                    recorder.throttle.note("quarantined", |times| {
                         tracing::warn!(account = %id, times, reason, "a webhook cannot be read; it is in quarantine");
                     });
-                    (Delivered::Quarantined, answer::stored(false))
+                    (DeliveryOutcome::Quarantined, answer::stored(false))
                 }
             },
-            Ok(Ok(Appended::Duplicate)) => (Delivered::Duplicate, answer::stored(true)),
+            Ok(Ok(Appended::Duplicate)) => (DeliveryOutcome::Duplicate, answer::stored(true)),
             Ok(Ok(Appended::Conflict)) => {
-                recorder.complaints.note("conflict", |times| {
+                recorder.throttle.note("conflict", |times| {
                     tracing::warn!(account = %id, times, "a webhook has the id of another one; both are kept");
                 });
-                (Delivered::Conflict, answer::stored(true))
+                (DeliveryOutcome::Conflict, answer::stored(true))
             }
             // The store has told the log. If it is only slow the delivery may be stored yet, and comes again as a duplicate.
             Ok(Err(_)) | Err(_) => return Err(Refusal::NotStored),
@@ -262,7 +262,7 @@ async fn grant<L: EventLog + TokenKeys>(
     let Some(account) = webhooks.account(path) else {
         return webhooks.refuse_unknown(Refusal::UnknownAccount, &head.headers);
     };
-    let Recorder { counts, complaints, .. } = &account.recorder;
+    let Recorder { counts, throttle, .. } = &account.recorder;
     // Whether this account gives tokens out shows in an answer to nothing.
     if !account.gate.grants() {
         counts.tokens_refused.inc();
@@ -275,7 +275,7 @@ async fn grant<L: EventLog + TokenKeys>(
         }
         Ok(Err(why)) => {
             counts.tokens_refused.inc();
-            complaints.note("token", |times| {
+            throttle.note("token", |times| {
                 tracing::warn!(account = %account.recipient.account, times, ?why, "a request for a webhook token is refused");
             });
             answer::no_token(why)

@@ -6,8 +6,8 @@ use http::StatusCode;
 use super::answer;
 use super::auth::Refused;
 use crate::domain::feed::notification::Unclear;
-use crate::telemetry::complaints::Complaints;
-use crate::telemetry::metrics::{AccountWebhooks, Delivered};
+use crate::telemetry::log_throttle::LogThrottle;
+use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 
 /// Why a post is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +33,16 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    const fn outcome(self) -> Delivered {
+    const fn outcome(self) -> DeliveryOutcome {
         match self {
-            Self::UnknownAccount => Delivered::UnknownAccount,
-            Self::WrongMethod => Delivered::WrongMethod,
-            Self::TooLarge => Delivered::TooLarge,
-            Self::TooSlow | Self::BrokenOff => Delivered::Incomplete,
-            Self::Displaced => Delivered::Displaced,
-            Self::Unproved(_) => Delivered::Unauthenticated,
-            Self::Overloaded => Delivered::Overloaded,
-            Self::NotStored => Delivered::NotStored,
+            Self::UnknownAccount => DeliveryOutcome::UnknownAccount,
+            Self::WrongMethod => DeliveryOutcome::WrongMethod,
+            Self::TooLarge => DeliveryOutcome::TooLarge,
+            Self::TooSlow | Self::BrokenOff => DeliveryOutcome::Incomplete,
+            Self::Displaced => DeliveryOutcome::Displaced,
+            Self::Unproved(_) => DeliveryOutcome::Unauthenticated,
+            Self::Overloaded => DeliveryOutcome::Overloaded,
+            Self::NotStored => DeliveryOutcome::NotStored,
         }
     }
 
@@ -80,18 +80,18 @@ impl Refusal {
 pub(super) struct Recorder {
     account: String,
     pub(super) counts: AccountWebhooks,
-    pub(super) complaints: Complaints,
+    pub(super) throttle: LogThrottle,
 }
 
 impl Recorder {
     pub(super) fn new(account: &str, counts: AccountWebhooks) -> Self {
-        Self { account: account.to_owned(), counts, complaints: Complaints::default() }
+        Self { account: account.to_owned(), counts, throttle: LogThrottle::default() }
     }
 
     /// Counts and logs a stored event of which it cannot be told whether it is an intent.
     pub(super) fn note_unclear(&self, cause: Unclear) {
         self.counts.count_unclear(cause);
-        self.complaints.note(cause.name(), |times| {
+        self.throttle.note(cause.name(), |times| {
             let (account, cause) = (&self.account, cause.name());
             tracing::warn!(account, times, cause, "an event may be an intent to cancel; it is among the order updates");
         });
@@ -100,7 +100,7 @@ impl Recorder {
     /// Counts and logs a stored FRAUD_CANCEL: somebody may be about to ship the order.
     pub(super) fn note_fraud_cancel(&self) {
         self.counts.fraud_cancels.inc();
-        self.complaints.note("fraud_cancel", |times| {
+        self.throttle.note("fraud_cancel", |times| {
             tracing::warn!(
                 account = self.account,
                 times,
@@ -114,7 +114,7 @@ impl Recorder {
     pub(super) fn refuse(&self, refusal: Refusal, signed: bool) -> Response {
         let outcome = refusal.outcome();
         self.counts.count_refused(outcome, signed);
-        self.complaints.note(outcome.name(), |times| {
+        self.throttle.note(outcome.name(), |times| {
             let (account, outcome, words) = (&self.account, outcome.name(), refusal.words());
             tracing::warn!(account, times, outcome, signed, "a webhook is refused: {words}");
         });

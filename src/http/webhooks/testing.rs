@@ -25,7 +25,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Bounds, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::ports::token_keys::TokenKeyBytes;
-use crate::telemetry::metrics::Form;
+use crate::telemetry::metrics::TextFormat;
 
 pub(super) const INTENT: &str = include_str!("testdata/intent.json");
 
@@ -181,7 +181,7 @@ impl App {
 
     /// What was counted of an account, but zeros.
     pub(super) fn counted(&self, account: &str) -> Vec<(String, u64)> {
-        let text = self.metrics.encode(Form::OpenMetrics).unwrap();
+        let text = self.metrics.encode(TextFormat::OpenMetrics).unwrap();
         let start = format!("order_gateway_webhooks_total{{account=\"{account}\",outcome=\"");
         let lines = text.lines().filter_map(|line| line.strip_prefix(&start)?.split_once("\"} "));
         let counts = lines.map(|(outcome, n)| (outcome.to_owned(), n.parse().unwrap())).filter(|(_, n)| *n > 0);
@@ -194,7 +194,7 @@ impl App {
 impl App {
     /// The value of a series by its account and its outcome.
     pub(super) fn value(&self, metric: &str, account: &str, outcome: &str) -> u64 {
-        let text = self.metrics.encode(Form::OpenMetrics).unwrap();
+        let text = self.metrics.encode(TextFormat::OpenMetrics).unwrap();
         let series = format!("{metric}{{account=\"{account}\",outcome=\"{outcome}\"}} ");
         text.lines()
             .find_map(|line| line.strip_prefix(&series)?.parse().ok())

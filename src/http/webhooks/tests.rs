@@ -119,7 +119,7 @@ async fn an_event_that_may_be_an_intent_is_stored_counted_and_logged() {
     // One that comes again is not counted again.
     app.log.will_answer(Appended::Duplicate);
     is_stored(&app.send(signed(&update(2, json!({"subEventType": "canary"})))).await, true);
-    let text = app.metrics.encode(crate::telemetry::metrics::Form::OpenMetrics).unwrap();
+    let text = app.metrics.encode(crate::telemetry::metrics::TextFormat::OpenMetrics).unwrap();
     for (cause, count) in [("no_kind", 1), ("unknown_kind", 2), ("unreadable_flag", 1)] {
         let series =
             format!("order_gateway_webhook_unclear_events_total{{account=\"acme\",cause=\"{cause}\"}} {count}");

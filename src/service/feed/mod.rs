@@ -62,7 +62,7 @@ use crate::ports::event_log::{Bounds, EventLog, FeedLog};
 use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
 use crate::ports::subscriptions::Subscriptions;
-use crate::telemetry::metrics::{FeedMetrics, Held};
+use crate::telemetry::metrics::{FeedMetrics, GaugeGuard};
 
 /// Most open streams, over all callers.
 const MAX_STREAMS: usize = 20_000;
@@ -198,7 +198,7 @@ impl<F: FeedStore> Feed<F> {
             return Err(FeedError::TooManyStreams);
         }
         self.0.streams.of.of(feed).fetch_add(1, Ordering::AcqRel);
-        let held = Held::new(&self.0.parts.metrics.of(feed).streams);
+        let held = GaugeGuard::new(&self.0.parts.metrics.of(feed).streams);
         Ok(StreamPlace { streams: self.0.streams.clone(), feed, _held: held })
     }
 
@@ -261,7 +261,7 @@ fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {
 struct StreamPlace {
     streams: Arc<OpenStreams>,
     feed: FeedName,
-    _held: Held,
+    _held: GaugeGuard,
 }
 
 impl Drop for StreamPlace {

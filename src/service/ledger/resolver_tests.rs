@@ -18,7 +18,7 @@ use crate::service::testing::{
 };
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
 use crate::store::memory::MemoryLedger;
-use crate::telemetry::metrics::Form;
+use crate::telemetry::metrics::TextFormat;
 
 #[path = "audit_tests.rs"]
 mod audits;
@@ -73,7 +73,7 @@ fn millis(times: Vec<Duration>) -> Vec<u128> {
 
 /// The value of a metric's line.
 fn metric<L: Ledger>(mutations: &Work<L>, name: &str) -> f64 {
-    let text = mutations.0.metrics.encode(Form::Plain).unwrap();
+    let text = mutations.0.metrics.encode(TextFormat::Plain).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("order_gateway_{name} ")));
     line.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
 }

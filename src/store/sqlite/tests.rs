@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::domain::ledger::EntryState;
 use crate::store::testing::{acme, cancel, create, made, settings, time};
-use crate::telemetry::metrics::{Form, Metrics};
+use crate::telemetry::metrics::{Metrics, TextFormat};
 
 pub(super) struct Place {
     folder: TempDir,
@@ -326,7 +326,7 @@ async fn what_waits_together_is_synced_together() {
     let settings = Settings { metrics: metrics.store.clone(), ..settings() };
     let ledger = SqliteLedger::open(&place.path(), settings).unwrap();
     let figure = |name: &str| -> u64 {
-        let text = metrics.encode(Form::Plain).unwrap();
+        let text = metrics.encode(TextFormat::Plain).unwrap();
         let line =
             text.lines().find_map(|line| line.strip_prefix(&format!("order_gateway_store_{name} ")).map(str::to_owned));
         line.unwrap().parse().unwrap()

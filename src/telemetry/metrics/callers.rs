@@ -94,7 +94,7 @@ struct FileLabel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metrics::{Form, Metrics};
+    use crate::telemetry::metrics::{Metrics, TextFormat};
 
     #[test]
     fn names_and_labels() {
@@ -105,7 +105,7 @@ mod tests {
         metrics.callers.count(CallerRefused::UnknownToken);
         metrics.callers.tls_reloads_refused.inc();
         metrics.callers.tls_expires("cert_file", 1_800_000_000);
-        let text = metrics.encode(Form::Plain).unwrap();
+        let text = metrics.encode(TextFormat::Plain).unwrap();
         for line in [
             "order_gateway_callers_refused_total{reason=\"unknown_token\"} 1",
             "order_gateway_callers_refused_total{reason=\"no_credentials\"} 0",

@@ -18,7 +18,7 @@ pub struct ConnectionMetrics {
 
 /// Why a connection was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum CutReason {
     /// gRPC: more frames that are no calls than any client has use for.
     Flood,
     /// gRPC: windows so small that answers would wait here.
@@ -35,7 +35,7 @@ pub enum Cut {
     LargeHead,
 }
 
-impl Cut {
+impl CutReason {
     const ALL: [Self; 7] =
         [Self::Flood, Self::Window, Self::Unread, Self::Idle, Self::Displaced, Self::Malformed, Self::LargeHead];
 
@@ -72,14 +72,14 @@ impl ConnectionMetrics {
             metrics.cut.clone(),
         );
         // All of them are there from the start, with 0.
-        for reason in Cut::ALL {
+        for reason in CutReason::ALL {
             metrics.cut(reason);
         }
         metrics
     }
 
     /// Counts the connections that were ended so.
-    pub fn cut(&self, reason: Cut) -> Counter {
+    pub fn cut(&self, reason: CutReason) -> Counter {
         self.cut.get_or_create_owned(&CutLabels { reason: reason.name() })
     }
 }

@@ -8,11 +8,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::telemetry::otlp::Outages;
+use crate::telemetry::otlp::ExportOutages;
 
 /// Exports that failed, and what is lost with them.
 pub(super) struct ExportMetrics {
-    outages: OnceLock<Outages>,
+    outages: OnceLock<ExportOutages>,
     traces_failed: Counter,
     metrics_failed: Counter,
     spans_dropped: Counter,
@@ -29,12 +29,12 @@ impl ExportMetrics {
         Self { outages: OnceLock::new(), traces_failed: of("traces"), metrics_failed: of("metrics"), spans_dropped }
     }
 
-    pub(super) fn watch(&self, outages: Outages) {
+    pub(super) fn watch(&self, outages: ExportOutages) {
         self.outages.get_or_init(|| outages);
     }
 
     pub(super) fn look(&self) {
-        let Some(Outages { traces, metrics }) = self.outages.get() else { return };
+        let Some(ExportOutages { traces, metrics }) = self.outages.get() else { return };
         let take_over = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
         take_over(&self.traces_failed, traces.failed());
         take_over(&self.metrics_failed, metrics.failed());

@@ -29,13 +29,13 @@ type Look = Box<dyn Fn() -> Vec<BucketLevel> + Send + Sync>;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Levels {
+pub(super) struct LevelCollector {
     buckets: OnceLock<Look>,
     /// When each account's last token came.
     tokens: Mutex<BTreeMap<AccountId, Instant>>,
 }
 
-impl Levels {
+impl LevelCollector {
     pub(super) fn watch_buckets(&self, look: Look) {
         self.buckets.get_or_init(|| look);
     }
@@ -45,13 +45,13 @@ impl Levels {
     }
 }
 
-impl fmt::Debug for Levels {
+impl fmt::Debug for LevelCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Levels").finish_non_exhaustive()
     }
 }
 
-impl Collector for Levels {
+impl Collector for LevelCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let buckets = self.buckets.get().map(|look| look()).unwrap_or_default();
         if !buckets.is_empty() {

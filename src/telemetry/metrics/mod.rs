@@ -39,7 +39,7 @@ pub use callers::{CallerMetrics, CallerRefused};
 pub use calls::MethodMetrics;
 use calls::{CallMetrics, RpcLabels};
 pub use clock::ClockMetrics;
-pub use connections::{ConnectionMetrics, Cut};
+pub use connections::{ConnectionMetrics, CutReason};
 use exports::ExportMetrics;
 pub use feed::FeedMetrics;
 pub use ledger::LedgerMetrics;
@@ -47,12 +47,12 @@ pub use levels::BucketLevel;
 use process::ProcessMetrics;
 pub use store::StoreMetrics;
 pub use subscriptions::{MAX_LABELLED, SubscriptionLag, SubscriptionMetrics};
-pub use text::Form;
+pub use text::TextFormat;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
-pub use webhooks::{AccountWebhooks, Delivered, WebhookMetrics};
+pub use webhooks::{AccountWebhooks, DeliveryOutcome, WebhookMetrics};
 
-use super::lines::Lines;
-use super::otlp::Outages;
+use super::access_line_limit::AccessLineLimit;
+use super::otlp::ExportOutages;
 use super::recent::RecentFailures;
 use super::semconv;
 use super::trace::TraceContext;
@@ -93,7 +93,7 @@ pub struct Metrics {
     /// What Walmart posts.
     pub webhooks: WebhookMetrics,
     /// Bounds the access log of failures.
-    pub access_lines: Lines,
+    pub access_lines: AccessLineLimit,
     /// RPCs in flight, streams too.
     pub calls_in_flight: Gauge,
     /// RPCs refused because too many were in flight.
@@ -172,7 +172,7 @@ impl Metrics {
             feed,
             webhooks,
             ledger,
-            access_lines: Lines::new(left_out),
+            access_lines: AccessLineLimit::new(left_out),
             calls_in_flight,
             calls_shed,
             panics,
@@ -199,12 +199,12 @@ impl Metrics {
     }
 
     /// How exports fare; the first one stands.
-    pub fn watch_exports(&self, outages: Outages) {
+    pub fn watch_exports(&self, outages: ExportOutages) {
         self.exports.watch(outages);
     }
 
     /// All metrics as text, in the form that was asked for. Errors only if a metric cannot be written, which is a bug.
-    pub fn encode(&self, form: Form) -> Result<String, fmt::Error> {
+    pub fn encode(&self, form: TextFormat) -> Result<String, fmt::Error> {
         self.look();
         text::encode(&self.registry, form)
     }
@@ -250,9 +250,9 @@ struct TraceLabel {
 
 /// Holds a gauge up by one until it is dropped.
 #[derive(Debug)]
-pub struct Held(Gauge<i64, AtomicI64>);
+pub struct GaugeGuard(Gauge<i64, AtomicI64>);
 
-impl Held {
+impl GaugeGuard {
     /// Raises the gauge.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
@@ -260,7 +260,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -19,7 +19,7 @@ pub(super) struct ProcessMetrics;
 
 impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(seen) = Seen::read() else { return Ok(()) };
+        let Some(seen) = ProcessStats::read() else { return Ok(()) };
         let mut gauge = |name: &str, help: &str, unit: Option<Unit>, value: f64| {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)
@@ -36,7 +36,7 @@ impl Collector for ProcessMetrics {
     }
 }
 
-struct Seen {
+struct ProcessStats {
     started: f64,
     cpu: f64,
     resident: f64,
@@ -45,7 +45,7 @@ struct Seen {
     max_files: f64,
 }
 
-impl Seen {
+impl ProcessStats {
     /// See proc(5).
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_read_is_this_process() {
-        let seen = Seen::read().unwrap();
+        let seen = ProcessStats::read().unwrap();
         // 2020 to 2100, in seconds.
         assert!((1.5e9..4.2e9).contains(&seen.started), "{}", seen.started);
         assert!((1e6..1e10).contains(&seen.resident) && seen.virtual_size >= seen.resident);
@@ -94,6 +94,6 @@ mod tests {
         let before = seen.open_files;
         let _file = fs::File::open("/proc/self/stat").unwrap();
         // Other tests open and close theirs meanwhile; the folder is not empty, that is all that is certain.
-        assert!(Seen::read().unwrap().open_files > 0.0 && before > 0.0);
+        assert!(ProcessStats::read().unwrap().open_files > 0.0 && before > 0.0);
     }
 }

@@ -32,9 +32,9 @@ pub struct SubscriptionLag {
 /// Cheap to clone, all clones are one.
 #[derive(Clone, Debug)]
 pub struct SubscriptionMetrics {
-    lag: Family<Labels, Gauge>,
-    parked: Family<Labels, Gauge>,
-    oldest: Family<Labels, Gauge>,
+    lag: Family<SubscriptionLabels, Gauge>,
+    parked: Family<SubscriptionLabels, Gauge>,
+    oldest: Family<SubscriptionLabels, Gauge>,
     shown: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -61,15 +61,15 @@ impl SubscriptionMetrics {
         let all: Vec<_> = labelled.into_iter().take(MAX_LABELLED).chain(others).collect();
         let names: BTreeSet<_> = all.iter().map(|one| one.name.clone()).collect();
         for gone in shown.difference(&names) {
-            let labels = Labels { subscription: gone.clone() };
+            let labels = SubscriptionLabels { subscription: gone.clone() };
             self.lag.remove(&labels);
             self.parked.remove(&labels);
             self.oldest.remove(&labels);
         }
         *shown = names;
         for SubscriptionLag { name, events, parked, oldest } in all {
-            let labels = Labels { subscription: name };
-            let set = |family: &Family<Labels, Gauge>, value: u64| {
+            let labels = SubscriptionLabels { subscription: name };
+            let set = |family: &Family<SubscriptionLabels, Gauge>, value: u64| {
                 family.get_or_create_owned(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
             };
             set(&self.lag, events);
@@ -80,14 +80,14 @@ impl SubscriptionMetrics {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
+struct SubscriptionLabels {
     subscription: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::metrics::{Form, Metrics};
+    use crate::telemetry::metrics::{Metrics, TextFormat};
 
     fn lag(name: &str, events: u64) -> SubscriptionLag {
         SubscriptionLag { name: name.into(), events, parked: 1, oldest: Duration::from_secs(9) }
@@ -97,7 +97,7 @@ mod tests {
     fn only_so_many_are_labelled_and_deleted_ones_are_forgotten() {
         let metrics = Metrics::new([]);
         let series = |series: &str| -> Vec<String> {
-            let text = metrics.encode(Form::Plain).unwrap();
+            let text = metrics.encode(TextFormat::Plain).unwrap();
             text.lines().filter(|line| line.starts_with(series)).map(str::to_owned).collect()
         };
         let all = (0..MAX_LABELLED + 5).map(|n| lag(&format!("s-{n}"), 2)).collect();

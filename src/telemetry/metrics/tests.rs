@@ -32,8 +32,8 @@ fn filled() -> Metrics {
 #[test]
 fn both_forms_tell_the_same() {
     let metrics = filled();
-    let open = metrics.encode(Form::OpenMetrics).unwrap();
-    let plain = metrics.encode(Form::Plain).unwrap();
+    let open = metrics.encode(TextFormat::OpenMetrics).unwrap();
+    let plain = metrics.encode(TextFormat::Plain).unwrap();
     let samples = |text: &str| -> BTreeSet<String> {
         // Those of the process change meanwhile.
         let samples = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("process_"));
@@ -49,7 +49,7 @@ fn both_forms_tell_the_same() {
 
 #[test]
 fn every_plain_sample_has_help_and_type_by_its_own_name() {
-    let plain = filled().encode(Form::Plain).unwrap();
+    let plain = filled().encode(TextFormat::Plain).unwrap();
     let mut helped = BTreeSet::new();
     let mut typed = BTreeSet::new();
     for line in plain.lines() {
@@ -73,7 +73,7 @@ fn every_plain_sample_has_help_and_type_by_its_own_name() {
 
 #[test]
 fn names_and_labels_are_the_conventions() {
-    let plain = filled().encode(Form::Plain).unwrap();
+    let plain = filled().encode(TextFormat::Plain).unwrap();
     for line in [
         "rpc_server_call_duration_seconds_count{rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"OK\"} 1",
         "rpc_server_call_duration_seconds_count{rpc_method=\"_OTHER\",rpc_response_status_code=\"UNIMPLEMENTED\"} 1",
@@ -95,11 +95,11 @@ fn names_and_labels_are_the_conventions() {
 #[test]
 fn what_accept_asks_for() {
     for plain in [None, Some("*/*"), Some("text/plain"), Some("application/openmetrics-text;q=0, text/plain")] {
-        assert_eq!(Form::asked_for(plain), Form::Plain, "{plain:?}");
+        assert_eq!(TextFormat::asked_for(plain), TextFormat::Plain, "{plain:?}");
     }
     for open in ["application/openmetrics-text", "text/plain;q=0.5, application/openmetrics-text;version=1.0.0;q=0.75"]
     {
-        assert_eq!(Form::asked_for(Some(open)), Form::OpenMetrics, "{open}");
+        assert_eq!(TextFormat::asked_for(Some(open)), TextFormat::OpenMetrics, "{open}");
     }
 }
 

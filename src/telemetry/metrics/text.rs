@@ -7,14 +7,14 @@ use prometheus_client::registry::Registry;
 
 /// A form of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum TextFormat {
     /// Prometheus text 0.0.4.
     Plain,
     /// OpenMetrics 1.0, with exemplars.
     OpenMetrics,
 }
 
-impl Form {
+impl TextFormat {
     /// What an `Accept` header asks for. Plain text unless OpenMetrics is named and not refused (`q=0`).
     pub fn asked_for(accept: Option<&str>) -> Self {
         let wants = |part: &str| {
@@ -34,12 +34,12 @@ impl Form {
     }
 }
 
-pub(super) fn encode(registry: &Registry, form: Form) -> Result<String, fmt::Error> {
+pub(super) fn encode(registry: &Registry, form: TextFormat) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(16 * 1024);
     encode_open_metrics(&mut text, registry)?;
     Ok(match form {
-        Form::OpenMetrics => text,
-        Form::Plain => plain(&text),
+        TextFormat::OpenMetrics => text,
+        TextFormat::Plain => plain(&text),
     })
 }
 

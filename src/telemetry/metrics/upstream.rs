@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
-use super::levels::{BucketLevel, Levels};
+use super::levels::{BucketLevel, LevelCollector};
 use super::{BUCKETS, Durations, durations, observe};
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
@@ -23,7 +23,7 @@ pub struct UpstreamMetrics {
     attempts: AttemptMetrics,
     circuits: Family<CircuitLabels, Gauge>,
     token_refreshes: [Counter; TokenOutcome::ALL.len()],
-    levels: Arc<Levels>,
+    levels: Arc<LevelCollector>,
 
     /// Repeats that were sent.
     pub retries_tried: ByOperation<Counter>,
@@ -75,7 +75,7 @@ impl UpstreamMetrics {
         let help = "Circuit of an account and operation: 0 closed, 1 half open, 2 open";
         r.register("order_gateway_circuit_state", help, circuits.clone());
 
-        let levels = Arc::<Levels>::default();
+        let levels = Arc::<LevelCollector>::default();
         r.register_collector(Box::new(levels.clone()));
 
         let mut counter = |name: &str, help: &str| {

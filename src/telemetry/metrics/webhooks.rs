@@ -61,27 +61,27 @@ impl WebhookMetrics {
         AccountWebhooks {
             unclear,
             fraud_cancels,
-            ..self.handles(account, |outcome| outcome != Delivered::UnknownAccount)
+            ..self.handles(account, |outcome| outcome != DeliveryOutcome::UnknownAccount)
         }
     }
 
     /// The handles of posts that name no account which receives webhooks.
     pub fn of_unknown_account(&self) -> AccountWebhooks {
-        let applies = |outcome| matches!(outcome, Delivered::UnknownAccount | Delivered::WrongMethod);
+        let applies = |outcome| matches!(outcome, DeliveryOutcome::UnknownAccount | DeliveryOutcome::WrongMethod);
         self.handles(UNKNOWN_ACCOUNT, applies)
     }
 
     /// Every series that `applies` is there from the start, with 0: an alert on the increase of a counter does not see the
     /// first one of a series that begins with it.
-    fn handles(&self, account: &str, applies: impl Fn(Delivered) -> bool) -> AccountWebhooks {
+    fn handles(&self, account: &str, applies: impl Fn(DeliveryOutcome) -> bool) -> AccountWebhooks {
         let labels = |outcome| WebhookLabels { account: account.to_owned(), outcome };
-        let counter = |family: &Family<WebhookLabels, Counter>, outcome: Delivered, applies: bool| {
+        let counter = |family: &Family<WebhookLabels, Counter>, outcome: DeliveryOutcome, applies: bool| {
             if applies { family.get_or_create_owned(&labels(outcome.name())) } else { Counter::default() }
         };
         let token = |outcome| self.tokens.get_or_create_owned(&labels(outcome));
         AccountWebhooks {
-            deliveries: Delivered::ALL.map(|outcome| counter(&self.deliveries, outcome, applies(outcome))),
-            signed_refused: Delivered::ALL
+            deliveries: DeliveryOutcome::ALL.map(|outcome| counter(&self.deliveries, outcome, applies(outcome))),
+            signed_refused: DeliveryOutcome::ALL
                 .map(|outcome| counter(&self.signed_refused, outcome, applies(outcome) && outcome.is_refusal())),
             unclear: Default::default(),
             fraud_cancels: Counter::default(),
@@ -94,8 +94,8 @@ impl WebhookMetrics {
 /// The counters of one account.
 #[derive(Debug)]
 pub struct AccountWebhooks {
-    deliveries: [Counter; Delivered::ALL.len()],
-    signed_refused: [Counter; Delivered::ALL.len()],
+    deliveries: [Counter; DeliveryOutcome::ALL.len()],
+    signed_refused: [Counter; DeliveryOutcome::ALL.len()],
     unclear: [Counter; Unclear::ALL.len()],
     /// Orders that Walmart cancelled for fraud.
     pub fraud_cancels: Counter,
@@ -107,12 +107,12 @@ pub struct AccountWebhooks {
 
 impl AccountWebhooks {
     /// Counts a delivery by its outcome.
-    pub fn count(&self, outcome: Delivered) {
+    pub fn count(&self, outcome: DeliveryOutcome) {
         self.deliveries[outcome as usize].inc();
     }
 
     /// Counts a refused delivery. `signed`: whether its head carries a proof.
-    pub fn count_refused(&self, outcome: Delivered, signed: bool) {
+    pub fn count_refused(&self, outcome: DeliveryOutcome, signed: bool) {
         self.count(outcome);
         if signed {
             self.signed_refused[outcome as usize].inc();
@@ -125,14 +125,14 @@ impl AccountWebhooks {
     }
 
     /// How many deliveries this became of.
-    pub fn counted(&self, outcome: Delivered) -> u64 {
+    pub fn counted(&self, outcome: DeliveryOutcome) -> u64 {
         self.deliveries[outcome as usize].get()
     }
 }
 
 /// What becomes of a post to the webhook paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivered {
+pub enum DeliveryOutcome {
     /// Stored: an intent, or another event.
     Stored,
     /// It was stored before.
@@ -159,7 +159,7 @@ pub enum Delivered {
     UnknownAccount,
 }
 
-impl Delivered {
+impl DeliveryOutcome {
     /// All of them, in their order.
     pub const ALL: [Self; 12] = [
         Self::Stored,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::plan::{OtlpError, Target};
+use super::plan::{ExportTarget, OtlpError};
 
 /// A collector that is gone without a word is noticed by this, between exports too.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Nothing is sent yet; a collector that is not there shows when something is exported. Call it within the runtime.
-pub(super) fn connect(target: &Target) -> Result<Channel, OtlpError> {
+pub(super) fn connect(target: &ExportTarget) -> Result<Channel, OtlpError> {
     let wrong = |error: &dyn std::error::Error| OtlpError::Endpoint(chain(error));
     let endpoint = Endpoint::from_shared(target.endpoint.clone()).map_err(|error| wrong(&error))?;
     let endpoint = match endpoint.uri().scheme_str() {
@@ -29,7 +29,7 @@ pub(super) fn connect(target: &Target) -> Result<Channel, OtlpError> {
     Ok(endpoint.connect_lazy())
 }
 
-fn tls(target: &Target) -> Result<ClientTlsConfig, OtlpError> {
+fn tls(target: &ExportTarget) -> Result<ClientTlsConfig, OtlpError> {
     let config = ClientTlsConfig::new();
     let config = match &target.certificate {
         Some(file) => config.ca_certificate(Certificate::from_pem(read(file)?)),

@@ -13,17 +13,17 @@ use crate::telemetry::semconv;
 
 /// From when to when values were counted, in nanoseconds of the Unix epoch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
+pub(super) struct TimeWindow {
     pub(super) start: u64,
     pub(super) now: u64,
 }
 
 /// Families without values are left out.
-pub(super) fn metrics(families: Vec<prometheus::MetricFamily>, span: Span) -> Vec<Metric> {
+pub(super) fn metrics(families: Vec<prometheus::MetricFamily>, span: TimeWindow) -> Vec<Metric> {
     families.into_iter().filter(|family| !family.metric.is_empty()).filter_map(|family| one(family, span)).collect()
 }
 
-fn one(family: prometheus::MetricFamily, span: Span) -> Option<Metric> {
+fn one(family: prometheus::MetricFamily, span: TimeWindow) -> Option<Metric> {
     let kind = family.r#type();
     let (name, unit) = named(&family);
     // A sum is of whole numbers or of fractions for good, whatever it is just now.
@@ -65,7 +65,7 @@ fn named(family: &prometheus::MetricFamily) -> (String, String) {
     (semconv::metric(name), unit.to_owned())
 }
 
-fn number(label: Vec<prometheus::LabelPair>, value: f64, whole: bool, span: Span) -> NumberDataPoint {
+fn number(label: Vec<prometheus::LabelPair>, value: f64, whole: bool, span: TimeWindow) -> NumberDataPoint {
     let value = match whole {
         true => number_data_point::Value::AsInt(value as i64),
         false => number_data_point::Value::AsDouble(value),
@@ -83,7 +83,7 @@ fn number(label: Vec<prometheus::LabelPair>, value: f64, whole: bool, span: Span
 fn distribution(
     label: Vec<prometheus::LabelPair>,
     histogram: &prometheus::Histogram,
-    span: Span,
+    span: TimeWindow,
 ) -> HistogramDataPoint {
     let finite: Vec<_> =
         histogram.bucket.iter().filter(|b| b.upper_bound.is_finite() && b.upper_bound < f64::MAX).collect();
@@ -133,7 +133,7 @@ mod tests {
         }
         metrics.panics.inc_by(3);
         metrics.connections.set(7);
-        super::metrics(metrics.families().unwrap(), Span { start: 1, now: 2 })
+        super::metrics(metrics.families().unwrap(), TimeWindow { start: 1, now: 2 })
     }
 
     fn find<'m>(all: &'m [Metric], name: &str) -> &'m Metric {

@@ -21,38 +21,44 @@ use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracerPro
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::outage::Outage;
+pub use self::outage::ExportOutage;
+use self::plan::{OtelVariables, OtlpPlan};
 pub use self::plan::{OtlpError, OtlpSettings};
-use self::plan::{Plan, Variables};
-pub use self::push::Now;
-use self::push::Push;
+use self::push::MetricsPusher;
+pub use self::push::WallClock;
 use super::metrics::Metrics;
 use super::semconv::{SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
 use super::trace::Tracer;
 
 /// What is exported. To be flushed at the end.
 #[derive(Debug)]
-pub struct Otlp {
+pub struct OtlpExport {
     provider: Option<SdkTracerProvider>,
-    push: Option<Push>,
+    push: Option<MetricsPusher>,
     pushing: Option<(JoinHandle<()>, CancellationToken)>,
-    outages: Outages,
+    outages: ExportOutages,
 }
 
 /// How exports fare, by signal. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Outages {
+pub struct ExportOutages {
     /// Of spans.
-    pub traces: Arc<Outage>,
+    pub traces: Arc<ExportOutage>,
     /// Of metrics.
-    pub metrics: Arc<Outage>,
+    pub metrics: Arc<ExportOutage>,
 }
 
 /// Sets export up. `variable` reads the environment. Must be called within the runtime that the process keeps.
-pub fn init(settings: &OtlpSettings, variable: &dyn Fn(&str) -> Option<String>) -> Result<(Tracer, Otlp), OtlpError> {
-    let plan = Plan::read(settings, Variables(variable))?;
+pub fn init(
+    settings: &OtlpSettings,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Tracer, OtlpExport), OtlpError> {
+    let plan = OtlpPlan::read(settings, OtelVariables(variable))?;
     let resource = resource();
-    let outages = Outages { traces: Arc::new(Outage::new("traces")), metrics: Arc::new(Outage::new("metrics")) };
+    let outages = ExportOutages {
+        traces: Arc::new(ExportOutage::new("traces")),
+        metrics: Arc::new(ExportOutage::new("metrics")),
+    };
     let (mut tracer, mut provider) = (Tracer::off(), None);
     if let Some(target) = &plan.traces {
         // Headers, compression and the time limit it reads from the same variables by itself.
@@ -68,11 +74,11 @@ pub fn init(settings: &OtlpSettings, variable: &dyn Fn(&str) -> Option<String>) 
             let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
             let resource = opentelemetry_proto::tonic::resource::v1::Resource { attributes, ..Default::default() };
             let channel = collector::connect(target)?;
-            Some(Push::new(channel, target, resource, plan.interval, outages.metrics.clone()))
+            Some(MetricsPusher::new(channel, target, resource, plan.interval, outages.metrics.clone()))
         }
     };
     let tracer = if plan.propagate { tracer } else { tracer.without_propagation() };
-    Ok((tracer, Otlp { provider, push, pushing: None, outages }))
+    Ok((tracer, OtlpExport { provider, push, pushing: None, outages }))
 }
 
 /// Who exports. What the environment says of itself stands.
@@ -95,14 +101,14 @@ fn resource() -> Resource {
     Resource::builder().with_attributes(more).build()
 }
 
-impl Otlp {
+impl OtlpExport {
     /// How exports fare: for `Metrics::watch_exports`.
-    pub fn outages(&self) -> Outages {
+    pub fn outages(&self) -> ExportOutages {
         self.outages.clone()
     }
 
     /// Begins to export `metrics`, if that is wanted. `now` tells the time of day.
-    pub fn export(&mut self, metrics: Arc<Metrics>, now: Now) {
+    pub fn export(&mut self, metrics: Arc<Metrics>, now: WallClock) {
         if let Some(push) = self.push.take() {
             let end = CancellationToken::new();
             let pushing = tokio::spawn(push.run(metrics, now, end.clone()));

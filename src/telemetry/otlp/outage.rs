@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What became of the exports of one signal.
 #[derive(Debug)]
-pub struct Outage {
+pub struct ExportOutage {
     signal: &'static str,
     is_failing: AtomicBool,
     failed: AtomicU64,
@@ -13,7 +13,7 @@ pub struct Outage {
     lost_before: AtomicU64,
 }
 
-impl Outage {
+impl ExportOutage {
     pub(super) fn new(signal: &'static str) -> Self {
         let zero = AtomicU64::default;
         Self { signal, is_failing: AtomicBool::new(false), failed: zero(), lost: zero(), lost_before: zero() }
@@ -78,9 +78,9 @@ mod tests {
     use crate::telemetry::testing::LogLines;
 
     /// The lines that are logged meanwhile: level and error.
-    fn logged(work: impl FnOnce(&Outage)) -> Vec<(String, String)> {
+    fn logged(work: impl FnOnce(&ExportOutage)) -> Vec<(String, String)> {
         let logged = LogLines::default();
-        tracing::dispatcher::with_default(&logged.json(), || work(&Outage::new("traces")));
+        tracing::dispatcher::with_default(&logged.json(), || work(&ExportOutage::new("traces")));
         let line = |line: serde_json::Value| {
             (line["level"].as_str().unwrap().to_owned(), line["error"].as_str().unwrap_or_default().to_owned())
         };

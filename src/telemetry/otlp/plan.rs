@@ -45,9 +45,9 @@ impl OtlpError {
 
 /// Reads the environment. An empty variable counts as unset, as the specification says.
 #[derive(Clone, Copy)]
-pub(super) struct Variables<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
+pub(super) struct OtelVariables<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
 
-impl Variables<'_> {
+impl OtelVariables<'_> {
     pub(super) fn get(&self, name: &str) -> Option<String> {
         (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
@@ -67,12 +67,12 @@ impl Variables<'_> {
 
 /// A kind of what is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(super) enum ExportSignal {
     Traces,
     Metrics,
 }
 
-impl Signal {
+impl ExportSignal {
     const fn upper(self) -> &'static str {
         match self {
             Self::Traces => "TRACES",
@@ -85,14 +85,14 @@ impl Signal {
         [format!("OTEL_EXPORTER_OTLP_{}_{what}", self.upper()), format!("OTEL_EXPORTER_OTLP_{what}")]
     }
 
-    fn value(self, what: &str, variables: Variables<'_>) -> Option<(String, String)> {
+    fn value(self, what: &str, variables: OtelVariables<'_>) -> Option<(String, String)> {
         self.names(what).into_iter().find_map(|name| variables.get(&name).map(|value| (name, value)))
     }
 }
 
 /// Where one signal goes.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Target {
+pub(super) struct ExportTarget {
     /// With its scheme.
     pub(super) endpoint: String,
     /// For one export, the connection included.
@@ -106,8 +106,12 @@ pub(super) struct Target {
     pub(super) gzip: bool,
 }
 
-impl Target {
-    fn read(signal: Signal, settings: &OtlpSettings, variables: Variables<'_>) -> Result<Option<Self>, OtlpError> {
+impl ExportTarget {
+    fn read(
+        signal: ExportSignal,
+        settings: &OtlpSettings,
+        variables: OtelVariables<'_>,
+    ) -> Result<Option<Self>, OtlpError> {
         if !is_wanted(signal, variables)? {
             return Ok(None);
         }
@@ -148,7 +152,7 @@ impl Target {
     }
 }
 
-fn is_wanted(signal: Signal, variables: Variables<'_>) -> Result<bool, OtlpError> {
+fn is_wanted(signal: ExportSignal, variables: OtelVariables<'_>) -> Result<bool, OtlpError> {
     if variables.is_true("OTEL_SDK_DISABLED") {
         return Ok(false);
     }
@@ -159,7 +163,7 @@ fn is_wanted(signal: Signal, variables: Variables<'_>) -> Result<bool, OtlpError
         match (one, signal) {
             ("otlp", _) => wanted = true,
             // Metrics can be scraped whatever this says.
-            ("none", _) | ("prometheus", Signal::Metrics) => {}
+            ("none", _) | ("prometheus", ExportSignal::Metrics) => {}
             _ => return Err(OtlpError::variable(name, "must be otlp or none")),
         }
     }
@@ -191,9 +195,9 @@ fn headers(variable: &str, text: &str) -> Result<Vec<(String, String)>, OtlpErro
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) traces: Option<Target>,
-    pub(super) metrics: Option<Target>,
+pub(super) struct OtlpPlan {
+    pub(super) traces: Option<ExportTarget>,
+    pub(super) metrics: Option<ExportTarget>,
     pub(super) sampling: Sampling,
     /// Whether trace headers are read and sent.
     pub(super) propagate: bool,
@@ -203,8 +207,8 @@ pub(super) struct Plan {
     pub(super) interval: Duration,
 }
 
-impl Plan {
-    pub(super) fn read(settings: &OtlpSettings, variables: Variables<'_>) -> Result<Self, OtlpError> {
+impl OtlpPlan {
+    pub(super) fn read(settings: &OtlpSettings, variables: OtelVariables<'_>) -> Result<Self, OtlpError> {
         let propagators = variables.get("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext".into());
         let queue = match variables.get("OTEL_BSP_MAX_QUEUE_SIZE").map(|size| size.parse::<usize>()) {
             None => 2_048,
@@ -212,8 +216,8 @@ impl Plan {
             Some(_) => return Err(OtlpError::variable("OTEL_BSP_MAX_QUEUE_SIZE", "must be 1 to 1000000")),
         };
         Ok(Self {
-            traces: Target::read(Signal::Traces, settings, variables)?,
-            metrics: Target::read(Signal::Metrics, settings, variables)?,
+            traces: ExportTarget::read(ExportSignal::Traces, settings, variables)?,
+            metrics: ExportTarget::read(ExportSignal::Metrics, settings, variables)?,
             sampling: sampling(settings.sample_ratio, variables)?,
             propagate: propagators.split(',').any(|one| one.trim() == "tracecontext"),
             queue,
@@ -222,7 +226,7 @@ impl Plan {
     }
 }
 
-fn sampling(ratio: f64, variables: Variables<'_>) -> Result<Sampling, OtlpError> {
+fn sampling(ratio: f64, variables: OtelVariables<'_>) -> Result<Sampling, OtlpError> {
     const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
     const NAME: &str = "OTEL_TRACES_SAMPLER";
     let Some(name) = variables.get(NAME) else { return Ok(Sampling::ratio(ratio)) };

@@ -1,15 +1,15 @@
 use super::*;
 
-fn plan(endpoint: &str, variables: &[(&str, &str)]) -> Result<Plan, OtlpError> {
+fn plan(endpoint: &str, variables: &[(&str, &str)]) -> Result<OtlpPlan, OtlpError> {
     let settings = OtlpSettings { endpoint: endpoint.into(), sample_ratio: 0.01 };
     let read = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    Plan::read(&settings, Variables(&read))
+    OtlpPlan::read(&settings, OtelVariables(&read))
 }
 
 /// Where traces and metrics go.
 fn targets(endpoint: &str, variables: &[(&str, &str)]) -> (Option<String>, Option<String>) {
     let plan = plan(endpoint, variables).unwrap();
-    let endpoint = |target: Option<Target>| target.map(|target| target.endpoint);
+    let endpoint = |target: Option<ExportTarget>| target.map(|target| target.endpoint);
     (endpoint(plan.traces), endpoint(plan.metrics))
 }
 

@@ -16,32 +16,32 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::collector::chain;
-use super::convert::{self, Span};
-use super::outage::Outage;
-use super::plan::Target;
+use super::convert::{self, TimeWindow};
+use super::outage::ExportOutage;
+use super::plan::ExportTarget;
 use crate::telemetry::metrics::Metrics;
 
 /// Tells the time of day.
-pub type Now = Box<dyn Fn() -> SystemTime + Send + Sync>;
+pub type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// Where metrics go, and how.
 #[derive(Debug)]
-pub(super) struct Push {
+pub(super) struct MetricsPusher {
     client: MetricsServiceClient<Channel>,
     headers: MetadataMap,
     resource: Resource,
     interval: Duration,
     timeout: Duration,
-    outage: Arc<Outage>,
+    outage: Arc<ExportOutage>,
 }
 
-impl Push {
+impl MetricsPusher {
     pub(super) fn new(
         channel: Channel,
-        target: &Target,
+        target: &ExportTarget,
         resource: Resource,
         interval: Duration,
-        outage: Arc<Outage>,
+        outage: Arc<ExportOutage>,
     ) -> Self {
         let client = MetricsServiceClient::new(channel);
         let client = if target.gzip { client.send_compressed(CompressionEncoding::Gzip) } else { client };
@@ -49,7 +49,7 @@ impl Push {
     }
 
     /// Exports once each interval, and once more at the end.
-    pub(super) async fn run(mut self, metrics: Arc<Metrics>, now: Now, end: CancellationToken) {
+    pub(super) async fn run(mut self, metrics: Arc<Metrics>, now: WallClock, end: CancellationToken) {
         let start = now();
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,7 +63,7 @@ impl Push {
     }
 
     async fn export(&mut self, metrics: &Metrics, start: SystemTime, now: SystemTime) {
-        let span = Span { start: nanos(start), now: nanos(now) };
+        let span = TimeWindow { start: nanos(start), now: nanos(now) };
         // It errs only by a bug, which the scrape would show as well.
         let Ok(families) = metrics.families() else { return self.outage.export_failed("cannot be written", 0) };
         let metrics = convert::metrics(families, span);
@@ -101,7 +101,7 @@ fn why(status: &Status) -> String {
     }
 }
 
-fn metadata(target: &Target) -> MetadataMap {
+fn metadata(target: &ExportTarget) -> MetadataMap {
     let mut headers = http::HeaderMap::new();
     for (name, value) in &target.headers {
         // Both were checked when they were read.

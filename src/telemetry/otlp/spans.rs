@@ -10,28 +10,32 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
-use super::outage::Outage;
+use super::outage::ExportOutage;
 
 /// The SDK's processor, which has room for at most `limit` spans and tells `outage` what is lost.
-pub(super) fn processor<E: SpanExporter + 'static>(exporter: E, limit: usize, outage: Arc<Outage>) -> Bounded {
+pub(super) fn processor<E: SpanExporter + 'static>(
+    exporter: E,
+    limit: usize,
+    outage: Arc<ExportOutage>,
+) -> BoundedSpanProcessor {
     let waiting = Arc::new(AtomicUsize::new(0));
-    let exporter = Watched { exporter, waiting: waiting.clone(), outage: outage.clone() };
+    let exporter = CountingExporter { exporter, waiting: waiting.clone(), outage: outage.clone() };
     let config = BatchConfigBuilder::default().with_max_queue_size(limit).build();
     let inner = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
-    Bounded { inner, waiting, limit, outage }
+    BoundedSpanProcessor { inner, waiting, limit, outage }
 }
 
 /// Drops what has no room before the SDK does, which would not say so.
 #[derive(Debug)]
-pub(super) struct Bounded {
+pub(super) struct BoundedSpanProcessor {
     inner: BatchSpanProcessor,
     /// Spans that were handed over and not taken out for their export yet.
     waiting: Arc<AtomicUsize>,
     limit: usize,
-    outage: Arc<Outage>,
+    outage: Arc<ExportOutage>,
 }
 
-impl SpanProcessor for Bounded {
+impl SpanProcessor for BoundedSpanProcessor {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.inner.on_start(span, context);
     }
@@ -59,13 +63,13 @@ impl SpanProcessor for Bounded {
 
 /// Tells how exports end.
 #[derive(Debug)]
-struct Watched<E> {
+struct CountingExporter<E> {
     exporter: E,
     waiting: Arc<AtomicUsize>,
-    outage: Arc<Outage>,
+    outage: Arc<ExportOutage>,
 }
 
-impl<E: SpanExporter> SpanExporter for Watched<E> {
+impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         self.waiting.fetch_sub(spans, Ordering::AcqRel);

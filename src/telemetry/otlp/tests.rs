@@ -71,7 +71,7 @@ impl Collector {
     }
 }
 
-fn start(endpoint: String, variables: &[(&str, &str)]) -> (Tracer, Otlp, Outages) {
+fn start(endpoint: String, variables: &[(&str, &str)]) -> (Tracer, OtlpExport, ExportOutages) {
     let settings = OtlpSettings { endpoint, sample_ratio: 1.0 };
     let read = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
     let (tracer, mut otlp) = init(&settings, &read).unwrap();

@@ -11,16 +11,16 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// When each problem of somebody was told last, and how often it came since.
 #[derive(Debug, Default)]
-pub struct Complaints(Mutex<Vec<Told>>);
+pub struct LogThrottle(Mutex<Vec<ThrottleEntry>>);
 
 #[derive(Debug)]
-struct Told {
+struct ThrottleEntry {
     problem: &'static str,
     at: Instant,
     untold: u64,
 }
 
-impl Complaints {
+impl LogThrottle {
     /// Tells of a problem, unless it was told of within the last minute. `tell` hears how often it came, this time and
     /// those that were not told.
     pub fn note(&self, problem: &'static str, tell: impl FnOnce(u64)) {
@@ -37,7 +37,7 @@ impl Complaints {
                     std::mem::take(&mut told.untold) + 1
                 }
                 None => {
-                    all.push(Told { problem, at: now, untold: 0 });
+                    all.push(ThrottleEntry { problem, at: now, untold: 0 });
                     1
                 }
             }
@@ -52,12 +52,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_problem_is_told_once_a_minute_with_its_count() {
-        let complaints = Complaints::default();
+        let throttle = LogThrottle::default();
         let mut told = Vec::new();
         for (problem, wait) in [("a", 0), ("a", 59), ("b", 0), ("a", 1), ("a", 0), ("b", 58), ("b", 1)] {
             tokio::time::advance(Duration::from_secs(wait)).await;
             let at = told.len();
-            complaints.note(problem, |times| told.push((problem, wait, at, times)));
+            throttle.note(problem, |times| told.push((problem, wait, at, times)));
         }
         assert_eq!(told, [("a", 0, 0, 1), ("b", 0, 1, 1), ("a", 1, 2, 2), ("b", 1, 3, 2)]);
     }

@@ -11,13 +11,13 @@ const PER_SECOND: u32 = 200;
 
 /// The lines that may still be written. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Lines {
+pub struct AccessLineLimit {
     /// Since when, and how many are left.
     now: Arc<Mutex<(Instant, u32)>>,
     left_out: Counter,
 }
 
-impl Lines {
+impl AccessLineLimit {
     /// Counts those that are not written in `left_out`.
     pub fn new(left_out: Counter) -> Self {
         Self { now: Arc::new(Mutex::new((Instant::now(), PER_SECOND))), left_out }
@@ -44,7 +44,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn so_many_in_each_second_and_the_rest_is_counted() {
-        let lines = Lines::new(Counter::default());
+        let lines = AccessLineLimit::new(Counter::default());
         let take = || (0..1000).filter(|_| lines.clone().take()).count() as u32;
         assert_eq!((take(), take(), lines.left_out.get()), (PER_SECOND, 0, 1800));
         tokio::time::advance(Duration::from_secs(1)).await;
