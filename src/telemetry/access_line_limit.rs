@@ -1,4 +1,4 @@
-//! A bound on the lines of the access log: whoever is refused a hundred thousand times a second must not fill a disk.
+//! Limits the rate of access log lines. Without a limit, a flood of refused calls could fill the disk.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
-/// Lines in each second, far more than anybody reads.
+/// Lines per second, far more than a reader can follow.
 const PER_SECOND: u32 = 200;
 
-/// The lines that may still be written. Clones share them.
+/// The quota of lines in the current second. Clones share the quota.
 #[derive(Clone, Debug)]
 pub struct AccessLineLimit {
-    /// Since when, and how many are left.
+    /// The start of the current second, and the lines left.
     now: Arc<Mutex<(Instant, u32)>>,
     left_out: Counter,
 }
 
 impl AccessLineLimit {
-    /// Counts those that are not written in `left_out`.
+    /// Creates a full quota; `left_out` counts lines above the quota.
     pub fn new(left_out: Counter) -> Self {
         Self { now: Arc::new(Mutex::new((Instant::now(), PER_SECOND))), left_out }
     }
 
-    /// Whether one more may be written.
+    /// Takes a line from the quota. Returns false, and counts the line, if the quota is used up.
     pub fn take(&self) -> bool {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if now.0.elapsed() >= Duration::from_secs(1) {

@@ -1,8 +1,8 @@
-//! The log: to stderr, human text on a terminal, one JSON object a line otherwise.
+//! The log on stderr: text on a terminal, otherwise a JSON object per line.
 //!
-//! Lines are written by a thread of their own. A full queue drops lines and counts them (`log_lines_dropped`): a log that
-//! nobody reads must not hold up calls. Events carry `trace_id`, `span_id` and `trace_flags` as fields, so they stand at
-//! the top level of the JSON.
+//! A separate thread writes the lines. A full queue drops lines and counts the loss (`log_lines_dropped`), so that a
+//! blocked output does not block calls. Events carry `trace_id`, `span_id` and `trace_flags` as fields, at the top
+//! level of the JSON.
 
 use std::io::{self, IsTerminal as _};
 use std::panic;
@@ -13,46 +13,46 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Text, also if stderr is not a terminal.
     Text,
-    /// One object a line.
+    /// A JSON object per line.
     Json,
 }
 
-/// Lines that wait for a slow output before more are dropped.
+/// Maximum number of lines queued for a slow output.
 const QUEUE: usize = 8_192;
 
-/// Levels when `RUST_LOG` says nothing. The libraries below are silent unless something is wrong.
+/// Levels used without `RUST_LOG`. The libraries below log errors or warnings only.
 const DEFAULT_LEVELS: &str = "info,h2=error,hyper=warn,tonic=warn,rustls=warn";
-/// Added unless `RUST_LOG` names it: OpenTelemetry has a line for each export that fails, where `otlp` has one for each
+/// Turned off unless `RUST_LOG` names the target: OpenTelemetry logs every failed export, while `otlp` logs every
 /// outage.
 const QUIET: &str = "opentelemetry";
 
-/// Keeps the log's thread alive; dropped, it writes what is queued (for at most a second).
+/// Keeps the log's thread alive. Dropping writes the queued lines, for at most a second.
 #[derive(Debug)]
 pub struct LogGuard {
     _worker: WorkerGuard,
-    /// Counts the lines that were dropped: for `Metrics::watch_log`.
+    /// Counts dropped lines, for `Metrics::watch_log`.
     pub dropped: ErrorCounter,
 }
 
 /// The log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// `RUST_LOG` cannot be read.
+    /// `RUST_LOG` has a malformed directive.
     #[error("RUST_LOG: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Another log is in place already.
+    /// The process has a log already.
     #[error("the log was set up twice")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets the process's log up. `levels` is the value of `RUST_LOG`, if set.
+/// Sets up the log of the process. `levels` is the value of `RUST_LOG`, if set.
 pub fn init(format: LogFormat, levels: Option<&str>) -> Result<LogGuard, LogError> {
     let terminal = io::stderr().is_terminal();
     let (writer, worker) =
@@ -88,7 +88,7 @@ fn filter(levels: Option<&str>) -> Result<EnvFilter, LogError> {
     })
 }
 
-/// The JSON form, to a writer of the caller's choice.
+/// Creates a subscriber writing JSON lines to `writer`.
 pub fn json<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -96,7 +96,7 @@ where
     tracing_subscriber::fmt().json().flatten_event(true).with_writer(writer).finish()
 }
 
-/// A panic is logged by its place alone: its text may hold data of a request.
+/// Logs a panic by location only, because the message may contain request data.
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

@@ -1,15 +1,15 @@
-//! What is told to the log at a bounded rate: whoever can reach a listener could fill it otherwise. The metrics count every
-//! one.
+//! Limits the rate of log lines about repeated problems, because anyone able to reach a listener could fill the log.
+//! Metrics count every occurrence.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two lines about one problem.
+/// Minimum time between two lines about the same problem.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// When each problem of somebody was told last, and how often it came since.
+/// The last line of each problem, and the occurrences since.
 #[derive(Debug, Default)]
 pub struct LogThrottle(Mutex<Vec<ThrottleEntry>>);
 
@@ -21,8 +21,8 @@ struct ThrottleEntry {
 }
 
 impl LogThrottle {
-    /// Tells of a problem, unless it was told of within the last minute. `tell` hears how often it came, this time and
-    /// those that were not told.
+    /// Logs a problem through `tell`, at most once a minute. `tell` gets the number of occurrences since the last
+    /// line, including this one.
     pub fn note(&self, problem: &'static str, tell: impl FnOnce(u64)) {
         let now = Instant::now();
         let times = {

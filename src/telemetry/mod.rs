@@ -1,4 +1,4 @@
-//! Traces, metrics and logs, and their export. Usable from anywhere; knows nothing of ours but `domain`.
+//! Traces, metrics and logs, and their export. Every module may use telemetry; telemetry uses only `domain`.
 
 pub mod access_line_limit;
 pub mod log;

@@ -1,6 +1,6 @@
-//! The last failures of calls, for people: which call, which reason, how often. No texts, nothing of a request.
+//! The latest failed calls, for the status page: method, reason and count. Contains no texts and no request data.
 //!
-//! What failed in the same way shares a row, so a flood of one kind takes one row and pushes no other out.
+//! Equal failures share a row, so a flood of equal failures does not push other rows out.
 
 use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
@@ -9,36 +9,36 @@ use tokio::time::Instant;
 use tonic::Code;
 use uuid::Uuid;
 
-/// Kinds of failure that are remembered; those not seen for longest are forgotten.
+/// Maximum number of rows; the row unseen for longest is dropped.
 pub const KINDS: usize = 50;
 
-/// One kind of failure.
+/// A row: a method with code, reason and account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecentFailure {
-    /// `package.Service/Method`, or `_OTHER`.
+    /// Full method name, `package.Service/Method`, or `_OTHER`.
     pub method: &'static str,
-    /// The status that was answered.
+    /// The status code of the answer.
     pub code: Code,
-    /// `ErrorInfo.reason`; `None` for faults that the gRPC library finds, and where the caller left.
+    /// `ErrorInfo.reason`; `None` for failures found by the gRPC library, and for abandoned calls.
     pub reason: Option<Cow<'static, str>>,
-    /// The account that was meant, once known.
+    /// The account of the call, if known.
     pub account: Option<String>,
-    /// `WM_QOS.CORRELATION_ID` of the last, where Walmart was asked.
+    /// `WM_QOS.CORRELATION_ID` of the latest failure with a call to Walmart.
     pub correlation_id: Option<Uuid>,
-    /// When it failed last.
+    /// Time of the latest failure.
     pub last: Instant,
-    /// When it failed first, since it is remembered.
+    /// Time of the first failure in the row.
     pub first: Instant,
-    /// How often, since then.
+    /// Number of failures in the row.
     pub count: u64,
 }
 
-/// The kinds, the last seen first. Costs the way of a failed call one short lock, and that of others nothing.
+/// The rows, latest first. A failed call takes a short lock; other calls do not touch the list.
 #[derive(Debug, Default)]
 pub struct RecentFailures(Mutex<Vec<RecentFailure>>);
 
 impl RecentFailures {
-    /// A call failed now.
+    /// Records a call failing now.
     pub fn note(
         &self,
         method: &'static str,
@@ -67,7 +67,7 @@ impl RecentFailures {
         );
     }
 
-    /// What is remembered, the last seen first.
+    /// Returns all rows, latest first.
     pub fn all(&self) -> Vec<RecentFailure> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,7 +1,7 @@
-//! Names that others know: OpenTelemetry's semantic conventions 1.44, and our own attributes beside them.
+//! Names from OpenTelemetry's semantic conventions 1.44, and the project's own attributes.
 //! <https://github.com/open-telemetry/semantic-conventions/tree/v1.44.0/docs>
 //!
-//! They stand here and nowhere else, because those of RPC are a release candidate and may still be renamed.
+//! No other file contains such names, because the RPC conventions are a release candidate and may still change.
 
 // Attributes, docs/rpc/grpc.md and docs/http/http-spans.md.
 pub(crate) const RPC_SYSTEM_NAME: &str = "rpc.system.name";
@@ -24,9 +24,9 @@ pub(crate) const SERVICE_INSTANCE_ID: &str = "service.instance.id";
 // Attributes of our own.
 /// The `WM_QOS.CORRELATION_ID` that Walmart was sent.
 pub(crate) const CORRELATION_ID: &str = "order_gateway.correlation_id";
-/// The account that is meant.
+/// The account of the call.
 pub(crate) const ACCOUNT: &str = "order_gateway.account";
-/// The client that calls, by its name in the settings.
+/// The calling client, by name in the settings.
 pub(crate) const CALLER: &str = "order_gateway.caller";
 /// `ErrorInfo.reason` of the answer.
 pub(crate) const REASON: &str = "order_gateway.reason";
@@ -37,7 +37,7 @@ pub(crate) const OPERATION: &str = "order_gateway.operation";
 pub(crate) const RPC_SERVER_CALL_DURATION: &str = "rpc.server.call.duration";
 pub(crate) const HTTP_CLIENT_REQUEST_DURATION: &str = "http.client.request.duration";
 
-/// What a name of Prometheus is called in OpenTelemetry, by table where the underscores do not tell.
+/// OpenTelemetry names of Prometheus metrics which do not follow from the underscores.
 const OTHERWISE: [(&str, &str); 4] = [
     ("process_cpu", "process.cpu.time"),
     ("process_resident_memory", "process.memory.usage"),
@@ -45,13 +45,13 @@ const OTHERWISE: [(&str, &str); 4] = [
     ("process_open_fds", "process.unix.file_descriptor.count"),
 ];
 
-/// The form of a name that Prometheus takes.
+/// Converts a name to Prometheus's form.
 pub(crate) fn flat(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// A metric's name for OpenTelemetry, from the one in the registry without unit and `_total`. The usual way back, by which
-/// collectors write for Prometheus, gives the same series.
+/// Converts a metric name of the registry, without unit and `_total`, to OpenTelemetry's name. A collector converting
+/// back for Prometheus gets the same series.
 pub(crate) fn metric(flat_name: &str) -> String {
     for known in [RPC_SERVER_CALL_DURATION, HTTP_CLIENT_REQUEST_DURATION] {
         if flat(known) == flat_name {
@@ -69,7 +69,7 @@ pub(crate) fn metric(flat_name: &str) -> String {
     flat_name.to_owned()
 }
 
-/// An attribute's name for OpenTelemetry, from the label's.
+/// Converts a label name to OpenTelemetry's attribute name.
 pub(crate) fn attribute(label: &str) -> String {
     let known = [RPC_METHOD, RPC_RESPONSE_STATUS_CODE, HTTP_REQUEST_METHOD, SERVER_ADDRESS, SERVER_PORT];
     known.into_iter().find(|known| flat(known) == label).unwrap_or(label).to_owned()

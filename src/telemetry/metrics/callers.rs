@@ -1,4 +1,4 @@
-//! Metrics of those who call, and of what they see of us: who is turned away, and how long our certificates last.
+//! Metrics of callers and TLS: refused calls, and the expiry of certificates.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,11 +6,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Refused callers and the state of TLS. Cheap to clone, all clones count together.
+/// Refused callers and the state of TLS. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
 pub struct CallerMetrics {
     refused: [Counter; CallerRefused::ALL.len()],
-    /// Changes of TLS files that were refused.
+    /// Number of rejected changes to TLS files.
     pub tls_reloads_refused: Counter,
     tls_expiry: Family<FileLabel, Gauge>,
 }
@@ -29,36 +29,36 @@ impl CallerMetrics {
         Self { refused, tls_reloads_refused, tls_expiry }
     }
 
-    /// A call was refused.
+    /// Counts a refused call.
     pub fn count(&self, why: CallerRefused) {
         self.refused[why as usize].inc();
     }
 
-    /// When the certificate in `file` (a key of `[grpc.tls]`) expires, in seconds since 1970.
+    /// Sets the expiry of the certificate in `file` (a key of `[grpc.tls]`), in seconds since 1970.
     pub fn tls_expires(&self, file: &'static str, at: i64) {
         self.tls_expiry.get_or_create_owned(&FileLabel { file }).set(at);
     }
 }
 
-/// Why a call was refused for who calls.
+/// The reason for refusing a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerRefused {
     /// Neither a token nor a certificate with a name.
     NoCredentials,
-    /// `authorization` is not `Bearer` and a token.
+    /// `authorization` is not `Bearer` with a token.
     NotBearer,
-    /// The token is nobody's.
+    /// No client has this token.
     UnknownToken,
-    /// No name in the certificate is a client's.
+    /// No client has a name of this certificate.
     UnknownCertificate,
-    /// A client may not use the service.
+    /// The client may not use the service.
     ServiceNotAllowed,
-    /// A client is over its share.
+    /// The client is over the limit for clients.
     OverShare,
 }
 
 impl CallerRefused {
-    /// All of them, in their order.
+    /// All reasons, in order of their discriminants.
     pub const ALL: [Self; 6] = [
         Self::NoCredentials,
         Self::NotBearer,
@@ -68,7 +68,7 @@ impl CallerRefused {
         Self::OverShare,
     ];
 
-    /// As a label.
+    /// The value of the label `reason`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",

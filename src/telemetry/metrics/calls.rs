@@ -1,4 +1,4 @@
-//! Metrics of RPCs.
+//! Metrics of RPCs, by method, code and caller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -15,10 +15,10 @@ use tonic::Code;
 use super::{Durations, observe};
 use crate::telemetry::trace::{TraceContext, code_name};
 
-/// Caller of calls whose caller was not recognised: refused ones, and probes of a gateway that is not open.
+/// Label value for unrecognised callers: refused calls, and health checks without credentials.
 const NOBODY: &str = "none";
 
-/// Calls by who made them. Cheap to clone.
+/// RPCs by caller. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct CallMetrics(Family<CallLabels, Counter>);
 
@@ -34,14 +34,14 @@ impl CallMetrics {
 type ByCode<M> = [OnceLock<M>; 17];
 type ByCaller = HashMap<Box<str>, Arc<ByCode<Counter>>, RandomState>;
 
-/// The handles of one RPC.
+/// The metric handles of an RPC.
 #[derive(Debug)]
 pub struct MethodMetrics {
     name: &'static str,
     family: Family<RpcLabels, Durations, fn() -> Durations>,
     by_code: ByCode<Durations>,
     calls: CallMetrics,
-    /// Grows by one with each caller that is seen for the first time: as many as the settings name.
+    /// Grows by an entry for each new caller, up to the number of clients in the settings.
     by_caller: ArcSwap<ByCaller>,
 }
 
@@ -55,13 +55,13 @@ impl MethodMetrics {
         Self { name, family, by_code: Default::default(), calls, by_caller: ArcSwap::default() }
     }
 
-    /// `package.Service/Method`, or `_OTHER`.
+    /// Full method name, `package.Service/Method`, or `_OTHER`.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// A call ended. `caller` is a name of the settings, or `anonymous`; `None` if it was not recognised. A recorded trace
-    /// becomes the exemplar of its bucket.
+    /// Records a finished call. `caller` is a client name or `anonymous`, and `None` if unrecognised. A recorded
+    /// trace becomes the exemplar of the bucket.
     pub fn observe(&self, code: Code, caller: Option<&str>, took: Duration, trace: &TraceContext) {
         let durations = self.by_code[code as usize].get_or_init(|| {
             let labels = RpcLabels { rpc_method: self.name, rpc_response_status_code: code_name(code) };
@@ -82,7 +82,7 @@ impl MethodMetrics {
             all.entry(caller.into()).or_insert_with(|| handles.clone());
             all
         });
-        // Whoever was faster has others, of the same counter.
+        // If another thread inserted first, these handles are not in the map, but count into the same counters.
         self.handle(&handles, code, caller).inc();
     }
 

@@ -1,15 +1,15 @@
-//! Metrics of the machine's clocks.
+//! Metrics of the wall clock.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// See the module.
+/// Wall clock steps and their consequences.
 #[derive(Clone, Debug)]
 pub struct ClockMetrics {
-    /// Steps of the wall clock that were noticed.
+    /// Number of detected wall clock steps.
     pub steps: Counter,
-    /// Whether trimming pauses, because the wall clock cannot be believed: 1 or 0.
+    /// 1 while trimming is paused because the wall clock is not trusted, else 0.
     pub trimming_paused: Gauge,
 }
 

@@ -1,4 +1,4 @@
-//! Connections of both listeners, and why some were ended.
+//! Metrics of connections of both listeners.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -6,30 +6,30 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Connections that were refused or ended for what their peer did.
+/// Open, refused and ended connections.
 #[derive(Clone, Debug)]
 pub struct ConnectionMetrics {
-    /// Open HTTP connections.
+    /// Number of open HTTP connections.
     pub http: Gauge,
     /// HTTP connections closed at once because too many were open.
     pub http_refused: Counter,
     cut: Family<CutLabels, Counter>,
 }
 
-/// Why a connection was ended.
+/// The reason for ending a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CutReason {
-    /// gRPC: more frames that are no calls than any client has use for.
+    /// gRPC: more control frames than any client needs.
     Flood,
-    /// gRPC: windows so small that answers would wait here.
+    /// gRPC: flow-control windows so small that answers would pile up.
     Window,
-    /// Answers were not read.
+    /// The peer did not read answers.
     Unread,
-    /// gRPC: no call for long; told to go.
+    /// gRPC: no call for a long time; sent GOAWAY.
     Idle,
-    /// HTTP: no request had come yet, or no further one, and another connection found no place.
+    /// HTTP: no request was in progress, and another connection needed the place.
     Displaced,
-    /// HTTP: what came is no request.
+    /// HTTP: the bytes were not a request.
     Malformed,
     /// HTTP: the head of a request was too large.
     LargeHead,
@@ -71,14 +71,14 @@ impl ConnectionMetrics {
             "Connections ended for what their peer did or did not do",
             metrics.cut.clone(),
         );
-        // All of them are there from the start, with 0.
+        // Create all series at the start, with value 0.
         for reason in CutReason::ALL {
             metrics.cut(reason);
         }
         metrics
     }
 
-    /// Counts the connections that were ended so.
+    /// The counter of connections ended for `reason`.
     pub fn cut(&self, reason: CutReason) -> Counter {
         self.cut.get_or_create_owned(&CutLabels { reason: reason.name() })
     }

@@ -1,4 +1,4 @@
-//! Metrics of what is sent to a collector.
+//! Metrics of exports to a collector.
 
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 
 use crate::telemetry::otlp::ExportOutages;
 
-/// Exports that failed, and what is lost with them.
+/// Failed exports and lost spans.
 pub(super) struct ExportMetrics {
     outages: OnceLock<ExportOutages>,
     traces_failed: Counter,

@@ -1,4 +1,4 @@
-//! Metrics of the feed.
+//! Metrics of the feeds.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -19,38 +19,38 @@ struct FeedLabel {
     feed: &'static str,
 }
 
-/// What is counted of each feed's log.
+/// Metrics of a feed's log.
 #[derive(Clone, Debug)]
 pub struct LogMetrics {
     /// Position of the last event.
     pub head: Gauge,
-    /// Streams open, of watchers and of consumers.
+    /// Open streams, of watchers and of consumers.
     pub streams: Gauge,
     /// Events sent to watchers.
     pub watched: Counter,
     /// Events lent to consumers.
     pub delivered: Counter,
-    /// Events dropped from the log, past their time.
+    /// Events dropped from the log after the retention.
     pub trimmed: Counter,
 }
 
-/// Streams, deliveries and what became of them. Cheap to clone, all clones count together.
+/// Metrics of streams, deliveries and verdicts. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
 pub struct FeedMetrics {
     logs: ByFeed<LogMetrics>,
-    /// Streams ended because their clients took nothing.
+    /// Streams ended because the client did not read.
     pub slow_consumers: Counter,
-    /// Streams ended because another came with the same consumer id.
+    /// Streams ended because a new stream had the same consumer id.
     pub consumers_replaced: Counter,
-    /// Times that a subscription lost events that it had not settled.
+    /// Number of times a subscription lost unsettled events.
     pub lost: Counter,
-    /// Parked events that were dropped, past their time.
+    /// Parked events dropped after the retention.
     pub parked_trimmed: Counter,
-    /// Events of subscriptions that went because they are of accounts that the subscription means no more.
+    /// Events dropped because the subscription no longer covers their accounts.
     pub voided: Counter,
-    /// Unreadable deliveries that were dropped, past their time.
+    /// Quarantined deliveries dropped after the retention.
     pub quarantine_expired: Counter,
-    /// How far subscriptions are behind.
+    /// Lag and parked events of subscriptions.
     pub subscriptions: SubscriptionMetrics,
     settled: Family<OutcomeLabel, Counter>,
 }
@@ -113,12 +113,12 @@ impl FeedMetrics {
         }
     }
 
-    /// Those of one log.
+    /// The metrics of a feed's log.
     pub fn of(&self, feed: FeedName) -> &LogMetrics {
         self.logs.of(feed)
     }
 
-    /// Verdicts with this outcome.
+    /// The counter of verdicts with this outcome.
     pub fn settled(&self, outcome: &'static str) -> Counter {
         self.settled.get_or_create(&OutcomeLabel { outcome }).clone()
     }

@@ -8,18 +8,18 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::ledger::{AlertKind, EntryState};
 
-/// What becomes of mutations.
+/// Open and closed mutations.
 pub struct LedgerMetrics {
     closed: [Counter; EntryState::ALL.len()],
     open: [Gauge; EntryState::ALL.len()],
     late_effects: Counter,
     duplicates: Counter,
 
-    /// Age of the oldest operation that is open, in seconds; 0 when none is.
+    /// Age of the oldest open operation in seconds; 0 if none is open.
     pub oldest_open: Gauge,
     /// Status calls made to look up outcomes.
     pub look_ups: Counter,
-    /// Mutations sent again, in the background.
+    /// Mutations sent again in the background.
     pub resends: Counter,
 }
 
@@ -43,8 +43,8 @@ impl LedgerMetrics {
         let labels = |state: EntryState| StateLabels { state: state.name() };
         let alert = |kind: AlertKind| alerts.get_or_create_owned(&AlertLabels { kind: kind.name() });
         Self {
-            // A state that cannot be counted so has a handle that is not registered.
-            closed: EntryState::ALL
+            // A state outside the metric gets an unregistered handle.
+            closed: State::ALL
                 .map(|s| if s.is_open() { Counter::default() } else { closed.get_or_create_owned(&labels(s)) }),
             open: EntryState::ALL
                 .map(|s| if s.is_open() { open.get_or_create_owned(&labels(s)) } else { Gauge::default() }),
@@ -56,17 +56,17 @@ impl LedgerMetrics {
         }
     }
 
-    /// A mutation became final.
-    pub fn closed(&self, state: EntryState) {
+    /// Counts a mutation becoming final.
+    pub fn closed(&self, state: State) {
         self.closed[state as usize].inc();
     }
 
-    /// How many are in an open state.
-    pub fn set_open(&self, state: EntryState, entries: u64) {
+    /// Sets the number of mutations in an open state.
+    pub fn set_open(&self, state: State, entries: u64) {
         self.open[state as usize].set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
-    /// An audit found something.
+    /// Counts a finding of an audit.
     pub fn alert(&self, kind: AlertKind) {
         match kind {
             AlertKind::LateEffect => self.late_effects.inc(),

@@ -1,4 +1,4 @@
-//! What is looked at when it is asked for: how full buckets are, how old access tokens.
+//! Metrics computed at each scrape: levels of rate limit buckets and ages of access tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,24 +14,24 @@ use tokio::time::Instant;
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
 
-/// How full a bucket is.
+/// The level of a rate limit bucket.
 #[derive(Clone, Debug)]
 pub struct BucketLevel {
-    /// Whose.
+    /// The account of the bucket.
     pub account: AccountId,
-    /// Of which operation.
+    /// The operation of the bucket.
     pub operation: Operation,
-    /// Calls that could be made at once.
+    /// Calls possible at once.
     pub tokens: f64,
 }
 
 type Look = Box<dyn Fn() -> Vec<BucketLevel> + Send + Sync>;
 
-/// See the module.
+/// Collects the levels at each scrape.
 #[derive(Default)]
 pub(super) struct LevelCollector {
     buckets: OnceLock<Look>,
-    /// When each account's last token came.
+    /// The time of the latest access token of each account.
     tokens: Mutex<BTreeMap<AccountId, Instant>>,
 }
 

@@ -1,7 +1,7 @@
-//! Every metric, in one list ([`Metrics`]). Names and units are OpenTelemetry's where they exist, else
-//! `order_gateway_*`; no order, event or request ids as labels.
+//! All metrics, in [`Metrics`]. Names and units follow OpenTelemetry where defined, else `order_gateway_*`. No label
+//! contains an order, event or request id.
 //!
-//! Callers hold ready handles: nothing is looked up in a locked family on the way of a call.
+//! Callers hold ready handles, so no call looks up a metric in a locked family.
 
 mod callers;
 mod calls;
@@ -57,10 +57,10 @@ use super::recent::RecentFailures;
 use super::semconv;
 use super::trace::TraceContext;
 
-/// The buckets of the semantic conventions, in seconds.
+/// The histogram buckets of the semantic conventions, in seconds.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// Method name of everything that is not served, so that callers cannot make labels.
+/// Method label of unknown methods, so that callers cannot create labels.
 pub const OTHER_METHOD: &str = "_OTHER";
 
 type Durations = HistogramWithExemplars<TraceLabel>;
@@ -76,42 +76,43 @@ pub struct Metrics {
     secret_reloads_refused: Counter,
     exports: ExportMetrics,
 
-    /// Who is turned away, and our certificates.
+    /// Refused callers and certificates.
     pub callers: CallerMetrics,
-    /// Steps of the machine's wall clock.
+    /// Steps of the wall clock.
     pub clock: ClockMetrics,
-    /// Connections that were refused or ended.
+    /// Refused and ended connections.
     pub peers: ConnectionMetrics,
-    /// The feed's streams and deliveries.
+    /// Streams and deliveries of the feeds.
     pub feed: FeedMetrics,
-    /// What becomes of mutations.
+    /// Open and closed mutations.
     pub ledger: LedgerMetrics,
-    /// Commits to the store and its failures.
+    /// Commits and failures of the store.
     pub store: StoreMetrics,
-    /// Calls upstream and what keeps them in bounds.
+    /// Calls to Walmart and their limits.
     pub upstream: UpstreamMetrics,
-    /// What Walmart posts.
+    /// Webhook deliveries and token requests from Walmart.
     pub webhooks: WebhookMetrics,
-    /// Bounds the access log of failures.
+    /// Rate limit of access log lines.
     pub access_lines: AccessLineLimit,
-    /// RPCs in flight, streams too.
+    /// RPCs in flight, including streams.
     pub calls_in_flight: Gauge,
     /// RPCs refused because too many were in flight.
     pub calls_shed: Counter,
-    /// Handlers that panicked; each panic cost its own call only.
+    /// Panics in handlers; a panic costs only its own call.
     pub panics: Counter,
-    /// Open gRPC connections.
+    /// Number of open gRPC connections.
     pub connections: Gauge,
     /// gRPC connections closed at once because too many were open.
     pub connections_refused: Counter,
-    /// gRPC connections that failed in the TLS handshake.
+    /// gRPC connections with a failed TLS handshake.
     pub tls_failures: Counter,
-    /// The last failures of RPCs; for the page, not for scrapes.
+    /// The latest failed RPCs, for the status page only.
     pub recent: RecentFailures,
 }
 
 impl Metrics {
-    /// `methods` are the paths of all RPCs that are served, such as `/ordergateway.v1.FulfillmentService/CreateOrder`.
+    /// Creates all metrics. `methods` are the paths of all served RPCs, such as
+    /// `/ordergateway.v1.FulfillmentService/CreateOrder`.
     pub fn new(methods: impl IntoIterator<Item = &'static str>) -> Self {
         let mut registry = Registry::default();
         let r = &mut registry;
@@ -183,39 +184,39 @@ impl Metrics {
         }
     }
 
-    /// The handles of one RPC, by its path.
+    /// The handles of the RPC with this path.
     pub fn method(&self, path: &str) -> &Arc<MethodMetrics> {
         self.methods.get(path).unwrap_or(&self.other)
     }
 
-    /// Where the log counts the lines it lost; the first one stands.
+    /// Sets the counter of lost log lines. Only the first call has an effect.
     pub fn watch_log(&self, lines: ErrorCounter) {
         self.log_lines.get_or_init(|| lines);
     }
 
-    /// Where the watcher of secrets counts the changes it refused; the first one stands.
+    /// Sets the counter of rejected changes to secrets. Only the first call has an effect.
     pub fn watch_secrets(&self, refused: Arc<AtomicU64>) {
         self.secret_reloads.get_or_init(|| refused);
     }
 
-    /// How exports fare; the first one stands.
+    /// Sets the state of the exports. Only the first call has an effect.
     pub fn watch_exports(&self, outages: ExportOutages) {
         self.exports.watch(outages);
     }
 
-    /// All metrics as text, in the form that was asked for. Errors only if a metric cannot be written, which is a bug.
+    /// Encodes all metrics as text. Fails only if a metric cannot be written, which is a bug.
     pub fn encode(&self, form: TextFormat) -> Result<String, fmt::Error> {
         self.look();
         text::encode(&self.registry, form)
     }
 
-    /// All metrics as messages. Errors as [`Self::encode`] does.
+    /// Encodes all metrics as protobuf messages. Fails like [`Self::encode`].
     pub(crate) fn families(&self) -> Result<Vec<MetricFamily>, fmt::Error> {
         self.look();
         prometheus_protobuf::encode(&self.registry)
     }
 
-    /// Takes over what others count.
+    /// Copies values counted elsewhere into the registry.
     fn look(&self) {
         if let Some(lines) = self.log_lines.get() {
             self.log_lines_dropped.inner().store(lines.dropped_lines() as u64, Ordering::Relaxed);
@@ -239,7 +240,7 @@ fn durations() -> Durations {
 
 fn observe(durations: &Durations, took: Duration, trace: &TraceContext) {
     let exemplar = trace.sampled.then(|| TraceLabel { trace_id: trace.trace_id_text() });
-    // Whoever scrapes knows the time well enough.
+    // No timestamp: a scraper knows the time well enough.
     durations.observe(took.as_secs_f64(), exemplar, None);
 }
 
@@ -248,12 +249,12 @@ struct TraceLabel {
     trace_id: String,
 }
 
-/// Holds a gauge up by one until it is dropped.
+/// Increments a gauge until dropped.
 #[derive(Debug)]
 pub struct GaugeGuard(Gauge<i64, AtomicI64>);
 
 impl GaugeGuard {
-    /// Raises the gauge.
+    /// Increments the gauge until the guard is dropped.
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())

@@ -1,5 +1,5 @@
-//! Metrics of the process, by the names that Prometheus's own clients give them. Read from `/proc` when they are asked for;
-//! where there is none they are left out.
+//! Metrics of the process, named as in Prometheus's own client libraries. Read from `/proc` at each scrape, and left
+//! out on systems without `/proc`.
 
 use std::fmt;
 use std::fs;
@@ -10,10 +10,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// Ticks a second in `/proc`, the same on all of Linux that Rust knows.
+/// Clock ticks per second in `/proc`, equal on all Linux targets of Rust.
 const TICKS: f64 = 100.0;
 
-/// See the module.
+/// Collects the values at each scrape.
 #[derive(Debug)]
 pub(super) struct ProcessMetrics;
 
@@ -46,17 +46,18 @@ struct ProcessStats {
 }
 
 impl ProcessStats {
-    /// See proc(5).
+    /// Reads the values; see proc(5).
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name, in brackets, may hold anything; the third field comes after it.
+        // The process name, in brackets, may contain spaces and brackets; the third field comes after the last
+        // bracket.
         let fields: Vec<f64> =
             stat.rsplit_once(')')?.1.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect();
         let field = |number: usize| fields.get(number - 4).copied();
         let boot = line("/proc/stat", "btime ")?;
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let kib = |name: &str| Some(first(status.lines().find_map(|line| line.strip_prefix(name))?)? * 1024.0);
-        // Newer kernels tell by the folder's size.
+        // Newer kernels report the number of open files as the folder's size.
         let open = fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len());
         let open = if open > 0 { open } else { fs::read_dir("/proc/self/fd").map_or(0, |all| all.count() as u64) };
         Some(Self {

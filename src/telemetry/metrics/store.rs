@@ -5,23 +5,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Seconds. A commit is one sync of the disk, from tens of microseconds to seconds.
+/// Histogram buckets in seconds. A commit is an fsync, which takes from tens of microseconds to seconds.
 const SECONDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
-/// Commits and failures. Cheap to clone, all clones count together.
+/// Commits and failures. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
-    /// How long a commit took, its group's writes included, in seconds; one sync each.
+    /// Duration of a commit with all writes of the group, in seconds; an fsync each.
     pub commits: Histogram,
-    /// Writes that were committed; by commits, this is the size of a group.
+    /// Committed writes. Divided by commits, the average group size.
     pub writes: Counter,
-    /// Entries made or changed.
+    /// Ledger entries created or changed.
     pub rows: Counter,
-    /// How long a checkpoint took, in seconds.
+    /// Duration of a checkpoint, in seconds.
     pub checkpoints: Histogram,
-    /// Groups of writes, and reads, that the store could not do.
+    /// Failed groups of writes, and failed reads.
     pub failures: Counter,
-    /// 1 while the store fails.
+    /// 1 while the store fails, else 0.
     pub failing: Gauge,
 }
 

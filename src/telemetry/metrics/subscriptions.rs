@@ -1,4 +1,4 @@
-//! Metrics of durable subscriptions. Their names are made by clients, so no more than a few are labelled.
+//! Metrics of durable subscriptions. Clients choose the names, so only a limited number of names become labels.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,27 +9,27 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Subscriptions that have labels of their own: the first by name. Fewer than a store keeps at hand, so that looking at
-/// them does not push out others.
+/// Maximum number of subscriptions with a label; the first by name. Fewer than a store keeps in memory, so that
+/// collecting the metrics does not evict subscriptions in use.
 pub const MAX_LABELLED: usize = 50;
 
-/// The label under which the others are summed up.
+/// The label for the sum of all further subscriptions.
 const OTHER: &str = "_OTHER";
 
-/// How far a subscription is behind.
+/// The lag of a subscription.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubscriptionLag {
-    /// Its name; ignored for those summed up.
+    /// Name of the subscription; ignored for the sum.
     pub name: String,
-    /// Events that are not settled, or not looked at yet.
+    /// Events not settled, or not yet looked at.
     pub events: u64,
-    /// Events put aside.
+    /// Events parked by the subscription's consumers.
     pub parked: u64,
-    /// How long the first of the events that are not settled has been there; nothing when there is none.
+    /// Age of the oldest unsettled event; zero without such an event.
     pub oldest: Duration,
 }
 
-/// Cheap to clone, all clones are one.
+/// The gauges of all subscriptions. Cheap to clone; all clones share the gauges.
 #[derive(Clone, Debug)]
 pub struct SubscriptionMetrics {
     lag: Family<SubscriptionLabels, Gauge>,
@@ -53,8 +53,8 @@ impl SubscriptionMetrics {
         Self { lag, parked, oldest, shown: Arc::default() }
     }
 
-    /// All that there are: `labelled` ones, at most [`MAX_LABELLED`], and the sum of the others, if there are more. Those
-    /// that were told before and are not among them are forgotten.
+    /// Replaces all values: `labelled` subscriptions, at most [`MAX_LABELLED`], and the sum of all further
+    /// subscriptions, if any. Labels shown before and now absent are removed.
     pub fn show(&self, labelled: Vec<SubscriptionLag>, others: Option<SubscriptionLag>) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let others = others.map(|others| SubscriptionLag { name: OTHER.to_owned(), ..others });

@@ -1,21 +1,21 @@
-//! Writes the metrics: OpenMetrics as the library does, or the older Prometheus text drawn from it.
+//! Encodes metrics as text: OpenMetrics from the library, or the older Prometheus text derived from OpenMetrics.
 
 use std::fmt;
 
 use prometheus_client::encoding::text::encode as encode_open_metrics;
 use prometheus_client::registry::Registry;
 
-/// A form of the text.
+/// A text format for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFormat {
-    /// Prometheus text 0.0.4.
+    /// Prometheus text format 0.0.4, without exemplars.
     Plain,
     /// OpenMetrics 1.0, with exemplars.
     OpenMetrics,
 }
 
 impl TextFormat {
-    /// What an `Accept` header asks for. Plain text unless OpenMetrics is named and not refused (`q=0`).
+    /// Chooses the format for an `Accept` header: OpenMetrics if named and not refused (`q=0`), else plain text.
     pub fn asked_for(accept: Option<&str>) -> Self {
         let wants = |part: &str| {
             let mut pieces = part.split(';').map(str::trim);
@@ -25,7 +25,7 @@ impl TextFormat {
         if accept.is_some_and(|a| a.split(',').any(wants)) { Self::OpenMetrics } else { Self::Plain }
     }
 
-    /// The answer's `Content-Type`.
+    /// The `Content-Type` of the answer.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
@@ -43,8 +43,8 @@ pub(super) fn encode(registry: &Registry, form: TextFormat) -> Result<String, fm
     })
 }
 
-/// The older form has no `# UNIT`, `# EOF` and exemplars, and knows a counter by its name with `_total` and an info by
-/// its name with `_info`; left as they are, tools take their help texts for missing.
+/// Converts OpenMetrics to the older format, which has no `# UNIT`, `# EOF` and exemplars. The older format names a
+/// counter with `_total` and an info with `_info`; without the suffixes, tools would not find the help texts.
 fn plain(open: &str) -> String {
     let mut text = String::with_capacity(open.len());
     let mut pending_help: Option<(&str, &str)> = None;
@@ -71,7 +71,7 @@ fn plain(open: &str) -> String {
     text
 }
 
-/// Label values are ours and hold no ` # {`.
+/// Removes an exemplar. No label value contains ` # {`, since all values come from the gateway.
 fn without_exemplar(sample: &str) -> &str {
     sample.split_once(" # {").map_or(sample, |(sample, _)| sample)
 }

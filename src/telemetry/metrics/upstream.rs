@@ -18,30 +18,30 @@ use crate::domain::operation::Operation;
 use crate::telemetry::semconv;
 use crate::telemetry::trace::TraceContext;
 
-/// Attempts, retries, limits, tokens, circuits, the promise cache.
+/// Attempts, retries, rate limits, access tokens, circuits and the promise cache.
 pub struct UpstreamMetrics {
     attempts: AttemptMetrics,
     circuits: Family<CircuitLabels, Gauge>,
     token_refreshes: [Counter; TokenOutcome::ALL.len()],
     levels: Arc<LevelCollector>,
 
-    /// Repeats that were sent.
+    /// Repeats sent after a failed attempt.
     pub retries_tried: ByOperation<Counter>,
-    /// Calls that succeeded after at least one repeat.
+    /// Calls which succeeded after at least one repeat.
     pub retries_succeeded: ByOperation<Counter>,
-    /// Calls that still failed at `max_attempts`.
+    /// Calls which still failed at `max_attempts`.
     pub retries_out_of_attempts: ByOperation<Counter>,
     /// Repeats not sent because the retry budget was empty.
     pub retries_out_of_budget: ByOperation<Counter>,
-    /// How long attempts waited for the rate limit, in seconds; attempts that need not wait are not counted.
+    /// Time spent waiting for the rate limit, in seconds; attempts without a wait are not counted.
     pub rate_limit_waits: ByOperation<Histogram>,
-    /// Calls refused because waiting for the rate limit would have passed their deadline.
+    /// Calls refused because the wait for the rate limit would have passed the deadline.
     pub rate_limit_refusals: ByOperation<Counter>,
     /// Promises answered from the cache.
     pub promise_cache_hits: Counter,
-    /// Promises that were asked of Walmart.
+    /// Promises fetched from Walmart.
     pub promise_cache_misses: Counter,
-    /// Promises that joined an identical call in flight.
+    /// Promises which joined an identical call in flight.
     pub promise_cache_coalesced: Counter,
 }
 
@@ -101,13 +101,13 @@ impl UpstreamMetrics {
         }
     }
 
-    /// Where Walmart is, for the labels of attempts; the first one stands.
+    /// Sets the server labels of attempts. Only the first call has an effect.
     pub fn set_server(&self, address: &str, port: u16) {
         self.attempts.server.get_or_init(|| (address.to_owned(), port.to_string()));
     }
 
-    /// An attempt ended; `operation` is `None` for the token call. `took` is the time on the wire. `method` is always the
-    /// same for an operation.
+    /// Records a finished attempt. `operation` is `None` for the token call. `took` is the time on the wire. `method`
+    /// must not vary for an operation.
     pub fn attempt(
         &self,
         operation: Option<Operation>,
@@ -132,23 +132,23 @@ impl UpstreamMetrics {
         observe(durations, took, trace);
     }
 
-    /// The gauge of one circuit, to be kept by it. See [`CircuitState`].
+    /// The gauge of a circuit, set to a [`CircuitState`] by the circuit.
     pub fn circuit(&self, account: &AccountId, operation: Operation) -> Gauge {
         let labels = CircuitLabels { account: account.as_str().to_owned(), operation: operation.name() };
         self.circuits.get_or_create_owned(&labels)
     }
 
-    /// Where the levels of all buckets can be seen; the first one stands.
+    /// Sets the source of bucket levels. Only the first call has an effect.
     pub fn watch_buckets(&self, look: impl Fn() -> Vec<BucketLevel> + Send + Sync + 'static) {
         self.levels.watch_buckets(Box::new(look));
     }
 
-    /// An access token came.
+    /// Records the arrival of an access token.
     pub fn token_came(&self, account: &AccountId, at: Instant) {
         self.levels.token_came(account, at);
     }
 
-    /// An access token was asked for.
+    /// Counts a request for an access token.
     pub fn token_refresh(&self, outcome: TokenOutcome) {
         self.token_refreshes[outcome as usize].inc();
     }
@@ -160,7 +160,7 @@ fn counters(r: &mut Registry, name: &str, help: &str) -> ByOperation<Counter> {
     ByOperation::new(|operation| family.get_or_create_owned(&OperationLabels { operation }))
 }
 
-/// One metric for each operation.
+/// A metric for each operation.
 pub struct ByOperation<M>([M; Operation::ALL.len()]);
 
 impl<M> ByOperation<M> {
@@ -168,42 +168,42 @@ impl<M> ByOperation<M> {
         Self(Operation::ALL.map(|operation| make(operation.name())))
     }
 
-    /// The metric of this operation.
+    /// The metric of an operation.
     pub fn of(&self, operation: Operation) -> &M {
         &self.0[operation.index()]
     }
 }
 
 struct AttemptMetrics {
-    /// Host and port.
+    /// Host and port of Walmart.
     server: OnceLock<(String, String)>,
     family: Family<AttemptLabels, Durations, fn() -> Durations>,
-    /// One row for each operation and one for the token call.
+    /// A row for each operation, and a row for the token call.
     handles: [[OnceLock<Durations>; AttemptOutcome::ALL.len()]; Operation::ALL.len() + 1],
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AttemptOutcome {
-    /// 2xx, readable.
+    /// A 2xx with a readable body.
     Success,
-    /// 4xx other than the two below.
+    /// 4xx other than 401, 403 and 429.
     Rejected,
-    /// 401 or 403.
+    /// 401 or 403: token or credentials rejected.
     Unauthorized,
-    /// 429.
+    /// 429 or another throttled answer.
     RateLimited,
-    /// 5xx.
+    /// 5xx: a failure at Walmart.
     ServerError,
     /// No connection; nothing was sent.
     NotSent,
-    /// It broke after something was sent.
+    /// The connection broke after bytes had left.
     Interrupted,
     /// No answer in time.
     TimedOut,
-    /// An answer that cannot be read.
+    /// An answer with an unreadable body.
     Unreadable,
-    /// Given up by our side: the caller left.
+    /// Abandoned because the caller left.
     Cancelled,
 }
 
@@ -221,7 +221,7 @@ impl AttemptOutcome {
         Self::Cancelled,
     ];
 
-    /// As the label says it.
+    /// The value of the label `outcome`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -238,14 +238,14 @@ impl AttemptOutcome {
     }
 }
 
-/// How asking for an access token ended.
+/// The outcome of a request for an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenOutcome {
-    /// A token came.
+    /// A token was issued.
     Success,
     /// Walmart refused the credentials.
     Refused,
-    /// No usable answer.
+    /// No answer, or an unusable answer.
     Failed,
 }
 
@@ -261,12 +261,12 @@ impl TokenOutcome {
     }
 }
 
-/// Values of `order_gateway_circuit_state`.
+/// The states of a circuit, as values of `order_gateway_circuit_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CircuitState {
-    /// Calls pass.
+    /// Calls pass; Walmart works.
     Closed = 0,
-    /// One call is let through to see.
+    /// A single probe passes.
     HalfOpen = 1,
     /// Calls fail at once.
     Open = 2,

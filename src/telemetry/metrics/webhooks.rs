@@ -1,4 +1,4 @@
-//! Metrics of what Walmart posts.
+//! Metrics of webhook deliveries.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,20 +9,20 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::domain::feed::notification::Unclear;
 
-/// Account of posts that name no account which receives webhooks, so that senders cannot make labels.
+/// Account label of posts to unknown accounts, so that senders cannot create labels.
 const UNKNOWN_ACCOUNT: &str = "unknown";
 
-/// Seconds from the head of a delivery to its answer: a sync of the disk is in it.
+/// Histogram buckets in seconds, from the head of a delivery to the answer, including an fsync.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 3.0, 10.0];
 
-/// What becomes of deliveries.
+/// Webhook deliveries by outcome.
 pub struct WebhookMetrics {
     deliveries: Family<WebhookLabels, Counter>,
     signed_refused: Family<WebhookLabels, Counter>,
     tokens: Family<WebhookLabels, Counter>,
     unclear: Family<UnclearLabels, Counter>,
     fraud_cancels: Family<AccountLabel, Counter>,
-    /// How long it took to answer deliveries whose origin was proved, from their head on, in seconds.
+    /// Time to answer authenticated deliveries, in seconds from the head on.
     pub duration: Histogram,
     /// Deliveries being read or stored.
     pub in_flight: Gauge,
@@ -51,7 +51,7 @@ impl WebhookMetrics {
         Self { deliveries, signed_refused, tokens, unclear, fraud_cancels, duration, in_flight }
     }
 
-    /// The handles of one account.
+    /// The handles of an account.
     pub fn of(&self, account: &str) -> AccountWebhooks {
         let unclear = Unclear::ALL.map(|cause| {
             let labels = UnclearLabels { account: account.to_owned(), cause: cause.name() };
@@ -65,14 +65,14 @@ impl WebhookMetrics {
         }
     }
 
-    /// The handles of posts that name no account which receives webhooks.
+    /// The handles for posts to unknown accounts.
     pub fn of_unknown_account(&self) -> AccountWebhooks {
         let applies = |outcome| matches!(outcome, DeliveryOutcome::UnknownAccount | DeliveryOutcome::WrongMethod);
         self.handles(UNKNOWN_ACCOUNT, applies)
     }
 
-    /// Every series that `applies` is there from the start, with 0: an alert on the increase of a counter does not see the
-    /// first one of a series that begins with it.
+    /// Creates all series of outcomes in `applies` at the start, with value 0. An alert on the increase of a counter
+    /// would miss the first increment of a new series.
     fn handles(&self, account: &str, applies: impl Fn(DeliveryOutcome) -> bool) -> AccountWebhooks {
         let labels = |outcome| WebhookLabels { account: account.to_owned(), outcome };
         let counter = |family: &Family<WebhookLabels, Counter>, outcome: DeliveryOutcome, applies: bool| {
@@ -91,27 +91,27 @@ impl WebhookMetrics {
     }
 }
 
-/// The counters of one account.
+/// The counters of an account.
 #[derive(Debug)]
 pub struct AccountWebhooks {
     deliveries: [Counter; DeliveryOutcome::ALL.len()],
     signed_refused: [Counter; DeliveryOutcome::ALL.len()],
     unclear: [Counter; Unclear::ALL.len()],
-    /// Orders that Walmart cancelled for fraud.
+    /// Orders cancelled by Walmart for fraud.
     pub fraud_cancels: Counter,
-    /// Tokens given out.
+    /// Number of tokens issued.
     pub tokens_issued: Counter,
-    /// Requests for one that were refused.
+    /// Number of refused token requests.
     pub tokens_refused: Counter,
 }
 
 impl AccountWebhooks {
-    /// Counts a delivery by its outcome.
+    /// Counts a delivery by outcome.
     pub fn count(&self, outcome: DeliveryOutcome) {
         self.deliveries[outcome as usize].inc();
     }
 
-    /// Counts a refused delivery. `signed`: whether its head carries a proof.
+    /// Counts a refused delivery. `signed` tells whether the head carries a proof of origin.
     pub fn count_refused(&self, outcome: DeliveryOutcome, signed: bool) {
         self.count(outcome);
         if signed {
@@ -119,48 +119,48 @@ impl AccountWebhooks {
         }
     }
 
-    /// Counts an event of which it cannot be told whether it is an intent.
+    /// Counts an event which may or may not be a cancel intent.
     pub fn count_unclear(&self, cause: Unclear) {
         self.unclear[cause as usize].inc();
     }
 
-    /// How many deliveries this became of.
+    /// The number of deliveries with this outcome.
     pub fn counted(&self, outcome: DeliveryOutcome) -> u64 {
         self.deliveries[outcome as usize].get()
     }
 }
 
-/// What becomes of a post to the webhook paths.
+/// The outcome of a post to the webhook paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// Stored: an intent, or another event.
     Stored,
-    /// It was stored before.
+    /// The same event was stored before.
     Duplicate,
-    /// Another one of its id was stored before; both are kept.
+    /// Another event with the same id was stored before; both are kept.
     Conflict,
-    /// It says nothing that can be read; kept apart.
+    /// Unreadable; stored in quarantine.
     Quarantined,
-    /// Where it comes from is not proved.
+    /// No valid proof of origin.
     Unauthenticated,
-    /// Over the limit.
+    /// The body is over the size limit.
     TooLarge,
-    /// Its body did not come in time, or not to its end.
+    /// The body did not arrive completely or in time.
     Incomplete,
-    /// Its body was awaited longest of too many without a proof.
+    /// The oldest of too many posts without a proof which were still sending their bodies.
     Displaced,
-    /// Too many at once.
+    /// Too many deliveries at once.
     Overloaded,
-    /// The store could not take it, or not in time.
+    /// The store failed, or took too long.
     NotStored,
-    /// Not a POST.
+    /// The method is not POST.
     WrongMethod,
-    /// Its path names no account that receives webhooks.
+    /// The path names no account with webhooks.
     UnknownAccount,
 }
 
 impl DeliveryOutcome {
-    /// All of them, in their order.
+    /// All outcomes, in order of their discriminants.
     pub const ALL: [Self; 12] = [
         Self::Stored,
         Self::Duplicate,
@@ -176,7 +176,7 @@ impl DeliveryOutcome {
         Self::UnknownAccount,
     ];
 
-    /// The label.
+    /// The value of the label `outcome`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -194,7 +194,7 @@ impl DeliveryOutcome {
         }
     }
 
-    /// Whether the sender was not answered 200.
+    /// Whether the sender got an answer other than 200.
     pub const fn is_refusal(self) -> bool {
         !matches!(self, Self::Stored | Self::Duplicate | Self::Conflict | Self::Quarantined)
     }

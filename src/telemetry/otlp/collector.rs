@@ -1,4 +1,4 @@
-//! The connection to a collector: lazily made, bounded in time, by TLS where the address says so.
+//! Connects to a collector, lazily and with timeouts; uses TLS for https addresses.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 use super::plan::{ExportTarget, OtlpError};
 
-/// A collector that is gone without a word is noticed by this, between exports too.
+/// Interval of keep-alive pings, which find a dead collector also between exports.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// Nothing is sent yet; a collector that is not there shows when something is exported. Call it within the runtime.
+/// Prepares a connection. The first export connects, so an unreachable collector shows only then. Must run within the
+/// runtime.
 pub(super) fn connect(target: &ExportTarget) -> Result<Channel, OtlpError> {
     let wrong = |error: &dyn std::error::Error| OtlpError::Endpoint(chain(error));
     let endpoint = Endpoint::from_shared(target.endpoint.clone()).map_err(|error| wrong(&error))?;
@@ -45,7 +46,7 @@ fn read(file: &Path) -> Result<Vec<u8>, OtlpError> {
     fs::read(file).map_err(|error| OtlpError::Endpoint(format!("{}: {error}", file.display())))
 }
 
-/// An error with its causes, in one line.
+/// Formats an error with all causes in a line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

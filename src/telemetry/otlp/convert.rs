@@ -1,4 +1,4 @@
-//! The list of metrics in OTLP's form: counters become cumulative sums, histograms keep their bounds.
+//! Converts the metrics to OTLP: counters become cumulative sums, histograms keep their bounds.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -11,14 +11,14 @@ use prometheus_client::encoding::prometheus_protobuf::prometheus_data_model::Met
 
 use crate::telemetry::semconv;
 
-/// From when to when values were counted, in nanoseconds of the Unix epoch.
+/// The time window of cumulative values, in nanoseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeWindow {
     pub(super) start: u64,
     pub(super) now: u64,
 }
 
-/// Families without values are left out.
+/// Converts all families with values.
 pub(super) fn metrics(families: Vec<prometheus::MetricFamily>, span: TimeWindow) -> Vec<Metric> {
     families.into_iter().filter(|family| !family.metric.is_empty()).filter_map(|family| one(family, span)).collect()
 }
@@ -26,7 +26,8 @@ pub(super) fn metrics(families: Vec<prometheus::MetricFamily>, span: TimeWindow)
 fn one(family: prometheus::MetricFamily, span: TimeWindow) -> Option<Metric> {
     let kind = family.r#type();
     let (name, unit) = named(&family);
-    // A sum is of whole numbers or of fractions for good, whatever it is just now.
+    // Derive the number type from the family, not from the value: a sum must not change between integers and
+    // fractions.
     let whole = kind == MetricType::Counter && family.unit.is_empty();
     let metrics = family.metric;
     let cumulative = AggregationTemporality::Cumulative.into();
@@ -46,13 +47,13 @@ fn one(family: prometheus::MetricFamily, span: TimeWindow) -> Option<Metric> {
             let data_points = values.map(|(label, histogram)| distribution(label, &histogram, span)).collect();
             metric::Data::Histogram(Histogram { data_points, aggregation_temporality: cumulative })
         }
-        // The registry has none of these.
+        // The registry has no metrics of these types.
         MetricType::Summary | MetricType::Untyped | MetricType::GaugeHistogram => return None,
     };
     Some(Metric { name, description: family.help, unit, data: Some(data), ..Default::default() })
 }
 
-/// The name without what Prometheus adds to it, and the unit as UCUM writes it.
+/// The name without unit and `_total`, and the unit as UCUM writes units.
 fn named(family: &prometheus::MetricFamily) -> (String, String) {
     let name = family.name.strip_suffix("_total").unwrap_or(&family.name);
     let unit = family.unit.as_str();
@@ -79,7 +80,8 @@ fn number(label: Vec<prometheus::LabelPair>, value: f64, whole: bool, span: Time
     }
 }
 
-/// Prometheus counts up to each bound, OTLP between them, and neither needs infinity said.
+/// Converts a histogram. Prometheus counts up to each bound, OTLP counts between bounds; the infinite bound is
+/// implied.
 fn distribution(
     label: Vec<prometheus::LabelPair>,
     histogram: &prometheus::Histogram,
@@ -105,7 +107,7 @@ fn attributes(labels: Vec<prometheus::LabelPair>) -> Vec<KeyValue> {
     labels.into_iter().map(attribute).collect()
 }
 
-/// Labels are text; the conventions have the port as a number.
+/// Converts a label. Labels are text, but the conventions define the port as a number.
 fn attribute(label: prometheus::LabelPair) -> KeyValue {
     let key = semconv::attribute(&label.name);
     let number = if key == semconv::SERVER_PORT { label.value.parse().ok() } else { None };

@@ -1,7 +1,8 @@
-//! Sends traces and metrics to a collector, by OTLP over gRPC, as the settings and the `OTEL_*` variables say.
+//! Exports traces and metrics to a collector by OTLP over gRPC, configured by the settings and the `OTEL_*`
+//! variables.
 //!
-//! A collector that fails or hangs costs spans and values, never calls and never the end of the process: queues and times
-//! are bounded, what is lost is counted, and it is said once until it works again.
+//! A failing or hanging collector costs spans and values, but delays neither calls nor the end of the process: queues
+//! and times are bounded. Losses are counted, and an outage is logged once.
 
 mod collector;
 mod convert;
@@ -30,7 +31,7 @@ use super::metrics::Metrics;
 use super::semconv::{SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
 use super::trace::Tracer;
 
-/// What is exported. To be flushed at the end.
+/// The running exports. Flush with [`OtlpExport::flush`] at the end of the process.
 #[derive(Debug)]
 pub struct OtlpExport {
     provider: Option<SdkTracerProvider>,
@@ -39,16 +40,16 @@ pub struct OtlpExport {
     outages: ExportOutages,
 }
 
-/// How exports fare, by signal. Cheap to clone.
+/// The state of the exports, by signal. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ExportOutages {
-    /// Of spans.
+    /// State of the span export.
     pub traces: Arc<ExportOutage>,
-    /// Of metrics.
+    /// State of the metrics export.
     pub metrics: Arc<ExportOutage>,
 }
 
-/// Sets export up. `variable` reads the environment. Must be called within the runtime that the process keeps.
+/// Sets up the exports. `variable` reads the environment. Must run within the main runtime of the process.
 pub fn init(
     settings: &OtlpSettings,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -61,7 +62,7 @@ pub fn init(
     };
     let (mut tracer, mut provider) = (Tracer::off(), None);
     if let Some(target) = &plan.traces {
-        // Headers, compression and the time limit it reads from the same variables by itself.
+        // The exporter reads headers, compression and timeout from the same variables.
         let exporter = SpanExporter::builder().with_tonic().with_channel(collector::connect(target)?).build()?;
         let processor = spans::processor(exporter, plan.queue, outages.traces.clone());
         let built = Tracer::provider_builder().with_resource(resource.clone()).with_span_processor(processor).build();
@@ -81,7 +82,7 @@ pub fn init(
     Ok((tracer, OtlpExport { provider, push, pushing: None, outages }))
 }
 
-/// Who exports. What the environment says of itself stands.
+/// The resource of all exports. Values from the environment take precedence.
 fn resource() -> Resource {
     let given = Resource::builder().build();
     let mut more = Vec::new();
@@ -93,7 +94,7 @@ fn resource() -> Resource {
         more.push(KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")));
     }
     if given.get(&Key::from_static_str(SERVICE_INSTANCE_ID)).is_none() {
-        // Counters of two processes must not be taken for one.
+        // A unique id, so that counters of two processes do not mix.
         let random = RandomIdGenerator::default().new_trace_id().to_bytes();
         let id = uuid::Builder::from_random_bytes(random).into_uuid();
         more.push(KeyValue::new(SERVICE_INSTANCE_ID, id.to_string()));
@@ -102,12 +103,12 @@ fn resource() -> Resource {
 }
 
 impl OtlpExport {
-    /// How exports fare: for `Metrics::watch_exports`.
+    /// The state of the exports, for `Metrics::watch_exports`.
     pub fn outages(&self) -> ExportOutages {
         self.outages.clone()
     }
 
-    /// Begins to export `metrics`, if that is wanted. `now` tells the time of day.
+    /// Starts exporting `metrics`, if configured. `now` returns the time of day.
     pub fn export(&mut self, metrics: Arc<Metrics>, now: WallClock) {
         if let Some(push) = self.push.take() {
             let end = CancellationToken::new();
@@ -116,12 +117,12 @@ impl OtlpExport {
         }
     }
 
-    /// Sends what is queued and the metrics once more, for at most `limit`. Later spans are lost.
+    /// Exports queued spans and the metrics a last time, within `limit`. Later spans are lost.
     pub async fn flush(self, limit: Duration) {
         let Self { provider, pushing, outages, push: _ } = self;
         let spans = async {
             let Some(provider) = provider else { return true };
-            // It blocks its thread, and on a hanging collector longer than it says.
+            // The shutdown blocks its thread, and with a hanging collector for longer than `limit`.
             let flushed = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit));
             matches!(tokio::time::timeout(limit, flushed).await, Ok(Ok(Ok(()))))
         };

@@ -1,15 +1,15 @@
-//! A collector that fails: counted each time, said once until it works again.
+//! Counts failed exports, and logs an outage once until the collector works again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// What became of the exports of one signal.
+/// The state of a signal's exports.
 #[derive(Debug)]
 pub struct ExportOutage {
     signal: &'static str,
     is_failing: AtomicBool,
     failed: AtomicU64,
     lost: AtomicU64,
-    /// What was lost when the last export succeeded.
+    /// The value of `lost` at the last successful export.
     lost_before: AtomicU64,
 }
 
@@ -19,30 +19,30 @@ impl ExportOutage {
         Self { signal, is_failing: AtomicBool::new(false), failed: zero(), lost: zero(), lost_before: zero() }
     }
 
-    /// Exports that failed so far.
+    /// Number of failed exports.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Pieces that will never be exported, so far.
+    /// Number of spans or values lost for good.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// An export failed, and with it this many pieces are lost.
+    /// Records a failed export with a loss of `pieces` spans or values.
     pub(super) fn export_failed(&self, why: &str, pieces: usize) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.lose(pieces);
         self.begin(why);
     }
 
-    /// One piece had no room.
+    /// Records a span lost because the queue was full.
     pub(super) fn overflow(&self) {
         self.lose(1);
-        self.begin("the queue is full: it is too slow");
+        self.begin("the queue is full: the collector is too slow");
     }
 
-    /// An export succeeded. The outage is over, unless pieces were lost beside it.
+    /// Records a successful export. Ends the outage, unless more was lost since the last success.
     pub(super) fn worked(&self) {
         let lost = self.lost();
         let steady = self.lost_before.swap(lost, Ordering::AcqRel) == lost;
@@ -51,11 +51,11 @@ impl ExportOutage {
         }
     }
 
-    /// The process ends; `in_time`: all that was queued had been taken.
+    /// Records the end of the process. `in_time` is false if queued data was not exported.
     pub(super) fn ended(&self, in_time: bool) {
         if !in_time {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            self.begin("no time was left for the last ones");
+            self.begin("the last export did not finish in time");
         }
     }
 
@@ -64,10 +64,10 @@ impl ExportOutage {
     }
 
     fn begin(&self, why: &str) {
-        // Most spans that are lost come here; a read is cheap.
+        // Load before the swap: most lost spans come through here, and a load is cheaper.
         if !self.is_failing.load(Ordering::Acquire) && !self.is_failing.swap(true, Ordering::AcqRel) {
             let signal = self.signal;
-            tracing::warn!(signal, error = why, "the collector does not take {signal}; said once until it does again");
+            tracing::warn!(signal, error = why, "the collector does not take {signal}; logged once until it does again");
         }
     }
 }
@@ -116,7 +116,7 @@ mod tests {
             }
             assert_eq!((outage.failed(), outage.lost()), (0, 5));
         });
-        assert_eq!(said, lines(&[("WARN", "the queue is full: it is too slow")]));
+        assert_eq!(said, lines(&[("WARN", "the queue is full: the collector is too slow")]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the settings and the `OTEL_*` variables say about export, read from the environment that is passed in.
+//! Combines the settings with the `OTEL_*` variables into an export plan.
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 
 use std::path::PathBuf;
@@ -9,30 +9,30 @@ use percent_encoding::percent_decode_str;
 
 use crate::telemetry::trace::Sampling;
 
-/// What the settings say.
+/// The export settings of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct OtlpSettings {
-    /// Such as `http://collector:4317`; empty for none.
+    /// The collector, such as `http://collector:4317`; empty for none.
     pub endpoint: String,
-    /// Share of traces that are recorded when the caller has not decided, 0 to 1.
+    /// Part of the traces to record if the caller has not decided, 0 to 1.
     pub sample_ratio: f64,
 }
 
-/// Export cannot be set up.
+/// The exports cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
-    /// A variable has a value that means nothing.
+    /// A variable has an invalid value.
     #[error("{variable}: {expected}")]
     Variable {
-        /// Its name.
+        /// Name of the variable.
         variable: String,
-        /// What it may be.
+        /// The values accepted for the variable.
         expected: String,
     },
-    /// The collector's address cannot be used.
+    /// The collector's address is invalid.
     #[error("telemetry.otlp_endpoint: {0}")]
     Endpoint(String),
-    /// The exporter refuses its settings.
+    /// The exporter rejects its settings.
     #[error("telemetry.otlp_endpoint: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
 }
@@ -43,7 +43,7 @@ impl OtlpError {
     }
 }
 
-/// Reads the environment. An empty variable counts as unset, as the specification says.
+/// The `OTEL_*` variables. An empty variable counts as unset, as in the specification.
 #[derive(Clone, Copy)]
 pub(super) struct OtelVariables<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
 
@@ -65,7 +65,7 @@ impl OtelVariables<'_> {
     }
 }
 
-/// A kind of what is exported.
+/// A signal to export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ExportSignal {
     Traces,
@@ -80,7 +80,7 @@ impl ExportSignal {
         }
     }
 
-    /// Variables that say `what` of it, the most particular first.
+    /// The variables for `what`, most specific first.
     fn names(self, what: &str) -> [String; 2] {
         [format!("OTEL_EXPORTER_OTLP_{}_{what}", self.upper()), format!("OTEL_EXPORTER_OTLP_{what}")]
     }
@@ -90,18 +90,18 @@ impl ExportSignal {
     }
 }
 
-/// Where one signal goes.
+/// The destination of a signal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ExportTarget {
-    /// With its scheme.
+    /// Address of the collector, with scheme.
     pub(super) endpoint: String,
-    /// For one export, the connection included.
+    /// Timeout of an export, including the connection.
     pub(super) timeout: Duration,
-    /// Whom to trust in place of the system's authorities.
+    /// Certificate authority to trust instead of the system's.
     pub(super) certificate: Option<PathBuf>,
-    /// Our own certificate and its key.
+    /// Client certificate and key.
     pub(super) client: Option<(PathBuf, PathBuf)>,
-    /// Names and values that go with each export. Values are secrets.
+    /// Headers sent with each export. The values are secrets.
     pub(super) headers: Vec<(String, String)>,
     pub(super) gzip: bool,
 }
@@ -115,7 +115,7 @@ impl ExportTarget {
         if !is_wanted(signal, variables)? {
             return Ok(None);
         }
-        // Environment over file, as everywhere else.
+        // The environment overrides the file, as for all settings.
         let endpoint = signal.value("ENDPOINT", variables).map(|(_, value)| value);
         let endpoint = endpoint.unwrap_or_else(|| settings.endpoint.trim().to_owned());
         if endpoint.is_empty() {
@@ -124,7 +124,7 @@ impl ExportTarget {
         if let Some((name, protocol)) = signal.value("PROTOCOL", variables)
             && protocol != "grpc"
         {
-            return Err(OtlpError::variable(name, "must be grpc: nothing else is spoken"));
+            return Err(OtlpError::variable(name, "must be grpc: no other protocol is supported"));
         }
         let mut timeout = Duration::from_secs(10);
         for name in signal.names("TIMEOUT").into_iter().rev() {
@@ -162,7 +162,7 @@ fn is_wanted(signal: ExportSignal, variables: OtelVariables<'_>) -> Result<bool,
     for one in list.split(',').map(str::trim) {
         match (one, signal) {
             ("otlp", _) => wanted = true,
-            // Metrics can be scraped whatever this says.
+            // Scraping works in any case.
             ("none", _) | ("prometheus", ExportSignal::Metrics) => {}
             _ => return Err(OtlpError::variable(name, "must be otlp or none")),
         }
@@ -170,7 +170,7 @@ fn is_wanted(signal: ExportSignal, variables: OtelVariables<'_>) -> Result<bool,
     Ok(wanted)
 }
 
-/// An address without a scheme is https, unless it is said to be insecure.
+/// Adds a scheme if absent: https, or http if `insecure` is set.
 fn with_scheme(endpoint: String, insecure: bool) -> String {
     match endpoint.contains("://") {
         true => endpoint,
@@ -179,7 +179,7 @@ fn with_scheme(endpoint: String, insecure: bool) -> String {
     }
 }
 
-/// `name=value,name=value`, values percent-encoded. Errors do not repeat them.
+/// Parses `name=value,name=value` with percent-encoded values. Errors do not repeat the values.
 fn headers(variable: &str, text: &str) -> Result<Vec<(String, String)>, OtlpError> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let read = pairs.map(|pair| {
@@ -193,7 +193,7 @@ fn headers(variable: &str, text: &str) -> Result<Vec<(String, String)>, OtlpErro
     read.collect::<Option<_>>().ok_or_else(|| OtlpError::variable(variable, "must be name=value, separated by commas"))
 }
 
-/// All of it.
+/// The complete export plan.
 #[derive(Debug)]
 pub(super) struct OtlpPlan {
     pub(super) traces: Option<ExportTarget>,
@@ -201,9 +201,9 @@ pub(super) struct OtlpPlan {
     pub(super) sampling: Sampling,
     /// Whether trace headers are read and sent.
     pub(super) propagate: bool,
-    /// Spans that wait for their export before more are lost.
+    /// Maximum number of queued spans.
     pub(super) queue: usize,
-    /// Between exports of metrics.
+    /// Time between two exports of metrics.
     pub(super) interval: Duration,
 }
 

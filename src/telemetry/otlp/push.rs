@@ -1,4 +1,5 @@
-//! Sends the metrics to a collector now and then: the same list that `/metrics` shows, so nothing is measured twice.
+//! Pushes the metrics to a collector at an interval. Exports the same registry as `/metrics`, so each value is
+//! measured once.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,10 +22,10 @@ use super::outage::ExportOutage;
 use super::plan::ExportTarget;
 use crate::telemetry::metrics::Metrics;
 
-/// Tells the time of day.
+/// Returns the time of day.
 pub type WallClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// Where metrics go, and how.
+/// Exports metrics to a collector.
 #[derive(Debug)]
 pub(super) struct MetricsPusher {
     client: MetricsServiceClient<Channel>,
@@ -48,7 +49,7 @@ impl MetricsPusher {
         Self { client, headers: metadata(target), resource, interval, timeout: target.timeout, outage }
     }
 
-    /// Exports once each interval, and once more at the end.
+    /// Exports at every interval, and a last time at `end`.
     pub(super) async fn run(mut self, metrics: Arc<Metrics>, now: WallClock, end: CancellationToken) {
         let start = now();
         let mut ticks = interval_at(Instant::now() + self.interval, self.interval);
@@ -64,7 +65,7 @@ impl MetricsPusher {
 
     async fn export(&mut self, metrics: &Metrics, start: SystemTime, now: SystemTime) {
         let span = TimeWindow { start: nanos(start), now: nanos(now) };
-        // It errs only by a bug, which the scrape would show as well.
+        // Encoding fails only because of a bug, which a scrape would show too.
         let Ok(families) = metrics.families() else { return self.outage.export_failed("cannot be written", 0) };
         let metrics = convert::metrics(families, span);
         let scope = InstrumentationScope {
@@ -77,7 +78,7 @@ impl MetricsPusher {
             vec![ResourceMetrics { resource: Some(self.resource.clone()), scope_metrics, ..Default::default() }];
         let mut request = Request::new(ExportMetricsServiceRequest { resource_metrics });
         *request.metadata_mut() = self.headers.clone();
-        // The channel's own limit begins when the connection is there.
+        // The channel's own timeout does not include the connection.
         match timeout(self.timeout, self.client.export(request)).await {
             Err(_) => self.outage.export_failed("no answer in time", 0),
             Ok(Err(status)) => self.outage.export_failed(&why(&status), 0),
@@ -92,7 +93,7 @@ impl MetricsPusher {
     }
 }
 
-/// The collector's own words are left out: they may repeat what it was sent.
+/// Explains a failed export. The collector's message is left out, because the message may repeat the exported data.
 fn why(status: &Status) -> String {
     let code = crate::telemetry::trace::code_name(status.code());
     match std::error::Error::source(status) {
@@ -104,7 +105,7 @@ fn why(status: &Status) -> String {
 fn metadata(target: &ExportTarget) -> MetadataMap {
     let mut headers = http::HeaderMap::new();
     for (name, value) in &target.headers {
-        // Both were checked when they were read.
+        // Names and values were validated when parsed.
         if let (Ok(name), Ok(mut value)) = (name.parse::<http::HeaderName>(), http::HeaderValue::from_str(value)) {
             value.set_sensitive(true);
             headers.append(name, value);

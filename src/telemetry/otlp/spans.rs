@@ -1,5 +1,5 @@
-//! The way of spans out of the process: a bounded queue that the SDK's thread empties. A collector that hangs costs spans,
-//! never calls, and every span that is lost is counted.
+//! Exports spans from a bounded queue, on the SDK's thread. A hanging collector costs spans but does not delay calls.
+//! Every lost span is counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, Spa
 
 use super::outage::ExportOutage;
 
-/// The SDK's processor, which has room for at most `limit` spans and tells `outage` what is lost.
+/// Creates a span processor with a queue of `limit` spans; `outage` counts losses.
 pub(super) fn processor<E: SpanExporter + 'static>(
     exporter: E,
     limit: usize,
@@ -25,11 +25,11 @@ pub(super) fn processor<E: SpanExporter + 'static>(
     BoundedSpanProcessor { inner, waiting, limit, outage }
 }
 
-/// Drops what has no room before the SDK does, which would not say so.
+/// Drops and counts spans above the limit before the SDK would drop them silently.
 #[derive(Debug)]
 pub(super) struct BoundedSpanProcessor {
     inner: BatchSpanProcessor,
-    /// Spans that were handed over and not taken out for their export yet.
+    /// Spans queued and not yet taken for export.
     waiting: Arc<AtomicUsize>,
     limit: usize,
     outage: Arc<ExportOutage>,
@@ -61,7 +61,7 @@ impl SpanProcessor for BoundedSpanProcessor {
     }
 }
 
-/// Tells how exports end.
+/// An exporter which reports results to the outage.
 #[derive(Debug)]
 struct CountingExporter<E> {
     exporter: E,
@@ -94,7 +94,7 @@ impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
     }
 }
 
-/// What is left of the SDK's words without its own names.
+/// The SDK's error message without the SDK's own names.
 fn in_short(error: &str) -> &str {
     error.rsplit_once("gRPC code: ").map_or(error, |(_, why)| why)
 }

@@ -1,4 +1,4 @@
-//! The ids of a call, as W3C Trace Context carries them (<https://www.w3.org/TR/trace-context/>).
+//! The ids of a call as defined by W3C Trace Context (<https://www.w3.org/TR/trace-context/>).
 
 use std::sync::Arc;
 
@@ -8,25 +8,25 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Longest `tracestate` that is passed on, in bytes; the specification asks for at least 512.
+/// Maximum length of a forwarded `tracestate`, in bytes; the specification requires at least 512.
 const MAX_STATE: usize = 512;
 
-/// Where a piece of work stands in its trace. Cheap to clone.
+/// The position of a span in its trace. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Of the whole trace; never 0.
+    /// Id of the trace; never 0.
     pub trace_id: u128,
-    /// Of this piece of work; never 0.
+    /// Id of the span; never 0.
     pub span_id: u64,
     /// Whether the trace is recorded.
     pub sampled: bool,
-    /// The caller's `tracestate`, passed on as it came.
+    /// The caller's `tracestate`, forwarded unchanged.
     pub state: Option<Arc<HeaderValue>>,
 }
 
 impl TraceContext {
-    /// What the caller sent. `None` when it sent nothing, or nothing that can be read: the work then starts a trace of
-    /// its own. `grpc-trace-bin` is ignored.
+    /// Reads the caller's context. Returns `None` for absent or malformed headers; the call then starts a new trace.
+    /// `grpc-trace-bin` is ignored.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next()?;
@@ -37,7 +37,7 @@ impl TraceContext {
         Some(Self { trace_id, span_id, sampled, state: state(headers) })
     }
 
-    /// The header that makes a receiver a child of this piece of work.
+    /// The header by which the receiver becomes a child of this span.
     pub fn traceparent(&self) -> HeaderValue {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         write_hex(self.trace_id, &mut text[3..35]);
@@ -47,18 +47,18 @@ impl TraceContext {
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// The trace's id as logs and other tools write it.
+    /// The trace id as logs and other tools write it.
     pub fn trace_id_text(&self) -> String {
         format!("{:032x}", self.trace_id)
     }
 
-    /// The span's id as logs and other tools write it.
+    /// The span id as logs and other tools write it.
     pub fn span_id_text(&self) -> String {
         format!("{:016x}", self.span_id)
     }
 }
 
-/// `version-traceid-parentid-flags`; later versions may append more.
+/// Parses `version-traceid-parentid-flags`; later versions may append fields.
 fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
     let (fixed, rest) = text.split_at_checked(55)?;
     let version = hex(&fixed[..2])?;
@@ -72,7 +72,7 @@ fn parse(text: &[u8]) -> Option<(u128, u64, bool)> {
     (trace_id != 0 && span_id != 0).then_some((trace_id, span_id, flags & 1 == 1))
 }
 
-/// Lower-case hexadecimal only, as the specification demands.
+/// Parses lower-case hexadecimal digits; the specification forbids upper case.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |value, digit| {
         let digit = match digit {
@@ -84,7 +84,8 @@ fn hex(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// The last digits of `value`, as many as there is room for. Written once for each request: `format!` takes four times as long.
+/// Writes the last digits of `value` into `room`. Used instead of `format!`, which takes four times as long, because
+/// every request needs three numbers.
 fn write_hex(mut value: u128, room: &mut [u8]) {
     for digit in room.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];

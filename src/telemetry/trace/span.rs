@@ -1,4 +1,4 @@
-//! Pieces of work that are recorded, or not: either way they have their ids.
+//! Spans, recorded or not. An unrecorded span still has ids.
 
 use http::Uri;
 use opentelemetry::KeyValue;
@@ -10,26 +10,26 @@ use uuid::Uuid;
 use super::TraceContext;
 use crate::telemetry::semconv;
 
-/// One attempt upstream, as its span describes it. No ids, no query, no personal data.
+/// The span attributes of an upstream attempt. Contains no ids, no query and no personal data.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientRequest<'a> {
-    /// `GET`, `POST`, ...
+    /// HTTP method, such as `GET` or `POST`.
     pub method: &'static str,
     /// The path with names in place of values, such as `/v3/orders/{id}`.
     pub template: &'static str,
     /// Host of the upstream.
     pub server_address: &'a str,
-    /// Its port.
+    /// Port of the upstream.
     pub server_port: u16,
-    /// Where it goes, as far as that holds no ids.
+    /// The URL, if free of ids.
     pub url: Option<&'a Uri>,
-    /// The `WM_QOS.CORRELATION_ID` that is sent.
+    /// The `WM_QOS.CORRELATION_ID` of the request.
     pub correlation_id: Uuid,
     /// 0 for the first attempt, 1 for the first repeat.
     pub resend_count: u32,
 }
 
-/// The span of an RPC. Dropped without an end it counts as cancelled by the caller.
+/// The span of an RPC. Dropping without [`end`](Self::end) records a cancellation by the caller.
 #[derive(Debug)]
 pub struct ServerSpan {
     pub(super) context: TraceContext,
@@ -37,24 +37,24 @@ pub struct ServerSpan {
 }
 
 impl ServerSpan {
-    /// Where the RPC stands in its trace.
+    /// The position of the RPC in the trace.
     pub fn context(&self) -> &TraceContext {
         &self.context
     }
 
-    /// Whether attributes are kept.
+    /// Whether attributes are recorded.
     pub fn is_recording(&self) -> bool {
         self.span.is_some()
     }
 
-    /// Adds an attribute; a name of `semconv`.
+    /// Adds an attribute named in `semconv`.
     pub(crate) fn set(&mut self, name: &'static str, value: impl Into<opentelemetry::Value>) {
         if let Some(span) = self.span.as_mut() {
             span.set_attribute(KeyValue::new(name, value));
         }
     }
 
-    /// Ends it with the answer's code. Only what is the server's fault marks the span as failed.
+    /// Ends the span with the status code. Only a code counted as the server's fault marks the span as failed.
     pub fn end(mut self, code: Code) {
         let Some(span) = self.span.as_mut() else { return };
         let name = code_name(code);
@@ -69,7 +69,7 @@ impl ServerSpan {
     }
 }
 
-/// The span of one attempt upstream. Dropped without an end it counts as given up.
+/// The span of an upstream attempt. Dropping without [`end`](Self::end) records an abandoned attempt.
 #[derive(Debug)]
 pub struct ClientSpan {
     pub(super) context: TraceContext,
@@ -77,12 +77,12 @@ pub struct ClientSpan {
 }
 
 impl ClientSpan {
-    /// What the upstream is told: this attempt's own id below the RPC's.
+    /// The context for the upstream: the attempt's own id below the RPC's id.
     pub fn context(&self) -> &TraceContext {
         &self.context
     }
 
-    /// Ends it. `status` is the HTTP status, absent when no answer came; `error` a short fixed word for what went wrong
+    /// Ends the span. `status` is the HTTP status, if an answer arrived. `error` is a short fixed word for a failure
     /// below HTTP, such as `timeout`.
     pub fn end(mut self, status: Option<u16>, error: Option<&'static str>) {
         let Some(span) = self.span.as_mut() else { return };
@@ -102,7 +102,7 @@ impl ClientSpan {
     }
 }
 
-/// The span of work that no caller waits for, the first of its trace. It ends when it is dropped.
+/// The root span of background work. Ends when dropped.
 #[derive(Debug)]
 pub struct BackgroundSpan {
     pub(super) context: TraceContext,
@@ -110,19 +110,19 @@ pub struct BackgroundSpan {
 }
 
 impl BackgroundSpan {
-    /// Where the work stands in its trace.
+    /// The position of the work in the trace.
     pub fn context(&self) -> &TraceContext {
         &self.context
     }
 
-    /// Adds an attribute, if attributes are kept; a name of `semconv`.
+    /// Adds an attribute named in `semconv`, if the span is recorded.
     pub(crate) fn set(&mut self, name: &'static str, value: impl FnOnce() -> opentelemetry::Value) {
         if let Some(span) = self.span.as_mut() {
             span.set_attribute(KeyValue::new(name, value()));
         }
     }
 
-    /// It did not come to its end. `error` is a short fixed word.
+    /// Marks the work as failed. `error` is a short fixed word.
     pub fn failed(&mut self, error: &'static str) {
         if let Some(span) = self.span.as_mut() {
             span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, error));
@@ -143,7 +143,7 @@ impl Drop for ClientSpan {
     }
 }
 
-/// A span that was ended ignores this.
+/// Ends an unfinished span as cancelled. Has no effect on a finished span.
 fn abandon(span: Option<&mut Box<Span>>) {
     if let Some(span) = span {
         span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, "cancelled"));
@@ -151,7 +151,7 @@ fn abandon(span: Option<&mut Box<Span>>) {
     }
 }
 
-/// The code as gRPC spells it.
+/// The code's name in the gRPC specification.
 pub(crate) const fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -174,7 +174,7 @@ pub(crate) const fn code_name(code: Code) -> &'static str {
     }
 }
 
-/// Codes that the conventions count as the server's fault.
+/// Whether the semantic conventions count the code as the server's fault.
 pub(crate) const fn is_server_fault(code: Code) -> bool {
     matches!(
         code,

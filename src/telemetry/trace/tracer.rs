@@ -1,4 +1,4 @@
-//! Decides what is recorded and makes the spans of it.
+//! Makes the sampling decision and builds spans.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,34 +18,34 @@ use super::context::{TRACEPARENT, TRACESTATE};
 use super::span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan};
 use crate::telemetry::semconv;
 
-/// Which traces are recorded.
+/// The rules by which traces are recorded.
 #[derive(Clone, Debug)]
 pub struct Sampling {
-    /// Follow the caller's decision where there is one.
+    /// Whether the caller's decision is followed, if present.
     pub parent_based: bool,
-    /// Decides the rest: by ratio, always or never.
+    /// The rule for all other traces: by ratio, always or never.
     pub root: Sampler,
 }
 
 impl Sampling {
-    /// The caller's decision, else this share (0 to 1) of the traces.
+    /// Follows the caller's decision, and otherwise samples `ratio` (0 to 1) of the traces.
     pub fn ratio(ratio: f64) -> Self {
         Self { parent_based: true, root: Sampler::TraceIdRatioBased(ratio) }
     }
 }
 
-/// Makes spans. Cheap to clone.
+/// Builds spans. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     sampling: Arc<Sampling>,
     ids: Arc<dyn IdGenerator>,
-    /// Absent when nothing is exported: then nothing is recorded.
+    /// Absent without an exporter; no span is recorded then.
     recorder: Option<SdkTracer>,
     propagate: bool,
 }
 
 impl Tracer {
-    /// Records nothing; ids are still made and passed on.
+    /// Creates a tracer without recording. Ids are still created and forwarded.
     pub fn off() -> Self {
         Self {
             sampling: Arc::new(Sampling { parent_based: true, root: Sampler::AlwaysOff }),
@@ -55,23 +55,23 @@ impl Tracer {
         }
     }
 
-    /// Records by `sampling` into `provider`, built from [`Tracer::provider_builder`].
+    /// Creates a tracer recording into `provider`, built with [`Tracer::provider_builder`].
     pub fn recording(sampling: Sampling, ids: Arc<dyn IdGenerator>, provider: &SdkTracerProvider) -> Self {
         let recorder = Some(provider.tracer("order-gateway"));
         Self { sampling: Arc::new(sampling), ids, recorder, propagate: true }
     }
 
-    /// Neither reads nor sends trace headers (`OTEL_PROPAGATORS=none`).
+    /// Turns off reading and sending of trace headers (`OTEL_PROPAGATORS=none`).
     pub fn without_propagation(self) -> Self {
         Self { propagate: false, ..self }
     }
 
-    /// The start of a provider that takes ids and decisions from a [`Tracer`].
+    /// Starts building a provider which takes ids and decisions from a [`Tracer`].
     pub fn provider_builder() -> opentelemetry_sdk::trace::TracerProviderBuilder {
         SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_id_generator(HandedIds)
     }
 
-    /// Starts the span of an RPC. `method` is `package.Service/Method`, or `_OTHER` for one that is not served.
+    /// Starts the span of an RPC. `method` is `package.Service/Method`, or `_OTHER` for an unknown method.
     pub fn server_span(&self, method: &'static str, headers: &HeaderMap) -> ServerSpan {
         let parent = if self.propagate { TraceContext::from_headers(headers) } else { None };
         let trace_id = parent.as_ref().map_or_else(|| self.new_trace_id(), |p| p.trace_id);
@@ -90,7 +90,7 @@ impl Tracer {
         ServerSpan { context, span }
     }
 
-    /// Starts the span of one attempt upstream, below `parent`.
+    /// Starts the span of an upstream attempt below `parent`.
     pub fn client_span(&self, parent: &TraceContext, request: &ClientRequest<'_>) -> ClientSpan {
         let context = TraceContext { span_id: self.new_span_id(), ..parent.clone() };
         let span = self.record(&context, Some(parent), false, || {
@@ -114,7 +114,7 @@ impl Tracer {
         ClientSpan { context, span }
     }
 
-    /// Starts the span of work that no caller waits for, in a trace of its own.
+    /// Starts the span of background work, in a new trace.
     pub fn background_span(&self, name: &'static str) -> BackgroundSpan {
         let trace_id = self.new_trace_id();
         let sampled = self.recorder.is_some() && self.root_sampled(trace_id, name);
@@ -123,7 +123,7 @@ impl Tracer {
         BackgroundSpan { context, span }
     }
 
-    /// Writes the headers that make the receiver a child of `context`.
+    /// Writes the headers by which the receiver becomes a child of `context`.
     pub fn inject(&self, context: &TraceContext, headers: &mut HeaderMap) {
         if !self.propagate {
             return;
@@ -173,8 +173,8 @@ fn span_context(context: &TraceContext, remote: bool) -> SpanContext {
 }
 
 thread_local! {
-    /// The ids of the span that is being built on this thread: the SDK asks its generator for them and offers no other
-    /// way to hand them in, but the decision to record was made on the trace's id before.
+    /// Ids for the span being built on this thread. The sampling decision needs the trace id before the span exists,
+    /// and the SDK accepts ids only through a generator.
     static NEXT_IDS: Cell<Option<(u128, u64)>> = const { Cell::new(None) };
 }
 
