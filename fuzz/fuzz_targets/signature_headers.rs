@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use libfuzzer_sys::fuzz_target;
-use order_gateway::config::{Secret, Webhook};
+use order_gateway::config::{Secret, WebhookAuth};
 use order_gateway::domain::account::AccountId;
 use order_gateway::http::webhooks::auth::{Gate, TokenKey, Unverified};
 
@@ -19,10 +19,10 @@ static GATES: LazyLock<Vec<Gate>> = LazyLock::new(|| {
     let header = HeaderName::from_static(NAMES[0]);
     let secret = || Secret::inline("9fbd2f5b7a4e-not-to-be-found");
     let all = [
-        Webhook::Hmac { header: header.clone(), secrets: vec![secret(), secret()] },
-        Webhook::HmacV2 { secrets: vec![secret()], timestamp_tolerance: Duration::from_secs(86_400) },
-        Webhook::Basic { header: header.clone(), username: "walmart".into(), password: secret() },
-        Webhook::Oauth { header, client_id: "walmart".into(), client_secrets: vec![secret(), secret()] },
+        WebhookAuth::Hmac { header: header.clone(), secrets: vec![secret(), secret()] },
+        WebhookAuth::HmacV2 { secrets: vec![secret()], timestamp_tolerance: Duration::from_secs(86_400) },
+        WebhookAuth::Basic { header: header.clone(), username: "walmart".into(), password: secret() },
+        WebhookAuth::Oauth { header, client_id: "walmart".into(), client_secrets: vec![secret(), secret()] },
     ];
     all.into_iter().map(|webhook| Gate::new(AccountId::new("a").unwrap(), webhook)).collect()
 });

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use libfuzzer_sys::fuzz_target;
-use order_gateway::config::Webhook;
+use order_gateway::config::WebhookAuth;
 use order_gateway::domain::account::AccountId;
 use order_gateway::http::webhooks::auth::{Gate, Unverified};
 use order_gateway::http::webhooks::read::read;
 use prost::Message as _;
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| Gate::new(AccountId::new("a").unwrap(), Webhook::None));
+static GATE: LazyLock<Gate> = LazyLock::new(|| Gate::new(AccountId::new("a").unwrap(), WebhookAuth::None));
 static HEAD: LazyLock<Parts> = LazyLock::new(|| http::Request::post("/").body(()).unwrap().into_parts().0);
 
 fuzz_target!(|body: &[u8]| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::config::{AccountSet, Client as Settings, Config};
+use crate::config::{AccountSet, ClientConfig, Config};
 use crate::domain::account::AccountIndex;
 use crate::domain::feed::AccountScope;
 use crate::grpc::layers::authn::{Client, Credential};
@@ -28,7 +28,7 @@ pub(super) fn scopes(config: &Config) -> HashMap<String, AccountScope> {
     config.clients.iter().map(|client| (client.name.clone(), scope(&client.accounts))).collect()
 }
 
-fn one(settings: &Settings, config: &Config) -> Client {
+fn one(settings: &ClientConfig, config: &Config) -> Client {
     let credential = match &settings.san {
         Some(san) => Credential::San(san.clone()),
         None => Credential::Tokens(settings.tokens.clone()),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::config::{self, Config, Watcher, files};
+use crate::config::{self, Config, SecretWatcher, files};
 use crate::domain::account::SellerId;
 use crate::domain::ledger::machine::LedgerRules;
 use crate::domain::operation::Operation;
@@ -314,8 +314,8 @@ fn mutations<H: HttpService, L: Ledger>(
     tracer: &Tracer,
     metrics: &Arc<Metrics>,
 ) -> Mutations<RestUpstream<H>, L> {
-    let config::Ledger { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
-    let rules = LedgerRules { settle_window, lookup_delays, not_after };
+    let config::LedgerConfig { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
+    let rules = Rules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.of(Operation::Status).get();
     let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
@@ -387,7 +387,7 @@ where
 }
 
 fn watch_files(config: &Config, mut tls: Option<TlsFiles>, shutdown: &Shutdown, metrics: &Metrics) {
-    let mut secrets = Watcher::new(config);
+    let mut secrets = SecretWatcher::new(config);
     metrics.watch_secrets(secrets.refused());
     if secrets.is_empty() && tls.is_none() {
         return;

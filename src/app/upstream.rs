@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Uri};
 
-use crate::config::{Account as AccountSettings, Config, Profile};
+use crate::config::{AccountConfig, Config, WalmartProfile};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::pb::HeaderAttributes;
@@ -36,7 +36,7 @@ pub(super) fn build<H: HttpService>(
     let accounts = UpstreamAccounts::new(accounts);
     let base: Uri = walmart.base_url.as_str().parse().map_err(|error| format!("walmart.base_url: {error}"))?;
     let service_name = header("walmart.service_name", &walmart.service_name)?;
-    let sandbox = walmart.profile == Profile::Sandbox;
+    let sandbox = walmart.profile == WalmartProfile::Sandbox;
     let endpoint = Endpoint::new(&base, service_name, sandbox, accounts.clone(), tracer)
         .map_err(|error| format!("walmart.base_url: {error}"))?;
     let settings = StackSettings {
@@ -82,7 +82,7 @@ fn levels(
     }
 }
 
-fn account(settings: &AccountSettings) -> Result<UpstreamAccount, String> {
+fn account(settings: &AccountConfig) -> Result<UpstreamAccount, String> {
     let key = |name: &str| format!("accounts.{}.{name}", settings.id);
     let (client_id, client_secret) = (settings.client_id.clone(), settings.client_secret.clone());
     Ok(UpstreamAccount {

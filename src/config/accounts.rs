@@ -9,7 +9,7 @@ use crate::domain::account::AccountId;
 
 /// A seller account.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct AccountConfig {
     /// Its name at this gateway.
     pub id: AccountId,
     /// Walmart's number of the seller.
@@ -23,12 +23,12 @@ pub struct Account {
     /// Business sub-unit, as Walmart's `header.headerAttributes` wants it.
     pub bu_id: String,
     /// Absent: no webhook of this account is accepted.
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<WebhookAuth>,
 }
 
 /// How an account's webhooks prove where they come from.
 #[derive(Clone, Debug)]
-pub enum Webhook {
+pub enum WebhookAuth {
     /// A header carries the HMAC-SHA256 of the body.
     Hmac {
         /// That header.

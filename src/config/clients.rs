@@ -4,18 +4,18 @@ use std::num::NonZeroU32;
 
 use rustls::pki_types::DnsName;
 
-use super::Tokens;
+use super::ClientTokens;
 use crate::domain::account::AccountId;
 
 /// A caller. It has either tokens or a name in its certificate, never both.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct ClientConfig {
     /// In logs and metrics. Unique.
     pub name: String,
     /// Sent as `authorization: Bearer …`; any of them is good. Empty: it has a name.
-    pub tokens: Vec<Tokens>,
+    pub tokens: Vec<ClientTokens>,
     /// A subject alternative name of the caller's certificate, with mTLS.
-    pub san: Option<San>,
+    pub san: Option<SubjectAltName>,
     /// What it may act for.
     pub accounts: AccountSet,
     /// Short names of the services that it may call. Absent: all.
@@ -28,14 +28,14 @@ pub struct Client {
 
 /// A name by which a certificate shows its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum San {
+pub enum SubjectAltName {
     /// A URI, such as a SPIFFE id.
     Uri(String),
     /// A DNS name in lower case, without a wildcard: a certificate may have one, whoever is looked for may not.
     Dns(DnsName<'static>),
 }
 
-impl San {
+impl SubjectAltName {
     /// A URI has a colon, and a DNS name has none.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl AccountSet {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Fault, TokenHash};
+    use crate::config::{Config, ConfigFault, TokenHash};
 
     const ACCOUNT: &str =
         "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"key\"\nclient_secret = \"s\"\n";
@@ -94,7 +94,7 @@ mod tests {
 
     fn faults(text: &str) -> Vec<String> {
         let faults = Config::load(text, []).err().unwrap_or_default();
-        faults.iter().map(Fault::to_string).collect()
+        faults.iter().map(ConfigFault::to_string).collect()
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
         }
         let twice = settings("OMS.acme.com").unwrap_err();
         assert_eq!(
-            twice.iter().map(Fault::to_string).collect::<Vec<_>>(),
+            twice.iter().map(ConfigFault::to_string).collect::<Vec<_>>(),
             ["clients.b.san: is also that of clients.a"]
         );
     }
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(both.hosts, ["ops.example.com", "gateway"]);
         let faults = |text: &str| {
             let faults = admin(text).unwrap_err();
-            faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+            faults.iter().map(ConfigFault::to_string).collect::<Vec<_>>().join("; ")
         };
         for (port, key) in [(8080, "http"), (50051, "grpc")] {
             let told = faults(&format!("listen = \"127.0.0.1:{port}\""));

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
-use super::key::{Key, Preset};
-use super::keys::{self, Form, Group};
+use super::key::{DefaultValue, SettingKey};
+use super::keys::{self, GroupForm, KeyGroup};
 use super::sections::StoreUrl;
 use super::values::{write_duration, write_time};
-use super::{Account, AccountSet, Client, Config, Secret, Tokens, Webhook};
+use super::{AccountConfig, AccountSet, ClientConfig, ClientTokens, Config, Secret, WebhookAuth};
 use crate::domain::operation::Operation;
 
 /// Stands where a secret is given inline.
@@ -19,7 +19,7 @@ const WIDTH: usize = 118;
 
 /// All keys with their defaults, as `config.defaults.toml` holds them. What has no default is commented out.
 pub fn defaults() -> String {
-    let mut page = Page::default();
+    let mut page = TomlWriter::default();
     page.comment(
         "Every setting of order-gateway with its default. Generated from src/config/keys.rs, a test keeps it so. A key \
          can be overridden by an environment variable: ORDER_GATEWAY__GRPC__LISTEN, ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID \
@@ -27,12 +27,12 @@ pub fn defaults() -> String {
          Durations are whole numbers with a unit: ms, s, m, h, d. Lines that begin with # and no space are examples.",
     );
     for group in keys::GROUPS {
-        page.heading(group, group.form == Form::Section);
+        page.heading(group, group.form == GroupForm::Section);
         for key in group.keys {
-            let commented = group.form != Form::Section;
+            let commented = group.form != GroupForm::Section;
             match key.preset {
-                Preset::Is(value) if !commented => page.line(group, key, key.name, value),
-                Preset::Is(value) | Preset::Example(value) => page.example(group, key, value),
+                DefaultValue::Is(value) if !commented => page.line(group, key, key.name, value),
+                DefaultValue::Is(value) | DefaultValue::Example(value) => page.example(group, key, value),
             }
         }
     }
@@ -42,7 +42,7 @@ pub fn defaults() -> String {
 impl Config {
     /// The effective settings as TOML. Secrets are `"[redacted]"`; where they come from a file, it is named.
     pub fn dump(&self) -> String {
-        let mut page = Page::default();
+        let mut page = TomlWriter::default();
         sections(self, &mut page);
         for account in &self.accounts {
             self::account(account, &mut page);
@@ -54,7 +54,7 @@ impl Config {
     }
 }
 
-fn sections(config: &Config, page: &mut Page) {
+fn sections(config: &Config, page: &mut TomlWriter) {
     let Config { grpc, http, admin, store, walmart, ledger, feed, telemetry, shutdown, accounts: _, clients: _ } =
         config;
     page.section("grpc", |s| {
@@ -120,7 +120,7 @@ fn sections(config: &Config, page: &mut Page) {
     page.section("shutdown", |s| s.text("grace", write_duration(shutdown.grace)));
 }
 
-fn account(account: &Account, page: &mut Page) {
+fn account(account: &AccountConfig, page: &mut TomlWriter) {
     page.section("accounts", |s| {
         s.text("id", &account.id);
         s.text("partner_id", &account.partner_id);
@@ -131,38 +131,38 @@ fn account(account: &Account, page: &mut Page) {
     });
     let Some(webhook) = &account.webhook else { return };
     page.section("accounts.webhook", |s| match webhook {
-        Webhook::Hmac { header, secrets } => {
+        WebhookAuth::Hmac { header, secrets } => {
             s.text("auth", "hmac");
             s.text("header", header);
             s.secrets("secret", secrets);
         }
-        Webhook::HmacV2 { secrets, timestamp_tolerance } => {
+        WebhookAuth::HmacV2 { secrets, timestamp_tolerance } => {
             s.text("auth", "hmac_v2");
             s.secrets("secret", secrets);
             s.text("timestamp_tolerance", write_duration(*timestamp_tolerance));
         }
-        Webhook::Basic { header, username, password } => {
+        WebhookAuth::Basic { header, username, password } => {
             s.text("auth", "basic");
             s.text("header", header);
             s.text("username", username);
             s.secret("password", password);
         }
-        Webhook::Oauth { header, client_id, client_secrets } => {
+        WebhookAuth::Oauth { header, client_id, client_secrets } => {
             s.text("auth", "oauth");
             s.text("header", header);
             s.text("client_id", client_id);
             s.secrets("client_secret", client_secrets);
         }
-        Webhook::None => s.text("auth", "none"),
+        WebhookAuth::None => s.text("auth", "none"),
     });
 }
 
-fn client(client: &Client, page: &mut Page) {
+fn client(client: &ClientConfig, page: &mut TomlWriter) {
     page.section("clients", |s| {
         s.text("name", &client.name);
         match client.tokens.as_slice() {
             [] => s.maybe("san", client.san.as_ref().map(|san| quoted(san.as_str()))),
-            tokens => s.redacted("token", tokens.iter().map(Tokens::file)),
+            tokens => s.redacted("token", tokens.iter().map(ClientTokens::file)),
         }
         match &client.accounts {
             AccountSet::All => s.plain("accounts", list(["*"])),
@@ -176,37 +176,37 @@ fn client(client: &Client, page: &mut Page) {
 
 /// The text as it grows.
 #[derive(Default)]
-struct Page {
+struct TomlWriter {
     text: String,
     /// What was explained already: entries of a list are explained once.
     explained: BTreeSet<(&'static str, &'static str)>,
 }
 
-impl Page {
-    fn section(&mut self, path: &str, write: impl FnOnce(&mut Lines<'_>)) {
+impl TomlWriter {
+    fn section(&mut self, path: &str, write: impl FnOnce(&mut SectionWriter<'_>)) {
         let Some(group) = keys::group(path) else { return };
         self.heading(group, true);
-        write(&mut Lines { page: self, group });
+        write(&mut SectionWriter { page: self, group });
     }
 
-    fn heading(&mut self, group: &'static Group, given: bool) {
+    fn heading(&mut self, group: &'static KeyGroup, given: bool) {
         if !self.text.is_empty() {
             self.text.push('\n');
         }
         self.explain(group.path, "", group.doc);
         let mark = if given { "" } else { "#" };
         match group.form {
-            Form::List(_) => self.push(format_args!("{mark}[[{}]]", group.path)),
-            Form::Section | Form::Optional => self.push(format_args!("{mark}[{}]", group.path)),
+            GroupForm::List(_) => self.push(format_args!("{mark}[[{}]]", group.path)),
+            GroupForm::Section | GroupForm::Optional => self.push(format_args!("{mark}[{}]", group.path)),
         }
     }
 
-    fn line(&mut self, group: &'static Group, key: &'static Key, name: &str, value: impl fmt::Display) {
+    fn line(&mut self, group: &'static KeyGroup, key: &'static SettingKey, name: &str, value: impl fmt::Display) {
         self.explain(group.path, key.name, key.doc);
         self.push(format_args!("{name} = {value}"));
     }
 
-    fn example(&mut self, group: &'static Group, key: &'static Key, value: &str) {
+    fn example(&mut self, group: &'static KeyGroup, key: &'static SettingKey, value: &str) {
         self.explain(group.path, key.name, key.doc);
         self.push(format_args!("#{} = {value}", key.name));
     }
@@ -237,12 +237,12 @@ impl Page {
 }
 
 /// The lines of one section.
-struct Lines<'a> {
-    page: &'a mut Page,
-    group: &'static Group,
+struct SectionWriter<'a> {
+    page: &'a mut TomlWriter,
+    group: &'static KeyGroup,
 }
 
-impl Lines<'_> {
+impl SectionWriter<'_> {
     fn plain(&mut self, name: &str, value: impl fmt::Display) {
         self.named(name, name, value);
     }
@@ -288,7 +288,9 @@ impl Lines<'_> {
     }
 
     fn unset(&mut self, name: &str) {
-        if let Some(key @ Key { preset: Preset::Is(example) | Preset::Example(example), .. }) = self.key(name) {
+        if let Some(key @ SettingKey { preset: DefaultValue::Is(example) | DefaultValue::Example(example), .. }) =
+            self.key(name)
+        {
             self.page.example(self.group, key, example);
         }
     }
@@ -299,7 +301,7 @@ impl Lines<'_> {
         }
     }
 
-    fn key(&self, name: &str) -> Option<&'static Key> {
+    fn key(&self, name: &str) -> Option<&'static SettingKey> {
         self.group.keys.iter().find(|key| key.name == name)
     }
 }

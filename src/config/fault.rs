@@ -7,15 +7,15 @@ use std::sync::Arc;
 /// One fault. Displayed on one line, with its key and where it was given. It never repeats a value: it might be a
 /// secret in the wrong place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ConfigFault {
     key: String,
-    at: At,
+    at: SettingSource,
     message: String,
 }
 
 /// Where a setting was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum SettingSource {
     /// Nowhere: it is missing, or a default.
     Nowhere,
     /// In a file: its name when there are several, and the line, counted from 1.
@@ -24,8 +24,8 @@ pub(super) enum At {
     Variable(String),
 }
 
-impl Fault {
-    pub(super) fn new(key: impl Into<String>, at: &At, message: impl Into<String>) -> Self {
+impl ConfigFault {
+    pub(super) fn new(key: impl Into<String>, at: &SettingSource, message: impl Into<String>) -> Self {
         Self { key: key.into(), at: at.clone(), message: message.into() }
     }
 
@@ -35,28 +35,28 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.message)?;
         match &self.at {
-            At::Nowhere => Ok(()),
-            At::Line(None, line) => write!(f, " (line {line})"),
-            At::Line(Some(file), line) => write!(f, " ({file}, line {line})"),
-            At::Variable(name) => write!(f, " ({name})"),
+            SettingSource::Nowhere => Ok(()),
+            SettingSource::Line(None, line) => write!(f, " (line {line})"),
+            SettingSource::Line(Some(file), line) => write!(f, " ({file}, line {line})"),
+            SettingSource::Variable(name) => write!(f, " ({name})"),
         }
     }
 }
 
 /// All faults found so far. Shared by the readers of all sections.
 #[derive(Debug, Default)]
-pub(super) struct Faults(RefCell<Vec<Fault>>);
+pub(super) struct FaultList(RefCell<Vec<ConfigFault>>);
 
-impl Faults {
-    pub(super) fn add(&self, key: impl Into<String>, at: &At, message: impl Into<String>) {
-        self.0.borrow_mut().push(Fault::new(key, at, message));
+impl FaultList {
+    pub(super) fn add(&self, key: impl Into<String>, at: &SettingSource, message: impl Into<String>) {
+        self.0.borrow_mut().push(ConfigFault::new(key, at, message));
     }
 
-    pub(super) fn into_vec(self) -> Vec<Fault> {
+    pub(super) fn into_vec(self) -> Vec<ConfigFault> {
         self.0.into_inner()
     }
 }

@@ -56,7 +56,7 @@ pub async fn poll(every: Duration, stop: CancellationToken, check: impl FnMut() 
 /// Whether a file, or some that belong together, changed for good. What they hold counts when it was read twice the same,
 /// so that files which are just being written are not taken for whole.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub struct FileChanges {
     /// What was read last.
     last: Option<u64>,
     in_force: Option<u64>,
@@ -64,7 +64,7 @@ pub struct Changes {
     refused: Option<u64>,
 }
 
-impl Changes {
+impl FileChanges {
     /// Whether what was read now is to be judged: it is settled, and not what is in force. Something refused is judged
     /// each time: time may have mended it.
     pub fn settled(&mut self, read: u64) -> bool {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_still_being_written_is_not_judged() {
-        let mut changes = Changes::default();
+        let mut changes = FileChanges::default();
         assert!(!changes.settled(1) && changes.settled(1));
         changes.taken(1);
         assert!(!changes.settled(1));
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_refused_is_judged_again_and_told_once() {
-        let mut changes = Changes::default();
+        let mut changes = FileChanges::default();
         changes.taken(1);
         assert!(!changes.settled(2) && changes.settled(2));
         assert!(changes.refused(2));

@@ -1,23 +1,24 @@
 //! Every key: its kind, its default, its documentation. Reading, `config dump`, `config.defaults.toml` and
 //! `docs/CONFIG.md` all follow this table, so that they cannot say different things. Documentation is written for the operator who sets the key.
 
-use super::key::Preset::{Example, Is};
+use super::key::DefaultValue::{Example, Is};
 use super::key::{
-    Key, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, time, url,
+    SettingKey, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, time,
+    url,
 };
 use crate::domain::operation::operations;
 
 /// A section.
-pub(super) struct Group {
+pub(super) struct KeyGroup {
     /// Its path, without the names of list entries: `accounts.webhook`.
     pub(super) path: &'static str,
-    pub(super) form: Form,
+    pub(super) form: GroupForm,
     pub(super) doc: &'static str,
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [SettingKey],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum GroupForm {
     /// Always there.
     Section,
     /// There when it is set.
@@ -26,23 +27,23 @@ pub(super) enum Form {
     List(&'static str),
 }
 
-pub(super) fn group(path: &str) -> Option<&'static Group> {
+pub(super) fn group(path: &str) -> Option<&'static KeyGroup> {
     GROUPS.iter().find(|group| group.path == path)
 }
 
-pub(super) fn find(group_path: &str, name: &str) -> Option<&'static Key> {
+pub(super) fn find(group_path: &str, name: &str) -> Option<&'static SettingKey> {
     group(group_path)?.keys.iter().find(|key| key.name == name)
 }
 
 pub(super) fn is_secret(group_path: &str, name: &str) -> bool {
-    find(group_path, name).is_some_and(Key::is_secret)
+    find(group_path, name).is_some_and(SettingKey::is_secret)
 }
 
 /// The key by which entries of a list are told apart; absent for what is no list.
 pub(super) fn naming_key(path: &str) -> Option<&'static str> {
     match group(path)?.form {
-        Form::List(naming) => Some(naming),
-        Form::Section | Form::Optional => None,
+        GroupForm::List(naming) => Some(naming),
+        GroupForm::Section | GroupForm::Optional => None,
     }
 }
 
@@ -56,7 +57,7 @@ macro_rules! limits {
         )* }
     ) => {
         /// One key for each of Walmart's calls.
-        const LIMITS: &[Key] = &[
+        const LIMITS: &[SettingKey] = &[
             $(count($read_name, "calls a minute", Is(stringify!($read_limit)), concat!($read_rpc, ".")),)*
             $(count($name, "calls a minute", Is(stringify!($limit)), concat!($rpc, ".")),)*
         ];
@@ -64,10 +65,10 @@ macro_rules! limits {
 }
 operations!(limits);
 
-pub(super) const GROUPS: &[Group] = &[
-    Group {
+pub(super) const GROUPS: &[KeyGroup] = &[
+    KeyGroup {
         path: "grpc",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "The gRPC door.",
         keys: &[
             address(
@@ -102,9 +103,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "grpc.tls",
-        form: Form::Optional,
+        form: GroupForm::Optional,
         doc: "TLS for calls. Without this section they are plaintext.",
         keys: &[
             file("cert_file", Example(r#""/etc/order-gateway/tls/tls.crt""#), "Certificate chain, PEM. Required here."),
@@ -116,9 +117,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "http",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Walmart's webhooks at /webhooks/walmart/ID, which are for the outside, and the probes /livez and /readyz. Without \
               admin.listen also what [admin] says.",
         keys: &[
@@ -131,9 +132,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "admin",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "The operators' door: the page for people at /, /status.json and /metrics. They need no credentials, and are not for \
               the outside.",
         keys: &[
@@ -151,9 +152,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "store",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Where the ledger and the feed are kept. Postgres is not used by this version.",
         keys: &[
             text(
@@ -167,9 +168,9 @@ pub(super) const GROUPS: &[Group] = &[
             secret("password", "Postgres only. Never inside the url."),
         ],
     },
-    Group {
+    KeyGroup {
         path: "walmart",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "The way to Walmart.",
         keys: &[
             choice(
@@ -192,16 +193,16 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "walmart.limits",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Calls a minute, per account and operation, to start with; Walmart's answers correct them. The defaults \
               are Walmart's published table.",
         keys: LIMITS,
     },
-    Group {
+    KeyGroup {
         path: "walmart.retry",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Repeats of calls that failed and may be repeated.",
         keys: &[count(
             "max_attempts",
@@ -210,15 +211,15 @@ pub(super) const GROUPS: &[Group] = &[
             "Attempts of one call, the first included. 1 switches repeats off.",
         )],
     },
-    Group {
+    KeyGroup {
         path: "walmart.promise_cache",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Answers kept for identical promise requests.",
         keys: &[duration("ttl", Is(r#""30s""#), "How long. \"0s\" switches it off.")],
     },
-    Group {
+    KeyGroup {
         path: "ledger",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Every create and cancel has an entry in the ledger, so that it happens once; how an outcome that became \
               unknown is found out.",
         keys: &[
@@ -255,9 +256,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "feed",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "The feed of cancel intents.",
         keys: &[
             span("heartbeat_interval", Is(r#""10s""#), "A stream without events gets a heartbeat this often."),
@@ -276,9 +277,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "telemetry",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "Traces, metrics and logs.",
         keys: &[
             url(
@@ -300,15 +301,15 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "shutdown",
-        form: Form::Section,
+        form: GroupForm::Section,
         doc: "How the process ends.",
         keys: &[duration("grace", Is(r#""20s""#), "How long calls in flight may go on after SIGTERM.")],
     },
-    Group {
+    KeyGroup {
         path: "accounts",
-        form: Form::List("id"),
+        form: GroupForm::List("id"),
         doc: "One for each seller account; at least one.",
         keys: &[
             text(
@@ -329,9 +330,9 @@ pub(super) const GROUPS: &[Group] = &[
             text("bu_id", Is(r#""0""#), "Business sub-unit, for header.headerAttributes.buId."),
         ],
     },
-    Group {
+    KeyGroup {
         path: "accounts.webhook",
-        form: Form::Optional,
+        form: GroupForm::Optional,
         doc: "How Walmart's webhooks for this account prove where they come from. Without this section none is accepted. \
               Walmart posts to http.listen, path /webhooks/walmart/ID; docs/OPERATIONS.md tells how to set it up there.",
         keys: &[
@@ -359,9 +360,9 @@ pub(super) const GROUPS: &[Group] = &[
             ),
         ],
     },
-    Group {
+    KeyGroup {
         path: "clients",
-        form: Form::List("name"),
+        form: GroupForm::List("name"),
         doc: "Who may call. None: everyone, and then grpc.listen must be a loopback address.",
         keys: &[
             text(

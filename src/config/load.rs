@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::accounts::{Account, Webhook};
-use super::clients::{AccountSet, Client, San};
-use super::fault::{At, Fault, Faults, printable};
-use super::reader::Section;
+use super::accounts::{AccountConfig, WebhookAuth};
+use super::clients::{AccountSet, ClientConfig, SubjectAltName};
+use super::fault::{ConfigFault, FaultList, SettingSource, printable};
+use super::reader::SectionReader;
 use super::sections::*;
-use super::tree::{self, Node, Raw, Table};
+use super::tree::{self, RawValue, SettingNode, Table};
 use super::values::{self, Parsed};
 use super::{Config, keys, validate};
 use crate::domain::account::AccountId;
@@ -21,7 +21,7 @@ impl Config {
     ///
     /// # Errors
     /// Every fault there is, at once. Only text that is not TOML at all is reported alone.
-    pub fn load(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<Fault>> {
+    pub fn load(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<ConfigFault>> {
         Self::load_files(&[("", text)], environment)
     }
 
@@ -33,7 +33,7 @@ impl Config {
     pub fn load_files(
         files: &[(&str, &str)],
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Vec<Fault>> {
+    ) -> Result<Self, Vec<ConfigFault>> {
         let mut root = Table::new();
         let mut not_toml = Vec::new();
         for (name, text) in files {
@@ -46,33 +46,35 @@ impl Config {
         if !not_toml.is_empty() {
             return Err(not_toml);
         }
-        let faults = Faults::default();
+        let faults = FaultList::default();
         tree::overlay(&mut root, environment, &faults);
         let config = read(root, &faults);
         let faults = faults.into_vec();
         match config {
             Some(config) if faults.is_empty() => Ok(config),
             // Nothing is left out without a fault; should it be, an empty list would read as success.
-            None if faults.is_empty() => Err(vec![Fault::new("settings", &At::Nowhere, "are not complete")]),
+            None if faults.is_empty() => {
+                Err(vec![ConfigFault::new("settings", &SettingSource::Nowhere, "are not complete")])
+            }
             _ => Err(faults),
         }
     }
 }
 
-fn read(mut root: Table, faults: &Faults) -> Option<Config> {
-    let (grpc, door) = grpc(Section::top(&mut root, "grpc", faults));
-    let http = http(Section::top(&mut root, "http", faults));
-    let (admin, admin_at) = admin(Section::top(&mut root, "admin", faults));
+fn read(mut root: Table, faults: &FaultList) -> Option<Config> {
+    let (grpc, door) = grpc(SectionReader::top(&mut root, "grpc", faults));
+    let http = http(SectionReader::top(&mut root, "http", faults));
+    let (admin, admin_at) = admin(SectionReader::top(&mut root, "admin", faults));
     if let Some(listen) = admin.listen {
         let others = [("http.listen", http.as_ref().map(|http| http.listen)), ("grpc.listen", door.listen)];
         validate::doors_apart(listen, &admin_at, others, faults);
     }
-    let store = store(Section::top(&mut root, "store", faults));
-    let (walmart, profile) = walmart(Section::top(&mut root, "walmart", faults));
-    let ledger = ledger(Section::top(&mut root, "ledger", faults), profile);
-    let feed = feed(Section::top(&mut root, "feed", faults));
-    let telemetry = telemetry(Section::top(&mut root, "telemetry", faults));
-    let shutdown = shutdown(Section::top(&mut root, "shutdown", faults));
+    let store = store(SectionReader::top(&mut root, "store", faults));
+    let (walmart, profile) = walmart(SectionReader::top(&mut root, "walmart", faults));
+    let ledger = ledger(SectionReader::top(&mut root, "ledger", faults), profile);
+    let feed = feed(SectionReader::top(&mut root, "feed", faults));
+    let telemetry = telemetry(SectionReader::top(&mut root, "telemetry", faults));
+    let shutdown = shutdown(SectionReader::top(&mut root, "shutdown", faults));
 
     let accounts = entries(&mut root, "accounts", faults);
     let clients = entries(&mut root, "clients", faults);
@@ -81,16 +83,16 @@ fn read(mut root: Table, faults: &Faults) -> Option<Config> {
     validate::sellers_unique(&accounts, faults);
     validate::names_unique("clients", &clients, faults);
     if accounts.is_empty() && !root.contains_key("accounts") {
-        faults.add("accounts", &At::Nowhere, "at least one [[accounts]] is required");
+        faults.add("accounts", &SettingSource::Nowhere, "at least one [[accounts]] is required");
     }
     if clients.is_empty() && !root.contains_key("clients") {
         validate::open_door(&door, faults);
     }
-    let accounts: Option<Vec<Account>> = collect(accounts.into_iter().map(|entry| account(entry.section)));
+    let accounts: Option<Vec<AccountConfig>> = collect(accounts.into_iter().map(|entry| account(entry.section)));
     let clients = clients.into_iter().map(|entry| client(entry.section, &ids, door.mtls));
-    let clients: Vec<Option<Client>> = clients.collect();
+    let clients: Vec<Option<ClientConfig>> = clients.collect();
     validate::credentials_unique(clients.iter().flatten(), faults);
-    let clients: Option<Vec<Client>> = collect(clients);
+    let clients: Option<Vec<ClientConfig>> = collect(clients);
 
     let known: Vec<_> = keys::GROUPS.iter().map(|group| group.path).filter(|path| !path.contains('.')).collect();
     for (name, node) in root.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
@@ -118,13 +120,13 @@ fn collect<T>(items: impl IntoIterator<Item = Option<T>>) -> Option<Vec<T>> {
 }
 
 /// What other sections must know of `[grpc]`, whatever else is wrong with it.
-pub(super) struct Door {
+pub(super) struct GrpcSummary {
     pub(super) listen: Option<SocketAddr>,
-    pub(super) at: At,
+    pub(super) at: SettingSource,
     pub(super) mtls: bool,
 }
 
-fn grpc(mut s: Section<'_>) -> (Option<Grpc>, Door) {
+fn grpc(mut s: SectionReader<'_>) -> (Option<GrpcConfig>, GrpcSummary) {
     let at = s.at("listen");
     let listen = s.optional("listen", values::address);
     let reflection = s.optional("reflection", values::flag);
@@ -140,7 +142,7 @@ fn grpc(mut s: Section<'_>) -> (Option<Grpc>, Door) {
             Some(tls) => Some(tls?),
             None => None,
         };
-        Some(Grpc {
+        Some(GrpcConfig {
             listen: listen?,
             reflection: reflection?,
             max_connection_age: max_connection_age?,
@@ -149,11 +151,11 @@ fn grpc(mut s: Section<'_>) -> (Option<Grpc>, Door) {
             tls,
         })
     };
-    (read(), Door { listen, at, mtls })
+    (read(), GrpcSummary { listen, at, mtls })
 }
 
-fn tls(mut s: Section<'_>) -> Option<Tls> {
-    let file = |s: &mut Section<'_>, name: &str, required: bool| {
+fn tls(mut s: SectionReader<'_>) -> Option<TlsConfig> {
+    let file = |s: &mut SectionReader<'_>, name: &str, required: bool| {
         let at = s.at(name);
         let path = if required { s.required(name, values::path) } else { s.optional(name, values::path) };
         if let Some(path) = &path {
@@ -165,39 +167,39 @@ fn tls(mut s: Section<'_>) -> Option<Tls> {
     let key_file = file(&mut s, "key_file", true);
     let client_ca_file = file(&mut s, "client_ca_file", false);
     s.finish();
-    Some(Tls { cert_file: cert_file?, key_file: key_file?, client_ca_file })
+    Some(TlsConfig { cert_file: cert_file?, key_file: key_file?, client_ca_file })
 }
 
-fn http(mut s: Section<'_>) -> Option<Http> {
+fn http(mut s: SectionReader<'_>) -> Option<HttpConfig> {
     let listen = s.optional("listen", values::address);
     let page = s.optional("page", values::flag);
     s.finish();
-    Some(Http { listen: listen?, page: page? })
+    Some(HttpConfig { listen: listen?, page: page? })
 }
 
-fn admin(mut s: Section<'_>) -> (Admin, At) {
+fn admin(mut s: SectionReader<'_>) -> (AdminConfig, SettingSource) {
     let at = s.at("listen");
     let listen = s.optional("listen", values::address);
     let hosts =
         s.optional("hosts", |node| values::list(node, values::text)?.iter().map(|host| validate::host(host)).collect());
     s.finish();
-    (Admin { listen, hosts: hosts.unwrap_or_default() }, at)
+    (AdminConfig { listen, hosts: hosts.unwrap_or_default() }, at)
 }
 
-fn store(mut s: Section<'_>) -> Option<Store> {
-    let at = if s.has_secret("password") { s.at("password") } else { At::Nowhere };
+fn store(mut s: SectionReader<'_>) -> Option<StoreConfig> {
+    let at = if s.has_secret("password") { s.at("password") } else { SettingSource::Nowhere };
     let url = s.optional("url", validate::store_url);
     let password = s.optional_secret("password");
     if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_))) {
         s.fault("password", &at, "is for postgres only");
     }
     s.finish();
-    Some(Store { url: url?, password })
+    Some(StoreConfig { url: url?, password })
 }
 
 /// The section, and its profile whatever else is wrong with it.
-fn walmart(mut s: Section<'_>) -> (Option<Walmart>, Option<Profile>) {
-    let profiles = [Profile::Production, Profile::Sandbox].map(|profile| (profile.name(), profile));
+fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartProfile>) {
+    let profiles = [WalmartProfile::Production, WalmartProfile::Sandbox].map(|profile| (profile.name(), profile));
     let profile = s.optional("profile", |node| values::choice(node, &profiles));
     let base_url = s.optional("base_url", values::web_address);
     let base_url = base_url.or_else(|| profile?.base_url().parse().ok());
@@ -215,31 +217,31 @@ fn walmart(mut s: Section<'_>) -> (Option<Walmart>, Option<Profile>) {
     inner.finish();
     s.finish();
     let read = || {
-        Some(Walmart {
+        Some(WalmartConfig {
             profile: profile?,
             base_url: base_url?,
             service_name: service_name?,
             attempt_timeout: attempt_timeout?,
-            limits: Limits(collect(limits)?.try_into().ok()?),
-            retry: Retry { max_attempts: max_attempts? },
-            promise_cache: PromiseCache { ttl: ttl? },
+            limits: LimitsConfig(collect(limits)?.try_into().ok()?),
+            retry: RetryConfig { max_attempts: max_attempts? },
+            promise_cache: PromiseCacheConfig { ttl: ttl? },
         })
     };
     (read(), profile)
 }
 
-fn ledger(mut s: Section<'_>, profile: Option<Profile>) -> Option<Ledger> {
+fn ledger(mut s: SectionReader<'_>, profile: Option<WalmartProfile>) -> Option<LedgerConfig> {
     let at = ["settle_window", "lookup_delays", "not_after"].map(|name| s.at(name));
     let settle_window = s.optional("settle_window", values::span);
     let lookup_delays = s.optional("lookup_delays", |node| validate::rising(values::list(node, values::span)?));
     let not_after = s.optional("not_after", values::span);
     let look_first_until = s.optional("look_first_until", values::time);
-    if profile == Some(Profile::Production) {
+    if profile == Some(WalmartProfile::Production) {
         validate::ledger_promise(&s, &at, settle_window, lookup_delays.as_deref(), not_after);
     }
     let retention = s.optional("retention", |node| validate::ledger_retention(values::span(node)?));
     s.finish();
-    Some(Ledger {
+    Some(LedgerConfig {
         settle_window: settle_window?,
         lookup_delays: lookup_delays?,
         not_after: not_after?,
@@ -248,7 +250,7 @@ fn ledger(mut s: Section<'_>, profile: Option<Profile>) -> Option<Ledger> {
     })
 }
 
-fn feed(mut s: Section<'_>) -> Option<Feed> {
+fn feed(mut s: SectionReader<'_>) -> Option<FeedConfig> {
     let heartbeat_interval = s.optional("heartbeat_interval", values::span);
     let retention = s.optional("retention", values::span);
     let at = s.at("max_retention");
@@ -256,7 +258,7 @@ fn feed(mut s: Section<'_>) -> Option<Feed> {
     validate::max_retention(&s, &at, retention, max_retention);
     let max_subscriptions_per_client = s.optional("max_subscriptions_per_client", values::count);
     s.finish();
-    Some(Feed {
+    Some(FeedConfig {
         heartbeat_interval: heartbeat_interval?,
         retention: retention?,
         max_retention: max_retention?,
@@ -264,7 +266,7 @@ fn feed(mut s: Section<'_>) -> Option<Feed> {
     })
 }
 
-fn telemetry(mut s: Section<'_>) -> Option<Telemetry> {
+fn telemetry(mut s: SectionReader<'_>) -> Option<TelemetryConfig> {
     let logs = [AccessLog::Failures, AccessLog::All, AccessLog::Off].map(|log| (log.name(), log));
     let otlp_endpoint = s.optional("otlp_endpoint", |node| match values::text(node)?.as_str() {
         "" => Ok(None),
@@ -273,25 +275,29 @@ fn telemetry(mut s: Section<'_>) -> Option<Telemetry> {
     let trace_sample_ratio = s.optional("trace_sample_ratio", values::ratio);
     let access_log = s.optional("access_log", |node| values::choice(node, &logs));
     s.finish();
-    Some(Telemetry { otlp_endpoint: otlp_endpoint?, trace_sample_ratio: trace_sample_ratio?, access_log: access_log? })
+    Some(TelemetryConfig {
+        otlp_endpoint: otlp_endpoint?,
+        trace_sample_ratio: trace_sample_ratio?,
+        access_log: access_log?,
+    })
 }
 
-fn shutdown(mut s: Section<'_>) -> Option<Shutdown> {
+fn shutdown(mut s: SectionReader<'_>) -> Option<ShutdownConfig> {
     let grace = s.optional("grace", values::duration);
     s.finish();
-    Some(Shutdown { grace: grace? })
+    Some(ShutdownConfig { grace: grace? })
 }
 
 /// One entry of a list of sections, before it is read.
-pub(super) struct Entry<'a> {
+pub(super) struct ListEntry<'a> {
     pub(super) name: Option<String>,
-    pub(super) at: At,
-    pub(super) section: Section<'a>,
+    pub(super) at: SettingSource,
+    pub(super) section: SectionReader<'a>,
 }
 
-fn entries<'a>(root: &mut Table, list: &str, faults: &'a Faults) -> Vec<Entry<'a>> {
+fn entries<'a>(root: &mut Table, list: &str, faults: &'a FaultList) -> Vec<ListEntry<'a>> {
     let node = match root.get(list) {
-        Some(Node { raw: Raw::List(_), .. }) => root.remove(list),
+        Some(SettingNode { raw: RawValue::List(_), .. }) => root.remove(list),
         Some(node) => {
             faults.add(list, &node.at, format!("must be a list of sections ([[{list}]]), is {}", node.raw.kind()));
             // It stays in the tree, so that it does not count as missing too.
@@ -299,11 +305,11 @@ fn entries<'a>(root: &mut Table, list: &str, faults: &'a Faults) -> Vec<Entry<'a
         }
         None => None,
     };
-    let Some(Node { raw: Raw::List(nodes), .. }) = node else { return Vec::new() };
+    let Some(SettingNode { raw: RawValue::List(nodes), .. }) = node else { return Vec::new() };
     let naming = keys::naming_key(list).unwrap_or_default();
     let mut all = Vec::new();
-    for (position, Node { at, raw }) in nodes.into_iter().enumerate() {
-        let Raw::Table(table) = raw else {
+    for (position, SettingNode { at, raw }) in nodes.into_iter().enumerate() {
+        let RawValue::Table(table) = raw else {
             faults.add(
                 format!("{list}[{position}]"),
                 &at,
@@ -313,17 +319,17 @@ fn entries<'a>(root: &mut Table, list: &str, faults: &'a Faults) -> Vec<Entry<'a
         };
         let name = tree::name_of(&table, naming).filter(|name| AccountId::new(*name).is_ok()).map(str::to_owned);
         let path = name.as_ref().map_or_else(|| format!("{list}[{position}]"), |name| format!("{list}.{name}"));
-        let section = Section::new(path, list, at.clone(), table, faults);
-        all.push(Entry { name, at, section });
+        let section = SectionReader::new(path, list, at.clone(), table, faults);
+        all.push(ListEntry { name, at, section });
     }
     all
 }
 
-fn id(node: &Node) -> Parsed<AccountId> {
+fn id(node: &SettingNode) -> Parsed<AccountId> {
     AccountId::new(values::text(node)?).map_err(|error| error.to_string())
 }
 
-fn account(mut s: Section<'_>) -> Option<Account> {
+fn account(mut s: SectionReader<'_>) -> Option<AccountConfig> {
     let id = s.required("id", id);
     let [partner_id, client_id, mart_id, bu_id] =
         ["partner_id", "client_id", "mart_id", "bu_id"].map(|name| s.required(name, values::word));
@@ -334,7 +340,7 @@ fn account(mut s: Section<'_>) -> Option<Account> {
         Some(webhook) => Some(webhook?),
         None => None,
     };
-    Some(Account {
+    Some(AccountConfig {
         id: id?,
         partner_id: partner_id?,
         client_id: client_id?,
@@ -345,27 +351,27 @@ fn account(mut s: Section<'_>) -> Option<Account> {
     })
 }
 
-fn webhook(mut s: Section<'_>) -> Option<Webhook> {
+fn webhook(mut s: SectionReader<'_>) -> Option<WebhookAuth> {
     let kinds = ["hmac", "hmac_v2", "basic", "oauth", "none"].map(|kind| (kind, kind));
     // Which keys apply is not known without it, so the others are not judged then.
     let auth = s.required("auth", |node| values::choice(node, &kinds))?;
-    let header = |s: &mut Section<'_>| s.required("header", validate::header_name);
+    let header = |s: &mut SectionReader<'_>| s.required("header", validate::header_name);
     let webhook = match auth {
         "hmac" => {
             let (header, secrets) = (header(&mut s), s.required_secrets("secret"));
-            header.zip(secrets).map(|(header, secrets)| Webhook::Hmac { header, secrets })
+            header.zip(secrets).map(|(header, secrets)| WebhookAuth::Hmac { header, secrets })
         }
         "hmac_v2" => {
             let tolerance = s.optional("timestamp_tolerance", values::span);
             let secrets = s.required_secrets("secret");
             secrets
                 .zip(tolerance)
-                .map(|(secrets, timestamp_tolerance)| Webhook::HmacV2 { secrets, timestamp_tolerance })
+                .map(|(secrets, timestamp_tolerance)| WebhookAuth::HmacV2 { secrets, timestamp_tolerance })
         }
         "basic" => {
             let (header, username) = (header(&mut s), s.required("username", validate::username));
             let password = s.required_secret("password");
-            header.zip(username).zip(password).map(|((header, username), password)| Webhook::Basic {
+            header.zip(username).zip(password).map(|((header, username), password)| WebhookAuth::Basic {
                 header,
                 username,
                 password,
@@ -374,24 +380,24 @@ fn webhook(mut s: Section<'_>) -> Option<Webhook> {
         "oauth" => {
             let (header, client_id) = (header(&mut s), s.required("client_id", validate::username));
             let secrets = s.required_secrets("client_secret");
-            header.zip(client_id).zip(secrets).map(|((header, client_id), client_secrets)| Webhook::Oauth {
+            header.zip(client_id).zip(secrets).map(|((header, client_id), client_secrets)| WebhookAuth::Oauth {
                 header,
                 client_id,
                 client_secrets,
             })
         }
-        _ => Some(Webhook::None),
+        _ => Some(WebhookAuth::None),
     };
     s.finish_with(&format!("has no use with auth = {auth:?}"));
     webhook
 }
 
-fn client(mut s: Section<'_>, known: &[String], mtls: bool) -> Option<Client> {
+fn client(mut s: SectionReader<'_>, known: &[String], mtls: bool) -> Option<ClientConfig> {
     let name = s.required("name", id);
     let san_at = s.at("san");
     let (has_token, has_san) = (s.has_secret("token"), s.has("san"));
     let tokens = s.optional_tokens("token");
-    let san = s.optional("san", |node| San::parse(&values::word(node)?));
+    let san = s.optional("san", |node| SubjectAltName::parse(&values::word(node)?));
     match (has_token, has_san) {
         (false, false) => s.fault("token", &s.at("token"), "is required (or token_file, or san)"),
         (true, true) => s.fault("san", &san_at, "must not stand beside a token"),
@@ -406,5 +412,5 @@ fn client(mut s: Section<'_>, known: &[String], mtls: bool) -> Option<Client> {
     let per_second = s.optional("per_second", values::count);
     s.finish();
     let accounts: AccountSet = accounts?;
-    Some(Client { name: name?.to_string(), tokens: tokens?, san, accounts, services, max_concurrent, per_second })
+    Some(ClientConfig { name: name?.to_string(), tokens: tokens?, san, accounts, services, max_concurrent, per_second })
 }

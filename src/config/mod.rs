@@ -4,8 +4,8 @@
 //! its kind, its default and its documentation stand once, in `keys`; reading, `config dump`, `config.defaults.toml` and
 //! `docs/CONFIG.md` follow that table. Nothing here reads the process environment by itself: it is passed in.
 //!
-//! Secrets and tokens that come from files change while the process runs ([`Secret::current`], [`Tokens::accept`],
-//! [`Watcher`]); nothing else here does.
+//! Secrets and tokens that come from files change while the process runs ([`Secret::current`], [`ClientTokens::accept`],
+//! [`SecretWatcher`]); nothing else here does.
 
 mod accounts;
 mod clients;
@@ -29,44 +29,44 @@ mod validate;
 mod values;
 mod watcher;
 
-pub use accounts::{Account, Webhook};
-pub use clients::{AccountSet, Client, San};
+pub use accounts::{AccountConfig, WebhookAuth};
+pub use clients::{AccountSet, ClientConfig, SubjectAltName};
 pub use dump::defaults;
-pub use fault::Fault;
+pub use fault::ConfigFault;
 pub use reference::reference;
 pub use secrets::Secret;
 pub use sections::{
-    AccessLog, Admin, Feed, Grpc, Http, Ledger, Limits, Profile, PromiseCache, Retry, Shutdown, Store, StoreUrl,
-    Telemetry, Tls, Walmart,
+    AccessLog, AdminConfig, FeedConfig, GrpcConfig, HttpConfig, LedgerConfig, LimitsConfig, PromiseCacheConfig,
+    RetryConfig, ShutdownConfig, StoreConfig, StoreUrl, TelemetryConfig, TlsConfig, WalmartConfig, WalmartProfile,
 };
-pub use tokens::{TokenHash, Tokens};
+pub use tokens::{ClientTokens, TokenHash};
 pub use tree::PREFIX;
-pub use watcher::Watcher;
+pub use watcher::SecretWatcher;
 
 /// All settings of one gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The gRPC door.
-    pub grpc: Grpc,
+    pub grpc: GrpcConfig,
     /// Webhooks and probes.
-    pub http: Http,
+    pub http: HttpConfig,
     /// The operators' door.
-    pub admin: Admin,
+    pub admin: AdminConfig,
     /// Where the ledger and the feed are kept.
-    pub store: Store,
+    pub store: StoreConfig,
     /// The way to Walmart.
-    pub walmart: Walmart,
+    pub walmart: WalmartConfig,
     /// How outcomes that became unknown are found out.
-    pub ledger: Ledger,
+    pub ledger: LedgerConfig,
     /// The feed of cancel intents.
-    pub feed: Feed,
+    pub feed: FeedConfig,
     /// Traces and logs.
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryConfig,
     /// How the process ends.
-    pub shutdown: Shutdown,
+    pub shutdown: ShutdownConfig,
     /// The seller accounts, at least one, ids unique. [`AccountIndex`](crate::domain::account::AccountIndex) is a
     /// position in it.
-    pub accounts: Vec<Account>,
+    pub accounts: Vec<AccountConfig>,
     /// Who may call. Empty: everyone who reaches the listen address, which then is a loopback one.
-    pub clients: Vec<Client>,
+    pub clients: Vec<ClientConfig>,
 }

@@ -2,47 +2,47 @@
 
 use std::path::PathBuf;
 
-use super::fault::{At, Faults, printable};
-use super::key::{Key, Preset};
+use super::fault::{FaultList, SettingSource, printable};
+use super::key::{DefaultValue, SettingKey};
 use super::keys;
-use super::secrets::{Refused, Secret};
-use super::tokens::Tokens;
-use super::tree::{self, Node, Raw, Table};
+use super::secrets::{Secret, SecretError};
+use super::tokens::ClientTokens;
+use super::tree::{self, RawValue, SettingNode, Table};
 use super::values::{self, Parsed};
 
 /// A section while it is read. Faults are noted and reading goes on, so that one never hides another.
-pub(super) struct Section<'a> {
+pub(super) struct SectionReader<'a> {
     /// Path for people: `accounts.acme`.
     path: String,
     /// Path in the table of keys: `accounts`.
     group: String,
-    at: At,
+    at: SettingSource,
     table: Table,
-    pub(super) faults: &'a Faults,
+    pub(super) faults: &'a FaultList,
 }
 
-impl<'a> Section<'a> {
-    pub(super) fn new(path: String, group: &str, at: At, table: Table, faults: &'a Faults) -> Self {
+impl<'a> SectionReader<'a> {
+    pub(super) fn new(path: String, group: &str, at: SettingSource, table: Table, faults: &'a FaultList) -> Self {
         Self { path, group: group.to_owned(), at, table, faults }
     }
 
     /// The section of this name below the root, empty if it is not there.
-    pub(super) fn top(root: &mut Table, name: &str, faults: &'a Faults) -> Self {
-        let (at, table) = take_table(root, name, name, faults).unwrap_or((At::Nowhere, Table::new()));
+    pub(super) fn top(root: &mut Table, name: &str, faults: &'a FaultList) -> Self {
+        let (at, table) = take_table(root, name, name, faults).unwrap_or((SettingSource::Nowhere, Table::new()));
         Self::new(name.to_owned(), name, at, table, faults)
     }
 
     /// The section of this name inside this one, if it is there.
-    pub(super) fn inner(&mut self, name: &str) -> Option<Section<'a>> {
+    pub(super) fn inner(&mut self, name: &str) -> Option<SectionReader<'a>> {
         let path = self.key(name);
         let (at, table) = take_table(&mut self.table, name, &path, self.faults)?;
-        Some(Section::new(path, &format!("{}.{name}", self.group), at, table, self.faults))
+        Some(SectionReader::new(path, &format!("{}.{name}", self.group), at, table, self.faults))
     }
 
     /// The section of this name inside this one, empty if it is not there.
-    pub(super) fn inner_or_empty(&mut self, name: &str) -> Section<'a> {
+    pub(super) fn inner_or_empty(&mut self, name: &str) -> SectionReader<'a> {
         let group = format!("{}.{name}", self.group);
-        let empty = Section::new(self.key(name), &group, At::Nowhere, Table::new(), self.faults);
+        let empty = SectionReader::new(self.key(name), &group, SettingSource::Nowhere, Table::new(), self.faults);
         self.inner(name).unwrap_or(empty)
     }
 
@@ -52,7 +52,7 @@ impl<'a> Section<'a> {
     }
 
     /// What a key reads as, without taking it. Nothing if it is not there.
-    pub(super) fn peek<T>(&self, name: &str, read: impl Fn(&Node) -> Option<T>) -> Option<T> {
+    pub(super) fn peek<T>(&self, name: &str, read: impl Fn(&SettingNode) -> Option<T>) -> Option<T> {
         self.table.get(name).and_then(read)
     }
 
@@ -67,16 +67,16 @@ impl<'a> Section<'a> {
     }
 
     /// Where a key was given; where its section was, if it was not.
-    pub(super) fn at(&self, name: &str) -> At {
+    pub(super) fn at(&self, name: &str) -> SettingSource {
         self.table.get(name).map_or(&self.at, |node| &node.at).clone()
     }
 
-    pub(super) fn fault(&self, name: &str, at: &At, message: impl Into<String>) {
+    pub(super) fn fault(&self, name: &str, at: &SettingSource, message: impl Into<String>) {
         self.faults.add(self.key(name), at, message);
     }
 
     /// A key's value, or its default. Nothing if it has none. A value at fault counts as the default.
-    pub(super) fn optional<T>(&mut self, name: &str, parse: impl Fn(&Node) -> Parsed<T>) -> Option<T> {
+    pub(super) fn optional<T>(&mut self, name: &str, parse: impl Fn(&SettingNode) -> Parsed<T>) -> Option<T> {
         if let Some(node) = self.table.remove(name) {
             match parse(&node) {
                 Ok(value) => return Some(value),
@@ -84,13 +84,13 @@ impl<'a> Section<'a> {
             }
         }
         match keys::find(&self.group, name)?.preset {
-            Preset::Is(default) => parse(&tree::parse_value(default)?).ok(),
-            Preset::Example(_) => None,
+            DefaultValue::Is(default) => parse(&tree::parse_value(default)?).ok(),
+            DefaultValue::Example(_) => None,
         }
     }
 
-    /// As [`Section::optional`], but a key that is not there is a fault.
-    pub(super) fn required<T>(&mut self, name: &str, parse: impl Fn(&Node) -> Parsed<T>) -> Option<T> {
+    /// As [`SectionReader::optional`], but a key that is not there is a fault.
+    pub(super) fn required<T>(&mut self, name: &str, parse: impl Fn(&SettingNode) -> Parsed<T>) -> Option<T> {
         let (given, at) = (self.has(name), self.at(name));
         let value = self.optional(name, parse);
         if value.is_none() && !given {
@@ -123,21 +123,21 @@ impl<'a> Section<'a> {
     }
 
     /// One or more tokens of a caller, from `name` or `name_file`; empty if neither is there.
-    pub(super) fn optional_tokens(&mut self, name: &str) -> Option<Vec<Tokens>> {
+    pub(super) fn optional_tokens(&mut self, name: &str) -> Option<Vec<ClientTokens>> {
         if self.has_secret(name) { self.secrets(name, TOKENS) } else { Some(Vec::new()) }
     }
 
-    fn secrets<T>(&mut self, name: &str, kind: Kind<T>) -> Option<Vec<T>> {
+    fn secrets<T>(&mut self, name: &str, kind: SecretKind<T>) -> Option<Vec<T>> {
         let (node, form) = self.secret_node(name)?;
         let items = match (&node.raw, form) {
             // A secret of a variable is one, whole: a comma may be part of it. Paths of files are a list there.
-            (Raw::Words(_), SecretForm::Inline) => Ok(vec![node.clone()]),
+            (RawValue::Words(_), SecretForm::Inline) => Ok(vec![node.clone()]),
             _ => values::one_or_more(&node, |item| Ok(item.clone())),
         };
         match items {
             Ok(items) => items
                 .into_iter()
-                .map(|item| Node { at: node.at.clone(), ..item })
+                .map(|item| SettingNode { at: node.at.clone(), ..item })
                 .map(|item| self.secret(&item, form, name, kind))
                 .collect(),
             Err(message) => {
@@ -151,7 +151,7 @@ impl<'a> Section<'a> {
         self.has(name) || self.has(&SecretForm::File.key(name))
     }
 
-    fn secret_node(&mut self, name: &str) -> Option<(Node, SecretForm)> {
+    fn secret_node(&mut self, name: &str) -> Option<(SettingNode, SecretForm)> {
         let (inline, file) = (self.table.remove(name), self.table.remove(&SecretForm::File.key(name)));
         match (inline, file) {
             (Some(inline), Some(_)) => {
@@ -164,7 +164,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn secret<T>(&self, node: &Node, form: SecretForm, name: &str, kind: Kind<T>) -> Option<T> {
+    fn secret<T>(&self, node: &SettingNode, form: SecretForm, name: &str, kind: SecretKind<T>) -> Option<T> {
         let (name, key) = (form.key(name), self.key(&form.key(name)));
         let read = match form {
             SecretForm::Inline => values::text(node).map(|value| (kind.inline)(key, value)),
@@ -172,7 +172,7 @@ impl<'a> Section<'a> {
         };
         let fault = match read {
             Ok(Ok(secret)) => return Some(secret),
-            Ok(Err(Refused::Unfit(what))) if form == SecretForm::File => format!("its content {what}"),
+            Ok(Err(SecretError::Unfit(what))) if form == SecretForm::File => format!("its content {what}"),
             Ok(Err(refused)) => refused.to_string(),
             Err(message) => message,
         };
@@ -188,7 +188,8 @@ impl<'a> Section<'a> {
     /// Names all that was not taken; `idle` is said of keys that exist.
     pub(super) fn finish_with(self, idle: &str) {
         for (name, node) in &self.table {
-            let known = |key: &Key| key.name == name || (key.is_secret() && SecretForm::File.key(key.name) == *name);
+            let known =
+                |key: &SettingKey| key.name == name || (key.is_secret() && SecretForm::File.key(key.name) == *name);
             let keys = keys::group(&self.group).map_or(&[] as &[_], |group| group.keys);
             if keys.iter().any(known) {
                 self.fault(name, &node.at, idle);
@@ -216,26 +217,26 @@ impl SecretForm {
 }
 
 /// How a kind of secret is made of its key and its value, and of its key and its file.
-struct Kind<T> {
-    inline: fn(String, String) -> Result<T, Refused>,
-    file: fn(String, PathBuf) -> Result<T, Refused>,
+struct SecretKind<T> {
+    inline: fn(String, String) -> Result<T, SecretError>,
+    file: fn(String, PathBuf) -> Result<T, SecretError>,
 }
 
-impl<T> Clone for Kind<T> {
+impl<T> Clone for SecretKind<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Kind<T> {}
+impl<T> Copy for SecretKind<T> {}
 
-const SECRET: Kind<Secret> = Kind { inline: Secret::checked, file: Secret::from_file };
-const TOKENS: Kind<Tokens> = Kind { inline: Tokens::checked, file: Tokens::from_file };
+const SECRET: SecretKind<Secret> = SecretKind { inline: Secret::checked, file: Secret::from_file };
+const TOKENS: SecretKind<ClientTokens> = SecretKind { inline: ClientTokens::checked, file: ClientTokens::from_file };
 
-fn take_table(table: &mut Table, name: &str, path: &str, faults: &Faults) -> Option<(At, Table)> {
+fn take_table(table: &mut Table, name: &str, path: &str, faults: &FaultList) -> Option<(SettingSource, Table)> {
     let node = table.remove(name)?;
     match node.raw {
-        Raw::Table(inner) => Some((node.at, inner)),
+        RawValue::Table(inner) => Some((node.at, inner)),
         other => {
             faults.add(path, &node.at, format!("must be a section ([{path}]), is {}", other.kind()));
             None

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::key::{Key, Kind, Preset};
-use super::keys::{self, Form, Group};
+use super::key::{DefaultValue, SettingKey, ValueKind};
+use super::keys::{self, GroupForm, KeyGroup};
 use super::tree::PREFIX;
 
 const BEGINNING: &str = "\
@@ -60,10 +60,10 @@ pub fn reference() -> String {
     page
 }
 
-fn section(page: &mut String, group: &Group) {
+fn section(page: &mut String, group: &KeyGroup) {
     let heading = match group.form {
-        Form::Section | Form::Optional => format!("[{}]", group.path),
-        Form::List(_) => format!("[[{}]]", group.path),
+        GroupForm::Section | GroupForm::Optional => format!("[{}]", group.path),
+        GroupForm::List(_) => format!("[[{}]]", group.path),
     };
     // Writing to a String does not fail.
     let _ = write!(
@@ -72,7 +72,7 @@ fn section(page: &mut String, group: &Group) {
         cell(group.doc)
     );
     for key in group.keys {
-        let Key { name, doc, .. } = key;
+        let SettingKey { name, doc, .. } = key;
         let (variable, kind, default, change) = (variable(group.path, name), kind(key), default(key), change(key));
         let or_file = if key.is_secret() { format!(" or `{name}_file`") } else { String::new() };
         let or_variable = if key.is_secret() { ", `…_FILE`" } else { "" };
@@ -97,41 +97,41 @@ pub(super) fn variable(group: &str, key: &str) -> String {
     format!("{PREFIX}{}", steps.join("__"))
 }
 
-fn kind(key: &Key) -> String {
+fn kind(key: &SettingKey) -> String {
     match key.kind {
-        Kind::Text => "text".into(),
-        Kind::Texts => "list of texts".into(),
-        Kind::Choice(words) => {
+        ValueKind::Text => "text".into(),
+        ValueKind::Texts => "list of texts".into(),
+        ValueKind::Choice(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
             format!("choice: {}", words.join(", "))
         }
-        Kind::Flag => "true or false".into(),
-        Kind::Count(what) => format!("whole number, {what}"),
-        Kind::Share => "share".into(),
-        Kind::Duration => "duration".into(),
-        Kind::Span => "duration, not zero".into(),
-        Kind::Spans => "list of durations".into(),
-        Kind::Time => "time".into(),
-        Kind::Address => "address".into(),
-        Kind::Url => "URL".into(),
-        Kind::File => "file".into(),
-        Kind::Secret => "text, secret".into(),
-        Kind::Secrets => "text or a list of texts, secret".into(),
+        ValueKind::Flag => "true or false".into(),
+        ValueKind::Count(what) => format!("whole number, {what}"),
+        ValueKind::Share => "share".into(),
+        ValueKind::Duration => "duration".into(),
+        ValueKind::Span => "duration, not zero".into(),
+        ValueKind::Spans => "list of durations".into(),
+        ValueKind::Time => "time".into(),
+        ValueKind::Address => "address".into(),
+        ValueKind::Url => "URL".into(),
+        ValueKind::File => "file".into(),
+        ValueKind::Secret => "text, secret".into(),
+        ValueKind::Secrets => "text or a list of texts, secret".into(),
     }
 }
 
-fn default(key: &Key) -> String {
+fn default(key: &SettingKey) -> String {
     match key.preset {
-        Preset::Is(value) => format!("`{value}`"),
-        Preset::Example(_) if key.is_secret() => "none".into(),
-        Preset::Example(example) => format!("none; such as `{example}`"),
+        DefaultValue::Is(value) => format!("`{value}`"),
+        DefaultValue::Example(_) if key.is_secret() => "none".into(),
+        DefaultValue::Example(example) => format!("none; such as `{example}`"),
     }
 }
 
-const fn change(key: &Key) -> &'static str {
+const fn change(key: &SettingKey) -> &'static str {
     match key.kind {
-        Kind::Secret | Kind::Secrets => "in its file: within seconds",
-        Kind::File => "in the file: within seconds",
+        ValueKind::Secret | ValueKind::Secrets => "in its file: within seconds",
+        ValueKind::File => "in the file: within seconds",
         _ => "restart",
     }
 }
@@ -154,27 +154,27 @@ mod tests {
     fn every_key_has_the_kind_and_the_variable_that_its_page_says() {
         let form = "must be a whole number with a unit (ms, s, m, h, d), such as";
         for group in keys::GROUPS {
-            for Key { name, kind, .. } in group.keys {
+            for SettingKey { name, kind, .. } in group.keys {
                 let (wrong, fault) = match kind {
-                    Kind::Text => ("", String::new()),
-                    Kind::Texts => ("no such thing", String::new()),
-                    Kind::Choice(words) => {
+                    ValueKind::Text => ("", String::new()),
+                    ValueKind::Texts => ("no such thing", String::new()),
+                    ValueKind::Choice(words) => {
                         let words: Vec<_> = words.iter().map(|word| format!("{word:?}")).collect();
                         ("x", format!("must be one of {} (", words.join(", ")))
                     }
-                    Kind::Flag => ("x", "must be true or false".into()),
-                    Kind::Count(_) => ("x", "must be a whole number (".into()),
-                    Kind::Share => ("2", "must be from 0 to 1".into()),
-                    Kind::Duration | Kind::Spans => ("x", form.into()),
-                    Kind::Span => ("0s", "must be more than zero".into()),
-                    Kind::Time => ("2026-11-30", "must be a time with its offset from UTC".into()),
-                    Kind::Address => ("x", "must be an address and a port".into()),
-                    Kind::Url => ("ftp://x", "must begin with http:// or https://".into()),
-                    Kind::File => ("/not/there", "cannot be read: ".into()),
-                    Kind::Secret | Kind::Secrets => ("/not/there", "cannot be read: ".into()),
+                    ValueKind::Flag => ("x", "must be true or false".into()),
+                    ValueKind::Count(_) => ("x", "must be a whole number (".into()),
+                    ValueKind::Share => ("2", "must be from 0 to 1".into()),
+                    ValueKind::Duration | ValueKind::Spans => ("x", form.into()),
+                    ValueKind::Span => ("0s", "must be more than zero".into()),
+                    ValueKind::Time => ("2026-11-30", "must be a time with its offset from UTC".into()),
+                    ValueKind::Address => ("x", "must be an address and a port".into()),
+                    ValueKind::Url => ("ftp://x", "must begin with http:// or https://".into()),
+                    ValueKind::File => ("/not/there", "cannot be read: ".into()),
+                    ValueKind::Secret | ValueKind::Secrets => ("/not/there", "cannot be read: ".into()),
                 };
                 let written = match kind {
-                    Kind::Secret | Kind::Secrets => format!("{name}_file"),
+                    ValueKind::Secret | ValueKind::Secrets => format!("{name}_file"),
                     _ => (*name).to_owned(),
                 };
                 let pattern = variable(group.path, &written);
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_span_of_the_page_may_not_be_zero_and_a_duration_may() {
         for group in keys::GROUPS {
-            for key in group.keys.iter().filter(|key| matches!(key.kind, Kind::Duration)) {
+            for key in group.keys.iter().filter(|key| matches!(key.kind, ValueKind::Duration)) {
                 let variable = variable(group.path, key.name);
                 assert_eq!(faults(EVERYTHING, &[(&variable, "0s")]), [""; 0], "{variable}");
             }

@@ -18,9 +18,9 @@ pub(super) const LONGEST: usize = 64 * 1024;
 
 /// A secret, given inline or by a file. Clones share the value: a changed file is seen by all of them.
 #[derive(Clone)]
-pub struct Secret(Arc<Inner>);
+pub struct Secret(Arc<SecretCell>);
 
-struct Inner {
+struct SecretCell {
     key: String,
     value: ArcSwap<SecretString>,
     file: Option<PathBuf>,
@@ -28,14 +28,14 @@ struct Inner {
 
 /// Why a secret, or the file of one, is refused. Its text never holds the value.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum SecretError {
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
     #[error("{0}")]
     Unfit(&'static str),
 }
 
-impl Refused {
+impl SecretError {
     pub(super) const EMPTY: Self = Self::Unfit("must not be empty");
     pub(super) const TOO_LONG: Self = Self::Unfit("must be at most 64 KiB");
     pub(super) const NOT_TEXT: Self = Self::Unfit("must be UTF-8 text");
@@ -49,19 +49,19 @@ impl Secret {
     }
 
     /// A secret that stands in the settings at `key`.
-    pub(super) fn checked(key: String, value: String) -> Result<Self, Refused> {
+    pub(super) fn checked(key: String, value: String) -> Result<Self, SecretError> {
         let value = Zeroizing::new(value);
         Ok(Self::with(key, SecretString::from(fit(&value)?), None))
     }
 
     /// A secret that is the content of a file.
-    pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, Refused> {
-        let value = value(&files::read(&file, LONGEST).map_err(Refused::Unreadable)?)?;
+    pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, SecretError> {
+        let value = value(&files::read(&file, LONGEST).map_err(SecretError::Unreadable)?)?;
         Ok(Self::with(key, value, Some(file)))
     }
 
     fn with(key: String, value: SecretString, file: Option<PathBuf>) -> Self {
-        Self(Arc::new(Inner { key, value: ArcSwap::from_pointee(value), file }))
+        Self(Arc::new(SecretCell { key, value: ArcSwap::from_pointee(value), file }))
     }
 
     /// The value to use now. Ask again for each use, and do not keep what [`ExposeSecret`] shows.
@@ -80,7 +80,7 @@ impl Secret {
     }
 
     /// Takes over what the file holds now. Answers whether the value is another one; a refused value changes nothing.
-    pub(super) fn take(&self, content: &[u8]) -> Result<bool, Refused> {
+    pub(super) fn take(&self, content: &[u8]) -> Result<bool, SecretError> {
         let value = value(content)?;
         let changed = value.expose_secret() != self.current().expose_secret();
         if changed {
@@ -97,11 +97,11 @@ impl fmt::Debug for Secret {
 }
 
 /// The secret in the content of a file.
-fn value(content: &[u8]) -> Result<SecretString, Refused> {
+fn value(content: &[u8]) -> Result<SecretString, SecretError> {
     if content.len() > LONGEST {
-        return Err(Refused::TOO_LONG);
+        return Err(SecretError::TOO_LONG);
     }
-    let text = std::str::from_utf8(content).map_err(|_| Refused::NOT_TEXT)?;
+    let text = std::str::from_utf8(content).map_err(|_| SecretError::NOT_TEXT)?;
     Ok(SecretString::from(fit(text)?))
 }
 
@@ -110,12 +110,12 @@ fn value(content: &[u8]) -> Result<SecretString, Refused> {
 /// # Errors
 /// Nothing is left, or what is left cannot be meant: a space, a control character or a byte order mark in a secret comes from
 /// two values that ran together, or from an editor.
-pub(super) fn fit(text: &str) -> Result<&str, Refused> {
+pub(super) fn fit(text: &str) -> Result<&str, SecretError> {
     let value = text.trim();
     let spoils = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
     match value {
-        "" => Err(Refused::EMPTY),
-        _ if value.contains(spoils) => Err(Refused::SPOILT),
+        "" => Err(SecretError::EMPTY),
+        _ if value.contains(spoils) => Err(SecretError::SPOILT),
         _ => Ok(value),
     }
 }
@@ -136,7 +136,7 @@ mod tests {
             assert_eq!((of_file.expose_secret(), inline.unwrap().current().expose_secret()), (value, value));
         }
         for text in ["a b", "a\nb", "a\u{0}", "a\tb", "\u{feff}a", "a\u{feff}", "a\u{a0}b", "a\u{7f}b", "a\u{85}b"] {
-            assert_eq!(fit(text).unwrap_err().to_string(), Refused::SPOILT.to_string(), "{text:?}");
+            assert_eq!(fit(text).unwrap_err().to_string(), SecretError::SPOILT.to_string(), "{text:?}");
         }
         for text in ["", " ", "\r\n\t"] {
             assert_eq!(fit(text).unwrap_err().to_string(), "must not be empty");

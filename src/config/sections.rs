@@ -14,7 +14,7 @@ use crate::domain::timestamp::Timestamp;
 
 /// `[grpc]`
 #[derive(Clone, Debug)]
-pub struct Grpc {
+pub struct GrpcConfig {
     /// Where calls are accepted.
     pub listen: SocketAddr,
     /// Whether reflection is served, v1 and v1alpha.
@@ -26,12 +26,12 @@ pub struct Grpc {
     /// Streams that one client may have open.
     pub max_streams_per_client: NonZeroU32,
     /// Absent: plaintext.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsConfig>,
 }
 
 /// `[grpc.tls]`
 #[derive(Clone, Debug)]
-pub struct Tls {
+pub struct TlsConfig {
     /// The certificate chain, PEM.
     pub cert_file: PathBuf,
     /// Its private key, PEM.
@@ -42,7 +42,7 @@ pub struct Tls {
 
 /// `[http]`
 #[derive(Clone, Debug)]
-pub struct Http {
+pub struct HttpConfig {
     /// Where webhooks and probes are served.
     pub listen: SocketAddr,
     /// Whether there is a page for people.
@@ -51,7 +51,7 @@ pub struct Http {
 
 /// `[admin]`
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub struct AdminConfig {
     /// Where the page for people and metrics are served. Absent: at `http.listen`.
     pub listen: Option<SocketAddr>,
     /// Names under which they may be asked for, besides localhost and any IP address: lower case, without a dot at the end.
@@ -60,7 +60,7 @@ pub struct Admin {
 
 /// `[store]`
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct StoreConfig {
     /// Which store, and where.
     pub url: StoreUrl,
     /// Postgres only.
@@ -81,9 +81,9 @@ pub enum StoreUrl {
 
 /// `[walmart]`
 #[derive(Clone, Debug)]
-pub struct Walmart {
+pub struct WalmartConfig {
     /// Which of Walmart's two worlds is spoken to.
-    pub profile: Profile,
+    pub profile: WalmartProfile,
     /// http or https, without credentials, query and fragment. Its path, if any, stands before Walmart's paths.
     pub base_url: Url,
     /// Sent as `WM_SVC.NAME`: visible ASCII and spaces.
@@ -91,45 +91,45 @@ pub struct Walmart {
     /// Wire time of one attempt. Not zero.
     pub attempt_timeout: Duration,
     /// Where the buckets start.
-    pub limits: Limits,
+    pub limits: LimitsConfig,
     /// Repeats of a failed call.
-    pub retry: Retry,
+    pub retry: RetryConfig,
     /// Answers kept for identical promise requests.
-    pub promise_cache: PromiseCache,
+    pub promise_cache: PromiseCacheConfig,
 }
 
 /// Which of Walmart's two worlds is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
+pub enum WalmartProfile {
     /// Real orders.
     Production,
     /// Walmart's sandbox: further headers are sent.
     Sandbox,
 }
 
-impl Profile {
+impl WalmartProfile {
     /// As in the settings.
     pub const fn name(self) -> &'static str {
         match self {
-            Profile::Production => "production",
-            Profile::Sandbox => "sandbox",
+            WalmartProfile::Production => "production",
+            WalmartProfile::Sandbox => "sandbox",
         }
     }
 
     /// Where Walmart answers, without a path.
     pub const fn base_url(self) -> &'static str {
         match self {
-            Profile::Production => "https://marketplace.walmartapis.com",
-            Profile::Sandbox => "https://sandbox.walmartapis.com",
+            WalmartProfile::Production => "https://marketplace.walmartapis.com",
+            WalmartProfile::Sandbox => "https://sandbox.walmartapis.com",
         }
     }
 }
 
 /// `[walmart.limits]`: calls a minute, per account and operation, until Walmart's answers say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits(pub [NonZeroU32; Operation::ALL.len()]);
+pub struct LimitsConfig(pub [NonZeroU32; Operation::ALL.len()]);
 
-impl Limits {
+impl LimitsConfig {
     /// Calls a minute of one operation.
     pub const fn of(&self, operation: Operation) -> NonZeroU32 {
         self.0[operation.index()]
@@ -138,21 +138,21 @@ impl Limits {
 
 /// `[walmart.retry]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retry {
+pub struct RetryConfig {
     /// Attempts of one call, the first included.
     pub max_attempts: NonZeroU32,
 }
 
 /// `[walmart.promise_cache]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PromiseCache {
+pub struct PromiseCacheConfig {
     /// How long an answer is kept. Zero: not at all.
     pub ttl: Duration,
 }
 
 /// `[ledger]`
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct LedgerConfig {
     /// How long an order that was sent may stay invisible in Walmart's answers before it counts as not made.
     pub settle_window: Duration,
     /// When Walmart is asked about an outcome, from the moment it became unknown. Rising, at least one.
@@ -161,11 +161,11 @@ pub struct Ledger {
     pub not_after: Duration,
     /// Creations that come before this moment are looked up before they are sent.
     pub look_first_until: Option<Timestamp>,
-    /// How long final entries are kept; at least [`Ledger::LEAST_RETENTION`].
+    /// How long final entries are kept; at least [`LedgerConfig::LEAST_RETENTION`].
     pub retention: Duration,
 }
 
-impl Ledger {
+impl LedgerConfig {
     /// So long callers may rely on it that a call repeated is answered as it was.
     pub const LEAST_RETENTION: Duration = Duration::from_hours(90 * 24);
 
@@ -178,7 +178,7 @@ impl Ledger {
 
 /// `[feed]`
 #[derive(Clone, Debug)]
-pub struct Feed {
+pub struct FeedConfig {
     /// Longest silence on a stream. Not zero.
     pub heartbeat_interval: Duration,
     /// How long events are kept. Not zero.
@@ -191,7 +191,7 @@ pub struct Feed {
 
 /// `[telemetry]`
 #[derive(Clone, Debug)]
-pub struct Telemetry {
+pub struct TelemetryConfig {
     /// Where traces go, by OTLP over gRPC. Absent: what the `OTEL_*` variables say, or nowhere.
     pub otlp_endpoint: Option<Url>,
     /// Share of the calls that are traced, 0 to 1.
@@ -224,7 +224,7 @@ impl AccessLog {
 
 /// `[shutdown]`
 #[derive(Clone, Debug)]
-pub struct Shutdown {
+pub struct ShutdownConfig {
     /// How long calls in flight may go on after the signal to end.
     pub grace: Duration,
 }

@@ -23,7 +23,7 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn load(text: &str) -> Result<Config, Vec<Fault>> {
+fn load(text: &str) -> Result<Config, Vec<ConfigFault>> {
     Config::load(text, [])
 }
 
@@ -270,7 +270,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.telemetry.trace_sample_ratio, 0.5);
     assert_eq!(config.telemetry.otlp_endpoint, None);
     assert_eq!(config.accounts[1].client_id, "other");
-    let Some(Webhook::Hmac { secrets, .. }) = &config.accounts[0].webhook else { panic!("{config:?}") };
+    let Some(WebhookAuth::Hmac { secrets, .. }) = &config.accounts[0].webhook else { panic!("{config:?}") };
     assert_eq!(Vec::from_iter(secrets.iter().map(|s| s.current().expose_secret().to_owned())), ["one,two,three"]);
     assert_eq!(config.accounts[2].client_secret.file(), Some(Path::new("src/config/testdata/secret")));
     assert!(matches!(&config.clients[0].accounts, AccountSet::Some(ids) if ids[0].as_str() == "gamma"));

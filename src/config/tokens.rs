@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::files;
-use super::secrets::{LONGEST, Refused};
+use super::secrets::{LONGEST, SecretError};
 
 /// Each call is compared with all tokens there are.
 const MOST: usize = 16;
@@ -40,34 +40,34 @@ impl fmt::Debug for TokenHash {
 /// Tokens of one caller, given inline (one) or by a file (one a line). All of them are good, so that callers can change
 /// over one after the other. Clones share them: a changed file is seen by all.
 #[derive(Clone)]
-pub struct Tokens(Arc<Inner>);
+pub struct ClientTokens(Arc<TokenStore>);
 
-struct Inner {
+struct TokenStore {
     key: String,
     file: Option<PathBuf>,
     hashes: ArcSwap<Vec<TokenHash>>,
 }
 
-impl Tokens {
+impl ClientTokens {
     /// A token that never changes.
     pub fn inline(token: &str) -> Self {
         Self::with(String::new(), None, vec![TokenHash::of(token.as_bytes())])
     }
 
     /// A token that stands in the settings at `key`.
-    pub(super) fn checked(key: String, token: String) -> Result<Self, Refused> {
+    pub(super) fn checked(key: String, token: String) -> Result<Self, SecretError> {
         let token = Zeroizing::new(token);
         Ok(Self::with(key, None, vec![hash(&token)?]))
     }
 
     /// The tokens in a file.
-    pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, Refused> {
-        let hashes = hashes(&files::read(&file, LONGEST).map_err(Refused::Unreadable)?)?;
+    pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, SecretError> {
+        let hashes = hashes(&files::read(&file, LONGEST).map_err(SecretError::Unreadable)?)?;
         Ok(Self::with(key, Some(file), hashes))
     }
 
     fn with(key: String, file: Option<PathBuf>, hashes: Vec<TokenHash>) -> Self {
-        Self(Arc::new(Inner { key, file, hashes: ArcSwap::from_pointee(hashes) }))
+        Self(Arc::new(TokenStore { key, file, hashes: ArcSwap::from_pointee(hashes) }))
     }
 
     /// Whether `sent` is one of them now. Takes as long for any token that is sent.
@@ -86,10 +86,10 @@ impl Tokens {
     }
 
     /// Takes over what the file holds now, unless one of `others` has one of them. Answers whether that changed anything.
-    pub(super) fn take(&self, content: &[u8], others: &[Tokens]) -> Result<bool, Refused> {
+    pub(super) fn take(&self, content: &[u8], others: &[ClientTokens]) -> Result<bool, SecretError> {
         let new = hashes(content)?;
         if new.iter().any(|hash| others.iter().any(|other| other.accept(hash))) {
-            return Err(Refused::Unfit("holds a token of another client"));
+            return Err(SecretError::Unfit("holds a token of another client"));
         }
         let old = self.0.hashes.load();
         let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old.is(new));
@@ -100,41 +100,41 @@ impl Tokens {
     }
 
     /// Whether one token is good for both.
-    pub(super) fn overlap(&self, other: &Tokens) -> bool {
+    pub(super) fn overlap(&self, other: &ClientTokens) -> bool {
         self.0.hashes.load().iter().any(|hash| other.accept(hash))
     }
 }
 
-impl fmt::Debug for Tokens {
+impl fmt::Debug for ClientTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
 }
 
 /// Of the lines of a file; those that hold nothing do not count.
-fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, Refused> {
+fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, SecretError> {
     if content.len() > LONGEST {
-        return Err(Refused::TOO_LONG);
+        return Err(SecretError::TOO_LONG);
     }
-    let text = str::from_utf8(content).map_err(|_| Refused::NOT_TEXT)?;
+    let text = str::from_utf8(content).map_err(|_| SecretError::NOT_TEXT)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     let hashes = lines.map(hash).collect::<Result<Vec<_>, _>>()?;
     match hashes.len() {
-        0 => Err(Refused::EMPTY),
+        0 => Err(SecretError::EMPTY),
         1..=MOST => Ok(hashes),
-        _ => Err(Refused::Unfit("must hold at most 16 tokens")),
+        _ => Err(SecretError::Unfit("must hold at most 16 tokens")),
     }
 }
 
 /// Of text that can follow `Bearer`, without what stands around it.
-fn hash(text: &str) -> Result<TokenHash, Refused> {
+fn hash(text: &str) -> Result<TokenHash, SecretError> {
     let token = text.trim();
     if token.is_empty() {
-        return Err(Refused::EMPTY);
+        return Err(SecretError::EMPTY);
     }
     let visible = token.bytes().all(|b| b.is_ascii_graphic());
     let hash = || TokenHash::of(token.as_bytes());
-    visible.then(hash).ok_or(Refused::Unfit("must be visible ASCII characters without spaces"))
+    visible.then(hash).ok_or(SecretError::Unfit("must be visible ASCII characters without spaces"))
 }
 
 #[cfg(test)]
@@ -145,11 +145,11 @@ mod tests {
         TokenHash::of(token.as_bytes())
     }
 
-    fn from_file(content: &[u8]) -> Result<Tokens, Refused> {
+    fn from_file(content: &[u8]) -> Result<ClientTokens, SecretError> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("token");
         std::fs::write(&file, content).unwrap();
-        Tokens::from_file("clients.oms.token_file".into(), file)
+        ClientTokens::from_file("clients.oms.token_file".into(), file)
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn others_tokens_are_not_taken_over() {
-        let (tokens, other) = (from_file(b"mine").unwrap(), Tokens::inline("theirs"));
+        let (tokens, other) = (from_file(b"mine").unwrap(), ClientTokens::inline("theirs"));
         let others = [other.clone()];
         assert!(tokens.take(b"new\ntheirs", &others).is_err());
         assert!(tokens.accept(&sent("mine")) && !tokens.accept(&sent("new")));
@@ -186,12 +186,12 @@ mod tests {
         assert!(!tokens.take(b"mine\n", &others).unwrap(), "the same");
         assert!(tokens.take(b"new", &others).unwrap());
         assert!(tokens.accept(&sent("new")) && !tokens.accept(&sent("mine")));
-        assert!(tokens.overlap(&Tokens::inline("new")));
+        assert!(tokens.overlap(&ClientTokens::inline("new")));
     }
 
     #[test]
     fn no_token_shows_in_debug() {
-        let token = Tokens::inline("canary");
+        let token = ClientTokens::inline("canary");
         assert_eq!(format!("{token:?} {:?}", sent("canary")), "[redacted] [redacted]");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{At, Fault, Faults, printable};
+use super::fault::{ConfigFault, FaultList, SettingSource, printable};
 use super::keys;
 
 /// Variables with this beginning are settings, all others are none of ours.
@@ -16,22 +16,22 @@ pub const PREFIX: &str = "ORDER_GATEWAY__";
 /// More steps than any key has. The tree is walked by recursion, so its depth is bounded.
 const DEEPEST: usize = 8;
 
-pub(super) type Table = BTreeMap<String, Node>;
+pub(super) type Table = BTreeMap<String, SettingNode>;
 
 /// A value and where it was given.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) at: At,
-    pub(super) raw: Raw,
+pub(super) struct SettingNode {
+    pub(super) at: SettingSource,
+    pub(super) raw: RawValue,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Raw {
+pub(super) enum RawValue {
     Text(String),
     Integer(i64),
     Float(f64),
     Flag(bool),
-    List(Vec<Node>),
+    List(Vec<SettingNode>),
     Table(Table),
     /// From the environment: text that may stand for any scalar, or for a list.
     Words(String),
@@ -41,60 +41,62 @@ pub(super) enum Raw {
     Other(&'static str),
 }
 
-impl Raw {
+impl RawValue {
     /// What it is, for a fault.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Raw::Text(_) | Raw::Words(_) => "text",
-            Raw::Integer(_) | Raw::Float(_) => "a number",
-            Raw::Flag(_) => "true or false",
-            Raw::List(_) => "a list",
-            Raw::Table(_) => "a section",
-            Raw::Date(_) => "a date",
-            Raw::Other(kind) => kind,
+            RawValue::Text(_) | RawValue::Words(_) => "text",
+            RawValue::Integer(_) | RawValue::Float(_) => "a number",
+            RawValue::Flag(_) => "true or false",
+            RawValue::List(_) => "a list",
+            RawValue::Table(_) => "a section",
+            RawValue::Date(_) => "a date",
+            RawValue::Other(kind) => kind,
         }
     }
 }
 
 /// Reads a file, with the name that faults call it by. Its text is not repeated in the fault.
-pub(super) fn parse(text: &str, file: Option<Arc<str>>) -> Result<Table, Fault> {
-    let lines = Lines::of(text, file);
+pub(super) fn parse(text: &str, file: Option<Arc<str>>) -> Result<Table, ConfigFault> {
+    let lines = LineIndex::of(text, file);
     match DeTable::parse(text) {
         Ok(table) => Ok(read_table(table.into_inner(), &lines)),
         Err(error) => {
             let (line, column) = lines.position(text, error.span().map_or(0, |span| span.start));
             let message = format!("is not TOML: {}", error.message().replace(['\n', '\r'], " "));
             let file = lines.file.map(|file| format!("{file}, ")).unwrap_or_default();
-            Err(Fault::new(format!("{file}line {line}, column {column}"), &At::Nowhere, message))
+            Err(ConfigFault::new(format!("{file}line {line}, column {column}"), &SettingSource::Nowhere, message))
         }
     }
 }
 
 /// Reads one value as it would stand in a file; used for defaults.
-pub(super) fn parse_value(text: &str) -> Option<Node> {
+pub(super) fn parse_value(text: &str) -> Option<SettingNode> {
     let value = DeValue::parse(text).ok()?;
-    let mut node = read_value(value, &Lines::of(text, None));
-    node.at = At::Nowhere;
+    let mut node = read_value(value, &LineIndex::of(text, None));
+    node.at = SettingSource::Nowhere;
     Some(node)
 }
 
-fn read_table(table: DeTable<'_>, lines: &Lines) -> Table {
+fn read_table(table: DeTable<'_>, lines: &LineIndex) -> Table {
     table.into_iter().map(|(key, value)| (key.into_inner().into_owned(), read_value(value, lines))).collect()
 }
 
-fn read_value(value: Spanned<DeValue<'_>>, lines: &Lines) -> Node {
-    let at = At::Line(lines.file.clone(), lines.line(value.span().start));
+fn read_value(value: Spanned<DeValue<'_>>, lines: &LineIndex) -> SettingNode {
+    let at = SettingSource::Line(lines.file.clone(), lines.line(value.span().start));
     let raw = match value.into_inner() {
-        DeValue::String(text) => Raw::Text(text.into_owned()),
+        DeValue::String(text) => RawValue::Text(text.into_owned()),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Raw::Other("a number that is too large"), Raw::Integer),
-        DeValue::Float(number) => number.as_str().parse().map_or(Raw::Other("an unreadable number"), Raw::Float),
-        DeValue::Boolean(flag) => Raw::Flag(flag),
-        DeValue::Datetime(date) => Raw::Date(date.to_string()),
-        DeValue::Array(list) => Raw::List(list.into_iter().map(|item| read_value(item, lines)).collect()),
-        DeValue::Table(table) => Raw::Table(read_table(table, lines)),
+            .map_or(RawValue::Other("a number that is too large"), RawValue::Integer),
+        DeValue::Float(number) => {
+            number.as_str().parse().map_or(RawValue::Other("an unreadable number"), RawValue::Float)
+        }
+        DeValue::Boolean(flag) => RawValue::Flag(flag),
+        DeValue::Datetime(date) => RawValue::Date(date.to_string()),
+        DeValue::Array(list) => RawValue::List(list.into_iter().map(|item| read_value(item, lines)).collect()),
+        DeValue::Table(table) => RawValue::Table(read_table(table, lines)),
     };
-    Node { at, raw }
+    SettingNode { at, raw }
 }
 
 /// Lays a file over those before it: its keys win, its accounts and clients come after theirs.
@@ -109,10 +111,10 @@ fn merge(table: &mut Table, group: &str, later: Table) {
     }
     for (name, node) in later {
         match (table.get_mut(&name), node) {
-            (Some(Node { raw: Raw::Table(inner), .. }), Node { raw: Raw::Table(more), .. }) => {
+            (Some(SettingNode { raw: RawValue::Table(inner), .. }), SettingNode { raw: RawValue::Table(more), .. }) => {
                 merge(inner, &below(group, &name), more);
             }
-            (Some(Node { raw: Raw::List(entries), .. }), Node { raw: Raw::List(more), .. })
+            (Some(SettingNode { raw: RawValue::List(entries), .. }), SettingNode { raw: RawValue::List(more), .. })
                 if group.is_empty() && keys::naming_key(&name).is_some() =>
             {
                 entries.extend(more);
@@ -135,17 +137,17 @@ fn below(group: &str, name: &str) -> String {
 /// sets `client_id` of the account `acme`. Case does not matter and `-` of an id is written `_`. An account or client
 /// that the file does not have comes into being, with the name in small letters (its `ID` or `NAME` variable may spell
 /// it with `-` or capitals).
-pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (String, String)>, faults: &Faults) {
+pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (String, String)>, faults: &FaultList) {
     let mut variables: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     variables.sort();
     for (name, value) in variables {
         let path = name[PREFIX.len()..].to_lowercase();
         let steps: Vec<&str> = path.split("__").collect();
         if steps.len() > DEEPEST {
-            faults.add("settings", &At::Variable(printable(&name)), "no key lies this deep");
+            faults.add("settings", &SettingSource::Variable(printable(&name)), "no key lies this deep");
             continue;
         }
-        let leaf = Node { at: At::Variable(printable(&name)), raw: Raw::Words(value) };
+        let leaf = SettingNode { at: SettingSource::Variable(printable(&name)), raw: RawValue::Words(value) };
         match steps.as_slice() {
             [list, entry, rest @ ..] if !rest.is_empty() && keys::naming_key(list).is_some() => {
                 set_in_list(root, list, entry, rest, leaf, faults);
@@ -156,7 +158,7 @@ pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (S
 }
 
 /// Sets a value below `table`, whose own path (without names of list entries) is `group`.
-fn set(table: &mut Table, group: &str, steps: &[&str], leaf: Node) {
+fn set(table: &mut Table, group: &str, steps: &[&str], leaf: SettingNode) {
     match steps {
         [] => {}
         [name] => {
@@ -165,10 +167,12 @@ fn set(table: &mut Table, group: &str, steps: &[&str], leaf: Node) {
         }
         [name, rest @ ..] => {
             let at = leaf.at.clone();
-            let inner = table.entry((*name).to_owned()).or_insert_with(|| Node { at, raw: Raw::Table(Table::new()) });
+            let inner = table
+                .entry((*name).to_owned())
+                .or_insert_with(|| SettingNode { at, raw: RawValue::Table(Table::new()) });
             let group = below(group, name);
             // What is no section here is reported by the reader of that key.
-            if let Raw::Table(inner) = &mut inner.raw {
+            if let RawValue::Table(inner) = &mut inner.raw {
                 set(inner, &group, rest, leaf);
             }
         }
@@ -185,27 +189,28 @@ fn drop_other_form(table: &mut Table, group: &str, name: &str) {
 }
 
 fn drop_from_file(table: &mut Table, key: &str) {
-    if table.get(key).is_some_and(|node| matches!(node.at, At::Line(..))) {
+    if table.get(key).is_some_and(|node| matches!(node.at, SettingSource::Line(..))) {
         table.remove(key);
     }
 }
 
-fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: Node, faults: &Faults) {
+fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: SettingNode, faults: &FaultList) {
     let Some(naming) = keys::naming_key(list) else { return };
     let at = leaf.at.clone();
     let key = format!("{list}.{}", printable(entry));
-    let node = root.entry(list.to_owned()).or_insert_with(|| Node { at: at.clone(), raw: Raw::List(Vec::new()) });
-    let Raw::List(entries) = &mut node.raw else { return };
+    let node =
+        root.entry(list.to_owned()).or_insert_with(|| SettingNode { at: at.clone(), raw: RawValue::List(Vec::new()) });
+    let RawValue::List(entries) = &mut node.raw else { return };
 
-    if let ([last], Raw::Words(name)) = (rest, &leaf.raw)
+    if let ([last], RawValue::Words(name)) = (rest, &leaf.raw)
         && *last == naming
         && simplified(name) != entry
     {
         faults.add(format!("{key}.{naming}"), &at, "cannot be another name than the variable's own");
         return;
     }
-    let named = |node: &Node| match &node.raw {
-        Raw::Table(table) => name_of(table, naming).is_some_and(|name| simplified(name) == entry),
+    let named = |node: &SettingNode| match &node.raw {
+        RawValue::Table(table) => name_of(table, naming).is_some_and(|name| simplified(name) == entry),
         _ => false,
     };
     let matching = entries.iter().filter(|node| named(node)).count();
@@ -214,10 +219,10 @@ fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: N
         return;
     }
     if matching == 0 {
-        let name = Node { at: at.clone(), raw: Raw::Words(entry.to_owned()) };
-        entries.push(Node { at, raw: Raw::Table(Table::from([(naming.to_owned(), name)])) });
+        let name = SettingNode { at: at.clone(), raw: RawValue::Words(entry.to_owned()) };
+        entries.push(SettingNode { at, raw: RawValue::Table(Table::from([(naming.to_owned(), name)])) });
     }
-    if let Some(Node { raw: Raw::Table(table), .. }) = entries.iter_mut().find(|node| named(node)) {
+    if let Some(SettingNode { raw: RawValue::Table(table), .. }) = entries.iter_mut().find(|node| named(node)) {
         set(table, list, rest, leaf);
     }
 }
@@ -225,7 +230,7 @@ fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: N
 /// The name that an entry of a list gives itself.
 pub(super) fn name_of<'a>(table: &'a Table, naming: &str) -> Option<&'a str> {
     match &table.get(naming)?.raw {
-        Raw::Text(name) | Raw::Words(name) => Some(name),
+        RawValue::Text(name) | RawValue::Words(name) => Some(name),
         _ => None,
     }
 }
@@ -236,12 +241,12 @@ fn simplified(name: &str) -> String {
 }
 
 /// Where the lines of a text begin.
-struct Lines {
+struct LineIndex {
     file: Option<Arc<str>>,
     starts: Vec<usize>,
 }
 
-impl Lines {
+impl LineIndex {
     fn of(text: &str, file: Option<Arc<str>>) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { file, starts }

@@ -8,12 +8,12 @@ use http::HeaderName;
 use rustls::pki_types::DnsName;
 use url::Url;
 
-use super::clients::{AccountSet, Client};
-use super::fault::{At, Faults};
-use super::load::{Door, Entry};
-use super::reader::Section;
-use super::sections::{Ledger, StoreUrl};
-use super::tree::Node;
+use super::clients::{AccountSet, ClientConfig};
+use super::fault::{FaultList, SettingSource};
+use super::load::{GrpcSummary, ListEntry};
+use super::reader::SectionReader;
+use super::sections::{LedgerConfig, StoreUrl};
+use super::tree::SettingNode;
 use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
 
@@ -29,14 +29,19 @@ const SERVICES: [&str; 7] = [
 ];
 
 /// Without clients there is no authentication, so nobody from outside may reach the door.
-pub(super) fn open_door(door: &Door, faults: &Faults) {
+pub(super) fn open_door(door: &GrpcSummary, faults: &FaultList) {
     if door.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
         faults.add("grpc.listen", &door.at, "must be a loopback address, or [[clients]] must say who may call");
     }
 }
 
 /// The operators' door has an address of its own. Port 0 is a free one each time.
-pub(super) fn doors_apart(listen: SocketAddr, at: &At, others: [(&str, Option<SocketAddr>); 2], faults: &Faults) {
+pub(super) fn doors_apart(
+    listen: SocketAddr,
+    at: &SettingSource,
+    others: [(&str, Option<SocketAddr>); 2],
+    faults: &FaultList,
+) {
     for (key, other) in others {
         if listen.port() != 0 && other == Some(listen) {
             faults.add("admin.listen", at, format!("is also that of {key}"));
@@ -54,9 +59,9 @@ pub(super) fn host(text: &str) -> Parsed<String> {
 }
 
 /// One name, one entry.
-pub(super) fn names_unique(list: &str, entries: &[Entry<'_>], faults: &Faults) {
+pub(super) fn names_unique(list: &str, entries: &[ListEntry<'_>], faults: &FaultList) {
     let mut seen: Vec<&str> = Vec::new();
-    for Entry { name, at, .. } in entries {
+    for ListEntry { name, at, .. } in entries {
         let Some(name) = name else { continue };
         if seen.contains(&name.as_str()) {
             faults.add(format!("{list}.{name}"), at, "stands there more than once");
@@ -66,12 +71,12 @@ pub(super) fn names_unique(list: &str, entries: &[Entry<'_>], faults: &Faults) {
 }
 
 /// One seller, one account: what is kept by the seller would be that of both.
-pub(super) fn sellers_unique(accounts: &[Entry<'_>], faults: &Faults) {
-    let mut seen: Vec<(String, &Entry<'_>)> = Vec::new();
+pub(super) fn sellers_unique(accounts: &[ListEntry<'_>], faults: &FaultList) {
+    let mut seen: Vec<(String, &ListEntry<'_>)> = Vec::new();
     for account in accounts {
         let Some(seller) = account.section.peek("partner_id", |node| values::word(node).ok()) else { continue };
         // That a name stands there twice is told already.
-        let same = |(known, first): &&(String, &Entry<'_>)| {
+        let same = |(known, first): &&(String, &ListEntry<'_>)| {
             *known == seller && (first.name.is_none() || first.name != account.name)
         };
         if let Some((_, first)) = seen.iter().find(same) {
@@ -84,13 +89,13 @@ pub(super) fn sellers_unique(accounts: &[Entry<'_>], faults: &Faults) {
 }
 
 /// No two clients may prove themselves the same way: it would not be known who called.
-pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a Client>, faults: &Faults) {
-    let mut seen: Vec<&Client> = Vec::new();
+pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a ClientConfig>, faults: &FaultList) {
+    let mut seen: Vec<&ClientConfig> = Vec::new();
     for client in clients {
         for other in &seen {
             let fault = |key: &str| {
                 let path = format!("clients.{}.{key}", client.name);
-                faults.add(path, &At::Nowhere, format!("is also that of clients.{}", other.name));
+                faults.add(path, &SettingSource::Nowhere, format!("is also that of clients.{}", other.name));
             };
             if client.tokens.iter().any(|own| other.tokens.iter().any(|its| own.overlap(its))) {
                 fault("token");
@@ -104,13 +109,13 @@ pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a Client>, 
 }
 
 /// Whether a file is there and may be read. What is in it is the business of those who use it.
-pub(super) fn readable(s: &Section<'_>, name: &str, at: &At, path: &Path) {
+pub(super) fn readable(s: &SectionReader<'_>, name: &str, at: &SettingSource, path: &Path) {
     if let Err(error) = std::fs::File::open(path) {
         s.fault(name, at, format!("cannot be read: {error}"));
     }
 }
 
-pub(super) fn store_url(node: &Node) -> Parsed<StoreUrl> {
+pub(super) fn store_url(node: &SettingNode) -> Parsed<StoreUrl> {
     let text = values::text(node)?;
     if text.starts_with("memory:") {
         return Err(
@@ -146,26 +151,26 @@ pub(super) fn rising(delays: Vec<Duration>) -> Parsed<Vec<Duration>> {
 }
 
 pub(super) fn ledger_retention(span: Duration) -> Parsed<Duration> {
-    let days = Ledger::LEAST_RETENTION.as_secs() / (24 * 60 * 60);
-    if span < Ledger::LEAST_RETENTION { Err(format!("must be at least {days}d")) } else { Ok(span) }
+    let days = LedgerConfig::LEAST_RETENTION.as_secs() / (24 * 60 * 60);
+    if span < LedgerConfig::LEAST_RETENTION { Err(format!("must be at least {days}d")) } else { Ok(span) }
 }
 
 /// What production must have, so that an order is not made twice when Walmart is slow to show it. `at`: where the settle
 /// window, the delays and the last moment were given.
 pub(super) fn ledger_promise(
-    s: &Section<'_>,
-    at: &[At; 3],
+    s: &SectionReader<'_>,
+    at: &[SettingSource; 3],
     settle_window: Option<Duration>,
     lookup_delays: Option<&[Duration]>,
     not_after: Option<Duration>,
 ) {
     let [window_at, delays_at, not_after_at] = at;
-    if settle_window.is_some_and(|window| window < Ledger::LEAST_SETTLE_WINDOW) {
-        let least = values::write_duration(Ledger::LEAST_SETTLE_WINDOW);
+    if settle_window.is_some_and(|window| window < LedgerConfig::LEAST_SETTLE_WINDOW) {
+        let least = values::write_duration(LedgerConfig::LEAST_SETTLE_WINDOW);
         s.fault("settle_window", window_at, format!(r#"must be at least {least} with walmart.profile = "production""#));
     }
-    if lookup_delays.is_some_and(|delays| delays.len() < Ledger::LEAST_LOOKUPS) {
-        let least = Ledger::LEAST_LOOKUPS;
+    if lookup_delays.is_some_and(|delays| delays.len() < LedgerConfig::LEAST_LOOKUPS) {
+        let least = LedgerConfig::LEAST_LOOKUPS;
         s.fault("lookup_delays", delays_at, format!(r#"must be at least {least} with walmart.profile = "production""#));
     }
     if settle_window.zip(not_after).is_some_and(|(window, not_after)| not_after < window) {
@@ -175,23 +180,33 @@ pub(super) fn ledger_promise(
 }
 
 /// What is held is kept at least as long as what is not.
-pub(super) fn max_retention(s: &Section<'_>, at: &At, retention: Option<Duration>, most: Option<Duration>) {
+pub(super) fn max_retention(
+    s: &SectionReader<'_>,
+    at: &SettingSource,
+    retention: Option<Duration>,
+    most: Option<Duration>,
+) {
     if retention.zip(most).is_some_and(|(retention, most)| most < retention) {
         s.fault("max_retention", at, "must be at least feed.retention");
     }
 }
 
-pub(super) fn header_name(node: &Node) -> Parsed<HeaderName> {
+pub(super) fn header_name(node: &SettingNode) -> Parsed<HeaderName> {
     values::text(node)?.parse().map_err(|_| "must be the name of a header".into())
 }
 
 /// What stands before the colon of `user:password`.
-pub(super) fn username(node: &Node) -> Parsed<String> {
+pub(super) fn username(node: &SettingNode) -> Parsed<String> {
     let name = values::word(node)?;
     if name.contains(':') { Err("must not hold a colon".into()) } else { Ok(name) }
 }
 
-pub(super) fn account_set(s: &Section<'_>, at: &At, ids: &[String], known: &[String]) -> Option<AccountSet> {
+pub(super) fn account_set(
+    s: &SectionReader<'_>,
+    at: &SettingSource,
+    ids: &[String],
+    known: &[String],
+) -> Option<AccountSet> {
     if ids.is_empty() {
         s.fault("accounts", at, r#"must name an account, or be ["*"]"#);
         return None;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::fault::At;
-use super::tree::{Node, Raw};
+use super::fault::SettingSource;
+use super::tree::{RawValue, SettingNode};
 use crate::domain::timestamp::Timestamp;
 
 pub(super) type Parsed<T> = Result<T, String>;
@@ -20,15 +20,15 @@ const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 /// Units of durations, in milliseconds, from the largest.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-pub(super) fn text(node: &Node) -> Parsed<String> {
+pub(super) fn text(node: &SettingNode) -> Parsed<String> {
     match &node.raw {
-        Raw::Text(text) | Raw::Words(text) => Ok(text.clone()),
+        RawValue::Text(text) | RawValue::Words(text) => Ok(text.clone()),
         other => Err(format!("must be text in quotes, is {}", other.kind())),
     }
 }
 
 /// Text that can stand in a header.
-pub(super) fn word(node: &Node) -> Parsed<String> {
+pub(super) fn word(node: &SettingNode) -> Parsed<String> {
     let word = text(node)?;
     if word.is_empty() {
         return Err("must not be empty".into());
@@ -37,24 +37,24 @@ pub(super) fn word(node: &Node) -> Parsed<String> {
     if visible { Ok(word) } else { Err("must be visible ASCII characters, without spaces at its ends".into()) }
 }
 
-pub(super) fn path(node: &Node) -> Parsed<PathBuf> {
+pub(super) fn path(node: &SettingNode) -> Parsed<PathBuf> {
     let path = text(node)?;
     if path.is_empty() { Err("must not be empty".into()) } else { Ok(path.into()) }
 }
 
-pub(super) fn flag(node: &Node) -> Parsed<bool> {
+pub(super) fn flag(node: &SettingNode) -> Parsed<bool> {
     match &node.raw {
-        Raw::Flag(flag) => Ok(*flag),
-        Raw::Words(words) if words == "true" => Ok(true),
-        Raw::Words(words) if words == "false" => Ok(false),
+        RawValue::Flag(flag) => Ok(*flag),
+        RawValue::Words(words) if words == "true" => Ok(true),
+        RawValue::Words(words) if words == "false" => Ok(false),
         _ => Err("must be true or false".into()),
     }
 }
 
-pub(super) fn count(node: &Node) -> Parsed<NonZeroU32> {
+pub(super) fn count(node: &SettingNode) -> Parsed<NonZeroU32> {
     let number = match &node.raw {
-        Raw::Integer(number) => *number,
-        Raw::Words(words) => words.parse().map_err(|_| "must be a whole number")?,
+        RawValue::Integer(number) => *number,
+        RawValue::Words(words) => words.parse().map_err(|_| "must be a whole number")?,
         other => return Err(format!("must be a whole number, is {}", other.kind())),
     };
     if number < 1 {
@@ -64,18 +64,18 @@ pub(super) fn count(node: &Node) -> Parsed<NonZeroU32> {
 }
 
 /// A share: 0 to 1.
-pub(super) fn ratio(node: &Node) -> Parsed<f64> {
+pub(super) fn ratio(node: &SettingNode) -> Parsed<f64> {
     let number = match &node.raw {
-        Raw::Float(number) => *number,
-        Raw::Integer(number) => *number as f64,
-        Raw::Words(words) => words.parse().map_err(|_| "must be a number from 0 to 1")?,
+        RawValue::Float(number) => *number,
+        RawValue::Integer(number) => *number as f64,
+        RawValue::Words(words) => words.parse().map_err(|_| "must be a number from 0 to 1")?,
         other => return Err(format!("must be a number from 0 to 1, is {}", other.kind())),
     };
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be from 0 to 1".into()) }
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Parsed<T> {
+pub(super) fn choice<T: Copy>(node: &SettingNode, choices: &[(&str, T)]) -> Parsed<T> {
     let given = text(node).ok();
     let found = choices.iter().find(|(name, _)| Some(*name) == given.as_deref()).map(|(_, value)| *value);
     found.ok_or_else(|| {
@@ -85,7 +85,7 @@ pub(super) fn choice<T: Copy>(node: &Node, choices: &[(&str, T)]) -> Parsed<T> {
 }
 
 /// A duration, which may be zero.
-pub(super) fn duration(node: &Node) -> Parsed<Duration> {
+pub(super) fn duration(node: &SettingNode) -> Parsed<Duration> {
     let form = r#"must be a whole number with a unit (ms, s, m, h, d), such as "250ms" or "30s""#;
     let text = text(node).map_err(|_| form)?;
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -99,7 +99,7 @@ pub(super) fn duration(node: &Node) -> Parsed<Duration> {
 }
 
 /// A duration that is not zero.
-pub(super) fn span(node: &Node) -> Parsed<Duration> {
+pub(super) fn span(node: &SettingNode) -> Parsed<Duration> {
     let span = duration(node)?;
     if span.is_zero() { Err("must be more than zero".into()) } else { Ok(span) }
 }
@@ -115,10 +115,10 @@ pub(super) fn write_duration(duration: Duration) -> String {
 }
 
 /// A moment: RFC 3339 with its offset, as text or as a TOML date.
-pub(super) fn time(node: &Node) -> Parsed<Timestamp> {
+pub(super) fn time(node: &SettingNode) -> Parsed<Timestamp> {
     let form = r#"must be a time with its offset from UTC, such as "2026-11-30T18:00:00Z""#;
     let text = match &node.raw {
-        Raw::Text(text) | Raw::Words(text) | Raw::Date(text) => text,
+        RawValue::Text(text) | RawValue::Words(text) | RawValue::Date(text) => text,
         _ => return Err(form.into()),
     };
     let time: jiff::Timestamp = text.parse().map_err(|_| form)?;
@@ -131,12 +131,12 @@ pub(super) fn write_time(time: Timestamp) -> String {
     time.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
-pub(super) fn address(node: &Node) -> Parsed<SocketAddr> {
+pub(super) fn address(node: &SettingNode) -> Parsed<SocketAddr> {
     text(node)?.parse().map_err(|_| r#"must be an address and a port, such as "127.0.0.1:8080" or "[::]:8080""#.into())
 }
 
 /// An http or https address without anything secret or superfluous in it.
-pub(super) fn web_address(node: &Node) -> Parsed<Url> {
+pub(super) fn web_address(node: &SettingNode) -> Parsed<Url> {
     let url = Url::parse(&text(node)?).map_err(|error| format!("must be an address such as https://host ({error})"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must begin with http:// or https://".into());
@@ -151,22 +151,22 @@ pub(super) fn web_address(node: &Node) -> Parsed<Url> {
 }
 
 /// A list, each item read by `item`. In the environment: separated by commas. Not for secrets, which may hold commas.
-pub(super) fn list<T>(node: &Node, item: impl Fn(&Node) -> Parsed<T>) -> Parsed<Vec<T>> {
+pub(super) fn list<T>(node: &SettingNode, item: impl Fn(&SettingNode) -> Parsed<T>) -> Parsed<Vec<T>> {
     match &node.raw {
-        Raw::List(items) => items.iter().map(item).collect(),
-        Raw::Words(words) if words.trim().is_empty() => Ok(Vec::new()),
-        Raw::Words(words) => words
+        RawValue::List(items) => items.iter().map(item).collect(),
+        RawValue::Words(words) if words.trim().is_empty() => Ok(Vec::new()),
+        RawValue::Words(words) => words
             .split(',')
-            .map(|word| item(&Node { at: At::Nowhere, raw: Raw::Words(word.trim().to_owned()) }))
+            .map(|word| item(&SettingNode { at: SettingSource::Nowhere, raw: RawValue::Words(word.trim().to_owned()) }))
             .collect(),
         other => Err(format!("must be a list, is {}", other.kind())),
     }
 }
 
 /// A list, or one item that stands for a list of one. Not empty.
-pub(super) fn one_or_more<T>(node: &Node, item: impl Fn(&Node) -> Parsed<T>) -> Parsed<Vec<T>> {
+pub(super) fn one_or_more<T>(node: &SettingNode, item: impl Fn(&SettingNode) -> Parsed<T>) -> Parsed<Vec<T>> {
     let items = match &node.raw {
-        Raw::List(_) | Raw::Words(_) => list(node, item)?,
+        RawValue::List(_) | RawValue::Words(_) => list(node, item)?,
         _ => vec![item(node)?],
     };
     if items.is_empty() { Err("must not be empty".into()) } else { Ok(items) }

@@ -5,31 +5,31 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::files::{self, Changes};
-use super::secrets::{LONGEST, Refused};
-use super::{Config, Secret, Tokens, Webhook};
+use super::files::{self, FileChanges};
+use super::secrets::{LONGEST, SecretError};
+use super::{ClientTokens, Config, Secret, WebhookAuth};
 
 /// Reads the files of all secrets and tokens; to be asked again and again ([`files::poll`]).
 ///
-/// A change counts when it was seen twice ([`Changes`]). One that is refused leaves what was before in force; it is logged
+/// A change counts when it was seen twice ([`FileChanges`]). One that is refused leaves what was before in force; it is logged
 /// and counted once.
 #[derive(Debug)]
-pub struct Watcher {
-    watched: Vec<Watched>,
+pub struct SecretWatcher {
+    watched: Vec<WatchedFile>,
     refused: Arc<AtomicU64>,
 }
 
-struct Watched {
+struct WatchedFile {
     key: String,
     file: PathBuf,
     take: Take,
-    changes: Changes,
+    changes: FileChanges,
 }
 
 /// Takes over the content of a file; answers whether that changed anything.
-type Take = Box<dyn Fn(&[u8]) -> Result<bool, Refused> + Send>;
+type Take = Box<dyn Fn(&[u8]) -> Result<bool, SecretError> + Send>;
 
-impl Watcher {
+impl SecretWatcher {
     /// Watches whatever of `config` comes from a file.
     pub fn new(config: &Config) -> Self {
         let secrets = secrets(config).into_iter().filter_map(of_secret);
@@ -55,7 +55,7 @@ impl Watcher {
     }
 }
 
-impl Watched {
+impl WatchedFile {
     fn check(&mut self, refused: &AtomicU64) {
         let read = files::read(&self.file, LONGEST);
         let fingerprint = files::fingerprint([&read]);
@@ -63,7 +63,7 @@ impl Watched {
             return;
         }
         let key = self.key.as_str();
-        match read.map_err(Refused::Unreadable).and_then(|content| (self.take)(&content)) {
+        match read.map_err(SecretError::Unreadable).and_then(|content| (self.take)(&content)) {
             Ok(changed) => {
                 self.changes.taken(fingerprint);
                 if changed {
@@ -80,26 +80,31 @@ impl Watched {
     }
 }
 
-impl fmt::Debug for Watched {
+impl fmt::Debug for WatchedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("key", &self.key).field("changes", &self.changes).finish_non_exhaustive()
+        f.debug_struct("WatchedFile").field("key", &self.key).field("changes", &self.changes).finish_non_exhaustive()
     }
 }
 
-fn of_secret(secret: &Secret) -> Option<Watched> {
+fn of_secret(secret: &Secret) -> Option<WatchedFile> {
     let (key, file) = (secret.key().to_owned(), secret.file()?.to_owned());
     let secret = secret.clone();
-    Some(Watched { key, file, take: Box::new(move |content| secret.take(content)), changes: Changes::default() })
+    Some(WatchedFile {
+        key,
+        file,
+        take: Box::new(move |content| secret.take(content)),
+        changes: FileChanges::default(),
+    })
 }
 
-fn of_tokens(tokens: &Tokens, others: Vec<Tokens>) -> Option<Watched> {
+fn of_tokens(tokens: &ClientTokens, others: Vec<ClientTokens>) -> Option<WatchedFile> {
     let (key, file) = (tokens.key().to_owned(), tokens.file()?.to_owned());
     let tokens = tokens.clone();
-    Some(Watched {
+    Some(WatchedFile {
         key,
         file,
         take: Box::new(move |content| tokens.take(content, &others)),
-        changes: Changes::default(),
+        changes: FileChanges::default(),
     })
 }
 
@@ -109,20 +114,20 @@ fn secrets(config: &Config) -> Vec<&Secret> {
     for account in &config.accounts {
         all.push(&account.client_secret);
         match &account.webhook {
-            Some(Webhook::Hmac { secrets, .. } | Webhook::HmacV2 { secrets, .. }) => all.extend(secrets),
-            Some(Webhook::Basic { password, .. }) => all.push(password),
-            Some(Webhook::Oauth { client_secrets, .. }) => all.extend(client_secrets),
-            Some(Webhook::None) | None => {}
+            Some(WebhookAuth::Hmac { secrets, .. } | WebhookAuth::HmacV2 { secrets, .. }) => all.extend(secrets),
+            Some(WebhookAuth::Basic { password, .. }) => all.push(password),
+            Some(WebhookAuth::Oauth { client_secrets, .. }) => all.extend(client_secrets),
+            Some(WebhookAuth::None) | None => {}
         }
     }
     all
 }
 
 /// The tokens of each client, with those of all others: it must stay clear who calls.
-fn tokens(config: &Config) -> impl Iterator<Item = Watched> {
+fn tokens(config: &Config) -> impl Iterator<Item = WatchedFile> {
     config.clients.iter().flat_map(|client| {
         let others = config.clients.iter().filter(|other| other.name != client.name);
-        let others: Vec<Tokens> = others.flat_map(|other| &other.tokens).cloned().collect();
+        let others: Vec<ClientTokens> = others.flat_map(|other| &other.tokens).cloned().collect();
         client.tokens.iter().filter_map(move |tokens| of_tokens(tokens, others.clone()))
     })
 }
@@ -148,7 +153,7 @@ mod tests {
         fs::write(&file, "first\n").unwrap();
         let config = config_with(&file);
         let held = config.accounts[0].client_secret.clone();
-        let mut watcher = Watcher::new(&config);
+        let mut watcher = SecretWatcher::new(&config);
         let refused = watcher.refused();
         let mut after = |content: Option<&[u8]>| {
             match content {
@@ -185,7 +190,7 @@ mod tests {
         let account = "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"key\"\nclient_secret = \"s\"\n";
         let config = Config::load(&format!("{account}{client}"), []).unwrap();
         let held = config.clients[0].tokens[0].clone();
-        let mut watcher = Watcher::new(&config);
+        let mut watcher = SecretWatcher::new(&config);
         let refused = watcher.refused();
         let mut after = |content: &str| {
             fs::write(&file, content).unwrap();
@@ -207,7 +212,7 @@ mod tests {
         let file = dir.path().join("secret");
         fs::write(&file, "first").unwrap();
         let config = config_with(&file);
-        let mut watcher = Watcher::new(&config);
+        let mut watcher = SecretWatcher::new(&config);
         for part in ["", "sec", "second"] {
             fs::write(&file, part).unwrap();
             watcher.check();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use order_gateway::config::{StoreUrl, Webhook};
+use order_gateway::config::{StoreUrl, WebhookAuth};
 use order_gateway::domain::account::{AccountId, SellerId};
 use order_gateway::http::webhooks::auth::{Gate, Unverified};
 use order_gateway::http::webhooks::read;
@@ -57,7 +57,7 @@ pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
 
 async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Outcome {
     let account = AccountId::new(ACCOUNT).map_err(|_| "no account id")?;
-    let gate = Gate::new(account.clone(), Webhook::None);
+    let gate = Gate::new(account.clone(), WebhookAuth::None);
     let recipient = Recipient { account, seller: SellerId::new("10000000001") };
     let (head, ()) = Request::new(()).into_parts();
     loop {

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 
 use super::share::{Places, Share};
 use super::{Answer, Held};
-use crate::config::{San, TokenHash, Tokens};
+use crate::config::{ClientTokens, SubjectAltName, TokenHash};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
@@ -44,9 +44,9 @@ pub struct Client {
 /// How a client shows who it is.
 pub enum Credential {
     /// By `authorization: Bearer`; any of them is good.
-    Tokens(Vec<Tokens>),
+    Tokens(Vec<ClientTokens>),
     /// By a name (URI or DNS) in its verified certificate.
-    San(San),
+    San(SubjectAltName),
 }
 
 /// Admits callers.

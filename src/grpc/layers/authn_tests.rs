@@ -17,7 +17,7 @@ fn client(name: &str, token: &str, services: Option<&[&str]>, share: Share) -> C
     let services = services.map(|some| some.iter().map(|s| (*s).to_owned()).collect());
     let accounts = VisibleAccounts::Only(BTreeSet::from([AccountIndex(1)]));
     let caller = Arc::new(Caller { name: name.into(), accounts, services });
-    Client { caller, credential: Credential::Tokens(vec![Tokens::inline(token)]), share }
+    Client { caller, credential: Credential::Tokens(vec![ClientTokens::inline(token)]), share }
 }
 
 fn layer(clients: Vec<Client>) -> AuthnLayer {
@@ -105,7 +105,7 @@ async fn services_are_held_to_the_list() {
 
 #[tokio::test]
 async fn any_of_a_clients_tokens_is_good() {
-    let credential = Credential::Tokens(vec![Tokens::inline("old"), Tokens::inline("new")]);
+    let credential = Credential::Tokens(vec![ClientTokens::inline("old"), ClientTokens::inline("new")]);
     let layer = layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
     let with = |token: &str| request(UNARY, &[("authorization", format!("Bearer {token}").as_str())]);
     assert!(call(&layer, with("old")).await.is_ok() && call(&layer, with("new")).await.is_ok());
@@ -145,7 +145,7 @@ async fn every_refusal_is_counted_by_its_reason() {
 #[tokio::test]
 async fn a_certificate_speaks_for_its_name() {
     let known = |san: &str| {
-        let credential = Credential::San(San::parse(san).unwrap());
+        let credential = Credential::San(SubjectAltName::parse(san).unwrap());
         layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }])
     };
     let with = |uris: &[&str], dns: &[&str]| {

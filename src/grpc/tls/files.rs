@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use super::Tls;
 use super::material::{CERT, CLIENT_CA, KEY, Lifetimes, Material, Standing, Unusable};
 use crate::config;
-use crate::config::files::{self, Changes};
+use crate::config::files::{self, FileChanges};
 use crate::ports::clock::Clock;
 use crate::telemetry::metrics::CallerMetrics;
 
@@ -20,9 +20,9 @@ const LARGEST: usize = 1024 * 1024;
 
 /// See the module.
 pub struct TlsFiles {
-    settings: config::Tls,
+    settings: config::TlsConfig,
     tls: Tls,
-    changes: Changes,
+    changes: FileChanges,
     certificates: Vec<Certificates>,
     clock: Clock,
     metrics: CallerMetrics,
@@ -47,13 +47,13 @@ impl TlsFiles {
     ///
     /// # Errors
     /// One line that names the key at fault.
-    pub fn load(settings: &config::Tls, clock: Clock, metrics: CallerMetrics) -> Result<Self, String> {
+    pub fn load(settings: &config::TlsConfig, clock: Clock, metrics: CallerMetrics) -> Result<Self, String> {
         let settings = settings.clone();
         let content = read(&settings);
         let now = fingerprint(&content);
         let material = material(&content, clock).map_err(|unusable| line(&settings, &unusable))?;
         let tls = Tls::new(material.config.clone());
-        let mut changes = Changes::default();
+        let mut changes = FileChanges::default();
         changes.taken(now);
         let mut files = Self { settings, tls, changes, certificates: Vec::new(), clock, metrics };
         files.take(material);
@@ -138,7 +138,7 @@ impl TlsFiles {
     }
 }
 
-fn read(settings: &config::Tls) -> Vec<Content> {
+fn read(settings: &config::TlsConfig) -> Vec<Content> {
     let paths = [
         (CERT, Some(&settings.cert_file)),
         (KEY, Some(&settings.key_file)),
@@ -171,7 +171,7 @@ fn material(content: &[Content], clock: Clock) -> Result<Material, Unusable> {
 }
 
 /// With the key and the file that it names.
-fn line(settings: &config::Tls, unusable: &Unusable) -> String {
+fn line(settings: &config::TlsConfig, unusable: &Unusable) -> String {
     let path: &Path = match unusable.file {
         KEY => &settings.key_file,
         CLIENT_CA => settings.client_ca_file.as_deref().unwrap_or(Path::new("")),

@@ -8,7 +8,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
 
-use crate::config::San;
+use crate::config::SubjectAltName;
 
 /// The URI and DNS names in a peer's verified certificate. The listener puts them into every request of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,10 +43,10 @@ impl PeerNames {
     /// Whether the certificate holds this name, as a name of the same kind. A URI is compared letter by letter. A DNS name is
     /// matched as RFC 6125 has it: in any case, and a `*` that is the whole left-most label of the certificate's stands for
     /// one label.
-    pub fn contains(&self, name: &San) -> bool {
+    pub fn contains(&self, name: &SubjectAltName) -> bool {
         match name {
-            San::Uri(uri) => self.0.uris.contains(uri),
-            San::Dns(name) => self.0.certificate.as_ref().is_some_and(|certificate| {
+            SubjectAltName::Uri(uri) => self.0.uris.contains(uri),
+            SubjectAltName::Dns(name) => self.0.certificate.as_ref().is_some_and(|certificate| {
                 let name = ServerName::DnsName(name.borrow());
                 EndEntityCert::try_from(certificate)
                     .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(&name).is_ok())
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn holds(dns: &[&str], name: &str) -> bool {
-        PeerNames::of_names(&[], dns).contains(&San::parse(name).unwrap())
+        PeerNames::of_names(&[], dns).contains(&SubjectAltName::parse(name).unwrap())
     }
 
     #[test]
@@ -117,12 +117,12 @@ mod tests {
 
     #[test]
     fn names_of_one_kind_do_not_stand_for_another() {
-        let uri = San::parse("spiffe://x/one").unwrap();
+        let uri = SubjectAltName::parse("spiffe://x/one").unwrap();
         assert!(!PeerNames::of_names(&[], &["spiffe://x/one"]).contains(&uri));
         assert!(PeerNames::of_names(&["spiffe://x/one"], &[]).contains(&uri));
         assert!(!PeerNames::of_names(&["spiffe://X/one"], &[]).contains(&uri));
         assert!(!PeerNames::of_names(&["spiffe://*/one"], &[]).contains(&uri));
-        let dns = San::parse("oms.acme.com").unwrap();
+        let dns = SubjectAltName::parse("oms.acme.com").unwrap();
         assert!(!PeerNames::of_names(&["oms.acme.com", "dns:oms.acme.com"], &[]).contains(&dns));
     }
 }

@@ -34,9 +34,9 @@ impl Folder {
         fs::write(self.path(name), text).unwrap();
     }
 
-    pub(super) fn settings(&self, mtls: bool) -> config::Tls {
+    pub(super) fn settings(&self, mtls: bool) -> config::TlsConfig {
         let client_ca_file = mtls.then(|| self.path("ca"));
-        config::Tls { cert_file: self.path("cert"), key_file: self.path("key"), client_ca_file }
+        config::TlsConfig { cert_file: self.path("cert"), key_file: self.path("key"), client_ca_file }
     }
 
     pub(super) fn remove(&self, name: &str) {

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::material::{Lifetimes, Material, Standing};
 use super::testing::*;
 use super::*;
-use crate::config::San;
+use crate::config::SubjectAltName;
 use crate::ports::clock::Clock;
 use crate::telemetry::metrics::{Metrics, TextFormat};
 
@@ -29,7 +29,7 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
     let (files, _) = load(&Folder::new(&authority.server(NOW), Some(&authority.pem())), true);
     let oms = authority.connector(Some(&authority.client(OMS, NOW)));
     let (_, names) = shake(&files.tls(), &oms).await.unwrap();
-    let san = |name| San::parse(name).unwrap();
+    let san = |name| SubjectAltName::parse(name).unwrap();
     assert!(names.contains(&san(OMS)) && !names.contains(&san("spiffe://acme/other")));
     assert_eq!(names.first(), Some(OMS));
     let nameless = authority.connector(Some(&authority.nameless()));

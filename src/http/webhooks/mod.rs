@@ -96,7 +96,7 @@ impl Account {
 
 impl<L: EventLog + TokenKeys> Webhooks<L> {
     /// For the accounts whose settings say how deliveries are proved. `store` keeps what they say, and the key of tokens.
-    pub fn new(accounts: &[config::Account], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
             let recorder = Recorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));

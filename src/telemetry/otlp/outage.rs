@@ -67,7 +67,11 @@ impl ExportOutage {
         // Load before the swap: most lost spans come through here, and a load is cheaper.
         if !self.is_failing.load(Ordering::Acquire) && !self.is_failing.swap(true, Ordering::AcqRel) {
             let signal = self.signal;
-            tracing::warn!(signal, error = why, "the collector does not take {signal}; logged once until it does again");
+            tracing::warn!(
+                signal,
+                error = why,
+                "the collector does not take {signal}; logged once until it does again"
+            );
         }
     }
 }

@@ -107,7 +107,7 @@ impl Setup {
             let url = format!("sqlite://{}", folder.path().join("store.db").display());
             merge(&mut settings, toml::toml! { store.url = url });
         }
-        let faults = |faults: Vec<order_gateway::config::Fault>| panic!("{faults:#?}");
+        let faults = |faults: Vec<order_gateway::config::ConfigFault>| panic!("{faults:#?}");
         let mut config = Config::load(&settings.to_string(), []).unwrap_or_else(faults);
         if let Some((settle_window, lookup_delays)) = self.ledger_times {
             (config.ledger.settle_window, config.ledger.lookup_delays) = (settle_window, lookup_delays);

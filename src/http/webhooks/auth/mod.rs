@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 
-use crate::config::Webhook;
+use crate::config::WebhookAuth;
 use crate::domain::account::AccountId;
 
 pub use self::oauth::{Grant, NoToken, TokenKey};
@@ -63,12 +63,12 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Gate {
     account: AccountId,
-    webhook: Webhook,
+    webhook: WebhookAuth,
 }
 
 impl Gate {
     /// As the settings have it.
-    pub fn new(account: AccountId, webhook: Webhook) -> Self {
+    pub fn new(account: AccountId, webhook: WebhookAuth) -> Self {
         Self { account, webhook }
     }
 
@@ -77,20 +77,20 @@ impl Gate {
     pub fn check(&self, delivery: Unverified<'_>, now: Duration, key: Option<&TokenKey>) -> Result<Verified, Refused> {
         let Unverified { head, body } = delivery;
         match &self.webhook {
-            Webhook::Hmac { header, secrets } => signature::of_body(&head.headers, header, &body, secrets)?,
-            Webhook::HmacV2 { secrets, timestamp_tolerance } => {
+            WebhookAuth::Hmac { header, secrets } => signature::of_body(&head.headers, header, &body, secrets)?,
+            WebhookAuth::HmacV2 { secrets, timestamp_tolerance } => {
                 signature::of_request(head, &body, secrets, *timestamp_tolerance, now)?;
             }
-            Webhook::Basic { header, username, password } => {
+            WebhookAuth::Basic { header, username, password } => {
                 let sent = basic::decode(only(&head.headers, header)?).ok_or(Refused::Malformed)?;
                 basic::check(&sent, username, password)?;
             }
-            Webhook::Oauth { header, client_id, client_secrets } => {
+            WebhookAuth::Oauth { header, client_id, client_secrets } => {
                 let key = key.ok_or(Refused::Wrong)?;
                 let tokens = oauth::Tokens { account: &self.account, client_id, client_secrets, key };
                 tokens.check(only(&head.headers, header)?, now)?;
             }
-            Webhook::None => {}
+            WebhookAuth::None => {}
         }
         Ok(Verified(body))
     }
@@ -98,22 +98,22 @@ impl Gate {
     /// The header that carries the proof. `None`: nothing is checked.
     pub fn proof_header(&self) -> Option<&HeaderName> {
         match &self.webhook {
-            Webhook::Hmac { header, .. } | Webhook::Basic { header, .. } | Webhook::Oauth { header, .. } => {
-                Some(header)
-            }
-            Webhook::HmacV2 { .. } => Some(&signature::SIGNATURE),
-            Webhook::None => None,
+            WebhookAuth::Hmac { header, .. }
+            | WebhookAuth::Basic { header, .. }
+            | WebhookAuth::Oauth { header, .. } => Some(header),
+            WebhookAuth::HmacV2 { .. } => Some(&signature::SIGNATURE),
+            WebhookAuth::None => None,
         }
     }
 
     /// Whether this account's deliveries carry a token that is given out here.
     pub const fn grants(&self) -> bool {
-        matches!(self.webhook, Webhook::Oauth { .. })
+        matches!(self.webhook, WebhookAuth::Oauth { .. })
     }
 
     /// Answers a request for an access token. Never given out where no delivery carries one.
     pub fn grant(&self, headers: &HeaderMap, form: &[u8], now: Duration, key: &TokenKey) -> Result<Grant, NoToken> {
-        let Webhook::Oauth { header, client_id, client_secrets } = &self.webhook else {
+        let WebhookAuth::Oauth { header, client_id, client_secrets } = &self.webhook else {
             return Err(NoToken::InvalidClient);
         };
         let tokens = oauth::Tokens { account: &self.account, client_id, client_secrets, key };

@@ -20,7 +20,7 @@ const HEADER: &str = "X-Walmart-Auth";
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-fn gate(webhook: Webhook) -> Gate {
+fn gate(webhook: WebhookAuth) -> Gate {
     Gate::new(AccountId::new("acme").unwrap(), webhook)
 }
 
@@ -30,17 +30,17 @@ fn header() -> HeaderName {
 
 fn hmac_gate(secrets: &[&str]) -> Gate {
     let secrets = secrets.iter().map(|secret| Secret::inline(*secret)).collect();
-    gate(Webhook::Hmac { header: header(), secrets })
+    gate(WebhookAuth::Hmac { header: header(), secrets })
 }
 
 fn v2_gate(tolerance: Duration) -> Gate {
     let secrets = vec![Secret::inline("another"), Secret::inline(SECRET)];
-    gate(Webhook::HmacV2 { secrets, timestamp_tolerance: tolerance })
+    gate(WebhookAuth::HmacV2 { secrets, timestamp_tolerance: tolerance })
 }
 
 fn basic_gate() -> Gate {
     let (username, password) = ("hookuser".to_owned(), Secret::inline("hookpass"));
-    gate(Webhook::Basic { header: header(), username, password })
+    gate(WebhookAuth::Basic { header: header(), username, password })
 }
 
 fn oauth_gate(account: &str, client_id: &str, client_secret: &str) -> Gate {
@@ -50,7 +50,7 @@ fn oauth_gate(account: &str, client_id: &str, client_secret: &str) -> Gate {
 fn rotating_gate(account: &str, client_id: &str, client_secrets: &[&str]) -> Gate {
     let client_secrets = client_secrets.iter().map(|secret| Secret::inline(*secret)).collect();
     let client_id = client_id.to_owned();
-    Gate::new(AccountId::new(account).unwrap(), Webhook::Oauth { header: header(), client_id, client_secrets })
+    Gate::new(AccountId::new(account).unwrap(), WebhookAuth::Oauth { header: header(), client_id, client_secrets })
 }
 
 fn key() -> TokenKey {
@@ -146,7 +146,7 @@ fn a_secret_is_read_at_each_check() {
     let gate = gate(config.accounts[0].webhook.clone().unwrap());
     assert_eq!(check(&gate, &[(HEADER, HEX)]), Ok(()));
     std::fs::write(&file, "another").unwrap();
-    let mut watcher = crate::config::Watcher::new(&config);
+    let mut watcher = crate::config::SecretWatcher::new(&config);
     watcher.check();
     watcher.check();
     assert_eq!(check(&gate, &[(HEADER, HEX)]), Err(Refused::Wrong));
@@ -360,12 +360,12 @@ fn where_no_token_is_asked_for_none_is_given() {
 
 #[test]
 fn nothing_is_checked_where_nothing_is_asked_for() {
-    assert_eq!(check(&gate(Webhook::None), &[]), Ok(()));
+    assert_eq!(check(&gate(WebhookAuth::None), &[]), Ok(()));
 }
 
 #[test]
 fn the_header_of_the_proof_is_known() {
-    let names = [hmac_gate(&[SECRET]), v2_gate(Duration::MAX), basic_gate(), gate(Webhook::None)];
+    let names = [hmac_gate(&[SECRET]), v2_gate(Duration::MAX), basic_gate(), gate(WebhookAuth::None)];
     let names = names.each_ref().map(|gate| gate.proof_header().map(HeaderName::as_str));
     assert_eq!(names, [Some("x-walmart-auth"), Some("wm_sec.signature"), Some("x-walmart-auth"), None]);
 }

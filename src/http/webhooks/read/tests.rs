@@ -2,7 +2,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::*;
-use crate::config::Webhook;
+use crate::config::WebhookAuth;
 use crate::domain::account::AccountId;
 use crate::domain::timestamp::Timestamp;
 use crate::http::webhooks::auth::{Gate, Unverified};
@@ -14,7 +14,7 @@ pub(super) const INTENT: &str = include_str!("../testdata/intent.json");
 pub(super) const ORDER_UPDATE: &str = include_str!("../testdata/order-updates.json");
 
 pub(super) fn read_bytes(body: &[u8]) -> Result<Notification, Unreadable> {
-    let gate = Gate::new(AccountId::new("acme").unwrap(), Webhook::None);
+    let gate = Gate::new(AccountId::new("acme").unwrap(), WebhookAuth::None);
     let head = http::Request::post("/").body(()).unwrap().into_parts().0;
     let delivery = Unverified { head: &head, body: Bytes::copy_from_slice(body) };
     let (back, read) = read(gate.check(delivery, std::time::Duration::ZERO, None).unwrap());
