@@ -1,4 +1,4 @@
-//! `[[accounts]]`: seller accounts and how each authenticates, both ways.
+//! `[[accounts]]`: seller accounts, with credentials for Walmart and for webhooks.
 
 use std::time::Duration;
 
@@ -7,60 +7,60 @@ use http::HeaderName;
 use super::Secret;
 use crate::domain::account::AccountId;
 
-/// A seller account.
+/// A seller account at Walmart.
 #[derive(Clone, Debug)]
 pub struct AccountConfig {
-    /// Its name at this gateway.
+    /// Name of the account at this gateway.
     pub id: AccountId,
-    /// Walmart's number of the seller.
+    /// Walmart's id of the seller.
     pub partner_id: String,
-    /// Of the API key.
+    /// Client id of the API key.
     pub client_id: String,
-    /// Of the API key.
+    /// Client secret of the API key.
     pub client_secret: Secret,
-    /// Business unit, as Walmart's `header.headerAttributes` wants it.
+    /// Business unit, for Walmart's `header.headerAttributes`.
     pub mart_id: String,
-    /// Business sub-unit, as Walmart's `header.headerAttributes` wants it.
+    /// Business sub-unit, for Walmart's `header.headerAttributes`.
     pub bu_id: String,
-    /// Absent: no webhook of this account is accepted.
+    /// Authentication of webhooks. Absent: webhooks for this account are refused.
     pub webhook: Option<WebhookAuth>,
 }
 
-/// How an account's webhooks prove where they come from.
+/// The authentication of an account's webhooks.
 #[derive(Clone, Debug)]
 pub enum WebhookAuth {
     /// A header carries the HMAC-SHA256 of the body.
     Hmac {
-        /// That header.
+        /// Name of the header with the proof.
         header: HeaderName,
-        /// One; two or more while rotating. Any of them is good.
+        /// The shared secret; several while rotating. Any matching secret is accepted.
         secrets: Vec<Secret>,
     },
-    /// HMAC-SHA256 of method, path, timestamp and body hash, in headers whose names Walmart fixes (`WM_SEC.*`).
+    /// HMAC-SHA256 of method, path, timestamp and body hash, in headers with fixed names (`WM_SEC.*`).
     HmacV2 {
-        /// One; two or more while rotating. Any of them is good.
+        /// The shared secret; several while rotating. Any matching secret is accepted.
         secrets: Vec<Secret>,
-        /// Greatest age of a delivery's timestamp. Not zero.
+        /// Maximum age of a delivery's timestamp. Not zero.
         timestamp_tolerance: Duration,
     },
     /// A header carries user name and password.
     Basic {
-        /// That header.
+        /// Name of the header with the proof.
         header: HeaderName,
-        /// Who.
+        /// User name in the Basic credentials.
         username: String,
-        /// The proof.
+        /// Password in the Basic credentials.
         password: Secret,
     },
-    /// Walmart fetches a token from this gateway with client credentials, and sends it in a header.
+    /// Walmart fetches a token from this gateway with client credentials, and sends the token in a header.
     Oauth {
-        /// That header.
+        /// Name of the header with the token.
         header: HeaderName,
-        /// Who.
+        /// OAuth client id with which Walmart fetches a token.
         client_id: String,
-        /// One; two or more while rotating. Any of them is good.
+        /// The client secret; several while rotating. Any matching secret is accepted.
         client_secrets: Vec<Secret>,
     },
-    /// Nothing is checked: for local work only.
+    /// No authentication, for local work only.
     None,
 }

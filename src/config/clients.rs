@@ -1,4 +1,4 @@
-//! `[[clients]]`: who may call, as what, how much.
+//! `[[clients]]`: callers, with credentials, rights and limits.
 
 use std::num::NonZeroU32;
 
@@ -7,40 +7,40 @@ use rustls::pki_types::DnsName;
 use super::ClientTokens;
 use crate::domain::account::AccountId;
 
-/// A caller. It has either tokens or a name in its certificate, never both.
+/// A caller, authenticated by tokens or by a certificate name, never by both.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// In logs and metrics. Unique.
+    /// Unique name, used in logs and metrics.
     pub name: String,
-    /// Sent as `authorization: Bearer …`; any of them is good. Empty: it has a name.
+    /// Tokens accepted in `authorization: Bearer …`. Empty if `san` is set.
     pub tokens: Vec<ClientTokens>,
     /// A subject alternative name of the caller's certificate, with mTLS.
     pub san: Option<SubjectAltName>,
-    /// What it may act for.
+    /// Accounts the caller may act for.
     pub accounts: AccountSet,
-    /// Short names of the services that it may call. Absent: all.
+    /// Short names of the permitted services. Absent: all.
     pub services: Option<Vec<String>>,
-    /// Its calls in flight. Absent: no limit of its own.
+    /// Maximum calls in flight. Absent: no limit of this client's own.
     pub max_concurrent: Option<NonZeroU32>,
-    /// Its calls a second. Absent: no limit of its own.
+    /// Maximum calls per second. Absent: no limit of this client's own.
     pub per_second: Option<NonZeroU32>,
 }
 
-/// A name by which a certificate shows its caller.
+/// A subject alternative name in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubjectAltName {
     /// A URI, such as a SPIFFE id.
     Uri(String),
-    /// A DNS name in lower case, without a wildcard: a certificate may have one, whoever is looked for may not.
+    /// A DNS name in lower case. A certificate may contain a wildcard, but the name of a client may not.
     Dns(DnsName<'static>),
 }
 
 impl SubjectAltName {
-    /// A URI has a colon, and a DNS name has none.
+    /// Parses a name. A URI contains a colon; a DNS name does not.
     ///
     /// # Errors
     ///
-    /// Says which form the setting must have.
+    /// The message states the required form of the setting.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains(':') {
             return Ok(Self::Uri(text.to_owned()));
@@ -53,7 +53,7 @@ impl SubjectAltName {
         Ok(Self::Dns(dns))
     }
 
-    /// As the settings have it.
+    /// The name as written in the settings; a DNS name in lower case.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Uri(uri) => uri,
@@ -62,17 +62,17 @@ impl SubjectAltName {
     }
 }
 
-/// A choice of the configured accounts.
+/// A selection of the configured accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountSet {
-    /// Every one.
+    /// All accounts, including accounts added later.
     All,
-    /// These, at least one; all are configured.
+    /// Only the listed accounts; at least one, all configured.
     Some(Vec<AccountId>),
 }
 
 impl AccountSet {
-    /// Whether `account` is among them.
+    /// Whether the selection includes `account`.
     pub fn contains(&self, account: &AccountId) -> bool {
         match self {
             AccountSet::All => true,
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(loaded(&dump).dump(), dump);
 
         let twice = good + &client("c", r#"token = ["new", "four"]"#);
-        assert_eq!(faults(&twice), ["clients.c.token: is also that of clients.b"]);
+        assert_eq!(faults(&twice), ["clients.c.token: is also used by clients.b"]);
         let none = format!("{ACCOUNT}{}", client("a", "token = []"));
         assert_eq!(faults(&none), ["clients.a.token: must not be empty (line 8)"]);
     }
@@ -159,7 +159,7 @@ mod tests {
         let twice = settings("OMS.acme.com").unwrap_err();
         assert_eq!(
             twice.iter().map(ConfigFault::to_string).collect::<Vec<_>>(),
-            ["clients.b.san: is also that of clients.a"]
+            ["clients.b.san: is also used by clients.a"]
         );
     }
 
@@ -177,7 +177,7 @@ mod tests {
         };
         for (port, key) in [(8080, "http"), (50051, "grpc")] {
             let told = faults(&format!("listen = \"127.0.0.1:{port}\""));
-            assert_eq!(told, format!("admin.listen: is also that of {key}.listen (line 2)"));
+            assert_eq!(told, format!("admin.listen: is also used by {key}.listen (line 2)"));
         }
         for host in ["*.example.com", "ops:8081", "http://ops", "10.0.0.1", ""] {
             let told = faults(&format!("hosts = [\"{host}\"]"));

@@ -1,4 +1,4 @@
-//! Settings as TOML that can be read back, every key with its documentation, no secret shown.
+//! Writes settings as TOML which can be read back. Every key has its documentation; secrets are redacted.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,20 +11,20 @@ use super::values::{write_duration, write_time};
 use super::{AccountConfig, AccountSet, ClientConfig, ClientTokens, Config, Secret, WebhookAuth};
 use crate::domain::operation::Operation;
 
-/// Stands where a secret is given inline.
+/// Replaces an inline secret.
 const REDACTED: &str = "[redacted]";
 
-/// Columns of a line of documentation.
+/// Maximum width of a documentation line.
 const WIDTH: usize = 118;
 
-/// All keys with their defaults, as `config.defaults.toml` holds them. What has no default is commented out.
+/// All keys with defaults, as in `config.defaults.toml`. Keys without a default are commented out.
 pub fn defaults() -> String {
     let mut page = TomlWriter::default();
     page.comment(
-        "Every setting of order-gateway with its default. Generated from src/config/keys.rs, a test keeps it so. A key \
-         can be overridden by an environment variable: ORDER_GATEWAY__GRPC__LISTEN, ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID \
-         (lists separated by commas, but a secret is one, whole). A secret x can be given as x_file; a changed file is picked up without a restart. \
-         Durations are whole numbers with a unit: ms, s, m, h, d. Lines that begin with # and no space are examples.",
+        "Every setting of order-gateway with its default. Generated from src/config/keys.rs; a test fails if this file is \
+         stale. An environment variable overrides a key: ORDER_GATEWAY__GRPC__LISTEN, ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID \
+         (list items are separated by commas, but a secret is always a single item). A secret x can be given as x_file; a changed file takes \
+         effect without a restart. Durations are whole numbers with a unit: ms, s, m, h, d. Lines with # and no space are examples.",
     );
     for group in keys::GROUPS {
         page.heading(group, group.form == GroupForm::Section);
@@ -40,7 +40,7 @@ pub fn defaults() -> String {
 }
 
 impl Config {
-    /// The effective settings as TOML. Secrets are `"[redacted]"`; where they come from a file, it is named.
+    /// The effective settings as TOML. Secrets are `"[redacted]"`, or the name of the file for secrets in files.
     pub fn dump(&self) -> String {
         let mut page = TomlWriter::default();
         sections(self, &mut page);
@@ -174,11 +174,11 @@ fn client(client: &ClientConfig, page: &mut TomlWriter) {
     });
 }
 
-/// The text as it grows.
+/// The TOML text being written.
 #[derive(Default)]
 struct TomlWriter {
     text: String,
-    /// What was explained already: entries of a list are explained once.
+    /// Groups and keys already documented: repeated entries of a list get no second explanation.
     explained: BTreeSet<(&'static str, &'static str)>,
 }
 
@@ -236,7 +236,7 @@ impl TomlWriter {
     }
 }
 
-/// The lines of one section.
+/// Writes the keys of a section.
 struct SectionWriter<'a> {
     page: &'a mut TomlWriter,
     group: &'static KeyGroup,
@@ -273,7 +273,7 @@ impl SectionWriter<'_> {
         self.redacted(name, secrets.iter().map(Secret::file));
     }
 
-    /// One or more secrets by their files, which all have or none has.
+    /// Writes secrets as file names, or as redacted values. Either all secrets of a key are in files, or none.
     fn redacted<'f>(&mut self, name: &str, files: impl IntoIterator<Item = Option<&'f Path>>) {
         let files: Vec<Option<&Path>> = files.into_iter().collect();
         let count = files.len();

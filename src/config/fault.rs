@@ -1,11 +1,11 @@
-//! What is wrong with the settings, in words that an operator can act on.
+//! Faults of the settings, worded for operators.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
-/// One fault. Displayed on one line, with its key and where it was given. It never repeats a value: it might be a
-/// secret in the wrong place.
+/// A fault, displayed on a line with key and source. Values are never repeated, because any value might be a
+/// misplaced secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFault {
     key: String,
@@ -13,14 +13,14 @@ pub struct ConfigFault {
     message: String,
 }
 
-/// Where a setting was given.
+/// The source of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SettingSource {
-    /// Nowhere: it is missing, or a default.
+    /// No source: the key is missing, or a default applies.
     Nowhere,
-    /// In a file: its name when there are several, and the line, counted from 1.
+    /// A line of a file, counted from 1. The file name is present if several files were given.
     Line(Option<Arc<str>>, usize),
-    /// In the environment.
+    /// An environment variable, by name.
     Variable(String),
 }
 
@@ -29,7 +29,8 @@ impl ConfigFault {
         Self { key: key.into(), at: at.clone(), message: message.into() }
     }
 
-    /// Path of the key, such as `accounts.acme.client_secret`; for a file that is no TOML the position in it.
+    /// Path of the key, such as `accounts.acme.client_secret`. For a file which is not TOML, the position of the
+    /// error.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -47,7 +48,7 @@ impl fmt::Display for ConfigFault {
     }
 }
 
-/// All faults found so far. Shared by the readers of all sections.
+/// All faults found so far, shared by the readers of all sections.
 #[derive(Debug, Default)]
 pub(super) struct FaultList(RefCell<Vec<ConfigFault>>);
 
@@ -61,7 +62,7 @@ impl FaultList {
     }
 }
 
-/// A key as it may stand in a line of text: one that is no plain word is quoted and escaped.
+/// Formats a key for a line of text: a key with special characters is quoted and escaped.
 pub(super) fn printable(key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if plain { key.to_owned() } else { format!("{key:?}") }

@@ -1,4 +1,5 @@
-//! Files that change while the process runs: read with a limit, and judged only when they are whole.
+//! Reads files which change while the process runs. File sizes are limited, and files are used only when completely
+//! written.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _};
@@ -9,11 +10,11 @@ use secrecy::zeroize::Zeroizing;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// The content of a file, wiped from memory when dropped. One longer than `most` bytes, such as a device that never ends,
-/// is not read whole: it comes as `most` + 1 bytes.
+/// Reads a file into memory which is wiped when dropped. A file longer than `most` bytes, such as an endless device,
+/// is cut to `most` + 1 bytes.
 ///
 /// # Errors
-/// As the system has them.
+/// Fails with the error of the operating system.
 pub fn read(file: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let mut open = std::fs::File::open(file)?.take(most);
@@ -22,10 +23,10 @@ pub fn read(file: &Path, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Calls `check` every `every` until `stop`. It polls, because the kubelet swaps a symbolic link above the files, which no
-/// watch on the files themselves sees.
+/// Calls `check` at the interval `every` until `stop`. Polling is necessary, because the kubelet swaps a symbolic
+/// link above the files, which a watch on the files does not see.
 pub async fn poll(every: Duration, stop: CancellationToken, check: impl FnMut() + Send + 'static) {
-    // An interval of nothing would panic.
+    // `interval` panics with a period of zero.
     let mut ticks = interval(every.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut check = check;
@@ -34,7 +35,7 @@ pub async fn poll(every: Duration, stop: CancellationToken, check: impl FnMut() 
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        // Files may be slow (a network, a stuck mount); calls must not wait for them.
+        // File systems can block (a network, a stuck mount), so read on a blocking thread.
         let checked = tokio::task::spawn_blocking(move || {
             check();
             check
@@ -53,20 +54,20 @@ pub async fn poll(every: Duration, stop: CancellationToken, check: impl FnMut() 
     }
 }
 
-/// Whether a file, or some that belong together, changed for good. What they hold counts when it was read twice the same,
-/// so that files which are just being written are not taken for whole.
+/// Detects changes of a file or a set of files. A change counts after two equal readings, so that a partly written
+/// file is not used.
 #[derive(Debug, Default)]
 pub struct FileChanges {
-    /// What was read last.
+    /// The fingerprint of the last reading.
     last: Option<u64>,
     in_force: Option<u64>,
-    /// What was complained about last, and nothing good was read since.
+    /// The fingerprint of the last refused content; cleared by good content.
     refused: Option<u64>,
 }
 
 impl FileChanges {
-    /// Whether what was read now is to be judged: it is settled, and not what is in force. Something refused is judged
-    /// each time: time may have mended it.
+    /// Records a reading. Returns true if the content should be checked: equal to the reading before, and not in
+    /// force. Refused content is checked again each time, because the reason may have gone with time.
     pub fn settled(&mut self, read: u64) -> bool {
         if self.last.replace(read) != Some(read) {
             return false;
@@ -78,18 +79,18 @@ impl FileChanges {
         true
     }
 
-    /// What was judged is in force now.
+    /// Records the checked content as in force.
     pub fn taken(&mut self, read: u64) {
         (self.in_force, self.refused) = (Some(read), None);
     }
 
-    /// What was judged is refused. Answers whether that is news.
+    /// Records the checked content as refused. Returns true for the first refusal of this content.
     pub fn refused(&mut self, read: u64) -> bool {
         self.refused.replace(read) != Some(read)
     }
 }
 
-/// Tells one reading of some files from the next without keeping what is in them.
+/// Hashes readings, to compare contents without keeping them.
 pub fn fingerprint<'a>(read: impl IntoIterator<Item = &'a io::Result<Zeroizing<Vec<u8>>>>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for read in read {

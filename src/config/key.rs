@@ -1,4 +1,4 @@
-//! What a key is: its name, what it takes, what holds without it. All of them stand in `keys`.
+//! Describes a key: name, type, default and documentation. `keys` lists all keys.
 
 /// A key of a section.
 pub(super) struct SettingKey {
@@ -9,53 +9,53 @@ pub(super) struct SettingKey {
 }
 
 impl SettingKey {
-    /// Whether its value is never shown, and may be given by a file under `name_file`.
+    /// Whether the value is never shown, and can be given in a file under `name_file`.
     pub(super) fn is_secret(&self) -> bool {
         matches!(self.kind, ValueKind::Secret | ValueKind::Secrets)
     }
 }
 
-/// What its value may be; a test holds the readers (`load`) to it.
+/// The type of a key's value. A test compares the readers in `load` with the types.
 #[derive(Clone, Copy)]
 pub(super) enum ValueKind {
-    /// Text, to which the documentation may set rules.
+    /// Text; the documentation may restrict the form.
     Text,
-    /// Any number of them.
+    /// A list of texts.
     Texts,
-    /// One of these words.
+    /// A choice of fixed words.
     Choice(&'static [&'static str]),
-    /// True or false.
+    /// A flag: true or false.
     Flag,
-    /// A whole number from 1, and what it counts.
+    /// A whole number from 1. The text names the counted unit.
     Count(&'static str),
-    /// 0 to 1.
+    /// A number from 0 to 1.
     Share,
-    /// May be zero.
+    /// A duration, possibly zero.
     Duration,
-    /// A duration that is not zero.
+    /// A duration above zero.
     Span,
-    /// Any number of them.
+    /// A list of durations above zero.
     Spans,
-    /// A moment: RFC 3339 with its offset, as text or as a TOML date.
+    /// A point in time: RFC 3339 with offset, as text or as a TOML date.
     Time,
     /// IP address and port.
     Address,
-    /// Of http or https.
+    /// An http or https URL.
     Url,
-    /// The path of a file that is read again when it changes.
+    /// The path of a file, read again when changed.
     File,
-    /// Text that is never shown.
+    /// Text which is never shown.
     Secret,
-    /// One or more of them.
+    /// A secret, or a list of secrets.
     Secrets,
 }
 
-/// What holds when a key is not set.
+/// The value of a key which is not set.
 #[derive(Clone, Copy)]
 pub(super) enum DefaultValue {
-    /// This value, as TOML.
+    /// A default value, as TOML.
     Is(&'static str),
-    /// No value; the text is an example, as TOML.
+    /// No default; the text is an example, as TOML.
     Example(&'static str),
 }
 

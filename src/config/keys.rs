@@ -1,5 +1,5 @@
-//! Every key: its kind, its default, its documentation. Reading, `config dump`, `config.defaults.toml` and
-//! `docs/CONFIG.md` all follow this table, so that they cannot say different things. Documentation is written for the operator who sets the key.
+//! The table of all keys: type, default and documentation. Reading, `config dump`, `config.defaults.toml` and
+//! `docs/CONFIG.md` all use this table, and thus agree. The documentation is written for operators.
 
 use super::key::DefaultValue::{Example, Is};
 use super::key::{
@@ -8,9 +8,9 @@ use super::key::{
 };
 use crate::domain::operation::operations;
 
-/// A section.
+/// A section and its keys.
 pub(super) struct KeyGroup {
-    /// Its path, without the names of list entries: `accounts.webhook`.
+    /// Path of the section without names of list entries, such as `accounts.webhook`.
     pub(super) path: &'static str,
     pub(super) form: GroupForm,
     pub(super) doc: &'static str,
@@ -19,11 +19,11 @@ pub(super) struct KeyGroup {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum GroupForm {
-    /// Always there.
+    /// A section which always exists.
     Section,
-    /// There when it is set.
+    /// A section which exists only if set.
     Optional,
-    /// Any number, told apart by the value of this key.
+    /// A list of sections, identified by the value of this key.
     List(&'static str),
 }
 
@@ -39,7 +39,7 @@ pub(super) fn is_secret(group_path: &str, name: &str) -> bool {
     find(group_path, name).is_some_and(SettingKey::is_secret)
 }
 
-/// The key by which entries of a list are told apart; absent for what is no list.
+/// The key which identifies entries of a list; `None` for a section which is not a list.
 pub(super) fn naming_key(path: &str) -> Option<&'static str> {
     match group(path)?.form {
         GroupForm::List(naming) => Some(naming),
@@ -56,7 +56,7 @@ macro_rules! limits {
             { name: $name:literal, rpc: $rpc:literal, published_limit: $limit:literal, path: $path:literal, }
         )* }
     ) => {
-        /// One key for each of Walmart's calls.
+        /// A key for each Walmart operation.
         const LIMITS: &[SettingKey] = &[
             $(count($read_name, "calls a minute", Is(stringify!($read_limit)), concat!($read_rpc, ".")),)*
             $(count($name, "calls a minute", Is(stringify!($limit)), concat!($rpc, ".")),)*
@@ -69,211 +69,227 @@ pub(super) const GROUPS: &[KeyGroup] = &[
     KeyGroup {
         path: "grpc",
         form: GroupForm::Section,
-        doc: "The gRPC door.",
+        doc: "The gRPC listener for callers.",
         keys: &[
             address(
                 "listen",
                 Is(r#""127.0.0.1:50051""#),
-                "Address and port for calls. Without [[clients]] everyone who reaches it may call, so then it must be a \
-                 loopback address.",
+                "Address and port for calls. Without [[clients]] there is no authentication, and the address must be \
+                 a loopback address.",
             ),
             flag(
                 "reflection",
                 Is("true"),
-                "Whether callers may list services and messages (grpcurl does), under the same authentication as calls.",
+                "Whether callers may list services and messages (as grpcurl does). Authentication is the same as for \
+                 calls.",
             ),
             span(
                 "max_connection_age",
                 Is(r#""30m""#),
-                "Age at which a connection is asked to end, give or take 10 %, so that callers spread over new replicas. \
+                "Age at which a connection gets GOAWAY, plus or minus 10 %, so that callers spread over new replicas. \
                  Calls in flight finish.",
             ),
             count(
                 "max_calls_per_client",
                 "calls",
                 Is("512"),
-                "Unary calls that one of [[clients]] may have in flight: half of the 1,024 that there are for all, so that no \
-                 client takes what others need. clients.max_concurrent sets less for one of them.",
+                "Maximum unary calls in flight for each of [[clients]]. The default is half of the 1,024 for all \
+                 clients together, so that no client can take the whole capacity. clients.max_concurrent sets a lower \
+                 limit for a single client.",
             ),
             count(
                 "max_streams_per_client",
                 "streams",
                 Is("10000"),
-                "Streams that one of [[clients]] may have open: half of the 20,000 that the feed has for all.",
+                "Maximum open streams for each of [[clients]]. The default is half of the 20,000 for all clients \
+                 together.",
             ),
         ],
     },
     KeyGroup {
         path: "grpc.tls",
         form: GroupForm::Optional,
-        doc: "TLS for calls. Without this section they are plaintext.",
+        doc: "TLS for calls. Without this section, calls are plaintext.",
         keys: &[
-            file("cert_file", Example(r#""/etc/order-gateway/tls/tls.crt""#), "Certificate chain, PEM. Required here."),
-            file("key_file", Example(r#""/etc/order-gateway/tls/tls.key""#), "Its private key, PEM. Required here."),
+            file(
+                "cert_file",
+                Example(r#""/etc/order-gateway/tls/tls.crt""#),
+                "Certificate chain, PEM. Required in this section.",
+            ),
+            file(
+                "key_file",
+                Example(r#""/etc/order-gateway/tls/tls.key""#),
+                "Private key of the certificate, PEM. Required in this section.",
+            ),
             file(
                 "client_ca_file",
                 Example(r#""/etc/order-gateway/tls/ca.crt""#),
-                "Authorities that vouch for callers, PEM. Set: callers need a certificate of theirs (mTLS).",
+                "Authorities for client certificates, PEM. If set, callers need a certificate from one of these \
+                 authorities (mTLS).",
             ),
         ],
     },
     KeyGroup {
         path: "http",
         form: GroupForm::Section,
-        doc: "Walmart's webhooks at /webhooks/walmart/ID, which are for the outside, and the probes /livez and /readyz. Without \
-              admin.listen also what [admin] says.",
+        doc: "The HTTP listener: Walmart's webhooks at /webhooks/walmart/ID, to be reachable from outside, and the \
+              probes /livez and /readyz. Without admin.listen, this listener also serves the paths of [admin].",
         keys: &[
             address("listen", Is(r#""127.0.0.1:8080""#), "Address and port, plaintext."),
             flag(
                 "page",
                 Is("true"),
-                "Whether there is a page for people at / (and what it shows at /status.json): ids, counts and times, for \
-                 everyone who reaches the address.",
+                "Whether to serve a status page at / and the same data at /status.json: ids, counts and times, \
+                 without authentication.",
             ),
         ],
     },
     KeyGroup {
         path: "admin",
         form: GroupForm::Section,
-        doc: "The operators' door: the page for people at /, /status.json and /metrics. They need no credentials, and are not for \
-              the outside.",
+        doc: "The operators' listener: the status page at /, /status.json and /metrics. There is no authentication, \
+              so the listener must not be reachable from outside.",
         keys: &[
             address(
                 "listen",
                 Example(r#""127.0.0.1:8081""#),
-                "Address and port of their own, plaintext; http.listen then does not have them. Without it they are served at \
-                 http.listen.",
+                "Address and port of a separate listener, plaintext. Without a separate listener, http.listen serves \
+                 the paths of [admin].",
             ),
             texts(
                 "hosts",
                 Is("[]"),
-                "DNS names under which they may be asked for. A request whose Host is another name is refused with 421, so that \
-                 no stranger's page can read them in a browser; localhost and IP addresses are always good.",
+                "Accepted DNS names in the Host header. A request for any other name is refused with 421, which \
+                 prevents a foreign web page from reading the data in a browser (DNS rebinding). localhost and IP \
+                 addresses are always accepted.",
             ),
         ],
     },
     KeyGroup {
         path: "store",
         form: GroupForm::Section,
-        doc: "Where the ledger and the feed are kept. Postgres is not used by this version.",
+        doc: "Storage of the ledger and the feeds. This version does not use Postgres.",
         keys: &[
             text(
                 "url",
                 Is(r#""sqlite://order-gateway.db""#),
-                "sqlite://PATH (sqlite:///PATH from the root) for one process: the file, its -wal, -shm and -lock beside \
-                 it, on a local disk. postgres://user@host:5432/db for many replicas. At every start the \
-                 file is checked for damage, for a quarter of a second at most: all of a small one, a part of a large \
-                 one. Damage found later makes the store fail.",
+                "sqlite://PATH (sqlite:///PATH for an absolute path) for a single process, on a local disk; SQLite \
+                 adds files with -wal, -shm and -lock. postgres://user@host:5432/db for many replicas. At every start \
+                 the file is checked for damage, for at most a quarter of a second: a small file completely, a large \
+                 file in part. Damage found later makes the store fail.",
             ),
-            secret("password", "Postgres only. Never inside the url."),
+            secret("password", "Password, for Postgres only. Not accepted inside the url."),
         ],
     },
     KeyGroup {
         path: "walmart",
         form: GroupForm::Section,
-        doc: "The way to Walmart.",
+        doc: "The connection to Walmart.",
         keys: &[
             choice(
                 "profile",
                 &["production", "sandbox"],
                 Is(r#""production""#),
-                "\"production\", or \"sandbox\", which also sends Authorization: Bearer, martId, buId and WM_SANDBOX: v2.",
+                "\"production\", or \"sandbox\", which also sends Authorization: Bearer, martId, buId and WM_SANDBOX: \
+                 v2.",
             ),
             url(
                 "base_url",
                 Example(r#""https://marketplace.walmartapis.com""#),
-                "Where Walmart answers, any host. By default that of the profile: https://marketplace.walmartapis.com or \
-                 https://sandbox.walmartapis.com.",
+                "Base URL of Walmart's API, on any host. The default depends on the profile: \
+                 https://marketplace.walmartapis.com or https://sandbox.walmartapis.com.",
             ),
             text("service_name", Is(r#""Walmart Marketplace""#), "Sent as WM_SVC.NAME."),
             span(
                 "attempt_timeout",
                 Is(r#""10s""#),
-                "How long one attempt may take on the wire. Waiting for a token or for the rate limit is not counted.",
+                "Maximum time of an attempt on the wire. Waiting for an access token or for the rate limit does not \
+                 count.",
             ),
         ],
     },
     KeyGroup {
         path: "walmart.limits",
         form: GroupForm::Section,
-        doc: "Calls a minute, per account and operation, to start with; Walmart's answers correct them. The defaults \
-              are Walmart's published table.",
+        doc: "Initial rate limits in calls per minute, for each account and operation. Walmart's answers correct the \
+              limits. The defaults are Walmart's published limits.",
         keys: LIMITS,
     },
     KeyGroup {
         path: "walmart.retry",
         form: GroupForm::Section,
-        doc: "Repeats of calls that failed and may be repeated.",
+        doc: "Retries of failed calls which can be repeated safely.",
         keys: &[count(
             "max_attempts",
             "attempts",
             Is("3"),
-            "Attempts of one call, the first included. 1 switches repeats off.",
+            "Maximum attempts per call, including the first. 1 turns retries off.",
         )],
     },
     KeyGroup {
         path: "walmart.promise_cache",
         form: GroupForm::Section,
-        doc: "Answers kept for identical promise requests.",
-        keys: &[duration("ttl", Is(r#""30s""#), "How long. \"0s\" switches it off.")],
+        doc: "Cache for the answers to identical promise requests.",
+        keys: &[duration("ttl", Is(r#""30s""#), "Lifetime of a cached answer. \"0s\" turns the cache off.")],
     },
     KeyGroup {
         path: "ledger",
         form: GroupForm::Section,
-        doc: "Every create and cancel has an entry in the ledger, so that it happens once; how an outcome that became \
-              unknown is found out.",
+        doc: "The ledger records every creation and cancellation, so that each happens once. These settings control \
+              how an unknown outcome is resolved.",
         keys: &[
             span(
                 "settle_window",
                 Is(r#""120s""#),
-                "How long an order that was sent may stay invisible at Walmart before it counts as not made. At least 30s \
-                 with walmart.profile = \"production\": a shorter window makes an order twice when Walmart is slow to show it.",
+                "Time during which a sent order may be missing in Walmart's answers before the order counts as not \
+                 created. At least 30s with walmart.profile = \"production\": with a shorter window, an order would \
+                 be created twice if Walmart is slow to show the first.",
             ),
             spans(
                 "lookup_delays",
                 Is(r#"["500ms", "1500ms", "5s", "15s", "30s", "60s", "120s"]"#),
-                "When Walmart is asked, counted from the moment the outcome became unknown. Each later than the one \
-                 before; at least three with walmart.profile = \"production\".",
+                "Delays of the look-ups at Walmart, counted from the time the outcome became unknown. Increasing; at \
+                 least three with walmart.profile = \"production\".",
             ),
             span(
                 "not_after",
                 Is(r#""15m""#),
-                "Nothing is sent again when this long has passed since the call. At least settle_window with \
-                 walmart.profile = \"production\".",
+                "Age of a call after which nothing is sent again. At least settle_window with walmart.profile = \
+                 \"production\".",
             ),
             time(
                 "look_first_until",
                 Example(r#""2026-11-30T18:00:00Z""#),
-                "Set it after a backup was put back: creations that come before this moment are looked up at Walmart by \
-                 their number before they are sent, because the store may have forgotten orders that it made. Such \
-                 creations go at the rate of look-ups (walmart.limits.status).",
+                "To be set after restoring a backup: creations before this time are looked up at Walmart by order \
+                 number before being sent, because the restored store may miss orders already created. Such creations \
+                 are limited to the rate of look-ups (walmart.limits.status).",
             ),
             span(
                 "retention",
                 Is(r#""90d""#),
-                "How long a finished entry is kept after its last change; at least 90d. Of an order that was created, \
-                 number, fingerprint and answer stay for good.",
+                "Time for which a final entry is kept after the last change; at least 90d. Number, fingerprint and \
+                 answer of a created order are kept forever.",
             ),
         ],
     },
     KeyGroup {
         path: "feed",
         form: GroupForm::Section,
-        doc: "The feed of cancel intents.",
+        doc: "The feeds of cancel intents and order updates.",
         keys: &[
-            span("heartbeat_interval", Is(r#""10s""#), "A stream without events gets a heartbeat this often."),
-            span("retention", Is(r#""30d""#), "How long events are kept, and can be read again."),
+            span("heartbeat_interval", Is(r#""10s""#), "Interval of heartbeats on a stream without events."),
+            span("retention", Is(r#""30d""#), "Time for which events are kept and can be read again."),
             span(
                 "max_retention",
                 Is(r#""90d""#),
-                "How long events are kept that a subscription with hold_retention has not settled; at least retention. \
-                 Past it they go, and the subscription says LOST_EVENTS.",
+                "Time for which events not settled by a subscription with hold_retention are kept; at least \
+                 retention. Older events are dropped, and the subscription reports LOST_EVENTS.",
             ),
             count(
                 "max_subscriptions_per_client",
                 "subscriptions",
                 Is("1000"),
-                "Subscriptions that one of [[clients]] may have made and not deleted.",
+                "Maximum existing subscriptions created by each of [[clients]].",
             ),
         ],
     },
@@ -285,44 +301,44 @@ pub(super) const GROUPS: &[KeyGroup] = &[
             url(
                 "otlp_endpoint",
                 Is(r#""""#),
-                "Where traces and metrics go, by OTLP over gRPC, such as http://collector:4317. Empty: off, unless OTEL_* \
-                 variables say otherwise.",
+                "Collector for traces and metrics, by OTLP over gRPC, such as http://collector:4317. Empty turns the \
+                 export off, unless OTEL_* variables are set.",
             ),
             share(
                 "trace_sample_ratio",
                 Is("0.01"),
-                "Share of calls that are traced, 0 to 1, when the caller did not decide.",
+                "Part of the calls to trace, 0 to 1, if the caller has not decided.",
             ),
             choice(
                 "access_log",
                 &["failures", "all", "off"],
                 Is(r#""failures""#),
-                "A log line for \"failures\" (and slow calls), for \"all\" calls, or \"off\".",
+                "Calls to log: \"failures\" (including slow calls), \"all\", or \"off\".",
             ),
         ],
     },
     KeyGroup {
         path: "shutdown",
         form: GroupForm::Section,
-        doc: "How the process ends.",
-        keys: &[duration("grace", Is(r#""20s""#), "How long calls in flight may go on after SIGTERM.")],
+        doc: "The end of the process.",
+        keys: &[duration("grace", Is(r#""20s""#), "Time for calls in flight to finish after SIGTERM.")],
     },
     KeyGroup {
         path: "accounts",
         form: GroupForm::List("id"),
-        doc: "One for each seller account; at least one.",
+        doc: "A section for each seller account; at least one.",
         keys: &[
             text(
                 "id",
                 Example(r#""acme""#),
-                "Its name here: 1 to 64 ASCII letters, digits, '-' or '_'. It stands in requests and in the webhook's \
-                 path, and may be changed: what was kept under the old name is found under the new one. Required.",
+                "Name of the account at this gateway: 1 to 64 ASCII letters, digits, '-' or '_'. Used in requests and \
+                 in the webhook's path. The name can be changed; stored data stays with the account. Required.",
             ),
             text(
                 "partner_id",
                 Example(r#""10000000000""#),
-                "Walmart's number of the seller. The ledger, the feed and the limits are kept by it, so it stays when the id \
-                 changes. No two accounts have the same. Required.",
+                "Walmart's id of the seller, unique among the accounts. The ledger, the feeds and the limits are \
+                 stored by this id, so do not change partner_id when changing id. Required.",
             ),
             text("client_id", Example(r#""…""#), "Client id of the API key. Required."),
             secret("client_secret", "Client secret of the API key. Required."),
@@ -333,69 +349,85 @@ pub(super) const GROUPS: &[KeyGroup] = &[
     KeyGroup {
         path: "accounts.webhook",
         form: GroupForm::Optional,
-        doc: "How Walmart's webhooks for this account prove where they come from. Without this section none is accepted. \
-              Walmart posts to http.listen, path /webhooks/walmart/ID; docs/OPERATIONS.md tells how to set it up there.",
+        doc: "Authentication of Walmart's webhooks for this account. Without this section, webhooks are refused. \
+              Walmart posts to http.listen, path /webhooks/walmart/ID; docs/OPERATIONS.md explains the setup at \
+              Walmart.",
         keys: &[
             choice(
                 "auth",
                 &["hmac", "hmac_v2", "basic", "oauth", "none"],
                 Example(r#""hmac""#),
-                "\"hmac\" (of the body, in one header), \"hmac_v2\" (method, path, timestamp, body hash; fixed WM_SEC.* \
-                 headers), \"basic\", \"oauth\", or \"none\" (for local work only). Required.",
+                "\"hmac\" (HMAC of the body, in a header), \"hmac_v2\" (HMAC of method, path, timestamp and body \
+                 hash, in fixed WM_SEC.* headers), \"basic\", \"oauth\", or \"none\" (for local work only). Required.",
             ),
-            text("header", Is(r#""X-Walmart-Auth""#), "hmac, basic, oauth: the header that carries the proof."),
-            secrets("secret", "hmac, hmac_v2: the shared secret, or a list of them while rotating."),
+            text(
+                "header",
+                Is(r#""X-Walmart-Auth""#),
+                "hmac, basic, oauth: the header with the HMAC, the credentials or the token.",
+            ),
+            secrets("secret", "hmac, hmac_v2: the shared secret, or a list of secrets while rotating."),
             span(
                 "timestamp_tolerance",
                 Is(r#""24h""#),
-                "hmac_v2: greatest age of a delivery. Long is harmless: a delivery that comes again is stored once. \
-                 Short, such as 5m, refuses Walmart's later tries if they carry the first one's time.",
+                "hmac_v2: maximum age of a delivery. A long time is harmless, because a repeated delivery is stored \
+                 once. A short time, such as 5m, refuses Walmart's later tries if these carry the timestamp of the \
+                 first.",
             ),
             text("username", Example(r#""walmart""#), "basic: the user name."),
             secret("password", "basic: the password."),
-            text("client_id", Example(r#""…""#), "oauth: the credentials with which Walmart fetches a token here."),
+            text(
+                "client_id",
+                Example(r#""…""#),
+                "oauth: the client id with which Walmart fetches a token from this gateway.",
+            ),
             secrets(
                 "client_secret",
-                "oauth: their secret, or a list of them while rotating. Tokens that are out keep their hour.",
+                "oauth: the client secret, or a list of secrets while rotating. Tokens issued before stay valid for \
+                 the rest of their hour.",
             ),
         ],
     },
     KeyGroup {
         path: "clients",
         form: GroupForm::List("name"),
-        doc: "Who may call. None: everyone, and then grpc.listen must be a loopback address.",
+        doc: "A section for each caller. Without callers there is no authentication, and grpc.listen must be a \
+              loopback address.",
         keys: &[
             text(
                 "name",
                 Example(r#""oms""#),
-                "In logs and metrics: 1 to 64 ASCII letters, digits, '-' or '_'. Required.",
+                "Name in logs and metrics: 1 to 64 ASCII letters, digits, '-' or '_'. Required.",
             ),
             secrets(
                 "token",
-                "Sent by the caller as `authorization: Bearer …`, or a list of them while rotating. In token_file each line \
-                 is a token: add the new one, change the caller, remove the old one, without a restart. Either this or \
-                 san.",
+                "Token sent by the caller as `authorization: Bearer …`, or a list of tokens while rotating. In \
+                 token_file each line is a token: add the new token, change the caller, remove the old token, all \
+                 without a restart. Either token or san is required.",
             ),
             text(
                 "san",
                 Example(r#""spiffe://example.com/oms""#),
-                "A URI or DNS name in the caller's certificate, with grpc.tls.client_ca_file. A URI is compared letter by \
-                 letter; a DNS name in any case, and a certificate for *.example.com speaks for oms.example.com (RFC 6125). \
-                 Either this or token.",
+                "URI or DNS name in the caller's certificate; needs grpc.tls.client_ca_file. URIs are compared \
+                 exactly. DNS names are compared without regard to case, and a certificate for *.example.com matches \
+                 oms.example.com (RFC 6125). Either token or san is required.",
             ),
-            texts("accounts", Example(r#"["acme"]"#), "Ids of the accounts that it may act for, or [\"*\"]. Required."),
-            texts("services", Example(r#"["FulfillmentService"]"#), "Services that it may call. By default all."),
+            texts(
+                "accounts",
+                Example(r#"["acme"]"#),
+                "Ids of the accounts the client may act for, or [\"*\"]. Required.",
+            ),
+            texts("services", Example(r#"["FulfillmentService"]"#), "Services the client may call. By default all."),
             count(
                 "max_concurrent",
                 "calls",
                 Example("100"),
-                "Its calls in flight at once. By default without a limit of its own.",
+                "Maximum calls in flight. By default only the limits of [grpc] apply.",
             ),
             count(
                 "per_second",
                 "calls a second",
                 Example("50"),
-                "Its calls a second. By default without a limit of its own.",
+                "Maximum calls per second. By default there is no limit.",
             ),
         ],
     },

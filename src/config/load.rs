@@ -1,4 +1,4 @@
-//! From text and environment to a [`Config`], or to all that is wrong with them.
+//! Loads a [`Config`] from files and environment, or reports all faults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
 
 impl Config {
-    /// Reads the settings from the text of a TOML file (empty: no file) and from environment variables, which win.
-    /// Variables without the prefix `ORDER_GATEWAY__` are passed over. Files of secrets are read, those of TLS are
-    /// looked for.
+    /// Reads the settings from the text of a TOML file (empty for no file) and from environment variables, which take
+    /// precedence. Variables without the prefix `ORDER_GATEWAY__` are ignored. Secret files are read; TLS files are
+    /// only checked for existence.
     ///
     /// # Errors
-    /// Every fault there is, at once. Only text that is not TOML at all is reported alone.
+    /// Returns all faults at once. Text which is not TOML is reported alone.
     pub fn load(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<ConfigFault>> {
         Self::load_files(&[("", text)], environment)
     }
 
-    /// As [`Config::load`], from several files, each given by its name and its text: a key of a later one wins, accounts
-    /// and clients of all are taken together. Where there are several, faults name the file.
+    /// Like [`Config::load`], from several files given as name and text. A key of a later file takes precedence;
+    /// accounts and clients of all files are combined. With several files, faults name the file.
     ///
     /// # Errors
-    /// As [`Config::load`]; every file that is not TOML is reported.
+    /// Like [`Config::load`]; every file which is not TOML is reported.
     pub fn load_files(
         files: &[(&str, &str)],
         environment: impl IntoIterator<Item = (String, String)>,
@@ -52,9 +52,10 @@ impl Config {
         let faults = faults.into_vec();
         match config {
             Some(config) if faults.is_empty() => Ok(config),
-            // Nothing is left out without a fault; should it be, an empty list would read as success.
+            // Every missing value should have a fault. If not, do not return an empty list, which callers would print
+            // as nothing.
             None if faults.is_empty() => {
-                Err(vec![ConfigFault::new("settings", &SettingSource::Nowhere, "are not complete")])
+                Err(vec![ConfigFault::new("settings", &SettingSource::Nowhere, "are incomplete")])
             }
             _ => Err(faults),
         }
@@ -113,13 +114,14 @@ fn read(mut root: Table, faults: &FaultList) -> Option<Config> {
     })
 }
 
-/// All or nothing, but every item is looked at.
+/// Collects all items, or returns `None` if any is missing. All items are evaluated first, so that each reports its
+/// faults.
 fn collect<T>(items: impl IntoIterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.into_iter().collect();
     items.into_iter().collect()
 }
 
-/// What other sections must know of `[grpc]`, whatever else is wrong with it.
+/// Values of `[grpc]` needed by other sections, present even if the section has faults.
 pub(super) struct GrpcSummary {
     pub(super) listen: Option<SocketAddr>,
     pub(super) at: SettingSource,
@@ -197,7 +199,7 @@ fn store(mut s: SectionReader<'_>) -> Option<StoreConfig> {
     Some(StoreConfig { url: url?, password })
 }
 
-/// The section, and its profile whatever else is wrong with it.
+/// Reads the section. The profile is returned even if the section has faults.
 fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartProfile>) {
     let profiles = [WalmartProfile::Production, WalmartProfile::Sandbox].map(|profile| (profile.name(), profile));
     let profile = s.optional("profile", |node| values::choice(node, &profiles));
@@ -288,7 +290,7 @@ fn shutdown(mut s: SectionReader<'_>) -> Option<ShutdownConfig> {
     Some(ShutdownConfig { grace: grace? })
 }
 
-/// One entry of a list of sections, before it is read.
+/// An entry of a list of sections, before reading.
 pub(super) struct ListEntry<'a> {
     pub(super) name: Option<String>,
     pub(super) at: SettingSource,
@@ -300,7 +302,7 @@ fn entries<'a>(root: &mut Table, list: &str, faults: &'a FaultList) -> Vec<ListE
         Some(SettingNode { raw: RawValue::List(_), .. }) => root.remove(list),
         Some(node) => {
             faults.add(list, &node.at, format!("must be a list of sections ([[{list}]]), is {}", node.raw.kind()));
-            // It stays in the tree, so that it does not count as missing too.
+            // Leave the node in the tree, so that the section is not reported as missing as well.
             None
         }
         None => None,
@@ -353,7 +355,7 @@ fn account(mut s: SectionReader<'_>) -> Option<AccountConfig> {
 
 fn webhook(mut s: SectionReader<'_>) -> Option<WebhookAuth> {
     let kinds = ["hmac", "hmac_v2", "basic", "oauth", "none"].map(|kind| (kind, kind));
-    // Which keys apply is not known without it, so the others are not judged then.
+    // The kind of authentication decides which keys apply; without a valid kind the remaining keys cannot be checked.
     let auth = s.required("auth", |node| values::choice(node, &kinds))?;
     let header = |s: &mut SectionReader<'_>| s.required("header", validate::header_name);
     let webhook = match auth {
@@ -388,7 +390,7 @@ fn webhook(mut s: SectionReader<'_>) -> Option<WebhookAuth> {
         }
         _ => Some(WebhookAuth::None),
     };
-    s.finish_with(&format!("has no use with auth = {auth:?}"));
+    s.finish_with(&format!("is not used with auth = {auth:?}"));
     webhook
 }
 
@@ -400,7 +402,7 @@ fn client(mut s: SectionReader<'_>, known: &[String], mtls: bool) -> Option<Clie
     let san = s.optional("san", |node| SubjectAltName::parse(&values::word(node)?));
     match (has_token, has_san) {
         (false, false) => s.fault("token", &s.at("token"), "is required (or token_file, or san)"),
-        (true, true) => s.fault("san", &san_at, "must not stand beside a token"),
+        (true, true) => s.fault("san", &san_at, "cannot be combined with a token"),
         (false, true) if !mtls => s.fault("san", &san_at, "needs grpc.tls.client_ca_file"),
         _ => {}
     }

@@ -1,11 +1,11 @@
-//! The settings: what they are, what they mean, where they come from.
+//! The settings: types, meaning and sources.
 //!
-//! A [`Config`] that exists is valid: [`Config::load`] refuses everything else, naming every fault at once. Each key,
-//! its kind, its default and its documentation stand once, in `keys`; reading, `config dump`, `config.defaults.toml` and
-//! `docs/CONFIG.md` follow that table. Nothing here reads the process environment by itself: it is passed in.
+//! A [`Config`] is always valid: [`Config::load`] rejects invalid settings and reports all faults at once. `keys`
+//! defines each key once, with type, default and documentation; reading, `config dump`, `config.defaults.toml` and
+//! `docs/CONFIG.md` use the table. No function reads the process environment; variables are passed in.
 //!
-//! Secrets and tokens that come from files change while the process runs ([`Secret::current`], [`ClientTokens::accept`],
-//! [`SecretWatcher`]); nothing else here does.
+//! Secrets and tokens from files can change while the process runs ([`Secret::current`], [`ClientTokens::accept`],
+//! [`SecretWatcher`]). All other settings are fixed.
 
 mod accounts;
 mod clients;
@@ -43,30 +43,31 @@ pub use tokens::{ClientTokens, TokenHash};
 pub use tree::PREFIX;
 pub use watcher::SecretWatcher;
 
-/// All settings of one gateway.
+/// All settings of a gateway.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The gRPC door.
+    /// The gRPC listener, with TLS and limits.
     pub grpc: GrpcConfig,
-    /// Webhooks and probes.
+    /// The HTTP listener for webhooks and probes.
     pub http: HttpConfig,
-    /// The operators' door.
+    /// The operators' listener: status page and metrics.
     pub admin: AdminConfig,
-    /// Where the ledger and the feed are kept.
+    /// Storage of the ledger and the feeds.
     pub store: StoreConfig,
-    /// The way to Walmart.
+    /// Connection to Walmart, with limits and retries.
     pub walmart: WalmartConfig,
-    /// How outcomes that became unknown are found out.
+    /// Resolution of unknown outcomes.
     pub ledger: LedgerConfig,
-    /// The feed of cancel intents.
+    /// Heartbeats, retention and limits of the feeds.
     pub feed: FeedConfig,
-    /// Traces and logs.
+    /// Export of traces and metrics, and the access log.
     pub telemetry: TelemetryConfig,
-    /// How the process ends.
+    /// The end of the process.
     pub shutdown: ShutdownConfig,
-    /// The seller accounts, at least one, ids unique. [`AccountIndex`](crate::domain::account::AccountIndex) is a
-    /// position in it.
+    /// The seller accounts, at least one, with unique ids. [`AccountIndex`](crate::domain::account::AccountIndex) is
+    /// a position in this list.
     pub accounts: Vec<AccountConfig>,
-    /// Who may call. Empty: everyone who reaches the listen address, which then is a loopback one.
+    /// The permitted callers. If empty, anyone able to reach the listen address may call, and the address must be
+    /// loopback.
     pub clients: Vec<ClientConfig>,
 }

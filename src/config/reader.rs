@@ -1,4 +1,4 @@
-//! Takes keys out of one section of the tree, one after the other; what is left at the end is unknown.
+//! Reads the keys of a section. Keys left unread are reported as unknown.
 
 use std::path::PathBuf;
 
@@ -10,11 +10,11 @@ use super::tokens::ClientTokens;
 use super::tree::{self, RawValue, SettingNode, Table};
 use super::values::{self, Parsed};
 
-/// A section while it is read. Faults are noted and reading goes on, so that one never hides another.
+/// A section being read. Faults are recorded and reading continues, so that all faults are reported at once.
 pub(super) struct SectionReader<'a> {
-    /// Path for people: `accounts.acme`.
+    /// Path for messages, such as `accounts.acme`.
     path: String,
-    /// Path in the table of keys: `accounts`.
+    /// Path in the table of keys, such as `accounts`.
     group: String,
     at: SettingSource,
     table: Table,
@@ -26,32 +26,32 @@ impl<'a> SectionReader<'a> {
         Self { path, group: group.to_owned(), at, table, faults }
     }
 
-    /// The section of this name below the root, empty if it is not there.
+    /// Opens a top-level section; an absent section is empty.
     pub(super) fn top(root: &mut Table, name: &str, faults: &'a FaultList) -> Self {
         let (at, table) = take_table(root, name, name, faults).unwrap_or((SettingSource::Nowhere, Table::new()));
         Self::new(name.to_owned(), name, at, table, faults)
     }
 
-    /// The section of this name inside this one, if it is there.
+    /// Opens a nested section, if present.
     pub(super) fn inner(&mut self, name: &str) -> Option<SectionReader<'a>> {
         let path = self.key(name);
         let (at, table) = take_table(&mut self.table, name, &path, self.faults)?;
         Some(SectionReader::new(path, &format!("{}.{name}", self.group), at, table, self.faults))
     }
 
-    /// The section of this name inside this one, empty if it is not there.
+    /// Opens a nested section; an absent section is empty.
     pub(super) fn inner_or_empty(&mut self, name: &str) -> SectionReader<'a> {
         let group = format!("{}.{name}", self.group);
         let empty = SectionReader::new(self.key(name), &group, SettingSource::Nowhere, Table::new(), self.faults);
         self.inner(name).unwrap_or(empty)
     }
 
-    /// Its path, for people.
+    /// The section's path, for messages.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// What a key reads as, without taking it. Nothing if it is not there.
+    /// Reads a key without removing the key from the section.
     pub(super) fn peek<T>(&self, name: &str, read: impl Fn(&SettingNode) -> Option<T>) -> Option<T> {
         self.table.get(name).and_then(read)
     }
@@ -61,12 +61,12 @@ impl<'a> SectionReader<'a> {
         format!("{}.{}", self.path, printable(name))
     }
 
-    /// Whether a key was given, and not read yet.
+    /// Whether a key is present and not yet read.
     pub(super) fn has(&self, name: &str) -> bool {
         self.table.contains_key(name)
     }
 
-    /// Where a key was given; where its section was, if it was not.
+    /// The source of a key, or of the section if the key is absent.
     pub(super) fn at(&self, name: &str) -> SettingSource {
         self.table.get(name).map_or(&self.at, |node| &node.at).clone()
     }
@@ -75,7 +75,8 @@ impl<'a> SectionReader<'a> {
         self.faults.add(self.key(name), at, message);
     }
 
-    /// A key's value, or its default. Nothing if it has none. A value at fault counts as the default.
+    /// Reads a key, or the default. Returns `None` without a default. A faulty value is reported and replaced by the
+    /// default.
     pub(super) fn optional<T>(&mut self, name: &str, parse: impl Fn(&SettingNode) -> Parsed<T>) -> Option<T> {
         if let Some(node) = self.table.remove(name) {
             match parse(&node) {
@@ -89,7 +90,7 @@ impl<'a> SectionReader<'a> {
         }
     }
 
-    /// As [`SectionReader::optional`], but a key that is not there is a fault.
+    /// Like [`SectionReader::optional`], but an absent key is a fault.
     pub(super) fn required<T>(&mut self, name: &str, parse: impl Fn(&SettingNode) -> Parsed<T>) -> Option<T> {
         let (given, at) = (self.has(name), self.at(name));
         let value = self.optional(name, parse);
@@ -99,13 +100,13 @@ impl<'a> SectionReader<'a> {
         value
     }
 
-    /// One secret, from `name` or `name_file`, if either is there.
+    /// Reads a secret from `name` or `name_file`, if present.
     pub(super) fn optional_secret(&mut self, name: &str) -> Option<Secret> {
         let (node, form) = self.secret_node(name)?;
         self.secret(&node, form, name, SECRET)
     }
 
-    /// One secret, from `name` or `name_file`.
+    /// Reads a secret from `name` or `name_file`.
     pub(super) fn required_secret(&mut self, name: &str) -> Option<Secret> {
         if !self.has_secret(name) {
             self.fault(name, &self.at.clone(), format!("is required (or {name}_file)"));
@@ -114,7 +115,7 @@ impl<'a> SectionReader<'a> {
         self.optional_secret(name)
     }
 
-    /// One or more secrets, from `name` or `name_file`.
+    /// Reads secrets from `name` or `name_file`.
     pub(super) fn required_secrets(&mut self, name: &str) -> Option<Vec<Secret>> {
         if !self.has_secret(name) {
             self.fault(name, &self.at.clone(), format!("is required (or {name}_file)"));
@@ -122,7 +123,7 @@ impl<'a> SectionReader<'a> {
         self.secrets(name, SECRET)
     }
 
-    /// One or more tokens of a caller, from `name` or `name_file`; empty if neither is there.
+    /// Reads a caller's tokens from `name` or `name_file`; empty if absent.
     pub(super) fn optional_tokens(&mut self, name: &str) -> Option<Vec<ClientTokens>> {
         if self.has_secret(name) { self.secrets(name, TOKENS) } else { Some(Vec::new()) }
     }
@@ -130,7 +131,8 @@ impl<'a> SectionReader<'a> {
     fn secrets<T>(&mut self, name: &str, kind: SecretKind<T>) -> Option<Vec<T>> {
         let (node, form) = self.secret_node(name)?;
         let items = match (&node.raw, form) {
-            // A secret of a variable is one, whole: a comma may be part of it. Paths of files are a list there.
+            // A secret in a variable is a single secret, since commas may be part of the secret. File paths in a
+            // variable are a list.
             (RawValue::Words(_), SecretForm::Inline) => Ok(vec![node.clone()]),
             _ => values::one_or_more(&node, |item| Ok(item.clone())),
         };
@@ -180,12 +182,12 @@ impl<'a> SectionReader<'a> {
         None
     }
 
-    /// Names all that was not taken.
+    /// Reports all unread keys.
     pub(super) fn finish(self) {
-        self.finish_with("has no use here");
+        self.finish_with("is not used here");
     }
 
-    /// Names all that was not taken; `idle` is said of keys that exist.
+    /// Reports all unread keys; `idle` is the message for known keys.
     pub(super) fn finish_with(self, idle: &str) {
         for (name, node) in &self.table {
             let known =
@@ -216,7 +218,7 @@ impl SecretForm {
     }
 }
 
-/// How a kind of secret is made of its key and its value, and of its key and its file.
+/// Constructors for a kind of secret: from key and value, and from key and file.
 struct SecretKind<T> {
     inline: fn(String, String) -> Result<T, SecretError>,
     file: fn(String, PathBuf) -> Result<T, SecretError>,

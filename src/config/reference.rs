@@ -1,4 +1,4 @@
-//! All settings as a page for people: `docs/CONFIG.md`.
+//! Writes `docs/CONFIG.md`, the reference of all settings.
 
 use std::fmt::Write as _;
 
@@ -9,49 +9,48 @@ use super::tree::PREFIX;
 const BEGINNING: &str = "\
 # Settings
 
-<!-- Generated from src/config/keys.rs. `UPDATE_DEFAULTS=1 cargo test --lib config` writes it anew; a test keeps it so. -->
+<!-- Generated from src/config/keys.rs by `UPDATE_DEFAULTS=1 cargo test --lib config`; a test fails if this file is stale. -->
 
-Settings come from a TOML file (`order-gateway serve --config FILE`) and from environment variables, which win over the file.
-`--config` may be given more than once: keys of the later file win, accounts and clients of all are taken together. What none of
-them says has its default. An unknown key is a fault, and so is a variable that begins with `ORDER_GATEWAY__`
-and stands for no key.
+This page lists every setting of order-gateway, for operators. Settings come from a TOML file (`order-gateway serve --config FILE`)
+and from environment variables, which take precedence over the file. With several `--config` options, a key of a later file takes
+precedence, and the accounts and clients of all files are combined. A key without a value has its default. Unknown keys are faults,
+and so are variables with the prefix `ORDER_GATEWAY__` which match no key.
 
 ```sh
 order-gateway config dump > settings.toml             # a file with every key and its default, to start from
-order-gateway config check --config settings.toml     # every fault at once, each with its key and where it was given
-order-gateway config dump --config settings.toml      # what is in force, secrets redacted
+order-gateway config check --config settings.toml     # every fault at once, with key and source
+order-gateway config dump --config settings.toml      # the effective settings, secrets redacted
 ```
 
-**Variables.** Below each key stands its variable. `<ID>` and `<NAME>` are the id of the account and the name of the client, in
-capitals, with `_` for `-`: `ORDER_GATEWAY__ACCOUNTS__ACME_US__CLIENT_ID`. An account or a client that the file does not have
-comes into being by its variables. In a variable a list is separated by commas, and text has no quotes. A
-secret is not a list there: it is one, whole, with its commas. Several that are live at a time stand in the file, or in files.
+**Variables.** The tables show the variable of each key. `<ID>` and `<NAME>` stand for the id of the account and the name of the
+client, in capitals and with `_` for `-`: `ORDER_GATEWAY__ACCOUNTS__ACME_US__CLIENT_ID`. A variable for an account or client missing
+in the file creates the account or client. In a variable, list items are separated by commas, and text has no quotes. A variable
+for a secret always contains a single secret, which may include commas. Several secrets at a time need the file, or secret files.
 
-**Secrets** can be given in two ways: in place, or as the path of a file that holds nothing else, under the same name with `_file`.
-Never both. Spaces and line ends around a secret do not count, wherever it stands. One that holds a space, a control character or a
-byte order mark inside is refused, because it cannot be meant.
+**Secrets** are given either inline, or as the path of a file with nothing but the secret, under the same name with `_file`. Giving
+both is a fault. Spaces and line ends around a secret are ignored. A secret with a space, a control character or a byte order mark
+inside is refused as damaged.
 
-**Changes** take effect at a restart, but for the content of files: those of secrets and of `[grpc.tls]` are looked at every two
-seconds, and what is new in them is used from then on, without a restart and without an end of streams. A file that cannot be
-used changes nothing; that is logged and counted (`order_gateway_secret_reloads_refused_total`,
-`order_gateway_tls_reloads_refused_total`).
+**Changes** take effect at a restart, except for the content of files. Secret files and the files of `[grpc.tls]` are checked every
+two seconds, and new content is used from then on, without a restart and without ending streams. An unusable file has no effect,
+and is logged and counted (`order_gateway_secret_reloads_refused_total`, `order_gateway_tls_reloads_refused_total`).
 
 | type | is written |
 |---|---|
 | text | in quotes |
-| choice | one of the words that stand there, in quotes |
+| choice | a listed word, in quotes |
 | true or false | without quotes |
-| whole number | at least 1, at most 4294967295; what it counts stands with it |
+| whole number | at least 1, at most 4294967295; the table names the counted unit |
 | share | a number from 0 to 1 |
-| duration | a whole number with its unit, in quotes: `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"24h\"`, `\"90d\"`; at most `\"3650d\"` |
-| time | RFC 3339 with its offset from UTC, in quotes or as a TOML date: `\"2026-11-30T18:00:00Z\"`, `2026-11-30T19:00:00+01:00` |
+| duration | a whole number with a unit, in quotes: `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"24h\"`, `\"90d\"`; at most `\"3650d\"` |
+| time | RFC 3339 with an offset from UTC, in quotes or as a TOML date: `\"2026-11-30T18:00:00Z\"`, `2026-11-30T19:00:00+01:00` |
 | address | IP address and port, in quotes: `\"127.0.0.1:8080\"`, `\"[::]:8080\"` |
 | URL | begins with `http://` or `https://`, has no credentials, no query and no fragment; in quotes |
 | file | a path, in quotes |
 | list | `[\"a\", \"b\"]` |
 ";
 
-/// Every key with its variable, type, default and meaning, and when a change takes effect, as Markdown.
+/// Every key as Markdown, with variable, type, default, meaning, and the time at which a change takes effect.
 pub fn reference() -> String {
     let mut page = BEGINNING.to_owned();
     for group in keys::GROUPS {
@@ -65,10 +64,10 @@ fn section(page: &mut String, group: &KeyGroup) {
         GroupForm::Section | GroupForm::Optional => format!("[{}]", group.path),
         GroupForm::List(_) => format!("[[{}]]", group.path),
     };
-    // Writing to a String does not fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(
         page,
-        "\n## `{heading}`\n\n{}\n\n| key, and its variable | type | default | meaning | a change |\n|---|---|---|---|---|\n",
+        "\n## `{heading}`\n\n{}\n\n| key and variable | type | default | meaning | a change takes effect |\n|---|---|---|---|---|\n",
         cell(group.doc)
     );
     for key in group.keys {
@@ -84,7 +83,7 @@ fn section(page: &mut String, group: &KeyGroup) {
     }
 }
 
-/// The variable of a key. What an entry of a list is told apart by stands in it between `<` and `>`.
+/// The environment variable of a key. A placeholder in `<` and `>` stands for the id or name of a list entry.
 pub(super) fn variable(group: &str, key: &str) -> String {
     let mut steps = Vec::new();
     let mut path = String::new();
@@ -130,13 +129,13 @@ fn default(key: &SettingKey) -> String {
 
 const fn change(key: &SettingKey) -> &'static str {
     match key.kind {
-        ValueKind::Secret | ValueKind::Secrets => "in its file: within seconds",
+        ValueKind::Secret | ValueKind::Secrets => "in the file: within seconds",
         ValueKind::File => "in the file: within seconds",
         _ => "restart",
     }
 }
 
-/// Text as it may stand in a cell of a table.
+/// Escapes text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }
@@ -187,7 +186,7 @@ mod tests {
                     let of_text = |one: &str| !NOT_OF_TEXT.iter().any(|other| one.contains(other));
                     of_it.any(|one| {
                         let fits = if fault.is_empty() { of_text(one) } else { one.contains(&fault) };
-                        fits && !one.contains("unknown key") && !one.contains("has no use")
+                        fits && !one.contains("unknown key") && !one.contains("is not used")
                     })
                 });
                 assert!(found, "{}.{name}, {pattern}", group.path);

@@ -1,7 +1,7 @@
-//! Values that must not be seen: never in `Debug`, logs, dumps or errors, wiped from memory when dropped.
+//! Secrets: never shown in `Debug`, logs, dumps or errors, and wiped from memory when dropped.
 //!
-//! Every secret is judged alike, wherever it comes from ([`fit`]): a file that an editor wrote, a variable that a shell filled
-//! and a line of the settings bring spaces and line ends that nobody means.
+//! All secrets follow the same rules ([`fit`]), from any source: editors, shells and settings files add spaces and
+//! line ends which are not part of the secret.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::files;
 
-/// Longest secret in bytes. A larger file is none.
+/// Maximum length of a secret in bytes. A larger file is refused.
 pub(super) const LONGEST: usize = 64 * 1024;
 
-/// A secret, given inline or by a file. Clones share the value: a changed file is seen by all of them.
+/// A secret, inline or from a file. Clones share the value, so all clones see a changed file.
 #[derive(Clone)]
 pub struct Secret(Arc<SecretCell>);
 
@@ -26,7 +26,7 @@ struct SecretCell {
     file: Option<PathBuf>,
 }
 
-/// Why a secret, or the file of one, is refused. Its text never holds the value.
+/// The reason for refusing a secret or a secret file. The message never contains the value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
     #[error("cannot be read: {0}")]
@@ -39,22 +39,22 @@ impl SecretError {
     pub(super) const EMPTY: Self = Self::Unfit("must not be empty");
     pub(super) const TOO_LONG: Self = Self::Unfit("must be at most 64 KiB");
     pub(super) const NOT_TEXT: Self = Self::Unfit("must be UTF-8 text");
-    pub(super) const SPOILT: Self = Self::Unfit("must not hold a space, a control character or a byte order mark");
+    pub(super) const SPOILT: Self = Self::Unfit("must not contain a space, a control character or a byte order mark");
 }
 
 impl Secret {
-    /// A secret that never changes.
+    /// Creates a secret which never changes.
     pub fn inline(value: impl Into<String>) -> Self {
         Self::with(String::new(), SecretString::from(value.into()), None)
     }
 
-    /// A secret that stands in the settings at `key`.
+    /// Creates a secret from the value of the setting `key`.
     pub(super) fn checked(key: String, value: String) -> Result<Self, SecretError> {
         let value = Zeroizing::new(value);
         Ok(Self::with(key, SecretString::from(fit(&value)?), None))
     }
 
-    /// A secret that is the content of a file.
+    /// Creates a secret from a file.
     pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, SecretError> {
         let value = value(&files::read(&file, LONGEST).map_err(SecretError::Unreadable)?)?;
         Ok(Self::with(key, value, Some(file)))
@@ -64,22 +64,22 @@ impl Secret {
         Self(Arc::new(SecretCell { key, value: ArcSwap::from_pointee(value), file }))
     }
 
-    /// The value to use now. Ask again for each use, and do not keep what [`ExposeSecret`] shows.
+    /// The current value. Read anew for each use, and do not store the result of [`ExposeSecret`].
     pub fn current(&self) -> Arc<SecretString> {
         self.0.value.load_full()
     }
 
-    /// Where it was read from.
+    /// The file of the secret, if not inline.
     pub fn file(&self) -> Option<&Path> {
         self.0.file.as_deref()
     }
 
-    /// Where it stands in the settings, such as `accounts.acme.client_secret_file`.
+    /// Path of the key, such as `accounts.acme.client_secret_file`.
     pub(super) fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// Takes over what the file holds now. Answers whether the value is another one; a refused value changes nothing.
+    /// Takes over new file content. Returns whether the value changed. A refused value has no effect.
     pub(super) fn take(&self, content: &[u8]) -> Result<bool, SecretError> {
         let value = value(content)?;
         let changed = value.expose_secret() != self.current().expose_secret();
@@ -96,7 +96,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The secret in the content of a file.
+/// Extracts the secret from the content of a file.
 fn value(content: &[u8]) -> Result<SecretString, SecretError> {
     if content.len() > LONGEST {
         return Err(SecretError::TOO_LONG);
@@ -105,11 +105,11 @@ fn value(content: &[u8]) -> Result<SecretString, SecretError> {
     Ok(SecretString::from(fit(text)?))
 }
 
-/// The secret in a text: without the spaces and line ends around it.
+/// Trims spaces and line ends around a secret.
 ///
 /// # Errors
-/// Nothing is left, or what is left cannot be meant: a space, a control character or a byte order mark in a secret comes from
-/// two values that ran together, or from an editor.
+/// Fails if the rest is empty, or contains a space, a control character or a byte order mark. Such characters come
+/// from joined values or from an editor.
 pub(super) fn fit(text: &str) -> Result<&str, SecretError> {
     let value = text.trim();
     let spoils = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';

@@ -1,5 +1,4 @@
-//! The sections of which there is one each. What a key means to an operator is told in `keys`; here is what the code
-//! may rely on.
+//! The sections which occur once, as used by the code. `keys` documents the keys for operators.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -12,103 +11,103 @@ use super::Secret;
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 
-/// `[grpc]`
+/// The section `[grpc]`: the listener for callers.
 #[derive(Clone, Debug)]
 pub struct GrpcConfig {
-    /// Where calls are accepted.
+    /// Listen address for calls.
     pub listen: SocketAddr,
     /// Whether reflection is served, v1 and v1alpha.
     pub reflection: bool,
-    /// Age at which a connection is asked to go, before jitter. Not zero.
+    /// Age at which a connection gets GOAWAY, before jitter. Not zero.
     pub max_connection_age: Duration,
-    /// Unary calls that one client may have in flight.
+    /// Maximum unary calls in flight per client.
     pub max_calls_per_client: NonZeroU32,
-    /// Streams that one client may have open.
+    /// Maximum open streams per client.
     pub max_streams_per_client: NonZeroU32,
-    /// Absent: plaintext.
+    /// TLS files. Absent: plaintext connections.
     pub tls: Option<TlsConfig>,
 }
 
-/// `[grpc.tls]`
+/// The section `[grpc.tls]`: certificate files.
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
-    /// The certificate chain, PEM.
+    /// File with the certificate chain, PEM.
     pub cert_file: PathBuf,
-    /// Its private key, PEM.
+    /// Private key of the certificate, PEM.
     pub key_file: PathBuf,
-    /// Authorities that callers' certificates must come from, PEM. Present: mTLS.
+    /// Authorities for client certificates, PEM. If present, clients must use mTLS.
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// `[http]`
+/// The section `[http]`: the listener for webhooks and probes.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// Where webhooks and probes are served.
+    /// Listen address for webhooks and probes.
     pub listen: SocketAddr,
-    /// Whether there is a page for people.
+    /// Whether the status page is served.
     pub page: bool,
 }
 
-/// `[admin]`
+/// The section `[admin]`: the operators' listener.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// Where the page for people and metrics are served. Absent: at `http.listen`.
+    /// Listen address for the status page and metrics. Absent: served at `http.listen`.
     pub listen: Option<SocketAddr>,
-    /// Names under which they may be asked for, besides localhost and any IP address: lower case, without a dot at the end.
+    /// Accepted Host names besides localhost and IP addresses: lower case, without a trailing dot.
     pub hosts: Vec<String>,
 }
 
-/// `[store]`
+/// The section `[store]`: storage of ledger and feeds.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// Which store, and where.
+    /// Kind and location of the store.
     pub url: StoreUrl,
-    /// Postgres only.
+    /// Password, for Postgres only.
     pub password: Option<Secret>,
 }
 
-/// Which store, and where.
+/// Kind and location of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// A file of this process alone.
+    /// A file used by a single process.
     Sqlite(PathBuf),
-    /// A server that many replicas share.
+    /// A server shared by many replicas.
     Postgres {
         /// `postgres://user@host:port/db`, without a password.
         url: Url,
     },
 }
 
-/// `[walmart]`
+/// The section `[walmart]`: the connection to Walmart.
 #[derive(Clone, Debug)]
 pub struct WalmartConfig {
-    /// Which of Walmart's two worlds is spoken to.
+    /// Walmart's environment: production or sandbox.
     pub profile: WalmartProfile,
-    /// http or https, without credentials, query and fragment. Its path, if any, stands before Walmart's paths.
+    /// An http or https URL without credentials, query and fragment. A path is put before Walmart's paths.
     pub base_url: Url,
     /// Sent as `WM_SVC.NAME`: visible ASCII and spaces.
     pub service_name: String,
-    /// Wire time of one attempt. Not zero.
+    /// Maximum time of an attempt on the wire. Not zero.
     pub attempt_timeout: Duration,
-    /// Where the buckets start.
+    /// Initial rate limits by operation.
     pub limits: LimitsConfig,
-    /// Repeats of a failed call.
+    /// Retries of failed calls.
     pub retry: RetryConfig,
-    /// Answers kept for identical promise requests.
+    /// Cache for identical promise requests.
     pub promise_cache: PromiseCacheConfig,
 }
 
-/// Which of Walmart's two worlds is spoken to.
+/// Walmart's environment: production or sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalmartProfile {
-    /// Real orders.
+    /// Production, with real orders.
     Production,
-    /// Walmart's sandbox: further headers are sent.
+    /// Walmart's sandbox, which needs further headers.
     Sandbox,
 }
 
 impl WalmartProfile {
-    /// As in the settings.
+    /// The name in the settings.
     pub const fn name(self) -> &'static str {
         match self {
             WalmartProfile::Production => "production",
@@ -116,7 +115,7 @@ impl WalmartProfile {
         }
     }
 
-    /// Where Walmart answers, without a path.
+    /// The default base URL, without a path.
     pub const fn base_url(self) -> &'static str {
         match self {
             WalmartProfile::Production => "https://marketplace.walmartapis.com",
@@ -125,94 +124,94 @@ impl WalmartProfile {
     }
 }
 
-/// `[walmart.limits]`: calls a minute, per account and operation, until Walmart's answers say otherwise.
+/// The section `[walmart.limits]`: calls per minute, by account and operation, corrected later by Walmart's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig(pub [NonZeroU32; Operation::ALL.len()]);
 
 impl LimitsConfig {
-    /// Calls a minute of one operation.
+    /// Calls per minute of an operation.
     pub const fn of(&self, operation: Operation) -> NonZeroU32 {
         self.0[operation.index()]
     }
 }
 
-/// `[walmart.retry]`
+/// The section `[walmart.retry]`: retries of failed calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryConfig {
-    /// Attempts of one call, the first included.
+    /// Maximum attempts per call, including the first.
     pub max_attempts: NonZeroU32,
 }
 
-/// `[walmart.promise_cache]`
+/// The section `[walmart.promise_cache]`: cache for promise requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PromiseCacheConfig {
-    /// How long an answer is kept. Zero: not at all.
+    /// Lifetime of a cached answer. Zero turns the cache off.
     pub ttl: Duration,
 }
 
-/// `[ledger]`
+/// The section `[ledger]`: resolution of unknown outcomes.
 #[derive(Clone, Debug)]
 pub struct LedgerConfig {
-    /// How long an order that was sent may stay invisible in Walmart's answers before it counts as not made.
+    /// Time during which a sent order may be missing in Walmart's answers before the order counts as not created.
     pub settle_window: Duration,
-    /// When Walmart is asked about an outcome, from the moment it became unknown. Rising, at least one.
+    /// Delays of look-ups from the time the outcome became unknown. Increasing, at least one.
     pub lookup_delays: Vec<Duration>,
-    /// Age of a call after which nothing of it is sent again.
+    /// Age of a call after which nothing is sent again.
     pub not_after: Duration,
-    /// Creations that come before this moment are looked up before they are sent.
+    /// Creations before this time are looked up at Walmart before being sent.
     pub look_first_until: Option<Timestamp>,
-    /// How long final entries are kept; at least [`LedgerConfig::LEAST_RETENTION`].
+    /// Retention of final entries; at least [`LedgerConfig::LEAST_RETENTION`].
     pub retention: Duration,
 }
 
 impl LedgerConfig {
-    /// So long callers may rely on it that a call repeated is answered as it was.
+    /// The guaranteed time during which a repeated call gets the same answer.
     pub const LEAST_RETENTION: Duration = Duration::from_hours(90 * 24);
 
-    /// Shortest window in production: Walmart shows an order some seconds after it took it.
+    /// Shortest window in production: Walmart shows an order some seconds after accepting.
     pub const LEAST_SETTLE_WINDOW: Duration = Duration::from_secs(30);
 
-    /// Fewest look-ups in production: as many absences as the resolve rule counts before anything is sent again.
+    /// Fewest look-ups in production: the number of absences required before anything is sent again.
     pub const LEAST_LOOKUPS: usize = 3;
 }
 
-/// `[feed]`
+/// The section `[feed]`: heartbeats, retention and limits.
 #[derive(Clone, Debug)]
 pub struct FeedConfig {
     /// Longest silence on a stream. Not zero.
     pub heartbeat_interval: Duration,
-    /// How long events are kept. Not zero.
+    /// Retention of events. Not zero.
     pub retention: Duration,
-    /// How long events are kept that a subscription still needs. At least `retention`.
+    /// Retention of events still needed by a subscription. At least `retention`.
     pub max_retention: Duration,
-    /// Subscriptions that one client may have.
+    /// Maximum subscriptions per client.
     pub max_subscriptions_per_client: NonZeroU32,
 }
 
-/// `[telemetry]`
+/// The section `[telemetry]`: export and access log.
 #[derive(Clone, Debug)]
 pub struct TelemetryConfig {
-    /// Where traces go, by OTLP over gRPC. Absent: what the `OTEL_*` variables say, or nowhere.
+    /// OTLP collector. Absent: as set by the `OTEL_*` variables, or none.
     pub otlp_endpoint: Option<Url>,
-    /// Share of the calls that are traced, 0 to 1.
+    /// Part of the calls to trace, 0 to 1.
     pub trace_sample_ratio: f64,
-    /// Which calls get a line in the log.
+    /// Calls to write to the access log.
     pub access_log: AccessLog,
 }
 
-/// Which calls get a line in the log.
+/// Calls to write to the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
-    /// Failed and slow ones.
+    /// Failed and slow calls.
     Failures,
-    /// Every one.
+    /// All calls, including successes.
     All,
-    /// None.
+    /// No calls at all.
     Off,
 }
 
 impl AccessLog {
-    /// As in the settings.
+    /// The name in the settings.
     pub const fn name(self) -> &'static str {
         match self {
             AccessLog::Failures => "failures",
@@ -222,9 +221,9 @@ impl AccessLog {
     }
 }
 
-/// `[shutdown]`
+/// The section `[shutdown]`: the end of the process.
 #[derive(Clone, Debug)]
 pub struct ShutdownConfig {
-    /// How long calls in flight may go on after the signal to end.
+    /// Time for calls in flight after the termination signal.
     pub grace: Duration,
 }

@@ -40,7 +40,7 @@ fn faults_of_several_files_name_the_file() {
     };
     let twice = of(&[("a.toml", "[grpc]\nport = 1\n"), ("b.toml", ACCOUNT), ("c.toml", ACCOUNT)]);
     assert!(twice[0].ends_with("(a.toml, line 2)"), "{twice:?}");
-    assert_eq!(twice[1..], ["accounts.acme: stands there more than once (c.toml, line 2)"]);
+    assert_eq!(twice[1..], ["accounts.acme: is given more than once (c.toml, line 2)"]);
     // Both forms in one file are a fault, whatever the file before has.
     let both = "[store]\nurl = \"postgres://me@db/orders\"\npassword = \"a\"\npassword_file = \"/b\"\n";
     let both = of(&[("a.toml", "[store]\npassword = \"x\"\n"), ("b.toml", both), ("c.toml", ACCOUNT)]);

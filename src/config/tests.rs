@@ -94,7 +94,7 @@ fn no_secret_shows_in_faults() {
     assert!(not_toml[0].starts_with("line 2, column "), "{not_toml:?}");
     assert!(!not_toml[0].contains("canary"), "{not_toml:?}");
     let url = faults(&format!("[store]\nurl = \"postgres://u:canary@h/d\"\n{ACCOUNT}"), &[]);
-    assert_eq!(url, ["store.url: must not hold the password; give it as password or password_file (line 2)"]);
+    assert_eq!(url, ["store.url: must not contain the password; give it as password or password_file (line 2)"]);
 }
 
 /// One file with one fault of every kind: each is found, none hides another.
@@ -118,10 +118,10 @@ fn each_rule_alone() {
     let cases: &[(String, &str)] = &[
         (String::new(), "accounts: at least one [[accounts]] is required"),
         ("accounts = []".into(), "accounts: at least one [[accounts]] is required"),
-        (format!("{ACCOUNT}{ACCOUNT}"), "accounts.acme: stands there more than once (line 8)"),
+        (format!("{ACCOUNT}{ACCOUNT}"), "accounts.acme: is given more than once (line 8)"),
         (
             format!("[grpc]\nlisten = \"0.0.0.0:1\"\n{ACCOUNT}"),
-            "grpc.listen: must be a loopback address, or [[clients]] must say who may call (line 2)",
+            "grpc.listen: must be a loopback address unless [[clients]] are configured (line 2)",
         ),
         (
             client("token = \"a\"\naccounts = [\"other\"]"),
@@ -129,19 +129,19 @@ fn each_rule_alone() {
         ),
         (
             client("token = \"a\"\naccounts = [\"*\"]\nservices = [\"Fulfilment\"]"),
-            "clients.oms.services: must hold only FulfillmentService, CancelIntentService, OrderUpdateService, \
+            "clients.oms.services: must contain only FulfillmentService, CancelIntentService, OrderUpdateService, \
              SellerOrderService, ReturnService, WebhookSubscriptionService, GatewayService (line 11)",
         ),
         (client("accounts = [\"*\"]"), "clients.oms.token: is required (or token_file, or san) (line 7)"),
         (client("san = \"a\"\naccounts = [\"*\"]"), "clients.oms.san: needs grpc.tls.client_ca_file (line 9)"),
         (
             client("token = \"a\"\nsan = \"a\"\naccounts = [\"*\"]"),
-            "clients.oms.san: must not stand beside a token (line 10)",
+            "clients.oms.san: cannot be combined with a token (line 10)",
         ),
         (client("token = \"a\"\naccounts = []"), "clients.oms.accounts: must name an account, or be [\"*\"] (line 10)"),
         (
             client("token = \"a\"\naccounts = [\"*\"]\n[[clients]]\nname = \"b\"\ntoken = \"a\"\naccounts = [\"*\"]"),
-            "clients.b.token: is also that of clients.oms",
+            "clients.b.token: is also used by clients.oms",
         ),
         (
             format!("{ACCOUNT}client_secret_file = \"Cargo.toml\""),
@@ -157,7 +157,7 @@ fn each_rule_alone() {
         ),
         (
             format!("{ACCOUNT}[accounts.webhook]\nauth = \"none\"\nsecret = \"s\""),
-            "accounts.acme.webhook.secret: has no use with auth = \"none\" (line 9)",
+            "accounts.acme.webhook.secret: is not used with auth = \"none\" (line 9)",
         ),
         (
             format!("{ACCOUNT}[accounts.webhook]\nauth = \"hmac\""),
@@ -170,12 +170,12 @@ fn each_rule_alone() {
         (format!("[store]\npassword = \"x\"\n{ACCOUNT}"), "store.password: is for postgres only (line 2)"),
         (
             format!("[store]\nurl = \"memory:\"\n{ACCOUNT}"),
-            "store.url: keeps nothing, so it cannot hold a promise; name a file instead, such as \
+            "store.url: keeps nothing across restarts; name a file instead, such as \
              \"sqlite://order-gateway.db\" (`order-gateway dev` keeps its own in a temporary folder) (line 2)",
         ),
         (
             format!("{ACCOUNT}{}", ACCOUNT.replace("acme", "beta")),
-            "accounts.beta.partner_id: is also that of accounts.acme; a seller has one account (line 10)",
+            "accounts.beta.partner_id: is also used by accounts.acme; a seller has one account (line 10)",
         ),
         (
             format!("[ledger]\nlook_first_until = 2026-11-30T18:00:00\n{ACCOUNT}"),
@@ -192,7 +192,7 @@ fn each_rule_alone() {
         ),
         (
             format!("{ACCOUNT}[accounts.webhook]\nauth = \"hmac\"\nsecret = \"s\"\ntimestamp_tolerance = \"5m\""),
-            "accounts.acme.webhook.timestamp_tolerance: has no use with auth = \"hmac\" (line 10)",
+            "accounts.acme.webhook.timestamp_tolerance: is not used with auth = \"hmac\" (line 10)",
         ),
     ];
     for (text, fault) in cases {
@@ -295,7 +295,7 @@ fn a_secret_that_cannot_be_meant_is_refused_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     let by_file = ACCOUNT.replace("client_secret = \"canary-account\"", &format!("client_secret_file = {file:?}"));
-    let rule = "must not hold a space, a control character or a byte order mark";
+    let rule = "must not contain a space, a control character or a byte order mark";
     for content in ["cse cret", "\u{feff}csecret", "one\ntwo"] {
         fs::write(&file, content).unwrap();
         let fault = format!("accounts.acme.client_secret_file: its content {rule} (line 6)");
@@ -343,7 +343,7 @@ fn one_form_of_a_secret_takes_the_place_of_the_other() {
 fn a_name_in_certificates_belongs_to_one_client() {
     let twice =
         format!("{EVERYTHING}[[clients]]\nname = \"b\"\nsan = \"spiffe://example.com/oms\"\naccounts = [\"*\"]");
-    assert_eq!(faults(&twice, &[]), ["clients.b.san: is also that of clients.mesh"]);
+    assert_eq!(faults(&twice, &[]), ["clients.b.san: is also used by clients.mesh"]);
 }
 
 #[test]
@@ -356,7 +356,7 @@ fn a_variable_cannot_be_a_whole_list() {
 fn a_variable_for_two_entries_is_refused() {
     let text =
         format!("{}{ACCOUNT}", ACCOUNT.replace("acme", "a-b").replace("10000000000", "2")).replace("acme", "a_b");
-    let fault = "accounts.a_b: stands for more than one entry of the file; set it there \
+    let fault = "accounts.a_b: matches more than one entry of the file; set the key in the file \
                  (ORDER_GATEWAY__ACCOUNTS__A_B__CLIENT_ID)";
     assert_eq!(faults(&text, &[("ORDER_GATEWAY__ACCOUNTS__A_B__CLIENT_ID", "x")]), [fault]);
 }

@@ -1,4 +1,4 @@
-//! Tokens of callers. They are hashed as soon as they are read: nothing that the process keeps can be sent as a token.
+//! Tokens of callers. Tokens are hashed when read, so that the process keeps nothing usable as a token.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use super::files;
 use super::secrets::{LONGEST, SecretError};
 
-/// Each call is compared with all tokens there are.
+/// Maximum number of tokens in a file; every call is compared with all tokens.
 const MOST: usize = 16;
 
 /// The SHA-256 of a token.
@@ -20,12 +20,12 @@ const MOST: usize = 16;
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// Hashes a token as it is sent after `Bearer `.
+    /// Hashes a token as sent after `Bearer `.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// In constant time.
+    /// Compares in constant time.
     fn is(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -37,8 +37,8 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// Tokens of one caller, given inline (one) or by a file (one a line). All of them are good, so that callers can change
-/// over one after the other. Clones share them: a changed file is seen by all.
+/// The tokens of a caller: inline (a single token) or from a file (a token per line). All are accepted, so that
+/// callers can switch over gradually. Clones share the tokens, so all clones see a changed file.
 #[derive(Clone)]
 pub struct ClientTokens(Arc<TokenStore>);
 
@@ -49,18 +49,18 @@ struct TokenStore {
 }
 
 impl ClientTokens {
-    /// A token that never changes.
+    /// Creates a token which never changes.
     pub fn inline(token: &str) -> Self {
         Self::with(String::new(), None, vec![TokenHash::of(token.as_bytes())])
     }
 
-    /// A token that stands in the settings at `key`.
+    /// Creates a token from the value of the setting `key`.
     pub(super) fn checked(key: String, token: String) -> Result<Self, SecretError> {
         let token = Zeroizing::new(token);
         Ok(Self::with(key, None, vec![hash(&token)?]))
     }
 
-    /// The tokens in a file.
+    /// Reads the tokens of a file.
     pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, SecretError> {
         let hashes = hashes(&files::read(&file, LONGEST).map_err(SecretError::Unreadable)?)?;
         Ok(Self::with(key, Some(file), hashes))
@@ -70,26 +70,26 @@ impl ClientTokens {
         Self(Arc::new(TokenStore { key, file, hashes: ArcSwap::from_pointee(hashes) }))
     }
 
-    /// Whether `sent` is one of them now. Takes as long for any token that is sent.
+    /// Whether `sent` is currently valid. Takes the same time for any token.
     pub fn accept(&self, sent: &TokenHash) -> bool {
         self.0.hashes.load().iter().fold(false, |found, good| good.is(sent) | found)
     }
 
-    /// Where they were read from.
+    /// The file of the tokens, if not inline.
     pub fn file(&self) -> Option<&Path> {
         self.0.file.as_deref()
     }
 
-    /// Where they stand in the settings, such as `clients.oms.token_file`.
+    /// Path of the key, such as `clients.oms.token_file`.
     pub(super) fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// Takes over what the file holds now, unless one of `others` has one of them. Answers whether that changed anything.
+    /// Takes over new file content. Fails if any token belongs to `others`. Returns whether the tokens changed.
     pub(super) fn take(&self, content: &[u8], others: &[ClientTokens]) -> Result<bool, SecretError> {
         let new = hashes(content)?;
         if new.iter().any(|hash| others.iter().any(|other| other.accept(hash))) {
-            return Err(SecretError::Unfit("holds a token of another client"));
+            return Err(SecretError::Unfit("contains a token of another client"));
         }
         let old = self.0.hashes.load();
         let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old.is(new));
@@ -99,7 +99,7 @@ impl ClientTokens {
         Ok(!same)
     }
 
-    /// Whether one token is good for both.
+    /// Whether the lists have a token in common.
     pub(super) fn overlap(&self, other: &ClientTokens) -> bool {
         self.0.hashes.load().iter().any(|hash| other.accept(hash))
     }
@@ -111,7 +111,7 @@ impl fmt::Debug for ClientTokens {
     }
 }
 
-/// Of the lines of a file; those that hold nothing do not count.
+/// Hashes the tokens of a file, skipping blank lines.
 fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, SecretError> {
     if content.len() > LONGEST {
         return Err(SecretError::TOO_LONG);
@@ -122,11 +122,11 @@ fn hashes(content: &[u8]) -> Result<Vec<TokenHash>, SecretError> {
     match hashes.len() {
         0 => Err(SecretError::EMPTY),
         1..=MOST => Ok(hashes),
-        _ => Err(SecretError::Unfit("must hold at most 16 tokens")),
+        _ => Err(SecretError::Unfit("must contain at most 16 tokens")),
     }
 }
 
-/// Of text that can follow `Bearer`, without what stands around it.
+/// Hashes a token without surrounding spaces. Fails for text which cannot follow `Bearer`.
 fn hash(text: &str) -> Result<TokenHash, SecretError> {
     let token = text.trim();
     if token.is_empty() {
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(refused(b"\xff"), "must be UTF-8 text");
         assert_eq!(refused(&[b'a'; LONGEST + 1]), "must be at most 64 KiB");
         assert!(from_file("t\n".repeat(MOST).as_bytes()).is_ok());
-        assert_eq!(refused("t\n".repeat(MOST + 1).as_bytes()), "must hold at most 16 tokens");
+        assert_eq!(refused("t\n".repeat(MOST + 1).as_bytes()), "must contain at most 16 tokens");
     }
 
     #[test]

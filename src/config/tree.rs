@@ -1,5 +1,4 @@
-//! The settings before they mean anything: one tree, made of the files, each laid over those before it, and of the
-//! environment laid over all.
+//! The raw settings as a tree: files merged in order, then overlaid by the environment.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +9,15 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{ConfigFault, FaultList, SettingSource, printable};
 use super::keys;
 
-/// Variables with this beginning are settings, all others are none of ours.
+/// Prefix of variables which are settings. All other variables are ignored.
 pub const PREFIX: &str = "ORDER_GATEWAY__";
 
-/// More steps than any key has. The tree is walked by recursion, so its depth is bounded.
+/// Maximum depth of a variable, beyond any key. The limit bounds the recursion over the tree.
 const DEEPEST: usize = 8;
 
 pub(super) type Table = BTreeMap<String, SettingNode>;
 
-/// A value and where it was given.
+/// A value and its source.
 #[derive(Clone, Debug)]
 pub(super) struct SettingNode {
     pub(super) at: SettingSource,
@@ -33,16 +32,16 @@ pub(super) enum RawValue {
     Flag(bool),
     List(Vec<SettingNode>),
     Table(Table),
-    /// From the environment: text that may stand for any scalar, or for a list.
+    /// Text from the environment, for any scalar or list.
     Words(String),
-    /// A TOML date, as it is written.
+    /// A TOML date as written.
     Date(String),
-    /// A number that does not fit.
+    /// A number out of range.
     Other(&'static str),
 }
 
 impl RawValue {
-    /// What it is, for a fault.
+    /// The type of the value, for a fault.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             RawValue::Text(_) | RawValue::Words(_) => "text",
@@ -56,7 +55,7 @@ impl RawValue {
     }
 }
 
-/// Reads a file, with the name that faults call it by. Its text is not repeated in the fault.
+/// Parses a file. `file` is the name in faults; the text is not repeated in faults.
 pub(super) fn parse(text: &str, file: Option<Arc<str>>) -> Result<Table, ConfigFault> {
     let lines = LineIndex::of(text, file);
     match DeTable::parse(text) {
@@ -70,7 +69,7 @@ pub(super) fn parse(text: &str, file: Option<Arc<str>>) -> Result<Table, ConfigF
     }
 }
 
-/// Reads one value as it would stand in a file; used for defaults.
+/// Parses a single value, for defaults.
 pub(super) fn parse_value(text: &str) -> Option<SettingNode> {
     let value = DeValue::parse(text).ok()?;
     let mut node = read_value(value, &LineIndex::of(text, None));
@@ -99,13 +98,13 @@ fn read_value(value: Spanned<DeValue<'_>>, lines: &LineIndex) -> SettingNode {
     SettingNode { at, raw }
 }
 
-/// Lays a file over those before it: its keys win, its accounts and clients come after theirs.
+/// Merges a later file into the tree. Keys of the later file take precedence; accounts and clients are appended.
 pub(super) fn lay_over(root: &mut Table, later: Table) {
     merge(root, "", later);
 }
 
 fn merge(table: &mut Table, group: &str, later: Table) {
-    // All before the first is set: both forms of a secret in one file stay the fault that they are.
+    // Drop all other forms first, then set: a file with both forms of a secret must still be reported.
     for name in later.keys() {
         drop_other_form(table, group, name);
     }
@@ -126,17 +125,17 @@ fn merge(table: &mut Table, group: &str, later: Table) {
     }
 }
 
-/// Path of a section inside the one at `group`.
+/// Path of a section nested in `group`.
 fn below(group: &str, name: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") }
 }
 
-/// Lays the environment over the file.
+/// Overlays the environment.
 ///
-/// `ORDER_GATEWAY__WALMART__LIMITS__PROMISE` sets `walmart.limits.promise`, `ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID`
-/// sets `client_id` of the account `acme`. Case does not matter and `-` of an id is written `_`. An account or client
-/// that the file does not have comes into being, with the name in small letters (its `ID` or `NAME` variable may spell
-/// it with `-` or capitals).
+/// `ORDER_GATEWAY__WALMART__LIMITS__PROMISE` sets `walmart.limits.promise`,
+/// `ORDER_GATEWAY__ACCOUNTS__ACME__CLIENT_ID` sets `client_id` of the account `acme`. Case is ignored, and `-` of an
+/// id is written `_`. A variable for an account or client missing in the files creates the entry, with the name in
+/// lower case; the `ID` or `NAME` variable of the entry can spell the name with `-` or capitals.
 pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (String, String)>, faults: &FaultList) {
     let mut variables: Vec<_> = environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     variables.sort();
@@ -144,7 +143,7 @@ pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (S
         let path = name[PREFIX.len()..].to_lowercase();
         let steps: Vec<&str> = path.split("__").collect();
         if steps.len() > DEEPEST {
-            faults.add("settings", &SettingSource::Variable(printable(&name)), "no key lies this deep");
+            faults.add("settings", &SettingSource::Variable(printable(&name)), "no key is nested this deep");
             continue;
         }
         let leaf = SettingNode { at: SettingSource::Variable(printable(&name)), raw: RawValue::Words(value) };
@@ -157,7 +156,7 @@ pub(super) fn overlay(root: &mut Table, environment: impl IntoIterator<Item = (S
     }
 }
 
-/// Sets a value below `table`, whose own path (without names of list entries) is `group`.
+/// Sets a value below `table`. `group` is the path of `table` without names of list entries.
 fn set(table: &mut Table, group: &str, steps: &[&str], leaf: SettingNode) {
     match steps {
         [] => {}
@@ -171,7 +170,7 @@ fn set(table: &mut Table, group: &str, steps: &[&str], leaf: SettingNode) {
                 .entry((*name).to_owned())
                 .or_insert_with(|| SettingNode { at, raw: RawValue::Table(Table::new()) });
             let group = below(group, name);
-            // What is no section here is reported by the reader of that key.
+            // A value in place of a section is reported by the reader of the key.
             if let RawValue::Table(inner) = &mut inner.raw {
                 set(inner, &group, rest, leaf);
             }
@@ -179,7 +178,7 @@ fn set(table: &mut Table, group: &str, steps: &[&str], leaf: SettingNode) {
     }
 }
 
-/// One form of a secret takes the place of the other.
+/// Removes the other form of a secret, inline or file, if set by a file.
 fn drop_other_form(table: &mut Table, group: &str, name: &str) {
     if let Some(stem) = name.strip_suffix("_file").filter(|stem| keys::is_secret(group, stem)) {
         drop_from_file(table, stem);
@@ -206,7 +205,7 @@ fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: S
         && *last == naming
         && simplified(name) != entry
     {
-        faults.add(format!("{key}.{naming}"), &at, "cannot be another name than the variable's own");
+        faults.add(format!("{key}.{naming}"), &at, "must match the name in the variable");
         return;
     }
     let named = |node: &SettingNode| match &node.raw {
@@ -215,7 +214,7 @@ fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: S
     };
     let matching = entries.iter().filter(|node| named(node)).count();
     if matching > 1 {
-        faults.add(key, &at, "stands for more than one entry of the file; set it there");
+        faults.add(key, &at, "matches more than one entry of the file; set the key in the file");
         return;
     }
     if matching == 0 {
@@ -227,7 +226,7 @@ fn set_in_list(root: &mut Table, list: &str, entry: &str, rest: &[&str], leaf: S
     }
 }
 
-/// The name that an entry of a list gives itself.
+/// The name of a list entry.
 pub(super) fn name_of<'a>(table: &'a Table, naming: &str) -> Option<&'a str> {
     match &table.get(naming)?.raw {
         RawValue::Text(name) | RawValue::Words(name) => Some(name),
@@ -235,12 +234,12 @@ pub(super) fn name_of<'a>(table: &'a Table, naming: &str) -> Option<&'a str> {
     }
 }
 
-/// A name as variables spell it.
+/// The name as spelled in variables.
 fn simplified(name: &str) -> String {
     name.to_lowercase().replace('-', "_")
 }
 
-/// Where the lines of a text begin.
+/// The positions of line starts in a text.
 struct LineIndex {
     file: Option<Arc<str>>,
     starts: Vec<usize>,
@@ -252,12 +251,12 @@ impl LineIndex {
         Self { file, starts }
     }
 
-    /// Counted from 1.
+    /// The line of an offset, counted from 1.
     fn line(&self, offset: usize) -> usize {
         self.starts.partition_point(|start| *start <= offset)
     }
 
-    /// Line and column, counted from 1, the column in characters.
+    /// Line and column, counted from 1; the column in characters.
     fn position(&self, text: &str, offset: usize) -> (usize, usize) {
         let line = self.line(offset);
         let start = line.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);

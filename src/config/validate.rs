@@ -1,4 +1,4 @@
-//! Rules about meaning: what a value may say, and which values fit together.
+//! Rules for the meaning of values, and for combinations of values.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::tree::SettingNode;
 use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
 
-/// Services that a client may be limited to.
+/// Services to which a client can be limited.
 const SERVICES: [&str; 7] = [
     "FulfillmentService",
     "CancelIntentService",
@@ -28,14 +28,14 @@ const SERVICES: [&str; 7] = [
     "GatewayService",
 ];
 
-/// Without clients there is no authentication, so nobody from outside may reach the door.
+/// Without clients there is no authentication, so the gRPC listener must not be reachable from outside.
 pub(super) fn open_door(door: &GrpcSummary, faults: &FaultList) {
     if door.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
-        faults.add("grpc.listen", &door.at, "must be a loopback address, or [[clients]] must say who may call");
+        faults.add("grpc.listen", &door.at, "must be a loopback address unless [[clients]] are configured");
     }
 }
 
-/// The operators' door has an address of its own. Port 0 is a free one each time.
+/// The operators' listener needs an address of its own. Port 0 picks a free port each time.
 pub(super) fn doors_apart(
     listen: SocketAddr,
     at: &SettingSource,
@@ -44,58 +44,58 @@ pub(super) fn doors_apart(
 ) {
     for (key, other) in others {
         if listen.port() != 0 && other == Some(listen) {
-            faults.add("admin.listen", at, format!("is also that of {key}"));
+            faults.add("admin.listen", at, format!("is also used by {key}"));
         }
     }
 }
 
-/// A name under which the operators' door may be asked for.
+/// Parses a Host name for the operators' listener.
 pub(super) fn host(text: &str) -> Parsed<String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     match DnsName::try_from(name.as_str()) {
         Ok(_) => Ok(name),
-        Err(_) => Err("must be DNS names without port and wildcard; localhost and IPs are good without".into()),
+        Err(_) => Err("must be DNS names without port and wildcard; localhost and IPs are always accepted".into()),
     }
 }
 
-/// One name, one entry.
+/// Reports entries of a list with the same name.
 pub(super) fn names_unique(list: &str, entries: &[ListEntry<'_>], faults: &FaultList) {
     let mut seen: Vec<&str> = Vec::new();
     for ListEntry { name, at, .. } in entries {
         let Some(name) = name else { continue };
         if seen.contains(&name.as_str()) {
-            faults.add(format!("{list}.{name}"), at, "stands there more than once");
+            faults.add(format!("{list}.{name}"), at, "is given more than once");
         }
         seen.push(name);
     }
 }
 
-/// One seller, one account: what is kept by the seller would be that of both.
+/// Reports sellers with more than one account: data is stored by seller, and would mix.
 pub(super) fn sellers_unique(accounts: &[ListEntry<'_>], faults: &FaultList) {
     let mut seen: Vec<(String, &ListEntry<'_>)> = Vec::new();
     for account in accounts {
         let Some(seller) = account.section.peek("partner_id", |node| values::word(node).ok()) else { continue };
-        // That a name stands there twice is told already.
+        // Equal names are reported by `names_unique`.
         let same = |(known, first): &&(String, &ListEntry<'_>)| {
             *known == seller && (first.name.is_none() || first.name != account.name)
         };
         if let Some((_, first)) = seen.iter().find(same) {
             let path = account.section.key("partner_id");
-            let message = format!("is also that of {}; a seller has one account", first.section.path());
+            let message = format!("is also used by {}; a seller has one account", first.section.path());
             faults.add(path, &account.section.at("partner_id"), message);
         }
         seen.push((seller, account));
     }
 }
 
-/// No two clients may prove themselves the same way: it would not be known who called.
+/// Reports clients with the same credentials: the caller would be ambiguous.
 pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a ClientConfig>, faults: &FaultList) {
     let mut seen: Vec<&ClientConfig> = Vec::new();
     for client in clients {
         for other in &seen {
             let fault = |key: &str| {
                 let path = format!("clients.{}.{key}", client.name);
-                faults.add(path, &SettingSource::Nowhere, format!("is also that of clients.{}", other.name));
+                faults.add(path, &SettingSource::Nowhere, format!("is also used by clients.{}", other.name));
             };
             if client.tokens.iter().any(|own| other.tokens.iter().any(|its| own.overlap(its))) {
                 fault("token");
@@ -108,7 +108,7 @@ pub(super) fn credentials_unique<'a>(clients: impl Iterator<Item = &'a ClientCon
     }
 }
 
-/// Whether a file is there and may be read. What is in it is the business of those who use it.
+/// Reports an unreadable file. The content is checked by the users of the file.
 pub(super) fn readable(s: &SectionReader<'_>, name: &str, at: &SettingSource, path: &Path) {
     if let Err(error) = std::fs::File::open(path) {
         s.fault(name, at, format!("cannot be read: {error}"));
@@ -118,16 +118,14 @@ pub(super) fn readable(s: &SectionReader<'_>, name: &str, at: &SettingSource, pa
 pub(super) fn store_url(node: &SettingNode) -> Parsed<StoreUrl> {
     let text = values::text(node)?;
     if text.starts_with("memory:") {
-        return Err(
-            "keeps nothing, so it cannot hold a promise; name a file instead, such as \"sqlite://order-gateway.db\" \
+        return Err("keeps nothing across restarts; name a file instead, such as \"sqlite://order-gateway.db\" \
                     (`order-gateway dev` keeps its own in a temporary folder)"
-                .into(),
-        );
+            .into());
     }
     if let Some(path) = text.strip_prefix("sqlite://") {
         return match path {
             "" => Err("must name a file after sqlite://".into()),
-            _ if path.contains(['?', '#']) => Err("must not hold a query or a fragment".into()),
+            _ if path.contains(['?', '#']) => Err("must not contain a query or a fragment".into()),
             _ => Ok(StoreUrl::Sqlite(path.into())),
         };
     }
@@ -136,7 +134,7 @@ pub(super) fn store_url(node: &SettingNode) -> Parsed<StoreUrl> {
     let complete = url.has_host() && !url.username().is_empty() && url.path().len() > 1;
     match url.scheme() {
         "postgres" | "postgresql" if url.password().is_some() => {
-            Err("must not hold the password; give it as password or password_file".into())
+            Err("must not contain the password; give it as password or password_file".into())
         }
         "postgres" | "postgresql" if complete => Ok(StoreUrl::Postgres { url }),
         _ => Err(form.into()),
@@ -147,7 +145,7 @@ pub(super) fn rising(delays: Vec<Duration>) -> Parsed<Vec<Duration>> {
     if delays.is_empty() {
         return Err("must not be empty".into());
     }
-    if delays.is_sorted_by(|a, b| a < b) { Ok(delays) } else { Err("must rise from one to the next".into()) }
+    if delays.is_sorted_by(|a, b| a < b) { Ok(delays) } else { Err("must increase from entry to entry".into()) }
 }
 
 pub(super) fn ledger_retention(span: Duration) -> Parsed<Duration> {
@@ -155,8 +153,8 @@ pub(super) fn ledger_retention(span: Duration) -> Parsed<Duration> {
     if span < LedgerConfig::LEAST_RETENTION { Err(format!("must be at least {days}d")) } else { Ok(span) }
 }
 
-/// What production must have, so that an order is not made twice when Walmart is slow to show it. `at`: where the settle
-/// window, the delays and the last moment were given.
+/// Checks the limits for production, without which an order could be created twice while Walmart is slow to show the
+/// first. `at` has the sources of the settle window, the delays and `not_after`.
 pub(super) fn ledger_promise(
     s: &SectionReader<'_>,
     at: &[SettingSource; 3],
@@ -179,7 +177,7 @@ pub(super) fn ledger_promise(
     }
 }
 
-/// What is held is kept at least as long as what is not.
+/// Events held for a subscription must be kept at least as long as other events.
 pub(super) fn max_retention(
     s: &SectionReader<'_>,
     at: &SettingSource,
@@ -195,10 +193,10 @@ pub(super) fn header_name(node: &SettingNode) -> Parsed<HeaderName> {
     values::text(node)?.parse().map_err(|_| "must be the name of a header".into())
 }
 
-/// What stands before the colon of `user:password`.
+/// Parses a user name: the part before the colon of `user:password`.
 pub(super) fn username(node: &SettingNode) -> Parsed<String> {
     let name = values::word(node)?;
-    if name.contains(':') { Err("must not hold a colon".into()) } else { Ok(name) }
+    if name.contains(':') { Err("must not contain a colon".into()) } else { Ok(name) }
 }
 
 pub(super) fn account_set(
@@ -221,11 +219,11 @@ pub(super) fn account_set(
     for id in ids {
         match AccountId::new(id.as_str()) {
             Ok(id) if known.iter().any(|known| known == id.as_str()) => set.push(id),
-            // The form of ids leaves nothing in them that must not be printed.
+            // An account id has only printable characters.
             Ok(id) => {
                 s.fault("accounts", at, format!("names the account {id:?}, which is not configured", id = id.as_str()))
             }
-            Err(error) => s.fault("accounts", at, format!("names an account that cannot be: an id {error}")),
+            Err(error) => s.fault("accounts", at, format!("names an invalid account: an id {error}")),
         }
     }
     Some(AccountSet::Some(set))
@@ -238,5 +236,5 @@ pub(super) fn services(names: Vec<String>) -> Parsed<Vec<String>> {
     if names.iter().all(|name| SERVICES.contains(&name.as_str())) {
         return Ok(names);
     }
-    Err(format!("must hold only {}", SERVICES.join(", ")))
+    Err(format!("must contain only {}", SERVICES.join(", ")))
 }

@@ -1,5 +1,5 @@
-//! Reads one setting's value from its node of the settings tree. The error of each function says which form the setting must
-//! have. It never repeats the value that was given, which may be a secret.
+//! Parses a value from a node of the settings tree. Errors state the required form, and never repeat the value, which
+//! may be a secret.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -14,10 +14,10 @@ use crate::domain::timestamp::Timestamp;
 
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// Longest duration: what is longer is a mistake, and sums with points in time stay far from their end.
+/// Longest duration. Longer values are mistakes, and sums with points in time stay far from overflow.
 const LONGEST: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
 
-/// Units of durations, in milliseconds, from the largest.
+/// Units of durations in milliseconds, largest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 pub(super) fn text(node: &SettingNode) -> Parsed<String> {
@@ -27,7 +27,7 @@ pub(super) fn text(node: &SettingNode) -> Parsed<String> {
     }
 }
 
-/// Text that can stand in a header.
+/// Parses text allowed in a header.
 pub(super) fn word(node: &SettingNode) -> Parsed<String> {
     let word = text(node)?;
     if word.is_empty() {
@@ -63,7 +63,7 @@ pub(super) fn count(node: &SettingNode) -> Parsed<NonZeroU32> {
     u32::try_from(number).ok().and_then(NonZeroU32::new).ok_or_else(|| format!("must be at most {}", u32::MAX))
 }
 
-/// A share: 0 to 1.
+/// Parses a number from 0 to 1.
 pub(super) fn ratio(node: &SettingNode) -> Parsed<f64> {
     let number = match &node.raw {
         RawValue::Float(number) => *number,
@@ -74,7 +74,7 @@ pub(super) fn ratio(node: &SettingNode) -> Parsed<f64> {
     if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be from 0 to 1".into()) }
 }
 
-/// One of a few words.
+/// Parses a choice of fixed words.
 pub(super) fn choice<T: Copy>(node: &SettingNode, choices: &[(&str, T)]) -> Parsed<T> {
     let given = text(node).ok();
     let found = choices.iter().find(|(name, _)| Some(*name) == given.as_deref()).map(|(_, value)| *value);
@@ -84,7 +84,7 @@ pub(super) fn choice<T: Copy>(node: &SettingNode, choices: &[(&str, T)]) -> Pars
     })
 }
 
-/// A duration, which may be zero.
+/// Parses a duration, possibly zero.
 pub(super) fn duration(node: &SettingNode) -> Parsed<Duration> {
     let form = r#"must be a whole number with a unit (ms, s, m, h, d), such as "250ms" or "30s""#;
     let text = text(node).map_err(|_| form)?;
@@ -98,13 +98,13 @@ pub(super) fn duration(node: &SettingNode) -> Parsed<Duration> {
     whole.filter(|d| *d <= LONGEST).ok_or_else(|| "must be at most 3650d".into())
 }
 
-/// A duration that is not zero.
+/// Parses a duration above zero.
 pub(super) fn span(node: &SettingNode) -> Parsed<Duration> {
     let span = duration(node)?;
     if span.is_zero() { Err("must be more than zero".into()) } else { Ok(span) }
 }
 
-/// A duration as [`duration`] reads it, in the largest unit that fits without a rest.
+/// Writes a duration for [`duration`], in the largest unit without a remainder.
 pub(super) fn write_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis == 0 {
@@ -114,7 +114,7 @@ pub(super) fn write_duration(duration: Duration) -> String {
     fits.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / u128::from(*unit)))
 }
 
-/// A moment: RFC 3339 with its offset, as text or as a TOML date.
+/// Parses a point in time: RFC 3339 with offset, as text or as a TOML date.
 pub(super) fn time(node: &SettingNode) -> Parsed<Timestamp> {
     let form = r#"must be a time with its offset from UTC, such as "2026-11-30T18:00:00Z""#;
     let text = match &node.raw {
@@ -125,7 +125,7 @@ pub(super) fn time(node: &SettingNode) -> Parsed<Timestamp> {
     u64::try_from(time.as_millisecond()).map(Timestamp).map_err(|_| "must not be before 1970".into())
 }
 
-/// A moment as [`time`] reads it.
+/// Writes a point in time for [`time`].
 pub(super) fn write_time(time: Timestamp) -> String {
     let time = i64::try_from(time.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
     time.unwrap_or(jiff::Timestamp::MAX).to_string()
@@ -135,22 +135,22 @@ pub(super) fn address(node: &SettingNode) -> Parsed<SocketAddr> {
     text(node)?.parse().map_err(|_| r#"must be an address and a port, such as "127.0.0.1:8080" or "[::]:8080""#.into())
 }
 
-/// An http or https address without anything secret or superfluous in it.
+/// Parses an http or https URL without credentials, query and fragment.
 pub(super) fn web_address(node: &SettingNode) -> Parsed<Url> {
     let url = Url::parse(&text(node)?).map_err(|error| format!("must be an address such as https://host ({error})"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must begin with http:// or https://".into());
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must not hold credentials".into());
+        return Err("must not contain credentials".into());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("must not hold a query or a fragment".into());
+        return Err("must not contain a query or a fragment".into());
     }
     Ok(url)
 }
 
-/// A list, each item read by `item`. In the environment: separated by commas. Not for secrets, which may hold commas.
+/// Parses a list; in a variable, items are separated by commas. Not for secrets, which may contain commas.
 pub(super) fn list<T>(node: &SettingNode, item: impl Fn(&SettingNode) -> Parsed<T>) -> Parsed<Vec<T>> {
     match &node.raw {
         RawValue::List(items) => items.iter().map(item).collect(),
@@ -163,7 +163,7 @@ pub(super) fn list<T>(node: &SettingNode, item: impl Fn(&SettingNode) -> Parsed<
     }
 }
 
-/// A list, or one item that stands for a list of one. Not empty.
+/// Parses a list, or a single item as a list. The list must not be empty.
 pub(super) fn one_or_more<T>(node: &SettingNode, item: impl Fn(&SettingNode) -> Parsed<T>) -> Parsed<Vec<T>> {
     let items = match &node.raw {
         RawValue::List(_) | RawValue::Words(_) => list(node, item)?,

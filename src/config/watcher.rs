@@ -1,4 +1,4 @@
-//! Picks up changed files of secrets and tokens while the process runs.
+//! Picks up changed secret and token files while the process runs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use super::files::{self, FileChanges};
 use super::secrets::{LONGEST, SecretError};
 use super::{ClientTokens, Config, Secret, WebhookAuth};
 
-/// Reads the files of all secrets and tokens; to be asked again and again ([`files::poll`]).
+/// Watches the files of all secrets and tokens. [`check`](Self::check) must be called repeatedly ([`files::poll`]).
 ///
-/// A change counts when it was seen twice ([`FileChanges`]). One that is refused leaves what was before in force; it is logged
-/// and counted once.
+/// A change takes effect after two equal readings ([`FileChanges`]). A refused change leaves the old value in force,
+/// and is logged and counted once.
 #[derive(Debug)]
 pub struct SecretWatcher {
     watched: Vec<WatchedFile>,
@@ -26,23 +26,23 @@ struct WatchedFile {
     changes: FileChanges,
 }
 
-/// Takes over the content of a file; answers whether that changed anything.
+/// Takes over file content. Returns whether anything changed.
 type Take = Box<dyn Fn(&[u8]) -> Result<bool, SecretError> + Send>;
 
 impl SecretWatcher {
-    /// Watches whatever of `config` comes from a file.
+    /// Watches every file with secrets or tokens in `config`.
     pub fn new(config: &Config) -> Self {
         let secrets = secrets(config).into_iter().filter_map(of_secret);
         let watched = secrets.chain(tokens(config)).collect();
         Self { watched, refused: Arc::default() }
     }
 
-    /// Whether nothing comes from a file.
+    /// Whether there are no files to watch.
     pub fn is_empty(&self) -> bool {
         self.watched.is_empty()
     }
 
-    /// How many changes of files were refused so far.
+    /// The number of refused changes.
     pub fn refused(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.refused)
     }
@@ -73,7 +73,7 @@ impl WatchedFile {
             Err(fault) => {
                 if self.changes.refused(fingerprint) {
                     refused.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(key, "the changed secret is refused, the value before stays: {fault}");
+                    tracing::warn!(key, "the changed secret is refused, the old value stays in use: {fault}");
                 }
             }
         }
@@ -108,7 +108,7 @@ fn of_tokens(tokens: &ClientTokens, others: Vec<ClientTokens>) -> Option<Watched
     })
 }
 
-/// Every secret there is.
+/// All secrets of the settings.
 fn secrets(config: &Config) -> Vec<&Secret> {
     let mut all: Vec<&Secret> = config.store.password.iter().collect();
     for account in &config.accounts {
@@ -123,7 +123,7 @@ fn secrets(config: &Config) -> Vec<&Secret> {
     all
 }
 
-/// The tokens of each client, with those of all others: it must stay clear who calls.
+/// The tokens of each client with the tokens of all other clients, which must not overlap.
 fn tokens(config: &Config) -> impl Iterator<Item = WatchedFile> {
     config.clients.iter().flat_map(|client| {
         let others = config.clients.iter().filter(|other| other.name != client.name);
