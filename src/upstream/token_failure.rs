@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::accounts::ClientCredentials;
 use crate::ports::overview::TokenFailureKind;
-use crate::wire::error::{self, Form};
+use crate::wire::error::{self, ErrorForm};
 
 /// Maximum length of the logged text, in bytes.
 const MAX_TEXT: usize = 300;
@@ -41,7 +41,7 @@ pub(super) fn is_edge_page(body: &[u8]) -> bool {
         Ok(Value::Object(object)) => !OF_A_REFUSAL.iter().any(|key| object.contains_key(*key)),
         Ok(Value::Array(_)) => false,
         Ok(_) => true,
-        Err(_) => !body.trim_ascii().is_empty() && error::read(body).form == Form::Unknown,
+        Err(_) => !body.trim_ascii().is_empty() && error::read(body).form == ErrorForm::Unknown,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::pb::{Header, WalmartError};
 
 /// A request as Walmart gets it.
 #[derive(Serialize)]
-pub struct Request<'a, P> {
+pub struct RequestEnvelope<'a, P> {
     /// Market and business unit.
     pub header: &'a Header,
     /// The message.
@@ -17,7 +17,7 @@ pub struct Request<'a, P> {
 /// An answer as Walmart sends it. Every part may be missing or null.
 #[derive(Debug, Deserialize)]
 #[serde(default, bound = "P: Deserialize<'de>")]
-pub struct Answer<P> {
+pub struct AnswerEnvelope<P> {
     /// "ACCEPTED", "SUCCESS", "PARTIAL_SUCCESS", "OK", "FAIL", ...
     #[serde(deserialize_with = "lenient::text")]
     pub status: String,
@@ -35,13 +35,13 @@ pub struct Answer<P> {
     pub error: Vec<WalmartError>,
 }
 
-impl<P> Default for Answer<P> {
+impl<P> Default for AnswerEnvelope<P> {
     fn default() -> Self {
         Self { status: String::new(), header: None, payload: Vec::new(), errors: Vec::new(), error: Vec::new() }
     }
 }
 
-impl<P> Answer<P> {
+impl<P> AnswerEnvelope<P> {
     /// Whether the status text says that the call failed, whatever the HTTP status says.
     pub fn failed(&self) -> bool {
         self.status.eq_ignore_ascii_case("FAIL") || self.status.eq_ignore_ascii_case("FAILED")

@@ -2,7 +2,7 @@
 //!
 //! `{"errors":{"error":[..]}}`, `{"error":[..]}`, `{"errors":[..]}`, one object where a list is meant, `status: FAIL` with
 //! any of them, problem+json, XML, plain text, HTML, nothing at all. Reading never fails: what cannot be understood
-//! becomes one error whose description is the start of the text, and [`Form`] says that it was not understood.
+//! becomes one error whose description is the start of the text, and [`ErrorForm`] says that it was not understood.
 
 use serde_json::Value;
 
@@ -29,13 +29,13 @@ pub struct ErrorBody {
     /// How many more there were.
     pub omitted: usize,
     /// How the body said them.
-    pub form: Form,
+    pub form: ErrorForm,
 }
 
 /// The form of an error body. Only a body of a known form is Walmart's word on the request; every program on the way can
 /// write the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Form {
+pub enum ErrorForm {
     /// Error objects under `errors` or `error`, in a list or in XML, or an envelope with the status FAIL.
     Envelope,
     /// A whole problem+json object (RFC 9457).
@@ -48,7 +48,7 @@ pub enum Form {
 impl ErrorBody {
     /// Whether the body has one of the forms in which Walmart refuses a request.
     pub fn is_readable(&self) -> bool {
-        self.form != Form::Unknown
+        self.form != ErrorForm::Unknown
     }
 }
 
@@ -56,9 +56,9 @@ impl ErrorBody {
 pub fn read(body: &[u8]) -> ErrorBody {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
-    let unknown = || (from_text(text), Form::Unknown);
+    let unknown = || (from_text(text), ErrorForm::Unknown);
     let (mut errors, form) = match text.as_bytes().first() {
-        Some(b'<') => from_xml(text).map_or_else(unknown, |errors| (errors, Form::Envelope)),
+        Some(b'<') => from_xml(text).map_or_else(unknown, |errors| (errors, ErrorForm::Envelope)),
         _ if text.len() <= MAX_PARSED => {
             serde_json::from_str(text).map_or_else(|_| unknown(), |value| from_json(&value))
         }
@@ -69,13 +69,14 @@ pub fn read(body: &[u8]) -> ErrorBody {
     ErrorBody { errors, omitted, form }
 }
 
-fn from_json(value: &Value) -> (Vec<WalmartError>, Form) {
+fn from_json(value: &Value) -> (Vec<WalmartError>, ErrorForm) {
     let mut found = Vec::new();
     match value {
         Value::Array(_) => {
             collect(value, &mut found);
             // Lists of other objects than errors have descriptions too, but no codes.
-            let form = if found.iter().any(|error| !error.code.is_empty()) { Form::Envelope } else { Form::Unknown };
+            let form =
+                if found.iter().any(|error| !error.code.is_empty()) { ErrorForm::Envelope } else { ErrorForm::Unknown };
             (found, form)
         }
         Value::Object(object) => {
@@ -89,16 +90,16 @@ fn from_json(value: &Value) -> (Vec<WalmartError>, Form) {
                 found.extend(from_object(value));
             }
             let form = if listed || says_fail(value) {
-                Form::Envelope
+                ErrorForm::Envelope
             } else if is_problem(value) {
-                Form::Problem
+                ErrorForm::Problem
             } else {
-                Form::Unknown
+                ErrorForm::Unknown
             };
             (found, form)
         }
-        Value::String(text) => (from_text(text), Form::Unknown),
-        _ => (found, Form::Unknown),
+        Value::String(text) => (from_text(text), ErrorForm::Unknown),
+        _ => (found, ErrorForm::Unknown),
     }
 }
 

@@ -78,7 +78,7 @@ fn a_gateways_plain_message_is_an_error() {
     assert_eq!(read(br#"{"message":"Forbidden"}"#).errors[0].description, "Forbidden");
     assert!(!read(br#"{"message":"Forbidden"}"#).is_readable());
     let failed = read(br#"{"status":"FAIL","header":{},"payload":{"requestId":"1"}}"#);
-    assert_eq!(failed, ErrorBody { form: Form::Envelope, ..ErrorBody::default() });
+    assert_eq!(failed, ErrorBody { form: ErrorForm::Envelope, ..ErrorBody::default() });
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn only_whole_bodies_of_walmarts_forms_are_readable() {
         r#"[{"code":"C"}]"#,
         "<errors><error><code>C</code></error></errors>",
     ] {
-        assert_eq!(read(body.as_bytes()).form, Form::Envelope, "{body}");
+        assert_eq!(read(body.as_bytes()).form, ErrorForm::Envelope, "{body}");
     }
     let problem = r#"{"type":"about:blank","title":"Bad Request","status":400}"#;
-    assert_eq!(read(problem.as_bytes()).form, Form::Problem);
+    assert_eq!(read(problem.as_bytes()).form, ErrorForm::Problem);
     let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a];
     let unknown = [
         &br#"{"status": "FAIL", "errors": [{"code": "INV"#[..],
@@ -115,7 +115,7 @@ fn only_whole_bodies_of_walmarts_forms_are_readable() {
         b"<errors><error/></errors>",
     ];
     for body in unknown {
-        assert_eq!(read(body).form, Form::Unknown, "{}", String::from_utf8_lossy(body));
+        assert_eq!(read(body).form, ErrorForm::Unknown, "{}", String::from_utf8_lossy(body));
     }
 }
 

@@ -18,7 +18,7 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
 
 /// Text, or a number or flag as text; else absent.
 pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(scalar(deserializer)?.map(Scalar::into_text))
+    Ok(scalar(deserializer)?.map(JsonScalar::into_text))
 }
 
 /// A number, or text that is one; else absent.
@@ -53,77 +53,77 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    fn collect<T>(shape: Shape<T>, into: &mut Vec<T>) {
+    fn collect<T>(shape: JsonShape<T>, into: &mut Vec<T>) {
         match shape {
-            Shape::Object(one) => into.push(one),
-            Shape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
-            Shape::Scalar(_) | Shape::Absent => {}
+            JsonShape::Object(one) => into.push(one),
+            JsonShape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
+            JsonShape::Scalar(_) | JsonShape::Absent => {}
         }
     }
     let mut all = Vec::new();
-    collect(Shape::deserialize(deserializer)?, &mut all);
+    collect(JsonShape::deserialize(deserializer)?, &mut all);
     Ok(all)
 }
 
 /// A list of texts, or one text; else empty.
 pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    fn collect(shape: Shape<IgnoredAny>, into: &mut Vec<String>) {
+    fn collect(shape: JsonShape<IgnoredAny>, into: &mut Vec<String>) {
         match shape {
-            Shape::Scalar(one) => into.push(one.into_text()),
-            Shape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
-            Shape::Object(_) | Shape::Absent => {}
+            JsonShape::Scalar(one) => into.push(one.into_text()),
+            JsonShape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
+            JsonShape::Object(_) | JsonShape::Absent => {}
         }
     }
     let mut all = Vec::new();
-    collect(Shape::deserialize(deserializer)?, &mut all);
+    collect(JsonShape::deserialize(deserializer)?, &mut all);
     Ok(all)
 }
 
 /// A quantity as an object, or as a bare number or numeric text; else absent.
 pub fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
-    fn first(shape: Shape<Quantity>) -> Option<Quantity> {
+    fn first(shape: JsonShape<Quantity>) -> Option<Quantity> {
         match shape {
-            Shape::Object(one) => Some(one),
-            Shape::Scalar(bare) => {
+            JsonShape::Object(one) => Some(one),
+            JsonShape::Scalar(bare) => {
                 bare.number().map(|n| Quantity { unit_of_measure: None, measurement_value: Some(n) })
             }
-            Shape::List(many) => many.into_iter().find_map(first),
-            Shape::Absent => None,
+            JsonShape::List(many) => many.into_iter().find_map(first),
+            JsonShape::Absent => None,
         }
     }
-    Ok(first(Shape::deserialize(deserializer)?))
+    Ok(first(JsonShape::deserialize(deserializer)?))
 }
 
 /// A person's name as an object, or as one text, which then stands in `first_name`; else absent.
 pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, D::Error> {
-    fn first(shape: Shape<Name>) -> Option<Name> {
+    fn first(shape: JsonShape<Name>) -> Option<Name> {
         match shape {
-            Shape::Object(one) => Some(one),
-            Shape::Scalar(whole) => Some(Name { first_name: Some(whole.into_text()), last_name: None }),
-            Shape::List(many) => many.into_iter().find_map(first),
-            Shape::Absent => None,
+            JsonShape::Object(one) => Some(one),
+            JsonShape::Scalar(whole) => Some(Name { first_name: Some(whole.into_text()), last_name: None }),
+            JsonShape::List(many) => many.into_iter().find_map(first),
+            JsonShape::Absent => None,
         }
     }
-    Ok(first(Shape::deserialize(deserializer)?))
+    Ok(first(JsonShape::deserialize(deserializer)?))
 }
 
-fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Scalar>, D::Error> {
-    Ok(match Shape::<IgnoredAny>::deserialize(deserializer)? {
-        Shape::Scalar(one) => Some(one),
-        Shape::Object(_) | Shape::List(_) | Shape::Absent => None,
+fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JsonScalar>, D::Error> {
+    Ok(match JsonShape::<IgnoredAny>::deserialize(deserializer)? {
+        JsonShape::Scalar(one) => Some(one),
+        JsonShape::Object(_) | JsonShape::List(_) | JsonShape::Absent => None,
     })
 }
 
 /// What a JSON value is, where an object would be a `T`. The nesting of lists is bounded by the JSON reader's own
 /// recursion limit.
-enum Shape<T> {
+enum JsonShape<T> {
     Absent,
-    Scalar(Scalar),
+    Scalar(JsonScalar),
     Object(T),
-    List(Vec<Shape<T>>),
+    List(Vec<JsonShape<T>>),
 }
 
-enum Scalar {
+enum JsonScalar {
     Text(String),
     Integer(i64),
     Unsigned(u64),
@@ -131,40 +131,40 @@ enum Scalar {
     Flag(bool),
 }
 
-impl Scalar {
+impl JsonScalar {
     fn into_text(self) -> String {
         match self {
-            Scalar::Text(v) => v,
-            Scalar::Integer(v) => v.to_string(),
-            Scalar::Unsigned(v) => v.to_string(),
-            Scalar::Float(v) => v.to_string(),
-            Scalar::Flag(v) => v.to_string(),
+            JsonScalar::Text(v) => v,
+            JsonScalar::Integer(v) => v.to_string(),
+            JsonScalar::Unsigned(v) => v.to_string(),
+            JsonScalar::Float(v) => v.to_string(),
+            JsonScalar::Flag(v) => v.to_string(),
         }
     }
 
     fn number(&self) -> Option<f64> {
         match self {
-            Scalar::Text(v) => v.trim().parse().ok().filter(|n: &f64| n.is_finite()),
-            Scalar::Integer(v) => Some(*v as f64),
-            Scalar::Unsigned(v) => Some(*v as f64),
-            Scalar::Float(v) => Some(*v),
-            Scalar::Flag(_) => None,
+            JsonScalar::Text(v) => v.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+            JsonScalar::Integer(v) => Some(*v as f64),
+            JsonScalar::Unsigned(v) => Some(*v as f64),
+            JsonScalar::Float(v) => Some(*v),
+            JsonScalar::Flag(_) => None,
         }
     }
 
     fn flag(&self) -> Option<bool> {
         match self {
-            Scalar::Flag(v) => Some(*v),
-            Scalar::Text(v) if v.eq_ignore_ascii_case("true") => Some(true),
-            Scalar::Text(v) if v.eq_ignore_ascii_case("false") => Some(false),
-            Scalar::Integer(0) | Scalar::Unsigned(0) => Some(false),
-            Scalar::Integer(1) | Scalar::Unsigned(1) => Some(true),
+            JsonScalar::Flag(v) => Some(*v),
+            JsonScalar::Text(v) if v.eq_ignore_ascii_case("true") => Some(true),
+            JsonScalar::Text(v) if v.eq_ignore_ascii_case("false") => Some(false),
+            JsonScalar::Integer(0) | JsonScalar::Unsigned(0) => Some(false),
+            JsonScalar::Integer(1) | JsonScalar::Unsigned(1) => Some(true),
             _ => None,
         }
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shape<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonShape<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ShapeVisitor(PhantomData))
     }
@@ -173,44 +173,44 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shape<T> {
 struct ShapeVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ShapeVisitor<T> {
-    type Value = Shape<T>;
+    type Value = JsonShape<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Shape::Absent)
+        Ok(JsonShape::Absent)
     }
     fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(Shape::Absent)
+        Ok(JsonShape::Absent)
     }
     fn visit_bool<E>(self, v: bool) -> Result<Self::Value, E> {
-        Ok(Shape::Scalar(Scalar::Flag(v)))
+        Ok(JsonShape::Scalar(JsonScalar::Flag(v)))
     }
     fn visit_i64<E>(self, v: i64) -> Result<Self::Value, E> {
-        Ok(Shape::Scalar(Scalar::Integer(v)))
+        Ok(JsonShape::Scalar(JsonScalar::Integer(v)))
     }
     fn visit_u64<E>(self, v: u64) -> Result<Self::Value, E> {
-        Ok(Shape::Scalar(Scalar::Unsigned(v)))
+        Ok(JsonShape::Scalar(JsonScalar::Unsigned(v)))
     }
     fn visit_f64<E>(self, v: f64) -> Result<Self::Value, E> {
-        Ok(Shape::Scalar(Scalar::Float(v)))
+        Ok(JsonShape::Scalar(JsonScalar::Float(v)))
     }
     fn visit_str<E>(self, v: &str) -> Result<Self::Value, E> {
-        Ok(Shape::Scalar(Scalar::Text(v.to_owned())))
+        Ok(JsonShape::Scalar(JsonScalar::Text(v.to_owned())))
     }
     fn visit_string<E>(self, v: String) -> Result<Self::Value, E> {
-        Ok(Shape::Scalar(Scalar::Text(v)))
+        Ok(JsonShape::Scalar(JsonScalar::Text(v)))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut all = Vec::new();
         while let Some(one) = seq.next_element()? {
             all.push(one);
         }
-        Ok(Shape::List(all))
+        Ok(JsonShape::List(all))
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Shape::Object)
+        T::deserialize(MapAccessDeserializer::new(map)).map(JsonShape::Object)
     }
 }
 

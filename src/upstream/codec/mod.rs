@@ -15,7 +15,7 @@ use super::call::RestRequest;
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::pb::{Header, HeaderAttributes};
 use crate::wire::envelope;
-use crate::wire::error::{self, ErrorBody, Form};
+use crate::wire::error::{self, ErrorBody, ErrorForm};
 
 /// Encodes and decodes a Walmart operation as HTTP.
 pub trait OperationCodec: WalmartCall {
@@ -51,7 +51,7 @@ fn post<P: Serialize>(
     let mut body = Vec::with_capacity(1536);
     // Serializing numbers, texts and lists to memory cannot fail. In doubt the body is empty, and Walmart would
     // refuse the request.
-    if serde_json::to_writer(&mut body, &envelope::Request { header: &header, payload }).is_err() {
+    if serde_json::to_writer(&mut body, &envelope::RequestEnvelope { header: &header, payload }).is_err() {
         body.clear();
     }
     RestRequest { method: Method::POST, target: operation.path().into(), body: body.into() }
@@ -71,15 +71,15 @@ fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a,
 
 /// Decodes an envelope whose status is in `good` or missing. "FAIL" is a failure with any HTTP status, and so are
 /// errors without status and payload. Any other status is unreadable, since the outcome is unknown.
-fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::Answer<P>, AnswerError> {
+fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::AnswerEnvelope<P>, AnswerError> {
     // A body without an envelope may still be a list of errors, or XML.
-    let mut answer: envelope::Answer<P> = serde_json::from_slice(body).unwrap_or_default();
+    let mut answer: envelope::AnswerEnvelope<P> = serde_json::from_slice(body).unwrap_or_default();
     if answer.failed() {
         return Err(AnswerError::Failed(error::read(body)));
     }
     if answer.status.is_empty() && answer.payload.is_empty() {
         let read = error::read(body);
-        let refusal = read.form == Form::Envelope && !read.errors.is_empty();
+        let refusal = read.form == ErrorForm::Envelope && !read.errors.is_empty();
         return Err(if refusal { AnswerError::Failed(read) } else { AnswerError::Unreadable });
     }
     if !(answer.errors.is_empty() && answer.error.is_empty()) {

@@ -5,7 +5,7 @@ use crate::domain::operation::WalmartCall;
 use crate::domain::reads::FetchPromise;
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::RestRequest;
-use crate::wire::envelope::Answer;
+use crate::wire::envelope::AnswerEnvelope;
 use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
 impl OperationCodec for FetchPromise {
@@ -43,6 +43,6 @@ const PARTIAL: &str = "PARTIAL_SUCCESS";
 
 /// Whether the body has only errors, without the status FAIL and without an error for too many calls.
 fn is_partial(body: &[u8], errors: &ErrorBody) -> bool {
-    let says_fail = serde_json::from_slice::<Answer<pb::Promise>>(body).is_ok_and(|answer| answer.failed());
+    let says_fail = serde_json::from_slice::<AnswerEnvelope<pb::Promise>>(body).is_ok_and(|answer| answer.failed());
     !says_fail && !errors.errors.iter().any(|error| error.code.starts_with(THRESHOLD_VIOLATED))
 }
