@@ -90,7 +90,7 @@ pub struct Externals<H> {
 
 /// Where the gateway listens.
 #[derive(Debug)]
-pub struct Listeners {
+pub struct BoundListeners {
     /// gRPC.
     pub grpc: TcpListener,
     /// Webhooks and probes; and what operators see, where that has no listener of its own.
@@ -99,7 +99,7 @@ pub struct Listeners {
     pub admin: Option<TcpListener>,
 }
 
-impl Listeners {
+impl BoundListeners {
     /// Takes all addresses. The error is one line that names the key and the address.
     pub async fn bind(config: &Config) -> Result<Self, String> {
         let grpc = bind("grpc.listen", config.grpc.listen).await?;
@@ -157,7 +157,7 @@ impl Gateway {
     /// Builds all parts and starts to serve.
     pub async fn start<H: HttpService>(
         config: &Config,
-        listeners: Listeners,
+        listeners: BoundListeners,
         externals: Externals<H>,
     ) -> Result<Self, StartError> {
         let Externals { http, clock, random, tracer, mut otlp, log } = externals;

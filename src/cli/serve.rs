@@ -7,7 +7,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::Failure;
 use super::config::load;
-use crate::app::{Externals, Gateway, Listeners, StartError};
+use crate::app::{BoundListeners, Externals, Gateway, StartError};
 use crate::config::Config;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
@@ -52,7 +52,7 @@ pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) 
 
 /// Takes the ports and serves.
 pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway, Failure> {
-    let listeners = Listeners::bind(config).await.map_err(Failure::Failed)?;
+    let listeners = BoundListeners::bind(config).await.map_err(Failure::Failed)?;
     let settings = OtlpSettings {
         endpoint: config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
         sample_ratio: config.telemetry.trace_sample_ratio,

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use order_gateway::app::{Externals, Gateway, Listeners};
+use order_gateway::app::{BoundListeners, Externals, Gateway};
 use order_gateway::config::Config;
 use order_gateway::emulator::{self, Dropped, Emulator, Faults, Options};
 use order_gateway::ports::clock::Clock;
@@ -125,7 +125,7 @@ impl Setup {
             otlp: None,
             log: None,
         };
-        let gateway = Gateway::start(&config, Listeners { grpc, http: probes, admin }, externals).await.unwrap();
+        let gateway = Gateway::start(&config, BoundListeners { grpc, http: probes, admin }, externals).await.unwrap();
         let gateway = Some(gateway);
         let callers = Mutex::default();
         let (grpc, http) = addresses;
