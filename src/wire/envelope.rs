@@ -1,36 +1,36 @@
-//! The envelope around every message: `header` and `payload`; in answers `status` and `errors` too.
+//! The envelope of every message: `header` and `payload`, and in answers also `status` and `errors`.
 
 use serde::{Deserialize, Serialize};
 
 use super::lenient;
 use crate::pb::{Header, WalmartError};
 
-/// A request as Walmart gets it.
+/// A request as sent to Walmart.
 #[derive(Serialize)]
 pub struct RequestEnvelope<'a, P> {
     /// Market and business unit.
     pub header: &'a Header,
-    /// The message.
+    /// The message of the operation.
     pub payload: &'a P,
 }
 
-/// An answer as Walmart sends it. Every part may be missing or null.
+/// An answer as received from Walmart. Any part may be missing or null.
 #[derive(Debug, Deserialize)]
 #[serde(default, bound = "P: Deserialize<'de>")]
 pub struct AnswerEnvelope<P> {
     /// "ACCEPTED", "SUCCESS", "PARTIAL_SUCCESS", "OK", "FAIL", ...
     #[serde(deserialize_with = "lenient::text")]
     pub status: String,
-    /// Repeats the request's header, or is null.
+    /// The header of the request, or null.
     #[serde(deserialize_with = "lenient::object")]
     pub header: Option<Header>,
-    /// One message or a list of them; the reader of the operation knows which it wants.
+    /// A message or a list of messages, normalized to a list.
     #[serde(deserialize_with = "lenient::list")]
     pub payload: Vec<P>,
-    /// May be there, and empty, on success.
+    /// Errors; may be present and empty on success.
     #[serde(deserialize_with = "lenient::list")]
     pub errors: Vec<WalmartError>,
-    /// The other name of the same.
+    /// Errors under the alternative key.
     #[serde(deserialize_with = "lenient::list")]
     pub error: Vec<WalmartError>,
 }
@@ -42,7 +42,7 @@ impl<P> Default for AnswerEnvelope<P> {
 }
 
 impl<P> AnswerEnvelope<P> {
-    /// Whether the status text says that the call failed, whatever the HTTP status says.
+    /// Whether the status text reports a failure. The HTTP status may still be a success.
     pub fn failed(&self) -> bool {
         self.status.eq_ignore_ascii_case("FAIL") || self.status.eq_ignore_ascii_case("FAILED")
     }

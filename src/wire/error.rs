@@ -1,58 +1,60 @@
-//! Walmart's error bodies, in every envelope they come in.
+//! Decodes Walmart's error bodies, in all known forms.
 //!
-//! `{"errors":{"error":[..]}}`, `{"error":[..]}`, `{"errors":[..]}`, one object where a list is meant, `status: FAIL` with
-//! any of them, problem+json, XML, plain text, HTML, nothing at all. Reading never fails: what cannot be understood
-//! becomes one error whose description is the start of the text, and [`ErrorForm`] says that it was not understood.
+//! The forms are `{"errors":{"error":[..]}}`, `{"error":[..]}`, `{"errors":[..]}`, an object in place of a list,
+//! `status: FAIL` with any of these, problem+json, XML, plain text, HTML and an empty body. Decoding never fails: an
+//! unknown body becomes a single error with the start of the text as description, and [`ErrorForm::Unknown`].
 
 use serde_json::Value;
 
 use crate::pb::WalmartError;
 
-/// Most errors kept of one answer; the rest is counted.
+/// Maximum number of errors kept from an answer; further errors are counted.
 const MAX_ERRORS: usize = 100;
-/// Longest text kept of one field, in bytes.
+/// Maximum length of a field in bytes.
 const MAX_TEXT: usize = 2048;
-/// Bodies beyond this are not parsed, only their first words are kept: a tree of values costs fifty times its text.
+/// Larger bodies are not parsed, and only the first words are kept: a tree of JSON values takes fifty times the
+/// memory of the text.
 const MAX_PARSED: usize = 1024 * 1024;
-/// The same for XML, whose reader takes time in the square of an element's attributes and of its namespaces.
+/// Larger XML is not parsed: the parser's time grows with the square of the attributes of an element, and of the
+/// namespaces.
 const MAX_XML: usize = 256 * 1024;
 const MAX_ATTRIBUTES: usize = 256;
 
-/// How the code begins by which Walmart refuses a call because the account made too many, whatever the HTTP status.
+/// Prefix of the code for a throttled call; the HTTP status varies.
 pub const THRESHOLD_VIOLATED: &str = "REQUEST_THRESHOLD_VIOLATED";
 
-/// Errors read from a body.
+/// The errors decoded from a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ErrorBody {
-    /// In the order sent, at most a hundred.
+    /// The errors in the order sent, at most a hundred.
     pub errors: Vec<WalmartError>,
-    /// How many more there were.
+    /// The number of further errors.
     pub omitted: usize,
-    /// How the body said them.
+    /// The form of the body.
     pub form: ErrorForm,
 }
 
-/// The form of an error body. Only a body of a known form is Walmart's word on the request; every program on the way can
-/// write the others.
+/// The form of an error body. Only a known form proves the answer to be Walmart's; any proxy on the way can write an
+/// unknown form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ErrorForm {
     /// Error objects under `errors` or `error`, in a list or in XML, or an envelope with the status FAIL.
     Envelope,
-    /// A whole problem+json object (RFC 9457).
+    /// A complete problem+json object (RFC 9457).
     Problem,
-    /// Nothing, text, HTML, a body that is cut or compressed, or JSON of another form.
+    /// An empty body, text, HTML, a truncated or compressed body, or unknown JSON.
     #[default]
     Unknown,
 }
 
 impl ErrorBody {
-    /// Whether the body has one of the forms in which Walmart refuses a request.
+    /// Whether the body has a form used by Walmart for refusals.
     pub fn is_readable(&self) -> bool {
         self.form != ErrorForm::Unknown
     }
 }
 
-/// Reads the errors of a body that was not, or not only, a success.
+/// Decodes the errors of a body.
 pub fn read(body: &[u8]) -> ErrorBody {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
@@ -74,7 +76,7 @@ fn from_json(value: &Value) -> (Vec<WalmartError>, ErrorForm) {
     match value {
         Value::Array(_) => {
             collect(value, &mut found);
-            // Lists of other objects than errors have descriptions too, but no codes.
+            // Lists of other objects may have descriptions too, but no codes.
             let form =
                 if found.iter().any(|error| !error.code.is_empty()) { ErrorForm::Envelope } else { ErrorForm::Unknown };
             (found, form)
@@ -108,14 +110,14 @@ fn says_fail(envelope: &Value) -> bool {
     status.eq_ignore_ascii_case("FAIL") || status.eq_ignore_ascii_case("FAILED")
 }
 
-/// RFC 9457 requires no member. One that names the problem and one that says more are enough to tell it from the
+/// Recognizes problem+json. RFC 9457 requires no member, so two members are required here, to exclude the
 /// `{"message": ...}` of a proxy.
 fn is_problem(value: &Value) -> bool {
     let text = |key: &str| value.get(key).is_some_and(Value::is_string);
     (text("title") || text("detail")) && (text("type") || value.get("status").is_some_and(Value::is_number))
 }
 
-/// Finds error objects under `errors` or `error`, however they are nested. Tells whether there was one that says something.
+/// Collects error objects under `errors` or `error` at any nesting. Returns whether any error has a code or text.
 fn collect(value: &Value, found: &mut Vec<WalmartError>) -> bool {
     match value {
         Value::Array(many) => {
@@ -156,7 +158,7 @@ fn from_object(value: &Value) -> Option<WalmartError> {
         code: get(&["code", "errorCode"]),
         field: get(&["field"]),
         description: get(&["description", "message", "detail"]),
-        // problem+json has no code; its title is a text, which may name the customer and then must not stay.
+        // problem+json has no code. The title is stored as text, because a title may contain personal data.
         info: get(&["info", "title"]),
         severity: get(&["severity"]),
         category: get(&["category"]),
@@ -194,7 +196,7 @@ fn from_xml(text: &str) -> Option<Vec<WalmartError>> {
     (!errors.is_empty()).then_some(errors)
 }
 
-/// Plain text, or HTML without its tags.
+/// Extracts the text of plain text or HTML.
 fn from_text(text: &str) -> Vec<WalmartError> {
     let mut plain = String::new();
     let mut in_tag = false;
@@ -212,7 +214,8 @@ fn from_text(text: &str) -> Vec<WalmartError> {
             }
             _ => {}
         }
-        // Any gap is one blank, or a page that begins with a thousand tags would have no words.
+        // Collapse gaps to a blank: otherwise a page with a thousand leading tags would use up the limit without any
+        // words.
         if !plain.is_empty() && !plain.ends_with(' ') {
             plain.push(' ');
         }

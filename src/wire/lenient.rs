@@ -1,7 +1,8 @@
-//! Readers for Walmart's answers, which vary: text or number, one or many, null or missing.
+//! Lenient deserializers for Walmart's answers, which vary: text or number, object or list, null or missing.
 //!
-//! Every reader accepts any JSON value and never fails on its type. What cannot be meant by it counts as absent: one odd
-//! field must not make a whole answer unreadable. `build.rs` names these functions in serde attributes.
+//! Every function accepts any JSON value and never fails because of the type. An unsuitable value counts as absent,
+//! so that a single odd field does not make the whole answer unreadable. `build.rs` names these functions in serde
+//! attributes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,34 +12,34 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use crate::pb::{Name, Quantity};
 
-/// Text, or a number or flag as text; else empty.
+/// Reads text, or a number or flag as text; otherwise empty.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(optional_text(deserializer)?.unwrap_or_default())
 }
 
-/// Text, or a number or flag as text; else absent.
+/// Reads text, or a number or flag as text; otherwise absent.
 pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(scalar(deserializer)?.map(JsonScalar::into_text))
 }
 
-/// A number, or text that is one; else absent.
+/// Reads a number or numeric text; otherwise absent.
 pub fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     Ok(scalar(deserializer)?.and_then(|s| s.number()))
 }
 
-/// A whole number in range, or text that is one; else absent.
+/// Reads a whole number in range, or such a number as text; otherwise absent.
 pub fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
     let number = optional_number(deserializer)?;
     Ok(number.filter(|n| n.fract() == 0.0 && range.contains(n)).map(|n| n as i32))
 }
 
-/// A flag, or "true", "false", 1, 0; else absent.
+/// Reads a flag, or "true", "false", 1, 0; otherwise absent.
 pub fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     Ok(scalar(deserializer)?.and_then(|s| s.flag()))
 }
 
-/// An object, or the first of a list of objects; else absent.
+/// Reads an object, or the first object of a list; otherwise absent.
 pub fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -47,7 +48,7 @@ where
     Ok(list(deserializer)?.into_iter().next())
 }
 
-/// A list of objects, or one object that stands for a list of one; else empty. Elements that are no objects are left out.
+/// Reads a list of objects, or an object as a list; otherwise empty. Elements which are not objects are dropped.
 pub fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -65,7 +66,7 @@ where
     Ok(all)
 }
 
-/// A list of texts, or one text; else empty.
+/// Reads a list of texts, or a text as a list; otherwise empty.
 pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     fn collect(shape: JsonShape<IgnoredAny>, into: &mut Vec<String>) {
         match shape {
@@ -79,7 +80,7 @@ pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
     Ok(all)
 }
 
-/// A quantity as an object, or as a bare number or numeric text; else absent.
+/// Reads a quantity as an object, a number or numeric text; otherwise absent.
 pub fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
     fn first(shape: JsonShape<Quantity>) -> Option<Quantity> {
         match shape {
@@ -94,7 +95,7 @@ pub fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Qua
     Ok(first(JsonShape::deserialize(deserializer)?))
 }
 
-/// A person's name as an object, or as one text, which then stands in `first_name`; else absent.
+/// Reads a person's name as an object, or as text, stored in `first_name`; otherwise absent.
 pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, D::Error> {
     fn first(shape: JsonShape<Name>) -> Option<Name> {
         match shape {
@@ -114,8 +115,8 @@ fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JsonScala
     })
 }
 
-/// What a JSON value is, where an object would be a `T`. The nesting of lists is bounded by the JSON reader's own
-/// recursion limit.
+/// The shape of a JSON value; an object is read as `T`. The recursion limit of the JSON parser bounds the nesting of
+/// lists.
 enum JsonShape<T> {
     Absent,
     Scalar(JsonScalar),

@@ -1,5 +1,4 @@
-//! Walmart's REST shapes: how its JSON is written (strictly) and read (leniently). Shared by `upstream` and the
-//! webhooks; pure.
+//! Walmart's REST messages: strict writing and lenient reading. Shared by `upstream` and the webhooks; pure.
 
 pub mod envelope;
 pub mod error;

@@ -1,11 +1,12 @@
-//! Numbers as Walmart gets them: shortest form, no fraction where there is none.
+//! Writes numbers for Walmart in the shortest form, without a fraction for whole numbers.
 
 use serde::Serializer;
 
 /// Largest magnitude below which every integral double is an exact integer.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Writes `2.0` as `2` and `9.5` as `9.5`. Not finite becomes null; validation refuses it before.
+/// Writes `2.0` as `2` and `9.5` as `9.5`. A number which is not finite becomes null, but validation refuses such
+/// numbers before.
 pub fn serialize<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
     match *number {
         None => serializer.serialize_none(),
