@@ -1,4 +1,4 @@
-//! Those who may call, as the settings have them.
+//! Builds the callers from the settings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::grpc::layers::authn::{Client, Credential};
 use crate::grpc::layers::share::{Share, ShareLimits};
 use crate::ports::call::{Caller, VisibleAccounts};
 
-/// In the order of the settings; none for an open gateway.
+/// Returns the callers in the order of the settings; empty for an open gateway.
 pub(super) fn from_config(config: &Config) -> Vec<Client> {
     config.clients.iter().map(|client| one(client, config)).collect()
 }
 
-/// What each may see, by its name.
+/// Returns the accounts visible to each client, by client name.
 pub(super) fn scopes(config: &Config) -> HashMap<String, AccountScope> {
     let scope = |accounts: &AccountSet| match accounts {
         AccountSet::All => AccountScope::All,

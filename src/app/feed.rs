@@ -1,4 +1,4 @@
-//! The feeds from the settings.
+//! Builds the feeds from the settings.
 
 use super::{clients, directory};
 use crate::config::Config;

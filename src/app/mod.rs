@@ -1,4 +1,4 @@
-//! The composition root: builds every part from the settings, starts them and ends them in order.
+//! The composition root: builds all parts from the settings, and starts and stops them in order.
 
 mod clients;
 mod feed;
@@ -57,50 +57,51 @@ use crate::upstream::client::RestUpstream;
 use crate::upstream::overview::StackOverview;
 use crate::upstream::transport::HttpService;
 
-/// Open gRPC connections at a time.
+/// Maximum open gRPC connections.
 const MAX_CONNECTIONS: usize = 10_000;
-/// Connections that wait to be accepted: thousands may come at once, and who does not fit tries again after seconds only.
+/// Length of the accept queue. Thousands of connections may arrive at once, and a client dropped from the queue
+/// retries only after seconds.
 const BACKLOG: u32 = 4096;
-/// Open connections of the operators' door at a time, where it has a listener of its own.
+/// Maximum open connections of a separate operators' listener.
 const ADMIN_CONNECTIONS: usize = 256;
-/// Bytes that kept promises may take, about.
+/// Approximate memory limit of the promise cache, in bytes.
 const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// How often files of secrets, tokens and certificates are looked at; what has changed counts from the second look on.
+/// Interval of checks of secret, token and certificate files; a change takes effect at the second check.
 const FILES_EVERY: Duration = Duration::from_secs(2);
-/// How often the store is tried where nothing is written.
+/// Interval of test writes to the store when nothing else is written.
 const PROVE_EVERY: Duration = Duration::from_secs(5);
-/// For what is still to be exported at the end.
+/// Time limit for the last export.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a gateway takes from outside, so that tests can replace it.
+/// The external dependencies of a gateway, replaceable in tests.
 pub struct Externals<H> {
-    /// Speaks HTTP to Walmart.
+    /// HTTP client for Walmart.
     pub http: H,
-    /// Tells the time of day.
+    /// Source of the time of day.
     pub clock: Clock,
-    /// Ids and jitter.
+    /// Source of ids and jitter.
     pub random: Random,
-    /// Makes spans.
+    /// Builder of spans for calls and attempts.
     pub tracer: Tracer,
-    /// Exports spans and metrics; flushed at the end.
+    /// Exporter of spans and metrics, flushed at the end.
     pub otlp: Option<OtlpExport>,
-    /// Counts log lines that were dropped.
+    /// Counter of dropped log lines.
     pub log: Option<ErrorCounter>,
 }
 
-/// Where the gateway listens.
+/// The listening sockets of a gateway.
 #[derive(Debug)]
 pub struct BoundListeners {
-    /// gRPC.
+    /// Listening socket for gRPC.
     pub grpc: TcpListener,
-    /// Webhooks and probes; and what operators see, where that has no listener of its own.
+    /// Socket for webhooks and probes; without `admin`, also for the status page and metrics.
     pub http: TcpListener,
-    /// The page for people and metrics, where `admin.listen` is set.
+    /// Socket for the status page and metrics, if `admin.listen` is set.
     pub admin: Option<TcpListener>,
 }
 
 impl BoundListeners {
-    /// Takes all addresses. The error is one line that names the key and the address.
+    /// Binds all addresses. The error is a single line with key and address.
     pub async fn bind(config: &Config) -> Result<Self, String> {
         let grpc = bind("grpc.listen", config.grpc.listen).await?;
         let http = bind("http.listen", config.http.listen).await?;
@@ -112,11 +113,11 @@ impl BoundListeners {
     }
 }
 
-/// Takes an address. The error is one line.
+/// Binds an address. The error is a single line.
 pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String> {
     let listening = async {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // As with any server: a port is free again as soon as its process has gone.
+        // Allow reuse of a port right after the end of the last process, as usual for servers.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -124,7 +125,7 @@ pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String
     listening.await.map_err(|error: std::io::Error| format!("{what}: cannot listen on {address}: {error}"))
 }
 
-/// Why a gateway does not start: one line that names the key at fault.
+/// The reason why a gateway cannot start: a single line with the key at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting cannot be used.
@@ -141,7 +142,7 @@ impl From<String> for StartError {
     }
 }
 
-/// A gateway that serves.
+/// A running gateway, stopped with [`Gateway::stop`].
 pub struct Gateway {
     shutdown: Shutdown,
     health: Health,
@@ -177,7 +178,7 @@ impl Gateway {
         let clock_watch = ClockWatch::new(clock, config.feed.retention, metrics.clock.clone());
         shutdown.tasks().spawn(clock_watch.clone().run(store.clone(), shutdown.stopping().clone()));
         let mutations = mutations(config, &upstream, store.clone(), clock, &random, &tracer, &metrics);
-        // Before the first call: what is open now is what another process left.
+        // Take over before the first call: operations open now belong to another process.
         mutations.take_over(shutdown.tasks(), shutdown.stopping().clone()).await;
         let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone())
             .with_clock_watch(clock_watch.clone());
@@ -228,7 +229,7 @@ impl Gateway {
         Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, otlp, store })
     }
 
-    /// Not ready at once, streams end, calls in flight finish within the grace.
+    /// Reports not ready, ends streams, and lets calls in flight finish within the grace.
     pub async fn stop(self) -> DrainOutcome {
         let not_ready = async {
             self.probes.set(Stage::Draining);
@@ -240,7 +241,7 @@ impl Gateway {
                 tracing::error!("an HTTP listener panicked");
             }
         }
-        // Nobody writes any more.
+        // All writers have ended.
         self.store.close().await;
         if let Some(otlp) = self.otlp {
             otlp.flush(FLUSH_LIMIT).await;
@@ -249,7 +250,7 @@ impl Gateway {
     }
 }
 
-/// Full names, for health checks.
+/// Full names of the services, for health checks.
 const SERVICES: [&str; 4] = [
     pb::fulfillment_service_server::SERVICE_NAME,
     pb::cancel_intent_service_server::SERVICE_NAME,
@@ -257,8 +258,8 @@ const SERVICES: [&str; 4] = [
     pb::gateway_service_server::SERVICE_NAME,
 ];
 
-/// What holds for each of our services; the generated servers share no trait. Answers are packed for callers that accept
-/// it, by the first of these that they do.
+/// Common options of all services, as a macro because the generated servers share no trait. Answers are compressed by
+/// the first of these encodings which the caller accepts.
 macro_rules! served {
     ($server:expr) => {
         $server
@@ -277,10 +278,10 @@ async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<
         clock,
         metrics: metrics.store.clone(),
         accounts: accounts.map(|account| (account.id.clone(), SellerId::new(&account.partner_id))).collect(),
-        // What the disk holds is not known, or another process has it. Whoever is told that an order was made must be able
-        // to trust it, and nothing may be sent that the ledger does not know of.
+        // The state of the disk is unknown, or another process owns the store. Exit at once: a caller must be able to
+        // trust an acknowledged order, and nothing may be sent without an entry in the ledger.
         on_fatal: Arc::new(|line| {
-            // Not by the log, which is written by a thread that may not come to it.
+            // Bypass the log: the log's thread may not get to write before the exit.
             eprintln!("{line}");
             std::process::exit(1);
         }),
@@ -294,7 +295,7 @@ fn store_check(store: Store) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
     Box::new(move || store.failing().map(|failing| failing.error.to_string()))
 }
 
-/// Finds out every now and then whether the store works, so that the probes say so also where nobody calls.
+/// Tests the store at an interval, so that the probes report a failing store also without calls.
 async fn prove_store(store: Store, stopping: CancellationToken) {
     while stopping.run_until_cancelled(sleep(PROVE_EVERY)).await.is_some() {
         stopping.run_until_cancelled(store.prove()).await;
@@ -321,7 +322,7 @@ fn mutations<H: HttpService, L: Ledger>(
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
 }
 
-/// The gateway's view of itself.
+/// Builds the status shared by the RPC and the page.
 fn status<H: HttpService, L: Ledger, F: FeedStore>(
     config: &Config,
     upstream: &RestUpstream<H>,

@@ -1,4 +1,4 @@
-//! The way to Walmart, as the settings have it.
+//! Builds the outbound edge from the settings.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::upstream::token::TokenCache;
 use crate::upstream::transport::{Endpoint, HttpService};
 use crate::upstream::{StackResources, StackSettings};
 
-/// Calls to Walmart under way at once.
+/// Maximum calls to Walmart in flight.
 const MAX_IN_FLIGHT: usize = 1024;
 
 pub(super) fn build<H: HttpService>(
@@ -65,7 +65,7 @@ pub(super) fn build<H: HttpService>(
     Ok(RestUpstream::new(http, settings, shared, clock, random))
 }
 
-/// How full the buckets are, whenever it is asked.
+/// Returns a function which reads the current levels of all buckets.
 fn levels(
     accounts: &UpstreamAccounts,
     buckets: &AccountBuckets,
