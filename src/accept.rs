@@ -1,7 +1,7 @@
-//! Accepts TCP connections for both listeners: bounded in number, in all and from one address, and through errors.
+//! Accepts TCP connections for both listeners, with limits in total and per address.
 //!
-//! A connection on which no request has come yet, or no further one, may have to make way for a new one that would find no
-//! place: else those that begin a request and never finish it could shut out the others.
+//! A connection waiting for a request can be ended to make room for a new connection. Otherwise a few clients which
+//! begin requests and never finish could shut out all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// First and longest wait after an accept failed, for want of file descriptors above all.
+/// First and longest back-off after a failed accept, mostly for lack of file descriptors.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// A listener that allows `max` open connections. One address (of IPv6: one network of 64 bits) gets at most half of the places
-/// that others left, so that a few cannot take all of them.
+/// A listener with at most `max` open connections. An address (for IPv6 a /64 network) gets at most half of the
+/// places left by other addresses, so that a few addresses cannot take all places.
 #[derive(Debug)]
 pub struct Acceptor {
     listener: TcpListener,
@@ -25,24 +25,24 @@ pub struct Acceptor {
     back_off: Duration,
 }
 
-/// What came in.
+/// The result of an accept.
 #[derive(Debug)]
 pub enum AcceptOutcome {
-    /// A connection; it is open until the place is dropped.
+    /// A connection. The place is taken until the permit is dropped.
     Connection(TcpStream, ConnectionPermit),
-    /// One connection too many; it is closed already.
+    /// A connection above the limit, already closed.
     Refused,
 }
 
-/// The room of one connection; free again when dropped.
+/// The place of a connection; free again when dropped.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     places: Arc<ConnectionLimit>,
     address: IpAddr,
     id: u64,
-    /// The beat at which it began to wait for a request; 0 while it does not.
+    /// The beat at which the connection began to wait for a request; 0 while a request is in progress.
     since: AtomicU64,
-    /// Cancelled when the connection has to make way for another. Its place is gone then.
+    /// Cancelled when the connection must make room. The place is already free then.
     end: CancellationToken,
 }
 
@@ -55,16 +55,16 @@ struct ConnectionLimit {
 #[derive(Debug, Default)]
 struct OpenConnections {
     all: usize,
-    /// Rises with each connection, and each time that one begins to wait.
+    /// A logical clock: advances with every new connection, and every time a connection begins to wait.
     beat: u64,
     by_address: HashMap<IpAddr, AddressConnections>,
 }
 
-/// The places of one address.
+/// The connections of an address.
 #[derive(Debug, Default)]
 struct AddressConnections {
     open: HashSet<u64>,
-    /// Of these, the ones that wait for a request, by the beat at which they began to.
+    /// The connections waiting for a request, by the beat at which the wait began.
     waiting: BTreeMap<u64, IdleConnection>,
 }
 
@@ -75,20 +75,21 @@ struct IdleConnection {
 }
 
 impl Acceptor {
-    /// Accepts from `listener`.
+    /// Accepts connections from `listener`.
     pub fn new(listener: TcpListener, max: usize) -> Self {
         Self { listener, places: Arc::new(ConnectionLimit::new(max)), back_off: BACK_OFF.0 }
     }
 
-    /// The next connection. Errors are logged and waited out: a server that stops accepting helps nobody. Nothing is
-    /// lost when this future is dropped.
+    /// Accepts the next connection. Errors are logged, and followed by a back-off, since a server must not stop
+    /// accepting. Cancel-safe: dropping the future loses no connection.
     pub async fn next(&mut self) -> AcceptOutcome {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.back_off = BACK_OFF.0;
                     let Some(place) = self.places.take(peer.ip()) else { return AcceptOutcome::Refused };
-                    // Small frames must not wait for each other. Fails only on a dead connection.
+                    // Turn off Nagle's algorithm, so that small frames are sent at once. Fails only on a dead
+                    // connection.
                     let _ = stream.set_nodelay(true);
                     return AcceptOutcome::Connection(stream, place);
                 }
@@ -124,7 +125,7 @@ impl ConnectionLimit {
         Some(ConnectionPermit { places: self.clone(), address, id, since, end })
     }
 
-    /// It guards counts only: they are right after a panic, too.
+    /// A poisoned lock is safe to use: the counts are right after a panic, too.
     fn taken(&self) -> MutexGuard<'_, OpenConnections> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,9 +136,9 @@ impl OpenConnections {
         self.by_address.get(&address).map_or(0, |holder| holder.open.len())
     }
 
-    /// Frees a place for a new connection of `address`. The address with the most connections loses one: of its connections that
-    /// wait for a request, the one that has waited longest. An address that has no more connections than `address` loses none.
-    /// Returns false when no connection may be ended.
+    /// Frees a place for a new connection of `address`. The address with the most connections loses the connection
+    /// which has waited longest for a request. Addresses with no more connections than `address` lose none. Returns
+    /// false if no connection may be ended.
     fn end_longest_waiting(&mut self, address: IpAddr) -> bool {
         let its_own = self.count(address);
         let may = |(other, holder): &(&IpAddr, &AddressConnections)| {
@@ -155,7 +156,7 @@ impl OpenConnections {
     fn free(&mut self, address: IpAddr, id: u64, since: u64) {
         let Some(holder) = self.by_address.get_mut(&address) else { return };
         holder.waiting.remove(&since);
-        // One that had to make way has no place any more.
+        // A displaced connection has given up the place already.
         if holder.open.remove(&id) {
             self.all -= 1;
         }
@@ -171,27 +172,27 @@ impl OpenConnections {
 }
 
 impl ConnectionPermit {
-    /// The address that it counts for: the peer's, of IPv6 its network of 64 bits.
+    /// The address by which the connection is counted: the peer's address, or for IPv6 the /64 network.
     pub const fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Says that the connection waits for a request from now on. It may be ended then, for one that finds no place.
+    /// Marks the connection as waiting for a request. From now on the connection may be ended to make room.
     pub fn waits(&self) {
         let mut taken = self.places.taken();
         let beat = taken.next_beat();
-        // Not one that had to make way.
+        // A displaced connection has no place any more.
         let holder = taken.by_address.get_mut(&self.address).filter(|holder| holder.open.contains(&self.id));
         if let Some(holder) = holder
             && self.since.load(Ordering::Relaxed) == 0
         {
-            // Only ever changed under the lock.
+            // Relaxed is enough: all changes happen under the lock.
             self.since.store(beat, Ordering::Relaxed);
             holder.waiting.insert(beat, IdleConnection { id: self.id, end: self.end.clone() });
         }
     }
 
-    /// Says that a request has come.
+    /// Marks the connection as working on a request.
     pub fn works(&self) {
         let mut taken = self.places.taken();
         let since = self.since.swap(0, Ordering::Relaxed);
@@ -200,7 +201,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// Cancelled when the connection has to make way for another one.
+    /// Cancelled when the connection must make room.
     pub const fn end(&self) -> &CancellationToken {
         &self.end
     }
@@ -213,7 +214,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// One host may have as many IPv6 addresses as it likes in its network of 64 bits.
+/// Masks an IPv6 address to the /64 network, because a host can use any address of the network.
 fn holder(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -221,7 +222,7 @@ fn holder(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// The connection broke before it was accepted.
+/// Whether the peer closed the connection before the accept.
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)

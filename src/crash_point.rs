@@ -1,56 +1,56 @@
-//! Named places at which a test ends the process, as kill -9 would, and a wall clock that a test sets.
+//! Named points at which a test ends the process like kill -9, and a wall clock set by a test.
 //!
-//! Without the feature `crash-points`, as the program is shipped, nothing of this is in it. With it, the environment
-//! variable `ORDER_GATEWAY_CRASH_AT` says where: `L3:7` ends the process the seventh time that it comes by L3; and
-//! `ORDER_GATEWAY_CLOCK_STEPS` how the wall clock is set: `0:90000,1500:-3600000` is 90 s ahead from the start and, 1.5 s
-//! later, an hour behind.
+//! Without the feature `crash-points`, as in releases, the functions do nothing. With the feature,
+//! `ORDER_GATEWAY_CRASH_AT=L3:7` ends the process at the seventh pass of L3, and
+//! `ORDER_GATEWAY_CLOCK_STEPS=0:90000,1500:-3600000` sets the wall clock 90 s ahead from the start and, 1.5 s later,
+//! an hour behind.
 
 use std::time::SystemTime;
 
-/// A place. What each means stands in the design of the ledger and where [`reach`] is called.
+/// A crash point. The design of the ledger and the calls of [`reach`] explain each point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashPoint {
-    /// Before an entry is made.
+    /// Before an entry is created.
     L1,
-    /// An entry is there, and waits to be sent.
+    /// An entry exists and waits to be sent.
     L2,
-    /// It is durable that it is being sent, and no byte has left.
+    /// The sending is durable, and no byte has left.
     L3,
     /// Part of the request has left.
     L4,
-    /// Walmart has answered, and the answer is not read.
+    /// Walmart has answered, and the answer has not been read.
     L5,
-    /// The outcome is known, and not written.
+    /// The outcome is known, and not yet written.
     L6,
-    /// The outcome is durable, and the caller does not know it.
+    /// The outcome is durable, and the caller does not know yet.
     L7,
-    /// A look-up was answered, and what follows is not written.
+    /// A look-up was answered, and the consequence is not yet written.
     L8,
     /// In the middle of fetching an access token.
     L9,
-    /// In the middle of taking over what another process left.
+    /// In the middle of taking over operations of another process.
     L10,
     /// In the middle of a checkpoint of the store.
     L11,
     /// In the middle of dropping old entries.
     L12,
-    /// A delivery is authenticated, and not stored.
+    /// A delivery is authenticated, and not yet stored.
     W1,
-    /// It is durable, and Walmart does not know it.
+    /// A delivery is durable, and Walmart does not know yet.
     W2,
-    /// In the middle of writing a group of them.
+    /// In the middle of writing a group of deliveries.
     W3,
-    /// Walmart was answered.
+    /// A delivery was answered.
     W4,
-    /// A loan is durable, and its frame not written.
+    /// A loan is durable, and the frame not yet written.
     F1,
-    /// Its frame is written, and nobody has read it.
+    /// The frame of a loan is written, and not yet read.
     F2,
-    /// Verdicts are durable, and the consumer does not know it.
+    /// Verdicts are durable, and the consumer does not know yet.
     F3,
     /// In the middle of moving a subscription.
     F4,
-    /// In the middle of giving parked events out again.
+    /// In the middle of releasing parked events.
     F5,
     /// In the middle of dropping old events.
     F6,
@@ -58,12 +58,12 @@ pub enum CrashPoint {
     F7,
 }
 
-/// Ends the process here, if a test wants that.
+/// Ends the process here, if a test has chosen this point.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub fn reach(_: CrashPoint) {}
 
-/// Ends the process here, if a test wants that.
+/// Ends the process here, if a test has chosen this point.
 #[cfg(feature = "crash-points")]
 pub fn reach(point: CrashPoint) {
     use std::sync::LazyLock;
@@ -82,14 +82,14 @@ pub fn reach(point: CrashPoint) {
     }
 }
 
-/// The time of day, given what the machine says: the same, unless a test sets the clock.
+/// Returns the time of day for the machine's time. Differs only if a test sets the clock.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub fn wall_clock(machine: SystemTime) -> SystemTime {
     machine
 }
 
-/// The time of day, given what the machine says: the same, unless a test sets the clock.
+/// Returns the time of day for the machine's time. Differs only if a test sets the clock.
 #[cfg(feature = "crash-points")]
 pub fn wall_clock(machine: SystemTime) -> SystemTime {
     use std::sync::LazyLock;
@@ -107,7 +107,7 @@ pub fn wall_clock(machine: SystemTime) -> SystemTime {
 mod clock_steps {
     use std::time::{Duration, SystemTime};
 
-    /// From when on the wall clock is off by how many milliseconds, in the order of time.
+    /// Clock offsets in milliseconds, with the time from which each applies, in order of time.
     #[derive(Debug, PartialEq)]
     pub(super) struct ClockSteps(Vec<(Duration, i64)>);
 

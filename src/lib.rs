@@ -1,21 +1,21 @@
-//! order-gateway: one typed gRPC door to Walmart fulfillment.
+//! order-gateway: a typed gRPC API for Walmart fulfillment.
 //!
-//! The modules, in the order in which a call passes them. A module uses modules that stand below it in this table, never one
-//! above it or on its own level: `tests/it/levels.rs` has the exact list and fails when a module uses another.
-//! `docs/ARCHITECTURE.md` follows one call from file to file.
+//! The table lists the modules in the order in which a call passes them. A module may use only modules below its own level;
+//! `tests/it/levels.rs` has the exact list and fails for any other use. `docs/ARCHITECTURE.md` follows a call from file to
+//! file.
 //!
 //! | level | modules | |
 //! |---|---|---|
-//! | process | [`cli`], [`app`] | commands; puts the parts together |
-//! | inbound edges | [`grpc`], [`http`] | calls; probes and metrics |
-//! | use cases | [`service`] | what each RPC promises, knowing only traits |
-//! | needs | [`ports`] | what use cases need of the outside: Walmart, time, randomness, the call in hand |
-//! | outbound edge | [`upstream`] | the way to Walmart, implements [`ports::upstream`] |
-//! | ledger | [`store`] | keeps mutations, implements [`ports::ledger`] |
-//! | settings | [`config`] | read, checked, explained |
-//! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages that are both |
-//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], [`crash_point`], [`planted_bug`] | traces, metrics, logs; the end; connections; what is bounded; where tests kill; bugs that tests must find |
-//! | other side | [`emulator`] | a Walmart for tests and for `dev`; shares only `domain` with the rest |
+//! | process | [`cli`], [`app`] | commands; composition of all parts |
+//! | inbound edges | [`grpc`], [`http`] | RPCs; webhooks, probes and metrics |
+//! | use cases | [`service`] | the promises of each RPC, generic over traits |
+//! | ports | [`ports`] | traits for the outside: Walmart, time, randomness, the current call |
+//! | outbound edge | [`upstream`] | calls to Walmart; implements [`ports::upstream`] |
+//! | storage | [`store`] | the ledger and the feeds; implements [`ports::ledger`] |
+//! | settings | [`config`] | loading, validation and documentation |
+//! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages of both APIs |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], [`crash_point`], [`planted_bug`] | traces, metrics and logs; drain; connection limits; quotas; crash tests; bugs for testing the tests |
+//! | other side | [`emulator`] | an emulated Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
 pub mod accept;

@@ -1,31 +1,31 @@
-//! Deliberate bugs, which the simulation has to find: a check that finds none of them proves nothing.
+//! Deliberate bugs for testing the simulation: a simulation which does not find these bugs proves nothing.
 //!
-//! Each is one line where the bug would be, behind [`is_planted`]. Without the feature `crash-points`, as the program is
-//! shipped, that is the constant `false`.
+//! Each bug is a line in the affected code, behind [`is_planted`]. Without the feature `crash-points`, as in
+//! releases, the function is the constant `false`.
 
-/// A mistake that was made once, or that somebody may make.
+/// A mistake made in the past, or likely in the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlantedBug {
-    /// An order object without any number counts as the order that was asked for.
+    /// An order object without a number counts as the requested order.
     EmptyObjectIsPresence,
-    /// A look-up that failed counts as one that found nothing.
+    /// A failed look-up counts as a look-up without a result.
     FailedLookUpIsAbsence,
-    /// A search by date that does not show an order settles that there is none.
+    /// A search by date without the order proves absence.
     SearchSettlesAbsence,
-    /// Whether the settle window has passed is told by the wall clock alone.
+    /// The settle window is measured by the wall clock alone.
     WindowByWallClock,
-    /// Callers may use up the status calls that are for look-ups.
+    /// Callers can use up the status calls reserved for look-ups.
     ShareNotReserved,
-    /// The circuit counts attempts that a caller had no time for.
+    /// The circuit counts attempts cut off by the caller's deadline.
     ImpatienceOpensCircuit,
-    /// A refusal of what was sent again is final.
+    /// A refusal of a repeated request is final.
     RefusalAfterDoubtIsFinal,
-    /// An operation that is too old expires while its outcome is not known.
+    /// An old operation expires while the outcome is unknown.
     ExpiredWithoutProof,
 }
 
 impl PlantedBug {
-    /// All of them.
+    /// All planted bugs.
     pub const ALL: [Self; 8] = [
         Self::EmptyObjectIsPresence,
         Self::FailedLookUpIsAbsence,
@@ -37,7 +37,7 @@ impl PlantedBug {
         Self::ExpiredWithoutProof,
     ];
 
-    /// Its name for `scripts/simulate --bug`.
+    /// The bug's name for `scripts/simulate --bug`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EmptyObjectIsPresence => "empty-object-is-presence",
@@ -52,7 +52,7 @@ impl PlantedBug {
     }
 }
 
-/// Whether this bug is to show on the present thread.
+/// Whether the bug is active on the current thread.
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub const fn is_planted(_: PlantedBug) -> bool {
@@ -64,13 +64,13 @@ thread_local! {
     static PLANTED: std::cell::Cell<Option<PlantedBug>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether this bug is to show on the present thread.
+/// Whether the bug is active on the current thread.
 #[cfg(feature = "crash-points")]
 pub fn is_planted(bug: PlantedBug) -> bool {
     PLANTED.get() == Some(bug)
 }
 
-/// Lets a bug show on the present thread, in the place of the one before. Tells whether this build can.
+/// Activates a bug on the current thread, replacing the last. Returns whether this build supports the request.
 pub fn plant(bug: Option<PlantedBug>) -> bool {
     #[cfg(feature = "crash-points")]
     PLANTED.set(bug);

@@ -1,11 +1,11 @@
-//! Room that is bounded and never waited for: of places, or of bytes. Who finds none is told so at once.
+//! A quota of places or bytes. Acquiring never waits: if the quota is used up, the caller is refused at once.
 //!
-//! A semaphore would do, but it keeps a queue of those who wait, under a lock that every call would take twice.
+//! A semaphore would keep a queue of waiters under a lock, which every call would take twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What may be taken at a time. Cheap to clone, all clones are one room.
+/// A limited amount. Cheap to clone; all clones share the quota.
 #[derive(Clone, Debug)]
 pub struct Quota(Arc<QuotaCounter>);
 
@@ -15,7 +15,7 @@ struct QuotaCounter {
     taken: AtomicUsize,
 }
 
-/// What was taken; free again when dropped.
+/// An acquired amount, released when dropped.
 #[derive(Debug)]
 pub struct QuotaPermit {
     quota: Arc<QuotaCounter>,
@@ -23,17 +23,17 @@ pub struct QuotaPermit {
 }
 
 impl Quota {
-    /// All of it free.
+    /// Creates a quota of `size`, all free.
     pub fn new(size: usize) -> Self {
         Self(Arc::new(QuotaCounter { size, taken: AtomicUsize::new(0) }))
     }
 
-    /// Takes so much, if there is so much left.
+    /// Acquires `amount`, or returns `None` if less is left.
     pub fn try_acquire(&self, amount: usize) -> Option<QuotaPermit> {
         self.0.add(amount).then(|| QuotaPermit { quota: self.0.clone(), amount })
     }
 
-    /// What is left.
+    /// The amount left.
     #[cfg(test)]
     pub(crate) fn remaining(&self) -> usize {
         self.0.size - self.0.taken.load(Ordering::Relaxed)
@@ -43,13 +43,13 @@ impl Quota {
 impl QuotaCounter {
     fn add(&self, amount: usize) -> bool {
         let sum = |taken: usize| taken.checked_add(amount).filter(|sum| *sum <= self.size);
-        // It guards no memory, it only counts.
+        // Relaxed is enough: the counter guards no memory.
         self.taken.try_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()
     }
 }
 
 impl QuotaPermit {
-    /// Takes so much more; says whether there was so much left.
+    /// Acquires `amount` more for this permit. Returns false if less is left.
     #[must_use]
     pub fn try_extend(&mut self, amount: usize) -> bool {
         let there_was = self.quota.add(amount);

@@ -1,7 +1,7 @@
-//! Going down in order: not ready, stop accepting, drain with a limit, say so to those who are left, abort.
+//! Orderly shutdown: report not ready, stop accepting, drain within a limit, notify the remaining calls, abort.
 //!
-//! One value for the whole process, made in `app` and handed out as clones. Parts that run until the end are counted in
-//! [`Shutdown::tasks`]; they watch [`Shutdown::stopping`] to finish what they have and [`Shutdown::aborted`] to let go.
+//! `app` creates a single [`Shutdown`] and hands out clones. Tasks which run until the end are tracked in
+//! [`Shutdown::tasks`]. Such tasks finish their work on [`Shutdown::stopping`], and give up on [`Shutdown::aborted`].
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long calls have to hear that the grace is over, and then tasks to notice that they are aborted.
+/// Time for calls to report the end of the grace, and then for tasks to notice the abort.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 const ABORT_LIMIT: Duration = Duration::from_millis(500);
 
-/// The stages, in order. Cheap to clone.
+/// The stages of a shutdown, in order. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     draining: CancellationToken,
@@ -32,8 +32,8 @@ pub struct Shutdown {
     tasks: TaskTracker,
 }
 
-/// Comes once. Every unary call waits for one: that is a third of what waiting for a [`CancellationToken`] costs, which can
-/// have children and keeps count of all that refer to it.
+/// An event which happens once. Every unary call waits for such an event, at a third of the cost of a
+/// [`CancellationToken`], which can have children and tracks all references.
 #[derive(Clone, Debug, Default)]
 pub struct OnceEvent {
     is_set: Arc<AtomicBool>,
@@ -41,7 +41,7 @@ pub struct OnceEvent {
 }
 
 pin_project! {
-    /// Waits for a [`OnceEvent`] from when it was made.
+    /// Waits for a [`OnceEvent`], from the creation of the future on.
     #[derive(Debug)]
     pub struct OnceEventWait {
         is_set: bool,
@@ -51,15 +51,16 @@ pin_project! {
 }
 
 impl OnceEvent {
-    /// It is now.
+    /// Sets the event and wakes all waiters.
     pub fn set(&self) {
         self.is_set.store(true, Ordering::Release);
         self.notify.notify_waiters();
     }
 
-    /// Waits for it; at once over if it has come.
+    /// Returns a future which completes when the event is set, or at once if already set.
     pub fn wait(&self) -> OnceEventWait {
-        // In this order: what comes between the two is told to the first.
+        // Register before reading the flag: an event set in between wakes the registered waiter, and would be missed
+        // in the other order.
         let notified = self.notify.clone().notified_owned();
         OnceEventWait { is_set: self.is_set.load(Ordering::Acquire), notified }
     }
@@ -74,53 +75,53 @@ impl Future for OnceEventWait {
     }
 }
 
-/// How it ended.
+/// The outcome of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainOutcome {
-    /// Everything finished in time.
+    /// All tasks finished in time.
     Clean,
-    /// This many tasks had to be aborted.
+    /// The number of tasks still running at the end of the grace.
     Aborted(usize),
 }
 
 impl Shutdown {
-    /// Nothing has begun.
+    /// Creates a shutdown which has not started.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Stage 1: the process reports that it is not ready.
+    /// Stage 1: the process reports not ready.
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
     }
 
-    /// Stage 2: nothing new is accepted, connections say goodbye, streams end.
+    /// Stage 2: nothing new is accepted, connections send GOAWAY, streams end.
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
 
-    /// Stage 3: the grace is over, and calls that are still open are told so.
+    /// Stage 3: the grace is over, and open calls report this to their callers.
     pub fn closing(&self) -> &OnceEvent {
         &self.closing
     }
 
-    /// Stage 4: what is left lets go at once.
+    /// Stage 4: the remaining tasks give up at once.
     pub fn aborted(&self) -> &CancellationToken {
         &self.aborted
     }
 
-    /// The drain is over, one way or the other: those who told about it (the probes) may end.
+    /// The drain is over, with any outcome. The probes may end now.
     pub fn finished(&self) -> &CancellationToken {
         &self.finished
     }
 
-    /// Tasks that the drain waits for.
+    /// The tasks awaited by the drain.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Goes through all stages. `not_ready` tells those who watch that no more calls should come; it is done before
-    /// anything stops. Takes at most `grace` and a second.
+    /// Runs all stages. `not_ready` reports the process as not ready to observers, before anything stops. Takes at
+    /// most `grace` and a second.
     pub async fn run(&self, not_ready: impl Future<Output = ()>, grace: Duration) -> DrainOutcome {
         self.draining.cancel();
         not_ready.await;
@@ -133,7 +134,7 @@ impl Shutdown {
                 self.closing.set();
                 if timeout(CLOSE_LIMIT, self.tasks.wait()).await.is_err() {
                     self.aborted.cancel();
-                    // Those that do not even let go end with the process.
+                    // Tasks which ignore the abort end with the process.
                     let _ = timeout(ABORT_LIMIT, self.tasks.wait()).await;
                 }
                 DrainOutcome::Aborted(left)
