@@ -316,7 +316,7 @@ fn mutations<H: HttpService, L: Ledger>(
     metrics: &Arc<Metrics>,
 ) -> Mutations<RestUpstream<H>, L> {
     let config::LedgerConfig { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
-    let rules = Rules { settle_window, lookup_delays, not_after };
+    let rules = LedgerRules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.of(Operation::Status).get();
     let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
     Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())

@@ -1,8 +1,8 @@
 //! The table of Walmart's calls. Every list of calls in this crate is generated from the table.
 //!
-//! To add a call: a row here, its type with [`Read`](super::reads::Read) or [`Mutation`](super::mutations::Mutation), its
-//! codec in `upstream::codec`, its part of the emulator, and one function at the edge. `docs/ARCHITECTURE.md` shows the
-//! steps.
+//! To add a call, write a row in this file, a type with [`Read`](super::reads::ReadCall) or
+//! [`Mutation`](super::mutations::Mutation), a codec in `upstream::codec`, a part of the emulator, and one function
+//! at the edge. `docs/ARCHITECTURE.md` shows the steps.
 
 use std::fmt;
 

@@ -23,7 +23,7 @@ impl<H> StackOverview<H> {
     }
 }
 
-impl<H: HttpService> Overview for StackOverview<H> {
+impl<H: HttpService> UpstreamOverview for StackOverview<H> {
     fn token(&self, account: AccountIndex) -> TokenView {
         self.shared.tokens.view(account)
     }

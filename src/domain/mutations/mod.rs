@@ -5,8 +5,8 @@
 //! these definitions alone and never match on the kind of a mutation. The ledger stores [`Mutation::KIND`] and never
 //! matches on the kind either.
 //!
-//! To add one: its messages in `proto/`, a file here and its row in `domain::operation`, its codec in `upstream::codec`,
-//! its state machine in the emulator, and one function at the edge.
+//! To add a mutation, write its messages in `proto/`, a file in this folder and a row in `domain::operation`, a codec
+//! in `upstream::codec`, a state machine in the emulator, and one function at the edge.
 
 mod cancel_order;
 mod create_order;

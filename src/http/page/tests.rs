@@ -20,7 +20,7 @@ use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFail
 use crate::service::testing::{Walmart, over};
 use crate::service::testing_feed::{TestFeed, asking, feed, plain};
 use crate::service::testing_ledger::{Faulty, batch, creation, put};
-use crate::service::{Directory, Operations, Rows};
+use crate::service::{AccountDirectory, BoardRows, Operations};
 use crate::telemetry::metrics::DeliveryOutcome;
 
 /// When the clock begins.

@@ -15,7 +15,7 @@ use crate::pb;
 use crate::ports::clock::Clock;
 use crate::ports::overview::{self, CircuitView, OperationView, TokenView};
 use crate::service::feed::{EventIds, FeedState, SubscriptionState};
-use crate::service::{AccountState, Board, Rows};
+use crate::service::{AccountState, BoardRows, StatusBoard};
 use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 use crate::telemetry::recent::RecentFailure;
 use crate::telemetry::trace::code_name;

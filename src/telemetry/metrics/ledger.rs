@@ -44,7 +44,7 @@ impl LedgerMetrics {
         let alert = |kind: AlertKind| alerts.get_or_create_owned(&AlertLabels { kind: kind.name() });
         Self {
             // A state outside the metric gets an unregistered handle.
-            closed: State::ALL
+            closed: EntryState::ALL
                 .map(|s| if s.is_open() { Counter::default() } else { closed.get_or_create_owned(&labels(s)) }),
             open: EntryState::ALL
                 .map(|s| if s.is_open() { open.get_or_create_owned(&labels(s)) } else { Gauge::default() }),
@@ -57,12 +57,12 @@ impl LedgerMetrics {
     }
 
     /// Counts a mutation becoming final.
-    pub fn closed(&self, state: State) {
+    pub fn closed(&self, state: EntryState) {
         self.closed[state as usize].inc();
     }
 
     /// Sets the number of mutations in an open state.
-    pub fn set_open(&self, state: State, entries: u64) {
+    pub fn set_open(&self, state: EntryState, entries: u64) {
         self.open[state as usize].set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 

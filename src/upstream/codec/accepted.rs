@@ -2,7 +2,7 @@
 //! processes later.
 
 use super::{AnswerError, OperationCodec, post, read_envelope};
-use crate::domain::mutations::{Accepted, CancelOrder, CreateOrder};
+use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::domain::operation::WalmartCall;
 use crate::pb::{self, HeaderAttributes};
 use crate::upstream::call::RestRequest;
@@ -29,7 +29,7 @@ impl OperationCodec for CancelOrder {
 
 /// Reads an acceptance. A 2xx without Walmart's request id is unreadable: field reports show such answers, and an
 /// acceptance without an id proves nothing. Errors beside an id are passed on.
-fn read_acceptance(body: &[u8]) -> Result<Accepted, AnswerError> {
+fn read_acceptance(body: &[u8]) -> Result<AcceptedAnswer, AnswerError> {
     let answer = read_envelope::<pb::Acceptance>(body, &["ACCEPTED", "OK", "CREATED", "SUCCESS"])?;
     let acceptance = answer.payload.into_iter().find(|a| !a.request_id.is_empty()).ok_or(AnswerError::Unreadable)?;
     let status = if answer.status.is_empty() { "ACCEPTED".to_owned() } else { answer.status };

@@ -65,8 +65,8 @@ impl Default for Circuit {
 impl Circuit {
     /// Admits a call at `now` and returns the generation to record the result for. Fails with the remaining time
     /// while the circuit is open. A look-up is always admitted, as a probe unless the circuit is closed.
-    pub fn admit(&mut self, purpose: Purpose, now: Instant) -> Result<u64, Duration> {
-        let lookup = purpose == Purpose::Lookup;
+    pub fn admit(&mut self, purpose: CallPurpose, now: Instant) -> Result<u64, Duration> {
+        let lookup = purpose == CallPurpose::Lookup;
         match self.state {
             BreakerState::Closed => Ok(self.generation),
             BreakerState::Open { until } if lookup || now >= until => {

@@ -7,7 +7,7 @@ use futures_util::future::Either;
 use tower::{Layer, Service};
 
 use super::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
-use crate::ports::call::Purpose;
+use crate::ports::call::CallPurpose;
 use crate::quota::{Quota, QuotaPermit};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
 use crate::upstream::codec::OperationCodec;
@@ -53,7 +53,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Loa
         let place = self.places.try_acquire(1);
         // The ledger's look-ups and re-sends pass without a permit: such calls are few, and settle outcomes callers
         // wait for.
-        if place.is_none() && outbound.call.context.purpose == Purpose::Caller {
+        if place.is_none() && outbound.call.context.purpose == CallPurpose::Caller {
             return refused(NotSent::Overloaded);
         }
         tracing::trace!(layer = "load_shed", "admitted");

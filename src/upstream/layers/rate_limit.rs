@@ -207,9 +207,9 @@ impl AttemptObserver for TokenReservation {
 
 fn side(call: &OutboundCall) -> QueueSide {
     match call.context.purpose {
-        Purpose::Caller => QueueSide::Caller,
+        CallPurpose::Caller => QueueSide::Caller,
         _ if is_planted(PlantedBug::ShareNotReserved) => QueueSide::Caller,
-        Purpose::Lookup | Purpose::Resend => QueueSide::Ledger,
+        CallPurpose::Lookup | CallPurpose::Resend => QueueSide::Ledger,
     }
 }
 

@@ -101,7 +101,7 @@ mod never_ready {
     use super::*;
     use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
-    use crate::ports::upstream::Accepted;
+    use crate::ports::upstream::AcceptedAnswer;
     use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
     use crate::upstream::codec::OperationCodec as _;
     use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
@@ -116,9 +116,9 @@ mod never_ready {
     }
 
     impl Service<AttemptRequest<CreateOrder>> for Stuck {
-        type Response = AttemptResponse<Accepted>;
+        type Response = AttemptResponse<AcceptedAnswer>;
         type Error = AttemptFailure;
-        type Future = Pending<Result<AttemptResponse<Accepted>, AttemptFailure>>;
+        type Future = Pending<Result<AttemptResponse<AcceptedAnswer>, AttemptFailure>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             Poll::Ready(Ok(()))
@@ -171,7 +171,7 @@ mod never_ready {
     struct StuckAfter<S>(S, Duration);
 
     impl<S: AttemptService<CreateOrder>> Service<AttemptRequest<CreateOrder>> for StuckAfter<S> {
-        type Response = AttemptResponse<Accepted>;
+        type Response = AttemptResponse<AcceptedAnswer>;
         type Error = AttemptFailure;
         type Future = AttemptFuture<CreateOrder>;
 
@@ -204,9 +204,9 @@ mod never_ready {
     struct TurnedAway;
 
     impl Service<AttemptRequest<CreateOrder>> for TurnedAway {
-        type Response = AttemptResponse<Accepted>;
+        type Response = AttemptResponse<AcceptedAnswer>;
         type Error = AttemptFailure;
-        type Future = Ready<Result<AttemptResponse<Accepted>, AttemptFailure>>;
+        type Future = Ready<Result<AttemptResponse<AcceptedAnswer>, AttemptFailure>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             Poll::Ready(Ok(()))
