@@ -9,6 +9,7 @@ use super::load::Figures;
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Part {
     Ingest,
+    Updates,
     Latency,
     FanOut,
     Replay,
@@ -27,14 +28,23 @@ pub(super) enum Cores {
     Shared,
 }
 
+/// What is in the file before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    Nothing,
+    /// Intents, as many as `--events` says.
+    Intents,
+    /// Order updates, as many as `--fill` says.
+    Updates,
+}
+
 /// A line of a table.
 pub(super) struct Case {
     pub(super) part: Part,
     pub(super) name: String,
     pub(super) goal: &'static str,
     pub(super) cores: Cores,
-    /// On the log that was filled; else on an empty one.
-    pub(super) filled: bool,
+    pub(super) before: Before,
     /// The load, as its command line.
     pub(super) words: Vec<String>,
     pub(super) rounds: Vec<Figures>,
@@ -57,6 +67,7 @@ impl Part {
     pub(super) fn name(self) -> &'static str {
         match self {
             Part::Ingest => "ingest",
+            Part::Updates => "updates",
             Part::Latency => "latency",
             Part::FanOut => "fan-out",
             Part::Replay => "replay",
@@ -83,6 +94,19 @@ impl Part {
                     ("p50 ms", Median("post_p50_ms", 2)),
                     ("p99 ms", Median("post_p99_ms", 2)),
                     ("syncs per webhook", Median("syncs", 3)),
+                ],
+                load.into_iter().chain(peak).collect(),
+            ),
+            Part::Updates => (
+                vec![
+                    ("ingest of order updates", Name),
+                    ("webhooks/s", Median("rate", 0)),
+                    ("goal", Goal),
+                    ("p50 ms", Median("post_p50_ms", 2)),
+                    ("p99 ms", Median("post_p99_ms", 2)),
+                    ("syncs per webhook", Median("syncs", 3)),
+                    ("start to ready ms (goal 2000)", Median("start_ms", 0)),
+                    ("file MiB", Median("file_mib", 0)),
                 ],
                 load.into_iter().chain(peak).collect(),
             ),
@@ -153,28 +177,35 @@ impl Part {
 pub(super) fn of(part: Part, options: &Options) -> Vec<Case> {
     let seconds = options.seconds.to_string();
     let events = options.events.to_string();
-    let case = |name: String, goal, filled, words: &[&str]| {
+    let case = |name: String, goal, before, words: &[&str]| {
         let words = words.iter().map(|word| String::from(*word)).collect();
-        Case { part, name, goal, cores: Cores::Apart, filled, words, rounds: Vec::new() }
+        Case { part, name, goal, cores: Cores::Apart, before, words, rounds: Vec::new() }
     };
     match part {
         Part::Ingest => {
             let words = ["ingest", "--webhooks", &options.webhooks.to_string()];
-            let shared = case("load on the same two cores".into(), "10000", false, &words);
-            let apart = case("gateway on one core".into(), "", false, &words);
+            let shared = case("load on the same two cores".into(), "10000", Before::Nothing, &words);
+            let apart = case("gateway on one core".into(), "", Before::Nothing, &words);
             vec![apart, Case { cores: Cores::Shared, ..shared }]
         }
+        Part::Updates => [(0, Before::Nothing), (options.fill, Before::Updates)]
+            .map(|(kept, before)| {
+                let words = ["ingest", "--updates", "--webhooks", &options.webhooks.to_string()];
+                let name = format!("{kept} kept, load on the same two cores");
+                Case { cores: Cores::Shared, ..case(name, "10000", before, &words) }
+            })
+            .into(),
         Part::Latency => [1, 100]
             .map(|watchers: usize| {
                 let name = if watchers == 1 { "1 watch".into() } else { format!("{watchers} watches") };
-                case(name, "5, 30", false, &["latency", "--watchers", &watchers.to_string()])
+                case(name, "5, 30", Before::Nothing, &["latency", "--watchers", &watchers.to_string()])
             })
             .into(),
         Part::FanOut => {
             let catching_up = options.streams.iter().map(|&streams| {
                 let goal = if (100..=1_000).contains(&streams) { "1500000" } else { "" };
                 let words = ["catch-up", "--streams", &streams.to_string(), "--events", &events, "--seconds", &seconds];
-                case(format!("{streams} catching up"), goal, true, &words)
+                case(format!("{streams} catching up"), goal, Before::Intents, &words)
             });
             let tip = options.streams.iter().map(|&streams| {
                 let goal = match streams {
@@ -183,24 +214,28 @@ pub(super) fn of(part: Part, options: &Options) -> Vec<Case> {
                     _ => "",
                 };
                 let words = ["tip", "--streams", &streams.to_string(), "--seconds", &seconds];
-                case(format!("{streams} at the tip"), goal, true, &words)
+                case(format!("{streams} at the tip"), goal, Before::Intents, &words)
             });
             catching_up.chain(tip).collect()
         }
-        Part::Replay => vec![case(format!("{events} events"), "200000", true, &["replay", "--events", &events])],
+        Part::Replay => {
+            vec![case(format!("{events} events"), "200000", Before::Intents, &["replay", "--events", &events])]
+        }
         Part::Idle => [1_000, 10_000]
-            .map(|streams: usize| case(streams.to_string(), "8", false, &["idle", "--streams", &streams.to_string()]))
+            .map(|streams: usize| {
+                case(streams.to_string(), "8", Before::Nothing, &["idle", "--streams", &streams.to_string()])
+            })
             .into(),
         Part::Slow => [0, 100]
             .map(|streams: usize| {
                 let name = if streams == 0 { "no other".into() } else { format!("{streams} that are not read") };
-                case(name, "", true, &["slow", "--streams", &streams.to_string(), "--events", &events])
+                case(name, "", Before::Intents, &["slow", "--streams", &streams.to_string(), "--events", &events])
             })
             .into(),
         Part::Lend => [1, 8]
             .map(|consumers: usize| {
                 let name = if consumers == 1 { "1 consumer".into() } else { format!("{consumers} consumers") };
-                case(name, "", true, &["lend", "--consumers", &consumers.to_string(), "--seconds", &seconds])
+                case(name, "", Before::Intents, &["lend", "--consumers", &consumers.to_string(), "--seconds", &seconds])
             })
             .into(),
         Part::UpToDate => [(10, false), (1_000, false), (10, true), (1_000, true)]
@@ -210,7 +245,7 @@ pub(super) fn of(part: Part, options: &Options) -> Vec<Case> {
                 let count = subscriptions.to_string();
                 let mut words = vec!["up-to-date", "--subscriptions", &count];
                 words.extend(streaming.then_some("--streaming"));
-                case(format!("{subscriptions} subscriptions{streams}"), goal, false, &words)
+                case(format!("{subscriptions} subscriptions{streams}"), goal, Before::Nothing, &words)
             })
             .into(),
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::latency::watch;
 use super::load::{Figures, PATIENCE, Span, Target, soon};
-use super::posts::{self, Poster};
+use super::posts::{self, Poster, Sample};
 use super::streams::{self, Piece};
 use crate::Result;
 
@@ -171,7 +171,7 @@ impl Tip {
         watches: &Watches,
         streams: u64,
     ) -> Result<()> {
-        poster.post(&posts::request(target.first + *posted)).await?;
+        poster.post(&posts::request(Sample::Intent, target.first + *posted)).await?;
         *posted += 1;
         let enough = posted.saturating_sub(self.window - 1) * streams;
         soon("a delivery to every watch", watches.until(|| watches.events.get() >= enough)).await?

@@ -19,16 +19,16 @@ use order_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 
 use super::ACCOUNT;
-use super::posts;
+use super::posts::{self, Sample};
 use crate::Result;
 
-/// Deliveries at a time.
-const AT_ONCE: usize = 512;
+/// Deliveries at a time: as many as the store writes in one transaction are always waiting for the next.
+const AT_ONCE: usize = 2048;
 
 type Outcome = std::result::Result<(), String>;
 
-/// Makes the log, with events numbered from 0.
-pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
+/// Makes a log of these, numbered from 0.
+pub(crate) fn fill(file: &Path, sample: Sample, events: u64) -> Result<()> {
     let settings = Settings {
         clock: Clock::system(),
         metrics: Metrics::new([ACCOUNT]).store,
@@ -45,7 +45,7 @@ pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
         let next = Arc::new(AtomicU64::new(0));
         let mut deliveries = JoinSet::new();
         for _ in 0..AT_ONCE {
-            deliveries.spawn(deliver(intake.clone(), next.clone(), events));
+            deliveries.spawn(deliver(intake.clone(), sample, next.clone(), events));
         }
         for outcome in deliveries.join_all().await {
             outcome?;
@@ -55,7 +55,7 @@ pub(crate) fn fill(file: &Path, events: u64) -> Result<()> {
     })
 }
 
-async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Outcome {
+async fn deliver(intake: Intake<Store>, sample: Sample, next: Arc<AtomicU64>, events: u64) -> Outcome {
     let account = AccountId::new(ACCOUNT).map_err(|_| "no account id")?;
     let gate = Gate::new(account.clone(), WebhookAuth::None);
     let recipient = Recipient { account, seller: SellerId::new("10000000001") };
@@ -65,7 +65,7 @@ async fn deliver(intake: Intake<Store>, next: Arc<AtomicU64>, events: u64) -> Ou
         if n >= events {
             return Ok(());
         }
-        let body = Bytes::from(posts::body(n));
+        let body = Bytes::from(posts::body(sample, n));
         let verified = gate.check(Unverified { head: &head, body }, Duration::ZERO, None).map_err(|e| e.to_string())?;
         let (raw, read) = read::read(verified);
         match intake.take(&recipient, raw, read).await {

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::COMMITS;
 use super::load::{Figures, Span, Target, Times};
-use super::posts::{self, Poster};
+use super::posts::{self, Poster, Sample};
 use crate::{Result, servers};
 
 #[derive(clap::Args)]
@@ -21,6 +21,9 @@ pub(crate) struct Load {
     /// Webhooks measured.
     #[arg(long, default_value_t = 60_000)]
     webhooks: u64,
+    /// Order updates, not intents.
+    #[arg(long)]
+    updates: bool,
 }
 
 struct Run {
@@ -32,7 +35,9 @@ struct Run {
 
 impl Load {
     pub(crate) async fn run(&self, target: &Target) -> Result<Figures> {
-        let requests: Vec<_> = (0..self.warm_up + self.webhooks).map(|n| posts::request(target.first + n)).collect();
+        let sample = if self.updates { Sample::Update } else { Sample::Intent };
+        let numbers = target.first..target.first + self.warm_up + self.webhooks;
+        let requests: Vec<_> = numbers.map(|n| posts::request(sample, n)).collect();
         let (warm_up, measured) = requests.split_at(usize::try_from(self.warm_up)?);
         let mut posters = Vec::new();
         for _ in 0..self.connections {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::load::{Figures, Span, Target, Times, soon};
-use super::posts::{self, Poster};
+use super::posts::{self, Poster, Sample};
 use super::streams::{self, Stream};
 use crate::Result;
 
@@ -76,7 +76,8 @@ impl Load {
     pub(super) async fn post(&self, target: &Target) -> Result<Posted> {
         let count = self.count();
         let free: Rc<RefCell<Vec<Poster>>> = Rc::default();
-        let requests: Vec<_> = (target.first..target.first + count).map(|n| (n, posts::request(n))).collect();
+        let requests: Vec<_> =
+            (target.first..target.first + count).map(|n| (n, posts::request(Sample::Intent, n))).collect();
         let mut due = tokio::time::interval(Duration::from_secs_f64(1.0 / self.rate));
         due.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut posting = JoinSet::new();

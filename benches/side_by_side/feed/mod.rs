@@ -23,8 +23,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::ValueEnum;
 use tempfile::TempDir;
 
-use self::cases::{Case, Cores, Part, Show};
+use self::cases::{Before, Case, Cores, Part, Show};
 use self::load::Figures;
+use self::posts::Sample;
 use crate::ledger::sync_us;
 use crate::servers::{self, Process};
 use crate::table::{line, median};
@@ -58,6 +59,12 @@ pub(crate) struct Options {
     /// Where the filled log is kept for the next time; made if it is not there. Else it is in a temporary folder.
     #[arg(long)]
     log: Option<PathBuf>,
+    /// Order updates in the log on which more of them are taken in. Ten million take 20 GB.
+    #[arg(long, default_value_t = 1_000_000)]
+    fill: u64,
+    /// Where that log is kept, as `--log`.
+    #[arg(long)]
+    updates_log: Option<PathBuf>,
     /// Webhooks of one measurement.
     #[arg(long, default_value_t = 60_000)]
     webhooks: u64,
@@ -92,15 +99,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .filter(|p| options.only.is_empty() || options.only.contains(p))
         .collect();
     let mut cases: Vec<Case> = parts.iter().flat_map(|part| cases::of(*part, options)).collect();
-    let log = Filled::new(options, cases.iter().any(|case| case.filled))?;
+    let needed = |before| cases.iter().any(|case| case.before == before);
+    let logs = Logs {
+        intents: Filled::new(&options.log, Sample::Intent, options.events, needed(Before::Intents))?,
+        updates: Filled::new(&options.updates_log, Sample::Update, options.fill, needed(Before::Updates))?,
+    };
     let mut syncs = Vec::new();
-    // Beyond those of the log, and of other runs on it.
-    let mut first = (SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 999_999 + 1) * APART;
+    // Beyond those of the logs, and of other runs on them.
+    let filled = options.events.max(options.fill).next_multiple_of(APART);
+    let mut first = (SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() % 899_999) * APART + filled;
     for round in 1..=options.rounds {
         syncs.push(sync_us()?);
         for case in &mut cases {
             eprintln!("round {round} of {}: {} {}", options.rounds, case.part.name(), case.name);
-            let figures = measure(options, case, &log, first)?;
+            let figures = measure(options, case, &logs, first)?;
             case.rounds.push(figures);
             first += APART;
         }
@@ -118,7 +130,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The log that is filled once.
+/// Those that are filled once.
+struct Logs {
+    intents: Filled,
+    updates: Filled,
+}
+
 struct Filled {
     file: PathBuf,
     /// Goes with it.
@@ -126,8 +143,8 @@ struct Filled {
 }
 
 impl Filled {
-    fn new(options: &Options, needed: bool) -> Result<Self> {
-        let (file, folder) = match &options.log {
+    fn new(kept: &Option<PathBuf>, sample: Sample, events: u64, needed: bool) -> Result<Self> {
+        let (file, folder) = match kept {
             Some(file) => (std::path::absolute(file)?, None),
             None => {
                 let folder = tempfile::tempdir()?;
@@ -136,26 +153,30 @@ impl Filled {
         };
         if needed && !file.exists() {
             let begin = Instant::now();
-            fill::fill(&file, options.events)?;
+            fill::fill(&file, sample, events)?;
             let (seconds, size) = (begin.elapsed().as_secs_f64(), file.metadata()?.len() >> 20);
             println!(
-                "A log of {} events was filled in {seconds:.1} s ({:.0}/s, by the receiver's code without the network, on all \
-                 cores). It takes {size} MiB.\n",
-                options.events,
-                options.events as f64 / seconds
+                "A log of {events} events was filled in {seconds:.1} s ({:.0}/s, by the receiver's code without the network, \
+                 on all cores). It takes {size} MiB.\n",
+                events as f64 / seconds
             );
         }
         Ok(Self { file, _folder: folder })
     }
 }
 
-fn measure(options: &Options, case: &Case, log: &Filled, first: u64) -> Result<Figures> {
+fn measure(options: &Options, case: &Case, logs: &Logs, first: u64) -> Result<Figures> {
     let both = [options.server_core, options.load_core];
     let (server_cores, load_cores) = match case.cores {
         Cores::Apart => (&both[..1], &both[1..]),
         Cores::Shared => (&both[..], &both[..]),
     };
-    let store = if case.filled { format!("sqlite://{}", log.file.display()) } else { "sqlite://feed.db".into() };
+    let file = match case.before {
+        Before::Nothing => None,
+        Before::Intents => Some(&logs.intents.file),
+        Before::Updates => Some(&logs.updates.file),
+    };
+    let store = file.map_or("sqlite://feed.db".into(), |file| format!("sqlite://{}", file.display()));
     let stub = if case.part == Part::UpToDate { Some(servers::stub(options.load_core, 0)?) } else { None };
     let upstream = stub.as_ref().map(|stub| stub.address);
     let begin = Instant::now();
@@ -170,6 +191,9 @@ fn measure(options: &Options, case: &Case, log: &Filled, first: u64) -> Result<F
     // What a core that did nothing else would carry. Holds on a noisy machine too.
     figures.set("rate_per_core", figures.get("rate") / figures.get("server_cores"));
     figures.set("start_ms", start.as_secs_f64() * 1000.0);
+    if let Some(file) = file {
+        figures.set("file_mib", (file.metadata()?.len() >> 20) as f64);
+    }
     Ok(figures)
 }
 

@@ -12,21 +12,37 @@ use super::ACCOUNT;
 use crate::Result;
 use crate::servers::{HMAC_HEADER, HMAC_SECRET};
 
-const SAMPLE: &str = include_str!("../../samples/intent.json");
 /// Stands in the sample where the number of the event goes: a purchase order of its own each.
 const NUMBER: &str = "@@@@@@@@@@@@";
 /// Stands where the event id begins: Walmart's are UUIDs that begin with what changes fastest, so they are scattered.
 const SCATTERED: &str = "%%%%%%%%";
 
+/// Of which events are made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sample {
+    Intent,
+    /// What ORDER_UPDATES brings of every order.
+    Update,
+}
+
+impl Sample {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Intent => include_str!("../../samples/intent.json"),
+            Self::Update => include_str!("../../samples/update.json"),
+        }
+    }
+}
+
 /// The body of the `n`-th event.
-pub(crate) fn body(n: u64) -> String {
+pub(crate) fn body(sample: Sample, n: u64) -> String {
     let scattered = (n as u32).wrapping_mul(0x9e37_79b1);
-    SAMPLE.replace(NUMBER, &format!("{n:012}")).replace(SCATTERED, &format!("{scattered:08x}"))
+    sample.text().replace(NUMBER, &format!("{n:012}")).replace(SCATTERED, &format!("{scattered:08x}"))
 }
 
 /// The request that posts the `n`-th event.
-pub(crate) fn request(n: u64) -> Vec<u8> {
-    let body = body(n);
+pub(crate) fn request(sample: Sample, n: u64) -> Vec<u8> {
+    let body = body(sample, n);
     let key = hmac::Key::new(hmac::HMAC_SHA256, HMAC_SECRET.as_bytes());
     let proof = BASE64_STANDARD.encode(hmac::sign(&key, body.as_bytes()));
     format!(
