@@ -2,6 +2,8 @@
 //!
 //! Their order is kept, so that numbers and ids that rise (as those of many callers do) touch few pages of an index.
 
+use std::ops::RangeInclusive;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::AccountId;
@@ -116,6 +118,19 @@ pub(super) fn events_of(event_id: &str) -> ([u8; HASH], Key) {
     (first, [&first[..], &[u8::MAX; KIND]].concat().into())
 }
 
+/// By what a delivery with this key is found. The first half is of the event id and the second of the kind, so that all kinds of
+/// one id lie together and each is found by itself. A part of every database: it never changes.
+pub(super) fn delivery_hash(key: &[u8]) -> i64 {
+    let part = |four: Option<&[u8; 4]>| u32::from_be_bytes(four.copied().unwrap_or_default());
+    i64::from(part(key.first_chunk()).cast_signed()) << 32 | i64::from(part(key.last_chunk()))
+}
+
+/// By what all events of this id are found.
+pub(super) fn hashes_of_events(event_id: &str) -> RangeInclusive<i64> {
+    let first = delivery_hash(&self::event_id(event_id)) & !i64::from(u32::MAX);
+    first..=first | i64::from(u32::MAX)
+}
+
 /// Half a SHA-256.
 pub(super) fn half(hash: &[u8; 32]) -> [u8; HASH] {
     let mut half = [0; HASH];
@@ -138,6 +153,18 @@ mod tests {
         }
         assert!(!event("e-2", "A", "").starts_with(&first));
         assert_ne!(body(&Sha256::digest("e-1").into()), first);
+    }
+
+    #[test]
+    fn events_of_an_id_are_found_together_and_each_by_itself() {
+        // As it is in every database.
+        assert_eq!(delivery_hash(b"\xff\xff\xff\xfeabcdefgh\x80\0\0\x01"), (-2 << 32) + 0x8000_0001);
+        let kinds = ["", "A", "B", "C", "D", "E", "F", "G"].map(|kind| delivery_hash(&event("e-1", kind, "")));
+        let all = hashes_of_events("e-1");
+        assert!(kinds.iter().chain([&delivery_hash(&event_id("e-1"))]).all(|hash| all.contains(hash)));
+        assert!((1..kinds.len()).all(|at| !kinds[..at].contains(&kinds[at])));
+        assert!(!all.contains(&delivery_hash(&event("e-2", "A", ""))));
+        assert_eq!((*all.end() - *all.start(), delivery_hash(b""), delivery_hash(b"abc")), (0xffff_ffff, 0, 0));
     }
 
     #[test]

@@ -182,7 +182,7 @@ async fn two_that_share_a_hash_are_told_apart() {
             for by in [By::Number, By::Request(MutationKind::Create), By::Content] {
                 for key in ["one", "other", "third", "r"] {
                     let hash = hash(by, account, key.as_bytes());
-                    tx.newest().added.extend([(hash, first), (hash, second)]);
+                    tx.newest(Of::Entries).added.extend([(hash, first), (hash, second)]);
                 }
             }
             Ok(())
@@ -255,12 +255,13 @@ async fn what_a_failed_transaction_took_out_or_moved_is_found_again() {
         }
         add(tx, By::Number, account, b"lost", 1);
         tx.finish()?;
-        let newest = tx.newest();
+        let newest = tx.newest(Of::Entries);
         assert!(!newest.began && newest.moving.is_empty() && newest.added.len() < 2);
         Err(rusqlite::Error::InvalidQuery)
     });
     failed.await.unwrap_err();
-    let newest = ledger.write(|tx| Ok(tx.newest().added.len() + tx.newest().moving.len())).await.unwrap();
+    let newest =
+        ledger.write(|tx| Ok(tx.newest(Of::Entries).added.len() + tx.newest(Of::Entries).moving.len())).await.unwrap();
     assert_eq!(newest + before, NEWEST + NEWEST / 2 + 1, "kept, and one too many");
     for _ in 0..2 {
         for number in 0..NEWEST + NEWEST / 2 {

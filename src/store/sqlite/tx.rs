@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::lookup::{self, Newest};
+use super::lookup::{self, Newest, Of};
 use super::rows::{Coded, integer};
 use super::{feed, listing};
 use crate::domain::account::AccountId;
@@ -21,7 +21,8 @@ pub(super) struct Memory {
     reserved: u64,
     clock: Clock,
     pub(super) feed: feed::Memory,
-    newest: Newest,
+    entry_keys: Newest,
+    delivery_keys: Newest,
     /// Entries with numbers below this are in the table of counts, and in that of succeeded ones.
     counted: i64,
     /// The last row of `entry_spans`, once it was written.
@@ -33,24 +34,44 @@ pub(super) struct Memory {
 /// before they are taken in, so that their ends write neither.
 const RESERVED_AT_ONCE: u64 = 1000;
 
+/// What need not be read again after a rollback.
+#[derive(Default)]
+pub(super) struct Left {
+    entry_keys: Option<Newest>,
+    delivery_keys: Option<Newest>,
+}
+
 impl Memory {
-    /// Reads it. `newest`: what is left of it after a rollback.
-    pub(super) fn read(connection: &Connection, newest: Option<Newest>, clock: Clock) -> rusqlite::Result<Self> {
+    /// Reads it, all but what is left of it after a rollback.
+    pub(super) fn read(connection: &Connection, left: Left, clock: Clock) -> rusqlite::Result<Self> {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
         let (counted, feed) = (number("counted")?, feed::Memory::read(connection)?);
-        let newest = match newest {
-            Some(newest) => newest,
-            None => Newest::read(connection, number("keyed")?, integer(next_entry))?,
+        let entry_keys = match left.entry_keys {
+            Some(keys) => keys,
+            None => Newest::of_entries(connection, integer(next_entry))?,
         };
-        let accounts = HashMap::default();
-        Ok(Self { accounts, next_entry, reserved: next_entry, clock, feed, newest, counted, entry_span: None })
+        let delivery_keys = match left.delivery_keys {
+            Some(keys) => keys,
+            None => Newest::of_deliveries(connection, feed.next_delivery)?,
+        };
+        Ok(Self {
+            accounts: HashMap::default(),
+            next_entry,
+            reserved: next_entry,
+            clock,
+            feed,
+            entry_keys,
+            delivery_keys,
+            counted,
+            entry_span: None,
+        })
     }
 
     /// What need not be read again after a rollback.
-    pub(super) fn rolled_back(self) -> Option<Newest> {
-        self.newest.rolled_back()
+    pub(super) fn rolled_back(self) -> Left {
+        Left { entry_keys: self.entry_keys.rolled_back(), delivery_keys: self.delivery_keys.rolled_back() }
     }
 }
 
@@ -68,7 +89,8 @@ pub(super) struct Tx<'a> {
 impl<'a> Tx<'a> {
     pub(super) fn new(connection: &'a Connection, memory: &'a mut Memory) -> Self {
         let reserved_before = memory.reserved;
-        memory.newest.begin();
+        memory.entry_keys.begin();
+        memory.delivery_keys.begin();
         Self { connection, memory, reserved_before, counts: HashMap::default(), rows: 0 }
     }
 
@@ -108,8 +130,11 @@ impl<'a> Tx<'a> {
     }
 
     /// The keys that are in no table yet.
-    pub(super) fn newest(&mut self) -> &mut Newest {
-        &mut self.memory.newest
+    pub(super) fn newest(&mut self, of: Of) -> &mut Newest {
+        match of {
+            Of::Entries => &mut self.memory.entry_keys,
+            Of::Deliveries => &mut self.memory.delivery_keys,
+        }
     }
 
     /// The number of a new entry.
@@ -165,7 +190,8 @@ impl<'a> Tx<'a> {
             self.count_newest()?;
             self.number("next_entry", integer(self.memory.reserved))?;
         }
-        lookup::move_due(self, integer(self.memory.next_entry))
+        lookup::move_due(self, Of::Entries, integer(self.memory.next_entry))?;
+        lookup::move_due(self, Of::Deliveries, self.memory.feed.next_delivery)
     }
 
     /// Takes entries into the table of counts and that of succeeded ones, all but the newest.

@@ -19,10 +19,9 @@ use super::Heads;
 use super::checkpoint::Checkpoints;
 use super::failure;
 use super::guard::{FileGuard, Watcher};
-use super::lookup::Newest;
 use super::open::{self, OpenError};
 use super::owner::{self, OwnerError};
-use super::tx::{Memory, Tx};
+use super::tx::{Left, Memory, Tx};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{StoreError, StoreErrorKind};
@@ -184,15 +183,16 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     /// Whether it was taken for this process since it was opened.
     owned: bool,
-    /// `None` after a rollback, of which `newest` is left.
+    /// `None` after a rollback.
     memory: Option<Memory>,
-    newest: Option<Newest>,
+    /// Of the memory before.
+    left: Left,
     checkpoints: Checkpoints,
 }
 
 impl Database {
     pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, owned: false, memory: None, newest: None, checkpoints: Checkpoints::of(path) }
+        Self { connection, owned: false, memory: None, left: Left::default(), checkpoints: Checkpoints::of(path) }
     }
 }
 
@@ -287,7 +287,7 @@ impl Writer {
             }
             Err(OwnerError::Failed(error)) => {
                 if let Some(memory) = database.memory.take() {
-                    database.newest = memory.rolled_back();
+                    database.left = memory.rolled_back();
                 }
                 if !database.connection.is_autocommit()
                     && let Err(error) = database.connection.execute_batch("ROLLBACK")
@@ -402,13 +402,13 @@ fn transaction(
     first: usize,
     done: &mut usize,
 ) -> Result<u64, OwnerError> {
-    let Database { connection, memory, newest, .. } = database;
+    let Database { connection, memory, left, .. } = database;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     run("BEGIN IMMEDIATE")?;
     owner::check(connection, epoch)?;
     let memory = match memory {
         Some(memory) => memory,
-        none => none.insert(Memory::read(connection, newest.take(), clock)?),
+        none => none.insert(Memory::read(connection, std::mem::take(left), clock)?),
     };
     let mut tx = Tx::new(connection, memory);
     let mut until = None;

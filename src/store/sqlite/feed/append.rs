@@ -1,9 +1,10 @@
 //! How a delivery is stored.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::params;
 
 use super::super::rows::integer;
 use super::super::tx::Tx;
+use super::known::{self, NewDelivery};
 use super::quarantine::{self, Cause};
 use super::tables::{self, LogTables};
 use crate::crash_point::{CrashPoint, reach};
@@ -53,28 +54,20 @@ pub(super) fn enter(tx: &mut Tx<'_>, account: i64, arrival: &Arrival) -> rusqlit
         return Ok(Entered::Known);
     }
     let (key, body) = (keys::delivery(arrival), keys::half(&arrival.body_hash));
-    let received = integer(arrival.received.0);
-    let seq = tx.feed().heads.of(*feed) + 1;
-    let position = |of| (*feed == of).then(|| integer(seq));
-    let mut insert = tx.sql(
-        "INSERT INTO deliveries (account, received, seq, update_seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-         ON CONFLICT (account, key) DO NOTHING RETURNING id",
-    )?;
-    let (intent, update) = (position(FeedName::CancelIntents), position(FeedName::OrderUpdates));
-    let id = insert
-        .query_row(params![account, received, intent, update, key, body], |row| row.get::<_, i64>(0))
-        .optional()?;
-    if id.is_some() {
-        push(tx, *feed, seq, account, arrival, message)?;
-        return Ok(Entered::New(seq));
+    match known::body_of(tx, account, &key)? {
+        None => {
+            let seq = tx.feed().heads.of(*feed) + 1;
+            let received = arrival.received;
+            known::note(tx, &NewDelivery { account, received, place: Some((*feed, seq)), key: &key, body })?;
+            push(tx, *feed, seq, account, arrival, message)?;
+            Ok(Entered::New(seq))
+        }
+        Some(first) if first == body => Ok(Entered::Known),
+        Some(_) => {
+            let (event_id, event_type) = (event_id.clone(), event_type.clone());
+            Ok(Entered::Conflict(EventIdentity { event_id, event_type, sub_event_type: sub_event_type.clone() }))
+        }
     }
-    let mut first = tx.sql("SELECT body = ?3 FROM deliveries WHERE account = ?1 AND key = ?2")?;
-    let is_same: bool = first.query_row(params![account, key, body], |row| row.get(0))?;
-    if is_same {
-        return Ok(Entered::Known);
-    }
-    let (event_id, event_type) = (event_id.clone(), event_type.clone());
-    Ok(Entered::Conflict(EventIdentity { event_id, event_type, sub_event_type: sub_event_type.clone() }))
 }
 
 /// Whether a version that kept the ids of events without their kinds stored this body.
@@ -82,8 +75,8 @@ fn is_known_of_old(tx: &mut Tx<'_>, account: i64, event_id: &str, arrival: &Arri
     if !tx.feed().has_old_keys {
         return Ok(false);
     }
-    let mut known = tx.sql("SELECT 1 FROM deliveries WHERE account = ?1 AND key = ?2 AND body = ?3")?;
-    known.exists(params![account, keys::event_id(event_id), keys::half(&arrival.body_hash)])
+    let first = known::body_of(tx, account, &keys::event_id(event_id))?;
+    Ok(first == Some(keys::half(&arrival.body_hash)))
 }
 
 /// The next event of a log.

@@ -25,6 +25,8 @@ const ROWS: u64 = 400_000;
 pub(in crate::store::sqlite) struct Memory {
     /// The last position of each log that was given, perhaps in a transaction that is not committed yet.
     pub(in crate::store::sqlite) heads: ByFeed<u64>,
+    /// The id of the next delivery.
+    pub(in crate::store::sqlite) next_delivery: i64,
     /// Generations of subscriptions below this are used.
     pub(super) next_generation: u64,
     /// Subscriptions by the name of their client, once they were counted.
@@ -55,6 +57,8 @@ impl Memory {
     pub(in crate::store::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             heads: reads::heads(connection)?,
+            next_delivery: connection
+                .query_row("SELECT coalesce(max(id), 0) + 1 FROM deliveries", [], |row| row.get(0))?,
             next_generation: connection
                 .prepare_cached("SELECT value FROM numbers WHERE name = 'next_generation'")?
                 .query_row([], |row| number(row, 0))?,
@@ -120,6 +124,7 @@ mod tests {
 
     fn memory() -> Memory {
         Memory {
+            next_delivery: 1,
             next_generation: 1,
             of_clients: None,
             heads: ByFeed::default(),

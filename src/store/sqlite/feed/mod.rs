@@ -2,7 +2,7 @@
 //!
 //! Writes go through the ledger's writer, so that all share its syncs. Reads have a thread of their own: one who reads the
 //! log from its beginning does not hold up the ledger. What is read in one call shares one piece of memory, which lives as
-//! long as any event of it.
+//! long as any event of it. The writer alone knows the newest keys ([`known`]), so it tells where the event of an id is.
 //!
 //! Positions are given within the transaction that writes the event, by the one thread that writes: they have no gaps, and
 //! their order is that of the commits. The heads are told after the commit, by the writer. Whatever the writer remembers
@@ -10,6 +10,7 @@
 
 mod append;
 mod boot;
+mod known;
 mod memory;
 mod quarantine;
 mod reads;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 pub(super) use self::memory::Memory;
 pub(super) use self::reads::heads;
 pub(super) use self::renamed::rename_filters;
+use super::tx::Tx;
 use super::writer::Lane;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
@@ -71,7 +73,9 @@ impl EventLog for SqliteLedger {
         raw: bool,
     ) -> Result<Option<StoredEvent>, StoreError> {
         let (account, event_id) = (account.clone(), event_id.to_owned());
-        self.read_feed(move |db| reads::find(db, feed, &account, &event_id, raw)).await
+        let find = move |tx: &mut Tx<'_>| known::position_of(tx, feed, &account, &event_id);
+        let Some(seq) = self.write_in(Lane::Second, find).await? else { return Ok(None) };
+        self.read_feed(move |db| Ok(reads::pick(db, feed, vec![seq], raw)?.pop())).await
     }
 
     async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {

@@ -1,11 +1,12 @@
 //! Bodies that are in no feed: unreadable ones, and conflicts.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::super::reads::number_of;
 use super::super::rows::{self, integer, number, time};
 use super::super::tx::Tx;
 use super::append::{self, Entered};
+use super::known::{self, NewDelivery};
 use super::reads::limit;
 use super::trim::size;
 use crate::domain::account::AccountId;
@@ -42,12 +43,11 @@ impl Cause<'_> {
 pub(super) fn keep(tx: &mut Tx<'_>, account: i64, arrival: &Arrival, cause: &Cause<'_>) -> rusqlite::Result<bool> {
     let received = integer(arrival.received.0);
     let (key, body) = (keys::body(&arrival.body_hash), keys::half(&arrival.body_hash));
-    let mut insert = tx.sql(
-        "INSERT INTO deliveries (account, received, key, body) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (account, key) DO NOTHING RETURNING id",
-    )?;
-    let id = insert.query_row(params![account, received, key, body], |row| row.get::<_, i64>(0)).optional()?;
-    let Some(id) = id else { return Ok(false) };
+    if known::body_of(tx, account, &key)?.is_some() {
+        return Ok(false);
+    }
+    let new = NewDelivery { account, received: arrival.received, place: None, key: &key, body };
+    let id = known::note(tx, &new)?;
     let mut insert = tx.sql(
         "INSERT INTO quarantine (id, received, account, reason, body_hash, body) VALUES (?1, ?2, ?3, '', ?4, ?5)",
     )?;

@@ -1,18 +1,15 @@
 //! The reads of the log.
 
 use bytes::{Bytes, BytesMut};
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::super::reads::number_of;
 use super::super::rows::{self, integer};
 use super::memory::SPAN;
 use super::renamed::named_now;
 use super::tables::{self, LogTables};
-use crate::domain::account::AccountId;
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{Bounds, StoredEvent};
-use crate::store::keys;
 
 /// Begins every query for events of a log; without their bodies, the table of bodies is not touched.
 fn select(feed: FeedName, raw: bool) -> String {
@@ -89,25 +86,6 @@ pub(super) fn pick(
         event.query_row([integer(seq)], |event| read.push(event)).optional()?;
     }
     named_now(db, feed, read.events())
-}
-
-pub(super) fn find(
-    db: &Connection,
-    feed: FeedName,
-    account: &AccountId,
-    event_id: &str,
-    raw: bool,
-) -> rusqlite::Result<Option<StoredEvent>> {
-    let Some(account) = number_of(db, account)? else { return Ok(None) };
-    let LogTables { position, .. } = tables::of(feed);
-    let mut seq = db.prepare_cached(&format!(
-        "SELECT {position} FROM deliveries WHERE account = ?1 AND key BETWEEN ?2 AND ?3 AND {position} IS NOT NULL \
-         ORDER BY {position} LIMIT 1"
-    ))?;
-    let (first, last) = keys::events_of(event_id);
-    let seq = seq.query_row(params![account, first, last], |row| rows::number(row, 0)).optional()?;
-    let Some(seq) = seq else { return Ok(None) };
-    Ok(pick(db, feed, vec![seq], raw)?.pop())
 }
 
 pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqlite::Result<u64> {

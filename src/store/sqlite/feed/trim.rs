@@ -4,7 +4,7 @@ use super::super::rows::{integer, number, time};
 use super::super::tx::Tx;
 use super::memory::SPAN;
 use super::tables::{self, LogTables};
-use super::{quarantine, reads, subscriptions};
+use super::{known, quarantine, reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::Subscription;
@@ -79,7 +79,7 @@ fn events(
 
 /// Ids, but for the last and for those of events that are kept. The last event of a log may stay for years where no other comes, and
 /// must not hold up the ids behind it.
-fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+fn ids(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let first = |feed| reads::first(tx.connection(), feed).map(integer);
     let (intent, update) = (first(FeedName::CancelIntents)?, first(FeedName::OrderUpdates)?);
     let mut front = tx.sql(&format!(
@@ -97,11 +97,13 @@ fn ids(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> 
         }
     }
     let Some(last) = last else { return Ok(0) };
-    tx.sql(&format!("DELETE FROM deliveries WHERE id <= ?1 AND NOT {IS_KEPT}"))?.execute([
-        integer(last),
-        intent,
-        update,
-    ])
+    let mut delete = tx.sql(&format!("DELETE FROM deliveries WHERE id <= ?1 AND NOT {IS_KEPT} RETURNING id, key"))?;
+    let gone = delete.query_map([integer(last), intent, update], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let gone = gone.collect::<rusqlite::Result<Vec<(i64, Vec<u8>)>>>()?;
+    for (id, key) in &gone {
+        known::forget(tx, *id, key)?;
+    }
+    Ok(gone.len())
 }
 
 pub(super) fn size(limit: usize) -> i64 {

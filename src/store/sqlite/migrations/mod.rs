@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("0011_generations.sql"),
     include_str!("0012_scopes.sql"),
     include_str!("0013_kept_leases.sql"),
+    include_str!("0014_delivery_keys.sql"),
 ];
 
 /// The version that this program works with.
@@ -53,6 +54,9 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
     connection.create_scalar_function("with_intent_key", 2, FunctionFlags::SQLITE_DETERMINISTIC, |row| {
         Ok(with_intent_key(row.get_raw(0).as_blob()?, row.get::<Option<String>>(1)?.as_deref()))
     })?;
+    connection.create_scalar_function("delivery_hash", 1, FunctionFlags::SQLITE_DETERMINISTIC, |row| {
+        Ok(keys::delivery_hash(row.get_raw(0).as_blob()?))
+    })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in missing {
         transaction.execute_batch(step)?;
@@ -60,10 +64,17 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
     transaction.pragma_update(None, "application_id", application)?;
     transaction.pragma_update(None, "user_version", to)?;
     transaction.commit()?;
-    for (name, arguments) in [("order_update", 4), ("sha256", 1), ("body_key", 1), ("with_intent_key", 2)] {
+    for (name, arguments) in [
+        ("key_hash", 3),
+        ("order_update", 4),
+        ("sha256", 1),
+        ("body_key", 1),
+        ("with_intent_key", 2),
+        ("delivery_hash", 1),
+    ] {
         connection.remove_function(name, arguments)?;
     }
-    connection.remove_function("key_hash", 3)
+    Ok(())
 }
 
 fn sha256(row: &rusqlite::functions::Context<'_>) -> rusqlite::Result<[u8; 32]> {
