@@ -11,8 +11,8 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
 
+use super::connection::heard_out::HeardOut;
 use super::frames;
-use super::heard_out::HeardOut;
 use super::layers::authn::{AuthnLayer, Client};
 use super::layers::catch_panic::CatchPanicLayer;
 use super::layers::deadline::DeadlineLayer;

@@ -23,7 +23,7 @@ use crate::quota::{Quota, QuotaPermit};
 const ROOM: usize = 32 * 1024 * 1024;
 /// Messages up to here are small: an order with dozens of lines is.
 const SMALL: usize = 16 * 1024;
-/// Advice to whoever found no room. Who does not read is cut off after ten seconds (`grpc/calls.rs`).
+/// Advice to whoever found no room. Who does not read is cut off after ten seconds (`grpc/connection/calls.rs`).
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Weighs answers. Clones share the room.

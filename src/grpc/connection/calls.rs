@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
-use super::layers::watches::ConnectionWatches;
-use super::methods;
 use super::weighed::Weighed;
+use crate::grpc::layers::watches::ConnectionWatches;
+use crate::grpc::methods;
 use crate::quota::Quota;
 
 /// Between two looks for answers that are not read.

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::codegen::StdError;
 
-use super::status;
+use crate::grpc::status;
 use crate::quota::{Quota, QuotaPermit};
 
 /// Bytes for all requests together that have not come to their end: the size of a listener's room.
