@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use crate::config::{AccountSet, ClientConfig, Config};
 use crate::domain::account::AccountIndex;
 use crate::domain::feed::AccountScope;
-use crate::grpc::layers::authn::{Client, Credential};
-use crate::grpc::layers::share::{Share, ShareLimits};
+use crate::grpc::layers::authn::{AllowedClient, ClientCredential};
+use crate::grpc::layers::client_limits::{ClientLimitSettings, ClientLimits};
 use crate::ports::call::{Caller, VisibleAccounts};
 
 /// Returns the callers in the order of the settings; empty for an open gateway.
-pub(super) fn from_config(config: &Config) -> Vec<Client> {
+pub(super) fn from_config(config: &Config) -> Vec<AllowedClient> {
     config.clients.iter().map(|client| one(client, config)).collect()
 }
 
@@ -28,25 +28,25 @@ pub(super) fn scopes(config: &Config) -> HashMap<String, AccountScope> {
     config.clients.iter().map(|client| (client.name.clone(), scope(&client.accounts))).collect()
 }
 
-fn one(settings: &ClientConfig, config: &Config) -> Client {
+fn one(settings: &ClientConfig, config: &Config) -> AllowedClient {
     let credential = match &settings.san {
-        Some(san) => Credential::San(san.clone()),
-        None => Credential::Tokens(settings.tokens.clone()),
+        Some(san) => ClientCredential::San(san.clone()),
+        None => ClientCredential::Tokens(settings.tokens.clone()),
     };
-    let limits = ShareLimits {
+    let limits = ClientLimitSettings {
         calls: config.grpc.max_calls_per_client.get() as usize,
         streams: config.grpc.max_streams_per_client.get() as usize,
         max_concurrent: settings.max_concurrent.map(|limit| limit.get() as usize),
         per_second: settings.per_second.map(|limit| f64::from(limit.get())),
     };
-    Client {
+    AllowedClient {
         caller: Arc::new(Caller {
             name: settings.name.clone(),
             accounts: visible(&settings.accounts, config),
             services: settings.services.as_ref().map(|names| names.iter().cloned().collect()),
         }),
         credential,
-        share: Share::new(limits, Instant::now()),
+        limits: ClientLimits::new(limits, Instant::now()),
     }
 }
 

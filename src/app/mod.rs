@@ -19,16 +19,16 @@ use crate::config::{self, Config, SecretWatcher, files};
 use crate::domain::account::SellerId;
 use crate::domain::ledger::machine::LedgerRules;
 use crate::domain::operation::Operation;
-use crate::grpc::cancel_intents::CancelIntents;
-use crate::grpc::connection::listener::{self, Connections};
-use crate::grpc::fulfillment::Fulfillment;
-use crate::grpc::gateway::Gateway as GatewayRpcs;
+use crate::grpc::cancel_intents::CancelIntentRpcs;
+use crate::grpc::connection::listener::{self, ConnectionSettings};
+use crate::grpc::fulfillment::FulfillmentRpcs;
+use crate::grpc::gateway::GatewayRpcs;
 use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::methods;
-use crate::grpc::order_updates::OrderUpdates;
+use crate::grpc::order_updates::OrderUpdateRpcs;
 use crate::grpc::reflection;
-use crate::grpc::server::{self, Edge, Health, MAX_MESSAGE};
-use crate::grpc::services::Services;
+use crate::grpc::server::{self, InboundConfig, MAX_MESSAGE, ServiceHealth};
+use crate::grpc::services::ServiceRouter;
 use crate::grpc::tls::TlsFiles;
 use crate::http;
 use crate::http::admin::AdminHosts;
@@ -145,7 +145,7 @@ impl From<String> for StartError {
 /// A running gateway, stopped with [`Gateway::stop`].
 pub struct Gateway {
     shutdown: Shutdown,
-    health: Health,
+    health: ServiceHealth,
     probes: Probes,
     /// The HTTP listeners, which answer until the drain is over.
     probing: Vec<JoinHandle<()>>,
@@ -183,11 +183,11 @@ impl Gateway {
         let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone())
             .with_clock_watch(clock_watch.clone());
         shutdown.tasks().spawn(resolver.run(shutdown.stopping().clone()));
-        let health = Health::new(&SERVICES).await;
+        let health = ServiceHealth::new(&SERVICES).await;
         let feed = feed::start(config, store.clone(), &shutdown, clock, &clock_watch, &random, &metrics);
         let status = status(config, &upstream, mutations.clone(), feed.clone(), clock, clock_watch);
         let services = services(config, upstream, mutations, feed, status.clone(), &shutdown, &health, &metrics);
-        let edge = Edge {
+        let inbound = InboundConfig {
             tracer,
             metrics: metrics.clone(),
             access_log: access_log(config.telemetry.access_log),
@@ -195,14 +195,14 @@ impl Gateway {
             stopping: shutdown.stopping().clone(),
             closing: shutdown.closing().clone(),
         };
-        let connections = Connections {
+        let connections = ConnectionSettings {
             max: MAX_CONNECTIONS,
             max_age: config.grpc.max_connection_age,
             jitter: Arc::new(move || random.fraction()),
             tls: tls.as_ref().map(TlsFiles::tls),
         };
         watch_files(config, tls, &shutdown, &metrics);
-        let grpc = server::stack(edge, services);
+        let grpc = server::stack(inbound, services);
         let door = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = Probes::new(vec![("store", store_check(store.clone()))]);
@@ -363,9 +363,9 @@ fn services<H: HttpService, L: Ledger, F: FeedStore, B>(
     feed: Feed<F>,
     status: GatewayStatus<RestUpstream<H>, L, F>,
     shutdown: &Shutdown,
-    health: &Health,
+    health: &ServiceHealth,
     metrics: &Arc<Metrics>,
-) -> Services<B>
+) -> ServiceRouter<B>
 where
     B: http_body::Body + Send + 'static,
     B::Error: Into<tonic::codegen::StdError> + Send,
@@ -373,12 +373,12 @@ where
     let directory = directory(config);
     let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
     let tasks = shutdown.tasks().clone();
-    let fulfillment = Fulfillment::new(directory, upstream, mutations, tasks, cache, metrics.clone());
+    let fulfillment = FulfillmentRpcs::new(directory, upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
-    let mut services = Services::builder()
+    let mut services = ServiceRouter::builder()
         .with(served!(FulfillmentServiceServer::new(fulfillment)))
-        .with(served!(CancelIntentServiceServer::new(CancelIntents { feed: feed.clone() })))
-        .with(served!(OrderUpdateServiceServer::new(OrderUpdates { feed })))
+        .with(served!(CancelIntentServiceServer::new(CancelIntentRpcs { feed: feed.clone() })))
+        .with(served!(OrderUpdateServiceServer::new(OrderUpdateRpcs { feed })))
         .with(served!(GatewayServiceServer::new(gateway)))
         .with(health.service());
     if config.grpc.reflection {

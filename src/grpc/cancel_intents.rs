@@ -14,13 +14,13 @@ use crate::pb::cancel_intent_service_server::CancelIntentService;
 use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
 /// The service, over any store.
-pub struct CancelIntents<F> {
+pub struct CancelIntentRpcs<F> {
     /// The use cases.
     pub feed: Feed<F>,
 }
 
 #[tonic::async_trait]
-impl<F: FeedStore> CancelIntentService for CancelIntents<F> {
+impl<F: FeedStore> CancelIntentService for CancelIntentRpcs<F> {
     /// What is sent is in the response's extensions, see [`super::frames`].
     type WatchCancelIntentsStream = Empty<Result<pb::WatchCancelIntentsResponse, Status>>;
     type SubscribeCancelIntentsStream =

@@ -8,7 +8,7 @@ use prost::encoding::{WireType, bytes, encode_key, encode_varint, encoded_len_va
 use tonic::Status;
 
 use crate::domain::feed::LogId;
-use crate::grpc::frames::{self, Frames};
+use crate::grpc::frames::{self, EncodedFrames};
 use crate::grpc::status;
 use crate::pb;
 use crate::ports::call::CallContext;
@@ -100,9 +100,9 @@ streamed!(
 );
 
 /// A watch's answer, in frames `R`.
-pub(super) fn watch<R: WatchResponse, F: FeedStore>(watch: Watch<F>, call: CallContext) -> Frames {
+pub(super) fn watch<R: WatchResponse, F: FeedStore>(watch: Watch<F>, call: CallContext) -> EncodedFrames {
     // In a box, because it is moved with every frame.
-    Frames::new(unfold(Box::new((watch, call)), async |mut state| {
+    EncodedFrames::new(unfold(Box::new((watch, call)), async |mut state| {
         let (watch, call) = &mut *state;
         let frame = match watch.next().await? {
             Ok(WatchFrame::Events(frames)) => Ok(frames),

@@ -1,7 +1,7 @@
 //! Messages of a stream that are already encoded.
 //!
 //! A watch's events are the same bytes for every stream; tonic's codec would encode and copy them for each. A handler of such
-//! a stream answers with [`Frames`] in the extensions of its response, beside an empty stream that satisfies the generated
+//! a stream answers with [`EncodedFrames`] in the extensions of its response, beside an empty stream that satisfies the generated
 //! trait, and [`unpack`] makes them the body.
 
 use std::pin::Pin;
@@ -19,26 +19,26 @@ use tonic::body::Body;
 use super::layers::catch_panic::trailers;
 
 /// Messages, each with its prefix of five bytes, one or more at a time; an error ends the stream with its status.
-type Encoded = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+type EncodedStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 /// A body to be. All clones are one; the first that takes it has it.
 #[derive(Clone)]
-pub(super) struct Frames(Arc<Mutex<Option<Encoded>>>);
+pub(super) struct EncodedFrames(Arc<Mutex<Option<EncodedStream>>>);
 
-impl Frames {
+impl EncodedFrames {
     pub(super) fn new(stream: impl Stream<Item = Result<Bytes, Status>> + Send + 'static) -> Self {
         Self(Arc::new(Mutex::new(Some(Box::pin(stream)))))
     }
 
-    pub(super) fn take(&self) -> Option<Encoded> {
+    pub(super) fn take(&self) -> Option<EncodedStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-/// Gives an answer that has [`Frames`] its body.
+/// Gives an answer that has [`EncodedFrames`] its body.
 pub(super) fn unpack(mut response: Response<Body>) -> Response<Body> {
-    match response.extensions_mut().remove::<Frames>().and_then(|frames| frames.take()) {
-        Some(stream) => response.map(|_| Body::new(FramesBody(Some(stream)))),
+    match response.extensions_mut().remove::<EncodedFrames>().and_then(|frames| frames.take()) {
+        Some(stream) => response.map(|_| Body::new(EncodedBody(Some(stream)))),
         None => response,
     }
 }
@@ -57,9 +57,9 @@ pub(super) fn prefix(out: &mut Vec<u8>, length: usize) {
     out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
 }
 
-struct FramesBody(Option<Encoded>);
+struct EncodedBody(Option<EncodedStream>);
 
-impl http_body::Body for FramesBody {
+impl http_body::Body for EncodedBody {
     type Data = Bytes;
     type Error = Status;
 

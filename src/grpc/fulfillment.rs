@@ -21,7 +21,7 @@ use crate::service::{
 use crate::telemetry::metrics::Metrics;
 
 /// The service, over any upstream and ledger.
-pub struct Fulfillment<U, L> {
+pub struct FulfillmentRpcs<U, L> {
     directory: AccountDirectory,
     promise: CoalescedRead<FetchPromise, U>,
     create: CreateOrder<U, L>,
@@ -29,7 +29,7 @@ pub struct Fulfillment<U, L> {
     status: GetOrderStatus<U>,
 }
 
-impl<U: WalmartApi, L: Ledger> Fulfillment<U, L> {
+impl<U: WalmartApi, L: Ledger> FulfillmentRpcs<U, L> {
     /// Reads of `upstream`, changes by `mutations`. Changes whose callers have left go on among `tasks`; promises are kept as
     /// `cache` says.
     pub fn new(
@@ -56,7 +56,7 @@ pub(super) fn context<T>(request: &Request<T>) -> Result<CallContext, Status> {
 }
 
 #[tonic::async_trait]
-impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
+impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
     async fn fetch_delivery_promise(
         &self,
         request: Request<pb::FetchDeliveryPromiseRequest>,
@@ -125,13 +125,13 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for Fulfillment<U, L> {
 }
 
 /// An answer that names the upstream call that it came from, which may be another caller's or an earlier one.
-trait Correlated {
+trait HasCorrelationId {
     fn correlation_id(&self) -> &str;
 }
 
 macro_rules! correlated {
     ($($message:ident),*) => {
-        $(impl Correlated for pb::$message {
+        $(impl HasCorrelationId for pb::$message {
             fn correlation_id(&self) -> &str {
                 &self.correlation_id
             }
@@ -141,7 +141,7 @@ macro_rules! correlated {
 correlated!(FetchDeliveryPromiseResponse, CreateOrderResponse, CancelOrderResponse, GetOrderStatusResponse);
 
 /// The answer. The access log names the same correlation id.
-fn told<A: Correlated>(answer: A, call: &CallContext) -> Response<A> {
+fn told<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
     if let Ok(id) = answer.correlation_id().parse() {
         call.facts.set_correlation_id(id);
     }

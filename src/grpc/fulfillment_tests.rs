@@ -17,12 +17,12 @@ use crate::ports::upstream::ErrorKind;
 use crate::service::testing::{Walmart, call, lost, mutations, refused, sample};
 use crate::store::memory::MemoryLedger;
 
-fn service(walmart: &Walmart, accounts: &[&str]) -> Fulfillment<Walmart, MemoryLedger> {
+fn service(walmart: &Walmart, accounts: &[&str]) -> FulfillmentRpcs<Walmart, MemoryLedger> {
     // Of the same accounts, by position.
     let (mutations, tasks) = (mutations(walmart, 1), TaskTracker::new());
     let cache = CacheSettings { ttl: Duration::from_secs(30), max_bytes: 1 << 20 };
     let directory = AccountDirectory::new(accounts.iter().map(|id| AccountId::new(*id).unwrap()).collect());
-    Fulfillment::new(directory, walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
+    FulfillmentRpcs::new(directory, walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
 }
 
 fn request<T>(message: T) -> Request<T> {
@@ -134,7 +134,7 @@ async fn a_call_without_its_context_is_a_bug() {
 }
 
 /// The correlation id of the answer, and the one that the access log tells.
-async fn ids<T, A: Correlated>(
+async fn ids<T, A: HasCorrelationId>(
     message: T,
     answer: impl AsyncFnOnce(Request<T>) -> Result<Response<A>, Status>,
 ) -> (Option<String>, Option<String>) {

@@ -17,7 +17,7 @@ use crate::service::feed::{FeedState, FeedStore};
 use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
 
 /// The service, over any upstream and store.
-pub struct Gateway<U, L, F> {
+pub struct GatewayRpcs<U, L, F> {
     /// What GetStatus tells.
     pub status: GatewayStatus<U, L, F>,
     /// What the other RPCs look into.
@@ -25,7 +25,7 @@ pub struct Gateway<U, L, F> {
 }
 
 #[tonic::async_trait]
-impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for Gateway<U, L, F> {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for GatewayRpcs<U, L, F> {
     async fn get_status(
         &self,
         request: Request<pb::GetStatusRequest>,

@@ -46,7 +46,7 @@ impl UpstreamOverview for States {
 fn gateway<L: Ledger>(
     directory: AccountDirectory,
     mutations: Mutations<Walmart, L>,
-) -> Gateway<Walmart, L, FaultyFeed> {
+) -> GatewayRpcs<Walmart, L, FaultyFeed> {
     over_feed(&feed(), directory, mutations)
 }
 
@@ -54,12 +54,12 @@ fn over_feed<L: Ledger>(
     feed: &TestFeed,
     directory: AccountDirectory,
     mutations: Mutations<Walmart, L>,
-) -> Gateway<Walmart, L, FaultyFeed> {
+) -> GatewayRpcs<Walmart, L, FaultyFeed> {
     let (feed, clock_watch) = (feed.feed.clone(), feed.clock_watch.clone());
     let (overview, operations) = (Arc::new(States), Operations::new(mutations));
     let start_time = at(0);
     let status = GatewayStatus { directory, overview, operations: operations.clone(), feed, clock_watch, start_time };
-    Gateway { status, operations }
+    GatewayRpcs { status, operations }
 }
 
 fn request<T>(message: T) -> Request<T> {

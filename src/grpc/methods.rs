@@ -13,14 +13,14 @@ pub const HEALTH: &str = "/grpc.health.v1.Health/";
 /// Path of the one of them that streams.
 pub const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-struct Methods {
+struct MethodTable {
     paths: Vec<&'static str>,
     /// Few: comparing with each is quicker than hashing.
     streaming: Vec<&'static str>,
 }
 
-static METHODS: LazyLock<Methods> = LazyLock::new(|| {
-    let mut methods = Methods { paths: Vec::new(), streaming: Vec::new() };
+static METHODS: LazyLock<MethodTable> = LazyLock::new(|| {
+    let mut methods = MethodTable { paths: Vec::new(), streaming: Vec::new() };
     let sets: [&[u8]; 4] = [
         pb::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,

@@ -14,13 +14,13 @@ use crate::pb::order_update_service_server::OrderUpdateService;
 use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
 /// The service, over any store.
-pub struct OrderUpdates<F> {
+pub struct OrderUpdateRpcs<F> {
     /// The use cases.
     pub feed: Feed<F>,
 }
 
 #[tonic::async_trait]
-impl<F: FeedStore> OrderUpdateService for OrderUpdates<F> {
+impl<F: FeedStore> OrderUpdateService for OrderUpdateRpcs<F> {
     /// What is sent is in the response's extensions, see [`super::frames`].
     type WatchOrderUpdatesStream = Empty<Result<pb::WatchOrderUpdatesResponse, Status>>;
     type SubscribeOrderUpdatesStream =

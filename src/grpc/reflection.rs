@@ -11,7 +11,7 @@ use tonic::server::NamedService;
 use tonic_reflection::server::{Builder, Error, v1, v1alpha};
 use tower::Service;
 
-use super::services::Answering;
+use super::services::ServerFuture;
 use super::status;
 use crate::pb;
 
@@ -57,7 +57,7 @@ impl<S: NamedService> NamedService for OnFirstCall<S> {
 
 impl<S, B> Service<Request<B>> for OnFirstCall<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = Answering> + Clone,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = ServerFuture> + Clone,
 {
     type Response = Response<Body>;
     type Error = Infallible;

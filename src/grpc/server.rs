@@ -11,19 +11,19 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::{Service, ServiceBuilder};
 
-use super::connection::heard_out::HeardOut;
+use super::connection::drain_request_body::DrainRequestBody;
 use super::frames;
-use super::layers::authn::{AuthnLayer, Client};
+use super::layers::authn::{AllowedClient, AuthnLayer};
 use super::layers::catch_panic::CatchPanicLayer;
 use super::layers::deadline::DeadlineLayer;
-use super::layers::farewell::FarewellLayer;
+use super::layers::drain_notice::DrainNoticeLayer;
+use super::layers::health_watches::HealthWatchesLayer;
 use super::layers::load_shed::LoadShedLayer;
 use super::layers::message_limit;
-use super::layers::streams::StreamsLayer;
+use super::layers::response_bytes::ResponseBytesLayer;
+use super::layers::streams::EndStreamsLayer;
 use super::layers::trace::{AccessLog, TraceLayer};
-use super::layers::unread::UnreadLayer;
-use super::layers::watches::WatchesLayer;
-use super::services::Services;
+use super::services::ServiceRouter;
 use crate::shutdown::OnceEvent;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -35,7 +35,7 @@ pub const MAX_MESSAGE: usize = 1024 * 1024;
 pub const MAX_IN_FLIGHT: usize = 1024;
 
 /// What the layers need.
-pub struct Edge {
+pub struct InboundConfig {
     /// Makes the spans.
     pub tracer: Tracer,
     /// Counts.
@@ -43,7 +43,7 @@ pub struct Edge {
     /// Which calls are logged.
     pub access_log: AccessLog,
     /// Who may call; empty for an open gateway.
-    pub clients: Vec<Client>,
+    pub clients: Vec<AllowedClient>,
     /// Ends the streams when it is cancelled.
     pub stopping: CancellationToken,
     /// Ends what else is open when it comes.
@@ -52,8 +52,8 @@ pub struct Edge {
 
 /// The routes below all inbound layers. Tests and production serve the same.
 pub fn stack<B>(
-    edge: Edge,
-    services: Services<HeardOut<B>>,
+    config: InboundConfig,
+    services: ServiceRouter<DrainRequestBody<B>>,
 ) -> impl Service<
     Request<B>,
     Response = Response<impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static>,
@@ -65,18 +65,18 @@ pub fn stack<B>(
 where
     B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
 {
-    let Edge { tracer, metrics, access_log, clients, stopping, closing } = edge;
+    let InboundConfig { tracer, metrics, access_log, clients, stopping, closing } = config;
     ServiceBuilder::new()
         // Whoever answers early, the caller is heard out.
-        .map_request(|request: Request<B>| request.map(HeardOut::new))
+        .map_request(|request: Request<B>| request.map(DrainRequestBody::new))
         // Outermost: whatever is answered below is measured and logged, refusals too.
         .layer(TraceLayer { tracer, metrics: metrics.clone(), access_log })
         // Above what makes the bodies that it weighs, below what counts its refusals.
-        .layer(UnreadLayer::default())
+        .layer(ResponseBytesLayer::default())
         // Above all that can panic, below what counts the call.
         .layer(CatchPanicLayer(metrics.clone()))
         // Before any work is spent on the caller, who need not be known for these.
-        .layer(WatchesLayer(metrics.clone()))
+        .layer(HealthWatchesLayer(metrics.clone()))
         // Before any work is spent on the caller.
         .layer(LoadShedLayer::new(MAX_IN_FLIGHT, metrics.clone()))
         // Before anything that only a known caller may use, the deadline's timer among it.
@@ -84,9 +84,9 @@ where
         // Above all that waits.
         .layer(DeadlineLayer)
         // Below the deadline that it enforces.
-        .layer(StreamsLayer(stopping))
+        .layer(EndStreamsLayer(stopping))
         // As late as that one, for the calls that it does not end.
-        .layer(FarewellLayer(closing))
+        .layer(DrainNoticeLayer(closing))
         // Next to the library whose code it corrects.
         .map_response(message_limit::correct)
         // Next to the handlers whose streams it sends.
@@ -96,12 +96,12 @@ where
 
 /// Tells the services' health: SERVING or not, all of them together.
 #[derive(Clone)]
-pub struct Health {
+pub struct ServiceHealth {
     reporter: HealthReporter,
     services: Arc<[&'static str]>,
 }
 
-impl Health {
+impl ServiceHealth {
     /// For these services, by full name, and for the server as a whole. Everything is NOT_SERVING until it is set.
     pub async fn new(services: &[&'static str]) -> Self {
         let health = Self { reporter: HealthReporter::new(), services: services.into() };

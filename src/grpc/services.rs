@@ -17,42 +17,42 @@ use tower::Service;
 use super::status;
 
 /// The future of the servers that tonic generates.
-pub type Answering = BoxFuture<Response<Body>, Infallible>;
+pub type ServerFuture = BoxFuture<Response<Body>, Infallible>;
 
 /// The services that are served. Cheap to clone.
-pub struct Services<B>(Arc<[Named<B>]>);
+pub struct ServiceRouter<B>(Arc<[NamedServer<B>]>);
 
-type Named<B> = (&'static str, Box<dyn Serve<B>>);
+type NamedServer<B> = (&'static str, Box<dyn BoxedServer<B>>);
 
 /// A server that tonic generated. They are always ready.
-trait Serve<B>: Send + Sync {
-    fn serve(&self, request: Request<B>) -> Answering;
+trait BoxedServer<B>: Send + Sync {
+    fn serve(&self, request: Request<B>) -> ServerFuture;
 }
 
-impl<S, B> Serve<B> for S
+impl<S, B> BoxedServer<B> for S
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = Answering> + Clone + Send + Sync,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = ServerFuture> + Clone + Send + Sync,
 {
-    fn serve(&self, request: Request<B>) -> Answering {
+    fn serve(&self, request: Request<B>) -> ServerFuture {
         self.clone().call(request)
     }
 }
 
-/// Collects [`Services`], the one that is called most first.
-pub struct ServicesBuilder<B>(Vec<Named<B>>);
+/// Collects [`ServiceRouter`], the one that is called most first.
+pub struct ServiceRouterBuilder<B>(Vec<NamedServer<B>>);
 
-impl<B> Services<B> {
+impl<B> ServiceRouter<B> {
     /// None yet.
-    pub fn builder() -> ServicesBuilder<B> {
-        ServicesBuilder(Vec::new())
+    pub fn builder() -> ServiceRouterBuilder<B> {
+        ServiceRouterBuilder(Vec::new())
     }
 }
 
-impl<B> ServicesBuilder<B> {
+impl<B> ServiceRouterBuilder<B> {
     /// Serves this one too.
     pub fn with<S>(mut self, server: S) -> Self
     where
-        S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = Answering>
+        S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = ServerFuture>
             + NamedService
             + Clone
             + Send
@@ -64,27 +64,27 @@ impl<B> ServicesBuilder<B> {
     }
 
     /// All of them.
-    pub fn build(self) -> Services<B> {
-        Services(self.0.into())
+    pub fn build(self) -> ServiceRouter<B> {
+        ServiceRouter(self.0.into())
     }
 }
 
-impl<B> Clone for Services<B> {
+impl<B> Clone for ServiceRouter<B> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<B> Service<Request<B>> for Services<B> {
+impl<B> Service<Request<B>> for ServiceRouter<B> {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ServerFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Answering {
+    fn call(&mut self, request: Request<B>) -> ServerFuture {
         let name = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
         let service = name.and_then(|(name, _)| self.0.iter().find(|(known, _)| *known == name));
         match service {
@@ -100,9 +100,9 @@ mod tests {
     use tonic::{Code, Status};
 
     use super::*;
-    use crate::grpc::server::Health;
+    use crate::grpc::server::ServiceHealth;
 
-    async fn code(services: &Services<Body>, path: &str) -> Code {
+    async fn code(services: &ServiceRouter<Body>, path: &str) -> Code {
         let request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
         let answer = services.clone().call(request).await.unwrap();
         let status = Status::from_header_map(answer.headers());
@@ -112,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_is_a_service_and_a_method() {
-        let services = Services::builder().with(Health::new(&[]).await.service()).build();
+        let services = ServiceRouter::builder().with(ServiceHealth::new(&[]).await.service()).build();
         // Without a message, but it is the service that says so.
         assert_eq!(code(&services, "/grpc.health.v1.Health/Check").await, Code::Internal);
         for path in [

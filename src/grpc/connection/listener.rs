@@ -21,13 +21,13 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
-use super::calls::{Calls, Counted, LOOK};
-use super::guarded::Guarded;
-use super::keep_alive::PollClock;
-use super::opened::Opened;
-use super::weighed::{self, Weighed};
+use super::frame_guard::FrameGuard;
+use super::open_calls::{CHECK_INTERVAL, CountCalls, OpenCalls};
+use super::poll_clock::PollClock;
+use super::preface_read::PrefaceRead;
+use super::request_bytes::{self, RequestBytesLimit};
 use crate::accept::{AcceptOutcome, Acceptor};
-use crate::grpc::tls::{PeerNames, Tls};
+use crate::grpc::tls::{PeerNames, ReloadableTls};
 use crate::quota::Quota;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{CutReason, GaugeGuard, Metrics};
@@ -47,17 +47,17 @@ const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 /// Connections without life are pinged, then closed.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 /// For the TLS handshake, and again for the first words of HTTP/2.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the first call of a connection. Whoever means to call does; the others take places.
-const FIRST_CALL: Duration = Duration::from_secs(30);
+const FIRST_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection without calls for so long, at most twice as long, is told to go. Clients come back by themselves.
-const IDLE: Duration = Duration::from_secs(5 * 60);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// For the peer's part of a goodbye, once no calls are in flight.
-const GOODBYE: Duration = Duration::from_millis(500);
+const GOAWAY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How connections are treated.
 #[derive(Clone)]
-pub struct Connections {
+pub struct ConnectionSettings {
     /// Open ones at a time; one address gets at most half of those that others left.
     pub max: usize,
     /// Age at which a connection says goodbye, so that clients spread anew; calls in flight finish.
@@ -65,10 +65,10 @@ pub struct Connections {
     /// Gives a value from 0 to 1 for each connection, to spread the age by 10 % either way.
     pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// Encrypts; `None` for plain text.
-    pub tls: Option<Tls>,
+    pub tls: Option<ReloadableTls>,
 }
 
-impl Connections {
+impl ConnectionSettings {
     fn age(&self) -> Duration {
         self.max_age.mul_f64(0.9 + 0.2 * (self.jitter)().clamp(0.0, 1.0))
     }
@@ -78,16 +78,19 @@ impl Connections {
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,
-    connections: Connections,
+    connections: ConnectionSettings,
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
 ) where
-    S: Service<Request<Weighed<Incoming>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<RequestBytesLimit<Incoming>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     let mut acceptor = Acceptor::new(listener, connections.max);
-    let room = Quota::new(weighed::ROOM);
+    let room = Quota::new(request_bytes::MAX_UNFINISHED);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -100,69 +103,87 @@ pub async fn serve<S, B>(
         };
         let open = GaugeGuard::new(&metrics.connections);
         let (service, connections) = (service.clone(), connections.clone());
-        let end = End { age: connections.age(), stop: shutdown.clone(), room: room.clone(), metrics: metrics.clone() };
+        let context = ConnectionContext {
+            age: connections.age(),
+            stop: shutdown.clone(),
+            room: room.clone(),
+            metrics: metrics.clone(),
+        };
         shutdown.tasks().spawn(async move {
             let _held = (place, open);
             // Boxed, as the stages of its life are: what a future takes as an argument lies in it twice, most connections
             // are idle, and there may be thousands.
-            Box::pin(connection(stream, service, connections.tls, end)).await;
+            Box::pin(connection(stream, service, connections.tls, context)).await;
         });
     }
 }
 
 /// What a connection shares with the others, and when it ends.
-struct End {
+struct ConnectionContext {
     age: Duration,
     stop: Shutdown,
     room: Quota,
     metrics: Arc<Metrics>,
 }
 
-async fn connection<S, B>(stream: TcpStream, service: S, tls: Option<Tls>, end: End)
+async fn connection<S, B>(stream: TcpStream, service: S, tls: Option<ReloadableTls>, context: ConnectionContext)
 where
-    S: Service<Request<Weighed<Incoming>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<RequestBytesLimit<Incoming>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     match tls {
         None => {
-            let opening = Box::pin(opened(stream, &end));
+            let opening = Box::pin(preface_read(stream, &context));
             if let Some(opened) = opening.await {
-                Box::pin(requests(opened, service, end)).await;
+                Box::pin(requests(opened, service, context)).await;
             }
         }
         Some(tls) => {
-            let shaking = Box::pin(shaken(stream, tls, &end));
-            let Some((stream, peer)) = shaking.await else { return };
-            let opening = Box::pin(opened(stream, &end));
+            let handshake = Box::pin(handshake_done(stream, tls, &context));
+            let Some((stream, peer)) = handshake.await else { return };
+            let opening = Box::pin(preface_read(stream, &context));
             if let Some(opened) = opening.await {
-                Box::pin(requests(opened, WithPeer { inner: service, peer }, end)).await;
+                Box::pin(requests(opened, WithPeerNames { inner: service, peer }, context)).await;
             }
         }
     }
 }
 
 /// The connection encrypted, in limited time.
-async fn shaken(stream: TcpStream, tls: Tls, end: &End) -> Option<(TlsStream<TcpStream>, PeerNames)> {
-    let handshake = timeout(HANDSHAKE, tls.accept(stream));
-    let shaken = end.stop.stopping().run_until_cancelled(handshake).await?;
-    if !matches!(shaken, Ok(Ok(_))) {
-        end.metrics.tls_failures.inc();
+async fn handshake_done(
+    stream: TcpStream,
+    tls: ReloadableTls,
+    context: &ConnectionContext,
+) -> Option<(TlsStream<TcpStream>, PeerNames)> {
+    let accepting = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+    let handshake = context.stop.stopping().run_until_cancelled(accepting).await?;
+    if !matches!(handshake, Ok(Ok(_))) {
+        context.metrics.tls_failures.inc();
     }
-    shaken.ok()?.ok()
+    handshake.ok()?.ok()
 }
 
 /// The connection once its peer has said the first words, in limited time. Before, there are no calls that could be lost.
-async fn opened<I: AsyncRead + Unpin>(stream: I, end: &End) -> Option<Opened<Guarded<I>>> {
-    let guarded = Guarded::new(stream, &end.metrics.peers);
-    let opening = timeout(HANDSHAKE, Opened::new(guarded));
-    end.stop.stopping().run_until_cancelled(opening).await?.ok()?.ok()
+async fn preface_read<I: AsyncRead + Unpin>(
+    stream: I,
+    context: &ConnectionContext,
+) -> Option<PrefaceRead<FrameGuard<I>>> {
+    let guard = FrameGuard::new(stream, &context.metrics.peers);
+    let opening = timeout(HANDSHAKE_TIMEOUT, PrefaceRead::new(guard));
+    context.stop.stopping().run_until_cancelled(opening).await?.ok()?.ok()
 }
 
-async fn requests<I, S, B>(io: I, service: S, end: End)
+async fn requests<I, S, B>(io: I, service: S, context: ConnectionContext)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Weighed<Incoming>>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<RequestBytesLimit<Incoming>>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
@@ -181,24 +202,24 @@ where
         .keep_alive_timeout(KEEP_ALIVE.1)
         // No gRPC client asks for it.
         .auto_date_header(false);
-    let calls = Calls::default();
-    let service = TowerToHyperService::new(Counted::new(service, calls.clone(), end.room));
+    let calls = OpenCalls::default();
+    let service = TowerToHyperService::new(CountCalls::new(service, calls.clone(), context.room));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
-    let (stopping, aborted) = (end.stop.stopping(), end.stop.aborted());
+    let (stopping, aborted) = (context.stop.stopping(), context.stop.aborted());
     let cut = |reason| {
-        end.metrics.peers.cut(reason).inc();
+        context.metrics.peers.cut(reason).inc();
     };
-    let mut its_time = on_its_own(async {
+    let mut lifetime = poll_when_woken(async {
         tokio::select! {
-            () = unread(&calls) => Some(CutReason::Unread),
+            () = peer_stopped_reading(&calls) => Some(CutReason::Unread),
             () = idle(&calls) => Some(CutReason::Idle),
-            () = sleep(end.age) => None,
+            () = sleep(context.age) => None,
             () = stopping.cancelled() => None,
         }
     });
     let ended = tokio::select! {
         () = clock.drive(connection.as_mut()) => return,
-        ended = its_time.next() => ended.flatten(),
+        ended = lifetime.next() => ended.flatten(),
     };
     if let Some(reason) = ended {
         cut(reason);
@@ -208,58 +229,60 @@ where
         }
     }
     connection.as_mut().graceful_shutdown();
-    let mut farewell = on_its_own(async {
-        let last_words = async {
+    let mut drain = poll_when_woken(async {
+        let goaway = async {
             calls.ended().await;
             // A peer that is there confirms the goodbye at once; one that is not must not hold up the end.
-            sleep(GOODBYE).await;
+            sleep(GOAWAY_TIMEOUT).await;
         };
         tokio::select! {
-            () = unread(&calls) => cut(CutReason::Unread),
-            () = last_words => {}
+            () = peer_stopped_reading(&calls) => cut(CutReason::Unread),
+            () = goaway => {}
             () = aborted.cancelled() => {}
         }
     });
     tokio::select! {
         () = clock.drive(connection) => {}
-        _ = farewell.next() => {}
+        _ = drain.next() => {}
     }
 }
 
 /// Polls a future only when that one was woken. What it runs beside is woken several times for each call, and timers are
 /// not cheap to poll.
-fn on_its_own<F: Future>(future: F) -> FuturesUnordered<F> {
+fn poll_when_woken<F: Future>(future: F) -> FuturesUnordered<F> {
     FuturesUnordered::from_iter([future])
 }
 
 /// Ends when the peer does not read its answers.
-async fn unread(calls: &Calls) {
+async fn peer_stopped_reading(calls: &OpenCalls) {
     loop {
-        sleep(LOOK).await;
-        if calls.look() {
+        sleep(CHECK_INTERVAL).await;
+        if calls.check_unread() {
             return;
         }
     }
 }
 
 /// Ends when there were no calls for long.
-async fn idle(calls: &Calls) {
-    sleep(FIRST_CALL).await;
+async fn idle(calls: &OpenCalls) {
+    sleep(FIRST_CALL_TIMEOUT).await;
     let mut begun = 0;
     while calls.begun() > begun || !calls.is_empty() {
         begun = calls.begun();
-        sleep(IDLE).await;
+        sleep(IDLE_TIMEOUT).await;
     }
 }
 
 /// Puts the names of the peer's certificate into every request.
 #[derive(Clone)]
-struct WithPeer<S> {
+struct WithPeerNames<S> {
     inner: S,
     peer: PeerNames,
 }
 
-impl<S: Service<Request<Weighed<Incoming>>>> Service<Request<Weighed<Incoming>>> for WithPeer<S> {
+impl<S: Service<Request<RequestBytesLimit<Incoming>>>> Service<Request<RequestBytesLimit<Incoming>>>
+    for WithPeerNames<S>
+{
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -268,7 +291,7 @@ impl<S: Service<Request<Weighed<Incoming>>>> Service<Request<Weighed<Incoming>>>
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Weighed<Incoming>>) -> S::Future {
+    fn call(&mut self, mut request: Request<RequestBytesLimit<Incoming>>) -> S::Future {
         request.extensions_mut().insert(self.peer.clone());
         self.inner.call(request)
     }

@@ -14,8 +14,8 @@ use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::grpc::layers::trace::AccessLog;
-use crate::grpc::server::{Edge, Health, MAX_MESSAGE, stack};
-use crate::grpc::services::Services;
+use crate::grpc::server::{InboundConfig, MAX_MESSAGE, ServiceHealth, stack};
+use crate::grpc::services::ServiceRouter;
 use crate::pb;
 use crate::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
 use crate::shutdown::DrainOutcome;
@@ -72,30 +72,30 @@ struct Server {
     address: std::net::SocketAddr,
     shutdown: Shutdown,
     metrics: Arc<Metrics>,
-    health: Health,
+    health: ServiceHealth,
     gate: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl Server {
     async fn start() -> Self {
-        Self::with(Connections { max_age: Duration::from_secs(1800), ..connections(100) }).await
+        Self::with(ConnectionSettings { max_age: Duration::from_secs(1800), ..connections(100) }).await
     }
 
-    async fn with(connections: Connections) -> Self {
+    async fn with(connections: ConnectionSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(crate::grpc::methods::paths()));
         let (gate, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let health = Health::new(&["ordergateway.v1.FulfillmentService"]).await;
+        let health = ServiceHealth::new(&["ordergateway.v1.FulfillmentService"]).await;
         health.serving().await;
         let handler = Handler { gate: gate.clone(), waiting: waiting.clone() };
         let handler = FulfillmentServiceServer::new(handler)
             .max_decoding_message_size(MAX_MESSAGE)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
-        let services = Services::builder().with(handler).with(health.service()).build();
-        let edge = Edge {
+        let services = ServiceRouter::builder().with(handler).with(health.service()).build();
+        let inbound = InboundConfig {
             tracer: Tracer::off(),
             metrics: metrics.clone(),
             access_log: AccessLog::Off,
@@ -103,7 +103,7 @@ impl Server {
             stopping: shutdown.stopping().clone(),
             closing: shutdown.closing().clone(),
         };
-        tokio::spawn(serve(listener, stack(edge, services), connections, shutdown.clone(), metrics.clone()));
+        tokio::spawn(serve(listener, stack(inbound, services), connections, shutdown.clone(), metrics.clone()));
         Self { address, shutdown, metrics, health, gate, waiting }
     }
 
@@ -125,8 +125,8 @@ impl Server {
     }
 }
 
-fn connections(max: usize) -> Connections {
-    Connections { max, max_age: GRACE, jitter: Arc::new(|| 0.5), tls: None }
+fn connections(max: usize) -> ConnectionSettings {
+    ConnectionSettings { max, max_age: GRACE, jitter: Arc::new(|| 0.5), tls: None }
 }
 
 struct Client {
@@ -358,7 +358,7 @@ async fn silent_peers_do_not_hold_up_the_drain() {
 #[tokio::test]
 async fn an_old_connection_says_goodbye_and_its_calls_finish() {
     let max_age = Duration::from_millis(100);
-    let server = Server::with(Connections { max_age, jitter: Arc::new(|| 0.0), ..connections(100) }).await;
+    let server = Server::with(ConnectionSettings { max_age, jitter: Arc::new(|| 0.0), ..connections(100) }).await;
     let client = server.client().await;
     let call = client.open(STATUS, &[], frame(0, &[])).await;
     server.waiting(1).await;
@@ -376,7 +376,7 @@ async fn an_old_connection_says_goodbye_and_its_calls_finish() {
 fn the_age_is_spread_by_ten_percent() {
     let age = |jitter: f64| {
         let max_age = Duration::from_secs(1000);
-        Connections { max_age, jitter: Arc::new(move || jitter), ..connections(1) }.age().as_secs_f64().round()
+        ConnectionSettings { max_age, jitter: Arc::new(move || jitter), ..connections(1) }.age().as_secs_f64().round()
     };
     assert_eq!((age(0.0), age(0.5), age(1.0)), (900.0, 1000.0, 1100.0));
 }

@@ -1,9 +1,9 @@
 //! The HTTP/2 connections below the gRPC server: accept loop, handshake, and the bounds of one connection.
 
-mod calls;
-mod guarded;
-pub(super) mod heard_out;
-mod keep_alive;
+pub(super) mod drain_request_body;
+mod frame_guard;
 pub mod listener;
-mod opened;
-mod weighed;
+mod open_calls;
+mod poll_clock;
+mod preface_read;
+mod request_bytes;

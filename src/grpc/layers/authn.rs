@@ -19,8 +19,8 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::share::{Places, Share};
-use super::{Answer, Held};
+use super::client_limits::{ClientLimits, ClientPermits};
+use super::{AdmissionFuture, HeldPermit};
 use crate::config::{ClientTokens, SubjectAltName, TokenHash};
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
@@ -32,17 +32,17 @@ use crate::telemetry::metrics::{CallerRefused, Metrics};
 const OURS: &str = "/ordergateway.v1.";
 
 /// One of those who may call.
-pub struct Client {
+pub struct AllowedClient {
     /// Who it is and what it may see.
     pub caller: Arc<Caller>,
     /// How it is recognised.
-    pub credential: Credential,
+    pub credential: ClientCredential,
     /// Its share.
-    pub share: Share,
+    pub limits: ClientLimits,
 }
 
 /// How a client shows who it is.
-pub enum Credential {
+pub enum ClientCredential {
     /// By `authorization: Bearer`; any of them is good.
     Tokens(Vec<ClientTokens>),
     /// By a name (URI or DNS) in its verified certificate.
@@ -51,25 +51,25 @@ pub enum Credential {
 
 /// Admits callers.
 #[derive(Clone)]
-pub struct AuthnLayer(Arc<Door>);
+pub struct AuthnLayer(Arc<CallerAdmission>);
 
-struct Door {
-    clients: Vec<Known>,
+struct CallerAdmission {
+    clients: Vec<ClientEntry>,
     metrics: Arc<Metrics>,
     /// Limits log lines about callers without valid credentials.
     throttle: LogThrottle,
 }
 
-struct Known {
-    client: Client,
+struct ClientEntry {
+    client: AllowedClient,
     throttle: LogThrottle,
 }
 
 impl AuthnLayer {
     /// No clients: the gateway is open and everyone is anonymous.
-    pub fn new(clients: Vec<Client>, metrics: Arc<Metrics>) -> Self {
-        let known = |client| Known { client, throttle: LogThrottle::default() };
-        Self(Arc::new(Door {
+    pub fn new(clients: Vec<AllowedClient>, metrics: Arc<Metrics>) -> Self {
+        let known = |client| ClientEntry { client, throttle: LogThrottle::default() };
+        Self(Arc::new(CallerAdmission {
             clients: clients.into_iter().map(known).collect(),
             metrics,
             throttle: LogThrottle::default(),
@@ -77,15 +77,15 @@ impl AuthnLayer {
     }
 }
 
-impl Door {
-    fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<Admitted, Box<Status>> {
+impl CallerAdmission {
+    fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<AdmittedCaller, Box<Status>> {
         if self.clients.is_empty() {
             return Ok((Caller::anonymous(), None));
         }
         if path.starts_with(methods::HEALTH) {
             return Ok((Caller::nobody().clone(), None));
         }
-        let Known { client, throttle } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
+        let ClientEntry { client, throttle } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
         let name = &client.caller.name;
         let service = path.strip_prefix(OURS).and_then(|path| path.split('/').next());
         if let Some(service) = service.filter(|service| !client.caller.may_call(service)) {
@@ -96,8 +96,8 @@ impl Door {
             return Err(Box::new(status::service_not_allowed(service)));
         }
         let streaming = methods::is_streaming(path);
-        let taken = client.share.take(streaming, Instant::now());
-        taken.map(|places| (client.caller.clone(), Some(places))).map_err(|retry_after| {
+        let taken = client.limits.take(streaming, Instant::now());
+        taken.map(|permits| (client.caller.clone(), Some(permits))).map_err(|retry_after| {
             self.metrics.callers.count(CallerRefused::OverShare);
             throttle.note(CallerRefused::OverShare.name(), |times| {
                 tracing::warn!(caller = name, times, "a client is over its share");
@@ -115,12 +115,11 @@ impl Door {
         Box::new(status::caller_unauthenticated())
     }
 
-    fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<&Known, CallerRefused> {
+    fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<&ClientEntry, CallerRefused> {
         // A token that is sent decides; a certificate speaks for those who send none.
         let Some(value) = headers.get(AUTHORIZATION) else {
             let names = peer.filter(|peer| peer.first().is_some()).ok_or(CallerRefused::NoCredentials)?;
-            let shown =
-                |known: &&Known| matches!(&known.client.credential, Credential::San(san) if names.contains(san));
+            let shown = |known: &&ClientEntry| matches!(&known.client.credential, ClientCredential::San(san) if names.contains(san));
             return self.clients.iter().find(shown).ok_or(CallerRefused::UnknownCertificate);
         };
         let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).ok_or(CallerRefused::NotBearer)?;
@@ -130,7 +129,7 @@ impl Door {
         let sent = TokenHash::of(token.trim_ascii());
         let mut found = Err(CallerRefused::UnknownToken);
         for known in &self.clients {
-            let Credential::Tokens(all) = &known.client.credential else { continue };
+            let ClientCredential::Tokens(all) = &known.client.credential else { continue };
             for tokens in all {
                 if tokens.accept(&sent) {
                     found = Ok(known);
@@ -141,7 +140,7 @@ impl Door {
     }
 }
 
-type Admitted = (Arc<Caller>, Option<Places>);
+type AdmittedCaller = (Arc<Caller>, Option<ClientPermits>);
 
 impl<S> Layer<S> for AuthnLayer {
     type Service = Authn<S>;
@@ -164,7 +163,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<S::Future, ShareHeld>;
+    type Future = AdmissionFuture<S::Future, ClientPermit>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -173,34 +172,34 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let peer = request.extensions().get::<PeerNames>();
         match self.layer.0.admit(request.uri().path(), request.headers(), peer) {
-            Ok((caller, places)) => {
+            Ok((caller, permits)) => {
                 let streaming = methods::is_streaming(request.uri().path());
                 if let Some(context) = super::context(&mut request) {
                     context.facts.set_caller(caller);
                 }
-                Answer::forwarded(self.inner.call(request), ShareHeld { places, streaming })
+                AdmissionFuture::forwarded(self.inner.call(request), ClientPermit { permits, streaming })
             }
             Err(refusal) => {
                 if let Some(context) = super::context(&mut request) {
                     context.facts.set_summed_up();
                 }
-                Answer::refused(*refusal)
+                AdmissionFuture::refused(*refusal)
             }
         }
     }
 }
 
-/// A client's places; streams hold theirs to their end.
+/// A client's permits; streams hold theirs to their end.
 #[derive(Debug)]
-pub struct ShareHeld {
-    places: Option<Places>,
+pub struct ClientPermit {
+    permits: Option<ClientPermits>,
     streaming: bool,
 }
 
-impl Held for ShareHeld {
+impl HeldPermit for ClientPermit {
     fn follow(self, response: Response<Body>) -> Response<Body> {
-        match self.places {
-            Some(places) if self.streaming => response.map(|inner| Body::new(HeldBody::new(inner, places))),
+        match self.permits {
+            Some(permits) if self.streaming => response.map(|inner| Body::new(PermitBody::new(inner, permits))),
             // The body of a unary answer is one buffered message: the work is done.
             _ => response,
         }
@@ -208,18 +207,18 @@ impl Held for ShareHeld {
 }
 
 /// A body that holds something to its end.
-pub(super) struct HeldBody<G> {
+pub(super) struct PermitBody<G> {
     inner: Body,
     _held: G,
 }
 
-impl<G> HeldBody<G> {
+impl<G> PermitBody<G> {
     pub(super) fn new(inner: Body, held: G) -> Self {
         Self { inner, _held: held }
     }
 }
 
-impl<G: Unpin> http_body::Body for HeldBody<G> {
+impl<G: Unpin> http_body::Body for PermitBody<G> {
     type Data = Bytes;
     type Error = Status;
 

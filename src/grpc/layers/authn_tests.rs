@@ -7,28 +7,28 @@ use tower::ServiceExt as _;
 use super::super::testing::*;
 use super::*;
 use crate::domain::account::AccountIndex;
-use crate::grpc::layers::share::ShareLimits;
+use crate::grpc::layers::client_limits::ClientLimitSettings;
 use crate::ports::call::{CallContext, VisibleAccounts};
 
 const GATEWAY: &str = "/ordergateway.v1.GatewayService/GetStatus";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-fn client(name: &str, token: &str, services: Option<&[&str]>, share: Share) -> Client {
+fn client(name: &str, token: &str, services: Option<&[&str]>, limits: ClientLimits) -> AllowedClient {
     let services = services.map(|some| some.iter().map(|s| (*s).to_owned()).collect());
     let accounts = VisibleAccounts::Only(BTreeSet::from([AccountIndex(1)]));
     let caller = Arc::new(Caller { name: name.into(), accounts, services });
-    Client { caller, credential: Credential::Tokens(vec![ClientTokens::inline(token)]), share }
+    AllowedClient { caller, credential: ClientCredential::Tokens(vec![ClientTokens::inline(token)]), limits }
 }
 
-fn layer(clients: Vec<Client>) -> AuthnLayer {
+fn layer(clients: Vec<AllowedClient>) -> AuthnLayer {
     AuthnLayer::new(clients, Arc::new(Metrics::new([])))
 }
 
-fn share(max_concurrent: Option<usize>, per_second: Option<f64>) -> Share {
-    Share::new(ShareLimits { calls: 9, streams: 9, max_concurrent, per_second }, Instant::now())
+fn share(max_concurrent: Option<usize>, per_second: Option<f64>) -> ClientLimits {
+    ClientLimits::new(ClientLimitSettings { calls: 9, streams: 9, max_concurrent, per_second }, Instant::now())
 }
 
-fn unlimited() -> Share {
+fn unlimited() -> ClientLimits {
     share(None, None)
 }
 
@@ -105,8 +105,8 @@ async fn services_are_held_to_the_list() {
 
 #[tokio::test]
 async fn any_of_a_clients_tokens_is_good() {
-    let credential = Credential::Tokens(vec![ClientTokens::inline("old"), ClientTokens::inline("new")]);
-    let layer = layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }]);
+    let credential = ClientCredential::Tokens(vec![ClientTokens::inline("old"), ClientTokens::inline("new")]);
+    let layer = layer(vec![AllowedClient { caller: Caller::anonymous(), credential, limits: unlimited() }]);
     let with = |token: &str| request(UNARY, &[("authorization", format!("Bearer {token}").as_str())]);
     assert!(call(&layer, with("old")).await.is_ok() && call(&layer, with("new")).await.is_ok());
     assert!(call(&layer, with("oldnew")).await.is_err());
@@ -145,8 +145,8 @@ async fn every_refusal_is_counted_by_its_reason() {
 #[tokio::test]
 async fn a_certificate_speaks_for_its_name() {
     let known = |san: &str| {
-        let credential = Credential::San(SubjectAltName::parse(san).unwrap());
-        layer(vec![Client { caller: Caller::anonymous(), credential, share: unlimited() }])
+        let credential = ClientCredential::San(SubjectAltName::parse(san).unwrap());
+        layer(vec![AllowedClient { caller: Caller::anonymous(), credential, limits: unlimited() }])
     };
     let with = |uris: &[&str], dns: &[&str]| {
         let mut request = request(UNARY, &[]);

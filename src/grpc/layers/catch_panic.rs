@@ -43,9 +43,9 @@ impl<S, B> Service<Request<B>> for CatchPanic<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
 {
-    type Response = Response<GuardedBody>;
+    type Response = Response<PanicGuardBody>;
     type Error = S::Error;
-    type Future = Guarded<S::Future>;
+    type Future = PanicGuard<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -53,24 +53,24 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
-        Guarded { inner, metrics: Some(self.metrics.clone()) }
+        PanicGuard { inner, metrics: Some(self.metrics.clone()) }
     }
 }
 
 pin_project! {
     /// The future of [`CatchPanic`].
-    pub struct Guarded<F> {
+    pub struct PanicGuard<F> {
         #[pin]
         inner: Option<F>,
         metrics: Option<Arc<Metrics>>,
     }
 }
 
-impl<F, E> Future for Guarded<F>
+impl<F, E> Future for PanicGuard<F>
 where
     F: Future<Output = Result<Response<Body>, E>>,
 {
-    type Output = Result<Response<GuardedBody>, E>;
+    type Output = Result<Response<PanicGuardBody>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -82,10 +82,10 @@ where
                 *this.metrics = metrics;
                 return Poll::Pending;
             }
-            Some(Poll::Ready(answer)) => answer?.map(|body| GuardedBody { inner: Some(body), metrics }),
+            Some(Poll::Ready(answer)) => answer?.map(|body| PanicGuardBody { inner: Some(body), metrics }),
             None => {
                 count(metrics.as_deref());
-                status::internal().into_http().map(|body| GuardedBody { inner: Some(body), metrics: None })
+                status::internal().into_http().map(|body| PanicGuardBody { inner: Some(body), metrics: None })
             }
         };
         Poll::Ready(Ok(response))
@@ -94,12 +94,12 @@ where
 
 /// A body whose panic ends it with INTERNAL.
 #[derive(Debug)]
-pub struct GuardedBody {
+pub struct PanicGuardBody {
     inner: Option<Body>,
     metrics: Option<Arc<Metrics>>,
 }
 
-impl http_body::Body for GuardedBody {
+impl http_body::Body for PanicGuardBody {
     type Data = Bytes;
     type Error = Status;
 

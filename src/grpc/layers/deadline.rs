@@ -60,7 +60,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Limited<S::Future>;
+    type Future = DeadlineFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -85,13 +85,13 @@ where
             context.deadline = deadline.unwrap_or_else(|| CallContext::no_deadline(now));
             facts = (!streaming).then(|| context.facts.clone());
         }
-        Limited { inner: self.inner.call(request), cut, facts, sleep: None }
+        DeadlineFuture { inner: self.inner.call(request), cut, facts, sleep: None }
     }
 }
 
 pin_project! {
     /// The future of [`Deadline`].
-    pub struct Limited<F> {
+    pub struct DeadlineFuture<F> {
         #[pin]
         inner: F,
         cut: Option<Instant>,
@@ -101,7 +101,7 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for Limited<F>
+impl<F, E> Future for DeadlineFuture<F>
 where
     F: Future<Output = Result<Response<Body>, E>>,
 {

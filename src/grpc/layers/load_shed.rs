@@ -9,7 +9,7 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::{Answer, Held};
+use super::{AdmissionFuture, HeldPermit};
 use crate::grpc::{methods, status};
 use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::Metrics;
@@ -52,7 +52,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<S::Future, Option<QuotaPermit>>;
+    type Future = AdmissionFuture<S::Future, Option<QuotaPermit>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -65,15 +65,15 @@ where
         } else {
             let Some(place) = self.layer.places.try_acquire(1) else {
                 self.layer.metrics.calls_shed.inc();
-                return Answer::refused(status::overloaded(RETRY_AFTER));
+                return AdmissionFuture::refused(status::overloaded(RETRY_AFTER));
             };
             Some(place)
         };
-        Answer::forwarded(self.inner.call(request), held)
+        AdmissionFuture::forwarded(self.inner.call(request), held)
     }
 }
 
-impl Held for Option<QuotaPermit> {
+impl HeldPermit for Option<QuotaPermit> {
     /// The body of a unary answer is one buffered message: the work is done.
     fn follow(self, response: Response<Body>) -> Response<Body> {
         response

@@ -5,15 +5,15 @@
 
 pub mod authn;
 pub mod catch_panic;
+pub mod client_limits;
 pub mod deadline;
-pub mod farewell;
+pub mod drain_notice;
+pub mod health_watches;
 pub mod load_shed;
 pub mod message_limit;
-pub mod share;
+pub mod response_bytes;
 pub mod streams;
 pub mod trace;
-pub mod unread;
-pub mod watches;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,8 +28,8 @@ use crate::ports::call::CallContext;
 
 pin_project! {
     /// The future of a layer that forwards a call or refuses it. `held`, such as a permit, is given to the response through
-    /// [`Held::follow`], or dropped with this future.
-    pub struct Answer<F, G> {
+    /// [`HeldPermit::follow`], or dropped with this future.
+    pub struct AdmissionFuture<F, G> {
         #[pin]
         inner: Option<F>,
         held: Option<G>,
@@ -38,7 +38,7 @@ pin_project! {
     }
 }
 
-impl<F, G> Answer<F, G> {
+impl<F, G> AdmissionFuture<F, G> {
     fn refused(status: Status) -> Self {
         Self { inner: None, held: None, refusal: Some(Box::new(status.into_http())) }
     }
@@ -48,10 +48,10 @@ impl<F, G> Answer<F, G> {
     }
 }
 
-impl<F, G, E> Future for Answer<F, G>
+impl<F, G, E> Future for AdmissionFuture<F, G>
 where
     F: Future<Output = Result<Response<Body>, E>>,
-    G: Held,
+    G: HeldPermit,
 {
     type Output = Result<Response<Body>, E>;
 
@@ -70,7 +70,7 @@ where
 }
 
 /// What is held while a call runs.
-pub trait Held {
+pub trait HeldPermit {
     /// The answer's headers are there; the body may still have to hold it.
     fn follow(self, response: Response<Body>) -> Response<Body>;
 }
@@ -98,14 +98,14 @@ pub(crate) mod testing {
     pub(crate) const UNARY: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
     pub(crate) const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
-    pub(crate) type Inner = Infallibly<Mock<Request<Body>, Response<Body>>>;
-    pub(crate) type Handle = mock::Handle<Request<Body>, Response<Body>>;
+    pub(crate) type MockService = InfallibleMock<Mock<Request<Body>, Response<Body>>>;
+    pub(crate) type MockHandle = mock::Handle<Request<Body>, Response<Body>>;
 
     /// A mock whose error type is that of production.
     #[derive(Clone)]
-    pub(crate) struct Infallibly<S>(S);
+    pub(crate) struct InfallibleMock<S>(S);
 
-    impl<R, S: Service<R>> Service<R> for Infallibly<S>
+    impl<R, S: Service<R>> Service<R> for InfallibleMock<S>
     where
         S::Future: Send + 'static,
         S::Response: Send,
@@ -134,9 +134,9 @@ pub(crate) mod testing {
     }
 
     /// A layer above a mock that accepts any number of calls.
-    pub(crate) fn above_mock<L: Layer<Inner>>(layer: L) -> (L::Service, Handle) {
+    pub(crate) fn above_mock<L: Layer<MockService>>(layer: L) -> (L::Service, MockHandle) {
         let (service, handle) = mock::pair();
-        (layer.layer(Infallibly(service)), handle)
+        (layer.layer(InfallibleMock(service)), handle)
     }
 
     pub(crate) fn request(path: &str, headers: &[(&'static str, &str)]) -> Request<Body> {
@@ -174,7 +174,7 @@ pub(crate) mod testing {
     }
 
     /// A layer is probed for readiness more than once before a call, and called more than once.
-    pub(crate) async fn survives_probes<S, B>(mut service: S, mut handle: Handle, path: &str)
+    pub(crate) async fn survives_probes<S, B>(mut service: S, mut handle: MockHandle, path: &str)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
         B: http_body::Body<Data = bytes::Bytes>,

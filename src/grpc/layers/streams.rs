@@ -23,13 +23,13 @@ use crate::grpc::{methods, status};
 use crate::ports::call::CallContext;
 
 /// When a stream ends, whatever its handler does.
-struct End {
+struct StreamEnd {
     stopping: CancellationToken,
     deadline: Option<Instant>,
     waiting: Pin<Box<dyn Future<Output = Status> + Send>>,
 }
 
-impl End {
+impl StreamEnd {
     fn new(stopping: CancellationToken, context: Option<&CallContext>) -> Self {
         let deadline = context.map(|context| context.deadline + BACKSTOP);
         let stopped = stopping.clone();
@@ -59,25 +59,25 @@ impl End {
 
 /// Ends streams when the token is cancelled, or at their deadline.
 #[derive(Clone, Debug)]
-pub struct StreamsLayer(pub CancellationToken);
+pub struct EndStreamsLayer(pub CancellationToken);
 
-impl<S> Layer<S> for StreamsLayer {
-    type Service = Streams<S>;
+impl<S> Layer<S> for EndStreamsLayer {
+    type Service = EndStreams<S>;
 
-    fn layer(&self, inner: S) -> Streams<S> {
-        Streams { inner, stopping: Arc::new(self.0.clone()) }
+    fn layer(&self, inner: S) -> EndStreams<S> {
+        EndStreams { inner, stopping: Arc::new(self.0.clone()) }
     }
 }
 
-/// See [`StreamsLayer`].
+/// See [`EndStreamsLayer`].
 #[derive(Clone, Debug)]
-pub struct Streams<S> {
+pub struct EndStreams<S> {
     inner: S,
     /// Shared: the service is cloned for each call, and to clone a token takes its lock.
     stopping: Arc<CancellationToken>,
 }
 
-impl<S, B> Service<Request<B>> for Streams<S>
+impl<S, B> Service<Request<B>> for EndStreams<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
     S::Future: Send + 'static,
@@ -94,7 +94,7 @@ where
         if !methods::is_streaming(request.uri().path()) {
             return Either::Left(self.inner.call(request));
         }
-        let mut end = End::new(CancellationToken::clone(&self.stopping), request.extensions().get());
+        let mut end = StreamEnd::new(CancellationToken::clone(&self.stopping), request.extensions().get());
         let answer = self.inner.call(request);
         Either::Right(Box::pin(async move {
             let response = tokio::select! {
@@ -102,19 +102,19 @@ where
                 status = &mut end.waiting => return Ok(status.into_http()),
                 answer = answer => answer?,
             };
-            Ok(response.map(|inner| Body::new(Ending { inner: Some(inner), end, last: None })))
+            Ok(response.map(|inner| Body::new(EndingBody { inner: Some(inner), end, last: None })))
         }))
     }
 }
 
-struct Ending {
+struct EndingBody {
     inner: Option<Body>,
-    end: End,
+    end: StreamEnd,
     /// The end has come, and one frame that was ready has gone before it.
     last: Option<Status>,
 }
 
-impl http_body::Body for Ending {
+impl http_body::Body for EndingBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -161,7 +161,7 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(StreamsLayer(CancellationToken::new()));
+            let (service, handle) = above_mock(EndStreamsLayer(CancellationToken::new()));
             survives_probes(service, handle, path).await;
         }
     }
@@ -175,7 +175,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_at_its_deadline() {
-        let service = DeadlineLayer.layer(StreamsLayer(CancellationToken::new()).layer(service_fn(endless)));
+        let service = DeadlineLayer.layer(EndStreamsLayer(CancellationToken::new()).layer(service_fn(endless)));
         let started = tokio::time::Instant::now();
         let answer = service.oneshot(request(WATCH, &[("grpc-timeout", "2M")])).await.unwrap();
         assert_eq!(status(answer).await.code(), Code::DeadlineExceeded);
@@ -190,7 +190,7 @@ mod tests {
             let frames = futures_util::stream::repeat_with(|| Ok::<_, Status>(Frame::data(Bytes::from_static(b"x"))));
             Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(frames))))
         });
-        let mut answer = StreamsLayer(stopping.clone()).layer(flowing).oneshot(request(WATCH, &[])).await.unwrap();
+        let mut answer = EndStreamsLayer(stopping.clone()).layer(flowing).oneshot(request(WATCH, &[])).await.unwrap();
         stopping.cancel();
         assert!(answer.frame().await.unwrap().unwrap().is_data());
         assert!(answer.frame().await.unwrap().unwrap().is_trailers());
@@ -200,7 +200,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_at_shutdown_and_none_begins_after() {
         let stopping = CancellationToken::new();
-        let service = StreamsLayer(stopping.clone()).layer(service_fn(endless));
+        let service = EndStreamsLayer(stopping.clone()).layer(service_fn(endless));
         let open = service.clone().oneshot(request(WATCH, &[])).await.unwrap();
         stopping.cancel();
         let late = service.oneshot(request(WATCH, &[])).await.unwrap();

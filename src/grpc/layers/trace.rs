@@ -70,9 +70,9 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     R: http_body::Body<Data = Bytes, Error = Status>,
 {
-    type Response = Response<Recorded<R>>;
+    type Response = Response<RecordedBody<R>>;
     type Error = S::Error;
-    type Future = Recording<S::Future>;
+    type Future = TraceFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -93,7 +93,7 @@ where
             purpose: CallPurpose::Caller,
         });
         let in_flight = GaugeGuard::new(&metrics.calls_in_flight);
-        let open = Open {
+        let open = UnfinishedCall {
             started,
             method,
             streaming,
@@ -103,26 +103,26 @@ where
             access_log: *access_log,
             _in_flight: in_flight,
         };
-        let record = Record(Some(open));
-        Recording { inner: self.inner.call(request), record: Some(record) }
+        let record = EndOnDrop(Some(open));
+        TraceFuture { inner: self.inner.call(request), record: Some(record) }
     }
 }
 
 pin_project! {
     /// The future of [`Trace`].
-    pub struct Recording<F> {
+    pub struct TraceFuture<F> {
         #[pin]
         inner: F,
-        record: Option<Record>,
+        record: Option<EndOnDrop>,
     }
 }
 
-impl<F, R, E> Future for Recording<F>
+impl<F, R, E> Future for TraceFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
     R: http_body::Body,
 {
-    type Output = Result<Response<Recorded<R>>, E>;
+    type Output = Result<Response<RecordedBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -132,20 +132,20 @@ where
         if response.headers().contains_key(Status::GRPC_STATUS) || response.body().is_end_stream() {
             finish(&mut record, Some(response.headers()));
         }
-        Poll::Ready(Ok(response.map(|inner| Recorded { inner, record })))
+        Poll::Ready(Ok(response.map(|inner| RecordedBody { inner, record })))
     }
 }
 
 pin_project! {
     /// A body that tells how it ended.
-    pub struct Recorded<R> {
+    pub struct RecordedBody<R> {
         #[pin]
         inner: R,
-        record: Option<Record>,
+        record: Option<EndOnDrop>,
     }
 }
 
-impl<R> http_body::Body for Recorded<R>
+impl<R> http_body::Body for RecordedBody<R>
 where
     R: http_body::Body<Data = Bytes, Error = Status>,
 {
@@ -176,16 +176,16 @@ where
 }
 
 /// Ends the record with the status of these headers; without one the code is UNKNOWN, as clients take it.
-fn finish(record: &mut Option<Record>, headers: Option<&HeaderMap>) {
+fn finish(record: &mut Option<EndOnDrop>, headers: Option<&HeaderMap>) {
     if let Some(open) = record.take().and_then(|mut record| record.0.take()) {
         open.finish(headers);
     }
 }
 
 /// A call that has not ended yet. Dropped, it ends as CANCELLED.
-struct Record(Option<Open>);
+struct EndOnDrop(Option<UnfinishedCall>);
 
-impl Drop for Record {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         if let Some(open) = self.0.take() {
             open.end(Code::Cancelled, || None);
@@ -193,7 +193,7 @@ impl Drop for Record {
     }
 }
 
-struct Open {
+struct UnfinishedCall {
     started: Instant,
     method: Arc<MethodMetrics>,
     streaming: bool,
@@ -204,7 +204,7 @@ struct Open {
     _in_flight: GaugeGuard,
 }
 
-impl Open {
+impl UnfinishedCall {
     fn finish(self, headers: Option<&HeaderMap>) {
         let code = headers.and_then(|headers| headers.get(Status::GRPC_STATUS));
         let code = code.map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use secrecy::zeroize::Zeroizing;
 
-use super::Tls;
-use super::material::{CERT, CLIENT_CA, KEY, Lifetimes, Material, Standing, Unusable};
+use super::ReloadableTls;
+use super::material::{CERT, CLIENT_CA, CertificateLifetimes, CertificateValidity, KEY, TlsFileError, TlsMaterial};
 use crate::config;
 use crate::config::files::{self, FileChanges};
 use crate::ports::clock::Clock;
@@ -21,22 +21,22 @@ const LARGEST: usize = 1024 * 1024;
 /// See the module.
 pub struct TlsFiles {
     settings: config::TlsConfig,
-    tls: Tls,
+    tls: ReloadableTls,
     changes: FileChanges,
-    certificates: Vec<Certificates>,
+    certificates: Vec<CertificateFile>,
     clock: Clock,
     metrics: CallerMetrics,
 }
 
 /// Those in force of one file.
-struct Certificates {
+struct CertificateFile {
     file: &'static str,
-    lifetimes: Lifetimes,
+    lifetimes: CertificateLifetimes,
     /// What the log was told of them.
-    told: Standing,
+    told: CertificateValidity,
 }
 
-struct Content {
+struct FileContent {
     file: &'static str,
     read: io::Result<Zeroizing<Vec<u8>>>,
 }
@@ -52,7 +52,7 @@ impl TlsFiles {
         let content = read(&settings);
         let now = fingerprint(&content);
         let material = material(&content, clock).map_err(|unusable| line(&settings, &unusable))?;
-        let tls = Tls::new(material.config.clone());
+        let tls = ReloadableTls::new(material.config.clone());
         let mut changes = FileChanges::default();
         changes.taken(now);
         let mut files = Self { settings, tls, changes, certificates: Vec::new(), clock, metrics };
@@ -62,7 +62,7 @@ impl TlsFiles {
     }
 
     /// What encrypts with what is in force.
-    pub fn tls(&self) -> Tls {
+    pub fn tls(&self) -> ReloadableTls {
         self.tls.clone()
     }
 
@@ -91,21 +91,25 @@ impl TlsFiles {
     }
 
     /// What is in force must not be replaced by what nobody could use.
-    fn timely(&self, material: Material) -> Result<Material, Unusable> {
+    fn timely(&self, material: TlsMaterial) -> Result<TlsMaterial, TlsFileError> {
         let now = self.now();
-        let standing = |(file, lifetimes): (&'static str, &Lifetimes)| match lifetimes.standing(now) {
-            Standing::Good | Standing::EndsSoon => Ok(()),
-            Standing::NotYet => Err(Unusable::new(file, format_args!("is not good before {}", date(lifetimes.from())))),
-            Standing::Expired => Err(Unusable::new(file, format_args!("has expired at {}", date(lifetimes.until())))),
+        let standing = |(file, lifetimes): (&'static str, &CertificateLifetimes)| match lifetimes.standing(now) {
+            CertificateValidity::Good | CertificateValidity::EndsSoon => Ok(()),
+            CertificateValidity::NotYet => {
+                Err(TlsFileError::new(file, format_args!("is not good before {}", date(lifetimes.from()))))
+            }
+            CertificateValidity::Expired => {
+                Err(TlsFileError::new(file, format_args!("has expired at {}", date(lifetimes.until()))))
+            }
         };
         standing((CERT, &material.cert))?;
         material.client_ca.as_ref().map_or(Ok(()), |lifetimes| standing((CLIENT_CA, lifetimes)))?;
         Ok(material)
     }
 
-    fn take(&mut self, material: Material) {
+    fn take(&mut self, material: TlsMaterial) {
         let certificates = material.lifetimes().into_iter();
-        let new = |(file, lifetimes)| Certificates { file, lifetimes, told: Standing::Good };
+        let new = |(file, lifetimes)| CertificateFile { file, lifetimes, told: CertificateValidity::Good };
         self.certificates = certificates.map(new).collect();
         for certificates in &self.certificates {
             self.metrics.tls_expires(certificates.file, certificates.lifetimes.until());
@@ -115,7 +119,7 @@ impl TlsFiles {
     /// Says once when the end is near, and once when it has come.
     fn tell(&mut self) {
         let now = self.now();
-        for Certificates { file, lifetimes, told } in &mut self.certificates {
+        for CertificateFile { file, lifetimes, told } in &mut self.certificates {
             let standing = lifetimes.standing(now);
             let before = std::mem::replace(told, standing);
             if standing <= before {
@@ -123,12 +127,16 @@ impl TlsFiles {
             }
             let (from, until) = (date(lifetimes.from()), date(lifetimes.until()));
             match standing {
-                Standing::Good => {}
-                Standing::EndsSoon => {
+                CertificateValidity::Good => {}
+                CertificateValidity::EndsSoon => {
                     tracing::warn!("grpc.tls.{file}: expires soon, at {until}; nothing has renewed it")
                 }
-                Standing::NotYet => tracing::error!("grpc.tls.{file}: is not good before {from}; callers are refused"),
-                Standing::Expired => tracing::error!("grpc.tls.{file}: has expired at {until}; callers are refused"),
+                CertificateValidity::NotYet => {
+                    tracing::error!("grpc.tls.{file}: is not good before {from}; callers are refused")
+                }
+                CertificateValidity::Expired => {
+                    tracing::error!("grpc.tls.{file}: has expired at {until}; callers are refused")
+                }
             }
         }
     }
@@ -138,40 +146,40 @@ impl TlsFiles {
     }
 }
 
-fn read(settings: &config::TlsConfig) -> Vec<Content> {
+fn read(settings: &config::TlsConfig) -> Vec<FileContent> {
     let paths = [
         (CERT, Some(&settings.cert_file)),
         (KEY, Some(&settings.key_file)),
         (CLIENT_CA, settings.client_ca_file.as_ref()),
     ];
     let read = |(file, path): (&'static str, Option<&std::path::PathBuf>)| {
-        Some(Content { file, read: files::read(path?, LARGEST) })
+        Some(FileContent { file, read: files::read(path?, LARGEST) })
     };
     paths.into_iter().filter_map(read).collect()
 }
 
-fn fingerprint(content: &[Content]) -> u64 {
+fn fingerprint(content: &[FileContent]) -> u64 {
     files::fingerprint(content.iter().map(|content| &content.read))
 }
 
-fn material(content: &[Content], clock: Clock) -> Result<Material, Unusable> {
+fn material(content: &[FileContent], clock: Clock) -> Result<TlsMaterial, TlsFileError> {
     let mut texts = Vec::new();
-    for Content { file, read } in content {
+    for FileContent { file, read } in content {
         match read {
-            Ok(text) if text.len() > LARGEST => return Err(Unusable::new(file, "is larger than 1 MiB")),
+            Ok(text) if text.len() > LARGEST => return Err(TlsFileError::new(file, "is larger than 1 MiB")),
             Ok(text) => texts.push(text.as_slice()),
-            Err(error) => return Err(Unusable::new(file, format_args!("cannot be read: {error}"))),
+            Err(error) => return Err(TlsFileError::new(file, format_args!("cannot be read: {error}"))),
         }
     }
     match texts.as_slice() {
-        [cert, key] => Material::read(cert, key, None, clock),
-        [cert, key, client_ca] => Material::read(cert, key, Some(client_ca), clock),
-        _ => Err(Unusable::new(CERT, "is missing")),
+        [cert, key] => TlsMaterial::read(cert, key, None, clock),
+        [cert, key, client_ca] => TlsMaterial::read(cert, key, Some(client_ca), clock),
+        _ => Err(TlsFileError::new(CERT, "is missing")),
     }
 }
 
 /// With the key and the file that it names.
-fn line(settings: &config::TlsConfig, unusable: &Unusable) -> String {
+fn line(settings: &config::TlsConfig, unusable: &TlsFileError) -> String {
     let path: &Path = match unusable.file {
         KEY => &settings.key_file,
         CLIENT_CA => settings.client_ca_file.as_deref().unwrap_or(Path::new("")),

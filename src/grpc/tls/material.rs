@@ -24,57 +24,57 @@ const SOON: i64 = 7 * 24 * 60 * 60;
 /// Why files cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub(super) struct Unusable {
+pub(super) struct TlsFileError {
     /// Which one: a key of `[grpc.tls]`.
     pub(super) file: &'static str,
     what: String,
 }
 
-impl Unusable {
+impl TlsFileError {
     pub(super) fn new(file: &'static str, what: impl fmt::Display) -> Self {
         Self { file, what: what.to_string() }
     }
 }
 
 /// What the files make together.
-pub(super) struct Material {
+pub(super) struct TlsMaterial {
     pub(super) config: Arc<ServerConfig>,
     /// Of the gateway's own certificate. What stands above it in the chain is for its callers to judge.
-    pub(super) cert: Lifetimes,
+    pub(super) cert: CertificateLifetimes,
     /// Of the authorities of callers.
-    pub(super) client_ca: Option<Lifetimes>,
+    pub(super) client_ca: Option<CertificateLifetimes>,
 }
 
-impl Material {
+impl TlsMaterial {
     /// From PEM text: the certificate with its chain, its key, and the CA of clients (then each must show a certificate:
     /// mTLS). Whether it is the time of these certificates is not looked at; that of callers is asked of `clock`.
-    pub(super) fn read(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>, clock: Clock) -> Result<Self, Unusable> {
+    pub(super) fn read(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>, clock: Clock) -> Result<Self, TlsFileError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(CERT, cert)?;
-        let lifetimes = Lifetimes::of(CERT, chain.iter().take(1))?;
+        let lifetimes = CertificateLifetimes::of(CERT, chain.iter().take(1))?;
         let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| Unusable::new(KEY, told(&error, "private key")))?;
-        let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(TimeOf(clock)))
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsFileError::new(KEY, told(&error, "private key")))?;
+        let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockTime(clock)))
             .with_safe_default_protocol_versions()
-            .map_err(|error| Unusable::new(CERT, error))?;
+            .map_err(|error| TlsFileError::new(CERT, error))?;
         let (builder, client_ca) = match client_ca {
             None => (builder.with_no_client_auth(), None),
             Some(ca) => {
                 let authorities = certificates(CLIENT_CA, ca)?;
-                let lifetimes = Lifetimes::of(CLIENT_CA, &authorities)?;
+                let lifetimes = CertificateLifetimes::of(CLIENT_CA, &authorities)?;
                 let mut roots = RootCertStore::empty();
                 for certificate in authorities {
-                    roots.add(certificate).map_err(|error| Unusable::new(CLIENT_CA, error))?;
+                    roots.add(certificate).map_err(|error| TlsFileError::new(CLIENT_CA, error))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let verifier = verifier.build().map_err(|error| Unusable::new(CLIENT_CA, error))?;
+                let verifier = verifier.build().map_err(|error| TlsFileError::new(CLIENT_CA, error))?;
                 (builder.with_client_cert_verifier(verifier), Some(lifetimes))
             }
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
-            Error::InconsistentKeys(_) => Unusable::new(KEY, "is not the key of the certificate"),
-            Error::InvalidCertificate(_) => Unusable::new(CERT, error),
-            other => Unusable::new(KEY, other),
+            Error::InconsistentKeys(_) => TlsFileError::new(KEY, "is not the key of the certificate"),
+            Error::InvalidCertificate(_) => TlsFileError::new(CERT, error),
+            other => TlsFileError::new(KEY, other),
         })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         if client_ca.is_some() {
@@ -86,25 +86,25 @@ impl Material {
     }
 
     /// The certificates with the file that each is in.
-    pub(super) fn lifetimes(self) -> Vec<(&'static str, Lifetimes)> {
+    pub(super) fn lifetimes(self) -> Vec<(&'static str, CertificateLifetimes)> {
         let client_ca = self.client_ca.map(|lifetimes| (CLIENT_CA, lifetimes));
         std::iter::once((CERT, self.cert)).chain(client_ca).collect()
     }
 }
 
 #[derive(Debug)]
-struct TimeOf(Clock);
+struct ClockTime(Clock);
 
-impl TimeProvider for TimeOf {
+impl TimeProvider for ClockTime {
     fn current_time(&self) -> Option<UnixTime> {
         Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.epoch_millis())))
     }
 }
 
-fn certificates(file: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+fn certificates(file: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let all = all.and_then(|all| if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) });
-    all.map_err(|error| Unusable::new(file, told(&error, "certificate")))
+    all.map_err(|error| TlsFileError::new(file, told(&error, "certificate")))
 }
 
 fn told(error: &pem::Error, wanted: &str) -> String {
@@ -117,11 +117,11 @@ fn told(error: &pem::Error, wanted: &str) -> String {
 
 /// When certificates that stand for each other are good, in seconds since 1970.
 #[derive(Debug)]
-pub(super) struct Lifetimes(Vec<(i64, i64)>);
+pub(super) struct CertificateLifetimes(Vec<(i64, i64)>);
 
 /// How certificates stand at a moment. The later, the worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum CertificateValidity {
     Good,
     /// Good, but its end is near.
     EndsSoon,
@@ -129,14 +129,14 @@ pub(super) enum Standing {
     Expired,
 }
 
-impl Lifetimes {
+impl CertificateLifetimes {
     fn of<'c>(
         file: &'static str,
         certificates: impl IntoIterator<Item = &'c CertificateDer<'static>>,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, TlsFileError> {
         let lifetime = |certificate: &CertificateDer<'_>| match X509Certificate::from_der(certificate) {
             Ok((_, read)) => Ok((read.validity().not_before.timestamp(), read.validity().not_after.timestamp())),
-            Err(_) => Err(Unusable::new(file, "holds a certificate that cannot be read")),
+            Err(_) => Err(TlsFileError::new(file, "holds a certificate that cannot be read")),
         };
         certificates.into_iter().map(lifetime).collect::<Result<_, _>>().map(Self)
     }
@@ -152,16 +152,16 @@ impl Lifetimes {
     }
 
     /// They stand as well as the best of them.
-    pub(super) fn standing(&self, now: i64) -> Standing {
+    pub(super) fn standing(&self, now: i64) -> CertificateValidity {
         let one = |(from, until): &(i64, i64)| {
             let soon = SOON.min(until.saturating_sub(*from) / 10);
             match now {
-                _ if now > *until => Standing::Expired,
-                _ if now < *from => Standing::NotYet,
-                _ if until.saturating_sub(now) < soon => Standing::EndsSoon,
-                _ => Standing::Good,
+                _ if now > *until => CertificateValidity::Expired,
+                _ if now < *from => CertificateValidity::NotYet,
+                _ if until.saturating_sub(now) < soon => CertificateValidity::EndsSoon,
+                _ => CertificateValidity::Good,
             }
         };
-        self.0.iter().map(one).min().unwrap_or(Standing::Expired)
+        self.0.iter().map(one).min().unwrap_or(CertificateValidity::Expired)
     }
 }

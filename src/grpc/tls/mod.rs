@@ -26,16 +26,16 @@ pub use self::names::PeerNames;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// For a peer that was refused to read why.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Encrypts connections, each with the certificates that are in force when it comes. Cheap to clone; clones share them.
 #[derive(Clone)]
-pub struct Tls {
+pub struct ReloadableTls {
     current: Arc<ArcSwap<ServerConfig>>,
     throttle: Arc<LogThrottle>,
 }
 
-impl Tls {
+impl ReloadableTls {
     fn new(config: Arc<ServerConfig>) -> Self {
         Self { current: Arc::new(ArcSwap::new(config)), throttle: Arc::default() }
     }
@@ -43,8 +43,8 @@ impl Tls {
     /// The handshake. Tells the names of the peer too; none without a certificate.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, PeerNames)> {
         let peer = stream.peer_addr().map(|peer| peer.ip());
-        let shaken = TlsAcceptor::from(self.current.load_full()).accept(stream).into_fallible().await;
-        let stream = match shaken {
+        let handshake = TlsAcceptor::from(self.current.load_full()).accept(stream).into_fallible().await;
+        let stream = match handshake {
             Ok(stream) => stream,
             Err((error, stream)) => {
                 if let Some(problem) = problem(&error) {
@@ -53,7 +53,7 @@ impl Tls {
                         tracing::warn!(problem, peer, times, "a TLS handshake failed: {error}");
                     });
                 }
-                hear_out(stream).await;
+                drain_peer(stream).await;
                 return Err(error);
             }
         };
@@ -66,7 +66,7 @@ impl Tls {
 
 /// Closes after the peer has stopped speaking: closed in the middle of its words, it would lose the alert that says why it was
 /// refused.
-async fn hear_out(mut stream: TcpStream) {
+async fn drain_peer(mut stream: TcpStream) {
     let mut words = [0; 1024];
     let to_the_end = async {
         stream.shutdown().await?;
@@ -74,7 +74,7 @@ async fn hear_out(mut stream: TcpStream) {
         io::Result::Ok(())
     };
     // Whether it hears is up to the peer.
-    let _ = timeout(LAST_WORDS, to_the_end).await;
+    let _ = timeout(DRAIN_TIMEOUT, to_the_end).await;
 }
 
 /// What an operator should hear of. Not of peers who just leave: load balancers look whether a port is open.

@@ -12,10 +12,10 @@ use crate::config::SubjectAltName;
 
 /// The URI and DNS names in a peer's verified certificate. The listener puts them into every request of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeerNames(Arc<Names>);
+pub struct PeerNames(Arc<CertificateNames>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Names {
+struct CertificateNames {
     uris: Vec<String>,
     /// For the log only.
     dns: Vec<String>,
@@ -37,7 +37,7 @@ impl PeerNames {
             }
         }
         let certificate = (!dns.is_empty()).then(|| certificate.clone().into_owned());
-        Self(Arc::new(Names { uris, dns, certificate }))
+        Self(Arc::new(CertificateNames { uris, dns, certificate }))
     }
 
     /// Whether the certificate holds this name, as a name of the same kind. A URI is compared letter by letter. A DNS name is

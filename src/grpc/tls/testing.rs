@@ -15,9 +15,9 @@ use crate::config;
 mod authority;
 
 /// The files of `[grpc.tls]`.
-pub(super) struct Folder(tempfile::TempDir);
+pub(super) struct TlsFolder(tempfile::TempDir);
 
-impl Folder {
+impl TlsFolder {
     pub(super) fn new((cert, key): &Pair, client_ca: Option<&str>) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.write("cert", cert);
@@ -45,7 +45,7 @@ impl Folder {
 }
 
 /// Shakes hands. The connection as both sides have it, and the names that the server sees; or the failure of the server.
-pub(super) async fn shake(tls: &Tls, connector: &TlsConnector) -> io::Result<(Both, PeerNames)> {
+pub(super) async fn shake(tls: &ReloadableTls, connector: &TlsConnector) -> io::Result<(ConnectedPair, PeerNames)> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connect = async {
@@ -56,10 +56,10 @@ pub(super) async fn shake(tls: &Tls, connector: &TlsConnector) -> io::Result<(Bo
     let (client, server) = tokio::join!(connect, accept);
     let (server, names) = server?;
     assert_eq!(server.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    Ok((Both { client: client?, server }, names))
+    Ok((ConnectedPair { client: client?, server }, names))
 }
 
-pub(super) struct Both {
+pub(super) struct ConnectedPair {
     pub(super) client: tokio_rustls::client::TlsStream<TcpStream>,
     pub(super) server: TlsStream<TcpStream>,
 }

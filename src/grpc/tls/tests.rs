@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::material::{Lifetimes, Material, Standing};
+use super::material::{CertificateLifetimes, CertificateValidity, TlsMaterial};
 use super::testing::*;
 use super::*;
 use crate::config::SubjectAltName;
@@ -11,7 +11,7 @@ use crate::telemetry::metrics::{Metrics, TextFormat};
 
 const OMS: &str = "spiffe://acme/oms";
 
-fn load(folder: &Folder, mtls: bool) -> (TlsFiles, Metrics) {
+fn load(folder: &TlsFolder, mtls: bool) -> (TlsFiles, Metrics) {
     let metrics = Metrics::new([]);
     (TlsFiles::load(&folder.settings(mtls), Clock::system(), metrics.callers.clone()).unwrap(), metrics)
 }
@@ -26,7 +26,7 @@ fn settle(files: &mut TlsFiles) {
 #[tokio::test]
 async fn a_client_is_known_by_the_names_of_its_certificate() {
     let authority = Authority::new();
-    let (files, _) = load(&Folder::new(&authority.server(NOW), Some(&authority.pem())), true);
+    let (files, _) = load(&TlsFolder::new(&authority.server(NOW), Some(&authority.pem())), true);
     let oms = authority.connector(Some(&authority.client(OMS, NOW)));
     let (_, names) = shake(&files.tls(), &oms).await.unwrap();
     let san = |name| SubjectAltName::parse(name).unwrap();
@@ -39,7 +39,7 @@ async fn a_client_is_known_by_the_names_of_its_certificate() {
 #[tokio::test]
 async fn certificates_that_prove_nothing_are_refused_by_their_problem() {
     let (authority, other) = (Authority::new(), Authority::new());
-    let (files, _) = load(&Folder::new(&authority.server(NOW), Some(&authority.pem())), true);
+    let (files, _) = load(&TlsFolder::new(&authority.server(NOW), Some(&authority.pem())), true);
     for (client, found) in [
         (None, "no_certificate"),
         (Some(other.client(OMS, NOW)), "unknown_issuer"),
@@ -58,7 +58,7 @@ async fn certificates_that_prove_nothing_are_refused_by_their_problem() {
 async fn a_session_is_not_resumed_where_certificates_say_who_calls() {
     let authority = Authority::new();
     for (mtls, kind) in [(true, rustls::HandshakeKind::Full), (false, rustls::HandshakeKind::Resumed)] {
-        let (files, _) = load(&Folder::new(&authority.server(NOW), Some(&authority.pem())), mtls);
+        let (files, _) = load(&TlsFolder::new(&authority.server(NOW), Some(&authority.pem())), mtls);
         let oms = authority.connector(Some(&authority.client(OMS, NOW)));
         let (mut first, _) = shake(&files.tls(), &oms).await.unwrap();
         // The client has seen its tickets once it has read something.
@@ -72,7 +72,7 @@ async fn a_session_is_not_resumed_where_certificates_say_who_calls() {
 #[tokio::test]
 async fn new_files_are_for_new_connections_and_old_ones_go_on() {
     let (old, new) = (Authority::new(), Authority::new());
-    let folder = Folder::new(&old.server(NOW), Some(&old.pem()));
+    let folder = TlsFolder::new(&old.server(NOW), Some(&old.pem()));
     let (mut files, metrics) = load(&folder, true);
     let tls = files.tls();
     let old_client = old.connector(Some(&old.client(OMS, NOW)));
@@ -101,7 +101,7 @@ async fn what_is_not_whole_leaves_the_old_in_force_and_is_counted_once() {
     let authority = Authority::new();
     let first = authority.server(NOW);
     let ca = authority.pem();
-    let folder = Folder::new(&first, Some(&ca));
+    let folder = TlsFolder::new(&first, Some(&ca));
     let (mut files, metrics) = load(&folder, true);
     let client = authority.connector(Some(&authority.client(OMS, NOW)));
     let (second, expired, early) = (authority.server(NOW), authority.server(PAST), authority.server(FUTURE));
@@ -156,7 +156,7 @@ async fn what_is_not_whole_leaves_the_old_in_force_and_is_counted_once() {
 #[test]
 fn a_pair_is_taken_when_its_second_half_has_come() {
     let authority = Authority::new();
-    let folder = Folder::new(&authority.server(NOW), None);
+    let folder = TlsFolder::new(&authority.server(NOW), None);
     let (mut files, metrics) = load(&folder, false);
     let before = files.tls().current.load_full();
     let (cert, key) = authority.server(NOW);
@@ -173,7 +173,7 @@ fn a_pair_is_taken_when_its_second_half_has_come() {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_of_the_future_is_taken_when_its_time_comes() {
     let authority = Authority::new();
-    let folder = Folder::new(&authority.server((2020, 2030)), None);
+    let folder = TlsFolder::new(&authority.server((2020, 2030)), None);
     let start: jiff::Timestamp = "2026-12-31T00:00:00Z".parse().unwrap();
     let metrics = Metrics::new([]);
     let clock = Clock::following(start.into());
@@ -202,7 +202,7 @@ fn at_the_start_a_bad_file_is_a_line_with_its_key() {
     let ca = authority.pem();
     let cut = |text: &str| text[..text.len() / 2].to_owned();
     let line = |cert: &str, key: &str, ca: &str| {
-        let folder = Folder::new(&(cert.into(), key.into()), Some(ca));
+        let folder = TlsFolder::new(&(cert.into(), key.into()), Some(ca));
         let metrics = Metrics::new([]);
         let loaded = TlsFiles::load(&folder.settings(true), Clock::system(), metrics.callers);
         let line = loaded.err().unwrap();
@@ -224,9 +224,9 @@ fn at_the_start_a_bad_file_is_a_line_with_its_key() {
 fn at_the_start_an_expired_certificate_is_used() {
     let authority = Authority::new();
     for years in [PAST, FUTURE] {
-        load(&Folder::new(&authority.server(years), None), false);
+        load(&TlsFolder::new(&authority.server(years), None), false);
     }
-    load(&Folder::new(&authority.server(NOW), Some(&Authority::of(PAST).pem())), true);
+    load(&TlsFolder::new(&authority.server(NOW), Some(&Authority::of(PAST).pem())), true);
 }
 
 #[test]
@@ -236,16 +236,16 @@ fn the_end_is_near_in_time_to_act() {
     let (from, until) = (at("2020-01-01T00:00:00Z"), at("2090-01-01T00:00:00Z"));
     let authority = Authority::new();
     let (cert, key) = authority.server(NOW);
-    let material = Material::read(cert.as_bytes(), key.as_bytes(), None, Clock::system()).unwrap();
-    let lifetimes: Lifetimes = material.cert;
+    let material = TlsMaterial::read(cert.as_bytes(), key.as_bytes(), None, Clock::system()).unwrap();
+    let lifetimes: CertificateLifetimes = material.cert;
     assert_eq!((lifetimes.from(), lifetimes.until()), (from, until));
     for (now, standing) in [
-        (from - 1, Standing::NotYet),
-        (from, Standing::Good),
-        (until - 7 * day, Standing::Good),
-        (until - 7 * day + 1, Standing::EndsSoon),
-        (until, Standing::EndsSoon),
-        (until + 1, Standing::Expired),
+        (from - 1, CertificateValidity::NotYet),
+        (from, CertificateValidity::Good),
+        (until - 7 * day, CertificateValidity::Good),
+        (until - 7 * day + 1, CertificateValidity::EndsSoon),
+        (until, CertificateValidity::EndsSoon),
+        (until + 1, CertificateValidity::Expired),
     ] {
         assert_eq!(lifetimes.standing(now), standing, "{now}");
     }

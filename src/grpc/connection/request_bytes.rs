@@ -14,13 +14,13 @@ use crate::grpc::status;
 use crate::quota::{Quota, QuotaPermit};
 
 /// Bytes for all requests together that have not come to their end: the size of a listener's room.
-pub(super) const ROOM: usize = 64 * 1024 * 1024;
+pub(super) const MAX_UNFINISHED: usize = 64 * 1024 * 1024;
 /// Advice to whoever found none.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 pin_project! {
     /// The body of a request; what it has taken is free again when it is dropped, which is when its message was read.
-    pub struct Weighed<B> {
+    pub struct RequestBytesLimit<B> {
         #[pin]
         body: B,
         room: Option<Quota>,
@@ -28,19 +28,19 @@ pin_project! {
     }
 }
 
-impl<B> Weighed<B> {
+impl<B> RequestBytesLimit<B> {
     /// A body that takes its room from here. It ends as OVERLOADED when there is none.
     pub(super) fn new(body: B, room: Quota) -> Self {
         Self { body, room: Some(room), held: None }
     }
 
     /// A body of many messages, each of which is let go when the next one comes: not counted.
-    pub(super) fn free(body: B) -> Self {
+    pub(super) fn unlimited(body: B) -> Self {
         Self { body, room: None, held: None }
     }
 }
 
-impl<B> Body for Weighed<B>
+impl<B> Body for RequestBytesLimit<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<StdError>,
@@ -86,14 +86,14 @@ mod tests {
 
     #[tokio::test]
     async fn room_is_taken_by_what_has_come_and_free_again_afterwards() {
-        let room = Quota::new(ROOM);
-        let full = || Full::new(Bytes::from(vec![0; ROOM / 2]));
-        let mut bodies = [(); 3].map(|()| Weighed::new(full(), room.clone()));
+        let room = Quota::new(MAX_UNFINISHED);
+        let full = || Full::new(Bytes::from(vec![0; MAX_UNFINISHED / 2]));
+        let mut bodies = [(); 3].map(|()| RequestBytesLimit::new(full(), room.clone()));
         assert!(bodies[0].frame().await.unwrap().is_ok() && bodies[1].frame().await.unwrap().is_ok());
         let refused = bodies[2].frame().await.unwrap().unwrap_err();
         assert_eq!(refused.downcast_ref::<Status>().unwrap().code(), tonic::Code::ResourceExhausted);
-        assert!(Weighed::free(full()).frame().await.unwrap().is_ok());
+        assert!(RequestBytesLimit::unlimited(full()).frame().await.unwrap().is_ok());
         drop(bodies);
-        assert!(Weighed::new(full(), room).frame().await.unwrap().is_ok());
+        assert!(RequestBytesLimit::new(full(), room).frame().await.unwrap().is_ok());
     }
 }

@@ -13,7 +13,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Limits of one client.
 #[derive(Clone, Copy, Debug)]
-pub struct ShareLimits {
+pub struct ClientLimitSettings {
     /// Unary calls in flight.
     pub calls: usize,
     /// Streams open.
@@ -26,50 +26,50 @@ pub struct ShareLimits {
 
 /// The limits of one client and what is used of them.
 #[derive(Debug)]
-pub struct Share {
+pub struct ClientLimits {
     calls: Quota,
     streams: Quota,
     max_concurrent: Option<Quota>,
-    per_second: Option<Bucket>,
+    per_second: Option<CallBucket>,
 }
 
-/// The places that a call takes.
-pub(super) type Places = (QuotaPermit, Option<QuotaPermit>);
+/// The permits that a call takes.
+pub(super) type ClientPermits = (QuotaPermit, Option<QuotaPermit>);
 
-impl Share {
+impl ClientLimits {
     /// Nothing is used yet.
-    pub fn new(limits: ShareLimits, now: Instant) -> Self {
+    pub fn new(limits: ClientLimitSettings, now: Instant) -> Self {
         Self {
             calls: Quota::new(limits.calls),
             streams: Quota::new(limits.streams),
             max_concurrent: limits.max_concurrent.map(Quota::new),
-            per_second: limits.per_second.map(|rate| Bucket::new(rate, now)),
+            per_second: limits.per_second.map(|rate| CallBucket::new(rate, now)),
         }
     }
 
-    /// Lets one call in, with its places; else says when to come back.
-    pub(super) fn take(&self, streaming: bool, now: Instant) -> Result<Places, Duration> {
+    /// Lets one call in, with its permits; else says when to come back.
+    pub(super) fn take(&self, streaming: bool, now: Instant) -> Result<ClientPermits, Duration> {
         let room = if streaming { &self.streams } else { &self.calls };
-        let place = room.try_acquire(1).ok_or(RETRY_AFTER)?;
+        let permit = room.try_acquire(1).ok_or(RETRY_AFTER)?;
         let concurrent = match &self.max_concurrent {
-            Some(places) => Some(places.try_acquire(1).ok_or(RETRY_AFTER)?),
+            Some(permits) => Some(permits.try_acquire(1).ok_or(RETRY_AFTER)?),
             None => None,
         };
         if let Some(bucket) = &self.per_second {
             bucket.take(now)?;
         }
-        Ok((place, concurrent))
+        Ok((permit, concurrent))
     }
 }
 
 #[derive(Debug)]
-struct Bucket {
+struct CallBucket {
     rate: f64,
     burst: f64,
     state: Mutex<(f64, Instant)>,
 }
 
-impl Bucket {
+impl CallBucket {
     fn new(rate: f64, now: Instant) -> Self {
         let rate = rate.max(0.0);
         let burst = if rate > 0.0 { rate.max(1.0) } else { 0.0 };
@@ -95,8 +95,8 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    fn share(max_concurrent: Option<usize>, per_second: Option<f64>, now: Instant) -> Share {
-        Share::new(ShareLimits { calls: 100, streams: 100, max_concurrent, per_second }, now)
+    fn share(max_concurrent: Option<usize>, per_second: Option<f64>, now: Instant) -> ClientLimits {
+        ClientLimits::new(ClientLimitSettings { calls: 100, streams: 100, max_concurrent, per_second }, now)
     }
 
     #[test]
@@ -127,17 +127,17 @@ mod tests {
     #[test]
     fn places_come_back() {
         let share = share(Some(1), None, Instant::now());
-        let place = share.take(false, Instant::now()).unwrap();
+        let permit = share.take(false, Instant::now()).unwrap();
         assert_eq!(share.take(true, Instant::now()).unwrap_err(), RETRY_AFTER);
-        drop(place);
+        drop(permit);
         assert!(share.take(true, Instant::now()).is_ok());
     }
 
     #[test]
     fn calls_and_streams_have_places_of_their_own() {
         let now = Instant::now();
-        let limits = ShareLimits { calls: 2, streams: 3, max_concurrent: None, per_second: None };
-        let share = Share::new(limits, now);
+        let limits = ClientLimitSettings { calls: 2, streams: 3, max_concurrent: None, per_second: None };
+        let share = ClientLimits::new(limits, now);
         for (streaming, most) in [(false, 2), (true, 3)] {
             let taken: Vec<_> = std::iter::from_fn(|| share.take(streaming, now).ok()).take(9).collect();
             assert_eq!(taken.len(), most);

@@ -13,33 +13,33 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
-use super::weighed::Weighed;
-use crate::grpc::layers::watches::ConnectionWatches;
+use super::request_bytes::RequestBytesLimit;
+use crate::grpc::layers::health_watches::ConnectionWatches;
 use crate::grpc::methods;
 use crate::quota::Quota;
 
 /// Between two looks for answers that are not read.
-pub(super) const LOOK: Duration = Duration::from_secs(5);
+pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How many looks may find a piece of an answer waiting for its reader: for ten seconds, at most fifteen.
-const UNREAD: usize = 3;
+const UNARY_CHECKS: usize = 3;
 /// The same for streams, for 75 seconds: those of the feed say SLOW_CONSUMER after a minute.
-const UNREAD_STREAM: usize = 16;
+const STREAM_CHECKS: usize = 16;
 
 /// What is known of a connection's calls. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Calls(Arc<Seen>);
+pub(super) struct OpenCalls(Arc<CallCounts>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct CallCounts {
     open: TaskTracker,
     begun: AtomicU64,
-    looks: AtomicU64,
+    checks: AtomicU64,
     /// Pieces of answers that were handed to HTTP/2 and did not find room with the peer, by the look at which they must
     /// have, counted round and round. Every answer passes here, so it is two numbers and no clock.
-    unread: [AtomicU32; UNREAD_STREAM + 1],
+    unread: [AtomicU32; STREAM_CHECKS + 1],
 }
 
-impl Calls {
+impl OpenCalls {
     /// How many have begun since the connection was opened.
     pub(super) fn begun(&self) -> u64 {
         self.0.begun.load(Ordering::Relaxed)
@@ -50,10 +50,10 @@ impl Calls {
         self.0.open.is_empty()
     }
 
-    /// Looks, which is to be done every [`LOOK`], whether an answer has waited for its reader for too long.
-    pub(super) fn look(&self) -> bool {
-        let look = self.0.looks.fetch_add(1, Ordering::Relaxed) + 1;
-        self.0.due(look).load(Ordering::Relaxed) > 0
+    /// Looks, which is to be done every [`CHECK_INTERVAL`], whether an answer has waited for its reader for too long.
+    pub(super) fn check_unread(&self) -> bool {
+        let check = self.0.checks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.due(check).load(Ordering::Relaxed) > 0
     }
 
     /// Waits until none is open. No more must begin.
@@ -63,36 +63,36 @@ impl Calls {
     }
 }
 
-impl Seen {
+impl CallCounts {
     /// Pieces that must not be there any more at this look.
-    fn due(&self, look: u64) -> &AtomicU32 {
-        &self.unread[(look % self.unread.len() as u64) as usize]
+    fn due(&self, check: u64) -> &AtomicU32 {
+        &self.unread[(check % self.unread.len() as u64) as usize]
     }
 }
 
 /// Counts the calls of a connection, from the request to the last byte of the answer.
 #[derive(Clone)]
-pub(super) struct Counted<S> {
+pub(super) struct CountCalls<S> {
     inner: S,
-    calls: Calls,
+    calls: OpenCalls,
     room: Quota,
     watches: ConnectionWatches,
 }
 
-impl<S> Counted<S> {
+impl<S> CountCalls<S> {
     /// Counts in `calls`; what requests take while they come in is taken from `room`.
-    pub(super) fn new(inner: S, calls: Calls, room: Quota) -> Self {
+    pub(super) fn new(inner: S, calls: OpenCalls, room: Quota) -> Self {
         Self { inner, calls, room, watches: ConnectionWatches::default() }
     }
 }
 
-impl<S, R, B> Service<Request<R>> for Counted<S>
+impl<S, R, B> Service<Request<R>> for CountCalls<S>
 where
-    S: Service<Request<Weighed<R>>, Response = Response<B>>,
+    S: Service<Request<RequestBytesLimit<R>>, Response = Response<B>>,
 {
     type Response = Response<CountedBody<B>>;
     type Error = S::Error;
-    type Future = Counting<S::Future>;
+    type Future = CountedFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -104,58 +104,59 @@ where
             request.extensions_mut().insert(self.watches.clone());
         }
         self.calls.0.begun.fetch_add(1, Ordering::Relaxed);
-        let call = Call {
-            patience: if streaming { UNREAD_STREAM } else { UNREAD } as u64,
-            waits: None,
+        let call = OpenCall {
+            checks_allowed: if streaming { STREAM_CHECKS } else { UNARY_CHECKS } as u64,
+            due_check: None,
             seen: self.calls.0.clone(),
             _open: self.calls.0.open.token(),
         };
-        let request =
-            request.map(|body| if streaming { Weighed::free(body) } else { Weighed::new(body, self.room.clone()) });
-        Counting { answer: self.inner.call(request), call: Some(call) }
+        let request = request.map(|body| {
+            if streaming { RequestBytesLimit::unlimited(body) } else { RequestBytesLimit::new(body, self.room.clone()) }
+        });
+        CountedFuture { answer: self.inner.call(request), call: Some(call) }
     }
 }
 
 /// One call.
-struct Call {
-    patience: u64,
+struct OpenCall {
+    checks_allowed: u64,
     /// The look at which a piece of its answer must have been taken.
-    waits: Option<u64>,
-    seen: Arc<Seen>,
+    due_check: Option<u64>,
+    seen: Arc<CallCounts>,
     _open: TaskTrackerToken,
 }
 
-impl Call {
+impl OpenCall {
     /// A piece of its answer was handed to HTTP/2, which asks for more when that one has found room.
-    fn handed(&mut self) {
-        let look = self.seen.looks.load(Ordering::Relaxed) + self.patience;
-        self.seen.due(look).fetch_add(1, Ordering::Relaxed);
-        self.waits = Some(look);
+    fn piece_sent(&mut self) {
+        let check = self.seen.checks.load(Ordering::Relaxed) + self.checks_allowed;
+        self.seen.due(check).fetch_add(1, Ordering::Relaxed);
+        self.due_check = Some(check);
     }
 
-    fn taken(&mut self) {
-        if let Some(look) = self.waits.take() {
-            self.seen.due(look).fetch_sub(1, Ordering::Relaxed);
+    fn piece_taken(&mut self) {
+        if let Some(check) = self.due_check.take() {
+            self.seen.due(check).fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Call {
+impl Drop for OpenCall {
     fn drop(&mut self) {
-        self.taken();
+        self.piece_taken();
     }
 }
 
 pin_project! {
     /// A call without an answer yet.
-    pub(super) struct Counting<F> {
+    pub(super) struct CountedFuture<F> {
         #[pin]
         answer: F,
-        call: Option<Call>,
+        call: Option<OpenCall>,
     }
 }
 
-impl<F, B, E> Future for Counting<F>
+impl<F, B, E> Future for CountedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -174,7 +175,7 @@ pin_project! {
     pub(super) struct CountedBody<B> {
         #[pin]
         body: B,
-        call: Option<Call>,
+        call: Option<OpenCall>,
     }
 }
 
@@ -185,13 +186,13 @@ impl<B: Body> Body for CountedBody<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         if let Some(call) = this.call.as_mut() {
-            call.taken();
+            call.piece_taken();
         }
         let frame = this.body.poll_frame(cx);
         if let (Poll::Ready(Some(Ok(frame))), Some(call)) = (&frame, this.call.as_mut())
             && frame.is_data()
         {
-            call.handed();
+            call.piece_sent();
         }
         frame
     }
@@ -217,23 +218,23 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_is_not_read_shows_until_it_is() {
-        let calls = Calls::default();
-        let answers = service_fn(async |_: Request<Weighed<Full<Bytes>>>| {
+        let calls = OpenCalls::default();
+        let answers = service_fn(async |_: Request<RequestBytesLimit<Full<Bytes>>>| {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"an answer"))))
         });
-        let mut service = Counted::new(answers, calls.clone(), Quota::new(1024));
-        for (path, patience) in [("/unary", UNREAD), ("/grpc.health.v1.Health/Watch", UNREAD_STREAM)] {
+        let mut service = CountCalls::new(answers, calls.clone(), Quota::new(1024));
+        for (path, checks_allowed) in [("/unary", UNARY_CHECKS), ("/grpc.health.v1.Health/Watch", STREAM_CHECKS)] {
             let request = Request::post(path).body(Full::default()).unwrap();
             let mut answer = service.call(request).await.unwrap();
-            assert!((0..2 * patience).all(|_| !calls.look()), "nothing was handed over");
+            assert!((0..2 * checks_allowed).all(|_| !calls.check_unread()), "nothing was handed over");
             assert!(answer.frame().await.unwrap().unwrap().is_data());
-            assert!((1..patience).all(|_| !calls.look()) && !calls.is_empty());
-            assert!(calls.look());
+            assert!((1..checks_allowed).all(|_| !calls.check_unread()) && !calls.is_empty());
+            assert!(calls.check_unread());
             let mut quick = service.call(Request::post(path).body(Full::default()).unwrap()).await.unwrap();
             assert!(quick.frame().await.unwrap().unwrap().is_data());
             drop(quick);
             assert!(answer.frame().await.is_none());
-            assert!((0..2 * patience).all(|_| !calls.look()), "it was read");
+            assert!((0..2 * checks_allowed).all(|_| !calls.check_unread()), "it was read");
             drop(answer);
             assert!(calls.is_empty());
         }

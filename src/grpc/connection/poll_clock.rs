@@ -12,10 +12,10 @@ use hyper_util::rt::TokioTimer;
 /// Tells the time at which the connection was last polled. hyper asks for it six times a call, to note when it last heard
 /// from the peer, and to compare that with half minutes.
 #[derive(Clone, Debug)]
-pub(super) struct PollClock(Arc<Seen>);
+pub(super) struct PollClock(Arc<LastPoll>);
 
 #[derive(Debug)]
-struct Seen {
+struct LastPoll {
     start: Instant,
     /// Nanoseconds from `start` to the last poll.
     polled: AtomicU64,
@@ -23,7 +23,7 @@ struct Seen {
 
 impl PollClock {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Seen { start: TokioTimer::new().now(), polled: AtomicU64::new(0) }))
+        Self(Arc::new(LastPoll { start: TokioTimer::new().now(), polled: AtomicU64::new(0) }))
     }
 
     /// Runs the connection to its end. An error there is the peer's: it broke the protocol or left. Its calls have ended, and

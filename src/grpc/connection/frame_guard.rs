@@ -22,7 +22,7 @@ const BURST: u64 = 1_000;
 /// Those that it may send in each second.
 const PER_SECOND: u64 = 1_000;
 /// For this many bytes that were sent to it, one more. The answer to a PING has 17, so PINGs do not earn their keep.
-const BYTES_FOR_ONE: u64 = 32;
+const BYTES_PER_FRAME: u64 = 32;
 /// Bytes of an answer that a stream must have room for. What does not fit waits here, for as long as the peer likes; clients
 /// have 64 KiB and more.
 const MIN_WINDOW: u32 = 4 * 1024;
@@ -42,37 +42,37 @@ const INITIAL_WINDOW_SIZE: u16 = 0x4;
 
 /// A connection, read from its first byte. Reading it fails when the peer goes too far.
 #[derive(Debug)]
-pub(super) struct Guarded<I> {
+pub(super) struct FrameGuard<I> {
     io: I,
-    frames: Frames,
-    budget: Budget,
-    cut: Counters,
+    frames: FrameReader,
+    budget: FrameBudget,
+    cut: CutCounters,
 }
 
 #[derive(Debug)]
-struct Counters {
+struct CutCounters {
     flood: Counter,
     window: Counter,
 }
 
 /// Why a peer is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum FrameFault {
     Flood,
     Window,
 }
 
-impl<I> Guarded<I> {
+impl<I> FrameGuard<I> {
     /// Guards a connection whose preface is still to be read.
     pub(super) fn new(io: I, metrics: &ConnectionMetrics) -> Self {
-        let cut = Counters { flood: metrics.cut(CutReason::Flood), window: metrics.cut(CutReason::Window) };
-        Self { io, frames: Frames::default(), budget: Budget::new(Instant::now()), cut }
+        let cut = CutCounters { flood: metrics.cut(CutReason::Flood), window: metrics.cut(CutReason::Window) };
+        Self { io, frames: FrameReader::default(), budget: FrameBudget::new(Instant::now()), cut }
     }
 
-    fn fail(&self, fault: Fault) -> io::Error {
+    fn fail(&self, fault: FrameFault) -> io::Error {
         let (counter, why) = match fault {
-            Fault::Flood => (&self.cut.flood, "too many frames that are no calls"),
-            Fault::Window => (&self.cut.window, "a window too small for any answer"),
+            FrameFault::Flood => (&self.cut.flood, "too many frames that are no calls"),
+            FrameFault::Window => (&self.cut.window, "a window too small for any answer"),
         };
         counter.inc();
         io::Error::new(io::ErrorKind::InvalidData, why)
@@ -87,14 +87,14 @@ impl<I> Guarded<I> {
 
 /// What is left of the allowance. Filled up only when it is used up, so that frames cost a subtraction.
 #[derive(Debug)]
-struct Budget {
+struct FrameBudget {
     left: u64,
     /// Since it was filled.
     sent: u64,
     filled: Instant,
 }
 
-impl Budget {
+impl FrameBudget {
     fn new(now: Instant) -> Self {
         Self { left: BURST, sent: 0, filled: now }
     }
@@ -104,7 +104,7 @@ impl Budget {
         if self.left == 0 {
             let now = now();
             let by_time = now.saturating_duration_since(self.filled).as_millis() as u64 * PER_SECOND / 1000;
-            self.left = (by_time + self.sent / BYTES_FOR_ONE).min(BURST);
+            self.left = (by_time + self.sent / BYTES_PER_FRAME).min(BURST);
             if self.left == 0 {
                 return false;
             }
@@ -117,7 +117,7 @@ impl Budget {
 
 /// Where in the stream of frames the peer is.
 #[derive(Debug)]
-struct Frames {
+struct FrameReader {
     /// Bytes left of the payload, which is skipped unless it has settings.
     payload: u32,
     settings: bool,
@@ -126,15 +126,15 @@ struct Frames {
     has: usize,
 }
 
-impl Default for Frames {
+impl Default for FrameReader {
     fn default() -> Self {
         Self { payload: PREFACE, settings: false, part: [0; HEAD], has: 0 }
     }
 }
 
-impl Frames {
+impl FrameReader {
     /// Reads on. Calls `head` with type, flags and length of each frame; fails as that does, or at a setting that is refused.
-    fn read(&mut self, mut bytes: &[u8], mut extra: impl FnMut() -> bool) -> Result<(), Fault> {
+    fn read(&mut self, mut bytes: &[u8], mut extra: impl FnMut() -> bool) -> Result<(), FrameFault> {
         while !bytes.is_empty() {
             if self.payload > 0 && !(self.settings && self.payload as usize + self.has >= SETTING) {
                 let skipped = bytes.len().min(self.payload as usize);
@@ -157,7 +157,7 @@ impl Frames {
             if wanted == SETTING {
                 let [a, b, c, d, e, f, ..] = self.part;
                 if u16::from_be_bytes([a, b]) == INITIAL_WINDOW_SIZE && u32::from_be_bytes([c, d, e, f]) < MIN_WINDOW {
-                    return Err(Fault::Window);
+                    return Err(FrameFault::Window);
                 }
                 continue;
             }
@@ -170,14 +170,14 @@ impl Frames {
                 _ => false,
             };
             if !is_of_a_call && !extra() {
-                return Err(Fault::Flood);
+                return Err(FrameFault::Flood);
             }
         }
         Ok(())
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for FrameGuard<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
@@ -192,7 +192,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for FrameGuard<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.sent(&written);
@@ -236,8 +236,8 @@ mod tests {
     }
 
     /// How many frames that are no calls were seen, whatever the pieces in which they came.
-    fn seen(bytes: &[u8], piece: usize) -> Result<usize, Fault> {
-        let (mut frames, mut seen) = (Frames::default(), 0);
+    fn seen(bytes: &[u8], piece: usize) -> Result<usize, FrameFault> {
+        let (mut frames, mut seen) = (FrameReader::default(), 0);
         for piece in bytes.chunks(piece) {
             frames.read(piece, || {
                 seen += 1;
@@ -283,12 +283,13 @@ mod tests {
     #[test]
     fn the_budget_grows_with_time_and_with_what_is_sent() {
         let start = Instant::now();
-        let mut budget = Budget::new(start);
-        let take =
-            |budget: &mut Budget, after: Duration| (0..).take_while(|_| budget.take(|| start + after)).count() as u64;
+        let mut budget = FrameBudget::new(start);
+        let take = |budget: &mut FrameBudget, after: Duration| {
+            (0..).take_while(|_| budget.take(|| start + after)).count() as u64
+        };
         assert_eq!(take(&mut budget, Duration::ZERO), BURST);
         assert_eq!(take(&mut budget, Duration::from_secs(1)), PER_SECOND);
-        budget.sent = 50 * BYTES_FOR_ONE;
+        budget.sent = 50 * BYTES_PER_FRAME;
         assert_eq!(take(&mut budget, Duration::from_secs(1)), 50);
         assert_eq!(take(&mut budget, Duration::from_secs(3600)), BURST);
     }

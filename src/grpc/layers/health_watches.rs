@@ -8,8 +8,8 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::authn::HeldBody;
-use super::{Answer, Held};
+use super::authn::PermitBody;
+use super::{AdmissionFuture, HeldPermit};
 use crate::grpc::{methods, status};
 use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::Metrics;
@@ -29,30 +29,30 @@ impl Default for ConnectionWatches {
 
 /// Refuses health watches beyond those that a connection may have.
 #[derive(Clone, Debug)]
-pub struct WatchesLayer(pub Arc<Metrics>);
+pub struct HealthWatchesLayer(pub Arc<Metrics>);
 
-impl<S> Layer<S> for WatchesLayer {
-    type Service = Watches<S>;
+impl<S> Layer<S> for HealthWatchesLayer {
+    type Service = HealthWatches<S>;
 
-    fn layer(&self, inner: S) -> Watches<S> {
-        Watches { inner, metrics: self.0.clone() }
+    fn layer(&self, inner: S) -> HealthWatches<S> {
+        HealthWatches { inner, metrics: self.0.clone() }
     }
 }
 
-/// See [`WatchesLayer`].
+/// See [`HealthWatchesLayer`].
 #[derive(Clone, Debug)]
-pub struct Watches<S> {
+pub struct HealthWatches<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
-impl<S, B> Service<Request<B>> for Watches<S>
+impl<S, B> Service<Request<B>> for HealthWatches<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<S::Future, WatchHeld>;
+    type Future = AdmissionFuture<S::Future, WatchPermit>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -65,23 +65,23 @@ where
             Some(watches) => {
                 let Some(place) = watches.0.try_acquire(1) else {
                     self.metrics.calls_shed.inc();
-                    return Answer::refused(status::too_many_watches());
+                    return AdmissionFuture::refused(status::too_many_watches());
                 };
                 Some(place)
             }
         };
-        Answer::forwarded(self.inner.call(request), WatchHeld(held))
+        AdmissionFuture::forwarded(self.inner.call(request), WatchPermit(held))
     }
 }
 
 /// The place of a watch, which it holds to its end.
 #[derive(Debug)]
-pub struct WatchHeld(Option<QuotaPermit>);
+pub struct WatchPermit(Option<QuotaPermit>);
 
-impl Held for WatchHeld {
+impl HeldPermit for WatchPermit {
     fn follow(self, response: Response<Body>) -> Response<Body> {
         match self.0 {
-            Some(place) => response.map(|inner| Body::new(HeldBody::new(inner, place))),
+            Some(place) => response.map(|inner| Body::new(PermitBody::new(inner, place))),
             None => response,
         }
     }
@@ -102,14 +102,14 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(WatchesLayer(Arc::new(Metrics::new([]))));
+            let (service, handle) = above_mock(HealthWatchesLayer(Arc::new(Metrics::new([]))));
             survives_probes(service, handle, path).await;
         }
     }
 
     #[tokio::test]
     async fn one_watch_too_many_of_a_connection_is_refused_until_another_ends() {
-        let (mut service, mut handle) = above_mock(WatchesLayer(Arc::new(Metrics::new([]))));
+        let (mut service, mut handle) = above_mock(HealthWatchesLayer(Arc::new(Metrics::new([]))));
         let of = |connection: &ConnectionWatches, path| {
             let mut request = request(path, &[]);
             request.extensions_mut().insert(connection.clone());

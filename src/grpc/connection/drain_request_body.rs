@@ -12,21 +12,21 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 /// Bytes that are read for nobody: what a client may send before it has seen the answer (its window).
-const MOST: usize = 256 * 1024;
+const MAX_DRAINED: usize = 256 * 1024;
 /// For them to come.
-const PATIENCE: Duration = Duration::from_secs(2);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request's body; whoever lets go of it before its end leaves the rest to this module.
-pub struct HeardOut<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
+pub struct DrainRequestBody<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
 
-impl<B: Body<Data = Bytes> + Unpin + Send + 'static> HeardOut<B> {
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> DrainRequestBody<B> {
     /// Hears `body` out.
     pub fn new(body: B) -> Self {
         Self(Some(body))
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for HeardOut<B> {
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for DrainRequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -43,10 +43,10 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Body for HeardOut<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for HeardOut<B> {
+impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for DrainRequestBody<B> {
     fn drop(&mut self) {
         let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
-        let mut left = MOST;
+        let mut left = MAX_DRAINED;
         // Mostly it is there, and needs no task.
         if skip(&mut body, &mut Context::from_waker(Waker::noop()), &mut left).is_ready() {
             return;
@@ -54,7 +54,7 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for HeardOut<B> {
         // Without a runtime there is no connection either.
         if let Ok(runtime) = Handle::try_current() {
             let rest = std::future::poll_fn(move |cx| skip(&mut body, cx, &mut left));
-            runtime.spawn(async { timeout(PATIENCE, rest).await });
+            runtime.spawn(async { timeout(DRAIN_TIMEOUT, rest).await });
         }
     }
 }
@@ -81,10 +81,11 @@ mod tests {
 
     type Piece = Result<Frame<Bytes>, std::io::Error>;
 
-    fn body() -> (mpsc::Sender<Piece>, HeardOut<impl Body<Data = Bytes, Error = std::io::Error> + Unpin + Send>) {
+    fn body() -> (mpsc::Sender<Piece>, DrainRequestBody<impl Body<Data = Bytes, Error = std::io::Error> + Unpin + Send>)
+    {
         let (send, receive) = mpsc::channel::<Piece>(1);
         let pieces = stream::unfold(receive, |mut receive| async { Some((receive.recv().await?, receive)) });
-        (send, HeardOut::new(StreamBody::new(Box::pin(pieces))))
+        (send, DrainRequestBody::new(StreamBody::new(Box::pin(pieces))))
     }
 
     fn piece(bytes: usize) -> Piece {
@@ -95,7 +96,7 @@ mod tests {
     async fn what_is_left_is_read_within_bounds() {
         let (send, body) = body();
         drop(body);
-        for _ in 0..MOST / 1024 {
+        for _ in 0..MAX_DRAINED / 1024 {
             send.send(piece(1024)).await.unwrap();
         }
         send.send(piece(1)).await.unwrap();
@@ -108,6 +109,6 @@ mod tests {
         let began = tokio::time::Instant::now();
         drop(body);
         send.closed().await;
-        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+        assert_eq!(began.elapsed().as_secs(), DRAIN_TIMEOUT.as_secs());
     }
 }

@@ -17,31 +17,31 @@ use crate::shutdown::{OnceEvent, OnceEventWait};
 
 /// Ends unary calls when the moment comes.
 #[derive(Clone, Debug)]
-pub struct FarewellLayer(pub OnceEvent);
+pub struct DrainNoticeLayer(pub OnceEvent);
 
-impl<S> Layer<S> for FarewellLayer {
-    type Service = Farewell<S>;
+impl<S> Layer<S> for DrainNoticeLayer {
+    type Service = DrainNotice<S>;
 
-    fn layer(&self, inner: S) -> Farewell<S> {
-        Farewell { inner, closing: Arc::new(self.0.clone()) }
+    fn layer(&self, inner: S) -> DrainNotice<S> {
+        DrainNotice { inner, closing: Arc::new(self.0.clone()) }
     }
 }
 
-/// See [`FarewellLayer`].
+/// See [`DrainNoticeLayer`].
 #[derive(Clone, Debug)]
-pub struct Farewell<S> {
+pub struct DrainNotice<S> {
     inner: S,
     /// Shared, for the service is cloned for each call.
     closing: Arc<OnceEvent>,
 }
 
-impl<S, B> Service<Request<B>> for Farewell<S>
+impl<S, B> Service<Request<B>> for DrainNotice<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Leaving<S::Future>;
+    type Future = DrainNoticeFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -49,13 +49,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        Leaving { closing: unary.then(|| self.closing.wait()), inner: self.inner.call(request) }
+        DrainNoticeFuture { closing: unary.then(|| self.closing.wait()), inner: self.inner.call(request) }
     }
 }
 
 pin_project! {
     /// A call that may be sent away.
-    pub struct Leaving<F> {
+    pub struct DrainNoticeFuture<F> {
         #[pin]
         inner: F,
         #[pin]
@@ -63,7 +63,7 @@ pin_project! {
     }
 }
 
-impl<F, E> Future for Leaving<F>
+impl<F, E> Future for DrainNoticeFuture<F>
 where
     F: Future<Output = Result<Response<Body>, E>>,
 {
@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(FarewellLayer(OnceEvent::default()));
+            let (service, handle) = above_mock(DrainNoticeLayer(OnceEvent::default()));
             survives_probes(service, handle, path).await;
         }
     }
@@ -101,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn unary_calls_are_told_and_streams_left_alone() {
         let closing = OnceEvent::default();
-        let (mut service, mut handle) = above_mock(FarewellLayer(closing.clone()));
+        let (mut service, mut handle) = above_mock(DrainNoticeLayer(closing.clone()));
         let unary = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[])));
         let (_unary, _never) = handle.next_request().await.unwrap();
         let stream = tokio::spawn(service.ready().await.unwrap().call(request(WATCH, &[])));

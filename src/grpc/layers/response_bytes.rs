@@ -20,46 +20,46 @@ use crate::grpc::{methods, status};
 use crate::quota::{Quota, QuotaPermit};
 
 /// Bytes of all large messages together that were not read yet.
-const ROOM: usize = 32 * 1024 * 1024;
+const MAX_UNREAD: usize = 32 * 1024 * 1024;
 /// Messages up to here are small: an order with dozens of lines is.
 const SMALL: usize = 16 * 1024;
-/// Advice to whoever found no room. Who does not read is cut off after ten seconds (`grpc/connection/calls.rs`).
+/// Advice to whoever found no room. Who does not read is cut off after ten seconds (`grpc/connection/open_calls.rs`).
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Weighs answers. Clones share the room.
 #[derive(Clone, Debug)]
-pub struct UnreadLayer(Quota);
+pub struct ResponseBytesLayer(Quota);
 
 /// All of the room free.
-impl Default for UnreadLayer {
+impl Default for ResponseBytesLayer {
     fn default() -> Self {
-        Self(Quota::new(ROOM))
+        Self(Quota::new(MAX_UNREAD))
     }
 }
 
-impl<S> Layer<S> for UnreadLayer {
-    type Service = Unread<S>;
+impl<S> Layer<S> for ResponseBytesLayer {
+    type Service = ResponseBytes<S>;
 
-    fn layer(&self, inner: S) -> Unread<S> {
-        Unread { inner, room: self.0.clone() }
+    fn layer(&self, inner: S) -> ResponseBytes<S> {
+        ResponseBytes { inner, room: self.0.clone() }
     }
 }
 
-/// See [`UnreadLayer`].
+/// See [`ResponseBytesLayer`].
 #[derive(Clone, Debug)]
-pub struct Unread<S> {
+pub struct ResponseBytes<S> {
     inner: S,
     room: Quota,
 }
 
-impl<S, B, R> Service<Request<B>> for Unread<S>
+impl<S, B, R> Service<Request<B>> for ResponseBytes<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Body<Data = Bytes, Error = Status> + Unpin,
 {
-    type Response = Response<Weighed<R>>;
+    type Response = Response<ResponseBytesLimit<R>>;
     type Error = S::Error;
-    type Future = Weighing<S::Future>;
+    type Future = ResponseBytesFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -69,13 +69,13 @@ where
         let path = request.uri().path();
         let streaming = methods::is_streaming(path);
         let room = (!streaming || !methods::is_of_the_feed(path)).then(|| self.room.clone());
-        Weighing { inner: self.inner.call(request), room, streaming }
+        ResponseBytesFuture { inner: self.inner.call(request), room, streaming }
     }
 }
 
 pin_project! {
-    /// The future of [`Unread`].
-    pub struct Weighing<F> {
+    /// The future of [`ResponseBytes`].
+    pub struct ResponseBytesFuture<F> {
         #[pin]
         inner: F,
         room: Option<Quota>,
@@ -83,12 +83,12 @@ pin_project! {
     }
 }
 
-impl<F, R, E> Future for Weighing<F>
+impl<F, R, E> Future for ResponseBytesFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
     R: Body<Data = Bytes, Error = Status> + Unpin,
 {
-    type Output = Result<Response<Weighed<R>>, E>;
+    type Output = Result<Response<ResponseBytesLimit<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -96,32 +96,32 @@ where
         let room = this.room.take().filter(|_| !response.body().is_end_stream());
         let unary = !*this.streaming && room.is_some();
         Poll::Ready(Ok(response.map(|body| {
-            let mut weighed = Weighed { body: Some(body), first: None, room, held: None };
+            let mut limited = ResponseBytesLimit { body: Some(body), first: None, room, held: None };
             // Encoded now: as long as nobody asks for it, a message takes more than its bytes, and nobody knows how much.
-            if unary && let Poll::Ready(first) = weighed.next(cx) {
-                weighed.first = Some(first);
+            if unary && let Poll::Ready(first) = limited.next(cx) {
+                limited.first = Some(first);
             }
-            weighed
+            limited
         })))
     }
 }
 
-type Next = Option<Result<Frame<Bytes>, Status>>;
+type NextFrame = Option<Result<Frame<Bytes>, Status>>;
 
 /// A body whose pieces hold their room until the next one is asked for.
 #[derive(Debug)]
-pub struct Weighed<R> {
+pub struct ResponseBytesLimit<R> {
     /// `None` once it was refused.
     body: Option<R>,
     /// Asked for already.
-    first: Option<Next>,
-    /// `None` for what is not weighed.
+    first: Option<NextFrame>,
+    /// `None` for what is not limited.
     room: Option<Quota>,
     held: Option<QuotaPermit>,
 }
 
-impl<R: Body<Data = Bytes, Error = Status> + Unpin> Weighed<R> {
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+impl<R: Body<Data = Bytes, Error = Status> + Unpin> ResponseBytesLimit<R> {
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<NextFrame> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(body).poll_frame(cx));
         let Some(room) = &self.room else { return Poll::Ready(frame) };
@@ -138,11 +138,11 @@ impl<R: Body<Data = Bytes, Error = Status> + Unpin> Weighed<R> {
     }
 }
 
-impl<R: Body<Data = Bytes, Error = Status> + Unpin> Body for Weighed<R> {
+impl<R: Body<Data = Bytes, Error = Status> + Unpin> Body for ResponseBytesLimit<R> {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Next> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<NextFrame> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(first);
         }
@@ -177,11 +177,11 @@ mod tests {
 
     /// Answers of a method, each of so many bytes.
     async fn answers(
-        layer: &UnreadLayer,
+        layer: &ResponseBytesLayer,
         path: &'static str,
         bytes: usize,
         count: usize,
-    ) -> Vec<Response<Weighed<tonic::body::Body>>> {
+    ) -> Vec<Response<ResponseBytesLimit<tonic::body::Body>>> {
         let (mut service, mut handle) = above_mock(layer.clone());
         let mut all = Vec::new();
         for _ in 0..count {
@@ -197,15 +197,15 @@ mod tests {
     #[tokio::test]
     async fn probes() {
         for path in [UNARY, WATCH] {
-            let (service, handle) = above_mock(UnreadLayer::default());
+            let (service, handle) = above_mock(ResponseBytesLayer::default());
             survives_probes(service, handle, path).await;
         }
     }
 
     #[tokio::test]
     async fn large_answers_that_are_not_read_leave_no_room_for_more_but_for_small_ones() {
-        let layer = UnreadLayer::default();
-        let mut unread = answers(&layer, UNARY, PAGE, ROOM / PAGE).await;
+        let layer = ResponseBytesLayer::default();
+        let mut unread = answers(&layer, UNARY, PAGE, MAX_UNREAD / PAGE).await;
         let refused = status(answers(&layer, UNARY, PAGE, 1).await.remove(0)).await;
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert_eq!(refused.get_details_retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
@@ -222,15 +222,15 @@ mod tests {
 
     #[tokio::test]
     async fn streams_are_weighed_piece_by_piece_and_those_of_the_feed_are_not() {
-        let layer = UnreadLayer::default();
+        let layer = ResponseBytesLayer::default();
         let mut all = answers(&layer, WATCH, PAGE, 1).await;
-        assert_eq!(layer.0.remaining(), ROOM, "nobody has asked for it");
+        assert_eq!(layer.0.remaining(), MAX_UNREAD, "nobody has asked for it");
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.remaining(), ROOM - PAGE);
+        assert_eq!(layer.0.remaining(), MAX_UNREAD - PAGE);
         drop(all);
         let feed = "/ordergateway.v1.CancelIntentService/WatchCancelIntents";
         let mut all = answers(&layer, feed, PAGE, 1).await;
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.remaining(), ROOM);
+        assert_eq!(layer.0.remaining(), MAX_UNREAD);
     }
 }

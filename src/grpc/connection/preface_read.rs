@@ -1,4 +1,4 @@
-//! A connection that has said the first words of HTTP/2.
+//! A connection that has received the first words of HTTP/2.
 //!
 //! Until a peer has, it holds a place and no deadline of hyper's counts. So the words are read here, in limited time, and
 //! handed on.
@@ -14,38 +14,38 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connection, read from its start.
 #[derive(Debug)]
-pub(super) struct Opened<I> {
+pub(super) struct PrefaceRead<I> {
     io: I,
     /// How much of the preface was handed on.
-    told: usize,
+    replayed: usize,
 }
 
-impl<I: AsyncRead + Unpin> Opened<I> {
+impl<I: AsyncRead + Unpin> PrefaceRead<I> {
     /// Waits for the preface. Errors when something else comes, or the end.
     pub(super) async fn new(mut io: I) -> io::Result<Self> {
-        let mut said = [0; PREFACE.len()];
-        io.read_exact(&mut said).await?;
-        if &said != PREFACE {
+        let mut received = [0; PREFACE.len()];
+        io.read_exact(&mut received).await?;
+        if &received != PREFACE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "no HTTP/2"));
         }
-        Ok(Self { io, told: 0 })
+        Ok(Self { io, replayed: 0 })
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Opened<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for PrefaceRead<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let left = &PREFACE[self.told..];
+        let left = &PREFACE[self.replayed..];
         if left.is_empty() {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
         let now = left.len().min(buf.remaining());
         buf.put_slice(&left[..now]);
-        self.told += now;
+        self.replayed += now;
         Poll::Ready(Ok(()))
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Opened<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for PrefaceRead<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -79,7 +79,7 @@ mod tests {
         peer.write_all(PREFACE).await.unwrap();
         peer.write_all(b"and more").await.unwrap();
         drop(peer);
-        let mut opened = Opened::new(io).await.unwrap();
+        let mut opened = PrefaceRead::new(io).await.unwrap();
         let mut first = [0; 5];
         opened.read_exact(&mut first).await.unwrap();
         let mut rest = Vec::new();
@@ -89,11 +89,11 @@ mod tests {
 
     #[tokio::test]
     async fn other_words_and_the_end_are_errors() {
-        for said in [&b"GET / HTTP/1.1\r\nhost: example\r\n\r\n"[..], b"PRI", b""] {
+        for received in [&b"GET / HTTP/1.1\r\nhost: example\r\n\r\n"[..], b"PRI", b""] {
             let (mut peer, io) = tokio::io::duplex(1024);
-            peer.write_all(said).await.unwrap();
+            peer.write_all(received).await.unwrap();
             drop(peer);
-            assert!(Opened::new(io).await.is_err());
+            assert!(PrefaceRead::new(io).await.is_err());
         }
     }
 }
