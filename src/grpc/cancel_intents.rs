@@ -1,4 +1,4 @@
-//! CancelIntentService: takes the call's context, asks the feed, makes the answer.
+//! CancelIntentService: reads the call's context, calls the feed's use case, builds the response.
 
 use std::pin::Pin;
 
@@ -13,15 +13,15 @@ use crate::pb;
 use crate::pb::cancel_intent_service_server::CancelIntentService;
 use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
-/// The service, over any store.
+/// The RPCs of CancelIntentService, over any store.
 pub struct CancelIntentRpcs<F> {
-    /// The use cases.
+    /// The feed's use cases.
     pub feed: Feed<F>,
 }
 
 #[tonic::async_trait]
 impl<F: FeedStore> CancelIntentService for CancelIntentRpcs<F> {
-    /// What is sent is in the response's extensions, see [`super::frames`].
+    /// The generated stream stays empty: the encoded frames travel in the response's extensions, see [`super::frames`].
     type WatchCancelIntentsStream = Empty<Result<pb::WatchCancelIntentsResponse, Status>>;
     type SubscribeCancelIntentsStream =
         Pin<Box<dyn Stream<Item = Result<pb::SubscribeCancelIntentsResponse, Status>> + Send>>;

@@ -1,4 +1,4 @@
-//! The streams of both feeds as gRPC sends them.
+//! The gRPC streams of both feeds.
 
 use ::bytes::Bytes;
 use futures_util::Stream;
@@ -28,8 +28,8 @@ mod field {
     pub(super) const RAW_BODY: u32 = 10;
 }
 
-/// Appends an event as a watch of its feed sends it: a whole `WatchCancelIntentsResponse` or `WatchOrderUpdatesResponse` with its
-/// prefix.
+/// Appends an event in the form of a watch's frame: a whole `WatchCancelIntentsResponse` or `WatchOrderUpdatesResponse`
+/// with its length prefix.
 pub fn encode_event(out: &mut Vec<u8>, log: LogId, event: &StoredEvent) {
     let cursor = log.cursor(event.seq).to_string();
     let raw = if event.raw.is_empty() { 0 } else { bytes::encoded_len(field::RAW_BODY, &event.raw) };
@@ -50,19 +50,19 @@ pub fn encode_event(out: &mut Vec<u8>, log: LogId, event: &StoredEvent) {
 
 /// A frame of a watch.
 pub(super) trait WatchResponse: Message + 'static {
-    /// The first frame.
+    /// Builds the first frame.
     fn opened(opened: pb::Opened) -> Self;
-    /// A frame when nothing else is to tell.
+    /// Builds the frame sent when no event is due.
     fn heartbeat(beat: pb::Heartbeat) -> Self;
 }
 
-/// A frame of a consumer's stream.
+/// A frame of a subscription's stream.
 pub(super) trait SubscribeResponse: Send + 'static {
-    /// The same in the messages of its service.
+    /// Converts a frame to the message of its service.
     fn of(frame: ConsumerFrame) -> Self;
 }
 
-/// Says which messages of a service its streams send.
+/// Implements the frame traits for the messages of one service.
 macro_rules! streamed {
     ($watched:ident in $watch:ident, $subscribed:ident in $subscribe:ident) => {
         impl WatchResponse for pb::$watched {
@@ -99,9 +99,9 @@ streamed!(
     SubscribeOrderUpdatesResponse in subscribe_order_updates_response
 );
 
-/// A watch's answer, in frames `R`.
+/// The response of a watch, with frames of type `R`.
 pub(super) fn watch<R: WatchResponse, F: FeedStore>(watch: Watch<F>, call: CallContext) -> EncodedFrames {
-    // In a box, because it is moved with every frame.
+    // Boxed, because the stream's state is moved with every frame.
     EncodedFrames::new(unfold(Box::new((watch, call)), async |mut state| {
         let (watch, call) = &mut *state;
         let frame = match watch.next().await? {
@@ -120,7 +120,7 @@ fn encoded(frame: &impl Message) -> Bytes {
     out.into()
 }
 
-/// The stream of a consumer.
+/// The stream of a subscription.
 pub(super) fn deliveries<R: SubscribeResponse, F: FeedStore>(
     deliveries: Deliveries<F>,
     call: CallContext,

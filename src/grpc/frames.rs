@@ -1,8 +1,8 @@
-//! Messages of a stream that are already encoded.
+//! Streams of messages which are already encoded.
 //!
-//! A watch's events are the same bytes for every stream; tonic's codec would encode and copy them for each. A handler of such
-//! a stream answers with [`EncodedFrames`] in the extensions of its response, beside an empty stream that satisfies the generated
-//! trait, and [`unpack`] makes them the body.
+//! An event has the same bytes in every watch; tonic's codec would encode and copy the event for every stream. The
+//! handler of a watch puts [`EncodedFrames`] into the extensions of its response, beside an empty stream that satisfies
+//! the generated trait, and [`unpack`] turns the frames into the response body.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,10 +18,10 @@ use tonic::body::Body;
 
 use super::layers::catch_panic::trailers;
 
-/// Messages, each with its prefix of five bytes, one or more at a time; an error ends the stream with its status.
+/// Messages, length prefix included, one or more per item; an error ends the stream with its status.
 type EncodedStream = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
-/// A body to be. All clones are one; the first that takes it has it.
+/// A response body on its way through the response's extensions. Clones share the stream; the first `take` gets it.
 #[derive(Clone)]
 pub(super) struct EncodedFrames(Arc<Mutex<Option<EncodedStream>>>);
 
@@ -35,7 +35,7 @@ impl EncodedFrames {
     }
 }
 
-/// Gives an answer that has [`EncodedFrames`] its body.
+/// Replaces the body of a response that carries [`EncodedFrames`].
 pub(super) fn unpack(mut response: Response<Body>) -> Response<Body> {
     match response.extensions_mut().remove::<EncodedFrames>().and_then(|frames| frames.take()) {
         Some(stream) => response.map(|_| Body::new(EncodedBody(Some(stream)))),
@@ -43,17 +43,17 @@ pub(super) fn unpack(mut response: Response<Body>) -> Response<Body> {
     }
 }
 
-/// Appends a message with its prefix: not packed, and its length.
+/// Appends a message with its prefix: the flag for "not compressed", and the length.
 pub(super) fn encode(out: &mut Vec<u8>, message: &impl Message) {
     prefix(out, message.encoded_len());
-    // Only a buffer that cannot grow fails.
+    // Encoding fails only for a buffer that cannot grow; a `Vec` does.
     let _ = message.encode(out);
 }
 
-/// Appends the prefix of a message that is `length` bytes long.
+/// Appends the prefix of a message of `length` bytes.
 pub(super) fn prefix(out: &mut Vec<u8>, length: usize) {
     out.push(0);
-    // Longer ones are refused long before.
+    // Messages beyond 4 GiB are refused long before.
     out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
 }
 

@@ -1,4 +1,4 @@
-//! FulfillmentService: takes the call's context, finds the account, asks the use case, makes the answer.
+//! FulfillmentService: reads the call's context, looks the account up, calls the use case, builds the response.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::service::{
 };
 use crate::telemetry::metrics::Metrics;
 
-/// The service, over any upstream and ledger.
+/// The RPCs of FulfillmentService, over any upstream and ledger.
 pub struct FulfillmentRpcs<U, L> {
     directory: AccountDirectory,
     promise: CoalescedRead<FetchPromise, U>,
@@ -30,8 +30,8 @@ pub struct FulfillmentRpcs<U, L> {
 }
 
 impl<U: WalmartApi, L: Ledger> FulfillmentRpcs<U, L> {
-    /// Reads of `upstream`, changes by `mutations`. Changes whose callers have left go on among `tasks`; promises are kept as
-    /// `cache` says.
+    /// Reads go to `upstream`, mutations through `mutations`. Mutations whose callers have left go on as `tasks`;
+    /// promises are cached as `cache` says.
     pub fn new(
         directory: AccountDirectory,
         upstream: U,
@@ -50,7 +50,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentRpcs<U, L> {
     }
 }
 
-/// The context that the inbound layers made.
+/// Returns the context set by the trace layer.
 pub(super) fn context<T>(request: &Request<T>) -> Result<CallContext, Status> {
     request.extensions().get::<CallContext>().cloned().ok_or_else(status::internal)
 }
@@ -70,7 +70,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
         answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
-    /// Not async itself: an order is large, and what an async fn is given stands in its future twice.
+    /// Not an async fn: an order is large, and an argument of an async fn lies in its future twice.
     fn create_order<'s, 'f>(
         &'s self,
         request: Request<pb::CreateOrderRequest>,
@@ -124,7 +124,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
     }
 }
 
-/// An answer that names the upstream call that it came from, which may be another caller's or an earlier one.
+/// A response that names its upstream call, which may belong to an earlier call or to another caller.
 trait HasCorrelationId {
     fn correlation_id(&self) -> &str;
 }
@@ -140,7 +140,7 @@ macro_rules! correlated {
 }
 correlated!(FetchDeliveryPromiseResponse, CreateOrderResponse, CancelOrderResponse, GetOrderStatusResponse);
 
-/// The answer. The access log names the same correlation id.
+/// Wraps the response, and notes its correlation id for the access log.
 fn told<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
     if let Ok(id) = answer.correlation_id().parse() {
         call.facts.set_correlation_id(id);
@@ -148,7 +148,8 @@ fn told<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
     Response::new(answer)
 }
 
-/// The first accepted batch speaks for the whole; the rest is told batch by batch.
+/// Builds the response of a cancellation: header and payload come from the first accepted batch, the remaining batches
+/// are listed.
 fn cancellation(cancelled: CancellationReply, call: &CallContext) -> pb::CancelOrderResponse {
     let CancellationReply { request_id, batches, replayed } = cancelled;
     let all = batches.iter().all(|batch| batch.result.is_ok());

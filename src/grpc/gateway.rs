@@ -1,4 +1,4 @@
-//! GatewayService: the gateway's view of itself.
+//! GatewayService: status of the gateway, and operators' access to the ledger.
 
 use std::time::SystemTime;
 
@@ -16,11 +16,11 @@ use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{FeedState, FeedStore};
 use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
 
-/// The service, over any upstream and store.
+/// The RPCs of GatewayService, over any upstream and store.
 pub struct GatewayRpcs<U, L, F> {
-    /// What GetStatus tells.
+    /// The use case of GetStatus.
     pub status: GatewayStatus<U, L, F>,
-    /// What the other RPCs look into.
+    /// The use cases of the operations' RPCs.
     pub operations: Operations<U, L>,
 }
 
@@ -103,7 +103,7 @@ fn bucket(operation: Operation, view: OperationView) -> pb::OperationStatus {
     pb::OperationStatus {
         operation: operation.name().into(),
         limit_per_minute: view.limit_per_minute,
-        // More digits would be noise to a reader.
+        // Two digits are enough for a reader.
         tokens: (view.tokens * 100.0).floor() / 100.0,
         next_token_time: view.next_token.map(Into::into),
         circuit: circuit.into(),

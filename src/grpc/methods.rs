@@ -1,4 +1,4 @@
-//! The RPCs that this process can serve, drawn from the descriptors.
+//! The RPCs of this process, read from the file descriptors.
 
 use std::sync::LazyLock;
 
@@ -7,15 +7,15 @@ use prost_types::FileDescriptorSet;
 
 use crate::pb;
 
-/// Prefix of the paths of health checks. Probes come without credentials and must pass when all else is refused.
+/// Path prefix of the health service. Probes send no credentials, and must pass when all else is refused.
 pub const HEALTH: &str = "/grpc.health.v1.Health/";
 
-/// Path of the one of them that streams.
+/// Path of the streaming health RPC.
 pub const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 struct MethodTable {
     paths: Vec<&'static str>,
-    /// Few: comparing with each is quicker than hashing.
+    /// A short list: comparing all entries is faster than hashing.
     streaming: Vec<&'static str>,
 }
 
@@ -27,13 +27,13 @@ static METHODS: LazyLock<MethodTable> = LazyLock::new(|| {
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
-    // The sets are compiled in; a test reads them all.
+    // The sets are compiled in, and a test decodes all of them.
     for set in sets.iter().filter_map(|set| FileDescriptorSet::decode(*set).ok()) {
         for file in &set.file {
             for service in &file.service {
                 for method in &service.method {
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    // Once in the life of the process: metrics and spans name methods by it.
+                    // Leaked once per process: metrics and spans name methods by a static path.
                     let path: &'static str = Box::leak(path.into_boxed_str());
                     methods.paths.push(path);
                     if method.server_streaming() || method.client_streaming() {
@@ -56,7 +56,7 @@ pub fn is_streaming(path: &str) -> bool {
     METHODS.streaming.contains(&path)
 }
 
-/// Whether the RPC at this path is one of the feeds'.
+/// Whether the RPC at this path belongs to a feed's service.
 pub fn is_of_the_feed(path: &str) -> bool {
     let feeds = [pb::cancel_intent_service_server::SERVICE_NAME, pb::order_update_service_server::SERVICE_NAME];
     path.strip_prefix('/').and_then(|path| path.split('/').next()).is_some_and(|service| feeds.contains(&service))

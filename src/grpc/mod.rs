@@ -1,4 +1,4 @@
-//! The inbound edge: gRPC.
+//! The inbound edge: the gRPC server, its layers and its services.
 
 pub mod cancel_intents;
 pub mod connection;

@@ -1,4 +1,4 @@
-//! Entries of the ledger as messages.
+//! Converts entries of the ledger to messages of GatewayService.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::pb;
 use crate::ports::ledger::EntryCount;
 use crate::service::{ListOperations, OperationDetails, check_page};
 
-/// An entry without what was found about it later.
+/// Converts an entry, without its alerts.
 pub(super) fn message(entry: Entry) -> pb::Operation {
     pb::Operation {
         name: entry.id.to_string(),
@@ -42,8 +42,8 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
     }
 }
 
-/// The proto's numbers are those of the stores, after the one for "not set".
-fn kind(kind: MutationKind) -> i32 {
+/// The proto's numbers are the stored codes plus 1; 0 is "unspecified".
+fn kind(kind: Kind) -> i32 {
     i32::from(kind.code()) + 1
 }
 
@@ -58,7 +58,7 @@ fn evidence(record: LookupRecord) -> pb::LookupEvidence {
     pb::LookupEvidence { time: Some(moment(time)), asked, kind: kind.into(), detail }
 }
 
-/// An entry with what was found about it later.
+/// Converts an entry with its alerts.
 pub(super) fn viewed(view: OperationDetails) -> pb::Operation {
     let alerts = view.alerts.into_iter().map(|(kind, time)| pb::OperationAlert {
         kind: match kind {
@@ -71,7 +71,7 @@ pub(super) fn viewed(view: OperationDetails) -> pb::Operation {
     pb::Operation { alerts: alerts.collect(), ..message(view.entry) }
 }
 
-/// How many are in a state.
+/// Converts the number of entries in a state.
 pub(super) fn count(count: &EntryCount) -> pb::StateCount {
     pb::StateCount {
         state: state(count.state).into(),
@@ -80,7 +80,7 @@ pub(super) fn count(count: &EntryCount) -> pb::StateCount {
     }
 }
 
-/// What a caller asks to list.
+/// Converts and checks a request to list operations.
 pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperations, Faults> {
     let mut faults = Faults::default();
     let pb::ListOperationsRequest { account, states, min_age, page_size, page_token } = request;
@@ -106,8 +106,8 @@ pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperatio
     Ok(ListOperations { account, states, min_age, page_size, page_token })
 }
 
-/// What an operator decides; `None` when nothing.
-pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<OperatorVerdict> {
+/// Converts an operator's verdict; `None` when the request has none.
+pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<Verdict> {
     match outcome {
         pb::ResolveOutcome::Unspecified => None,
         pb::ResolveOutcome::Succeeded => Some(OperatorVerdict::Succeeded),

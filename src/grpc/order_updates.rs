@@ -1,4 +1,4 @@
-//! OrderUpdateService: takes the call's context, asks the feed, makes the answer.
+//! OrderUpdateService: reads the call's context, calls the feed's use case, builds the response.
 
 use std::pin::Pin;
 
@@ -13,15 +13,15 @@ use crate::pb;
 use crate::pb::order_update_service_server::OrderUpdateService;
 use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
-/// The service, over any store.
+/// The RPCs of OrderUpdateService, over any store.
 pub struct OrderUpdateRpcs<F> {
-    /// The use cases.
+    /// The feed's use cases.
     pub feed: Feed<F>,
 }
 
 #[tonic::async_trait]
 impl<F: FeedStore> OrderUpdateService for OrderUpdateRpcs<F> {
-    /// What is sent is in the response's extensions, see [`super::frames`].
+    /// The generated stream stays empty: the encoded frames travel in the response's extensions, see [`super::frames`].
     type WatchOrderUpdatesStream = Empty<Result<pb::WatchOrderUpdatesResponse, Status>>;
     type SubscribeOrderUpdatesStream =
         Pin<Box<dyn Stream<Item = Result<pb::SubscribeOrderUpdatesResponse, Status>> + Send>>;

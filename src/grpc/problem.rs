@@ -1,6 +1,6 @@
-//! An error with its details, written as a status. Which error it is stands in [`super::status`].
+//! An error with its details, and its encoding as a status. [`super::status`] chooses the code and the reason.
 //!
-//! The serialized status stays below 4 KiB, because details travel in trailers and common clients cap those.
+//! The serialized status stays below 4 KiB, because details travel in trailers and common clients cap trailers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,14 +17,14 @@ use crate::domain::rules::Fault;
 use crate::pb;
 use crate::ports::upstream::UpstreamError;
 
-/// Domain of every reason.
+/// Domain of every error reason.
 pub const DOMAIN: &str = "ordergateway.v1";
 /// Largest serialized `google.rpc.Status`, in bytes.
 pub const MAX_SIZE: usize = 4096;
-/// Longest text of Walmart's that is repeated, in bytes.
+/// Longest repeated text of Walmart's, in bytes.
 const MAX_TEXT: usize = 512;
 
-/// An error with all that can be said about it.
+/// An error with all of its details.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) code: Code,
@@ -63,7 +63,7 @@ impl Problem {
         self
     }
 
-    /// Adds the id by which Walmart and the log know the upstream call.
+    /// Adds the correlation id, which names the upstream call in the log and at Walmart.
     pub(super) fn correlated(self, id: Option<Uuid>) -> Self {
         match id {
             Some(id) => self.metadata("correlationId", &id.to_string()),
@@ -71,7 +71,7 @@ impl Problem {
         }
     }
 
-    /// Adds what Walmart said, unless Walmart was never asked.
+    /// Adds Walmart's errors, unless no request was sent to Walmart.
     pub(super) fn upstream(mut self, error: UpstreamError) -> Self {
         if error.correlation_id.is_nil() {
             return self;
@@ -97,7 +97,7 @@ impl Problem {
         Status::with_details(Code::from_i32(message.code), message.message, details)
     }
 
-    /// Drops the last of its lists until it fits.
+    /// Encodes the status, and drops list entries from the end until the size fits.
     pub(super) fn into_message(mut self) -> rpc::Status {
         self.drop_what_cannot_fit();
         loop {
@@ -112,7 +112,8 @@ impl Problem {
         }
     }
 
-    /// One look at the sizes, so that a long list is not written out again for each that is dropped.
+    /// Truncates lists by the sum of their sizes first: [`Self::into_message`] encodes the status again for every entry
+    /// dropped.
     fn drop_what_cannot_fit(&mut self) {
         let faults = fitting(&self.faults, |fault| fault.field.len() + fault.description.len());
         self.omitted += self.faults.len() - faults;
@@ -154,7 +155,7 @@ impl Problem {
     }
 }
 
-/// How many of the first items come to less than the limit by themselves.
+/// Returns the number of leading items whose sizes sum up to less than the limit.
 fn fitting<T>(items: &[T], size: impl Fn(&T) -> usize) -> usize {
     let mut sum = 0;
     items

@@ -1,4 +1,5 @@
-//! Reflection, by tonic's own service. Its tables are made for the first who asks: in most processes nobody does.
+//! Server reflection, by tonic's own service. The tables are built at the first call: most processes never get a
+//! reflection call.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -15,8 +16,8 @@ use super::services::ServerFuture;
 use super::status;
 use crate::pb;
 
-/// A service that is made when it is first called. Cheap to clone, all clones are one. Should it be impossible to make, which
-/// a test rules out for those below, calls are answered INTERNAL.
+/// A service built at its first call. Clones share the service. Calls get INTERNAL if the build fails; a test proves
+/// that both versions below build.
 pub struct OnFirstCall<S> {
     make: fn() -> Result<S, Error>,
     made: Arc<OnceLock<Option<S>>>,
@@ -28,12 +29,12 @@ impl<S> OnFirstCall<S> {
     }
 }
 
-/// The version of today.
+/// Reflection v1.
 pub fn v1() -> OnFirstCall<v1::ServerReflectionServer<impl v1::ServerReflection>> {
     OnFirstCall::new(|| builder().build_v1())
 }
 
-/// The one that older clients know only.
+/// Reflection v1alpha, for older clients.
 pub fn v1alpha() -> OnFirstCall<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>> {
     OnFirstCall::new(|| builder().build_v1alpha())
 }
@@ -64,7 +65,7 @@ where
     type Future = S::Future;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // As the generated servers are, always.
+        // Always ready, like the generated servers.
         Poll::Ready(Ok(()))
     }
 

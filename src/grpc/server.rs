@@ -28,29 +28,29 @@ use crate::shutdown::OnceEvent;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
-/// Longest message that is accepted, packed or unpacked; each service is told (`max_decoding_message_size`).
+/// Longest message accepted, compressed or not; every service gets this limit (`max_decoding_message_size`).
 pub const MAX_MESSAGE: usize = 1024 * 1024;
 
-/// Unary calls in flight before more are refused.
+/// Unary calls in flight before the next is refused.
 pub const MAX_IN_FLIGHT: usize = 1024;
 
-/// What the layers need.
+/// Settings and shared parts of the inbound layers.
 pub struct InboundConfig {
-    /// Makes the spans.
+    /// Creates the spans.
     pub tracer: Tracer,
-    /// Counts.
+    /// Counts calls and refusals.
     pub metrics: Arc<Metrics>,
-    /// Which calls are logged.
+    /// Selects the calls that are logged.
     pub access_log: AccessLog,
-    /// Who may call; empty for an open gateway.
+    /// The clients allowed to call; empty for an open gateway.
     pub clients: Vec<AllowedClient>,
-    /// Ends the streams when it is cancelled.
+    /// Ends the streams when cancelled.
     pub stopping: CancellationToken,
-    /// Ends what else is open when it comes.
+    /// Ends the unary calls that outlast the grace period.
     pub closing: OnceEvent,
 }
 
-/// The routes below all inbound layers. Tests and production serve the same.
+/// The services below all inbound layers. Tests and production use the same stack.
 pub fn stack<B>(
     config: InboundConfig,
     services: ServiceRouter<DrainRequestBody<B>>,
@@ -67,34 +67,34 @@ where
 {
     let InboundConfig { tracer, metrics, access_log, clients, stopping, closing } = config;
     ServiceBuilder::new()
-        // Whoever answers early, the caller is heard out.
+        // Drain the unread request body when a layer answers early: h2 counts a reset against the connection.
         .map_request(|request: Request<B>| request.map(DrainRequestBody::new))
-        // Outermost: whatever is answered below is measured and logged, refusals too.
+        // Outermost, to measure and log every response, refusals included.
         .layer(TraceLayer { tracer, metrics: metrics.clone(), access_log })
-        // Above what makes the bodies that it weighs, below what counts its refusals.
+        // Above the layers that build the bodies to be counted, below the layer that records the refusals.
         .layer(ResponseBytesLayer::default())
-        // Above all that can panic, below what counts the call.
+        // Above everything that can panic, below the layer that records the call.
         .layer(CatchPanicLayer(metrics.clone()))
-        // Before any work is spent on the caller, who need not be known for these.
+        // Before any work is spent on a caller; health watches need no credentials.
         .layer(HealthWatchesLayer(metrics.clone()))
         // Before any work is spent on the caller.
         .layer(LoadShedLayer::new(MAX_IN_FLIGHT, metrics.clone()))
-        // Before anything that only a known caller may use, the deadline's timer among it.
+        // Before anything reserved to known callers, such as the timer of the deadline.
         .layer(AuthnLayer::new(clients, metrics))
-        // Above all that waits.
+        // Above everything that waits.
         .layer(DeadlineLayer)
-        // Below the deadline that it enforces.
+        // Below the deadline, which this layer enforces on streams.
         .layer(EndStreamsLayer(stopping))
-        // As late as that one, for the calls that it does not end.
+        // As far in as the layer above, for the unary calls which that layer leaves alone.
         .layer(DrainNoticeLayer(closing))
-        // Next to the library whose code it corrects.
+        // Next to the library whose code is corrected.
         .map_response(message_limit::correct)
-        // Next to the handlers whose streams it sends.
+        // Next to the handlers whose encoded streams are sent.
         .map_response(frames::unpack)
         .service(services)
 }
 
-/// Tells the services' health: SERVING or not, all of them together.
+/// Health status of the services: SERVING or NOT_SERVING, for all of them together.
 #[derive(Clone)]
 pub struct ServiceHealth {
     reporter: HealthReporter,
@@ -102,7 +102,8 @@ pub struct ServiceHealth {
 }
 
 impl ServiceHealth {
-    /// For these services, by full name, and for the server as a whole. Everything is NOT_SERVING until it is set.
+    /// Registers these services, by full name, and the server as a whole. All of them are NOT_SERVING until
+    /// [`Self::serving`].
     pub async fn new(services: &[&'static str]) -> Self {
         let health = Self { reporter: HealthReporter::new(), services: services.into() };
         health.set(ServingStatus::NotServing).await;
@@ -117,12 +118,12 @@ impl ServiceHealth {
         tonic_health::pb::health_server::HealthServer::new(service).max_decoding_message_size(MAX_MESSAGE)
     }
 
-    /// Calls may come.
+    /// Sets all services to SERVING.
     pub async fn serving(&self) {
         self.set(ServingStatus::Serving).await;
     }
 
-    /// No more calls should come.
+    /// Sets all services to NOT_SERVING, which asks clients to send no more calls.
     pub async fn not_serving(&self) {
         self.set(ServingStatus::NotServing).await;
     }

@@ -1,7 +1,7 @@
-//! Which service a call belongs to, by its path.
+//! Routes a call to its service by path.
 //!
-//! tonic's own router is one for any HTTP: it boxes each request's body and each answer once more, and keeps what stood in
-//! the path. The names of our services are known, and few.
+//! tonic's own router serves any HTTP: it boxes the request body and the response once more, and stores the path's
+//! parameters. Our services are few, and their names are known.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -19,12 +19,12 @@ use super::status;
 /// The future of the servers that tonic generates.
 pub type ServerFuture = BoxFuture<Response<Body>, Infallible>;
 
-/// The services that are served. Cheap to clone.
+/// Routes calls to the servers. Clones share them.
 pub struct ServiceRouter<B>(Arc<[NamedServer<B>]>);
 
 type NamedServer<B> = (&'static str, Box<dyn BoxedServer<B>>);
 
-/// A server that tonic generated. They are always ready.
+/// A server that tonic generated, behind a pointer. Generated servers are always ready.
 trait BoxedServer<B>: Send + Sync {
     fn serve(&self, request: Request<B>) -> ServerFuture;
 }
@@ -38,18 +38,18 @@ where
     }
 }
 
-/// Collects [`ServiceRouter`], the one that is called most first.
+/// Collects the servers of a [`ServiceRouter`]; the most called server goes first.
 pub struct ServiceRouterBuilder<B>(Vec<NamedServer<B>>);
 
 impl<B> ServiceRouter<B> {
-    /// None yet.
+    /// Starts without servers.
     pub fn builder() -> ServiceRouterBuilder<B> {
         ServiceRouterBuilder(Vec::new())
     }
 }
 
 impl<B> ServiceRouterBuilder<B> {
-    /// Serves this one too.
+    /// Adds a server.
     pub fn with<S>(mut self, server: S) -> Self
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = ServerFuture>
@@ -63,7 +63,7 @@ impl<B> ServiceRouterBuilder<B> {
         self
     }
 
-    /// All of them.
+    /// Builds the router.
     pub fn build(self) -> ServiceRouter<B> {
         ServiceRouter(self.0.into())
     }

@@ -1,7 +1,7 @@
-//! The only file that says which `tonic::Status` an error is: the contract's error table, with its details.
+//! The error table of the contract: the only file that maps an error to a `tonic::Status`.
 //!
-//! Every error has a `google.rpc.ErrorInfo` with our domain and a reason that callers act on; `docs/ERRORS.md` has a row
-//! for each. [`Problem`] writes it.
+//! Every error has a `google.rpc.ErrorInfo` with our domain and a reason for callers to act on; `docs/ERRORS.md` has a
+//! row per reason. [`Problem`] encodes the status.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::service::feed::{Ended, FaultKind, FeedError};
 use crate::service::{AccountError, ServiceError};
 
-/// Longest name of the caller's that is repeated, in bytes.
+/// Longest repeated name of a caller's, in bytes.
 const MAX_NAME: usize = 128;
-/// When to try again after being turned away, where nothing better is known.
+/// Retry advice after a refusal, where no better time is known.
 const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
-/// When to try again after the store failed.
+/// Retry advice after a failure of the store.
 const STORE_RETRY: Duration = Duration::from_secs(5);
-/// When to try again to open a stream.
+/// Retry advice after a refused stream.
 const STREAMS_RETRY: Duration = Duration::from_secs(10);
-/// When to try again to make a subscription.
+/// Retry advice after a refused subscription.
 const SUBSCRIPTIONS_RETRY: Duration = Duration::from_secs(60);
-/// When to try again where nobody knows when the account has calls left: Walmart counts by the minute.
+/// Retry advice where the account's next free call is unknown: Walmart counts by the minute.
 const RATE_LIMITED_RETRY: Duration = Duration::from_secs(60);
 
-/// The answer to a failed call. `request_id` is that of a mutation, else empty.
+/// The status of a failed call. `request_id` is the mutation's id, and empty for a read.
 pub fn failure(error: ServiceError, request_id: &str, call: &CallContext) -> Status {
     if let Some(id) = error.correlation_id() {
         call.facts.set_correlation_id(id);
@@ -43,7 +43,7 @@ pub fn failure(error: ServiceError, request_id: &str, call: &CallContext) -> Sta
     problem.into_status()
 }
 
-/// The same as a message, for one batch of a call that succeeded in part.
+/// The same status as a message, for one batch of a call that succeeded in part.
 pub fn batch_failure(error: ServiceError, request_id: &str, call: &CallContext) -> rpc::Status {
     problem(error, request_id, call).into_message()
 }
@@ -54,25 +54,25 @@ pub fn deadline_exceeded(correlation_id: Option<Uuid>) -> Status {
     problem.correlated(correlation_id).into_status()
 }
 
-/// Too many calls in flight.
+/// Too many unary calls are in flight.
 pub fn overloaded(retry_after: Duration) -> Status {
     let problem = Problem::new(Code::ResourceExhausted, "OVERLOADED", "too many calls in flight");
     problem.retry_after(Some(retry_after)).into_status()
 }
 
-/// A large answer that found no room beside those that wait for their readers. The call itself was done.
+/// A large response did not fit beside the responses that wait for their readers. The call itself was carried out.
 pub fn too_much_unread(retry_after: Duration) -> Status {
     let message = "too many large answers wait for their readers: repeat the call";
     Problem::new(Code::ResourceExhausted, "OVERLOADED", message).retry_after(Some(retry_after)).into_status()
 }
 
-/// A connection has as many health watches as it may.
+/// A connection has its full number of health watches.
 pub fn too_many_watches() -> Status {
     let message = "this connection has as many health watches as it may";
     Problem::new(Code::ResourceExhausted, "TOO_MANY_STREAMS", message).retry_after(Some(STREAMS_RETRY)).into_status()
 }
 
-/// No credentials, or wrong ones.
+/// The credentials are missing or wrong.
 pub fn caller_unauthenticated() -> Status {
     let message = "credentials are missing or wrong: send `authorization: Bearer <token>`";
     Problem::new(Code::Unauthenticated, "CALLER_UNAUTHENTICATED", message).into_status()
@@ -80,30 +80,30 @@ pub fn caller_unauthenticated() -> Status {
 
 /// The caller may not use this service.
 pub fn service_not_allowed(service: &str) -> Status {
-    // It comes from the path, as long as the caller likes.
+    // The name comes from the path, which may be of any length.
     let service = &service[..service.floor_char_boundary(MAX_NAME)];
     let message = format!("this caller may not use {service}");
     let problem = Problem::new(Code::PermissionDenied, "SERVICE_NOT_ALLOWED", message);
     problem.metadata("service", service).into_status()
 }
 
-/// The caller is over its own share.
+/// The caller is over its limits.
 pub fn caller_rate_limited(retry_after: Duration) -> Status {
     let problem = Problem::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED", "the caller is over its share");
     problem.retry_after(Some(retry_after)).into_status()
 }
 
-/// A bug; the text is constant, the log has the rest.
+/// A bug in the gateway. The text is constant; the log has the details.
 pub fn internal() -> Status {
     Problem::new(Code::Internal, "INTERNAL", "internal error").into_status()
 }
 
-/// Nothing that is served here; without details, as tonic answers for a method that a service does not have.
+/// The path names no service. Without details, as tonic answers for an unknown method.
 pub(super) fn no_such_service() -> Status {
     Status::unimplemented("no such service")
 }
 
-/// The process is going down.
+/// The process is stopping.
 pub fn shutting_down() -> Status {
     stopping().into_status()
 }
@@ -113,7 +113,7 @@ fn stopping() -> Problem {
 }
 
 fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem {
-    // A failure of the store, say, may follow a call to Walmart; the log names that call's id.
+    // A failure of the store, for example, may follow a call to Walmart: the log names that call's id.
     let correlation_id = error.correlation_id().or_else(|| call.facts.correlation_id());
     let problem = match error {
         ServiceError::Invalid(faults) => Problem {
@@ -130,7 +130,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         ServiceError::OrderNotFound { correlation_id: id } => {
             let message = "Walmart does not know this order";
             let upstream = pb::UpstreamError {
-                // It answered, with a list that is empty.
+                // Walmart answered, with an empty list.
                 http_status: 200,
                 correlation_id: id.to_string(),
                 effect: pb::Effect::None.into(),
@@ -181,7 +181,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         Some(account) => problem.metadata("account", account.as_str()),
         None => problem,
     };
-    // One that is refused may be a megabyte of anything.
+    // A refused request id may be a megabyte of any text.
     if is_request_id(request_id) { problem.metadata("requestId", request_id) } else { problem }
 }
 
@@ -243,7 +243,7 @@ fn upstream(error: UpstreamError, call: &CallContext) -> Problem {
     if retry_after.is_some() { problem.retry_after(retry_after) } else { problem }
 }
 
-/// How a stream of the feed ends.
+/// The status that ends a stream of a feed.
 pub fn stream_end(ended: Ended, call: &CallContext) -> Status {
     let problem = problem(ServiceError::Feed(ended.error), "", call);
     call.facts.set_reason(problem.reason);
@@ -337,7 +337,7 @@ fn feed(error: FeedError) -> Problem {
     }
 }
 
-/// Walmart's first code, if it is one: it stands in the message.
+/// Returns Walmart's first code if it is well formed, for the message.
 fn walmart_code(error: &UpstreamError) -> Option<String> {
     let is_code = |code: &&String| {
         (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))

@@ -1,6 +1,6 @@
-//! The answer to a unary call of the feeds' services.
+//! The unary RPCs of the feeds' services.
 
-/// A use case for which there is nothing more to say than its request and answer.
+/// Calls a use case that needs nothing but request and context, and converts the result.
 macro_rules! unary {
     ($self:ident, $request:ident, |$asked:ident, $call:ident| $answer:expr) => {{
         let $call = $crate::grpc::fulfillment::context(&$request)?;

@@ -1,6 +1,8 @@
-//! Hears callers out. A call that is answered before all of its request has come, as refusals are, would be reset at once,
-//! and what then still comes of it counts as a fault of the connection: after 1,024 of them h2 ends that, with all other
-//! calls on it. So what is left of a request is read and thrown away, for a while.
+//! A request body that is drained after an early response.
+//!
+//! A refusal answers a call before all of the request has arrived. h2 would reset the stream, and count frames that
+//! arrive afterwards as errors of the connection: after 1,024 errors h2 closes the connection with all calls on it.
+//! [`DrainRequestBody`] therefore reads the rest of the request and discards the bytes, within bounds.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -11,16 +13,16 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// Bytes that are read for nobody: what a client may send before it has seen the answer (its window).
+/// Bytes drained at most: a client's window, which is all that may be sent before the client has seen the response.
 const MAX_DRAINED: usize = 256 * 1024;
-/// For them to come.
+/// Time in which the rest of a request must arrive.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A request's body; whoever lets go of it before its end leaves the rest to this module.
+/// A request body which drains itself when a handler or a layer drops it before its end.
 pub struct DrainRequestBody<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
 
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> DrainRequestBody<B> {
-    /// Hears `body` out.
+    /// Wraps `body`.
     pub fn new(body: B) -> Self {
         Self(Some(body))
     }
@@ -47,11 +49,11 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for DrainRequestBody<B
     fn drop(&mut self) {
         let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
         let mut left = MAX_DRAINED;
-        // Mostly it is there, and needs no task.
+        // The rest has mostly arrived already: one poll drains it, and no task is needed.
         if skip(&mut body, &mut Context::from_waker(Waker::noop()), &mut left).is_ready() {
             return;
         }
-        // Without a runtime there is no connection either.
+        // Outside a runtime no connection exists either.
         if let Ok(runtime) = Handle::try_current() {
             let rest = std::future::poll_fn(move |cx| skip(&mut body, cx, &mut left));
             runtime.spawn(async { timeout(DRAIN_TIMEOUT, rest).await });
@@ -59,7 +61,7 @@ impl<B: Body<Data = Bytes> + Unpin + Send + 'static> Drop for DrainRequestBody<B
     }
 }
 
-/// Reads until the end, a fault, or more than is `left`.
+/// Reads until the body ends or fails, or until more than `left` bytes have come.
 fn skip<B: Body<Data = Bytes> + Unpin>(body: &mut B, cx: &mut Context<'_>, left: &mut usize) -> Poll<()> {
     while let Some(Ok(frame)) = ready!(Pin::new(&mut *body).poll_frame(cx)) {
         let length = frame.data_ref().map_or(0, Bytes::len);

@@ -1,11 +1,11 @@
-//! Looks at the frames that a peer sends, for two things that h2 lets pass: floods of frames that are no calls, and windows
-//! so small that answers would pile up here.
+//! Inspects the frames of a peer for two abuses which h2 permits: floods of frames without a call, and windows so small
+//! that responses pile up in the gateway.
 //!
-//! h2 answers each PING and SETTINGS and forgets each PRIORITY, as fast as they come; a few connections that send nothing
-//! else keep a core from everybody's calls. A client has use for some such frames with each call, and for some more with
-//! each piece of an answer. So a connection has a budget of them, which grows with time and with what is sent to it; one that
-//! has used it up is cut off. Resets count, too. What h2 bounds by itself (CONTINUATION, small and empty DATA, headers,
-//! streams reset before they are served) is left to it.
+//! h2 answers every PING and SETTINGS and discards every PRIORITY, as fast as the frames arrive: a few connections that
+//! send nothing else keep a core busy. An honest client needs some such frames for a call, and some more for a part of
+//! a response. A connection therefore has a frame budget, which grows with time and with the bytes sent to the peer;
+//! without budget the connection is closed. RST_STREAM counts against the budget too. h2 itself bounds CONTINUATION,
+//! small and empty DATA, headers, and streams reset before they are served.
 
 use std::io;
 use std::pin::Pin;
@@ -17,19 +17,19 @@ use tokio::time::Instant;
 
 use crate::telemetry::metrics::{ConnectionMetrics, CutReason};
 
-/// Frames that a connection may send at once beyond its calls.
+/// Frames without a call that a connection may send in one burst.
 const BURST: u64 = 1_000;
-/// Those that it may send in each second.
+/// Frames without a call that a connection may send per second.
 const PER_SECOND: u64 = 1_000;
-/// For this many bytes that were sent to it, one more. The answer to a PING has 17, so PINGs do not earn their keep.
+/// Bytes sent to the peer that earn one more frame. The answer to a PING has 17 bytes: PINGs do not pay for themselves.
 const BYTES_PER_FRAME: u64 = 32;
-/// Bytes of an answer that a stream must have room for. What does not fit waits here, for as long as the peer likes; clients
-/// have 64 KiB and more.
+/// Smallest initial window of a stream, in bytes. Parts of a response beyond the window wait in the gateway for as long
+/// as the peer likes; clients announce 64 KiB and more.
 const MIN_WINDOW: u32 = 4 * 1024;
 
-/// Bytes of the words before the first frame.
+/// Bytes of the connection preface, before the first frame.
 const PREFACE: u32 = 24;
-/// Bytes of a frame's head, and of a setting (RFC 9113, sections 4.1 and 6.5.1).
+/// Bytes of a frame header, and of one setting (RFC 9113, sections 4.1 and 6.5.1).
 const HEAD: usize = 9;
 const SETTING: usize = 6;
 
@@ -40,7 +40,7 @@ const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const INITIAL_WINDOW_SIZE: u16 = 0x4;
 
-/// A connection, read from its first byte. Reading it fails when the peer goes too far.
+/// A connection whose incoming frames are inspected from the first byte. Reads fail once the peer breaks a bound.
 #[derive(Debug)]
 pub(super) struct FrameGuard<I> {
     io: I,
@@ -55,7 +55,7 @@ struct CutCounters {
     window: Counter,
 }
 
-/// Why a peer is cut off.
+/// The bound that a peer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FrameFault {
     Flood,
@@ -63,7 +63,7 @@ enum FrameFault {
 }
 
 impl<I> FrameGuard<I> {
-    /// Guards a connection whose preface is still to be read.
+    /// Guards a connection whose preface has not been read yet.
     pub(super) fn new(io: I, metrics: &ConnectionMetrics) -> Self {
         let cut = CutCounters { flood: metrics.cut(CutReason::Flood), window: metrics.cut(CutReason::Window) };
         Self { io, frames: FrameReader::default(), budget: FrameBudget::new(Instant::now()), cut }
@@ -85,11 +85,11 @@ impl<I> FrameGuard<I> {
     }
 }
 
-/// What is left of the allowance. Filled up only when it is used up, so that frames cost a subtraction.
+/// The frames that a peer may still send. Refilled only when used up, which leaves a subtraction per frame.
 #[derive(Debug)]
 struct FrameBudget {
     left: u64,
-    /// Since it was filled.
+    /// Bytes sent to the peer since the last refill.
     sent: u64,
     filled: Instant,
 }
@@ -99,7 +99,7 @@ impl FrameBudget {
         Self { left: BURST, sent: 0, filled: now }
     }
 
-    /// Takes one. False when there is none.
+    /// Takes one frame from the budget. Returns false when the budget is empty.
     fn take(&mut self, now: impl FnOnce() -> Instant) -> bool {
         if self.left == 0 {
             let now = now();
@@ -115,13 +115,13 @@ impl FrameBudget {
     }
 }
 
-/// Where in the stream of frames the peer is.
+/// The position of a peer's bytes in the sequence of frames.
 #[derive(Debug)]
 struct FrameReader {
-    /// Bytes left of the payload, which is skipped unless it has settings.
+    /// Bytes left of the payload. Only the payload of SETTINGS is read, any other is skipped.
     payload: u32,
     settings: bool,
-    /// The head or the setting of which a part has come.
+    /// The frame header or the setting that has arrived in part.
     part: [u8; HEAD],
     has: usize,
 }
@@ -133,7 +133,8 @@ impl Default for FrameReader {
 }
 
 impl FrameReader {
-    /// Reads on. Calls `head` with type, flags and length of each frame; fails as that does, or at a setting that is refused.
+    /// Parses the next bytes. Calls `extra` for every frame without a call, and fails when `extra` returns false or
+    /// when a setting announces too small a window.
     fn read(&mut self, mut bytes: &[u8], mut extra: impl FnMut() -> bool) -> Result<(), FrameFault> {
         while !bytes.is_empty() {
             if self.payload > 0 && !(self.settings && self.payload as usize + self.has >= SETTING) {

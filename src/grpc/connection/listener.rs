@@ -1,7 +1,7 @@
 //! Serves gRPC over an accept loop of our own, on hyper's HTTP/2.
 //!
-//! Not tonic's `Server`, because that has no jitter in the connection age, races our deadlines with a timeout of its own
-//! that answers CANCELLED, waits for ever for open streams, and does not bound what it buffers for a slow one.
+//! tonic's `Server` does not fit: its connection age has no jitter, its own timeout races our deadlines and answers
+//! CANCELLED, it waits without a limit for open streams, and it does not bound the send buffer of a slow stream.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,39 +32,40 @@ use crate::quota::Quota;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{CutReason, GaugeGuard, Metrics};
 
-/// Streams that one connection may have open.
+/// Streams that a connection may have open.
 const MAX_STREAMS: u32 = 256;
-/// Bytes of one request's headers; h2 allows 16 MiB. Bounds floods of CONTINUATION frames too.
+/// Bytes of a request's headers; h2 allows 16 MiB. Bounds floods of CONTINUATION frames too.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
-/// Streams reset by the peer that wait to be accepted: more is a rapid reset attack (CVE-2023-44487).
+/// Streams reset by the peer before they were accepted: more is a rapid reset attack (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams that we reset for the peer's errors (RUSTSEC-2024-0003).
 const MAX_ERROR_RESETS: usize = 1024;
 /// Bytes buffered for one stream whose reader is slow; hyper allows 400 KB.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// Bytes a peer may send ahead on one stream and on the connection.
+/// Flow-control windows, in bytes: of one stream, and of the connection.
 const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
-/// Connections without life are pinged, then closed.
+/// Interval of keep-alive PINGs, and the time for the acknowledgement before the connection is closed.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
-/// For the TLS handshake, and again for the first words of HTTP/2.
+/// Time for the TLS handshake, and again for the HTTP/2 preface.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the first call of a connection. Whoever means to call does; the others take places.
+/// Time for the first call of a connection: a connection without calls holds a place in vain.
 const FIRST_CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection without calls for so long, at most twice as long, is told to go. Clients come back by themselves.
+/// Time without calls after which a connection is closed with GOAWAY; the check may take twice as long. Clients
+/// reconnect by themselves.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// For the peer's part of a goodbye, once no calls are in flight.
+/// Time for the peer to acknowledge GOAWAY, once no calls are in flight.
 const GOAWAY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How connections are treated.
+/// Bounds and encryption of the listener's connections.
 #[derive(Clone)]
 pub struct ConnectionSettings {
-    /// Open ones at a time; one address gets at most half of those that others left.
+    /// Open connections; one address gets at most half of the places that the rest have left.
     pub max: usize,
-    /// Age at which a connection says goodbye, so that clients spread anew; calls in flight finish.
+    /// Age at which a connection is closed with GOAWAY, for clients to spread anew; calls in flight finish.
     pub max_age: Duration,
-    /// Gives a value from 0 to 1 for each connection, to spread the age by 10 % either way.
+    /// Returns a value from 0 to 1 per connection, which spreads the age by 10 % either way.
     pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
-    /// Encrypts; `None` for plain text.
+    /// TLS of the listener; `None` for plain text.
     pub tls: Option<ReloadableTls>,
 }
 
@@ -74,7 +75,8 @@ impl ConnectionSettings {
     }
 }
 
-/// Accepts and serves until `shutdown` stops. Returns at once then; open connections are tasks of `shutdown`.
+/// Accepts and serves connections until `shutdown` stops, then returns at once. Open connections are tasks of
+/// `shutdown`.
 pub async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -111,14 +113,14 @@ pub async fn serve<S, B>(
         };
         shutdown.tasks().spawn(async move {
             let _held = (place, open);
-            // Boxed, as the stages of its life are: what a future takes as an argument lies in it twice, most connections
-            // are idle, and there may be thousands.
+            // Boxed, as the stages below are: an argument of an async fn lies in the future twice, most connections are
+            // idle, and thousands of connections may be open.
             Box::pin(connection(stream, service, connections.tls, context)).await;
         });
     }
 }
 
-/// What a connection shares with the others, and when it ends.
+/// Parts shared with all connections, and the age at which this connection ends.
 struct ConnectionContext {
     age: Duration,
     stop: Shutdown,
@@ -153,7 +155,8 @@ where
     }
 }
 
-/// The connection encrypted, in limited time.
+/// Returns the connection after the TLS handshake. Returns `None` when the handshake fails or times out, or when the
+/// process stops.
 async fn handshake_done(
     stream: TcpStream,
     tls: ReloadableTls,
@@ -167,7 +170,8 @@ async fn handshake_done(
     handshake.ok()?.ok()
 }
 
-/// The connection once its peer has said the first words, in limited time. Before, there are no calls that could be lost.
+/// Returns the connection after the HTTP/2 preface was read. Returns `None` on anything else, after the timeout, or
+/// when the process stops: before the preface no call can be lost.
 async fn preface_read<I: AsyncRead + Unpin>(
     stream: I,
     context: &ConnectionContext,
@@ -200,7 +204,7 @@ where
         .initial_connection_window_size(WINDOWS.1)
         .keep_alive_interval(KEEP_ALIVE.0)
         .keep_alive_timeout(KEEP_ALIVE.1)
-        // No gRPC client asks for it.
+        // gRPC clients do not use the date header.
         .auto_date_header(false);
     let calls = OpenCalls::default();
     let service = TowerToHyperService::new(CountCalls::new(service, calls.clone(), context.room));
@@ -223,7 +227,7 @@ where
     };
     if let Some(reason) = ended {
         cut(reason);
-        // It does not read a goodbye either.
+        // A peer that does not read would not read GOAWAY either.
         if reason == CutReason::Unread {
             return;
         }
@@ -232,7 +236,7 @@ where
     let mut drain = poll_when_woken(async {
         let goaway = async {
             calls.ended().await;
-            // A peer that is there confirms the goodbye at once; one that is not must not hold up the end.
+            // hyper has sent GOAWAY. A peer that is alive acknowledges at once; a dead peer must not hold up the end.
             sleep(GOAWAY_TIMEOUT).await;
         };
         tokio::select! {
@@ -247,13 +251,13 @@ where
     }
 }
 
-/// Polls a future only when that one was woken. What it runs beside is woken several times for each call, and timers are
-/// not cheap to poll.
+/// Polls a future only when the future itself was woken. The connection beside it is woken several times per call, and
+/// polling timers is not cheap.
 fn poll_when_woken<F: Future>(future: F) -> FuturesUnordered<F> {
     FuturesUnordered::from_iter([future])
 }
 
-/// Ends when the peer does not read its answers.
+/// Completes when the peer has stopped reading responses.
 async fn peer_stopped_reading(calls: &OpenCalls) {
     loop {
         sleep(CHECK_INTERVAL).await;
@@ -263,7 +267,7 @@ async fn peer_stopped_reading(calls: &OpenCalls) {
     }
 }
 
-/// Ends when there were no calls for long.
+/// Completes when the connection had no calls for [`IDLE_TIMEOUT`], or no first call within [`FIRST_CALL_TIMEOUT`].
 async fn idle(calls: &OpenCalls) {
     sleep(FIRST_CALL_TIMEOUT).await;
     let mut begun = 0;
@@ -273,7 +277,7 @@ async fn idle(calls: &OpenCalls) {
     }
 }
 
-/// Puts the names of the peer's certificate into every request.
+/// Adds the names in the peer's certificate to every request.
 #[derive(Clone)]
 struct WithPeerNames<S> {
     inner: S,

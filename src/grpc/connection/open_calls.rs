@@ -1,4 +1,5 @@
-//! The calls of one connection: so that one without any can be closed, and one whose peer does not read its answers.
+//! Counts the open calls of a connection: a connection without calls can be closed, and a connection whose peer does
+//! not read its responses.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,14 +19,15 @@ use crate::grpc::layers::health_watches::ConnectionWatches;
 use crate::grpc::methods;
 use crate::quota::Quota;
 
-/// Between two looks for answers that are not read.
+/// Interval of the checks for unread responses.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How many looks may find a piece of an answer waiting for its reader: for ten seconds, at most fifteen.
+/// Checks that a part of a unary response may stay unread: ten to fifteen seconds.
 const UNARY_CHECKS: usize = 3;
-/// The same for streams, for 75 seconds: those of the feed say SLOW_CONSUMER after a minute.
+/// Checks that a part of a stream may stay unread, 75 seconds. The feed's streams end with SLOW_CONSUMER after a
+/// minute.
 const STREAM_CHECKS: usize = 16;
 
-/// What is known of a connection's calls. Cheap to clone.
+/// The call counts of one connection. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OpenCalls(Arc<CallCounts>);
 
@@ -34,29 +36,30 @@ struct CallCounts {
     open: TaskTracker,
     begun: AtomicU64,
     checks: AtomicU64,
-    /// Pieces of answers that were handed to HTTP/2 and did not find room with the peer, by the look at which they must
-    /// have, counted round and round. Every answer passes here, so it is two numbers and no clock.
+    /// Response parts handed to HTTP/2 and not yet taken by the peer, by the check at which they must be gone: slot
+    /// `check % len`. Every response passes through these counters; two additions cost less than reading a clock.
     unread: [AtomicU32; STREAM_CHECKS + 1],
 }
 
 impl OpenCalls {
-    /// How many have begun since the connection was opened.
+    /// Number of calls begun since the connection was opened.
     pub(super) fn begun(&self) -> u64 {
         self.0.begun.load(Ordering::Relaxed)
     }
 
-    /// Whether none is open.
+    /// Whether no call is open.
     pub(super) fn is_empty(&self) -> bool {
         self.0.open.is_empty()
     }
 
-    /// Looks, which is to be done every [`CHECK_INTERVAL`], whether an answer has waited for its reader for too long.
+    /// Runs one check and returns whether a response part has been unread for too long. Must be called every
+    /// [`CHECK_INTERVAL`].
     pub(super) fn check_unread(&self) -> bool {
         let check = self.0.checks.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.due(check).load(Ordering::Relaxed) > 0
     }
 
-    /// Waits until none is open. No more must begin.
+    /// Waits until no call is open. The connection must not accept any more calls.
     pub(super) async fn ended(&self) {
         self.0.open.close();
         self.0.open.wait().await;
@@ -64,13 +67,13 @@ impl OpenCalls {
 }
 
 impl CallCounts {
-    /// Pieces that must not be there any more at this look.
+    /// Response parts that must be gone at this check.
     fn due(&self, check: u64) -> &AtomicU32 {
         &self.unread[(check % self.unread.len() as u64) as usize]
     }
 }
 
-/// Counts the calls of a connection, from the request to the last byte of the answer.
+/// Counts the calls of a connection, from the request to the last byte of the response.
 #[derive(Clone)]
 pub(super) struct CountCalls<S> {
     inner: S,
@@ -80,7 +83,7 @@ pub(super) struct CountCalls<S> {
 }
 
 impl<S> CountCalls<S> {
-    /// Counts in `calls`; what requests take while they come in is taken from `room`.
+    /// Counts calls in `calls`; the bytes of unfinished requests are taken from `room`.
     pub(super) fn new(inner: S, calls: OpenCalls, room: Quota) -> Self {
         Self { inner, calls, room, watches: ConnectionWatches::default() }
     }
@@ -117,17 +120,17 @@ where
     }
 }
 
-/// One call.
+/// A call from its request to the end of its response.
 struct OpenCall {
     checks_allowed: u64,
-    /// The look at which a piece of its answer must have been taken.
+    /// The check at which the current response part must have been taken.
     due_check: Option<u64>,
     seen: Arc<CallCounts>,
     _open: TaskTrackerToken,
 }
 
 impl OpenCall {
-    /// A piece of its answer was handed to HTTP/2, which asks for more when that one has found room.
+    /// Notes a response part handed to HTTP/2, which polls the body again once the peer's window had room for the part.
     fn piece_sent(&mut self) {
         let check = self.seen.checks.load(Ordering::Relaxed) + self.checks_allowed;
         self.seen.due(check).fetch_add(1, Ordering::Relaxed);
@@ -148,7 +151,7 @@ impl Drop for OpenCall {
 }
 
 pin_project! {
-    /// A call without an answer yet.
+    /// The future of [`CountCalls`].
     pub(super) struct CountedFuture<F> {
         #[pin]
         answer: F,
@@ -171,7 +174,7 @@ where
 }
 
 pin_project! {
-    /// An answer that is not read to its end yet.
+    /// A response body whose unread parts are counted.
     pub(super) struct CountedBody<B> {
         #[pin]
         body: B,

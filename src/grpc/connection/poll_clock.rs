@@ -1,4 +1,4 @@
-//! The clock by which hyper keeps a connection alive.
+//! The clock that hyper uses to keep a connection alive.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
 
-/// Tells the time at which the connection was last polled. hyper asks for it six times a call, to note when it last heard
-/// from the peer, and to compare that with half minutes.
+/// Returns the time of the connection's last poll. hyper asks for the time six times per call, to note when the peer
+/// was last heard and to compare with keep-alive intervals of half a minute.
 #[derive(Clone, Debug)]
 pub(super) struct PollClock(Arc<LastPoll>);
 
@@ -26,8 +26,8 @@ impl PollClock {
         Self(Arc::new(LastPoll { start: TokioTimer::new().now(), polled: AtomicU64::new(0) }))
     }
 
-    /// Runs the connection to its end. An error there is the peer's: it broke the protocol or left. Its calls have ended, and
-    /// were counted, as CANCELLED.
+    /// Runs the connection to its end. Errors are ignored: the peer broke the protocol or left, and the open calls were
+    /// counted as CANCELLED.
     pub(super) async fn drive<F: Future>(&self, mut connection: Pin<&mut F>) {
         poll_fn(|cx| {
             self.set();

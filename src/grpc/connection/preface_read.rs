@@ -1,7 +1,7 @@
-//! A connection that has received the first words of HTTP/2.
+//! Reads the HTTP/2 preface before hyper takes over a connection.
 //!
-//! Until a peer has, it holds a place and no deadline of hyper's counts. So the words are read here, in limited time, and
-//! handed on.
+//! Before the preface no deadline of hyper's runs, though the connection holds a place. The caller reads the preface
+//! under a timeout, and [`PrefaceRead`] replays the bytes to hyper.
 
 use std::io;
 use std::pin::Pin;
@@ -12,16 +12,18 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 /// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The connection, read from its start.
+/// A connection whose preface was read, and is replayed to the next reader.
 #[derive(Debug)]
 pub(super) struct PrefaceRead<I> {
     io: I,
-    /// How much of the preface was handed on.
+    /// Bytes of the preface replayed already.
     replayed: usize,
 }
 
 impl<I: AsyncRead + Unpin> PrefaceRead<I> {
-    /// Waits for the preface. Errors when something else comes, or the end.
+    /// Waits for the preface.
+    ///
+    /// # Errors The connection ends, fails, or begins with anything but the preface.
     pub(super) async fn new(mut io: I) -> io::Result<Self> {
         let mut received = [0; PREFACE.len()];
         io.read_exact(&mut received).await?;

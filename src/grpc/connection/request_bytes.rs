@@ -1,5 +1,5 @@
-//! Bounds what requests take while they come in, all callers together: a message has up to 1 MiB, and whoever sends all but
-//! its last byte keeps that here until the deadline.
+//! Bounds the bytes of unfinished requests, all callers together: a message has up to 1 MiB, and a caller that holds
+//! back the last byte keeps the rest in memory until the deadline.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,13 +13,14 @@ use tonic::codegen::StdError;
 use crate::grpc::status;
 use crate::quota::{Quota, QuotaPermit};
 
-/// Bytes for all requests together that have not come to their end: the size of a listener's room.
+/// Bytes of all unfinished requests together: the size of a listener's room.
 pub(super) const MAX_UNFINISHED: usize = 64 * 1024 * 1024;
-/// Advice to whoever found none.
+/// Advice to a caller whose request did not fit.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 pin_project! {
-    /// The body of a request; what it has taken is free again when it is dropped, which is when its message was read.
+    /// A request body whose bytes count against the listener's room until the body is dropped, which happens once the
+    /// message was decoded.
     pub struct RequestBytesLimit<B> {
         #[pin]
         body: B,
@@ -29,12 +30,12 @@ pin_project! {
 }
 
 impl<B> RequestBytesLimit<B> {
-    /// A body that takes its room from here. It ends as OVERLOADED when there is none.
+    /// Counts the bytes of `body` against `room`. The body ends with OVERLOADED when the room is full.
     pub(super) fn new(body: B, room: Quota) -> Self {
         Self { body, room: Some(room), held: None }
     }
 
-    /// A body of many messages, each of which is let go when the next one comes: not counted.
+    /// Does not count the bytes: for streams of messages, of which only the current message is in memory.
     pub(super) fn unlimited(body: B) -> Self {
         Self { body, room: None, held: None }
     }

@@ -1,10 +1,10 @@
-//! Recognises the caller and holds it to what it may use: services, calls at a time, calls a second.
+//! Authenticates the caller and enforces its limits: services, calls at a time, calls per second.
 //!
-//! Tokens are compared as SHA-256 hashes, each in constant time and always all of them, so time tells nothing. Which
-//! accounts a caller may see is decided where the account is known, by `ports::call::Caller`.
+//! Tokens are compared by SHA-256 hash, in constant time, and always against all clients: the time of an answer reveals
+//! nothing. `ports::call::Caller` decides which accounts a caller may see, once the account is known.
 //!
-//! Refusals are counted, and told to the log at most once a minute for each reason and client: whoever reaches the listener
-//! can have a million of them.
+//! Refusals are counted, and logged at most once a minute per reason and client: anyone who reaches the listener can
+//! cause a million of them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,28 +28,28 @@ use crate::ports::call::Caller;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{CallerRefused, Metrics};
 
-/// Paths of our own services begin with it; only those can be forbidden to a client.
+/// Path prefix of our own services; only these can be forbidden to a client.
 const OURS: &str = "/ordergateway.v1.";
 
-/// One of those who may call.
+/// A client of the settings.
 pub struct AllowedClient {
-    /// Who it is and what it may see.
+    /// The client's name, and the accounts and services open to the client.
     pub caller: Arc<Caller>,
-    /// How it is recognised.
+    /// The credential that identifies the client.
     pub credential: ClientCredential,
-    /// Its share.
+    /// The client's permits and rate.
     pub limits: ClientLimits,
 }
 
-/// How a client shows who it is.
+/// A client's credential.
 pub enum ClientCredential {
-    /// By `authorization: Bearer`; any of them is good.
+    /// `authorization: Bearer` with any of these tokens.
     Tokens(Vec<ClientTokens>),
-    /// By a name (URI or DNS) in its verified certificate.
+    /// A name (URI or DNS) in the verified certificate.
     San(SubjectAltName),
 }
 
-/// Admits callers.
+/// Admits authenticated callers within their limits.
 #[derive(Clone)]
 pub struct AuthnLayer(Arc<CallerAdmission>);
 
@@ -66,7 +66,7 @@ struct ClientEntry {
 }
 
 impl AuthnLayer {
-    /// No clients: the gateway is open and everyone is anonymous.
+    /// Without clients the gateway is open and every caller is anonymous.
     pub fn new(clients: Vec<AllowedClient>, metrics: Arc<Metrics>) -> Self {
         let known = |client| ClientEntry { client, throttle: LogThrottle::default() };
         Self(Arc::new(CallerAdmission {
@@ -116,7 +116,7 @@ impl CallerAdmission {
     }
 
     fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<&ClientEntry, CallerRefused> {
-        // A token that is sent decides; a certificate speaks for those who send none.
+        // A token wins over a certificate: a certificate identifies only callers that send no token.
         let Some(value) = headers.get(AUTHORIZATION) else {
             let names = peer.filter(|peer| peer.first().is_some()).ok_or(CallerRefused::NoCredentials)?;
             let shown = |known: &&ClientEntry| matches!(&known.client.credential, ClientCredential::San(san) if names.contains(san));
@@ -150,7 +150,7 @@ impl<S> Layer<S> for AuthnLayer {
     }
 }
 
-/// See [`AuthnLayer`].
+/// The service of [`AuthnLayer`].
 #[derive(Clone)]
 pub struct Authn<S> {
     inner: S,
@@ -189,7 +189,7 @@ where
     }
 }
 
-/// A client's permits; streams hold theirs to their end.
+/// The permits of a call. A stream keeps its permits until its body ends.
 #[derive(Debug)]
 pub struct ClientPermit {
     permits: Option<ClientPermits>,
@@ -200,13 +200,13 @@ impl HeldPermit for ClientPermit {
     fn follow(self, response: Response<Body>) -> Response<Body> {
         match self.permits {
             Some(permits) if self.streaming => response.map(|inner| Body::new(PermitBody::new(inner, permits))),
-            // The body of a unary answer is one buffered message: the work is done.
+            // The body of a unary response is one buffered message: the work is done.
             _ => response,
         }
     }
 }
 
-/// A body that holds something to its end.
+/// A body which holds a permit until it ends.
 pub(super) struct PermitBody<G> {
     inner: Body,
     _held: G,

@@ -1,7 +1,7 @@
-//! A panic in a handler is INTERNAL for that call alone, and counted.
+//! Turns a panic in a handler into INTERNAL for the affected call alone, and counts it.
 //!
-//! What the panic says may hold data of the request, so neither the answer nor the log repeats it: the process's panic
-//! hook (`telemetry::log`) logs where it happened, and the access log which call it was.
+//! A panic's message may hold data of the request: neither the response nor the log repeats it. The panic hook of the
+//! process (`telemetry::log`) logs the place, and the access log names the call.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 use crate::grpc::status;
 use crate::telemetry::metrics::Metrics;
 
-/// Catches panics of handlers, before and after their headers.
+/// Catches panics of handlers, in the future and in the response body.
 #[derive(Clone, Debug)]
 pub struct CatchPanicLayer(pub Arc<Metrics>);
 
@@ -32,7 +32,7 @@ impl<S> Layer<S> for CatchPanicLayer {
     }
 }
 
-/// See [`CatchPanicLayer`].
+/// The service of [`CatchPanicLayer`].
 #[derive(Clone, Debug)]
 pub struct CatchPanic<S> {
     inner: S,
@@ -58,7 +58,7 @@ where
 }
 
 pin_project! {
-    /// The future of [`CatchPanic`].
+    /// A handler's future, whose panic becomes a response with INTERNAL.
     pub struct PanicGuard<F> {
         #[pin]
         inner: Option<F>,
@@ -92,7 +92,7 @@ where
     }
 }
 
-/// A body whose panic ends it with INTERNAL.
+/// A response body, whose panic becomes a trailer with INTERNAL.
 #[derive(Debug)]
 pub struct PanicGuardBody {
     inner: Option<Body>,
@@ -130,10 +130,10 @@ fn count(metrics: Option<&Metrics>) {
     }
 }
 
-/// A status as the end of a stream.
+/// Converts a status to the trailers that end a stream.
 pub(in crate::grpc) fn trailers(status: &Status) -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    // Our statuses hold only what headers can carry; should one not, the code alone is still told.
+    // Headers can carry every status of ours. Otherwise the code alone is sent.
     if status.add_header(&mut trailers).is_err() {
         trailers.insert("grpc-status", http::HeaderValue::from(status.code() as i32));
     }

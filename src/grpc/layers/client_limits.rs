@@ -1,5 +1,5 @@
-//! A client's own share of the gateway: calls and streams at a time, and calls a second. None has all there is, unless the
-//! settings say so.
+//! Limits of one client: calls and streams at a time, and calls per second. No client may use the whole gateway, unless
+//! the settings say so.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,23 +8,23 @@ use tokio::time::Instant;
 
 use crate::quota::{Quota, QuotaPermit};
 
-/// When to come back to a client's limit of calls at a time; nothing tells when one of its calls will end.
+/// Advice to a client with too many calls at a time: the end of a running call cannot be predicted.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Limits of one client.
+/// Limits of a client, as the settings have them.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientLimitSettings {
     /// Unary calls in flight.
     pub calls: usize,
     /// Streams open.
     pub streams: usize,
-    /// Both together; `None`: no further limit.
+    /// Calls and streams together; `None` for no further limit.
     pub max_concurrent: Option<usize>,
-    /// Calls a second, and the burst, which is at least 1; `None`: no limit. 0 lets nothing in.
+    /// Calls per second, and the burst, which is at least 1. `None` for no limit; 0 refuses every call.
     pub per_second: Option<f64>,
 }
 
-/// The limits of one client and what is used of them.
+/// The limits of a client, and the permits and tokens in use.
 #[derive(Debug)]
 pub struct ClientLimits {
     calls: Quota,
@@ -33,11 +33,11 @@ pub struct ClientLimits {
     per_second: Option<CallBucket>,
 }
 
-/// The permits that a call takes.
+/// The permits of a call: of its kind, and of calls and streams together.
 pub(super) type ClientPermits = (QuotaPermit, Option<QuotaPermit>);
 
 impl ClientLimits {
-    /// Nothing is used yet.
+    /// Starts with all permits free and a full bucket.
     pub fn new(limits: ClientLimitSettings, now: Instant) -> Self {
         Self {
             calls: Quota::new(limits.calls),
@@ -47,7 +47,7 @@ impl ClientLimits {
         }
     }
 
-    /// Lets one call in, with its permits; else says when to come back.
+    /// Admits a call, or returns the time to wait.
     pub(super) fn take(&self, streaming: bool, now: Instant) -> Result<ClientPermits, Duration> {
         let room = if streaming { &self.streams } else { &self.calls };
         let permit = room.try_acquire(1).ok_or(RETRY_AFTER)?;

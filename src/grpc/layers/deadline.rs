@@ -22,21 +22,21 @@ use tower::{Layer, Service};
 use crate::grpc::{methods, status};
 use crate::ports::call::{CallContext, CallRecord};
 
-/// Deadline of a unary call that names none.
+/// Deadline of a unary call without `grpc-timeout`.
 pub const DEFAULT: Duration = Duration::from_secs(10);
 
 /// Longest deadline of a unary call.
 pub const MAX: Duration = Duration::from_secs(60);
 
-/// How long before the caller's deadline the answer leaves: this, and three hundredths of the caller's time. The network's
-/// share does not grow with the deadline, but clocks and timers err by a part of what they measure.
+/// Margin between our deadline and the caller's: this, and three hundredths of the caller's time. The network's part
+/// does not grow with the deadline, but clocks and timers err by a fraction of the measured time.
 const MARGIN: Duration = Duration::from_millis(100);
 const MARGIN_PERCENT: u32 = 3;
 
-/// How long after the deadline the answer is taken out of the handler's hands.
+/// Time after the deadline at which this layer answers in place of the handler.
 pub const BACKSTOP: Duration = Duration::from_millis(50);
 
-/// Puts the deadline into the call's context and enforces it on unary calls.
+/// Puts the deadline into the call's context, and enforces the deadline on unary calls.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLayer;
 
@@ -48,7 +48,7 @@ impl<S> Layer<S> for DeadlineLayer {
     }
 }
 
-/// See [`DeadlineLayer`].
+/// The service of [`DeadlineLayer`].
 #[derive(Clone, Debug)]
 pub struct Deadline<S> {
     inner: S,
@@ -96,7 +96,8 @@ pin_project! {
         inner: F,
         cut: Option<Instant>,
         facts: Option<Arc<CallRecord>>,
-        // Made only where the handler waits without a timer of its own. Apart, for what stands here is moved with each call.
+        // Set only while the handler waits without a timer of its own. Boxed, because this future is moved with every
+        // call.
         sleep: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -123,13 +124,13 @@ where
     }
 }
 
-/// What is kept back of the time of a call: at most half of it. A call that is answered from the store in a few milliseconds
-/// must not fail because its caller gave it less time than the margin.
+/// Returns the margin, at most half of the caller's time: a call which the store answers within milliseconds must not
+/// fail because the caller gave it less time than the margin.
 fn margin(time: Duration) -> Duration {
     (MARGIN + time * MARGIN_PERCENT / 100).min(time / 2)
 }
 
-/// The `grpc-timeout` header: 1 to 8 digits and a unit. One that cannot be read counts as absent.
+/// Parses `grpc-timeout`: 1 to 8 digits and a unit. A malformed header counts as absent.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.as_bytes();
     let (unit, digits) = text.split_last()?;

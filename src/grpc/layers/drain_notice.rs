@@ -1,6 +1,6 @@
-//! Tells unary calls that outlast the grace so, before their connection is cut.
+//! Answers SHUTTING_DOWN to unary calls which outlast the grace period, before their connection is closed.
 //!
-//! What they began goes on by the ledger, in the next process at the latest; callers hear UNAVAILABLE and repeat the call.
+//! The ledger carries a begun mutation on, in the next process at the latest: a client repeats its call on UNAVAILABLE.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tower::{Layer, Service};
 use crate::grpc::{methods, status};
 use crate::shutdown::{OnceEvent, OnceEventWait};
 
-/// Ends unary calls when the moment comes.
+/// Ends unary calls when the grace period is over.
 #[derive(Clone, Debug)]
 pub struct DrainNoticeLayer(pub OnceEvent);
 
@@ -27,11 +27,11 @@ impl<S> Layer<S> for DrainNoticeLayer {
     }
 }
 
-/// See [`DrainNoticeLayer`].
+/// The service of [`DrainNoticeLayer`].
 #[derive(Clone, Debug)]
 pub struct DrainNotice<S> {
     inner: S,
-    /// Shared, for the service is cloned for each call.
+    /// Shared, because the service is cloned for every call.
     closing: Arc<OnceEvent>,
 }
 
@@ -54,7 +54,7 @@ where
 }
 
 pin_project! {
-    /// A call that may be sent away.
+    /// The future of [`DrainNotice`].
     pub struct DrainNoticeFuture<F> {
         #[pin]
         inner: F,

@@ -1,5 +1,5 @@
-//! Bounds the unary calls in flight. One too many is refused at once: a queue would only hold calls until nobody waits
-//! for them any more. Streams are bounded by connections and streams per connection; health checks always pass.
+//! Bounds the unary calls in flight, and refuses a call beyond the bound at once: a queue would hold calls until their
+//! callers have given up. Streams are bounded by connections and by streams per connection; health checks always pass.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,10 +14,10 @@ use crate::grpc::{methods, status};
 use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::Metrics;
 
-/// When a refused caller should come back. Calls take 0.1 to 1 s; one place is free much sooner.
+/// Advice to a refused caller. Calls take 0.1 to 1 s; a permit is free much sooner.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Lets `max` unary calls in at a time.
+/// Admits `max` unary calls at a time.
 #[derive(Clone, Debug)]
 pub struct LoadShedLayer {
     places: Quota,
@@ -25,7 +25,7 @@ pub struct LoadShedLayer {
 }
 
 impl LoadShedLayer {
-    /// All services made by this layer and its clones share the places.
+    /// Creates a layer; its clones and services share the permits.
     pub fn new(max: usize, metrics: Arc<Metrics>) -> Self {
         Self { places: Quota::new(max), metrics }
     }
@@ -39,7 +39,7 @@ impl<S> Layer<S> for LoadShedLayer {
     }
 }
 
-/// See [`LoadShedLayer`].
+/// The service of [`LoadShedLayer`].
 #[derive(Clone, Debug)]
 pub struct LoadShed<S> {
     inner: S,
@@ -74,7 +74,7 @@ where
 }
 
 impl HeldPermit for Option<QuotaPermit> {
-    /// The body of a unary answer is one buffered message: the work is done.
+    /// The body of a unary response is one buffered message: the work is done.
     fn follow(self, response: Response<Body>) -> Response<Body> {
         response
     }

@@ -1,16 +1,15 @@
-//! Gives the gRPC library's refusal of a large message gRPC's documented code.
+//! Corrects the code with which tonic refuses a message over the limit.
 //!
-//! tonic 0.14.9 answers a message over the limit with OUT_OF_RANGE (`codec/decode.rs`); gRPC's code for it is
-//! RESOURCE_EXHAUSTED. A compressed message that unpacks to more than the limit is cut by tonic at the limit and has that
-//! code already.
+//! tonic 0.14.9 answers OUT_OF_RANGE (`codec/decode.rs`); gRPC documents RESOURCE_EXHAUSTED. tonic cuts a compressed
+//! message at the limit while decompressing, and answers RESOURCE_EXHAUSTED already.
 
 use http::{HeaderValue, Response};
 use tonic::Code;
 
-/// How tonic's message begins, as it stands in the header.
+/// The start of tonic's message, percent-encoded as in the header.
 const TOO_LARGE: &[u8] = b"Error,%20decoded%20message%20length%20too%20large";
 
-/// Corrects the code of that one answer; leaves all others alone.
+/// Corrects the code of this refusal; any other response passes unchanged.
 pub fn correct<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     let out_of_range = headers.get("grpc-status").is_some_and(|code| code == "11");

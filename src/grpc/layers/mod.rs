@@ -1,7 +1,7 @@
-//! Inbound layers, one file each; `grpc/server.rs` orders them.
+//! Inbound layers, one file per layer; `grpc/server.rs` orders them.
 //!
-//! A layer keeps the error type of what is below it and refuses with a ready gRPC answer, so tests and production run
-//! the same server.
+//! A layer keeps the error type of the inner service and refuses with a complete gRPC response: tests and production
+//! run the same server.
 
 pub mod authn;
 pub mod catch_panic;
@@ -58,7 +58,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(inner) = this.inner.as_pin_mut() else {
-            // Polled again after its end it would answer emptily; no caller does that.
+            // A future must not be polled after its end; doing so would return an empty response.
             return Poll::Ready(Ok(*this.refusal.take().unwrap_or_default()));
         };
         let response = ready!(inner.poll(cx))?;
@@ -69,13 +69,13 @@ where
     }
 }
 
-/// What is held while a call runs.
+/// A permit held while a call runs.
 pub trait HeldPermit {
-    /// The answer's headers are there; the body may still have to hold it.
+    /// Called when the response headers are ready. Moves the permit into the body where the body is work too.
     fn follow(self, response: Response<Body>) -> Response<Body>;
 }
 
-/// The call's context, which the outermost layer has put there.
+/// Returns the call's context, which the trace layer sets.
 fn context<B>(request: &mut Request<B>) -> Option<&mut CallContext> {
     request.extensions_mut().get_mut()
 }

@@ -1,7 +1,7 @@
-//! Bounds what answers take while their readers take their time, all callers together. Small ones are always given out;
-//! whoever asks for a large one when there is no room left hears OVERLOADED.
+//! Bounds the bytes of responses that wait for slow readers, all callers together. Small responses always pass; a large
+//! response beyond the bound becomes OVERLOADED.
 //!
-//! The feed's streams are left alone: pieces of a watch are shared by all of them, and a subscription lends only so much.
+//! The feed's streams are exempt: watches share their encoded events, and a subscription bounds its leased events.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,18 +19,19 @@ use super::catch_panic::trailers;
 use crate::grpc::{methods, status};
 use crate::quota::{Quota, QuotaPermit};
 
-/// Bytes of all large messages together that were not read yet.
+/// Bytes of all large unread messages together.
 const MAX_UNREAD: usize = 32 * 1024 * 1024;
-/// Messages up to here are small: an order with dozens of lines is.
+/// Largest message that is not counted: an order with dozens of lines is smaller.
 const SMALL: usize = 16 * 1024;
-/// Advice to whoever found no room. Who does not read is cut off after ten seconds (`grpc/connection/open_calls.rs`).
+/// Advice to a caller whose response did not fit. A peer that reads nothing is disconnected after ten seconds
+/// (`grpc/connection/open_calls.rs`).
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Weighs answers. Clones share the room.
+/// Counts the bytes of large responses. Clones share the room.
 #[derive(Clone, Debug)]
 pub struct ResponseBytesLayer(Quota);
 
-/// All of the room free.
+/// Starts with the whole room free.
 impl Default for ResponseBytesLayer {
     fn default() -> Self {
         Self(Quota::new(MAX_UNREAD))
@@ -45,7 +46,7 @@ impl<S> Layer<S> for ResponseBytesLayer {
     }
 }
 
-/// See [`ResponseBytesLayer`].
+/// The service of [`ResponseBytesLayer`].
 #[derive(Clone, Debug)]
 pub struct ResponseBytes<S> {
     inner: S,
@@ -97,7 +98,8 @@ where
         let unary = !*this.streaming && room.is_some();
         Poll::Ready(Ok(response.map(|body| {
             let mut limited = ResponseBytesLimit { body: Some(body), first: None, room, held: None };
-            // Encoded now: as long as nobody asks for it, a message takes more than its bytes, and nobody knows how much.
+            // Encode the message now: until the first poll a message takes more memory than its bytes, and its size is
+            // unknown.
             if unary && let Poll::Ready(first) = limited.next(cx) {
                 limited.first = Some(first);
             }
@@ -108,14 +110,14 @@ where
 
 type NextFrame = Option<Result<Frame<Bytes>, Status>>;
 
-/// A body whose pieces hold their room until the next one is asked for.
+/// A response body whose large parts hold their room until the next part is polled.
 #[derive(Debug)]
 pub struct ResponseBytesLimit<R> {
-    /// `None` once it was refused.
+    /// `None` after the refusal.
     body: Option<R>,
-    /// Asked for already.
+    /// The first part, polled ahead of the reader.
     first: Option<NextFrame>,
-    /// `None` for what is not limited.
+    /// `None` for an exempt stream.
     room: Option<Quota>,
     held: Option<QuotaPermit>,
 }

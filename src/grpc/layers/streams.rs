@@ -1,6 +1,6 @@
-//! Ends streams: at the deadline, if the client sent one, and when the process goes down.
+//! Ends streams at the client's deadline, if the client sent one, and when the process stops.
 //!
-//! A handler need not watch for either, and a client always learns why by a status.
+//! A handler need not watch for either, and a client always gets a status with the reason.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use super::deadline::BACKSTOP;
 use crate::grpc::{methods, status};
 use crate::ports::call::CallContext;
 
-/// When a stream ends, whatever its handler does.
+/// The end of a stream, independent of its handler.
 struct StreamEnd {
     stopping: CancellationToken,
     deadline: Option<Instant>,
@@ -48,7 +48,7 @@ impl StreamEnd {
         Self { stopping, deadline, waiting }
     }
 
-    /// The status, if it has come: costs less than to wait for it.
+    /// Returns the status if the end has come. Cheaper than polling `waiting`.
     fn has_come(&self) -> Option<Status> {
         if self.stopping.is_cancelled() {
             return Some(status::shutting_down());
@@ -69,11 +69,11 @@ impl<S> Layer<S> for EndStreamsLayer {
     }
 }
 
-/// See [`EndStreamsLayer`].
+/// The service of [`EndStreamsLayer`].
 #[derive(Clone, Debug)]
 pub struct EndStreams<S> {
     inner: S,
-    /// Shared: the service is cloned for each call, and to clone a token takes its lock.
+    /// Shared: the service is cloned for every call, and cloning a token takes a lock.
     stopping: Arc<CancellationToken>,
 }
 
@@ -110,7 +110,7 @@ where
 struct EndingBody {
     inner: Option<Body>,
     end: StreamEnd,
-    /// The end has come, and one frame that was ready has gone before it.
+    /// The status to end with, once the end has come and one ready frame was sent before it.
     last: Option<Status>,
 }
 
@@ -130,7 +130,7 @@ impl http_body::Body for EndingBody {
                     this.last = this.end.has_come();
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                // Its own end, which may tell more: where the client can go on.
+                // The handler's own end may carry more, such as the cursor to resume from.
                 Poll::Ready(end) => return Poll::Ready(end),
                 Poll::Pending => ready!(this.end.waiting.as_mut().poll(cx)),
             },

@@ -1,7 +1,7 @@
-//! The outermost layer: gives a call its context and tells the span, the metrics and the access log how it ended.
+//! The outermost layer: sets a call's context, and reports the call's end to the span, the metrics and the access log.
 //!
-//! It sees the status wherever it stands: in the headers of a refusal, in the trailers after a message, nowhere when the
-//! caller left (then the call is CANCELLED). Failures are logged here and nowhere else.
+//! The status is read from the headers of a refusal, or from the trailers after a message. A call whose caller left has
+//! neither, and counts as CANCELLED. Failures are logged by this layer and nowhere else.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -24,29 +24,29 @@ use crate::telemetry::metrics::{GaugeGuard, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 
-/// Which calls are logged.
+/// Selects the calls that are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
-    /// Those that fail, and those that take longer than [`SLOW`]. Not those of which the log tells together
+    /// Failed calls, and unary calls slower than [`SLOW`]. Failures that are logged in summary are left out
     /// ([`CallRecord::summed_up`]).
     Failures,
-    /// Every one. A line costs as much as three layers.
+    /// Every call. A line costs as much as three layers.
     All,
-    /// None.
+    /// No call.
     Off,
 }
 
-/// From here on a unary call is slow: Walmart usually answers within 1 s.
+/// Duration from which a unary call counts as slow: Walmart usually answers within 1 s.
 pub const SLOW: Duration = Duration::from_secs(2);
 
 /// Traces, measures and logs calls.
 #[derive(Clone, Debug)]
 pub struct TraceLayer {
-    /// Makes the spans.
+    /// Creates the spans.
     pub tracer: Tracer,
     /// Counts the calls.
     pub metrics: Arc<Metrics>,
-    /// Which calls are logged.
+    /// Selects the calls that are logged.
     pub access_log: AccessLog,
 }
 
@@ -58,7 +58,7 @@ impl<S> Layer<S> for TraceLayer {
     }
 }
 
-/// See [`TraceLayer`].
+/// The service of [`TraceLayer`].
 #[derive(Clone, Debug)]
 pub struct Trace<S> {
     inner: S,
@@ -128,7 +128,7 @@ where
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
         let mut record = this.record.take();
-        // A refusal has its status here and no body that would be polled.
+        // A refusal has its status in the headers, and an empty body may never be polled.
         if response.headers().contains_key(Status::GRPC_STATUS) || response.body().is_end_stream() {
             finish(&mut record, Some(response.headers()));
         }
@@ -137,7 +137,7 @@ where
 }
 
 pin_project! {
-    /// A body that tells how it ended.
+    /// A response body which reports the end of its call.
     pub struct RecordedBody<R> {
         #[pin]
         inner: R,
@@ -175,14 +175,14 @@ where
     }
 }
 
-/// Ends the record with the status of these headers; without one the code is UNKNOWN, as clients take it.
+/// Ends the call with the status in `headers`. Without a status the code is UNKNOWN, as in gRPC clients.
 fn finish(record: &mut Option<EndOnDrop>, headers: Option<&HeaderMap>) {
     if let Some(open) = record.take().and_then(|mut record| record.0.take()) {
         open.finish(headers);
     }
 }
 
-/// A call that has not ended yet. Dropped, it ends as CANCELLED.
+/// A call in progress. Dropping the guard ends the call as CANCELLED.
 struct EndOnDrop(Option<UnfinishedCall>);
 
 impl Drop for EndOnDrop {
@@ -211,7 +211,7 @@ impl UnfinishedCall {
         self.end(code, || Status::from_header_map(headers?)?.get_details_error_info().map(|info| info.reason));
     }
 
-    /// `reason` reads the details, which only a failure pays for that did not come from a handler.
+    /// Ends the call. `reason` decodes the status details, and runs only for failures that did not come from a handler.
     fn end(mut self, code: Code, reason: impl FnOnce() -> Option<String>) {
         let took = self.started.elapsed();
         let caller = self.facts.caller().map(|caller| caller.name.as_str());
@@ -232,7 +232,7 @@ impl UnfinishedCall {
         if wanted {
             self.log(code, took, reason.as_deref());
         }
-        // A stream whose reader leaves, or had a time for it, has not failed.
+        // A stream is not a failure when its reader leaves or its deadline passes.
         let left = self.streaming && matches!(code, Code::Cancelled | Code::DeadlineExceeded);
         if code != Code::Ok && !left {
             let (facts, recent) = (&*self.facts, &self.metrics.recent);
@@ -245,7 +245,7 @@ impl UnfinishedCall {
         self.span.end(code);
     }
 
-    /// What leads from the span to the log, and to Walmart's records.
+    /// Adds the attributes that link the span to the log and to Walmart's records.
     fn describe(&mut self) {
         let facts = &*self.facts;
         if let Some(caller) = facts.caller() {

@@ -1,7 +1,8 @@
-//! The files of `[grpc.tls]` and what is in force of them.
+//! The files of `[grpc.tls]`, and the certificates in use.
 //!
-//! New files are taken together or not at all: what does not fit together, is cut off, or is not of this time leaves those
-//! before in force. New connections get the new ones; those that are open go on with what they began with.
+//! Changed files replace the current ones together or not at all: files that do not belong together, are truncated, or
+//! are expired or not yet valid leave the current certificates in use. New connections get the new certificates; open
+//! connections keep theirs.
 
 use std::io;
 use std::path::Path;
@@ -15,10 +16,10 @@ use crate::config::files::{self, FileChanges};
 use crate::ports::clock::Clock;
 use crate::telemetry::metrics::CallerMetrics;
 
-/// Bytes of one file; a machine's whole bundle of authorities has 200 to 300 KB.
+/// Largest file, in bytes; a machine's bundle of authorities has 200 to 300 KB.
 const LARGEST: usize = 1024 * 1024;
 
-/// See the module.
+/// Loads the TLS files and reloads them when they change.
 pub struct TlsFiles {
     settings: config::TlsConfig,
     tls: ReloadableTls,
@@ -28,11 +29,11 @@ pub struct TlsFiles {
     metrics: CallerMetrics,
 }
 
-/// Those in force of one file.
+/// The certificates in use from one file.
 struct CertificateFile {
     file: &'static str,
     lifetimes: CertificateLifetimes,
-    /// What the log was told of them.
+    /// The validity that was last logged.
     told: CertificateValidity,
 }
 
@@ -42,11 +43,10 @@ struct FileContent {
 }
 
 impl TlsFiles {
-    /// Reads them for the first time. Certificates that have expired, or are not good yet, are used all the same, with an
-    /// error in the log: webhooks and the ledger go on without callers, and new ones are picked up when they come.
+    /// Loads the files for the first time. Certificates that have expired, or are not valid yet, are used all the same,
+    /// with an error in the log: webhooks and the ledger go on without callers, and renewed files are picked up later.
     ///
-    /// # Errors
-    /// One line that names the key at fault.
+    /// # Errors One line that names the key at fault.
     pub fn load(settings: &config::TlsConfig, clock: Clock, metrics: CallerMetrics) -> Result<Self, String> {
         let settings = settings.clone();
         let content = read(&settings);
@@ -61,12 +61,13 @@ impl TlsFiles {
         Ok(files)
     }
 
-    /// What encrypts with what is in force.
+    /// The acceptor, which always uses the current certificates.
     pub fn tls(&self) -> ReloadableTls {
         self.tls.clone()
     }
 
-    /// Reads them again, and looks whether it is still their time. To be asked again and again ([`files::poll`]).
+    /// Reloads the files if they changed, and logs certificates near their end. To be called at intervals
+    /// ([`files::poll`]).
     pub fn check(&mut self) {
         let content = read(&self.settings);
         let now = fingerprint(&content);
@@ -90,7 +91,7 @@ impl TlsFiles {
         self.tell();
     }
 
-    /// What is in force must not be replaced by what nobody could use.
+    /// Keep the current certificate if the new one does not validate.
     fn timely(&self, material: TlsMaterial) -> Result<TlsMaterial, TlsFileError> {
         let now = self.now();
         let standing = |(file, lifetimes): (&'static str, &CertificateLifetimes)| match lifetimes.standing(now) {
@@ -116,7 +117,7 @@ impl TlsFiles {
         }
     }
 
-    /// Says once when the end is near, and once when it has come.
+    /// Logs every certificate once when its end is near, and once when it has expired.
     fn tell(&mut self) {
         let now = self.now();
         for CertificateFile { file, lifetimes, told } in &mut self.certificates {
@@ -178,7 +179,7 @@ fn material(content: &[FileContent], clock: Clock) -> Result<TlsMaterial, TlsFil
     }
 }
 
-/// With the key and the file that it names.
+/// The error with its setting and file, for the log.
 fn line(settings: &config::TlsConfig, unusable: &TlsFileError) -> String {
     let path: &Path = match unusable.file {
         KEY => &settings.key_file,
@@ -188,7 +189,7 @@ fn line(settings: &config::TlsConfig, unusable: &TlsFileError) -> String {
     format!("grpc.tls.{}: {} {unusable}", unusable.file, path.display())
 }
 
-/// For people.
+/// Formats a time for people.
 fn date(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
 }

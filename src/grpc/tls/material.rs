@@ -1,4 +1,4 @@
-//! From PEM files to settings of a TLS server, and when their certificates are good.
+//! Parses PEM files into the settings of a TLS server, and reads the validity of their certificates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,14 +18,15 @@ pub(super) const CERT: &str = "cert_file";
 pub(super) const KEY: &str = "key_file";
 pub(super) const CLIENT_CA: &str = "client_ca_file";
 
-/// Before the end of a certificate: nobody seems to renew it. At most; shorter for those of a short life.
+/// Seconds before the end of a certificate at which the log warns that no renewal has come. Shorter for short-lived
+/// certificates: a tenth of their lifetime.
 const SOON: i64 = 7 * 24 * 60 * 60;
 
-/// Why files cannot be used.
+/// A TLS file that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub(super) struct TlsFileError {
-    /// Which one: a key of `[grpc.tls]`.
+    /// The file's key in `[grpc.tls]`.
     pub(super) file: &'static str,
     what: String,
 }
@@ -36,18 +37,19 @@ impl TlsFileError {
     }
 }
 
-/// What the files make together.
+/// The TLS settings built from the files.
 pub(super) struct TlsMaterial {
     pub(super) config: Arc<ServerConfig>,
-    /// Of the gateway's own certificate. What stands above it in the chain is for its callers to judge.
+    /// Validity of the gateway's own certificate. Callers judge the rest of the chain.
     pub(super) cert: CertificateLifetimes,
-    /// Of the authorities of callers.
+    /// Validity of the callers' authorities.
     pub(super) client_ca: Option<CertificateLifetimes>,
 }
 
 impl TlsMaterial {
-    /// From PEM text: the certificate with its chain, its key, and the CA of clients (then each must show a certificate:
-    /// mTLS). Whether it is the time of these certificates is not looked at; that of callers is asked of `clock`.
+    /// Parses PEM text: the certificate with its chain, the key, and the CA of clients (with which every client must
+    /// present a certificate: mTLS). The validity of these certificates is not checked; callers' certificates are
+    /// verified at the time of `clock`.
     pub(super) fn read(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>, clock: Clock) -> Result<Self, TlsFileError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(CERT, cert)?;
@@ -78,14 +80,14 @@ impl TlsMaterial {
         })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         if client_ca.is_some() {
-            // A resumed session is not verified again: it would outlive the certificate that it began with.
+            // A resumed session is not verified again, and would outlive the certificate of its first handshake.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
         Ok(Self { config: Arc::new(config), cert: lifetimes, client_ca })
     }
 
-    /// The certificates with the file that each is in.
+    /// The certificates with the key of their file.
     pub(super) fn lifetimes(self) -> Vec<(&'static str, CertificateLifetimes)> {
         let client_ca = self.client_ca.map(|lifetimes| (CLIENT_CA, lifetimes));
         std::iter::once((CERT, self.cert)).chain(client_ca).collect()
@@ -115,15 +117,15 @@ fn told(error: &pem::Error, wanted: &str) -> String {
     }
 }
 
-/// When certificates that stand for each other are good, in seconds since 1970.
+/// Validity periods of interchangeable certificates, in seconds since 1970.
 #[derive(Debug)]
 pub(super) struct CertificateLifetimes(Vec<(i64, i64)>);
 
-/// How certificates stand at a moment. The later, the worse.
+/// Validity of certificates at a given time, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CertificateValidity {
     Good,
-    /// Good, but its end is near.
+    /// Valid, but near the end.
     EndsSoon,
     NotYet,
     Expired,
@@ -141,17 +143,17 @@ impl CertificateLifetimes {
         certificates.into_iter().map(lifetime).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The end of the last one.
+    /// The latest end.
     pub(super) fn until(&self) -> i64 {
         self.0.iter().map(|(_, until)| *until).max().unwrap_or(i64::MIN)
     }
 
-    /// The beginning of the first one.
+    /// The earliest beginning.
     pub(super) fn from(&self) -> i64 {
         self.0.iter().map(|(from, _)| *from).min().unwrap_or(i64::MAX)
     }
 
-    /// They stand as well as the best of them.
+    /// Returns the validity of the best certificate.
     pub(super) fn standing(&self, now: i64) -> CertificateValidity {
         let one = |(from, until): &(i64, i64)| {
             let soon = SOON.min(until.saturating_sub(*from) / 10);

@@ -1,5 +1,5 @@
-//! TLS of the gRPC listener: the handshake, the names of those who show a certificate, and certificates that change while
-//! the process runs ([`TlsFiles`]).
+//! TLS of the gRPC listener: the handshake, the names in client certificates, and certificates that change while the
+//! process runs ([`TlsFiles`]).
 
 mod files;
 mod material;
@@ -25,10 +25,10 @@ pub use self::files::TlsFiles;
 pub use self::names::PeerNames;
 use crate::telemetry::log_throttle::LogThrottle;
 
-/// For a peer that was refused to read why.
+/// Time for a refused peer to read the TLS alert.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Encrypts connections, each with the certificates that are in force when it comes. Cheap to clone; clones share them.
+/// Encrypts connections, each with the certificates in use at the time of its handshake. Clones share the certificates.
 #[derive(Clone)]
 pub struct ReloadableTls {
     current: Arc<ArcSwap<ServerConfig>>,
@@ -40,7 +40,9 @@ impl ReloadableTls {
         Self { current: Arc::new(ArcSwap::new(config)), throttle: Arc::default() }
     }
 
-    /// The handshake. Tells the names of the peer too; none without a certificate.
+    /// Runs the handshake, and returns the names in the peer's certificate; no names without a certificate.
+    ///
+    /// # Errors The handshake failed. The failure is logged, unless the peer just left.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, PeerNames)> {
         let peer = stream.peer_addr().map(|peer| peer.ip());
         let handshake = TlsAcceptor::from(self.current.load_full()).accept(stream).into_fallible().await;
@@ -64,8 +66,8 @@ impl ReloadableTls {
     }
 }
 
-/// Closes after the peer has stopped speaking: closed in the middle of its words, it would lose the alert that says why it was
-/// refused.
+/// Reads until the peer stops sending, then closes. Closing with unread bytes sends a TCP reset, and the peer would
+/// lose the alert with the reason for the refusal.
 async fn drain_peer(mut stream: TcpStream) {
     let mut words = [0; 1024];
     let to_the_end = async {
@@ -73,21 +75,22 @@ async fn drain_peer(mut stream: TcpStream) {
         while stream.read(&mut words).await? > 0 {}
         io::Result::Ok(())
     };
-    // Whether it hears is up to the peer.
+    // Whether the peer reads the alert does not matter to us.
     let _ = timeout(DRAIN_TIMEOUT, to_the_end).await;
 }
 
-/// What an operator should hear of. Not of peers who just leave: load balancers look whether a port is open.
+/// Returns the failure's name for the log. Peers that just leave are not logged: load balancers probe whether the port
+/// is open.
 fn problem(error: &io::Error) -> Option<&'static str> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
     Some(match error {
         Error::InvalidMessage(_) => "not_tls",
         Error::NoCertificatesPresented => "no_certificate",
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => "expired",
-        // The latter when an authority was replaced by another one of its name.
+        // BadSignature is reported when an authority was replaced by another of the same name.
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => "unknown_issuer",
         Error::InvalidCertificate(_) => "bad_certificate",
-        // It does not trust us, or has hung up in words.
+        // The peer does not trust our certificate, or closed with an alert.
         Error::AlertReceived(_) => "refused_by_peer",
         _ => "other",
     })

@@ -1,4 +1,4 @@
-//! Who a certificate speaks for.
+//! The names in a client certificate.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use x509_parser::prelude::FromDer as _;
 
 use crate::config::SubjectAltName;
 
-/// The URI and DNS names in a peer's verified certificate. The listener puts them into every request of the connection.
+/// The URI and DNS names in a peer's verified certificate. The listener adds them to every request of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerNames(Arc<CertificateNames>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct CertificateNames {
     uris: Vec<String>,
-    /// For the log only.
+    /// DNS names, for the log only.
     dns: Vec<String>,
-    /// By which DNS names are matched; `None` when it has none.
+    /// The certificate, for matching DNS names; `None` without DNS names.
     certificate: Option<CertificateDer<'static>>,
 }
 
 impl PeerNames {
-    /// Of a certificate that was verified; one without names, or unreadable to us, speaks for nobody.
+    /// Reads the names of a verified certificate. A certificate without names, or one that cannot be parsed, has none.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return Self::default() };
         let Ok(Some(names)) = parsed.subject_alternative_name() else { return Self::default() };
@@ -40,9 +40,9 @@ impl PeerNames {
         Self(Arc::new(CertificateNames { uris, dns, certificate }))
     }
 
-    /// Whether the certificate holds this name, as a name of the same kind. A URI is compared letter by letter. A DNS name is
-    /// matched as RFC 6125 has it: in any case, and a `*` that is the whole left-most label of the certificate's stands for
-    /// one label.
+    /// Whether the certificate holds this name, as a name of the same kind. A URI matches byte by byte. A DNS name
+    /// matches as in RFC 6125: in any case, and a `*` that is the whole left-most label of the certificate's name
+    /// stands for one label.
     pub fn contains(&self, name: &SubjectAltName) -> bool {
         match name {
             SubjectAltName::Uri(uri) => self.0.uris.contains(uri),
@@ -54,12 +54,12 @@ impl PeerNames {
         }
     }
 
-    /// One of them, to be told to the log.
+    /// One of the names, for the log.
     pub fn first(&self) -> Option<&str> {
         self.0.uris.iter().chain(&self.0.dns).map(String::as_str).next()
     }
 
-    /// Of a certificate with these names.
+    /// Names of a certificate issued for them.
     #[cfg(test)]
     pub(crate) fn of_names(uris: &[&str], dns: &[&str]) -> Self {
         use rcgen::{CertificateParams, KeyPair, SanType};
