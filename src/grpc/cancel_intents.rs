@@ -14,9 +14,9 @@ use crate::pb::cancel_intent_service_server::CancelIntentService;
 use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
 /// The RPCs of CancelIntentService, over any store.
-pub struct CancelIntentRpcs<F> {
+pub(crate) struct CancelIntentRpcs<F> {
     /// The feed's use cases.
-    pub feed: Feed<F>,
+    pub(crate) feed: Feed<F>,
 }
 
 #[tonic::async_trait]

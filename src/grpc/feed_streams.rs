@@ -30,7 +30,7 @@ mod field {
 
 /// Appends an event in the form of a watch's frame: a whole `WatchCancelIntentsResponse` or `WatchOrderUpdatesResponse`
 /// with its length prefix.
-pub fn encode_event(out: &mut Vec<u8>, log: LogId, event: &StoredEvent) {
+pub(crate) fn encode_event(out: &mut Vec<u8>, log: LogId, event: &StoredEvent) {
     let cursor = log.cursor(event.seq).to_string();
     let raw = if event.raw.is_empty() { 0 } else { bytes::encoded_len(field::RAW_BODY, &event.raw) };
     let inner = uint64::encoded_len(field::SEQ, &event.seq)

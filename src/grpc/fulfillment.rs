@@ -21,7 +21,7 @@ use crate::service::{
 use crate::telemetry::metrics::Metrics;
 
 /// The RPCs of FulfillmentService, over any upstream and ledger.
-pub struct FulfillmentRpcs<U, L> {
+pub(crate) struct FulfillmentRpcs<U, L> {
     directory: AccountDirectory,
     promise: CoalescedRead<FetchPromise, U>,
     create: CreateOrder<U, L>,
@@ -32,7 +32,7 @@ pub struct FulfillmentRpcs<U, L> {
 impl<U: WalmartApi, L: Ledger> FulfillmentRpcs<U, L> {
     /// Reads go to `upstream`, mutations through `mutations`. Mutations whose callers have left go on as `tasks`;
     /// promises are cached as `cache` says.
-    pub fn new(
+    pub(crate) fn new(
         directory: AccountDirectory,
         upstream: U,
         mutations: Mutations<U, L>,

@@ -17,11 +17,11 @@ use crate::service::feed::{FeedState, FeedStore};
 use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
 
 /// The RPCs of GatewayService, over any upstream and store.
-pub struct GatewayRpcs<U, L, F> {
+pub(crate) struct GatewayRpcs<U, L, F> {
     /// The use case of GetStatus.
-    pub status: GatewayStatus<U, L, F>,
+    pub(crate) status: GatewayStatus<U, L, F>,
     /// The use cases of the operations' RPCs.
-    pub operations: Operations<U, L>,
+    pub(crate) operations: Operations<U, L>,
 }
 
 #[tonic::async_trait]

@@ -8,10 +8,10 @@ use prost_types::FileDescriptorSet;
 use crate::pb;
 
 /// Path prefix of the health service. Probes send no credentials, and must pass when all else is refused.
-pub const HEALTH: &str = "/grpc.health.v1.Health/";
+pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Path of the streaming health RPC.
-pub const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
+pub(crate) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 struct MethodTable {
     paths: Vec<&'static str>,
@@ -47,17 +47,17 @@ static METHODS: LazyLock<MethodTable> = LazyLock::new(|| {
 });
 
 /// Paths of all RPCs, such as `/ordergateway.v1.FulfillmentService/CreateOrder`.
-pub fn paths() -> impl Iterator<Item = &'static str> {
+pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
     METHODS.paths.iter().copied()
 }
 
 /// Whether the RPC at this path streams.
-pub fn is_streaming(path: &str) -> bool {
+pub(crate) fn is_streaming(path: &str) -> bool {
     METHODS.streaming.contains(&path)
 }
 
 /// Whether the RPC at this path belongs to a feed's service.
-pub fn is_of_the_feed(path: &str) -> bool {
+pub(crate) fn is_of_the_feed(path: &str) -> bool {
     let feeds = [pb::cancel_intent_service_server::SERVICE_NAME, pb::order_update_service_server::SERVICE_NAME];
     path.strip_prefix('/').and_then(|path| path.split('/').next()).is_some_and(|service| feeds.contains(&service))
 }

@@ -1,19 +1,19 @@
 //! The inbound edge: the gRPC server, its layers and its services.
 
-pub mod cancel_intents;
-pub mod connection;
-pub mod feed_streams;
+pub(crate) mod cancel_intents;
+pub(crate) mod connection;
+pub(crate) mod feed_streams;
 mod frames;
-pub mod fulfillment;
-pub mod gateway;
-pub mod layers;
-pub mod methods;
+pub(crate) mod fulfillment;
+pub(crate) mod gateway;
+pub(crate) mod layers;
+pub(crate) mod methods;
 mod operation;
-pub mod order_updates;
+pub(crate) mod order_updates;
 mod problem;
-pub mod reflection;
-pub mod server;
-pub mod services;
+pub(crate) mod reflection;
+pub(crate) mod server;
+pub(crate) mod services;
 pub mod status;
-pub mod tls;
+pub(crate) mod tls;
 mod unary;

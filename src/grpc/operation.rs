@@ -43,7 +43,7 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
 }
 
 /// The proto's numbers are the stored codes plus 1; 0 is "unspecified".
-fn kind(kind: Kind) -> i32 {
+fn kind(kind: MutationKind) -> i32 {
     i32::from(kind.code()) + 1
 }
 
@@ -107,7 +107,7 @@ pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperatio
 }
 
 /// Converts an operator's verdict; `None` when the request has none.
-pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<Verdict> {
+pub(super) const fn verdict(outcome: pb::ResolveOutcome) -> Option<OperatorVerdict> {
     match outcome {
         pb::ResolveOutcome::Unspecified => None,
         pb::ResolveOutcome::Succeeded => Some(OperatorVerdict::Succeeded),

@@ -14,9 +14,9 @@ use crate::pb::order_update_service_server::OrderUpdateService;
 use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
 
 /// The RPCs of OrderUpdateService, over any store.
-pub struct OrderUpdateRpcs<F> {
+pub(crate) struct OrderUpdateRpcs<F> {
     /// The feed's use cases.
-    pub feed: Feed<F>,
+    pub(crate) feed: Feed<F>,
 }
 
 #[tonic::async_trait]

@@ -18,7 +18,7 @@ use crate::pb;
 
 /// A service built at its first call. Clones share the service. Calls get INTERNAL if the build fails; a test proves
 /// that both versions below build.
-pub struct OnFirstCall<S> {
+pub(crate) struct OnFirstCall<S> {
     make: fn() -> Result<S, Error>,
     made: Arc<OnceLock<Option<S>>>,
 }
@@ -30,12 +30,12 @@ impl<S> OnFirstCall<S> {
 }
 
 /// Reflection v1.
-pub fn v1() -> OnFirstCall<v1::ServerReflectionServer<impl v1::ServerReflection>> {
+pub(crate) fn v1() -> OnFirstCall<v1::ServerReflectionServer<impl v1::ServerReflection>> {
     OnFirstCall::new(|| builder().build_v1())
 }
 
 /// Reflection v1alpha, for older clients.
-pub fn v1alpha() -> OnFirstCall<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>> {
+pub(crate) fn v1alpha() -> OnFirstCall<v1alpha::ServerReflectionServer<impl v1alpha::ServerReflection>> {
     OnFirstCall::new(|| builder().build_v1alpha())
 }
 

@@ -29,29 +29,29 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 
 /// Longest message accepted, compressed or not; every service gets this limit (`max_decoding_message_size`).
-pub const MAX_MESSAGE: usize = 1024 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 1024 * 1024;
 
 /// Unary calls in flight before the next is refused.
-pub const MAX_IN_FLIGHT: usize = 1024;
+pub(crate) const MAX_IN_FLIGHT: usize = 1024;
 
 /// Settings and shared parts of the inbound layers.
-pub struct InboundConfig {
+pub(crate) struct InboundConfig {
     /// Creates the spans.
-    pub tracer: Tracer,
+    pub(crate) tracer: Tracer,
     /// Counts calls and refusals.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Selects the calls that are logged.
-    pub access_log: AccessLog,
+    pub(crate) access_log: AccessLog,
     /// The clients allowed to call; empty for an open gateway.
-    pub clients: Vec<AllowedClient>,
+    pub(crate) clients: Vec<AllowedClient>,
     /// Ends the streams when cancelled.
-    pub stopping: CancellationToken,
+    pub(crate) stopping: CancellationToken,
     /// Ends the unary calls that outlast the grace period.
-    pub closing: OnceEvent,
+    pub(crate) closing: OnceEvent,
 }
 
 /// The services below all inbound layers. Tests and production use the same stack.
-pub fn stack<B>(
+pub(crate) fn stack<B>(
     config: InboundConfig,
     services: ServiceRouter<DrainRequestBody<B>>,
 ) -> impl Service<
@@ -96,7 +96,7 @@ where
 
 /// Health status of the services: SERVING or NOT_SERVING, for all of them together.
 #[derive(Clone)]
-pub struct ServiceHealth {
+pub(crate) struct ServiceHealth {
     reporter: HealthReporter,
     services: Arc<[&'static str]>,
 }
@@ -104,14 +104,14 @@ pub struct ServiceHealth {
 impl ServiceHealth {
     /// Registers these services, by full name, and the server as a whole. All of them are NOT_SERVING until
     /// [`Self::serving`].
-    pub async fn new(services: &[&'static str]) -> Self {
+    pub(crate) async fn new(services: &[&'static str]) -> Self {
         let health = Self { reporter: HealthReporter::new(), services: services.into() };
         health.set(ServingStatus::NotServing).await;
         health
     }
 
     /// The service that answers health checks.
-    pub fn service(
+    pub(crate) fn service(
         &self,
     ) -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
         let service = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
@@ -119,12 +119,12 @@ impl ServiceHealth {
     }
 
     /// Sets all services to SERVING.
-    pub async fn serving(&self) {
+    pub(crate) async fn serving(&self) {
         self.set(ServingStatus::Serving).await;
     }
 
     /// Sets all services to NOT_SERVING, which asks clients to send no more calls.
-    pub async fn not_serving(&self) {
+    pub(crate) async fn not_serving(&self) {
         self.set(ServingStatus::NotServing).await;
     }
 

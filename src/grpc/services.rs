@@ -17,10 +17,10 @@ use tower::Service;
 use super::status;
 
 /// The future of the servers that tonic generates.
-pub type ServerFuture = BoxFuture<Response<Body>, Infallible>;
+pub(crate) type ServerFuture = BoxFuture<Response<Body>, Infallible>;
 
 /// Routes calls to the servers. Clones share them.
-pub struct ServiceRouter<B>(Arc<[NamedServer<B>]>);
+pub(crate) struct ServiceRouter<B>(Arc<[NamedServer<B>]>);
 
 type NamedServer<B> = (&'static str, Box<dyn BoxedServer<B>>);
 
@@ -39,18 +39,18 @@ where
 }
 
 /// Collects the servers of a [`ServiceRouter`]; the most called server goes first.
-pub struct ServiceRouterBuilder<B>(Vec<NamedServer<B>>);
+pub(crate) struct ServiceRouterBuilder<B>(Vec<NamedServer<B>>);
 
 impl<B> ServiceRouter<B> {
     /// Starts without servers.
-    pub fn builder() -> ServiceRouterBuilder<B> {
+    pub(crate) fn builder() -> ServiceRouterBuilder<B> {
         ServiceRouterBuilder(Vec::new())
     }
 }
 
 impl<B> ServiceRouterBuilder<B> {
     /// Adds a server.
-    pub fn with<S>(mut self, server: S) -> Self
+    pub(crate) fn with<S>(mut self, server: S) -> Self
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = ServerFuture>
             + NamedService
@@ -64,7 +64,7 @@ impl<B> ServiceRouterBuilder<B> {
     }
 
     /// Builds the router.
-    pub fn build(self) -> ServiceRouter<B> {
+    pub(crate) fn build(self) -> ServiceRouter<B> {
         ServiceRouter(self.0.into())
     }
 }

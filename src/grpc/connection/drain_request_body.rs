@@ -19,11 +19,11 @@ const MAX_DRAINED: usize = 256 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request body which drains itself when a handler or a layer drops it before its end.
-pub struct DrainRequestBody<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
+pub(crate) struct DrainRequestBody<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
 
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> DrainRequestBody<B> {
     /// Wraps `body`.
-    pub fn new(body: B) -> Self {
+    pub(crate) fn new(body: B) -> Self {
         Self(Some(body))
     }
 }

@@ -58,15 +58,15 @@ const GOAWAY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bounds and encryption of the listener's connections.
 #[derive(Clone)]
-pub struct ConnectionSettings {
+pub(crate) struct ConnectionSettings {
     /// Open connections; one address gets at most half of the places that the rest have left.
-    pub max: usize,
+    pub(crate) max: usize,
     /// Age at which a connection is closed with GOAWAY, for clients to spread anew; calls in flight finish.
-    pub max_age: Duration,
+    pub(crate) max_age: Duration,
     /// Returns a value from 0 to 1 per connection, which spreads the age by 10 % either way.
-    pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+    pub(crate) jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
     /// TLS of the listener; `None` for plain text.
-    pub tls: Option<ReloadableTls>,
+    pub(crate) tls: Option<ReloadableTls>,
 }
 
 impl ConnectionSettings {
@@ -77,7 +77,7 @@ impl ConnectionSettings {
 
 /// Accepts and serves connections until `shutdown` stops, then returns at once. Open connections are tasks of
 /// `shutdown`.
-pub async fn serve<S, B>(
+pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     service: S,
     connections: ConnectionSettings,

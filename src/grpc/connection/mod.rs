@@ -2,7 +2,7 @@
 
 pub(super) mod drain_request_body;
 mod frame_guard;
-pub mod listener;
+pub(crate) mod listener;
 mod open_calls;
 mod poll_clock;
 mod preface_read;

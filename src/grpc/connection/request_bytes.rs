@@ -21,7 +21,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 pin_project! {
     /// A request body whose bytes count against the listener's room until the body is dropped, which happens once the
     /// message was decoded.
-    pub struct RequestBytesLimit<B> {
+    pub(crate) struct RequestBytesLimit<B> {
         #[pin]
         body: B,
         room: Option<Quota>,

@@ -32,17 +32,17 @@ use crate::telemetry::metrics::{CallerRefused, Metrics};
 const OURS: &str = "/ordergateway.v1.";
 
 /// A client of the settings.
-pub struct AllowedClient {
+pub(crate) struct AllowedClient {
     /// The client's name, and the accounts and services open to the client.
-    pub caller: Arc<Caller>,
+    pub(crate) caller: Arc<Caller>,
     /// The credential that identifies the client.
-    pub credential: ClientCredential,
+    pub(crate) credential: ClientCredential,
     /// The client's permits and rate.
-    pub limits: ClientLimits,
+    pub(crate) limits: ClientLimits,
 }
 
 /// A client's credential.
-pub enum ClientCredential {
+pub(crate) enum ClientCredential {
     /// `authorization: Bearer` with any of these tokens.
     Tokens(Vec<ClientTokens>),
     /// A name (URI or DNS) in the verified certificate.
@@ -51,7 +51,7 @@ pub enum ClientCredential {
 
 /// Admits authenticated callers within their limits.
 #[derive(Clone)]
-pub struct AuthnLayer(Arc<CallerAdmission>);
+pub(crate) struct AuthnLayer(Arc<CallerAdmission>);
 
 struct CallerAdmission {
     clients: Vec<ClientEntry>,
@@ -67,7 +67,7 @@ struct ClientEntry {
 
 impl AuthnLayer {
     /// Without clients the gateway is open and every caller is anonymous.
-    pub fn new(clients: Vec<AllowedClient>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(clients: Vec<AllowedClient>, metrics: Arc<Metrics>) -> Self {
         let known = |client| ClientEntry { client, throttle: LogThrottle::default() };
         Self(Arc::new(CallerAdmission {
             clients: clients.into_iter().map(known).collect(),
@@ -152,7 +152,7 @@ impl<S> Layer<S> for AuthnLayer {
 
 /// The service of [`AuthnLayer`].
 #[derive(Clone)]
-pub struct Authn<S> {
+pub(crate) struct Authn<S> {
     inner: S,
     layer: AuthnLayer,
 }
@@ -191,7 +191,7 @@ where
 
 /// The permits of a call. A stream keeps its permits until its body ends.
 #[derive(Debug)]
-pub struct ClientPermit {
+pub(crate) struct ClientPermit {
     permits: Option<ClientPermits>,
     streaming: bool,
 }

@@ -22,7 +22,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// Catches panics of handlers, in the future and in the response body.
 #[derive(Clone, Debug)]
-pub struct CatchPanicLayer(pub Arc<Metrics>);
+pub(crate) struct CatchPanicLayer(pub(crate) Arc<Metrics>);
 
 impl<S> Layer<S> for CatchPanicLayer {
     type Service = CatchPanic<S>;
@@ -34,7 +34,7 @@ impl<S> Layer<S> for CatchPanicLayer {
 
 /// The service of [`CatchPanicLayer`].
 #[derive(Clone, Debug)]
-pub struct CatchPanic<S> {
+pub(crate) struct CatchPanic<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
@@ -59,7 +59,7 @@ where
 
 pin_project! {
     /// A handler's future, whose panic becomes a response with INTERNAL.
-    pub struct PanicGuard<F> {
+    pub(crate) struct PanicGuard<F> {
         #[pin]
         inner: Option<F>,
         metrics: Option<Arc<Metrics>>,
@@ -94,7 +94,7 @@ where
 
 /// A response body, whose panic becomes a trailer with INTERNAL.
 #[derive(Debug)]
-pub struct PanicGuardBody {
+pub(crate) struct PanicGuardBody {
     inner: Option<Body>,
     metrics: Option<Arc<Metrics>>,
 }

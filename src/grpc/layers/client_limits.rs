@@ -13,20 +13,20 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Limits of a client, as the settings have them.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientLimitSettings {
+pub(crate) struct ClientLimitSettings {
     /// Unary calls in flight.
-    pub calls: usize,
+    pub(crate) calls: usize,
     /// Streams open.
-    pub streams: usize,
+    pub(crate) streams: usize,
     /// Calls and streams together; `None` for no further limit.
-    pub max_concurrent: Option<usize>,
+    pub(crate) max_concurrent: Option<usize>,
     /// Calls per second, and the burst, which is at least 1. `None` for no limit; 0 refuses every call.
-    pub per_second: Option<f64>,
+    pub(crate) per_second: Option<f64>,
 }
 
 /// The limits of a client, and the permits and tokens in use.
 #[derive(Debug)]
-pub struct ClientLimits {
+pub(crate) struct ClientLimits {
     calls: Quota,
     streams: Quota,
     max_concurrent: Option<Quota>,
@@ -38,7 +38,7 @@ pub(super) type ClientPermits = (QuotaPermit, Option<QuotaPermit>);
 
 impl ClientLimits {
     /// Starts with all permits free and a full bucket.
-    pub fn new(limits: ClientLimitSettings, now: Instant) -> Self {
+    pub(crate) fn new(limits: ClientLimitSettings, now: Instant) -> Self {
         Self {
             calls: Quota::new(limits.calls),
             streams: Quota::new(limits.streams),

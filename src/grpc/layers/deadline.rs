@@ -23,10 +23,10 @@ use crate::grpc::{methods, status};
 use crate::ports::call::{CallContext, CallRecord};
 
 /// Deadline of a unary call without `grpc-timeout`.
-pub const DEFAULT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT: Duration = Duration::from_secs(10);
 
 /// Longest deadline of a unary call.
-pub const MAX: Duration = Duration::from_secs(60);
+pub(crate) const MAX: Duration = Duration::from_secs(60);
 
 /// Margin between our deadline and the caller's: this, and three hundredths of the caller's time. The network's part
 /// does not grow with the deadline, but clocks and timers err by a fraction of the measured time.
@@ -34,11 +34,11 @@ const MARGIN: Duration = Duration::from_millis(100);
 const MARGIN_PERCENT: u32 = 3;
 
 /// Time after the deadline at which this layer answers in place of the handler.
-pub const BACKSTOP: Duration = Duration::from_millis(50);
+pub(crate) const BACKSTOP: Duration = Duration::from_millis(50);
 
 /// Puts the deadline into the call's context, and enforces the deadline on unary calls.
 #[derive(Clone, Copy, Debug)]
-pub struct DeadlineLayer;
+pub(crate) struct DeadlineLayer;
 
 impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
@@ -50,7 +50,7 @@ impl<S> Layer<S> for DeadlineLayer {
 
 /// The service of [`DeadlineLayer`].
 #[derive(Clone, Debug)]
-pub struct Deadline<S> {
+pub(crate) struct Deadline<S> {
     inner: S,
 }
 
@@ -91,7 +91,7 @@ where
 
 pin_project! {
     /// The future of [`Deadline`].
-    pub struct DeadlineFuture<F> {
+    pub(crate) struct DeadlineFuture<F> {
         #[pin]
         inner: F,
         cut: Option<Instant>,

@@ -17,7 +17,7 @@ use crate::shutdown::{OnceEvent, OnceEventWait};
 
 /// Ends unary calls when the grace period is over.
 #[derive(Clone, Debug)]
-pub struct DrainNoticeLayer(pub OnceEvent);
+pub(crate) struct DrainNoticeLayer(pub(crate) OnceEvent);
 
 impl<S> Layer<S> for DrainNoticeLayer {
     type Service = DrainNotice<S>;
@@ -29,7 +29,7 @@ impl<S> Layer<S> for DrainNoticeLayer {
 
 /// The service of [`DrainNoticeLayer`].
 #[derive(Clone, Debug)]
-pub struct DrainNotice<S> {
+pub(crate) struct DrainNotice<S> {
     inner: S,
     /// Shared, because the service is cloned for every call.
     closing: Arc<OnceEvent>,
@@ -55,7 +55,7 @@ where
 
 pin_project! {
     /// The future of [`DrainNotice`].
-    pub struct DrainNoticeFuture<F> {
+    pub(crate) struct DrainNoticeFuture<F> {
         #[pin]
         inner: F,
         #[pin]

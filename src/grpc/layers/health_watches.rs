@@ -19,7 +19,7 @@ const MAX_WATCHES: usize = 8;
 
 /// The permits of one connection, which the listener adds to every request.
 #[derive(Clone, Debug)]
-pub struct ConnectionWatches(Quota);
+pub(crate) struct ConnectionWatches(Quota);
 
 impl Default for ConnectionWatches {
     fn default() -> Self {
@@ -29,7 +29,7 @@ impl Default for ConnectionWatches {
 
 /// Refuses health watches beyond [`MAX_WATCHES`] of a connection.
 #[derive(Clone, Debug)]
-pub struct HealthWatchesLayer(pub Arc<Metrics>);
+pub(crate) struct HealthWatchesLayer(pub(crate) Arc<Metrics>);
 
 impl<S> Layer<S> for HealthWatchesLayer {
     type Service = HealthWatches<S>;
@@ -41,7 +41,7 @@ impl<S> Layer<S> for HealthWatchesLayer {
 
 /// The service of [`HealthWatchesLayer`].
 #[derive(Clone, Debug)]
-pub struct HealthWatches<S> {
+pub(crate) struct HealthWatches<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
@@ -76,7 +76,7 @@ where
 
 /// The permit of a health watch, held until the stream ends.
 #[derive(Debug)]
-pub struct WatchPermit(Option<QuotaPermit>);
+pub(crate) struct WatchPermit(Option<QuotaPermit>);
 
 impl HeldPermit for WatchPermit {
     fn follow(self, response: Response<Body>) -> Response<Body> {

@@ -19,14 +19,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Admits `max` unary calls at a time.
 #[derive(Clone, Debug)]
-pub struct LoadShedLayer {
+pub(crate) struct LoadShedLayer {
     places: Quota,
     metrics: Arc<Metrics>,
 }
 
 impl LoadShedLayer {
     /// Creates a layer; its clones and services share the permits.
-    pub fn new(max: usize, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(max: usize, metrics: Arc<Metrics>) -> Self {
         Self { places: Quota::new(max), metrics }
     }
 }
@@ -41,7 +41,7 @@ impl<S> Layer<S> for LoadShedLayer {
 
 /// The service of [`LoadShedLayer`].
 #[derive(Clone, Debug)]
-pub struct LoadShed<S> {
+pub(crate) struct LoadShed<S> {
     inner: S,
     layer: Arc<LoadShedLayer>,
 }

@@ -10,7 +10,7 @@ use tonic::Code;
 const TOO_LARGE: &[u8] = b"Error,%20decoded%20message%20length%20too%20large";
 
 /// Corrects the code of this refusal; any other response passes unchanged.
-pub fn correct<B>(mut response: Response<B>) -> Response<B> {
+pub(crate) fn correct<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     let out_of_range = headers.get("grpc-status").is_some_and(|code| code == "11");
     if out_of_range && headers.get("grpc-message").is_some_and(|m| m.as_bytes().starts_with(TOO_LARGE)) {

@@ -3,17 +3,17 @@
 //! A layer keeps the error type of the inner service and refuses with a complete gRPC response: tests and production
 //! run the same server.
 
-pub mod authn;
-pub mod catch_panic;
-pub mod client_limits;
-pub mod deadline;
-pub mod drain_notice;
-pub mod health_watches;
-pub mod load_shed;
-pub mod message_limit;
-pub mod response_bytes;
-pub mod streams;
-pub mod trace;
+pub(crate) mod authn;
+pub(crate) mod catch_panic;
+pub(crate) mod client_limits;
+pub(crate) mod deadline;
+pub(crate) mod drain_notice;
+pub(crate) mod health_watches;
+pub(crate) mod load_shed;
+pub(crate) mod message_limit;
+pub(crate) mod response_bytes;
+pub(crate) mod streams;
+pub(crate) mod trace;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,7 +29,7 @@ use crate::ports::call::CallContext;
 pin_project! {
     /// The future of a layer that forwards a call or refuses it. `held`, such as a permit, is given to the response through
     /// [`HeldPermit::follow`], or dropped with this future.
-    pub struct AdmissionFuture<F, G> {
+    pub(crate) struct AdmissionFuture<F, G> {
         #[pin]
         inner: Option<F>,
         held: Option<G>,
@@ -70,7 +70,7 @@ where
 }
 
 /// A permit held while a call runs.
-pub trait HeldPermit {
+pub(crate) trait HeldPermit {
     /// Called when the response headers are ready. Moves the permit into the body where the body is work too.
     fn follow(self, response: Response<Body>) -> Response<Body>;
 }

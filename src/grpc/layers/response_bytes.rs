@@ -29,7 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Counts the bytes of large responses. Clones share the room.
 #[derive(Clone, Debug)]
-pub struct ResponseBytesLayer(Quota);
+pub(crate) struct ResponseBytesLayer(Quota);
 
 /// Starts with the whole room free.
 impl Default for ResponseBytesLayer {
@@ -48,7 +48,7 @@ impl<S> Layer<S> for ResponseBytesLayer {
 
 /// The service of [`ResponseBytesLayer`].
 #[derive(Clone, Debug)]
-pub struct ResponseBytes<S> {
+pub(crate) struct ResponseBytes<S> {
     inner: S,
     room: Quota,
 }
@@ -76,7 +76,7 @@ where
 
 pin_project! {
     /// The future of [`ResponseBytes`].
-    pub struct ResponseBytesFuture<F> {
+    pub(crate) struct ResponseBytesFuture<F> {
         #[pin]
         inner: F,
         room: Option<Quota>,
@@ -112,7 +112,7 @@ type NextFrame = Option<Result<Frame<Bytes>, Status>>;
 
 /// A response body whose large parts hold their room until the next part is polled.
 #[derive(Debug)]
-pub struct ResponseBytesLimit<R> {
+pub(crate) struct ResponseBytesLimit<R> {
     /// `None` after the refusal.
     body: Option<R>,
     /// The first part, polled ahead of the reader.

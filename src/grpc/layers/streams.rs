@@ -59,7 +59,7 @@ impl StreamEnd {
 
 /// Ends streams when the token is cancelled, or at their deadline.
 #[derive(Clone, Debug)]
-pub struct EndStreamsLayer(pub CancellationToken);
+pub(crate) struct EndStreamsLayer(pub(crate) CancellationToken);
 
 impl<S> Layer<S> for EndStreamsLayer {
     type Service = EndStreams<S>;
@@ -71,7 +71,7 @@ impl<S> Layer<S> for EndStreamsLayer {
 
 /// The service of [`EndStreamsLayer`].
 #[derive(Clone, Debug)]
-pub struct EndStreams<S> {
+pub(crate) struct EndStreams<S> {
     inner: S,
     /// Shared: the service is cloned for every call, and cloning a token takes a lock.
     stopping: Arc<CancellationToken>,

@@ -26,7 +26,7 @@ use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 
 /// Selects the calls that are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessLog {
+pub(crate) enum AccessLog {
     /// Failed calls, and unary calls slower than [`SLOW`]. Failures that are logged in summary are left out
     /// ([`CallRecord::summed_up`]).
     Failures,
@@ -37,17 +37,17 @@ pub enum AccessLog {
 }
 
 /// Duration from which a unary call counts as slow: Walmart usually answers within 1 s.
-pub const SLOW: Duration = Duration::from_secs(2);
+pub(crate) const SLOW: Duration = Duration::from_secs(2);
 
 /// Traces, measures and logs calls.
 #[derive(Clone, Debug)]
-pub struct TraceLayer {
+pub(crate) struct TraceLayer {
     /// Creates the spans.
-    pub tracer: Tracer,
+    pub(crate) tracer: Tracer,
     /// Counts the calls.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Selects the calls that are logged.
-    pub access_log: AccessLog,
+    pub(crate) access_log: AccessLog,
 }
 
 impl<S> Layer<S> for TraceLayer {
@@ -60,7 +60,7 @@ impl<S> Layer<S> for TraceLayer {
 
 /// The service of [`TraceLayer`].
 #[derive(Clone, Debug)]
-pub struct Trace<S> {
+pub(crate) struct Trace<S> {
     inner: S,
     layer: Arc<TraceLayer>,
 }
@@ -110,7 +110,7 @@ where
 
 pin_project! {
     /// The future of [`Trace`].
-    pub struct TraceFuture<F> {
+    pub(crate) struct TraceFuture<F> {
         #[pin]
         inner: F,
         record: Option<EndOnDrop>,
@@ -138,7 +138,7 @@ where
 
 pin_project! {
     /// A response body which reports the end of its call.
-    pub struct RecordedBody<R> {
+    pub(crate) struct RecordedBody<R> {
         #[pin]
         inner: R,
         record: Option<EndOnDrop>,

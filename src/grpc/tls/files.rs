@@ -20,7 +20,7 @@ use crate::telemetry::metrics::CallerMetrics;
 const LARGEST: usize = 1024 * 1024;
 
 /// Loads the TLS files and reloads them when they change.
-pub struct TlsFiles {
+pub(crate) struct TlsFiles {
     settings: config::TlsConfig,
     tls: ReloadableTls,
     changes: FileChanges,
@@ -47,7 +47,7 @@ impl TlsFiles {
     /// with an error in the log: webhooks and the ledger go on without callers, and renewed files are picked up later.
     ///
     /// # Errors One line that names the key at fault.
-    pub fn load(settings: &config::TlsConfig, clock: Clock, metrics: CallerMetrics) -> Result<Self, String> {
+    pub(crate) fn load(settings: &config::TlsConfig, clock: Clock, metrics: CallerMetrics) -> Result<Self, String> {
         let settings = settings.clone();
         let content = read(&settings);
         let now = fingerprint(&content);
@@ -62,13 +62,13 @@ impl TlsFiles {
     }
 
     /// The acceptor, which always uses the current certificates.
-    pub fn tls(&self) -> ReloadableTls {
+    pub(crate) fn tls(&self) -> ReloadableTls {
         self.tls.clone()
     }
 
     /// Reloads the files if they changed, and logs certificates near their end. To be called at intervals
     /// ([`files::poll`]).
-    pub fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         let content = read(&self.settings);
         let now = fingerprint(&content);
         if self.changes.settled(now) {

@@ -21,8 +21,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub use self::files::TlsFiles;
-pub use self::names::PeerNames;
+pub(crate) use self::files::TlsFiles;
+pub(crate) use self::names::PeerNames;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// Time for a refused peer to read the TLS alert.
@@ -30,7 +30,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Encrypts connections, each with the certificates in use at the time of its handshake. Clones share the certificates.
 #[derive(Clone)]
-pub struct ReloadableTls {
+pub(crate) struct ReloadableTls {
     current: Arc<ArcSwap<ServerConfig>>,
     throttle: Arc<LogThrottle>,
 }

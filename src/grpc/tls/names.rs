@@ -12,7 +12,7 @@ use crate::config::SubjectAltName;
 
 /// The URI and DNS names in a peer's verified certificate. The listener adds them to every request of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeerNames(Arc<CertificateNames>);
+pub(crate) struct PeerNames(Arc<CertificateNames>);
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct CertificateNames {
@@ -43,7 +43,7 @@ impl PeerNames {
     /// Whether the certificate holds this name, as a name of the same kind. A URI matches byte by byte. A DNS name
     /// matches as in RFC 6125: in any case, and a `*` that is the whole left-most label of the certificate's name
     /// stands for one label.
-    pub fn contains(&self, name: &SubjectAltName) -> bool {
+    pub(crate) fn contains(&self, name: &SubjectAltName) -> bool {
         match name {
             SubjectAltName::Uri(uri) => self.0.uris.contains(uri),
             SubjectAltName::Dns(name) => self.0.certificate.as_ref().is_some_and(|certificate| {
@@ -55,7 +55,7 @@ impl PeerNames {
     }
 
     /// One of the names, for the log.
-    pub fn first(&self) -> Option<&str> {
+    pub(crate) fn first(&self) -> Option<&str> {
         self.0.uris.iter().chain(&self.0.dns).map(String::as_str).next()
     }
 
