@@ -62,13 +62,13 @@ pub fn overloaded(retry_after: Duration) -> Status {
 
 /// A large response did not fit beside the responses that wait for their readers. The call itself was carried out.
 pub fn too_much_unread(retry_after: Duration) -> Status {
-    let message = "too many large answers wait for their readers: repeat the call";
+    let message = "too many large responses wait for their readers: repeat the call";
     Problem::new(Code::ResourceExhausted, "OVERLOADED", message).retry_after(Some(retry_after)).into_status()
 }
 
 /// A connection has its full number of health watches.
 pub fn too_many_watches() -> Status {
-    let message = "this connection has as many health watches as it may";
+    let message = "this connection has its maximum of health watches";
     Problem::new(Code::ResourceExhausted, "TOO_MANY_STREAMS", message).retry_after(Some(STREAMS_RETRY)).into_status()
 }
 
@@ -89,7 +89,7 @@ pub fn service_not_allowed(service: &str) -> Status {
 
 /// The caller is over its limits.
 pub fn caller_rate_limited(retry_after: Duration) -> Status {
-    let problem = Problem::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED", "the caller is over its share");
+    let problem = Problem::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED", "the caller is over its limits");
     problem.retry_after(Some(retry_after)).into_status()
 }
 
@@ -151,7 +151,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         }
         ServiceError::Upstream(error) => upstream(*error, call),
         ServiceError::Expired { operation, .. } => {
-            let message = "given up without effect: it could not be carried out in time; call again to start anew";
+            let message = "the operation expired without effect: it could not be carried out in time; call again to start a new one";
             Problem::new(Code::Aborted, "OPERATION_EXPIRED", message).metadata("operation", operation.name())
         }
         ServiceError::RequestIdReused => {
@@ -268,14 +268,14 @@ fn feed(error: FeedError) -> Problem {
             Problem { faults: faults.kept, omitted: faults.omitted, ..problem }.metadata("field", &field)
         }
         FeedError::LogChanged { ours, theirs, first, head } => {
-            let message = "the cursor is of another log than the gateway has now; choose a start on purpose";
+            let message = "the cursor belongs to another log than the gateway has now; choose a new start";
             Problem::new(Code::FailedPrecondition, "LOG_CHANGED", message)
                 .metadata("logIds", &format!("{ours},{theirs}"))
                 .metadata("first", &first.to_string())
                 .metadata("head", &head.to_string())
         }
         FeedError::EventsExpired { first, lost_from } => {
-            let message = "events that are asked for are no longer kept; seek on purpose";
+            let message = "the requested events are no longer kept; seek to a later start";
             let lost_to = first.saturating_sub(1);
             Problem::new(Code::OutOfRange, "EVENTS_EXPIRED", message)
                 .metadata("firstAvailable", &first.to_string())
@@ -285,7 +285,7 @@ fn feed(error: FeedError) -> Problem {
         }
         FeedError::CursorInFuture { head } => {
             let message =
-                "the place is behind the end of the log, which has lost events or is another; seek on purpose";
+                "the cursor is beyond the end of the log, which has lost events or was replaced; seek to a new start";
             Problem::new(Code::OutOfRange, "CURSOR_IN_FUTURE", message).metadata("head", &head.to_string())
         }
         FeedError::EventNotFound => Problem::new(Code::NotFound, "EVENT_NOT_FOUND", "no such event"),
@@ -304,7 +304,7 @@ fn feed(error: FeedError) -> Problem {
                 .metadata("feed", feed.name())
         }
         FeedError::SubscriptionDiffers { etag } => {
-            let message = "there is a subscription of this name, and it is not the one that is meant";
+            let message = "a subscription of this name exists, and differs from the one in the request";
             Problem::new(Code::AlreadyExists, "SUBSCRIPTION_DIFFERS", message).metadata("etag", &etag)
         }
         FeedError::Seeked { generation } => {
@@ -316,11 +316,11 @@ fn feed(error: FeedError) -> Problem {
                 .metadata("generation", &generation.to_string())
         }
         FeedError::ConsumerReplaced { generation } => {
-            Problem::new(Code::Aborted, "CONSUMER_REPLACED", "another stream came with this consumer_id")
+            Problem::new(Code::Aborted, "CONSUMER_REPLACED", "another stream was opened with this consumer_id")
                 .metadata("generation", &generation.to_string())
         }
         FeedError::SlowConsumer => {
-            Problem::new(Code::ResourceExhausted, "SLOW_CONSUMER", "the client took nothing for a minute")
+            Problem::new(Code::ResourceExhausted, "SLOW_CONSUMER", "the client has read nothing for a minute")
                 .retry_after(Some(OVERLOADED_RETRY))
         }
         FeedError::TooManyStreams => {
@@ -328,7 +328,7 @@ fn feed(error: FeedError) -> Problem {
                 .retry_after(Some(STREAMS_RETRY))
         }
         FeedError::TooManySubscriptions => {
-            let message = "the caller has as many subscriptions as it may: delete those that nobody reads";
+            let message = "the caller has its maximum of subscriptions: delete unused ones";
             Problem::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED", message).retry_after(Some(SUBSCRIPTIONS_RETRY))
         }
         FeedError::ShuttingDown => stopping(),

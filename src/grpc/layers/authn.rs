@@ -91,7 +91,7 @@ impl CallerAdmission {
         if let Some(service) = service.filter(|service| !client.caller.may_call(service)) {
             self.metrics.callers.count(CallerRefused::ServiceNotAllowed);
             throttle.note(CallerRefused::ServiceNotAllowed.name(), |times| {
-                tracing::warn!(caller = name, times, "a client calls a service that it may not");
+                tracing::warn!(caller = name, times, "a client calls a service that it may not use");
             });
             return Err(Box::new(status::service_not_allowed(service)));
         }
@@ -100,7 +100,7 @@ impl CallerAdmission {
         taken.map(|permits| (client.caller.clone(), Some(permits))).map_err(|retry_after| {
             self.metrics.callers.count(CallerRefused::OverShare);
             throttle.note(CallerRefused::OverShare.name(), |times| {
-                tracing::warn!(caller = name, times, "a client is over its share");
+                tracing::warn!(caller = name, times, "a client is over its limits");
             });
             Box::new(status::caller_rate_limited(retry_after))
         })
@@ -110,7 +110,7 @@ impl CallerAdmission {
         self.metrics.callers.count(why);
         self.throttle.note(why.name(), |times| {
             let name = peer.and_then(PeerNames::first);
-            tracing::warn!(reason = why.name(), times, name, "callers without good credentials are refused");
+            tracing::warn!(reason = why.name(), times, name, "callers without valid credentials are refused");
         });
         Box::new(status::caller_unauthenticated())
     }

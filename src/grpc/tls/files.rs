@@ -83,7 +83,7 @@ impl TlsFiles {
                     if self.changes.refused(now) {
                         self.metrics.tls_reloads_refused.inc();
                         let why = line(&self.settings, &unusable);
-                        tracing::warn!("the changed TLS files are refused, those before stay: {why}");
+                        tracing::warn!("the changed TLS files are refused, the current ones stay in use: {why}");
                     }
                 }
             }
@@ -97,7 +97,7 @@ impl TlsFiles {
         let standing = |(file, lifetimes): (&'static str, &CertificateLifetimes)| match lifetimes.standing(now) {
             CertificateValidity::Good | CertificateValidity::EndsSoon => Ok(()),
             CertificateValidity::NotYet => {
-                Err(TlsFileError::new(file, format_args!("is not good before {}", date(lifetimes.from()))))
+                Err(TlsFileError::new(file, format_args!("is not valid before {}", date(lifetimes.from()))))
             }
             CertificateValidity::Expired => {
                 Err(TlsFileError::new(file, format_args!("has expired at {}", date(lifetimes.until()))))
@@ -130,10 +130,10 @@ impl TlsFiles {
             match standing {
                 CertificateValidity::Good => {}
                 CertificateValidity::EndsSoon => {
-                    tracing::warn!("grpc.tls.{file}: expires soon, at {until}; nothing has renewed it")
+                    tracing::warn!("grpc.tls.{file}: expires soon, at {until}, and has not been renewed")
                 }
                 CertificateValidity::NotYet => {
-                    tracing::error!("grpc.tls.{file}: is not good before {from}; callers are refused")
+                    tracing::error!("grpc.tls.{file}: is not valid before {from}; callers are refused")
                 }
                 CertificateValidity::Expired => {
                     tracing::error!("grpc.tls.{file}: has expired at {until}; callers are refused")
