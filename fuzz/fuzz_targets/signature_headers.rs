@@ -10,12 +10,12 @@ use http::{HeaderName, HeaderValue, Request};
 use libfuzzer_sys::fuzz_target;
 use order_gateway::config::{Secret, WebhookAuth};
 use order_gateway::domain::account::AccountId;
-use order_gateway::http::webhooks::auth::{Gate, TokenKey, Unverified};
+use order_gateway::http::webhooks::auth::{ProofVerifier, TokenKey, UnverifiedDelivery};
 
 const NAMES: [&str; 4] = ["x-walmart-auth", "wm_sec.timestamp", "wm_sec.signature", "authorization"];
 const NOW: Duration = Duration::from_secs(1_760_000_000);
 
-static GATES: LazyLock<Vec<Gate>> = LazyLock::new(|| {
+static GATES: LazyLock<Vec<ProofVerifier>> = LazyLock::new(|| {
     let header = HeaderName::from_static(NAMES[0]);
     let secret = || Secret::inline("9fbd2f5b7a4e-not-to-be-found");
     let all = [
@@ -24,7 +24,7 @@ static GATES: LazyLock<Vec<Gate>> = LazyLock::new(|| {
         WebhookAuth::Basic { header: header.clone(), username: "walmart".into(), password: secret() },
         WebhookAuth::Oauth { header, client_id: "walmart".into(), client_secrets: vec![secret(), secret()] },
     ];
-    all.into_iter().map(|webhook| Gate::new(AccountId::new("a").unwrap(), webhook)).collect()
+    all.into_iter().map(|webhook| ProofVerifier::new(AccountId::new("a").unwrap(), webhook)).collect()
 });
 
 static KEY: LazyLock<TokenKey> = LazyLock::new(|| TokenKey::new(&[0x5b; 32]));
@@ -39,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let body = parts.next().unwrap_or_default();
     for gate in GATES.iter() {
-        let delivery = Unverified { head: &head, body: Bytes::copy_from_slice(body) };
+        let delivery = UnverifiedDelivery { head: &head, body: Bytes::copy_from_slice(body) };
         assert!(gate.check(delivery, NOW, Some(&KEY)).is_err());
         assert!(gate.grant(&head.headers, body, NOW, &KEY).is_err());
     }

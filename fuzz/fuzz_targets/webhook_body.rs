@@ -9,15 +9,15 @@ use http::request::Parts;
 use libfuzzer_sys::fuzz_target;
 use order_gateway::config::WebhookAuth;
 use order_gateway::domain::account::AccountId;
-use order_gateway::http::webhooks::auth::{Gate, Unverified};
+use order_gateway::http::webhooks::auth::{ProofVerifier, UnverifiedDelivery};
 use order_gateway::http::webhooks::read::read;
 use prost::Message as _;
 
-static GATE: LazyLock<Gate> = LazyLock::new(|| Gate::new(AccountId::new("a").unwrap(), WebhookAuth::None));
+static GATE: LazyLock<ProofVerifier> = LazyLock::new(|| ProofVerifier::new(AccountId::new("a").unwrap(), WebhookAuth::None));
 static HEAD: LazyLock<Parts> = LazyLock::new(|| http::Request::post("/").body(()).unwrap().into_parts().0);
 
 fuzz_target!(|body: &[u8]| {
-    let delivery = Unverified { head: &HEAD, body: Bytes::copy_from_slice(body) };
+    let delivery = UnverifiedDelivery { head: &HEAD, body: Bytes::copy_from_slice(body) };
     let (back, read) = read(GATE.check(delivery, Duration::ZERO, None).unwrap());
     if !body.starts_with(&[0x1f, 0x8b]) {
         assert_eq!(back, body);

@@ -32,9 +32,9 @@ use crate::grpc::services::ServiceRouter;
 use crate::grpc::tls::TlsFiles;
 use crate::http;
 use crate::http::admin::AdminHosts;
-use crate::http::page::{Door, Page};
-use crate::http::webhooks::Webhooks;
-use crate::http::{Probes, Stage};
+use crate::http::page::{GrpcEndpoint, StatusPage};
+use crate::http::webhooks::WebhookReceiver;
+use crate::http::{HealthProbes, ProcessStage};
 use crate::pb;
 use crate::pb::cancel_intent_service_server::CancelIntentServiceServer;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
@@ -146,7 +146,7 @@ impl From<String> for StartError {
 pub struct Gateway {
     shutdown: Shutdown,
     health: ServiceHealth,
-    probes: Probes,
+    probes: HealthProbes,
     /// The HTTP listeners, which answer until the drain is over.
     probing: Vec<JoinHandle<()>>,
     grace: Duration,
@@ -203,36 +203,36 @@ impl Gateway {
         };
         watch_files(config, tls, &shutdown, &metrics);
         let grpc = server::stack(inbound, services);
-        let door = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
+        let endpoint = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
-        let probes = Probes::new(vec![("store", store_check(store.clone()))]);
+        let probes = HealthProbes::new(vec![("store", store_check(store.clone()))]);
         shutdown.tasks().spawn(prove_store(store.clone(), shutdown.stopping().clone()));
-        let webhooks = Webhooks::new(&config.accounts, store.clone(), clock, metrics.clone());
+        let webhooks = WebhookReceiver::new(&config.accounts, store.clone(), clock, metrics.clone());
         let router = http::router(probes.clone()).merge(webhooks.router());
-        let page = || page(config, door, status, probes.clone(), metrics.clone(), clock).router();
+        let page = || page(config, endpoint, status, probes.clone(), metrics.clone(), clock).router();
         let page = config.http.page.then(page);
         let hosts = AdminHosts::new(config.admin.hosts.iter().cloned());
         let operators = http::admin::router(metrics.clone(), page, hosts);
         let serve = |listener, router, limits| {
             tokio::spawn(http::serve(listener, router, limits, shutdown.clone(), metrics.clone()))
         };
-        let limits = http::Limits::default();
+        let limits = http::HttpLimits::default();
         let probing = match listeners.admin {
             Some(listener) => {
-                let few = http::Limits { connections: ADMIN_CONNECTIONS, ..limits };
+                let few = http::HttpLimits { connections: ADMIN_CONNECTIONS, ..limits };
                 vec![serve(listeners.http, router, limits), serve(listener, operators, few)]
             }
             None => vec![serve(listeners.http, router.merge(operators), limits)],
         };
         health.serving().await;
-        probes.set(Stage::Ready);
+        probes.set(ProcessStage::Ready);
         Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, otlp, store })
     }
 
     /// Reports not ready, ends streams, and lets calls in flight finish within the grace.
     pub async fn stop(self) -> DrainOutcome {
         let not_ready = async {
-            self.probes.set(Stage::Draining);
+            self.probes.set(ProcessStage::Draining);
             self.health.not_serving().await;
         };
         let drained = self.shutdown.run(not_ready, self.grace).await;
@@ -345,14 +345,14 @@ fn page<U: WalmartApi, L: Ledger, F: FeedStore>(
     config: &Config,
     address: SocketAddr,
     status: GatewayStatus<U, L, F>,
-    probes: Probes,
+    probes: HealthProbes,
     metrics: Arc<Metrics>,
     clock: Clock,
-) -> Page<U, L, F> {
+) -> StatusPage<U, L, F> {
     let receiving = config.accounts.iter().filter(|account| account.webhook.is_some());
     let webhooks = receiving.map(|account| (account.id.clone(), metrics.webhooks.of(account.id.as_str()))).collect();
-    let door = Door { address, tls: config.grpc.tls.is_some(), clients: !config.clients.is_empty() };
-    Page { status, probes, metrics, webhooks, door, clock }
+    let endpoint = GrpcEndpoint { address, tls: config.grpc.tls.is_some(), clients: !config.clients.is_empty() };
+    StatusPage { status, probes, metrics, webhooks, grpc: endpoint, clock }
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything comes together here")]

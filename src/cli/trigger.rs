@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::domain::feed::LogId;
-    use crate::http::webhooks::Webhooks;
+    use crate::http::webhooks::WebhookReceiver;
     use crate::store::memory_feed::MemoryFeed;
     use crate::telemetry::metrics::Metrics;
 
@@ -334,7 +334,7 @@ webhook = { auth = "none" }
         let config = Config::load(SETTINGS, []).unwrap();
         let clock = Clock::system();
         let store = MemoryFeed::new(LogId(1));
-        let router = Webhooks::new(&config.accounts, store, clock, Arc::new(Metrics::new([]))).router();
+        let router = WebhookReceiver::new(&config.accounts, store, clock, Arc::new(Metrics::new([]))).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router).into_future());

@@ -16,7 +16,7 @@ use axum::routing::get;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, StatusCode};
 
-use super::scrapes::Scrapes;
+use super::metrics_text::MetricsText;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{Metrics, TextFormat};
 
@@ -27,10 +27,10 @@ const MAX_TOLD: usize = 100;
 
 /// Names under which the door may be asked for, besides localhost and any IP address. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct AdminHosts(Arc<Inner>);
+pub struct AdminHosts(Arc<HostRules>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct HostRules {
     names: BTreeSet<String>,
     throttle: LogThrottle,
 }
@@ -39,7 +39,7 @@ impl AdminHosts {
     /// Names in any case.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self(Arc::new(Inner { names, throttle: LogThrottle::default() }))
+        Self(Arc::new(HostRules { names, throttle: LogThrottle::default() }))
     }
 
     /// Whether a request for this host is answered; a port may follow.
@@ -64,14 +64,14 @@ fn without_port(host: &str) -> &str {
 
 /// The routes, to be merged with others or served alone. `page` are those of the page for people, if it is there.
 pub fn router(metrics: Arc<Metrics>, page: Option<Router>, hosts: AdminHosts) -> Router {
-    let metrics = Router::new().route("/metrics", get(scrape)).with_state(Scrapes::new(metrics));
+    let metrics = Router::new().route("/metrics", get(scrape)).with_state(MetricsText::new(metrics));
     // Of these routes alone: the others of the listener are asked for under names that others choose.
     metrics.merge(page.unwrap_or_default()).route_layer(from_fn_with_state(hosts, guard))
 }
 
-async fn scrape(State(scrapes): State<Scrapes>, headers: HeaderMap) -> Response {
+async fn scrape(State(metrics): State<MetricsText>, headers: HeaderMap) -> Response {
     let form = TextFormat::asked_for(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
-    match scrapes.text(form) {
+    match metrics.text(form) {
         Ok(text) => ([(CONTENT_TYPE, form.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -2,13 +2,13 @@
 //! one of its own.
 
 pub mod admin;
+mod metrics_text;
 pub mod page;
-mod patient;
 mod peer;
 mod probes;
-mod scrapes;
 mod server;
 pub mod webhooks;
+mod write_timeout;
 
-pub use probes::{Probes, Stage, router};
-pub use server::{Limits, serve};
+pub use probes::{HealthProbes, ProcessStage, router};
+pub use server::{HttpLimits, serve};

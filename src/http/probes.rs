@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Stage {
+pub enum ProcessStage {
     /// Not serving yet.
     Starting,
     /// Serving.
@@ -26,7 +26,7 @@ pub enum Stage {
     Draining,
 }
 
-impl Stage {
+impl ProcessStage {
     /// As the probes and the page say it.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -38,34 +38,34 @@ impl Stage {
 }
 
 /// Why a part does not work; `None` while it does.
-type Check = Box<dyn Fn() -> Option<String> + Send + Sync>;
+type HealthCheck = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the probes tell. Cheap to clone.
 #[derive(Clone)]
-pub struct Probes(Arc<Inner>);
+pub struct HealthProbes(Arc<ProbeState>);
 
-struct Inner {
+struct ProbeState {
     stage: AtomicU8,
-    checks: Vec<(&'static str, Check)>,
+    checks: Vec<(&'static str, HealthCheck)>,
 }
 
-impl Probes {
+impl HealthProbes {
     /// Starting. A check says at once, from what it knows, whether its part works.
-    pub fn new(checks: Vec<(&'static str, Check)>) -> Self {
-        Self(Arc::new(Inner { stage: AtomicU8::new(Stage::Starting as u8), checks }))
+    pub fn new(checks: Vec<(&'static str, HealthCheck)>) -> Self {
+        Self(Arc::new(ProbeState { stage: AtomicU8::new(ProcessStage::Starting as u8), checks }))
     }
 
     /// Moves on. Draining is never left.
-    pub fn set(&self, stage: Stage) {
+    pub fn set(&self, stage: ProcessStage) {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
     }
 
     /// Where the process stands.
-    pub fn stage(&self) -> Stage {
+    pub fn stage(&self) -> ProcessStage {
         match self.0.stage.load(Ordering::Acquire) {
-            0 => Stage::Starting,
-            1 => Stage::Ready,
-            _ => Stage::Draining,
+            0 => ProcessStage::Starting,
+            1 => ProcessStage::Ready,
+            _ => ProcessStage::Draining,
         }
     }
 
@@ -89,24 +89,24 @@ impl Probes {
     }
 }
 
-impl fmt::Debug for Probes {
+impl fmt::Debug for HealthProbes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probes").field("stage", &self.stage()).finish_non_exhaustive()
+        f.debug_struct("HealthProbes").field("stage", &self.stage()).finish_non_exhaustive()
     }
 }
 
 /// The routes, to be merged with others.
-pub fn router(probes: Probes) -> Router {
+pub fn router(probes: HealthProbes) -> Router {
     Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes)
 }
 
-async fn livez(State(probes): State<Probes>) -> Response {
+async fn livez(State(probes): State<HealthProbes>) -> Response {
     Json(probes.report("alive")).into_response()
 }
 
-async fn readyz(State(probes): State<Probes>) -> Response {
+async fn readyz(State(probes): State<HealthProbes>) -> Response {
     let stage = probes.stage();
-    let status = if stage == Stage::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if stage == ProcessStage::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(probes.report(stage.name()))).into_response()
 }
 
@@ -135,8 +135,10 @@ mod tests {
     async fn ready_only_between_starting_and_draining() {
         let store = Arc::new(AtomicBool::new(true));
         let works = store.clone();
-        let probes =
-            Probes::new(vec![("store", Box::new(move || (!works.load(Ordering::Relaxed)).then(|| "no room".into())))]);
+        let probes = HealthProbes::new(vec![(
+            "store",
+            Box::new(move || (!works.load(Ordering::Relaxed)).then(|| "no room".into())),
+        )]);
         let router = router(probes.clone());
         let ready = async || {
             let (status, kind, body) = get(&router, "/readyz", "*/*").await;
@@ -144,15 +146,15 @@ mod tests {
             (status.as_u16(), body)
         };
         assert_eq!(ready().await, (503, r#"{"checks":{"store":"ok"},"state":"starting"}"#.into()));
-        probes.set(Stage::Ready);
+        probes.set(ProcessStage::Ready);
         assert_eq!(ready().await, (200, r#"{"checks":{"store":"ok"},"state":"ready"}"#.into()));
         store.store(false, Ordering::Relaxed);
         assert_eq!(
             ready().await,
             (200, r#"{"checks":{"store":"failing"},"reasons":{"store":"no room"},"state":"ready"}"#.into())
         );
-        probes.set(Stage::Draining);
-        probes.set(Stage::Ready);
+        probes.set(ProcessStage::Draining);
+        probes.set(ProcessStage::Ready);
         assert_eq!(ready().await.0, 503);
         assert_eq!(get(&router, "/livez", "*/*").await.0, StatusCode::OK);
     }

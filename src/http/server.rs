@@ -28,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::patient::Patient;
 use super::peer::PeerAddress;
+use super::write_timeout::WriteTimeout;
 use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{ConnectionMetrics, CutReason, GaugeGuard, Metrics};
@@ -38,7 +38,7 @@ use crate::telemetry::metrics::{ConnectionMetrics, CutReason, GaugeGuard, Metric
 const HEADER_BUFFER: usize = 16 * 1024;
 
 /// For open requests once the process ends.
-const END_LIMIT: Duration = Duration::from_secs(1);
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
 /// For a connection that has to make way for another one.
 const MAKE_WAY_LIMIT: Duration = Duration::from_millis(100);
@@ -49,7 +49,7 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct HttpLimits {
     /// Open connections at a time; one address gets at most half of those that others left. Beyond that, one that waits for a
     /// request makes way for the new one; where none does, the new one is closed at once.
     pub connections: usize,
@@ -61,7 +61,7 @@ pub struct Limits {
     pub answer: Duration,
 }
 
-impl Default for Limits {
+impl Default for HttpLimits {
     fn default() -> Self {
         // More than webhooks may take (`webhooks`), so that probes find room beside them.
         Self {
@@ -75,7 +75,13 @@ impl Default for Limits {
 
 /// Accepts and serves until `shutdown` has finished: probes must be able to see that the process drains. Open requests
 /// then have a second.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdown: Shutdown, metrics: Arc<Metrics>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: HttpLimits,
+    shutdown: Shutdown,
+    metrics: Arc<Metrics>,
+) {
     let router = router.layer(from_fn_with_state(limits.request, within));
     let end = shutdown.finished();
     let mut acceptor = Acceptor::new(listener, limits.connections);
@@ -86,7 +92,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             continue;
         };
         let open = GaugeGuard::new(&metrics.peers.http);
-        let stream = Patient::new(stream, limits.answer, metrics.peers.cut(CutReason::Unread));
+        let stream = WriteTimeout::new(stream, limits.answer, metrics.peers.cut(CutReason::Unread));
         let (router, end, peers) = (router.clone(), end.clone(), metrics.peers.clone());
         tasks.spawn(async move {
             let _held = open;
@@ -95,14 +101,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
     }
     tasks.close();
     // What is still open ends with the process.
-    let _ = timeout(END_LIMIT, tasks.wait()).await;
+    let _ = timeout(SHUTDOWN_LIMIT, tasks.wait()).await;
 }
 
 async fn connection(
-    stream: Patient<TcpStream>,
+    stream: WriteTimeout<TcpStream>,
     router: Router,
     place: Arc<ConnectionPermit>,
-    limits: Limits,
+    limits: HttpLimits,
     end: CancellationToken,
     peers: &ConnectionMetrics,
 ) {
@@ -113,7 +119,7 @@ async fn connection(
         working.works();
         request.extensions_mut().insert(peer);
         let (answer, place) = (router.clone().oneshot(request), working.clone());
-        Box::pin(async move { Ok::<_, Infallible>(answer.await?.map(|body| WaitsAfterwards { body, place })) })
+        Box::pin(async move { Ok::<_, Infallible>(answer.await?.map(|body| IdleAfterBody { body, place })) })
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     place.waits();
@@ -145,7 +151,7 @@ async fn connection(
 
 /// Says that nothing more is written, and reads on until the peer has closed as well: unread data would have the system
 /// reset the connection, and the peer would lose an answer that it has not read yet.
-async fn close(mut stream: Patient<TcpStream>) -> io::Result<()> {
+async fn close(mut stream: WriteTimeout<TcpStream>) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = vec![0; 8 * 1024];
     let mut most = MAX_LINGER_BYTES;
@@ -159,18 +165,18 @@ async fn close(mut stream: Patient<TcpStream>) -> io::Result<()> {
 }
 
 /// The body of an answer. The connection waits for its next request when it is done with it.
-struct WaitsAfterwards {
+struct IdleAfterBody {
     body: Body,
     place: Arc<ConnectionPermit>,
 }
 
-impl Drop for WaitsAfterwards {
+impl Drop for IdleAfterBody {
     fn drop(&mut self) {
         self.place.waits();
     }
 }
 
-impl http_body::Body for WaitsAfterwards {
+impl http_body::Body for IdleAfterBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -200,7 +206,7 @@ mod tests {
     use super::*;
     use crate::shutdown::DrainOutcome;
 
-    async fn start(limits: Limits) -> (std::net::SocketAddr, Shutdown, JoinHandle<()>) {
+    async fn start(limits: HttpLimits) -> (std::net::SocketAddr, Shutdown, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new()
@@ -223,9 +229,9 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    fn quick() -> Limits {
+    fn quick() -> HttpLimits {
         let short = Duration::from_millis(50);
-        Limits { connections: 1, headers: short, request: short, answer: short }
+        HttpLimits { connections: 1, headers: short, request: short, answer: short }
     }
 
     #[tokio::test]
@@ -254,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn idle_connections_end_at_shutdown() {
-        let (address, shutdown, served) = start(Limits::default()).await;
+        let (address, shutdown, served) = start(HttpLimits::default()).await;
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(b"GET /ok HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut head = [0; 15];
@@ -272,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_connection_too_many_is_closed_while_all_work() {
-        let (address, ..) = start(Limits { connections: 1, ..Limits::default() }).await;
+        let (address, ..) = start(HttpLimits { connections: 1, ..HttpLimits::default() }).await;
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\na").await.unwrap();
         // The head has been read once the only place is that of a connection that works.
@@ -288,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_without_a_whole_head_keep_nobody_out() {
-        let (address, ..) = start(Limits { connections: 4, ..Limits::default() }).await;
+        let (address, ..) = start(HttpLimits { connections: 4, ..HttpLimits::default() }).await;
         let mut silent = Vec::new();
         for part in ["", "GET /ok HTTP/1.1\r\n"].repeat(10) {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -302,7 +308,7 @@ mod tests {
     /// An answer that is given before the request was read whole reaches a peer that goes on sending.
     #[tokio::test]
     async fn an_early_answer_is_not_lost() {
-        let (address, ..) = start(Limits::default()).await;
+        let (address, ..) = start(HttpLimits::default()).await;
         let body = vec![b'x'; 512 * 1024];
         for _ in 0..20 {
             let mut stream = TcpStream::connect(address).await.unwrap();

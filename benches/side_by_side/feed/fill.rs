@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use order_gateway::config::{StoreUrl, WebhookAuth};
 use order_gateway::domain::account::{AccountId, SellerId};
-use order_gateway::http::webhooks::auth::{Gate, Unverified};
+use order_gateway::http::webhooks::auth::{ProofVerifier, UnverifiedDelivery};
 use order_gateway::http::webhooks::read;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::event_log::Appended;
@@ -57,7 +57,7 @@ pub(crate) fn fill(file: &Path, sample: Sample, events: u64) -> Result<()> {
 
 async fn deliver(intake: Intake<Store>, sample: Sample, next: Arc<AtomicU64>, events: u64) -> Outcome {
     let account = AccountId::new(ACCOUNT).map_err(|_| "no account id")?;
-    let gate = Gate::new(account.clone(), WebhookAuth::None);
+    let gate = ProofVerifier::new(account.clone(), WebhookAuth::None);
     let recipient = Recipient { account, seller: SellerId::new("10000000001") };
     let (head, ()) = Request::new(()).into_parts();
     loop {
@@ -66,7 +66,8 @@ async fn deliver(intake: Intake<Store>, sample: Sample, next: Arc<AtomicU64>, ev
             return Ok(());
         }
         let body = Bytes::from(posts::body(sample, n));
-        let verified = gate.check(Unverified { head: &head, body }, Duration::ZERO, None).map_err(|e| e.to_string())?;
+        let verified =
+            gate.check(UnverifiedDelivery { head: &head, body }, Duration::ZERO, None).map_err(|e| e.to_string())?;
         let (raw, read) = read::read(verified);
         match intake.take(&recipient, raw, read).await {
             Ok(Appended::Stored { seq: Some(_) }) => {}

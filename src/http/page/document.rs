@@ -19,13 +19,13 @@ const SCRIPT: &str = "/* page.js */";
 const OPERATIONS: &str = "<!-- operations -->";
 
 /// The page and what it may do.
-pub(super) struct Document {
+pub(super) struct PageDocument {
     pub(super) body: Bytes,
     /// Its `Content-Security-Policy`.
     pub(super) policy: HeaderValue,
 }
 
-impl Document {
+impl PageDocument {
     /// Puts it together, once in the life of the process.
     pub(super) fn new() -> Self {
         let column = |operation: Operation| format!("<th scope=\"col\">{operation}</th>");
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_policy_names_exactly_the_style_and_the_script_that_the_document_has() {
-        let document = Document::new();
+        let document = PageDocument::new();
         let (body, policy) = (str::from_utf8(&document.body).unwrap(), document.policy.to_str().unwrap());
         for (tag, directive) in [("style", "style-src"), ("script", "script-src")] {
             assert_eq!(body.matches(&format!("<{tag}")).count(), 1, "{tag}");
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn each_of_walmarts_calls_has_its_column() {
-        let document = Document::new();
+        let document = PageDocument::new();
         let head = between(str::from_utf8(&document.body).unwrap(), ">Access token</th>", "</tr>");
         let columns: Vec<_> =
             head.split("<th scope=\"col\">").skip(1).map(|cell| cell.trim_end_matches("</th>")).collect();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn nothing_is_fetched_from_elsewhere_and_nothing_runs_but_the_script() {
-        let body = Document::new().body;
+        let body = PageDocument::new().body;
         let body = str::from_utf8(&body).unwrap();
         for word in ["http://", "https://", "src=", "@import", "url(", "style=\"", "onclick", "onload", "innerHTML"] {
             assert!(!body.contains(word), "{word}");

@@ -23,9 +23,9 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use self::document::Document;
-use self::shared::Shared;
-use super::Probes;
+use self::document::PageDocument;
+use self::shared::SharedView;
+use super::HealthProbes;
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
@@ -39,24 +39,24 @@ const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// What the page is built of.
-pub struct Page<U, L, F> {
+pub struct StatusPage<U, L, F> {
     /// Accounts, ledger and feed.
     pub status: GatewayStatus<U, L, F>,
     /// Stage and checks.
-    pub probes: Probes,
+    pub probes: HealthProbes,
     /// The last failures.
     pub metrics: Arc<Metrics>,
     /// The deliveries of the accounts that receive any.
     pub webhooks: Vec<(AccountId, AccountWebhooks)>,
     /// Where to ask on.
-    pub door: Door,
+    pub grpc: GrpcEndpoint,
     /// The time of day.
     pub clock: Clock,
 }
 
 /// How gRPC is reached, for the command lines that the page suggests.
 #[derive(Clone, Copy, Debug)]
-pub struct Door {
+pub struct GrpcEndpoint {
     /// Where it listens.
     pub address: SocketAddr,
     /// Whether by TLS.
@@ -65,20 +65,20 @@ pub struct Door {
     pub clients: bool,
 }
 
-impl<U: WalmartApi, L: Ledger, F: FeedStore> Page<U, L, F> {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> StatusPage<U, L, F> {
     /// The routes, to be merged with others.
     pub fn router(self) -> Router {
-        let document = Router::new().route("/", get(page)).with_state(Arc::new(Document::new()));
-        let shared = Arc::new(Shared::new(self));
+        let document = Router::new().route("/", get(page)).with_state(Arc::new(PageDocument::new()));
+        let shared = Arc::new(SharedView::new(self));
         document.merge(Router::new().route("/status.json", get(status::<U, L, F>)).with_state(shared))
     }
 }
 
-async fn page(State(document): State<Arc<Document>>) -> Response {
+async fn page(State(document): State<Arc<PageDocument>>) -> Response {
     guarded("text/html; charset=utf-8", document.policy.clone(), document.body.clone())
 }
 
-async fn status<U: WalmartApi, L: Ledger, F: FeedStore>(State(shared): State<Arc<Shared<U, L, F>>>) -> Response {
+async fn status<U: WalmartApi, L: Ledger, F: FeedStore>(State(shared): State<Arc<SharedView<U, L, F>>>) -> Response {
     match shared.json().await {
         Some(json) => guarded("application/json", NOTHING, json),
         None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

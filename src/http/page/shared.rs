@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{Page, view};
+use super::{StatusPage, view};
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{EventIds, FeedStore};
@@ -17,20 +17,20 @@ use crate::service::feed::{EventIds, FeedStore};
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
 /// The last look, shared by all viewers.
-pub(super) struct Shared<U, L, F> {
-    page: Arc<Page<U, L, F>>,
-    last: Arc<Mutex<Last>>,
+pub(super) struct SharedView<U, L, F> {
+    page: Arc<StatusPage<U, L, F>>,
+    last: Arc<Mutex<LastView>>,
 }
 
 #[derive(Default)]
-struct Last {
+struct LastView {
     json: Option<(Instant, Bytes)>,
     /// Shown last; only what has come since is read.
     intents: VecDeque<EventIds>,
 }
 
-impl<U: WalmartApi, L: Ledger, F: FeedStore> Shared<U, L, F> {
-    pub(super) fn new(page: Page<U, L, F>) -> Self {
+impl<U: WalmartApi, L: Ledger, F: FeedStore> SharedView<U, L, F> {
+    pub(super) fn new(page: StatusPage<U, L, F>) -> Self {
         Self { page: Arc::new(page), last: Arc::default() }
     }
 

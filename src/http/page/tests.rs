@@ -15,7 +15,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::ledger::EntryState as Entered;
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
-use crate::http::Stage;
+use crate::http::ProcessStage;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView, UpstreamOverview};
 use crate::service::testing::{Walmart, over};
 use crate::service::testing_feed::{TestFeed, asking, feed, plain};
@@ -62,7 +62,7 @@ struct Stand {
     router: Router,
     ledger: Faulty,
     feed: TestFeed,
-    probes: Probes,
+    probes: HealthProbes,
     metrics: Arc<Metrics>,
     walmarts: Arc<Walmarts>,
 }
@@ -74,8 +74,8 @@ fn stand(accounts: &[String]) -> Stand {
     let metrics = Arc::new(Metrics::new([]));
     let counts = metrics.webhooks.of("acme");
     counts.count(DeliveryOutcome::Stored);
-    let probes = Probes::new(vec![("store", Box::new(|| Some("the store is full".into())))]);
-    let page = Page {
+    let probes = HealthProbes::new(vec![("store", Box::new(|| Some("the store is full".into())))]);
+    let page = StatusPage {
         status: GatewayStatus {
             directory: AccountDirectory::new(ids.clone()),
             overview: walmarts.clone(),
@@ -87,7 +87,7 @@ fn stand(accounts: &[String]) -> Stand {
         probes: probes.clone(),
         metrics: metrics.clone(),
         webhooks: vec![(ids[0].clone(), counts)],
-        door: Door { address: "0.0.0.0:50051".parse().unwrap(), tls: false, clients: true },
+        grpc: GrpcEndpoint { address: "0.0.0.0:50051".parse().unwrap(), tls: false, clients: true },
         clock: Clock::following(at(0)),
     };
     Stand { router: page.router(), ledger, feed, probes, metrics, walmarts }
@@ -117,7 +117,7 @@ impl Stand {
 #[tokio::test(start_paused = true)]
 async fn all_of_it_has_this_shape() {
     let stand = two();
-    stand.probes.set(Stage::Ready);
+    stand.probes.set(ProcessStage::Ready);
     let old = Timestamp(START - 600_000);
     put(&stand.ledger, vec![creation("acme", "SO1", old)]).await;
     put(&stand.ledger, (0..2).map(|i| batch("c-1", i, 2, Entered::Recorded, old)).collect()).await;

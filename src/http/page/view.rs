@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::Page;
+use super::StatusPage;
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::ledger::{Entry, EntryState};
@@ -26,37 +26,37 @@ const ACCOUNTS: usize = 100;
 const TEXT: usize = 120;
 
 #[derive(Serialize)]
-struct View<'a> {
+struct PageView<'a> {
     time: u64,
     version: &'static str,
     start_time: u64,
     stage: &'static str,
-    checks: Vec<Check>,
-    grpc: Door,
-    accounts: First<Account>,
-    operations: Option<First<Mutation>>,
-    feed: Option<Feed>,
-    order_updates: Option<Feed>,
-    intents: Option<Vec<Intent>>,
-    subscriptions: Option<Subscriptions>,
-    errors: Vec<Error<'a>>,
+    checks: Vec<CheckRow>,
+    grpc: GrpcRow,
+    accounts: FirstRows<AccountRow>,
+    operations: Option<FirstRows<MutationRow>>,
+    feed: Option<FeedRow>,
+    order_updates: Option<FeedRow>,
+    intents: Option<Vec<IntentRow>>,
+    subscriptions: Option<SubscriptionRows>,
+    errors: Vec<FailureRow<'a>>,
 }
 
 /// The first of a list, and how many more there are.
 #[derive(Serialize)]
-struct First<T> {
+struct FirstRows<T> {
     rows: Vec<T>,
     more: u64,
 }
 
 #[derive(Serialize)]
-struct Check {
+struct CheckRow {
     name: &'static str,
     failing: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Door {
+struct GrpcRow {
     /// `None`: all addresses of the machine, so whoever looks knows better.
     host: Option<String>,
     port: u16,
@@ -65,31 +65,31 @@ struct Door {
 }
 
 #[derive(Serialize)]
-struct Account {
+struct AccountRow {
     account: String,
-    token: Token,
-    operations: Vec<Bucket>,
-    ledger: Option<Vec<Count>>,
+    token: TokenRow,
+    operations: Vec<OperationRow>,
+    ledger: Option<Vec<StateCountRow>>,
     webhooks: Option<BTreeMap<&'static str, u64>>,
 }
 
 #[derive(Serialize)]
-struct Token {
+struct TokenRow {
     state: &'static str,
     /// When it ends or ended; of a failed one, when the next is asked for.
     time: Option<u64>,
     /// Why the last try to get one failed.
-    failure: Option<TokenFailure>,
+    failure: Option<TokenFailureRow>,
 }
 
 #[derive(Serialize)]
-struct TokenFailure {
+struct TokenFailureRow {
     kind: &'static str,
     http_status: Option<u16>,
 }
 
 #[derive(Serialize)]
-struct Bucket {
+struct OperationRow {
     operation: &'static str,
     limit_per_minute: u32,
     tokens: f64,
@@ -99,14 +99,14 @@ struct Bucket {
 }
 
 #[derive(Serialize)]
-struct Count {
+struct StateCountRow {
     state: &'static str,
     count: u64,
     oldest: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Mutation {
+struct MutationRow {
     name: String,
     account: String,
     kind: &'static str,
@@ -121,7 +121,7 @@ struct Mutation {
 }
 
 #[derive(Serialize)]
-struct Feed {
+struct FeedRow {
     log_id: String,
     first: u64,
     head: u64,
@@ -130,7 +130,7 @@ struct Feed {
 }
 
 #[derive(Serialize)]
-struct Intent {
+struct IntentRow {
     seq: u64,
     event_id: String,
     account: String,
@@ -140,13 +140,13 @@ struct Intent {
 }
 
 #[derive(Serialize)]
-struct Subscriptions {
-    rows: Vec<Subscription>,
+struct SubscriptionRows {
+    rows: Vec<SubscriptionRow>,
     more: bool,
 }
 
 #[derive(Serialize)]
-struct Subscription {
+struct SubscriptionRow {
     name: String,
     feed: &'static str,
     state: &'static str,
@@ -158,7 +158,7 @@ struct Subscription {
 }
 
 #[derive(Serialize)]
-struct Error<'a> {
+struct FailureRow<'a> {
     last: u64,
     first: u64,
     count: u64,
@@ -170,31 +170,31 @@ struct Error<'a> {
 }
 
 /// All of it.
-pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: StatusBoard) -> Vec<u8> {
-    let Page { status, probes, metrics, webhooks, door, clock } = page;
+pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> Vec<u8> {
+    let StatusPage { status, probes, metrics, webhooks, grpc: endpoint, clock } = page;
     let failures = metrics.recent.all();
     let unresolved = [EntryState::NeedsOperator, EntryState::Unknown];
     let counted = |account: &AccountState| unresolved.map(|state| account.count(state)).iter().sum::<u64>();
     let total = board.accounts.iter().map(counted).sum::<u64>();
-    let view = View {
+    let view = PageView {
         time: millis(clock.now()),
         version: env!("CARGO_PKG_VERSION"),
         start_time: millis(status.start_time),
         stage: probes.stage().name(),
-        checks: probes.checks().map(|(name, failing)| Check { name, failing }).collect(),
-        grpc: Door {
-            host: (!door.address.ip().is_unspecified()).then(|| door.address.ip().to_string()),
-            port: door.address.port(),
-            tls: door.tls,
-            clients: door.clients,
+        checks: probes.checks().map(|(name, failing)| CheckRow { name, failing }).collect(),
+        grpc: GrpcRow {
+            host: (!endpoint.address.ip().is_unspecified()).then(|| endpoint.address.ip().to_string()),
+            port: endpoint.address.port(),
+            tls: endpoint.tls,
+            clients: endpoint.clients,
         },
         operations: board.unresolved.as_deref().map(|entries| mutations(entries, total)),
         feed: board.feed.as_ref().map(|state| feed(state, FeedName::CancelIntents)),
         order_updates: board.feed.as_ref().map(|state| feed(state, FeedName::OrderUpdates)),
-        subscriptions: board
-            .feed
-            .as_ref()
-            .map(|feed| Subscriptions { rows: feed.subscriptions.iter().map(subscription).collect(), more: feed.more }),
+        subscriptions: board.feed.as_ref().map(|feed| SubscriptionRows {
+            rows: feed.subscriptions.iter().map(subscription).collect(),
+            more: feed.more,
+        }),
         intents: board.intents.map(|events| events.into_iter().rev().map(intent).collect()),
         errors: failures.iter().map(|failure| error(failure, clock)).collect(),
         accounts: accounts(board.accounts, webhooks),
@@ -204,7 +204,7 @@ pub(super) fn json<U, L, F>(page: &Page<U, L, F>, board: StatusBoard) -> Vec<u8>
 }
 
 /// The first ones; when there are too many, those in trouble come first.
-fn accounts(mut states: Vec<AccountState>, webhooks: &[(AccountId, AccountWebhooks)]) -> First<Account> {
+fn accounts(mut states: Vec<AccountState>, webhooks: &[(AccountId, AccountWebhooks)]) -> FirstRows<AccountRow> {
     let more = states.len().saturating_sub(ACCOUNTS);
     if more > 0 {
         states.sort_by_key(|state| !is_in_trouble(state));
@@ -214,7 +214,7 @@ fn accounts(mut states: Vec<AccountState>, webhooks: &[(AccountId, AccountWebhoo
         let counts = webhooks.iter().find(|(id, _)| *id == state.id).map(|(_, counts)| counts);
         account(state, counts)
     };
-    First { rows: states.into_iter().map(of).collect(), more: more as u64 }
+    FirstRows { rows: states.into_iter().map(of).collect(), more: more as u64 }
 }
 
 fn is_in_trouble(state: &AccountState) -> bool {
@@ -223,17 +223,17 @@ fn is_in_trouble(state: &AccountState) -> bool {
         || state.count(EntryState::NeedsOperator) > 0
 }
 
-fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
+fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> AccountRow {
     let counted = |counts: &AccountWebhooks| {
         let some = DeliveryOutcome::ALL.map(|outcome| (outcome.name(), counts.counted(outcome)));
         some.into_iter().filter(|(_, count)| *count > 0).collect()
     };
-    let count = |count: &crate::ports::ledger::EntryCount| Count {
+    let count = |count: &crate::ports::ledger::EntryCount| StateCountRow {
         state: count.state.name(),
         count: count.entries,
         oldest: count.oldest.map(|time| time.0),
     };
-    Account {
+    AccountRow {
         account: state.id.to_string(),
         token: token(state.token, state.token_failure.as_ref()),
         operations: state.operations.into_iter().map(|(operation, view)| bucket(operation, view)).collect(),
@@ -242,24 +242,25 @@ fn account(state: AccountState, webhooks: Option<&AccountWebhooks>) -> Account {
     }
 }
 
-fn token(view: TokenView, failure: Option<&overview::TokenFailure>) -> Token {
+fn token(view: TokenView, failure: Option<&overview::TokenFailure>) -> TokenRow {
     let (state, time) = match view {
         TokenView::None => ("none", None),
         TokenView::Valid(until) => ("valid", Some(until)),
         TokenView::Expired(since) => ("expired", Some(since)),
         TokenView::Failed(retry) => ("failed", Some(retry)),
     };
-    let failure = failure.map(|failure| TokenFailure { kind: failure.kind.name(), http_status: failure.http_status });
-    Token { state, time: time.map(millis), failure }
+    let failure =
+        failure.map(|failure| TokenFailureRow { kind: failure.kind.name(), http_status: failure.http_status });
+    TokenRow { state, time: time.map(millis), failure }
 }
 
-fn bucket(operation: Operation, view: OperationView) -> Bucket {
+fn bucket(operation: Operation, view: OperationView) -> OperationRow {
     let (circuit, probe) = match view.circuit {
         CircuitView::Closed => ("closed", None),
         CircuitView::Open(until) => ("open", Some(until)),
         CircuitView::HalfOpen => ("half_open", None),
     };
-    Bucket {
+    OperationRow {
         operation: operation.name(),
         limit_per_minute: view.limit_per_minute,
         tokens: (view.tokens * 10.0).floor() / 10.0,
@@ -271,15 +272,15 @@ fn bucket(operation: Operation, view: OperationView) -> Bucket {
 
 /// `total` are those of unknown outcome, counted at almost the same time. Of those that are open for long only these
 /// entries are known, so there are at least so many more.
-fn mutations(entries: &[Entry], total: u64) -> First<Mutation> {
+fn mutations(entries: &[Entry], total: u64) -> FirstRows<MutationRow> {
     let shown = &entries[..entries.len().min(BoardRows::OPERATIONS)];
     let counted = shown.iter().filter(|entry| matches!(entry.state, EntryState::NeedsOperator | EntryState::Unknown));
     let more = total.saturating_sub(counted.count() as u64).max((entries.len() - shown.len()) as u64);
-    First { rows: shown.iter().map(mutation).collect(), more }
+    FirstRows { rows: shown.iter().map(mutation).collect(), more }
 }
 
-fn mutation(entry: &Entry) -> Mutation {
-    Mutation {
+fn mutation(entry: &Entry) -> MutationRow {
+    MutationRow {
         name: entry.id.to_string(),
         account: entry.account.to_string(),
         kind: entry.kind.operation().name(),
@@ -294,10 +295,10 @@ fn mutation(entry: &Entry) -> Mutation {
     }
 }
 
-fn feed(state: &FeedState, name: FeedName) -> Feed {
+fn feed(state: &FeedState, name: FeedName) -> FeedRow {
     let bounds = state.bounds.of(name);
     let (first, head) = (bounds.first, bounds.head);
-    Feed {
+    FeedRow {
         log_id: bounds.log.to_string(),
         first,
         head,
@@ -306,13 +307,13 @@ fn feed(state: &FeedState, name: FeedName) -> Feed {
     }
 }
 
-fn intent(event: EventIds) -> Intent {
+fn intent(event: EventIds) -> IntentRow {
     let name = if event.sub_event_type.is_empty() {
         event.event_type
     } else {
         format!("{} / {}", event.event_type, event.sub_event_type)
     };
-    Intent {
+    IntentRow {
         seq: event.seq,
         event_id: cut(&event.event_id),
         account: event.account,
@@ -322,8 +323,8 @@ fn intent(event: EventIds) -> Intent {
     }
 }
 
-fn subscription(state: &SubscriptionState) -> Subscription {
-    Subscription {
+fn subscription(state: &SubscriptionState) -> SubscriptionRow {
+    SubscriptionRow {
         name: state.shown.name.clone(),
         feed: state.feed.name(),
         state: match state.shown.state() {
@@ -340,8 +341,8 @@ fn subscription(state: &SubscriptionState) -> Subscription {
     }
 }
 
-fn error<'a>(failure: &'a RecentFailure, clock: &Clock) -> Error<'a> {
-    Error {
+fn error<'a>(failure: &'a RecentFailure, clock: &Clock) -> FailureRow<'a> {
+    FailureRow {
         last: millis(clock.at(failure.last)),
         first: millis(clock.at(failure.first)),
         count: failure.count,

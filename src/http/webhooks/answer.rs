@@ -6,7 +6,7 @@ use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER,
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::auth::{Grant, NoToken};
+use super::auth::{TokenGrant, TokenRefusal};
 
 /// Seconds to wait before a delivery is tried again for our trouble.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -14,7 +14,7 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 /// It is durable.
 pub(super) fn stored(duplicate: bool) -> Response {
     let body = if duplicate { r#"{"stored":true,"duplicate":true}"# } else { r#"{"stored":true,"duplicate":false}"# };
-    told(([(CONTENT_TYPE, "application/json")], body).into_response())
+    sent(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Not taken, and why.
@@ -33,36 +33,36 @@ pub(super) fn again_later(why: &str) -> Response {
 }
 
 /// An access token. Source of the form: RFC 6749, section 5.1.
-pub(super) fn token(grant: &Grant) -> Response {
-    let Grant { access_token, expires_in } = grant;
+pub(super) fn token(grant: &TokenGrant) -> Response {
+    let TokenGrant { access_token, expires_in } = grant;
     let body = json!({ "access_token": access_token, "token_type": "Bearer", "expires_in": expires_in.as_secs() });
     let not_kept = [(CACHE_CONTROL, "no-store"), (PRAGMA, "no-cache")];
     (not_kept, Json(body)).into_response()
 }
 
 /// None. Source of the form: RFC 6749, section 5.2.
-pub(super) fn no_token(why: NoToken) -> Response {
+pub(super) fn no_token(why: TokenRefusal) -> Response {
     let (status, error) = match why {
-        NoToken::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
-        NoToken::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
-        NoToken::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
+        TokenRefusal::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
+        TokenRefusal::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+        TokenRefusal::InvalidClient => (StatusCode::UNAUTHORIZED, "invalid_client"),
     };
     let mut answer = (status, Json(json!({ "error": error }))).into_response();
-    if why == NoToken::InvalidClient {
+    if why == TokenRefusal::InvalidClient {
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"webhooks\""));
     }
     answer
 }
 
 #[cfg(not(feature = "crash-points"))]
-fn told(answer: Response) -> Response {
+fn sent(answer: Response) -> Response {
     answer
 }
 
 /// Comes by W4 once the sender has the answer. The connection lets go of a body just before it writes the last of it, and
 /// does so in one go; a moment later it is written.
 #[cfg(feature = "crash-points")]
-fn told(answer: Response) -> Response {
+fn sent(answer: Response) -> Response {
     use std::pin::Pin;
     use std::task::{Context, Poll};
     use std::time::Duration;
@@ -70,9 +70,9 @@ fn told(answer: Response) -> Response {
     use axum::body::Body;
     use http_body::{Frame, SizeHint};
 
-    struct Told(Body);
+    struct NotifyWhenSent(Body);
 
-    impl http_body::Body for Told {
+    impl http_body::Body for NotifyWhenSent {
         type Data = bytes::Bytes;
         type Error = axum::Error;
 
@@ -90,7 +90,7 @@ fn told(answer: Response) -> Response {
         }
     }
 
-    impl Drop for Told {
+    impl Drop for NotifyWhenSent {
         fn drop(&mut self) {
             if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                 runtime.spawn(async {
@@ -101,5 +101,5 @@ fn told(answer: Response) -> Response {
         }
     }
 
-    answer.map(|body| Body::new(Told(body)))
+    answer.map(|body| Body::new(NotifyWhenSent(body)))
 }

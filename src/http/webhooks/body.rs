@@ -8,7 +8,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::refusal::Refusal;
+use super::refusal::PostRefusal;
 use super::unproved::UnprovedPost;
 
 /// For a body, from the head of its request.
@@ -16,10 +16,10 @@ const TIME: Duration = Duration::from_secs(10);
 
 /// Reads a body of at most `limit` bytes, however it is framed. Reading ends early when `post` has to make way for others. A
 /// post is read once.
-pub(super) async fn read(mut body: Body, limit: usize, post: &mut UnprovedPost) -> Result<Bytes, Refusal> {
+pub(super) async fn read(mut body: Body, limit: usize, post: &mut UnprovedPost) -> Result<Bytes, PostRefusal> {
     let told = body.size_hint().lower();
     if usize::try_from(told).map_or(true, |told| told > limit) {
-        return Err(Refusal::TooLarge);
+        return Err(PostRefusal::TooLarge);
     }
     let mut whole = Vec::new();
     let reading = async {
@@ -28,17 +28,17 @@ pub(super) async fn read(mut body: Body, limit: usize, post: &mut UnprovedPost) 
                 // What is there is taken first.
                 biased;
                 frame = body.frame() => frame,
-                () = post.ended() => return Err(Refusal::Displaced),
+                () = post.ended() => return Err(PostRefusal::Displaced),
             };
             let Some(frame) = frame else { return Ok(()) };
-            let Ok(data) = frame.map_err(|_| Refusal::BrokenOff)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| PostRefusal::BrokenOff)?.into_data() else { continue };
             if data.len() > limit - whole.len() {
-                return Err(Refusal::TooLarge);
+                return Err(PostRefusal::TooLarge);
             }
             post.heard(data.len());
             whole.extend_from_slice(&data);
         }
     };
-    timeout(TIME, reading).await.unwrap_or(Err(Refusal::TooSlow))?;
+    timeout(TIME, reading).await.unwrap_or(Err(PostRefusal::TooSlow))?;
     Ok(whole.into())
 }

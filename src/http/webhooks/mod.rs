@@ -34,8 +34,8 @@ use http::{HeaderMap, HeaderName};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use self::auth::{Gate, Grant, NoToken, TokenKey, Unverified, Verified};
-use self::refusal::{Recorder, Refusal};
+use self::auth::{ProofVerifier, TokenGrant, TokenKey, TokenRefusal, UnverifiedDelivery, VerifiedDelivery};
+use self::refusal::{PostRecorder, PostRefusal};
 use self::unproved::{UnprovedLimits, UnprovedPost, UnprovedPosts};
 use super::peer::PeerAddress;
 use crate::config;
@@ -64,10 +64,10 @@ const PROOF_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-walmart-auth"), HeaderName::from_static("wm_sec.signature")];
 
 /// The accounts that receive webhooks, and where deliveries go.
-pub struct Webhooks<L> {
-    accounts: HashMap<String, Account, RandomState>,
+pub struct WebhookReceiver<L> {
+    accounts: HashMap<String, WebhookAccount, RandomState>,
     /// For posts that name none of them.
-    unknown: Recorder,
+    unknown: PostRecorder,
     /// Every header that may carry a proof.
     proof_headers: Vec<HeaderName>,
     intake: Intake<L>,
@@ -81,35 +81,35 @@ pub struct Webhooks<L> {
     bytes: Semaphore,
 }
 
-struct Account {
+struct WebhookAccount {
     recipient: Recipient,
-    gate: Gate,
-    recorder: Recorder,
+    gate: ProofVerifier,
+    recorder: PostRecorder,
 }
 
-impl Account {
+impl WebhookAccount {
     /// Whether a head carries a proof, right or wrong.
     fn is_signed(&self, headers: &HeaderMap) -> bool {
         self.gate.proof_header().is_none_or(|name| carries(headers, name))
     }
 }
 
-impl<L: EventLog + TokenKeys> Webhooks<L> {
+impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
     /// For the accounts whose settings say how deliveries are proved. `store` keeps what they say, and the key of tokens.
     pub fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
-            let recorder = Recorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
-            let gate = Gate::new(id.clone(), webhook);
+            let recorder = PostRecorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
+            let gate = ProofVerifier::new(id.clone(), webhook);
             let recipient = Recipient { account: id.clone(), seller: SellerId::new(&account.partner_id) };
-            Some((id.to_string(), Account { recipient, gate, recorder }))
+            Some((id.to_string(), WebhookAccount { recipient, gate, recorder }))
         });
         let accounts: HashMap<_, _, _> = receiving.collect();
         let configured = accounts.values().filter_map(|account| account.gate.proof_header().cloned());
         Self {
             proof_headers: PROOF_HEADERS.into_iter().chain(configured).collect(),
             accounts,
-            unknown: Recorder::new("unknown", metrics.webhooks.of_unknown_account()),
+            unknown: PostRecorder::new("unknown", metrics.webhooks.of_unknown_account()),
             intake: Intake::new(store.clone(), clock),
             keys: store,
             token_key: OnceCell::new(),
@@ -137,7 +137,7 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
             .with_state(Arc::new(self))
     }
 
-    fn account(&self, path: Result<Path<String>, PathRejection>) -> Option<&Account> {
+    fn account(&self, path: Result<Path<String>, PathRejection>) -> Option<&WebhookAccount> {
         self.accounts.get(&path.ok()?.0)
     }
 
@@ -151,46 +151,46 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
     }
 
     /// Refuses a post that names no account which receives webhooks.
-    fn refuse_unknown(&self, refusal: Refusal, headers: &HeaderMap) -> Response {
+    fn refuse_unknown(&self, refusal: PostRefusal, headers: &HeaderMap) -> Response {
         let signed = self.proof_headers.iter().any(|name| carries(headers, name));
         self.unknown.refuse(refusal, signed)
     }
 
     /// The key of tokens. The first who needs it has it read, or made.
-    async fn token_key(&self) -> Result<&TokenKey, Refusal> {
+    async fn token_key(&self) -> Result<&TokenKey, PostRefusal> {
         let read = async || {
-            let fresh = TokenKey::random_bytes().ok_or(Refusal::NotStored)?;
+            let fresh = TokenKey::random_bytes().ok_or(PostRefusal::NotStored)?;
             let kept = timeout(STORE_TIME, self.keys.token_key(fresh)).await;
             // The store has told the log.
-            kept.ok().and_then(Result::ok).map(|bytes| TokenKey::new(&bytes)).ok_or(Refusal::NotStored)
+            kept.ok().and_then(Result::ok).map(|bytes| TokenKey::new(&bytes)).ok_or(PostRefusal::NotStored)
         };
         self.token_key.get_or_try_init(read).await
     }
 
-    async fn receive(&self, account: &Account, head: &Parts, body: Body) -> Result<Response, Refusal> {
+    async fn receive(&self, account: &WebhookAccount, head: &Parts, body: Body) -> Result<Response, PostRefusal> {
         let began = Instant::now();
         let _in_flight = GaugeGuard::new(&self.metrics.webhooks.in_flight);
         let mut post = self.admit(head);
         let body = body::read(body, MAX_BODY, &mut post).await?;
         let key = if account.gate.grants() { Some(self.token_key().await?) } else { None };
-        let delivery = Unverified { head, body };
-        let verified = account.gate.check(delivery, self.now(), key).map_err(Refusal::Unproved)?;
+        let delivery = UnverifiedDelivery { head, body };
+        let verified = account.gate.check(delivery, self.now(), key).map_err(PostRefusal::Unproved)?;
         // Proved: from here on it has a place among its like.
         drop(post);
-        let _place = self.deliveries.try_acquire().map_err(|_| Refusal::Overloaded)?;
+        let _place = self.deliveries.try_acquire().map_err(|_| PostRefusal::Overloaded)?;
         let stored = self.store(account, verified).await;
         self.metrics.webhooks.duration.observe(began.elapsed().as_secs_f64());
         stored
     }
 
-    async fn store(&self, account: &Account, delivery: Verified) -> Result<Response, Refusal> {
+    async fn store(&self, account: &WebhookAccount, delivery: VerifiedDelivery) -> Result<Response, PostRefusal> {
         let (raw, read) = read::read(delivery);
-        let size = u32::try_from(raw.len()).map_err(|_| Refusal::Overloaded)?;
-        let _room = self.bytes.try_acquire_many(size).map_err(|_| Refusal::Overloaded)?;
+        let size = u32::try_from(raw.len()).map_err(|_| PostRefusal::Overloaded)?;
+        let _room = self.bytes.try_acquire_many(size).map_err(|_| PostRefusal::Overloaded)?;
         let unreadable = read.as_ref().err().map(|unreadable| unreadable.reason().to_owned());
         let unclear = read.as_ref().ok().and_then(|notification| notification.unclear);
         let is_fraud_cancel = read.as_ref().is_ok_and(read::is_fraud_cancel);
-        let Account { recipient, recorder, .. } = account;
+        let WebhookAccount { recipient, recorder, .. } = account;
         let id = &recipient.account;
         let stored = timeout(STORE_TIME, self.intake.take(recipient, raw, read)).await;
         let (outcome, answer) = match stored {
@@ -219,13 +219,18 @@ impl<L: EventLog + TokenKeys> Webhooks<L> {
                 (DeliveryOutcome::Conflict, answer::stored(true))
             }
             // The store has told the log. If it is only slow the delivery may be stored yet, and comes again as a duplicate.
-            Ok(Err(_)) | Err(_) => return Err(Refusal::NotStored),
+            Ok(Err(_)) | Err(_) => return Err(PostRefusal::NotStored),
         };
         recorder.counts.count(outcome);
         Ok(answer)
     }
 
-    async fn grant(&self, account: &Account, head: &Parts, body: Body) -> Result<Result<Grant, NoToken>, Refusal> {
+    async fn grant(
+        &self,
+        account: &WebhookAccount,
+        head: &Parts,
+        body: Body,
+    ) -> Result<Result<TokenGrant, TokenRefusal>, PostRefusal> {
         let mut post = self.admit(head);
         let form = body::read(body, MAX_FORM, &mut post).await?;
         let key = self.token_key().await?;
@@ -239,13 +244,13 @@ fn carries(headers: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 async fn receive<L: EventLog + TokenKeys>(
-    State(webhooks): State<Arc<Webhooks<L>>>,
+    State(webhooks): State<Arc<WebhookReceiver<L>>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
     let Some(account) = webhooks.account(path) else {
-        return webhooks.refuse_unknown(Refusal::UnknownAccount, &head.headers);
+        return webhooks.refuse_unknown(PostRefusal::UnknownAccount, &head.headers);
     };
     match webhooks.receive(account, &head, body).await {
         Ok(answer) => answer,
@@ -254,19 +259,19 @@ async fn receive<L: EventLog + TokenKeys>(
 }
 
 async fn grant<L: EventLog + TokenKeys>(
-    State(webhooks): State<Arc<Webhooks<L>>>,
+    State(webhooks): State<Arc<WebhookReceiver<L>>>,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
     let Some(account) = webhooks.account(path) else {
-        return webhooks.refuse_unknown(Refusal::UnknownAccount, &head.headers);
+        return webhooks.refuse_unknown(PostRefusal::UnknownAccount, &head.headers);
     };
-    let Recorder { counts, throttle, .. } = &account.recorder;
+    let PostRecorder { counts, throttle, .. } = &account.recorder;
     // Whether this account gives tokens out shows in an answer to nothing.
     if !account.gate.grants() {
         counts.tokens_refused.inc();
-        return Refusal::UnknownAccount.answer();
+        return PostRefusal::UnknownAccount.answer();
     }
     match webhooks.grant(account, &head, body).await {
         Ok(Ok(grant)) => {
@@ -288,19 +293,22 @@ async fn grant<L: EventLog + TokenKeys>(
 }
 
 async fn only_post<L: EventLog + TokenKeys>(
-    State(webhooks): State<Arc<Webhooks<L>>>,
+    State(webhooks): State<Arc<WebhookReceiver<L>>>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
     match webhooks.account(path) {
-        Some(account) => account.recorder.refuse(Refusal::WrongMethod, account.is_signed(&headers)),
-        None => webhooks.refuse_unknown(Refusal::WrongMethod, &headers),
+        Some(account) => account.recorder.refuse(PostRefusal::WrongMethod, account.is_signed(&headers)),
+        None => webhooks.refuse_unknown(PostRefusal::WrongMethod, &headers),
     }
 }
 
 /// A path below `/webhooks` that is none.
-async fn nowhere<L: EventLog + TokenKeys>(State(webhooks): State<Arc<Webhooks<L>>>, headers: HeaderMap) -> Response {
-    webhooks.refuse_unknown(Refusal::UnknownAccount, &headers)
+async fn nowhere<L: EventLog + TokenKeys>(
+    State(webhooks): State<Arc<WebhookReceiver<L>>>,
+    headers: HeaderMap,
+) -> Response {
+    webhooks.refuse_unknown(PostRefusal::UnknownAccount, &headers)
 }
 
 #[cfg(test)]

@@ -22,11 +22,11 @@ mod values;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use self::line::Flag;
-use self::order::Order;
-use self::values::{Found, into_object, name, time, unfold};
+use self::line::IntentFlag;
+use self::order::EventOrder;
+use self::values::{ObjectPlace, into_object, name, time, unfold};
 use super::MAX_BODY;
-use super::auth::Verified;
+use super::auth::VerifiedDelivery;
 use super::unpack::unpack;
 use crate::domain::feed::Notification;
 use crate::domain::feed::notification::Unclear;
@@ -38,7 +38,7 @@ pub fn is_fraud_cancel(event: &Notification) -> bool {
 }
 
 /// Reads a delivery, and gives the body back that is to be kept.
-pub fn read(delivery: Verified) -> (Bytes, Result<Notification, Unreadable>) {
+pub fn read(delivery: VerifiedDelivery) -> (Bytes, Result<Notification, Unreadable>) {
     read_body(delivery.into_bytes())
 }
 
@@ -58,7 +58,7 @@ fn notification(body: &[u8]) -> Result<Notification, Unreadable> {
     // serde_json refuses deep nesting, so no body overflows the stack. Its errors name the place and the expected form, and
     // repeat nothing of the body.
     let value: Value = serde_json::from_slice(body).map_err(|error| Unreadable::new(format!("not JSON: {error}")))?;
-    if matches!(Found::in_place(Some(&value)), Found::Several) {
+    if matches!(ObjectPlace::in_place(Some(&value)), ObjectPlace::Several) {
         return Err(Unreadable::new("several JSON objects in one body"));
     }
     let event = into_object(value).ok_or_else(|| Unreadable::new("not a JSON object"))?;
@@ -96,7 +96,7 @@ impl Envelope {
     fn read(&self) -> Result<Notification, Unreadable> {
         let nothing = Map::new();
         let payload = self.payload.as_ref().unwrap_or(&nothing);
-        let order = Order::of(payload);
+        let order = EventOrder::of(payload);
         let flag = order.flag();
         let name_of = |field: &str| self.head(field).and_then(name).unwrap_or_default();
         let mut notification = Notification {
@@ -107,7 +107,7 @@ impl Envelope {
             event_time: self.head("eventTime").and_then(time),
             ..Notification::default()
         };
-        let says_intent = kind::is_intent(&notification.sub_event_type) || flag == Flag::Set;
+        let says_intent = kind::is_intent(&notification.sub_event_type) || flag == IntentFlag::Set;
         if notification.event_type.is_empty() {
             notification.event_type = inferred_type(payload, &order, &notification.sub_event_type, flag)?.to_owned();
         }
@@ -137,13 +137,13 @@ impl Envelope {
 /// The event type of a body that does not name one, where its form leaves no doubt.
 fn inferred_type(
     payload: &Map<String, Value>,
-    order: &Order<'_>,
+    order: &EventOrder<'_>,
     sub_event_type: &str,
-    flag: Flag,
+    flag: IntentFlag,
 ) -> Result<&'static str, Unreadable> {
     if kind::is_status_update(payload) {
         Ok(kind::ORDER_STATUS_UPDATE)
-    } else if !sub_event_type.is_empty() || flag == Flag::Set || order.is_wrapped() {
+    } else if !sub_event_type.is_empty() || flag == IntentFlag::Set || order.is_wrapped() {
         Ok(kind::ORDER_UPDATES)
     } else {
         Err(Unreadable::new("no event type"))
@@ -151,9 +151,9 @@ fn inferred_type(
 }
 
 /// Why an event that was not recognised as an intent may be one.
-fn unclear(notification: &Notification, flag: Flag) -> Option<Unclear> {
+fn unclear(notification: &Notification, flag: IntentFlag) -> Option<Unclear> {
     let Notification { event_type, sub_event_type, .. } = notification;
-    if flag == Flag::Unreadable {
+    if flag == IntentFlag::Unreadable {
         return Some(Unclear::UnreadableFlag);
     }
     if !kind::is_order_updates(event_type) || kind::is_known(sub_event_type) {

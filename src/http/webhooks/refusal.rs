@@ -4,14 +4,14 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::answer;
-use super::auth::Refused;
+use super::auth::ProofError;
 use crate::domain::feed::notification::Unclear;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 
 /// Why a post is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum PostRefusal {
     /// The path names no account that receives webhooks.
     UnknownAccount,
     /// It is not a POST.
@@ -25,14 +25,14 @@ pub(super) enum Refusal {
     /// Too many posts without a proof were open, and this one had been silent longest.
     Displaced,
     /// Where it comes from is not proved.
-    Unproved(Refused),
+    Unproved(ProofError),
     /// Too many deliveries are being stored, or too many bytes of them.
     Overloaded,
     /// The store could not take it, or not in time.
     NotStored,
 }
 
-impl Refusal {
+impl PostRefusal {
     const fn outcome(self) -> DeliveryOutcome {
         match self {
             Self::UnknownAccount => DeliveryOutcome::UnknownAccount,
@@ -77,13 +77,13 @@ impl Refusal {
 }
 
 /// Counts and logs what becomes of the posts to one account, or to none.
-pub(super) struct Recorder {
+pub(super) struct PostRecorder {
     account: String,
     pub(super) counts: AccountWebhooks,
     pub(super) throttle: LogThrottle,
 }
 
-impl Recorder {
+impl PostRecorder {
     pub(super) fn new(account: &str, counts: AccountWebhooks) -> Self {
         Self { account: account.to_owned(), counts, throttle: LogThrottle::default() }
     }
@@ -111,7 +111,7 @@ impl Recorder {
 
     /// Refuses a post: counts it, logs it at most once a minute for each outcome, and makes the answer. `signed`: whether
     /// its head carries a proof.
-    pub(super) fn refuse(&self, refusal: Refusal, signed: bool) -> Response {
+    pub(super) fn refuse(&self, refusal: PostRefusal, signed: bool) -> Response {
         let outcome = refusal.outcome();
         self.counts.count_refused(outcome, signed);
         self.throttle.note(outcome.name(), |times| {

@@ -165,7 +165,7 @@ impl App {
         let config = Config::load(settings, []).unwrap();
         let metrics = Arc::new(Metrics::new([]));
         let clock = Clock::following(SystemTime::UNIX_EPOCH + Duration::from_millis(1_760_000_000_123));
-        let webhooks = Webhooks::new(&config.accounts, log.clone(), clock, metrics.clone());
+        let webhooks = WebhookReceiver::new(&config.accounts, log.clone(), clock, metrics.clone());
         Self { log, router: webhooks.router(), metrics }
     }
 

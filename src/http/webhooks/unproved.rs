@@ -27,12 +27,12 @@ pub(super) struct UnprovedLimits {
 #[derive(Clone, Debug)]
 pub(super) struct UnprovedPosts {
     limits: UnprovedLimits,
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenPosts>>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
-    by_address: HashMap<PeerAddress, Vec<Entry>>,
+struct OpenPosts {
+    by_address: HashMap<PeerAddress, Vec<PostEntry>>,
     posts: usize,
     bytes: usize,
     /// Rises with everything that is heard, so that no two entries were heard at once.
@@ -40,7 +40,7 @@ struct Open {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct PostEntry {
     id: u64,
     /// The beat at which something of it came last.
     heard: u64,
@@ -74,13 +74,13 @@ impl UnprovedPosts {
         open.beat += 1;
         let id = open.beat;
         open.posts += 1;
-        open.by_address.entry(address).or_default().push(Entry { id, heard: id, bytes: 0, end });
+        open.by_address.entry(address).or_default().push(PostEntry { id, heard: id, bytes: 0, end });
         drop(open);
         UnprovedPost { all: self.clone(), address, id, ended }
     }
 
     /// It guards counts only: they are right after a panic, too.
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenPosts> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,7 +96,7 @@ impl UnprovedPost {
         entry.bytes += bytes;
         open.bytes += bytes;
         while open.bytes > self.all.limits.bytes {
-            let weight = |posts: &Vec<Entry>| posts.iter().map(|entry| entry.bytes).sum();
+            let weight = |posts: &Vec<PostEntry>| posts.iter().map(|entry| entry.bytes).sum();
             if !open.end_one_of_the_most(weight, Some(self.id)) {
                 break;
             }
@@ -116,12 +116,12 @@ impl Drop for UnprovedPost {
     }
 }
 
-impl Open {
-    fn entry(&mut self, address: PeerAddress, id: u64) -> Option<&mut Entry> {
+impl OpenPosts {
+    fn entry(&mut self, address: PeerAddress, id: u64) -> Option<&mut PostEntry> {
         self.by_address.get_mut(&address)?.iter_mut().find(|entry| entry.id == id)
     }
 
-    fn remove(&mut self, address: PeerAddress, id: u64) -> Option<Entry> {
+    fn remove(&mut self, address: PeerAddress, id: u64) -> Option<PostEntry> {
         let own = self.by_address.get_mut(&address)?;
         let at = own.iter().position(|entry| entry.id == id)?;
         let entry = own.swap_remove(at);
@@ -147,8 +147,8 @@ impl Open {
     }
 
     /// The same, of the address with the greatest weight that has any.
-    fn end_one_of_the_most(&mut self, weight: impl Fn(&Vec<Entry>) -> usize, spared: Option<u64>) -> bool {
-        let others = |posts: &[Entry]| posts.iter().any(|entry| Some(entry.id) != spared);
+    fn end_one_of_the_most(&mut self, weight: impl Fn(&Vec<PostEntry>) -> usize, spared: Option<u64>) -> bool {
+        let others = |posts: &[PostEntry]| posts.iter().any(|entry| Some(entry.id) != spared);
         let with_others = self.by_address.iter().filter(|(_, posts)| others(posts));
         let most = with_others.max_by_key(|(_, posts)| weight(posts)).map(|(address, _)| *address);
         most.is_some_and(|address| self.end_longest_silent(address, spared))

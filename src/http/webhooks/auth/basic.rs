@@ -5,7 +5,7 @@ use secrecy::ExposeSecret as _;
 use secrecy::zeroize::Zeroizing;
 use subtle::ConstantTimeEq as _;
 
-use super::{Refused, after, base64};
+use super::{ProofError, after, base64};
 use crate::config::Secret;
 
 /// What a header says, with or without the word `Basic`. Walmart does not say whether it sends it.
@@ -14,10 +14,10 @@ pub(super) fn decode(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Whether `sent` is `user:password`.
-pub(super) fn check(sent: &[u8], user: &str, password: &Secret) -> Result<(), Refused> {
+pub(super) fn check(sent: &[u8], user: &str, password: &Secret) -> Result<(), ProofError> {
     let password = password.current();
     let expected = Zeroizing::new([user, password.expose_secret()].join(":"));
     // Hashes have one length: how long the right one is does not show.
     let (sent, expected) = (digest(&SHA256, sent), digest(&SHA256, expected.as_bytes()));
-    if sent.as_ref().ct_eq(expected.as_ref()).into() { Ok(()) } else { Err(Refused::Wrong) }
+    if sent.as_ref().ct_eq(expected.as_ref()).into() { Ok(()) } else { Err(ProofError::Wrong) }
 }

@@ -1,6 +1,6 @@
 //! Where a delivery comes from: each account's way to prove it.
 //!
-//! A body of which that is not known is [`Unverified`]; only [`Gate::check`] makes a [`Verified`] of it, and nothing reads
+//! A body of which that is not known is [`UnverifiedDelivery`]; only [`ProofVerifier::check`] makes a [`VerifiedDelivery`] of it, and nothing reads
 //! another. Secrets are asked for at each check, because their files may change; whatever is compared with one takes the
 //! same time however much of it is right.
 
@@ -17,11 +17,11 @@ use http::{HeaderMap, HeaderName};
 use crate::config::WebhookAuth;
 use crate::domain::account::AccountId;
 
-pub use self::oauth::{Grant, NoToken, TokenKey};
+pub use self::oauth::{TokenGrant, TokenKey, TokenRefusal};
 
 /// A body as it came, with the head of its request.
 #[derive(Debug)]
-pub struct Unverified<'a> {
+pub struct UnverifiedDelivery<'a> {
     /// Method, path and headers as they were received.
     pub head: &'a Parts,
     /// The body as it was received.
@@ -30,9 +30,9 @@ pub struct Unverified<'a> {
 
 /// A body of which it is proved that it comes from where it should.
 #[derive(Debug)]
-pub struct Verified(Bytes);
+pub struct VerifiedDelivery(Bytes);
 
-impl Verified {
+impl VerifiedDelivery {
     /// The body.
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -41,7 +41,7 @@ impl Verified {
 
 /// Why it is not proved. Nothing of what was sent is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ProofError {
     /// A header that belongs to the proof is not there.
     #[error("the request carries no proof of where it comes from")]
     Missing,
@@ -61,38 +61,43 @@ pub enum Refused {
 
 /// An account's way to tell where a delivery comes from.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ProofVerifier {
     account: AccountId,
     webhook: WebhookAuth,
 }
 
-impl Gate {
+impl ProofVerifier {
     /// As the settings have it.
     pub fn new(account: AccountId, webhook: WebhookAuth) -> Self {
         Self { account, webhook }
     }
 
     /// Lets a delivery through if it is what it should be. `now` is the time since 1970. Where deliveries carry a token that
-    /// is given out here ([`Gate::grants`]), none is right without the `key` of tokens.
-    pub fn check(&self, delivery: Unverified<'_>, now: Duration, key: Option<&TokenKey>) -> Result<Verified, Refused> {
-        let Unverified { head, body } = delivery;
+    /// is given out here ([`ProofVerifier::grants`]), none is right without the `key` of tokens.
+    pub fn check(
+        &self,
+        delivery: UnverifiedDelivery<'_>,
+        now: Duration,
+        key: Option<&TokenKey>,
+    ) -> Result<VerifiedDelivery, ProofError> {
+        let UnverifiedDelivery { head, body } = delivery;
         match &self.webhook {
             WebhookAuth::Hmac { header, secrets } => signature::of_body(&head.headers, header, &body, secrets)?,
             WebhookAuth::HmacV2 { secrets, timestamp_tolerance } => {
                 signature::of_request(head, &body, secrets, *timestamp_tolerance, now)?;
             }
             WebhookAuth::Basic { header, username, password } => {
-                let sent = basic::decode(only(&head.headers, header)?).ok_or(Refused::Malformed)?;
+                let sent = basic::decode(only(&head.headers, header)?).ok_or(ProofError::Malformed)?;
                 basic::check(&sent, username, password)?;
             }
             WebhookAuth::Oauth { header, client_id, client_secrets } => {
-                let key = key.ok_or(Refused::Wrong)?;
-                let tokens = oauth::Tokens { account: &self.account, client_id, client_secrets, key };
+                let key = key.ok_or(ProofError::Wrong)?;
+                let tokens = oauth::AccountTokens { account: &self.account, client_id, client_secrets, key };
                 tokens.check(only(&head.headers, header)?, now)?;
             }
             WebhookAuth::None => {}
         }
-        Ok(Verified(body))
+        Ok(VerifiedDelivery(body))
     }
 
     /// The header that carries the proof. `None`: nothing is checked.
@@ -112,22 +117,28 @@ impl Gate {
     }
 
     /// Answers a request for an access token. Never given out where no delivery carries one.
-    pub fn grant(&self, headers: &HeaderMap, form: &[u8], now: Duration, key: &TokenKey) -> Result<Grant, NoToken> {
+    pub fn grant(
+        &self,
+        headers: &HeaderMap,
+        form: &[u8],
+        now: Duration,
+        key: &TokenKey,
+    ) -> Result<TokenGrant, TokenRefusal> {
         let WebhookAuth::Oauth { header, client_id, client_secrets } = &self.webhook else {
-            return Err(NoToken::InvalidClient);
+            return Err(TokenRefusal::InvalidClient);
         };
-        let tokens = oauth::Tokens { account: &self.account, client_id, client_secrets, key };
+        let tokens = oauth::AccountTokens { account: &self.account, client_id, client_secrets, key };
         tokens.grant(headers, header, form, now)
     }
 }
 
 /// The value of a header that must be there once, without the spaces around it.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Refused> {
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], ProofError> {
     let mut all = headers.get_all(name).iter();
-    let value = all.next().ok_or(Refused::Missing)?;
+    let value = all.next().ok_or(ProofError::Missing)?;
     match all.next() {
         None => Ok(value.as_bytes().trim_ascii()),
-        Some(_) => Err(Refused::Repeated),
+        Some(_) => Err(ProofError::Repeated),
     }
 }
 

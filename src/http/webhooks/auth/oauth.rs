@@ -14,7 +14,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrecy::zeroize::Zeroizing;
 
-use super::{Refused, after, base64, basic, only};
+use super::{ProofError, after, base64, basic, only};
 use crate::config::Secret;
 use crate::domain::account::AccountId;
 use crate::ports::token_keys::TokenKeyBytes;
@@ -46,7 +46,7 @@ impl TokenKey {
 
 /// An access token that was given out.
 #[derive(Debug, PartialEq)]
-pub struct Grant {
+pub struct TokenGrant {
     /// The token.
     pub access_token: String,
     /// How long it is good, from now.
@@ -55,7 +55,7 @@ pub struct Grant {
 
 /// Why none was given. Source of the names: RFC 6749, section 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoToken {
+pub enum TokenRefusal {
     /// There is no readable `grant_type`.
     InvalidRequest,
     /// It is not `client_credentials`.
@@ -65,14 +65,14 @@ pub enum NoToken {
 }
 
 /// The tokens of one account.
-pub(super) struct Tokens<'a> {
+pub(super) struct AccountTokens<'a> {
     pub(super) account: &'a AccountId,
     pub(super) client_id: &'a str,
     pub(super) client_secrets: &'a [Secret],
     pub(super) key: &'a TokenKey,
 }
 
-impl Tokens<'_> {
+impl AccountTokens<'_> {
     /// Gives a token out. The credentials may stand in `header` (as Walmart sends them), in `Authorization: Basic`, or in
     /// the form.
     pub(super) fn grant(
@@ -81,15 +81,15 @@ impl Tokens<'_> {
         header: &HeaderName,
         form: &[u8],
         now: Duration,
-    ) -> Result<Grant, NoToken> {
+    ) -> Result<TokenGrant, TokenRefusal> {
         let field = |wanted: &str| {
             let mut all = url::form_urlencoded::parse(form).filter(|(name, _)| name == wanted);
             all.next().map(|(_, value)| value).filter(|_| all.next().is_none())
         };
         match field("grant_type").as_deref() {
             Some("client_credentials") => {}
-            Some(_) => return Err(NoToken::UnsupportedGrantType),
-            None => return Err(NoToken::InvalidRequest),
+            Some(_) => return Err(TokenRefusal::UnsupportedGrantType),
+            None => return Err(TokenRefusal::InvalidRequest),
         }
         let sent = |name: &HeaderName| basic::decode(only(headers, name).ok()?);
         let in_form = || {
@@ -103,21 +103,21 @@ impl Tokens<'_> {
             self.client_secrets.iter().fold(false, |found, secret| fits(secret) | found)
         };
         if !candidates.iter().flatten().any(right) {
-            return Err(NoToken::InvalidClient);
+            return Err(TokenRefusal::InvalidClient);
         }
         let end = now.saturating_add(LIFE).saturating_add(LEEWAY).as_secs();
         let mac = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key.0, &self.signed(end)));
-        Ok(Grant { access_token: format!("{end}.{mac}"), expires_in: LIFE })
+        Ok(TokenGrant { access_token: format!("{end}.{mac}"), expires_in: LIFE })
     }
 
     /// Whether a header's value is a token of this account, with or without the word `Bearer`, that is good now.
-    pub(super) fn check(&self, value: &[u8], now: Duration) -> Result<(), Refused> {
-        let token = std::str::from_utf8(after("bearer", value)).map_err(|_| Refused::Malformed)?;
-        let (end, mac) = token.split_once('.').ok_or(Refused::Malformed)?;
-        let end: u64 = end.parse().map_err(|_| Refused::Malformed)?;
-        let mac = base64(mac.as_bytes()).ok_or(Refused::Malformed)?;
-        hmac::verify(&self.key.0, &self.signed(end), &mac).map_err(|_| Refused::Wrong)?;
-        if now.as_secs() < end { Ok(()) } else { Err(Refused::Time) }
+    pub(super) fn check(&self, value: &[u8], now: Duration) -> Result<(), ProofError> {
+        let token = std::str::from_utf8(after("bearer", value)).map_err(|_| ProofError::Malformed)?;
+        let (end, mac) = token.split_once('.').ok_or(ProofError::Malformed)?;
+        let end: u64 = end.parse().map_err(|_| ProofError::Malformed)?;
+        let mac = base64(mac.as_bytes()).ok_or(ProofError::Malformed)?;
+        hmac::verify(&self.key.0, &self.signed(end), &mac).map_err(|_| ProofError::Wrong)?;
+        if now.as_secs() < end { Ok(()) } else { Err(ProofError::Time) }
     }
 
     /// Ids of accounts and clients hold no line ends.

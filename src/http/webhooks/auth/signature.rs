@@ -8,7 +8,7 @@ use ring::{digest, hmac};
 use secrecy::ExposeSecret as _;
 use subtle::ConstantTimeEq as _;
 
-use super::{Refused, base64, only};
+use super::{ProofError, base64, only};
 use crate::config::Secret;
 use crate::domain::hex;
 
@@ -29,8 +29,8 @@ pub(super) fn of_body(
     header: &HeaderName,
     body: &[u8],
     secrets: &[Secret],
-) -> Result<(), Refused> {
-    let sent = decode(only(headers, header)?).ok_or(Refused::Malformed)?;
+) -> Result<(), ProofError> {
+    let sent = decode(only(headers, header)?).ok_or(ProofError::Malformed)?;
     by_any(secrets, &[body], &sent)
 }
 
@@ -42,12 +42,12 @@ pub(super) fn of_request(
     secrets: &[Secret],
     tolerance: Duration,
     now: Duration,
-) -> Result<(), Refused> {
+) -> Result<(), ProofError> {
     let timestamp = only(&head.headers, &TIMESTAMP)?;
-    let sent = decode(only(&head.headers, &SIGNATURE)?).ok_or(Refused::Malformed)?;
-    let time = seconds(timestamp).ok_or(Refused::Malformed)?;
+    let sent = decode(only(&head.headers, &SIGNATURE)?).ok_or(ProofError::Malformed)?;
+    let time = seconds(timestamp).ok_or(ProofError::Malformed)?;
     if time > now.saturating_add(AHEAD) || now > time.saturating_add(tolerance) {
-        return Err(Refused::Time);
+        return Err(ProofError::Time);
     }
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let hash = hex::lower(digest::digest(&digest::SHA256, body).as_ref());
@@ -62,7 +62,7 @@ fn seconds(text: &[u8]) -> Option<Duration> {
 }
 
 /// All secrets are tried, whichever is right.
-fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<(), Refused> {
+fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<(), ProofError> {
     let mut right = subtle::Choice::from(0);
     for secret in secrets {
         let secret = secret.current();
@@ -71,7 +71,7 @@ fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<()
         parts.iter().for_each(|part| context.update(part));
         right |= context.sign().as_ref().ct_eq(sent.as_slice());
     }
-    if right.into() { Ok(()) } else { Err(Refused::Wrong) }
+    if right.into() { Ok(()) } else { Err(ProofError::Wrong) }
 }
 
 /// A SHA-256 as text: hex of either case, or base64 of either alphabet, padded or not; perhaps after the name of a scheme.

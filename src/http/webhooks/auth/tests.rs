@@ -20,37 +20,40 @@ const HEADER: &str = "X-Walmart-Auth";
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
-fn gate(webhook: WebhookAuth) -> Gate {
-    Gate::new(AccountId::new("acme").unwrap(), webhook)
+fn gate(webhook: WebhookAuth) -> ProofVerifier {
+    ProofVerifier::new(AccountId::new("acme").unwrap(), webhook)
 }
 
 fn header() -> HeaderName {
     HEADER.parse().unwrap()
 }
 
-fn hmac_gate(secrets: &[&str]) -> Gate {
+fn hmac_gate(secrets: &[&str]) -> ProofVerifier {
     let secrets = secrets.iter().map(|secret| Secret::inline(*secret)).collect();
     gate(WebhookAuth::Hmac { header: header(), secrets })
 }
 
-fn v2_gate(tolerance: Duration) -> Gate {
+fn v2_gate(tolerance: Duration) -> ProofVerifier {
     let secrets = vec![Secret::inline("another"), Secret::inline(SECRET)];
     gate(WebhookAuth::HmacV2 { secrets, timestamp_tolerance: tolerance })
 }
 
-fn basic_gate() -> Gate {
+fn basic_gate() -> ProofVerifier {
     let (username, password) = ("hookuser".to_owned(), Secret::inline("hookpass"));
     gate(WebhookAuth::Basic { header: header(), username, password })
 }
 
-fn oauth_gate(account: &str, client_id: &str, client_secret: &str) -> Gate {
+fn oauth_gate(account: &str, client_id: &str, client_secret: &str) -> ProofVerifier {
     rotating_gate(account, client_id, &[client_secret])
 }
 
-fn rotating_gate(account: &str, client_id: &str, client_secrets: &[&str]) -> Gate {
+fn rotating_gate(account: &str, client_id: &str, client_secrets: &[&str]) -> ProofVerifier {
     let client_secrets = client_secrets.iter().map(|secret| Secret::inline(*secret)).collect();
     let client_id = client_id.to_owned();
-    Gate::new(AccountId::new(account).unwrap(), WebhookAuth::Oauth { header: header(), client_id, client_secrets })
+    ProofVerifier::new(
+        AccountId::new(account).unwrap(),
+        WebhookAuth::Oauth { header: header(), client_id, client_secrets },
+    )
 }
 
 fn key() -> TokenKey {
@@ -65,14 +68,14 @@ fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-fn check_at(gate: &Gate, head: &Parts, body: &str, now: u64) -> Result<(), Refused> {
-    let delivery = Unverified { head, body: Bytes::copy_from_slice(body.as_bytes()) };
+fn check_at(gate: &ProofVerifier, head: &Parts, body: &str, now: u64) -> Result<(), ProofError> {
+    let delivery = UnverifiedDelivery { head, body: Bytes::copy_from_slice(body.as_bytes()) };
     let verified = gate.check(delivery, Duration::from_secs(now), Some(&key()))?;
     assert_eq!(verified.into_bytes(), body);
     Ok(())
 }
 
-fn check(gate: &Gate, headers: &[(&str, &str)]) -> Result<(), Refused> {
+fn check(gate: &ProofVerifier, headers: &[(&str, &str)]) -> Result<(), ProofError> {
     check_at(gate, &head("/webhooks/walmart/acme", headers), BODY, TIME)
 }
 
@@ -105,7 +108,7 @@ fn a_signature_of_the_body_is_accepted_in_every_spelling() {
 #[test]
 fn any_live_secret_is_good_and_no_other() {
     assert_eq!(check(&hmac_gate(&["old", SECRET, "new"]), &[(HEADER, HEX)]), Ok(()));
-    assert_eq!(check(&hmac_gate(&["old", "new"]), &[(HEADER, HEX)]), Err(Refused::Wrong));
+    assert_eq!(check(&hmac_gate(&["old", "new"]), &[(HEADER, HEX)]), Err(ProofError::Wrong));
 }
 
 #[test]
@@ -115,22 +118,22 @@ fn a_forged_signature_is_refused() {
     for bit in 0..256 {
         let mut forged = bytes.clone();
         forged[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(check(&gate, &[(HEADER, &STANDARD.encode(&forged))]), Err(Refused::Wrong), "bit {bit}");
+        assert_eq!(check(&gate, &[(HEADER, &STANDARD.encode(&forged))]), Err(ProofError::Wrong), "bit {bit}");
     }
     let prefixes = ["=", "9=", "sha256==x", "a b c ", "sha256,", "sha256=sha256=", &format!("{}=", "a".repeat(25))];
     for prefix in prefixes {
-        assert_eq!(check(&gate, &[(HEADER, &format!("{prefix}{HEX}"))]), Err(Refused::Malformed), "{prefix}");
+        assert_eq!(check(&gate, &[(HEADER, &format!("{prefix}{HEX}"))]), Err(ProofError::Malformed), "{prefix}");
     }
     let other = format!("sha256={}", HEX.replace('e', "f"));
-    assert_eq!(check(&gate, &[(HEADER, &other)]), Err(Refused::Wrong));
+    assert_eq!(check(&gate, &[(HEADER, &other)]), Err(ProofError::Wrong));
     for sent in ["", "sha256=", &HEX[..62], &BASE64[..40], &format!("{HEX}00"), "not a signature", &"A".repeat(9000)] {
-        assert_eq!(check(&gate, &[(HEADER, sent)]), Err(Refused::Malformed), "{sent}");
+        assert_eq!(check(&gate, &[(HEADER, sent)]), Err(ProofError::Malformed), "{sent}");
     }
     let changed = head("/", &[(HEADER, HEX)]);
-    assert_eq!(check_at(&gate, &changed, &format!("{BODY} "), TIME), Err(Refused::Wrong));
-    assert_eq!(check(&gate, &[]), Err(Refused::Missing));
-    assert_eq!(check(&gate, &[("authorization", HEX)]), Err(Refused::Missing));
-    assert_eq!(check(&gate, &[(HEADER, HEX), (HEADER, HEX)]), Err(Refused::Repeated));
+    assert_eq!(check_at(&gate, &changed, &format!("{BODY} "), TIME), Err(ProofError::Wrong));
+    assert_eq!(check(&gate, &[]), Err(ProofError::Missing));
+    assert_eq!(check(&gate, &[("authorization", HEX)]), Err(ProofError::Missing));
+    assert_eq!(check(&gate, &[(HEADER, HEX), (HEADER, HEX)]), Err(ProofError::Repeated));
 }
 
 #[test]
@@ -149,7 +152,7 @@ fn a_secret_is_read_at_each_check() {
     let mut watcher = crate::config::SecretWatcher::new(&config);
     watcher.check();
     watcher.check();
-    assert_eq!(check(&gate, &[(HEADER, HEX)]), Err(Refused::Wrong));
+    assert_eq!(check(&gate, &[(HEADER, HEX)]), Err(ProofError::Wrong));
 }
 
 fn v2(timestamp: &str, signature: &str) -> Parts {
@@ -172,13 +175,13 @@ fn a_signature_of_the_whole_request_is_that_of_the_fact_sheet() {
     for other in ["/hooks/walmart", "/hooks/walmart?tenant=8", "/hooks/walmart?tenant=%37", "/hooks//walmart?tenant=7"]
     {
         let elsewhere = head(other, &[("wm_sec.timestamp", "1760000000"), ("wm_sec.signature", V2)]);
-        assert_eq!(check_at(&gate, &elsewhere, BODY, TIME), Err(Refused::Wrong), "{other}");
+        assert_eq!(check_at(&gate, &elsewhere, BODY, TIME), Err(ProofError::Wrong), "{other}");
     }
-    assert_eq!(check_at(&gate, &v2("1760000001", V2), BODY, TIME), Err(Refused::Wrong));
-    assert_eq!(check_at(&gate, &v2("1760000000", V2), "{}", TIME), Err(Refused::Wrong));
+    assert_eq!(check_at(&gate, &v2("1760000001", V2), BODY, TIME), Err(ProofError::Wrong));
+    assert_eq!(check_at(&gate, &v2("1760000000", V2), "{}", TIME), Err(ProofError::Wrong));
     let mut put = v2("1760000000", V2);
     put.method = http::Method::PUT;
-    assert_eq!(check_at(&gate, &put, BODY, TIME), Err(Refused::Wrong));
+    assert_eq!(check_at(&gate, &put, BODY, TIME), Err(ProofError::Wrong));
 }
 
 #[test]
@@ -196,12 +199,12 @@ fn a_timestamp_may_be_a_little_ahead_and_as_old_as_is_allowed() {
     let day = 24 * 60 * 60;
     for (tolerance, now, expected) in [
         (300, TIME + 300, Ok(())),
-        (300, TIME + 301, Err(Refused::Time)),
+        (300, TIME + 301, Err(ProofError::Time)),
         (300, TIME - 120, Ok(())),
-        (300, TIME - 121, Err(Refused::Time)),
+        (300, TIME - 121, Err(ProofError::Time)),
         (day, TIME + day, Ok(())),
-        (day, TIME + day + 1, Err(Refused::Time)),
-        (day, 0, Err(Refused::Time)),
+        (day, TIME + day + 1, Err(ProofError::Time)),
+        (day, 0, Err(ProofError::Time)),
     ] {
         let gate = v2_gate(Duration::from_secs(tolerance));
         assert_eq!(check_at(&gate, &v2("1760000000", V2), BODY, now), expected, "{tolerance} {now}");
@@ -213,18 +216,18 @@ fn an_odd_timestamp_is_refused() {
     let gate = v2_gate(Duration::from_secs(300));
     for odd in ["", "-1", "+1760000000", "1760000000.0", "1e9", "0x68E77780", "now", "99999999999999999999999"] {
         let signature = sign_v2("/hooks/walmart?tenant=7", odd, BODY);
-        assert_eq!(check_at(&gate, &v2(odd, &signature), BODY, TIME), Err(Refused::Malformed), "{odd}");
+        assert_eq!(check_at(&gate, &v2(odd, &signature), BODY, TIME), Err(ProofError::Malformed), "{odd}");
     }
     let last = u64::MAX.to_string();
     let signature = sign_v2("/hooks/walmart?tenant=7", &last, BODY);
-    assert_eq!(check_at(&gate, &v2(&last, &signature), BODY, TIME), Err(Refused::Time));
+    assert_eq!(check_at(&gate, &v2(&last, &signature), BODY, TIME), Err(ProofError::Time));
     let mut twice = v2("1760000000", V2);
     twice.headers.append("wm_sec.timestamp", "1760000000".parse().unwrap());
-    assert_eq!(check_at(&gate, &twice, BODY, TIME), Err(Refused::Repeated));
+    assert_eq!(check_at(&gate, &twice, BODY, TIME), Err(ProofError::Repeated));
     for missing in ["wm_sec.timestamp", "wm_sec.signature"] {
         let mut head = v2("1760000000", V2);
         head.headers.remove(missing);
-        assert_eq!(check_at(&gate, &head, BODY, TIME), Err(Refused::Missing), "{missing}");
+        assert_eq!(check_at(&gate, &head, BODY, TIME), Err(ProofError::Missing), "{missing}");
     }
 }
 
@@ -238,22 +241,22 @@ fn user_and_password_are_accepted_with_the_word_and_without() {
     for text in
         ["", "hookuser", "hookuser:", ":hookpass", "hookuser:hookpass2", "hookuser2:hookpass", "Hookuser:hookpass"]
     {
-        assert_eq!(wrong(text), Err(Refused::Wrong), "{text}");
+        assert_eq!(wrong(text), Err(ProofError::Wrong), "{text}");
     }
     for sent in ["Basic", "hookuser:hookpass", "Bearer x"] {
-        assert_eq!(check(&gate, &[(HEADER, sent)]), Err(Refused::Malformed), "{sent}");
+        assert_eq!(check(&gate, &[(HEADER, sent)]), Err(ProofError::Malformed), "{sent}");
     }
-    assert_eq!(check(&gate, &[]), Err(Refused::Missing));
-    assert_eq!(check(&gate, &[(HEADER, BASIC), (HEADER, BASIC)]), Err(Refused::Repeated));
+    assert_eq!(check(&gate, &[]), Err(ProofError::Missing));
+    assert_eq!(check(&gate, &[(HEADER, BASIC), (HEADER, BASIC)]), Err(ProofError::Repeated));
 }
 
 const FORM: &str = "grant_type=client_credentials";
 
-fn grant(gate: &Gate, headers: &[(&str, &str)], form: &str) -> Result<Grant, NoToken> {
+fn grant(gate: &ProofVerifier, headers: &[(&str, &str)], form: &str) -> Result<TokenGrant, TokenRefusal> {
     gate.grant(&head("/", headers).headers, form.as_bytes(), Duration::from_secs(TIME), &key())
 }
 
-fn token(gate: &Gate) -> String {
+fn token(gate: &ProofVerifier) -> String {
     grant(gate, &[(HEADER, &STANDARD.encode("walmart:s3cret"))], FORM).unwrap().access_token
 }
 
@@ -276,15 +279,19 @@ fn credentials_for_a_token_may_stand_in_three_places() {
         assert_eq!(grant.expires_in, Duration::from_secs(3600));
         assert_eq!(check(&gate, &[(HEADER, &format!("Bearer {}", grant.access_token))]), Ok(()), "{form}");
     }
-    let bad: [(Headers<'_>, &str, NoToken); 8] = [
-        (&[], FORM, NoToken::InvalidClient),
-        (&[(HEADER, &wrong)], FORM, NoToken::InvalidClient),
-        (&[(HEADER, &pair), (HEADER, &pair)], FORM, NoToken::InvalidClient),
-        (&[], "grant_type=client_credentials&client_id=walmart&client_secret=x", NoToken::InvalidClient),
-        (&[(HEADER, &pair)], "", NoToken::InvalidRequest),
-        (&[(HEADER, &pair)], "grant_type=client_credentials&grant_type=client_credentials", NoToken::InvalidRequest),
-        (&[(HEADER, &pair)], "grant_type=password", NoToken::UnsupportedGrantType),
-        (&[(HEADER, &pair)], "{\"grant_type\":\"client_credentials\"}", NoToken::InvalidRequest),
+    let bad: [(Headers<'_>, &str, TokenRefusal); 8] = [
+        (&[], FORM, TokenRefusal::InvalidClient),
+        (&[(HEADER, &wrong)], FORM, TokenRefusal::InvalidClient),
+        (&[(HEADER, &pair), (HEADER, &pair)], FORM, TokenRefusal::InvalidClient),
+        (&[], "grant_type=client_credentials&client_id=walmart&client_secret=x", TokenRefusal::InvalidClient),
+        (&[(HEADER, &pair)], "", TokenRefusal::InvalidRequest),
+        (
+            &[(HEADER, &pair)],
+            "grant_type=client_credentials&grant_type=client_credentials",
+            TokenRefusal::InvalidRequest,
+        ),
+        (&[(HEADER, &pair)], "grant_type=password", TokenRefusal::UnsupportedGrantType),
+        (&[(HEADER, &pair)], "{\"grant_type\":\"client_credentials\"}", TokenRefusal::InvalidRequest),
     ];
     for (headers, form, why) in bad {
         assert_eq!(grant(&gate, headers, form), Err(why), "{form}");
@@ -296,32 +303,32 @@ fn a_token_is_good_for_its_account_its_client_and_its_time() {
     let gate = oauth_gate("acme", "walmart", "s3cret");
     let token = token(&gate);
     let bearer = format!("Bearer {token}");
-    let at = |gate: &Gate, now| check_at(gate, &head("/", &[(HEADER, &bearer)]), BODY, now);
+    let at = |gate: &ProofVerifier, now| check_at(gate, &head("/", &[(HEADER, &bearer)]), BODY, now);
     // After a restart, at another replica: nothing is kept.
-    for (now, expected) in [(TIME, Ok(())), (TIME + 3659, Ok(())), (TIME + 3660, Err(Refused::Time))] {
+    for (now, expected) in [(TIME, Ok(())), (TIME + 3659, Ok(())), (TIME + 3660, Err(ProofError::Time))] {
         assert_eq!(at(&oauth_gate("acme", "walmart", "s3cret"), now), expected, "{now}");
     }
     for (account, id) in [("beta", "walmart"), ("acme", "other")] {
-        assert_eq!(at(&oauth_gate(account, id, "s3cret"), TIME), Err(Refused::Wrong), "{account} {id}");
+        assert_eq!(at(&oauth_gate(account, id, "s3cret"), TIME), Err(ProofError::Wrong), "{account} {id}");
     }
     // Another secret does not end it, another key does.
     assert_eq!(at(&oauth_gate("acme", "walmart", "new"), TIME), Ok(()));
     for other in [None, Some(&TokenKey::new(&[8; 32]))] {
         let head = head("/", &[(HEADER, &bearer)]);
-        let delivery = Unverified { head: &head, body: Bytes::new() };
-        assert_eq!(gate.check(delivery, Duration::from_secs(TIME), other).unwrap_err(), Refused::Wrong);
+        let delivery = UnverifiedDelivery { head: &head, body: Bytes::new() };
+        assert_eq!(gate.check(delivery, Duration::from_secs(TIME), other).unwrap_err(), ProofError::Wrong);
     }
     assert_eq!(check(&gate, &[(HEADER, &token)]), Ok(()));
     let (end, mac) = token.split_once('.').unwrap();
     for (sent, why) in [
-        (format!("Bearer {}.{mac}", end.parse::<u64>().unwrap() + 1), Refused::Wrong),
-        (format!("Bearer {end}.{}", mac.replace(|c: char| c.is_ascii_lowercase(), "A")), Refused::Wrong),
-        (format!("Bearer {end}."), Refused::Wrong),
-        (format!("Bearer .{mac}"), Refused::Malformed),
-        (format!("Bearer {mac}"), Refused::Malformed),
-        ("Bearer".to_owned(), Refused::Malformed),
-        (String::new(), Refused::Malformed),
-        ("é.é".to_owned(), Refused::Malformed),
+        (format!("Bearer {}.{mac}", end.parse::<u64>().unwrap() + 1), ProofError::Wrong),
+        (format!("Bearer {end}.{}", mac.replace(|c: char| c.is_ascii_lowercase(), "A")), ProofError::Wrong),
+        (format!("Bearer {end}."), ProofError::Wrong),
+        (format!("Bearer .{mac}"), ProofError::Malformed),
+        (format!("Bearer {mac}"), ProofError::Malformed),
+        ("Bearer".to_owned(), ProofError::Malformed),
+        (String::new(), ProofError::Malformed),
+        ("é.é".to_owned(), ProofError::Malformed),
     ] {
         assert_eq!(check(&gate, &[(HEADER, &sent)]), Err(why), "{sent}");
     }
@@ -329,16 +336,16 @@ fn a_token_is_good_for_its_account_its_client_and_its_time() {
 
 #[test]
 fn while_secrets_rotate_each_of_them_is_good_for_a_token() {
-    let ask = |gate: &Gate, secret: &str| {
+    let ask = |gate: &ProofVerifier, secret: &str| {
         grant(gate, &[(HEADER, &STANDARD.encode(format!("walmart:{secret}")))], FORM).map(|grant| grant.access_token)
     };
     let (old, both, new) = (["old"], ["old", "new"], ["new"]);
     let [old, both, new] = [&old[..], &both, &new].map(|secrets| rotating_gate("acme", "walmart", secrets));
     let of_old = ask(&both, "old").unwrap();
     let of_new = ask(&both, "new").unwrap();
-    assert_eq!(ask(&both, "other"), Err(NoToken::InvalidClient));
-    assert_eq!(ask(&both, "oldnew"), Err(NoToken::InvalidClient));
-    assert_eq!(ask(&new, "old"), Err(NoToken::InvalidClient));
+    assert_eq!(ask(&both, "other"), Err(TokenRefusal::InvalidClient));
+    assert_eq!(ask(&both, "oldnew"), Err(TokenRefusal::InvalidClient));
+    assert_eq!(ask(&new, "old"), Err(TokenRefusal::InvalidClient));
     for token in [of_old, of_new] {
         for gate in [&old, &both, &new] {
             assert_eq!(check(gate, &[(HEADER, &format!("Bearer {token}"))]), Ok(()));
@@ -355,7 +362,7 @@ fn keys_are_random() {
 fn where_no_token_is_asked_for_none_is_given() {
     let pair = STANDARD.encode("hookuser:hookpass");
     assert!(!basic_gate().grants());
-    assert_eq!(grant(&basic_gate(), &[(HEADER, &pair)], FORM), Err(NoToken::InvalidClient));
+    assert_eq!(grant(&basic_gate(), &[(HEADER, &pair)], FORM), Err(TokenRefusal::InvalidClient));
 }
 
 #[test]
@@ -393,7 +400,7 @@ proptest! {
         let now = Duration::from_secs(TIME);
         let gates = [hmac_gate(&[SECRET]), v2_gate(Duration::MAX), basic_gate(), oauth_gate("acme", "walmart", "s3cret")];
         for gate in gates {
-            let delivery = Unverified { head: &head, body: body.clone().into() };
+            let delivery = UnverifiedDelivery { head: &head, body: body.clone().into() };
             prop_assert!(gate.check(delivery, now, Some(&key())).is_err());
             prop_assert!(gate.grant(&head.headers, &body, now, &key()).is_err());
         }

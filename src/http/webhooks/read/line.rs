@@ -10,7 +10,7 @@ type Object = Map<String, Value>;
 
 /// What an intent flag says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Flag {
+pub(super) enum IntentFlag {
     /// There is none, or it says no.
     Unset,
     /// There is one, and it says neither yes nor no.
@@ -19,7 +19,7 @@ pub(super) enum Flag {
     Set,
 }
 
-impl Flag {
+impl IntentFlag {
     /// The flag of an object that may have one as a field of its own.
     pub(super) fn on(object: &Object) -> Self {
         let flags = object.iter().filter(|(key, _)| kind::is_spelled("intentToCancel", key));
@@ -52,9 +52,9 @@ impl Flag {
 }
 
 /// The flag of a line: on itself or on one of its status entries, or as their status.
-pub(super) fn flag(line: &Object) -> Flag {
-    let mut flag = Flag::on(line).or_named(line, "subEventType").or_named(line, "status");
-    statuses(line, &mut |entry| flag = flag.max(Flag::on(entry).or_named(entry, "status")));
+pub(super) fn flag(line: &Object) -> IntentFlag {
+    let mut flag = IntentFlag::on(line).or_named(line, "subEventType").or_named(line, "status");
+    statuses(line, &mut |entry| flag = flag.max(IntentFlag::on(entry).or_named(entry, "status")));
     flag
 }
 
@@ -71,7 +71,7 @@ pub(super) fn read(line: &Object, shipping_method: Option<&str>) -> pb::CancelIn
     let mut entry: Option<&Object> = None;
     // The entry with the flag tells most about the intent.
     statuses(line, &mut |one| {
-        if entry.is_none_or(|known| Flag::on(known) < Flag::on(one)) {
+        if entry.is_none_or(|known| IntentFlag::on(known) < IntentFlag::on(one)) {
             entry = Some(one);
         }
     });

@@ -2,16 +2,16 @@
 
 use serde_json::{Map, Value};
 
-use super::line::{self, Flag};
-use super::values::{Found, first_object, objects, text};
+use super::line::{self, IntentFlag};
+use super::values::{ObjectPlace, first_object, objects, text};
 use crate::pb;
 use crate::service::feed::Unreadable;
 
 type Object = Map<String, Value>;
 
 /// An order. A field that it lacks is looked for in the payload around it.
-pub(super) struct Order<'a> {
-    wrapped: Found<'a>,
+pub(super) struct EventOrder<'a> {
+    wrapped: ObjectPlace<'a>,
     payload: &'a Object,
 }
 
@@ -25,10 +25,10 @@ pub(super) fn is_in(object: &Object) -> bool {
     is_order(object) || object.get("order").is_some_and(|order| !order.is_null())
 }
 
-impl<'a> Order<'a> {
+impl<'a> EventOrder<'a> {
     /// The order of a payload.
     pub(super) fn of(payload: &'a Object) -> Self {
-        Self { wrapped: Found::in_place(payload.get("order")), payload }
+        Self { wrapped: ObjectPlace::in_place(payload.get("order")), payload }
     }
 
     /// Whether the payload holds it as ORDER_UPDATES does.
@@ -37,13 +37,13 @@ impl<'a> Order<'a> {
     }
 
     /// The intent flag: that of any line, of the order or of the payload.
-    pub(super) fn flag(&self) -> Flag {
+    pub(super) fn flag(&self) -> IntentFlag {
         // With several orders the event is an intent if one of them is, and then it is unreadable.
         let mut orders = vec![self.payload];
         objects(self.payload.get("order"), &mut |order| orders.push(order));
-        let mut flag = Flag::Unset;
+        let mut flag = IntentFlag::Unset;
         for order in orders {
-            flag = flag.max(Flag::on(order));
+            flag = flag.max(IntentFlag::on(order));
             lines(order, &mut |line| flag = flag.max(line::flag(line)));
         }
         flag
@@ -54,7 +54,7 @@ impl<'a> Order<'a> {
     /// # Errors
     /// There are several.
     pub(super) fn lenient(self) -> Result<Self, Unreadable> {
-        if matches!(self.wrapped, Found::Several) {
+        if matches!(self.wrapped, ObjectPlace::Several) {
             return Err(Unreadable::new("the intent has several orders"));
         }
         Ok(self)
@@ -66,7 +66,7 @@ impl<'a> Order<'a> {
     /// There is none, or there are several.
     pub(super) fn strict(self) -> Result<Self, Unreadable> {
         match self.wrapped {
-            Found::Nothing | Found::Other if !is_order(self.payload) => {
+            ObjectPlace::Nothing | ObjectPlace::Other if !is_order(self.payload) => {
                 Err(Unreadable::new("the order of the intent is no object"))
             }
             _ => self.lenient(),
@@ -108,8 +108,8 @@ impl<'a> Order<'a> {
                 lines(place, &mut |line| all.push(line));
             }
         }
-        if all.iter().any(|line| line::flag(line) == Flag::Set) {
-            all.retain(|line| line::flag(line) == Flag::Set);
+        if all.iter().any(|line| line::flag(line) == IntentFlag::Set) {
+            all.retain(|line| line::flag(line) == IntentFlag::Set);
         }
         let read = all.into_iter().map(|one| line::read(one, shipping_method));
         // A line that says nothing is none: in a body there is room for a hundred thousand of them.

@@ -5,7 +5,7 @@ use super::*;
 use crate::config::WebhookAuth;
 use crate::domain::account::AccountId;
 use crate::domain::timestamp::Timestamp;
-use crate::http::webhooks::auth::{Gate, Unverified};
+use crate::http::webhooks::auth::{ProofVerifier, UnverifiedDelivery};
 use crate::pb;
 
 /// Seed 003's sample, which lacks a quote and a comma.
@@ -14,9 +14,9 @@ pub(super) const INTENT: &str = include_str!("../testdata/intent.json");
 pub(super) const ORDER_UPDATE: &str = include_str!("../testdata/order-updates.json");
 
 pub(super) fn read_bytes(body: &[u8]) -> Result<Notification, Unreadable> {
-    let gate = Gate::new(AccountId::new("acme").unwrap(), WebhookAuth::None);
+    let gate = ProofVerifier::new(AccountId::new("acme").unwrap(), WebhookAuth::None);
     let head = http::Request::post("/").body(()).unwrap().into_parts().0;
-    let delivery = Unverified { head: &head, body: Bytes::copy_from_slice(body) };
+    let delivery = UnverifiedDelivery { head: &head, body: Bytes::copy_from_slice(body) };
     let (back, read) = read(gate.check(delivery, std::time::Duration::ZERO, None).unwrap());
     assert_eq!(back, body);
     read

@@ -7,7 +7,7 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::kind::{self, ORDER_STATUS_UPDATE};
-use super::order::{self, Order};
+use super::order::{self, EventOrder};
 use super::values::{first_object, objects, text};
 use crate::domain::feed::notification::UpdateContent;
 use crate::pb;
@@ -26,7 +26,7 @@ pub(super) fn kind_of(event_type: &str, payload: &Object) -> String {
 }
 
 /// The content of an event. `partner` is the seller that the event names beside its payload.
-pub(super) fn content(event_type: &str, payload: &Object, order: &Order<'_>, partner: &str) -> UpdateContent {
+pub(super) fn content(event_type: &str, payload: &Object, order: &EventOrder<'_>, partner: &str) -> UpdateContent {
     let is = |known| kind::is_spelled(known, event_type);
     let content = if is(ORDER_STATUS_UPDATE) {
         order_status(payload).map(Update::OrderStatus)
@@ -165,7 +165,7 @@ fn return_line(object: &Object) -> Option<pb::McsReturnLine> {
     (line != pb::McsReturnLine::default()).then_some(line)
 }
 
-fn seller_order(payload: &Object, order: &Order<'_>, partner: &str) -> Option<pb::SellerOrderUpdate> {
+fn seller_order(payload: &Object, order: &EventOrder<'_>, partner: &str) -> Option<pb::SellerOrderUpdate> {
     if !order::is_in(payload) {
         return None;
     }

@@ -11,7 +11,7 @@ const SECONDS_BELOW: f64 = 1e11;
 
 /// What stands in the place of one object.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Found<'a> {
+pub(super) enum ObjectPlace<'a> {
     /// The place is missing, or null.
     Nothing,
     /// The object, or a list of this object alone.
@@ -22,7 +22,7 @@ pub(super) enum Found<'a> {
     Other,
 }
 
-impl<'a> Found<'a> {
+impl<'a> ObjectPlace<'a> {
     /// What a value is where one object is expected.
     pub(super) fn in_place(value: Option<&'a Value>) -> Self {
         match value {
@@ -52,7 +52,7 @@ impl<'a> Found<'a> {
 pub(super) fn into_object(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(object) => Some(object),
-        other => Found::in_place(Some(&other)).one().cloned(),
+        other => ObjectPlace::in_place(Some(&other)).one().cloned(),
     }
 }
 

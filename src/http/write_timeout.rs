@@ -12,27 +12,27 @@ use tokio::time::{Sleep, sleep};
 
 /// Writing fails when what was begun is not all taken in time. The time begins when the peer takes less than there is, and
 /// ends with the flush, which hyper asks for when everything is written.
-pub(super) struct Patient<I> {
+pub(super) struct WriteTimeout<I> {
     io: I,
-    patience: Duration,
-    waits: Option<Pin<Box<Sleep>>>,
+    limit: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
     cut: Counter,
 }
 
-impl<I> Patient<I> {
+impl<I> WriteTimeout<I> {
     /// Those that are cut off are counted in `cut`.
-    pub(super) fn new(io: I, patience: Duration, cut: Counter) -> Self {
-        Self { io, patience, waits: None, cut }
+    pub(super) fn new(io: I, limit: Duration, cut: Counter) -> Self {
+        Self { io, limit, deadline: None, cut }
     }
 
     /// Whether the time is up.
     fn check(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<usize>>) -> io::Result<()> {
-        if written.is_pending() && self.waits.is_none() {
-            self.waits = Some(Box::pin(sleep(self.patience)));
+        if written.is_pending() && self.deadline.is_none() {
+            self.deadline = Some(Box::pin(sleep(self.limit)));
         }
-        match self.waits.as_mut().map(|waits| waits.as_mut().poll(cx)) {
+        match self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(cx)) {
             Some(Poll::Ready(())) => {
-                self.waits = None;
+                self.deadline = None;
                 self.cut.inc();
                 Err(io::Error::new(io::ErrorKind::TimedOut, "the answer was not read in time"))
             }
@@ -41,13 +41,13 @@ impl<I> Patient<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Patient<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for WriteTimeout<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.check(cx, &written)?;
@@ -66,7 +66,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         self.io.is_write_vectored()
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.waits = None;
+        self.deadline = None;
         Pin::new(&mut self.io).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -87,7 +87,7 @@ mod tests {
     async fn a_peer_that_takes_a_byte_now_and_then_is_cut_off_as_well() {
         let (mut peer, io) = tokio::io::duplex(16);
         let cut = Counter::default();
-        let mut patient = Patient::new(io, PATIENCE, cut.clone());
+        let mut patient = WriteTimeout::new(io, PATIENCE, cut.clone());
         let began = Instant::now();
         let reads = tokio::spawn(async move {
             let mut taken = 0;
@@ -106,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn pauses_between_answers_do_not_count() {
         let (mut peer, io) = tokio::io::duplex(16);
-        let mut patient = Patient::new(io, PATIENCE, Counter::default());
+        let mut patient = WriteTimeout::new(io, PATIENCE, Counter::default());
         let reads = tokio::spawn(async move {
             let mut all = Vec::new();
             peer.read_to_end(&mut all).await.unwrap();

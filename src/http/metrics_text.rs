@@ -12,42 +12,42 @@ use crate::telemetry::metrics::{Metrics, TextFormat};
 
 /// Times that they are written in each second for everybody who asks. After that what was written last is told for so long.
 const PER_SECOND: u32 = 100;
-const OLD: Duration = Duration::from_millis(50);
+const MAX_AGE: Duration = Duration::from_millis(50);
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Scrapes {
+pub(super) struct MetricsText {
     metrics: Arc<Metrics>,
-    kept: Arc<Mutex<Kept>>,
+    cached: Arc<Mutex<CachedTexts>>,
 }
 
-struct Kept {
+struct CachedTexts {
     since: Instant,
     left: u32,
     texts: Vec<(TextFormat, Instant, Bytes)>,
 }
 
-impl Scrapes {
+impl MetricsText {
     /// Nothing is written yet.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let kept = Kept { since: Instant::now(), left: PER_SECOND, texts: Vec::new() };
-        Self { metrics, kept: Arc::new(Mutex::new(kept)) }
+        let cached = CachedTexts { since: Instant::now(), left: PER_SECOND, texts: Vec::new() };
+        Self { metrics, cached: Arc::new(Mutex::new(cached)) }
     }
 
     /// All metrics. Errors only if one cannot be written, which is a bug.
     pub(super) fn text(&self, form: TextFormat) -> Result<Bytes, fmt::Error> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.since.elapsed() >= Duration::from_secs(1) {
-            (kept.since, kept.left) = (Instant::now(), PER_SECOND);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.since.elapsed() >= Duration::from_secs(1) {
+            (cached.since, cached.left) = (Instant::now(), PER_SECOND);
         }
-        let last = kept.texts.iter().find(|(of, written, _)| *of == form && written.elapsed() < OLD);
-        if let (0, Some((.., text))) = (kept.left, last) {
+        let last = cached.texts.iter().find(|(of, written, _)| *of == form && written.elapsed() < MAX_AGE);
+        if let (0, Some((.., text))) = (cached.left, last) {
             return Ok(text.clone());
         }
         let text = Bytes::from(self.metrics.encode(form)?);
-        kept.left = kept.left.saturating_sub(1);
-        kept.texts.retain(|(of, ..)| *of != form);
-        kept.texts.push((form, Instant::now(), text.clone()));
+        cached.left = cached.left.saturating_sub(1);
+        cached.texts.retain(|(of, ..)| *of != form);
+        cached.texts.push((form, Instant::now(), text.clone()));
         Ok(text)
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_asks_too_often_is_told_what_was_written_last() {
         let metrics = Arc::new(Metrics::new([]));
-        let scrapes = Scrapes::new(metrics.clone());
+        let scrapes = MetricsText::new(metrics.clone());
         let panics = || {
             metrics.panics.inc();
             let text = scrapes.text(TextFormat::Plain).unwrap();
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!((0..PER_SECOND).map(|_| panics()).max(), Some(PER_SECOND));
         assert_eq!((panics(), panics()), (PER_SECOND, PER_SECOND));
         assert!(scrapes.text(TextFormat::OpenMetrics).unwrap().ends_with(b"# EOF\n"), "another form is written");
-        tokio::time::advance(OLD).await;
+        tokio::time::advance(MAX_AGE).await;
         assert_eq!(panics(), PER_SECOND + 3);
     }
 }
