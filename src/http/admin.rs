@@ -1,8 +1,9 @@
-//! The operators' door: `/metrics`, and the page for people with its `/status.json`.
+//! The operators' endpoints: `/metrics`, and the status page with its `/status.json`.
 //!
-//! Neither asks for credentials, so a page of a stranger's in the browser of somebody inside must not reach them. A browser
-//! sends the name that it was led by: where that name was made to point here (DNS rebinding), the request is refused. An IP
-//! address is always good, because no name was involved, and so is `localhost`, which nobody can point elsewhere.
+//! The endpoints need no credentials, and a foreign web page open in an operator's browser must not reach them. The
+//! guard against DNS rebinding is the `Host` header: a browser sends the name in the page's URL, and a name not in
+//! `admin.hosts` is refused. IP addresses pass, because no name was resolved; `localhost` passes, because no stranger
+//! can point the name elsewhere.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,10 +23,10 @@ use crate::telemetry::metrics::{Metrics, TextFormat};
 
 const REFUSED: &str = "This is the operators' door of an order-gateway. It answers to localhost, to IP addresses and to the names in \
                        admin.hosts, and the Host of this request is none of them.\n";
-/// Longest `Host` that is told to the log, in bytes.
+/// Longest part of a `Host` in the log, in bytes.
 const MAX_TOLD: usize = 100;
 
-/// Names under which the door may be asked for, besides localhost and any IP address. Cheap to clone.
+/// Host names of the operators' endpoints, besides localhost and any IP address. Clones share the names.
 #[derive(Clone, Debug, Default)]
 pub struct AdminHosts(Arc<HostRules>);
 
@@ -36,17 +37,17 @@ struct HostRules {
 }
 
 impl AdminHosts {
-    /// Names in any case.
+    /// Accepts names in any case.
     pub fn new(names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         Self(Arc::new(HostRules { names, throttle: LogThrottle::default() }))
     }
 
-    /// Whether a request for this host is answered; a port may follow.
+    /// Whether requests for this host are served. A port may follow the name.
     fn allow(&self, host: &str) -> bool {
         let name = without_port(host);
         if let Some(inner) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-            // A zone names an interface of the caller's.
+            // The zone names an interface of the caller's.
             let address = inner.split_once('%').map_or(inner, |(address, _)| address);
             return address.parse::<Ipv6Addr>().is_ok();
         }
@@ -62,10 +63,10 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-/// The routes, to be merged with others or served alone. `page` are those of the page for people, if it is there.
+/// The routes, to be merged with the listener's or served alone. `page` has the routes of the status page, if enabled.
 pub fn router(metrics: Arc<Metrics>, page: Option<Router>, hosts: AdminHosts) -> Router {
     let metrics = Router::new().route("/metrics", get(scrape)).with_state(MetricsText::new(metrics));
-    // Of these routes alone: the others of the listener are asked for under names that others choose.
+    // The guard covers these routes alone: webhooks and probes arrive under any host name.
     metrics.merge(page.unwrap_or_default()).route_layer(from_fn_with_state(hosts, guard))
 }
 
@@ -77,7 +78,8 @@ async fn scrape(State(metrics): State<MetricsText>, headers: HeaderMap) -> Respo
     }
 }
 
-/// Browsers always send a host, so a request without one is no browser's.
+/// Refuses a request whose host is not allowed. Browsers always send a host, and a request without a host comes from
+/// another client.
 async fn guard(State(hosts): State<AdminHosts>, request: Request, next: Next) -> Response {
     let target = request.uri().authority().map(|authority| authority.as_str().to_owned());
     let headers = request.headers().get_all(HOST).iter().map(|host| host.to_str().unwrap_or("unreadable").to_owned());

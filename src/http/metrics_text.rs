@@ -1,5 +1,5 @@
-//! The metrics as text, for whoever asks and however often: writing them all takes a millisecond, which is nothing for one
-//! who scrapes and everything for ten thousand who do not mean to read.
+//! The metrics as text, with a bound on the work: encoding all metrics takes a millisecond, which is nothing for a
+//! scraper, but ten thousand requests a second would need ten cores.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use crate::telemetry::metrics::{Metrics, TextFormat};
 
-/// Times that they are written in each second for everybody who asks. After that what was written last is told for so long.
+/// Encodings per second, all readers together. Beyond this number the last text is served, up to the age below.
 const PER_SECOND: u32 = 100;
 const MAX_AGE: Duration = Duration::from_millis(50);
 
-/// Cheap to clone.
+/// Encodes the metrics, or serves the last text. Clones share the cache.
 #[derive(Clone)]
 pub(super) struct MetricsText {
     metrics: Arc<Metrics>,
@@ -28,13 +28,15 @@ struct CachedTexts {
 }
 
 impl MetricsText {
-    /// Nothing is written yet.
+    /// Starts with an empty cache.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         let cached = CachedTexts { since: Instant::now(), left: PER_SECOND, texts: Vec::new() };
         Self { metrics, cached: Arc::new(Mutex::new(cached)) }
     }
 
-    /// All metrics. Errors only if one cannot be written, which is a bug.
+    /// Returns all metrics as text.
+    ///
+    /// # Errors A metric cannot be written, which is a bug.
     pub(super) fn text(&self, form: TextFormat) -> Result<Bytes, fmt::Error> {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.since.elapsed() >= Duration::from_secs(1) {

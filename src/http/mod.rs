@@ -1,5 +1,5 @@
-//! HTTP: probes and what Walmart posts; and the operators' door with metrics and a page for people, on the same listener or on
-//! one of its own.
+//! The HTTP edge: probes, Walmart's webhooks, and the operators' endpoints with metrics and status page, on the same
+//! listener or on a separate one.
 
 pub mod admin;
 mod metrics_text;

@@ -1,7 +1,8 @@
 //! `/livez` and `/readyz`.
 //!
-//! The process is alive as long as it answers. It is ready unless it is starting or draining: a check that fails is told
-//! but takes no traffic away, because every replica would fail it at once and reads go on without it.
+//! The process is alive while it answers. It is ready unless starting or draining: a failed check is reported, but does
+//! not make the process unready, because the check would fail on every replica at once, and reads go on without the
+//! failed part.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,20 +15,20 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-/// Where the process stands.
+/// The stage of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ProcessStage {
     /// Not serving yet.
     Starting,
-    /// Serving.
+    /// Serving calls.
     Ready,
-    /// Going down.
+    /// Shutting down.
     Draining,
 }
 
 impl ProcessStage {
-    /// As the probes and the page say it.
+    /// The name in the probes and on the page.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -37,10 +38,10 @@ impl ProcessStage {
     }
 }
 
-/// Why a part does not work; `None` while it does.
+/// Returns the failure of a part; `None` while the part works.
 type HealthCheck = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// What the probes tell. Cheap to clone.
+/// The state behind the probes. Clones share the state.
 #[derive(Clone)]
 pub struct HealthProbes(Arc<ProbeState>);
 
@@ -50,17 +51,17 @@ struct ProbeState {
 }
 
 impl HealthProbes {
-    /// Starting. A check says at once, from what it knows, whether its part works.
+    /// Starts in [`ProcessStage::Starting`]. A check must answer from memory, without waiting.
     pub fn new(checks: Vec<(&'static str, HealthCheck)>) -> Self {
         Self(Arc::new(ProbeState { stage: AtomicU8::new(ProcessStage::Starting as u8), checks }))
     }
 
-    /// Moves on. Draining is never left.
+    /// Moves to a later stage. The process never leaves [`ProcessStage::Draining`].
     pub fn set(&self, stage: ProcessStage) {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
     }
 
-    /// Where the process stands.
+    /// Returns the stage.
     pub fn stage(&self) -> ProcessStage {
         match self.0.stage.load(Ordering::Acquire) {
             0 => ProcessStage::Starting,
@@ -69,12 +70,12 @@ impl HealthProbes {
         }
     }
 
-    /// Each check, and why its part does not work.
+    /// Runs all checks, and returns their names and failures.
     pub(super) fn checks(&self) -> impl Iterator<Item = (&'static str, Option<String>)> {
         self.0.checks.iter().map(|(name, check)| (*name, check()))
     }
 
-    /// The whole answer: where the process stands, each check, and the reasons of those that fail.
+    /// The body of the response: the stage, the checks, and the reasons of the failed checks.
     fn report(&self, state: &str) -> Value {
         let (mut checks, mut reasons) = (Map::new(), Map::new());
         for (name, failing) in self.checks() {
@@ -95,7 +96,7 @@ impl fmt::Debug for HealthProbes {
     }
 }
 
-/// The routes, to be merged with others.
+/// The routes, to be merged with the listener's.
 pub fn router(probes: HealthProbes) -> Router {
     Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes)
 }

@@ -1,5 +1,5 @@
-//! Serves the router over HTTP/1.1. Slow clients are cut off: they get a limit for the headers, one for the whole request, and
-//! one for reading the answer.
+//! Serves the router over HTTP/1.1, with time limits on slow clients: for the headers, for the whole request, and for
+//! reading the response.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -34,36 +34,36 @@ use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit};
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{ConnectionMetrics, CutReason, GaugeGuard, Metrics};
 
-/// Bytes that one connection's headers may take.
+/// Bytes of a connection's headers.
 const HEADER_BUFFER: usize = 16 * 1024;
 
-/// For open requests once the process ends.
+/// Time for open requests once the process ends.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 
-/// For a connection that has to make way for another one.
+/// Time for a connection that must make way for another.
 const MAKE_WAY_LIMIT: Duration = Duration::from_millis(100);
 
-/// For the peer to close after the last answer, and the bytes that it may send meanwhile.
+/// Time for the peer to close after the last response, and the bytes that the peer may send meanwhile.
 const LINGER_LIMIT: Duration = Duration::from_millis(500);
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Open connections at a time; one address gets at most half of those that others left. Beyond that, one that waits for a
-    /// request makes way for the new one; where none does, the new one is closed at once.
+    /// Open connections; one address gets at most half of the places that the rest have left. A connection beyond the
+    /// bound takes the place of one that waits for a request, and is closed at once if none does.
     pub connections: usize,
-    /// For the headers of a request, the wait for one on an open connection included.
+    /// Time for the headers of a request, including the wait for the next request on an open connection.
     pub headers: Duration,
-    /// From the headers to the answer, the body included.
+    /// Time from the headers to the response, including the body.
     pub request: Duration,
-    /// For the client to take an answer whole, once it does not take it as fast as it comes.
+    /// Time for the client to read a whole response, from the first write that the client does not take at once.
     pub answer: Duration,
 }
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        // More than webhooks may take (`webhooks`), so that probes find room beside them.
+        // More connections than unproved webhook posts may take (`webhooks`), so that probes still find a place.
         Self {
             connections: 2048,
             headers: Duration::from_secs(10),
@@ -73,8 +73,8 @@ impl Default for HttpLimits {
     }
 }
 
-/// Accepts and serves until `shutdown` has finished: probes must be able to see that the process drains. Open requests
-/// then have a second.
+/// Accepts and serves until `shutdown` has finished: probes must see that the process drains. Open requests get one
+/// second after the end.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -100,7 +100,7 @@ pub async fn serve(
         });
     }
     tasks.close();
-    // What is still open ends with the process.
+    // Connections still open end with the process.
     let _ = timeout(SHUTDOWN_LIMIT, tasks.wait()).await;
 }
 
@@ -123,7 +123,8 @@ async fn connection(
     });
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     place.waits();
-    // hyper would close both directions at its end. Requests that were not read then would destroy the last answer.
+    // hyper would close both directions at the end. Unread requests would then reset the connection and destroy the
+    // last response.
     let served = tokio::select! {
         served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
         () = end.cancelled() => {
@@ -133,12 +134,12 @@ async fn connection(
         () = place.end().cancelled() => {
             peers.cut(CutReason::Displaced).inc();
             Pin::new(&mut connection).graceful_shutdown();
-            // A request that comes at this very moment is answered yet, and so is one whose answer is being written.
+            // Finish a request that arrives at this very moment, or whose response is being written.
             let _ = timeout(MAKE_WAY_LIMIT, poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
             return;
         }
     };
-    // An error here is the peer's: it broke the protocol, was too slow, or left.
+    // Errors come from the peer: it broke the protocol, was too slow, or left.
     match served {
         Err(error) if error.is_parse_too_large() => peers.cut(CutReason::LargeHead).inc(),
         Err(error) if error.is_parse() => peers.cut(CutReason::Malformed).inc(),
@@ -149,8 +150,8 @@ async fn connection(
     let _ = place.end().run_until_cancelled(timeout(LINGER_LIMIT, close(stream))).await;
 }
 
-/// Says that nothing more is written, and reads on until the peer has closed as well: unread data would have the system
-/// reset the connection, and the peer would lose an answer that it has not read yet.
+/// Shuts down writing, then reads until the peer has closed too: with unread data the system would reset the
+/// connection, and the peer would lose a response that it has not read yet.
 async fn close(mut stream: WriteTimeout<TcpStream>) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = vec![0; 8 * 1024];
@@ -164,7 +165,7 @@ async fn close(mut stream: WriteTimeout<TcpStream>) -> io::Result<()> {
     Ok(())
 }
 
-/// The body of an answer. The connection waits for its next request when it is done with it.
+/// A response body. When dropped, it marks the connection as waiting for the next request.
 struct IdleAfterBody {
     body: Body,
     place: Arc<ConnectionPermit>,

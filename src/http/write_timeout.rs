@@ -1,5 +1,5 @@
-//! A connection whose peer has limited time to take an answer: whoever takes none of it, or a byte now and then, must not
-//! keep a place.
+//! A connection whose peer has a limited time to read a response: a peer that reads nothing, or a byte now and then,
+//! must not keep its place.
 
 use std::io;
 use std::pin::Pin;
@@ -10,8 +10,8 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Writing fails when what was begun is not all taken in time. The time begins when the peer takes less than there is, and
-/// ends with the flush, which hyper asks for when everything is written.
+/// Fails writes once the peer has been too slow. The time starts when the peer takes less than offered, and ends with
+/// the flush, which hyper requests when everything is written.
 pub(super) struct WriteTimeout<I> {
     io: I,
     limit: Duration,
@@ -20,12 +20,12 @@ pub(super) struct WriteTimeout<I> {
 }
 
 impl<I> WriteTimeout<I> {
-    /// Those that are cut off are counted in `cut`.
+    /// Connections closed for slowness are counted in `cut`.
     pub(super) fn new(io: I, limit: Duration, cut: Counter) -> Self {
         Self { io, limit, deadline: None, cut }
     }
 
-    /// Whether the time is up.
+    /// Fails when the time is over.
     fn check(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<usize>>) -> io::Result<()> {
         if written.is_pending() && self.deadline.is_none() {
             self.deadline = Some(Box::pin(sleep(self.limit)));

@@ -1,4 +1,4 @@
-//! The document: one file for the browser, made of three for us.
+//! The HTML document of the status page: one file for the browser, built from three source files.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,39 +12,39 @@ const HTML: &str = include_str!("page.html");
 const CSS: &str = include_str!("page.css");
 const JS: &str = include_str!("page.js");
 
-/// Where style and script go.
+/// The places of style and script in the HTML.
 const STYLE: &str = "/* page.css */";
 const SCRIPT: &str = "/* page.js */";
-/// Where the table of accounts has a column for each of Walmart's calls.
+/// The place of the columns per operation in the table of accounts.
 const OPERATIONS: &str = "<!-- operations -->";
 
-/// The page and what it may do.
+/// The document and its policy.
 pub(super) struct PageDocument {
     pub(super) body: Bytes,
-    /// Its `Content-Security-Policy`.
+    /// The `Content-Security-Policy` header.
     pub(super) policy: HeaderValue,
 }
 
 impl PageDocument {
-    /// Puts it together, once in the life of the process.
+    /// Builds the document, once per process.
     pub(super) fn new() -> Self {
         let column = |operation: Operation| format!("<th scope=\"col\">{operation}</th>");
         let columns: String = Operation::ALL.map(column).concat();
         let body = HTML.replacen(STYLE, CSS, 1).replacen(SCRIPT, JS, 1).replacen(OPERATIONS, &columns, 1);
-        // Trusted types: text can never become markup, not by a mistake either.
+        // Trusted types: text cannot become markup, not even through a mistake in the script.
         let policy = format!(
             "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
              form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
             hash(CSS),
             hash(JS),
         );
-        // Of fixed words and base64. Were it not a header's value, nothing would be allowed.
+        // Cannot fail: the policy consists of fixed words and base64. The fallback allows nothing.
         let policy = HeaderValue::from_str(&policy).unwrap_or(super::NOTHING);
         Self { body: body.into(), policy }
     }
 }
 
-/// As policies name a piece of inline style or script.
+/// The hash of an inline style or script, in the form of the policy.
 fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }

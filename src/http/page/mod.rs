@@ -1,10 +1,10 @@
-//! The page for people at `GET /`, and what it shows as JSON at `GET /status.json`.
+//! The status page at `GET /`, and its data as JSON at `GET /status.json`.
 //!
-//! Whoever reaches the listener may look: the page has ids, counts and times, and no secret and nothing of a person. What
-//! strangers named (subscriptions, orders, purchase orders) is data in the JSON and text on the page, never markup. The
-//! policy of the document allows its own script and style, by their hashes, and nothing else.
+//! Anyone who reaches the listener may read the page: it has ids, counts and times, but no secrets and no personal
+//! data. Names chosen by strangers (subscriptions, orders, purchase orders) are data in the JSON and text on the page,
+//! never markup. The policy of the document allows its own style and script, by hash, and nothing else.
 //!
-//! The JSON is made for the page; it may change with every version.
+//! The JSON is internal to the page, and may change with any version.
 
 mod document;
 mod shared;
@@ -34,39 +34,39 @@ use crate::service::GatewayStatus;
 use crate::service::feed::FeedStore;
 use crate::telemetry::metrics::{AccountWebhooks, Metrics};
 
-/// Of the JSON, should somebody open it as a document.
+/// The policy of the JSON, in case a browser opens the JSON as a document.
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 
-/// What the page is built of.
+/// The sources of the status page.
 pub struct StatusPage<U, L, F> {
     /// Accounts, ledger and feed.
     pub status: GatewayStatus<U, L, F>,
-    /// Stage and checks.
+    /// The stage of the process and the health checks.
     pub probes: HealthProbes,
-    /// The last failures.
+    /// The metrics, with the last failures.
     pub metrics: Arc<Metrics>,
-    /// The deliveries of the accounts that receive any.
+    /// Delivery counts of the accounts that receive webhooks.
     pub webhooks: Vec<(AccountId, AccountWebhooks)>,
-    /// Where to ask on.
+    /// The gRPC endpoint, for the command lines on the page.
     pub grpc: GrpcEndpoint,
     /// The time of day.
     pub clock: Clock,
 }
 
-/// How gRPC is reached, for the command lines that the page suggests.
+/// The gRPC endpoint, for the command lines on the page.
 #[derive(Clone, Copy, Debug)]
 pub struct GrpcEndpoint {
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
-    /// Whether by TLS.
+    /// Whether the endpoint uses TLS.
     pub tls: bool,
     /// Whether callers need credentials.
     pub clients: bool,
 }
 
 impl<U: WalmartApi, L: Ledger, F: FeedStore> StatusPage<U, L, F> {
-    /// The routes, to be merged with others.
+    /// The routes, to be merged with the listener's.
     pub fn router(self) -> Router {
         let document = Router::new().route("/", get(page)).with_state(Arc::new(PageDocument::new()));
         let shared = Arc::new(SharedView::new(self));
@@ -85,7 +85,7 @@ async fn status<U: WalmartApi, L: Ledger, F: FeedStore>(State(shared): State<Arc
     }
 }
 
-/// An answer that is for its own origin, is not kept, and may do what `policy` says.
+/// Builds a response for the same origin only, never cached, and restricted by `policy`.
 fn guarded(kind: &'static str, policy: HeaderValue, body: Bytes) -> Response {
     let value = HeaderValue::from_static;
     let headers: [(HeaderName, HeaderValue); 8] = [

@@ -1,4 +1,4 @@
-//! One look at the gateway a second, whoever asks and how often.
+//! The state for the status page, read at most once a second for all viewers together.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{EventIds, FeedStore};
 
-/// How long a look is good for, from its end.
+/// Time for which a reading is served, from its end.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// The last look, shared by all viewers.
+/// The last reading, shared by all viewers.
 pub(super) struct SharedView<U, L, F> {
     page: Arc<StatusPage<U, L, F>>,
     last: Arc<Mutex<LastView>>,
@@ -25,7 +25,7 @@ pub(super) struct SharedView<U, L, F> {
 #[derive(Default)]
 struct LastView {
     json: Option<(Instant, Bytes)>,
-    /// Shown last; only what has come since is read.
+    /// The intents last shown; only newer intents are read.
     intents: VecDeque<EventIds>,
 }
 
@@ -34,8 +34,8 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> SharedView<U, L, F> {
         Self { page: Arc::new(page), last: Arc::default() }
     }
 
-    /// The state as JSON, a second old at most. Whoever comes while it is made waits for the same.
-    /// `None` if making it panicked.
+    /// Returns the state as JSON, at most a second old. Concurrent viewers wait for the same reading. Returns `None` if
+    /// the reading panicked.
     pub(super) async fn json(&self) -> Option<Bytes> {
         let mut last = self.last.clone().lock_owned().await;
         if let Some((made, json)) = &last.json
@@ -44,7 +44,8 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> SharedView<U, L, F> {
             return Some(json.clone());
         }
         let page = self.page.clone();
-        // In a task of its own: viewers who come and leave at once must not make the store read more often.
+        // A task of its own: a viewer that leaves at once would cancel the reading, and the next viewer would read the
+        // store again.
         let look = tokio::spawn(async move {
             let board = page.status.board(&mut last.intents).await;
             let json = Bytes::from(view::json(&page, board));

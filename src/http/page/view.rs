@@ -1,4 +1,4 @@
-//! What the page shows, as JSON. Times are milliseconds since 1970. What is `null` the store did not tell.
+//! The JSON of the status page. Times are milliseconds since 1970. A part is `null` when the store could not be read.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -20,9 +20,9 @@ use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 use crate::telemetry::recent::RecentFailure;
 use crate::telemetry::trace::code_name;
 
-/// Accounts that are shown.
+/// Accounts on the page.
 const ACCOUNTS: usize = 100;
-/// Characters of a text that somebody else chose.
+/// Longest text chosen by a stranger, in characters.
 const TEXT: usize = 120;
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ struct PageView<'a> {
     errors: Vec<FailureRow<'a>>,
 }
 
-/// The first of a list, and how many more there are.
+/// The first rows of a list, and the number of rows left out.
 #[derive(Serialize)]
 struct FirstRows<T> {
     rows: Vec<T>,
@@ -57,7 +57,7 @@ struct CheckRow {
 
 #[derive(Serialize)]
 struct GrpcRow {
-    /// `None`: all addresses of the machine, so whoever looks knows better.
+    /// `None` when the listener has all addresses of the machine.
     host: Option<String>,
     port: u16,
     tls: bool,
@@ -76,9 +76,9 @@ struct AccountRow {
 #[derive(Serialize)]
 struct TokenRow {
     state: &'static str,
-    /// When it ends or ended; of a failed one, when the next is asked for.
+    /// The end of the token; for a failed token, the time of the next attempt.
     time: Option<u64>,
-    /// Why the last try to get one failed.
+    /// The cause of the last failed attempt.
     failure: Option<TokenFailureRow>,
 }
 
@@ -169,7 +169,7 @@ struct FailureRow<'a> {
     correlation_id: Option<String>,
 }
 
-/// All of it.
+/// Encodes the state.
 pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> Vec<u8> {
     let StatusPage { status, probes, metrics, webhooks, grpc: endpoint, clock } = page;
     let failures = metrics.recent.all();
@@ -199,11 +199,12 @@ pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> V
         errors: failures.iter().map(|failure| error(failure, clock)).collect(),
         accounts: accounts(board.accounts, webhooks),
     };
-    // Texts, numbers and string keys can be written; were they not, the page would say that there is no answer.
+    // Serialization cannot fail: the view has texts, numbers and string keys. The page reports an empty answer as a
+    // failure.
     serde_json::to_vec(&view).unwrap_or_default()
 }
 
-/// The first ones; when there are too many, those in trouble come first.
+/// The first accounts. If some are left out, accounts in trouble come first.
 fn accounts(mut states: Vec<AccountState>, webhooks: &[(AccountId, AccountWebhooks)]) -> FirstRows<AccountRow> {
     let more = states.len().saturating_sub(ACCOUNTS);
     if more > 0 {
@@ -270,8 +271,8 @@ fn bucket(operation: Operation, view: OperationView) -> OperationRow {
     }
 }
 
-/// `total` are those of unknown outcome, counted at almost the same time. Of those that are open for long only these
-/// entries are known, so there are at least so many more.
+/// `total` is the number of operations with unknown outcome, counted at almost the same time. Of the long-open
+/// operations only `entries` were read: the number left out is a lower bound.
 fn mutations(entries: &[Entry], total: u64) -> FirstRows<MutationRow> {
     let shown = &entries[..entries.len().min(BoardRows::OPERATIONS)];
     let counted = shown.iter().filter(|entry| matches!(entry.state, EntryState::NeedsOperator | EntryState::Unknown));

@@ -1,4 +1,4 @@
-//! What the sender is told.
+//! Responses to the sender of a webhook.
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
@@ -8,26 +8,27 @@ use serde_json::json;
 
 use super::auth::{TokenGrant, TokenRefusal};
 
-/// Seconds to wait before a delivery is tried again for our trouble.
+/// Seconds until the sender should repeat a delivery that the gateway could not store.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// It is durable.
+/// The delivery is durable.
 pub(super) fn stored(duplicate: bool) -> Response {
     let body = if duplicate { r#"{"stored":true,"duplicate":true}"# } else { r#"{"stored":true,"duplicate":false}"# };
     sent(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// Not taken, and why.
+/// The delivery is refused, with the reason.
 pub(super) fn refused(status: StatusCode, why: &str) -> Response {
     (status, Json(json!({ "error": why }))).into_response()
 }
 
-/// The same where the request was not read to its end: what follows on the connection is the rest of it.
+/// The same for a request that was not read to its end: the connection must close, because the rest of the request is
+/// still in it.
 pub(super) fn unread(status: StatusCode, why: &str) -> Response {
     ([(CONNECTION, HeaderValue::from_static("close"))], refused(status, why)).into_response()
 }
 
-/// The gateway's own trouble: the delivery is to be sent again.
+/// The gateway cannot store the delivery now; the sender should repeat it.
 pub(super) fn again_later(why: &str) -> Response {
     ([(RETRY_AFTER, RETRY_SECONDS)], refused(StatusCode::SERVICE_UNAVAILABLE, why)).into_response()
 }
@@ -40,7 +41,7 @@ pub(super) fn token(grant: &TokenGrant) -> Response {
     (not_kept, Json(body)).into_response()
 }
 
-/// None. Source of the form: RFC 6749, section 5.2.
+/// A refused token request. Source of the form: RFC 6749, section 5.2.
 pub(super) fn no_token(why: TokenRefusal) -> Response {
     let (status, error) = match why {
         TokenRefusal::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -59,8 +60,8 @@ fn sent(answer: Response) -> Response {
     answer
 }
 
-/// Comes by W4 once the sender has the answer. The connection lets go of a body just before it writes the last of it, and
-/// does so in one go; a moment later it is written.
+/// Reaches crash point W4 once the sender has the response. hyper drops the body just before writing its last bytes,
+/// all in one write: two milliseconds later they are written.
 #[cfg(feature = "crash-points")]
 fn sent(answer: Response) -> Response {
     use std::pin::Pin;

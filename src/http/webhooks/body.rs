@@ -1,4 +1,4 @@
-//! Bodies as they come over the wire, with a limit on what one may hold and on the time it may take.
+//! Reads request bodies, with a limit on size and time.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use tokio::time::timeout;
 use super::refusal::PostRefusal;
 use super::unproved::UnprovedPost;
 
-/// For a body, from the head of its request.
+/// Time for a body, from the head of its request.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Reads a body of at most `limit` bytes, however it is framed. Reading ends early when `post` has to make way for others. A
-/// post is read once.
+/// Reads a body of at most `limit` bytes, with any framing. Call once per post.
+///
+/// # Errors The body is too large, too slow or broken off, or `post` had to make way for another.
 pub(super) async fn read(mut body: Body, limit: usize, post: &mut UnprovedPost) -> Result<Bytes, PostRefusal> {
     let told = body.size_hint().lower();
     if usize::try_from(told).map_or(true, |told| told > limit) {
@@ -25,7 +26,7 @@ pub(super) async fn read(mut body: Body, limit: usize, post: &mut UnprovedPost) 
     let reading = async {
         loop {
             let frame = tokio::select! {
-                // What is there is taken first.
+                // Prefer a frame that has arrived over the end of the post.
                 biased;
                 frame = body.frame() => frame,
                 () = post.ended() => return Err(PostRefusal::Displaced),

@@ -48,31 +48,31 @@ use crate::telemetry::metrics::{DeliveryOutcome, GaugeGuard, Metrics};
 
 /// Bytes of a delivery's body.
 pub const MAX_BODY: usize = 256 * 1024;
-/// Bytes of a request for a token.
+/// Bytes of a token request.
 const MAX_FORM: usize = 16 * 1024;
-/// Posts whose origin is not proved yet. In all they are half of the listener's connections.
+/// Posts whose origin is not proved yet, together at most half of the listener's connections.
 const UNPROVED: UnprovedLimits = UnprovedLimits { by_address: 64, posts: 1024, bytes: 32 * 1024 * 1024 };
 /// Deliveries being stored at a time.
 const MAX_DELIVERIES: usize = 1024;
-/// Bytes of their bodies, all together.
+/// Bytes of the bodies being stored at a time.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// For the store. Walmart's patience is said to be 3 s; a disk that needs longer may still end in a 200 for it.
+/// Time for the store. Walmart is said to wait 3 s; a slower disk may still store the delivery and answer 200.
 const STORE_TIME: Duration = Duration::from_secs(10);
 
-/// Headers that carry a proof wherever the settings say nothing else.
+/// Headers with a proof, unless the settings name another.
 const PROOF_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-walmart-auth"), HeaderName::from_static("wm_sec.signature")];
 
-/// The accounts that receive webhooks, and where deliveries go.
+/// Receives the webhooks of all accounts, and stores them.
 pub struct WebhookReceiver<L> {
     accounts: HashMap<String, WebhookAccount, RandomState>,
-    /// For posts that name none of them.
+    /// Counts posts without a known account.
     unknown: PostRecorder,
-    /// Every header that may carry a proof.
+    /// All headers that may carry a proof.
     proof_headers: Vec<HeaderName>,
     intake: Intake<L>,
     keys: L,
-    /// The key of tokens, once one was needed.
+    /// The key of tokens, read at its first use.
     token_key: OnceCell<TokenKey>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -88,14 +88,14 @@ struct WebhookAccount {
 }
 
 impl WebhookAccount {
-    /// Whether a head carries a proof, right or wrong.
+    /// Whether a request carries a proof, right or wrong.
     fn is_signed(&self, headers: &HeaderMap) -> bool {
         self.gate.proof_header().is_none_or(|name| carries(headers, name))
     }
 }
 
 impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
-    /// For the accounts whose settings say how deliveries are proved. `store` keeps what they say, and the key of tokens.
+    /// Serves the accounts whose settings have a webhook scheme. `store` keeps the deliveries and the key of tokens.
     pub fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
@@ -121,7 +121,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         }
     }
 
-    /// The routes, to be merged with others. A path with a slash at its end is the same one.
+    /// The routes, to be merged with the listener's. A trailing slash makes no difference.
     pub fn router(self) -> Router {
         let receive = || post(receive::<L>).fallback(only_post::<L>);
         let grant = || post(grant::<L>).fallback(only_post::<L>);
@@ -141,7 +141,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         self.accounts.get(&path.ok()?.0)
     }
 
-    /// Since 1970.
+    /// The time since 1970.
     fn now(&self) -> Duration {
         self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
@@ -150,18 +150,18 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         self.unproved.admit(PeerAddress::of(&head.extensions))
     }
 
-    /// Refuses a post that names no account which receives webhooks.
+    /// Refuses a post without a known account.
     fn refuse_unknown(&self, refusal: PostRefusal, headers: &HeaderMap) -> Response {
         let signed = self.proof_headers.iter().any(|name| carries(headers, name));
         self.unknown.refuse(refusal, signed)
     }
 
-    /// The key of tokens. The first who needs it has it read, or made.
+    /// Returns the key of tokens. The first call reads the key from the store, or creates it.
     async fn token_key(&self) -> Result<&TokenKey, PostRefusal> {
         let read = async || {
             let fresh = TokenKey::random_bytes().ok_or(PostRefusal::NotStored)?;
             let kept = timeout(STORE_TIME, self.keys.token_key(fresh)).await;
-            // The store has told the log.
+            // The store has logged the failure.
             kept.ok().and_then(Result::ok).map(|bytes| TokenKey::new(&bytes)).ok_or(PostRefusal::NotStored)
         };
         self.token_key.get_or_try_init(read).await
@@ -175,7 +175,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         let key = if account.gate.grants() { Some(self.token_key().await?) } else { None };
         let delivery = UnverifiedDelivery { head, body };
         let verified = account.gate.check(delivery, self.now(), key).map_err(PostRefusal::Unproved)?;
-        // Proved: from here on it has a place among its like.
+        // Proved: from here on the post counts among deliveries.
         drop(post);
         let _place = self.deliveries.try_acquire().map_err(|_| PostRefusal::Overloaded)?;
         let stored = self.store(account, verified).await;
@@ -218,7 +218,8 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
                 });
                 (DeliveryOutcome::Conflict, answer::stored(true))
             }
-            // The store has told the log. If it is only slow the delivery may be stored yet, and comes again as a duplicate.
+            // The store has logged the failure. After a timeout the delivery may still be stored, and the repeated
+            // delivery is a duplicate.
             Ok(Err(_)) | Err(_) => return Err(PostRefusal::NotStored),
         };
         recorder.counts.count(outcome);
@@ -238,7 +239,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
     }
 }
 
-/// Whether a header is there and says anything.
+/// Whether a header is present and not empty.
 fn carries(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().any(|value| !value.as_bytes().trim_ascii().is_empty())
 }
@@ -268,7 +269,7 @@ async fn grant<L: EventLog + TokenKeys>(
         return webhooks.refuse_unknown(PostRefusal::UnknownAccount, &head.headers);
     };
     let PostRecorder { counts, throttle, .. } = &account.recorder;
-    // Whether this account gives tokens out shows in an answer to nothing.
+    // An account without tokens gets the answer of an unknown account, which reveals nothing about its settings.
     if !account.gate.grants() {
         counts.tokens_refused.inc();
         return PostRefusal::UnknownAccount.answer();
@@ -303,7 +304,7 @@ async fn only_post<L: EventLog + TokenKeys>(
     }
 }
 
-/// A path below `/webhooks` that is none.
+/// Any other path below `/webhooks`.
 async fn nowhere<L: EventLog + TokenKeys>(
     State(webhooks): State<Arc<WebhookReceiver<L>>>,
     headers: HeaderMap,

@@ -32,17 +32,17 @@ use crate::domain::feed::Notification;
 use crate::domain::feed::notification::Unclear;
 use crate::service::feed::Unreadable;
 
-/// Whether an event says that an order is cancelled for fraud: it must not be shipped.
+/// Whether Walmart cancelled the order for fraud: the order must not be shipped.
 pub fn is_fraud_cancel(event: &Notification) -> bool {
     [&event.event_type, &event.sub_event_type].into_iter().any(|name| kind::is_spelled(kind::FRAUD_CANCEL, name))
 }
 
-/// Reads a delivery, and gives the body back that is to be kept.
+/// Reads a delivery. Returns the body to keep, and the content.
 pub fn read(delivery: VerifiedDelivery) -> (Bytes, Result<Notification, Unreadable>) {
     read_body(delivery.into_bytes())
 }
 
-/// Reads a body whose proof was checked before, such as one from quarantine, and gives the body back that is to be kept.
+/// Reads a body whose proof was checked before, such as one from quarantine. Returns the body to keep, and the content.
 pub fn read_body(sent: Bytes) -> (Bytes, Result<Notification, Unreadable>) {
     match unpack(sent.clone(), MAX_BODY) {
         Ok(body) => {
@@ -55,8 +55,8 @@ pub fn read_body(sent: Bytes) -> (Bytes, Result<Notification, Unreadable>) {
 
 fn notification(body: &[u8]) -> Result<Notification, Unreadable> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    // serde_json refuses deep nesting, so no body overflows the stack. Its errors name the place and the expected form, and
-    // repeat nothing of the body.
+    // serde_json refuses deep nesting, and no body can overflow the stack. Its errors name the position and the
+    // expected form, and repeat nothing of the body.
     let value: Value = serde_json::from_slice(body).map_err(|error| Unreadable::new(format!("not JSON: {error}")))?;
     if matches!(ObjectPlace::in_place(Some(&value)), ObjectPlace::Several) {
         return Err(Unreadable::new("several JSON objects in one body"));
@@ -65,13 +65,13 @@ fn notification(body: &[u8]) -> Result<Notification, Unreadable> {
     Envelope::open(event).read()
 }
 
-/// A delivery, taken apart.
+/// The parts of a delivery.
 struct Envelope {
-    /// Empty where there is none.
+    /// Empty when absent.
     source: Map<String, Value>,
-    /// Everything beside `source` and `payload`.
+    /// All fields but `source` and `payload`.
     top: Map<String, Value>,
-    /// `None`: it is missing, or no object.
+    /// `None` when absent or not an object.
     payload: Option<Map<String, Value>>,
 }
 
@@ -79,7 +79,7 @@ impl Envelope {
     fn open(mut top: Map<String, Value>) -> Self {
         let source = top.remove("source").and_then(into_object).unwrap_or_default();
         let mut payload = match top.remove("payload").map(unfold) {
-            // The fields of a payload may stand beside `source`.
+            // The fields of a payload may be siblings of `source`.
             None | Some(Value::Null) => (order::is_in(&top) || kind::is_status_update(&top)).then(|| top.clone()),
             Some(payload) => into_object(payload),
         };
@@ -128,13 +128,13 @@ impl Envelope {
         Ok(notification)
     }
 
-    /// The seller that the body names beside the order.
+    /// The seller named beside the order.
     fn partner(&self) -> String {
         self.head("partnerId").and_then(values::text).unwrap_or_default()
     }
 }
 
-/// The event type of a body that does not name one, where its form leaves no doubt.
+/// Infers the event type of a body that names none, where its form is unambiguous.
 fn inferred_type(
     payload: &Map<String, Value>,
     order: &EventOrder<'_>,
@@ -150,7 +150,7 @@ fn inferred_type(
     }
 }
 
-/// Why an event that was not recognised as an intent may be one.
+/// The reason why an event that is not recognised as an intent may be one.
 fn unclear(notification: &Notification, flag: IntentFlag) -> Option<Unclear> {
     let Notification { event_type, sub_event_type, .. } = notification;
     if flag == IntentFlag::Unreadable {

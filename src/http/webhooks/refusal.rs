@@ -1,4 +1,4 @@
-//! Refusals: one place says how each is counted, logged and answered, so that none is without a metric.
+//! Refused posts. This file alone says how a refusal is counted, logged and answered; none can be without a metric.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -9,26 +9,26 @@ use crate::domain::feed::notification::Unclear;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 
-/// Why a post is not taken.
+/// The reason why a post is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PostRefusal {
-    /// The path names no account that receives webhooks.
+    /// The path names no account with webhooks.
     UnknownAccount,
-    /// It is not a POST.
+    /// The method is not POST.
     WrongMethod,
-    /// The body is longer than its limit. The rest was not read.
+    /// The body exceeds its limit. The rest was not read.
     TooLarge,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     TooSlow,
     /// The sender broke the body off.
     BrokenOff,
-    /// Too many posts without a proof were open, and this one had been silent longest.
+    /// Too many unproved posts were open, and this post had been silent longest.
     Displaced,
-    /// Where it comes from is not proved.
+    /// The origin is not proved.
     Unproved(ProofError),
-    /// Too many deliveries are being stored, or too many bytes of them.
+    /// Too many deliveries, or too many bytes, are being stored.
     Overloaded,
-    /// The store could not take it, or not in time.
+    /// The store failed, or took too long.
     NotStored,
 }
 
@@ -46,7 +46,7 @@ impl PostRefusal {
         }
     }
 
-    /// The words for the sender. Nothing of what was sent is in them.
+    /// The text for the sender. Holds nothing of the request.
     fn words(self) -> String {
         let text = match self {
             Self::Unproved(refused) => return refused.to_string(),
@@ -62,7 +62,7 @@ impl PostRefusal {
         text.to_owned()
     }
 
-    /// The answer alone, where the refusal is counted elsewhere.
+    /// The response alone, for refusals counted elsewhere.
     pub(super) fn answer(self) -> Response {
         match self {
             Self::UnknownAccount => answer::refused(StatusCode::NOT_FOUND, &self.words()),
@@ -76,7 +76,7 @@ impl PostRefusal {
     }
 }
 
-/// Counts and logs what becomes of the posts to one account, or to none.
+/// Counts and logs the posts to one account, or to no known account.
 pub(super) struct PostRecorder {
     account: String,
     pub(super) counts: AccountWebhooks,
@@ -88,7 +88,7 @@ impl PostRecorder {
         Self { account: account.to_owned(), counts, throttle: LogThrottle::default() }
     }
 
-    /// Counts and logs a stored event of which it cannot be told whether it is an intent.
+    /// Counts and logs a stored event that may or may not be an intent.
     pub(super) fn note_unclear(&self, cause: Unclear) {
         self.counts.count_unclear(cause);
         self.throttle.note(cause.name(), |times| {
@@ -97,7 +97,7 @@ impl PostRecorder {
         });
     }
 
-    /// Counts and logs a stored FRAUD_CANCEL: somebody may be about to ship the order.
+    /// Counts and logs a stored FRAUD_CANCEL: the order may be about to ship.
     pub(super) fn note_fraud_cancel(&self) {
         self.counts.fraud_cancels.inc();
         self.throttle.note("fraud_cancel", |times| {
@@ -109,8 +109,8 @@ impl PostRecorder {
         });
     }
 
-    /// Refuses a post: counts it, logs it at most once a minute for each outcome, and makes the answer. `signed`: whether
-    /// its head carries a proof.
+    /// Refuses a post: counts it, logs it at most once a minute per outcome, and builds the response. `signed`: whether
+    /// the head carries a proof.
     pub(super) fn refuse(&self, refusal: PostRefusal, signed: bool) -> Response {
         let outcome = refusal.outcome();
         self.counts.count_refused(outcome, signed);

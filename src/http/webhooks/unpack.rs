@@ -1,4 +1,4 @@
-//! Bodies that came packed by gzip.
+//! Decompresses gzip bodies.
 
 use std::io::Read as _;
 
@@ -7,15 +7,14 @@ use flate2::read::MultiGzDecoder;
 
 use crate::service::feed::Unreadable;
 
-/// The first bytes of gzip (RFC 1952), with which no JSON begins. They decide and not the header `content-encoding`, which a
-/// proxy may leave on a body that it has unpacked.
+/// The first bytes of gzip (RFC 1952); no JSON begins with them. The header `content-encoding` is ignored, because a
+/// proxy may leave it on a body that the proxy has decompressed.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The body itself, or what it unpacks to, where that is at most `limit` bytes. A body of 256 KiB can unpack to 256 MiB:
-/// unpacking stops one byte beyond the limit.
+/// Returns the body, decompressed if it is gzip. Decompression stops one byte beyond `limit`: a body of 256 KiB can
+/// hold 256 MiB.
 ///
-/// # Errors
-/// It is damaged, or larger.
+/// # Errors The gzip stream is damaged, or larger than `limit`.
 pub(super) fn unpack(body: Bytes, limit: usize) -> Result<Bytes, Unreadable> {
     if !body.starts_with(&MAGIC) {
         return Ok(body);

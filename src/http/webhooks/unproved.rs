@@ -1,9 +1,9 @@
-//! Posts whose origin is not proved yet: bounded, but never at the cost of a new one.
+//! Bounds the posts whose origin is not proved yet, without refusing new ones.
 //!
-//! A post proves where it comes from only when all of its body is there. Whoever can reach the listener can begin posts and
-//! never finish them. Were they to fill a number of places, the next signed delivery would find none. So a limit that is
-//! reached ends an old post and admits the new one: the post that has been silent longest is the one that least probably
-//! goes on. An honest sender's body follows its head at once.
+//! The origin of a post is proved only by its complete body. Anyone who reaches the listener can begin posts and never
+//! finish them; if such posts filled all places, the next signed delivery would be refused. At a limit, therefore, an
+//! old post ends and the new one is admitted: the post silent for longest is the least likely to go on, because the
+//! body of an honest sender follows the head at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,18 +12,18 @@ use tokio::sync::oneshot;
 
 use crate::http::peer::PeerAddress;
 
-/// How many there may be.
+/// Bounds on unproved posts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnprovedLimits {
-    /// Posts of one address.
+    /// Posts per address.
     pub(super) by_address: usize,
-    /// Posts of all addresses. Fewer than the listener has connections, so that they leave some to others.
+    /// Posts of all addresses, fewer than the listener's connections, which leaves places for the rest.
     pub(super) posts: usize,
-    /// Bytes of their bodies that are here, of all addresses.
+    /// Bytes of the bodies read so far, of all addresses.
     pub(super) bytes: usize,
 }
 
-/// All posts without a proof. Cheap to clone, all clones are one.
+/// All unproved posts. Clones share the posts.
 #[derive(Clone, Debug)]
 pub(super) struct UnprovedPosts {
     limits: UnprovedLimits,
@@ -35,20 +35,20 @@ struct OpenPosts {
     by_address: HashMap<PeerAddress, Vec<PostEntry>>,
     posts: usize,
     bytes: usize,
-    /// Rises with everything that is heard, so that no two entries were heard at once.
+    /// Incremented by every event, so that no two entries have the same beat.
     beat: u64,
 }
 
 #[derive(Debug)]
 struct PostEntry {
     id: u64,
-    /// The beat at which something of it came last.
+    /// The beat of the last bytes.
     heard: u64,
     bytes: usize,
     end: oneshot::Sender<()>,
 }
 
-/// The place of one post. It is given back when dropped.
+/// The place of a post, freed when dropped.
 #[derive(Debug)]
 pub(super) struct UnprovedPost {
     all: UnprovedPosts,
@@ -62,7 +62,7 @@ impl UnprovedPosts {
         Self { limits, open: Arc::default() }
     }
 
-    /// Admits a post. Where a limit is reached, another one ends.
+    /// Admits a post. At a limit another post ends.
     pub(super) fn admit(&self, address: PeerAddress) -> UnprovedPost {
         let (end, ended) = oneshot::channel();
         let mut open = self.open();
@@ -79,14 +79,14 @@ impl UnprovedPosts {
         UnprovedPost { all: self.clone(), address, id, ended }
     }
 
-    /// It guards counts only: they are right after a panic, too.
+    /// The lock guards counts only, which are right after a panic too.
     fn open(&self) -> MutexGuard<'_, OpenPosts> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl UnprovedPost {
-    /// Notes that so many bytes of the body came. Where all bodies together hold too many, another post ends.
+    /// Notes received bytes. When all bodies together exceed the limit, another post ends.
     pub(super) fn heard(&self, bytes: usize) {
         let mut open = self.all.open();
         open.beat += 1;
@@ -103,9 +103,9 @@ impl UnprovedPost {
         }
     }
 
-    /// Resolves when the post is to end for others. Cancel safe.
+    /// Completes when the post has to make way for another. Cancel safe.
     pub(super) async fn ended(&mut self) {
-        // The sender goes only with the entry, and the entry with a word or with this place.
+        // The sender is dropped only with its entry: after a message, or with this place.
         let _ = (&mut self.ended).await;
     }
 }
@@ -133,20 +133,20 @@ impl OpenPosts {
         Some(entry)
     }
 
-    /// Ends the post of an address that has been silent longest, but for `spared`. Its place is free at once. Says whether
-    /// there was one.
+    /// Ends the post of an address that has been silent for longest, except `spared`, and frees its place. Returns
+    /// whether one was found.
     fn end_longest_silent(&mut self, address: PeerAddress, spared: Option<u64>) -> bool {
         let own = self.by_address.get(&address).into_iter().flatten();
         let longest = own.filter(|entry| Some(entry.id) != spared).min_by_key(|entry| entry.heard);
         let Some(id) = longest.map(|entry| entry.id) else { return false };
         if let Some(entry) = self.remove(address, id) {
-            // Nobody may wait any more.
+            // The receiver may be gone already.
             let _ = entry.end.send(());
         }
         true
     }
 
-    /// The same, of the address with the greatest weight that has any.
+    /// Does the same for the address with the greatest weight.
     fn end_one_of_the_most(&mut self, weight: impl Fn(&Vec<PostEntry>) -> usize, spared: Option<u64>) -> bool {
         let others = |posts: &[PostEntry]| posts.iter().any(|entry| Some(entry.id) != spared);
         let with_others = self.by_address.iter().filter(|(_, posts)| others(posts));

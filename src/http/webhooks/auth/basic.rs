@@ -8,16 +8,16 @@ use subtle::ConstantTimeEq as _;
 use super::{ProofError, after, base64};
 use crate::config::Secret;
 
-/// What a header says, with or without the word `Basic`. Walmart does not say whether it sends it.
+/// Decodes a header's value, with or without the word `Basic`: Walmart does not document whether the word is sent.
 pub(super) fn decode(value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     base64(after("basic", value)).map(Zeroizing::new)
 }
 
-/// Whether `sent` is `user:password`.
+/// Compares `sent` with `user:password`.
 pub(super) fn check(sent: &[u8], user: &str, password: &Secret) -> Result<(), ProofError> {
     let password = password.current();
     let expected = Zeroizing::new([user, password.expose_secret()].join(":"));
-    // Hashes have one length: how long the right one is does not show.
+    // Compare hashes, which have one length: the length of the right value is not revealed.
     let (sent, expected) = (digest(&SHA256, sent), digest(&SHA256, expected.as_bytes()));
     if sent.as_ref().ct_eq(expected.as_ref()).into() { Ok(()) } else { Err(ProofError::Wrong) }
 }

@@ -1,8 +1,8 @@
-//! Where a delivery comes from: each account's way to prove it.
+//! Verifies the origin of a delivery, by the scheme of its account.
 //!
-//! A body of which that is not known is [`UnverifiedDelivery`]; only [`ProofVerifier::check`] makes a [`VerifiedDelivery`] of it, and nothing reads
-//! another. Secrets are asked for at each check, because their files may change; whatever is compared with one takes the
-//! same time however much of it is right.
+//! A received body is an [`UnverifiedDelivery`]; only [`ProofVerifier::check`] turns it into a [`VerifiedDelivery`],
+//! and no reader accepts anything else. Secrets are read at every check, because their files may change. Comparisons
+//! with a secret take constant time.
 
 mod basic;
 mod oauth;
@@ -19,16 +19,16 @@ use crate::domain::account::AccountId;
 
 pub use self::oauth::{TokenGrant, TokenKey, TokenRefusal};
 
-/// A body as it came, with the head of its request.
+/// A received body, with the head of its request.
 #[derive(Debug)]
 pub struct UnverifiedDelivery<'a> {
-    /// Method, path and headers as they were received.
+    /// Method, path and headers as received.
     pub head: &'a Parts,
-    /// The body as it was received.
+    /// The body as received.
     pub body: Bytes,
 }
 
-/// A body of which it is proved that it comes from where it should.
+/// A body whose origin is proved.
 #[derive(Debug)]
 pub struct VerifiedDelivery(Bytes);
 
@@ -39,27 +39,27 @@ impl VerifiedDelivery {
     }
 }
 
-/// Why it is not proved. Nothing of what was sent is in it.
+/// The reason why the origin is not proved. Holds nothing of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// A header that belongs to the proof is not there.
+    /// A header of the proof is missing.
     #[error("the request carries no proof of where it comes from")]
     Missing,
-    /// It is there more than once: which one counts is not for the sender to choose.
+    /// A header of the proof is repeated; the sender must not choose which value counts.
     #[error("a header of the proof stands there more than once")]
     Repeated,
-    /// It cannot be what it should be.
+    /// The proof has the wrong form.
     #[error("the proof cannot be read")]
     Malformed,
-    /// It is too old, or from the future.
+    /// The timestamp is too old, or in the future.
     #[error("the timestamp is too old, or too far ahead")]
     Time,
-    /// It is not right.
+    /// The proof is wrong.
     #[error("the proof is wrong")]
     Wrong,
 }
 
-/// An account's way to tell where a delivery comes from.
+/// Verifies the deliveries of one account.
 #[derive(Debug)]
 pub struct ProofVerifier {
     account: AccountId,
@@ -67,13 +67,15 @@ pub struct ProofVerifier {
 }
 
 impl ProofVerifier {
-    /// As the settings have it.
+    /// Verifies by the scheme in the settings.
     pub fn new(account: AccountId, webhook: WebhookAuth) -> Self {
         Self { account, webhook }
     }
 
-    /// Lets a delivery through if it is what it should be. `now` is the time since 1970. Where deliveries carry a token that
-    /// is given out here ([`ProofVerifier::grants`]), none is right without the `key` of tokens.
+    /// Verifies a delivery. `now` is the time since 1970. With tokens issued by the gateway ([`ProofVerifier::grants`])
+    /// every delivery is refused without the `key` of tokens.
+    ///
+    /// # Errors The proof is missing or wrong.
     pub fn check(
         &self,
         delivery: UnverifiedDelivery<'_>,
@@ -100,7 +102,7 @@ impl ProofVerifier {
         Ok(VerifiedDelivery(body))
     }
 
-    /// The header that carries the proof. `None`: nothing is checked.
+    /// The header with the proof; `None` when deliveries carry no proof.
     pub fn proof_header(&self) -> Option<&HeaderName> {
         match &self.webhook {
             WebhookAuth::Hmac { header, .. }
@@ -111,12 +113,14 @@ impl ProofVerifier {
         }
     }
 
-    /// Whether this account's deliveries carry a token that is given out here.
+    /// Whether this account's deliveries carry a token issued by the gateway.
     pub const fn grants(&self) -> bool {
         matches!(self.webhook, WebhookAuth::Oauth { .. })
     }
 
-    /// Answers a request for an access token. Never given out where no delivery carries one.
+    /// Answers a request for an access token.
+    ///
+    /// # Errors The credentials or the form are wrong, or this account uses no tokens.
     pub fn grant(
         &self,
         headers: &HeaderMap,
@@ -132,7 +136,7 @@ impl ProofVerifier {
     }
 }
 
-/// The value of a header that must be there once, without the spaces around it.
+/// Returns the value of a header that must be present once, without the spaces around it.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], ProofError> {
     let mut all = headers.get_all(name).iter();
     let value = all.next().ok_or(ProofError::Missing)?;
@@ -142,7 +146,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Proof
     }
 }
 
-/// What follows `word` and spaces, whatever the case of its letters; all of it where another word or none stands.
+/// Strips `word`, in any case, and the spaces after it. Returns the value unchanged when it begins with another word or
+/// none.
 fn after<'a>(word: &str, value: &'a [u8]) -> &'a [u8] {
     match value.split_at_checked(word.len()) {
         Some((first, rest)) if first.eq_ignore_ascii_case(word.as_bytes()) && rest.starts_with(b" ") => {
@@ -152,7 +157,7 @@ fn after<'a>(word: &str, value: &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// Reads base64 of either alphabet, padded or not.
+/// Decodes base64 of either alphabet, padded or not.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     use base64::Engine as _;
     use base64::alphabet::{STANDARD, URL_SAFE};

@@ -1,8 +1,9 @@
-//! The access tokens with which Walmart's deliveries come, where an account asks for that.
+//! Access tokens for Walmart's deliveries, for accounts with this scheme.
 //!
-//! A token is `<end>.<mac>`: until when it is good, in seconds since 1970, and an HMAC-SHA256 of that. The key is made once
-//! and kept in the store ([`crate::ports::token_keys`]); of tokens nothing is kept. So a token is good for its hour after a
-//! restart, at every replica, and after the secret for which it was given out was replaced. Another `client_id` ends it.
+//! A token is `<end>.<mac>`: the end of its validity in seconds since 1970, and an HMAC-SHA256 over it. The key is
+//! created once and kept in the store ([`crate::ports::token_keys`]); tokens themselves are not stored. A token is
+//! therefore valid for its hour after a restart, at every replica, and after a rotation of the client secret. A change
+//! of the `client_id` ends its validity.
 
 use std::time::Duration;
 
@@ -19,11 +20,11 @@ use crate::config::Secret;
 use crate::domain::account::AccountId;
 use crate::ports::token_keys::TokenKeyBytes;
 
-/// What Walmart is told that a token is good for.
+/// Validity of a token, as announced to Walmart.
 const LIFE: Duration = Duration::from_secs(3600);
-/// So much longer it is: clocks differ, and a delivery takes its time.
+/// Extra validity: clocks differ, and a delivery takes time.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// What is signed begins with it, so that the key is good for nothing else.
+/// Prefix of the signed text, which makes the key useless for any other purpose.
 const PURPOSE: &str = "order-gateway webhook access token 2";
 
 /// The key of all tokens.
@@ -31,12 +32,12 @@ const PURPOSE: &str = "order-gateway webhook access token 2";
 pub struct TokenKey(hmac::Key);
 
 impl TokenKey {
-    /// Of its bytes.
+    /// Creates the key from its bytes.
     pub fn new(bytes: &TokenKeyBytes) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// Bytes for a new one, of the system's generator for secrets. `None`: it fails.
+    /// Generates bytes for a new key, from the system's secure random source. `None` when the source fails.
     pub fn random_bytes() -> Option<TokenKeyBytes> {
         let mut bytes = TokenKeyBytes::default();
         SystemRandom::new().fill(&mut bytes).ok()?;
@@ -44,23 +45,23 @@ impl TokenKey {
     }
 }
 
-/// An access token that was given out.
+/// An issued access token.
 #[derive(Debug, PartialEq)]
 pub struct TokenGrant {
     /// The token.
     pub access_token: String,
-    /// How long it is good, from now.
+    /// Validity, from now.
     pub expires_in: Duration,
 }
 
-/// Why none was given. Source of the names: RFC 6749, section 5.2.
+/// The reason why no token was issued. Source of the names: RFC 6749, section 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenRefusal {
-    /// There is no readable `grant_type`.
+    /// `grant_type` is missing or repeated.
     InvalidRequest,
-    /// It is not `client_credentials`.
+    /// `grant_type` is not `client_credentials`.
     UnsupportedGrantType,
-    /// There are no credentials, or wrong ones.
+    /// The credentials are missing or wrong.
     InvalidClient,
 }
 
@@ -73,8 +74,8 @@ pub(super) struct AccountTokens<'a> {
 }
 
 impl AccountTokens<'_> {
-    /// Gives a token out. The credentials may stand in `header` (as Walmart sends them), in `Authorization: Basic`, or in
-    /// the form.
+    /// Issues a token. The credentials may be in `header` (as Walmart sends them), in `Authorization: Basic`, or in the
+    /// form.
     pub(super) fn grant(
         &self,
         headers: &HeaderMap,
@@ -99,7 +100,7 @@ impl AccountTokens<'_> {
         let candidates = [sent(header), sent(&AUTHORIZATION), in_form()];
         let right = |sent: &Zeroizing<Vec<u8>>| {
             let fits = |secret| basic::check(sent, self.client_id, secret).is_ok();
-            // All of them, whichever is right.
+            // Compare all secrets, to take the same time for any of them.
             self.client_secrets.iter().fold(false, |found, secret| fits(secret) | found)
         };
         if !candidates.iter().flatten().any(right) {
@@ -110,7 +111,7 @@ impl AccountTokens<'_> {
         Ok(TokenGrant { access_token: format!("{end}.{mac}"), expires_in: LIFE })
     }
 
-    /// Whether a header's value is a token of this account, with or without the word `Bearer`, that is good now.
+    /// Verifies that a header's value is a token of this account, with or without the word `Bearer`, and not expired.
     pub(super) fn check(&self, value: &[u8], now: Duration) -> Result<(), ProofError> {
         let token = std::str::from_utf8(after("bearer", value)).map_err(|_| ProofError::Malformed)?;
         let (end, mac) = token.split_once('.').ok_or(ProofError::Malformed)?;
@@ -120,7 +121,7 @@ impl AccountTokens<'_> {
         if now.as_secs() < end { Ok(()) } else { Err(ProofError::Time) }
     }
 
-    /// Ids of accounts and clients hold no line ends.
+    /// The signed text. Ids of accounts and clients hold no line ends, which makes the text unambiguous.
     fn signed(&self, end: u64) -> Vec<u8> {
         format!("{PURPOSE}\n{}\n{}\n{end}", self.account, self.client_id).into_bytes()
     }

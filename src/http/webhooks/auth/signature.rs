@@ -15,15 +15,15 @@ use crate::domain::hex;
 const TIMESTAMP: HeaderName = HeaderName::from_static("wm_sec.timestamp");
 pub(super) static SIGNATURE: HeaderName = HeaderName::from_static("wm_sec.signature");
 
-/// How far a sender's clock may be ahead of ours. Source: Walmart's guide to the scheme.
+/// Largest lead of the sender's clock. Source: Walmart's guide to the scheme.
 const AHEAD: Duration = Duration::from_secs(2 * 60);
-/// Bytes of a SHA-256.
+/// Bytes of a SHA-256 hash.
 const LENGTH: usize = 32;
-/// Bytes of the longest name of a scheme that may stand before a signature.
+/// Longest scheme name before a signature, in bytes.
 const LONGEST_SCHEME: usize = 24;
 
-/// The header must carry the signature of the body, in hex or base64, perhaps after a word such as `sha256=`. Walmart does
-/// not say which.
+/// Verifies a signature over the body, in hex or base64, with or without a scheme such as `sha256=`: Walmart does not
+/// document the form.
 pub(super) fn of_body(
     headers: &HeaderMap,
     header: &HeaderName,
@@ -34,8 +34,8 @@ pub(super) fn of_body(
     by_any(secrets, &[body], &sent)
 }
 
-/// `WM_SEC.SIGNATURE` must be the signature of what was received, at the time that it says (`WM_SEC.TIMESTAMP`, seconds
-/// since 1970). `WM_SEC.KEY_ID`, if there, names the secret in words that only Walmart knows: all are tried.
+/// Verifies `WM_SEC.SIGNATURE` over method, path, time and body. The time is `WM_SEC.TIMESTAMP`, in seconds since 1970.
+/// `WM_SEC.KEY_ID`, if present, names the secret in terms known to Walmart alone: all secrets are tried.
 pub(super) fn of_request(
     head: &Parts,
     body: &[u8],
@@ -61,7 +61,7 @@ fn seconds(text: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// All secrets are tried, whichever is right.
+/// Tries all secrets, to take the same time for any of them.
 fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<(), ProofError> {
     let mut right = subtle::Choice::from(0);
     for secret in secrets {
@@ -74,7 +74,8 @@ fn by_any(secrets: &[Secret], parts: &[&[u8]], sent: &[u8; LENGTH]) -> Result<()
     if right.into() { Ok(()) } else { Err(ProofError::Wrong) }
 }
 
-/// A SHA-256 as text: hex of either case, or base64 of either alphabet, padded or not; perhaps after the name of a scheme.
+/// Decodes a SHA-256 hash: hex of either case, or base64 of either alphabet, padded or not, with or without the name of
+/// a scheme.
 fn decode(text: &[u8]) -> Option<[u8; LENGTH]> {
     plain(text).or_else(|| plain(without_scheme(text)?))
 }
@@ -83,8 +84,8 @@ fn plain(text: &[u8]) -> Option<[u8; LENGTH]> {
     hex::read(text).or_else(|| base64(text)?.try_into().ok())
 }
 
-/// The text after `sha256=`, `HMAC-SHA256 `, `v1:` and the like. Which of them Walmart puts in front, if any, is not public,
-/// and the name decides nothing: what follows must be the right HMAC-SHA256 whatever it says.
+/// Strips `sha256=`, `HMAC-SHA256 `, `v1:` and similar prefixes. Walmart does not document which prefix is sent, if
+/// any, and the name decides nothing: the rest must be the right HMAC-SHA256.
 fn without_scheme(text: &[u8]) -> Option<&[u8]> {
     let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_'))?;
     let (scheme, rest) = text.split_at_checked(end)?;

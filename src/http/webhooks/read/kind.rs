@@ -1,21 +1,21 @@
-//! Which event a delivery is: names of events and of sub-events, and where they stand.
+//! Names of events and of sub-events, and their places in a delivery.
 
 use serde_json::{Map, Value};
 
 use super::values::name;
 
-/// The event that holds others.
+/// The event that wraps sub-events.
 pub(super) const ORDER_UPDATES: &str = "ORDER_UPDATES";
-/// The event about a multichannel order. Walmart's printed sample of it has no `source`.
+/// The event about a multichannel order. Walmart's printed sample has no `source`.
 pub(super) const ORDER_STATUS_UPDATE: &str = "ORDER_STATUS_UPDATE";
 
-/// Names of an intent. All but the first were seen in descriptions by third parties only.
+/// Names of an intent. All but the first come from descriptions by third parties.
 const INTENTS: [&str; 3] = ["INTENT_TO_CANCEL", "PO_INTENT_TO_CANCEL", "ORDER_INTENT_TO_CANCEL"];
-/// The other sub-events of ORDER_UPDATES that Walmart has announced.
+/// Sub-events of ORDER_UPDATES announced by Walmart, besides the intent.
 const SUB_EVENTS: [&str; 3] = ["PO_CREATED", "PO_LINE_AUTOCANCELLED", FRAUD_CANCEL];
-/// Walmart cancelled the order for fraud: it must not be shipped.
+/// Walmart cancelled the order for fraud: the order must not be shipped.
 pub(super) const FRAUD_CANCEL: &str = "FRAUD_CANCEL";
-/// Objects within objects in which a sub-event type is looked for.
+/// Depth of objects searched for a sub-event type.
 const DEEPEST: usize = 4;
 
 /// Whether this names an intent to cancel.
@@ -23,18 +23,17 @@ pub(super) fn is_intent(name: &str) -> bool {
     INTENTS.iter().any(|known| is_spelled(known, name))
 }
 
-/// Whether this names the event that holds others.
+/// Whether this names the event that wraps sub-events.
 pub(super) fn is_order_updates(name: &str) -> bool {
     is_spelled(ORDER_UPDATES, name)
 }
 
-/// Whether this names a sub-event that is known and no intent.
+/// Whether this names a known sub-event other than an intent.
 pub(super) fn is_known(name: &str) -> bool {
     SUB_EVENTS.iter().any(|known| is_spelled(known, name))
 }
 
-/// Whether two names have the same letters and digits, in any case and whatever stands between them: "Intent To Cancel" is
-/// INTENT_TO_CANCEL.
+/// Compares names by letters and digits, in any case and with any separators: "Intent To Cancel" is INTENT_TO_CANCEL.
 pub(super) fn is_spelled(known: &str, name: &str) -> bool {
     fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
         name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_uppercase())
@@ -42,8 +41,8 @@ pub(super) fn is_spelled(known: &str, name: &str) -> bool {
     letters(known).eq(letters(name))
 }
 
-/// The sub-event type, wherever it stands in these objects but in lines of orders. One that names an intent counts before the
-/// others, and of these the first one; empty when there is none.
+/// Finds the sub-event type, anywhere in these objects except in order lines. Returns the first that names an intent,
+/// else the first; empty when there is none.
 pub(super) fn sub_event_type(places: [&Map<String, Value>; 3]) -> String {
     let mut found = Vec::new();
     places.iter().for_each(|place| look_in(place, 0, &mut found));
@@ -74,7 +73,7 @@ fn look_in(object: &Map<String, Value>, depth: usize, found: &mut Vec<String>) {
     }
 }
 
-/// Whether this is the payload of an ORDER_STATUS_UPDATE, by its form.
+/// Whether the payload has the form of an ORDER_STATUS_UPDATE.
 pub(super) fn is_status_update(payload: &Map<String, Value>) -> bool {
     let has = |field: &str| payload.get(field).is_some_and(|value| !value.is_null());
     has("originSystemOrderId") && (has("lineItemStatus") || has("shipmentDetails"))

@@ -1,4 +1,4 @@
-//! One line of an order, in the names of the event INTENT_TO_CANCEL and in those of the Orders API.
+//! Reads an order line, in the names of the event INTENT_TO_CANCEL and in those of the Orders API.
 
 use serde_json::{Map, Value};
 
@@ -8,19 +8,19 @@ use crate::pb;
 
 type Object = Map<String, Value>;
 
-/// What an intent flag says.
+/// The value of an intent flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum IntentFlag {
-    /// There is none, or it says no.
+    /// Absent, or no.
     Unset,
-    /// There is one, and it says neither yes nor no.
+    /// Present, but neither yes nor no.
     Unreadable,
     /// The customer wants to cancel.
     Set,
 }
 
 impl IntentFlag {
-    /// The flag of an object that may have one as a field of its own.
+    /// Reads the flag in an object's own fields.
     pub(super) fn on(object: &Object) -> Self {
         let flags = object.iter().filter(|(key, _)| kind::is_spelled("intentToCancel", key));
         flags.map(|(_, value)| Self::read(value)).max().unwrap_or(Self::Unset)
@@ -44,14 +44,14 @@ impl IntentFlag {
         }
     }
 
-    /// The same, or set where a field names an intent.
+    /// Sets the flag if `field` names an intent.
     fn or_named(self, object: &Object, field: &str) -> Self {
         let named = object.get(field).and_then(name).is_some_and(|said| kind::is_intent(&said));
         if named { Self::Set } else { self }
     }
 }
 
-/// The flag of a line: on itself or on one of its status entries, or as their status.
+/// Reads the flag of a line: of the line itself, of a status entry, or from a status.
 pub(super) fn flag(line: &Object) -> IntentFlag {
     let mut flag = IntentFlag::on(line).or_named(line, "subEventType").or_named(line, "status");
     statuses(line, &mut |entry| flag = flag.max(IntentFlag::on(entry).or_named(entry, "status")));
@@ -66,10 +66,10 @@ fn statuses<'a>(line: &'a Object, each: &mut impl FnMut(&'a Object)) {
     });
 }
 
-/// The line as a message.
+/// Converts the line to a message.
 pub(super) fn read(line: &Object, shipping_method: Option<&str>) -> pb::CancelIntentLine {
     let mut entry: Option<&Object> = None;
-    // The entry with the flag tells most about the intent.
+    // Prefer the entry with the flag, which describes the intent.
     statuses(line, &mut |one| {
         if entry.is_none_or(|known| IntentFlag::on(known) < IntentFlag::on(one)) {
             entry = Some(one);
@@ -100,7 +100,7 @@ pub(super) fn read(line: &Object, shipping_method: Option<&str>) -> pb::CancelIn
     }
 }
 
-/// A quantity as an object in the names of either API, or as a bare number.
+/// Reads a quantity: an object in the names of either API, or a bare number.
 fn quantity(value: &Value) -> Option<pb::Quantity> {
     match value {
         Value::Object(object) => {

@@ -9,7 +9,7 @@ use crate::service::feed::Unreadable;
 
 type Object = Map<String, Value>;
 
-/// An order. A field that it lacks is looked for in the payload around it.
+/// An order and its payload. A field missing in the order is looked up in the payload.
 pub(super) struct EventOrder<'a> {
     wrapped: ObjectPlace<'a>,
     payload: &'a Object,
@@ -26,19 +26,19 @@ pub(super) fn is_in(object: &Object) -> bool {
 }
 
 impl<'a> EventOrder<'a> {
-    /// The order of a payload.
+    /// Finds the order of a payload.
     pub(super) fn of(payload: &'a Object) -> Self {
         Self { wrapped: ObjectPlace::in_place(payload.get("order")), payload }
     }
 
-    /// Whether the payload holds it as ORDER_UPDATES does.
+    /// Whether the order is wrapped, as in ORDER_UPDATES.
     pub(super) fn is_wrapped(&self) -> bool {
         self.wrapped.one().is_some_and(is_order)
     }
 
-    /// The intent flag: that of any line, of the order or of the payload.
+    /// The strongest intent flag of the lines, the order and the payload.
     pub(super) fn flag(&self) -> IntentFlag {
-        // With several orders the event is an intent if one of them is, and then it is unreadable.
+        // With several orders the event is an intent if any order is one, and then counts as unreadable.
         let mut orders = vec![self.payload];
         objects(self.payload.get("order"), &mut |order| orders.push(order));
         let mut flag = IntentFlag::Unset;
@@ -49,10 +49,9 @@ impl<'a> EventOrder<'a> {
         flag
     }
 
-    /// The order of an event that is an intent by its own name: whatever its payload has.
+    /// Accepts the order of an event whose name is an intent, with any payload.
     ///
-    /// # Errors
-    /// There are several.
+    /// # Errors The payload has several orders.
     pub(super) fn lenient(self) -> Result<Self, Unreadable> {
         if matches!(self.wrapped, ObjectPlace::Several) {
             return Err(Unreadable::new("the intent has several orders"));
@@ -60,10 +59,9 @@ impl<'a> EventOrder<'a> {
         Ok(self)
     }
 
-    /// The order of another event that says that it is an intent.
+    /// Accepts the order of an event recognised as an intent by its content.
     ///
-    /// # Errors
-    /// There is none, or there are several.
+    /// # Errors The payload has no order, or several.
     pub(super) fn strict(self) -> Result<Self, Unreadable> {
         match self.wrapped {
             ObjectPlace::Nothing | ObjectPlace::Other if !is_order(self.payload) => {
@@ -73,7 +71,8 @@ impl<'a> EventOrder<'a> {
         }
     }
 
-    /// The intent. `partner` is the seller that the event names where its order names none.
+    /// Converts the intent to a message. `partner` is the seller named beside the order, used when the order names
+    /// none.
     pub(super) fn intent(&self, partner: &str) -> pb::CancelIntent {
         let places = || self.wrapped.one().into_iter().chain([self.payload]);
         let own = |field: &str| places().find_map(|place| place.get(field).and_then(text));
@@ -100,7 +99,7 @@ impl<'a> EventOrder<'a> {
         }
     }
 
-    /// The lines with an intent flag where any line has one, else all of them.
+    /// The lines with an intent flag; all lines when none has a flag.
     fn intent_lines(&self, shipping_method: Option<&str>) -> Vec<pb::CancelIntentLine> {
         let mut all = Vec::new();
         for place in self.wrapped.one().into_iter().chain([self.payload]) {
@@ -112,12 +111,12 @@ impl<'a> EventOrder<'a> {
             all.retain(|line| line::flag(line) == IntentFlag::Set);
         }
         let read = all.into_iter().map(|one| line::read(one, shipping_method));
-        // A line that says nothing is none: in a body there is room for a hundred thousand of them.
+        // Skip empty lines: a body has room for a hundred thousand of them.
         read.filter(|line| *line != pb::CancelIntentLine::default()).collect()
     }
 }
 
-/// Calls `each` with the lines: `orderLines[]`, `orderLines.orderLine[]`, or one object in the place of either list.
+/// Calls `each` with the lines: `orderLines[]`, `orderLines.orderLine[]`, or a single object in place of either list.
 fn lines<'a>(order: &'a Object, each: &mut impl FnMut(&'a Object)) {
     let list = order.get("orderLines").filter(|lines| !lines.is_null()).or_else(|| order.get("orderLine"));
     objects(list, &mut |one| match one.get("orderLine") {

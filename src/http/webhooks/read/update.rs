@@ -1,7 +1,7 @@
-//! What an event says that is no intent: the typed forms of Walmart's other events.
+//! Reads events other than intents into their typed forms.
 //!
-//! Only the forms of ORDER_STATUS_UPDATE and, in part, of ORDER_UPDATES are public. The others are read by the names that Walmart
-//! uses for the same things elsewhere; what is not understood stays in the body, which is kept.
+//! Walmart has published only the forms of ORDER_STATUS_UPDATE and, in part, of ORDER_UPDATES. The rest is read by the
+//! names that Walmart uses for the same data elsewhere; fields that are not understood remain in the stored body.
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
@@ -17,15 +17,15 @@ type Object = Map<String, Value>;
 
 const ORDER_SHIPMENT_UPDATE: &str = "ORDER_SHIPMENT_UPDATE";
 const RETURN_STATUS_UPDATE: &str = "MCS_RETURN_ORDER_STATUS_UPDATE";
-/// Objects within the payload in which the fields of a return are looked for.
+/// Depth of objects searched for the fields of a return.
 const DEEPEST: usize = 2;
 
-/// The kind of an event that has no sub-event type: of a return its event name. Empty when there is none.
+/// The kind of an event without a sub-event type: the event name for a return, else empty.
 pub(super) fn kind_of(event_type: &str, payload: &Object) -> String {
     if kind::is_spelled(RETURN_STATUS_UPDATE, event_type) { event_name(payload) } else { String::new() }
 }
 
-/// The content of an event. `partner` is the seller that the event names beside its payload.
+/// Reads the content of an event. `partner` is the seller named beside the payload.
 pub(super) fn content(event_type: &str, payload: &Object, order: &EventOrder<'_>, partner: &str) -> UpdateContent {
     let is = |known| kind::is_spelled(known, event_type);
     let content = if is(ORDER_STATUS_UPDATE) {
@@ -52,12 +52,12 @@ pub(super) fn content(event_type: &str, payload: &Object, order: &EventOrder<'_>
     UpdateContent { content, ordering_key: ordering_key.unwrap_or_default(), partner_id }
 }
 
-/// The first of these fields that has a text or a number.
+/// The first of these fields with a text or a number.
 fn of(object: &Object, fields: &[&str]) -> Option<String> {
     fields.iter().find_map(|field| object.get(*field).and_then(text))
 }
 
-/// The same, or empty.
+/// The same, or an empty text.
 fn text_of(object: &Object, fields: &[&str]) -> String {
     of(object, fields).unwrap_or_default()
 }
@@ -66,10 +66,10 @@ fn order_status(payload: &Object) -> Option<pb::McsOrderStatus> {
     if !kind::is_status_update(payload) {
         return None;
     }
-    // Its readers take any value.
+    // The deserializers of its fields accept any value.
     let mut status = pb::McsOrderStatus::deserialize(Value::Object(payload.clone())).ok()?;
     status.shipment_details = shipments(payload);
-    // What says nothing is left out: in a body there is room for a hundred thousand of them.
+    // Skip empty items: a body has room for a hundred thousand of them.
     for line in &mut status.line_item_status {
         line.item_status.iter_mut().for_each(|item| item.errors.retain(|error| *error != pb::WalmartError::default()));
         line.item_status.retain(|item| *item != pb::McsItemStatus::default());
@@ -101,7 +101,7 @@ fn shipments(payload: &Object) -> Vec<pb::McsShipmentDetail> {
     all
 }
 
-/// `None`: nothing that is known is said of it.
+/// Reads a shipment; `None` when no known field is present.
 fn shipment_detail(object: &Object) -> Option<pb::McsShipmentDetail> {
     let tracking = first_object(object.get("trackingInfo"));
     let either = |fields: &[&str]| of(object, fields).or_else(|| of(tracking?, fields)).unwrap_or_default();
@@ -144,7 +144,7 @@ fn return_status(payload: &Object) -> Option<pb::McsReturnStatus> {
     })
 }
 
-/// The object with the fields of the return: the payload, or one within it.
+/// Finds the object with the fields of the return: the payload, or one within it.
 fn place_of_return(object: &Object, depth: usize) -> Option<&Object> {
     if of(object, &["returnOrderId", "sellerReturnOrderId"]).is_some() {
         return Some(object);
@@ -153,7 +153,7 @@ fn place_of_return(object: &Object, depth: usize) -> Option<&Object> {
     if depth == DEEPEST { None } else { inner.find_map(|inner| place_of_return(inner, depth + 1)) }
 }
 
-/// `None`: nothing that is known is said of it.
+/// Reads a line of a return; `None` when no known field is present.
 fn return_line(object: &Object) -> Option<pb::McsReturnLine> {
     let mut line = pb::McsReturnLine::deserialize(Value::Object(object.clone())).ok()?;
     if line.disposition.is_empty() {

@@ -1,20 +1,20 @@
-//! Values as Walmart may write them: text or number, one or many, an object or the text of one.
+//! Reads values in the forms that Walmart may use: text or number, one or many, an object or its JSON text.
 
 use serde_json::{Map, Value};
 
 use crate::domain::timestamp::Timestamp;
 
-/// Bytes of an id or a name of Walmart's; a longer one is none.
+/// Longest id or name of Walmart's, in bytes; a longer value counts as absent.
 const LONGEST_NAME: usize = 256;
-/// Numbers of seconds are smaller, of milliseconds since 1973 larger.
+/// Bound between seconds and milliseconds: milliseconds since 1973 are larger.
 const SECONDS_BELOW: f64 = 1e11;
 
-/// What stands in the place of one object.
+/// The content of a place for one object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ObjectPlace<'a> {
-    /// The place is missing, or null.
+    /// Absent, or null.
     Nothing,
-    /// The object, or a list of this object alone.
+    /// An object, or a list with one object.
     One(&'a Map<String, Value>),
     /// A list of several objects.
     Several,
@@ -23,7 +23,7 @@ pub(super) enum ObjectPlace<'a> {
 }
 
 impl<'a> ObjectPlace<'a> {
-    /// What a value is where one object is expected.
+    /// Examines the value in a place for one object.
     pub(super) fn in_place(value: Option<&'a Value>) -> Self {
         match value {
             None | Some(Value::Null) => Self::Nothing,
@@ -48,7 +48,7 @@ impl<'a> ObjectPlace<'a> {
     }
 }
 
-/// The object that a value is, or the only one that it holds.
+/// Returns the object, or the only object in a list.
 pub(super) fn into_object(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(object) => Some(object),
@@ -56,7 +56,7 @@ pub(super) fn into_object(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// The object that a text is in JSON; any other value as it is.
+/// Parses a text that holds a JSON object; any other value passes unchanged.
 pub(super) fn unfold(value: Value) -> Value {
     match &value {
         Value::String(text) if text.trim_start().starts_with('{') => match serde_json::from_str(text) {
@@ -67,17 +67,17 @@ pub(super) fn unfold(value: Value) -> Value {
     }
 }
 
-/// The objects that a value is or holds, however deep its lists are nested.
+/// Calls `each` with the object, or with all objects in nested lists.
 pub(super) fn objects<'a>(value: Option<&'a Value>, each: &mut impl FnMut(&'a Map<String, Value>)) {
     match value {
         Some(Value::Object(one)) => each(one),
-        // The JSON reader's limit on nesting bounds this recursion.
+        // serde_json's limit on nesting bounds this recursion.
         Some(Value::Array(many)) => many.iter().for_each(|one| objects(Some(one), each)),
         _ => {}
     }
 }
 
-/// The first of the objects that a value is or holds.
+/// Returns the object, or the first object in nested lists.
 pub(super) fn first_object(value: Option<&Value>) -> Option<&Map<String, Value>> {
     match value? {
         Value::Object(one) => Some(one),
@@ -86,7 +86,7 @@ pub(super) fn first_object(value: Option<&Value>) -> Option<&Map<String, Value>>
     }
 }
 
-/// Text that is not empty, or a number or flag as text.
+/// A non-empty text, or a number or flag as text.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.is_empty() => Some(text.clone()),
@@ -99,7 +99,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A number, or text that is one.
+/// A number, or a text with a number.
 pub(super) fn number(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
@@ -120,7 +120,7 @@ pub(super) fn name(value: &Value) -> Option<String> {
     fits.then_some(name)
 }
 
-/// A moment since 1970: ISO text, in UTC where it does not say otherwise, or seconds or milliseconds.
+/// A time since 1970: ISO text, in UTC unless it names an offset, or seconds or milliseconds.
 pub(super) fn time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::Number(number) => from_epoch(number.as_f64()?),
@@ -139,7 +139,7 @@ pub(super) fn time(value: &Value) -> Option<Timestamp> {
 }
 
 fn from_epoch(number: f64) -> Option<Timestamp> {
-    // Later than the year 9999 is no time that anybody meant.
+    // The end of the year 9999: a later time is an error.
     const LAST: f64 = 253_402_300_799_999.0;
     let millis = if number < SECONDS_BELOW { number * 1000.0 } else { number };
     (0.0..=LAST).contains(&millis).then_some(Timestamp(millis as u64))
