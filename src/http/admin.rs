@@ -28,7 +28,7 @@ const MAX_TOLD: usize = 100;
 
 /// Host names of the operators' endpoints, besides localhost and any IP address. Clones share the names.
 #[derive(Clone, Debug, Default)]
-pub struct AdminHosts(Arc<HostRules>);
+pub(crate) struct AdminHosts(Arc<HostRules>);
 
 #[derive(Debug, Default)]
 struct HostRules {
@@ -38,7 +38,7 @@ struct HostRules {
 
 impl AdminHosts {
     /// Accepts names in any case.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
         Self(Arc::new(HostRules { names, throttle: LogThrottle::default() }))
     }
@@ -64,7 +64,7 @@ fn without_port(host: &str) -> &str {
 }
 
 /// The routes, to be merged with the listener's or served alone. `page` has the routes of the status page, if enabled.
-pub fn router(metrics: Arc<Metrics>, page: Option<Router>, hosts: AdminHosts) -> Router {
+pub(crate) fn router(metrics: Arc<Metrics>, page: Option<Router>, hosts: AdminHosts) -> Router {
     let metrics = Router::new().route("/metrics", get(scrape)).with_state(MetricsText::new(metrics));
     // The guard covers these routes alone: webhooks and probes arrive under any host name.
     metrics.merge(page.unwrap_or_default()).route_layer(from_fn_with_state(hosts, guard))

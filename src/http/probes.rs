@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 /// The stage of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum ProcessStage {
+pub(crate) enum ProcessStage {
     /// Not serving yet.
     Starting,
     /// Serving calls.
@@ -43,7 +43,7 @@ type HealthCheck = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The state behind the probes. Clones share the state.
 #[derive(Clone)]
-pub struct HealthProbes(Arc<ProbeState>);
+pub(crate) struct HealthProbes(Arc<ProbeState>);
 
 struct ProbeState {
     stage: AtomicU8,
@@ -52,17 +52,17 @@ struct ProbeState {
 
 impl HealthProbes {
     /// Starts in [`ProcessStage::Starting`]. A check must answer from memory, without waiting.
-    pub fn new(checks: Vec<(&'static str, HealthCheck)>) -> Self {
+    pub(crate) fn new(checks: Vec<(&'static str, HealthCheck)>) -> Self {
         Self(Arc::new(ProbeState { stage: AtomicU8::new(ProcessStage::Starting as u8), checks }))
     }
 
     /// Moves to a later stage. The process never leaves [`ProcessStage::Draining`].
-    pub fn set(&self, stage: ProcessStage) {
+    pub(crate) fn set(&self, stage: ProcessStage) {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
     }
 
     /// Returns the stage.
-    pub fn stage(&self) -> ProcessStage {
+    pub(crate) fn stage(&self) -> ProcessStage {
         match self.0.stage.load(Ordering::Acquire) {
             0 => ProcessStage::Starting,
             1 => ProcessStage::Ready,
@@ -97,7 +97,7 @@ impl fmt::Debug for HealthProbes {
 }
 
 /// The routes, to be merged with the listener's.
-pub fn router(probes: HealthProbes) -> Router {
+pub(crate) fn router(probes: HealthProbes) -> Router {
     Router::new().route("/livez", get(livez)).route("/readyz", get(readyz)).with_state(probes)
 }
 

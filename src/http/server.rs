@@ -49,16 +49,16 @@ const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
 /// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpLimits {
+pub(crate) struct HttpLimits {
     /// Open connections; one address gets at most half of the places that the rest have left. A connection beyond the
     /// bound takes the place of one that waits for a request, and is closed at once if none does.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Time for the headers of a request, including the wait for the next request on an open connection.
-    pub headers: Duration,
+    pub(crate) headers: Duration,
     /// Time from the headers to the response, including the body.
-    pub request: Duration,
+    pub(crate) request: Duration,
     /// Time for the client to read a whole response, from the first write that the client does not take at once.
-    pub answer: Duration,
+    pub(crate) answer: Duration,
 }
 
 impl Default for HttpLimits {
@@ -75,7 +75,7 @@ impl Default for HttpLimits {
 
 /// Accepts and serves until `shutdown` has finished: probes must see that the process drains. Open requests get one
 /// second after the end.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     limits: HttpLimits,

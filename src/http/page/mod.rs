@@ -39,35 +39,35 @@ const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// The sources of the status page.
-pub struct StatusPage<U, L, F> {
+pub(crate) struct StatusPage<U, L, F> {
     /// Accounts, ledger and feed.
-    pub status: GatewayStatus<U, L, F>,
+    pub(crate) status: GatewayStatus<U, L, F>,
     /// The stage of the process and the health checks.
-    pub probes: HealthProbes,
+    pub(crate) probes: HealthProbes,
     /// The metrics, with the last failures.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Delivery counts of the accounts that receive webhooks.
-    pub webhooks: Vec<(AccountId, AccountWebhooks)>,
+    pub(crate) webhooks: Vec<(AccountId, AccountWebhooks)>,
     /// The gRPC endpoint, for the command lines on the page.
-    pub grpc: GrpcEndpoint,
+    pub(crate) grpc: GrpcEndpoint,
     /// The time of day.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
 }
 
 /// The gRPC endpoint, for the command lines on the page.
 #[derive(Clone, Copy, Debug)]
-pub struct GrpcEndpoint {
+pub(crate) struct GrpcEndpoint {
     /// The listening address.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whether the endpoint uses TLS.
-    pub tls: bool,
+    pub(crate) tls: bool,
     /// Whether callers need credentials.
-    pub clients: bool,
+    pub(crate) clients: bool,
 }
 
 impl<U: WalmartApi, L: Ledger, F: FeedStore> StatusPage<U, L, F> {
     /// The routes, to be merged with the listener's.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         let document = Router::new().route("/", get(page)).with_state(Arc::new(PageDocument::new()));
         let shared = Arc::new(SharedView::new(self));
         document.merge(Router::new().route("/status.json", get(status::<U, L, F>)).with_state(shared))

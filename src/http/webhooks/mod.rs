@@ -47,7 +47,7 @@ use crate::service::feed::{Intake, Recipient};
 use crate::telemetry::metrics::{DeliveryOutcome, GaugeGuard, Metrics};
 
 /// Bytes of a delivery's body.
-pub const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 /// Bytes of a token request.
 const MAX_FORM: usize = 16 * 1024;
 /// Posts whose origin is not proved yet, together at most half of the listener's connections.
@@ -64,7 +64,7 @@ const PROOF_HEADERS: [HeaderName; 2] =
     [HeaderName::from_static("x-walmart-auth"), HeaderName::from_static("wm_sec.signature")];
 
 /// Receives the webhooks of all accounts, and stores them.
-pub struct WebhookReceiver<L> {
+pub(crate) struct WebhookReceiver<L> {
     accounts: HashMap<String, WebhookAccount, RandomState>,
     /// Counts posts without a known account.
     unknown: PostRecorder,
@@ -96,7 +96,7 @@ impl WebhookAccount {
 
 impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
     /// Serves the accounts whose settings have a webhook scheme. `store` keeps the deliveries and the key of tokens.
-    pub fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let receiving = accounts.iter().filter_map(|account| {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
             let recorder = PostRecorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
@@ -122,7 +122,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
     }
 
     /// The routes, to be merged with the listener's. A trailing slash makes no difference.
-    pub fn router(self) -> Router {
+    pub(crate) fn router(self) -> Router {
         let receive = || post(receive::<L>).fallback(only_post::<L>);
         let grant = || post(grant::<L>).fallback(only_post::<L>);
         let nowhere = || -> MethodRouter<Arc<Self>> { any(nowhere::<L>) };
