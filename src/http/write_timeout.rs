@@ -34,7 +34,7 @@ impl<I> WriteTimeout<I> {
             Some(Poll::Ready(())) => {
                 self.deadline = None;
                 self.cut.inc();
-                Err(io::Error::new(io::ErrorKind::TimedOut, "the answer was not read in time"))
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the response was not read in time"))
             }
             _ => Ok(()),
         }

@@ -219,7 +219,7 @@ async fn one_that_is_ended_for_others_is_told_so() {
     }
     let mut walmart = Sender::connect(app.http).await;
     assert_eq!(walmart.deliver(intent("e-1", "PO-1").to_string().as_bytes()).await.0, 200);
-    let error: Value = json!({"error": "the body was awaited while too many others came"});
+    let error: Value = json!({"error": "the body was incomplete while too many other posts came"});
     assert_eq!(open[0].answer().await, (408, error));
     drop((walmart, open));
     app.finish().await;

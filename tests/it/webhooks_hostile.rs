@@ -301,7 +301,7 @@ async fn slow_senders_are_cut_off_and_hold_up_nobody() {
         match (status, answer["error"].as_str()) {
             (0, None) => seen[0] += 1,
             (408, Some("the body did not come in time")) => seen[1] += 1,
-            (408, Some("the body was awaited while too many others came")) => seen[2] += 1,
+            (408, Some("the body was incomplete while too many other posts came")) => seen[2] += 1,
             other => panic!("{other:?}"),
         }
     }

@@ -214,7 +214,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             Ok(Ok(Appended::Duplicate)) => (DeliveryOutcome::Duplicate, answer::stored(true)),
             Ok(Ok(Appended::Conflict)) => {
                 recorder.throttle.note("conflict", |times| {
-                    tracing::warn!(account = %id, times, "a webhook has the id of another one; both are kept");
+                    tracing::warn!(account = %id, times, "a webhook has the id of another delivery; both are kept");
                 });
                 (DeliveryOutcome::Conflict, answer::stored(true))
             }

@@ -55,9 +55,9 @@ impl PostRefusal {
             Self::TooLarge => "the body is too large",
             Self::TooSlow => "the body did not come in time",
             Self::BrokenOff => "the body did not come to its end",
-            Self::Displaced => "the body was awaited while too many others came",
-            Self::Overloaded => "too many at once",
-            Self::NotStored => "it cannot be stored now",
+            Self::Displaced => "the body was incomplete while too many other posts came",
+            Self::Overloaded => "too many deliveries at once",
+            Self::NotStored => "the delivery cannot be stored now",
         };
         text.to_owned()
     }

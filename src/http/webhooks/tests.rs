@@ -313,7 +313,7 @@ async fn a_store_that_fails_is_never_acknowledged_and_asks_for_another_try() {
     app.log.0.fails.store(true, Ordering::SeqCst);
     for body in [INTENT, "{", r#"{"source":{"eventType":"X"}}"#] {
         let answer = app.send(signed(body)).await;
-        assert_eq!((answer.status, answer.body), (503, json!({"error": "it cannot be stored now"})));
+        assert_eq!((answer.status, answer.body), (503, json!({"error": "the delivery cannot be stored now"})));
         assert_eq!(answer.headers[RETRY_AFTER], "5");
     }
     assert_eq!(app.counted("acme"), [("not_stored".to_owned(), 3)]);
@@ -358,7 +358,7 @@ async fn too_many_at_once_are_put_off_and_the_places_come_back() {
         app.log.0.handed_over.notified().await;
     }
     let answer = app.send(signed(INTENT)).await;
-    assert_eq!((answer.status, answer.body), (503, json!({"error": "too many at once"})));
+    assert_eq!((answer.status, answer.body), (503, json!({"error": "too many deliveries at once"})));
     assert_eq!(answer.headers[RETRY_AFTER], "5");
     app.log.open();
     for sent in sending {

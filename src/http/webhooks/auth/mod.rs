@@ -46,7 +46,7 @@ pub enum ProofError {
     #[error("the request carries no proof of where it comes from")]
     Missing,
     /// A header of the proof is repeated; the sender must not choose which value counts.
-    #[error("a header of the proof stands there more than once")]
+    #[error("a header of the proof is repeated")]
     Repeated,
     /// The proof has the wrong form.
     #[error("the proof cannot be read")]
