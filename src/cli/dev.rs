@@ -13,7 +13,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{Failure, serve, tour};
 use crate::app::bind;
 use crate::config::Config;
-use crate::emulator::posting::{Proof, Webhook};
+use crate::emulator::posting::{DeliveryProof, WebhookTarget};
 use crate::emulator::{self, Emulator};
 
 /// Of the webhooks that the emulator posts.
@@ -70,10 +70,11 @@ pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) 
         .map_err(|error| Failure::Failed(format!("{}: cannot be written: {error}", folder.path().display())))?;
 
     let emulating = CancellationToken::new();
-    let proof = Proof::Hmac { header: HeaderName::from_static("x-walmart-auth"), secret: SECRET.to_owned() };
+    let proof = DeliveryProof::Hmac { header: HeaderName::from_static("x-walmart-auth"), secret: SECRET.to_owned() };
     let url = format!("http://{}/webhooks/walmart/demo", addresses.http);
-    let webhook = Webhook::new(&url, proof).map_err(Failure::Failed)?;
-    let world = Emulator::new(emulator::Options { webhook: Some(webhook), ..emulator::Options::default() });
+    let webhook = WebhookTarget::new(&url, proof).map_err(Failure::Failed)?;
+    let world =
+        Emulator::new(emulator::EmulatorOptions { webhook: Some(webhook), ..emulator::EmulatorOptions::default() });
     let emulator = tokio::spawn(emulator::serve(world.clone(), emulator, emulating.clone()));
     let gateway = serve::start(&config, log).await?;
     let (every, posting) = (args.intent_every, stop.child_token());

@@ -14,8 +14,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::emulator::posting::{self, Proof, Webhook};
-use crate::emulator::{self, Duplicates, Emulator, Faults, Options};
+use crate::emulator::posting::{self, DeliveryProof, WebhookTarget};
+use crate::emulator::{self, DuplicatePolicy, Emulator, EmulatorOptions, FaultRules};
 
 const EXAMPLE: &str = "\
 Example, the curl line in a second terminal:
@@ -119,28 +119,35 @@ pub(super) async fn run(args: Args, shutdown: CancellationToken) -> Result<(), F
     served.map_err(|error| Failure::Failed(format!("serving on {address} failed: {error}")))
 }
 
-fn options(args: &Args) -> Result<Options, Failure> {
+fn options(args: &Args) -> Result<EmulatorOptions, Failure> {
     let faults = match &args.faults {
-        None => Faults::default(),
+        None => FaultRules::default(),
         Some(path) => {
             let usage = |why: String| Failure::Usage(vec![format!("--faults {}: {why}", path.display())]);
             let text = std::fs::read_to_string(path).map_err(|error| usage(error.to_string()))?;
-            Faults::parse(&text).map_err(usage)?
+            FaultRules::parse(&text).map_err(usage)?
         }
     };
     let duplicates = match args.duplicates {
-        DuplicatesArg::Accept => Duplicates::Accept,
-        DuplicatesArg::Refuse => Duplicates::Refuse,
+        DuplicatesArg::Accept => DuplicatePolicy::Accept,
+        DuplicatesArg::Refuse => DuplicatePolicy::Refuse,
     };
     let webhook = match (&args.webhook_url, &args.webhook_secret) {
         (Some(url), Some(secret)) => {
-            let proof = Proof::Hmac { header: args.webhook_header.clone(), secret: secret.clone() };
-            let webhook = Webhook::new(url, proof);
+            let proof = DeliveryProof::Hmac { header: args.webhook_header.clone(), secret: secret.clone() };
+            let webhook = WebhookTarget::new(url, proof);
             Some(webhook.map_err(|why| Failure::Usage(vec![format!("--webhook-url: {why}")]))?)
         }
         _ => None,
     };
-    Ok(Options { webhook, seed: args.seed, faults, duplicates, limit_scale: args.limit_scale, ..Options::default() })
+    Ok(EmulatorOptions {
+        webhook,
+        seed: args.seed,
+        faults,
+        duplicates,
+        limit_scale: args.limit_scale,
+        ..EmulatorOptions::default()
+    })
 }
 
 /// TLS with this certificate; HTTP/2 for clients that offer it.
@@ -182,7 +189,7 @@ mod tests {
         assert_eq!((args.listen.to_string().as_str(), args.seed, args.limit_scale), ("127.0.0.1:8090", 0, 1.0));
         let options =
             options(&parse(&["--duplicates", "refuse", "--seed", "7", "--limit-scale", "0.5"]).unwrap()).unwrap();
-        assert_eq!((options.duplicates, options.seed, options.limit_scale), (Duplicates::Refuse, 7, 0.5));
+        assert_eq!((options.duplicates, options.seed, options.limit_scale), (DuplicatePolicy::Refuse, 7, 0.5));
         for bad in [
             ["--limit-scale", "0"],
             ["--limit-scale", "nan"],

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, print};
-use crate::emulator::intents::{Envelope, Facts, Wanted, event};
-use crate::emulator::posting::{Proof, WEBHOOK_HEADER, Webhook};
+use crate::emulator::intents::{IntentEnvelope, IntentFacts, WantedLine, event};
+use crate::emulator::posting::{DeliveryProof, WEBHOOK_HEADER, WebhookTarget};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 
@@ -108,7 +108,8 @@ fn rate(text: &str) -> Result<f64, String> {
 pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
     let What::CancelIntent(args) = args.what;
     let url = target(&args);
-    let webhook = Webhook::new(&url, proof(&args)).map_err(|why| Failure::Usage(vec![format!("--url: {why}")]))?;
+    let webhook =
+        WebhookTarget::new(&url, proof(&args)).map_err(|why| Failure::Usage(vec![format!("--url: {why}")]))?;
     let told = stop.run_until_cancelled(send(&args, &webhook, Clock::system(), &Random::from_system())).await;
     let told = told.ok_or_else(|| Failure::Failed("interrupted".into()))?;
     print(&told.text)?;
@@ -135,7 +136,7 @@ pub(super) async fn one(url: String, purchase_order: &str) -> Result<String, Fai
         duplicate: false,
         bad_signature: false,
     };
-    let webhook = Webhook::new(&target(&args), proof(&args)).map_err(Failure::Failed)?;
+    let webhook = WebhookTarget::new(&target(&args), proof(&args)).map_err(Failure::Failed)?;
     let told = send(&args, &webhook, Clock::system(), &Random::from_system()).await;
     if told.wrong == 0 { Ok(told.text) } else { Err(Failure::Failed(told.text)) }
 }
@@ -145,16 +146,16 @@ fn target(args: &CancelIntent) -> String {
     format!("{}/webhooks/walmart/{}", args.url.trim_end_matches('/'), args.account)
 }
 
-fn proof(args: &CancelIntent) -> Proof {
+fn proof(args: &CancelIntent) -> DeliveryProof {
     let (header, mut secret) = (args.header.clone(), args.secret.clone());
     if args.bad_signature {
         secret.push_str("-but-another");
     }
     match args.auth {
-        Auth::Hmac => Proof::Hmac { header, secret },
-        Auth::HmacV2 => Proof::HmacV2 { secret },
-        Auth::Basic => Proof::Basic { header, username: args.username.clone(), password: secret },
-        Auth::None => Proof::None,
+        Auth::Hmac => DeliveryProof::Hmac { header, secret },
+        Auth::HmacV2 => DeliveryProof::HmacV2 { secret },
+        Auth::Basic => DeliveryProof::Basic { header, username: args.username.clone(), password: secret },
+        Auth::None => DeliveryProof::None,
     }
 }
 
@@ -175,7 +176,7 @@ struct Answer {
     took: Duration,
 }
 
-async fn send(args: &CancelIntent, webhook: &Webhook, clock: Clock, random: &Random) -> Told {
+async fn send(args: &CancelIntent, webhook: &WebhookTarget, clock: Clock, random: &Random) -> Told {
     let began = Instant::now();
     let due = |number: u32| args.rate.map(|rate| began + Duration::from_secs_f64(f64::from(number) / rate));
     let one = |number: u32| async move {
@@ -198,15 +199,15 @@ async fn send(args: &CancelIntent, webhook: &Webhook, clock: Clock, random: &Ran
 /// An event, and its id.
 fn sample(args: &CancelIntent, clock: Clock, random: &Random) -> (String, Vec<u8>) {
     let envelope = match args.event {
-        EventArg::IntentToCancel => Envelope::Intent,
-        EventArg::OrderUpdates => Envelope::OrderUpdates,
+        EventArg::IntentToCancel => IntentEnvelope::Intent,
+        EventArg::OrderUpdates => IntentEnvelope::OrderUpdates,
     };
     let time = Timestamp::try_from(clock.now()).unwrap_or(Timestamp::UNIX_EPOCH);
     let event_id = random.uuid().to_string();
     // Thirteen digits, as Walmart's.
     let number = random.next_u64() % 100_000_000_000;
     let purchase_order = args.purchase_order.clone().unwrap_or_else(|| format!("17{number:011}"));
-    let facts = Facts {
+    let facts = IntentFacts {
         event_id: event_id.clone(),
         time,
         ordered: time.saturating_sub(jiff::SignedDuration::from_mins(75)).unwrap_or(time),
@@ -214,7 +215,7 @@ fn sample(args: &CancelIntent, clock: Clock, random: &Random) -> (String, Vec<u8
         purchase_order,
         customer_order: format!("57{number:011}"),
         ship_node_type: "SellerFulfilled".to_owned(),
-        lines: vec![Wanted {
+        lines: vec![WantedLine {
             number: "1".to_owned(),
             sku: "MUG-RED-12".to_owned(),
             name: "Red mug".to_owned(),
@@ -226,7 +227,7 @@ fn sample(args: &CancelIntent, clock: Clock, random: &Random) -> (String, Vec<u8
 
 async fn post(
     args: &CancelIntent,
-    webhook: &Webhook,
+    webhook: &WebhookTarget,
     clock: Clock,
     event_id: &str,
     body: &[u8],
@@ -343,7 +344,8 @@ webhook = { auth = "none" }
 
     async fn trigger(url: &str, args: &[&str]) -> Told {
         let args = parse(&[&["--url", url], args].concat()).unwrap();
-        let webhook = Webhook::new(&format!("{}/webhooks/walmart/{}", args.url, args.account), proof(&args)).unwrap();
+        let webhook =
+            WebhookTarget::new(&format!("{}/webhooks/walmart/{}", args.url, args.account), proof(&args)).unwrap();
         send(&args, &webhook, Clock::system(), &Random::from_system()).await
     }
 

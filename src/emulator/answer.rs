@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct WalmartAnswer {
     pub(crate) status: u16,
-    body: Body,
+    body: AnswerBody,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Body {
+enum AnswerBody {
     Json(Value),
     /// Sent as it is, whatever the caller accepts.
     Fixed {
@@ -25,14 +25,14 @@ enum Body {
 
 /// A fault of a request: which field, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Complaint {
+pub(crate) struct FieldFault {
     pub(crate) field: String,
     pub(crate) text: String,
 }
 
-impl Answer {
+impl WalmartAnswer {
     pub(crate) fn json(status: u16, body: Value) -> Self {
-        Self { status, body: Body::Json(body), headers: Vec::new() }
+        Self { status, body: AnswerBody::Json(body), headers: Vec::new() }
     }
 
     pub(crate) fn text(status: u16, text: &str) -> Self {
@@ -40,7 +40,7 @@ impl Answer {
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, body: Body::Empty, headers: Vec::new() }
+        Self { status, body: AnswerBody::Empty, headers: Vec::new() }
     }
 
     /// Bytes as they are, labelled by what they look like.
@@ -50,7 +50,7 @@ impl Answer {
             Some(b'<') => "text/html",
             _ => "text/plain",
         };
-        Self { status, body: Body::Fixed { content_type, bytes }, headers: Vec::new() }
+        Self { status, body: AnswerBody::Fixed { content_type, bytes }, headers: Vec::new() }
     }
 
     /// The API gateway's own error: a bare list under `error`.
@@ -70,7 +70,7 @@ impl Answer {
     }
 
     /// The fulfillment service's error: `status: FAIL` and a list under `errors`, one for each complaint.
-    pub(crate) fn fail(status: u16, code: &str, complaints: &[Complaint]) -> Self {
+    pub(crate) fn fail(status: u16, code: &str, complaints: &[FieldFault]) -> Self {
         let errors: Vec<Value> = complaints
             .iter()
             .map(|c| json!({"code": code, "field": c.field, "description": c.text, "severity": "ERROR", "category": "DATA"}))
@@ -116,7 +116,7 @@ impl Answer {
 
     /// The same with its data changed; an answer that is no data stays as it is.
     pub(crate) fn with_value(mut self, change: impl FnOnce(&mut Value)) -> Self {
-        if let Body::Json(value) = &mut self.body {
+        if let AnswerBody::Json(value) = &mut self.body {
             change(value);
         }
         self
@@ -125,11 +125,11 @@ impl Answer {
     /// The same with the bytes of its body changed, labelled as before.
     pub(crate) fn with_bytes(mut self, change: impl FnOnce(Bytes) -> Bytes) -> Self {
         self.body = match self.body {
-            Body::Json(value) => {
-                Body::Fixed { content_type: "application/json", bytes: change(value.to_string().into()) }
+            AnswerBody::Json(value) => {
+                AnswerBody::Fixed { content_type: "application/json", bytes: change(value.to_string().into()) }
             }
-            Body::Fixed { content_type, bytes } => Body::Fixed { content_type, bytes: change(bytes) },
-            Body::Empty => Body::Empty,
+            AnswerBody::Fixed { content_type, bytes } => AnswerBody::Fixed { content_type, bytes: change(bytes) },
+            AnswerBody::Empty => AnswerBody::Empty,
         };
         self
     }
@@ -142,7 +142,7 @@ impl Answer {
     /// The body, where it is data.
     pub(crate) fn value(&self) -> Option<&Value> {
         match &self.body {
-            Body::Json(value) => Some(value),
+            AnswerBody::Json(value) => Some(value),
             _ => None,
         }
     }
@@ -150,10 +150,10 @@ impl Answer {
     /// As HTTP. Data is written as XML for a caller that does not ask for JSON.
     pub(crate) fn into_http(self, xml: bool) -> http::Response<Bytes> {
         let (content_type, bytes) = match self.body {
-            Body::Json(value) if xml => ("application/xml", super::xml::write(&value).into()),
-            Body::Json(value) => ("application/json", value.to_string().into()),
-            Body::Fixed { content_type, bytes } => (content_type, bytes),
-            Body::Empty => ("", Bytes::new()),
+            AnswerBody::Json(value) if xml => ("application/xml", super::xml::write(&value).into()),
+            AnswerBody::Json(value) => ("application/json", value.to_string().into()),
+            AnswerBody::Fixed { content_type, bytes } => (content_type, bytes),
+            AnswerBody::Empty => ("", Bytes::new()),
         };
         let mut response = http::Response::new(bytes);
         // Every status comes from a table or was checked to be 200 to 599.
@@ -168,6 +168,6 @@ impl Answer {
 }
 
 /// Shorthand for one complaint.
-pub(crate) fn complaint(field: impl Into<String>, text: impl Into<String>) -> Complaint {
-    Complaint { field: field.into(), text: text.into() }
+pub(crate) fn complaint(field: impl Into<String>, text: impl Into<String>) -> FieldFault {
+    FieldFault { field: field.into(), text: text.into() }
 }

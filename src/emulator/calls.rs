@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
+use super::answer::WalmartAnswer;
 
 /// Who calls, when and how.
 #[derive(Debug)]
-pub(crate) struct Context<'a> {
+pub(crate) struct EmulatedCall<'a> {
     /// Client id that the token was issued to.
     pub(crate) account: &'a str,
     pub(crate) correlation_id: &'a str,
@@ -17,36 +17,36 @@ pub(crate) struct Context<'a> {
     pub(crate) sandbox: bool,
 }
 
-impl Context<'_> {
+impl EmulatedCall<'_> {
     /// The request's `header`, given back.
     pub(crate) fn header(&self, body: &Value) -> Value {
         body["header"].clone()
     }
 
     /// 202 with a request id.
-    pub(crate) fn accepted(&self, body: &Value, request_id: &str) -> Answer {
+    pub(crate) fn accepted(&self, body: &Value, request_id: &str) -> WalmartAnswer {
         let body = json!({"status": "ACCEPTED", "header": self.header(body), "payload": {"requestId": request_id}});
-        Answer::json(202, body)
+        WalmartAnswer::json(202, body)
     }
 }
 
 /// What a call did.
 #[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) answer: Answer,
-    pub(crate) effect: Effect,
+pub(crate) struct CallResult {
+    pub(crate) answer: WalmartAnswer,
+    pub(crate) effect: CallEffect,
 }
 
-impl Done {
+impl CallResult {
     /// Nothing was changed or read.
-    pub(crate) fn refused(answer: Answer) -> Self {
-        Self { answer, effect: Effect::None }
+    pub(crate) fn refused(answer: WalmartAnswer) -> Self {
+        Self { answer, effect: CallEffect::None }
     }
 }
 
 /// What was really executed, whatever the caller was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Effect {
+pub enum CallEffect {
     /// Nothing.
     None,
     /// A token was issued.
@@ -61,16 +61,16 @@ pub enum Effect {
     Cancelled,
 }
 
-impl Effect {
+impl CallEffect {
     /// Its name in the control API.
     pub fn name(self) -> &'static str {
         match self {
-            Effect::None => "NONE",
-            Effect::Issued => "TOKEN_ISSUED",
-            Effect::Read => "READ",
-            Effect::Created => "CREATED",
-            Effect::CreatedAgain => "CREATED_AGAIN",
-            Effect::Cancelled => "CANCELLED",
+            CallEffect::None => "NONE",
+            CallEffect::Issued => "TOKEN_ISSUED",
+            CallEffect::Read => "READ",
+            CallEffect::Created => "CREATED",
+            CallEffect::CreatedAgain => "CREATED_AGAIN",
+            CallEffect::Cancelled => "CANCELLED",
         }
     }
 }

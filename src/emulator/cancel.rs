@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::answer::{Answer, Complaint, complaint};
-use super::calls::{Context, Done, Effect};
+use super::answer::{FieldFault, WalmartAnswer, complaint};
+use super::calls::{CallEffect, CallResult, EmulatedCall};
 use super::form::{Form, order_number, order_numbers_differ};
 use super::ids;
 use super::world::{CancelRefused, World};
@@ -16,11 +16,11 @@ const MAX_LINES: usize = 100;
 const CODE: &str = "INVALID_MCS_REQUEST";
 
 /// Answers a cancel request.
-pub(crate) fn cancel(world: &mut World, context: &Context<'_>, body: &Value) -> Done {
+pub(crate) fn cancel(world: &mut World, context: &EmulatedCall<'_>, body: &Value) -> CallResult {
     let payload = &body["payload"];
     let wanted = match read(payload) {
         Ok(wanted) => wanted,
-        Err(complaints) => return Done::refused(Answer::fail(400, CODE, &complaints)),
+        Err(complaints) => return CallResult::refused(WalmartAnswer::fail(400, CODE, &complaints)),
     };
     let number = order_number(payload);
     match world.cancel(context.account, number, &wanted, context.now) {
@@ -30,14 +30,14 @@ pub(crate) fn cancel(world: &mut World, context: &Context<'_>, body: &Value) -> 
             } else {
                 ids::uuid(context.seed, &["cancel", context.account, context.correlation_id, &payload.to_string()])
             };
-            Done { answer: context.accepted(body, &request_id), effect: Effect::Cancelled }
+            CallResult { answer: context.accepted(body, &request_id), effect: CallEffect::Cancelled }
         }
-        Err(CancelRefused::UnknownOrder) => Done::refused(Answer::not_in_wsaas()),
-        Err(why) => Done::refused(Answer::fail(400, CODE, &[refusal(&why)])),
+        Err(CancelRefused::UnknownOrder) => CallResult::refused(WalmartAnswer::not_in_wsaas()),
+        Err(why) => CallResult::refused(WalmartAnswer::fail(400, CODE, &[refusal(&why)])),
     }
 }
 
-fn read(payload: &Value) -> Result<Vec<(String, u64)>, Vec<Complaint>> {
+fn read(payload: &Value) -> Result<Vec<(String, u64)>, Vec<FieldFault>> {
     let mut form = Form::default();
     if order_number(payload).is_empty() {
         form.complain("sellerOrderId", "sellerOrderId or customerOrderNo is required");
@@ -62,7 +62,7 @@ fn read(payload: &Value) -> Result<Vec<(String, u64)>, Vec<Complaint>> {
     form.finish().map(|()| wanted)
 }
 
-fn refusal(why: &CancelRefused) -> Complaint {
+fn refusal(why: &CancelRefused) -> FieldFault {
     match why {
         CancelRefused::UnknownOrder => complaint("sellerOrderId", "requested order not found"),
         CancelRefused::UnknownLine(id) => complaint("sellerLineId", format!("line {id} is not part of the order")),

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Where the emulator takes the time from.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct EmulatorClock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
-impl Clock {
+impl EmulatorClock {
     /// Any source, for example a fixed instant in a test.
     pub fn new(source: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(source))
@@ -36,7 +36,7 @@ impl Clock {
     }
 }
 
-impl fmt::Debug for Clock {
+impl fmt::Debug for EmulatorClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
@@ -45,12 +45,12 @@ impl fmt::Debug for Clock {
 /// A clock and how far it was advanced.
 #[derive(Debug)]
 pub(crate) struct AdjustedClock {
-    source: Clock,
+    source: EmulatorClock,
     ahead: SignedDuration,
 }
 
 impl AdjustedClock {
-    pub(crate) fn new(source: Clock) -> Self {
+    pub(crate) fn new(source: EmulatorClock) -> Self {
         Self { source, ahead: SignedDuration::ZERO }
     }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn advances_and_never_leaves_the_calendar() {
         let start: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-        let mut clock = AdjustedClock::new(Clock::new(move || start));
+        let mut clock = AdjustedClock::new(EmulatorClock::new(move || start));
         assert_eq!(clock.advance(SignedDuration::from_mins(61)).unwrap().to_string(), "2026-11-01T01:01:00Z");
         assert!(clock.advance(SignedDuration::from_secs(-1)).is_err());
         assert!(clock.advance(SignedDuration::MAX).is_err());
@@ -100,13 +100,13 @@ mod tests {
 
     #[test]
     fn tells_whole_milliseconds() {
-        let clock = AdjustedClock::new(Clock::new(|| "2026-11-01T00:00:00.123456789Z".parse().unwrap()));
+        let clock = AdjustedClock::new(EmulatorClock::new(|| "2026-11-01T00:00:00.123456789Z".parse().unwrap()));
         assert_eq!(clock.now().to_string(), "2026-11-01T00:00:00.123Z");
     }
 
     #[tokio::test(start_paused = true)]
     async fn follows_tokios_clock() {
-        let clock = Clock::tokio("2026-11-01T00:00:00Z".parse().unwrap());
+        let clock = EmulatorClock::tokio("2026-11-01T00:00:00Z".parse().unwrap());
         tokio::time::advance(std::time::Duration::from_secs(90)).await;
         assert_eq!(clock.read().to_string(), "2026-11-01T00:01:30Z");
     }

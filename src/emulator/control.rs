@@ -13,16 +13,16 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::answer::Answer;
-use super::faults::{Faults, Injector};
+use super::answer::WalmartAnswer;
+use super::faults::{FaultRules, Injector};
 use super::gate;
-use super::intents::{Envelope, MAX_COUNT, NotMade, Wish};
+use super::intents::{IntentEnvelope, IntentRefusal, IntentRequest, MAX_COUNT};
 use super::lies::{self, Lie};
-use super::posting::{Proof, WEBHOOK_HEADER, Webhook};
-use super::requests::Filter;
+use super::posting::{DeliveryProof, WEBHOOK_HEADER, WebhookTarget};
+use super::requests::RequestFilter;
 use super::routes::MAX_BODY;
 use super::world::{Line, Order, ShipRefused};
-use super::{Shared, State};
+use super::{EmulatorShared, EmulatorState};
 
 /// Where the control API lives.
 pub(crate) const PREFIX: &str = "/_emulator/v1/";
@@ -30,7 +30,13 @@ pub(crate) const PREFIX: &str = "/_emulator/v1/";
 const MAX_STOCK: u64 = 1_000_000_000_000;
 
 /// Answers one control call. `path` is what follows [`PREFIX`].
-pub(crate) fn answer(shared: &Shared, state: &mut State, parts: &Parts, path: &str, body: &[u8]) -> Answer {
+pub(crate) fn answer(
+    shared: &EmulatorShared,
+    state: &mut EmulatorState,
+    parts: &Parts,
+    path: &str,
+    body: &[u8],
+) -> WalmartAnswer {
     if body.len() > MAX_BODY {
         return refuse(413, "the body is over 1 MiB");
     }
@@ -69,13 +75,13 @@ pub(crate) fn answer(shared: &Shared, state: &mut State, parts: &Parts, path: &s
                 .into(),
         )),
     };
-    done.map_or_else(|(status, text)| refuse(status, &text), |value| Answer::json(200, value))
+    done.map_or_else(|(status, text)| refuse(status, &text), |value| WalmartAnswer::json(200, value))
 }
 
-type Done = Result<Value, (u16, String)>;
+type ControlResult = Result<Value, (u16, String)>;
 
-fn refuse(status: u16, text: &str) -> Answer {
-    Answer::json(status, json!({"error": text}))
+fn refuse(status: u16, text: &str) -> WalmartAnswer {
+    WalmartAnswer::json(status, json!({"error": text}))
 }
 
 /// An empty body counts as `{}`.
@@ -91,7 +97,7 @@ struct SetStock {
     units: u64,
 }
 
-fn set_stock(state: &mut State, sku: &str, body: &[u8]) -> Done {
+fn set_stock(state: &mut EmulatorState, sku: &str, body: &[u8]) -> ControlResult {
     let units = match serde_json::from_slice::<u64>(body) {
         Ok(units) => units,
         Err(_) => read::<SetStock>(body)?.units,
@@ -103,13 +109,13 @@ fn set_stock(state: &mut State, sku: &str, body: &[u8]) -> Done {
     Ok(json!({"sku": sku, "availableToSellUnits": units}))
 }
 
-fn orders(state: &State) -> Value {
+fn orders(state: &EmulatorState) -> Value {
     let now = state.clock.now();
     let all: Vec<Value> = state.world.orders().iter().map(|order| show(order, now)).collect();
     json!({"total": all.len(), "duplicates": state.world.duplicates(), "orders": all})
 }
 
-fn order(state: &State, number: &str) -> Done {
+fn order(state: &EmulatorState, number: &str) -> ControlResult {
     let now = state.clock.now();
     let found: Vec<Value> = state.world.numbered(number).map(|order| show(order, now)).collect();
     if found.is_empty() {
@@ -140,14 +146,14 @@ fn show(order: &Order, now: Timestamp) -> Value {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Ship {
+struct ShipRequest {
     quantity: Option<u64>,
     carrier: Option<String>,
     tracking_number: Option<String>,
 }
 
-fn ship(state: &mut State, number: &str, line: &str, body: &[u8]) -> Done {
-    let ship: Ship = read(body)?;
+fn ship(state: &mut EmulatorState, number: &str, line: &str, body: &[u8]) -> ControlResult {
+    let ship: ShipRequest = read(body)?;
     let carrier = ship.carrier.as_deref().unwrap_or("FedEx");
     let now = state.clock.now();
     let shipped = state.world.ship(number, line, ship.quantity, carrier, ship.tracking_number.as_deref(), now);
@@ -161,26 +167,26 @@ fn ship(state: &mut State, number: &str, line: &str, body: &[u8]) -> Done {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Advance {
+struct AdvanceRequest {
     #[serde(alias = "duration")]
     by: Option<String>,
     seconds: Option<i64>,
 }
 
-fn advance(state: &mut State, body: &[u8]) -> Done {
-    let by = match read::<Advance>(body)? {
-        Advance { by: Some(text), seconds: None } => text
+fn advance(state: &mut EmulatorState, body: &[u8]) -> ControlResult {
+    let by = match read::<AdvanceRequest>(body)? {
+        AdvanceRequest { by: Some(text), seconds: None } => text
             .parse::<SignedDuration>()
             .map_err(|_| (400, "by: must be a duration such as \"61m\" or \"1h 30m\"".to_owned()))?,
-        Advance { by: None, seconds: Some(seconds) } => SignedDuration::from_secs(seconds),
+        AdvanceRequest { by: None, seconds: Some(seconds) } => SignedDuration::from_secs(seconds),
         _ => return Err((400, "body: one of by (\"61m\") and seconds (3660) is needed".into())),
     };
     let now = state.clock.advance(by).map_err(|why| (400, format!("by: {why}")))?;
     Ok(json!({"now": now.to_string()}))
 }
 
-fn filter(query: Option<&str>) -> Result<Filter, (u16, String)> {
-    let mut filter = Filter::default();
+fn filter(query: Option<&str>) -> Result<RequestFilter, (u16, String)> {
+    let mut filter = RequestFilter::default();
     for (key, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let slot = match key.as_ref() {
             "operation" => &mut filter.operation,
@@ -194,7 +200,7 @@ fn filter(query: Option<&str>) -> Result<Filter, (u16, String)> {
 }
 
 /// TOML, or the same keys as JSON when the content type says so. Replaces all rules; the counts of calls begin anew.
-fn set_faults(shared: &Shared, state: &mut State, parts: &Parts, body: &[u8]) -> Done {
+fn set_faults(shared: &EmulatorShared, state: &mut EmulatorState, parts: &Parts, body: &[u8]) -> ControlResult {
     let text = std::str::from_utf8(body).map_err(|_| (400, "body: not UTF-8".to_owned()))?;
     let json = gate::text(&parts.headers, CONTENT_TYPE.as_str()).is_some_and(|sent| sent.contains("json"));
     let text = if json {
@@ -203,7 +209,7 @@ fn set_faults(shared: &Shared, state: &mut State, parts: &Parts, body: &[u8]) ->
     } else {
         text.to_owned()
     };
-    let faults = Faults::parse(&text).map_err(|why| (400, format!("body: {why}")))?;
+    let faults = FaultRules::parse(&text).map_err(|why| (400, format!("body: {why}")))?;
     let rules = faults.len();
     state.faults = Injector::new(faults, shared.options.seed);
     Ok(json!({"faults": rules}))
@@ -224,23 +230,23 @@ struct PostIntents {
 }
 
 /// Answers at once; what became of the deliveries is told by `GET intents`.
-fn post_intents(shared: &Shared, state: &mut State, body: &[u8]) -> Done {
+fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8]) -> ControlResult {
     let PostIntents { order_number, line_id, event, count } = read(body)?;
     let envelope = match event.as_deref() {
-        None | Some("INTENT_TO_CANCEL") => Envelope::Intent,
-        Some("ORDER_UPDATES") => Envelope::OrderUpdates,
+        None | Some("INTENT_TO_CANCEL") => IntentEnvelope::Intent,
+        Some("ORDER_UPDATES") => IntentEnvelope::OrderUpdates,
         Some(_) => return Err((400, "event: known are INTENT_TO_CANCEL and ORDER_UPDATES".into())),
     };
     let count = count.unwrap_or(1);
     if !(1..=MAX_COUNT).contains(&count) {
         return Err((400, format!("count: must be 1 to {MAX_COUNT}")));
     }
-    let wish = Wish { order_number, line_id, envelope, count };
+    let wish = IntentRequest { order_number, line_id, envelope, count };
     let round = state.make_intents(shared.options.seed, &wish).map_err(|why| match why {
-        NotMade::NoWebhook => (409, format!("no webhook is set: --webhook-url, or PUT {PREFIX}webhook")),
-        NotMade::NoOrder => (404, "no order of that number".into()),
-        NotMade::NoLine => (404, "the order has no line of that id".into()),
-        NotMade::NothingOpen => (409, "there is nothing left to cancel".into()),
+        IntentRefusal::NoWebhook => (409, format!("no webhook is set: --webhook-url, or PUT {PREFIX}webhook")),
+        IntentRefusal::NoOrder => (404, "no order of that number".into()),
+        IntentRefusal::NoLine => (404, "the order has no line of that id".into()),
+        IntentRefusal::NothingOpen => (409, "there is nothing left to cancel".into()),
     })?;
     let runtime = Handle::try_current().map_err(|_| (500, "nothing can be posted outside of a runtime".to_owned()))?;
     let ids: Vec<Value> = round.events.iter().map(|event| event["source"]["eventId"].clone()).collect();
@@ -248,7 +254,7 @@ fn post_intents(shared: &Shared, state: &mut State, body: &[u8]) -> Done {
     Ok(json!({"event_ids": ids}))
 }
 
-fn webhook(state: &State) -> Value {
+fn webhook(state: &EmulatorState) -> Value {
     state.intents.webhook.as_ref().map_or(Value::Null, |webhook| webhook.url().as_str().into())
 }
 
@@ -260,18 +266,19 @@ struct SetWebhook {
     header: Option<String>,
 }
 
-fn set_webhook(state: &mut State, body: &[u8]) -> Done {
+fn set_webhook(state: &mut EmulatorState, body: &[u8]) -> ControlResult {
     let SetWebhook { url, secret, header } = read(body)?;
     let header = header.as_deref().unwrap_or(WEBHOOK_HEADER).parse();
     let header = header.map_err(|_| (400, "header: must be the name of a header".to_owned()))?;
-    let set = Webhook::new(&url, Proof::Hmac { header, secret }).map_err(|why| (400, format!("url: {why}")))?;
+    let set =
+        WebhookTarget::new(&url, DeliveryProof::Hmac { header, secret }).map_err(|why| (400, format!("url: {why}")))?;
     state.intents.webhook = Some(set);
     Ok(json!({"webhook": webhook(state)}))
 }
 
 /// As at the start; tokens stay valid, so that clients need not sign in again.
-fn reset(shared: &Shared, state: &mut State) -> Value {
+fn reset(shared: &EmulatorShared, state: &mut EmulatorState) -> Value {
     let tokens = std::mem::take(&mut state.tokens);
-    *state = State { tokens, ..State::new(&shared.options) };
+    *state = EmulatorState { tokens, ..EmulatorState::new(&shared.options) };
     json!({"reset": true})
 }

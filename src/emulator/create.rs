@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Duplicates;
-use super::answer::{Answer, Complaint, complaint};
-use super::calls::{Context, Done, Effect};
+use super::DuplicatePolicy;
+use super::answer::{FieldFault, WalmartAnswer, complaint};
+use super::calls::{CallEffect, CallResult, EmulatedCall};
 use super::form::{Form, order_number, order_numbers_differ};
 use super::ids;
 use super::magic::UNKNOWN_CHANNEL;
@@ -20,23 +20,28 @@ pub(crate) const DUPLICATE_BODY: &str = r#"{"status":"FAIL","errors":[{"code":"I
 const DEFAULT_EMAIL: &str = "no-reply@emulator.invalid";
 
 /// Answers a create request.
-pub(crate) fn create(world: &mut World, context: &Context<'_>, body: &Value, duplicates: Duplicates) -> Done {
+pub(crate) fn create(
+    world: &mut World,
+    context: &EmulatedCall<'_>,
+    body: &Value,
+    duplicates: DuplicatePolicy,
+) -> CallResult {
     let payload = &body["payload"];
     let number = order_number(payload);
     if number.is_empty() {
         let missing = complaint("sellerOrderId", "sellerOrderId or customerOrderNo is required");
-        return Done::refused(Answer::fail(400, "INVALID_SELLER_ORDER_ID", &[missing]));
+        return CallResult::refused(WalmartAnswer::fail(400, "INVALID_SELLER_ORDER_ID", &[missing]));
     }
     if order_numbers_differ(payload) {
         let differ = complaint("sellerOrderId", "sellerOrderId and customerOrderNo must be the same");
-        return Done::refused(Answer::fail(400, "SELLER_ORDER_ID_CUSTOMER_ORDER_NO_SAME", &[differ]));
+        return CallResult::refused(WalmartAnswer::fail(400, "SELLER_ORDER_ID_CUSTOMER_ORDER_NO_SAME", &[differ]));
     }
     let mut order = match read(context, number, payload) {
         Ok(order) => order,
-        Err(complaints) => return Done::refused(Answer::fail(400, "INVALID_MCS_REQUEST", &complaints)),
+        Err(complaints) => return CallResult::refused(WalmartAnswer::fail(400, "INVALID_MCS_REQUEST", &complaints)),
     };
     if order.channel == UNKNOWN_CHANNEL {
-        return Done::refused(unknown_channel());
+        return CallResult::refused(unknown_channel());
     }
     let request_id = if context.sandbox {
         number.to_owned()
@@ -46,22 +51,26 @@ pub(crate) fn create(world: &mut World, context: &Context<'_>, body: &Value, dup
     };
     order.request_id = request_id.clone();
     match world.place(order, duplicates) {
-        Ok(duplicate) => Done {
+        Ok(duplicate) => CallResult {
             answer: context.accepted(body, &request_id),
-            effect: if duplicate { Effect::CreatedAgain } else { Effect::Created },
+            effect: if duplicate { CallEffect::CreatedAgain } else { CallEffect::Created },
         },
-        Err(PlaceRefused::Duplicate) => Done::refused(Answer::fixed(409, DUPLICATE_BODY.into())),
+        Err(PlaceRefused::Duplicate) => CallResult::refused(WalmartAnswer::fixed(409, DUPLICATE_BODY.into())),
         Err(PlaceRefused::Short { sku, available, wanted }) => {
             let text = format!(
                 "Item {sku} does not have enough inventory: available to sell {available}, ordered {wanted}. \
                  Update the inventory in Seller Center"
             );
-            Done::refused(Answer::fail(400, "INVALID_MCS_REQUEST", &[complaint("orderItems.itemDetail.sku", text)]))
+            CallResult::refused(WalmartAnswer::fail(
+                400,
+                "INVALID_MCS_REQUEST",
+                &[complaint("orderItems.itemDetail.sku", text)],
+            ))
         }
     }
 }
 
-fn read(context: &Context<'_>, number: &str, payload: &Value) -> Result<Order, Vec<Complaint>> {
+fn read(context: &EmulatedCall<'_>, number: &str, payload: &Value) -> Result<Order, Vec<FieldFault>> {
     let mut form = Form::default();
     let channel = form.text(payload, "payload", "orderChannelId");
     let placed = form.text(payload, "payload", "orderPlacedTime");
@@ -130,10 +139,10 @@ fn read_line(form: &mut Form, item: &Value, path: &str) -> Line {
 }
 
 /// The real reason stands inside a dumped Java object, as at Walmart.
-fn unknown_channel() -> Answer {
+fn unknown_channel() -> WalmartAnswer {
     let info = "[Error [code=400.WSAAS.106, field=orderChannelId, description=orderChannelId is invalid, \
                 severity=ERROR, category=DATA, causes=null]]";
     let error = json!({"code": "ERR_EXT_DATA_0021001", "description": "Payload structure not valid", "info": info,
         "severity": "ERROR", "category": "REQUEST"});
-    Answer::json(400, json!({"status": "FAIL", "errors": [error]}))
+    WalmartAnswer::json(400, json!({"status": "FAIL", "errors": [error]}))
 }

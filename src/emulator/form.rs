@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::answer::{Complaint, complaint};
+use super::answer::{FieldFault, complaint};
 
 /// Complaints that an answer lists at most.
 const MAX_COMPLAINTS: usize = 20;
@@ -12,7 +12,7 @@ const MAX_UNITS: f64 = 1e9;
 /// A body being read.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
-    complaints: Vec<Complaint>,
+    complaints: Vec<FieldFault>,
 }
 
 impl Form {
@@ -98,7 +98,7 @@ impl Form {
     }
 
     /// Nothing wrong, or everything that is.
-    pub(crate) fn finish(self) -> Result<(), Vec<Complaint>> {
+    pub(crate) fn finish(self) -> Result<(), Vec<FieldFault>> {
         if self.complaints.is_empty() { Ok(()) } else { Err(self.complaints) }
     }
 }

@@ -9,13 +9,13 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
-use super::answer::Answer;
+use super::answer::WalmartAnswer;
 use super::target::Target;
-use super::token::Tokens;
+use super::token::IssuedTokens;
 
 /// The form in which the caller reads answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Accepts {
+pub(crate) enum AnswerFormat {
     Json,
     Xml,
     /// Neither: 406.
@@ -23,17 +23,17 @@ pub(crate) enum Accepts {
 }
 
 /// JSON when asked for it or for anything, XML when asked for it or, as at Walmart, for nothing.
-pub(crate) fn accepts(headers: &HeaderMap) -> Accepts {
+pub(crate) fn accepts(headers: &HeaderMap) -> AnswerFormat {
     let Some(accept) = text(headers, ACCEPT.as_str()).filter(|accept| !accept.is_empty()) else {
-        return Accepts::Xml;
+        return AnswerFormat::Xml;
     };
     let accept = accept.to_ascii_lowercase();
     if ["json", "*/*", "application/*"].iter().any(|known| accept.contains(known)) {
-        Accepts::Json
+        AnswerFormat::Json
     } else if accept.contains("xml") {
-        Accepts::Xml
+        AnswerFormat::Xml
     } else {
-        Accepts::Other
+        AnswerFormat::Other
     }
 }
 
@@ -52,13 +52,13 @@ fn sandbox_profile(headers: &HeaderMap) -> bool {
 }
 
 /// Checks method, headers and content type.
-pub(crate) fn check(target: Target, method: &Method, headers: &HeaderMap) -> Result<(), Answer> {
+pub(crate) fn check(target: Target, method: &Method, headers: &HeaderMap) -> Result<(), WalmartAnswer> {
     if *method != target.method() {
-        let answer = Answer::gateway(405, "METHOD_NOT_ALLOWED", "method", "Method not allowed", "");
+        let answer = WalmartAnswer::gateway(405, "METHOD_NOT_ALLOWED", "method", "Method not allowed", "");
         return Err(answer.with("allow", target.method()));
     }
-    if accepts(headers) == Accepts::Other {
-        return Err(Answer::gateway(406, "INVALID_ACCEPT_TYPE", "Accept", "Accept type is not offered", ""));
+    if accepts(headers) == AnswerFormat::Other {
+        return Err(WalmartAnswer::gateway(406, "INVALID_ACCEPT_TYPE", "Accept", "Accept type is not offered", ""));
     }
     if method == Method::POST {
         check_content_type(target, headers)?;
@@ -70,16 +70,16 @@ pub(crate) fn check(target: Target, method: &Method, headers: &HeaderMap) -> Res
                 Some("") => ("INVALID_REQUEST_HEADER", "header blank"),
                 Some(_) => continue,
             };
-            return Err(Answer::gateway(400, code, spelled, what, "Request header is not valid"));
+            return Err(WalmartAnswer::gateway(400, code, spelled, what, "Request header is not valid"));
         }
     }
     Ok(())
 }
 
-fn check_content_type(target: Target, headers: &HeaderMap) -> Result<(), Answer> {
+fn check_content_type(target: Target, headers: &HeaderMap) -> Result<(), WalmartAnswer> {
     let Some(sent) = text(headers, CONTENT_TYPE.as_str()) else {
         // Reported by many callers: no explanation, a number that is no HTTP status.
-        return Err(Answer::of_status(520));
+        return Err(WalmartAnswer::of_status(520));
     };
     let wanted = match target {
         Target::Token => "application/x-www-form-urlencoded",
@@ -89,16 +89,16 @@ fn check_content_type(target: Target, headers: &HeaderMap) -> Result<(), Answer>
     if media_type.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    Err(Answer::gateway(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type", "Media type is not supported", wanted))
+    Err(WalmartAnswer::gateway(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type", "Media type is not supported", wanted))
 }
 
 /// Whose call it is: the client that the token was issued to.
-pub(crate) fn caller(tokens: &Tokens, headers: &HeaderMap, now: Timestamp) -> Result<String, Answer> {
+pub(crate) fn caller(tokens: &IssuedTokens, headers: &HeaderMap, now: Timestamp) -> Result<String, WalmartAnswer> {
     let bearer = || {
         let (scheme, token) = text(headers, AUTHORIZATION.as_str())?.split_once(' ')?;
         (sandbox_profile(headers) && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
     };
     let token = text(headers, "wm_sec.access_token").or_else(bearer);
     let client = token.and_then(|token| tokens.client(token, now));
-    client.map(str::to_owned).ok_or_else(|| Answer::of_status(401))
+    client.map(str::to_owned).ok_or_else(|| WalmartAnswer::of_status(401))
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::records::CallRecord;
-use super::requests::{Filter, Outcome, Received};
+use super::requests::{ReceivedRequest, RequestFilter, RequestOutcome};
 
 /// Lines kept at most. Those that come later are counted, not kept: a history with a gap at its end is told from a whole
 /// one.
@@ -23,7 +23,7 @@ pub(crate) struct History {
 
 impl History {
     /// `id` is the request's in the journal.
-    pub(crate) fn record(&mut self, id: u64, received: &Received, outcome: &Outcome) {
+    pub(crate) fn record(&mut self, id: u64, received: &ReceivedRequest, outcome: &RequestOutcome) {
         if !OPERATIONS.contains(&received.operation) {
             return;
         }
@@ -49,7 +49,7 @@ impl History {
     }
 
     /// The lines that match, oldest first.
-    pub(crate) fn show(&self, filter: &Filter) -> Value {
+    pub(crate) fn show(&self, filter: &RequestFilter) -> Value {
         let calls: Vec<Value> = self
             .ids
             .iter()

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::ids;
-use super::posting::Webhook;
+use super::posting::WebhookTarget;
 use super::world::{Order, World};
 
 /// Between the tries of one delivery; at Walmart 5 and 15 minutes.
@@ -24,7 +24,7 @@ const REMEMBERED: usize = 1_000;
 
 /// The two envelopes of an intent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Envelope {
+pub enum IntentEnvelope {
     /// The event INTENT_TO_CANCEL.
     #[default]
     Intent,
@@ -34,7 +34,7 @@ pub enum Envelope {
 
 /// What an intent is about.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct IntentFacts {
     /// Unique.
     pub event_id: String,
     /// Now.
@@ -50,12 +50,12 @@ pub struct Facts {
     /// Who ships.
     pub ship_node_type: String,
     /// What is to be cancelled.
-    pub lines: Vec<Wanted>,
+    pub lines: Vec<WantedLine>,
 }
 
 /// A line that is to be cancelled.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct WantedLine {
     /// Its number.
     pub number: String,
     /// The article.
@@ -67,12 +67,12 @@ pub struct Wanted {
 }
 
 /// An event as Walmart writes it. Source of the forms: seed 003, and Walmart's page of ORDER_UPDATES.
-pub fn event(envelope: Envelope, facts: &Facts) -> Value {
+pub fn event(envelope: IntentEnvelope, facts: &IntentFacts) -> Value {
     const DAY: i64 = 24 * 60 * 60;
     let later = |seconds: i64| facts.ordered.saturating_add(jiff::SignedDuration::from_secs(seconds));
     let date = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
     let day = |days: i64| date(later(days * DAY).unwrap_or(facts.ordered));
-    let line = |line: &Wanted| {
+    let line = |line: &WantedLine| {
         json!({"lineNumber": line.number, "sku": line.sku, "productName": line.name,
             "quantity": {"unitOfMeasure": "EACH", "measurementValue": line.units.to_string()},
             "status": "PO Created", "statusDate": facts.time.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string(),
@@ -84,8 +84,8 @@ pub fn event(envelope: Envelope, facts: &Facts) -> Value {
         "customerOrderId": facts.customer_order, "orderDate": day(0), "estimatedDeliveryDate": day(7),
         "estimatedShipDate": day(3), "orderLines": lines, "shipNodeType": facts.ship_node_type});
     let (event_type, payload) = match envelope {
-        Envelope::Intent => ("INTENT_TO_CANCEL", order),
-        Envelope::OrderUpdates => {
+        IntentEnvelope::Intent => ("INTENT_TO_CANCEL", order),
+        IntentEnvelope::OrderUpdates => {
             ("ORDER_UPDATES", json!({"meta": {"subEventType": "INTENT_TO_CANCEL"}, "order": order}))
         }
     };
@@ -96,26 +96,26 @@ pub fn event(envelope: Envelope, facts: &Facts) -> Value {
 
 /// What was posted, and where to.
 #[derive(Debug, Default)]
-pub(crate) struct Intents {
-    pub(crate) webhook: Option<Webhook>,
+pub(crate) struct IntentPoster {
+    pub(crate) webhook: Option<WebhookTarget>,
     made: u64,
     posted: Arc<Mutex<VecDeque<Value>>>,
 }
 
 /// Which intents are to be made.
 #[derive(Debug, Default)]
-pub(crate) struct Wish {
+pub(crate) struct IntentRequest {
     /// Without it, an order in its turn.
     pub(crate) order_number: Option<String>,
     /// Without it, every line that is open.
     pub(crate) line_id: Option<String>,
-    pub(crate) envelope: Envelope,
+    pub(crate) envelope: IntentEnvelope,
     pub(crate) count: usize,
 }
 
 /// Why none were made.
 #[derive(Debug, PartialEq)]
-pub(crate) enum NotMade {
+pub(crate) enum IntentRefusal {
     NoWebhook,
     NoOrder,
     NoLine,
@@ -124,21 +124,27 @@ pub(crate) enum NotMade {
 
 /// Events to be posted.
 #[derive(Debug)]
-pub(crate) struct Round {
+pub(crate) struct DeliveryRound {
     pub(crate) events: Vec<Value>,
-    webhook: Webhook,
+    webhook: WebhookTarget,
     posted: Arc<Mutex<VecDeque<Value>>>,
     now: Duration,
 }
 
-impl Intents {
-    pub(crate) fn new(webhook: Option<Webhook>) -> Self {
+impl IntentPoster {
+    pub(crate) fn new(webhook: Option<WebhookTarget>) -> Self {
         Self { webhook, ..Self::default() }
     }
 
     /// Makes events about orders of this world.
-    pub(crate) fn make(&mut self, world: &World, seed: u64, now: Timestamp, wish: &Wish) -> Result<Round, NotMade> {
-        let webhook = self.webhook.clone().ok_or(NotMade::NoWebhook)?;
+    pub(crate) fn make(
+        &mut self,
+        world: &World,
+        seed: u64,
+        now: Timestamp,
+        wish: &IntentRequest,
+    ) -> Result<DeliveryRound, IntentRefusal> {
+        let webhook = self.webhook.clone().ok_or(IntentRefusal::NoWebhook)?;
         let mut events = Vec::new();
         for _ in 0..wish.count {
             let order = choose(world, self.made, wish)?;
@@ -146,7 +152,7 @@ impl Intents {
             events.push(event(wish.envelope, &facts(order, wish, &ids_of(seed, self.made, now), now)?));
         }
         let now = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
-        Ok(Round { events, webhook, posted: self.posted.clone(), now })
+        Ok(DeliveryRound { events, webhook, posted: self.posted.clone(), now })
     }
 
     /// The newest deliveries that came to an end, oldest first.
@@ -160,26 +166,26 @@ fn ids_of(seed: u64, made: u64, now: Timestamp) -> String {
     ids::uuid(seed, &["intent", &made.to_string(), &now.to_string()])
 }
 
-fn choose<'a>(world: &'a World, turn: u64, wish: &Wish) -> Result<&'a Order, NotMade> {
+fn choose<'a>(world: &'a World, turn: u64, wish: &IntentRequest) -> Result<&'a Order, IntentRefusal> {
     let open = |order: &&Order| order.lines.iter().any(|line| line.open() > 0);
     if let Some(number) = &wish.order_number {
         let mut all = world.numbered(number).peekable();
-        all.peek().ok_or(NotMade::NoOrder)?;
-        return all.find(open).ok_or(NotMade::NothingOpen);
+        all.peek().ok_or(IntentRefusal::NoOrder)?;
+        return all.find(open).ok_or(IntentRefusal::NothingOpen);
     }
     let open: Vec<&Order> = world.orders().iter().filter(open).collect();
     let turn = usize::try_from(turn).unwrap_or_default().checked_rem(open.len());
-    turn.and_then(|turn| open.get(turn).copied()).ok_or(NotMade::NothingOpen)
+    turn.and_then(|turn| open.get(turn).copied()).ok_or(IntentRefusal::NothingOpen)
 }
 
-fn facts(order: &Order, wish: &Wish, event_id: &str, now: Timestamp) -> Result<Facts, NotMade> {
+fn facts(order: &Order, wish: &IntentRequest, event_id: &str, now: Timestamp) -> Result<IntentFacts, IntentRefusal> {
     let meant = |id: &str| wish.line_id.as_deref().is_none_or(|wanted| wanted == id);
     if !order.lines.iter().any(|line| meant(&line.id)) {
-        return Err(NotMade::NoLine);
+        return Err(IntentRefusal::NoLine);
     }
     let lines = order.lines.iter().filter(|line| meant(&line.id) && line.open() > 0);
-    let lines: Vec<Wanted> = lines
-        .map(|line| Wanted {
+    let lines: Vec<WantedLine> = lines
+        .map(|line| WantedLine {
             number: line.id.clone(),
             sku: line.sku.clone(),
             name: line.description.clone(),
@@ -187,9 +193,9 @@ fn facts(order: &Order, wish: &Wish, event_id: &str, now: Timestamp) -> Result<F
         })
         .collect();
     if lines.is_empty() {
-        return Err(NotMade::NothingOpen);
+        return Err(IntentRefusal::NothingOpen);
     }
-    Ok(Facts {
+    Ok(IntentFacts {
         event_id: event_id.to_owned(),
         time: now,
         ordered: order.accepted,
@@ -201,7 +207,7 @@ fn facts(order: &Order, wish: &Wish, event_id: &str, now: Timestamp) -> Result<F
     })
 }
 
-impl Round {
+impl DeliveryRound {
     /// Posts all of it, each event three times at most, until it is answered 200.
     pub(crate) async fn post(self) {
         let Self { events, webhook, posted, now } = self;

@@ -11,7 +11,7 @@ use crate::domain::operation::Operation;
 
 /// What the answer's headers say about a bucket.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Level {
+pub(crate) struct BucketLevel {
     /// Calls left, for `x-current-token-count`.
     pub(crate) left: u64,
     /// When the count next grows (now, when it is full), for `X-Next-Replenishment-Time`.
@@ -20,36 +20,41 @@ pub(crate) struct Level {
 
 /// The buckets of all accounts.
 #[derive(Debug)]
-pub(crate) struct Limits {
+pub(crate) struct TokenBuckets {
     scale: f64,
-    buckets: HashMap<(String, Operation), Bucket>,
+    buckets: HashMap<(String, Operation), TokenBucket>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+struct TokenBucket {
     tokens: f64,
     filled: Timestamp,
 }
 
-impl Limits {
+impl TokenBuckets {
     /// `scale` multiplies the published table. A bucket holds at least one call, whatever the scale.
     pub(crate) fn new(scale: f64) -> Self {
         Self { scale, buckets: HashMap::new() }
     }
 
     /// Takes one call from the bucket; refused when it is empty. The level is the one after taking.
-    pub(crate) fn take(&mut self, account: &str, operation: Operation, now: Timestamp) -> Result<Level, Level> {
+    pub(crate) fn take(
+        &mut self,
+        account: &str,
+        operation: Operation,
+        now: Timestamp,
+    ) -> Result<BucketLevel, BucketLevel> {
         let capacity = self.capacity(operation);
         let bucket = self.refilled(account, operation, now);
         let taken = if bucket.tokens >= 1.0 { Ok(bucket.tokens - 1.0) } else { Err(bucket.tokens) };
         let (Ok(tokens) | Err(tokens)) = taken;
-        self.buckets.insert((account.to_owned(), operation), Bucket { tokens, filled: now });
+        self.buckets.insert((account.to_owned(), operation), TokenBucket { tokens, filled: now });
         let level = level(tokens, capacity, now);
         if taken.is_ok() { Ok(level) } else { Err(level) }
     }
 
     /// Looks without taking.
-    pub(crate) fn peek(&self, account: &str, operation: Operation, now: Timestamp) -> Level {
+    pub(crate) fn peek(&self, account: &str, operation: Operation, now: Timestamp) -> BucketLevel {
         level(self.refilled(account, operation, now).tokens, self.capacity(operation), now)
     }
 
@@ -58,24 +63,24 @@ impl Limits {
         if scaled.is_finite() { scaled.clamp(1.0, 1e12) } else { 1e12 }
     }
 
-    fn refilled(&self, account: &str, operation: Operation, now: Timestamp) -> Bucket {
+    fn refilled(&self, account: &str, operation: Operation, now: Timestamp) -> TokenBucket {
         let capacity = self.capacity(operation);
         let Some(bucket) = self.buckets.get(&(account.to_owned(), operation)) else {
-            return Bucket { tokens: capacity, filled: now };
+            return TokenBucket { tokens: capacity, filled: now };
         };
         let seconds = now.duration_since(bucket.filled).as_secs_f64().max(0.0);
         // A millionth forgives what binary fractions lose, so that a call is there at the very moment promised.
         let tokens = bucket.tokens + seconds * capacity / 60.0 + 1e-6;
-        Bucket { tokens: tokens.min(capacity), filled: now }
+        TokenBucket { tokens: tokens.min(capacity), filled: now }
     }
 }
 
-fn level(tokens: f64, capacity: f64, now: Timestamp) -> Level {
+fn level(tokens: f64, capacity: f64, now: Timestamp) -> BucketLevel {
     let left = tokens.floor();
     let missing = if tokens >= capacity { 0.0 } else { (left + 1.0).min(capacity) - tokens };
     // Rounded up to whole milliseconds, the unit of the header: who waits so long finds the call there.
     let wait = SignedDuration::from_millis((missing * 60_000.0 / capacity).ceil() as i64);
-    Level { left: left as u64, next: now.saturating_add(wait).unwrap_or(now) }
+    BucketLevel { left: left as u64, next: now.saturating_add(wait).unwrap_or(now) }
 }
 
 #[cfg(test)]
@@ -88,12 +93,12 @@ mod tests {
 
     #[test]
     fn twenty_calls_and_then_one_every_three_seconds() {
-        let mut limits = Limits::new(1.0);
+        let mut limits = TokenBuckets::new(1.0);
         for left in (0..20).rev() {
             assert_eq!(limits.take("a", Operation::Promise, at(0)).unwrap().left, left);
         }
         let empty = limits.take("a", Operation::Promise, at(0)).unwrap_err();
-        assert_eq!(empty, Level { left: 0, next: at(3000) });
+        assert_eq!(empty, BucketLevel { left: 0, next: at(3000) });
         assert!(limits.take("a", Operation::Promise, at(2998)).is_err());
         assert!(limits.take("a", Operation::Promise, at(3000)).is_ok());
         assert!(limits.take("a", Operation::Promise, at(3001)).is_err());
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn buckets_are_apart_by_account_and_operation() {
-        let mut limits = Limits::new(0.05);
+        let mut limits = TokenBuckets::new(0.05);
         assert!(limits.take("a", Operation::Promise, at(0)).is_ok());
         assert!(limits.take("a", Operation::Promise, at(0)).is_err());
         assert!(limits.take("b", Operation::Promise, at(0)).is_ok());
@@ -112,7 +117,7 @@ mod tests {
     #[test]
     fn odd_scales_still_give_a_bucket() {
         for scale in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e300, 1e-300] {
-            assert!(Limits::new(scale).take("a", Operation::Create, at(0)).is_ok(), "{scale}");
+            assert!(TokenBuckets::new(scale).take("a", Operation::Create, at(0)).is_ok(), "{scale}");
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::faults::Disturbance;
-use super::lies::{self, Lagging, Lie, Tell};
+use super::faults::CallDisturbance;
+use super::lies::{self, LagKind, Lie, LieKind};
 use super::target::Target;
 use crate::domain::operation::Operation;
 
@@ -29,11 +29,11 @@ pub struct Magic {
     pub value: &'static str,
     /// What it does.
     pub does: &'static str,
-    kind: Kind,
+    kind: MagicKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum MagicKind {
     /// A SKU that is stocked at the start.
     Stock(u64),
     /// Looked for elsewhere: a client id or a channel.
@@ -49,12 +49,19 @@ enum Kind {
     },
 }
 
-const fn refuse(status: u16) -> Kind {
-    Kind::Disturb { once: false, delay_seconds: 0, drops: false, executes: false, status: Some(status), body: None }
+const fn refuse(status: u16) -> MagicKind {
+    MagicKind::Disturb {
+        once: false,
+        delay_seconds: 0,
+        drops: false,
+        executes: false,
+        status: Some(status),
+        body: None,
+    }
 }
 
-const fn refuse_with(status: u16, body: &'static str) -> Kind {
-    Kind::Disturb {
+const fn refuse_with(status: u16, body: &'static str) -> MagicKind {
+    MagicKind::Disturb {
         once: false,
         delay_seconds: 0,
         drops: false,
@@ -64,28 +71,28 @@ const fn refuse_with(status: u16, body: &'static str) -> Kind {
     }
 }
 
-const fn once(executes: bool, status: u16, body: Option<&'static str>) -> Kind {
-    Kind::Disturb { once: true, delay_seconds: 0, drops: false, executes, status: Some(status), body }
+const fn once(executes: bool, status: u16, body: Option<&'static str>) -> MagicKind {
+    MagicKind::Disturb { once: true, delay_seconds: 0, drops: false, executes, status: Some(status), body }
 }
 
-const fn drop_once(executes: bool) -> Kind {
-    Kind::Disturb { once: true, delay_seconds: 0, drops: true, executes, status: None, body: None }
+const fn drop_once(executes: bool) -> MagicKind {
+    MagicKind::Disturb { once: true, delay_seconds: 0, drops: true, executes, status: None, body: None }
 }
 
-const SLOW: Kind =
-    Kind::Disturb { once: true, delay_seconds: 15, drops: false, executes: true, status: None, body: None };
+const SLOW: MagicKind =
+    MagicKind::Disturb { once: true, delay_seconds: 15, drops: false, executes: true, status: None, body: None };
 
 /// All magic values.
 ///
 /// A row `MAGIC-NAME-` works on creates of order numbers that begin with it, on cancels of `MAGIC-CANCEL-NAME-`, on
 /// status calls for `MAGIC-STATUS-NAME-`, and on promises with a SKU that begins with `SKU-NAME`.
 pub const TABLE: &[Magic] = &[
-    Magic { value: "SKU-1", does: "a billion in stock", kind: Kind::Stock(1_000_000_000) },
-    Magic { value: "SKU-OUT-OF-STOCK", does: "none in stock: promise 206, create 400", kind: Kind::Stock(0) },
+    Magic { value: "SKU-1", does: "a billion in stock", kind: MagicKind::Stock(1_000_000_000) },
+    Magic { value: "SKU-OUT-OF-STOCK", does: "none in stock: promise 206, create 400", kind: MagicKind::Stock(0) },
     Magic {
         value: "SKU-ONLY-ONE",
         does: "one in stock: two are too many, and an order takes it",
-        kind: Kind::Stock(1),
+        kind: MagicKind::Stock(1),
     },
     Magic { value: "MAGIC-400-", does: "400 INVALID_MCS_REQUEST, not executed", kind: refuse(400) },
     Magic { value: "MAGIC-403-", does: "403 FORBIDDEN, not executed", kind: refuse(403) },
@@ -139,10 +146,18 @@ pub const TABLE: &[Magic] = &[
     Magic {
         value: LOST,
         does: "connection ends once, but executed; `MAGIC-LOST-NAME-` also disturbs status, as `MAGIC-STATUS-NAME-` does",
-        kind: Kind::Named,
+        kind: MagicKind::Named,
     },
-    Magic { value: UNKNOWN_CHANNEL, does: "as orderChannelId: create 400 ERR_EXT_DATA_0021001", kind: Kind::Named },
-    Magic { value: DEAD_CLIENT, does: "as client id: the token call answers 400 in plain text", kind: Kind::Named },
+    Magic {
+        value: UNKNOWN_CHANNEL,
+        does: "as orderChannelId: create 400 ERR_EXT_DATA_0021001",
+        kind: MagicKind::Named,
+    },
+    Magic {
+        value: DEAD_CLIENT,
+        does: "as client id: the token call answers 400 in plain text",
+        kind: MagicKind::Named,
+    },
 ];
 
 /// The table as text, for `--help`.
@@ -163,41 +178,43 @@ pub fn help() -> String {
 /// SKUs and units that are in stock at the start.
 pub(crate) fn stock() -> impl Iterator<Item = (&'static str, u64)> {
     TABLE.iter().filter_map(|row| match row.kind {
-        Kind::Stock(units) => Some((row.value, units)),
+        MagicKind::Stock(units) => Some((row.value, units)),
         _ => None,
     })
 }
 
 /// Remembers which values have had their one time.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(HashSet<(Operation, String)>);
+pub(crate) struct UsedMagic(HashSet<(Operation, String)>);
 
-impl Seen {
+impl UsedMagic {
     /// What the values of a call do to it. `values`: the order number, or a promise's SKUs. The longest name wins.
-    pub(crate) fn find(&mut self, operation: Operation, values: &[&str]) -> Option<(&'static str, Disturbance)> {
+    pub(crate) fn find(&mut self, operation: Operation, values: &[&str]) -> Option<(&'static str, CallDisturbance)> {
         let rows = values.iter().flat_map(|value| {
             let struck = TABLE.iter().filter(|row| row.strikes(operation, value));
-            struck.map(move |row| (row.value.len(), Found::Row(row), value))
+            struck.map(move |row| (row.value.len(), MagicMatch::Row(row), value))
         });
         let lies = values.iter().flat_map(|value| {
             let told = lies::all().filter(|lie| lie.is_told_by_call() && is_told_for(lie, operation, value));
-            told.map(move |lie| ("MAGIC-".len() + lie.name.len() + 1, Found::Lie(lie), value))
+            told.map(move |lie| ("MAGIC-".len() + lie.name.len() + 1, MagicMatch::Lie(lie), value))
         });
         let (_, found, value) = rows.chain(lies).max_by_key(|(length, ..)| *length)?;
         let (name, once, disturbance) = match found {
-            Found::Lie(lie) => {
-                (lie.name, false, Disturbance { executes: lie.executes(), lie: Some(lie), ..Disturbance::default() })
+            MagicMatch::Lie(lie) => (
+                lie.name,
+                false,
+                CallDisturbance { executes: lie.executes(), lie: Some(lie), ..CallDisturbance::default() },
+            ),
+            MagicMatch::Row(row) if row.value == LOST => {
+                (row.value, true, CallDisturbance { drops: true, executes: true, ..CallDisturbance::default() })
             }
-            Found::Row(row) if row.value == LOST => {
-                (row.value, true, Disturbance { drops: true, executes: true, ..Disturbance::default() })
-            }
-            Found::Row(row) => {
-                let Kind::Disturb { once, delay_seconds, drops, executes, status, body } = row.kind else {
+            MagicMatch::Row(row) => {
+                let MagicKind::Disturb { once, delay_seconds, drops, executes, status, body } = row.kind else {
                     return None;
                 };
                 let body = body.map(|text| Bytes::from_static(text.as_bytes()));
                 let delay = Duration::from_secs(delay_seconds);
-                (row.value, once, Disturbance { delay, drops, executes, status, body, lie: None })
+                (row.value, once, CallDisturbance { delay, drops, executes, status, body, lie: None })
             }
         };
         if once && !self.0.insert((operation, (*value).to_owned())) {
@@ -208,14 +225,14 @@ impl Seen {
 }
 
 /// What a value names.
-enum Found {
+enum MagicMatch {
     Row(&'static Magic),
     Lie(&'static Lie),
 }
 
 /// The lag of an order whose number names it: `MAGIC-STATUS-READ-LAG-…`, `MAGIC-LOST-SEARCH-LAG-…` and the like.
-pub(crate) fn lag(lagging: Lagging, number: &str) -> Duration {
-    let lags = |lie: &&Lie| matches!(lie.tell, Tell::Lags(of) if of == lagging);
+pub(crate) fn lag(lagging: LagKind, number: &str) -> Duration {
+    let lags = |lie: &&Lie| matches!(lie.tell, LieKind::Lags(of) if of == lagging);
     let named = |lie: &Lie| is_told_for(lie, Operation::Status, number);
     // Most numbers are not magic; a search asks about each order.
     if number.starts_with("MAGIC-") && lies::all().filter(lags).any(named) { LAG } else { Duration::ZERO }
@@ -248,7 +265,8 @@ impl Magic {
         if self.value == LOST {
             return operation == Operation::Create && value.starts_with(LOST);
         }
-        let Some(name) = self.value.strip_prefix("MAGIC-").filter(|_| matches!(self.kind, Kind::Disturb { .. })) else {
+        let Some(name) = self.value.strip_prefix("MAGIC-").filter(|_| matches!(self.kind, MagicKind::Disturb { .. }))
+        else {
             return false;
         };
         let name = if operation == Operation::Promise { name.trim_end_matches('-') } else { name };
@@ -262,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_wins_and_once_means_once() {
-        let mut seen = Seen::default();
+        let mut seen = UsedMagic::default();
         assert_eq!(seen.find(Operation::Create, &["MAGIC-500-1"]).unwrap().0, "MAGIC-500-");
         assert_eq!(seen.find(Operation::Create, &["MAGIC-500-1"]).unwrap().0, "MAGIC-500-");
         assert_eq!(seen.find(Operation::Create, &["MAGIC-500-AFTER-1"]).unwrap().0, "MAGIC-500-AFTER-");
@@ -272,7 +290,7 @@ mod tests {
 
     #[test]
     fn each_operation_has_its_own_prefix() {
-        let mut seen = Seen::default();
+        let mut seen = UsedMagic::default();
         assert!(seen.find(Operation::Cancel, &["MAGIC-500-1"]).is_none());
         assert!(seen.find(Operation::Create, &["MAGIC-CANCEL-500-1"]).is_none());
         assert!(seen.find(Operation::Cancel, &["MAGIC-CANCEL-500-1"]).is_some());

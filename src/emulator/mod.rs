@@ -48,25 +48,25 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
-pub use self::calls::Effect;
-pub use self::clock::Clock;
-pub use self::faults::Faults;
+pub use self::calls::CallEffect;
+pub use self::clock::EmulatorClock;
+pub use self::faults::FaultRules;
 pub use self::serve::{serve, serve_tls};
 
 use self::clock::AdjustedClock;
 use self::faults::Injector;
-use self::intents::{Intents, NotMade, Round, Wish};
-use self::lies::Break;
-use self::limits::Limits;
-use self::posting::Webhook;
+use self::intents::{DeliveryRound, IntentPoster, IntentRefusal, IntentRequest};
+use self::lies::AnswerLoss;
+use self::limits::TokenBuckets;
+use self::posting::WebhookTarget;
 use self::requests::Journal;
-use self::routes::Reply;
-use self::token::Tokens;
+use self::routes::TimedReply;
+use self::token::IssuedTokens;
 use self::world::{Line, Order, World};
 
 /// What happens to a create whose order number the account has used before. Walmart documents neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Duplicates {
+pub enum DuplicatePolicy {
     /// A second order comes into being: the costlier surprise, therefore the default.
     #[default]
     Accept,
@@ -91,33 +91,33 @@ impl fmt::Debug for Credentials {
 
 /// How an emulator is set up.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct EmulatorOptions {
     /// Everything that looks random comes from it.
     pub seed: u64,
     /// Which calls are disturbed.
-    pub faults: Faults,
+    pub faults: FaultRules,
     /// What a used order number means.
-    pub duplicates: Duplicates,
+    pub duplicates: DuplicatePolicy,
     /// Factor on the published rate limits; a bucket holds at least one call.
     pub limit_scale: f64,
     /// The time.
-    pub clock: Clock,
+    pub clock: EmulatorClock,
     /// Who can get tokens; none: any non-empty client id and secret. Each client id is an account of its own, with its
     /// own orders and limits; stock is shared.
     pub credentials: Option<Credentials>,
     /// Where intents to cancel are posted; the control API can change it.
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<WebhookTarget>,
 }
 
-impl Default for Options {
+impl Default for EmulatorOptions {
     /// Seed 0, no faults, duplicates accepted, published limits, the machine's clock, any credentials, no webhook.
     fn default() -> Self {
         Self {
             seed: 0,
-            faults: Faults::default(),
-            duplicates: Duplicates::default(),
+            faults: FaultRules::default(),
+            duplicates: DuplicatePolicy::default(),
             limit_scale: 1.0,
-            clock: Clock::wall(),
+            clock: EmulatorClock::wall(),
             credentials: None,
             webhook: None,
         }
@@ -126,7 +126,7 @@ impl Default for Options {
 
 /// The connection ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Dropped {
+pub enum DroppedCall {
     /// Whether the call was executed is told by `GET requests` and [`records`] only.
     #[error("the connection was dropped")]
     Interrupted,
@@ -137,7 +137,7 @@ pub enum Dropped {
 
 /// An emulated Walmart. Clones share one state.
 #[derive(Clone)]
-pub struct Emulator(Arc<Shared>);
+pub struct Emulator(Arc<EmulatorShared>);
 
 impl fmt::Debug for Emulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,32 +145,32 @@ impl fmt::Debug for Emulator {
     }
 }
 
-pub(crate) struct Shared {
-    options: Options,
-    state: Mutex<State>,
+pub(crate) struct EmulatorShared {
+    options: EmulatorOptions,
+    state: Mutex<EmulatorState>,
 }
 
 /// Everything that changes.
-struct State {
+struct EmulatorState {
     clock: AdjustedClock,
-    tokens: Tokens,
-    limits: Limits,
+    tokens: IssuedTokens,
+    limits: TokenBuckets,
     faults: Injector,
-    magic: magic::Seen,
+    magic: magic::UsedMagic,
     world: World,
-    intents: Intents,
+    intents: IntentPoster,
     journal: Journal,
 }
 
 impl Emulator {
     /// An emulator that knows what `docs/EMULATOR.md` says it knows at the start.
-    pub fn new(options: Options) -> Self {
-        let state = Mutex::new(State::new(&options));
-        Self(Arc::new(Shared { options, state }))
+    pub fn new(options: EmulatorOptions) -> Self {
+        let state = Mutex::new(EmulatorState::new(&options));
+        Self(Arc::new(EmulatorShared { options, state }))
     }
 
     /// Decides and executes a call; what comes of it, and when, is in the reply.
-    fn begin(&self, request: Request<Bytes>) -> Reply {
+    fn begin(&self, request: Request<Bytes>) -> TimedReply {
         routes::answer(&self.0, request)
     }
 
@@ -187,7 +187,7 @@ impl Emulator {
                 tokio::time::sleep(every).await;
                 let round = {
                     let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-                    state.make_intents(self.0.options.seed, &Wish { count: 1, ..Wish::default() })
+                    state.make_intents(self.0.options.seed, &IntentRequest { count: 1, ..IntentRequest::default() })
                 };
                 if let Ok(round) = round {
                     round.post().await;
@@ -200,10 +200,10 @@ impl Emulator {
 
 impl tower::Service<Request<Bytes>> for Emulator {
     type Response = Response<Bytes>;
-    type Error = Dropped;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, Dropped>> + Send>>;
+    type Error = DroppedCall;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Bytes>, DroppedCall>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Dropped>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DroppedCall>> {
         Poll::Ready(Ok(()))
     }
 
@@ -212,21 +212,21 @@ impl tower::Service<Request<Bytes>> for Emulator {
         Box::pin(async move {
             match reply.when_due().await {
                 Ok(response) => Ok(response),
-                Err(Break::Closed) => Err(Dropped::Interrupted),
-                Err(Break::TurnedAway) => Err(Dropped::NotSent),
+                Err(AnswerLoss::Closed) => Err(DroppedCall::Interrupted),
+                Err(AnswerLoss::TurnedAway) => Err(DroppedCall::NotSent),
                 // A connection that is half dead: only the caller's own patience ends the call.
-                Err(Break::Silent) => std::future::pending().await,
+                Err(AnswerLoss::Silent) => std::future::pending().await,
             }
         })
     }
 }
 
-impl State {
-    fn make_intents(&mut self, seed: u64, wish: &Wish) -> Result<Round, NotMade> {
+impl EmulatorState {
+    fn make_intents(&mut self, seed: u64, wish: &IntentRequest) -> Result<DeliveryRound, IntentRefusal> {
         self.intents.make(&self.world, seed, self.clock.now(), wish)
     }
 
-    fn new(options: &Options) -> Self {
+    fn new(options: &EmulatorOptions) -> Self {
         let clock = AdjustedClock::new(options.clock.clone());
         let mut world = World::default();
         for (sku, units) in magic::stock() {
@@ -235,12 +235,12 @@ impl State {
         world.preload(seed_order(&clock));
         Self {
             clock,
-            tokens: Tokens::default(),
-            limits: Limits::new(options.limit_scale),
+            tokens: IssuedTokens::default(),
+            limits: TokenBuckets::new(options.limit_scale),
             faults: Injector::new(options.faults.clone(), options.seed),
-            magic: magic::Seen::default(),
+            magic: magic::UsedMagic::default(),
             world,
-            intents: Intents::new(options.webhook.clone()),
+            intents: IntentPoster::new(options.webhook.clone()),
             journal: Journal::default(),
         }
     }

@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 4096;
 
 /// How a delivery proves where it comes from.
 #[derive(Clone)]
-pub enum Proof {
+pub enum DeliveryProof {
     /// HMAC-SHA256 of the body, in a header.
     Hmac {
         /// That header.
@@ -46,7 +46,7 @@ pub enum Proof {
     None,
 }
 
-impl Proof {
+impl DeliveryProof {
     /// The headers that prove a delivery of `body` to `url`, made `now` (since 1970).
     fn headers(&self, url: &Url, body: &[u8], now: Duration) -> Vec<(HeaderName, String)> {
         let sign = |secret: &str, text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text);
@@ -69,7 +69,7 @@ impl Proof {
     }
 }
 
-impl std::fmt::Debug for Proof {
+impl std::fmt::Debug for DeliveryProof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Hmac { .. } => "Hmac",
@@ -82,15 +82,15 @@ impl std::fmt::Debug for Proof {
 
 /// Where events go. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Webhook {
+pub struct WebhookTarget {
     client: Client,
     url: Url,
-    proof: Proof,
+    proof: DeliveryProof,
 }
 
 /// What a receiver answered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answered {
+pub struct ReceiverAnswer {
     /// HTTP status.
     pub status: u16,
     /// The beginning of the body.
@@ -99,12 +99,12 @@ pub struct Answered {
     pub retry_after: Option<u64>,
 }
 
-impl Webhook {
+impl WebhookTarget {
     /// An address, http or https, and how deliveries to it are proved. Needs a process-wide rustls provider.
     ///
     /// # Errors
     /// A line, without the secret.
-    pub fn new(url: &str, proof: Proof) -> Result<Self, String> {
+    pub fn new(url: &str, proof: DeliveryProof) -> Result<Self, String> {
         let url: Url = url.parse().map_err(|error| format!("is no URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("must be http:// or https://".into());
@@ -124,7 +124,7 @@ impl Webhook {
     ///
     /// # Errors
     /// There was no whole answer; the line says why.
-    pub async fn post(&self, body: Vec<u8>, now: Duration) -> Result<Answered, String> {
+    pub async fn post(&self, body: Vec<u8>, now: Duration) -> Result<ReceiverAnswer, String> {
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         for (name, value) in self.proof.headers(&self.url, &body, now) {
             let value = HeaderValue::from_str(&value).map_err(|_| "the proof cannot stand in a header".to_owned())?;
@@ -140,7 +140,7 @@ impl Webhook {
             answer.extend_from_slice(&part);
         }
         answer.truncate(MAX_ANSWER);
-        Ok(Answered { status, body: String::from_utf8_lossy(&answer).into_owned(), retry_after })
+        Ok(ReceiverAnswer { status, body: String::from_utf8_lossy(&answer).into_owned(), retry_after })
     }
 }
 
@@ -161,7 +161,7 @@ mod tests {
     const BODY: &str =
         r#"{"source":{"eventType":"INTENT_TO_CANCEL","eventId":"e-1"},"payload":{"purchaseOrderId":"1"}}"#;
 
-    fn headers(proof: &Proof) -> Vec<(String, String)> {
+    fn headers(proof: &DeliveryProof) -> Vec<(String, String)> {
         let url = "https://gateway.example/hooks/walmart?tenant=7".parse().unwrap();
         let headers = proof.headers(&url, BODY.as_bytes(), Duration::from_secs(1_760_000_000));
         headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
@@ -172,16 +172,16 @@ mod tests {
         let header = HeaderName::from_static("x-walmart-auth");
         let secret = "test-secret-not-real".to_owned();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let hmac = Proof::Hmac { header: header.clone(), secret: secret.clone() };
+        let hmac = DeliveryProof::Hmac { header: header.clone(), secret: secret.clone() };
         assert_eq!(headers(&hmac), [pair("x-walmart-auth", "7EaqKniIkOD1imOVsYAnHWdchaAg4W98LyT3askSgug=")]);
         let v2 = [
             pair("wm_sec.timestamp", "1760000000"),
             pair("wm_sec.signature", "OXjPzVLQhrbTN4efphvOcJAnFKFiCvZdawpkRKumFEM="),
         ];
-        assert_eq!(headers(&Proof::HmacV2 { secret }), v2);
-        let basic = Proof::Basic { header, username: "hookuser".into(), password: "hookpass".into() };
+        assert_eq!(headers(&DeliveryProof::HmacV2 { secret }), v2);
+        let basic = DeliveryProof::Basic { header, username: "hookuser".into(), password: "hookpass".into() };
         assert_eq!(headers(&basic), [pair("x-walmart-auth", "Basic aG9va3VzZXI6aG9va3Bhc3M=")]);
-        assert_eq!(headers(&Proof::None), []);
+        assert_eq!(headers(&DeliveryProof::None), []);
         assert_eq!(format!("{basic:?}{hmac:?}"), "BasicHmac");
     }
 
@@ -189,8 +189,8 @@ mod tests {
     fn what_is_no_address_is_told() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         for url in ["", "gateway:8080", "ftp://gateway/", "http://"] {
-            assert!(Webhook::new(url, Proof::None).is_err(), "{url}");
+            assert!(WebhookTarget::new(url, DeliveryProof::None).is_err(), "{url}");
         }
-        assert_eq!(Webhook::new("http://gateway:8080/a", Proof::None).unwrap().url().path(), "/a");
+        assert_eq!(WebhookTarget::new("http://gateway:8080/a", DeliveryProof::None).unwrap().url().path(), "/a");
     }
 }

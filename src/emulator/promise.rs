@@ -10,8 +10,8 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use serde_json::{Value, json};
 
-use super::answer::Answer;
-use super::calls::{Context, Done, Effect};
+use super::answer::WalmartAnswer;
+use super::calls::{CallEffect, CallResult, EmulatedCall};
 use super::form::Form;
 use super::ids;
 use super::world::World;
@@ -28,11 +28,11 @@ struct Offer<'a> {
 }
 
 /// Answers a promise request.
-pub(crate) fn promise(world: &World, context: &Context<'_>, body: &Value) -> Done {
+pub(crate) fn promise(world: &World, context: &EmulatedCall<'_>, body: &Value) -> CallResult {
     let payload = &body["payload"];
     let offers = match read(world, payload) {
         Ok(offers) => offers,
-        Err(complaints) => return Done::refused(Answer::fail(400, "INVALID_MCS_REQUEST", &complaints)),
+        Err(complaints) => return CallResult::refused(WalmartAnswer::fail(400, "INVALID_MCS_REQUEST", &complaints)),
     };
     let (filled, short): (Vec<&Offer<'_>>, Vec<&Offer<'_>>) = offers.iter().partition(|o| o.available >= o.wanted);
     let mut by_method: BTreeMap<&str, Vec<&Offer<'_>>> = BTreeMap::new();
@@ -60,10 +60,10 @@ pub(crate) fn promise(world: &World, context: &Context<'_>, body: &Value) -> Don
         "payload": {"offers": offers, "destinations": destinations,
             "fulfillmentPlans": [{"fulfillmentModules": modules}]},
     });
-    Done { answer: Answer::json(status.0, body), effect: Effect::Read }
+    CallResult { answer: WalmartAnswer::json(status.0, body), effect: CallEffect::Read }
 }
 
-fn read<'a>(world: &World, payload: &'a Value) -> Result<Vec<Offer<'a>>, Vec<super::answer::Complaint>> {
+fn read<'a>(world: &World, payload: &'a Value) -> Result<Vec<Offer<'a>>, Vec<super::answer::FieldFault>> {
     let mut form = Form::default();
     let mut offers = Vec::new();
     let mut line_ids = HashSet::new();

@@ -7,10 +7,10 @@ use std::sync::PoisonError;
 
 use jiff::Timestamp;
 
-use super::calls::Effect;
-use super::faults::{Faults, Injector};
+use super::calls::CallEffect;
+use super::faults::{FaultRules, Injector};
 use super::world::Order;
-use super::{Emulator, State};
+use super::{Emulator, EmulatorState};
 
 /// An order that exists.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ pub struct CallRecord {
     /// `WM_QOS.CORRELATION_ID`.
     pub correlation_id: String,
     /// What was executed.
-    pub effect: Effect,
+    pub effect: CallEffect,
     /// What the caller was told; none: there was no answer.
     pub status: Option<u16>,
 }
@@ -97,11 +97,11 @@ impl Emulator {
     }
 
     /// Replaces all faults and lies; the counts of calls begin anew.
-    pub fn set_faults(&self, faults: Faults) {
+    pub fn set_faults(&self, faults: FaultRules) {
         self.with_state(|state| state.faults = Injector::new(faults, self.0.options.seed));
     }
 
-    fn with_state<T>(&self, use_state: impl FnOnce(&mut State) -> T) -> T {
+    fn with_state<T>(&self, use_state: impl FnOnce(&mut EmulatorState) -> T) -> T {
         use_state(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

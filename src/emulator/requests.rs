@@ -10,7 +10,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::calls::Effect;
+use super::calls::CallEffect;
 use super::history::History;
 use super::records::CallRecord;
 
@@ -23,7 +23,7 @@ const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "wm_sec.acces
 
 /// One request as it was received, before anybody judged it.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct ReceivedRequest {
     pub(crate) time: Timestamp,
     /// `token`, `promise`, `create`, `cancel`, `status`, or `unknown`.
     pub(crate) operation: &'static str,
@@ -36,7 +36,7 @@ pub(crate) struct Received {
     pub(crate) body: Bytes,
 }
 
-impl Received {
+impl ReceivedRequest {
     fn size(&self) -> usize {
         self.body.len() + self.headers.len() + self.path.len()
     }
@@ -44,9 +44,9 @@ impl Received {
 
 /// What became of it.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct RequestOutcome {
     pub(crate) account: Option<String>,
-    pub(crate) effect: Effect,
+    pub(crate) effect: CallEffect,
     /// The rule or magic value that acted.
     pub(crate) disturbance: Option<String>,
     /// None: the connection was dropped.
@@ -55,13 +55,13 @@ pub(crate) struct Outcome {
 
 /// What `GET requests` and `GET history` are asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Filter {
+pub(crate) struct RequestFilter {
     pub(crate) operation: Option<String>,
     pub(crate) order_number: Option<String>,
     pub(crate) correlation_id: Option<String>,
 }
 
-impl Filter {
+impl RequestFilter {
     /// Whether a request is asked for.
     pub(crate) fn matches(&self, operation: &str, order_number: &str, correlation_id: &str) -> bool {
         let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
@@ -74,15 +74,15 @@ impl Filter {
 /// The newest requests and the counts of all.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    kept: VecDeque<(u64, Received, Outcome)>,
+    kept: VecDeque<(u64, ReceivedRequest, RequestOutcome)>,
     bytes: usize,
     received: u64,
-    totals: BTreeMap<(&'static str, Effect), u64>,
+    totals: BTreeMap<(&'static str, CallEffect), u64>,
     history: History,
 }
 
 impl Journal {
-    pub(crate) fn record(&mut self, received: Received, outcome: Outcome) {
+    pub(crate) fn record(&mut self, received: ReceivedRequest, outcome: RequestOutcome) {
         self.received += 1;
         *self.totals.entry((received.operation, outcome.effect)).or_default() += 1;
         self.bytes += received.size();
@@ -95,7 +95,7 @@ impl Journal {
     }
 
     /// The kept requests that match, oldest first, and the counts of everything received.
-    pub(crate) fn show(&self, filter: &Filter) -> Value {
+    pub(crate) fn show(&self, filter: &RequestFilter) -> Value {
         let requests: Vec<Value> = self
             .kept
             .iter()
@@ -116,12 +116,12 @@ impl Journal {
     }
 
     /// Every order call there ever was, in short.
-    pub(crate) fn history(&self, filter: &Filter) -> Value {
+    pub(crate) fn history(&self, filter: &RequestFilter) -> Value {
         self.history.show(filter)
     }
 }
 
-fn entry(id: u64, received: &Received, outcome: &Outcome) -> Value {
+fn entry(id: u64, received: &ReceivedRequest, outcome: &RequestOutcome) -> Value {
     let headers: Value = serde_json::from_str(&received.headers).unwrap_or_default();
     let body = if received.operation == "token" {
         let grant = url::form_urlencoded::parse(&received.body).find(|(key, _)| key == "grant_type");
@@ -161,8 +161,8 @@ pub(crate) fn harmless(headers: &HeaderMap) -> String {
 mod tests {
     use super::*;
 
-    fn received(body: Vec<u8>) -> Received {
-        Received {
+    fn received(body: Vec<u8>) -> ReceivedRequest {
+        ReceivedRequest {
             time: Timestamp::UNIX_EPOCH,
             operation: "create",
             method: "POST".into(),
@@ -174,15 +174,15 @@ mod tests {
         }
     }
 
-    fn outcome() -> Outcome {
-        Outcome { account: None, effect: Effect::Created, disturbance: None, status: Some(202) }
+    fn outcome() -> RequestOutcome {
+        RequestOutcome { account: None, effect: CallEffect::Created, disturbance: None, status: Some(202) }
     }
 
     #[test]
     fn it_forgets_the_oldest_and_counts_them() {
         let mut journal = Journal::default();
         (0..MAX_KEPT + 5).for_each(|_| journal.record(received(Vec::new()), outcome()));
-        let shown = journal.show(&Filter::default());
+        let shown = journal.show(&RequestFilter::default());
         assert_eq!(shown["received"], MAX_KEPT + 5);
         assert_eq!(shown["forgotten"], 5);
         assert_eq!(shown["totals"]["create"]["CREATED"], MAX_KEPT + 5);
@@ -190,7 +190,7 @@ mod tests {
 
         let mut journal = Journal::default();
         (0..20).for_each(|_| journal.record(received(vec![b'x'; 1 << 20]), outcome()));
-        assert_eq!(journal.show(&Filter::default())["forgotten"], 4);
+        assert_eq!(journal.show(&RequestFilter::default())["forgotten"], 4);
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
         headers.append("x-two", "2".parse().unwrap());
         let shown = harmless(&headers);
         assert!(!shown.contains("hush") && shown.contains(r#""x-two":"1, 2""#), "{shown}");
-        let token = Received { operation: "token", ..received(b"grant_type=g&client_secret=hush".to_vec()) };
+        let token = ReceivedRequest { operation: "token", ..received(b"grant_type=g&client_secret=hush".to_vec()) };
         let shown = entry(1, &token, &outcome());
         assert!(!shown.to_string().contains("hush"));
         assert_eq!(shown["body"]["grant_type"], "g");

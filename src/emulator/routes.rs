@@ -12,28 +12,28 @@ use http::{Request, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::answer::Answer;
-use super::calls::{Context, Done, Effect};
-use super::faults::Disturbance;
-use super::lies::{Break, Question};
-use super::limits::Level;
-use super::requests::{Outcome, Received, harmless};
+use super::answer::WalmartAnswer;
+use super::calls::{CallEffect, CallResult, EmulatedCall};
+use super::faults::CallDisturbance;
+use super::lies::{AnswerLoss, LieContext};
+use super::limits::BucketLevel;
+use super::requests::{ReceivedRequest, RequestOutcome, harmless};
 use super::target::Target;
-use super::{Shared, State, cancel, control, create, form, gate, promise, status};
+use super::{EmulatorShared, EmulatorState, cancel, control, create, form, gate, promise, status};
 use crate::domain::operation::Operation;
 
 /// Longest request body; a longer one is 413. Walmart's own bound is not published.
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
 /// What the caller gets, and when.
-pub(crate) struct Reply {
+pub(crate) struct TimedReply {
     pub(crate) delay: Duration,
-    pub(crate) result: Result<Response<Bytes>, Break>,
+    pub(crate) result: Result<Response<Bytes>, AnswerLoss>,
 }
 
-impl Reply {
+impl TimedReply {
     /// The answer, or its loss, once the delay is over.
-    pub(crate) async fn when_due(self) -> Result<Response<Bytes>, Break> {
+    pub(crate) async fn when_due(self) -> Result<Response<Bytes>, AnswerLoss> {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
         }
@@ -42,23 +42,23 @@ impl Reply {
 }
 
 /// Answers any request.
-pub(crate) fn answer(shared: &Shared, request: Request<Bytes>) -> Reply {
+pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedReply {
     let (parts, body) = request.into_parts();
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
     let unmoved = state.clock.now_unmoved();
     state.world.keep_fresh(unmoved);
     if let Some(path) = parts.uri.path().strip_prefix(control::PREFIX) {
         let answer = control::answer(shared, &mut state, &parts, path, &body);
-        return Reply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
+        return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
     }
     let target = Target::of_path(parts.uri.path());
     let sent = read(target, &body);
     let received = receive(target, &parts, &body, sent.as_ref(), state.clock.now());
     let played = match target {
-        _ if body.len() > MAX_BODY => Played::refused(Answer::text(413, "Request body is too large")),
+        _ if body.len() > MAX_BODY => PlayedCall::refused(WalmartAnswer::text(413, "Request body is too large")),
         None => {
             let path = parts.uri.path();
-            Played::refused(Answer::gateway(
+            PlayedCall::refused(WalmartAnswer::gateway(
                 404,
                 "URI_NOT_FOUND",
                 "",
@@ -68,7 +68,7 @@ pub(crate) fn answer(shared: &Shared, request: Request<Bytes>) -> Reply {
         }
         Some(target) => match gate::check(target, &parts.method, &parts.headers) {
             Ok(()) => play(shared, &mut state, target, &parts, &received, sent.as_ref()),
-            Err(answer) => Played::refused(answer),
+            Err(answer) => PlayedCall::refused(answer),
         },
     };
     let played = match target {
@@ -76,10 +76,11 @@ pub(crate) fn answer(shared: &Shared, request: Request<Bytes>) -> Reply {
         _ => played,
     };
     let status = played.answer.as_ref().ok().map(|answer| answer.status);
-    let outcome = Outcome { account: played.account, effect: played.effect, disturbance: played.disturbance, status };
+    let outcome =
+        RequestOutcome { account: played.account, effect: played.effect, disturbance: played.disturbance, status };
     state.journal.record(received, outcome);
-    let xml = gate::accepts(&parts.headers) == gate::Accepts::Xml;
-    Reply { delay: played.delay, result: played.answer.map(|answer| answer.into_http(xml)) }
+    let xml = gate::accepts(&parts.headers) == gate::AnswerFormat::Xml;
+    TimedReply { delay: played.delay, result: played.answer.map(|answer| answer.into_http(xml)) }
 }
 
 /// The body as JSON, where the call has one and it is.
@@ -93,12 +94,18 @@ fn read(target: Option<Target>, body: &[u8]) -> Option<Value> {
     }
 }
 
-fn receive(target: Option<Target>, parts: &Parts, body: &Bytes, sent: Option<&Value>, time: Timestamp) -> Received {
+fn receive(
+    target: Option<Target>,
+    parts: &Parts,
+    body: &Bytes,
+    sent: Option<&Value>,
+    time: Timestamp,
+) -> ReceivedRequest {
     let order_number = match target {
         Some(Target::Call(Operation::Status)) => status::order_number(parts.uri.query().unwrap_or_default()),
         _ => sent.map(|body| form::order_number(&body["payload"]).to_owned()).unwrap_or_default(),
     };
-    Received {
+    ReceivedRequest {
         time,
         operation: target.map_or("unknown", Target::name),
         method: parts.method.to_string(),
@@ -112,29 +119,29 @@ fn receive(target: Option<Target>, parts: &Parts, body: &Bytes, sent: Option<&Va
 }
 
 /// How a request went.
-struct Played {
-    answer: Result<Answer, Break>,
+struct PlayedCall {
+    answer: Result<WalmartAnswer, AnswerLoss>,
     delay: Duration,
     account: Option<String>,
-    effect: Effect,
+    effect: CallEffect,
     disturbance: Option<String>,
 }
 
-impl Played {
-    fn refused(answer: Answer) -> Self {
-        Self::done(Done::refused(answer))
+impl PlayedCall {
+    fn refused(answer: WalmartAnswer) -> Self {
+        Self::done(CallResult::refused(answer))
     }
 
-    fn done(done: Done) -> Self {
+    fn done(done: CallResult) -> Self {
         Self { answer: Ok(done.answer), delay: Duration::ZERO, account: None, effect: done.effect, disturbance: None }
     }
 
     /// Tells what is left in the bucket. A 429 that a disturbance made speaks of an empty one, a second from a call.
-    fn with_level(mut self, state: &State, operation: Operation, now: Timestamp) -> Self {
+    fn with_level(mut self, state: &EmulatorState, operation: Operation, now: Timestamp) -> Self {
         let mut level = state.limits.peek(self.account.as_deref().unwrap_or_default(), operation, now);
         self.answer = self.answer.map(|answer| {
             if answer.status == 429 && level.left > 0 {
-                level = Level { left: 0, next: now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now) };
+                level = BucketLevel { left: 0, next: now.saturating_add(SignedDuration::from_secs(1)).unwrap_or(now) };
             }
             answer
                 .with("date", http_date(now))
@@ -152,53 +159,58 @@ fn http_date(time: Timestamp) -> String {
 
 /// A request that passed the gateway's first checks.
 fn play(
-    shared: &Shared,
-    state: &mut State,
+    shared: &EmulatorShared,
+    state: &mut EmulatorState,
     target: Target,
     parts: &Parts,
-    received: &Received,
+    received: &ReceivedRequest,
     sent: Option<&Value>,
-) -> Played {
+) -> PlayedCall {
     let mut account = None;
     if let Target::Call(operation) = target {
         match gate::caller(&state.tokens, &parts.headers, received.time) {
-            Err(answer) => return Played::refused(answer),
+            Err(answer) => return PlayedCall::refused(answer),
             Ok(client) => {
                 let refused = state.limits.take(&client, operation, received.time).is_err();
                 account = Some(client);
                 if refused {
-                    return Played { account, ..Played::refused(Answer::of_status(429)) };
+                    return PlayedCall { account, ..PlayedCall::refused(WalmartAnswer::of_status(429)) };
                 }
             }
         }
     }
     let Some(body) = sent else {
-        let answer =
-            Answer::gateway(400, "MALFORMED_REQUEST_CONTENT", "data", "Request content is malformed", "not JSON");
-        return Played { account, ..Played::refused(answer) };
+        let answer = WalmartAnswer::gateway(
+            400,
+            "MALFORMED_REQUEST_CONTENT",
+            "data",
+            "Request content is malformed",
+            "not JSON",
+        );
+        return PlayedCall { account, ..PlayedCall::refused(answer) };
     };
     let caller = account.as_deref().unwrap_or_default();
     let disturbance = disturb(state, target, &received.order_number, caller, body);
-    let execute = |state: &mut State| execute(shared, state, target, parts, received, caller, body);
+    let execute = |state: &mut EmulatorState| execute(shared, state, target, parts, received, caller, body);
     let Some((name, disturbance)) = disturbance else {
         let done = execute(state);
-        return Played { account, ..Played::done(done) };
+        return PlayedCall { account, ..PlayedCall::done(done) };
     };
     let done = disturbance.executes.then(|| execute(state));
-    let effect = done.as_ref().map_or(Effect::None, |done| done.effect);
-    let question = Question { order_number: &received.order_number, now: received.time };
+    let effect = done.as_ref().map_or(CallEffect::None, |done| done.effect);
+    let question = LieContext { order_number: &received.order_number, now: received.time };
     let answer = disturbance.answer(&question, done.map(|done| done.answer));
-    Played { answer, delay: disturbance.delay, account, effect, disturbance: Some(name) }
+    PlayedCall { answer, delay: disturbance.delay, account, effect, disturbance: Some(name) }
 }
 
 /// What disturbs the call: a rule of the faults, else a magic value.
 fn disturb(
-    state: &mut State,
+    state: &mut EmulatorState,
     target: Target,
     number: &str,
     account: &str,
     body: &Value,
-) -> Option<(String, Disturbance)> {
+) -> Option<(String, CallDisturbance)> {
     let is_duplicate = || state.world.is_used(account, number);
     if let Some((position, disturbance)) = state.faults.draw(target, number, is_duplicate) {
         let lie = disturbance.lie.map_or(String::new(), |lie| format!(" {}", lie.name));
@@ -213,16 +225,16 @@ fn disturb(
 }
 
 fn execute(
-    shared: &Shared,
-    state: &mut State,
+    shared: &EmulatorShared,
+    state: &mut EmulatorState,
     target: Target,
     parts: &Parts,
-    received: &Received,
+    received: &ReceivedRequest,
     account: &str,
     body: &Value,
-) -> Done {
+) -> CallResult {
     let options = &shared.options;
-    let context = Context {
+    let context = EmulatedCall {
         account,
         correlation_id: &received.correlation_id,
         now: received.time,
@@ -233,7 +245,7 @@ fn execute(
         Target::Token => {
             let (answer, issued) =
                 state.tokens.request(&parts.headers, &received.body, &options.credentials, options.seed, received.time);
-            Done { answer, effect: if issued { Effect::Issued } else { Effect::None } }
+            CallResult { answer, effect: if issued { CallEffect::Issued } else { CallEffect::None } }
         }
         Target::Call(Operation::Promise) => promise::promise(&state.world, &context, body),
         Target::Call(Operation::Create) => create::create(&mut state.world, &context, body, options.duplicates),

@@ -23,11 +23,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::Answer;
-use super::lies::Break;
-use super::routes::{MAX_BODY, Reply};
+use super::answer::WalmartAnswer;
+use super::lies::AnswerLoss;
+use super::routes::{MAX_BODY, TimedReply};
 use super::wire::{Wire, WireIo};
-use super::{Dropped, Emulator};
+use super::{DroppedCall, Emulator};
 
 /// HTTP/2 in ALPN.
 const HTTP2: &[u8] = b"h2";
@@ -179,7 +179,7 @@ async fn respond(
     stream: Option<u32>,
     request: Request<Incoming>,
     shutdown: CancellationToken,
-) -> Result<Response<Full<Bytes>>, Dropped> {
+) -> Result<Response<Full<Bytes>>, DroppedCall> {
     let (parts, body) = request.into_parts();
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Ok(unread(413, "Request body is too large"));
@@ -187,7 +187,7 @@ async fn respond(
     let body = match timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if is_too_long(error.as_ref()) => return Ok(unread(413, "Request body is too large")),
-        Ok(Err(_)) => return Err(Dropped::Interrupted),
+        Ok(Err(_)) => return Err(DroppedCall::Interrupted),
         Err(_) => return Ok(unread(408, "Request body did not arrive")),
     };
     let request = Request::from_parts(parts, body);
@@ -196,24 +196,24 @@ async fn respond(
     };
     match reply.when_due().await {
         Ok(response) => Ok(response.map(Full::new)),
-        Err(Break::TurnedAway) if turned_away && stream.is_some() => {
+        Err(AnswerLoss::TurnedAway) if turned_away && stream.is_some() => {
             wire.send_goaway();
             silence(&shutdown).await
         }
         // HTTP/1 cannot say that a request was not worked on.
-        Err(Break::TurnedAway) => Err(Dropped::NotSent),
-        Err(Break::Closed) => Err(Dropped::Interrupted),
-        Err(Break::Silent) => silence(&shutdown).await,
+        Err(AnswerLoss::TurnedAway) => Err(DroppedCall::NotSent),
+        Err(AnswerLoss::Closed) => Err(DroppedCall::Interrupted),
+        Err(AnswerLoss::Silent) => silence(&shutdown).await,
     }
 }
 
 /// Executes the call, unless its connection is silent; tells whether it was turned away.
-fn play(emulator: &Emulator, wire: &Wire, stream: u32, request: Request<Bytes>) -> Option<(Reply, bool)> {
+fn play(emulator: &Emulator, wire: &Wire, stream: u32, request: Request<Bytes>) -> Option<(TimedReply, bool)> {
     let admitted = wire.admit(stream)?;
     let reply = emulator.begin(request);
     let turned_away = match &reply.result {
-        Err(Break::TurnedAway) => admitted.turn_away(),
-        Err(Break::Silent) => {
+        Err(AnswerLoss::TurnedAway) => admitted.turn_away(),
+        Err(AnswerLoss::Silent) => {
             admitted.silence();
             false
         }
@@ -226,9 +226,9 @@ fn play(emulator: &Emulator, wire: &Wire, stream: u32, request: Request<Bytes>) 
 }
 
 /// No answer for as long as the emulator runs.
-async fn silence(shutdown: &CancellationToken) -> Result<Response<Full<Bytes>>, Dropped> {
+async fn silence(shutdown: &CancellationToken) -> Result<Response<Full<Bytes>>, DroppedCall> {
     shutdown.cancelled().await;
-    Err(Dropped::Interrupted)
+    Err(DroppedCall::Interrupted)
 }
 
 fn is_too_long(error: &(dyn Error + Send + Sync + 'static)) -> bool {
@@ -237,5 +237,5 @@ fn is_too_long(error: &(dyn Error + Send + Sync + 'static)) -> bool {
 
 /// An answer to a request that was not read to its end; the connection cannot be used further.
 fn unread(status: u16, text: &str) -> Response<Full<Bytes>> {
-    Answer::text(status, text).with("connection", "close").into_http(false).map(Full::new)
+    WalmartAnswer::text(status, text).with("connection", "close").into_http(false).map(Full::new)
 }

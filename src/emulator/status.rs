@@ -8,11 +8,11 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Complaint};
-use super::calls::{Context, Done, Effect};
+use super::answer::{FieldFault, WalmartAnswer};
+use super::calls::{CallEffect, CallResult, EmulatedCall};
 use super::form::Form;
-use super::lies::Lagging;
-use super::world::{Line, Order, Parcel, TRANSIT, World};
+use super::lies::LagKind;
+use super::world::{Line, Order, ShippedParcel, TRANSIT, World};
 
 const CODE: &str = "INVALID_WFS_REQUEST";
 /// Largest page, and the page when none is asked for. Source: the published schema (`limit` 1 to 50).
@@ -20,7 +20,7 @@ const MAX_LIMIT: usize = 50;
 const MAX_OFFSET: usize = 50_000;
 
 #[derive(Debug, Default)]
-struct Query {
+struct StatusQuery {
     number: Option<String>,
     channel: Option<String>,
     tracking: Option<String>,
@@ -42,23 +42,23 @@ pub(crate) fn order_number(query: &str) -> String {
 /// Answers a status call. `lag` tells how much later something is seen of the order of a number.
 pub(crate) fn status(
     world: &World,
-    context: &Context<'_>,
+    context: &EmulatedCall<'_>,
     query: &str,
-    lag: impl Fn(Lagging, &str) -> Duration,
-) -> Done {
+    lag: impl Fn(LagKind, &str) -> Duration,
+) -> CallResult {
     let query = match read(query) {
         Ok(query) => query,
-        Err(complaints) => return Done::refused(Answer::fail(400, CODE, &complaints)),
+        Err(complaints) => return CallResult::refused(WalmartAnswer::fail(400, CODE, &complaints)),
     };
     let mut found: Vec<Cow<'_, Order>> = match &query.number {
-        Some(number) => world.numbered(number).filter_map(|o| seen(o, context, Lagging::ByNumber, &lag)).collect(),
-        None => world.orders().iter().filter_map(|o| seen(o, context, Lagging::Search, &lag)).collect(),
+        Some(number) => world.numbered(number).filter_map(|o| seen(o, context, LagKind::ByNumber, &lag)).collect(),
+        None => world.orders().iter().filter_map(|o| seen(o, context, LagKind::Search, &lag)).collect(),
     };
     found.retain(|order| query.matches(order, context));
     if found.is_empty() && query.number.is_some() {
         let error = json!({"code": "OS_NOT_FOUND_ERROR", "field": "orderNumber", "description": "Order not found",
             "info": "requested order not found", "severity": "ERROR", "category": "DATA"});
-        return Done::refused(Answer::json(400, json!({"status": "FAIL", "errors": [error]})));
+        return CallResult::refused(WalmartAnswer::json(400, json!({"status": "FAIL", "errors": [error]})));
     }
     let total = found.len();
     // Orders of one date stay as they came, so that pages neither repeat nor leave out any.
@@ -76,15 +76,15 @@ pub(crate) fn status(
             json!({"martId": "202", "buId": "0", "pageCount": total.div_ceil(query.limit), "totalCount": total});
         json!({"status": "OK", "header": {"headerAttributes": header}, "payload": orders})
     };
-    Done { answer: Answer::json(200, body), effect: Effect::Read }
+    CallResult { answer: WalmartAnswer::json(200, body), effect: CallEffect::Read }
 }
 
 /// The order as the account sees it: not before its lag is over, and each change of it not before that one's.
 fn seen<'a>(
     order: &'a Order,
-    context: &Context<'_>,
-    lagging: Lagging,
-    lag: impl Fn(Lagging, &str) -> Duration,
+    context: &EmulatedCall<'_>,
+    lagging: LagKind,
+    lag: impl Fn(LagKind, &str) -> Duration,
 ) -> Option<Cow<'a, Order>> {
     if !order.visible_to(context.account) {
         return None;
@@ -93,16 +93,16 @@ fn seen<'a>(
     if order.account.is_none() {
         return Some(Cow::Borrowed(order));
     }
-    let seen_until = |lagging: Lagging| {
+    let seen_until = |lagging: LagKind| {
         let lag = SignedDuration::try_from(lag(lagging, &order.number)).unwrap_or(SignedDuration::MAX);
         context.now.saturating_sub(lag).unwrap_or(Timestamp::MIN)
     };
-    (order.accepted <= seen_until(lagging)).then(|| order.with_changes_until(seen_until(Lagging::Changes)))
+    (order.accepted <= seen_until(lagging)).then(|| order.with_changes_until(seen_until(LagKind::Changes)))
 }
 
-fn read(text: &str) -> Result<Query, Vec<Complaint>> {
+fn read(text: &str) -> Result<StatusQuery, Vec<FieldFault>> {
     let mut form = Form::default();
-    let mut query = Query { limit: MAX_LIMIT, ..Query::default() };
+    let mut query = StatusQuery { limit: MAX_LIMIT, ..StatusQuery::default() };
     for (key, value) in url::form_urlencoded::parse(text.as_bytes()) {
         let value = value.trim();
         if value.is_empty() {
@@ -156,11 +156,11 @@ fn number(form: &mut Form, key: &str, value: &str, min: usize, max: usize) -> us
     })
 }
 
-impl Query {
-    fn matches(&self, order: &Order, context: &Context<'_>) -> bool {
+impl StatusQuery {
+    fn matches(&self, order: &Order, context: &EmulatedCall<'_>) -> bool {
         let is =
             |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|w| w.eq_ignore_ascii_case(actual));
-        let has_parcel = |wanted: &Option<String>, of: fn(&Parcel) -> &str| {
+        let has_parcel = |wanted: &Option<String>, of: fn(&ShippedParcel) -> &str| {
             let mut parcels = order.lines.iter().flat_map(|line| &line.parcels);
             wanted.as_deref().is_none_or(|w| parcels.any(|parcel| of(parcel) == w))
         };
@@ -213,7 +213,7 @@ fn order_line(order: &Order, line: &Line, now: Timestamp) -> Value {
         "shipToAddress": line.address})
 }
 
-fn shipment(index: usize, line: &Line, parcel: &Parcel, now: Timestamp) -> Value {
+fn shipment(index: usize, line: &Line, parcel: &ShippedParcel, now: Timestamp) -> Value {
     let status = if parcel.delivered(now) { "DELIVERED" } else { "SHIPPED" };
     let arrives = parcel.shipped.saturating_add(TRANSIT).unwrap_or(Timestamp::MAX);
     json!({"status": status, "scac": parcel.carrier, "carrierDescription": parcel.carrier,

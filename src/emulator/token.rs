@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::Credentials;
-use super::answer::Answer;
+use super::answer::WalmartAnswer;
 use super::ids::digest;
 use super::magic;
 
@@ -19,18 +19,18 @@ pub(crate) const LIFETIME_SECONDS: i64 = 900;
 
 /// The tokens that were issued.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens {
-    live: HashMap<String, Issued>,
+pub(crate) struct IssuedTokens {
+    live: HashMap<String, IssuedToken>,
     serial: u64,
 }
 
 #[derive(Debug)]
-struct Issued {
+struct IssuedToken {
     client: String,
     expires: Timestamp,
 }
 
-impl Tokens {
+impl IssuedTokens {
     /// Client id that the token was issued to, while it lives.
     pub(crate) fn client(&self, token: &str, now: Timestamp) -> Option<&str> {
         self.live.get(token).filter(|issued| now < issued.expires).map(|issued| issued.client.as_str())
@@ -44,32 +44,32 @@ impl Tokens {
         accepted: &Option<Credentials>,
         seed: u64,
         now: Timestamp,
-    ) -> (Answer, bool) {
+    ) -> (WalmartAnswer, bool) {
         let Some((id, secret)) = basic(headers) else {
-            return (Answer::unauthorized("client id and secret missing or malformed"), false);
+            return (WalmartAnswer::unauthorized("client id and secret missing or malformed"), false);
         };
         if id.starts_with(magic::DEAD_CLIENT) {
             // Seen in production: a revoked client gets 400 with plain text, not 401 with an error object.
-            return (Answer::text(400, "Client credentials are no longer valid"), false);
+            return (WalmartAnswer::text(400, "Client credentials are no longer valid"), false);
         }
         let known = match accepted {
             Some(pair) => pair.client_id == id && pair.client_secret == secret,
             None => !id.is_empty() && !secret.is_empty(),
         };
         if !known {
-            return (Answer::unauthorized("client id or secret is wrong"), false);
+            return (WalmartAnswer::unauthorized("client id or secret is wrong"), false);
         }
         let grant = url::form_urlencoded::parse(form).find(|(key, _)| key == "grant_type");
         match grant.as_ref().map(|(_, value)| value.as_ref()) {
             Some("client_credentials") => {}
             Some("authorization_code" | "refresh_token") => {
-                return (Answer::text(400, "Only grant_type=client_credentials is offered here"), false);
+                return (WalmartAnswer::text(400, "Only grant_type=client_credentials is offered here"), false);
             }
-            _ => return (Answer::text(400, "grant_type is missing or unknown"), false),
+            _ => return (WalmartAnswer::text(400, "grant_type is missing or unknown"), false),
         }
         let token = self.issue(&id, seed, now);
         let body = json!({"access_token": token, "token_type": "Bearer", "expires_in": LIFETIME_SECONDS});
-        (Answer::json(200, body), true)
+        (WalmartAnswer::json(200, body), true)
     }
 
     fn issue(&mut self, client: &str, seed: u64, now: Timestamp) -> String {
@@ -85,7 +85,7 @@ impl Tokens {
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"dir","enc":"A256GCM","kid":"emulator"}"#);
         let token = format!("{header}..{}.{}.{}", part("iv", 1), part("text", 22), part("tag", 1));
         let expires = now.saturating_add(SignedDuration::from_secs(LIFETIME_SECONDS)).unwrap_or(Timestamp::MAX);
-        self.live.insert(token.clone(), Issued { client: client.to_owned(), expires });
+        self.live.insert(token.clone(), IssuedToken { client: client.to_owned(), expires });
         token
     }
 }
@@ -109,7 +109,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn ask(tokens: &mut Tokens, pair: &str, form: &str, accepted: &Option<Credentials>) -> (Answer, bool) {
+    fn ask(tokens: &mut IssuedTokens, pair: &str, form: &str, accepted: &Option<Credentials>) -> (WalmartAnswer, bool) {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("Basic {}", STANDARD.encode(pair)).parse().unwrap());
         tokens.request(&headers, form.as_bytes(), accepted, 1, at(0))
@@ -117,13 +117,13 @@ mod tests {
 
     const GRANT: &str = "grant_type=client_credentials";
 
-    fn token(answer: &Answer) -> String {
+    fn token(answer: &WalmartAnswer) -> String {
         answer.value().unwrap()["access_token"].as_str().unwrap().to_owned()
     }
 
     #[test]
     fn two_tokens_live_side_by_side_for_900_seconds() {
-        let mut tokens = Tokens::default();
+        let mut tokens = IssuedTokens::default();
         let first = token(&ask(&mut tokens, "id:secret", GRANT, &None).0);
         let second = token(&ask(&mut tokens, "id:secret", GRANT, &None).0);
         assert_ne!(first, second);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn refuses_wrong_dead_and_odd_requests() {
-        let mut tokens = Tokens::default();
+        let mut tokens = IssuedTokens::default();
         let fixed = Some(Credentials { client_id: "id".into(), client_secret: "right".into() });
         for (pair, form, status) in [
             ("id:wrong", GRANT, 401),

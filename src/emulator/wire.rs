@@ -45,10 +45,10 @@ impl Wire {
 
     /// Lets the call in, unless the connection is silent for it. Others wait meanwhile, so that no call above a stream that
     /// is turned away slips through.
-    pub(super) fn admit(&self, stream: u32) -> Option<Admitted<'_>> {
+    pub(super) fn admit(&self, stream: u32) -> Option<AdmittedCall<'_>> {
         let state = self.state();
         let open = !state.silent && state.last.is_none_or(|last| stream <= last);
-        open.then_some(Admitted { state, stream })
+        open.then_some(AdmittedCall { state, stream })
     }
 
     /// Has the GOAWAY of a call that was turned away written.
@@ -65,12 +65,12 @@ impl Wire {
 }
 
 /// A call that may be executed.
-pub(super) struct Admitted<'a> {
+pub(super) struct AdmittedCall<'a> {
     state: MutexGuard<'a, WireState>,
     stream: u32,
 }
 
-impl Admitted<'_> {
+impl AdmittedCall<'_> {
     /// The call was executed, or answered.
     pub(super) fn executed(mut self) {
         self.state.executed = self.state.executed.max(self.stream);

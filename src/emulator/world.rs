@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::Duplicates;
+use super::DuplicatePolicy;
 
 /// Longest age of an order that can be cancelled. Source: seed 001, "60 minutes".
 pub(crate) const CANCEL_WINDOW: SignedDuration = SignedDuration::from_mins(60);
@@ -42,20 +42,20 @@ pub(crate) struct Line {
     pub(crate) method: String,
     pub(crate) address: Value,
     pub(crate) ordered: u64,
-    pub(crate) cancellations: Vec<Cancellation>,
-    pub(crate) parcels: Vec<Parcel>,
+    pub(crate) cancellations: Vec<CancelledUnits>,
+    pub(crate) parcels: Vec<ShippedParcel>,
 }
 
 /// Units of one line that were cancelled at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cancellation {
+pub(crate) struct CancelledUnits {
     pub(crate) units: u64,
     pub(crate) time: Timestamp,
 }
 
 /// What left the warehouse for one line at one time.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Parcel {
+pub(crate) struct ShippedParcel {
     pub(crate) quantity: u64,
     pub(crate) shipped: Timestamp,
     pub(crate) carrier: String,
@@ -94,7 +94,7 @@ impl Line {
     }
 }
 
-impl Parcel {
+impl ShippedParcel {
     pub(crate) fn delivered(&self, now: Timestamp) -> bool {
         now.duration_since(self.shipped) >= TRANSIT
     }
@@ -213,9 +213,9 @@ impl World {
     }
 
     /// Accepts an order whole, taking all its units from stock, or changes nothing. Says whether it is a duplicate.
-    pub(crate) fn place(&mut self, order: Order, duplicates: Duplicates) -> Result<bool, PlaceRefused> {
+    pub(crate) fn place(&mut self, order: Order, duplicates: DuplicatePolicy) -> Result<bool, PlaceRefused> {
         let duplicate = self.is_used(order.account.as_deref().unwrap_or_default(), &order.number);
-        if duplicate && duplicates == Duplicates::Refuse {
+        if duplicate && duplicates == DuplicatePolicy::Refuse {
             return Err(PlaceRefused::Duplicate);
         }
         let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
@@ -296,7 +296,7 @@ impl World {
             }
             self.parcels += 1;
             let serial = self.parcels;
-            line.parcels.push(Parcel {
+            line.parcels.push(ShippedParcel {
                 quantity,
                 shipped: now,
                 carrier: carrier.to_owned(),
@@ -329,7 +329,7 @@ fn cancel_lines(
         for line in order.lines.iter_mut().filter(|l| &l.id == id) {
             let units = (*units).min(line.open());
             if units > 0 {
-                line.cancellations.push(Cancellation { units, time: now });
+                line.cancellations.push(CancelledUnits { units, time: now });
             }
             given_back.push((line.sku.clone(), units));
         }

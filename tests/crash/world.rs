@@ -112,13 +112,13 @@ impl WallClock {
 
 #[cfg(test)]
 mod tests {
-    use order_gateway::emulator::Faults;
+    use order_gateway::emulator::FaultRules;
 
     use super::*;
 
     #[test]
     fn the_emulator_knows_every_lie() {
-        let rules = |lies: Lies| Faults::parse(&lies.rules()).unwrap().len();
+        let rules = |lies: Lies| FaultRules::parse(&lies.rules()).unwrap().len();
         assert_eq!(rules(Lies::All), LOOK_UPS.len() + MUTATIONS.len());
         assert_eq!((rules(Lies::LookUps), rules(Lies::None)), (LOOK_UPS.len(), 0));
     }

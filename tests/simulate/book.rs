@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use order_gateway::domain::ledger::{Entry, EntryState, LookupRecord, MutationKind, OperationId};
 use order_gateway::domain::operation::Operation;
-use order_gateway::emulator::Effect;
+use order_gateway::emulator::CallEffect;
 use order_gateway::emulator::records::CallRecord;
 use order_gateway::upstream::transport::HttpError;
 
@@ -341,9 +341,11 @@ impl Book {
     /// Walmart has carried out a request, or has not.
     pub(crate) fn executed(&mut self, now: Duration, sent: &Sent, call: &CallRecord) -> Option<String> {
         match call.effect {
-            Effect::Created | Effect::Cancelled => {}
-            Effect::CreatedAgain => return Some(format!("I1: {sent} made a second order of {}", call.order_number)),
-            Effect::None | Effect::Issued | Effect::Read => return None,
+            CallEffect::Created | CallEffect::Cancelled => {}
+            CallEffect::CreatedAgain => {
+                return Some(format!("I1: {sent} made a second order of {}", call.order_number));
+            }
+            CallEffect::None | CallEffect::Issued | CallEffect::Read => return None,
         }
         let record = self.records.get_mut(&call.correlation_id)?;
         record.effects += 1;

@@ -68,9 +68,9 @@ impl Time {
     }
 
     /// The clock of Walmart, which is right.
-    pub(crate) fn of_walmart(&self) -> emulator::Clock {
+    pub(crate) fn of_walmart(&self) -> emulator::EmulatorClock {
         let time = self.clone();
-        emulator::Clock::new(move || timestamp(time.now()))
+        emulator::EmulatorClock::new(move || timestamp(time.now()))
     }
 
     fn get(&self) -> Source {

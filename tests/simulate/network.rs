@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use order_gateway::domain::operation::Operation;
-use order_gateway::emulator::Dropped;
+use order_gateway::emulator::DroppedCall;
 use order_gateway::upstream::transport::{HttpError, OutgoingRequest};
 use tokio::time::sleep;
 
@@ -162,8 +162,8 @@ impl Way {
             sleep(SILENCE).await;
         }
         let answer = answer.await.map_err(|dropped| match dropped {
-            Dropped::NotSent => HttpError::NotSent,
-            Dropped::Interrupted => HttpError::Interrupted,
+            DroppedCall::NotSent => HttpError::NotSent,
+            DroppedCall::Interrupted => HttpError::Interrupted,
         });
         sleep(random.span(millis(0), travel)).await;
         match fate {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use order_gateway::config::Config;
 use order_gateway::domain::operation::Operation;
-use order_gateway::emulator::Duplicates;
+use order_gateway::emulator::DuplicatePolicy;
 use order_gateway::ports::random::Random;
 
 use crate::draw::{Draw, millis, seconds};
@@ -187,7 +187,7 @@ fn default_settings() -> Result<Settings, String> {
         not_after: config.ledger.not_after,
         attempt_timeout: config.walmart.attempt_timeout,
         limit_scale: 1.0,
-        duplicates: Duplicates::Accept,
+        duplicates: DuplicatePolicy::Accept,
         refusal: None,
         beyond: false,
         lateness: Duration::ZERO,

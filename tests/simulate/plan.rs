@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use order_gateway::emulator::Duplicates;
+use order_gateway::emulator::DuplicatePolicy;
 use order_gateway::ports::random::Random;
 
 use crate::draw::{Draw, millis, seconds};
@@ -51,7 +51,7 @@ pub(crate) struct Settings {
     pub(crate) status_limit: u32,
     /// Factor on the published limits that the emulator keeps.
     pub(crate) limit_scale: f64,
-    pub(crate) duplicates: Duplicates,
+    pub(crate) duplicates: DuplicatePolicy,
     /// Walmart's words to a used number, as a rule of the emulator, where it refuses them.
     pub(crate) refusal: Option<String>,
     /// The first attempt of a mutation may be carried out later than the settle window promises. Only where Walmart refuses used
@@ -203,7 +203,7 @@ impl Settings {
             status_limit,
             // Never below what the gateway was told: that is a fault of its own.
             limit_scale: f64::from(status_limit) / 20.0,
-            duplicates: if refuses { Duplicates::Refuse } else { Duplicates::Accept },
+            duplicates: if refuses { DuplicatePolicy::Refuse } else { DuplicatePolicy::Accept },
             refusal: refuses.then(|| faults::refuses_used(draw)),
             beyond: refuses && not_after >= settle_window * 5 && draw.chance(0.7),
             lateness,

@@ -80,7 +80,7 @@ impl State {
 impl World {
     pub(crate) fn new(plan: Plan, keep_trace: bool) -> Self {
         let (time, random) = (Time::new(), Random::from_seed(plan.seed));
-        let emulator = Emulator::new(emulator::Options {
+        let emulator = Emulator::new(emulator::EmulatorOptions {
             seed: plan.seed,
             duplicates: plan.settings.duplicates,
             limit_scale: plan.settings.limit_scale,
@@ -201,7 +201,7 @@ impl World {
         });
         let rules = rules.chain(self.0.plan.settings.refusal.as_deref());
         let text = rules.collect::<Vec<_>>().join("\n");
-        match emulator::Faults::parse(&text) {
+        match emulator::FaultRules::parse(&text) {
             Ok(faults) => {
                 self.trace(format_args!("walmart: {} rules of faults", faults.len()));
                 self.0.emulator.set_faults(faults);

@@ -15,13 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use self::rule::{RawRule, Rule};
-use super::answer::Answer;
-use super::lies::{About, Break, Lie, Question, Tell};
+use self::rule::{FaultRule, RawRule};
+use super::answer::WalmartAnswer;
+use super::lies::{AnswerLoss, Lie, LieContext, LieKind, LieScope};
 
 /// What happens to one call instead of, or beside, its normal course.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Disturbance {
+pub(crate) struct CallDisturbance {
     /// How long the answer, or its loss, is held back. What is executed is executed at once.
     pub(crate) delay: Duration,
     /// The connection ends without an answer.
@@ -36,21 +36,25 @@ pub(crate) struct Disturbance {
     pub(crate) lie: Option<&'static Lie>,
 }
 
-impl Disturbance {
+impl CallDisturbance {
     /// What the caller gets, given the real answer where the operation was executed.
-    pub(crate) fn answer(&self, question: &Question<'_>, real: Option<Answer>) -> Result<Answer, Break> {
+    pub(crate) fn answer(
+        &self,
+        question: &LieContext<'_>,
+        real: Option<WalmartAnswer>,
+    ) -> Result<WalmartAnswer, AnswerLoss> {
         if self.drops {
-            return Err(Break::Closed);
+            return Err(AnswerLoss::Closed);
         }
-        if let Some(Lie { tell: Tell::Breaks(end), .. }) = self.lie {
+        if let Some(Lie { tell: LieKind::Breaks(end), .. }) = self.lie {
             return Err(*end);
         }
         let Some(lie) = self.lie else { return Ok(self.undistorted(real)) };
-        if lie.about == About::Calls {
+        if lie.about == LieScope::Calls {
             // These change how an answer arrives, so the rule's status says which answer.
             return Ok(lie.answer(question, self.undistorted(real)));
         }
-        let told = lie.answer(question, real.unwrap_or_else(|| Answer::of_status(500)));
+        let told = lie.answer(question, real.unwrap_or_else(|| WalmartAnswer::of_status(500)));
         Ok(match self.status {
             Some(status) => told.with_status(status),
             None => told,
@@ -58,39 +62,39 @@ impl Disturbance {
     }
 
     /// The answer as the rule's status and body have it.
-    fn undistorted(&self, real: Option<Answer>) -> Answer {
+    fn undistorted(&self, real: Option<WalmartAnswer>) -> WalmartAnswer {
         let real_status = real.as_ref().map_or(200, |answer| answer.status);
         match (self.status, &self.body, real) {
-            (status, Some(body), _) => Answer::fixed(status.unwrap_or(real_status), body.clone()),
-            (Some(status), None, _) => Answer::of_status(status),
+            (status, Some(body), _) => WalmartAnswer::fixed(status.unwrap_or(real_status), body.clone()),
+            (Some(status), None, _) => WalmartAnswer::of_status(status),
             (None, None, Some(real)) => real,
-            (None, None, None) => Answer::of_status(500),
+            (None, None, None) => WalmartAnswer::of_status(500),
         }
     }
 }
 
 /// A set of rules, read from TOML. The default is none.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Faults {
+pub struct FaultRules {
     seed: Option<u64>,
-    rules: Vec<Rule>,
+    rules: Vec<FaultRule>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct FaultFile {
     seed: Option<u64>,
     #[serde(default)]
     fault: Vec<RawRule>,
 }
 
-impl Faults {
+impl FaultRules {
     /// Reads TOML: `seed`, then any number of `[[fault]]`. The keys are described in `docs/EMULATOR.md`.
     ///
     /// # Errors
     /// One line that names the place and every fault found.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| {
+        let file: FaultFile = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             let message = error.message().replace('\n', " ");
             line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))

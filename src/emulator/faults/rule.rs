@@ -6,8 +6,8 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::Disturbance;
-use crate::emulator::lies::{self, About, Break, Lie, Tell};
+use super::CallDisturbance;
+use crate::emulator::lies::{self, AnswerLoss, Lie, LieKind, LieScope};
 use crate::emulator::target::Target;
 
 /// Longest `delay` of a rule.
@@ -17,7 +17,7 @@ const MAX_LAG: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A rule that was checked.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Rule {
+pub(super) struct FaultRule {
     pub(super) target: Option<Target>,
     pub(super) probability: f64,
     pub(super) count: Option<u64>,
@@ -25,10 +25,10 @@ pub(super) struct Rule {
     pub(super) duplicates_only: bool,
     /// The least and the most that an order's lag can be.
     pub(super) lag: (Duration, Duration),
-    pub(super) disturbance: Disturbance,
+    pub(super) disturbance: CallDisturbance,
 }
 
-impl Rule {
+impl FaultRule {
     pub(super) fn lie(&self) -> Option<&'static Lie> {
         self.disturbance.lie
     }
@@ -50,7 +50,7 @@ pub(super) struct RawRule {
     delay: Option<String>,
     status: Option<u16>,
     drop: Option<DropTime>,
-    when: Option<When>,
+    when: Option<FaultTime>,
     body: Option<String>,
     lie: Option<String>,
     lag: Option<Lag>,
@@ -65,7 +65,7 @@ enum DropTime {
 
 #[derive(Clone, Copy, Deserialize, PartialEq)]
 #[serde(rename_all = "lowercase")]
-enum When {
+enum FaultTime {
     Before,
     After,
     Duplicate,
@@ -81,7 +81,7 @@ enum Lag {
 
 impl RawRule {
     /// The rule, or everything that is wrong with it, each with its key in front.
-    pub(super) fn checked(self) -> Result<Rule, Vec<String>> {
+    pub(super) fn checked(self) -> Result<FaultRule, Vec<String>> {
         let mut problems = Vec::new();
         let target = match self.operation.as_deref() {
             None | Some("*") => None,
@@ -114,7 +114,7 @@ impl RawRule {
         } else if self.lie.is_none() {
             problems.extend(self.without_a_lie());
         }
-        if self.when == Some(When::Duplicate) && target != Some(Target::CREATE) {
+        if self.when == Some(FaultTime::Duplicate) && target != Some(Target::CREATE) {
             problems.push("when: \"duplicate\" needs operation = \"create\"".to_owned());
         }
         if !problems.is_empty() {
@@ -123,10 +123,10 @@ impl RawRule {
         let replaces = self.status.is_some() || self.body.is_some();
         let executes = match (self.drop, self.when) {
             (Some(time), _) => time == DropTime::After,
-            (None, Some(when)) => when == When::After,
+            (None, Some(when)) => when == FaultTime::After,
             (None, None) => lie.map_or(!replaces, |lie| lie.executes() && self.status.is_none()),
         };
-        let disturbance = Disturbance {
+        let disturbance = CallDisturbance {
             delay: delay.unwrap_or_default(),
             drops: self.drop.is_some(),
             executes,
@@ -134,12 +134,12 @@ impl RawRule {
             body: self.body.map(Bytes::from),
             lie,
         };
-        let duplicates_only = self.when == Some(When::Duplicate);
-        Ok(Rule { target, probability, count: self.count, duplicates_only, lag, disturbance })
+        let duplicates_only = self.when == Some(FaultTime::Duplicate);
+        Ok(FaultRule { target, probability, count: self.count, duplicates_only, lag, disturbance })
     }
 
     fn checked_lag(&self, lie: Option<&Lie>) -> Result<(Duration, Duration), String> {
-        let lags = lie.is_some_and(|lie| matches!(lie.tell, Tell::Lags(_)));
+        let lags = lie.is_some_and(|lie| matches!(lie.tell, LieKind::Lags(_)));
         let (least, most) = match &self.lag {
             None if lags => return Err("lag: is needed".to_owned()),
             None => return Ok((Duration::ZERO, Duration::ZERO)),
@@ -169,29 +169,33 @@ impl RawRule {
             problems.push(format!("operation: {} is told about {} only", lie.name, lie.about.words()));
             return problems;
         }
-        if lie.about == About::Reads {
+        if lie.about == LieScope::Reads {
             refuse("when", self.when.is_some(), "a read changes nothing, so it is never too early");
         }
         match lie.tell {
-            Tell::Lags(_) => {
+            LieKind::Lags(_) => {
                 refuse(
                     "lag",
                     self.count.is_some() || self.delay.is_some() || self.status.is_some(),
                     "belongs to orders, not to calls: count, delay and status cannot stand beside it",
                 );
             }
-            Tell::HangsConnect => {
+            LieKind::HangsConnect => {
                 refuse(
                     "lie",
                     self.delay.is_some() || self.status.is_some() || self.when.is_some(),
                     "belongs to connections, not to calls: delay, status and when cannot stand beside it",
                 );
             }
-            Tell::Breaks(end) => {
+            LieKind::Breaks(end) => {
                 refuse("status", self.status.is_some(), "there is no answer");
-                refuse("when", end == Break::TurnedAway && self.when.is_some(), "what is turned away was not executed");
+                refuse(
+                    "when",
+                    end == AnswerLoss::TurnedAway && self.when.is_some(),
+                    "what is turned away was not executed",
+                );
             }
-            Tell::Says(..) | Tell::Changes(_) => {}
+            LieKind::Says(..) | LieKind::Changes(_) => {}
         }
         problems
     }

@@ -1,26 +1,26 @@
 use super::*;
 use crate::domain::operation::Operation;
-use crate::emulator::lies::{self, Lagging};
+use crate::emulator::lies::{self, LagKind};
 use crate::emulator::target::Target;
 
 const CREATE: Target = Target::CREATE;
 const CANCEL: Target = Target::Call(Operation::Cancel);
 const STATUS: Target = Target::Call(Operation::Status);
 
-fn faults(text: &str) -> Faults {
-    Faults::parse(text).unwrap()
+fn faults(text: &str) -> FaultRules {
+    FaultRules::parse(text).unwrap()
 }
 
 #[test]
 fn reads_every_key() {
-    let faults = Faults::parse(
+    let faults = FaultRules::parse(
         "seed = 7\n[[fault]]\noperation = \"create\"\nprobability = 0.5\ncount = 2\ndelay = \"250ms\"\nstatus = 503\nwhen = \"after\"\nbody = \"x\"\n[[fault]]\ndrop = \"before\"\n",
     )
     .unwrap();
     assert_eq!((faults.seed, faults.len()), (Some(7), 2));
     let rule = &faults.rules[0];
     assert_eq!((rule.target, rule.probability, rule.count), (Some(CREATE), 0.5, Some(2)));
-    let expected = Disturbance {
+    let expected = CallDisturbance {
         delay: Duration::from_millis(250),
         drops: false,
         executes: true,
@@ -37,7 +37,7 @@ fn reads_every_key() {
 fn every_fault_of_the_rules_is_named_in_one_line() {
     let text = "[[fault]]\noperation = \"x\"\nprobability = 2\nstatus = 99\ndelay = \"soon\"\n[[fault]]\n\
                 [[fault]]\ndrop = \"after\"\nstatus = 500\n[[fault]]\ndelay = \"1s\"\nwhen = \"after\"\n[[fault]]\ndelay = \"11m\"";
-    let error = Faults::parse(text).unwrap_err();
+    let error = FaultRules::parse(text).unwrap_err();
     for part in [
         "fault[0].operation",
         "fault[0].probability",
@@ -57,10 +57,10 @@ fn every_fault_of_the_rules_is_named_in_one_line() {
         "[[fault]\n",
         "[[fault]]\nprobability = nan\nstatus=500",
     ] {
-        let error = Faults::parse(bad).unwrap_err();
+        let error = FaultRules::parse(bad).unwrap_err();
         assert!(!error.contains('\n') && !error.is_empty(), "{error}");
     }
-    assert!(Faults::parse("\n\n[[fault]]\nstats = 500").unwrap_err().starts_with("line 4: "));
+    assert!(FaultRules::parse("\n\n[[fault]]\nstats = 500").unwrap_err().starts_with("line 4: "));
 }
 
 fn sequence(injector: &mut Injector, number: &str) -> Vec<bool> {
@@ -69,7 +69,7 @@ fn sequence(injector: &mut Injector, number: &str) -> Vec<bool> {
 
 #[test]
 fn what_strikes_an_order_does_not_depend_on_other_orders() {
-    let faults = Faults::parse("[[fault]]\nprobability = 0.5\nstatus = 500").unwrap();
+    let faults = FaultRules::parse("[[fault]]\nprobability = 0.5\nstatus = 500").unwrap();
     let mut alone = Injector::new(faults.clone(), 3);
     let expected = sequence(&mut alone, "A");
     assert!(expected.contains(&true) && expected.contains(&false));
@@ -88,7 +88,7 @@ fn what_strikes_an_order_does_not_depend_on_other_orders() {
 
 #[test]
 fn count_bounds_how_often_each_order_is_struck() {
-    let faults = Faults::parse("[[fault]]\noperation = \"create\"\ncount = 2\nstatus = 500").unwrap();
+    let faults = FaultRules::parse("[[fault]]\noperation = \"create\"\ncount = 2\nstatus = 500").unwrap();
     let mut injector = Injector::new(faults, 0);
     let struck = |injector: &mut Injector, number| sequence(injector, number).iter().filter(|s| **s).count();
     assert_eq!((struck(&mut injector, "A"), struck(&mut injector, "B")), (2, 2));
@@ -117,10 +117,10 @@ fn a_lie_that_does_not_fit_is_named() {
         ("lie = \"hang-connect\"\noperation = \"create\"", "operation: hang-connect is told about connections only"),
         ("status = 400\nwhen = \"duplicate\"", "when: \"duplicate\" needs operation = \"create\""),
     ] {
-        let error = Faults::parse(&format!("[[fault]]\n{rule}")).unwrap_err();
+        let error = FaultRules::parse(&format!("[[fault]]\n{rule}")).unwrap_err();
         assert!(error.starts_with(&format!("fault[0].{problem}")) && !error.contains('\n'), "{rule}: {error}");
     }
-    let error = Faults::parse("[[fault]]\nlie = \"x\"").unwrap_err();
+    let error = FaultRules::parse("[[fault]]\nlie = \"x\"").unwrap_err();
     assert!(lies::all().all(|lie| error.contains(lie.name)), "{error}");
 }
 
@@ -163,16 +163,16 @@ fn each_order_has_its_lag_whenever_it_is_asked_for() {
                 [[fault]]\nlie = \"read-lag\"\nlag = \"250ms\"";
     let injector = Injector::new(faults(text), 0);
     let lags = |lagging| -> Vec<Duration> { (0..200).map(|n| injector.lag(lagging, &format!("SO{n}"))).collect() };
-    let searches = lags(Lagging::Search);
-    assert_eq!(searches, lags(Lagging::Search));
+    let searches = lags(LagKind::Search);
+    assert_eq!(searches, lags(LagKind::Search));
     let lagging: Vec<_> = searches.iter().filter(|lag| !lag.is_zero()).collect();
     assert!((70..130).contains(&lagging.len()), "{}", lagging.len());
     assert!(lagging.iter().all(|lag| (1_000..=5_000).contains(&lag.as_millis())));
     assert!(lagging.iter().any(|lag| **lag > Duration::from_secs(4)));
     assert!(lagging.iter().any(|lag| **lag < Duration::from_secs(2)));
-    assert!(lags(Lagging::ByNumber).iter().all(|lag| *lag == Duration::from_millis(250)));
+    assert!(lags(LagKind::ByNumber).iter().all(|lag| *lag == Duration::from_millis(250)));
     assert_ne!(
-        Injector::new(faults(&text.replace("seed = 3", "seed = 4")), 0).lag(Lagging::Search, "SO1"),
+        Injector::new(faults(&text.replace("seed = 3", "seed = 4")), 0).lag(LagKind::Search, "SO1"),
         searches[1]
     );
 }

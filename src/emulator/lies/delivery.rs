@@ -5,9 +5,9 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::About::{Calls, Connections};
-use super::{Break, Lie, Question, Tell, changes};
-use crate::emulator::answer::Answer;
+use super::LieScope::{Calls, Connections};
+use super::{AnswerLoss, Lie, LieContext, LieKind, changes};
+use crate::emulator::answer::WalmartAnswer;
 
 pub(super) const LIES: &[Lie] = &[
     changes("cut-body", Calls, cut, "the true answer, its body cut in the middle"),
@@ -18,31 +18,31 @@ pub(super) const LIES: &[Lie] = &[
         name: "goaway",
         does: "GOAWAY with a last stream below the call's, which is not executed; other streams are answered",
         about: Calls,
-        tell: Tell::Breaks(Break::TurnedAway),
+        tell: LieKind::Breaks(AnswerLoss::TurnedAway),
     },
     Lie {
         name: "half-dead",
         does: "from this call on the connection takes bytes and sends none, not even PING's answers; others work",
         about: Calls,
-        tell: Tell::Breaks(Break::Silent),
+        tell: LieKind::Breaks(AnswerLoss::Silent),
     },
     Lie {
         name: "hang-connect",
         does: "the connection is accepted and never read: with TLS the handshake hangs",
         about: Connections,
-        tell: Tell::HangsConnect,
+        tell: LieKind::HangsConnect,
     },
 ];
 
-fn cut(_: &Question<'_>, truth: Answer) -> Answer {
+fn cut(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_bytes(|bytes| bytes.slice(..bytes.len() / 2))
 }
 
-fn gzip(question: &Question<'_>, truth: Answer) -> Answer {
+fn gzip(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     bare_gzip(question, truth).with("content-encoding", "gzip")
 }
 
-fn bare_gzip(_: &Question<'_>, truth: Answer) -> Answer {
+fn bare_gzip(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_bytes(|bytes| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         // Writing to memory does not fail.
@@ -51,6 +51,6 @@ fn bare_gzip(_: &Question<'_>, truth: Answer) -> Answer {
     })
 }
 
-fn html(_: &Question<'_>, truth: Answer) -> Answer {
-    Answer::fixed(truth.status, "<html><body><h1>Service Unavailable</h1></body></html>".into())
+fn html(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
+    WalmartAnswer::fixed(truth.status, "<html><body><h1>Service Unavailable</h1></body></html>".into())
 }

@@ -13,7 +13,7 @@ mod tests;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::answer::Answer;
+use super::answer::WalmartAnswer;
 use super::target::Target;
 use crate::domain::operation::Operation;
 
@@ -24,13 +24,13 @@ pub(crate) struct Lie {
     pub(crate) name: &'static str,
     /// What is told.
     pub(crate) does: &'static str,
-    pub(crate) about: About,
-    pub(crate) tell: Tell,
+    pub(crate) about: LieScope,
+    pub(crate) tell: LieKind,
 }
 
 /// Which calls a lie can be told about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum About {
+pub(crate) enum LieScope {
     /// Status calls.
     Reads,
     /// Creates.
@@ -47,22 +47,22 @@ pub(crate) enum About {
 
 /// How a lie is told.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Tell {
+pub(crate) enum LieKind {
     /// This status and body. `{order}` stands for the order number that was asked for.
     Says(u16, &'static str),
     /// The true answer, changed.
-    Changes(fn(&Question<'_>, Answer) -> Answer),
+    Changes(fn(&LieContext<'_>, WalmartAnswer) -> WalmartAnswer),
     /// Reads see this only some time after it came to be.
-    Lags(Lagging),
+    Lags(LagKind),
     /// There is no answer.
-    Breaks(Break),
+    Breaks(AnswerLoss),
     /// The connection is accepted, and nothing is read from it.
     HangsConnect,
 }
 
 /// What status calls see late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lagging {
+pub(crate) enum LagKind {
     /// A new order, for calls that name its number.
     ByNumber,
     /// A new order, for calls that name anything else.
@@ -73,7 +73,7 @@ pub(crate) enum Lagging {
 
 /// How a call ends without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Break {
+pub(crate) enum AnswerLoss {
     /// The connection ends.
     Closed,
     /// GOAWAY with a last stream below the call's: it was certainly not worked on.
@@ -84,7 +84,7 @@ pub(crate) enum Break {
 
 /// What a lie knows about the call.
 #[derive(Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct LieContext<'a> {
     /// Order number of the call; empty where it names none.
     pub(crate) order_number: &'a str,
     pub(crate) now: Timestamp,
@@ -106,30 +106,30 @@ pub(crate) fn named(name: &str) -> Result<&'static Lie, String> {
     })
 }
 
-const fn says(name: &'static str, about: About, status: u16, body: &'static str, does: &'static str) -> Lie {
-    Lie { name, does, about, tell: Tell::Says(status, body) }
+const fn says(name: &'static str, about: LieScope, status: u16, body: &'static str, does: &'static str) -> Lie {
+    Lie { name, does, about, tell: LieKind::Says(status, body) }
 }
 
 const fn changes(
     name: &'static str,
-    about: About,
-    change: fn(&Question<'_>, Answer) -> Answer,
+    about: LieScope,
+    change: fn(&LieContext<'_>, WalmartAnswer) -> WalmartAnswer,
     does: &'static str,
 ) -> Lie {
-    Lie { name, does, about, tell: Tell::Changes(change) }
+    Lie { name, does, about, tell: LieKind::Changes(change) }
 }
 
 impl Lie {
     /// What is told, given the true answer.
-    pub(crate) fn answer(&self, question: &Question<'_>, truth: Answer) -> Answer {
+    pub(crate) fn answer(&self, question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
         match self.tell {
-            Tell::Says(status, body) => {
+            LieKind::Says(status, body) => {
                 let quoted = Value::from(question.order_number).to_string();
                 let body = body.replace("{order}", quoted.trim_matches('"'));
-                if body.is_empty() { Answer::empty(status) } else { Answer::fixed(status, body.into()) }
+                if body.is_empty() { WalmartAnswer::empty(status) } else { WalmartAnswer::fixed(status, body.into()) }
             }
-            Tell::Changes(change) => change(question, truth),
-            Tell::Lags(_) | Tell::Breaks(_) | Tell::HangsConnect => truth,
+            LieKind::Changes(change) => change(question, truth),
+            LieKind::Lags(_) | LieKind::Breaks(_) | LieKind::HangsConnect => truth,
         }
     }
 
@@ -137,15 +137,15 @@ impl Lie {
     /// out; where only the answer is changed there has to be one.
     pub(crate) fn executes(&self) -> bool {
         match self.tell {
-            Tell::Says(..) => self.about == About::Reads,
-            Tell::Changes(_) | Tell::Lags(_) => true,
-            Tell::Breaks(_) | Tell::HangsConnect => false,
+            LieKind::Says(..) => self.about == LieScope::Reads,
+            LieKind::Changes(_) | LieKind::Lags(_) => true,
+            LieKind::Breaks(_) | LieKind::HangsConnect => false,
         }
     }
 
     /// Whether a rule or a number can tell it about single calls.
     pub(crate) fn is_told_by_call(&self) -> bool {
-        !matches!(self.tell, Tell::Lags(_) | Tell::HangsConnect)
+        !matches!(self.tell, LieKind::Lags(_) | LieKind::HangsConnect)
     }
 }
 
@@ -155,28 +155,28 @@ impl PartialEq for Lie {
     }
 }
 
-impl About {
+impl LieScope {
     /// Whether the lie can be told about this call.
     pub(crate) fn includes(self, target: Target) -> bool {
         match self {
-            About::Reads => target == Target::Call(Operation::Status),
-            About::Creates => target == Target::Call(Operation::Create),
-            About::Cancels => target == Target::Call(Operation::Cancel),
-            About::Mutations => About::Creates.includes(target) || About::Cancels.includes(target),
-            About::Calls => true,
-            About::Connections => false,
+            LieScope::Reads => target == Target::Call(Operation::Status),
+            LieScope::Creates => target == Target::Call(Operation::Create),
+            LieScope::Cancels => target == Target::Call(Operation::Cancel),
+            LieScope::Mutations => LieScope::Creates.includes(target) || LieScope::Cancels.includes(target),
+            LieScope::Calls => true,
+            LieScope::Connections => false,
         }
     }
 
     /// The operations, in words.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            About::Reads => "status",
-            About::Creates => "create",
-            About::Cancels => "cancel",
-            About::Mutations => "create, cancel",
-            About::Calls => "every call",
-            About::Connections => "connections",
+            LieScope::Reads => "status",
+            LieScope::Creates => "create",
+            LieScope::Cancels => "cancel",
+            LieScope::Mutations => "create, cancel",
+            LieScope::Calls => "every call",
+            LieScope::Connections => "connections",
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::About::Reads;
-use super::{Lagging, Lie, Question, Tell, changes, says};
-use crate::emulator::answer::Answer;
+use super::LieScope::Reads;
+use super::{LagKind, Lie, LieContext, LieKind, changes, says};
+use crate::emulator::answer::WalmartAnswer;
 
 const SYSTEM_ERROR: &str = r#"{"status":"PARTIAL_SUCCESS","payload":[],"errors":[{"code":"SYSTEM_ERROR.GMP_ORDER_API","description":"part of the system did not answer","severity":"ERROR","category":"SYSTEM"}]}"#;
 const ERROR_BESIDE: &str = r#"{"status":"OK","payload":[],"errors":[{"code":"SYSTEM_ERROR.GMP_ORDER_API","description":"part of the system did not answer","severity":"ERROR","category":"SYSTEM"}]}"#;
@@ -96,20 +96,20 @@ pub(super) const LIES: &[Lie] = &[
     changes("low-total", Reads, low_total, "totals that say this page is all"),
     changes("high-total", Reads, high_total, "a total one above the truth"),
     changes("no-total", Reads, no_total, "no header, so no totals"),
-    lag("read-lag", Lagging::ByNumber, "status calls by number see an order only `lag` after it was made"),
-    lag("search-lag", Lagging::Search, "status calls without a number see an order only `lag` after it was made"),
-    lag("change-lag", Lagging::Changes, "status calls see a cancellation or shipment only `lag` after it happened"),
+    lag("read-lag", LagKind::ByNumber, "status calls by number see an order only `lag` after it was made"),
+    lag("search-lag", LagKind::Search, "status calls without a number see an order only `lag` after it was made"),
+    lag("change-lag", LagKind::Changes, "status calls see a cancellation or shipment only `lag` after it happened"),
 ];
 
-const fn lag(name: &'static str, lagging: Lagging, does: &'static str) -> Lie {
-    Lie { name, does, about: Reads, tell: Tell::Lags(lagging) }
+const fn lag(name: &'static str, lagging: LagKind, does: &'static str) -> Lie {
+    Lie { name, does, about: Reads, tell: LieKind::Lags(lagging) }
 }
 
 /// Names under which a row may show its order number.
 const NUMBERS: [&str; 2] = ["sellerOrderId", "orderNumber"];
 
 /// Applies `change` to the orders of an answer.
-fn rows(answer: Answer, mut change: impl FnMut(&mut Value)) -> Answer {
+fn rows(answer: WalmartAnswer, mut change: impl FnMut(&mut Value)) -> WalmartAnswer {
     answer.with_value(|body| match &mut body["payload"] {
         Value::Array(rows) => rows.iter_mut().for_each(change),
         order @ Value::Object(_) => change(order),
@@ -118,7 +118,7 @@ fn rows(answer: Answer, mut change: impl FnMut(&mut Value)) -> Answer {
 }
 
 /// The same, on a made-up order if the truth is that there is none.
-fn order(question: &Question<'_>, truth: Answer, change: impl FnMut(&mut Value)) -> Answer {
+fn order(question: &LieContext<'_>, truth: WalmartAnswer, change: impl FnMut(&mut Value)) -> WalmartAnswer {
     let has_order = truth.value().is_some_and(|body| match &body["payload"] {
         Value::Array(rows) => !rows.is_empty(),
         payload => payload.is_object(),
@@ -126,7 +126,7 @@ fn order(question: &Question<'_>, truth: Answer, change: impl FnMut(&mut Value))
     rows(if has_order { truth } else { made_up(question) }, change)
 }
 
-fn made_up(question: &Question<'_>) -> Answer {
+fn made_up(question: &LieContext<'_>) -> WalmartAnswer {
     let each = json!({"unitOfMeasure": "EACH", "measurementValue": 1});
     let line = json!({"sellerLineId": "1", "fulfillmentType": "DELIVERY", "shippingMethod": "STANDARD",
         "orderProduct": {"productName": "Example product description", "sku": "SKU-1"}, "orderedQty": each});
@@ -134,7 +134,7 @@ fn made_up(question: &Question<'_>) -> Answer {
         "orderType": "DOMESTIC", "status": "PROCESSING", "orderDate": question.now.to_string(), "shipments": [],
         "orderLines": [line]});
     let header = json!({"martId": "202", "buId": "0", "pageCount": 1, "totalCount": 1});
-    Answer::json(200, json!({"status": "OK", "header": {"headerAttributes": header}, "payload": [row]}))
+    WalmartAnswer::json(200, json!({"status": "OK", "header": {"headerAttributes": header}, "payload": [row]}))
 }
 
 fn set(row: &mut Value, names: &[&str], value: &str) {
@@ -164,19 +164,19 @@ fn set_lines(row: &mut Value) {
     }
 }
 
-fn other_channel(question: &Question<'_>, truth: Answer) -> Answer {
+fn other_channel(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     order(question, truth, set_channel)
 }
 
-fn other_date(question: &Question<'_>, truth: Answer) -> Answer {
+fn other_date(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     order(question, truth, set_date)
 }
 
-fn other_lines(question: &Question<'_>, truth: Answer) -> Answer {
+fn other_lines(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     order(question, truth, set_lines)
 }
 
-fn other_order(question: &Question<'_>, truth: Answer) -> Answer {
+fn other_order(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     order(question, truth, |row| {
         set_channel(row);
         set_date(row);
@@ -185,7 +185,7 @@ fn other_order(question: &Question<'_>, truth: Answer) -> Answer {
 }
 
 /// Rewrites the number of each order.
-fn renumbered(question: &Question<'_>, truth: Answer, rewrite: fn(&str) -> String) -> Answer {
+fn renumbered(question: &LieContext<'_>, truth: WalmartAnswer, rewrite: fn(&str) -> String) -> WalmartAnswer {
     order(question, truth, |row| {
         for name in NUMBERS {
             if let Some(Value::String(number)) = row.get_mut(name) {
@@ -195,15 +195,15 @@ fn renumbered(question: &Question<'_>, truth: Answer, rewrite: fn(&str) -> Strin
     })
 }
 
-fn other_numbers(question: &Question<'_>, truth: Answer) -> Answer {
+fn other_numbers(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     renumbered(question, truth, |number| format!("OTHER{number}"))
 }
 
-fn padded_number(question: &Question<'_>, truth: Answer) -> Answer {
+fn padded_number(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     renumbered(question, truth, |number| format!(" {number} "))
 }
 
-fn folded_number(question: &Question<'_>, truth: Answer) -> Answer {
+fn folded_number(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     renumbered(question, truth, |number| {
         let swap = |c: char| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
         let swapped: String = number.chars().map(swap).collect();
@@ -211,14 +211,14 @@ fn folded_number(question: &Question<'_>, truth: Answer) -> Answer {
     })
 }
 
-fn wide_number(question: &Question<'_>, truth: Answer) -> Answer {
+fn wide_number(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     renumbered(question, truth, |number| {
         let widen = |c: char| char::from_u32(u32::from(c) + 0xfee0).filter(|_| c.is_ascii_graphic()).unwrap_or(c);
         number.chars().map(widen).collect()
     })
 }
 
-fn no_number(question: &Question<'_>, truth: Answer) -> Answer {
+fn no_number(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     order(question, truth, |row| {
         if let Some(fields) = row.as_object_mut() {
             fields.retain(|name, _| !NUMBERS.contains(&name.as_str()));
@@ -226,7 +226,7 @@ fn no_number(question: &Question<'_>, truth: Answer) -> Answer {
     })
 }
 
-fn errors_beside_rows(_: &Question<'_>, truth: Answer) -> Answer {
+fn errors_beside_rows(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_value(|body| {
         let error = json!({"code": "SYSTEM_ERROR.GMP_ORDER_API", "description": "part of the system did not answer",
             "severity": "ERROR", "category": "SYSTEM"});
@@ -237,7 +237,7 @@ fn errors_beside_rows(_: &Question<'_>, truth: Answer) -> Answer {
     })
 }
 
-fn repeated_row(_: &Question<'_>, truth: Answer) -> Answer {
+fn repeated_row(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_value(|body| {
         if let Some(rows) = body["payload"].as_array_mut() {
             *rows = rows.iter().flat_map(|row| [row.clone(), row.clone()]).collect();
@@ -245,7 +245,7 @@ fn repeated_row(_: &Question<'_>, truth: Answer) -> Answer {
     })
 }
 
-fn short_page(_: &Question<'_>, truth: Answer) -> Answer {
+fn short_page(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_value(|body| {
         if let Some(rows) = body["payload"].as_array_mut() {
             rows.truncate(rows.len() / 2);
@@ -254,7 +254,7 @@ fn short_page(_: &Question<'_>, truth: Answer) -> Answer {
 }
 
 /// Changes the counts of a list, given how many rows the page has.
-fn totals(truth: Answer, change: impl FnOnce(&mut Value, usize)) -> Answer {
+fn totals(truth: WalmartAnswer, change: impl FnOnce(&mut Value, usize)) -> WalmartAnswer {
     truth.with_value(|body| {
         if let Some(rows) = body["payload"].as_array().map(Vec::len) {
             change(&mut body["header"], rows);
@@ -262,20 +262,20 @@ fn totals(truth: Answer, change: impl FnOnce(&mut Value, usize)) -> Answer {
     })
 }
 
-fn low_total(_: &Question<'_>, truth: Answer) -> Answer {
+fn low_total(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     totals(truth, |header, rows| {
         header["headerAttributes"]["totalCount"] = rows.into();
         header["headerAttributes"]["pageCount"] = rows.min(1).into();
     })
 }
 
-fn high_total(_: &Question<'_>, truth: Answer) -> Answer {
+fn high_total(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     totals(truth, |header, _| {
         let total = &mut header["headerAttributes"]["totalCount"];
         *total = (total.as_u64().unwrap_or_default() + 1).into();
     })
 }
 
-fn no_total(_: &Question<'_>, truth: Answer) -> Answer {
+fn no_total(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     totals(truth, |header, _| *header = Value::Null)
 }

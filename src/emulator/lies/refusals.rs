@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::About::{Cancels, Creates, Mutations};
-use super::{Lie, Question, changes, says};
-use crate::emulator::answer::Answer;
+use super::LieScope::{Cancels, Creates, Mutations};
+use super::{Lie, LieContext, changes, says};
+use crate::emulator::answer::WalmartAnswer;
 
 /// A refusal in the fulfillment service's envelope.
 macro_rules! refusal {
@@ -111,7 +111,7 @@ const fn duplicate(name: &'static str, status: u16, body: &'static str, does: &'
     says(name, Creates, status, body, does)
 }
 
-fn errors_beside_acceptance(_: &Question<'_>, truth: Answer) -> Answer {
+fn errors_beside_acceptance(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     if !(200..300).contains(&truth.status) {
         return truth;
     }

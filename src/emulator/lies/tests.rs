@@ -7,12 +7,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{About, Tell, all};
+use super::{LieKind, LieScope, all};
 use crate::emulator::tests::{CANCEL, CREATE, Got, PROMISE, Seller, cancel_body, create_body, options, promise_body};
-use crate::emulator::{Dropped, Duplicates, Effect, Faults, Options};
+use crate::emulator::{CallEffect, DroppedCall, DuplicatePolicy, EmulatorOptions, FaultRules};
 
-fn faults(rule: &str) -> Faults {
-    Faults::parse(&format!("[[fault]]\n{rule}\n")).unwrap()
+fn faults(rule: &str) -> FaultRules {
+    FaultRules::parse(&format!("[[fault]]\n{rule}\n")).unwrap()
 }
 
 /// A seller whose Walmart tells this lie.
@@ -166,7 +166,7 @@ fn numbers(got: &Got) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn a_search_pages_to_its_end_and_its_lies_cut_it_short() {
     const ORDERS: usize = 130;
-    let seller = Seller::new(Options { limit_scale: 100.0, ..options() }).await;
+    let seller = Seller::new(EmulatorOptions { limit_scale: 100.0, ..options() }).await;
     for n in 0..ORDERS {
         assert_eq!(make(&seller, &format!("SO{n}")).await.status, 202);
         // Several orders share a date.
@@ -214,7 +214,7 @@ async fn reads_by_number_searches_and_changes_lag_apart() {
     let seller = Seller::new(options()).await;
     let rules = "[[fault]]\nlie = \"read-lag\"\nlag = \"10s\"\n[[fault]]\nlie = \"search-lag\"\nlag = \"20s\"\n\
                  [[fault]]\nlie = \"change-lag\"\nlag = \"5s\"";
-    seller.emulator.set_faults(Faults::parse(rules).unwrap());
+    seller.emulator.set_faults(FaultRules::parse(rules).unwrap());
     make(&seller, "SO1").await;
     let by_number = async || {
         let got = seller.get_status("orderNumber=SO1").await;
@@ -275,7 +275,7 @@ async fn refusals_are_worded_as_the_lie_says_and_change_nothing() {
             assert!(got.status == status && got.text.contains(words), "{lie} {} {}", got.status, got.text);
             assert!(got.text.is_empty() || got.body.is_object(), "{lie} {}", got.text);
             let effect = seller.emulator.calls_from(0).last().unwrap().effect;
-            assert_eq!(effect != Effect::None, after, "{lie}");
+            assert_eq!(effect != CallEffect::None, after, "{lie}");
         }
     }
     let seller = told("lie = \"errors-beside-acceptance\"").await;
@@ -291,8 +291,8 @@ async fn refusals_are_worded_as_the_lie_says_and_change_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn only_real_duplicates_are_refused_where_the_rule_says_so() {
-    for duplicates in [Duplicates::Accept, Duplicates::Refuse] {
-        let seller = Seller::new(Options { duplicates, ..options() }).await;
+    for duplicates in [DuplicatePolicy::Accept, DuplicatePolicy::Refuse] {
+        let seller = Seller::new(EmulatorOptions { duplicates, ..options() }).await;
         let rule = "operation = \"create\"\nlie = \"duplicate-used\"\nwhen = \"duplicate\"";
         seller.emulator.set_faults(faults(rule));
         assert_eq!(make(&seller, "SO1").await.status, 202);
@@ -328,7 +328,7 @@ async fn bodies_are_cut_and_compressed_on_the_way() {
 async fn connections_break_without_sockets_too() {
     let turned_away = told("lie = \"goaway\"\ncount = 1\noperation = \"create\"").await;
     let body = create_body("SO1", "SKU-1", 1);
-    assert_eq!(turned_away.try_post(CREATE, &body).await.err(), Some(Dropped::NotSent));
+    assert_eq!(turned_away.try_post(CREATE, &body).await.err(), Some(DroppedCall::NotSent));
     assert_eq!(turned_away.emulator.orders_numbered("id", "SO1"), []);
     assert_eq!(turned_away.post(CREATE, &body).await.status, 202);
     for (when, orders) in [("", 0), ("\nwhen = \"after\"", 1)] {
@@ -346,24 +346,24 @@ async fn every_lie_has_a_magic_number() {
         let name = lie.name.to_uppercase();
         let lost = format!("MAGIC-LOST-{name}-1");
         match (lie.about, lie.tell) {
-            (About::Connections, _) | (_, Tell::Breaks(_)) => continue,
-            (About::Reads, Tell::Lags(lagging)) => {
+            (LieScope::Connections, _) | (_, LieKind::Breaks(_)) => continue,
+            (LieScope::Reads, LieKind::Lags(lagging)) => {
                 assert!(seller.try_post(CREATE, &create_body(&lost, "SKU-1", 1)).await.is_err());
                 let by_number = seller.get_status(&format!("orderNumber={lost}")).await;
-                assert_eq!(by_number.status == 400, lagging == super::Lagging::ByNumber, "{lost}");
+                assert_eq!(by_number.status == 400, lagging == super::LagKind::ByNumber, "{lost}");
                 tokio::time::advance(Duration::from_secs(14)).await;
                 assert_eq!(seller.get_status(&format!("orderNumber={lost}")).await.status, 200, "{lost}");
                 continue;
             }
-            (About::Reads, _) => {
+            (LieScope::Reads, _) => {
                 assert!(seller.try_post(CREATE, &create_body(&lost, "SKU-1", 1)).await.is_err(), "{lost}");
                 seller.get_status(&format!("orderNumber={lost}")).await;
             }
-            (About::Cancels, _) => {
+            (LieScope::Cancels, _) => {
                 let number = format!("MAGIC-CANCEL-{name}-1");
                 seller.post(CANCEL, &cancel_body(&number, "1", 1)).await;
             }
-            (About::Creates | About::Mutations | About::Calls, _) => {
+            (LieScope::Creates | LieScope::Mutations | LieScope::Calls, _) => {
                 make(&seller, &format!("MAGIC-{name}-1")).await;
             }
         }
@@ -380,12 +380,12 @@ async fn every_lie_has_a_magic_number() {
 /// Everything that callers hear under a mix of lies.
 async fn trace(seed: u64) -> String {
     let mut rules = String::new();
-    for lie in all().filter(|lie| !matches!(lie.tell, Tell::Breaks(_) | Tell::HangsConnect)) {
-        let lag = if matches!(lie.tell, Tell::Lags(_)) { "lag = [\"0s\", \"5s\"]\n" } else { "" };
+    for lie in all().filter(|lie| !matches!(lie.tell, LieKind::Breaks(_) | LieKind::HangsConnect)) {
+        let lag = if matches!(lie.tell, LieKind::Lags(_)) { "lag = [\"0s\", \"5s\"]\n" } else { "" };
         rules.push_str(&format!("[[fault]]\nlie = \"{}\"\nprobability = 0.03\n{lag}", lie.name));
     }
-    let faults = Faults::parse(&rules).unwrap();
-    let mut seller = Seller::without_token(Options { seed, faults, limit_scale: 100.0, ..options() });
+    let faults = FaultRules::parse(&rules).unwrap();
+    let mut seller = Seller::without_token(EmulatorOptions { seed, faults, limit_scale: 100.0, ..options() });
     while seller.try_sign_in("aWQ6c2VjcmV0").await.is_none() {}
     let mut heard = String::new();
     for n in 0..150 {

@@ -1,6 +1,6 @@
 //! Promise, create, cancel and status.
 
-use super::super::Duplicates;
+use super::super::DuplicatePolicy;
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +206,7 @@ async fn duplicates_are_second_orders_or_refused() {
     assert_eq!((&orders["total"], &orders["duplicates"]), (&json!(3), &json!(1)));
     assert_eq!(seller.get_status("orderNumber=SO1").await.body["header"]["headerAttributes"]["totalCount"], 2);
 
-    let strict = Seller::new(Options { duplicates: Duplicates::Refuse, ..options() }).await;
+    let strict = Seller::new(EmulatorOptions { duplicates: DuplicatePolicy::Refuse, ..options() }).await;
     assert_eq!(strict.post(CREATE, &create_body("SO1", "SKU-1", 1)).await.status, 202);
     let refused = strict.post(CREATE, &create_body("SO1", "SKU-1", 1)).await;
     assert!(refused.status == 409 && refused.text.contains("Duplicate"), "{}", refused.text);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::Faults;
+use super::super::FaultRules;
 use super::*;
 
 async fn total(seller: &Seller, number: &str) -> u64 {
@@ -31,7 +31,7 @@ async fn magic_order_numbers_do_what_the_table_says() {
         ("MAGIC-TOKEN-EXPIRED-1", 401, false, 202),
     ] {
         let body = create_body(number, "SKU-1", 1);
-        let status = |got: Result<Got, Dropped>| got.map_or(0, |got| got.status);
+        let status = |got: Result<Got, DroppedCall>| got.map_or(0, |got| got.status);
         assert_eq!(status(seller.try_post(CREATE, &body).await), first, "{number}");
         assert_eq!(total(&seller, number).await, u64::from(executed), "{number}");
         assert_eq!(status(seller.try_post(CREATE, &body).await), second, "{number}");
@@ -61,7 +61,7 @@ async fn shapes_of_magic_answers() {
     assert_eq!(seller.post(PROMISE, &promise_body(&[("SKU-500", 1)])).await.status, 500);
     assert_eq!(
         seller.try_post(PROMISE, &promise_body(&[("SKU-DROP-AFTER", 1)])).await.err(),
-        Some(Dropped::Interrupted)
+        Some(DroppedCall::Interrupted)
     );
     seller.post(CREATE, &create_body("MAGIC-CANCEL-500-AFTER-1", "SKU-1", 1)).await;
     let cancel = cancel_body("MAGIC-CANCEL-500-AFTER-1", "1", 1);
@@ -82,13 +82,13 @@ async fn a_slow_answer_is_executed_at_once_even_if_nobody_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_strike_the_call_they_name() {
-    let faults = Faults::parse(
+    let faults = FaultRules::parse(
         "[[fault]]\noperation = \"create\"\ncount = 1\nstatus = 503\nwhen = \"after\"\nbody = \"gone\"\n\
          [[fault]]\noperation = \"status\"\ncount = 1\ndelay = \"2s\"\n\
          [[fault]]\noperation = \"cancel\"\ncount = 1\ndrop = \"after\"\n\
          [[fault]]\noperation = \"token\"\ncount = 1\nstatus = 401\n",
     );
-    let mut seller = Seller::without_token(Options { faults: faults.unwrap(), ..options() });
+    let mut seller = Seller::without_token(EmulatorOptions { faults: faults.unwrap(), ..options() });
     let request = token_request("aWQ6c2VjcmV0").body(Bytes::from("grant_type=client_credentials")).unwrap();
     assert_eq!(send(&seller.emulator, request).await.unwrap().status, 401);
     seller.sign_in("aWQ6c2VjcmV0").await;
@@ -106,8 +106,8 @@ async fn faults_strike_the_call_they_name() {
 async fn many_callers_see_the_same_faults_on_every_run() {
     async fn run(reverse: bool) -> Vec<u16> {
         let faults =
-            Faults::parse("seed = 5\n[[fault]]\nprobability = 0.4\noperation = \"create\"\nstatus = 500").unwrap();
-        let seller = Seller::new(Options { faults, ..options() }).await;
+            FaultRules::parse("seed = 5\n[[fault]]\nprobability = 0.4\noperation = \"create\"\nstatus = 500").unwrap();
+        let seller = Seller::new(EmulatorOptions { faults, ..options() }).await;
         let mut numbers: Vec<usize> = (0..60).collect();
         if reverse {
             numbers.reverse();

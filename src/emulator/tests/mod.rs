@@ -15,7 +15,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Clock, Dropped, Emulator, Options};
+use super::{DroppedCall, Emulator, EmulatorClock, EmulatorOptions};
 
 pub(super) const PROMISE: &str = "/v3/fulfillment/orders-fulfillments/fetchOrderPromiseOptions";
 pub(super) const CREATE: &str = "/v3/fulfillment/orders-fulfillments";
@@ -54,11 +54,15 @@ impl Got {
 }
 
 /// Fixed options: the clock stands with tokio's.
-pub(super) fn options() -> Options {
-    Options { seed: 7, clock: Clock::tokio("2026-11-21T12:00:00Z".parse().unwrap()), ..Options::default() }
+pub(super) fn options() -> EmulatorOptions {
+    EmulatorOptions {
+        seed: 7,
+        clock: EmulatorClock::tokio("2026-11-21T12:00:00Z".parse().unwrap()),
+        ..EmulatorOptions::default()
+    }
 }
 
-pub(super) async fn send(emulator: &Emulator, request: Request<Bytes>) -> Result<Got, Dropped> {
+pub(super) async fn send(emulator: &Emulator, request: Request<Bytes>) -> Result<Got, DroppedCall> {
     emulator.clone().oneshot(request).await.map(Got::of)
 }
 
@@ -72,11 +76,11 @@ pub(super) fn token_request(basic: &str) -> http::request::Builder {
 }
 
 impl Seller {
-    pub(super) fn without_token(options: Options) -> Self {
+    pub(super) fn without_token(options: EmulatorOptions) -> Self {
         Self { emulator: Emulator::new(options), token: String::new(), sandbox: false }
     }
 
-    pub(super) async fn new(options: Options) -> Self {
+    pub(super) async fn new(options: EmulatorOptions) -> Self {
         let mut seller = Self::without_token(options);
         seller.sign_in("aWQ6c2VjcmV0").await; // id:secret
         seller
@@ -113,7 +117,7 @@ impl Seller {
         if self.sandbox { builder.header("wm_sandbox", "v2") } else { builder }
     }
 
-    pub(super) async fn try_post(&self, path: &str, body: &Value) -> Result<Got, Dropped> {
+    pub(super) async fn try_post(&self, path: &str, body: &Value) -> Result<Got, DroppedCall> {
         send(&self.emulator, self.post_request(path).body(body.to_string().into()).unwrap()).await
     }
 

@@ -1,17 +1,20 @@
 //! What tests in the same process are told.
 
-use super::super::{Effect, Faults};
+use super::super::{CallEffect, FaultRules};
 use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn orders_and_calls_are_told_as_they_are_whatever_the_caller_was_told() {
     let seller = Seller::new(options()).await;
     seller.emulator.set_faults(
-        Faults::parse("[[fault]]\noperation = \"create\"\ncount = 2\ndrop = \"after\"\n[[fault]]\noperation = \"cancel\"\nstatus = 500\nwhen = \"after\"")
+        FaultRules::parse("[[fault]]\noperation = \"create\"\ncount = 2\ndrop = \"after\"\n[[fault]]\noperation = \"cancel\"\nstatus = 500\nwhen = \"after\"")
             .unwrap(),
     );
     for _ in 0..2 {
-        assert_eq!(seller.try_post(CREATE, &create_body("SO1", "SKU-1", 3)).await.err(), Some(Dropped::Interrupted));
+        assert_eq!(
+            seller.try_post(CREATE, &create_body("SO1", "SKU-1", 3)).await.err(),
+            Some(DroppedCall::Interrupted)
+        );
     }
     assert_eq!(seller.post(CANCEL, &cancel_body("SO1", "1", 2)).await.status, 500);
     seller.get_status("orderNumber=SO1").await;
@@ -29,10 +32,10 @@ async fn orders_and_calls_are_told_as_they_are_whatever_the_caller_was_told() {
     let calls: Vec<_> =
         seller.emulator.calls_from(0).into_iter().map(|call| (call.operation, call.effect, call.status)).collect();
     let expected = [
-        ("create", Effect::Created, None),
-        ("create", Effect::CreatedAgain, None),
-        ("cancel", Effect::Cancelled, Some(500)),
-        ("status", Effect::Read, Some(200)),
+        ("create", CallEffect::Created, None),
+        ("create", CallEffect::CreatedAgain, None),
+        ("cancel", CallEffect::Cancelled, Some(500)),
+        ("status", CallEffect::Read, Some(200)),
     ];
     assert_eq!(calls, expected);
     assert_eq!(seller.emulator.calls_from(3).len(), 1);

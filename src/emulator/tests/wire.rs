@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::emulator::{Faults, serve, serve_tls};
+use crate::emulator::{FaultRules, serve, serve_tls};
 
 /// Longer than an answer takes, shorter than anybody waits.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -27,7 +27,7 @@ struct Served {
 
 async fn served(rules: &str, tls: Option<Arc<ServerConfig>>) -> Served {
     let seller = Seller::new(options()).await;
-    seller.emulator.set_faults(Faults::parse(rules).unwrap());
+    seller.emulator.set_faults(FaultRules::parse(rules).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::Duplicates;
+use super::super::DuplicatePolicy;
 use super::super::world::{CancelRefused, Line, Order, PlaceRefused, World};
 
 fn at(minute: i64) -> Timestamp {
@@ -48,10 +48,10 @@ fn stocked(units: u64) -> World {
 #[test]
 fn an_order_takes_all_its_units_or_none() {
     let mut world = stocked(5);
-    let short = world.place(order("x", "1", vec![line("1", "A", 3), line("2", "A", 3)]), Duplicates::Accept);
+    let short = world.place(order("x", "1", vec![line("1", "A", 3), line("2", "A", 3)]), DuplicatePolicy::Accept);
     assert_eq!(short, Err(PlaceRefused::Short { sku: "A".into(), available: 5, wanted: 6 }));
     assert_eq!((world.available("A"), world.orders().len()), (Some(5), 0));
-    assert_eq!(world.place(order("x", "1", vec![line("1", "A", 5)]), Duplicates::Accept), Ok(false));
+    assert_eq!(world.place(order("x", "1", vec![line("1", "A", 5)]), DuplicatePolicy::Accept), Ok(false));
     assert_eq!(world.available("A"), Some(0));
 }
 
@@ -59,17 +59,17 @@ fn an_order_takes_all_its_units_or_none() {
 fn a_duplicate_is_a_second_order_or_refused_and_accounts_do_not_share_numbers() {
     let mut world = stocked(5);
     let one = || order("x", "1", vec![line("1", "A", 1)]);
-    assert_eq!(world.place(one(), Duplicates::Refuse), Ok(false));
-    assert_eq!(world.place(one(), Duplicates::Refuse), Err(PlaceRefused::Duplicate));
-    assert_eq!(world.place(one(), Duplicates::Accept), Ok(true));
-    assert_eq!(world.place(order("y", "1", vec![line("1", "A", 1)]), Duplicates::Refuse), Ok(false));
+    assert_eq!(world.place(one(), DuplicatePolicy::Refuse), Ok(false));
+    assert_eq!(world.place(one(), DuplicatePolicy::Refuse), Err(PlaceRefused::Duplicate));
+    assert_eq!(world.place(one(), DuplicatePolicy::Accept), Ok(true));
+    assert_eq!(world.place(order("y", "1", vec![line("1", "A", 1)]), DuplicatePolicy::Refuse), Ok(false));
     assert_eq!((world.duplicates(), world.numbered("1").count(), world.available("A")), (1, 3, Some(2)));
 }
 
 #[test]
 fn shipped_lines_stay_and_the_rest_is_cancelled() {
     let mut world = stocked(10);
-    world.place(order("x", "1", vec![line("1", "A", 2), line("2", "A", 3)]), Duplicates::Accept).unwrap();
+    world.place(order("x", "1", vec![line("1", "A", 2), line("2", "A", 3)]), DuplicatePolicy::Accept).unwrap();
     world.ship("1", "1", None, "UPS", None, at(1)).unwrap();
     let both = [("1".to_owned(), 2), ("2".to_owned(), 3)];
     assert_eq!(world.cancel("x", "1", &both, at(2)), Ok(3));
@@ -85,7 +85,7 @@ fn shipped_lines_stay_and_the_rest_is_cancelled() {
 #[test]
 fn the_window_closes_after_sixty_minutes() {
     let mut world = stocked(10);
-    world.place(order("x", "1", vec![line("1", "A", 2)]), Duplicates::Accept).unwrap();
+    world.place(order("x", "1", vec![line("1", "A", 2)]), DuplicatePolicy::Accept).unwrap();
     let one = [("1".to_owned(), 1)];
     assert_eq!(world.cancel("x", "1", &one, at(60)), Ok(1));
     assert_eq!(world.cancel("x", "1", &one, at(61)), Err(CancelRefused::WindowPassed));
@@ -94,7 +94,7 @@ fn the_window_closes_after_sixty_minutes() {
 #[test]
 fn cancel_says_what_is_not_known() {
     let mut world = stocked(10);
-    world.place(order("x", "1", vec![line("1", "A", 2)]), Duplicates::Accept).unwrap();
+    world.place(order("x", "1", vec![line("1", "A", 2)]), DuplicatePolicy::Accept).unwrap();
     let wanted = |id: &str, units| [(id.to_owned(), units)];
     assert_eq!(world.cancel("x", "9", &wanted("1", 1), at(0)), Err(CancelRefused::UnknownOrder));
     assert_eq!(world.cancel("y", "1", &wanted("1", 1), at(0)), Err(CancelRefused::UnknownOrder));
@@ -130,7 +130,7 @@ proptest! {
         refuse in any::<bool>(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
-        let duplicates = if refuse { Duplicates::Refuse } else { Duplicates::Accept };
+        let duplicates = if refuse { DuplicatePolicy::Refuse } else { DuplicatePolicy::Accept };
         let mut world = stocked(start);
         for step in steps {
             let before: u64 = world.orders().iter().flat_map(|o| &o.lines).map(|l| l.cancelled()).sum();

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use order_gateway::app::{BoundListeners, Externals, Gateway};
 use order_gateway::config::Config;
-use order_gateway::emulator::{self, Dropped, Emulator, Faults, Options};
+use order_gateway::emulator::{self, DroppedCall, Emulator, EmulatorOptions, FaultRules};
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::random::Random;
 use order_gateway::shutdown::DrainOutcome;
@@ -47,7 +47,7 @@ client_secret = "demo-secret"
 /// How a gateway is to be, before it starts.
 pub struct Setup {
     settings: toml::Table,
-    options: Options,
+    options: EmulatorOptions,
     /// Shorter times than the settings allow.
     ledger_times: Option<(Duration, Vec<Duration>)>,
 }
@@ -55,10 +55,10 @@ pub struct Setup {
 impl Setup {
     /// [`SETTINGS`] and an emulator as it is by default.
     pub fn new() -> Self {
-        let clock = emulator::Clock::tokio(START.parse().unwrap());
+        let clock = emulator::EmulatorClock::tokio(START.parse().unwrap());
         Self {
             settings: SETTINGS.parse().unwrap(),
-            options: Options { clock, ..Options::default() },
+            options: EmulatorOptions { clock, ..EmulatorOptions::default() },
             ledger_times: None,
         }
     }
@@ -78,12 +78,12 @@ impl Setup {
 
     /// What the emulator does wrong, TOML text.
     pub fn faults(mut self, text: &str) -> Self {
-        self.options.faults = Faults::parse(text).unwrap();
+        self.options.faults = FaultRules::parse(text).unwrap();
         self
     }
 
     /// Changes the emulator.
-    pub fn emulator(mut self, change: impl FnOnce(&mut Options)) -> Self {
+    pub fn emulator(mut self, change: impl FnOnce(&mut EmulatorOptions)) -> Self {
         change(&mut self.options);
         self
     }
@@ -315,8 +315,8 @@ impl Service<OutgoingRequest> for Walmart {
         let answer = self.emulator.clone().oneshot(request);
         Box::pin(async {
             answer.await.map_err(|dropped| match dropped {
-                Dropped::Interrupted => HttpError::Interrupted,
-                Dropped::NotSent => HttpError::NotSent,
+                DroppedCall::Interrupted => HttpError::Interrupted,
+                DroppedCall::NotSent => HttpError::NotSent,
             })
         })
     }
