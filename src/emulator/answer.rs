@@ -1,10 +1,10 @@
-//! Answers before they are HTTP: a status and a body, in each of the forms that Walmart's errors have.
+//! Answers before their HTTP encoding: a status and a body, in every form of Walmart's errors.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-/// One answer.
+/// An answer of the emulated Walmart.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WalmartAnswer {
     pub(crate) status: u16,
@@ -15,7 +15,7 @@ pub(crate) struct WalmartAnswer {
 #[derive(Clone, Debug, PartialEq)]
 enum AnswerBody {
     Json(Value),
-    /// Sent as it is, whatever the caller accepts.
+    /// Sent unchanged, in any format that the caller accepts.
     Fixed {
         content_type: &'static str,
         bytes: Bytes,
@@ -23,7 +23,7 @@ enum AnswerBody {
     Empty,
 }
 
-/// A fault of a request: which field, and what is wrong with it.
+/// A fault of a request: the field and the reason.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FieldFault {
     pub(crate) field: String,
@@ -43,7 +43,7 @@ impl WalmartAnswer {
         Self { status, body: AnswerBody::Empty, headers: Vec::new() }
     }
 
-    /// Bytes as they are, labelled by what they look like.
+    /// Fixed bytes, with a content type derived from their content.
     pub(crate) fn fixed(status: u16, bytes: Bytes) -> Self {
         let content_type = match bytes.trim_ascii_start().first() {
             Some(b'{' | b'[') => "application/json",
@@ -53,7 +53,7 @@ impl WalmartAnswer {
         Self { status, body: AnswerBody::Fixed { content_type, bytes }, headers: Vec::new() }
     }
 
-    /// The API gateway's own error: a bare list under `error`.
+    /// An error of the API gateway: a bare list under `error`.
     pub(crate) fn gateway(status: u16, name: &str, field: &str, description: &str, info: &str) -> Self {
         let category = match status {
             429 => "REQUEST",
@@ -69,7 +69,7 @@ impl WalmartAnswer {
         Self::gateway(401, "UNAUTHORIZED", "UNAUTHORIZED", "Unauthorized", info)
     }
 
-    /// The fulfillment service's error: `status: FAIL` and a list under `errors`, one for each complaint.
+    /// An error of the fulfillment service: `status: FAIL` and a list under `errors`, one entry per fault.
     pub(crate) fn fail(status: u16, code: &str, complaints: &[FieldFault]) -> Self {
         let errors: Vec<Value> = complaints
             .iter()
@@ -78,7 +78,7 @@ impl WalmartAnswer {
         Self::json(status, json!({"status": "FAIL", "errors": errors}))
     }
 
-    /// What Walmart says with a status when nothing else is known.
+    /// Walmart's answer with a status when nothing else is known.
     pub(crate) fn of_status(status: u16) -> Self {
         match status {
             400 => Self::fail(400, "INVALID_MCS_REQUEST", &[complaint("payload", "Request is not valid")]),
@@ -99,14 +99,14 @@ impl WalmartAnswer {
         }
     }
 
-    /// A cancel of an order that is not there. Source: seed 000.
+    /// The cancellation of an unknown order. Source: seed 000.
     pub(crate) fn not_in_wsaas() -> Self {
         let error = json!({"code": "404.WSAAS.100", "description": "Data not found in WSAAS",
             "info": "requested order not found", "severity": "ERROR", "category": "REQUEST"});
         Self::json(404, json!({"status": "FAIL", "errors": [error]}))
     }
 
-    /// The same with one header more.
+    /// Adds a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
             self.headers.push((HeaderName::from_static(name), value));
@@ -114,7 +114,7 @@ impl WalmartAnswer {
         self
     }
 
-    /// The same with its data changed; an answer that is no data stays as it is.
+    /// Changes the data; an answer without data stays unchanged.
     pub(crate) fn with_value(mut self, change: impl FnOnce(&mut Value)) -> Self {
         if let AnswerBody::Json(value) = &mut self.body {
             change(value);
@@ -122,7 +122,7 @@ impl WalmartAnswer {
         self
     }
 
-    /// The same with the bytes of its body changed, labelled as before.
+    /// Changes the bytes of the body, and keeps the content type.
     pub(crate) fn with_bytes(mut self, change: impl FnOnce(Bytes) -> Bytes) -> Self {
         self.body = match self.body {
             AnswerBody::Json(value) => {
@@ -134,12 +134,12 @@ impl WalmartAnswer {
         self
     }
 
-    /// The same with another status.
+    /// Changes the status.
     pub(crate) fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }
 
-    /// The body, where it is data.
+    /// The body, if it is data.
     pub(crate) fn value(&self) -> Option<&Value> {
         match &self.body {
             AnswerBody::Json(value) => Some(value),
@@ -147,7 +147,7 @@ impl WalmartAnswer {
         }
     }
 
-    /// As HTTP. Data is written as XML for a caller that does not ask for JSON.
+    /// Converts the answer to HTTP. Data becomes XML for a caller that does not ask for JSON.
     pub(crate) fn into_http(self, xml: bool) -> http::Response<Bytes> {
         let (content_type, bytes) = match self.body {
             AnswerBody::Json(value) if xml => ("application/xml", super::xml::write(&value).into()),
@@ -167,7 +167,7 @@ impl WalmartAnswer {
     }
 }
 
-/// Shorthand for one complaint.
+/// Shorthand for a single fault.
 pub(crate) fn complaint(field: impl Into<String>, text: impl Into<String>) -> FieldFault {
     FieldFault { field: field.into(), text: text.into() }
 }

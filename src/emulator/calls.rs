@@ -1,11 +1,11 @@
-//! What every call of the fulfillment API knows and gives back.
+//! Input and result of every call of the fulfillment API.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::answer::WalmartAnswer;
 
-/// Who calls, when and how.
+/// The caller of a call, its time and its form.
 #[derive(Debug)]
 pub(crate) struct EmulatedCall<'a> {
     /// Client id that the token was issued to.
@@ -13,24 +13,24 @@ pub(crate) struct EmulatedCall<'a> {
     pub(crate) correlation_id: &'a str,
     pub(crate) now: Timestamp,
     pub(crate) seed: u64,
-    /// `WM_SANDBOX: v2` was sent: the sandbox's forms of answers.
+    /// Whether `WM_SANDBOX: v2` was sent, which selects the sandbox's forms of answers.
     pub(crate) sandbox: bool,
 }
 
 impl EmulatedCall<'_> {
-    /// The request's `header`, given back.
+    /// The request's `header`, echoed.
     pub(crate) fn header(&self, body: &Value) -> Value {
         body["header"].clone()
     }
 
-    /// 202 with a request id.
+    /// A 202 answer with a request id.
     pub(crate) fn accepted(&self, body: &Value, request_id: &str) -> WalmartAnswer {
         let body = json!({"status": "ACCEPTED", "header": self.header(body), "payload": {"requestId": request_id}});
         WalmartAnswer::json(202, body)
     }
 }
 
-/// What a call did.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct CallResult {
     pub(crate) answer: WalmartAnswer,
@@ -38,31 +38,31 @@ pub(crate) struct CallResult {
 }
 
 impl CallResult {
-    /// Nothing was changed or read.
+    /// A refused call, without an effect.
     pub(crate) fn refused(answer: WalmartAnswer) -> Self {
         Self { answer, effect: CallEffect::None }
     }
 }
 
-/// What was really executed, whatever the caller was told.
+/// The effect of a call, independent of the answer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallEffect {
-    /// Nothing.
+    /// No effect.
     None,
     /// A token was issued.
     Issued,
-    /// Something was read.
+    /// Data was read.
     Read,
     /// An order was created.
     Created,
-    /// An order was created though one of that number was there.
+    /// A second order with a used number was created.
     CreatedAgain,
     /// Units of an order were cancelled.
     Cancelled,
 }
 
 impl CallEffect {
-    /// Its name in the control API.
+    /// The name in the control API.
     pub fn name(self) -> &'static str {
         match self {
             CallEffect::None => "NONE",

@@ -1,5 +1,5 @@
-//! Cancels lines of an order within 60 minutes. Lines that can be cancelled are, shipped ones stay as they are; when
-//! nothing at all can be cancelled the request is refused.
+//! Cancels lines of an order within 60 minutes. Shipped lines stay unchanged; a request without any cancellable line is
+//! refused.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use super::form::{Form, order_number, order_numbers_differ};
 use super::ids;
 use super::world::{CancelRefused, World};
 
-/// Lines that one request may name. Source: seed 002.
+/// Lines that a request may name. Source: seed 002.
 const MAX_LINES: usize = 100;
 const CODE: &str = "INVALID_MCS_REQUEST";
 

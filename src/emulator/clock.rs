@@ -1,28 +1,27 @@
-//! The emulator's time: a source that is passed in, moved on by `POST /_emulator/v1/clock/advance`.
+//! The emulator's clock: a time source passed in, and advanced by `POST /_emulator/v1/clock/advance`.
 
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where the emulator takes the time from.
+/// The source of the emulator's time.
 #[derive(Clone)]
 pub struct EmulatorClock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl EmulatorClock {
-    /// Any source, for example a fixed instant in a test.
+    /// Uses any source, for example a fixed time in a test.
     pub fn new(source: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(source))
     }
 
-    /// The machine's time of day.
+    /// Uses the machine's time of day.
     pub fn wall() -> Self {
         #[expect(clippy::disallowed_methods, reason = "an emulator alone in its process has no other clock")]
         Self::new(Timestamp::now)
     }
 
-    /// Starts at `start` and goes on with tokio's clock, so that a test's paused clock moves tokens, limits and
-    /// windows too.
+    /// Starts at `start` and follows tokio's clock: a test's paused clock then drives tokens, limits and windows too.
     pub fn tokio(start: Timestamp) -> Self {
         let began = tokio::time::Instant::now();
         Self::new(move || {
@@ -42,7 +41,7 @@ impl fmt::Debug for EmulatorClock {
     }
 }
 
-/// A clock and how far it was advanced.
+/// A clock, and the time by which it was advanced.
 #[derive(Debug)]
 pub(crate) struct AdjustedClock {
     source: EmulatorClock,
@@ -54,18 +53,18 @@ impl AdjustedClock {
         Self { source, ahead: SignedDuration::ZERO }
     }
 
-    /// In whole milliseconds, as Walmart writes times.
+    /// The time in whole milliseconds, as in Walmart's answers.
     pub(crate) fn now(&self) -> Timestamp {
         whole_milliseconds(self.source.read().saturating_add(self.ahead).unwrap_or(Timestamp::MAX))
     }
 
-    /// What it would be now, had nobody moved it on.
+    /// The time of the source, without the advance.
     pub(crate) fn now_unmoved(&self) -> Timestamp {
         whole_milliseconds(self.source.read())
     }
 
-    /// Moves on and tells the new time. Refused when it would go back or leave the calendar with less than a
-    /// century to spare: everything that adds to the time later must stay inside it.
+    /// Advances the clock and returns the new time. Refuses to go back, or to within a century of the calendar's end:
+    /// later additions to the time must not overflow.
     pub(crate) fn advance(&mut self, by: SignedDuration) -> Result<Timestamp, &'static str> {
         if by.is_negative() {
             return Err("time only moves forward");

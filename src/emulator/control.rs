@@ -1,7 +1,7 @@
-//! The control API under `/_emulator/v1`: tests and people look into the emulator and move it on.
+//! The control API under `/_emulator/v1`: tests and people inspect the emulator and change its state.
 //!
-//! It needs no token, is not disturbed, not limited and not recorded. Whatever is sent, the answer is JSON; what cannot
-//! be understood is a 4xx with `{"error": "…"}`.
+//! The API needs no token, and is not disturbed, limited or recorded. Every answer is JSON; a request that cannot be
+//! understood gets a 4xx with `{"error": "…"}`.
 
 use http::Method;
 use http::header::CONTENT_TYPE;
@@ -24,12 +24,12 @@ use super::routes::MAX_BODY;
 use super::world::{Line, Order, ShipRefused};
 use super::{EmulatorShared, EmulatorState};
 
-/// Where the control API lives.
+/// Path prefix of the control API.
 pub(crate) const PREFIX: &str = "/_emulator/v1/";
-/// Units that a SKU can be set to.
+/// Largest stock of a SKU, in units.
 const MAX_STOCK: u64 = 1_000_000_000_000;
 
-/// Answers one control call. `path` is what follows [`PREFIX`].
+/// Answers a control call. `path` is the part after [`PREFIX`].
 pub(crate) fn answer(
     shared: &EmulatorShared,
     state: &mut EmulatorState,
@@ -84,7 +84,7 @@ fn refuse(status: u16, text: &str) -> WalmartAnswer {
     WalmartAnswer::json(status, json!({"error": text}))
 }
 
-/// An empty body counts as `{}`.
+/// Parses a JSON body; an empty body counts as `{}`.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (u16, String)> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|error| (400, format!("body: {error}")))
@@ -199,7 +199,7 @@ fn filter(query: Option<&str>) -> Result<RequestFilter, (u16, String)> {
     Ok(filter)
 }
 
-/// TOML, or the same keys as JSON when the content type says so. Replaces all rules; the counts of calls begin anew.
+/// Parses TOML, or the same keys as JSON if the content type says so. Replaces all rules, and resets the call counts.
 fn set_faults(shared: &EmulatorShared, state: &mut EmulatorState, parts: &Parts, body: &[u8]) -> ControlResult {
     let text = std::str::from_utf8(body).map_err(|_| (400, "body: not UTF-8".to_owned()))?;
     let json = gate::text(&parts.headers, CONTENT_TYPE.as_str()).is_some_and(|sent| sent.contains("json"));
@@ -229,7 +229,7 @@ struct PostIntents {
     count: Option<usize>,
 }
 
-/// Answers at once; what became of the deliveries is told by `GET intents`.
+/// Answers at once; `GET intents` reports the results of the deliveries.
 fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8]) -> ControlResult {
     let PostIntents { order_number, line_id, event, count } = read(body)?;
     let envelope = match event.as_deref() {
@@ -276,7 +276,7 @@ fn set_webhook(state: &mut EmulatorState, body: &[u8]) -> ControlResult {
     Ok(json!({"webhook": webhook(state)}))
 }
 
-/// As at the start; tokens stay valid, so that clients need not sign in again.
+/// Resets the state. Tokens stay valid, to spare clients a new sign-in.
 fn reset(shared: &EmulatorShared, state: &mut EmulatorState) -> Value {
     let tokens = std::mem::take(&mut state.tokens);
     *state = EmulatorState { tokens, ..EmulatorState::new(&shared.options) };

@@ -1,4 +1,4 @@
-//! Creates an order: checks it whole, takes its units from stock, or changes nothing.
+//! Creates an order: checks it as a whole and takes its units from stock, or changes nothing.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use super::magic::UNKNOWN_CHANNEL;
 use super::promise::method;
 use super::world::{Line, Order, PlaceRefused, World};
 
-/// What a refused duplicate is told (409). Walmart's own words are not published.
+/// The answer to a refused duplicate (409). Walmart's own text is not published.
 pub(crate) const DUPLICATE_BODY: &str = r#"{"status":"FAIL","errors":[{"code":"INVALID_MCS_REQUEST","field":"sellerOrderId","description":"Duplicate order: this sellerOrderId already exists","severity":"ERROR","category":"DATA"}]}"#;
 
 const DEFAULT_EMAIL: &str = "no-reply@emulator.invalid";
@@ -138,7 +138,7 @@ fn read_line(form: &mut Form, item: &Value, path: &str) -> Line {
     }
 }
 
-/// The real reason stands inside a dumped Java object, as at Walmart.
+/// The real reason is inside a dumped Java object, as at Walmart.
 fn unknown_channel() -> WalmartAnswer {
     let info = "[Error [code=400.WSAAS.106, field=orderChannelId, description=orderChannelId is invalid, \
                 severity=ERROR, category=DATA, causes=null]]";

@@ -1,15 +1,15 @@
-//! Reads request bodies strictly and collects everything that is wrong with them.
+//! Reads request bodies strictly, and collects all of their faults.
 
 use serde_json::Value;
 
 use super::answer::{FieldFault, complaint};
 
-/// Complaints that an answer lists at most.
+/// Faults listed in an answer at most.
 const MAX_COMPLAINTS: usize = 20;
-/// Most units of one quantity.
+/// Largest quantity, in units.
 const MAX_UNITS: f64 = 1e9;
 
-/// A body being read.
+/// A body being read, and the faults found.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
     complaints: Vec<FieldFault>,
@@ -22,12 +22,12 @@ impl Form {
         }
     }
 
-    /// Required text, not blank; empty after a complaint.
+    /// Reads a required text, not blank. Returns an empty text after a fault.
     pub(crate) fn text<'a>(&mut self, at: &'a Value, path: &str, key: &str) -> &'a str {
         self.one_of(at, path, &[key])
     }
 
-    /// Required text under the first of the keys that is there.
+    /// Reads a required text under the first key present.
     pub(crate) fn one_of<'a>(&mut self, at: &'a Value, path: &str, keys: &[&str]) -> &'a str {
         match keys.iter().map(|key| &at[*key]).find(|value| !value.is_null()) {
             Some(Value::String(text)) if !text.trim().is_empty() => text,
@@ -43,7 +43,7 @@ impl Form {
         ""
     }
 
-    /// Required list with something in it; empty after a complaint.
+    /// Reads a required list, not empty. Returns an empty list after a fault.
     pub(crate) fn items<'a>(&mut self, at: &'a Value, path: &str, key: &str) -> &'a [Value] {
         match at[key].as_array() {
             Some(items) if !items.is_empty() => items,
@@ -55,7 +55,7 @@ impl Form {
         }
     }
 
-    /// Required quantity with a unit and a whole number of at least 1; 1 after a complaint.
+    /// Reads a required quantity: a unit and a whole number of at least 1. Returns 1 after a fault.
     pub(crate) fn units(&mut self, at: &Value, path: &str, key: &str) -> u64 {
         let path = format!("{path}.{key}");
         let at = &at[key];
@@ -73,7 +73,7 @@ impl Form {
         }
     }
 
-    /// An address in either family of keys.
+    /// Reads an address in either family of keys.
     pub(crate) fn address(&mut self, at: &Value, path: &str) {
         let path = format!("{path}.address");
         let at = &at["address"];
@@ -87,7 +87,7 @@ impl Form {
         }
     }
 
-    /// A contact with name and phone.
+    /// Reads a contact with name and phone.
     pub(crate) fn contact(&mut self, at: &Value, path: &str) {
         let path = format!("{path}.contact");
         let at = &at["contact"];
@@ -97,7 +97,7 @@ impl Form {
         self.text(at, &path, "phone");
     }
 
-    /// Nothing wrong, or everything that is.
+    /// Returns the faults found, if any.
     pub(crate) fn finish(self) -> Result<(), Vec<FieldFault>> {
         if self.complaints.is_empty() { Ok(()) } else { Err(self.complaints) }
     }
@@ -111,13 +111,13 @@ fn is_zip(text: &str) -> bool {
     }
 }
 
-/// The order number of a body: `sellerOrderId` or `customerOrderNo`. Empty where neither is there.
+/// The order number of a body: `sellerOrderId` or `customerOrderNo`; empty without either.
 pub(crate) fn order_number(payload: &Value) -> &str {
     let id = |key: &str| payload[key].as_str().filter(|text| !text.trim().is_empty());
     id("sellerOrderId").or_else(|| id("customerOrderNo")).unwrap_or_default()
 }
 
-/// Whether both ids are there and differ.
+/// Whether both ids are present and differ.
 pub(crate) fn order_numbers_differ(payload: &Value) -> bool {
     let (seller, customer) = (&payload["sellerOrderId"], &payload["customerOrderNo"]);
     !seller.is_null() && !customer.is_null() && seller != customer

@@ -1,9 +1,9 @@
-//! What Walmart's API gateway checks before a service sees the call: headers, content type, token.
+//! Checks made by Walmart's API gateway before a service: headers, content type, token.
 //!
-//! Two forms of a business call are known. Production: `WM_SEC.ACCESS_TOKEN` (an `Authorization: Bearer` beside it does
-//! not matter), `WM_QOS.CORRELATION_ID` and `WM_SVC.NAME` required; Bearer alone is 401. Sandbox, recognised by a
-//! `WM_SANDBOX` header or by `martId` and `buId` together: as seed 001 prints it, Bearer alone is enough and the WM_
-//! headers may be missing.
+//! A business call has one of two forms. In production `WM_SEC.ACCESS_TOKEN`, `WM_QOS.CORRELATION_ID` and `WM_SVC.NAME`
+//! are required; an additional `Authorization: Bearer` is ignored, and Bearer alone gets 401. The sandbox is recognised
+//! by a `WM_SANDBOX` header, or by `martId` and `buId` together: as in seed 001, Bearer alone is enough, and the WM_
+//! headers are optional.
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, Method};
@@ -13,16 +13,17 @@ use super::answer::WalmartAnswer;
 use super::target::Target;
 use super::token::IssuedTokens;
 
-/// The form in which the caller reads answers.
+/// The format of the answer, by the caller's `Accept`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum AnswerFormat {
     Json,
     Xml,
-    /// Neither: 406.
+    /// Neither format is accepted: 406.
     Other,
 }
 
-/// JSON when asked for it or for anything, XML when asked for it or, as at Walmart, for nothing.
+/// JSON for a caller that asks for it or for any format; XML for a caller that asks for it, or, as at Walmart, names no
+/// format.
 pub(crate) fn accepts(headers: &HeaderMap) -> AnswerFormat {
     let Some(accept) = text(headers, ACCEPT.as_str()).filter(|accept| !accept.is_empty()) else {
         return AnswerFormat::Xml;
@@ -37,12 +38,12 @@ pub(crate) fn accepts(headers: &HeaderMap) -> AnswerFormat {
     }
 }
 
-/// A header's value; empty when it is blank, none when it is missing or not text.
+/// A header's value. Empty for a blank header; `None` when missing or not text.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     Some(headers.get(name)?.to_str().ok()?.trim())
 }
 
-/// Whether `WM_SANDBOX: v2` is there: the dynamic sandbox and its forms of answers.
+/// Whether `WM_SANDBOX: v2` is present, which selects the dynamic sandbox and its forms of answers.
 pub(crate) fn dynamic_sandbox(headers: &HeaderMap) -> bool {
     text(headers, "wm_sandbox").is_some_and(|value| value.eq_ignore_ascii_case("v2"))
 }
@@ -78,7 +79,7 @@ pub(crate) fn check(target: Target, method: &Method, headers: &HeaderMap) -> Res
 
 fn check_content_type(target: Target, headers: &HeaderMap) -> Result<(), WalmartAnswer> {
     let Some(sent) = text(headers, CONTENT_TYPE.as_str()) else {
-        // Reported by many callers: no explanation, a number that is no HTTP status.
+        // Reported by many callers: no explanation, and a number that is not an HTTP status.
         return Err(WalmartAnswer::of_status(520));
     };
     let wanted = match target {
@@ -92,7 +93,7 @@ fn check_content_type(target: Target, headers: &HeaderMap) -> Result<(), Walmart
     Err(WalmartAnswer::gateway(415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type", "Media type is not supported", wanted))
 }
 
-/// Whose call it is: the client that the token was issued to.
+/// Returns the caller: the client that the token was issued to.
 pub(crate) fn caller(tokens: &IssuedTokens, headers: &HeaderMap, now: Timestamp) -> Result<String, WalmartAnswer> {
     let bearer = || {
         let (scheme, token) = text(headers, AUTHORIZATION.as_str())?.split_once(' ')?;

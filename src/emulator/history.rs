@@ -1,28 +1,27 @@
-//! The history: one short line for every order call that was ever received, in order, for tests that run longer than the
-//! journal remembers. It has no headers and no bodies, so a million lines fit where ten thousand requests do not.
+//! The history: a short line per order call, in order of arrival, for tests that run longer than the journal. Without
+//! headers and bodies a million lines take as much memory as ten thousand requests.
 
 use serde_json::{Value, json};
 
 use super::records::CallRecord;
 use super::requests::{ReceivedRequest, RequestFilter, RequestOutcome};
 
-/// Lines kept at most. Those that come later are counted, not kept: a history with a gap at its end is told from a whole
-/// one.
+/// Lines kept at most. Later calls are only counted: a reader can tell a truncated history from a complete one.
 const MAX_LINES: usize = 1_000_000;
-/// Calls about an order; promises and tokens are none.
+/// Calls about an order, which excludes promises and tokens.
 const OPERATIONS: [&str; 3] = ["create", "cancel", "status"];
 
-/// Everything that happened to orders.
+/// All order calls.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     calls: Vec<CallRecord>,
-    /// The id of each call in the journal.
+    /// The id of every call in the journal.
     ids: Vec<u64>,
     left_out: u64,
 }
 
 impl History {
-    /// `id` is the request's in the journal.
+    /// Appends a call. `id` is its id in the journal.
     pub(crate) fn record(&mut self, id: u64, received: &ReceivedRequest, outcome: &RequestOutcome) {
         if !OPERATIONS.contains(&received.operation) {
             return;
@@ -43,7 +42,7 @@ impl History {
         });
     }
 
-    /// All calls that were kept, oldest first.
+    /// All calls kept, oldest first.
     pub(crate) fn calls(&self) -> &[CallRecord] {
         &self.calls
     }

@@ -1,8 +1,8 @@
-//! Ids that look random and are not: they depend on the seed and on what they are for.
+//! Ids that look random, but depend only on the seed and on their purpose.
 
 use sha2::{Digest, Sha256};
 
-/// Hash of the seed and the parts; parts cannot run into each other.
+/// Hashes the seed and the parts. Separators keep different lists of parts distinct.
 pub(crate) fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(seed.to_be_bytes());
@@ -13,14 +13,14 @@ pub(crate) fn digest(seed: u64, parts: &[&str]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// A UUID (version 4 in form).
+/// A UUID, in the form of version 4.
 pub(crate) fn uuid(seed: u64, parts: &[&str]) -> String {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest(seed, parts)[..16]);
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
-/// An evenly spread number, at least 0 and below 1.
+/// A uniformly distributed number from 0 to below 1.
 pub(crate) fn fraction(seed: u64, parts: &[&str]) -> f64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest(seed, parts)[..8]);

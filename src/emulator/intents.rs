@@ -1,4 +1,4 @@
-//! Customers who change their mind: intents to cancel for orders that the emulator has, posted as Walmart posts them.
+//! Customers that change their mind: intents to cancel for the emulator's orders, posted in Walmart's form.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,60 +13,60 @@ use super::ids;
 use super::posting::WebhookTarget;
 use super::world::{Order, World};
 
-/// Between the tries of one delivery; at Walmart 5 and 15 minutes.
+/// Waits before the second and the third try of a delivery; Walmart waits 5 and 15 minutes.
 const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-/// Deliveries of one call under way at once.
+/// Concurrent deliveries of a round.
 const AT_ONCE: usize = 16;
-/// Most that one call may ask for.
+/// Largest count that a control call may request.
 pub(crate) const MAX_COUNT: usize = 10_000;
-/// Deliveries that are remembered.
+/// Deliveries remembered.
 const REMEMBERED: usize = 1_000;
 
-/// The two envelopes of an intent.
+/// The envelope of an intent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IntentEnvelope {
     /// The event INTENT_TO_CANCEL.
     #[default]
     Intent,
-    /// ORDER_UPDATES, with the sub-event INTENT_TO_CANCEL.
+    /// ORDER_UPDATES with the sub-event INTENT_TO_CANCEL.
     OrderUpdates,
 }
 
-/// What an intent is about.
+/// The content of an intent.
 #[derive(Clone, Debug)]
 pub struct IntentFacts {
-    /// Unique.
+    /// The unique id of the event.
     pub event_id: String,
-    /// Now.
+    /// The time of the event.
     pub time: Timestamp,
-    /// When the customer ordered.
+    /// The time of the order.
     pub ordered: Timestamp,
     /// Walmart's number of the seller.
     pub partner_id: String,
     /// The purchase order.
     pub purchase_order: String,
-    /// The customer's order.
+    /// The customer's order number.
     pub customer_order: String,
-    /// Who ships.
+    /// The party that ships.
     pub ship_node_type: String,
-    /// What is to be cancelled.
+    /// The lines to cancel.
     pub lines: Vec<WantedLine>,
 }
 
-/// A line that is to be cancelled.
+/// A line to cancel.
 #[derive(Clone, Debug)]
 pub struct WantedLine {
-    /// Its number.
+    /// The line number.
     pub number: String,
-    /// The article.
+    /// The SKU.
     pub sku: String,
-    /// Its name.
+    /// The product name.
     pub name: String,
-    /// How many.
+    /// Units to cancel.
     pub units: u64,
 }
 
-/// An event as Walmart writes it. Source of the forms: seed 003, and Walmart's page of ORDER_UPDATES.
+/// Builds an event in Walmart's form. Source of the forms: seed 003, and Walmart's page on ORDER_UPDATES.
 pub fn event(envelope: IntentEnvelope, facts: &IntentFacts) -> Value {
     const DAY: i64 = 24 * 60 * 60;
     let later = |seconds: i64| facts.ordered.saturating_add(jiff::SignedDuration::from_secs(seconds));
@@ -94,7 +94,7 @@ pub fn event(envelope: IntentEnvelope, facts: &IntentFacts) -> Value {
         "payload": payload})
 }
 
-/// What was posted, and where to.
+/// The target of deliveries, and the deliveries made.
 #[derive(Debug, Default)]
 pub(crate) struct IntentPoster {
     pub(crate) webhook: Option<WebhookTarget>,
@@ -102,18 +102,18 @@ pub(crate) struct IntentPoster {
     posted: Arc<Mutex<VecDeque<Value>>>,
 }
 
-/// Which intents are to be made.
+/// The intents to post.
 #[derive(Debug, Default)]
 pub(crate) struct IntentRequest {
-    /// Without it, an order in its turn.
+    /// The order; `None` takes the orders in turn.
     pub(crate) order_number: Option<String>,
-    /// Without it, every line that is open.
+    /// The line; `None` takes every open line.
     pub(crate) line_id: Option<String>,
     pub(crate) envelope: IntentEnvelope,
     pub(crate) count: usize,
 }
 
-/// Why none were made.
+/// The reason why no intent was posted.
 #[derive(Debug, PartialEq)]
 pub(crate) enum IntentRefusal {
     NoWebhook,
@@ -122,7 +122,7 @@ pub(crate) enum IntentRefusal {
     NothingOpen,
 }
 
-/// Events to be posted.
+/// Events to deliver in one round.
 #[derive(Debug)]
 pub(crate) struct DeliveryRound {
     pub(crate) events: Vec<Value>,
@@ -136,7 +136,7 @@ impl IntentPoster {
         Self { webhook, ..Self::default() }
     }
 
-    /// Makes events about orders of this world.
+    /// Builds events about orders of this world.
     pub(crate) fn make(
         &mut self,
         world: &World,
@@ -155,13 +155,13 @@ impl IntentPoster {
         Ok(DeliveryRound { events, webhook, posted: self.posted.clone(), now })
     }
 
-    /// The newest deliveries that came to an end, oldest first.
+    /// The newest finished deliveries, oldest first.
     pub(crate) fn posted(&self) -> Vec<Value> {
         self.posted.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
-/// The time is in it: an emulator that starts again does not repeat the ids of the last one.
+/// Includes the time: a restarted emulator does not repeat earlier ids.
 fn ids_of(seed: u64, made: u64, now: Timestamp) -> String {
     ids::uuid(seed, &["intent", &made.to_string(), &now.to_string()])
 }
@@ -208,7 +208,7 @@ fn facts(order: &Order, wish: &IntentRequest, event_id: &str, now: Timestamp) ->
 }
 
 impl DeliveryRound {
-    /// Posts all of it, each event three times at most, until it is answered 200.
+    /// Delivers all events. An event is tried three times at most, until the answer is 200.
     pub(crate) async fn post(self) {
         let Self { events, webhook, posted, now } = self;
         let (webhook, posted) = (&webhook, &posted);

@@ -1,7 +1,8 @@
-//! Walmart's token buckets: one for each account and operation, refilled gradually, told in the headers of every answer.
+//! Walmart's token buckets: one per account and operation, refilled gradually, and reported in the headers of every
+//! answer.
 //!
-//! 20 a minute means one more every 3 seconds once drained, not 20 at the next minute. Source: Walmart's published
-//! table and the behaviour that clients report.
+//! A drained bucket of 20 a minute gains a call every 3 seconds, not 20 at the next minute. Source: Walmart's published
+//! table, and behaviour reported by clients.
 
 use std::collections::HashMap;
 
@@ -9,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::operation::Operation;
 
-/// What the answer's headers say about a bucket.
+/// The level of a bucket, for the answer's headers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct BucketLevel {
     /// Calls left, for `x-current-token-count`.
     pub(crate) left: u64,
-    /// When the count next grows (now, when it is full), for `X-Next-Replenishment-Time`.
+    /// Time at which the count next grows (now, for a full bucket), for `X-Next-Replenishment-Time`.
     pub(crate) next: Timestamp,
 }
 
@@ -32,12 +33,12 @@ struct TokenBucket {
 }
 
 impl TokenBuckets {
-    /// `scale` multiplies the published table. A bucket holds at least one call, whatever the scale.
+    /// `scale` multiplies the published table. A bucket holds at least one call at any scale.
     pub(crate) fn new(scale: f64) -> Self {
         Self { scale, buckets: HashMap::new() }
     }
 
-    /// Takes one call from the bucket; refused when it is empty. The level is the one after taking.
+    /// Takes a call from the bucket, or fails when it is empty. Returns the level afterwards.
     pub(crate) fn take(
         &mut self,
         account: &str,
@@ -53,7 +54,7 @@ impl TokenBuckets {
         if taken.is_ok() { Ok(level) } else { Err(level) }
     }
 
-    /// Looks without taking.
+    /// Returns the level without taking a call.
     pub(crate) fn peek(&self, account: &str, operation: Operation, now: Timestamp) -> BucketLevel {
         level(self.refilled(account, operation, now).tokens, self.capacity(operation), now)
     }
@@ -69,7 +70,7 @@ impl TokenBuckets {
             return TokenBucket { tokens: capacity, filled: now };
         };
         let seconds = now.duration_since(bucket.filled).as_secs_f64().max(0.0);
-        // A millionth forgives what binary fractions lose, so that a call is there at the very moment promised.
+        // A millionth makes up for rounding in binary fractions: a call is available exactly at the announced time.
         let tokens = bucket.tokens + seconds * capacity / 60.0 + 1e-6;
         TokenBucket { tokens: tokens.min(capacity), filled: now }
     }
@@ -78,7 +79,8 @@ impl TokenBuckets {
 fn level(tokens: f64, capacity: f64, now: Timestamp) -> BucketLevel {
     let left = tokens.floor();
     let missing = if tokens >= capacity { 0.0 } else { (left + 1.0).min(capacity) - tokens };
-    // Rounded up to whole milliseconds, the unit of the header: who waits so long finds the call there.
+    // Rounded up to whole milliseconds, the unit of the header: a caller that waits for the announced time finds a
+    // call.
     let wait = SignedDuration::from_millis((missing * 60_000.0 / capacity).ceil() as i64);
     BucketLevel { left: left as u64, next: now.saturating_add(wait).unwrap_or(now) }
 }

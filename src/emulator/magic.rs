@@ -1,5 +1,5 @@
-//! Values that fail on purpose, without any setting. One table: what stands in it is what happens, what `emulate --help`
-//! prints and what the documentation lists.
+//! Magic values, which fail on purpose without any setting. A single table defines the behaviour, the text of `emulate
+//! --help` and the list in the documentation.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -12,33 +12,33 @@ use super::lies::{self, LagKind, Lie, LieKind};
 use super::target::Target;
 use crate::domain::operation::Operation;
 
-/// A client id beginning like this has dead credentials: the token call answers 400.
+/// Client ids with this prefix have revoked credentials: the token call answers 400.
 pub(crate) const DEAD_CLIENT: &str = "MAGIC-DEAD-";
-/// A sales channel that the account does not have.
+/// A sales channel unknown to the account.
 pub(crate) const UNKNOWN_CHANNEL: &str = "CHANNEL-UNKNOWN";
 
-/// Creates of such a number lose their answer, once; its look-ups are lied to as those of `MAGIC-STATUS-`.
+/// Creates of such a number lose their answer once; look-ups get the lies of `MAGIC-STATUS-`.
 const LOST: &str = "MAGIC-LOST-";
-/// The lag of orders whose number names one.
+/// The lag of orders whose number names a lag.
 const LAG: Duration = Duration::from_secs(14);
 
-/// One magic value.
+/// A magic value.
 #[derive(Debug)]
 pub struct Magic {
-    /// The value, or with a `-` at its end the beginning of it.
+    /// The value, or a prefix if it ends with `-`.
     pub value: &'static str,
-    /// What it does.
+    /// The description.
     pub does: &'static str,
     kind: MagicKind,
 }
 
 #[derive(Debug)]
 enum MagicKind {
-    /// A SKU that is stocked at the start.
+    /// A SKU stocked at the start.
     Stock(u64),
-    /// Looked for elsewhere: a client id or a channel.
+    /// Handled elsewhere: a client id or a channel.
     Named,
-    /// Disturbs a call, each time or only the first time for an order.
+    /// Disturbs a call, every time or only the first time per order.
     Disturb {
         once: bool,
         delay_seconds: u64,
@@ -84,8 +84,8 @@ const SLOW: MagicKind =
 
 /// All magic values.
 ///
-/// A row `MAGIC-NAME-` works on creates of order numbers that begin with it, on cancels of `MAGIC-CANCEL-NAME-`, on
-/// status calls for `MAGIC-STATUS-NAME-`, and on promises with a SKU that begins with `SKU-NAME`.
+/// A row `MAGIC-NAME-` applies to creates of order numbers with this prefix, to cancels of `MAGIC-CANCEL-NAME-`, to
+/// status calls for `MAGIC-STATUS-NAME-`, and to promises with a SKU with the prefix `SKU-NAME`.
 pub const TABLE: &[Magic] = &[
     Magic { value: "SKU-1", does: "a billion in stock", kind: MagicKind::Stock(1_000_000_000) },
     Magic { value: "SKU-OUT-OF-STOCK", does: "none in stock: promise 206, create 400", kind: MagicKind::Stock(0) },
@@ -175,7 +175,7 @@ pub fn help() -> String {
     out
 }
 
-/// SKUs and units that are in stock at the start.
+/// SKUs in stock at the start, with their units.
 pub(crate) fn stock() -> impl Iterator<Item = (&'static str, u64)> {
     TABLE.iter().filter_map(|row| match row.kind {
         MagicKind::Stock(units) => Some((row.value, units)),
@@ -183,12 +183,12 @@ pub(crate) fn stock() -> impl Iterator<Item = (&'static str, u64)> {
     })
 }
 
-/// Remembers which values have had their one time.
+/// The single-use values that were used.
 #[derive(Debug, Default)]
 pub(crate) struct UsedMagic(HashSet<(Operation, String)>);
 
 impl UsedMagic {
-    /// What the values of a call do to it. `values`: the order number, or a promise's SKUs. The longest name wins.
+    /// Finds the disturbance of a call by its values: the order number, or a promise's SKUs. The longest name wins.
     pub(crate) fn find(&mut self, operation: Operation, values: &[&str]) -> Option<(&'static str, CallDisturbance)> {
         let rows = values.iter().flat_map(|value| {
             let struck = TABLE.iter().filter(|row| row.strikes(operation, value));
@@ -224,21 +224,21 @@ impl UsedMagic {
     }
 }
 
-/// What a value names.
+/// The match of a value.
 enum MagicMatch {
     Row(&'static Magic),
     Lie(&'static Lie),
 }
 
-/// The lag of an order whose number names it: `MAGIC-STATUS-READ-LAG-…`, `MAGIC-LOST-SEARCH-LAG-…` and the like.
+/// The lag of an order whose number names a lag: `MAGIC-STATUS-READ-LAG-…`, `MAGIC-LOST-SEARCH-LAG-…` and similar.
 pub(crate) fn lag(lagging: LagKind, number: &str) -> Duration {
     let lags = |lie: &&Lie| matches!(lie.tell, LieKind::Lags(of) if of == lagging);
     let named = |lie: &Lie| is_told_for(lie, Operation::Status, number);
-    // Most numbers are not magic; a search asks about each order.
+    // Most numbers are not magic, and a search asks for every order.
     if number.starts_with("MAGIC-") && lies::all().filter(lags).any(named) { LAG } else { Duration::ZERO }
 }
 
-/// What follows the operation's part of a magic number.
+/// The part of a magic number after the operation.
 fn name_in(operation: Operation, value: &str) -> Option<&str> {
     match operation {
         Operation::Promise => value.strip_prefix("SKU-"),
@@ -248,7 +248,7 @@ fn name_in(operation: Operation, value: &str) -> Option<&str> {
     }
 }
 
-/// Whether the value names the lie, in capitals and followed by a dash (a SKU may end with it).
+/// Whether the value names the lie, in capitals and followed by a dash (a SKU may end with the name).
 fn is_told_for(lie: &Lie, operation: Operation, value: &str) -> bool {
     if !lie.about.includes(Target::Call(operation)) {
         return false;

@@ -1,10 +1,10 @@
 //! A stateful Walmart for tests and for the first five minutes: token, delivery promise, create, cancel, status.
 //!
-//! It stands on the other side of the wire and shares nothing with the client but the paths: it reads and writes plain
-//! JSON. As a [`tower::Service`] it takes the place of the network in tests, which see through [`records`] what really
-//! happened; [`serve`] puts it on a port. Same seed,
-//! same clock and same calls give the same answers. What it knows at the start, its magic values, faults and control
-//! API are described in `docs/EMULATOR.md`. Anybody may use it; it uses only `domain`.
+//! The emulator is on the server side of the wire and shares only the paths with the client: it reads and writes plain
+//! JSON. As a [`tower::Service`] it replaces the network in tests, which read the true state through [`records`];
+//! [`serve`] puts it on a port. The same seed, clock and calls give the same answers. `docs/EMULATOR.md` describes the
+//! initial state, magic values, faults and the control API. Any module may use the emulator, which itself uses only
+//! `domain`.
 
 mod answer;
 mod calls;
@@ -64,17 +64,17 @@ use self::routes::TimedReply;
 use self::token::IssuedTokens;
 use self::world::{Line, Order, World};
 
-/// What happens to a create whose order number the account has used before. Walmart documents neither.
+/// Treatment of a create with an order number that the account has used. Walmart documents neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DuplicatePolicy {
-    /// A second order comes into being: the costlier surprise, therefore the default.
+    /// Creates a second order. The default, because it is the costlier surprise.
     #[default]
     Accept,
-    /// 409, nothing is created.
+    /// Answers 409 and creates nothing.
     Refuse,
 }
 
-/// The one client that can get tokens.
+/// The only client that gets tokens.
 #[derive(Clone)]
 pub struct Credentials {
     /// Client id.
@@ -89,23 +89,23 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// How an emulator is set up.
+/// Options of an emulator.
 #[derive(Clone, Debug)]
 pub struct EmulatorOptions {
-    /// Everything that looks random comes from it.
+    /// Seed of all values that look random.
     pub seed: u64,
-    /// Which calls are disturbed.
+    /// Faults of calls.
     pub faults: FaultRules,
-    /// What a used order number means.
+    /// Treatment of used order numbers.
     pub duplicates: DuplicatePolicy,
     /// Factor on the published rate limits; a bucket holds at least one call.
     pub limit_scale: f64,
-    /// The time.
+    /// The clock.
     pub clock: EmulatorClock,
-    /// Who can get tokens; none: any non-empty client id and secret. Each client id is an account of its own, with its
-    /// own orders and limits; stock is shared.
+    /// The client that gets tokens; `None` accepts any non-empty client id and secret. Every client id is an account
+    /// with its own orders and limits; stock is shared.
     pub credentials: Option<Credentials>,
-    /// Where intents to cancel are posted; the control API can change it.
+    /// Target of intents to cancel; the control API can change it.
     pub webhook: Option<WebhookTarget>,
 }
 
@@ -124,10 +124,10 @@ impl Default for EmulatorOptions {
     }
 }
 
-/// The connection ended without an answer.
+/// A connection that ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DroppedCall {
-    /// Whether the call was executed is told by `GET requests` and [`records`] only.
+    /// The call may have been executed; only `GET requests` and [`records`] know.
     #[error("the connection was dropped")]
     Interrupted,
     /// The call was not executed, and the protocol says so: GOAWAY with a last stream below the call's.
@@ -135,7 +135,7 @@ pub enum DroppedCall {
     NotSent,
 }
 
-/// An emulated Walmart. Clones share one state.
+/// An emulated Walmart. Clones share their state.
 #[derive(Clone)]
 pub struct Emulator(Arc<EmulatorShared>);
 
@@ -150,7 +150,7 @@ pub(crate) struct EmulatorShared {
     state: Mutex<EmulatorState>,
 }
 
-/// Everything that changes.
+/// The mutable state.
 struct EmulatorState {
     clock: AdjustedClock,
     tokens: IssuedTokens,
@@ -163,24 +163,24 @@ struct EmulatorState {
 }
 
 impl Emulator {
-    /// An emulator that knows what `docs/EMULATOR.md` says it knows at the start.
+    /// Creates an emulator in the initial state of `docs/EMULATOR.md`.
     pub fn new(options: EmulatorOptions) -> Self {
         let state = Mutex::new(EmulatorState::new(&options));
         Self(Arc::new(EmulatorShared { options, state }))
     }
 
-    /// Decides and executes a call; what comes of it, and when, is in the reply.
+    /// Executes a call. The reply has the answer and its time.
     fn begin(&self, request: Request<Bytes>) -> TimedReply {
         routes::answer(&self.0, request)
     }
 
-    /// Whether a connection that was just accepted is one that is never read.
+    /// Whether a newly accepted connection hangs.
     fn hangs_connection(&self) -> bool {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner).faults.hangs_connection()
     }
 
-    /// Posts an intent to cancel every so often, about an order in its turn that is open; none while there is no webhook
-    /// or no such order. Ends with `stop`, at once.
+    /// Posts an intent to cancel at every interval, about the open orders in turn; none while there is no webhook or no
+    /// open order. Ends at once with `stop`.
     pub async fn post_intents(&self, every: Duration, stop: CancellationToken) {
         let posting = async {
             loop {
@@ -214,7 +214,7 @@ impl tower::Service<Request<Bytes>> for Emulator {
                 Ok(response) => Ok(response),
                 Err(AnswerLoss::Closed) => Err(DroppedCall::Interrupted),
                 Err(AnswerLoss::TurnedAway) => Err(DroppedCall::NotSent),
-                // A connection that is half dead: only the caller's own patience ends the call.
+                // A half-dead connection: only the caller's own timeout ends the call.
                 Err(AnswerLoss::Silent) => std::future::pending().await,
             }
         })
@@ -246,7 +246,7 @@ impl EmulatorState {
     }
 }
 
-/// The order that seed 000 cancels. Only `clock/advance` makes it older, as long as nothing has happened to it.
+/// The order that seed 000 cancels. Its age grows only through `clock/advance`, until the first change of the order.
 fn seed_order(clock: &AdjustedClock) -> Order {
     let now = clock.now();
     Order {

@@ -1,4 +1,4 @@
-//! Posts events to a receiver of webhooks, and proves that they are Walmart's, as its subscriptions let one choose.
+//! Posts events to a webhook receiver, with the proofs of origin that Walmart's subscriptions offer.
 
 use std::time::Duration;
 
@@ -11,19 +11,20 @@ use url::Url;
 
 use crate::domain::hex;
 
-/// Walmart's patience with a receiver is said to be 3 s; a little more, so that a slow machine is not taken for a failure.
+/// Time for a receiver's answer. Walmart is said to wait 3 s; a longer wait does not mistake a slow machine for a
+/// failure.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Header that carries the proof, where nothing else is said.
+/// Default header of the proof.
 pub const WEBHOOK_HEADER: &str = "X-Walmart-Auth";
-/// Bytes of an answer that are looked at.
+/// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 4096;
 
-/// How a delivery proves where it comes from.
+/// The proof of a delivery's origin.
 #[derive(Clone)]
 pub enum DeliveryProof {
     /// HMAC-SHA256 of the body, in a header.
     Hmac {
-        /// That header.
+        /// The header.
         header: HeaderName,
         /// The shared secret.
         secret: String,
@@ -35,19 +36,19 @@ pub enum DeliveryProof {
     },
     /// User name and password, in a header.
     Basic {
-        /// That header.
+        /// The header.
         header: HeaderName,
-        /// Who.
+        /// The user name.
         username: String,
         /// The password.
         password: String,
     },
-    /// None.
+    /// No proof.
     None,
 }
 
 impl DeliveryProof {
-    /// The headers that prove a delivery of `body` to `url`, made `now` (since 1970).
+    /// The proof headers of a delivery of `body` to `url` at `now` (since 1970).
     fn headers(&self, url: &Url, body: &[u8], now: Duration) -> Vec<(HeaderName, String)> {
         let sign = |secret: &str, text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text);
         match self {
@@ -80,7 +81,7 @@ impl std::fmt::Debug for DeliveryProof {
     }
 }
 
-/// Where events go. Cheap to clone.
+/// The target of deliveries. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WebhookTarget {
     client: Client,
@@ -88,7 +89,7 @@ pub struct WebhookTarget {
     proof: DeliveryProof,
 }
 
-/// What a receiver answered.
+/// A receiver's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReceiverAnswer {
     /// HTTP status.
@@ -100,10 +101,9 @@ pub struct ReceiverAnswer {
 }
 
 impl WebhookTarget {
-    /// An address, http or https, and how deliveries to it are proved. Needs a process-wide rustls provider.
+    /// Delivers to an address, http or https, with this proof. Needs a process-wide rustls provider.
     ///
-    /// # Errors
-    /// A line, without the secret.
+    /// # Errors A line, without the secret.
     pub fn new(url: &str, proof: DeliveryProof) -> Result<Self, String> {
         let url: Url = url.parse().map_err(|error| format!("is no URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -115,15 +115,14 @@ impl WebhookTarget {
         Ok(Self { client, url, proof })
     }
 
-    /// Where to.
+    /// The address.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Sends one event once. `now` is the time since 1970.
+    /// Sends an event once. `now` is the time since 1970.
     ///
-    /// # Errors
-    /// There was no whole answer; the line says why.
+    /// # Errors No complete answer arrived; the line says why.
     pub async fn post(&self, body: Vec<u8>, now: Duration) -> Result<ReceiverAnswer, String> {
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         for (name, value) in self.proof.headers(&self.url, &body, now) {
@@ -144,7 +143,7 @@ impl WebhookTarget {
     }
 }
 
-/// The cause that says most.
+/// The innermost cause, which says most.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {

@@ -1,8 +1,8 @@
-//! `fetchOrderPromiseOptions`: what can be delivered when. A read: it reserves nothing.
+//! `fetchOrderPromiseOptions`: delivery options. A read, without reservations.
 //!
-//! 202 SUCCESS when every offer can be filled, 206 PARTIAL_SUCCESS when some cannot. A SKU that was never stocked counts
-//! as out of stock. What is available comes in one module for each kind of shipping, what is not in a module `ERROR`.
-//! The ids of the same request are the same every time; the dates follow the emulator's clock.
+//! 202 SUCCESS when every offer can be filled, 206 PARTIAL_SUCCESS when some cannot. A SKU never stocked counts as out
+//! of stock. Available offers come in a module per kind of shipping, the rest in a module `ERROR`. The same request
+//! gets the same ids; the dates follow the emulator's clock.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -16,7 +16,7 @@ use super::form::Form;
 use super::ids;
 use super::world::World;
 
-/// Offers that one selection may hold. Source: the published schema.
+/// Offers per selection. Source: the published schema.
 const MAX_OFFERS: usize = 30;
 
 struct Offer<'a> {
@@ -95,7 +95,7 @@ fn read<'a>(world: &World, payload: &'a Value) -> Result<Vec<Offer<'a>>, Vec<sup
     form.finish().map(|()| offers)
 }
 
-/// The shipping method, where it is a known one; else STANDARD, as the sandbox does.
+/// The requested shipping method if known, else STANDARD, as in the sandbox.
 pub(crate) fn method(sent: Option<&str>) -> &'static str {
     let known = ["EXPEDITED", "STANDARD", "RUSH", "VALUE"];
     let sent = sent.unwrap_or_default();
@@ -111,7 +111,7 @@ fn offer_json(offer: &Offer<'_>) -> Value {
         "lineId": offer.line_id, "salesUnit": "Each", "sku": offer.sku})
 }
 
-/// The destination as Walmart gives it back: delivery, and the postal code under both names.
+/// The destination in Walmart's form: delivery, and the postal code under both names.
 fn destination(sent: &Value) -> Value {
     let mut address = sent["address"].clone();
     if let Some(fields) = address.as_object_mut() {
@@ -164,7 +164,7 @@ fn days_on(now: Timestamp, days: i64) -> String {
     today.saturating_add(days.days()).to_string()
 }
 
-/// Every SKU that a body asks for.
+/// All SKUs in a body.
 pub(crate) fn skus(body: &Value) -> Vec<&str> {
     let selections = body["payload"]["offerSelections"].as_array().into_iter().flatten();
     let offers = selections.flat_map(|selection| selection["offers"].as_array().into_iter().flatten());

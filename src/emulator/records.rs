@@ -1,6 +1,6 @@
-//! What really happened at the emulator's Walmart, for tests in the same process: no lie, lag or fault reaches it.
+//! The true state of the emulator, for tests in the same process: without lies, lags and faults.
 //!
-//! The control API tells the same as JSON (`GET orders`, `GET history`).
+//! The control API has the same as JSON (`GET orders`, `GET history`).
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -12,54 +12,55 @@ use super::faults::{FaultRules, Injector};
 use super::world::Order;
 use super::{Emulator, EmulatorState};
 
-/// An order that exists.
+/// An order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRecord {
-    /// Client id of the account that placed it; none: it was there at the start and belongs to every account.
+    /// Client id of the account that placed the order; `None` for an order of the initial state, which belongs to every
+    /// account.
     pub account: Option<String>,
     /// `sellerOrderId`.
     pub number: String,
     /// `orderChannelId`.
     pub channel: String,
-    /// When it was accepted, by the emulator's clock.
+    /// Time of acceptance, by the emulator's clock.
     pub accepted: Timestamp,
     /// Request id of the acceptance.
     pub request_id: String,
-    /// Its lines, as sent.
+    /// The lines, as sent.
     pub lines: Vec<LineRecord>,
 }
 
-/// A line of an order that exists.
+/// A line of an order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineRecord {
     /// `sellerLineId`.
     pub id: String,
-    /// Its SKU.
+    /// The SKU.
     pub sku: String,
     /// Units ordered.
     pub ordered: u64,
-    /// Units of these that were cancelled.
+    /// Units cancelled, of the ordered ones.
     pub cancelled: u64,
-    /// Units of these that were shipped.
+    /// Units shipped, of the ordered ones.
     pub shipped: u64,
 }
 
-/// A create, cancel or status call that was received.
+/// A received create, cancel or status call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallRecord {
-    /// When it was received whole, by the emulator's clock.
+    /// Time at which the whole request had arrived, by the emulator's clock.
     pub time: Timestamp,
     /// `create`, `cancel` or `status`.
     pub operation: &'static str,
-    /// Client id; none: the token was refused.
+    /// Client id; `None` when the token was refused.
     pub account: Option<String>,
-    /// Empty in searches.
+    /// The order number; empty for searches.
     pub order_number: String,
     /// `WM_QOS.CORRELATION_ID`.
     pub correlation_id: String,
-    /// What was executed.
+    /// The effect of the call.
     pub effect: CallEffect,
-    /// What the caller was told; none: there was no answer.
+    /// The status sent; `None` when no answer was sent.
     pub status: Option<u16>,
 }
 
@@ -69,7 +70,7 @@ impl Emulator {
         self.with_state(|state| state.world.orders().iter().map(OrderRecord::of).collect())
     }
 
-    /// The orders of that number that the account has, oldest first. More than one is a duplicate.
+    /// The account's orders with this number, oldest first. More than one is a duplicate.
     pub fn orders_numbered(&self, account: &str, number: &str) -> Vec<OrderRecord> {
         self.with_state(|state| {
             let found = state.world.numbered(number).filter(|order| order.account.as_deref() == Some(account));
@@ -77,7 +78,7 @@ impl Emulator {
         })
     }
 
-    /// How many orders each account has of each number, `(account, number)`. Orders from the start are left out.
+    /// Number of orders by account and order number, `(account, number)`. Orders of the initial state are left out.
     pub fn order_counts(&self) -> BTreeMap<(String, String), usize> {
         self.with_state(|state| {
             let mut counts = BTreeMap::new();
@@ -90,13 +91,13 @@ impl Emulator {
         })
     }
 
-    /// The create, cancel and status calls from the `first`-th on (0: all), in the order in which they were received. At
-    /// most a million are kept.
+    /// The create, cancel and status calls from position `first` on (0: all), in the order of arrival. At most a
+    /// million are kept.
     pub fn calls_from(&self, first: usize) -> Vec<CallRecord> {
         self.with_state(|state| state.journal.calls().get(first..).unwrap_or_default().to_vec())
     }
 
-    /// Replaces all faults and lies; the counts of calls begin anew.
+    /// Replaces all faults and lies, and resets the call counts.
     pub fn set_faults(&self, faults: FaultRules) {
         self.with_state(|state| state.faults = Injector::new(faults, self.0.options.seed));
     }

@@ -1,7 +1,7 @@
-//! The journal: what was received, what was really executed and what the caller was told, for tests to look into.
+//! The journal: requests received, their effects and the answers sent, for inspection by tests.
 //!
-//! It keeps the newest requests within a bound and counts the ones it let go. Secrets do not get in: tokens and
-//! credentials are replaced, and of a token request only the grant type stays.
+//! The journal keeps the newest requests within a bound and counts the dropped ones. Secrets are not recorded: tokens
+//! and credentials are replaced, and a token request keeps only its grant type.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,12 +16,12 @@ use super::records::CallRecord;
 
 /// Requests kept at most.
 const MAX_KEPT: usize = 10_000;
-/// Bytes of bodies, headers and paths kept at most, all together.
+/// Bytes of bodies, headers and paths kept at most.
 const MAX_BYTES: usize = 16 << 20;
 /// Headers whose values are replaced.
 const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "wm_sec.access_token", "cookie"];
 
-/// One request as it was received, before anybody judged it.
+/// A request as received, before any check.
 #[derive(Debug)]
 pub(crate) struct ReceivedRequest {
     pub(crate) time: Timestamp,
@@ -31,7 +31,7 @@ pub(crate) struct ReceivedRequest {
     pub(crate) path: String,
     pub(crate) order_number: String,
     pub(crate) correlation_id: String,
-    /// A JSON object as text, to keep it small.
+    /// A JSON object as text, to save memory.
     pub(crate) headers: String,
     pub(crate) body: Bytes,
 }
@@ -42,18 +42,18 @@ impl ReceivedRequest {
     }
 }
 
-/// What became of it.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(crate) struct RequestOutcome {
     pub(crate) account: Option<String>,
     pub(crate) effect: CallEffect,
-    /// The rule or magic value that acted.
+    /// The rule or magic value that hit the call.
     pub(crate) disturbance: Option<String>,
-    /// None: the connection was dropped.
+    /// `None` when the connection was dropped.
     pub(crate) status: Option<u16>,
 }
 
-/// What `GET requests` and `GET history` are asked for.
+/// The filter of `GET requests` and `GET history`.
 #[derive(Debug, Default)]
 pub(crate) struct RequestFilter {
     pub(crate) operation: Option<String>,
@@ -62,7 +62,7 @@ pub(crate) struct RequestFilter {
 }
 
 impl RequestFilter {
-    /// Whether a request is asked for.
+    /// Whether a request matches.
     pub(crate) fn matches(&self, operation: &str, order_number: &str, correlation_id: &str) -> bool {
         let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
         is(&self.operation, operation)
@@ -71,7 +71,7 @@ impl RequestFilter {
     }
 }
 
-/// The newest requests and the counts of all.
+/// The newest requests, and the counts of all.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     kept: VecDeque<(u64, ReceivedRequest, RequestOutcome)>,
@@ -94,7 +94,7 @@ impl Journal {
         }
     }
 
-    /// The kept requests that match, oldest first, and the counts of everything received.
+    /// The kept requests that match, oldest first, and the counts of all received.
     pub(crate) fn show(&self, filter: &RequestFilter) -> Value {
         let requests: Vec<Value> = self
             .kept
@@ -110,12 +110,12 @@ impl Journal {
         json!({"received": self.received, "forgotten": forgotten, "totals": totals, "requests": requests})
     }
 
-    /// Every order call that the history keeps, oldest first.
+    /// All order calls in the history, oldest first.
     pub(crate) fn calls(&self) -> &[CallRecord] {
         self.history.calls()
     }
 
-    /// Every order call there ever was, in short.
+    /// The history of order calls as JSON.
     pub(crate) fn history(&self, filter: &RequestFilter) -> Value {
         self.history.show(filter)
     }
@@ -139,7 +139,7 @@ fn entry(id: u64, received: &ReceivedRequest, outcome: &RequestOutcome) -> Value
         "dropped": outcome.status.is_none()})
 }
 
-/// Headers by lower-case name, secrets replaced, repeated ones joined.
+/// Headers by lower-case name: secrets replaced, repeated headers joined.
 pub(crate) fn harmless(headers: &HeaderMap) -> String {
     let mut all: BTreeMap<&str, String> = BTreeMap::new();
     for (name, value) in headers {

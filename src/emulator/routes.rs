@@ -1,7 +1,7 @@
-//! The course of one request: gateway checks, token, bucket, disturbance, operation, journal.
+//! The course of a request: gateway checks, token, bucket, disturbance, operation, journal.
 //!
-//! Everything is decided and executed at once, under one lock, when the request arrives; a delay only holds the answer
-//! back. A caller that gives up waiting therefore changes nothing about what was executed.
+//! The request is decided and executed at once, under a lock, when it arrives; a delay holds back only the answer. A
+//! caller that gives up waiting changes nothing about the execution.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -22,17 +22,17 @@ use super::target::Target;
 use super::{EmulatorShared, EmulatorState, cancel, control, create, form, gate, promise, status};
 use crate::domain::operation::Operation;
 
-/// Longest request body; a longer one is 413. Walmart's own bound is not published.
+/// Longest request body; a longer body gets 413. Walmart's own bound is not published.
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
-/// What the caller gets, and when.
+/// The answer for the caller, and its delay.
 pub(crate) struct TimedReply {
     pub(crate) delay: Duration,
     pub(crate) result: Result<Response<Bytes>, AnswerLoss>,
 }
 
 impl TimedReply {
-    /// The answer, or its loss, once the delay is over.
+    /// Waits for the delay, then returns the answer or its loss.
     pub(crate) async fn when_due(self) -> Result<Response<Bytes>, AnswerLoss> {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -83,7 +83,7 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
     TimedReply { delay: played.delay, result: played.answer.map(|answer| answer.into_http(xml)) }
 }
 
-/// The body as JSON, where the call has one and it is.
+/// Parses the body as JSON, for calls that have a body.
 fn read(target: Option<Target>, body: &[u8]) -> Option<Value> {
     match target {
         Some(Target::Call(Operation::Promise | Operation::Create | Operation::Cancel)) if body.len() <= MAX_BODY => {
@@ -113,12 +113,13 @@ fn receive(
         order_number,
         correlation_id: gate::text(&parts.headers, "wm_qos.correlation_id").unwrap_or_default().to_owned(),
         headers: harmless(&parts.headers),
-        // A copy: the original may be a small piece of a connection's whole read buffer, which it would keep alive.
+        // Copied: the original may be a small part of a connection's read buffer, and would keep the whole buffer
+        // alive.
         body: if body.len() > MAX_BODY { Bytes::new() } else { Bytes::copy_from_slice(body) },
     }
 }
 
-/// How a request went.
+/// The course of a played request.
 struct PlayedCall {
     answer: Result<WalmartAnswer, AnswerLoss>,
     delay: Duration,
@@ -136,7 +137,8 @@ impl PlayedCall {
         Self { answer: Ok(done.answer), delay: Duration::ZERO, account: None, effect: done.effect, disturbance: None }
     }
 
-    /// Tells what is left in the bucket. A 429 that a disturbance made speaks of an empty one, a second from a call.
+    /// Adds the headers of the bucket's level. A 429 made by a disturbance reports an empty bucket, a second from the
+    /// next call.
     fn with_level(mut self, state: &EmulatorState, operation: Operation, now: Timestamp) -> Self {
         let mut level = state.limits.peek(self.account.as_deref().unwrap_or_default(), operation, now);
         self.answer = self.answer.map(|answer| {
@@ -152,12 +154,12 @@ impl PlayedCall {
     }
 }
 
-/// The time of day as the `Date` header has it.
+/// The time in the form of the `Date` header.
 fn http_date(time: Timestamp) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A request that passed the gateway's first checks.
+/// Plays a request that passed the gateway's first checks.
 fn play(
     shared: &EmulatorShared,
     state: &mut EmulatorState,
@@ -203,7 +205,7 @@ fn play(
     PlayedCall { answer, delay: disturbance.delay, account, effect, disturbance: Some(name) }
 }
 
-/// What disturbs the call: a rule of the faults, else a magic value.
+/// Returns the disturbance of a call: from a fault rule, else from a magic value.
 fn disturb(
     state: &mut EmulatorState,
     target: Target,

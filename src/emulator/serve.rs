@@ -1,5 +1,5 @@
-//! The emulator on a port: HTTP/1 with kept-alive connections and HTTP/2, with TLS or without, each connection apart from the
-//! others, each request bounded in size and the time of its coming.
+//! The emulator on a port: HTTP/1 with keep-alive and HTTP/2, with TLS or without. Connections are independent;
+//! requests are bounded in size and time.
 
 use std::error::Error;
 use std::io;
@@ -32,30 +32,28 @@ use super::{DroppedCall, Emulator};
 /// HTTP/2 in ALPN.
 const HTTP2: &[u8] = b"h2";
 
-/// Connections at a time; further ones wait to be accepted.
+/// Open connections; further connections wait to be accepted.
 const MAX_CONNECTIONS: usize = 4096;
-/// A connection that sends no whole request head in this time is closed, an idle kept-alive one too.
+/// Time for a whole request head, also on an idle kept-alive connection. The connection is closed afterwards.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// A body must be there in this time after its head, else 408.
+/// Time for a body after its head; a slower body gets 408.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is being answered at shutdown may take this long.
+/// Time for open requests at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Rest after the machine refused a connection (no file handles left, for example).
+/// Pause after a failed accept, for example without free file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers on the listener until `shutdown`, then lets requests in flight finish for at most 5 seconds. HTTP/2 is spoken
-/// with clients that begin with its preface.
+/// Serves the listener until `shutdown`, then gives open requests 5 seconds to finish. Clients that begin with the
+/// HTTP/2 preface get HTTP/2.
 ///
-/// # Errors
-/// Only a listener that does not know its address, before anything is accepted. A connection that fails ends alone.
+/// # Errors The listener does not know its address, before anything is accepted. A failed connection ends alone.
 pub async fn serve(emulator: Emulator, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
     accept_all(emulator, listener, None, shutdown).await
 }
 
-/// The same by TLS; HTTP/2 where the client offers it and `tls` does.
+/// The same with TLS; HTTP/2 if both the client and `tls` offer it.
 ///
-/// # Errors
-/// As [`serve`].
+/// # Errors As [`serve`].
 pub async fn serve_tls(
     emulator: Emulator,
     listener: TcpListener,
@@ -87,7 +85,7 @@ async fn accept_all(
         }
         while connections.try_join_next().is_some() {}
     }
-    // What is left after the drain is ended with the set.
+    // Connections still open after the drain end with the set.
     let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
     Ok(())
 }
@@ -103,13 +101,13 @@ async fn accept(
 
 async fn connection(emulator: Emulator, stream: TcpStream, tls: Option<TlsAcceptor>, shutdown: CancellationToken) {
     if emulator.hangs_connection() {
-        // Open, and never read. Who waits for it has to see by itself that nothing comes.
+        // Open, and never read: the client has to notice by itself.
         shutdown.cancelled().await;
         return;
     }
     // Answers are small and wanted at once. A socket that refuses the option works without it.
     let _ = stream.set_nodelay(true);
-    // A client that goes away or talks nonsense while the protocol is found out ends its connection.
+    // A client that leaves or sends garbage during protocol detection ends its connection.
     match tls {
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
@@ -125,7 +123,7 @@ async fn connection(emulator: Emulator, stream: TcpStream, tls: Option<TlsAccept
     }
 }
 
-/// Whether the client speaks HTTP/2 without TLS: its first bytes say so.
+/// Whether the client speaks HTTP/2 without TLS, by its first bytes.
 async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     const PREFACE: &[u8; 3] = b"PRI";
     let mut start = [0; PREFACE.len()];
@@ -137,7 +135,7 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
         if read == PREFACE.len() {
             return Ok(true);
         }
-        // `P` may begin POST as well; the socket is readable all the while, so there is nothing else to wait for.
+        // `P` may begin POST as well. The socket stays readable, which leaves only a timer to wait for.
         sleep(Duration::from_millis(1)).await;
     }
 }
@@ -153,7 +151,7 @@ where
         let stream = http2.then(|| wire.next_stream());
         respond(emulator.clone(), Arc::clone(&wire), stream, request, stop.clone())
     });
-    // An error is a client that went away or talked nonsense, or a drop that was asked for: its connection ends.
+    // Errors come from a client that left or sent garbage, or from a requested drop: the connection ends.
     if http2 {
         let mut server = http2::Builder::new(TokioExecutor::new());
         let mut connection = pin!(server.timer(TokioTimer::new()).serve_connection(stream, service));
@@ -172,7 +170,7 @@ where
     }
 }
 
-/// `stream` is the call's on HTTP/2.
+/// Answers a call. `stream` is the call's stream on HTTP/2.
 async fn respond(
     emulator: Emulator,
     wire: Arc<Wire>,
@@ -200,14 +198,14 @@ async fn respond(
             wire.send_goaway();
             silence(&shutdown).await
         }
-        // HTTP/1 cannot say that a request was not worked on.
+        // HTTP/1 cannot say that a request was not executed.
         Err(AnswerLoss::TurnedAway) => Err(DroppedCall::NotSent),
         Err(AnswerLoss::Closed) => Err(DroppedCall::Interrupted),
         Err(AnswerLoss::Silent) => silence(&shutdown).await,
     }
 }
 
-/// Executes the call, unless its connection is silent; tells whether it was turned away.
+/// Executes the call, unless its connection is silent. Also returns whether the call was turned away.
 fn play(emulator: &Emulator, wire: &Wire, stream: u32, request: Request<Bytes>) -> Option<(TimedReply, bool)> {
     let admitted = wire.admit(stream)?;
     let reply = emulator.begin(request);
@@ -225,7 +223,7 @@ fn play(emulator: &Emulator, wire: &Wire, stream: u32, request: Request<Bytes>) 
     Some((reply, turned_away))
 }
 
-/// No answer for as long as the emulator runs.
+/// Gives no answer while the emulator runs.
 async fn silence(shutdown: &CancellationToken) -> Result<Response<Full<Bytes>>, DroppedCall> {
     shutdown.cancelled().await;
     Err(DroppedCall::Interrupted)
@@ -235,7 +233,7 @@ fn is_too_long(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     error.is::<LengthLimitError>()
 }
 
-/// An answer to a request that was not read to its end; the connection cannot be used further.
+/// Answers a request that was not read to its end; the connection closes.
 fn unread(status: u16, text: &str) -> Response<Full<Bytes>> {
     WalmartAnswer::text(status, text).with("connection", "close").into_http(false).map(Full::new)
 }

@@ -1,5 +1,5 @@
 //! The status call: the account's orders by number, channel, shipment or date, in the production form (a list with
-//! counts in the header) or, with `WM_SANDBOX: v2`, in the sandbox's (one object, no header).
+//! counts in the header) or, with `WM_SANDBOX: v2`, in the sandbox form (an object, without header).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::lies::LagKind;
 use super::world::{Line, Order, ShippedParcel, TRANSIT, World};
 
 const CODE: &str = "INVALID_WFS_REQUEST";
-/// Largest page, and the page when none is asked for. Source: the published schema (`limit` 1 to 50).
+/// Largest page, and the default page. Source: the published schema (`limit` 1 to 50).
 const MAX_LIMIT: usize = 50;
 const MAX_OFFSET: usize = 50_000;
 
@@ -33,13 +33,13 @@ struct StatusQuery {
     offset: usize,
 }
 
-/// The order number of a query string; empty where there is none.
+/// The order number in a query string; empty if missing.
 pub(crate) fn order_number(query: &str) -> String {
     let found = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "orderNumber");
     found.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-/// Answers a status call. `lag` tells how much later something is seen of the order of a number.
+/// Answers a status call. `lag` returns the lag of a change to the order with a given number.
 pub(crate) fn status(
     world: &World,
     context: &EmulatedCall<'_>,
@@ -61,7 +61,7 @@ pub(crate) fn status(
         return CallResult::refused(WalmartAnswer::json(400, json!({"status": "FAIL", "errors": [error]})));
     }
     let total = found.len();
-    // Orders of one date stay as they came, so that pages neither repeat nor leave out any.
+    // A stable sort keeps orders of the same time in place: pages neither repeat nor skip an order.
     found.sort_by_key(|order| order.accepted);
     if !query.ascending {
         found.reverse();
@@ -79,7 +79,7 @@ pub(crate) fn status(
     CallResult { answer: WalmartAnswer::json(200, body), effect: CallEffect::Read }
 }
 
-/// The order as the account sees it: not before its lag is over, and each change of it not before that one's.
+/// The order as reads see it: not before its lag has passed, and no change before the change's lag has passed.
 fn seen<'a>(
     order: &'a Order,
     context: &EmulatedCall<'_>,
@@ -89,7 +89,7 @@ fn seen<'a>(
     if !order.visible_to(context.account) {
         return None;
     }
-    // What was there at the start does not lag: it counts as accepted just now.
+    // Orders of the initial state do not lag: they count as accepted just now.
     if order.account.is_none() {
         return Some(Cow::Borrowed(order));
     }
@@ -188,7 +188,7 @@ fn production_form(order: &Order, now: Timestamp) -> Value {
         "buyerInfo": {"primaryContact": {"name": order.buyer}}, "shipments": shipments, "orderLines": lines})
 }
 
-/// Digits, as Walmart's are, and another number for each order: two orders of one number are told apart by it.
+/// Digits, as at Walmart, and different for every order: duplicates of an order number stay distinguishable.
 fn purchase_order(order: &Order) -> String {
     let digits = order.request_id.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     format!("17{:011}", digits % 100_000_000_000)

@@ -1,4 +1,4 @@
-//! What a request is for.
+//! The calls of the emulated API, by path.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use http::Method;
 
 use crate::domain::operation::Operation;
 
-/// One of the calls that the emulator answers as Walmart.
+/// A call that the emulator answers as Walmart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     /// `POST /v3/token`
@@ -27,7 +27,7 @@ impl Target {
         Target::Call(Operation::Status),
     ];
 
-    /// The one with that path; one slash at its end does not matter.
+    /// Finds the call of a path; a trailing slash is ignored.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         Self::ALL.into_iter().find(|target| target.path() == path)
@@ -37,7 +37,7 @@ impl Target {
         Self::ALL.into_iter().find(|target| target.name() == name)
     }
 
-    /// Name in faults and in `GET requests`.
+    /// The name in fault rules and in `GET requests`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Target::Token => "token",

@@ -1,5 +1,5 @@
-//! `POST /v3/token`: client credentials in, an access token for 900 seconds out. Several tokens of one client live side
-//! by side, as at Walmart: a new one does not end the older ones.
+//! `POST /v3/token`: exchanges client credentials for an access token of 900 seconds. As at Walmart, a new token does
+//! not end the client's earlier tokens.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use super::answer::WalmartAnswer;
 use super::ids::digest;
 use super::magic;
 
-/// Seconds that a token lives. Source: the published schema (`expires_in`).
+/// Lifetime of a token, in seconds. Source: the published schema (`expires_in`).
 pub(crate) const LIFETIME_SECONDS: i64 = 900;
 
-/// The tokens that were issued.
+/// The issued tokens.
 #[derive(Debug, Default)]
 pub(crate) struct IssuedTokens {
     live: HashMap<String, IssuedToken>,
@@ -31,7 +31,7 @@ struct IssuedToken {
 }
 
 impl IssuedTokens {
-    /// Client id that the token was issued to, while it lives.
+    /// The client that the token was issued to, while the token is valid.
     pub(crate) fn client(&self, token: &str, now: Timestamp) -> Option<&str> {
         self.live.get(token).filter(|issued| now < issued.expires).map(|issued| issued.client.as_str())
     }
@@ -75,7 +75,8 @@ impl IssuedTokens {
     fn issue(&mut self, client: &str, seed: u64, now: Timestamp) -> String {
         self.live.retain(|_, issued| now < issued.expires);
         self.serial += 1;
-        // Walmart's is an encrypted JWT of five parts and about 1 KB; the size matters to whoever bounds headers.
+        // Walmart's token is an encrypted JWT of five parts and about 1 KB; the size matters to clients that bound
+        // headers.
         let part = |name: &str, blocks: u32| {
             let bytes: Vec<u8> = (0..blocks)
                 .flat_map(|block| digest(seed, &["token", client, name, &self.serial.to_string(), &block.to_string()]))

@@ -1,9 +1,10 @@
-//! Connections that lie: an HTTP/2 GOAWAY below a stream that is open, and a connection that takes bytes and sends none.
+//! Connections with faults in the protocol: an HTTP/2 GOAWAY below an open stream, and a connection that accepts bytes
+//! and sends none.
 //!
-//! The HTTP library can do neither: its GOAWAY names the last stream that it has seen. So [`WireIo`] stands between it and
-//! the socket. It follows the frames that are written, to put a GOAWAY between two of them, and swallows what is written
-//! once the connection is half dead. Only what was not executed is turned away: a stream above the GOAWAY's last one
-//! whose call was executed would be a second order at the hands of a caller that did nothing wrong.
+//! hyper offers neither: its GOAWAY names the last stream received. [`WireIo`] therefore sits between hyper and the
+//! socket. It follows the written frames, inserts a GOAWAY between two of them, and discards writes once the connection
+//! is half dead. Only calls that were not executed are turned away: a GOAWAY below an executed call would make a
+//! correct caller create a second order.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const FRAME_HEAD: usize = 9;
 
-/// What the calls of one connection agree on.
+/// State shared by the calls of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     calls: AtomicU32,
@@ -29,29 +30,29 @@ pub(super) struct Wire {
 #[derive(Debug, Default)]
 struct WireState {
     silent: bool,
-    /// The last stream that the GOAWAY leaves; what comes above it is neither executed nor answered.
+    /// The last stream in the GOAWAY; calls above are neither executed nor answered.
     last: Option<u32>,
     /// The highest stream whose call was executed.
     executed: u32,
-    /// A GOAWAY that is yet to be written.
+    /// A GOAWAY to be written.
     goaway: Option<u32>,
 }
 
 impl Wire {
-    /// The stream of the next call: clients number them 1, 3, 5 and so on, and calls come in that order.
+    /// The stream of the next call: clients number streams 1, 3, 5 and so on, and calls arrive in this order.
     pub(super) fn next_stream(&self) -> u32 {
         2 * self.calls.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Lets the call in, unless the connection is silent for it. Others wait meanwhile, so that no call above a stream that
-    /// is turned away slips through.
+    /// Admits a call, unless the connection is silent for its stream. The guard blocks the connection's other calls, or
+    /// one above a stream about to be turned away could be executed.
     pub(super) fn admit(&self, stream: u32) -> Option<AdmittedCall<'_>> {
         let state = self.state();
         let open = !state.silent && state.last.is_none_or(|last| stream <= last);
         open.then_some(AdmittedCall { state, stream })
     }
 
-    /// Has the GOAWAY of a call that was turned away written.
+    /// Requests the GOAWAY for a call that was turned away.
     pub(super) fn send_goaway(&self) {
         let mut state = self.state();
         state.goaway = state.last;
@@ -71,13 +72,13 @@ pub(super) struct AdmittedCall<'a> {
 }
 
 impl AdmittedCall<'_> {
-    /// The call was executed, or answered.
+    /// Notes that the call was executed or answered.
     pub(super) fn executed(mut self) {
         self.state.executed = self.state.executed.max(self.stream);
     }
 
-    /// The call was not executed, and no later one shall be. False: a later one was already, so that a GOAWAY below this
-    /// one would not be true.
+    /// Turns this call and all later calls away. Returns false if a later call was executed already: the GOAWAY would
+    /// be a lie.
     pub(super) fn turn_away(mut self) -> bool {
         let can = self.state.executed < self.stream;
         if can {
@@ -86,20 +87,20 @@ impl AdmittedCall<'_> {
         can
     }
 
-    /// Nothing is sent on the connection any more.
+    /// Stops all output on the connection.
     pub(super) fn silence(mut self) {
         self.state.silent = true;
     }
 }
 
 pin_project! {
-    /// A connection that does what its [`Wire`] says.
+    /// A connection that follows the decisions in its [`Wire`].
     pub(super) struct WireIo<S> {
         #[pin]
         inner: S,
         wire: Arc<Wire>,
         frames: FrameCursor,
-        // What is left to write of a GOAWAY.
+        // The unwritten rest of a GOAWAY.
         injected: Vec<u8>,
     }
 }
@@ -111,7 +112,7 @@ impl<S> WireIo<S> {
 }
 
 impl<S: AsyncWrite> WireIo<S> {
-    /// Writes the GOAWAY that is due, once no frame is half written.
+    /// Writes a requested GOAWAY, between two frames.
     fn inject(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
         if this.frames.is_between_frames()
@@ -133,7 +134,7 @@ impl<S: AsyncWrite> WireIo<S> {
     }
 }
 
-/// GOAWAY without an error, after which streams up to `last` are answered.
+/// A GOAWAY without an error; streams up to `last` are still answered.
 fn goaway(last: u32) -> [u8; FRAME_HEAD + 8] {
     let mut frame = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     frame[FRAME_HEAD..FRAME_HEAD + 4].copy_from_slice(&last.to_be_bytes());
@@ -142,7 +143,7 @@ fn goaway(last: u32) -> [u8; FRAME_HEAD + 8] {
 
 impl<S: AsyncRead + AsyncWrite> AsyncRead for WireIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        // The connection's task reads whenever it is woken, so a GOAWAY that is due is written from here.
+        // The connection's task polls reads whenever it is woken: a requested GOAWAY is written from this poll.
         self.wire.connection.register(cx.waker());
         if let Poll::Ready(Err(error)) = self.as_mut().inject(cx) {
             return Poll::Ready(Err(error));
@@ -176,10 +177,10 @@ impl<S: AsyncWrite> AsyncWrite for WireIo<S> {
     }
 }
 
-/// Where in a frame the bytes written so far end. Meaningless, and not asked for, on HTTP/1.
+/// The position of the written bytes within a frame. Without meaning on HTTP/1, and unused.
 #[derive(Debug, Default)]
 struct FrameCursor {
-    /// Bytes of the frame's head so far; at its end they hold the payload's length.
+    /// The frame header received so far; when complete, it holds the payload's length.
     head: [u8; FRAME_HEAD],
     in_head: usize,
     payload_left: usize,

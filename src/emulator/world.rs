@@ -1,7 +1,7 @@
-//! Orders and stock: the state that calls change. Pure: time is passed in, nothing here knows HTTP.
+//! Orders and stock: the state that calls change. Pure: time is passed in, and HTTP is unknown.
 //!
-//! Kept at all times: what was ever put in stock of a SKU is what is available plus what open and shipped lines hold,
-//! and a line never cancels and ships more than it ordered.
+//! Invariants: the units ever stocked of a SKU are the available units plus the units in open and shipped lines; a line
+//! never cancels and ships more than was ordered.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -11,21 +11,22 @@ use serde_json::Value;
 
 use super::DuplicatePolicy;
 
-/// Longest age of an order that can be cancelled. Source: seed 001, "60 minutes".
+/// Longest age of a cancellable order. Source: seed 001, "60 minutes".
 pub(crate) const CANCEL_WINDOW: SignedDuration = SignedDuration::from_mins(60);
-/// A shipped line counts as delivered this long after it left.
+/// Time from shipping to delivery of a line.
 pub(crate) const TRANSIT: SignedDuration = SignedDuration::from_hours(72);
 
-/// An order as it was accepted.
+/// An accepted order.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// Client id of the account that placed it; none: it was there at the start and belongs to every account.
+    /// Client id of the account that placed the order; `None` for an order of the initial state, which belongs to every
+    /// account.
     pub(crate) account: Option<String>,
     pub(crate) number: String,
     pub(crate) channel: String,
-    /// When it was accepted.
+    /// Time of acceptance.
     pub(crate) accepted: Timestamp,
-    /// `orderPlacedTime` as sent.
+    /// `orderPlacedTime`, as sent.
     pub(crate) placed: String,
     pub(crate) buyer: String,
     pub(crate) email: String,
@@ -46,14 +47,14 @@ pub(crate) struct Line {
     pub(crate) parcels: Vec<ShippedParcel>,
 }
 
-/// Units of one line that were cancelled at one time.
+/// Units of a line cancelled at the same time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct CancelledUnits {
     pub(crate) units: u64,
     pub(crate) time: Timestamp,
 }
 
-/// What left the warehouse for one line at one time.
+/// Units of a line shipped at the same time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ShippedParcel {
     pub(crate) quantity: u64,
@@ -72,7 +73,7 @@ impl Line {
         self.cancellations.iter().map(|c| c.units).sum()
     }
 
-    /// Neither shipped nor cancelled.
+    /// Units neither shipped nor cancelled.
     pub(crate) fn open(&self) -> u64 {
         self.ordered.saturating_sub(self.cancelled()).saturating_sub(self.shipped())
     }
@@ -110,7 +111,7 @@ impl Order {
         self.account.as_deref().is_none_or(|owner| owner == account)
     }
 
-    /// The order without what has been cancelled and shipped of it since `time`.
+    /// The order without the cancellations and shipments after `time`.
     pub(crate) fn with_changes_until(&self, time: Timestamp) -> Cow<'_, Self> {
         if !self.lines.iter().any(|line| line.changed_after(time)) {
             return Cow::Borrowed(self);
@@ -124,14 +125,14 @@ impl Order {
     }
 }
 
-/// Why an order was not placed.
+/// The reason why an order was not placed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum PlaceRefused {
     Duplicate,
     Short { sku: String, available: u64, wanted: u64 },
 }
 
-/// Why nothing was cancelled.
+/// The reason why nothing was cancelled.
 #[derive(Debug, PartialEq)]
 pub(crate) enum CancelRefused {
     UnknownOrder,
@@ -141,7 +142,7 @@ pub(crate) enum CancelRefused {
     NothingOpen,
 }
 
-/// Why nothing was shipped.
+/// The reason why nothing was shipped.
 #[derive(Debug, PartialEq)]
 pub(crate) enum ShipRefused {
     UnknownOrder,
@@ -149,7 +150,7 @@ pub(crate) enum ShipRefused {
     NotSoManyOpen(u64),
 }
 
-/// What the warehouse and the order book hold.
+/// The stock and the order book.
 #[derive(Debug, Default)]
 pub(crate) struct World {
     stock: BTreeMap<String, u64>,
@@ -160,7 +161,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Units that can be sold; none for a SKU that was never stocked.
+    /// Units for sale; `None` for a SKU never stocked.
     pub(crate) fn available(&self, sku: &str) -> Option<u64> {
         self.stock.get(sku).copied()
     }
@@ -178,33 +179,34 @@ impl World {
         &self.orders
     }
 
-    /// All orders of that number, oldest first: more than one when duplicates are accepted or accounts share it.
+    /// All orders with this number, oldest first: several when duplicates are accepted, or when accounts use the same
+    /// number.
     pub(crate) fn numbered<'a>(&'a self, number: &str) -> impl Iterator<Item = &'a Order> + use<'a> {
         let positions = self.by_number.get(number).map(Vec::as_slice).unwrap_or_default();
         positions.iter().map(|&i| &self.orders[i])
     }
 
-    /// Whether the account has an order of that number.
+    /// Whether the account has an order with this number.
     pub(crate) fn is_used(&self, account: &str, number: &str) -> bool {
         self.numbered(number).any(|order| order.visible_to(account))
     }
 
-    /// How many orders were accepted though the account had one of the same number.
+    /// The number of accepted duplicates: orders whose number the account had used.
     pub(crate) fn duplicates(&self) -> u64 {
         self.duplicates
     }
 
-    /// Adds an order that takes nothing from stock: what was there at the start.
+    /// Adds an order of the initial state, without taking stock.
     pub(crate) fn preload(&mut self, order: Order) {
         self.by_number.entry(order.number.clone()).or_default().push(self.orders.len());
         self.orders.push(order);
     }
 
-    /// Orders that were there at the start count as accepted just now, until something happens to them: a session may
-    /// be hours old before it comes to them.
+    /// Orders of the initial state count as accepted just now until their first change: a session may be hours old when
+    /// a call first names them.
     pub(crate) fn keep_fresh(&mut self, now: Timestamp) {
         let untouched = |order: &Order| order.lines.iter().all(|line| line.open() == line.ordered);
-        // They are the first; looking at all orders on each request would cost more with each order.
+        // They come first; scanning all orders on every request would get slower with every order.
         let from_the_start = self.orders.iter_mut().take_while(|order| order.account.is_none());
         for order in from_the_start.filter(|order| untouched(order)) {
             order.accepted = now;
@@ -212,7 +214,8 @@ impl World {
         }
     }
 
-    /// Accepts an order whole, taking all its units from stock, or changes nothing. Says whether it is a duplicate.
+    /// Places an order as a whole and takes all its units from stock, or changes nothing. Returns whether the order is
+    /// a duplicate.
     pub(crate) fn place(&mut self, order: Order, duplicates: DuplicatePolicy) -> Result<bool, PlaceRefused> {
         let duplicate = self.is_used(order.account.as_deref().unwrap_or_default(), &order.number);
         if duplicate && duplicates == DuplicatePolicy::Refuse {
@@ -239,9 +242,9 @@ impl World {
         Ok(duplicate)
     }
 
-    /// Cancels what can be cancelled of the wanted lines and gives it back to stock; shipped and cancelled units stay
-    /// as they are. Returns the units cancelled, at least 1. Of several orders with the number, the oldest that has
-    /// something to cancel is meant.
+    /// Cancels the cancellable units of the requested lines and returns them to stock; shipped and cancelled units stay
+    /// unchanged. Returns the units cancelled, at least 1. Among several orders with the number, the oldest with
+    /// something to cancel is chosen.
     pub(crate) fn cancel(
         &mut self,
         account: &str,
@@ -270,8 +273,8 @@ impl World {
         Err(refused)
     }
 
-    /// Ships what is open of a line, or `quantity` of it. Of several orders with the number, the oldest with
-    /// something open is meant.
+    /// Ships the open units of a line, or `quantity` of them. Among several orders with the number, the oldest with
+    /// open units is chosen.
     pub(crate) fn ship(
         &mut self,
         number: &str,

@@ -1,11 +1,11 @@
-//! The XML that Walmart answers with when nobody asked for JSON. Only as good as is needed to show a caller that it
-//! forgot its Accept header.
+//! Walmart's XML, for callers that do not ask for JSON. Complete enough to show a caller that its Accept header is
+//! missing.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// Writes an answer: an error list, a token, or any other as `ServiceResponse`.
+/// Writes an answer: an error list, a token, or any other data as `ServiceResponse`.
 pub(crate) fn write(value: &Value) -> String {
     let mut out = String::from(r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>"#);
     if let Some(errors) = value.get("error").or_else(|| value.get("errors")).filter(|e| e.is_array()) {
@@ -29,7 +29,7 @@ fn element(out: &mut String, prefix: &str, name: &str, value: &Value) {
         items.iter().for_each(|item| element(out, prefix, name, item));
         return;
     }
-    // Keys come from the caller too, where its header is given back.
+    // Keys may come from the caller, whose header is echoed.
     let plain = |c: char| c.is_ascii_alphanumeric();
     let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
     let name = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("_{name}") };

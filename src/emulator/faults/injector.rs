@@ -1,4 +1,4 @@
-//! Draws which calls, orders and connections the rules strike.
+//! Draws the calls, orders and connections that the fault rules hit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::emulator::lies::{LagKind, LieKind};
 use crate::emulator::magic;
 use crate::emulator::target::Target;
 
-/// Decides for each call whether it is disturbed.
+/// Decides for every call whether a rule hits it.
 #[derive(Debug)]
 pub(crate) struct Injector {
     faults: FaultRules,
@@ -19,7 +19,7 @@ pub(crate) struct Injector {
     connections: CallCounter,
 }
 
-/// What one operation and order number has seen, or all connections.
+/// Call count and hits of an operation and order number, or of all connections.
 #[derive(Debug, Default)]
 struct CallCounter {
     calls: u64,
@@ -27,7 +27,7 @@ struct CallCounter {
 }
 
 impl CallCounter {
-    /// Whether the rule strikes the call that was counted last; `parts` is what the draw depends on besides that count.
+    /// Whether the rule hits the call counted last. Besides the count, the draw depends on `parts`.
     fn is_struck(&mut self, rule: &FaultRule, position: usize, seed: u64, parts: [&str; 2]) -> bool {
         let struck = self.struck.entry(position).or_default();
         if rule.count.is_some_and(|count| *struck >= count) {
@@ -41,13 +41,13 @@ impl CallCounter {
 }
 
 impl Injector {
-    /// `seed` counts where the faults name none.
+    /// `seed` applies when the fault file names none.
     pub(crate) fn new(faults: FaultRules, seed: u64) -> Self {
         Self { seed: faults.seed.unwrap_or(seed), faults, pairs: HashMap::new(), connections: CallCounter::default() }
     }
 
-    /// The first rule that strikes this call, with its position. To be asked once for each call. `is_duplicate`: a create
-    /// of a number that the account has used.
+    /// Returns the first rule that hits this call, and its position. Must be asked once per call. `is_duplicate`: a
+    /// create with a number that the account has used.
     pub(crate) fn draw(
         &mut self,
         target: Target,
@@ -70,7 +70,7 @@ impl Injector {
         None
     }
 
-    /// How much later this is seen of an order. It is drawn once for each order number.
+    /// The lag of an order in these reads, drawn once per order number.
     pub(crate) fn lag(&self, lagging: LagKind, order_number: &str) -> Duration {
         let lags = |rule: &FaultRule| matches!(rule.lie(), Some(lie) if matches!(lie.tell, LieKind::Lags(of) if of == lagging));
         for (position, rule) in self.faults.rules.iter().enumerate().filter(|(_, rule)| lags(rule)) {
@@ -84,7 +84,7 @@ impl Injector {
         magic::lag(lagging, order_number)
     }
 
-    /// Whether the connection that was just accepted hangs. To be asked once for each connection.
+    /// Whether a newly accepted connection hangs. Must be asked once per connection.
     pub(crate) fn hangs_connection(&mut self) -> bool {
         self.connections.calls += 1;
         let hangs = |rule: &FaultRule| matches!(rule.lie(), Some(lie) if matches!(lie.tell, LieKind::HangsConnect));

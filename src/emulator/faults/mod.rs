@@ -1,9 +1,9 @@
-//! Faults as data: which calls are disturbed or lied about, and how.
+//! Fault rules as data: which calls are disturbed or answered with a lie, and how.
 //!
-//! Whether a rule strikes depends only on the seed, the rule's place in the file, the operation, the order number and
-//! the how-manieth call of that operation and number it is. Calls of other orders, before or beside it, change nothing:
-//! a test with many callers sees the same faults on every run. Calls without an order number (token, promise, searches)
-//! share one row, in the order in which they arrive.
+//! A hit depends only on the seed, the rule's position in the file, the operation, the order number, and the ordinal of
+//! the call among those with this operation and number. Calls of other orders do not matter: a test with many callers
+//! sees the same faults in every run. Calls without an order number (token, promise, searches) share a sequence, in the
+//! order of their arrival.
 
 mod injector;
 mod rule;
@@ -19,25 +19,25 @@ use self::rule::{FaultRule, RawRule};
 use super::answer::WalmartAnswer;
 use super::lies::{AnswerLoss, Lie, LieContext, LieKind, LieScope};
 
-/// What happens to one call instead of, or beside, its normal course.
+/// Changes to the normal course of a call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct CallDisturbance {
-    /// How long the answer, or its loss, is held back. What is executed is executed at once.
+    /// Delay of the answer, or of its loss. The operation itself runs at once.
     pub(crate) delay: Duration,
-    /// The connection ends without an answer.
+    /// Whether the connection ends without an answer.
     pub(crate) drops: bool,
-    /// Whether the operation is executed.
+    /// Whether the operation runs.
     pub(crate) executes: bool,
-    /// Status instead of the real one, or of the lie's.
+    /// Status in place of the real status, or of the lie's.
     pub(crate) status: Option<u16>,
-    /// Body instead of the real one.
+    /// Body in place of the real body.
     pub(crate) body: Option<Bytes>,
-    /// What is told instead of the truth.
+    /// The lie in place of the true answer.
     pub(crate) lie: Option<&'static Lie>,
 }
 
 impl CallDisturbance {
-    /// What the caller gets, given the real answer where the operation was executed.
+    /// Builds the answer for the caller. `real` is the true answer, if the operation ran.
     pub(crate) fn answer(
         &self,
         question: &LieContext<'_>,
@@ -51,7 +51,7 @@ impl CallDisturbance {
         }
         let Some(lie) = self.lie else { return Ok(self.undistorted(real)) };
         if lie.about == LieScope::Calls {
-            // These change how an answer arrives, so the rule's status says which answer.
+            // These lies change how an answer arrives; the rule's status selects the answer.
             return Ok(lie.answer(question, self.undistorted(real)));
         }
         let told = lie.answer(question, real.unwrap_or_else(|| WalmartAnswer::of_status(500)));
@@ -61,7 +61,7 @@ impl CallDisturbance {
         })
     }
 
-    /// The answer as the rule's status and body have it.
+    /// The answer with the rule's status and body.
     fn undistorted(&self, real: Option<WalmartAnswer>) -> WalmartAnswer {
         let real_status = real.as_ref().map_or(200, |answer| answer.status);
         match (self.status, &self.body, real) {
@@ -73,7 +73,7 @@ impl CallDisturbance {
     }
 }
 
-/// A set of rules, read from TOML. The default is none.
+/// Fault rules, read from TOML. The default has no rules.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultRules {
     seed: Option<u64>,
@@ -89,10 +89,9 @@ struct FaultFile {
 }
 
 impl FaultRules {
-    /// Reads TOML: `seed`, then any number of `[[fault]]`. The keys are described in `docs/EMULATOR.md`.
+    /// Parses TOML: `seed`, then any number of `[[fault]]`. `docs/EMULATOR.md` describes the keys.
     ///
-    /// # Errors
-    /// One line that names the place and every fault found.
+    /// # Errors One line with the position, or with every fault found.
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: FaultFile = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
@@ -110,12 +109,12 @@ impl FaultRules {
         if problems.is_empty() { Ok(Self { seed: file.seed, rules }) } else { Err(problems.join("; ")) }
     }
 
-    /// How many rules there are.
+    /// The number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// Whether nothing is disturbed.
+    /// Whether the set has no rules.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -1,4 +1,4 @@
-//! One `[[fault]]`: its keys, and what is wrong with them.
+//! A `[[fault]]` entry: its keys and their validation.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ const MAX_DELAY: Duration = Duration::from_secs(600);
 /// Longest `lag` of a rule.
 const MAX_LAG: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A rule that was checked.
+/// A validated rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FaultRule {
     pub(super) target: Option<Target>,
     pub(super) probability: f64,
     pub(super) count: Option<u64>,
-    /// Strikes only creates of a number that the account has used.
+    /// Hits only creates with a number that the account has used.
     pub(super) duplicates_only: bool,
-    /// The least and the most that an order's lag can be.
+    /// The shortest and the longest lag of an order.
     pub(super) lag: (Duration, Duration),
     pub(super) disturbance: CallDisturbance,
 }
@@ -33,14 +33,14 @@ impl FaultRule {
         self.disturbance.lie
     }
 
-    /// Whether the rule can strike this call at all.
+    /// Whether the rule can hit this call at all.
     pub(super) fn includes(&self, target: Target) -> bool {
         self.target.is_none_or(|own| own == target)
             && self.lie().is_none_or(|lie| lie.is_told_by_call() && lie.about.includes(target))
     }
 }
 
-/// A rule as it is written.
+/// A rule before validation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRule {
@@ -71,7 +71,7 @@ enum FaultTime {
     Duplicate,
 }
 
-/// One span, or the least and the most of many.
+/// A single lag, or the shortest and the longest.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lag {
@@ -80,7 +80,9 @@ enum Lag {
 }
 
 impl RawRule {
-    /// The rule, or everything that is wrong with it, each with its key in front.
+    /// Validates the rule.
+    ///
+    /// # Errors Every fault found, with its key in front.
     pub(super) fn checked(self) -> Result<FaultRule, Vec<String>> {
         let mut problems = Vec::new();
         let target = match self.operation.as_deref() {
@@ -152,7 +154,7 @@ impl RawRule {
         if lag.0 > lag.1 { Err("lag: the least comes first".to_owned()) } else { Ok(lag) }
     }
 
-    /// What cannot stand beside this lie.
+    /// Faults of keys that exclude this lie.
     fn beside_a_lie(&self, lie: &Lie, target: Option<Target>) -> Vec<String> {
         let mut problems = Vec::new();
         let mut refuse = |key: &str, given: bool, why: &str| {
@@ -200,7 +202,7 @@ impl RawRule {
         problems
     }
 
-    /// What is missing or too much in a rule that names no lie.
+    /// Missing and superfluous keys of a rule without a lie.
     fn without_a_lie(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let replaces = self.status.is_some() || self.body.is_some();

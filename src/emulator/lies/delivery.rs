@@ -1,4 +1,4 @@
-//! Lies of what carries an answer: bodies that are cut or compressed, and connections that break.
+//! Lies in the transport: truncated or compressed bodies, and broken connections.
 
 use std::io::Write as _;
 

@@ -1,8 +1,8 @@
-//! Lies: answers that are not what is so, as Walmart, or something between Walmart and its caller, may give them.
+//! Lies: answers that contradict the emulator's state, as Walmart, or a proxy in between, may give them.
 //!
-//! A rule of the faults names a lie and says how often it is told ([`super::faults`]); every lie about a call is also told
-//! for its magic order number ([`super::magic`]). A lie changes only what a caller is told: what exists and what was
-//! executed stays true, and [`super::records`] and the control API go on telling it.
+//! A fault rule names a lie and its frequency ([`super::faults`]); every lie about a call also has magic order numbers
+//! ([`super::magic`]). A lie changes only the answer: orders and executed calls stay true, in [`super::records`] and in
+//! the control API.
 
 mod delivery;
 mod reads;
@@ -17,88 +17,87 @@ use super::answer::WalmartAnswer;
 use super::target::Target;
 use crate::domain::operation::Operation;
 
-/// One lie.
+/// A lie.
 #[derive(Debug)]
 pub(crate) struct Lie {
-    /// Its name in the faults.
+    /// The name in fault rules.
     pub(crate) name: &'static str,
-    /// What is told.
+    /// The description.
     pub(crate) does: &'static str,
     pub(crate) about: LieScope,
     pub(crate) tell: LieKind,
 }
 
-/// Which calls a lie can be told about.
+/// The calls that a lie applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LieScope {
     /// Status calls.
     Reads,
-    /// Creates.
+    /// Create calls.
     Creates,
-    /// Cancels.
+    /// Cancel calls.
     Cancels,
     /// Creates and cancels.
     Mutations,
-    /// Every call, the token's too.
+    /// Every call, including token calls.
     Calls,
-    /// No call, but the connection, when it is accepted.
+    /// No call, but connections when accepted.
     Connections,
 }
 
-/// How a lie is told.
+/// The effect of a lie on the answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LieKind {
-    /// This status and body. `{order}` stands for the order number that was asked for.
+    /// This status and body; `{order}` stands for the requested order number.
     Says(u16, &'static str),
-    /// The true answer, changed.
+    /// The true answer after this change.
     Changes(fn(&LieContext<'_>, WalmartAnswer) -> WalmartAnswer),
-    /// Reads see this only some time after it came to be.
+    /// Reads see the change only after a lag.
     Lags(LagKind),
-    /// There is no answer.
+    /// No answer arrives.
     Breaks(AnswerLoss),
-    /// The connection is accepted, and nothing is read from it.
+    /// The connection is accepted and never read.
     HangsConnect,
 }
 
-/// What status calls see late.
+/// The changes that reads see late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LagKind {
-    /// A new order, for calls that name its number.
+    /// A new order, in calls that name its number.
     ByNumber,
-    /// A new order, for calls that name anything else.
+    /// A new order, in all other reads.
     Search,
-    /// A cancellation or shipment of an order that is seen, for all calls.
+    /// A cancellation or shipment of a visible order, in all calls.
     Changes,
 }
 
-/// How a call ends without an answer.
+/// The way in which an answer is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerLoss {
     /// The connection ends.
     Closed,
-    /// GOAWAY with a last stream below the call's: it was certainly not worked on.
+    /// GOAWAY with a last stream below the call's: the call was certainly not executed.
     TurnedAway,
-    /// The connection stays open, and nothing comes on it any more.
+    /// The connection stays open, and carries no more data.
     Silent,
 }
 
-/// What a lie knows about the call.
+/// The call that a lie is about.
 #[derive(Debug)]
 pub(crate) struct LieContext<'a> {
-    /// Order number of the call; empty where it names none.
+    /// Order number of the call; empty if the call names none.
     pub(crate) order_number: &'a str,
     pub(crate) now: Timestamp,
 }
 
-/// Every lie, in the order of the documentation.
+/// All lies, in the order of the documentation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Lie> {
     reads::LIES.iter().chain(refusals::LIES).chain(delivery::LIES)
 }
 
-/// The lie of that name.
+/// Finds a lie by name.
 ///
-/// # Errors
-/// A line that lists the known names.
+/// # Errors A line that lists the known names.
 pub(crate) fn named(name: &str) -> Result<&'static Lie, String> {
     all().find(|lie| lie.name == name).ok_or_else(|| {
         let known: Vec<&str> = all().map(|lie| lie.name).collect();
@@ -120,7 +119,7 @@ const fn changes(
 }
 
 impl Lie {
-    /// What is told, given the true answer.
+    /// Builds the false answer from the true answer.
     pub(crate) fn answer(&self, question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
         match self.tell {
             LieKind::Says(status, body) => {
@@ -133,8 +132,8 @@ impl Lie {
         }
     }
 
-    /// Whether the call is executed where the rule does not say. A refusal is a lie about a call that was not carried
-    /// out; where only the answer is changed there has to be one.
+    /// Whether the call is executed when the rule does not say. A refusal is a lie about a call that was not executed;
+    /// a changed answer needs an executed call.
     pub(crate) fn executes(&self) -> bool {
         match self.tell {
             LieKind::Says(..) => self.about == LieScope::Reads,
@@ -143,7 +142,7 @@ impl Lie {
         }
     }
 
-    /// Whether a rule or a number can tell it about single calls.
+    /// Whether a rule or a magic number can apply the lie to a single call.
     pub(crate) fn is_told_by_call(&self) -> bool {
         !matches!(self.tell, LieKind::Lags(_) | LieKind::HangsConnect)
     }
@@ -156,7 +155,7 @@ impl PartialEq for Lie {
 }
 
 impl LieScope {
-    /// Whether the lie can be told about this call.
+    /// Whether the lie can apply to this call.
     pub(crate) fn includes(self, target: Target) -> bool {
         match self {
             LieScope::Reads => target == Target::Call(Operation::Status),
@@ -168,7 +167,7 @@ impl LieScope {
         }
     }
 
-    /// The operations, in words.
+    /// The calls as text.
     pub(crate) fn words(self) -> &'static str {
         match self {
             LieScope::Reads => "status",

@@ -1,4 +1,4 @@
-//! Lies of the status call: nothing in every form, gateways' 404s, another order, pages that are cut, and lag.
+//! Lies of the status call: empty answers in every form, a gateway's 404s, another order, truncated pages, and lag.
 
 use serde_json::{Value, json};
 
@@ -105,10 +105,10 @@ const fn lag(name: &'static str, lagging: LagKind, does: &'static str) -> Lie {
     Lie { name, does, about: Reads, tell: LieKind::Lags(lagging) }
 }
 
-/// Names under which a row may show its order number.
+/// Names of the order number in a row.
 const NUMBERS: [&str; 2] = ["sellerOrderId", "orderNumber"];
 
-/// Applies `change` to the orders of an answer.
+/// Applies `change` to the orders in an answer.
 fn rows(answer: WalmartAnswer, mut change: impl FnMut(&mut Value)) -> WalmartAnswer {
     answer.with_value(|body| match &mut body["payload"] {
         Value::Array(rows) => rows.iter_mut().for_each(change),
@@ -117,7 +117,7 @@ fn rows(answer: WalmartAnswer, mut change: impl FnMut(&mut Value)) -> WalmartAns
     })
 }
 
-/// The same, on a made-up order if the truth is that there is none.
+/// The same, on an invented order when the true answer has none.
 fn order(question: &LieContext<'_>, truth: WalmartAnswer, change: impl FnMut(&mut Value)) -> WalmartAnswer {
     let has_order = truth.value().is_some_and(|body| match &body["payload"] {
         Value::Array(rows) => !rows.is_empty(),
@@ -184,7 +184,7 @@ fn other_order(question: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer
     })
 }
 
-/// Rewrites the number of each order.
+/// Rewrites the number of every order.
 fn renumbered(question: &LieContext<'_>, truth: WalmartAnswer, rewrite: fn(&str) -> String) -> WalmartAnswer {
     order(question, truth, |row| {
         for name in NUMBERS {
@@ -253,7 +253,7 @@ fn short_page(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     })
 }
 
-/// Changes the counts of a list, given how many rows the page has.
+/// Changes the totals of a list, given the number of rows on the page.
 fn totals(truth: WalmartAnswer, change: impl FnOnce(&mut Value, usize)) -> WalmartAnswer {
     truth.with_value(|body| {
         if let Some(rows) = body["payload"].as_array().map(Vec::len) {

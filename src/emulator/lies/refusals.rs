@@ -1,4 +1,5 @@
-//! Lies of mutations: duplicates and refusals in other words, refusals in odd places, outages that look like refusals.
+//! Lies of mutations: duplicates and refusals with other texts, refusals in unusual places, outages that look like
+//! refusals.
 
 use serde_json::json;
 
