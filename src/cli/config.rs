@@ -27,13 +27,13 @@ Exit codes: 0 done, 2 the settings are not good.";
 
 /// Check settings, or print those in force
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct ConfigArgs {
     #[command(subcommand)]
-    command: Command,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ConfigCommand {
     /// Report every fault of the settings at once
     #[command(after_help = CHECK_EXAMPLE)]
     Check {
@@ -52,14 +52,14 @@ enum Command {
     },
 }
 
-pub(super) fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(args: ConfigArgs) -> Result<(), Failure> {
     match args.command {
-        Command::Check { config } => {
+        ConfigCommand::Check { config } => {
             let config = load(&config)?;
             certificates(&config)?;
             print(&summary(&config))
         }
-        Command::Dump { config } => {
+        ConfigCommand::Dump { config } => {
             let untouched = config.is_empty() && environment()?.is_empty();
             print(&if untouched { config::defaults() } else { load(&config)?.dump() })
         }

@@ -34,7 +34,7 @@ pub(super) struct TlsArgs {
 }
 
 /// What the files make.
-pub(super) struct Tls {
+pub(super) struct ClientTls {
     connector: TlsConnector,
     name: ServerName<'static>,
 }
@@ -44,7 +44,7 @@ impl TlsArgs {
     ///
     /// # Errors
     /// One line that names the option and the file.
-    pub(super) fn read(&self, addr: &str) -> Result<Option<Tls>, String> {
+    pub(super) fn read(&self, addr: &str) -> Result<Option<ClientTls>, String> {
         let Some(ca) = &self.tls_ca else { return Ok(None) };
         let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']']);
         let name = self.tls_server_name.as_deref().unwrap_or(host).to_owned();
@@ -67,7 +67,7 @@ impl TlsArgs {
             _ => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Some(Tls { connector: TlsConnector::from(Arc::new(config)), name }))
+        Ok(Some(ClientTls { connector: TlsConnector::from(Arc::new(config)), name }))
     }
 }
 
@@ -82,16 +82,16 @@ fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>
 }
 
 /// A connection.
-pub(super) struct Connection {
+pub(super) struct GatewayConnection {
     pub(super) channel: Channel,
-    broke: Broke,
+    broke: BrokenCause,
 }
 
 /// With what a connection broke. The client of HTTP/2 above it often knows only that it is closed: a certificate is refused
 /// after the handshake, when the first call is on its way.
-type Broke = Arc<OnceLock<String>>;
+type BrokenCause = Arc<OnceLock<String>>;
 
-impl Connection {
+impl GatewayConnection {
     /// Why a call failed for which the connection broke, in a line.
     pub(super) fn why(&self, error: &dyn Error) -> String {
         self.broke.get().cloned().unwrap_or_else(|| innermost(error))
@@ -99,34 +99,34 @@ impl Connection {
 }
 
 /// Connects. The error is what is wrong, in a line.
-pub(super) async fn connect(addr: &str, tls: Option<Tls>) -> Result<Connection, String> {
+pub(super) async fn connect(addr: &str, tls: Option<ClientTls>) -> Result<GatewayConnection, String> {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| error.to_string())?;
-    let broke = Broke::default();
+    let broke = BrokenCause::default();
     let connected = match tls {
         None => endpoint.connect().await,
-        Some(Tls { connector, name }) => {
+        Some(ClientTls { connector, name }) => {
             let (addr, broke) = (addr.to_owned(), broke.clone());
             let dial = tower::service_fn(move |_| {
                 let (addr, connector, name, broke) = (addr.clone(), connector.clone(), name.clone(), broke.clone());
                 async move {
                     let io = connector.connect(name, TcpStream::connect(addr).await?).await?;
-                    Ok::<_, io::Error>(TokioIo::new(Noted { io, broke }))
+                    Ok::<_, io::Error>(TokioIo::new(NotedStream { io, broke }))
                 }
             });
             endpoint.connect_with_connector(dial).await
         }
     };
     let channel = connected.map_err(|error| broke.get().cloned().unwrap_or_else(|| innermost(&error)))?;
-    Ok(Connection { channel, broke })
+    Ok(GatewayConnection { channel, broke })
 }
 
 /// A stream that notes with what reading it failed.
-struct Noted<I> {
+struct NotedStream<I> {
     io: I,
-    broke: Broke,
+    broke: BrokenCause,
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Noted<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for NotedStream<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         if let Poll::Ready(Err(error)) = &read {
@@ -136,7 +136,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Noted<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Noted<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for NotedStream<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }

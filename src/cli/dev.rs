@@ -31,7 +31,7 @@ Exit codes: 0 stopped, or the tour went well; 1 failed (a port taken too), or th
 /// No network, no settings, no account. The seller account is called `demo`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
-pub(super) struct Args {
+pub(super) struct DevArgs {
     /// Where gRPC listens; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     grpc_listen: SocketAddr,
@@ -55,10 +55,10 @@ pub(super) struct Args {
     exit: bool,
 }
 
-pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
     let folder = DataDir::open(args.data_dir.clone())?;
     let emulator = bind("--emulator-listen", args.emulator_listen).await.map_err(Failure::Failed)?;
-    let addresses = Addresses {
+    let addresses = DevAddresses {
         grpc: free(args.grpc_listen, "--grpc-listen").await?,
         http: free(args.http_listen, "--http-listen").await?,
         emulator: local(&emulator)?,
@@ -103,7 +103,7 @@ pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) 
 }
 
 /// What listens where.
-struct Addresses {
+struct DevAddresses {
     grpc: SocketAddr,
     http: SocketAddr,
     emulator: SocketAddr,
@@ -118,8 +118,8 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))
 }
 
-fn settings(addresses: &Addresses, folder: &Path) -> String {
-    let Addresses { grpc, http, emulator } = addresses;
+fn settings(addresses: &DevAddresses, folder: &Path) -> String {
+    let DevAddresses { grpc, http, emulator } = addresses;
     let store = toml::Value::String(format!("sqlite://{}", folder.join("order-gateway.db").display()));
     format!(
         r#"# What `order-gateway dev` runs with. The emulator accepts any client id and secret.
@@ -148,8 +148,8 @@ secret = "{SECRET}"
     )
 }
 
-fn banner(addresses: &Addresses, folder: &DataDir) -> String {
-    let Addresses { grpc, http, emulator } = addresses;
+fn banner(addresses: &DevAddresses, folder: &DataDir) -> String {
+    let DevAddresses { grpc, http, emulator } = addresses;
     let data = match folder {
         DataDir::Temporary(_) => "a temporary folder, removed at exit (--data-dir DIR keeps it)".to_owned(),
         DataDir::Kept(path) => path.display().to_string(),

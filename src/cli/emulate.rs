@@ -32,7 +32,7 @@ Exit codes: 0 stopped, 1 failed (a port taken too), 2 bad usage or bad faults.";
 /// docs/EMULATOR.md describes the control API under /_emulator/v1.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = format!("{EXAMPLE}\n\n{}", emulator::magic::help()))]
-pub(super) struct Args {
+pub(super) struct EmulateArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
@@ -95,7 +95,7 @@ fn limit_scale(text: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// Faults that cannot be read are bad usage; a port that cannot be listened on is a failure.
-pub(super) async fn run(args: Args, shutdown: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(args: EmulateArgs, shutdown: CancellationToken) -> Result<(), Failure> {
     let options = options(&args)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(tls(cert, key)?),
@@ -119,7 +119,7 @@ pub(super) async fn run(args: Args, shutdown: CancellationToken) -> Result<(), F
     served.map_err(|error| Failure::Failed(format!("serving on {address} failed: {error}")))
 }
 
-fn options(args: &Args) -> Result<EmulatorOptions, Failure> {
+fn options(args: &EmulateArgs) -> Result<EmulatorOptions, Failure> {
     let faults = match &args.faults {
         None => FaultRules::default(),
         Some(path) => {
@@ -171,9 +171,9 @@ mod tests {
 
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Args, clap::Error> {
-        let command = Args::augment_args(Command::new("emulate"));
-        Args::from_arg_matches(&command.try_get_matches_from([&["emulate"], args].concat())?)
+    fn parse(args: &[&str]) -> Result<EmulateArgs, clap::Error> {
+        let command = EmulateArgs::augment_args(Command::new("emulate"));
+        EmulateArgs::from_arg_matches(&command.try_get_matches_from([&["emulate"], args].concat())?)
     }
 
     fn usage(args: &[&str]) -> Vec<String> {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn the_help_shows_an_example_and_the_magic_values() {
-        let help = Args::augment_args(Command::new("emulate")).render_long_help().to_string();
+        let help = EmulateArgs::augment_args(Command::new("emulate")).render_long_help().to_string();
         assert!(help.contains("order-gateway emulate --seed 7") && help.contains("MAGIC-DROP-AFTER-"), "{help}");
     }
 

@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::connect::{Tls, TlsArgs, connect};
+use super::connect::{ClientTls, TlsArgs, connect};
 use super::{Failure, print};
 
 /// Shorter than the patience of common probes, so that the reason is still told.
@@ -28,7 +28,7 @@ Exit codes: 0 it serves, 1 it does not (or nothing answers within 3 s), 2 bad us
 /// Ask a running gateway whether it serves
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
-pub(super) struct Args {
+pub(super) struct HealthArgs {
     /// Where its gRPC door listens
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     addr: String,
@@ -39,8 +39,8 @@ pub(super) struct Args {
     tls: TlsArgs,
 }
 
-pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
-    let Args { addr, service, tls } = args;
+pub(super) async fn run(args: HealthArgs, stop: CancellationToken) -> Result<(), Failure> {
+    let HealthArgs { addr, service, tls } = args;
     let tls = tls.read(&addr).map_err(|line| Failure::Usage(vec![line]))?;
     let asked = tokio::select! {
         asked = timeout(DEADLINE, ask(&addr, tls, service)) => asked,
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failu
     }
 }
 
-async fn ask(addr: &str, tls: Option<Tls>, service: String) -> Result<ServingStatus, String> {
+async fn ask(addr: &str, tls: Option<ClientTls>, service: String) -> Result<ServingStatus, String> {
     let plaintext = tls.is_none();
     let connection = connect(addr, tls).await.map_err(|error| format!("cannot connect: {error}"))?;
     let answer = HealthClient::new(connection.channel.clone()).check(HealthCheckRequest { service }).await;
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     async fn health_of(addr: &str, service: &str) -> Result<(), Failure> {
-        let args = Args { addr: addr.into(), service: service.into(), tls: TlsArgs::default() };
+        let args = HealthArgs { addr: addr.into(), service: service.into(), tls: TlsArgs::default() };
         run(args, CancellationToken::new()).await
     }
 

@@ -4,7 +4,7 @@ use crate::telemetry::log::LogFormat;
 
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum FormatArg {
     /// Text for people
     Human,
     /// One JSON object a line
@@ -12,10 +12,10 @@ pub(super) enum Format {
 }
 
 /// Not named: what suits where stderr leads.
-pub(super) fn chosen(format: Option<Format>) -> LogFormat {
+pub(super) fn chosen(format: Option<FormatArg>) -> LogFormat {
     match format {
         None => LogFormat::Auto,
-        Some(Format::Human) => LogFormat::Text,
-        Some(Format::Json) => LogFormat::Json,
+        Some(FormatArg::Human) => LogFormat::Text,
+        Some(FormatArg::Json) => LogFormat::Json,
     }
 }

@@ -47,19 +47,19 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad settings.";
 struct Cli {
     /// How log lines on stderr look: by default human on a terminal, else one JSON object a line
     #[arg(long, global = true, value_name = "FORMAT", display_order = 900)]
-    log_format: Option<logs::Format>,
+    log_format: Option<logs::FormatArg>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Dev(dev::Args),
-    Serve(serve::Args),
-    Emulate(emulate::Args),
-    Config(config::Args),
-    Health(health::Args),
-    Trigger(trigger::Args),
+    Dev(dev::DevArgs),
+    Serve(serve::ServeArgs),
+    Emulate(emulate::EmulateArgs),
+    Config(config::ConfigArgs),
+    Health(health::HealthArgs),
+    Trigger(trigger::TriggerArgs),
 }
 
 fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {

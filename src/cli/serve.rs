@@ -25,14 +25,14 @@ Exit codes: 0 stopped, 1 failed (a port taken too), 2 the settings are not good.
 /// Run the gateway
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
-pub(super) struct Args {
+pub(super) struct ServeArgs {
     /// TOML file with the settings; may be given again, such as for one that holds secrets: keys of the later file win,
     /// accounts and clients of all are taken together
     #[arg(long, value_name = "FILE", required = true)]
     config: Vec<PathBuf>,
 }
 
-pub(super) async fn run(args: Args, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(args: ServeArgs, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
     let config = load(&args.config)?;
     let gateway = start(&config, log).await?;
     tracing::info!(

@@ -20,7 +20,7 @@ const FULFILLMENT: &str = "ordergateway.v1.FulfillmentService";
 const INTENTS: &str = "ordergateway.v1.CancelIntentService";
 
 /// A call of the tour: what it shows, the RPC, and the request as JSON with the file that holds it, if any.
-struct Step {
+struct TourStep {
     tells: &'static str,
     service: &'static str,
     method: &'static str,
@@ -28,34 +28,36 @@ struct Step {
     file: Option<&'static str>,
 }
 
-const PROMISE: Step = Step {
+const PROMISE: TourStep = TourStep {
     tells: "Can SKU-1 be delivered to San Francisco, and when? The body is Walmart's own sample.",
     service: FULFILLMENT,
     method: "FetchDeliveryPromise",
     json: include_str!("../../examples/promise.json"),
     file: Some("examples/promise.json"),
 };
-const PROMISE_AGAIN: Step =
-    Step { tells: "The same question again costs none of Walmart's 20 calls a minute: `cache` is a hit.", ..PROMISE };
-const CREATE: Step = Step {
+const PROMISE_AGAIN: TourStep = TourStep {
+    tells: "The same question again costs none of Walmart's 20 calls a minute: `cache` is a hit.",
+    ..PROMISE
+};
+const CREATE: TourStep = TourStep {
     tells: "Order it.",
     service: FULFILLMENT,
     method: "CreateOrder",
     json: include_str!("../../examples/create.json"),
     file: Some("examples/create.json"),
 };
-const CREATE_AGAIN: Step = Step {
+const CREATE_AGAIN: TourStep = TourStep {
     tells: "The same call again, as after a lost answer: no second order, but the first one's answer, `replayed`.",
     ..CREATE
 };
-const STATUS: Step = Step {
+const STATUS: TourStep = TourStep {
     tells: "How is it doing?",
     service: FULFILLMENT,
     method: "GetOrderStatus",
     json: r#"{"orderNumber":"SO123"}"#,
     file: None,
 };
-const CANCEL: Step = Step {
+const CANCEL: TourStep = TourStep {
     tells: "The customer has changed their mind.",
     service: FULFILLMENT,
     method: "CancelOrder",
@@ -64,7 +66,7 @@ const CANCEL: Step = Step {
 };
 /// The purchase order that a customer thinks better of.
 const PURCHASE_ORDER: &str = "1700000000001";
-const WATCH: Step = Step {
+const WATCH: TourStep = TourStep {
     tells: "Other customers tell Walmart. Follow what they want: one event, then the stream ends.",
     service: INTENTS,
     method: "WatchCancelIntents",
@@ -74,7 +76,7 @@ const WATCH: Step = Step {
 
 /// Plays it. Fails when an answer is not what the story says.
 pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failure> {
-    let guide = Guide::new(grpc).await?;
+    let guide = TourGuide::new(grpc).await?;
     let mut client = FulfillmentServiceClient::new(guide.channel.clone());
 
     let answer = guide.show(&PROMISE, client.fetch_delivery_promise(guide.request(&PROMISE)?).await)?;
@@ -95,7 +97,7 @@ pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failu
 }
 
 /// A watch is open when an intent comes.
-async fn watch(guide: &Guide, http: SocketAddr) -> Result<(), Failure> {
+async fn watch(guide: &TourGuide, http: SocketAddr) -> Result<(), Failure> {
     let mut client = CancelIntentServiceClient::new(guide.channel.clone());
     guide.ask(&WATCH)?;
     let mut frames = client.watch_cancel_intents(guide.request(&WATCH)?).await.map_err(|status| failed(&status))?;
@@ -122,7 +124,7 @@ fn failed(status: &Status) -> Failure {
     Failure::Failed(format!("ERROR:\n  Code: {:?}\n  Message: {}", status.code(), status.message()))
 }
 
-fn expect(step: &Step, as_told: bool) -> Result<(), Failure> {
+fn expect(step: &TourStep, as_told: bool) -> Result<(), Failure> {
     if as_told {
         return Ok(());
     }
@@ -132,13 +134,13 @@ fn expect(step: &Step, as_told: bool) -> Result<(), Failure> {
     )))
 }
 
-struct Guide {
+struct TourGuide {
     grpc: SocketAddr,
     channel: Channel,
     pool: DescriptorPool,
 }
 
-impl Guide {
+impl TourGuide {
     async fn new(grpc: SocketAddr) -> Result<Self, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the tour cannot begin: {error}"));
         let pool = DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).map_err(|error| failed(&error))?;
@@ -148,7 +150,7 @@ impl Guide {
     }
 
     /// The step's request, read from its JSON as grpcurl reads it.
-    fn request<M: Message + Default>(&self, step: &Step) -> Result<Request<M>, Failure> {
+    fn request<M: Message + Default>(&self, step: &TourStep) -> Result<Request<M>, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", step.method));
         let mut json = serde_json::Deserializer::from_str(step.json);
         let name = format!("ordergateway.v1.{}Request", step.method);
@@ -158,7 +160,7 @@ impl Guide {
     }
 
     /// Prints the call and its answer.
-    fn show<M: Message>(&self, step: &Step, answer: Result<Response<M>, Status>) -> Result<M, Failure> {
+    fn show<M: Message>(&self, step: &TourStep, answer: Result<Response<M>, Status>) -> Result<M, Failure> {
         self.ask(step)?;
         let answer = answer.map_err(|status| failed(&status))?.into_inner();
         self.answered(step.method, &answer)?;
@@ -166,8 +168,8 @@ impl Guide {
     }
 
     /// Prints the call.
-    fn ask(&self, step: &Step) -> Result<(), Failure> {
-        let Step { tells, service, method, json, file } = step;
+    fn ask(&self, step: &TourStep) -> Result<(), Failure> {
+        let TourStep { tells, service, method, json, file } = step;
         let (data, from) = match file {
             Some(file) => ("@".to_owned(), format!(" < {file}")),
             None => (format!("'{json}'"), String::new()),

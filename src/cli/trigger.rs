@@ -33,13 +33,13 @@ Exit codes: 0 every answer was as it should be, 1 one was not (or there was none
 
 /// Post sample events to a gateway, signed as Walmart signs them
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct TriggerArgs {
     #[command(subcommand)]
-    what: What,
+    what: TriggerCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum TriggerCommand {
     CancelIntent(CancelIntent),
 }
 
@@ -54,8 +54,8 @@ struct CancelIntent {
     #[arg(long, value_name = "ID", default_value = "demo")]
     account: String,
     /// How the account wants it proved
-    #[arg(long, value_enum, default_value_t = Auth::Hmac)]
-    auth: Auth,
+    #[arg(long, value_enum, default_value_t = AuthArg::Hmac)]
+    auth: AuthArg,
     /// Header that carries the proof (hmac, basic)
     #[arg(long, value_name = "HEADER", default_value = WEBHOOK_HEADER)]
     header: HeaderName,
@@ -87,7 +87,7 @@ struct CancelIntent {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Auth {
+enum AuthArg {
     Hmac,
     HmacV2,
     Basic,
@@ -105,8 +105,8 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "must be a number above 0".to_owned())
 }
 
-pub(super) async fn run(args: Args, stop: CancellationToken) -> Result<(), Failure> {
-    let What::CancelIntent(args) = args.what;
+pub(super) async fn run(args: TriggerArgs, stop: CancellationToken) -> Result<(), Failure> {
+    let TriggerCommand::CancelIntent(args) = args.what;
     let url = target(&args);
     let webhook =
         WebhookTarget::new(&url, proof(&args)).map_err(|why| Failure::Usage(vec![format!("--url: {why}")]))?;
@@ -124,7 +124,7 @@ pub(super) async fn one(url: String, purchase_order: &str) -> Result<String, Fai
     let args = CancelIntent {
         url,
         account: "demo".into(),
-        auth: Auth::Hmac,
+        auth: AuthArg::Hmac,
         header: HeaderName::from_bytes(WEBHOOK_HEADER.as_bytes())
             .map_err(|error| Failure::Failed(error.to_string()))?,
         secret: "dev-secret".into(),
@@ -152,23 +152,23 @@ fn proof(args: &CancelIntent) -> DeliveryProof {
         secret.push_str("-but-another");
     }
     match args.auth {
-        Auth::Hmac => DeliveryProof::Hmac { header, secret },
-        Auth::HmacV2 => DeliveryProof::HmacV2 { secret },
-        Auth::Basic => DeliveryProof::Basic { header, username: args.username.clone(), password: secret },
-        Auth::None => DeliveryProof::None,
+        AuthArg::Hmac => DeliveryProof::Hmac { header, secret },
+        AuthArg::HmacV2 => DeliveryProof::HmacV2 { secret },
+        AuthArg::Basic => DeliveryProof::Basic { header, username: args.username.clone(), password: secret },
+        AuthArg::None => DeliveryProof::None,
     }
 }
 
 /// What is said at the end.
 #[derive(Debug)]
-struct Told {
+struct TriggerSummary {
     text: String,
     answers: usize,
     wrong: usize,
 }
 
 /// One answer.
-struct Answer {
+struct EventAnswer {
     line: String,
     /// Its status and what it says, for the summary.
     kind: String,
@@ -176,7 +176,7 @@ struct Answer {
     took: Duration,
 }
 
-async fn send(args: &CancelIntent, webhook: &WebhookTarget, clock: Clock, random: &Random) -> Told {
+async fn send(args: &CancelIntent, webhook: &WebhookTarget, clock: Clock, random: &Random) -> TriggerSummary {
     let began = Instant::now();
     let due = |number: u32| args.rate.map(|rate| began + Duration::from_secs_f64(f64::from(number) / rate));
     let one = |number: u32| async move {
@@ -191,9 +191,9 @@ async fn send(args: &CancelIntent, webhook: &WebhookTarget, clock: Clock, random
         answers
     };
     let answers = futures_util::stream::iter((0..args.count).map(one)).buffer_unordered(AT_ONCE);
-    let answers: Vec<Answer> = answers.flat_map(futures_util::stream::iter).collect().await;
+    let answers: Vec<EventAnswer> = answers.flat_map(futures_util::stream::iter).collect().await;
     let wrong = answers.iter().filter(|answer| !answer.right).count();
-    Told { text: report(&answers, began.elapsed()), answers: answers.len(), wrong }
+    TriggerSummary { text: report(&answers, began.elapsed()), answers: answers.len(), wrong }
 }
 
 /// An event, and its id.
@@ -232,7 +232,7 @@ async fn post(
     event_id: &str,
     body: &[u8],
     again: bool,
-) -> Answer {
+) -> EventAnswer {
     let began = Instant::now();
     let now = Duration::from_millis(clock.epoch_millis());
     let (kind, right) = match webhook.post(body.to_vec(), now).await {
@@ -240,7 +240,7 @@ async fn post(
             let said: Value = serde_json::from_str(&answered.body).unwrap_or_default();
             let stored = said["stored"] == true;
             let duplicate = said["duplicate"] == true;
-            let right = match args.bad_signature && !matches!(args.auth, Auth::None) {
+            let right = match args.bad_signature && !matches!(args.auth, AuthArg::None) {
                 true => answered.status == 401,
                 false => answered.status == 200 && stored && duplicate == again,
             };
@@ -254,10 +254,10 @@ async fn post(
         Err(why) => (format!("no answer: {why}"), false),
     };
     let mark = if right { "" } else { "  (not as it should be)" };
-    Answer { line: format!("{event_id}  {kind}{mark}\n"), kind, right, took: began.elapsed() }
+    EventAnswer { line: format!("{event_id}  {kind}{mark}\n"), kind, right, took: began.elapsed() }
 }
 
-fn report(answers: &[Answer], took: Duration) -> String {
+fn report(answers: &[EventAnswer], took: Duration) -> String {
     if answers.len() <= LINES {
         return answers.iter().map(|answer| answer.line.as_str()).collect();
     }
@@ -342,7 +342,7 @@ webhook = { auth = "none" }
         url
     }
 
-    async fn trigger(url: &str, args: &[&str]) -> Told {
+    async fn trigger(url: &str, args: &[&str]) -> TriggerSummary {
         let args = parse(&[&["--url", url], args].concat()).unwrap();
         let webhook =
             WebhookTarget::new(&format!("{}/webhooks/walmart/{}", args.url, args.account), proof(&args)).unwrap();
@@ -415,7 +415,7 @@ webhook = { auth = "none" }
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let args = Args { what: What::CancelIntent(parse(&["--url", "gateway"]).unwrap()) };
+        let args = TriggerArgs { what: TriggerCommand::CancelIntent(parse(&["--url", "gateway"]).unwrap()) };
         let failed = run(args, CancellationToken::new()).await;
         assert!(
             matches!(&failed, Err(Failure::Usage(lines)) if lines[0].starts_with("--url: is no URL")),
