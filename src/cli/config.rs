@@ -1,4 +1,4 @@
-//! `order-gateway config`: is a file good, and what is in force.
+//! `order-gateway config`: checks settings files, and prints the effective settings.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -25,7 +25,7 @@ Examples:
 
 Exit codes: 0 done, 2 the settings are not good.";
 
-/// Check settings, or print those in force
+/// Check settings, or print the effective ones
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
     #[command(subcommand)]
@@ -34,10 +34,10 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Report every fault of the settings at once
+    /// Report all faults of the settings at once
     #[command(after_help = CHECK_EXAMPLE)]
     Check {
-        /// TOML file with the settings; may be given again, and then keys of the later file win
+        /// TOML file with the settings; may be repeated: keys of a later file win
         #[arg(long, value_name = "FILE", required = true)]
         config: Vec<PathBuf>,
     },
@@ -46,7 +46,7 @@ enum ConfigCommand {
     /// Without a file and without ORDER_GATEWAY__ variables it prints the defaults: a file to start from.
     #[command(after_help = DUMP_EXAMPLE)]
     Dump {
-        /// TOML file with the settings; may be given again, and then keys of the later file win
+        /// TOML file with the settings; may be repeated: keys of a later file win
         #[arg(long, value_name = "FILE")]
         config: Vec<PathBuf>,
     },
@@ -66,7 +66,7 @@ pub(super) fn run(args: ConfigArgs) -> Result<(), Failure> {
     }
 }
 
-/// The settings of these files, each laid over those before it, and of the process environment.
+/// Loads the settings from these files, a later file over an earlier one, and from the process environment.
 pub(super) fn load(files: &[PathBuf]) -> Result<Config, Failure> {
     let texts = files.iter().map(|file| Ok((file.to_string_lossy(), read(file)?)));
     let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
@@ -80,7 +80,8 @@ fn read(file: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::Usage(vec![format!("{}: cannot be read: {error}", file.display())]))
 }
 
-/// The variables that are settings. One that is no text is a fault: it would be changed by reading it as text.
+/// The environment variables that are settings. A variable that is not text is a fault: a lossy conversion would change
+/// its value.
 fn environment() -> Result<Vec<(String, String)>, Failure> {
     let mut variables = Vec::new();
     let mut faults = Vec::new();
@@ -97,7 +98,7 @@ fn environment() -> Result<Vec<(String, String)>, Failure> {
     if faults.is_empty() { Ok(variables) } else { Err(Failure::Usage(faults)) }
 }
 
-/// What `serve` would refuse is refused here.
+/// Refuses certificates which `serve` would refuse.
 fn certificates(config: &Config) -> Result<(), Failure> {
     let Some(files) = &config.grpc.tls else { return Ok(()) };
     let loaded = TlsFiles::load(files, Clock::system(), Metrics::new([]).callers);

@@ -1,4 +1,4 @@
-//! How commands reach a gateway: in plaintext or by TLS.
+//! Connects commands to a gateway, in plaintext or with TLS.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -16,24 +16,24 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
 
-/// How to speak TLS; plaintext when none is given.
+/// TLS options; plaintext without any of them.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct TlsArgs {
-    /// Speak TLS, and trust the authorities in this PEM file
+    /// Use TLS, and trust the authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Name that the gateway's certificate must have; by default the host of the address
+    /// Name in the gateway's certificate; by default the host of the address
     #[arg(long, value_name = "NAME", requires = "tls_ca")]
     tls_server_name: Option<String>,
-    /// Certificate to show where callers need one (mTLS), PEM
+    /// Client certificate for a gateway that requires one (mTLS), PEM
     #[arg(long, value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
     tls_cert: Option<PathBuf>,
-    /// Its private key, PEM
+    /// Private key of the client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 }
 
-/// What the files make.
+/// TLS settings built from the files.
 pub(super) struct ClientTls {
     connector: TlsConnector,
     name: ServerName<'static>,
@@ -42,8 +42,7 @@ pub(super) struct ClientTls {
 impl TlsArgs {
     /// Reads the files; `None` for plaintext.
     ///
-    /// # Errors
-    /// One line that names the option and the file.
+    /// # Errors One line that names the option and the file.
     pub(super) fn read(&self, addr: &str) -> Result<Option<ClientTls>, String> {
         let Some(ca) = &self.tls_ca else { return Ok(None) };
         let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']']);
@@ -81,24 +80,26 @@ fn certificates(option: &str, file: &Path) -> Result<Vec<CertificateDer<'static>
     }
 }
 
-/// A connection.
+/// A connection to a gateway.
 pub(super) struct GatewayConnection {
     pub(super) channel: Channel,
     broke: BrokenCause,
 }
 
-/// With what a connection broke. The client of HTTP/2 above it often knows only that it is closed: a certificate is refused
-/// after the handshake, when the first call is on its way.
+/// The error that broke the connection. The HTTP/2 client above often knows only that the connection is closed: a
+/// certificate is refused after the handshake, when the first call is on its way.
 type BrokenCause = Arc<OnceLock<String>>;
 
 impl GatewayConnection {
-    /// Why a call failed for which the connection broke, in a line.
+    /// Explains in one line why a call failed because its connection broke.
     pub(super) fn why(&self, error: &dyn Error) -> String {
         self.broke.get().cloned().unwrap_or_else(|| innermost(error))
     }
 }
 
-/// Connects. The error is what is wrong, in a line.
+/// Connects to a gateway.
+///
+/// # Errors The cause, in one line.
 pub(super) async fn connect(addr: &str, tls: Option<ClientTls>) -> Result<GatewayConnection, String> {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| error.to_string())?;
     let broke = BrokenCause::default();
@@ -120,7 +121,7 @@ pub(super) async fn connect(addr: &str, tls: Option<ClientTls>) -> Result<Gatewa
     Ok(GatewayConnection { channel, broke })
 }
 
-/// A stream that notes with what reading it failed.
+/// A stream that notes the first read error.
 struct NotedStream<I> {
     io: I,
     broke: BrokenCause,
@@ -148,7 +149,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for NotedStream<I> {
     }
 }
 
-/// The cause that says most: the outer ones only say that something went wrong.
+/// The innermost cause: outer errors say only that something went wrong.
 fn innermost(error: &dyn Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::emulator::posting::{DeliveryProof, WebhookTarget};
 use crate::emulator::{self, Emulator};
 
-/// Of the webhooks that the emulator posts.
+/// Secret of the webhooks that the emulator posts.
 const SECRET: &str = "dev-secret";
 
 const EXAMPLE: &str = "\
@@ -32,25 +32,25 @@ Exit codes: 0 stopped, or the tour went well; 1 failed (a port taken too), or th
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct DevArgs {
-    /// Where gRPC listens; port 0 takes a free one
+    /// Listening address for gRPC; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
     grpc_listen: SocketAddr,
-    /// Where webhooks, probes, metrics and the page for people listen; port 0 takes a free one
+    /// Listening address for webhooks, probes, metrics and the status page; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
     http_listen: SocketAddr,
-    /// Where the Walmart emulator listens; port 0 takes a free one
+    /// Listening address of the Walmart emulator; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
     emulator_listen: SocketAddr,
-    /// How often a customer of the emulator wants to cancel an order; 0s: never
+    /// Interval at which a customer of the emulator asks to cancel an order; 0s: never
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::span)]
     intent_every: Duration,
-    /// Folder for what is written, the settings in force among it; by default a temporary one, removed at exit
+    /// Folder for the ledger and the effective settings; by default a temporary folder, removed at exit
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// First play the main job against itself, each call and its answer printed as grpcurl would
+    /// Play the main job first, and print every call and answer in grpcurl's form
     #[arg(long)]
     tour: bool,
-    /// End after the tour: with 0 if it went well, else with 1
+    /// Exit after the tour: with 0 if it went well, else with 1
     #[arg(long, requires = "tour")]
     exit: bool,
 }
@@ -90,7 +90,7 @@ pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToke
     }
     posting.cancel();
     serve::finish(gateway).await;
-    // Last: calls that are being finished still need it.
+    // Last: calls in progress still need the emulator.
     emulating.cancel();
     if customers.await.is_err() {
         return toured.and(Err(Failure::Failed("the emulator's customers panicked".into())));
@@ -102,14 +102,14 @@ pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToke
     }
 }
 
-/// What listens where.
+/// The listening addresses.
 struct DevAddresses {
     grpc: SocketAddr,
     http: SocketAddr,
     emulator: SocketAddr,
 }
 
-/// The address itself, or with port 0 one that is free now: it stands in the settings and in what is printed.
+/// Returns the address, or with port 0 a currently free one: settings and banner name the real port.
 async fn free(wanted: SocketAddr, flag: &str) -> Result<SocketAddr, Failure> {
     local(&bind(flag, wanted).await.map_err(Failure::Failed)?)
 }
@@ -173,12 +173,12 @@ Ready. Paste into a second terminal:
     )
 }
 
-/// The command by which this program was called, so that it can be called again.
+/// The command line name of this program, for the commands in the banner.
 fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "order-gateway".to_owned())
 }
 
-/// The folder for what is written.
+/// The data folder.
 enum DataDir {
     Temporary(tempfile::TempDir),
     Kept(PathBuf),

@@ -33,11 +33,11 @@ Exit codes: 0 stopped, 1 failed (a port taken too), 2 bad usage or bad faults.";
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_help = format!("{EXAMPLE}\n\n{}", emulator::magic::help()))]
 pub(super) struct EmulateArgs {
-    /// Address to listen on; port 0 takes a free one
+    /// Listening address; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
 
-    /// Number that everything random-looking depends on
+    /// Seed of all values that look random
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
@@ -45,7 +45,7 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
 
-    /// What a create with a used order number does: a second order, or 409
+    /// Answer to a create with a used order number: a second order, or 409
     #[arg(long, value_enum, default_value_t = DuplicatesArg::Accept)]
     duplicates: DuplicatesArg,
 
@@ -53,36 +53,36 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = limit_scale)]
     limit_scale: f64,
 
-    /// PEM file with the certificate chain: TLS is spoken, with HTTP/2
+    /// PEM file with the certificate chain: serve TLS, with HTTP/2
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
 
-    /// PEM file with its private key
+    /// PEM file with the private key
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
-    /// Where intents to cancel are posted, such as http://127.0.0.1:8080/webhooks/walmart/demo
+    /// Target of intents to cancel, such as http://127.0.0.1:8080/webhooks/walmart/demo
     #[arg(long, value_name = "URL", requires = "webhook_secret")]
     webhook_url: Option<String>,
 
-    /// Secret with which they are signed (HMAC-SHA256 of the body)
+    /// Secret of the deliveries' signature (HMAC-SHA256 of the body)
     #[arg(long, value_name = "SECRET", env = "ORDER_GATEWAY_EMULATOR_WEBHOOK_SECRET", hide_env_values = true)]
     webhook_secret: Option<String>,
 
-    /// Header that carries the signature
+    /// Header of the signature
     #[arg(long, value_name = "HEADER", default_value = posting::WEBHOOK_HEADER)]
     webhook_header: HeaderName,
 
-    /// Posts an intent this often, about an order that is open; 0s: only when the control API asks for one
+    /// Interval at which an intent about an open order is posted; 0s: only on request of the control API
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = super::span)]
     intent_every: Duration,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum DuplicatesArg {
-    /// A second order comes into being
+    /// Create a second order
     Accept,
-    /// 409, nothing is created
+    /// Answer 409 and create nothing
     Refuse,
 }
 
@@ -93,8 +93,7 @@ fn limit_scale(text: &str) -> Result<f64, String> {
 
 /// Runs until `shutdown`.
 ///
-/// # Errors
-/// Faults that cannot be read are bad usage; a port that cannot be listened on is a failure.
+/// # Errors Faults that cannot be read are bad usage; a port that cannot be listened on is a failure.
 pub(super) async fn run(args: EmulateArgs, shutdown: CancellationToken) -> Result<(), Failure> {
     let options = options(&args)?;
     let tls = match (&args.tls_cert, &args.tls_key) {
@@ -150,7 +149,7 @@ fn options(args: &EmulateArgs) -> Result<EmulatorOptions, Failure> {
     })
 }
 
-/// TLS with this certificate; HTTP/2 for clients that offer it.
+/// Serves TLS with this certificate, and HTTP/2 to clients that offer it.
 fn tls(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Failure> {
     let usage =
         |option: &str, path: &Path, why: String| Failure::Usage(vec![format!("{option} {}: {why}", path.display())]);

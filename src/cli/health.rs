@@ -1,4 +1,4 @@
-//! `order-gateway health`: asks a running gateway how it is; for container probes and scripts.
+//! `order-gateway health`: asks a running gateway for its health, for container probes and scripts.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::connect::{ClientTls, TlsArgs, connect};
 use super::{Failure, print};
 
-/// Shorter than the patience of common probes, so that the reason is still told.
+/// Shorter than the timeout of common probes, to leave time to print the reason.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 const EXAMPLE: &str = "\
@@ -25,14 +25,14 @@ Examples:
 Needs no token. Where callers need a certificate (mTLS), so does this; http://HOST:PORT/readyz of [http] needs none.
 Exit codes: 0 it serves, 1 it does not (or nothing answers within 3 s), 2 bad usage, or a file that cannot be used.";
 
-/// Ask a running gateway whether it serves
+/// Ask a running gateway for its health
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct HealthArgs {
-    /// Where its gRPC door listens
+    /// Address of the gateway's gRPC listener
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     addr: String,
-    /// Full name of a service; without it the gateway as a whole is asked
+    /// Full name of a service; by default the gateway as a whole
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     service: String,
     #[command(flatten)]
@@ -60,7 +60,7 @@ async fn ask(addr: &str, tls: Option<ClientTls>, service: String) -> Result<Serv
     let answer = HealthClient::new(connection.channel.clone()).check(HealthCheckRequest { service }).await;
     match answer {
         Ok(answer) => Ok(answer.into_inner().status()),
-        // Not the gateway's word: the connection ended.
+        // Not a status of the gateway: the connection broke.
         Err(status) if std::error::Error::source(&status).is_some() => {
             let hint = if plaintext { " (does it speak TLS? then give --tls-ca)" } else { "" };
             Err(format!("the connection broke: {}{hint}", connection.why(&status)))

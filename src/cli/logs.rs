@@ -1,8 +1,8 @@
-//! The form of log lines, as the command line names it. They go to stderr.
+//! The format of log lines, as a command line option. Log lines go to stderr.
 
 use crate::telemetry::log::LogFormat;
 
-/// How a log line looks.
+/// Format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum FormatArg {
     /// Text for people
@@ -11,7 +11,7 @@ pub(super) enum FormatArg {
     Json,
 }
 
-/// Not named: what suits where stderr leads.
+/// Without the option the format depends on stderr: text for a terminal, else JSON.
 pub(super) fn chosen(format: Option<FormatArg>) -> LogFormat {
     match format {
         None => LogFormat::Auto,

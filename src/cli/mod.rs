@@ -1,6 +1,7 @@
-//! The command line: data on stdout, talk on stderr, and how the process ends.
+//! The command line: data on stdout, messages on stderr, and the exit code.
 //!
-//! A command is a file with `Args` and `run`; it is known here by a variant and a line of `dispatch`.
+//! A command is a file with its arguments and `run`. Its entries in this file are a variant of `Command` and a line
+//! of `dispatch`.
 
 mod config;
 mod connect;
@@ -26,12 +27,12 @@ use tracing_appender::non_blocking::ErrorCounter;
 use crate::emulator::Emulator;
 use crate::telemetry;
 
-/// Why a command did not do what it was asked.
+/// The failure of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It was tried and did not work: exit code 1.
+    /// The command failed: exit code 1.
     Failed(String),
-    /// Bad usage or bad settings: exit code 2, one fault a line.
+    /// Bad usage or bad settings: exit code 2, one fault per line.
     Usage(Vec<String>),
 }
 
@@ -45,7 +46,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad settings.";
 #[derive(Debug, Parser)]
 #[command(name = "order-gateway", version, after_help = ABOUT_ALL)]
 struct Cli {
-    /// How log lines on stderr look: by default human on a terminal, else one JSON object a line
+    /// Format of log lines on stderr: by default human on a terminal, else one JSON object per line
     #[arg(long, global = true, value_name = "FORMAT", display_order = 900)]
     log_format: Option<logs::FormatArg>,
     #[command(subcommand)]
@@ -73,12 +74,12 @@ fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {
     }
 }
 
-/// Reads the arguments of the process and does what they say.
+/// Parses the arguments of the process and runs the command.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody is left to be told when the output is closed.
+            // A failed write means a closed output, and leaves no place to report it.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
@@ -103,7 +104,7 @@ fn complain(lines: &[String], code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Writes data to stdout. A reader that has seen enough (`| head`) is no failure.
+/// Writes data to stdout. A closed pipe (`| head`) is not a failure.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -114,7 +115,7 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A span of time as the settings have it: a whole number with a unit.
+/// Parses a duration in the form of the settings: a whole number with a unit.
 fn span(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let read = units.iter().find_map(|(unit, millis)| {
@@ -124,14 +125,14 @@ fn span(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| "must be a whole number with a unit (ms, s, m, h), such as \"10s\"".to_owned())
 }
 
-/// Has the emulator post an intent every so often, until `stop`; never if that is zero.
+/// Posts an intent from the emulator at every interval, until `stop`; never for a zero interval.
 async fn post_intents(emulator: &Emulator, every: Duration, stop: &CancellationToken) {
     if !every.is_zero() {
         emulator.post_intents(every, stop.clone()).await;
     }
 }
 
-/// Runs a command that waits for things. Its token is cancelled by SIGTERM or SIGINT.
+/// Runs an asynchronous command. SIGTERM or SIGINT cancels the command's token.
 fn block_on<F>(command: impl FnOnce(CancellationToken) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
@@ -142,19 +143,20 @@ where
         on_signal(stop.clone()).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
         command(stop).await
     });
-    // A name server or a disk that hangs must not keep the process.
+    // A hanging DNS look-up or disk must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
 
-/// One thread where there is one core: it does 1.4 times as many calls there as the runtime with threads.
+/// Builds a single-threaded runtime on a single core, where it serves 1.4 times as many calls as the multi-threaded
+/// runtime.
 fn runtime() -> io::Result<Runtime> {
     let alone = std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
     let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.enable_all().build()
 }
 
-/// The first signal asks to stop, the second ends the process at once.
+/// The first signal asks the command to stop, the second ends the process at once.
 fn on_signal(stop: CancellationToken) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {

@@ -26,8 +26,8 @@ Exit codes: 0 stopped, 1 failed (a port taken too), 2 the settings are not good.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct ServeArgs {
-    /// TOML file with the settings; may be given again, such as for one that holds secrets: keys of the later file win,
-    /// accounts and clients of all are taken together
+    /// TOML file with the settings; may be repeated, for example for secrets: keys of a later file win, accounts and
+    /// clients of all files are joined
     #[arg(long, value_name = "FILE", required = true)]
     config: Vec<PathBuf>,
 }
@@ -50,7 +50,7 @@ pub(super) async fn run(args: ServeArgs, log: ErrorCounter, stop: CancellationTo
     Ok(())
 }
 
-/// Takes the ports and serves.
+/// Binds the ports and starts the gateway.
 pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway, Failure> {
     let listeners = BoundListeners::bind(config).await.map_err(Failure::Failed)?;
     let settings = OtlpSettings {
@@ -74,7 +74,7 @@ pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway,
     })
 }
 
-/// Drains, and says how it went.
+/// Drains the gateway, and logs the result.
 pub(super) async fn finish(gateway: Gateway) {
     match gateway.stop().await {
         DrainOutcome::Clean => tracing::info!("drained, bye"),

@@ -1,5 +1,5 @@
-//! The main job, played against a running gateway: each call and its answer as grpcurl would show them, for those who do
-//! not have it at hand.
+//! A tour of the main job against a running gateway: prints calls and answers in grpcurl's form, for readers without
+//! grpcurl.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::pb::{self, PromiseCache};
 const FULFILLMENT: &str = "ordergateway.v1.FulfillmentService";
 const INTENTS: &str = "ordergateway.v1.CancelIntentService";
 
-/// A call of the tour: what it shows, the RPC, and the request as JSON with the file that holds it, if any.
+/// A call of the tour: its explanation, the RPC, and the request as JSON, with the file that holds the JSON, if any.
 struct TourStep {
     tells: &'static str,
     service: &'static str,
@@ -64,7 +64,7 @@ const CANCEL: TourStep = TourStep {
     json: include_str!("../../examples/cancel.json"),
     file: Some("examples/cancel.json"),
 };
-/// The purchase order that a customer thinks better of.
+/// The purchase order of the intent to cancel.
 const PURCHASE_ORDER: &str = "1700000000001";
 const WATCH: TourStep = TourStep {
     tells: "Other customers tell Walmart. Follow what they want: one event, then the stream ends.",
@@ -74,7 +74,9 @@ const WATCH: TourStep = TourStep {
     file: None,
 };
 
-/// Plays it. Fails when an answer is not what the story says.
+/// Plays the tour.
+///
+/// # Errors A call failed, or an answer differs from the story.
 pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failure> {
     let guide = TourGuide::new(grpc).await?;
     let mut client = FulfillmentServiceClient::new(guide.channel.clone());
@@ -96,7 +98,7 @@ pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failu
     print("\nThat was the tour.\n")
 }
 
-/// A watch is open when an intent comes.
+/// Opens a watch, posts an intent, and prints the event that the watch receives.
 async fn watch(guide: &TourGuide, http: SocketAddr) -> Result<(), Failure> {
     let mut client = CancelIntentServiceClient::new(guide.channel.clone());
     guide.ask(&WATCH)?;
@@ -119,7 +121,7 @@ async fn watch(guide: &TourGuide, http: SocketAddr) -> Result<(), Failure> {
     expect(&WATCH, next().await?.is_none())
 }
 
-/// As grpcurl tells it.
+/// A failed call in grpcurl's form.
 fn failed(status: &Status) -> Failure {
     Failure::Failed(format!("ERROR:\n  Code: {:?}\n  Message: {}", status.code(), status.message()))
 }
@@ -149,7 +151,7 @@ impl TourGuide {
         Ok(Self { grpc, channel, pool })
     }
 
-    /// The step's request, read from its JSON as grpcurl reads it.
+    /// Parses the step's request from its JSON, as grpcurl does.
     fn request<M: Message + Default>(&self, step: &TourStep) -> Result<Request<M>, Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", step.method));
         let mut json = serde_json::Deserializer::from_str(step.json);
@@ -167,7 +169,7 @@ impl TourGuide {
         Ok(answer)
     }
 
-    /// Prints the call.
+    /// Prints the call in grpcurl's form.
     fn ask(&self, step: &TourStep) -> Result<(), Failure> {
         let TourStep { tells, service, method, json, file } = step;
         let (data, from) = match file {
@@ -177,7 +179,7 @@ impl TourGuide {
         print(&format!("\n# {tells}\n$ grpcurl -plaintext -d {data} {} {service}/{method}{from}\n", self.grpc))
     }
 
-    /// Prints an answer.
+    /// Prints an answer in grpcurl's form.
     fn answered(&self, method: &str, answer: &impl Message) -> Result<(), Failure> {
         print(&self.json(method, answer).map_err(|error| Failure::Failed(format!("{method}: {error}")))?)
     }
@@ -194,13 +196,13 @@ impl TourGuide {
     }
 }
 
-/// Indented by two, whole numbers without a fraction.
+/// JSON in grpcurl's form: indented by two, whole numbers without a fraction.
 #[derive(Default)]
 struct AsGrpcurl(PrettyFormatter<'static>);
 
 impl Formatter for AsGrpcurl {
     fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        // Rust's own form of a double is the shortest one, without a fraction where there is none.
+        // Rust's form of a double is the shortest one, without a fraction for whole numbers.
         write!(writer, "{value}")
     }
     fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {

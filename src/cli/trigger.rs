@@ -17,9 +17,9 @@ use crate::emulator::posting::{DeliveryProof, WEBHOOK_HEADER, WebhookTarget};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 
-/// Events under way at once.
+/// Concurrent events.
 const AT_ONCE: usize = 64;
-/// Up to so many events each answer has a line of its own.
+/// Largest number of events whose answers are printed one by one.
 const LINES: usize = 20;
 
 const EXAMPLE: &str = "\
@@ -43,44 +43,44 @@ enum TriggerCommand {
     CancelIntent(CancelIntent),
 }
 
-/// A customer's intent to cancel: the sample of Walmart's page, with ids of its own
+/// A customer's intent to cancel: the sample on Walmart's page, with ids of its own
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 struct CancelIntent {
-    /// Where the gateway's HTTP listens
+    /// Base URL of the gateway's HTTP listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// Seller account that it is for
+    /// Seller account of the event
     #[arg(long, value_name = "ID", default_value = "demo")]
     account: String,
-    /// How the account wants it proved
+    /// Proof that the account expects
     #[arg(long, value_enum, default_value_t = AuthArg::Hmac)]
     auth: AuthArg,
-    /// Header that carries the proof (hmac, basic)
+    /// Header of the proof (hmac, basic)
     #[arg(long, value_name = "HEADER", default_value = WEBHOOK_HEADER)]
     header: HeaderName,
-    /// The account's secret, or password
+    /// Secret or password of the account
     #[arg(long, value_name = "SECRET", default_value = "dev-secret")]
     secret: String,
     /// User name (basic)
     #[arg(long, value_name = "NAME", default_value = "walmart")]
     username: String,
-    /// Which of Walmart's two envelopes
+    /// Walmart's envelope for the event
     #[arg(long, value_enum, default_value_t = EventArg::IntentToCancel)]
     event: EventArg,
-    /// Purchase order that it is about; by default each event has one of its own
+    /// Purchase order of the event; by default a different one per event
     #[arg(long, value_name = "ID")]
     purchase_order: Option<String>,
-    /// How many events
+    /// Number of events
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
-    /// Events a second; by default as fast as they are answered
+    /// Events per second; by default as fast as the gateway answers
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     rate: Option<f64>,
-    /// Sends each event twice: the second must be told to be a duplicate
+    /// Send every event twice: the second must be answered as a duplicate
     #[arg(long)]
     duplicate: bool,
-    /// Signs with another secret: each must be refused with 401
+    /// Sign with a wrong secret: every event must be refused with 401
     #[arg(long)]
     bad_signature: bool,
 }
@@ -119,7 +119,7 @@ pub(super) async fn run(args: TriggerArgs, stop: CancellationToken) -> Result<()
     }
 }
 
-/// Posts one event about a purchase order to a gateway of `dev`. Gives what the command would print.
+/// Posts one event about a purchase order to a gateway started by `dev`. Returns the output of the command.
 pub(super) async fn one(url: String, purchase_order: &str) -> Result<String, Failure> {
     let args = CancelIntent {
         url,
@@ -141,7 +141,7 @@ pub(super) async fn one(url: String, purchase_order: &str) -> Result<String, Fai
     if told.wrong == 0 { Ok(told.text) } else { Err(Failure::Failed(told.text)) }
 }
 
-/// Where an account's events go.
+/// The URL for the account's events.
 fn target(args: &CancelIntent) -> String {
     format!("{}/webhooks/walmart/{}", args.url.trim_end_matches('/'), args.account)
 }
@@ -159,7 +159,7 @@ fn proof(args: &CancelIntent) -> DeliveryProof {
     }
 }
 
-/// What is said at the end.
+/// Summary of all answers.
 #[derive(Debug)]
 struct TriggerSummary {
     text: String,
@@ -167,10 +167,10 @@ struct TriggerSummary {
     wrong: usize,
 }
 
-/// One answer.
+/// An answer to an event.
 struct EventAnswer {
     line: String,
-    /// Its status and what it says, for the summary.
+    /// Status and outcome, for the summary.
     kind: String,
     right: bool,
     took: Duration,
@@ -196,7 +196,7 @@ async fn send(args: &CancelIntent, webhook: &WebhookTarget, clock: Clock, random
     TriggerSummary { text: report(&answers, began.elapsed()), answers: answers.len(), wrong }
 }
 
-/// An event, and its id.
+/// Builds an event and its id.
 fn sample(args: &CancelIntent, clock: Clock, random: &Random) -> (String, Vec<u8>) {
     let envelope = match args.event {
         EventArg::IntentToCancel => IntentEnvelope::Intent,
@@ -204,7 +204,7 @@ fn sample(args: &CancelIntent, clock: Clock, random: &Random) -> (String, Vec<u8
     };
     let time = Timestamp::try_from(clock.now()).unwrap_or(Timestamp::UNIX_EPOCH);
     let event_id = random.uuid().to_string();
-    // Thirteen digits, as Walmart's.
+    // Thirteen digits, as in Walmart's numbers.
     let number = random.next_u64() % 100_000_000_000;
     let purchase_order = args.purchase_order.clone().unwrap_or_else(|| format!("17{number:011}"));
     let facts = IntentFacts {
@@ -267,7 +267,7 @@ fn report(answers: &[EventAnswer], took: Duration) -> String {
     }
     let mut times: Vec<Duration> = answers.iter().map(|answer| answer.took).collect();
     times.sort_unstable();
-    // Not empty: there are more than LINES.
+    // Not empty: more than `LINES` answers exist.
     let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default().as_secs_f64() * 1000.0;
     let rate = answers.len() as f64 / took.as_secs_f64();
     let mut text = format!(
