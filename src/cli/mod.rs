@@ -29,7 +29,7 @@ use crate::telemetry;
 
 /// The failure of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The command failed: exit code 1.
     Failed(String),
     /// Bad usage or bad settings: exit code 2, one fault per line.

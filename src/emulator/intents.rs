@@ -24,7 +24,7 @@ const REMEMBERED: usize = 1_000;
 
 /// The envelope of an intent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IntentEnvelope {
+pub(crate) enum IntentEnvelope {
     /// The event INTENT_TO_CANCEL.
     #[default]
     Intent,
@@ -34,40 +34,40 @@ pub enum IntentEnvelope {
 
 /// The content of an intent.
 #[derive(Clone, Debug)]
-pub struct IntentFacts {
+pub(crate) struct IntentFacts {
     /// The unique id of the event.
-    pub event_id: String,
+    pub(crate) event_id: String,
     /// The time of the event.
-    pub time: Timestamp,
+    pub(crate) time: Timestamp,
     /// The time of the order.
-    pub ordered: Timestamp,
+    pub(crate) ordered: Timestamp,
     /// Walmart's number of the seller.
-    pub partner_id: String,
+    pub(crate) partner_id: String,
     /// The purchase order.
-    pub purchase_order: String,
+    pub(crate) purchase_order: String,
     /// The customer's order number.
-    pub customer_order: String,
+    pub(crate) customer_order: String,
     /// The party that ships.
-    pub ship_node_type: String,
+    pub(crate) ship_node_type: String,
     /// The lines to cancel.
-    pub lines: Vec<WantedLine>,
+    pub(crate) lines: Vec<WantedLine>,
 }
 
 /// A line to cancel.
 #[derive(Clone, Debug)]
-pub struct WantedLine {
+pub(crate) struct WantedLine {
     /// The line number.
-    pub number: String,
+    pub(crate) number: String,
     /// The SKU.
-    pub sku: String,
+    pub(crate) sku: String,
     /// The product name.
-    pub name: String,
+    pub(crate) name: String,
     /// Units to cancel.
-    pub units: u64,
+    pub(crate) units: u64,
 }
 
 /// Builds an event in Walmart's form. Source of the forms: seed 003, and Walmart's page on ORDER_UPDATES.
-pub fn event(envelope: IntentEnvelope, facts: &IntentFacts) -> Value {
+pub(crate) fn event(envelope: IntentEnvelope, facts: &IntentFacts) -> Value {
     const DAY: i64 = 24 * 60 * 60;
     let later = |seconds: i64| facts.ordered.saturating_add(jiff::SignedDuration::from_secs(seconds));
     let date = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();

@@ -24,11 +24,11 @@ const LAG: Duration = Duration::from_secs(14);
 
 /// A magic value.
 #[derive(Debug)]
-pub struct Magic {
+pub(crate) struct Magic {
     /// The value, or a prefix if it ends with `-`.
-    pub value: &'static str,
+    pub(crate) value: &'static str,
     /// The description.
-    pub does: &'static str,
+    pub(crate) does: &'static str,
     kind: MagicKind,
 }
 
@@ -86,7 +86,7 @@ const SLOW: MagicKind =
 ///
 /// A row `MAGIC-NAME-` applies to creates of order numbers with this prefix, to cancels of `MAGIC-CANCEL-NAME-`, to
 /// status calls for `MAGIC-STATUS-NAME-`, and to promises with a SKU with the prefix `SKU-NAME`.
-pub const TABLE: &[Magic] = &[
+pub(crate) const TABLE: &[Magic] = &[
     Magic { value: "SKU-1", does: "a billion in stock", kind: MagicKind::Stock(1_000_000_000) },
     Magic { value: "SKU-OUT-OF-STOCK", does: "none in stock: promise 206, create 400", kind: MagicKind::Stock(0) },
     Magic {
@@ -161,7 +161,7 @@ pub const TABLE: &[Magic] = &[
 ];
 
 /// The table as text, for `--help`.
-pub fn help() -> String {
+pub(crate) fn help() -> String {
     let mut out = String::from("Values that fail without any setting:\n");
     for row in TABLE {
         let name = if row.value.ends_with('-') { format!("{}…", row.value) } else { row.value.to_owned() };
