@@ -102,7 +102,6 @@ pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToke
     }
 }
 
-/// The listening addresses.
 struct DevAddresses {
     grpc: SocketAddr,
     http: SocketAddr,
@@ -178,7 +177,6 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "order-gateway".to_owned())
 }
 
-/// The data folder.
 enum DataDir {
     Temporary(tempfile::TempDir),
     Kept(PathBuf),

@@ -17,7 +17,6 @@ use crate::emulator::posting::{DeliveryProof, WEBHOOK_HEADER, WebhookTarget};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 
-/// Concurrent events.
 const AT_ONCE: usize = 64;
 /// Largest number of events whose answers are printed one by one.
 const LINES: usize = 20;

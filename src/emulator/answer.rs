@@ -106,7 +106,6 @@ impl WalmartAnswer {
         Self::json(404, json!({"status": "FAIL", "errors": [error]}))
     }
 
-    /// Adds a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
             self.headers.push((HeaderName::from_static(name), value));
@@ -134,7 +133,6 @@ impl WalmartAnswer {
         self
     }
 
-    /// Changes the status.
     pub(crate) fn with_status(self, status: u16) -> Self {
         Self { status, ..self }
     }

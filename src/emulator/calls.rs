@@ -47,11 +47,11 @@ impl CallResult {
 /// The effect of a call, independent of the answer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallEffect {
-    /// No effect.
+    /// Nothing was changed or read.
     None,
     /// A token was issued.
     Issued,
-    /// Data was read.
+    /// Orders or promises were read.
     Read,
     /// An order was created.
     Created,

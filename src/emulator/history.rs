@@ -11,7 +11,7 @@ const MAX_LINES: usize = 1_000_000;
 /// Calls about an order, which excludes promises and tokens.
 const OPERATIONS: [&str; 3] = ["create", "cancel", "status"];
 
-/// All order calls.
+/// All order calls, in order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     calls: Vec<CallRecord>,

@@ -19,13 +19,12 @@ const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_s
 const AT_ONCE: usize = 16;
 /// Largest count that a control call may request.
 pub(crate) const MAX_COUNT: usize = 10_000;
-/// Deliveries remembered.
+/// Finished deliveries kept for `GET intents`.
 const REMEMBERED: usize = 1_000;
 
 /// The envelope of an intent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum IntentEnvelope {
-    /// The event INTENT_TO_CANCEL.
     #[default]
     Intent,
     /// ORDER_UPDATES with the sub-event INTENT_TO_CANCEL.
@@ -43,7 +42,6 @@ pub(crate) struct IntentFacts {
     pub(crate) ordered: Timestamp,
     /// Walmart's number of the seller.
     pub(crate) partner_id: String,
-    /// The purchase order.
     pub(crate) purchase_order: String,
     /// The customer's order number.
     pub(crate) customer_order: String,
@@ -56,13 +54,9 @@ pub(crate) struct IntentFacts {
 /// A line to cancel.
 #[derive(Clone, Debug)]
 pub(crate) struct WantedLine {
-    /// The line number.
     pub(crate) number: String,
-    /// The SKU.
     pub(crate) sku: String,
-    /// The product name.
     pub(crate) name: String,
-    /// Units to cancel.
     pub(crate) units: u64,
 }
 

@@ -22,12 +22,11 @@ const LOST: &str = "MAGIC-LOST-";
 /// The lag of orders whose number names a lag.
 const LAG: Duration = Duration::from_secs(14);
 
-/// A magic value.
 #[derive(Debug)]
 pub(crate) struct Magic {
     /// The value, or a prefix if it ends with `-`.
     pub(crate) value: &'static str,
-    /// The description.
+    /// The description in the documentation.
     pub(crate) does: &'static str,
     kind: MagicKind,
 }

@@ -77,9 +77,9 @@ pub enum DuplicatePolicy {
 /// The only client that gets tokens.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Client id.
+    /// Client id of the token call.
     pub client_id: String,
-    /// Client secret.
+    /// Client secret of the token call.
     pub client_secret: String,
 }
 
@@ -94,13 +94,13 @@ impl fmt::Debug for Credentials {
 pub struct EmulatorOptions {
     /// Seed of all values that look random.
     pub seed: u64,
-    /// Faults of calls.
+    /// Fault rules for calls and connections.
     pub faults: FaultRules,
     /// Treatment of used order numbers.
     pub duplicates: DuplicatePolicy,
     /// Factor on the published rate limits; a bucket holds at least one call.
     pub limit_scale: f64,
-    /// The clock.
+    /// Clock of orders, tokens and limits.
     pub clock: EmulatorClock,
     /// The client that gets tokens; `None` accepts any non-empty client id and secret. Every client id is an account
     /// with its own orders and limits; stock is shared.
@@ -150,7 +150,6 @@ pub(crate) struct EmulatorShared {
     state: Mutex<EmulatorState>,
 }
 
-/// The mutable state.
 struct EmulatorState {
     clock: AdjustedClock,
     tokens: IssuedTokens,

@@ -24,26 +24,26 @@ const MAX_ANSWER: usize = 4096;
 pub enum DeliveryProof {
     /// HMAC-SHA256 of the body, in a header.
     Hmac {
-        /// The header.
+        /// The header of the signature.
         header: HeaderName,
-        /// The shared secret.
+        /// The secret shared with the receiver.
         secret: String,
     },
     /// HMAC-SHA256 of method, path, time and body, in the `WM_SEC.*` headers.
     HmacV2 {
-        /// The shared secret.
+        /// The secret shared with the receiver.
         secret: String,
     },
     /// User name and password, in a header.
     Basic {
-        /// The header.
+        /// The header of the credentials.
         header: HeaderName,
-        /// The user name.
+        /// User name of the receiver.
         username: String,
-        /// The password.
+        /// Password of the receiver.
         password: String,
     },
-    /// No proof.
+    /// Deliveries without a proof.
     None,
 }
 
@@ -89,14 +89,14 @@ pub struct WebhookTarget {
     proof: DeliveryProof,
 }
 
-/// A receiver's answer.
+/// A receiver's answer to a delivery.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReceiverAnswer {
-    /// HTTP status.
+    /// HTTP status of the answer.
     pub status: u16,
     /// The beginning of the body.
     pub body: String,
-    /// Seconds of `Retry-After`.
+    /// Seconds of the `Retry-After` header.
     pub retry_after: Option<u64>,
 }
 
@@ -115,7 +115,7 @@ impl WebhookTarget {
         Ok(Self { client, url, proof })
     }
 
-    /// The address.
+    /// The address of the receiver.
     pub fn url(&self) -> &Url {
         &self.url
     }

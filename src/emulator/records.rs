@@ -12,15 +12,15 @@ use super::faults::{FaultRules, Injector};
 use super::world::Order;
 use super::{Emulator, EmulatorState};
 
-/// An order.
+/// An order in the order book.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OrderRecord {
     /// Client id of the account that placed the order; `None` for an order of the initial state, which belongs to every
     /// account.
     pub account: Option<String>,
-    /// `sellerOrderId`.
+    /// The number in `sellerOrderId`.
     pub number: String,
-    /// `orderChannelId`.
+    /// The channel in `orderChannelId`.
     pub channel: String,
     /// Time of acceptance, by the emulator's clock.
     pub accepted: Timestamp,
@@ -33,11 +33,11 @@ pub struct OrderRecord {
 /// A line of an order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LineRecord {
-    /// `sellerLineId`.
+    /// The id in `sellerLineId`.
     pub id: String,
-    /// The SKU.
+    /// The SKU, as sent.
     pub sku: String,
-    /// Units ordered.
+    /// Units ordered in the line.
     pub ordered: u64,
     /// Units cancelled, of the ordered ones.
     pub cancelled: u64,
@@ -56,7 +56,7 @@ pub struct CallRecord {
     pub account: Option<String>,
     /// The order number; empty for searches.
     pub order_number: String,
-    /// `WM_QOS.CORRELATION_ID`.
+    /// The id in `WM_QOS.CORRELATION_ID`.
     pub correlation_id: String,
     /// The effect of the call.
     pub effect: CallEffect,

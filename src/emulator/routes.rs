@@ -41,7 +41,7 @@ impl TimedReply {
     }
 }
 
-/// Answers any request.
+/// Answers a request to the API or the control API.
 pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedReply {
     let (parts, body) = request.into_parts();
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ use super::routes::{MAX_BODY, TimedReply};
 use super::wire::{Wire, WireIo};
 use super::{DroppedCall, Emulator};
 
-/// HTTP/2 in ALPN.
+/// The ALPN name of HTTP/2.
 const HTTP2: &[u8] = b"h2";
 
 /// Open connections; further connections wait to be accepted.

@@ -16,7 +16,6 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// The create call.
     pub(crate) const CREATE: Target = Target::Call(Operation::Create);
 
     const ALL: [Target; 5] = [

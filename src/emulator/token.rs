@@ -17,7 +17,6 @@ use super::magic;
 /// Lifetime of a token, in seconds. Source: the published schema (`expires_in`).
 pub(crate) const LIFETIME_SECONDS: i64 = 900;
 
-/// The issued tokens.
 #[derive(Debug, Default)]
 pub(crate) struct IssuedTokens {
     live: HashMap<String, IssuedToken>,

@@ -16,7 +16,6 @@ pub(crate) const CANCEL_WINDOW: SignedDuration = SignedDuration::from_mins(60);
 /// Time from shipping to delivery of a line.
 pub(crate) const TRANSIT: SignedDuration = SignedDuration::from_hours(72);
 
-/// An accepted order.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
     /// Client id of the account that placed the order; `None` for an order of the initial state, which belongs to every
@@ -24,7 +23,6 @@ pub(crate) struct Order {
     pub(crate) account: Option<String>,
     pub(crate) number: String,
     pub(crate) channel: String,
-    /// Time of acceptance.
     pub(crate) accepted: Timestamp,
     /// `orderPlacedTime`, as sent.
     pub(crate) placed: String,

@@ -18,13 +18,13 @@ use crate::service::feed::{ConsumerFrame, Deliveries, FeedStore, Watch, WatchFra
 /// Field numbers that `Event` and `OrderUpdate` share. A frame is the stored bytes of an event with its position, cursor and body
 /// written around them under these numbers, so that no event is decoded to be sent.
 mod field {
-    /// `WatchCancelIntentsResponse.event`, `WatchOrderUpdatesResponse.update`
+    /// Field `event` of `WatchCancelIntentsResponse`, `update` of `WatchOrderUpdatesResponse`.
     pub(super) const EVENT: u32 = 2;
-    /// `Event.seq`, `OrderUpdate.seq`
+    /// Field `seq` of `Event` and `OrderUpdate`.
     pub(super) const SEQ: u32 = 1;
-    /// `Event.cursor`, `OrderUpdate.cursor`
+    /// Field `cursor` of `Event` and `OrderUpdate`.
     pub(super) const CURSOR: u32 = 2;
-    /// `Event.raw_body`, `OrderUpdate.raw_body`
+    /// Field `raw_body` of `Event` and `OrderUpdate`.
     pub(super) const RAW_BODY: u32 = 10;
 }
 

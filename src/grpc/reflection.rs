@@ -29,7 +29,7 @@ impl<S> OnFirstCall<S> {
     }
 }
 
-/// Reflection v1.
+/// Reflection in version 1.
 pub(crate) fn v1() -> OnFirstCall<v1::ServerReflectionServer<impl v1::ServerReflection>> {
     OnFirstCall::new(|| builder().build_v1())
 }

@@ -36,11 +36,8 @@ pub(crate) const MAX_IN_FLIGHT: usize = 1024;
 
 /// Settings and shared parts of the inbound layers.
 pub(crate) struct InboundConfig {
-    /// Creates the spans.
     pub(crate) tracer: Tracer,
-    /// Counts calls and refusals.
     pub(crate) metrics: Arc<Metrics>,
-    /// Selects the calls that are logged.
     pub(crate) access_log: AccessLog,
     /// The clients allowed to call; empty for an open gateway.
     pub(crate) clients: Vec<AllowedClient>,

@@ -42,14 +42,12 @@ where
 pub(crate) struct ServiceRouterBuilder<B>(Vec<NamedServer<B>>);
 
 impl<B> ServiceRouter<B> {
-    /// Starts without servers.
     pub(crate) fn builder() -> ServiceRouterBuilder<B> {
         ServiceRouterBuilder(Vec::new())
     }
 }
 
 impl<B> ServiceRouterBuilder<B> {
-    /// Adds a server.
     pub(crate) fn with<S>(mut self, server: S) -> Self
     where
         S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future = ServerFuture>
@@ -63,7 +61,6 @@ impl<B> ServiceRouterBuilder<B> {
         self
     }
 
-    /// Builds the router.
     pub(crate) fn build(self) -> ServiceRouter<B> {
         ServiceRouter(self.0.into())
     }

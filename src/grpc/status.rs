@@ -48,7 +48,7 @@ pub fn batch_failure(error: ServiceError, request_id: &str, call: &CallContext) 
     problem(error, request_id, call).into_message()
 }
 
-/// The deadline passed.
+/// The deadline of the call passed.
 pub fn deadline_exceeded(correlation_id: Option<Uuid>) -> Status {
     let problem = Problem::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed");
     problem.correlated(correlation_id).into_status()

@@ -19,11 +19,8 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ProcessStage {
-    /// Not serving yet.
     Starting,
-    /// Serving calls.
     Ready,
-    /// Shutting down.
     Draining,
 }
 
@@ -61,7 +58,6 @@ impl HealthProbes {
         self.0.stage.fetch_max(stage as u8, Ordering::AcqRel);
     }
 
-    /// Returns the stage.
     pub(crate) fn stage(&self) -> ProcessStage {
         match self.0.stage.load(Ordering::Acquire) {
             0 => ProcessStage::Starting,

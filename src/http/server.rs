@@ -47,7 +47,6 @@ const MAKE_WAY_LIMIT: Duration = Duration::from_millis(100);
 const LINGER_LIMIT: Duration = Duration::from_millis(500);
 const MAX_LINGER_BYTES: usize = 1024 * 1024;
 
-/// Bounds on clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpLimits {
     /// Open connections; one address gets at most half of the places that the rest have left. A connection beyond the

@@ -15,7 +15,6 @@ const MAX_DELAY: Duration = Duration::from_secs(600);
 /// Longest `lag` of a rule.
 const MAX_LAG: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A validated rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FaultRule {
     pub(super) target: Option<Target>,

@@ -17,12 +17,11 @@ use super::answer::WalmartAnswer;
 use super::target::Target;
 use crate::domain::operation::Operation;
 
-/// A lie.
 #[derive(Debug)]
 pub(crate) struct Lie {
     /// The name in fault rules.
     pub(crate) name: &'static str,
-    /// The description.
+    /// The description in the documentation.
     pub(crate) does: &'static str,
     pub(crate) about: LieScope,
     pub(crate) tell: LieKind,
@@ -31,13 +30,9 @@ pub(crate) struct Lie {
 /// The calls that a lie applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LieScope {
-    /// Status calls.
     Reads,
-    /// Create calls.
     Creates,
-    /// Cancel calls.
     Cancels,
-    /// Creates and cancels.
     Mutations,
     /// Every call, including token calls.
     Calls,
@@ -54,7 +49,7 @@ pub(crate) enum LieKind {
     Changes(fn(&LieContext<'_>, WalmartAnswer) -> WalmartAnswer),
     /// Reads see the change only after a lag.
     Lags(LagKind),
-    /// No answer arrives.
+    /// The answer is lost.
     Breaks(AnswerLoss),
     /// The connection is accepted and never read.
     HangsConnect,
@@ -74,7 +69,6 @@ pub(crate) enum LagKind {
 /// The way in which an answer is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerLoss {
-    /// The connection ends.
     Closed,
     /// GOAWAY with a last stream below the call's: the call was certainly not executed.
     TurnedAway,

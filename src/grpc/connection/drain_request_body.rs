@@ -22,7 +22,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct DrainRequestBody<B: Body<Data = Bytes> + Unpin + Send + 'static>(Option<B>);
 
 impl<B: Body<Data = Bytes> + Unpin + Send + 'static> DrainRequestBody<B> {
-    /// Wraps `body`.
     pub(crate) fn new(body: B) -> Self {
         Self(Some(body))
     }

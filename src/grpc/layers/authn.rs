@@ -41,7 +41,6 @@ pub(crate) struct AllowedClient {
     pub(crate) limits: ClientLimits,
 }
 
-/// A client's credential.
 pub(crate) enum ClientCredential {
     /// `authorization: Bearer` with any of these tokens.
     Tokens(Vec<ClientTokens>),

@@ -16,7 +16,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 pub(crate) struct ClientLimitSettings {
     /// Unary calls in flight.
     pub(crate) calls: usize,
-    /// Streams open.
+    /// Open streams at a time.
     pub(crate) streams: usize,
     /// Calls and streams together; `None` for no further limit.
     pub(crate) max_concurrent: Option<usize>,

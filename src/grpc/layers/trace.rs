@@ -32,7 +32,6 @@ pub(crate) enum AccessLog {
     Failures,
     /// Every call. A line costs as much as three layers.
     All,
-    /// No call.
     Off,
 }
 
@@ -42,11 +41,8 @@ pub(crate) const SLOW: Duration = Duration::from_secs(2);
 /// Traces, measures and logs calls.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceLayer {
-    /// Creates the spans.
     pub(crate) tracer: Tracer,
-    /// Counts the calls.
     pub(crate) metrics: Arc<Metrics>,
-    /// Selects the calls that are logged.
     pub(crate) access_log: AccessLog,
 }
 

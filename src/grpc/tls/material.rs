@@ -143,12 +143,12 @@ impl CertificateLifetimes {
         certificates.into_iter().map(lifetime).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The latest end.
+    /// The latest end of the certificates.
     pub(super) fn until(&self) -> i64 {
         self.0.iter().map(|(_, until)| *until).max().unwrap_or(i64::MIN)
     }
 
-    /// The earliest beginning.
+    /// The earliest beginning of the certificates.
     pub(super) fn from(&self) -> i64 {
         self.0.iter().map(|(from, _)| *from).min().unwrap_or(i64::MAX)
     }

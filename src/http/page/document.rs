@@ -21,7 +21,7 @@ const OPERATIONS: &str = "<!-- operations -->";
 /// The document and its policy.
 pub(super) struct PageDocument {
     pub(super) body: Bytes,
-    /// The `Content-Security-Policy` header.
+    /// Value of the `Content-Security-Policy` header.
     pub(super) policy: HeaderValue,
 }
 

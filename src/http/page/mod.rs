@@ -40,24 +40,19 @@ const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// The sources of the status page.
 pub(crate) struct StatusPage<U, L, F> {
-    /// Accounts, ledger and feed.
     pub(crate) status: GatewayStatus<U, L, F>,
-    /// The stage of the process and the health checks.
     pub(crate) probes: HealthProbes,
-    /// The metrics, with the last failures.
     pub(crate) metrics: Arc<Metrics>,
     /// Delivery counts of the accounts that receive webhooks.
     pub(crate) webhooks: Vec<(AccountId, AccountWebhooks)>,
     /// The gRPC endpoint, for the command lines on the page.
     pub(crate) grpc: GrpcEndpoint,
-    /// The time of day.
     pub(crate) clock: Clock,
 }
 
 /// The gRPC endpoint, for the command lines on the page.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GrpcEndpoint {
-    /// The listening address.
     pub(crate) address: SocketAddr,
     /// Whether the endpoint uses TLS.
     pub(crate) tls: bool,

@@ -169,7 +169,7 @@ struct FailureRow<'a> {
     correlation_id: Option<String>,
 }
 
-/// Encodes the state.
+/// Encodes the state as JSON.
 pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> Vec<u8> {
     let StatusPage { status, probes, metrics, webhooks, grpc: endpoint, clock } = page;
     let failures = metrics.recent.all();

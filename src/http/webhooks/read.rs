@@ -67,7 +67,7 @@ fn notification(body: &[u8]) -> Result<Notification, Unreadable> {
 
 /// The parts of a delivery.
 struct Envelope {
-    /// Empty when absent.
+    /// Empty when the body has none.
     source: Map<String, Value>,
     /// All fields but `source` and `payload`.
     top: Map<String, Value>,

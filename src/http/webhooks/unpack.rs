@@ -1,4 +1,4 @@
-//! Decompresses gzip bodies.
+//! Decompresses bodies sent with gzip.
 
 use std::io::Read as _;
 

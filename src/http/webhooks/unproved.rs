@@ -15,7 +15,7 @@ use crate::http::peer::PeerAddress;
 /// Bounds on unproved posts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnprovedLimits {
-    /// Posts per address.
+    /// Posts of a single address.
     pub(super) by_address: usize,
     /// Posts of all addresses, fewer than the listener's connections, which leaves places for the rest.
     pub(super) posts: usize,

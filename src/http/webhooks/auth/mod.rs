@@ -33,7 +33,7 @@ pub struct UnverifiedDelivery<'a> {
 pub struct VerifiedDelivery(Bytes);
 
 impl VerifiedDelivery {
-    /// The body.
+    /// Returns the proved body.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }

@@ -48,9 +48,9 @@ impl TokenKey {
 /// An issued access token.
 #[derive(Debug, PartialEq)]
 pub struct TokenGrant {
-    /// The token.
+    /// The token for Walmart's deliveries.
     pub access_token: String,
-    /// Validity, from now.
+    /// Validity of the token, from now.
     pub expires_in: Duration,
 }
 

@@ -11,9 +11,9 @@ type Object = Map<String, Value>;
 /// The value of an intent flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum IntentFlag {
-    /// Absent, or no.
+    /// The flag is absent, or says no.
     Unset,
-    /// Present, but neither yes nor no.
+    /// The flag says neither yes nor no.
     Unreadable,
     /// The customer wants to cancel.
     Set,

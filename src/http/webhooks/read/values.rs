@@ -12,7 +12,7 @@ const SECONDS_BELOW: f64 = 1e11;
 /// The content of a place for one object.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ObjectPlace<'a> {
-    /// Absent, or null.
+    /// The place is absent, or null.
     Nothing,
     /// An object, or a list with one object.
     One(&'a Map<String, Value>),
