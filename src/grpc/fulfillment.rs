@@ -67,7 +67,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
             Ok(account) => self.promise.call(account, request, &call).await,
             Err(error) => Err(error.with_faults(check_promise(&request))),
         };
-        answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, "", &call))
+        answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
     /// Not an async fn: an order is large, and an argument of an async fn lies in its future twice.
@@ -86,7 +86,9 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
                 Ok(account) => self.create.call(account, request.clone(), &call).await,
                 Err(error) => Err(error.with_faults(check_order(&request))),
             };
-            answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, &request.request_id, &call))
+            answer
+                .map(|answer| respond(answer, &call))
+                .map_err(|error| status::failure(error, &request.request_id, &call))
         })
     }
 
@@ -105,7 +107,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
             }
         };
         match result {
-            Ok(cancelled) => Ok(told(cancellation(cancelled, &call), &call)),
+            Ok(cancelled) => Ok(respond(cancellation(cancelled, &call), &call)),
             Err(failed) => Err(status::failure(failed.error, &failed.request_id, &call)),
         }
     }
@@ -120,7 +122,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
             Ok(account) => self.status.call(account, request, &call).await,
             Err(error) => Err(error.with_faults(check_order_status(&request))),
         };
-        answer.map(|answer| told(answer, &call)).map_err(|error| status::failure(error, "", &call))
+        answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 }
 
@@ -141,7 +143,7 @@ macro_rules! correlated {
 correlated!(FetchDeliveryPromiseResponse, CreateOrderResponse, CancelOrderResponse, GetOrderStatusResponse);
 
 /// Wraps the response, and notes its correlation id for the access log.
-fn told<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
+fn respond<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
     if let Ok(id) = answer.correlation_id().parse() {
         call.facts.set_correlation_id(id);
     }

@@ -32,15 +32,15 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for GatewayRpcs<U, L
     ) -> Result<Response<pb::GetStatusResponse>, Status> {
         let call = context(&request)?;
         let request = request.into_inner();
-        let told = self.status.reply(&request.account, request.confirm_clock, &call).await;
-        let told = told.map_err(|error| status::failure(error, "", &call))?;
+        let view = self.status.reply(&request.account, request.confirm_clock, &call).await;
+        let view = view.map_err(|error| status::failure(error, "", &call))?;
         Ok(Response::new(pb::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             start_time: Some(self.status.start_time.into()),
-            accounts: told.accounts.into_iter().map(account).collect(),
-            feed: told.feed.as_ref().map(|state| feed(state, FeedName::CancelIntents)),
-            order_updates: told.feed.as_ref().map(|state| feed(state, FeedName::OrderUpdates)),
-            clock: Some(clock(told.clock)),
+            accounts: view.accounts.into_iter().map(account).collect(),
+            feed: view.feed.as_ref().map(|state| feed(state, FeedName::CancelIntents)),
+            order_updates: view.feed.as_ref().map(|state| feed(state, FeedName::OrderUpdates)),
+            clock: Some(clock(view.clock)),
         }))
     }
 

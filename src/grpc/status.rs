@@ -187,27 +187,31 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
 
 fn upstream(error: UpstreamError, call: &CallContext) -> Problem {
     let code = walmart_code(&error);
-    let told = |text: &str| match &code {
+    let with_code = |text: &str| match &code {
         Some(code) => format!("{text}: {code}"),
         None => text.to_owned(),
     };
     let problem = match error.kind {
         ErrorKind::Rejected => {
-            Problem::new(Code::InvalidArgument, "UPSTREAM_REJECTED", told("Walmart refused the request"))
+            Problem::new(Code::InvalidArgument, "UPSTREAM_REJECTED", with_code("Walmart refused the request"))
         }
         ErrorKind::WrongState => Problem::new(
             Code::FailedPrecondition,
             "UPSTREAM_REJECTED",
-            told("Walmart refused the request in the order's present state"),
+            with_code("Walmart refused the request in the order's present state"),
         ),
-        ErrorKind::NotFound => Problem::new(Code::NotFound, "UPSTREAM_NOT_FOUND", told("Walmart does not know this")),
-        ErrorKind::Duplicate => {
-            Problem::new(Code::AlreadyExists, "ORDER_NUMBER_USED", told("Walmart has another order with this number"))
+        ErrorKind::NotFound => {
+            Problem::new(Code::NotFound, "UPSTREAM_NOT_FOUND", with_code("Walmart does not know this"))
         }
+        ErrorKind::Duplicate => Problem::new(
+            Code::AlreadyExists,
+            "ORDER_NUMBER_USED",
+            with_code("Walmart has another order with this number"),
+        ),
         ErrorKind::CredentialsRefused => Problem::new(
             Code::Unavailable,
             "UPSTREAM_CREDENTIALS_REFUSED",
-            told("Walmart refuses the gateway's credentials for this account"),
+            with_code("Walmart refuses the gateway's credentials for this account"),
         ),
         ErrorKind::RateLimited => {
             let account = call.facts.account().map_or("", |account| account.as_str());
@@ -230,7 +234,7 @@ fn upstream(error: UpstreamError, call: &CallContext) -> Problem {
         )
         .retry_after(Some(OVERLOADED_RETRY)),
         ErrorKind::Unavailable => {
-            Problem::new(Code::Unavailable, "UPSTREAM_UNAVAILABLE", told("no usable answer from Walmart"))
+            Problem::new(Code::Unavailable, "UPSTREAM_UNAVAILABLE", with_code("no usable answer from Walmart"))
         }
         ErrorKind::DeadlineExceeded => Problem::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline passed"),
     };

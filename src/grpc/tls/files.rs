@@ -34,7 +34,7 @@ struct CertificateFile {
     file: &'static str,
     lifetimes: CertificateLifetimes,
     /// The validity that was last logged.
-    told: CertificateValidity,
+    logged: CertificateValidity,
 }
 
 struct FileContent {
@@ -51,13 +51,13 @@ impl TlsFiles {
         let settings = settings.clone();
         let content = read(&settings);
         let now = fingerprint(&content);
-        let material = material(&content, clock).map_err(|unusable| line(&settings, &unusable))?;
+        let material = material(&content, clock).map_err(|unusable| describe(&settings, &unusable))?;
         let tls = ReloadableTls::new(material.config.clone());
         let mut changes = FileChanges::default();
         changes.taken(now);
         let mut files = Self { settings, tls, changes, certificates: Vec::new(), clock, metrics };
         files.take(material);
-        files.tell();
+        files.log_expiry();
         Ok(files)
     }
 
@@ -72,7 +72,7 @@ impl TlsFiles {
         let content = read(&self.settings);
         let now = fingerprint(&content);
         if self.changes.settled(now) {
-            match material(&content, self.clock).and_then(|material| self.timely(material)) {
+            match material(&content, self.clock).and_then(|material| self.check_validity(material)) {
                 Ok(material) => {
                     self.changes.taken(now);
                     self.tls.current.store(material.config.clone());
@@ -82,19 +82,19 @@ impl TlsFiles {
                 Err(unusable) => {
                     if self.changes.refused(now) {
                         self.metrics.tls_reloads_refused.inc();
-                        let why = line(&self.settings, &unusable);
+                        let why = describe(&self.settings, &unusable);
                         tracing::warn!("the changed TLS files are refused, the current ones stay in use: {why}");
                     }
                 }
             }
         }
-        self.tell();
+        self.log_expiry();
     }
 
     /// Keep the current certificate if the new one does not validate.
-    fn timely(&self, material: TlsMaterial) -> Result<TlsMaterial, TlsFileError> {
+    fn check_validity(&self, material: TlsMaterial) -> Result<TlsMaterial, TlsFileError> {
         let now = self.now();
-        let standing = |(file, lifetimes): (&'static str, &CertificateLifetimes)| match lifetimes.standing(now) {
+        let validity = |(file, lifetimes): (&'static str, &CertificateLifetimes)| match lifetimes.validity(now) {
             CertificateValidity::Good | CertificateValidity::EndsSoon => Ok(()),
             CertificateValidity::NotYet => {
                 Err(TlsFileError::new(file, format_args!("is not valid before {}", date(lifetimes.from()))))
@@ -103,14 +103,14 @@ impl TlsFiles {
                 Err(TlsFileError::new(file, format_args!("has expired at {}", date(lifetimes.until()))))
             }
         };
-        standing((CERT, &material.cert))?;
-        material.client_ca.as_ref().map_or(Ok(()), |lifetimes| standing((CLIENT_CA, lifetimes)))?;
+        validity((CERT, &material.cert))?;
+        material.client_ca.as_ref().map_or(Ok(()), |lifetimes| validity((CLIENT_CA, lifetimes)))?;
         Ok(material)
     }
 
     fn take(&mut self, material: TlsMaterial) {
         let certificates = material.lifetimes().into_iter();
-        let new = |(file, lifetimes)| CertificateFile { file, lifetimes, told: CertificateValidity::Good };
+        let new = |(file, lifetimes)| CertificateFile { file, lifetimes, logged: CertificateValidity::Good };
         self.certificates = certificates.map(new).collect();
         for certificates in &self.certificates {
             self.metrics.tls_expires(certificates.file, certificates.lifetimes.until());
@@ -118,16 +118,16 @@ impl TlsFiles {
     }
 
     /// Logs every certificate once when its end is near, and once when it has expired.
-    fn tell(&mut self) {
+    fn log_expiry(&mut self) {
         let now = self.now();
-        for CertificateFile { file, lifetimes, told } in &mut self.certificates {
-            let standing = lifetimes.standing(now);
-            let before = std::mem::replace(told, standing);
-            if standing <= before {
+        for CertificateFile { file, lifetimes, logged } in &mut self.certificates {
+            let validity = lifetimes.validity(now);
+            let before = std::mem::replace(logged, validity);
+            if validity <= before {
                 continue;
             }
             let (from, until) = (date(lifetimes.from()), date(lifetimes.until()));
-            match standing {
+            match validity {
                 CertificateValidity::Good => {}
                 CertificateValidity::EndsSoon => {
                     tracing::warn!("grpc.tls.{file}: expires soon, at {until}, and has not been renewed")
@@ -180,7 +180,7 @@ fn material(content: &[FileContent], clock: Clock) -> Result<TlsMaterial, TlsFil
 }
 
 /// The error with its setting and file, for the log.
-fn line(settings: &config::TlsConfig, unusable: &TlsFileError) -> String {
+fn describe(settings: &config::TlsConfig, unusable: &TlsFileError) -> String {
     let path: &Path = match unusable.file {
         KEY => &settings.key_file,
         CLIENT_CA => settings.client_ca_file.as_deref().unwrap_or(Path::new("")),

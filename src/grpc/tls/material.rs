@@ -54,8 +54,8 @@ impl TlsMaterial {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(CERT, cert)?;
         let lifetimes = CertificateLifetimes::of(CERT, chain.iter().take(1))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsFileError::new(KEY, told(&error, "private key")))?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| TlsFileError::new(KEY, pem_fault(&error, "private key")))?;
         let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockTime(clock)))
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsFileError::new(CERT, error))?;
@@ -106,10 +106,10 @@ impl TimeProvider for ClockTime {
 fn certificates(file: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let all = all.and_then(|all| if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) });
-    all.map_err(|error| TlsFileError::new(file, told(&error, "certificate")))
+    all.map_err(|error| TlsFileError::new(file, pem_fault(&error, "certificate")))
 }
 
-fn told(error: &pem::Error, wanted: &str) -> String {
+fn pem_fault(error: &pem::Error, wanted: &str) -> String {
     match error {
         pem::Error::NoItemsFound => format!("holds no {wanted} in PEM"),
         pem::Error::MissingSectionEnd { .. } => "ends in the middle of a PEM section".to_owned(),
@@ -154,7 +154,7 @@ impl CertificateLifetimes {
     }
 
     /// Returns the validity of the best certificate.
-    pub(super) fn standing(&self, now: i64) -> CertificateValidity {
+    pub(super) fn validity(&self, now: i64) -> CertificateValidity {
         let one = |(from, until): &(i64, i64)| {
             let soon = SOON.min(until.saturating_sub(*from) / 10);
             match now {

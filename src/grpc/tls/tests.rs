@@ -247,6 +247,6 @@ fn the_end_is_near_in_time_to_act() {
         (until, CertificateValidity::EndsSoon),
         (until + 1, CertificateValidity::Expired),
     ] {
-        assert_eq!(lifetimes.standing(now), standing, "{now}");
+        assert_eq!(lifetimes.validity(now), standing, "{now}");
     }
 }
