@@ -15,16 +15,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Parser;
 use order_gateway::domain::account::AccountId;
-use order_gateway::domain::feed::notification::{Arrival, Content};
-use order_gateway::domain::feed::subscription::{Config, Fresh, FreshEvent, Room, Subscription, Verdict};
+use order_gateway::domain::feed::notification::{DeliveryContent, WebhookDelivery};
+use order_gateway::domain::feed::subscription::{
+    ConsumerWindow, FreshEvent, FreshEvents, SettleVerdict, Subscription, SubscriptionConfig,
+};
 use order_gateway::domain::feed::{AccountScope, FeedName};
 use order_gateway::domain::moment::Moment;
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
-use order_gateway::ports::event_log::{Appended, EventLog};
-use order_gateway::ports::subscriptions::{NewSubscription, Subscriptions};
+use order_gateway::ports::event_log::{AppendOutcome, EventLog};
+use order_gateway::ports::subscriptions::{NewSubscription, SubscriptionStore};
 use order_gateway::store::sqlite::SqliteLedger;
-use order_gateway::store::{Settings, Store};
+use order_gateway::store::{Store, StoreSettings};
 use order_gateway::telemetry::metrics::Metrics;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -133,7 +135,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
 }
 
 fn open(path: &Path, metrics: &Metrics) -> Result<Store> {
-    let settings = Settings {
+    let settings = StoreSettings {
         clock: Clock::system(),
         metrics: metrics.store.clone(),
         accounts: Vec::new(),
@@ -166,7 +168,7 @@ async fn append(
                 while go(next.load(Ordering::Relaxed), started.elapsed()) {
                     let arrival = arrival(next.fetch_add(1, Ordering::Relaxed), &message, &body)?;
                     let called = Instant::now();
-                    let Appended::Stored { seq: Some(_) } = store.append(arrival).await? else {
+                    let AppendOutcome::Stored { seq: Some(_) } = store.append(arrival).await? else {
                         return Err("not new".into());
                     };
                     times.push(called.elapsed());
@@ -187,14 +189,14 @@ async fn append(
 }
 
 /// With a scattered id, as Walmart's are.
-fn arrival(number: u64, message: &[u8], body: &[u8]) -> Result<Arrival> {
+fn arrival(number: u64, message: &[u8], body: &[u8]) -> Result<WebhookDelivery> {
     let raw = Bytes::from([body, &number.to_be_bytes()].concat());
-    Ok(Arrival {
+    Ok(WebhookDelivery {
         account: AccountId::new("acme")?,
         received: Timestamp(1_900_000_000_000 + number / 10),
         body_hash: Sha256::digest(&raw).into(),
         raw,
-        content: Content::Event {
+        content: DeliveryContent::Event {
             feed: FeedName::CancelIntents,
             event_type: "INTENT_TO_CANCEL".into(),
             sub_event_type: String::new(),
@@ -223,7 +225,7 @@ async fn lend(store: &Store, subscriptions: usize, batch: u64, round: usize, spa
             let (store, name) = (store.clone(), format!("{subscriptions} {batch} {round} {number}"));
             tokio::spawn(async move {
                 let scope = AccountScope::All;
-                let config = Config::default();
+                let config = SubscriptionConfig::default();
                 let now = Timestamp(1);
                 store
                     .make(NewSubscription { name: name.clone(), config, scope, most_of_client: 1, at: 0, now })
@@ -246,13 +248,13 @@ async fn lend(store: &Store, subscriptions: usize, batch: u64, round: usize, spa
     Ok(settled as f64 / started.elapsed().as_secs_f64())
 }
 
-fn lend_next(one: &mut Subscription, batch: u64) -> Vec<(order_gateway::domain::feed::Lease, Verdict)> {
+fn lend_next(one: &mut Subscription, batch: u64) -> Vec<(order_gateway::domain::feed::Lease, SettleVerdict)> {
     let after = one.head().scanned;
     let fresh = |seq: u64| FreshEvent { seq, key: seq.to_string().into(), size: 1024, received: Timestamp(1) };
     let events = (after + 1..=after + batch).map(fresh).collect();
-    let room = Room { consumer: "consumer".into(), events: 1000, bytes: 8 << 20, empty: true };
-    let loans = one.lend(Moment::default(), &[room], &Fresh { after, upto: after + batch, events });
-    loans.into_iter().map(|loan| (loan.lease, Verdict::Ack)).collect()
+    let room = ConsumerWindow { consumer: "consumer".into(), events: 1000, bytes: 8 << 20, empty: true };
+    let loans = one.lend(Moment::default(), &[room], &FreshEvents { after, upto: after + batch, events });
+    loans.into_iter().map(|loan| (loan.lease, SettleVerdict::Ack)).collect()
 }
 
 fn median(figures: &mut [f64]) -> f64 {

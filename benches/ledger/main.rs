@@ -20,7 +20,7 @@ use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::ledger::{BeginOutcome, EntryQuery, Ledger, SaveResult};
 use order_gateway::store::sqlite::SqliteLedger;
-use order_gateway::store::{Settings, Store};
+use order_gateway::store::{Store, StoreSettings};
 use order_gateway::telemetry::metrics::Metrics;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -84,7 +84,7 @@ async fn measure(options: &Options, folder: &Path) -> Result<()> {
     let mut stores = Vec::new();
     let open = |name: &'static str, path: &Path| -> Result<_> {
         let metrics = Arc::new(Metrics::new([]));
-        let settings = Settings {
+        let settings = StoreSettings {
             clock: Clock::system(),
             metrics: metrics.store.clone(),
             accounts: Vec::new(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use order_gateway::ports::clock::Clock;
 use order_gateway::store::sqlite::SqliteLedger;
-use order_gateway::store::{Settings, Store};
+use order_gateway::store::{Store, StoreSettings};
 use order_gateway::telemetry::metrics::Metrics;
 
 use crate::compare::{self, load};
@@ -176,7 +176,8 @@ fn empty_and_filled(options: &compare::Options, entries: i64) -> Result<()> {
 fn new_store(path: &Path) -> Result<()> {
     let metrics = Metrics::new([]);
     let on_fatal = std::sync::Arc::new(|why: &str| eprintln!("{why}"));
-    let settings = Settings { clock: Clock::system(), metrics: metrics.store.clone(), accounts: Vec::new(), on_fatal };
+    let settings =
+        StoreSettings { clock: Clock::system(), metrics: metrics.store.clone(), accounts: Vec::new(), on_fatal };
     let store = Store::Sqlite(SqliteLedger::open(path, settings).map_err(|error| error.to_string())?);
     tokio::runtime::Runtime::new()?.block_on(store.close());
     Ok(())

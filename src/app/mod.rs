@@ -274,7 +274,7 @@ macro_rules! served {
 async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Store, String> {
     let url = config.store.url.clone();
     let accounts = config.accounts.iter();
-    let settings = store::Settings {
+    let settings = store::StoreSettings {
         clock,
         metrics: metrics.store.clone(),
         accounts: accounts.map(|account| (account.id.clone(), SellerId::new(&account.partner_id))).collect(),

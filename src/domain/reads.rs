@@ -8,7 +8,7 @@ use prost::Message;
 use super::ledger::evidence::LookupAnswer;
 use super::operation::{Operation, WalmartCall};
 use super::personal::PersonalTexts;
-use super::rules::{Faults, check_order_status, check_promise};
+use super::rules::{FieldFaults, check_order_status, check_promise};
 use crate::pb::{
     FetchDeliveryPromiseRequest, FetchDeliveryPromiseResponse, GetOrderStatusRequest, GetOrderStatusResponse,
     PromiseCache, WalmartError,
@@ -17,7 +17,7 @@ use crate::pb::{
 /// A read that callers may ask for. Identical reads of one account share one upstream call while the call is in flight.
 pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
     /// Checks the request and returns all of its faults.
-    fn check(request: &Self::Request) -> Result<(), Faults>;
+    fn check(request: &Self::Request) -> Result<(), FieldFaults>;
 
     /// The part of the request that is sent to Walmart, as a key for sharing. The account is no part of the key,
     /// because callers may name the account or leave the field empty.
@@ -64,7 +64,7 @@ impl WalmartCall for FetchPromise {
 }
 
 impl ReadCall for FetchPromise {
-    fn check(request: &Self::Request) -> Result<(), Faults> {
+    fn check(request: &Self::Request) -> Result<(), FieldFaults> {
         check_promise(request)
     }
 
@@ -143,7 +143,7 @@ impl WalmartCall for LookUp {
 }
 
 impl ReadCall for SearchOrders {
-    fn check(request: &Self::Request) -> Result<(), Faults> {
+    fn check(request: &Self::Request) -> Result<(), FieldFaults> {
         check_order_status(request)
     }
 
@@ -170,7 +170,7 @@ impl ReadCall for SearchOrders {
 }
 
 impl ReadCall for FindOrder {
-    fn check(request: &Self::Request) -> Result<(), Faults> {
+    fn check(request: &Self::Request) -> Result<(), FieldFaults> {
         SearchOrders::check(request)
     }
 

@@ -11,7 +11,7 @@ use super::unary::unary;
 use super::{feed_streams, status};
 use crate::pb;
 use crate::pb::cancel_intent_service_server::CancelIntentService;
-use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
+use crate::service::feed::{EventPage, Feed, FeedStore, SettleReply};
 
 /// The RPCs of CancelIntentService, over any store.
 pub(crate) struct CancelIntentRpcs<F> {
@@ -53,7 +53,7 @@ impl<F: FeedStore> CancelIntentService for CancelIntentRpcs<F> {
         request: Request<pb::SettleCancelIntentsRequest>,
     ) -> Result<Response<pb::SettleCancelIntentsResponse>, Status> {
         unary!(self, request, |asked, call| async {
-            let Settled { results, floor, backlog } = self.feed.settle(&asked, &call).await?;
+            let SettleReply { results, floor, backlog } = self.feed.settle(&asked, &call).await?;
             Ok(pb::SettleCancelIntentsResponse { results, floor, backlog })
         })
     }

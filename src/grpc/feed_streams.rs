@@ -13,7 +13,7 @@ use crate::grpc::status;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::event_log::StoredEvent;
-use crate::service::feed::{ConsumerFrame, Deliveries, FeedStore, Watch, WatchFrame};
+use crate::service::feed::{ConsumerFrame, ConsumerStream, FeedStore, WatchFrame, WatchStream};
 
 /// Field numbers that `Event` and `OrderUpdate` share. A frame is the stored bytes of an event with its position, cursor and body
 /// written around them under these numbers, so that no event is decoded to be sent.
@@ -100,7 +100,7 @@ streamed!(
 );
 
 /// The response of a watch, with frames of type `R`.
-pub(super) fn watch<R: WatchResponse, F: FeedStore>(watch: Watch<F>, call: CallContext) -> EncodedFrames {
+pub(super) fn watch<R: WatchResponse, F: FeedStore>(watch: WatchStream<F>, call: CallContext) -> EncodedFrames {
     // Boxed, because the stream's state is moved with every frame.
     EncodedFrames::new(unfold(Box::new((watch, call)), async |mut state| {
         let (watch, call) = &mut *state;
@@ -122,7 +122,7 @@ fn encoded(frame: &impl Message) -> Bytes {
 
 /// The stream of a subscription.
 pub(super) fn deliveries<R: SubscribeResponse, F: FeedStore>(
-    deliveries: Deliveries<F>,
+    deliveries: ConsumerStream<F>,
     call: CallContext,
 ) -> impl Stream<Item = Result<R, Status>> + Send {
     unfold((deliveries, call), async |(mut deliveries, call)| {

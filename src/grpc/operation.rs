@@ -7,7 +7,7 @@ use prost_types::Timestamp as Moment;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::OperatorVerdict;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, EvidenceKind, LookupRecord, MutationKind};
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::ledger::EntryCount;
@@ -81,13 +81,13 @@ pub(super) fn count(count: &EntryCount) -> pb::StateCount {
 }
 
 /// Converts and checks a request to list operations.
-pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperations, Faults> {
-    let mut faults = Faults::default();
+pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperations, FieldFaults> {
+    let mut faults = FieldFaults::default();
     let pb::ListOperationsRequest { account, states, min_age, page_size, page_token } = request;
     let states = states.into_iter().enumerate().filter_map(|(i, number)| {
         let state = pb::OperationState::try_from(number).ok().and_then(of_message);
         if state.is_none() {
-            faults.add(&Path::Top("states").index(i), "must be a state");
+            faults.add(&FieldPath::Top("states").index(i), "must be a state");
         }
         state
     });
@@ -95,7 +95,7 @@ pub(super) fn listing(request: pb::ListOperationsRequest) -> Result<ListOperatio
     let min_age = min_age.and_then(|age| {
         let age = Duration::try_from(age);
         if age.is_err() {
-            faults.add(&Path::Top("min_age"), "must not be negative");
+            faults.add(&FieldPath::Top("min_age"), "must not be negative");
         }
         age.ok()
     });

@@ -11,7 +11,7 @@ use super::unary::unary;
 use super::{feed_streams, status};
 use crate::pb;
 use crate::pb::order_update_service_server::OrderUpdateService;
-use crate::service::feed::{EventPage, Feed, FeedStore, Settled};
+use crate::service::feed::{EventPage, Feed, FeedStore, SettleReply};
 
 /// The RPCs of OrderUpdateService, over any store.
 pub(crate) struct OrderUpdateRpcs<F> {
@@ -53,7 +53,7 @@ impl<F: FeedStore> OrderUpdateService for OrderUpdateRpcs<F> {
         request: Request<pb::SettleOrderUpdatesRequest>,
     ) -> Result<Response<pb::SettleOrderUpdatesResponse>, Status> {
         unary!(self, request, |asked, call| async {
-            let Settled { results, floor, backlog } = self.feed.settle(&asked, &call).await?;
+            let SettleReply { results, floor, backlog } = self.feed.settle(&asked, &call).await?;
             Ok(pb::SettleOrderUpdatesResponse { results, floor, backlog })
         })
     }

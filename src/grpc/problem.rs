@@ -13,7 +13,7 @@ use tonic_types::pb as rpc;
 use uuid::Uuid;
 
 use crate::domain::effect::Effect;
-use crate::domain::rules::Fault;
+use crate::domain::rules::FieldFault;
 use crate::pb;
 use crate::ports::upstream::UpstreamError;
 
@@ -31,7 +31,7 @@ pub(super) struct Problem {
     pub(super) reason: &'static str,
     pub(super) message: Cow<'static, str>,
     pub(super) metadata: HashMap<String, String>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<FieldFault>,
     pub(super) retry_after: Option<Duration>,
     pub(super) quota: Option<(String, String)>,
     pub(super) upstream: Option<pb::UpstreamError>,
@@ -167,7 +167,7 @@ fn fitting<T>(items: &[T], size: impl Fn(&T) -> usize) -> usize {
         .count()
 }
 
-fn violation(fault: &Fault) -> rpc::bad_request::FieldViolation {
+fn violation(fault: &FieldFault) -> rpc::bad_request::FieldViolation {
     rpc::bad_request::FieldViolation {
         field: fault.field.clone(),
         description: fault.description.into(),

@@ -17,7 +17,7 @@ use crate::domain::rules::is_request_id;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
-use crate::service::feed::{Ended, FaultKind, FeedError};
+use crate::service::feed::{FaultKind, FeedError, StreamEnd};
 use crate::service::{AccountError, ServiceError};
 
 /// Longest repeated name of a caller's, in bytes.
@@ -248,7 +248,7 @@ fn upstream(error: UpstreamError, call: &CallContext) -> Problem {
 }
 
 /// The status that ends a stream of a feed.
-pub fn stream_end(ended: Ended, call: &CallContext) -> Status {
+pub fn stream_end(ended: StreamEnd, call: &CallContext) -> Status {
     let problem = problem(ServiceError::Feed(ended.error), "", call);
     call.facts.set_reason(problem.reason);
     match ended.last {

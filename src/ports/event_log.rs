@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::ledger::StoreError;
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::{Arrival, EventIdentity};
+use crate::domain::feed::notification::{EventIdentity, WebhookDelivery};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 
@@ -21,14 +21,14 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// event is kept, and a different body goes to quarantine. Otherwise the identity is stored, and the event gets the
     /// next position in the log of its feed. An unreadable body goes to quarantine. The quarantine keeps one copy of a
     /// body, and drops the copy when the same body arrives again and can be read.
-    fn append(&self, arrival: Arrival) -> impl Future<Output = Result<Appended, StoreError>> + Send;
+    fn append(&self, arrival: WebhookDelivery) -> impl Future<Output = Result<AppendOutcome, StoreError>> + Send;
 
     /// The position of the last durable event of a log; 0 for an empty log. The value rises in log order after every
     /// commit, and may pass several events at once.
     fn head(&self, feed: FeedName) -> watch::Receiver<u64>;
 
     /// The id and the bounds of a log.
-    fn bounds(&self, feed: FeedName) -> impl Future<Output = Result<Bounds, StoreError>> + Send;
+    fn bounds(&self, feed: FeedName) -> impl Future<Output = Result<LogBounds, StoreError>> + Send;
 
     /// Reads events after a position, in order and without gaps. Returns fewer than `most` events at the end of the
     /// log, or when the next event would exceed `most_bytes` (but at least one event). The first event is the successor
@@ -65,7 +65,11 @@ pub trait EventLog: Clone + Send + Sync + 'static {
 
     /// Stores the result of reading a quarantined body again, in one transaction. An event goes into the log of its
     /// feed and leaves quarantine. An unreadable or conflicting body stays, with its new reason.
-    fn reread(&self, id: u64, arrival: Arrival) -> impl Future<Output = Result<Reread, StoreError>> + Send;
+    fn reread(
+        &self,
+        id: u64,
+        arrival: WebhookDelivery,
+    ) -> impl Future<Output = Result<RereadOutcome, StoreError>> + Send;
 
     /// Reads the quarantine of these accounts after a number, in order, at most `limit` deliveries.
     fn quarantined(
@@ -74,13 +78,13 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         after: u64,
         limit: usize,
         raw: bool,
-    ) -> impl Future<Output = Result<Vec<Quarantined>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<QuarantinedDelivery>, StoreError>> + Send;
 
     /// Drops expired rows, at most about `limit` at once. The caller repeats the call until nothing is dropped. Events
     /// are trimmed from the front of a log, which leaves no gaps, and the last event always stays. Events that a
     /// holding subscription of the feed still needs (after its floor, or parked) are dropped only by `times.held`.
     /// Parked rows of dropped events are dropped, too.
-    fn trim_log(&self, times: TrimTimes, limit: usize) -> impl Future<Output = Result<Trimmed, StoreError>> + Send;
+    fn trim_log(&self, times: TrimTimes, limit: usize) -> impl Future<Output = Result<TrimOutcome, StoreError>> + Send;
 }
 
 /// The log of one feed.
@@ -107,7 +111,7 @@ impl<L: EventLog> FeedLog<L> {
     }
 
     /// Calls [`EventLog::bounds`] for the feed.
-    pub async fn bounds(&self) -> Result<Bounds, StoreError> {
+    pub async fn bounds(&self) -> Result<LogBounds, StoreError> {
         self.store.bounds(self.feed).await
     }
 
@@ -145,7 +149,7 @@ impl<L: EventLog> FeedLog<L> {
 
 /// The result of storing a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
+pub enum AppendOutcome {
     /// The delivery was stored.
     Stored {
         /// Position of an event in the log of its feed; `None` for a quarantined delivery.
@@ -160,7 +164,7 @@ pub enum Appended {
 
 /// The result of reading a quarantined body again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reread {
+pub enum RereadOutcome {
     /// The quarantine does not have the body any more.
     Missing,
     /// The event is now in the log of its feed.
@@ -178,7 +182,7 @@ pub enum Reread {
 
 /// The id and the bounds of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct LogBounds {
     /// Id of the log.
     pub log: LogId,
     /// First stored position; the next position for an empty log.
@@ -202,7 +206,7 @@ pub struct StoredEvent {
 
 /// A delivery in quarantine.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quarantined {
+pub struct QuarantinedDelivery {
     /// Number of the delivery, rising.
     pub id: u64,
     /// Account that received the delivery.
@@ -235,7 +239,7 @@ pub struct TrimTimes {
 
 /// The rows dropped by one trimming step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trimmed {
+pub struct TrimOutcome {
     /// Number of dropped events of every log.
     pub events: ByFeed<usize>,
     /// Number of all dropped rows, including events.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ServiceError;
 use crate::domain::account::{AccountId, AccountIndex};
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::ports::call::CallContext;
 
 /// The accounts by name. Cheap to clone.
@@ -55,8 +55,8 @@ impl AccountDirectory {
                 (Some(only), None) => only,
                 (None, _) => return Err(ServiceError::Account(AccountError::NotAllowed)),
                 (Some(_), Some(_)) => {
-                    let mut faults = Faults::default();
-                    faults.add(&Path::Top("account"), "is required, because several accounts are visible");
+                    let mut faults = FieldFaults::default();
+                    faults.add(&FieldPath::Top("account"), "is required, because several accounts are visible");
                     return Err(ServiceError::Invalid(faults));
                 }
             }

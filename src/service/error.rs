@@ -9,7 +9,7 @@ use super::feed::FeedError;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
-use crate::domain::rules::Faults;
+use crate::domain::rules::FieldFaults;
 use crate::ports::ledger::StoreError;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 
@@ -17,7 +17,7 @@ use crate::ports::upstream::{ErrorKind, UpstreamError};
 #[derive(Clone, Debug)]
 pub enum ServiceError {
     /// The request fails validation; every fault is listed.
-    Invalid(Faults),
+    Invalid(FieldFaults),
     /// The account cannot be used.
     Account(AccountError),
     /// Walmart's error, or a missing answer. The texts are already redacted.
@@ -134,7 +134,7 @@ impl ServiceError {
     }
 
     /// Adds the faults of a further check, to report all faults at once.
-    pub fn with_faults(self, check: Result<(), Faults>) -> Self {
+    pub fn with_faults(self, check: Result<(), FieldFaults>) -> Self {
         match (self, check) {
             (Self::Invalid(mut faults), Err(more)) => {
                 faults.extend(more);

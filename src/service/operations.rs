@@ -8,7 +8,7 @@ use super::{AccountDirectory, ServiceError, paging};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::{EntryEvent, OperatorVerdict};
 use crate::domain::ledger::{AlertKind, Entry, EntryState, OperationId};
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::{EntryCount, EntryQuery, Ledger, SaveResult};
@@ -143,12 +143,12 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         reason: &str,
         call: &CallContext,
     ) -> Result<Entry, ServiceError> {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         if verdict.is_none() {
-            faults.add(&Path::Top("outcome"), "must be SUCCEEDED, REJECTED or RESEND");
+            faults.add(&FieldPath::Top("outcome"), "must be SUCCEEDED, REJECTED or RESEND");
         }
         if reason.trim().is_empty() || reason.chars().count() > LONGEST_REASON {
-            faults.add(&Path::Top("reason"), "must be 1 to 500 characters");
+            faults.add(&FieldPath::Top("reason"), "must be 1 to 500 characters");
         }
         faults.into_result().map_err(ServiceError::Invalid)?;
         let Some(verdict) = verdict else { return Err(ServiceError::Internal) };
@@ -209,8 +209,8 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
 
     async fn visible(&self, name: &str, call: &CallContext) -> Result<Entry, ServiceError> {
         let id: OperationId = name.parse().map_err(|_| {
-            let mut faults = Faults::default();
-            faults.add(&Path::Top("name"), "must be of the form operations/42");
+            let mut faults = FieldFaults::default();
+            faults.add(&FieldPath::Top("name"), "must be of the form operations/42");
             ServiceError::Invalid(faults)
         })?;
         let entry = self.mutations.ledger().get(id).await?;
@@ -231,13 +231,13 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
 }
 
 /// Checks the page parameters of a list.
-pub fn check_page(page_size: i32, page_token: &str) -> Result<(), Faults> {
+pub fn check_page(page_size: i32, page_token: &str) -> Result<(), FieldFaults> {
     place(page_size, page_token).map(drop)
 }
 
 /// The first id and the length of a page.
-fn place(page_size: i32, page_token: &str) -> Result<(OperationId, usize), Faults> {
-    let mut faults = Faults::default();
+fn place(page_size: i32, page_token: &str) -> Result<(OperationId, usize), FieldFaults> {
+    let mut faults = FieldFaults::default();
     let limit = paging::size(page_size, &mut faults);
     let after = paging::token(page_token, OperationId(0), &mut faults);
     faults.into_result()?;

@@ -11,20 +11,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::feed::{
-    ConsumerFrame, Deliveries, Ended, Feed, FeedParts, FeedSettings, FeedStore, Settled, Unreadable, Watch, WatchFrame,
+    ConsumerFrame, ConsumerStream, Feed, FeedParts, FeedSettings, FeedStore, SettleReply, StreamEnd, UnreadableBody,
+    WatchFrame, WatchStream,
 };
 use super::testing_feed_store::FaultyFeed;
 use super::{AccountDirectory, ClientAccounts, ClockWatch, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex, SellerId};
-use crate::domain::feed::notification::{Arrival, Content};
-use crate::domain::feed::{FeedName, LogId, Notification};
+use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
+use crate::domain::feed::{FeedName, LogId, WebhookNotification};
 use crate::domain::moment::{BootId, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::position::At;
 use crate::ports::call::{CallContext, CallRecord, Caller, VisibleAccounts};
 use crate::ports::clock::{Clock, WallSteps};
-use crate::ports::event_log::{Appended, EventLog, StoredEvent, TrimTimes};
+use crate::ports::event_log::{AppendOutcome, EventLog, StoredEvent, TrimTimes};
 use crate::ports::random::Random;
 use crate::store::memory_feed::MemoryFeed;
 use crate::telemetry::metrics::Metrics;
@@ -95,19 +96,19 @@ pub(crate) fn feed() -> TestFeed {
     TestFeed { feed, store, steps, clock_watch, clients, _end: stopping.clone().drop_guard(), stopping, tasks }
 }
 
-/// A body is an intent of the purchase order that it names after "intent ", or an order update after "update "; its event id is the
-/// whole of it. Others cannot be read.
-fn read_body(body: Bytes) -> (Bytes, Result<Notification, Unreadable>) {
+/// A body is an intent of the purchase order that it names after "intent ", or an order update after "update "; its
+/// event id is the whole of it. Others cannot be read.
+fn read_body(body: Bytes) -> (Bytes, Result<WebhookNotification, UnreadableBody>) {
     let text = String::from_utf8_lossy(&body).into_owned();
     let notification =
-        |intent| Notification { event_id: text.clone(), event_type: "X".into(), intent, ..Default::default() };
+        |intent| WebhookNotification { event_id: text.clone(), event_type: "X".into(), intent, ..Default::default() };
     let read = match text.split_once(' ') {
         Some(("intent", order)) => {
             let intent = pb::CancelIntent { purchase_order_id: order.into(), ..Default::default() };
             Ok(notification(Some(intent)))
         }
         Some(("update", _)) => Ok(notification(None)),
-        _ => Err(Unreadable::new("is of no form of the tests")),
+        _ => Err(UnreadableBody::new("is of no form of the tests")),
     };
     (body, read)
 }
@@ -156,7 +157,7 @@ pub(crate) fn span(span: Duration) -> Option<prost_types::Duration> {
 }
 
 /// The intent of a purchase order, as an account received it with the n-th delivery.
-pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> Arrival {
+pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> WebhookDelivery {
     let event_id = format!("e-{number}");
     let intent = pb::CancelIntent { purchase_order_id: purchase_order.into(), ..Default::default() };
     let event = pb::Event {
@@ -169,12 +170,12 @@ pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> Arriv
     };
     let mut body_hash = [0; 32];
     body_hash[..8].copy_from_slice(&number.to_be_bytes());
-    Arrival {
+    WebhookDelivery {
         account: AccountId::new(account).unwrap(),
         received: Timestamp(START + number - 1),
         raw: Bytes::from(format!("{{\"purchaseOrderId\":\"{purchase_order}\"}}")),
         body_hash,
-        content: Content::Event {
+        content: DeliveryContent::Event {
             feed: FeedName::CancelIntents,
             event_id,
             event_type: event.event_type.clone(),
@@ -185,7 +186,7 @@ pub(crate) fn arrival(account: &str, purchase_order: &str, number: u64) -> Arriv
 }
 
 /// An order update of a purchase order, as an account received it with the n-th delivery of its feed.
-pub(crate) fn update_arrival(account: &str, purchase_order: &str, number: u64) -> Arrival {
+pub(crate) fn update_arrival(account: &str, purchase_order: &str, number: u64) -> WebhookDelivery {
     let order = pb::SellerOrderUpdate { purchase_order_id: purchase_order.into(), ..Default::default() };
     let update = pb::OrderUpdate {
         account: account.into(),
@@ -197,14 +198,14 @@ pub(crate) fn update_arrival(account: &str, purchase_order: &str, number: u64) -
     };
     let mut body_hash = [1; 32];
     body_hash[..8].copy_from_slice(&number.to_be_bytes());
-    let content = Content::Event {
+    let content = DeliveryContent::Event {
         feed: FeedName::OrderUpdates,
         event_id: update.event_id.clone(),
         event_type: update.event_type.clone(),
         sub_event_type: String::new(),
         message: update.encode_to_vec().into(),
     };
-    Arrival { body_hash, content, ..arrival(account, purchase_order, number) }
+    WebhookDelivery { body_hash, content, ..arrival(account, purchase_order, number) }
 }
 
 impl TestFeed {
@@ -225,7 +226,7 @@ impl TestFeed {
         let number = *self.store.head(FeedName::CancelIntents).borrow() + 1;
         let mut arrival = arrival(account, purchase_order, number);
         arrival.raw = vec![b'x'; bytes].into();
-        if let Content::Event { message, .. } = &mut arrival.content {
+        if let DeliveryContent::Event { message, .. } = &mut arrival.content {
             let mut event = pb::Event::decode(message.clone()).unwrap();
             event.event_version = "x".repeat(bytes);
             *message = event.encode_to_vec().into();
@@ -237,7 +238,7 @@ impl TestFeed {
     pub(crate) async fn post_with_body(&self, account: &str, purchase_order: &str, bytes: usize) -> u64 {
         let number = *self.store.head(FeedName::CancelIntents).borrow() + 1;
         let arrival = arrival(account, purchase_order, number);
-        self.append(Arrival { raw: vec![b'x'; bytes].into(), ..arrival }).await
+        self.append(WebhookDelivery { raw: vec![b'x'; bytes].into(), ..arrival }).await
     }
 
     /// Stores so many of `acme`, each of a purchase order of its own.
@@ -248,9 +249,9 @@ impl TestFeed {
         }
     }
 
-    async fn append(&self, arrival: Arrival) -> u64 {
+    async fn append(&self, arrival: WebhookDelivery) -> u64 {
         match self.store.append(arrival).await.unwrap() {
-            Appended::Stored { seq: Some(seq) } => seq,
+            AppendOutcome::Stored { seq: Some(seq) } => seq,
             other => panic!("{other:?}"),
         }
     }
@@ -263,11 +264,11 @@ impl TestFeed {
         assert_eq!(self.store.bounds(FeedName::CancelIntents).await.unwrap().first, first);
     }
 
-    pub(crate) async fn watch(&self, start: Option<pb::Position>) -> Watch<FaultyFeed> {
+    pub(crate) async fn watch(&self, start: Option<pb::Position>) -> WatchStream<FaultyFeed> {
         self.watching(pb::WatchCancelIntentsRequest { start, ..Default::default() }).await
     }
 
-    pub(crate) async fn watching(&self, request: pb::WatchCancelIntentsRequest) -> Watch<FaultyFeed> {
+    pub(crate) async fn watching(&self, request: pb::WatchCancelIntentsRequest) -> WatchStream<FaultyFeed> {
         let mut watch = self.feed.watch(&request, &anyone()).await.unwrap();
         assert!(matches!(watch.next().await, Some(Ok(WatchFrame::Opened(_)))));
         watch
@@ -279,14 +280,14 @@ impl TestFeed {
     }
 
     /// The stream of a consumer with the defaults.
-    pub(crate) async fn consumer(&self, subscription: &str, consumer: &str) -> Deliveries<FaultyFeed> {
+    pub(crate) async fn consumer(&self, subscription: &str, consumer: &str) -> ConsumerStream<FaultyFeed> {
         self.subscribing(asking(subscription, consumer)).await.0
     }
 
     pub(crate) async fn subscribing(
         &self,
         request: pb::SubscribeCancelIntentsRequest,
-    ) -> (Deliveries<FaultyFeed>, pb::Opened) {
+    ) -> (ConsumerStream<FaultyFeed>, pb::Opened) {
         let mut deliveries = self.feed.subscribe(&request, &anyone()).await.unwrap();
         let Some(Ok(ConsumerFrame::Opened(opened))) = deliveries.next().await else { panic!("not opened") };
         (deliveries, opened)
@@ -306,7 +307,7 @@ impl TestFeed {
         &self,
         subscription: &str,
         verdicts: impl IntoIterator<Item = (&'a str, pb::verdict::Verdict)>,
-    ) -> Settled {
+    ) -> SettleReply {
         let verdict = |(lease, said): (&str, _)| pb::Verdict { lease: lease.into(), verdict: Some(said) };
         let verdicts = verdicts.into_iter().map(verdict).collect();
         let request = pb::SettleCancelIntentsRequest { subscription: subscription.into(), verdicts };
@@ -348,7 +349,7 @@ pub(crate) fn read(frame: &WatchFrame) -> Vec<pb::Event> {
 }
 
 /// Positions of the next events of a watch, until so many were sent or a heartbeat comes.
-pub(crate) async fn take<F: FeedStore>(watch: &mut Watch<F>, count: usize) -> Vec<u64> {
+pub(crate) async fn take<F: FeedStore>(watch: &mut WatchStream<F>, count: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
         match watch.next().await {
@@ -361,7 +362,7 @@ pub(crate) async fn take<F: FeedStore>(watch: &mut Watch<F>, count: usize) -> Ve
 }
 
 /// The next frame of a watch, which is a heartbeat.
-pub(crate) async fn beat<F: FeedStore>(watch: &mut Watch<F>) -> pb::Heartbeat {
+pub(crate) async fn beat<F: FeedStore>(watch: &mut WatchStream<F>) -> pb::Heartbeat {
     match tokio::time::timeout(LONG, watch.next()).await.expect("silence") {
         Some(Ok(WatchFrame::Heartbeat(beat))) => beat,
         other => panic!("{other:?}"),
@@ -369,7 +370,7 @@ pub(crate) async fn beat<F: FeedStore>(watch: &mut Watch<F>) -> pb::Heartbeat {
 }
 
 /// Deliveries until so many have come; heartbeats in between are passed by, for a while.
-pub(crate) async fn deliveries<F: FeedStore>(stream: &mut Deliveries<F>, count: usize) -> Vec<pb::Delivery> {
+pub(crate) async fn deliveries<F: FeedStore>(stream: &mut ConsumerStream<F>, count: usize) -> Vec<pb::Delivery> {
     let mut got = Vec::new();
     let until = tokio::time::Instant::now() + LONG;
     while got.len() < count {
@@ -383,12 +384,12 @@ pub(crate) async fn deliveries<F: FeedStore>(stream: &mut Deliveries<F>, count: 
 }
 
 /// The next delivery.
-pub(crate) async fn delivery<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::Delivery {
+pub(crate) async fn delivery<F: FeedStore>(stream: &mut ConsumerStream<F>) -> pb::Delivery {
     deliveries(stream, 1).await.remove(0)
 }
 
 /// The next frame of a consumer's stream, which is a heartbeat.
-pub(crate) async fn idle<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::Heartbeat {
+pub(crate) async fn idle<F: FeedStore>(stream: &mut ConsumerStream<F>) -> pb::Heartbeat {
     match stream.next().await {
         Some(Ok(ConsumerFrame::Heartbeat(beat))) => beat,
         other => panic!("{other:?}"),
@@ -396,7 +397,7 @@ pub(crate) async fn idle<F: FeedStore>(stream: &mut Deliveries<F>) -> pb::Heartb
 }
 
 /// How a consumer's stream ends; what comes before is passed by.
-pub(crate) async fn end<F: FeedStore>(stream: &mut Deliveries<F>) -> Ended {
+pub(crate) async fn end<F: FeedStore>(stream: &mut ConsumerStream<F>) -> StreamEnd {
     let until = tokio::time::Instant::now() + LONG;
     loop {
         if let Err(ended) = tokio::time::timeout_at(until, stream.next()).await.expect("no end").unwrap() {
@@ -413,7 +414,7 @@ pub(crate) fn seqs(deliveries: &[pb::Delivery]) -> Vec<u64> {
 /// Fields that a request was refused for, after the sort of the fault: `Invalid`, `Cursor`, `Filter`, `Lease`, `Bounds`.
 pub(crate) fn faults<T>(result: Result<T, ServiceError>) -> (String, Vec<String>) {
     use super::feed::FeedError;
-    let fields = |faults: crate::domain::rules::Faults| faults.kept.into_iter().map(|fault| fault.field).collect();
+    let fields = |faults: crate::domain::rules::FieldFaults| faults.kept.into_iter().map(|fault| fault.field).collect();
     match result.err().expect("not refused") {
         ServiceError::Invalid(faults) => ("Invalid".into(), fields(faults)),
         ServiceError::Feed(FeedError::Faulty(kind, faults)) => (format!("{kind:?}"), fields(faults)),

@@ -7,12 +7,14 @@ use tokio::sync::watch;
 
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
-use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Head, Outline, Subscription};
+use crate::domain::feed::notification::WebhookDelivery;
+use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{
+    AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
+};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
-use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 use crate::store::memory_feed::MemoryFeed;
 
 /// A store that fails, waits or panics when a test wants it to. Cheap to clone.
@@ -84,7 +86,7 @@ impl FaultyFeed {
 }
 
 impl EventLog for FaultyFeed {
-    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+    async fn append(&self, arrival: WebhookDelivery) -> Result<AppendOutcome, StoreError> {
         self.0.feed.append(arrival).await
     }
 
@@ -92,7 +94,7 @@ impl EventLog for FaultyFeed {
         self.0.feed.head(feed)
     }
 
-    async fn bounds(&self, feed: FeedName) -> Result<Bounds, StoreError> {
+    async fn bounds(&self, feed: FeedName) -> Result<LogBounds, StoreError> {
         self.log()?.bounds(feed).await
     }
 
@@ -127,7 +129,7 @@ impl EventLog for FaultyFeed {
         self.log()?.before(feed, time).await
     }
 
-    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+    async fn reread(&self, id: u64, arrival: WebhookDelivery) -> Result<RereadOutcome, StoreError> {
         self.log()?.reread(id, arrival).await
     }
 
@@ -137,17 +139,17 @@ impl EventLog for FaultyFeed {
         after: u64,
         limit: usize,
         raw: bool,
-    ) -> Result<Vec<Quarantined>, StoreError> {
+    ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         self.log()?.quarantined(accounts, after, limit, raw).await
     }
 
-    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<TrimOutcome, StoreError> {
         self.log()?.trim_log(times, limit).await
     }
 }
 
-impl Subscriptions for FaultyFeed {
-    async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
+impl SubscriptionStore for FaultyFeed {
+    async fn make(&self, new: NewSubscription) -> Result<CreateOutcome, StoreError> {
         self.changes()?.make(new).await
     }
 
@@ -161,15 +163,15 @@ impl Subscriptions for FaultyFeed {
         self.changes()?.change(name, change).await
     }
 
-    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+    async fn outline(&self, name: &str) -> Result<Option<SubscriptionCounts>, StoreError> {
         self.changes()?.outline(name).await
     }
 
-    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<SubscriptionHead>, StoreError> {
         self.changes()?.names(after, limit).await
     }
 
-    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<RemoveOutcome, StoreError> {
         self.changes()?.remove(name, only).await
     }
 }

@@ -9,8 +9,8 @@ use crate::telemetry::metrics::StoreMetrics;
 
 /// The last failure, until a later write commits. Cheap to clone; all clones share one state.
 #[derive(Clone)]
-pub struct Health {
-    failing: Arc<Mutex<Option<Failing>>>,
+pub struct StoreHealth {
+    failing: Arc<Mutex<Option<StoreFailure>>>,
     /// Number of groups written.
     written: Arc<AtomicU64>,
     metrics: StoreMetrics,
@@ -18,20 +18,20 @@ pub struct Health {
 
 /// A store that is failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failing {
+pub struct StoreFailure {
     /// Time of the first failure.
     pub since: Timestamp,
     /// The last error of the store.
     pub error: StoreError,
 }
 
-impl Health {
+impl StoreHealth {
     pub(super) fn new(metrics: StoreMetrics) -> Self {
         Self { failing: Arc::default(), written: Arc::default(), metrics }
     }
 
     /// The present failure; `None` while the store works.
-    pub fn failing(&self) -> Option<Failing> {
+    pub fn failing(&self) -> Option<StoreFailure> {
         self.lock().clone()
     }
 
@@ -44,7 +44,7 @@ impl Health {
             tracing::error!(error = error.text, "{}: nothing is sent that needs the ledger", error.kind);
         }
         let since = failing.as_ref().map_or(now, |failing| failing.since);
-        *failing = Some(Failing { since, error: error.clone() });
+        *failing = Some(StoreFailure { since, error: error.clone() });
         self.metrics.failing.set(1);
     }
 
@@ -63,7 +63,7 @@ impl Health {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Failing>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<StoreFailure>> {
         // Every change assigns the whole value.
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }

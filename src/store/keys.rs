@@ -7,11 +7,11 @@ use std::ops::RangeInclusive;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
 use crate::domain::ledger::{Entry, Fingerprint, MutationKind, NewEntry};
 
 /// Of one account; at most [`LONGEST`] bytes.
-pub(super) type Key = Box<[u8]>;
+pub(super) type LookupKey = Box<[u8]>;
 
 /// A UUID as text is shorter.
 const LONGEST: usize = 40;
@@ -24,18 +24,18 @@ const KIND: usize = 4;
 
 /// Of what an entry is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Keys {
+pub(super) struct EntryKeys {
     pub(super) account: AccountId,
     pub(super) kind: MutationKind,
     /// Of the request, if it has an id. With the kind.
-    pub(super) request: Option<Key>,
+    pub(super) request: Option<LookupKey>,
     /// Of the order number, for a creation.
-    pub(super) number: Option<Key>,
+    pub(super) number: Option<LookupKey>,
     /// Of order number and fingerprint, for a cancellation.
-    pub(super) content: Option<Key>,
+    pub(super) content: Option<LookupKey>,
 }
 
-impl Keys {
+impl EntryKeys {
     pub(super) fn of(new: &NewEntry) -> Self {
         let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;
         Self::from(account, *kind, order_number, request_id.as_deref(), fingerprint)
@@ -66,7 +66,7 @@ impl Keys {
 
 /// Of a number or an id. A text below the greatest length is its own key; of a longer one the beginning stays, and the
 /// key has the greatest length.
-pub(super) fn short(text: &str) -> Key {
+pub(super) fn short(text: &str) -> LookupKey {
     let text = text.as_bytes();
     if text.len() < LONGEST {
         return text.into();
@@ -74,17 +74,19 @@ pub(super) fn short(text: &str) -> Key {
     [&text[..LONGEST - HASH], &Sha256::digest(text)[..HASH]].concat().into()
 }
 
-fn content(order_number: &str, fingerprint: &Fingerprint) -> Key {
+fn content(order_number: &str, fingerprint: &Fingerprint) -> LookupKey {
     // The fingerprint has one length, so the two cannot be taken for others.
     let hash = Sha256::new().chain_update(fingerprint.0).chain_update(order_number).finalize();
     hash[..HASH].into()
 }
 
 /// By what a delivery is known again within its account: the identity of its event, or its body when that could not be read.
-pub(super) fn delivery(arrival: &Arrival) -> Key {
+pub(super) fn delivery(arrival: &WebhookDelivery) -> LookupKey {
     match &arrival.content {
-        Content::Event { event_id: id, event_type, sub_event_type, .. } => event(id, event_type, sub_event_type),
-        Content::Unreadable { .. } => body(&arrival.body_hash).into(),
+        DeliveryContent::Event { event_id: id, event_type, sub_event_type, .. } => {
+            event(id, event_type, sub_event_type)
+        }
+        DeliveryContent::Unreadable { .. } => body(&arrival.body_hash).into(),
     }
 }
 
@@ -97,7 +99,7 @@ pub(super) fn body(hash: &[u8; 32]) -> [u8; HASH] {
 
 /// Of an event: the key of its id and a hash of its kind. Two kinds of one id whose hashes are the same would be taken for one
 /// event, and the second body for a conflict, which is shown too.
-pub(super) fn event(event_id: &str, event_type: &str, sub_event_type: &str) -> Key {
+pub(super) fn event(event_id: &str, event_type: &str, sub_event_type: &str) -> LookupKey {
     // With its length in front the one cannot be taken for a part of the other.
     let length = (event_type.len() as u64).to_be_bytes();
     let kind = Sha256::new().chain_update(length).chain_update(event_type).chain_update(sub_event_type).finalize();
@@ -113,7 +115,7 @@ pub(super) fn event_id(event_id: &str) -> [u8; HASH] {
 }
 
 /// The least and the greatest key of an event of this id.
-pub(super) fn events_of(event_id: &str) -> ([u8; HASH], Key) {
+pub(super) fn events_of(event_id: &str) -> ([u8; HASH], LookupKey) {
     let first = self::event_id(event_id);
     (first, [&first[..], &[u8::MAX; KIND]].concat().into())
 }

@@ -21,7 +21,7 @@ use crate::ports::ledger::{
 
 /// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one ledger.
 #[derive(Clone, Default)]
-pub struct MemoryLedger(Arc<Mutex<Tables>>);
+pub struct MemoryLedger(Arc<Mutex<LedgerTables>>);
 
 impl MemoryLedger {
     /// An empty ledger in memory.
@@ -29,7 +29,7 @@ impl MemoryLedger {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    fn lock(&self) -> MutexGuard<'_, LedgerTables> {
         // No code under the lock can panic between two changes that belong together.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,7 +42,7 @@ impl std::fmt::Debug for MemoryLedger {
 }
 
 #[derive(Default)]
-struct Tables {
+struct LedgerTables {
     last: u64,
     entries: BTreeMap<u64, Entry>,
     /// Fingerprint and answer of every trimmed successful creation, by account and order number.
@@ -173,7 +173,7 @@ impl Ledger for MemoryLedger {
     }
 }
 
-impl Tables {
+impl LedgerTables {
     /// Entries that conflict with a new request, by the steps of [`Ledger::begin`].
     fn standing(&self, new: &NewEntry, join: bool) -> Option<BeginOutcome> {
         let NewEntry { account, kind, order_number, request_id, fingerprint, .. } = new;

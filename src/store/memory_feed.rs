@@ -9,22 +9,24 @@ use tokio::sync::watch;
 use super::keys;
 use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
-use crate::domain::feed::notification::{Arrival, CONFLICT, Content, EventIdentity};
-use crate::domain::feed::subscription::{Head, Outline, Subscription};
+use crate::domain::feed::notification::{CONFLICT, DeliveryContent, EventIdentity, WebhookDelivery};
+use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{
+    AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
+};
 use crate::ports::ledger::StoreError;
-use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
 /// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one feed.
 #[derive(Clone)]
-pub struct MemoryFeed(Arc<Inner>);
+pub struct MemoryFeed(Arc<FeedInner>);
 
-struct Inner {
-    tables: Mutex<Tables>,
+struct FeedInner {
+    tables: Mutex<FeedTables>,
     heads: ByFeed<watch::Sender<u64>>,
     token_key: OnceLock<TokenKeyBytes>,
 }
@@ -36,8 +38,8 @@ impl MemoryFeed {
             FeedName::CancelIntents => log,
             FeedName::OrderUpdates => LogId(!log.0),
         };
-        let tables = Tables {
-            logs: ByFeed::new(|feed| Log { id: id(feed), first: 1, events: VecDeque::new() }),
+        let tables = FeedTables {
+            logs: ByFeed::new(|feed| MemoryLog { id: id(feed), first: 1, events: VecDeque::new() }),
             last_delivery: 0,
             known: BTreeMap::new(),
             arrived: VecDeque::new(),
@@ -48,18 +50,18 @@ impl MemoryFeed {
         };
         let token_key = OnceLock::new();
         let heads = ByFeed::new(|_| watch::Sender::new(0));
-        Self(Arc::new(Inner { tables: Mutex::new(tables), heads, token_key }))
+        Self(Arc::new(FeedInner { tables: Mutex::new(tables), heads, token_key }))
     }
 
     /// Publishes the heads. Called under the lock, which keeps the order of the logs.
-    fn publish(&self, tables: &Tables) {
+    fn publish(&self, tables: &FeedTables) {
         for (feed, head) in self.0.heads.iter() {
             let now = tables.logs.of(feed).head();
             head.send_if_modified(|known| std::mem::replace(known, now) != now);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    fn lock(&self) -> MutexGuard<'_, FeedTables> {
         // No code under the lock can panic between two changes that belong together.
         self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,30 +73,30 @@ impl std::fmt::Debug for MemoryFeed {
     }
 }
 
-type Key = (AccountId, keys::Key);
+type Key = (AccountId, keys::LookupKey);
 
 /// The log of one feed.
-struct Log {
+struct MemoryLog {
     id: LogId,
     /// Position of the first stored event.
     first: u64,
     events: VecDeque<StoredEvent>,
 }
 
-struct Tables {
-    logs: ByFeed<Log>,
+struct FeedTables {
+    logs: ByFeed<MemoryLog>,
     last_delivery: u64,
-    known: BTreeMap<Key, Known>,
+    known: BTreeMap<Key, KnownDelivery>,
     /// The keys of `known` in the order of arrival.
     arrived: VecDeque<Key>,
-    quarantine: BTreeMap<u64, Quarantined>,
+    quarantine: BTreeMap<u64, QuarantinedDelivery>,
     last_subscription: u64,
     last_generation: u64,
     subscriptions: BTreeMap<String, Subscription>,
 }
 
 /// A stored delivery, for the recognition of duplicates.
-struct Known {
+struct KnownDelivery {
     body_hash: [u8; 32],
     received: Timestamp,
     /// Position of the event; `None` for a quarantined body.
@@ -102,7 +104,7 @@ struct Known {
 }
 
 impl EventLog for MemoryFeed {
-    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+    async fn append(&self, arrival: WebhookDelivery) -> Result<AppendOutcome, StoreError> {
         let mut tables = self.lock();
         let appended = tables.append(arrival);
         self.publish(&tables);
@@ -113,10 +115,10 @@ impl EventLog for MemoryFeed {
         self.0.heads.of(feed).subscribe()
     }
 
-    async fn bounds(&self, feed: FeedName) -> Result<Bounds, StoreError> {
+    async fn bounds(&self, feed: FeedName) -> Result<LogBounds, StoreError> {
         let tables = self.lock();
         let log = tables.logs.of(feed);
-        Ok(Bounds { log: log.id, first: log.first, head: log.head() })
+        Ok(LogBounds { log: log.id, first: log.first, head: log.head() })
     }
 
     async fn read(
@@ -172,7 +174,7 @@ impl EventLog for MemoryFeed {
         Ok(earlier.map_or(log.first - 1, |event| event.seq))
     }
 
-    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+    async fn reread(&self, id: u64, arrival: WebhookDelivery) -> Result<RereadOutcome, StoreError> {
         let mut tables = self.lock();
         let reread = tables.reread(id, arrival);
         self.publish(&tables);
@@ -185,15 +187,15 @@ impl EventLog for MemoryFeed {
         after: u64,
         limit: usize,
         raw: bool,
-    ) -> Result<Vec<Quarantined>, StoreError> {
+    ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         let tables = self.lock();
         let later = tables.quarantine.range(after.saturating_add(1)..).map(|(_, one)| one);
         let theirs = later.filter(|one| accounts.contains(&one.account)).take(limit);
-        let shown = |one: &Quarantined| Quarantined { raw: body(&one.raw, raw), ..one.clone() };
+        let shown = |one: &QuarantinedDelivery| QuarantinedDelivery { raw: body(&one.raw, raw), ..one.clone() };
         Ok(theirs.map(shown).collect())
     }
 
-    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<TrimOutcome, StoreError> {
         Ok(self.lock().trim(times, limit))
     }
 }
@@ -215,16 +217,16 @@ impl TokenKeys for MemoryFeed {
     }
 }
 
-impl Subscriptions for MemoryFeed {
-    async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
+impl SubscriptionStore for MemoryFeed {
+    async fn make(&self, new: NewSubscription) -> Result<CreateOutcome, StoreError> {
         let NewSubscription { name, config, scope, most_of_client, at, now } = new;
         let mut tables = self.lock();
         if let Some(existing) = tables.subscriptions.get(&name) {
-            return Ok(Made::Existing(existing.head().clone()));
+            return Ok(CreateOutcome::Existing(existing.head().clone()));
         }
         let of_client = tables.subscriptions.values().filter(|one| one.head().config.client == config.client).count();
         if !config.client.is_empty() && of_client as u64 >= most_of_client {
-            return Ok(Made::TooMany);
+            return Ok(CreateOutcome::TooMany);
         }
         tables.last_subscription += 1;
         tables.last_generation += 1;
@@ -232,7 +234,7 @@ impl Subscriptions for MemoryFeed {
         let new = Subscription::new(id, generation, name.clone(), config, at, now).with_scope(scope);
         let head = new.head().clone();
         tables.subscriptions.insert(name, new);
-        Ok(Made::New(head))
+        Ok(CreateOutcome::New(head))
     }
 
     async fn change<T, F>(&self, name: &str, mut change: F) -> Result<Option<T>, StoreError>
@@ -241,7 +243,7 @@ impl Subscriptions for MemoryFeed {
         F: FnMut(&mut Subscription) -> T + Send + 'static,
     {
         let mut tables = self.lock();
-        let Tables { subscriptions, last_generation, .. } = &mut *tables;
+        let FeedTables { subscriptions, last_generation, .. } = &mut *tables;
         let Some(subscription) = subscriptions.get_mut(name) else { return Ok(None) };
         subscription.offer_generation(*last_generation + 1);
         let result = change(subscription);
@@ -251,24 +253,24 @@ impl Subscriptions for MemoryFeed {
         Ok(Some(result))
     }
 
-    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+    async fn outline(&self, name: &str) -> Result<Option<SubscriptionCounts>, StoreError> {
         Ok(self.lock().subscriptions.get(name).map(Subscription::outline))
     }
 
-    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<SubscriptionHead>, StoreError> {
         let tables = self.lock();
         let later = tables.subscriptions.values().map(Subscription::head).filter(|head| head.name.as_str() > after);
         Ok(later.take(limit).cloned().collect())
     }
 
-    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<RemoveOutcome, StoreError> {
         let mut tables = self.lock();
-        let Some(subscription) = tables.subscriptions.get(name) else { return Ok(Removed::Missing) };
+        let Some(subscription) = tables.subscriptions.get(name) else { return Ok(RemoveOutcome::Missing) };
         if only.is_some_and(|only| only != (subscription.head().id, subscription.head().version)) {
-            return Ok(Removed::Differs);
+            return Ok(RemoveOutcome::Differs);
         }
         tables.subscriptions.remove(name);
-        Ok(Removed::Gone)
+        Ok(RemoveOutcome::Gone)
     }
 }
 
@@ -280,7 +282,7 @@ fn body(raw: &Bytes, wanted: bool) -> Bytes {
     if wanted { raw.clone() } else { Bytes::new() }
 }
 
-impl Log {
+impl MemoryLog {
     /// The last assigned position.
     fn head(&self) -> u64 {
         self.first + self.events.len() as u64 - 1
@@ -302,26 +304,30 @@ impl Log {
     }
 }
 
-impl Tables {
-    fn append(&mut self, arrival: Arrival) -> Appended {
+impl FeedTables {
+    fn append(&mut self, arrival: WebhookDelivery) -> AppendOutcome {
         match &arrival.content {
-            Content::Event { .. } => match self.enter(&arrival) {
+            DeliveryContent::Event { .. } => match self.enter(&arrival) {
                 Ok(Some(seq)) => {
-                    let Arrival { account, body_hash, .. } = arrival;
-                    let is_it = |one: &Quarantined| one.account == account && one.body_hash == body_hash;
+                    let WebhookDelivery { account, body_hash, .. } = arrival;
+                    let is_it = |one: &QuarantinedDelivery| one.account == account && one.body_hash == body_hash;
                     // The same body was unreadable at its first arrival.
                     self.quarantine.retain(|_, one| one.conflict.is_some() || !is_it(one));
-                    Appended::Stored { seq: Some(seq) }
+                    AppendOutcome::Stored { seq: Some(seq) }
                 }
-                Ok(None) => Appended::Duplicate,
+                Ok(None) => AppendOutcome::Duplicate,
                 Err(conflict) => {
                     let is_new = self.keep(arrival, CONFLICT.into(), Some(conflict));
-                    if is_new { Appended::Conflict } else { Appended::Duplicate }
+                    if is_new { AppendOutcome::Conflict } else { AppendOutcome::Duplicate }
                 }
             },
-            Content::Unreadable { reason } => {
+            DeliveryContent::Unreadable { reason } => {
                 let reason = reason.clone();
-                if self.keep(arrival, reason, None) { Appended::Stored { seq: None } } else { Appended::Duplicate }
+                if self.keep(arrival, reason, None) {
+                    AppendOutcome::Stored { seq: None }
+                } else {
+                    AppendOutcome::Duplicate
+                }
             }
         }
     }
@@ -330,9 +336,9 @@ impl Tables {
     ///
     /// # Errors
     /// The identity was stored before with a different body.
-    fn enter(&mut self, arrival: &Arrival) -> Result<Option<u64>, EventIdentity> {
+    fn enter(&mut self, arrival: &WebhookDelivery) -> Result<Option<u64>, EventIdentity> {
         let key = (arrival.account.clone(), keys::delivery(arrival));
-        let Content::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
+        let DeliveryContent::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
             return Ok(None);
         };
         match self.known.get(&key) {
@@ -348,36 +354,37 @@ impl Tables {
         Ok(Some(seq))
     }
 
-    fn remember(&mut self, key: Key, arrival: &Arrival, place: Option<(FeedName, u64)>) {
+    fn remember(&mut self, key: Key, arrival: &WebhookDelivery, place: Option<(FeedName, u64)>) {
         self.last_delivery += 1;
         self.arrived.push_back(key.clone());
-        self.known.insert(key, Known { body_hash: arrival.body_hash, received: arrival.received, place });
+        self.known.insert(key, KnownDelivery { body_hash: arrival.body_hash, received: arrival.received, place });
     }
 
     /// Quarantines a body once. Returns whether the body is new.
-    fn keep(&mut self, arrival: Arrival, reason: String, conflict: Option<EventIdentity>) -> bool {
+    fn keep(&mut self, arrival: WebhookDelivery, reason: String, conflict: Option<EventIdentity>) -> bool {
         let key = (arrival.account.clone(), keys::body(&arrival.body_hash).into());
         if self.known.contains_key(&key) {
             return false;
         }
         self.remember(key, &arrival, None);
-        let Arrival { account, received, raw, body_hash, .. } = arrival;
+        let WebhookDelivery { account, received, raw, body_hash, .. } = arrival;
         let (id, size) = (self.last_delivery, u32::try_from(raw.len()).unwrap_or(u32::MAX));
-        self.quarantine.insert(id, Quarantined { id, account, received, reason, conflict, body_hash, size, raw });
+        self.quarantine
+            .insert(id, QuarantinedDelivery { id, account, received, reason, conflict, body_hash, size, raw });
         true
     }
 
-    fn reread(&mut self, id: u64, arrival: Arrival) -> Reread {
+    fn reread(&mut self, id: u64, arrival: WebhookDelivery) -> RereadOutcome {
         if self.quarantine.get(&id).is_none_or(|one| one.account != arrival.account) {
-            return Reread::Missing;
+            return RereadOutcome::Missing;
         }
         let (reread, reason, conflict) = match &arrival.content {
-            Content::Unreadable { reason } => (Reread::Unreadable, reason.clone(), None),
-            Content::Event { .. } => match self.enter(&arrival) {
-                Err(conflict) => (Reread::Conflict, CONFLICT.into(), Some(conflict)),
+            DeliveryContent::Unreadable { reason } => (RereadOutcome::Unreadable, reason.clone(), None),
+            DeliveryContent::Event { .. } => match self.enter(&arrival) {
+                Err(conflict) => (RereadOutcome::Conflict, CONFLICT.into(), Some(conflict)),
                 Ok(entered) => {
                     self.quarantine.remove(&id);
-                    return entered.map_or(Reread::Duplicate, |seq| Reread::Moved { seq });
+                    return entered.map_or(RereadOutcome::Duplicate, |seq| RereadOutcome::Moved { seq });
                 }
             },
         };
@@ -405,8 +412,8 @@ impl Tables {
         (lost, parked)
     }
 
-    fn trim(&mut self, times: TrimTimes, limit: usize) -> Trimmed {
-        let mut trimmed = Trimmed::default();
+    fn trim(&mut self, times: TrimTimes, limit: usize) -> TrimOutcome {
+        let mut trimmed = TrimOutcome::default();
         for feed in FeedName::ALL {
             self.trim_events(feed, times, limit, &mut trimmed);
         }
@@ -431,7 +438,7 @@ impl Tables {
         trimmed
     }
 
-    fn trim_events(&mut self, feed: FeedName, times: TrimTimes, limit: usize, trimmed: &mut Trimmed) {
+    fn trim_events(&mut self, feed: FeedName, times: TrimTimes, limit: usize, trimmed: &mut TrimOutcome) {
         let of_feed = self.subscriptions.values().filter(|one| one.head().config.feed == feed);
         let holding = of_feed.filter(|one| one.head().config.hold_retention);
         let needed_after = holding.map(Subscription::needs_after).min().unwrap_or(u64::MAX);

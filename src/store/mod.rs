@@ -19,28 +19,30 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use self::health::Failing;
+use self::health::StoreFailure;
 use self::sqlite::SqliteLedger;
 use crate::config::StoreUrl;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
 use crate::domain::feed::FeedName;
-use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Head, Outline, Subscription};
+use crate::domain::feed::notification::WebhookDelivery;
+use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EntryState, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{
+    AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
+};
 use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError};
-use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 use crate::telemetry::metrics::StoreMetrics;
 
 /// The surroundings of a store.
 #[derive(Clone)]
-pub struct Settings {
+pub struct StoreSettings {
     /// Source of the time, for failures and for the boot of leases.
     pub clock: Clock,
     /// Metrics of the store.
@@ -64,7 +66,7 @@ impl Store {
     ///
     /// # Errors
     /// One line for the operator, when this process must not use the store.
-    pub fn open(url: &StoreUrl, settings: Settings) -> Result<Self, String> {
+    pub fn open(url: &StoreUrl, settings: StoreSettings) -> Result<Self, String> {
         match url {
             StoreUrl::Sqlite(path) => SqliteLedger::open(path, settings).map(Self::Sqlite),
             StoreUrl::Postgres { .. } => Err("postgres is not supported by this version".into()),
@@ -72,7 +74,7 @@ impl Store {
     }
 
     /// The present failure of the store: from a failed write until the next commit.
-    pub fn failing(&self) -> Option<Failing> {
+    pub fn failing(&self) -> Option<StoreFailure> {
         match self {
             Self::Sqlite(ledger) => ledger.failing(),
         }
@@ -130,15 +132,15 @@ delegate! {
 
 delegate! {
     EventLog to store
-    append(arrival: Arrival) -> Appended;
-    bounds(feed: FeedName) -> Bounds;
+    append(arrival: WebhookDelivery) -> AppendOutcome;
+    bounds(feed: FeedName) -> LogBounds;
     read(feed: FeedName, after: u64, most: usize, most_bytes: usize, raw: bool) -> Vec<StoredEvent>;
     pick(feed: FeedName, seqs: Vec<u64>, raw: bool) -> Vec<StoredEvent>;
     find(feed: FeedName, account: &AccountId, event_id: &str, raw: bool) -> Option<StoredEvent>;
     before(feed: FeedName, time: Timestamp) -> u64;
-    reread(id: u64, arrival: Arrival) -> Reread;
-    quarantined(accounts: &[AccountId], after: u64, limit: usize, raw: bool) -> Vec<Quarantined>;
-    trim_log(times: TrimTimes, limit: usize) -> Trimmed;
+    reread(id: u64, arrival: WebhookDelivery) -> RereadOutcome;
+    quarantined(accounts: &[AccountId], after: u64, limit: usize, raw: bool) -> Vec<QuarantinedDelivery>;
+    trim_log(times: TrimTimes, limit: usize) -> TrimOutcome;
     [
         fn head(&self, feed: FeedName) -> watch::Receiver<u64> {
             match self {
@@ -149,11 +151,11 @@ delegate! {
 }
 
 delegate! {
-    Subscriptions to store
-    make(new: NewSubscription) -> Made;
-    outline(name: &str) -> Option<Outline>;
-    names(after: &str, limit: usize) -> Vec<Head>;
-    remove(name: &str, only: Option<(u64, u64)>) -> Removed;
+    SubscriptionStore to store
+    make(new: NewSubscription) -> CreateOutcome;
+    outline(name: &str) -> Option<SubscriptionCounts>;
+    names(after: &str, limit: usize) -> Vec<SubscriptionHead>;
+    remove(name: &str, only: Option<(u64, u64)>) -> RemoveOutcome;
     [
         async fn change<T, F>(&self, name: &str, change: F) -> Result<Option<T>, StoreError>
         where

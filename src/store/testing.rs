@@ -7,10 +7,10 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::Settings;
+use super::StoreSettings;
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::{Arrival, Content};
-use crate::domain::feed::subscription::{Config, Mode};
+use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
+use crate::domain::feed::subscription::{OrderingMode, SubscriptionConfig};
 use crate::domain::feed::{AccountScope, FeedName};
 use crate::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind, NewEntry};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
@@ -20,8 +20,8 @@ use crate::ports::ledger::BeginOutcome;
 use crate::ports::subscriptions::NewSubscription;
 use crate::telemetry::metrics::Metrics;
 
-pub(super) fn settings() -> Settings {
-    Settings {
+pub(super) fn settings() -> StoreSettings {
+    StoreSettings {
         clock: Clock::system(),
         metrics: Metrics::new([]).store.clone(),
         accounts: Vec::new(),
@@ -91,28 +91,28 @@ pub(super) fn made(begun: BeginOutcome) -> Vec<Entry> {
 }
 
 /// A delivery of this body.
-pub(super) fn arrival(body: &str, content: Content, received: Timestamp) -> Arrival {
+pub(super) fn arrival(body: &str, content: DeliveryContent, received: Timestamp) -> WebhookDelivery {
     let raw = Bytes::from(body.to_owned());
-    Arrival { account: acme(), received, body_hash: Sha256::digest(&raw).into(), raw, content }
+    WebhookDelivery { account: acme(), received, body_hash: Sha256::digest(&raw).into(), raw, content }
 }
 
 /// An intent to cancel, whose message and body tell its id.
-pub(super) fn intent(event_id: &str, received: Timestamp) -> Arrival {
+pub(super) fn intent(event_id: &str, received: Timestamp) -> WebhookDelivery {
     event_of(FeedName::CancelIntents, event_id, received)
 }
 
 /// An order update, whose message and body tell its id.
-pub(super) fn update(event_id: &str, received: Timestamp) -> Arrival {
+pub(super) fn update(event_id: &str, received: Timestamp) -> WebhookDelivery {
     event_of(FeedName::OrderUpdates, event_id, received)
 }
 
 /// An event of this feed, whose message and body tell its id.
-pub(super) fn event_of(feed: FeedName, event_id: &str, received: Timestamp) -> Arrival {
+pub(super) fn event_of(feed: FeedName, event_id: &str, received: Timestamp) -> WebhookDelivery {
     let event_type = match feed {
         FeedName::CancelIntents => "INTENT_TO_CANCEL",
         FeedName::OrderUpdates => "PO_LINE_AUTOCANCELLED",
     };
-    let content = Content::Event {
+    let content = DeliveryContent::Event {
         feed,
         event_id: event_id.into(),
         event_type: event_type.into(),
@@ -123,21 +123,21 @@ pub(super) fn event_of(feed: FeedName, event_id: &str, received: Timestamp) -> A
 }
 
 /// What could not be read.
-pub(super) fn unreadable(body: &str, received: Timestamp) -> Arrival {
-    arrival(body, Content::Unreadable { reason: "is no JSON".into() }, received)
+pub(super) fn unreadable(body: &str, received: Timestamp) -> WebhookDelivery {
+    arrival(body, DeliveryContent::Unreadable { reason: "is no JSON".into() }, received)
 }
 
 /// A subscription of every account that starts after this position.
-pub(super) fn new_subscription(name: &str, config: Config, at: u64, now: Timestamp) -> NewSubscription {
+pub(super) fn new_subscription(name: &str, config: SubscriptionConfig, at: u64, now: Timestamp) -> NewSubscription {
     NewSubscription { name: name.to_owned(), config, scope: AccountScope::All, most_of_client: u64::MAX, at, now }
 }
 
 /// All events, a key at a time.
-pub(super) fn subscription_config(hold_retention: bool) -> Config {
-    Config {
+pub(super) fn subscription_config(hold_retention: bool) -> SubscriptionConfig {
+    SubscriptionConfig {
         feed: FeedName::CancelIntents,
         filter: Default::default(),
-        mode: Mode::KeyOrdered,
+        mode: OrderingMode::KeyOrdered,
         lease_duration: Duration::from_secs(30),
         max_attempts: 20,
         backoff_min: Duration::from_secs(1),

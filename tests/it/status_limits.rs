@@ -5,7 +5,7 @@ use std::time::Duration;
 use order_gateway::domain::effect::Effect;
 use order_gateway::domain::operation::Operation;
 use order_gateway::domain::personal::PersonalTexts;
-use order_gateway::domain::rules::{Faults, Path};
+use order_gateway::domain::rules::{FieldFaults, FieldPath};
 use order_gateway::grpc::status;
 use order_gateway::pb;
 use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
@@ -23,8 +23,8 @@ fn omitted(told: &Told) -> usize {
 
 #[test]
 fn a_thousand_faults_fit_and_are_counted() {
-    let items = Path::Top("payload");
-    let (items, mut faults) = (items.field("order_items"), Faults::default());
+    let items = FieldPath::Top("payload");
+    let (items, mut faults) = (items.field("order_items"), FieldFaults::default());
     for i in 0..1000 {
         faults.add(&items.index(i).field("seller_line_id"), "is required");
     }

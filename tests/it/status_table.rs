@@ -10,12 +10,12 @@ use order_gateway::domain::feed::{FeedName, LogId};
 use order_gateway::domain::mutations::{CancelOrder, CreateOrder};
 use order_gateway::domain::operation::Operation;
 use order_gateway::domain::reads::{FetchPromise, SearchOrders};
-use order_gateway::domain::rules::{Faults, Path};
+use order_gateway::domain::rules::{FieldFaults, FieldPath};
 use order_gateway::grpc::status;
 use order_gateway::pb;
 use order_gateway::ports::call::{CallContext, CallRecord, Caller};
 use order_gateway::ports::upstream::{ErrorKind, UpstreamError};
-use order_gateway::service::feed::{Ended, FaultKind, FeedError};
+use order_gateway::service::feed::{FaultKind, FeedError, StreamEnd};
 use order_gateway::service::{AccountError, ServiceError};
 use order_gateway::telemetry::trace::TraceContext;
 use order_gateway::upstream::classify::classify;
@@ -306,8 +306,8 @@ fn every_kind_and_effect_of_every_operation() {
 
 #[test]
 fn every_error_that_is_not_walmarts() {
-    let mut faults = Faults::default();
-    faults.add(&Path::Top("payload"), "is required");
+    let mut faults = FieldFaults::default();
+    faults.add(&FieldPath::Top("payload"), "is required");
     let (operation, correlation_id) = (Operation::Create, Uuid::from_u128(1));
     let pending =
         ServiceError::OutcomePending { operation, retry_after: Duration::from_secs(5), correlation_id, cause: None };
@@ -330,7 +330,7 @@ fn every_error_that_is_not_walmarts() {
     all.extend(of_operators.map(|error| status::failure(error, "", &call())));
     all.extend(feed_errors().map(|error| status::failure(ServiceError::Feed(error), "", &call())));
     let last = Some(LogId(0xc0ff_ee00_u128 << 96).cursor(142));
-    all.extend(stream_errors().map(|error| status::stream_end(Ended { error, last }, &call())));
+    all.extend(stream_errors().map(|error| status::stream_end(StreamEnd { error, last }, &call())));
     all.extend([
         status::caller_unauthenticated(),
         status::service_not_allowed("FulfillmentService"),
@@ -349,8 +349,8 @@ fn every_error_that_is_not_walmarts() {
 /// Of calls on the feed.
 fn feed_errors() -> impl Iterator<Item = FeedError> {
     let faulty = |kind| {
-        let mut faults = Faults::default();
-        faults.add(&Path::Top("start").field("after_cursor"), "is wrong");
+        let mut faults = FieldFaults::default();
+        faults.add(&FieldPath::Top("start").field("after_cursor"), "is wrong");
         FeedError::Faulty(kind, faults)
     };
     let kinds = [FaultKind::Cursor, FaultKind::Filter, FaultKind::Lease, FaultKind::Bounds];

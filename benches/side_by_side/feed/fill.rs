@@ -12,9 +12,9 @@ use order_gateway::domain::account::{AccountId, SellerId};
 use order_gateway::http::webhooks::auth::{ProofVerifier, UnverifiedDelivery};
 use order_gateway::http::webhooks::read;
 use order_gateway::ports::clock::Clock;
-use order_gateway::ports::event_log::Appended;
-use order_gateway::service::feed::{Intake, Recipient};
-use order_gateway::store::{Settings, Store};
+use order_gateway::ports::event_log::AppendOutcome;
+use order_gateway::service::feed::{DeliveryRecipient, WebhookIntake};
+use order_gateway::store::{Store, StoreSettings};
 use order_gateway::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ type Outcome = std::result::Result<(), String>;
 
 /// Makes a log of these, numbered from 0.
 pub(crate) fn fill(file: &Path, sample: Sample, events: u64) -> Result<()> {
-    let settings = Settings {
+    let settings = StoreSettings {
         clock: Clock::system(),
         metrics: Metrics::new([ACCOUNT]).store,
         accounts: Vec::new(),
@@ -41,7 +41,7 @@ pub(crate) fn fill(file: &Path, sample: Sample, events: u64) -> Result<()> {
     let store = Store::open(&StoreUrl::Sqlite(file.into()), settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let intake = Intake::new(store.clone(), Clock::system());
+        let intake = WebhookIntake::new(store.clone(), Clock::system());
         let next = Arc::new(AtomicU64::new(0));
         let mut deliveries = JoinSet::new();
         for _ in 0..AT_ONCE {
@@ -55,10 +55,10 @@ pub(crate) fn fill(file: &Path, sample: Sample, events: u64) -> Result<()> {
     })
 }
 
-async fn deliver(intake: Intake<Store>, sample: Sample, next: Arc<AtomicU64>, events: u64) -> Outcome {
+async fn deliver(intake: WebhookIntake<Store>, sample: Sample, next: Arc<AtomicU64>, events: u64) -> Outcome {
     let account = AccountId::new(ACCOUNT).map_err(|_| "no account id")?;
     let gate = ProofVerifier::new(account.clone(), WebhookAuth::None);
-    let recipient = Recipient { account, seller: SellerId::new("10000000001") };
+    let recipient = DeliveryRecipient { account, seller: SellerId::new("10000000001") };
     let (head, ()) = Request::new(()).into_parts();
     loop {
         let n = next.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +70,7 @@ async fn deliver(intake: Intake<Store>, sample: Sample, next: Arc<AtomicU64>, ev
             gate.check(UnverifiedDelivery { head: &head, body }, Duration::ZERO, None).map_err(|e| e.to_string())?;
         let (raw, read) = read::read(verified);
         match intake.take(&recipient, raw, read).await {
-            Ok(Appended::Stored { seq: Some(_) }) => {}
+            Ok(AppendOutcome::Stored { seq: Some(_) }) => {}
             Ok(other) => return Err(format!("an event was not stored: {other:?}")),
             Err(error) => return Err(error.to_string()),
         }

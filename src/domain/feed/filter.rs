@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{AccountScope, FeedMessage};
 use crate::domain::account::AccountId;
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 
 /// Most values in all lists of a filter together.
@@ -22,31 +22,31 @@ type OneOf = Option<BTreeSet<String>>;
 
 /// A checked filter. Every part that is set must match; within a part one matching value is enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct EventFilter {
     accounts: OneOf,
     partner_ids: OneOf,
     /// Values in lower case, compared with folded facts.
     ship_node_types: OneOf,
     purchase_order_ids: OneOf,
     skus: OneOf,
-    shard: Option<Shard>,
+    shard: Option<KeyShard>,
 }
 
 /// A share of the ordering keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shard {
+struct KeyShard {
     index: u32,
     /// At least two, because a single shard has every key.
     count: u32,
 }
 
-impl Filter {
+impl EventFilter {
     /// Checks a filter; `at` is the path of the filter in the request.
     ///
     /// # Errors
     /// All faults of the filter.
-    pub fn new(filter: &pb::Filter, at: &Path<'_>) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    pub fn new(filter: &pb::Filter, at: &FieldPath<'_>) -> Result<Self, FieldFaults> {
+        let mut faults = FieldFaults::default();
         check(filter, at, &mut faults);
         faults.into_result().map(|()| Self::of_checked(filter))
     }
@@ -62,7 +62,7 @@ impl Filter {
             ship_node_types: one_of(&folded),
             purchase_order_ids: one_of(&filter.purchase_order_ids),
             skus: one_of(&filter.skus),
-            shard: shard.map(|shard| Shard { index: shard.index, count: shard.count }),
+            shard: shard.map(|shard| KeyShard { index: shard.index, count: shard.count }),
         }
     }
 
@@ -101,7 +101,7 @@ impl Filter {
     }
 
     /// Whether an event with these facts matches.
-    pub fn wants(&self, facts: &Facts) -> bool {
+    pub fn wants(&self, facts: &EventFacts) -> bool {
         holds(&self.accounts, &facts.account)
             && holds(&self.partner_ids, &facts.partner_id)
             && holds(&self.purchase_order_ids, &facts.purchase_order_id)
@@ -114,7 +114,7 @@ impl Filter {
 /// The facts of an event that filters use. A decoded event with many lines takes far more memory than its bytes; the
 /// facts are small enough to be cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct EventFacts {
     account: Box<str>,
     partner_id: Box<str>,
     purchase_order_id: Box<str>,
@@ -126,7 +126,7 @@ pub struct Facts {
     pub ordering_key: Arc<str>,
 }
 
-impl Facts {
+impl EventFacts {
     /// Takes the facts of a cancel-intent event.
     pub fn of(event: &pb::Event) -> Self {
         let Some(intent) = &event.intent else { return Self::without_content(&event.account, &event.ordering_key) };
@@ -183,7 +183,7 @@ impl Facts {
     }
 }
 
-impl Shard {
+impl KeyShard {
     fn has(self, key: &str) -> bool {
         let hash = Sha256::digest(key);
         let number = hash[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -205,7 +205,7 @@ fn holds(wanted: &OneOf, value: &str) -> bool {
     wanted.as_ref().is_none_or(|values| values.contains(value))
 }
 
-fn check(filter: &pb::Filter, at: &Path<'_>, faults: &mut Faults) {
+fn check(filter: &pb::Filter, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let lists = [
         ("accounts", &filter.accounts),
         ("partner_ids", &filter.partner_ids),
@@ -236,7 +236,7 @@ fn fault_of(name: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-fn check_shard(shard: pb::Shard, at: &Path<'_>, faults: &mut Faults) {
+fn check_shard(shard: pb::Shard, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     if !(1..=MAX_SHARDS).contains(&shard.count) {
         faults.add(&at.field("count"), "must be 1 to 1024");
     } else if shard.index >= shard.count {

@@ -1,13 +1,13 @@
 use super::*;
 
-const AT: Path<'static> = Path::Top("filter");
+const AT: FieldPath<'static> = FieldPath::Top("filter");
 
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
-fn filter(filter: pb::Filter) -> Filter {
-    Filter::new(&filter, &AT).unwrap()
+fn filter(filter: pb::Filter) -> EventFilter {
+    EventFilter::new(&filter, &AT).unwrap()
 }
 
 /// An event of account "acme", partner "10", seller-fulfilled, order "PO1", with lines of "A" and "B".
@@ -41,7 +41,7 @@ const PARTS: [(Part, &str, &str); 5] = [
 fn an_empty_filter_wants_everything() {
     let all = filter(pb::Filter::default());
     assert!(all.is_all() && all.matches(&event()) && all.matches(&pb::Event::default()));
-    assert_eq!(all, Filter::default());
+    assert_eq!(all, EventFilter::default());
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn each_key_is_in_one_shard_for_good() {
 
 #[test]
 fn it_can_be_narrowed_to_accounts() {
-    let all = Filter::default();
+    let all = EventFilter::default();
     assert!(all.clone().within([account("acme"), account("beta")]).matches(&event()));
     assert!(!all.clone().within([account("beta")]).matches(&event()));
     let none = all.within([]);
@@ -125,7 +125,7 @@ fn all_faults_are_told_with_their_places() {
         skus: texts(&[&"é".repeat(129)]),
         shard: Some(pb::Shard { index: 3, count: 3 }),
     };
-    let faults = Filter::new(&message, &Path::Field(&Path::Top("subscription"), "filter")).unwrap_err();
+    let faults = EventFilter::new(&message, &FieldPath::Field(&FieldPath::Top("subscription"), "filter")).unwrap_err();
     let account = "must be 1 to 64 ASCII letters, digits, '-' or '_'";
     let told: Vec<(&str, &str)> = faults.kept.iter().map(|f| (f.field.as_str(), f.description)).collect();
     assert_eq!(
@@ -150,8 +150,8 @@ fn a_thousand_values_and_shards_have_their_bounds() {
         partner_ids: (n / 2..n).map(|i| i.to_string()).collect(),
         ..Default::default()
     };
-    assert!(Filter::new(&many(1_000), &AT).is_ok());
-    let faults = Filter::new(&many(1_001), &AT).unwrap_err();
+    assert!(EventFilter::new(&many(1_000), &AT).is_ok());
+    let faults = EventFilter::new(&many(1_001), &AT).unwrap_err();
     assert_eq!((faults.kept[0].field.as_str(), faults.kept.len()), ("filter", 1));
 
     for (index, count, wrong) in [
@@ -163,7 +163,7 @@ fn a_thousand_values_and_shards_have_their_bounds() {
         (0, 1, None),
     ] {
         let message = pb::Filter { shard: Some(pb::Shard { index, count }), ..Default::default() };
-        let faults = Filter::new(&message, &AT).err();
+        let faults = EventFilter::new(&message, &AT).err();
         assert_eq!(faults.as_ref().map(|f| f.kept[0].field.as_str()), wrong, "{index}/{count}");
     }
 }
@@ -173,7 +173,7 @@ fn the_facts_of_an_event_hold_what_filters_ask_and_no_more() {
     let mut event = event();
     let line = |sku: &str| pb::CancelIntentLine { sku: sku.into(), ..Default::default() };
     event.intent.as_mut().unwrap().order_lines.extend([line(""), line("A"), line("C")]);
-    let facts = Facts::of(&event);
+    let facts = EventFacts::of(&event);
     let skus: Vec<&str> = facts.skus.iter().map(|sku| &**sku).collect();
     assert_eq!(skus, ["A", "B", "C"], "each once");
     assert_eq!(&*facts.ordering_key, "PO1");
@@ -224,10 +224,10 @@ fn a_field_holds_where_an_order_update_has_it() {
     ];
     for (update, expected) in contents {
         let event = pb::OrderUpdate { account: "acme".into(), update, ..Default::default() };
-        let wanted = filters.each_ref().map(|filter| Filter::of_checked(filter).matches(&event));
+        let wanted = filters.each_ref().map(|filter| EventFilter::of_checked(filter).matches(&event));
         assert_eq!(wanted, expected, "{event:?}");
-        assert!(Filter::default().matches(&event));
+        assert!(EventFilter::default().matches(&event));
         let of_account = pb::Filter { accounts: one("acme"), ..Default::default() };
-        assert!(Filter::of_checked(&of_account).matches(&event));
+        assert!(EventFilter::of_checked(&of_account).matches(&event));
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{Facts, FeedName};
+use super::{EventFacts, FeedName};
 use crate::pb;
 
 /// The message of one feed's events. The log stores the message encoded, without position, cursor and body, which only
@@ -16,7 +16,7 @@ pub trait FeedMessage: Message + Default + Clone + PartialEq + Send + 'static {
     const FEED: FeedName;
 
     /// The facts of the event for filters.
-    fn facts(&self) -> Facts;
+    fn facts(&self) -> EventFacts;
 
     /// The message with its position, cursor and body.
     #[must_use]
@@ -29,8 +29,8 @@ pub trait FeedMessage: Message + Default + Clone + PartialEq + Send + 'static {
 impl FeedMessage for pb::Event {
     const FEED: FeedName = FeedName::CancelIntents;
 
-    fn facts(&self) -> Facts {
-        Facts::of(self)
+    fn facts(&self) -> EventFacts {
+        EventFacts::of(self)
     }
 
     fn placed(self, seq: u64, cursor: String, raw_body: Vec<u8>) -> Self {
@@ -45,8 +45,8 @@ impl FeedMessage for pb::Event {
 impl FeedMessage for pb::OrderUpdate {
     const FEED: FeedName = FeedName::OrderUpdates;
 
-    fn facts(&self) -> Facts {
-        Facts::of_update(self)
+    fn facts(&self) -> EventFacts {
+        EventFacts::of_update(self)
     }
 
     fn placed(self, seq: u64, cursor: String, raw_body: Vec<u8>) -> Self {
@@ -70,7 +70,7 @@ impl FeedMessage for pb::OrderUpdate {
     }
 }
 
-impl Facts {
+impl EventFacts {
     /// Reads the facts of a stored message of this feed.
     ///
     /// # Errors

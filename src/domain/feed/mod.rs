@@ -14,12 +14,12 @@ pub mod span;
 pub mod subscription;
 
 pub use self::cursor::{Cursor, LogId};
-pub use self::filter::{Facts, Filter};
+pub use self::filter::{EventFacts, EventFilter};
 pub use self::intent_key::{intent_key, is_of_another_seller, with_intent_key};
 pub use self::kept::order_update_of_kept;
 pub use self::lease::Lease;
 pub use self::message::FeedMessage;
 pub use self::name::{ByFeed, FeedName};
-pub use self::notification::{Notification, with_account};
+pub use self::notification::{WebhookNotification, with_account};
 pub use self::scope::AccountScope;
 pub use self::span::span;

@@ -10,7 +10,7 @@ use crate::pb;
 
 /// The content of a readable delivery.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Notification {
+pub struct WebhookNotification {
     /// `source.eventId`; empty when missing.
     pub event_id: String,
     /// `source.eventType`; inferred from the form of the body when missing.
@@ -24,7 +24,7 @@ pub struct Notification {
     /// The customer's request, if the event is a cancel intent.
     pub intent: Option<pb::CancelIntent>,
     /// Why the event may be a cancel intent, if the event was not recognized as one.
-    pub unclear: Option<Unclear>,
+    pub unclear: Option<UnclearReason>,
     /// The content of an event other than a cancel intent.
     pub update: UpdateContent,
 }
@@ -42,7 +42,7 @@ pub struct UpdateContent {
 
 /// Why an event cannot be told from a cancel intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unclear {
+pub enum UnclearReason {
     /// An ORDER_UPDATES event without a sub-event type.
     NoKind,
     /// An ORDER_UPDATES event with a sub-event type that Walmart has not announced.
@@ -51,7 +51,7 @@ pub enum Unclear {
     UnreadableFlag,
 }
 
-impl Unclear {
+impl UnclearReason {
     /// All reasons, in their order.
     pub const ALL: [Self; 3] = [Self::NoKind, Self::UnknownKind, Self::UnreadableFlag];
 
@@ -65,7 +65,7 @@ impl Unclear {
     }
 }
 
-impl Notification {
+impl WebhookNotification {
     /// The feed of this event: cancel intents have a feed of their own, and every other event belongs to the order
     /// updates.
     pub const fn feed(&self) -> FeedName {
@@ -75,7 +75,7 @@ impl Notification {
 
 /// A delivery ready to be stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arrival {
+pub struct WebhookDelivery {
     /// Account that received the delivery.
     pub account: AccountId,
     /// Time of receipt by the gateway.
@@ -85,12 +85,12 @@ pub struct Arrival {
     /// SHA-256 of the body.
     pub body_hash: [u8; 32],
     /// The content read from the body.
-    pub content: Content,
+    pub content: DeliveryContent,
 }
 
 /// The content of a delivery.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Content {
+pub enum DeliveryContent {
     /// An event of one of the feeds.
     Event {
         /// The feed whose log stores the event.

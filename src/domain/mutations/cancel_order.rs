@@ -10,7 +10,7 @@ use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
 use crate::domain::personal::PersonalTexts;
-use crate::domain::rules::{Faults, check_cancellation};
+use crate::domain::rules::{FieldFaults, check_cancellation};
 use crate::pb::{CancelItem, CancelOrderRequest, Cancellation};
 
 /// Walmart's limit of lines in one request.
@@ -33,7 +33,7 @@ impl Mutation for CancelOrder {
     /// No cancellation is audited, because the ledger keeps nothing to compare with after the end.
     const IS_AUDITED: bool = false;
 
-    fn check(request: &CancelOrderRequest) -> Result<(), Faults> {
+    fn check(request: &CancelOrderRequest) -> Result<(), FieldFaults> {
         check_cancellation(request)
     }
 

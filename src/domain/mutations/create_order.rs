@@ -12,7 +12,7 @@ use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::order_number;
 use crate::domain::personal::PersonalTexts;
-use crate::domain::rules::{Faults, check_order};
+use crate::domain::rules::{FieldFaults, check_order};
 use crate::domain::timestamp::Timestamp;
 use crate::pb::CreateOrderRequest;
 
@@ -35,7 +35,7 @@ impl Mutation for CreateOrder {
     const NEEDS_ORDER: bool = false;
     const IS_AUDITED: bool = true;
 
-    fn check(request: &CreateOrderRequest) -> Result<(), Faults> {
+    fn check(request: &CreateOrderRequest) -> Result<(), FieldFaults> {
         check_order(request)
     }
 

@@ -24,7 +24,7 @@ use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::operation::{WalmartCall, operations};
 use crate::domain::personal::PersonalTexts;
-use crate::domain::rules::Faults;
+use crate::domain::rules::FieldFaults;
 use crate::domain::timestamp::Timestamp;
 use crate::pb::{self, GetOrderStatusRequest, WalmartError};
 
@@ -55,7 +55,7 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     const IS_AUDITED: bool;
 
     /// Checks the request and returns all of its faults.
-    fn check(request: &Self::Request) -> Result<(), Faults>;
+    fn check(request: &Self::Request) -> Result<(), FieldFaults>;
 
     /// The order number; empty only for a request that fails [`Mutation::check`].
     fn order_number(request: &Self::Request) -> &str;

@@ -1,14 +1,14 @@
 //! Checks of a CancelOrder request.
 
 use super::parts::{LineIds, order_numbers, quantity};
-use super::{Faults, Path, REQUIRED, check_request_id};
+use super::{FieldFaults, FieldPath, REQUIRED, check_request_id};
 use crate::pb::CancelOrderRequest;
 
 /// Checks a cancellation and returns all of its faults.
-pub fn check_cancellation(request: &CancelOrderRequest) -> Result<(), Faults> {
-    let mut faults = Faults::default();
+pub fn check_cancellation(request: &CancelOrderRequest) -> Result<(), FieldFaults> {
+    let mut faults = FieldFaults::default();
     check_request_id(&request.request_id, &mut faults);
-    let at = Path::Top("payload");
+    let at = FieldPath::Top("payload");
     let Some(payload) = &request.payload else {
         faults.add(&at, REQUIRED);
         return faults.into_result();

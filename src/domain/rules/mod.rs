@@ -15,12 +15,12 @@ pub use self::cancel::check_cancellation;
 pub use self::order::check_order;
 pub use self::order_status::check_order_status;
 pub use self::parts::{check_request_id, is_request_id};
-pub use self::path::Path;
+pub use self::path::FieldPath;
 pub use self::promise::check_promise;
 
 /// One fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldFault {
     /// Path of the field, such as `payload.order_items[0].qty.measurement_value`.
     pub field: String,
     /// Description of the fault, without the value.
@@ -33,18 +33,18 @@ const MAX_KEPT: usize = 256;
 
 /// Faults found, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+pub struct FieldFaults {
     /// The first faults, at most 256.
-    pub kept: Vec<Fault>,
+    pub kept: Vec<FieldFault>,
     /// Number of further faults, counted only.
     pub omitted: usize,
 }
 
-impl Faults {
+impl FieldFaults {
     /// Adds a fault at a field.
-    pub fn add(&mut self, at: &Path<'_>, description: &'static str) {
+    pub fn add(&mut self, at: &FieldPath<'_>, description: &'static str) {
         if self.kept.len() < MAX_KEPT {
-            self.kept.push(Fault { field: at.to_string(), description });
+            self.kept.push(FieldFault { field: at.to_string(), description });
         } else {
             self.omitted += 1;
         }

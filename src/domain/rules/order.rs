@@ -1,14 +1,14 @@
 //! Checks of a CreateOrder request.
 
 use super::parts::{LineIds, address, amount, contact, money, order_numbers, quantity, text};
-use super::{Faults, Path, REQUIRED, check_request_id};
+use super::{FieldFaults, FieldPath, REQUIRED, check_request_id};
 use crate::pb::{ChargeDetail, CreateOrderRequest, OrderItem};
 
 /// Checks an order and returns all of its faults.
-pub fn check_order(request: &CreateOrderRequest) -> Result<(), Faults> {
-    let mut faults = Faults::default();
+pub fn check_order(request: &CreateOrderRequest) -> Result<(), FieldFaults> {
+    let mut faults = FieldFaults::default();
     check_request_id(&request.request_id, &mut faults);
-    let at = Path::Top("payload");
+    let at = FieldPath::Top("payload");
     let Some(order) = &request.payload else {
         faults.add(&at, REQUIRED);
         return faults.into_result();
@@ -34,7 +34,7 @@ pub fn check_order(request: &CreateOrderRequest) -> Result<(), Faults> {
     faults.into_result()
 }
 
-fn line(item: &OrderItem, at: &Path<'_>, faults: &mut Faults) {
+fn line(item: &OrderItem, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     text(item.fulfillment_type.as_ref(), &at.field("fulfillment_type"), faults);
     text(item.shipping_method.as_ref(), &at.field("shipping_method"), faults);
     let detail = at.field("item_detail");
@@ -60,7 +60,7 @@ fn line(item: &OrderItem, at: &Path<'_>, faults: &mut Faults) {
     }
 }
 
-fn charge(charge: &ChargeDetail, at: &Path<'_>, faults: &mut Faults) {
+fn charge(charge: &ChargeDetail, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     text(charge.charge_category.as_ref(), &at.field("charge_category"), faults);
     money(charge.charge_per_unit.as_ref(), &at.field("charge_per_unit"), faults);
     if let Some(tax) = charge.tax_details.as_ref().and_then(|details| details.tax_per_line.as_ref()) {

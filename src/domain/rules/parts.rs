@@ -4,16 +4,16 @@ use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 
-use super::{Faults, Path, REQUIRED};
+use super::{FieldFaults, FieldPath, REQUIRED};
 use crate::pb::{Address, Contact, Money, Quantity};
 
 /// Longest `request_id` in characters.
 const MAX_REQUEST_ID: usize = 128;
 
 /// Checks the caller's id of a mutation: absent, or 1 to 128 visible ASCII characters.
-pub fn check_request_id(request_id: &str, faults: &mut Faults) {
+pub fn check_request_id(request_id: &str, faults: &mut FieldFaults) {
     if !request_id.is_empty() && !is_request_id(request_id) {
-        faults.add(&Path::Top("request_id"), "must be 1 to 128 visible ASCII characters");
+        faults.add(&FieldPath::Top("request_id"), "must be 1 to 128 visible ASCII characters");
     }
 }
 
@@ -22,7 +22,7 @@ pub fn is_request_id(text: &str) -> bool {
     (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-pub(super) fn text(value: Option<&String>, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn text(value: Option<&String>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     if value.is_none_or(String::is_empty) {
         faults.add(at, REQUIRED);
     }
@@ -32,8 +32,8 @@ pub(super) fn text(value: Option<&String>, at: &Path<'_>, faults: &mut Faults) {
 pub(super) fn order_numbers<'a>(
     seller_order_id: Option<&'a String>,
     customer_order_no: Option<&'a String>,
-    payload: &Path<'_>,
-    faults: &mut Faults,
+    payload: &FieldPath<'_>,
+    faults: &mut FieldFaults,
 ) {
     let given = |number: Option<&'a String>| number.filter(|n| !n.is_empty());
     match (given(seller_order_id), given(customer_order_no)) {
@@ -47,7 +47,7 @@ pub(super) fn order_numbers<'a>(
     }
 }
 
-pub(super) fn quantity(value: Option<&Quantity>, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn quantity(value: Option<&Quantity>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
     text(value.unit_of_measure.as_ref(), &at.field("unit_of_measure"), faults);
     let at = at.field("measurement_value");
@@ -60,7 +60,7 @@ pub(super) fn quantity(value: Option<&Quantity>, at: &Path<'_>, faults: &mut Fau
     }
 }
 
-pub(super) fn money(value: Option<&Money>, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn money(value: Option<&Money>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
     amount(value, at, faults);
     if value.currency_amount.is_none() {
@@ -70,14 +70,14 @@ pub(super) fn money(value: Option<&Money>, at: &Path<'_>, faults: &mut Faults) {
 }
 
 /// Checks an optional amount: a value must be finite, because JSON has no other numbers, and not negative.
-pub(super) fn amount(value: &Money, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn amount(value: &Money, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     if value.currency_amount.is_some_and(|n| !n.is_finite() || n < 0.0) {
         faults.add(&at.field("currency_amount"), "must be a finite number, not negative");
     }
 }
 
 /// Requires first name, last name and telephone number. The e-mail address is optional.
-pub(super) fn contact(value: Option<&Contact>, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn contact(value: Option<&Contact>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
     let name_at = at.field("name");
     match &value.name {
@@ -91,7 +91,7 @@ pub(super) fn contact(value: Option<&Contact>, at: &Path<'_>, faults: &mut Fault
 }
 
 /// Requires street, city, state, country and postal code, in either of Walmart's two families of keys.
-pub(super) fn address(value: Option<&Address>, at: &Path<'_>, faults: &mut Faults) {
+pub(super) fn address(value: Option<&Address>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
     let mut either = |name: &'static str, one: &Option<String>, other: &Option<String>| {
         let given = |value: &Option<String>| value.as_ref().is_some_and(|v| !v.is_empty());
@@ -111,7 +111,7 @@ pub(super) fn address(value: Option<&Address>, at: &Path<'_>, faults: &mut Fault
 pub(super) struct LineIds<'a>(HashSet<&'a str, RandomState>);
 
 impl<'a> LineIds<'a> {
-    pub(super) fn check(&mut self, id: Option<&'a String>, at: &Path<'_>, faults: &mut Faults) {
+    pub(super) fn check(&mut self, id: Option<&'a String>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
         text(id, at, faults);
         if id.is_some_and(|id| !id.is_empty() && !self.0.insert(id)) {
             faults.add(at, "must be unique in the request");

@@ -1,16 +1,16 @@
 //! Checks of a FetchDeliveryPromise request.
 
 use super::parts::{address, quantity, text};
-use super::{Faults, Path, REQUIRED};
+use super::{FieldFaults, FieldPath, REQUIRED};
 use crate::pb::{FetchDeliveryPromiseRequest, Offer};
 
 /// Walmart's limit of one selection.
 const MAX_OFFERS: usize = 30;
 
 /// Checks a promise request and returns all of its faults.
-pub fn check_promise(request: &FetchDeliveryPromiseRequest) -> Result<(), Faults> {
-    let mut faults = Faults::default();
-    let at = Path::Top("payload");
+pub fn check_promise(request: &FetchDeliveryPromiseRequest) -> Result<(), FieldFaults> {
+    let mut faults = FieldFaults::default();
+    let at = FieldPath::Top("payload");
     let Some(payload) = &request.payload else {
         faults.add(&at, REQUIRED);
         return faults.into_result();
@@ -44,7 +44,7 @@ pub fn check_promise(request: &FetchDeliveryPromiseRequest) -> Result<(), Faults
     faults.into_result()
 }
 
-fn offer(offer: &Offer, at: &Path<'_>, faults: &mut Faults) {
+fn offer(offer: &Offer, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     text(offer.sku.as_ref(), &at.field("sku"), faults);
     text(offer.line_id.as_ref(), &at.field("line_id"), faults);
     text(offer.sales_unit.as_ref(), &at.field("sales_unit"), faults);

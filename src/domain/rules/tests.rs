@@ -26,7 +26,7 @@ fn sample(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn fields(result: Result<(), Faults>) -> Vec<String> {
+fn fields(result: Result<(), FieldFaults>) -> Vec<String> {
     result.err().map(|faults| faults.kept.into_iter().map(|fault| fault.field).collect()).unwrap_or_default()
 }
 
@@ -272,7 +272,7 @@ fn what_is_walmarts_to_judge_is_not_judged_here() {
 #[test]
 fn a_request_id_is_short_and_visible() {
     let found = |id: &str| {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         check_request_id(id, &mut faults);
         fields(faults.into_result())
     };
@@ -317,8 +317,8 @@ fn a_flood_of_faults_is_counted_and_not_kept() {
     // Channel, number, time and customer; of each line six fields and the charges.
     assert_eq!((faults.kept.len(), faults.omitted), (256, 4 + 7 * 10_000 - 256));
 
-    let mut first = Faults::default();
-    first.add(&Path::Top("account"), REQUIRED);
+    let mut first = FieldFaults::default();
+    first.add(&FieldPath::Top("account"), REQUIRED);
     first.extend(faults);
     assert_eq!(first.kept[0].field, "account");
     assert_eq!((first.kept.len(), first.omitted), (256, 1 + 4 + 7 * 10_000 - 256));

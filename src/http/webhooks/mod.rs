@@ -41,9 +41,9 @@ use super::peer::PeerAddress;
 use crate::config;
 use crate::domain::account::SellerId;
 use crate::ports::clock::Clock;
-use crate::ports::event_log::{Appended, EventLog};
+use crate::ports::event_log::{AppendOutcome, EventLog};
 use crate::ports::token_keys::TokenKeys;
-use crate::service::feed::{Intake, Recipient};
+use crate::service::feed::{DeliveryRecipient, WebhookIntake};
 use crate::telemetry::metrics::{DeliveryOutcome, GaugeGuard, Metrics};
 
 /// Bytes of a delivery's body.
@@ -70,7 +70,7 @@ pub(crate) struct WebhookReceiver<L> {
     unknown: PostRecorder,
     /// All headers that may carry a proof.
     proof_headers: Vec<HeaderName>,
-    intake: Intake<L>,
+    intake: WebhookIntake<L>,
     keys: L,
     /// The key of tokens, read at its first use.
     token_key: OnceCell<TokenKey>,
@@ -82,7 +82,7 @@ pub(crate) struct WebhookReceiver<L> {
 }
 
 struct WebhookAccount {
-    recipient: Recipient,
+    recipient: DeliveryRecipient,
     gate: ProofVerifier,
     recorder: PostRecorder,
 }
@@ -101,7 +101,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
             let recorder = PostRecorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
             let gate = ProofVerifier::new(id.clone(), webhook);
-            let recipient = Recipient { account: id.clone(), seller: SellerId::new(&account.partner_id) };
+            let recipient = DeliveryRecipient { account: id.clone(), seller: SellerId::new(&account.partner_id) };
             Some((id.to_string(), WebhookAccount { recipient, gate, recorder }))
         });
         let accounts: HashMap<_, _, _> = receiving.collect();
@@ -110,7 +110,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             proof_headers: PROOF_HEADERS.into_iter().chain(configured).collect(),
             accounts,
             unknown: PostRecorder::new("unknown", metrics.webhooks.of_unknown_account()),
-            intake: Intake::new(store.clone(), clock),
+            intake: WebhookIntake::new(store.clone(), clock),
             keys: store,
             token_key: OnceCell::new(),
             clock,
@@ -194,7 +194,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         let id = &recipient.account;
         let stored = timeout(STORE_TIME, self.intake.take(recipient, raw, read)).await;
         let (outcome, answer) = match stored {
-            Ok(Ok(Appended::Stored { .. })) => match unreadable {
+            Ok(Ok(AppendOutcome::Stored { .. })) => match unreadable {
                 None => {
                     if let Some(cause) = unclear {
                         recorder.note_unclear(cause);
@@ -211,8 +211,8 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
                     (DeliveryOutcome::Quarantined, answer::stored(false))
                 }
             },
-            Ok(Ok(Appended::Duplicate)) => (DeliveryOutcome::Duplicate, answer::stored(true)),
-            Ok(Ok(Appended::Conflict)) => {
+            Ok(Ok(AppendOutcome::Duplicate)) => (DeliveryOutcome::Duplicate, answer::stored(true)),
+            Ok(Ok(AppendOutcome::Conflict)) => {
                 recorder.throttle.note("conflict", |times| {
                     tracing::warn!(account = %id, times, "a webhook has the id of another delivery; both are kept");
                 });

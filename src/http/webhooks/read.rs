@@ -1,5 +1,5 @@
 //! Reads the body of a webhook delivery. A field whose value has another form than expected counts as absent. A delivery is
-//! [`Unreadable`] only if its body is not a JSON object, does not say which event it is, or is an intent without an order.
+//! [`UnreadableBody`] only if its body is not a JSON object, does not say which event it is, or is an intent without an order.
 //!
 //! The signature of a gzip body is checked over the bytes that were sent. The body is read and kept unpacked; a body that
 //! cannot be unpacked is kept as it was sent.
@@ -28,22 +28,22 @@ use self::values::{ObjectPlace, into_object, name, time, unfold};
 use super::MAX_BODY;
 use super::auth::VerifiedDelivery;
 use super::unpack::unpack;
-use crate::domain::feed::Notification;
-use crate::domain::feed::notification::Unclear;
-use crate::service::feed::Unreadable;
+use crate::domain::feed::WebhookNotification;
+use crate::domain::feed::notification::UnclearReason;
+use crate::service::feed::UnreadableBody;
 
 /// Whether Walmart cancelled the order for fraud: the order must not be shipped.
-pub fn is_fraud_cancel(event: &Notification) -> bool {
+pub fn is_fraud_cancel(event: &WebhookNotification) -> bool {
     [&event.event_type, &event.sub_event_type].into_iter().any(|name| kind::is_spelled(kind::FRAUD_CANCEL, name))
 }
 
 /// Reads a delivery. Returns the body to keep, and the content.
-pub fn read(delivery: VerifiedDelivery) -> (Bytes, Result<Notification, Unreadable>) {
+pub fn read(delivery: VerifiedDelivery) -> (Bytes, Result<WebhookNotification, UnreadableBody>) {
     read_body(delivery.into_bytes())
 }
 
 /// Reads a body whose proof was checked before, such as one from quarantine. Returns the body to keep, and the content.
-pub fn read_body(sent: Bytes) -> (Bytes, Result<Notification, Unreadable>) {
+pub fn read_body(sent: Bytes) -> (Bytes, Result<WebhookNotification, UnreadableBody>) {
     match unpack(sent.clone(), MAX_BODY) {
         Ok(body) => {
             let notification = notification(&body);
@@ -53,15 +53,15 @@ pub fn read_body(sent: Bytes) -> (Bytes, Result<Notification, Unreadable>) {
     }
 }
 
-fn notification(body: &[u8]) -> Result<Notification, Unreadable> {
+fn notification(body: &[u8]) -> Result<WebhookNotification, UnreadableBody> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // serde_json refuses deep nesting, and no body can overflow the stack. Its errors name the position and the
     // expected form, and repeat nothing of the body.
-    let value: Value = serde_json::from_slice(body).map_err(|error| Unreadable::new(format!("not JSON: {error}")))?;
+    let value: Value = serde_json::from_slice(body).map_err(|error| UnreadableBody::new(format!("not JSON: {error}")))?;
     if matches!(ObjectPlace::in_place(Some(&value)), ObjectPlace::Several) {
-        return Err(Unreadable::new("several JSON objects in one body"));
+        return Err(UnreadableBody::new("several JSON objects in one body"));
     }
-    let event = into_object(value).ok_or_else(|| Unreadable::new("not a JSON object"))?;
+    let event = into_object(value).ok_or_else(|| UnreadableBody::new("not a JSON object"))?;
     Envelope::open(event).read()
 }
 
@@ -93,19 +93,19 @@ impl Envelope {
         self.source.get(field).filter(|value| !value.is_null()).or_else(|| self.top.get(field))
     }
 
-    fn read(&self) -> Result<Notification, Unreadable> {
+    fn read(&self) -> Result<WebhookNotification, UnreadableBody> {
         let nothing = Map::new();
         let payload = self.payload.as_ref().unwrap_or(&nothing);
         let order = EventOrder::of(payload);
         let flag = order.flag();
         let name_of = |field: &str| self.head(field).and_then(name).unwrap_or_default();
-        let mut notification = Notification {
+        let mut notification = WebhookNotification {
             event_id: name_of("eventId"),
             event_type: name_of("eventType"),
             sub_event_type: kind::sub_event_type([payload, &self.source, &self.top]),
             event_version: name_of("eventVersion"),
             event_time: self.head("eventTime").and_then(time),
-            ..Notification::default()
+            ..WebhookNotification::default()
         };
         let says_intent = kind::is_intent(&notification.sub_event_type) || flag == IntentFlag::Set;
         if notification.event_type.is_empty() {
@@ -113,7 +113,7 @@ impl Envelope {
         }
         if kind::is_intent(&notification.event_type) {
             if self.payload.is_none() {
-                return Err(Unreadable::new("the payload of the intent is no object"));
+                return Err(UnreadableBody::new("the payload of the intent is no object"));
             }
             notification.intent = Some(order.lenient()?.intent(&self.partner()));
         } else if says_intent {
@@ -140,26 +140,26 @@ fn inferred_type(
     order: &EventOrder<'_>,
     sub_event_type: &str,
     flag: IntentFlag,
-) -> Result<&'static str, Unreadable> {
+) -> Result<&'static str, UnreadableBody> {
     if kind::is_status_update(payload) {
         Ok(kind::ORDER_STATUS_UPDATE)
     } else if !sub_event_type.is_empty() || flag == IntentFlag::Set || order.is_wrapped() {
         Ok(kind::ORDER_UPDATES)
     } else {
-        Err(Unreadable::new("no event type"))
+        Err(UnreadableBody::new("no event type"))
     }
 }
 
 /// The reason why an event that is not recognised as an intent may be one.
-fn unclear(notification: &Notification, flag: IntentFlag) -> Option<Unclear> {
-    let Notification { event_type, sub_event_type, .. } = notification;
+fn unclear(notification: &WebhookNotification, flag: IntentFlag) -> Option<UnclearReason> {
+    let WebhookNotification { event_type, sub_event_type, .. } = notification;
     if flag == IntentFlag::Unreadable {
-        return Some(Unclear::UnreadableFlag);
+        return Some(UnclearReason::UnreadableFlag);
     }
     if !kind::is_order_updates(event_type) || kind::is_known(sub_event_type) {
         return None;
     }
-    Some(if sub_event_type.is_empty() { Unclear::NoKind } else { Unclear::UnknownKind })
+    Some(if sub_event_type.is_empty() { UnclearReason::NoKind } else { UnclearReason::UnknownKind })
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl PostRecorder {
     }
 
     /// Counts and logs a stored event that may or may not be an intent.
-    pub(super) fn note_unclear(&self, cause: Unclear) {
+    pub(super) fn note_unclear(&self, cause: UnclearReason) {
         self.counts.count_unclear(cause);
         self.throttle.note(cause.name(), |times| {
             let (account, cause) = (&self.account, cause.name());

@@ -19,10 +19,10 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::config::Config;
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Bounds, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::ports::token_keys::TokenKeyBytes;
 use crate::telemetry::metrics::TextFormat;
@@ -35,8 +35,8 @@ pub(super) struct Log(pub(super) Arc<Inner>);
 
 #[derive(Default)]
 pub(super) struct Inner {
-    pub(super) arrivals: Mutex<Vec<Arrival>>,
-    pub(super) answers: Mutex<Vec<Appended>>,
+    pub(super) arrivals: Mutex<Vec<WebhookDelivery>>,
+    pub(super) answers: Mutex<Vec<AppendOutcome>>,
     pub(super) fails: AtomicBool,
     /// Writes wait for it while it is shut.
     pub(super) shut: AtomicBool,
@@ -55,11 +55,11 @@ impl TokenKeys for Log {
 }
 
 impl Log {
-    pub(super) fn stored(&self) -> Vec<Arrival> {
+    pub(super) fn stored(&self) -> Vec<WebhookDelivery> {
         self.0.arrivals.lock().unwrap().clone()
     }
 
-    pub(super) fn will_answer(&self, appended: Appended) {
+    pub(super) fn will_answer(&self, appended: AppendOutcome) {
         self.0.answers.lock().unwrap().push(appended);
     }
 
@@ -70,7 +70,7 @@ impl Log {
 }
 
 impl EventLog for Log {
-    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+    async fn append(&self, arrival: WebhookDelivery) -> Result<AppendOutcome, StoreError> {
         self.0.handed_over.notify_one();
         let opened = self.0.opened.notified();
         if self.0.shut.load(Ordering::SeqCst) {
@@ -82,14 +82,14 @@ impl EventLog for Log {
         let mut arrivals = self.0.arrivals.lock().unwrap();
         arrivals.push(arrival);
         let seq = u64::try_from(arrivals.len()).ok();
-        Ok(self.0.answers.lock().unwrap().pop().unwrap_or(Appended::Stored { seq }))
+        Ok(self.0.answers.lock().unwrap().pop().unwrap_or(AppendOutcome::Stored { seq }))
     }
 
     fn head(&self, _: FeedName) -> watch::Receiver<u64> {
         watch::channel(0).1
     }
-    async fn bounds(&self, _: FeedName) -> Result<Bounds, StoreError> {
-        Ok(Bounds { log: LogId(1), first: 1, head: 0 })
+    async fn bounds(&self, _: FeedName) -> Result<LogBounds, StoreError> {
+        Ok(LogBounds { log: LogId(1), first: 1, head: 0 })
     }
     async fn read(&self, _: FeedName, _: u64, _: usize, _: usize, _: bool) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())
@@ -103,14 +103,20 @@ impl EventLog for Log {
     async fn before(&self, _: FeedName, _: Timestamp) -> Result<u64, StoreError> {
         Ok(0)
     }
-    async fn reread(&self, _: u64, _: Arrival) -> Result<Reread, StoreError> {
-        Ok(Reread::Missing)
+    async fn reread(&self, _: u64, _: WebhookDelivery) -> Result<RereadOutcome, StoreError> {
+        Ok(RereadOutcome::Missing)
     }
-    async fn quarantined(&self, _: &[AccountId], _: u64, _: usize, _: bool) -> Result<Vec<Quarantined>, StoreError> {
+    async fn quarantined(
+        &self,
+        _: &[AccountId],
+        _: u64,
+        _: usize,
+        _: bool,
+    ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         Ok(Vec::new())
     }
-    async fn trim_log(&self, _: TrimTimes, _: usize) -> Result<Trimmed, StoreError> {
-        Ok(Trimmed::default())
+    async fn trim_log(&self, _: TrimTimes, _: usize) -> Result<TrimOutcome, StoreError> {
+        Ok(TrimOutcome::default())
     }
 }
 

@@ -14,7 +14,7 @@ use super::testing::{
 use super::*;
 use crate::config::Secret;
 use crate::domain::feed::FeedName;
-use crate::domain::feed::notification::Content;
+use crate::domain::feed::notification::DeliveryContent;
 use crate::domain::timestamp::Timestamp;
 use crate::telemetry::testing::LogLines;
 
@@ -27,7 +27,7 @@ async fn an_intent_is_stored_with_its_exact_body_and_acknowledged() {
     assert_eq!((arrival.account.as_str(), &arrival.raw[..]), ("acme", INTENT.as_bytes()));
     assert_eq!(arrival.received, Timestamp(1_760_000_000_123));
     assert!(
-        matches!(&arrival.content, Content::Event { feed: FeedName::CancelIntents, event_id, .. } if event_id.starts_with("0d16aa10"))
+        matches!(&arrival.content, DeliveryContent::Event { feed: FeedName::CancelIntents, event_id, .. } if event_id.starts_with("0d16aa10"))
     );
     assert_eq!(app.counted("acme"), [("stored".to_owned(), 1)]);
 }
@@ -35,8 +35,8 @@ async fn an_intent_is_stored_with_its_exact_body_and_acknowledged() {
 #[tokio::test]
 async fn what_the_log_knows_already_is_told() {
     let app = App::new();
-    app.log.will_answer(Appended::Conflict);
-    app.log.will_answer(Appended::Duplicate);
+    app.log.will_answer(AppendOutcome::Conflict);
+    app.log.will_answer(AppendOutcome::Duplicate);
     is_stored(&app.send(signed(INTENT)).await, true);
     is_stored(&app.send(signed(INTENT)).await, true);
     assert_eq!(app.counted("acme"), [("conflict".to_owned(), 1), ("duplicate".to_owned(), 1)]);
@@ -50,11 +50,14 @@ async fn other_events_and_unreadable_ones_are_stored_too() {
     }
     let kinds: Vec<_> = app.log.stored().into_iter().map(|arrival| arrival.content).collect();
     assert!(
-        matches!(&kinds[0], Content::Event { feed: FeedName::OrderUpdates, event_type, .. } if event_type == "PO_CREATED"),
+        matches!(&kinds[0], DeliveryContent::Event { feed: FeedName::OrderUpdates, event_type, .. } if event_type == "PO_CREATED"),
         "{kinds:?}"
     );
-    assert_eq!(kinds[1], Content::Unreadable { reason: "no event type".into() });
-    assert!(matches!((&kinds[2], &kinds[3]), (Content::Unreadable { .. }, Content::Unreadable { .. })), "{kinds:?}");
+    assert_eq!(kinds[1], DeliveryContent::Unreadable { reason: "no event type".into() });
+    assert!(
+        matches!((&kinds[2], &kinds[3]), (DeliveryContent::Unreadable { .. }, DeliveryContent::Unreadable { .. })),
+        "{kinds:?}"
+    );
     assert_eq!(app.counted("acme"), [("quarantined".to_owned(), 3), ("stored".to_owned(), 1)]);
 }
 
@@ -117,7 +120,7 @@ async fn an_event_that_may_be_an_intent_is_stored_counted_and_logged() {
         is_stored(&app.send(signed(&body)).await, false);
     }
     // One that comes again is not counted again.
-    app.log.will_answer(Appended::Duplicate);
+    app.log.will_answer(AppendOutcome::Duplicate);
     is_stored(&app.send(signed(&update(2, json!({"subEventType": "canary"})))).await, true);
     let text = app.metrics.encode(crate::telemetry::metrics::TextFormat::OpenMetrics).unwrap();
     for (cause, count) in [("no_kind", 1), ("unknown_kind", 2), ("unreadable_flag", 1)] {
@@ -199,7 +202,9 @@ async fn the_content_type_decides_nothing() {
     let stored = app.log.stored();
     assert_eq!(stored.len(), odd.len());
     assert!(
-        stored.iter().all(|arrival| matches!(arrival.content, Content::Event { feed: FeedName::CancelIntents, .. })),
+        stored
+            .iter()
+            .all(|arrival| matches!(arrival.content, DeliveryContent::Event { feed: FeedName::CancelIntents, .. })),
         "{stored:?}"
     );
     assert_eq!(app.counted("acme"), [("stored".to_owned(), 6), ("unauthenticated".to_owned(), 6)]);
@@ -212,7 +217,7 @@ async fn a_packed_body_is_proved_as_it_was_sent_and_kept_as_it_unpacks() {
     let stored = app.log.stored();
     assert_eq!(stored[0].raw, INTENT);
     assert!(
-        matches!(&stored[0].content, Content::Event { feed: FeedName::CancelIntents, event_id, .. } if event_id.starts_with("0d16aa10"))
+        matches!(&stored[0].content, DeliveryContent::Event { feed: FeedName::CancelIntents, event_id, .. } if event_id.starts_with("0d16aa10"))
     );
     // A proof of what it unpacks to is none.
     let mut other = signed(INTENT);
@@ -223,7 +228,7 @@ async fn a_packed_body_is_proved_as_it_was_sent_and_kept_as_it_unpacks() {
     is_stored(&app.send(signed_bytes(bomb.clone())).await, false);
     let stored = app.log.stored();
     let reason = "packed by gzip, and more than 256 KiB when unpacked".to_owned();
-    assert_eq!((&stored[1].raw, &stored[1].content), (&Bytes::from(bomb), &Content::Unreadable { reason }));
+    assert_eq!((&stored[1].raw, &stored[1].content), (&Bytes::from(bomb), &DeliveryContent::Unreadable { reason }));
     assert_eq!(app.counted("acme").len(), 3);
 }
 

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use crate::service::feed::Unreadable;
+use crate::service::feed::UnreadableBody;
 
 /// The first bytes of gzip (RFC 1952); no JSON begins with them. The header `content-encoding` is ignored, because a
 /// proxy may leave it on a body that the proxy has decompressed.
@@ -15,16 +15,16 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// hold 256 MiB.
 ///
 /// # Errors The gzip stream is damaged, or larger than `limit`.
-pub(super) fn unpack(body: Bytes, limit: usize) -> Result<Bytes, Unreadable> {
+pub(super) fn unpack(body: Bytes, limit: usize) -> Result<Bytes, UnreadableBody> {
     if !body.starts_with(&MAGIC) {
         return Ok(body);
     }
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut unpacked = Vec::new();
     let read = MultiGzDecoder::new(&body[..]).take(most).read_to_end(&mut unpacked);
-    read.map_err(|_| Unreadable::new("packed by gzip, and damaged"))?;
+    read.map_err(|_| UnreadableBody::new("packed by gzip, and damaged"))?;
     if unpacked.len() > limit {
-        return Err(Unreadable::new(format!("packed by gzip, and more than {} KiB when unpacked", limit / 1024)));
+        return Err(UnreadableBody::new(format!("packed by gzip, and more than {} KiB when unpacked", limit / 1024)));
     }
     Ok(unpacked.into())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::feed::subscription::Fresh;
+use crate::domain::feed::subscription::FreshEvents;
 use crate::ports::event_log::StoredEvent;
 
 /// Most events read ahead; about the size of a block.
@@ -11,18 +11,22 @@ const EVENTS: usize = 256;
 const BYTES: u64 = 4 * 1024 * 1024;
 
 /// Events that were read and not leased yet.
-pub(super) struct Ahead {
-    pub(super) fresh: Fresh,
+pub(super) struct ReadAhead {
+    pub(super) fresh: FreshEvents,
     pub(super) events: BTreeMap<u64, StoredEvent>,
     /// Whether the events have their raw bodies, because a consumer asks for bodies. Bodies then count toward the byte
     /// limit.
     pub(super) raw: bool,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// An empty read-ahead after this position.
     pub(super) fn from(position: u64, raw: bool) -> Self {
-        Self { fresh: Fresh { after: position, upto: position, events: Vec::new() }, events: BTreeMap::new(), raw }
+        Self {
+            fresh: FreshEvents { after: position, upto: position, events: Vec::new() },
+            events: BTreeMap::new(),
+            raw,
+        }
     }
 
     /// Whether more events may be read.

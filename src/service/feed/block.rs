@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::domain::feed::{Facts, FeedMessage, FeedName, Filter, LogId};
+use crate::domain::feed::{EventFacts, EventFilter, FeedMessage, FeedName, LogId};
 use crate::pb;
 use crate::ports::event_log::StoredEvent;
 
@@ -16,7 +16,7 @@ pub(super) const BLOCK: u64 = 128;
 pub type Encode = fn(&mut Vec<u8>, LogId, &StoredEvent);
 
 /// Consecutive events, as stored and as encoded for the wire.
-pub(super) struct Block {
+pub(super) struct LogBlock {
     feed: FeedName,
     events: Vec<StoredEvent>,
     /// The encoded events, one after the other.
@@ -24,10 +24,10 @@ pub(super) struct Block {
     /// The end of every event in `frames`.
     ends: Vec<usize>,
     /// The facts of the events for filters, filled by the first filtered stream.
-    facts: OnceLock<Vec<Arc<Facts>>>,
+    facts: OnceLock<Vec<Arc<EventFacts>>>,
 }
 
-impl Block {
+impl LogBlock {
     /// Encodes events, which must be consecutive and not empty.
     pub(super) fn new(feed: FeedName, log: LogId, events: Vec<StoredEvent>, encode: Encode) -> Self {
         let empty = Self { feed, events: Vec::new(), frames: Bytes::new(), ends: Vec::new(), facts: OnceLock::new() };
@@ -89,7 +89,7 @@ impl Block {
 
     /// Returns the encoded events after a position that match the filter, at most `most`, with their number and the
     /// position up to which all matches are included.
-    pub(super) fn some_after(&self, position: u64, most: u64, filter: &Filter) -> (Bytes, u64, u64) {
+    pub(super) fn some_after(&self, position: u64, most: u64, filter: &EventFilter) -> (Bytes, u64, u64) {
         let mut frames = Vec::new();
         let mut count = 0;
         for (index, facts) in self.facts().iter().enumerate().skip(self.skip(position)) {
@@ -106,7 +106,7 @@ impl Block {
     }
 
     /// The stored events after a position, with their facts for filters.
-    pub(super) fn events_after(&self, position: u64) -> impl Iterator<Item = (&StoredEvent, &Facts)> {
+    pub(super) fn events_after(&self, position: u64) -> impl Iterator<Item = (&StoredEvent, &EventFacts)> {
         self.events.iter().zip(self.facts().iter().map(|facts| &**facts)).skip(self.skip(position))
     }
 
@@ -118,14 +118,14 @@ impl Block {
         index.checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
-    fn facts(&self) -> &[Arc<Facts>] {
+    fn facts(&self) -> &[Arc<EventFacts>] {
         self.facts.get_or_init(|| self.events.iter().map(|event| facts(self.feed, event)).collect())
     }
 }
 
 /// Reads the facts of a stored event. An unreadable event means a damaged store, and gets empty facts.
-fn facts(feed: FeedName, stored: &StoredEvent) -> Arc<Facts> {
-    let facts = Facts::decode(feed, &stored.message).unwrap_or_else(|error| {
+fn facts(feed: FeedName, stored: &StoredEvent) -> Arc<EventFacts> {
+    let facts = EventFacts::decode(feed, &stored.message).unwrap_or_else(|error| {
         damaged(stored, &error);
         pb::Event::default().facts()
     });

@@ -2,7 +2,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::domain::account::AccountId;
-use crate::domain::rules::Path;
+use crate::domain::rules::FieldPath;
 use crate::domain::timestamp::Timestamp;
 use crate::service::testing_feed::{LOG, encoded};
 
@@ -29,7 +29,7 @@ fn frames(seqs: impl IntoIterator<Item = u64>) -> Vec<u8> {
 
 #[test]
 fn all_events_are_a_slice_of_the_same_bytes() {
-    let block = Block::new(FeedName::CancelIntents, LOG, events(11..=20), encode);
+    let block = LogBlock::new(FeedName::CancelIntents, LOG, events(11..=20), encode);
     assert_eq!((block.first(), block.last()), (11, 20));
     for (position, most, expected) in [
         (0, u64::MAX, 11..=20),
@@ -54,9 +54,9 @@ fn all_events_are_a_slice_of_the_same_bytes() {
 
 #[test]
 fn a_filter_leaves_events_out_and_passes_them() {
-    let block = Block::new(FeedName::CancelIntents, LOG, events(11..=20), encode);
+    let block = LogBlock::new(FeedName::CancelIntents, LOG, events(11..=20), encode);
     let wanted = pb::Filter { accounts: vec!["other".into()], ..Default::default() };
-    let filter = Filter::new(&wanted, &Path::Top("filter")).unwrap();
+    let filter = EventFilter::new(&wanted, &FieldPath::Top("filter")).unwrap();
     for (position, most, expected, last) in [
         (0, u64::MAX, vec![12, 14, 16, 18, 20], 20),
         (12, u64::MAX, vec![14, 16, 18, 20], 20),
@@ -73,14 +73,14 @@ fn a_filter_leaves_events_out_and_passes_them() {
 #[test]
 fn an_extended_block_is_as_one_that_was_made_whole() {
     let before = encoded();
-    let block = Block::new(FeedName::CancelIntents, LOG, events(1..=4), encode).extended(LOG, events(5..=9), encode);
+    let block = LogBlock::new(FeedName::CancelIntents, LOG, events(1..=4), encode).extended(LOG, events(5..=9), encode);
     let block = block.extended(LOG, events(10..=10), encode);
     assert_eq!((block.first(), block.last()), (1, 10));
     assert_eq!(block.all_after(2, 7), (frames(3..=9).into(), 7, 9));
     let seqs: Vec<_> = block.events_after(3).map(|(stored, _)| stored.seq).collect();
     assert_eq!(seqs, (4..=10).collect::<Vec<_>>());
     assert_eq!(encoded(), before, "by the encoder that it was given");
-    let whole = Block::new(FeedName::CancelIntents, LOG, events(1..=10), encode);
+    let whole = LogBlock::new(FeedName::CancelIntents, LOG, events(1..=10), encode);
     assert_eq!((whole.size(), &whole.ends), (block.size(), &block.ends));
 }
 

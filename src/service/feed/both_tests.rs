@@ -27,7 +27,7 @@ fn feed_error<T>(result: Result<T, ServiceError>) -> FeedError {
 
 /// The next update on loan.
 async fn update_delivery(
-    stream: &mut Deliveries<crate::service::testing_feed_store::FaultyFeed>,
+    stream: &mut ConsumerStream<crate::service::testing_feed_store::FaultyFeed>,
 ) -> pb::OrderUpdateDelivery {
     loop {
         match tokio::time::timeout(LONG, stream.next()).await.expect("silence") {

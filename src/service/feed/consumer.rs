@@ -9,16 +9,16 @@ use tokio::time::{Instant, sleep_until};
 
 use super::block::message;
 use super::dispatch::ON_THE_WAY;
-use super::error::{Ended, FaultKind, FeedError};
-use super::members::{Consumer, Keeping, Lent, Membership};
-use super::reader::Tip;
+use super::error::{FaultKind, FeedError, StreamEnd};
+use super::members::{AutoExtend, LeasedEvent, StreamConsumer, StreamMembership};
+use super::reader::LogTip;
 use super::request::SubscribeRequest;
-use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, invalid, out_of_bounds, timestamp};
+use super::{BLOCKED, Feed, FeedStore, StreamPermit, duration, invalid, out_of_bounds, timestamp};
 use crate::crash_point::{self, CrashPoint};
-use crate::domain::feed::subscription::{Cause, Head, Held, Subscription};
+use crate::domain::feed::subscription::{DeliveryCause, HeldLeases, Subscription, SubscriptionHead};
 use crate::domain::feed::{LogId, span};
 use crate::domain::moment::SteadyTime;
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
@@ -39,27 +39,27 @@ pub enum ConsumerFrame {
     /// The first frame of the stream.
     Opened(pb::Opened),
     /// An event with its lease.
-    Delivery(Delivered),
+    Delivery(LeasedDelivery),
     /// A frame sent when no event was due.
     Heartbeat(pb::Heartbeat),
 }
 
 /// A leased event in its stored form.
 #[derive(Debug)]
-pub struct Delivered {
+pub struct LeasedDelivery {
     log: LogId,
-    lent: Lent,
+    lent: LeasedEvent,
 }
 
 /// The stream of a consumer. Leases outlive the stream, unless the consumer asked for their release.
-pub struct Deliveries<F> {
+pub struct ConsumerStream<F> {
     feed: Feed<F>,
     log: LogId,
     number: u64,
-    membership: Membership,
-    loans: mpsc::Receiver<Lent>,
+    membership: StreamMembership,
+    loans: mpsc::Receiver<LeasedEvent>,
     end: oneshot::Receiver<FeedError>,
-    tip: watch::Receiver<Tip>,
+    tip: watch::Receiver<LogTip>,
     /// The subscription's floor, until the first status arrives.
     floor: u64,
     interval: Duration,
@@ -68,7 +68,7 @@ pub struct Deliveries<F> {
     taken: Instant,
     opened: Option<pb::Opened>,
     ended: bool,
-    _place: StreamPlace,
+    _place: StreamPermit,
 }
 
 impl<F: FeedStore> Feed<F> {
@@ -81,7 +81,7 @@ impl<F: FeedStore> Feed<F> {
         &self,
         request: impl Into<SubscribeRequest<'a>>,
         call: &CallContext,
-    ) -> Result<Deliveries<F>, ServiceError> {
+    ) -> Result<ConsumerStream<F>, ServiceError> {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let request: SubscribeRequest<'_> = request.into();
         let feed = request.feed;
@@ -102,7 +102,7 @@ impl<F: FeedStore> Feed<F> {
         let reclaim = request.reclaim;
         // Reclaimed leases are delivered at once and need places in the channel.
         let (held, places) =
-            if reclaim { (Held::default(), held.leases.len().max(ON_THE_WAY)) } else { (held, ON_THE_WAY) };
+            if reclaim { (HeldLeases::default(), held.leases.len().max(ON_THE_WAY)) } else { (held, ON_THE_WAY) };
         if head.floor.saturating_add(1) < bounds.first {
             return Err(FeedError::EventsExpired { first: bounds.first, lost_from: head.floor + 1 }.into());
         }
@@ -111,10 +111,10 @@ impl<F: FeedStore> Feed<F> {
         let (end, ended) = oneshot::channel();
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let (raw, release) = (request.include_raw, request.release_on_disconnect);
-        let consumer = Consumer { id, max_events, max_bytes, raw, reclaim, release, keeps, out, end, number };
+        let consumer = StreamConsumer { id, max_events, max_bytes, raw, reclaim, release, keeps, out, end, number };
         let membership = self.join(&head, consumer);
         let now = Instant::now();
-        Ok(Deliveries {
+        Ok(ConsumerStream {
             feed: self.clone(),
             log: bounds.log,
             number,
@@ -133,7 +133,14 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-fn opened(head: &Head, held: &Held, log: LogId, first: u64, last: u64, interval: Duration) -> pb::Opened {
+fn opened(
+    head: &SubscriptionHead,
+    held: &HeldLeases,
+    log: LogId,
+    first: u64,
+    last: u64,
+    interval: Duration,
+) -> pb::Opened {
     pb::Opened {
         log_id: log.to_string(),
         position: log.cursor(head.floor).to_string(),
@@ -147,22 +154,22 @@ fn opened(head: &Head, held: &Held, log: LogId, first: u64, last: u64, interval:
 }
 
 fn window(request: &SubscribeRequest<'_>) -> Result<(usize, u64), ServiceError> {
-    let mut faults = Faults::default();
+    let mut faults = FieldFaults::default();
     let events = request.max_outstanding_events.unwrap_or(EVENTS.1);
     if !EVENTS.0.contains(&events) {
-        faults.add(&Path::Top("max_outstanding_events"), "must be 1 to 10000");
+        faults.add(&FieldPath::Top("max_outstanding_events"), "must be 1 to 10000");
     }
     let bytes = request.max_outstanding_bytes.unwrap_or(BYTES.1);
     if !BYTES.0.contains(&bytes) {
-        faults.add(&Path::Top("max_outstanding_bytes"), "must be 64 KiB to 256 MiB");
+        faults.add(&FieldPath::Top("max_outstanding_bytes"), "must be 64 KiB to 256 MiB");
     }
     faults.into_result().map_err(|faults| FeedError::Faulty(FaultKind::Bounds, faults))?;
     Ok((events as usize, bytes))
 }
 
 /// Leases already held by the consumer are due for a check at once.
-fn keeping(request: &SubscribeRequest<'_>) -> Result<Option<Keeping>, ServiceError> {
-    let at = Path::Top("auto_extend_limit");
+fn keeping(request: &SubscribeRequest<'_>) -> Result<Option<AutoExtend>, ServiceError> {
+    let at = FieldPath::Top("auto_extend_limit");
     let most = match request.auto_extend_limit {
         None => KEPT.1,
         Some(_) if !request.auto_extend => return Err(invalid(&at, "needs auto_extend")),
@@ -171,19 +178,19 @@ fn keeping(request: &SubscribeRequest<'_>) -> Result<Option<Keeping>, ServiceErr
             limit.ok_or_else(|| out_of_bounds(&at, "must be 5 s to 24 h"))?
         }
     };
-    Ok(request.auto_extend.then_some(Keeping { most, due: Some(SteadyTime(0)) }))
+    Ok(request.auto_extend.then_some(AutoExtend { most, due: Some(SteadyTime(0)) }))
 }
 
 fn consumer_id(id: &str) -> Result<&str, ServiceError> {
     if (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(id);
     }
-    Err(invalid(&Path::Top("consumer_id"), "must be 1 to 128 visible ASCII characters"))
+    Err(invalid(&FieldPath::Top("consumer_id"), "must be 1 to 128 visible ASCII characters"))
 }
 
-impl<F: FeedStore> Deliveries<F> {
+impl<F: FeedStore> ConsumerStream<F> {
     /// Waits for the next frame. Returns `None` after the end of the stream.
-    pub async fn next(&mut self) -> Option<Result<ConsumerFrame, Ended>> {
+    pub async fn next(&mut self) -> Option<Result<ConsumerFrame, StreamEnd>> {
         if self.ended {
             return None;
         }
@@ -193,7 +200,7 @@ impl<F: FeedStore> Deliveries<F> {
         Some(frame.map_err(|error| {
             self.ended = true;
             let floor = self.membership.status().as_ref().map_or(self.floor, |status| status.floor);
-            Ended { error, last: Some(self.log.cursor(floor)) }
+            StreamEnd { error, last: Some(self.log.cursor(floor)) }
         }))
     }
 
@@ -222,7 +229,7 @@ impl<F: FeedStore> Deliveries<F> {
                         continue;
                     }
                     crash_point::reach(CrashPoint::F2);
-                    return Ok(ConsumerFrame::Delivery(Delivered { log: self.log, lent }));
+                    return Ok(ConsumerFrame::Delivery(LeasedDelivery { log: self.log, lent }));
                 }
                 () = sleep_until(self.due) => return Ok(ConsumerFrame::Heartbeat(self.heartbeat())),
             }
@@ -254,21 +261,21 @@ impl<F: FeedStore> Deliveries<F> {
     }
 }
 
-impl Delivered {
+impl LeasedDelivery {
     fn cause(&self) -> i32 {
         let cause = match self.lent.cause {
-            Cause::First => pb::DeliveryCause::First,
-            Cause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
-            Cause::Retry => pb::DeliveryCause::Retry,
-            Cause::Reclaimed => pb::DeliveryCause::Reclaimed,
-            Cause::Redriven => pb::DeliveryCause::Redriven,
+            DeliveryCause::First => pb::DeliveryCause::First,
+            DeliveryCause::LeaseExpired => pb::DeliveryCause::LeaseExpired,
+            DeliveryCause::Retry => pb::DeliveryCause::Retry,
+            DeliveryCause::Reclaimed => pb::DeliveryCause::Reclaimed,
+            DeliveryCause::Redriven => pb::DeliveryCause::Redriven,
         };
         cause.into()
     }
 }
 
-impl From<Delivered> for pb::Delivery {
-    fn from(it: Delivered) -> Self {
+impl From<LeasedDelivery> for pb::Delivery {
+    fn from(it: LeasedDelivery) -> Self {
         Self {
             event: Some(message(it.log, &it.lent.event)),
             lease: it.lent.lease.to_string(),
@@ -279,8 +286,8 @@ impl From<Delivered> for pb::Delivery {
     }
 }
 
-impl From<Delivered> for pb::OrderUpdateDelivery {
-    fn from(it: Delivered) -> Self {
+impl From<LeasedDelivery> for pb::OrderUpdateDelivery {
+    fn from(it: LeasedDelivery) -> Self {
         Self {
             update: Some(message(it.log, &it.lent.event)),
             lease: it.lent.lease.to_string(),

@@ -12,17 +12,17 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::ahead::Ahead;
+use super::ahead::ReadAhead;
 use super::error::FeedError;
-use super::join::Identity;
-use super::lending::{self, Asking};
-use super::looks::Looks;
-use super::members::{Command, Consumer, Keeping, Lent, Status};
-use super::reader::Tip;
+use super::join::SubscriptionIdentity;
+use super::lending::{self, ConsumerDemand};
+use super::looks::VisitSchedule;
+use super::members::{AutoExtend, DispatchStatus, DispatcherCommand, LeasedEvent, StreamConsumer};
+use super::reader::LogTip;
 use super::{Feed, FeedStore};
 use crate::crash_point::{self, CrashPoint};
-use crate::domain::feed::Filter;
-use crate::domain::feed::subscription::{FreshEvent, Head, Loan, Mode, Subscription};
+use crate::domain::feed::EventFilter;
+use crate::domain::feed::subscription::{FreshEvent, LeaseGrant, OrderingMode, Subscription, SubscriptionHead};
 use crate::domain::moment::SteadyTime;
 use crate::ports::event_log::{FeedLog, StoredEvent};
 
@@ -38,26 +38,26 @@ pub(super) struct Dispatcher<F> {
     /// The log read by the subscription.
     log: FeedLog<F>,
     name: String,
-    of: Identity,
-    filter: Filter,
+    of: SubscriptionIdentity,
+    filter: EventFilter,
     exclusive: bool,
-    inbox: mpsc::UnboundedReceiver<Command>,
+    inbox: mpsc::UnboundedReceiver<DispatcherCommand>,
     look: Arc<Notify>,
     /// Consumers in the order of their arrival.
-    consumers: Vec<Consumer>,
-    tip: watch::Receiver<Tip>,
-    ahead: Ahead,
-    looks: Looks,
-    status: watch::Sender<Option<Status>>,
+    consumers: Vec<StreamConsumer>,
+    tip: watch::Receiver<LogTip>,
+    ahead: ReadAhead,
+    looks: VisitSchedule,
+    status: watch::Sender<Option<DispatchStatus>>,
 }
 
 /// The result of one store transaction.
-struct Looked {
-    of: Identity,
+struct StoreVisit {
+    of: SubscriptionIdentity,
     /// Whether the visible accounts have changed since the last use.
     is_stale: bool,
-    loans: Vec<Loan>,
-    status: Status,
+    loans: Vec<LeaseGrant>,
+    status: DispatchStatus,
     next: Option<SteadyTime>,
     /// Time of the next lease extension of every consumer.
     dues: Vec<Option<SteadyTime>>,
@@ -66,24 +66,24 @@ struct Looked {
 impl<F: FeedStore> Dispatcher<F> {
     pub(super) fn new(
         feed: Feed<F>,
-        head: &Head,
-        of: Identity,
-        inbox: mpsc::UnboundedReceiver<Command>,
+        head: &SubscriptionHead,
+        of: SubscriptionIdentity,
+        inbox: mpsc::UnboundedReceiver<DispatcherCommand>,
         look: Arc<Notify>,
-        status: watch::Sender<Option<Status>>,
+        status: watch::Sender<Option<DispatchStatus>>,
     ) -> Self {
         Self {
             log: feed.log(head.config.feed).clone(),
             filter: head.filter(),
-            exclusive: head.config.mode == Mode::Exclusive,
+            exclusive: head.config.mode == OrderingMode::Exclusive,
             of,
             name: head.name.clone(),
             inbox,
             look,
             consumers: Vec::new(),
             tip: feed.reader(head.config.feed).tip(),
-            ahead: Ahead::from(head.scanned, false),
-            looks: Looks::new(head.scanned),
+            ahead: ReadAhead::from(head.scanned, false),
+            looks: VisitSchedule::new(head.scanned),
             status,
             feed,
         }
@@ -140,10 +140,10 @@ impl<F: FeedStore> Dispatcher<F> {
         }
     }
 
-    async fn obey(&mut self, command: Command) -> Option<FeedError> {
+    async fn obey(&mut self, command: DispatcherCommand) -> Option<FeedError> {
         self.looks.ask();
         match command {
-            Command::Join(consumer, seen) => {
+            DispatcherCommand::Join(consumer, seen) => {
                 // The subscription was moved or changed after the stream told its client about it.
                 if let Some(why) = self.differs(&seen, &self.of) {
                     let _ = consumer.end.send(why);
@@ -158,18 +158,18 @@ impl<F: FeedStore> Dispatcher<F> {
                 self.consumers.push(consumer);
                 self.ahead.set_raw(self.consumers.iter().any(|consumer| consumer.raw));
             }
-            Command::Leave(number) => {
+            DispatcherCommand::Leave(number) => {
                 let gone: Vec<_> = self.consumers.extract_if(.., |old| old.number == number).collect();
                 self.release(&gone).await;
                 self.ahead.set_raw(self.consumers.iter().any(|consumer| consumer.raw));
             }
-            Command::End(why) => return Some(why),
+            DispatcherCommand::End(why) => return Some(why),
         }
         None
     }
 
     /// Releases the leases of consumers that asked for release on disconnect.
-    async fn release(&self, gone: &[Consumer]) {
+    async fn release(&self, gone: &[StreamConsumer]) {
         for consumer in gone.iter().filter(|consumer| consumer.release) {
             let (id, of) = (consumer.id.clone(), self.of.id);
             let release = move |it: &mut Subscription| {
@@ -193,7 +193,7 @@ impl<F: FeedStore> Dispatcher<F> {
         drop(tasks);
         // Streams that joined meanwhile end with the same error.
         while let Ok(command) = self.inbox.try_recv() {
-            if let Command::Join(consumer, _) = command {
+            if let DispatcherCommand::Join(consumer, _) = command {
                 self.consumers.push(consumer);
             }
         }
@@ -221,7 +221,7 @@ impl<F: FeedStore> Dispatcher<F> {
         }
         let (now, expected, fresh) = (self.feed.moment(), self.of.clone(), self.ahead.fresh.clone());
         let pass = move |it: &mut Subscription| {
-            if Identity::of(it.head()) == expected {
+            if SubscriptionIdentity::of(it.head()) == expected {
                 it.lend(now, &[], &fresh);
             }
             it.head().scanned
@@ -243,7 +243,7 @@ impl<F: FeedStore> Dispatcher<F> {
         if !self.looks.need_store(&self.ahead.fresh, &self.feed.0.parts.random) {
             return Ok(self.pass(free, &tip).await);
         }
-        let Looked { of, is_stale, loans, status, next, dues } = self.lend().await?;
+        let StoreVisit { of, is_stale, loans, status, next, dues } = self.lend().await?;
         if is_stale {
             self.feed.rescope(&self.name).await.map_err(|_| FeedError::Store)?;
             return Ok(true);
@@ -253,7 +253,7 @@ impl<F: FeedStore> Dispatcher<F> {
         }
         for (consumer, due) in self.consumers.iter_mut().zip(dues) {
             consumer.reclaim = false;
-            consumer.keeps = consumer.keeps.map(|keeps| Keeping { due, ..keeps });
+            consumer.keeps = consumer.keeps.map(|keeps| AutoExtend { due, ..keeps });
         }
         let more = !loans.is_empty() || self.ahead.fresh.after < status.scanned && status.scanned < tip.head;
         let room = status.full.len() < self.serving();
@@ -271,7 +271,7 @@ impl<F: FeedStore> Dispatcher<F> {
 
     /// Skips the store transaction, because no event matches or no consumer has a free window. Returns whether more
     /// events can be read.
-    async fn pass(&mut self, free: bool, tip: &Tip) -> bool {
+    async fn pass(&mut self, free: bool, tip: &LogTip) -> bool {
         let fresh = &self.ahead.fresh;
         if fresh.events.is_empty() {
             let upto = fresh.upto;
@@ -296,7 +296,7 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// The error for a stream whose subscription has changed, or `None`.
-    fn differs(&self, seen: &Identity, now: &Identity) -> Option<FeedError> {
+    fn differs(&self, seen: &SubscriptionIdentity, now: &SubscriptionIdentity) -> Option<FeedError> {
         let generation = now.generation;
         if now.id != seen.id {
             Some(self.gone())
@@ -311,7 +311,7 @@ impl<F: FeedStore> Dispatcher<F> {
         if self.exclusive { 1 } else { self.consumers.len() }
     }
 
-    async fn read_ahead(&mut self, tip: &Tip) -> Result<(), FeedError> {
+    async fn read_ahead(&mut self, tip: &LogTip) -> Result<(), FeedError> {
         let ahead = &mut self.ahead;
         let block = self.feed.reader(self.log.feed()).block(ahead.fresh.upto, tip, ahead.raw).await?;
         for (stored, facts) in block.events_after(ahead.fresh.upto).filter(|(_, facts)| self.filter.wants(facts)) {
@@ -327,17 +327,17 @@ impl<F: FeedStore> Dispatcher<F> {
         Ok(())
     }
 
-    async fn lend(&self) -> Result<Looked, FeedError> {
+    async fn lend(&self) -> Result<StoreVisit, FeedError> {
         let now = self.feed.moment();
         let expected = self.of.clone();
         let feed = self.feed.clone();
         let (exclusive, serving) = (self.exclusive, self.serving());
         let fresh = self.ahead.fresh.clone();
-        let consumers: Vec<_> = self.consumers.iter().map(Asking::of).collect();
+        let consumers: Vec<_> = self.consumers.iter().map(ConsumerDemand::of).collect();
         let look = move |it: &mut Subscription| {
             // A deleted and recreated subscription has a different identity; its events must not be leased by this
             // task.
-            let mine = Identity::of(it.head()) == expected;
+            let mine = SubscriptionIdentity::of(it.head()) == expected;
             // The accounts visible to the client have changed just now.
             let is_stale = feed.is_stale(it.head());
             let loans =
@@ -347,10 +347,10 @@ impl<F: FeedStore> Dispatcher<F> {
             let dues: Vec<_> = dues.collect();
             let full = consumers[..serving].iter().filter(|asking| asking.is_full(&it.held(&asking.id)));
             let full = full.map(|asking| asking.number);
-            Looked {
-                of: Identity::of(it.head()),
+            StoreVisit {
+                of: SubscriptionIdentity::of(it.head()),
                 is_stale,
-                status: Status {
+                status: DispatchStatus {
                     floor: it.head().floor,
                     scanned: it.head().scanned,
                     outstanding: it.outstanding(),
@@ -371,17 +371,17 @@ impl<F: FeedStore> Dispatcher<F> {
     }
 
     /// Passes leases to their streams. A lease whose stream is gone stays until it expires.
-    async fn deliver(&self, loans: Vec<Loan>) -> Result<(), FeedError> {
-        let wants_raw = |loan: &Loan| self.consumers[loan.room].raw;
+    async fn deliver(&self, loans: Vec<LeaseGrant>) -> Result<(), FeedError> {
+        let wants_raw = |loan: &LeaseGrant| self.consumers[loan.room].raw;
         let at_hand =
-            |loan: &Loan| self.ahead.events.contains_key(&loan.lease.seq) && (self.ahead.raw || !wants_raw(loan));
+            |loan: &LeaseGrant| self.ahead.events.contains_key(&loan.lease.seq) && (self.ahead.raw || !wants_raw(loan));
         let missing = |raw: bool| {
             let missing = loans.iter().filter(|loan| wants_raw(loan) == raw && !at_hand(loan));
             missing.map(|loan| loan.lease.seq).collect::<Vec<_>>()
         };
         let (without, with) = (self.pick(missing(false), false).await?, self.pick(missing(true), true).await?);
         for loan in &loans {
-            let Loan { lease, until, cause, .. } = *loan;
+            let LeaseGrant { lease, until, cause, .. } = *loan;
             let raw = wants_raw(loan);
             let picked = if raw { &with } else { &without };
             let stored = picked.get(&lease.seq).or_else(|| self.ahead.events.get(&lease.seq));
@@ -392,7 +392,7 @@ impl<F: FeedStore> Dispatcher<F> {
             }
             self.feed.0.parts.metrics.of(self.log.feed()).delivered.inc();
             // The window was checked before; sending fails only when the stream is gone.
-            let _ = self.consumers[loan.room].out.try_send(Lent { event, lease, until, cause });
+            let _ = self.consumers[loan.room].out.try_send(LeasedEvent { event, lease, until, cause });
         }
         Ok(())
     }
@@ -418,7 +418,10 @@ impl<F: FeedStore> Dispatcher<F> {
 }
 
 /// Waits for the next event, but not before the end of a pause.
-async fn changed(tip: &mut watch::Receiver<Tip>, rest_until: Option<Instant>) -> Result<(), watch::error::RecvError> {
+async fn changed(
+    tip: &mut watch::Receiver<LogTip>,
+    rest_until: Option<Instant>,
+) -> Result<(), watch::error::RecvError> {
     if let Some(until) = rest_until {
         sleep_until(until).await;
     }

@@ -1,13 +1,13 @@
 //! The errors of the feed and the ends of its streams.
 
 use crate::domain::feed::{Cursor, FeedName};
-use crate::domain::rules::{Fault, Faults};
+use crate::domain::rules::{FieldFault, FieldFaults};
 
 /// The failure of a call on the feed, or the end of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FeedError {
     /// The request has faults of one kind.
-    Faulty(FaultKind, Faults),
+    Faulty(FaultKind, FieldFaults),
     /// The cursor belongs to a different log.
     LogChanged {
         /// Id of this gateway's log.
@@ -92,7 +92,7 @@ pub enum FaultKind {
 
 /// The end of a stream with an error.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct StreamEnd {
     /// Reason of the end.
     pub error: FeedError,
     /// Cursor after which the client should resume.
@@ -101,8 +101,8 @@ pub struct Ended {
 
 impl FeedError {
     /// Classifies the faults of a subscription: faults of its filter, or of any other field.
-    pub(super) fn of_choices(faults: Faults) -> Self {
-        let filter = |fault: &Fault| fault.field.contains("filter");
+    pub(super) fn of_choices(faults: FieldFaults) -> Self {
+        let filter = |fault: &FieldFault| fault.field.contains("filter");
         let kind = if faults.kept.iter().any(filter) { FaultKind::Filter } else { FaultKind::Bounds };
         Self::Faulty(kind, faults)
     }

@@ -4,11 +4,11 @@ use super::block::{message, weight};
 use super::error::FeedError;
 use super::request::{AnsweredWith, EventKey, GetRequest, ListRequest};
 use super::{Feed, FeedStore, invalid, places};
-use crate::domain::feed::{FeedMessage, Filter};
-use crate::domain::rules::{Faults, Path};
+use crate::domain::feed::{EventFilter, FeedMessage};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 use crate::ports::call::CallContext;
-use crate::ports::event_log::{Bounds, EventLog, FeedLog, StoredEvent};
+use crate::ports::event_log::{EventLog, FeedLog, LogBounds, StoredEvent};
 use crate::service::{ServiceError, paging};
 
 /// Most events scanned for one page: a narrow filter makes short pages.
@@ -31,7 +31,7 @@ impl<F: FeedStore> Feed<F> {
         let request: ListRequest<'_> = request.into();
         let log = self.log(request.feed);
         let filter = self.scope(request.account, request.filter, call)?;
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         let size = paging::size(request.page_size, &mut faults);
         faults.into_result().map_err(ServiceError::Invalid)?;
         let bounds = log.bounds().await?;
@@ -39,11 +39,11 @@ impl<F: FeedStore> Feed<F> {
             "" => {
                 let earliest = pb::Position { at: Some(pb::position::At::Earliest(true)) };
                 let start = request.start.unwrap_or(&earliest);
-                places::resolve(log, bounds, Some(start), &Path::Top("start")).await?
+                places::resolve(log, bounds, Some(start), &FieldPath::Top("start")).await?
             }
-            token => places::after(bounds, token, &Path::Top("page_token"))?,
+            token => places::after(bounds, token, &FieldPath::Top("page_token"))?,
         };
-        let mut page = Page { bounds, position: start, bytes: 0, events: Vec::new(), raw: request.include_raw };
+        let mut page = PageBuilder { bounds, position: start, bytes: 0, events: Vec::new(), raw: request.include_raw };
         fill(log, &mut page, &filter, size).await?;
         let more = page.position < bounds.head;
         let next_page_token = if more { bounds.log.cursor(page.position).to_string() } else { String::new() };
@@ -59,7 +59,7 @@ impl<F: FeedStore> Feed<F> {
         let (log, raw) = (self.log(request.feed), request.include_raw);
         let bounds = log.bounds().await?;
         let found = match request.key {
-            None => return Err(invalid(&Path::Top("key"), "is required: seq, cursor or event_id")),
+            None => return Err(invalid(&FieldPath::Top("key"), "is required: seq, cursor or event_id")),
             Some(EventKey::EventId(id)) => {
                 let directory = &self.0.parts.directory;
                 let account = directory.id(directory.one(request.account, call)?);
@@ -67,7 +67,7 @@ impl<F: FeedStore> Feed<F> {
             }
             Some(EventKey::Seq(seq)) => at(log, bounds, seq, raw).await?,
             Some(EventKey::Cursor(cursor)) => {
-                let seq = places::position(bounds, cursor, &Path::Top("cursor"))?;
+                let seq = places::position(bounds, cursor, &FieldPath::Top("cursor"))?;
                 at(log, bounds, seq, raw).await?
             }
         };
@@ -91,8 +91,8 @@ pub struct EventPage<M> {
 }
 
 /// A page while it is being filled.
-struct Page<M> {
-    bounds: Bounds,
+struct PageBuilder<M> {
+    bounds: LogBounds,
     /// Position up to which events were scanned.
     position: u64,
     bytes: usize,
@@ -102,8 +102,8 @@ struct Page<M> {
 
 async fn fill<L: EventLog, M: FeedMessage>(
     log: &FeedLog<L>,
-    page: &mut Page<M>,
-    filter: &Filter,
+    page: &mut PageBuilder<M>,
+    filter: &EventFilter,
     size: usize,
 ) -> Result<(), ServiceError> {
     let mut looked_at = 0;
@@ -136,7 +136,7 @@ async fn fill<L: EventLog, M: FeedMessage>(
 
 async fn at<L: EventLog>(
     log: &FeedLog<L>,
-    bounds: Bounds,
+    bounds: LogBounds,
     seq: u64,
     raw: bool,
 ) -> Result<Option<StoredEvent>, ServiceError> {

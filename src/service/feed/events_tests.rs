@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::feed::notification::{Arrival, Content};
+use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
 use crate::pb::get_cancel_intent_request::Key;
 use crate::service::AccountError;
 use crate::service::testing_feed::*;
@@ -171,8 +171,8 @@ async fn a_body_comes_where_it_is_asked_for() {
 
 async fn quarantine(feed: &TestFeed, account: &str, number: u8, bytes: usize) {
     let raw = Bytes::from(vec![number; bytes]);
-    let content = Content::Unreadable { reason: "is no JSON".into() };
-    let arrival = Arrival { raw, content, body_hash: [number; 32], ..arrival(account, "", u64::from(number)) };
+    let content = DeliveryContent::Unreadable { reason: "is no JSON".into() };
+    let arrival = WebhookDelivery { raw, content, body_hash: [number; 32], ..arrival(account, "", u64::from(number)) };
     feed.store.append(arrival).await.unwrap();
 }
 

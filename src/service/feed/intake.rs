@@ -6,20 +6,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::{AccountId, SellerId};
-use crate::domain::feed::notification::{Arrival, Content};
-use crate::domain::feed::{Notification, intent_key, is_of_another_seller};
+use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
+use crate::domain::feed::{WebhookNotification, intent_key, is_of_another_seller};
 use crate::domain::hex;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::clock::Clock;
-use crate::ports::event_log::{Appended, EventLog};
+use crate::ports::event_log::{AppendOutcome, EventLog};
 use crate::ports::ledger::{StoreError, StoreErrorKind};
 
 /// The reason why a delivery cannot be read, without any text of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable(String);
+pub struct UnreadableBody(String);
 
-impl Unreadable {
+impl UnreadableBody {
     /// Takes a short reason, for operators.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
@@ -33,7 +33,7 @@ impl Unreadable {
 
 /// The account that received a delivery.
 #[derive(Clone, Debug)]
-pub struct Recipient {
+pub struct DeliveryRecipient {
     /// Id of the account.
     pub account: AccountId,
     /// Seller of the account; the body of a delivery may not name the seller.
@@ -42,12 +42,12 @@ pub struct Recipient {
 
 /// Stores deliveries. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Intake<L> {
+pub struct WebhookIntake<L> {
     log: L,
     clock: Clock,
 }
 
-impl<L: EventLog> Intake<L> {
+impl<L: EventLog> WebhookIntake<L> {
     /// Stores deliveries in this log.
     pub fn new(log: L, clock: Clock) -> Self {
         Self { log, clock }
@@ -57,10 +57,10 @@ impl<L: EventLog> Intake<L> {
     /// delivery must not be lost because Walmart closed the connection.
     pub async fn take(
         &self,
-        recipient: &Recipient,
+        recipient: &DeliveryRecipient,
         raw: Bytes,
-        read: Result<Notification, Unreadable>,
-    ) -> Result<Appended, StoreError> {
+        read: Result<WebhookNotification, UnreadableBody>,
+    ) -> Result<AppendOutcome, StoreError> {
         let arrival = arrival(recipient, self.clock.now().into(), raw, read);
         let log = self.log.clone();
         let stored = tokio::spawn(async move {
@@ -77,32 +77,33 @@ impl<L: EventLog> Intake<L> {
 }
 
 pub(super) fn arrival(
-    recipient: &Recipient,
+    recipient: &DeliveryRecipient,
     received: Timestamp,
     raw: Bytes,
-    read: Result<Notification, Unreadable>,
-) -> Arrival {
+    read: Result<WebhookNotification, UnreadableBody>,
+) -> WebhookDelivery {
     let body_hash = Sha256::digest(&raw).into();
     let content = content(recipient, received, &body_hash, read);
-    Arrival { account: recipient.account.clone(), received, raw, body_hash, content }
+    WebhookDelivery { account: recipient.account.clone(), received, raw, body_hash, content }
 }
 
 fn content(
-    recipient: &Recipient,
+    recipient: &DeliveryRecipient,
     received: Timestamp,
     body_hash: &[u8; 32],
-    read: Result<Notification, Unreadable>,
-) -> Content {
+    read: Result<WebhookNotification, UnreadableBody>,
+) -> DeliveryContent {
     let notification = match read {
         Ok(notification) => notification,
-        Err(unreadable) => return Content::Unreadable { reason: unreadable.0 },
+        Err(unreadable) => return DeliveryContent::Unreadable { reason: unreadable.0 },
     };
     let feed = notification.feed();
     let body_sha256 = hex::lower(body_hash);
     let id_synthesized = notification.event_id.is_empty();
     let event_id = if id_synthesized { format!("sha256:{body_sha256}") } else { notification.event_id };
-    let Notification { event_type, sub_event_type, event_version, event_time, intent, update, .. } = notification;
-    let Recipient { account, seller } = recipient;
+    let WebhookNotification { event_type, sub_event_type, event_version, event_time, intent, update, .. } =
+        notification;
+    let DeliveryRecipient { account, seller } = recipient;
     let origin = pb::EventOrigin::Webhook.into();
     let (event_time, received_at) = (event_time.map(moment), Some(moment(received)));
     // Fields known only to the log, and the body, are added when an event is read.
@@ -143,7 +144,7 @@ fn content(
         }
         .encode_to_vec(),
     };
-    Content::Event { feed, event_id, event_type, sub_event_type, message: message.into() }
+    DeliveryContent::Event { feed, event_id, event_type, sub_event_type, message: message.into() }
 }
 
 fn moment(time: Timestamp) -> prost_types::Timestamp {

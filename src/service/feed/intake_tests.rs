@@ -14,36 +14,40 @@ fn log() -> MemoryFeed {
     MemoryFeed::new(LogId(1))
 }
 
-fn intake(log: &MemoryFeed) -> Intake<MemoryFeed> {
-    Intake::new(log.clone(), Clock::following(SystemTime::UNIX_EPOCH + Duration::from_millis(NOW)))
+fn intake(log: &MemoryFeed) -> WebhookIntake<MemoryFeed> {
+    WebhookIntake::new(log.clone(), Clock::following(SystemTime::UNIX_EPOCH + Duration::from_millis(NOW)))
 }
 
 fn acme() -> AccountId {
     AccountId::new("acme").unwrap()
 }
 
-fn notification(event_id: &str) -> Notification {
+fn notification(event_id: &str) -> WebhookNotification {
     let intent = pb::CancelIntent { purchase_order_id: "PO-1".into(), ..Default::default() };
-    Notification {
+    WebhookNotification {
         event_id: event_id.into(),
         event_type: "ORDER_UPDATES".into(),
         sub_event_type: "INTENT_TO_CANCEL".into(),
         event_version: "V1".into(),
         event_time: Some(Timestamp(1_759_999_999_007)),
         intent: Some(intent),
-        ..Notification::default()
+        ..WebhookNotification::default()
     }
 }
 
-async fn take(log: &MemoryFeed, body: &'static str, read: Result<Notification, Unreadable>) -> Appended {
-    let recipient = Recipient { account: acme(), seller: SellerId::new("10") };
+async fn take(
+    log: &MemoryFeed,
+    body: &'static str,
+    read: Result<WebhookNotification, UnreadableBody>,
+) -> AppendOutcome {
+    let recipient = DeliveryRecipient { account: acme(), seller: SellerId::new("10") };
     intake(log).take(&recipient, Bytes::from_static(body.as_bytes()), read).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_intent_becomes_an_event_of_the_log() {
     let log = log();
-    assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, Appended::Stored { seq: Some(1) });
+    assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, AppendOutcome::Stored { seq: Some(1) });
     let events = log.read(FeedName::CancelIntents, 0, 10, usize::MAX, true).await.unwrap();
     let [stored] = events.as_slice() else { panic!("{events:?}") };
     assert_eq!((stored.seq, stored.received, &stored.raw[..]), (1, Timestamp(NOW), BODY.as_bytes()));
@@ -70,8 +74,8 @@ async fn an_intent_becomes_an_event_of_the_log() {
 async fn an_event_without_an_id_gets_one_of_its_body() {
     let log = log();
     take(&log, BODY, Ok(notification(""))).await;
-    assert_eq!(take(&log, BODY, Ok(notification(""))).await, Appended::Duplicate);
-    assert_eq!(take(&log, "{ }", Ok(notification(""))).await, Appended::Stored { seq: Some(2) });
+    assert_eq!(take(&log, BODY, Ok(notification(""))).await, AppendOutcome::Duplicate);
+    assert_eq!(take(&log, "{ }", Ok(notification(""))).await, AppendOutcome::Stored { seq: Some(2) });
     let stored = log.find(FeedName::CancelIntents, &acme(), &format!("sha256:{HASH}"), false).await.unwrap().unwrap();
     let event = pb::Event::decode(&stored.message[..]).unwrap();
     assert!(event.id_synthesized);
@@ -82,11 +86,11 @@ async fn an_event_without_an_id_gets_one_of_its_body() {
 async fn an_id_and_a_kind_are_one_event_whatever_else_comes_with_them() {
     let log = log();
     take(&log, BODY, Ok(notification("e-1"))).await;
-    assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, Appended::Duplicate);
-    assert_eq!(take(&log, "{ }", Ok(notification("e-1"))).await, Appended::Conflict);
+    assert_eq!(take(&log, BODY, Ok(notification("e-1"))).await, AppendOutcome::Duplicate);
+    assert_eq!(take(&log, "{ }", Ok(notification("e-1"))).await, AppendOutcome::Conflict);
     // Another kind is another event, even under the same id.
-    let other = Notification { intent: None, sub_event_type: "PO_CREATED".into(), ..notification("e-1") };
-    assert_eq!(take(&log, BODY, Ok(other)).await, Appended::Stored { seq: Some(1) });
+    let other = WebhookNotification { intent: None, sub_event_type: "PO_CREATED".into(), ..notification("e-1") };
+    assert_eq!(take(&log, BODY, Ok(other)).await, AppendOutcome::Stored { seq: Some(1) });
     assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 1);
 }
 
@@ -98,10 +102,10 @@ async fn another_event_goes_into_the_log_of_order_updates() {
         UpdateContent { content: Some(content.clone()), ordering_key: "PO-1".into(), partner_id: "another".into() };
     let other = || {
         let update = update.clone();
-        Ok(Notification { intent: None, sub_event_type: "PO_CREATED".into(), update, ..notification("e-1") })
+        Ok(WebhookNotification { intent: None, sub_event_type: "PO_CREATED".into(), update, ..notification("e-1") })
     };
-    assert_eq!(take(&log, BODY, other()).await, Appended::Stored { seq: Some(1) });
-    assert_eq!(take(&log, BODY, other()).await, Appended::Duplicate);
+    assert_eq!(take(&log, BODY, other()).await, AppendOutcome::Stored { seq: Some(1) });
+    assert_eq!(take(&log, BODY, other()).await, AppendOutcome::Duplicate);
     assert_eq!(*log.head(FeedName::CancelIntents).borrow(), 0);
     let events = log.read(FeedName::OrderUpdates, 0, 10, usize::MAX, true).await.unwrap();
     let [stored] = events.as_slice() else { panic!("{events:?}") };
@@ -127,9 +131,9 @@ async fn another_event_goes_into_the_log_of_order_updates() {
 #[tokio::test]
 async fn what_cannot_be_read_is_in_quarantine_once_with_its_reason() {
     let log = log();
-    let unreadable = || Err(Unreadable::new("no event type"));
-    assert_eq!(take(&log, BODY, unreadable()).await, Appended::Stored { seq: None });
-    assert_eq!(take(&log, BODY, unreadable()).await, Appended::Duplicate);
+    let unreadable = || Err(UnreadableBody::new("no event type"));
+    assert_eq!(take(&log, BODY, unreadable()).await, AppendOutcome::Stored { seq: None });
+    assert_eq!(take(&log, BODY, unreadable()).await, AppendOutcome::Duplicate);
     let kept = log.quarantined(&[acme()], 0, 10, true).await.unwrap();
     let [kept] = kept.as_slice() else { panic!("{kept:?}") };
     assert_eq!((kept.reason.as_str(), &kept.raw[..], kept.size), ("no event type", BODY.as_bytes(), 2));
@@ -146,7 +150,7 @@ async fn both_envelopes_of_an_intent_have_one_key() {
         order_lines: vec![line(sku)],
         ..Default::default()
     };
-    let envelope = |event_id: &str, event_type: &str, intent| Notification {
+    let envelope = |event_id: &str, event_type: &str, intent| WebhookNotification {
         event_type: event_type.into(),
         intent: Some(intent),
         ..notification(event_id)

@@ -74,7 +74,7 @@ impl<F: FeedStore> Feed<F> {
 mod tests {
     use super::*;
     use crate::domain::feed::FeedName;
-    use crate::domain::feed::notification::{Arrival, Content};
+    use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
     use crate::ports::event_log::EventLog as _;
     use crate::service::testing_feed::{arrival, feed};
 
@@ -102,8 +102,8 @@ mod tests {
     async fn what_goes_from_quarantine_is_counted() {
         let feed = feed();
         for number in [1, 2] {
-            let content = Content::Unreadable { reason: "not JSON".into() };
-            feed.store.append(Arrival { content, ..arrival("acme", "", number) }).await.unwrap();
+            let content = DeliveryContent::Unreadable { reason: "not JSON".into() };
+            feed.store.append(WebhookDelivery { content, ..arrival("acme", "", number) }).await.unwrap();
         }
         let expired = || feed.feed.0.parts.metrics.quarantine_expired.get();
         tokio::time::sleep(89 * DAY).await;

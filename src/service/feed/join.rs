@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::dispatch::Dispatcher;
-use super::members::{Command, Consumer, Handle, Membership};
+use super::members::{DispatcherCommand, DispatcherHandle, StreamConsumer, StreamMembership};
 use super::{Feed, FeedStore};
 use crate::domain::feed::AccountScope;
-use crate::domain::feed::subscription::Head;
+use crate::domain::feed::subscription::SubscriptionHead;
 
 impl<F: FeedStore> Feed<F> {
     /// Notes that a stream was replaced by a stream with the same consumer id. One replacement is a reconnecting
@@ -24,41 +24,41 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Adds a stream to the dispatcher of its subscription, starting the dispatcher if necessary.
-    pub(super) fn join(&self, head: &Head, consumer: Consumer) -> Membership {
-        let (number, of) = (consumer.number, Identity::of(head));
+    pub(super) fn join(&self, head: &SubscriptionHead, consumer: StreamConsumer) -> StreamMembership {
+        let (number, of) = (consumer.number, SubscriptionIdentity::of(head));
         let mut tasks = self.0.dispatchers.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // A closed channel means that the dispatcher has panicked.
         if let Some(handle) = tasks.get(&head.name).filter(|handle| !handle.commands.is_closed()) {
             let handle = handle.clone();
             // The dispatcher checks its channel under this lock before it ends; the command cannot be lost.
-            let _ = handle.commands.send(Command::Join(consumer, of.clone()));
-            return Membership::new(number, handle);
+            let _ = handle.commands.send(DispatcherCommand::Join(consumer, of.clone()));
+            return StreamMembership::new(number, handle);
         }
         #[expect(clippy::disallowed_methods, reason = "a few for each stream, which are bounded; a drop cannot wait")]
         let (commands, inbox) = mpsc::unbounded_channel();
         let look = Arc::new(Notify::new());
         let (status, shown) = watch::channel(None);
-        let _ = commands.send(Command::Join(consumer, of.clone()));
-        let handle = Handle { commands, look: look.clone(), status: shown, streams: Arc::default() };
+        let _ = commands.send(DispatcherCommand::Join(consumer, of.clone()));
+        let handle = DispatcherHandle { commands, look: look.clone(), status: shown, streams: Arc::default() };
         tasks.insert(head.name.clone(), handle.clone());
         self.0.dispatchers.count(&tasks);
         let dispatcher = Dispatcher::new(self.clone(), head, of, inbox, look, status);
         self.0.parts.tasks.spawn(dispatcher.run());
-        Membership::new(number, handle)
+        StreamMembership::new(number, handle)
     }
 }
 
 /// The properties of a subscription that must not change while its streams are open.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct SubscriptionIdentity {
     pub(super) id: u64,
     pub(super) generation: u64,
     version: u64,
     scope: AccountScope,
 }
 
-impl Identity {
-    pub(super) fn of(head: &Head) -> Self {
+impl SubscriptionIdentity {
+    pub(super) fn of(head: &SubscriptionHead) -> Self {
         // The scope is known, because the subscription was used before.
         let scope = head.scope.clone().unwrap_or(AccountScope::All);
         Self { id: head.id, generation: head.generation, version: head.version, scope }

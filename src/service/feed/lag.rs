@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::subscriptions::Seen;
+use super::subscriptions::SubscriptionView;
 use super::{Feed, FeedStore};
-use crate::domain::feed::subscription::Head;
+use crate::domain::feed::subscription::SubscriptionHead;
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::StoreError;
@@ -51,9 +51,10 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Measures one subscription; `None` if it was deleted meanwhile.
-    async fn lag_of(&self, of: &Head, head: u64) -> Result<Option<SubscriptionLag>, StoreError> {
+    async fn lag_of(&self, of: &SubscriptionHead, head: u64) -> Result<Option<SubscriptionLag>, StoreError> {
         let Some(seen) = self.store().outline(&of.name).await? else { return Ok(None) };
-        let Seen { head: Head { scanned, .. }, unsettled, parked, oldest: looked_at, .. } = self.as_passed(seen.into());
+        let SubscriptionView { head: SubscriptionHead { scanned, .. }, unsettled, parked, oldest: looked_at, .. } =
+            self.as_passed(seen.into());
         let oldest = match looked_at {
             None if scanned < head => self.first_after(of.config.feed, scanned).await?,
             other => other,
@@ -70,7 +71,7 @@ impl<F: FeedStore> Feed<F> {
 
 /// Adds the unscanned events of a subscription beyond the labelled ones to the common value; its scanned events are not
 /// counted.
-fn add(others: &mut Option<SubscriptionLag>, one: &Head, head: u64) {
+fn add(others: &mut Option<SubscriptionLag>, one: &SubscriptionHead, head: u64) {
     let none = || SubscriptionLag { name: String::new(), events: 0, parked: 0, oldest: Duration::ZERO };
     others.get_or_insert_with(none).events += head.saturating_sub(one.scanned);
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::members::{Consumer, Keeping};
-use crate::domain::feed::subscription::{Fresh, Held, Loan, Room, Subscription};
+use super::members::{AutoExtend, StreamConsumer};
+use crate::domain::feed::subscription::{ConsumerWindow, FreshEvents, HeldLeases, LeaseGrant, Subscription};
 use crate::domain::moment::{Moment, SteadyTime};
 
 /// A consumer as seen by the transaction.
-pub(super) struct Asking {
+pub(super) struct ConsumerDemand {
     pub(super) id: Arc<str>,
     pub(super) number: u64,
     max_events: usize,
@@ -17,11 +17,11 @@ pub(super) struct Asking {
     /// Whether the consumer asked for redelivery of its leases.
     reclaim: bool,
     /// Automatic extension of the consumer's leases.
-    keeps: Option<Keeping>,
+    keeps: Option<AutoExtend>,
 }
 
-impl Asking {
-    pub(super) fn of(consumer: &Consumer) -> Self {
+impl ConsumerDemand {
+    pub(super) fn of(consumer: &StreamConsumer) -> Self {
         Self {
             id: consumer.id.clone(),
             number: consumer.number,
@@ -34,8 +34,8 @@ impl Asking {
     }
 
     /// The free window, with `given` leases already in the channel.
-    fn room(&self, held: &Held, given: usize) -> Room {
-        Room {
+    fn room(&self, held: &HeldLeases, given: usize) -> ConsumerWindow {
+        ConsumerWindow {
             consumer: self.id.clone(),
             events: self.max_events.saturating_sub(held.leases.len()).min(self.places.saturating_sub(given)),
             bytes: self.max_bytes.saturating_sub(held.bytes),
@@ -44,19 +44,19 @@ impl Asking {
     }
 
     /// The automatic extension, if any lease is due for it.
-    fn due(&self, now: Moment) -> Option<Keeping> {
+    fn due(&self, now: Moment) -> Option<AutoExtend> {
         self.keeps.filter(|keeps| keeps.due.is_some_and(|due| due <= now.steady))
     }
 
     /// Time of the next lease extension after this transaction. Checking every lease takes time with thousands of
     /// leases and happens only when some were due; a new lease is due no earlier than the existing ones.
     pub(super) fn next_due(&self, it: &Subscription, now: Moment, has_new: bool) -> Option<SteadyTime> {
-        let Keeping { most, due } = self.keeps?;
+        let AutoExtend { most, due } = self.keeps?;
         if self.due(now).is_some() || (has_new && due.is_none()) { it.keep_time(&self.id, most) } else { due }
     }
 
     /// Whether the consumer must settle an event before it gets more.
-    pub(super) fn is_full(&self, held: &Held) -> bool {
+    pub(super) fn is_full(&self, held: &HeldLeases) -> bool {
         held.leases.len() >= self.max_events || (held.bytes >= self.max_bytes && !held.leases.is_empty())
     }
 }
@@ -66,10 +66,10 @@ impl Asking {
 pub(super) fn lend(
     it: &mut Subscription,
     now: Moment,
-    consumers: &[Asking],
+    consumers: &[ConsumerDemand],
     serving: usize,
-    fresh: &Fresh,
-) -> Vec<Loan> {
+    fresh: &FreshEvents,
+) -> Vec<LeaseGrant> {
     // Extended first, because leasing ends expired leases.
     for (keeps, asking) in consumers.iter().filter_map(|asking| Some((asking.due(now)?, asking))) {
         it.keep(&asking.id, now, keeps.most);
@@ -78,9 +78,9 @@ pub(super) fn lend(
     for (room, asking) in consumers.iter().enumerate().filter(|(_, asking)| asking.reclaim) {
         it.reclaim(&asking.id);
         if room < serving {
-            let alone = [asking.room(&Held::default(), 0)];
-            let own = it.lend(now, &alone, &Fresh::default());
-            loans.extend(own.into_iter().map(|loan| Loan { room, ..loan }));
+            let alone = [asking.room(&HeldLeases::default(), 0)];
+            let own = it.lend(now, &alone, &FreshEvents::default());
+            loans.extend(own.into_iter().map(|loan| LeaseGrant { room, ..loan }));
         }
     }
     let given = |room: usize| loans.iter().filter(|loan| loan.room == room).count();

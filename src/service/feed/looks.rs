@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::domain::feed::subscription::Fresh;
+use crate::domain::feed::subscription::FreshEvents;
 use crate::domain::moment::SteadyTime;
 use crate::ports::random::Random;
 
@@ -25,7 +25,7 @@ const LONGEST_PACE: Duration = Duration::from_millis(20);
 
 /// The state of a dispatcher's store visits.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(super) struct VisitSchedule {
     /// Whether a change besides the log requires a visit: streams, verdicts, or the time.
     asked: bool,
     /// Whether the events read could not be leased. Only changes that set `asked` can help.
@@ -39,7 +39,7 @@ pub(super) struct Looks {
     due: Option<SteadyTime>,
 }
 
-impl Looks {
+impl VisitSchedule {
     /// The state before the first visit.
     pub(super) fn new(stored: u64) -> Self {
         Self { asked: true, is_stuck: false, stored, late_at: None, rest_until: None, due: None }
@@ -66,12 +66,12 @@ impl Looks {
     }
 
     /// Whether positions were scanned that the store does not have.
-    pub(super) fn is_behind(&self, fresh: &Fresh) -> bool {
+    pub(super) fn is_behind(&self, fresh: &FreshEvents) -> bool {
         fresh.upto > self.stored
     }
 
     /// Whether a visit is required, given the events read.
-    pub(super) fn need_store(&mut self, fresh: &Fresh, random: &Random) -> bool {
+    pub(super) fn need_store(&mut self, fresh: &FreshEvents, random: &Random) -> bool {
         let now = Instant::now();
         if self.is_behind(fresh) && self.late_at.is_none() {
             self.late_at = Some(now + LATE + random.up_to(LATE));
@@ -101,19 +101,19 @@ mod tests {
     use crate::domain::feed::subscription::FreshEvent;
     use crate::domain::timestamp::Timestamp;
 
-    fn passed(upto: u64) -> Fresh {
-        Fresh { after: 0, upto, events: Vec::new() }
+    fn passed(upto: u64) -> FreshEvents {
+        FreshEvents { after: 0, upto, events: Vec::new() }
     }
 
-    fn matching(upto: u64) -> Fresh {
+    fn matching(upto: u64) -> FreshEvents {
         let event = FreshEvent { seq: upto, key: "k".into(), size: 1, received: Timestamp(0) };
-        Fresh { events: vec![event], ..passed(upto) }
+        FreshEvents { events: vec![event], ..passed(upto) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_store_is_asked_for_what_can_be_lent_and_told_of_the_rest_now_and_then() {
         let random = Random::from_seed(1);
-        let mut looks = Looks::new(0);
+        let mut looks = VisitSchedule::new(0);
         assert!(looks.need_store(&passed(0), &random), "the first time");
         looks.told(0, false, None);
         assert!(!looks.need_store(&passed(0), &random));
@@ -136,7 +136,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nobody_has_room_for_waits_until_something_else_changes() {
         let random = Random::from_seed(1);
-        let mut looks = Looks::new(0);
+        let mut looks = VisitSchedule::new(0);
         looks.told(0, true, None);
         assert!(!looks.need_store(&matching(1), &random) && !looks.need_store(&matching(50), &random));
         looks.ask();
@@ -145,7 +145,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_more_there_are_the_longer_each_rests() {
-        let mut looks = Looks::new(0);
+        let mut looks = VisitSchedule::new(0);
         for (dispatchers, pause) in [(1, PACE), (100, PACE * 100), (1_000, LONGEST_PACE), (usize::MAX, LONGEST_PACE)] {
             looks.rest(dispatchers);
             assert_eq!(looks.rest_until().unwrap() - Instant::now(), pause);

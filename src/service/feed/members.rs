@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::error::FeedError;
-use super::join::Identity;
+use super::join::SubscriptionIdentity;
 use crate::domain::feed::Lease;
-use crate::domain::feed::subscription::Cause;
+use crate::domain::feed::subscription::DeliveryCause;
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
@@ -18,8 +18,8 @@ use crate::ports::event_log::StoredEvent;
 
 /// The dispatchers by the names of their subscriptions.
 #[derive(Default)]
-pub(super) struct Dispatchers {
-    pub(super) tasks: Mutex<HashMap<String, Handle>>,
+pub(super) struct DispatcherRegistry {
+    pub(super) tasks: Mutex<HashMap<String, DispatcherHandle>>,
     /// The size of `tasks`, readable without the lock.
     count: AtomicUsize,
     /// Number of replaced streams by subscription. The count survives the end of a dispatcher.
@@ -28,19 +28,19 @@ pub(super) struct Dispatchers {
 
 /// The connection to one dispatcher.
 #[derive(Clone)]
-pub(super) struct Handle {
-    pub(super) commands: mpsc::UnboundedSender<Command>,
+pub(super) struct DispatcherHandle {
+    pub(super) commands: mpsc::UnboundedSender<DispatcherCommand>,
     /// Wakes the dispatcher after a window was freed or an event can be leased.
     pub(super) look: Arc<Notify>,
-    pub(super) status: watch::Receiver<Option<Status>>,
+    pub(super) status: watch::Receiver<Option<DispatchStatus>>,
     /// Number of joined streams.
     pub(super) streams: Arc<AtomicU64>,
 }
 
 /// A command for a dispatcher.
-pub(super) enum Command {
+pub(super) enum DispatcherCommand {
     /// A stream has joined, with the subscription's identity at that time.
-    Join(Consumer, Identity),
+    Join(StreamConsumer, SubscriptionIdentity),
     /// A stream has left.
     Leave(u64),
     /// All streams must end.
@@ -48,7 +48,7 @@ pub(super) enum Command {
 }
 
 /// One consumer's stream, as known to the dispatcher.
-pub(super) struct Consumer {
+pub(super) struct StreamConsumer {
     /// Id of the consumer.
     pub(super) id: Arc<str>,
     /// Most unsettled events at a time.
@@ -62,9 +62,9 @@ pub(super) struct Consumer {
     /// Whether leases are released when the stream ends.
     pub(super) release: bool,
     /// Automatic extension of the consumer's leases, if requested.
-    pub(super) keeps: Option<Keeping>,
+    pub(super) keeps: Option<AutoExtend>,
     /// Channel for leases to the stream.
-    pub(super) out: mpsc::Sender<Lent>,
+    pub(super) out: mpsc::Sender<LeasedEvent>,
     /// Channel for the reason of the stream's end.
     pub(super) end: oneshot::Sender<FeedError>,
     /// Number of the stream.
@@ -73,7 +73,7 @@ pub(super) struct Consumer {
 
 /// Automatic extension of the leases of a consumer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Keeping {
+pub(super) struct AutoExtend {
     /// Longest time for which a lease is extended after it was granted.
     pub(super) most: Duration,
     /// Time of the next extension, or earlier; `None` without any lease.
@@ -82,16 +82,16 @@ pub(super) struct Keeping {
 
 /// A leased event on its way to the stream, in its stored form, because a decoded message takes far more memory.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(super) struct LeasedEvent {
     pub(super) event: StoredEvent,
     pub(super) lease: Lease,
     pub(super) until: Moment,
-    pub(super) cause: Cause,
+    pub(super) cause: DeliveryCause,
 }
 
 /// The status of a subscription for its clients.
 #[derive(Clone, Debug)]
-pub(super) struct Status {
+pub(super) struct DispatchStatus {
     pub(super) floor: u64,
     pub(super) scanned: u64,
     pub(super) outstanding: u64,
@@ -105,7 +105,7 @@ pub(super) struct Status {
     pub(super) only: Option<u64>,
 }
 
-impl Status {
+impl DispatchStatus {
     /// The state of the stream with this number, for a log ending at `head`.
     pub(super) fn state(&self, number: u64, head: u64) -> pb::FeedState {
         if self.paused || self.only.is_some_and(|only| only != number) {
@@ -123,13 +123,13 @@ impl Status {
 }
 
 /// A stream's membership in its dispatcher. Dropping the membership makes the stream leave.
-pub(super) struct Membership {
+pub(super) struct StreamMembership {
     pub(super) number: u64,
-    pub(super) handle: Handle,
+    pub(super) handle: DispatcherHandle,
 }
 
-impl Membership {
-    pub(super) fn new(number: u64, handle: Handle) -> Self {
+impl StreamMembership {
+    pub(super) fn new(number: u64, handle: DispatcherHandle) -> Self {
         handle.streams.fetch_add(1, Ordering::Relaxed);
         Self { number, handle }
     }
@@ -140,26 +140,26 @@ impl Membership {
     }
 
     /// The last status of the subscription.
-    pub(super) fn status(&self) -> watch::Ref<'_, Option<Status>> {
+    pub(super) fn status(&self) -> watch::Ref<'_, Option<DispatchStatus>> {
         self.handle.status.borrow()
     }
 }
 
-impl Drop for Membership {
+impl Drop for StreamMembership {
     fn drop(&mut self) {
         self.handle.streams.fetch_sub(1, Ordering::Relaxed);
-        let _ = self.handle.commands.send(Command::Leave(self.number));
+        let _ = self.handle.commands.send(DispatcherCommand::Leave(self.number));
     }
 }
 
-impl Dispatchers {
+impl DispatcherRegistry {
     /// The number of dispatchers.
     pub(super) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Updates the number of dispatchers, which every dispatcher reads often. The caller holds the lock on the map.
-    pub(super) fn count(&self, tasks: &HashMap<String, Handle>) {
+    pub(super) fn count(&self, tasks: &HashMap<String, DispatcherHandle>) {
         self.count.store(tasks.len(), Ordering::Relaxed);
     }
 
@@ -207,7 +207,7 @@ impl Dispatchers {
     pub(super) fn end(&self, name: &str, why: FeedError) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = tasks.get(name) {
-            let _ = handle.commands.send(Command::End(why));
+            let _ = handle.commands.send(DispatcherCommand::End(why));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The feeds of cancel intents and of order updates: intake, storage, streaming, leasing and settling. Every use case
 //! serves the two feeds; the request or the subscription selects the log.
 //!
-//! [`Intake`] stores Walmart's deliveries. [`reader`] reads a log once for all of its streams. [`Watch`] streams the
+//! [`WebhookIntake`] stores Walmart's deliveries. [`reader`] reads a log once for all of its streams. [`WatchStream`] streams the
 //! log to readers that keep their own position. For subscriptions, [`dispatch`] leases events to consumers,
-//! [`Deliveries`] is one consumer's stream, and verdicts are settled in the store, with or without an open stream.
+//! [`ConsumerStream`] is one consumer's stream, and verdicts are settled in the store, with or without an open stream.
 
 mod ahead;
 mod block;
@@ -38,30 +38,30 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::block::Encode;
-pub use self::consumer::{ConsumerFrame, Delivered, Deliveries};
-pub use self::error::{Ended, FaultKind, FeedError};
+pub use self::consumer::{ConsumerFrame, ConsumerStream, LeasedDelivery};
+pub use self::error::{FaultKind, FeedError, StreamEnd};
 pub use self::events::EventPage;
-pub use self::intake::{Intake, Recipient, Unreadable};
-use self::members::Dispatchers;
+pub use self::intake::{DeliveryRecipient, UnreadableBody, WebhookIntake};
+use self::members::DispatcherRegistry;
 pub use self::overview::{EventIds, FeedState, SubscriptionState};
 pub use self::quarantine::ReadBody;
-use self::reader::Reader;
+use self::reader::LogReader;
 pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
-pub use self::settle::Settled;
-pub use self::watch::{Watch, WatchFrame};
+pub use self::settle::SettleReply;
+pub use self::watch::{WatchFrame, WatchStream};
 use super::{AccountDirectory, ClientAccounts, ClockWatch, ServiceError};
 use crate::domain::account::{AccountId, SellerId};
-use crate::domain::feed::{ByFeed, FeedName, Filter, span};
+use crate::domain::feed::{ByFeed, EventFilter, FeedName, span};
 use crate::domain::moment::Moment;
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
-use crate::ports::event_log::{Bounds, EventLog, FeedLog};
+use crate::ports::event_log::{EventLog, FeedLog, LogBounds};
 use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
-use crate::ports::subscriptions::Subscriptions;
+use crate::ports::subscriptions::SubscriptionStore;
 use crate::telemetry::metrics::{FeedMetrics, GaugeGuard};
 
 /// Most open streams, over all callers.
@@ -72,9 +72,9 @@ const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=
 const BLOCKED: Duration = Duration::from_secs(60);
 
 /// The store of the feeds.
-pub trait FeedStore: EventLog + Subscriptions {}
+pub trait FeedStore: EventLog + SubscriptionStore {}
 
-impl<T: EventLog + Subscriptions> FeedStore for T {}
+impl<T: EventLog + SubscriptionStore> FeedStore for T {}
 
 /// The settings of the feeds.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +120,7 @@ pub struct FeedParts<F> {
 }
 
 /// The use cases of the feeds. Cheap to clone; all clones share one state.
-pub struct Feed<F>(Arc<Inner<F>>);
+pub struct Feed<F>(Arc<FeedShared<F>>);
 
 impl<F> Clone for Feed<F> {
     fn clone(&self) -> Self {
@@ -128,10 +128,10 @@ impl<F> Clone for Feed<F> {
     }
 }
 
-struct Inner<F> {
+struct FeedShared<F> {
     parts: FeedParts<F>,
-    readers: ByFeed<Reader<F>>,
-    dispatchers: Dispatchers,
+    readers: ByFeed<LogReader<F>>,
+    dispatchers: DispatcherRegistry,
     streams: Arc<OpenStreams>,
 }
 
@@ -146,13 +146,17 @@ impl<F: FeedStore> Feed<F> {
     /// Starts the background tasks in `tasks`, which run until the process ends: following the logs and the clients'
     /// accounts, measuring the lag of subscriptions, and trimming.
     pub fn start(parts: FeedParts<F>) -> Self {
-        let readers = ByFeed::new(|feed| Reader::new(FeedLog::new(parts.store.clone(), feed), parts.encode));
+        let readers = ByFeed::new(|feed| LogReader::new(FeedLog::new(parts.store.clone(), feed), parts.encode));
         let (tasks, stopping) = (parts.tasks.clone(), parts.stopping.clone());
         for (feed, reader) in readers.iter() {
             tasks.spawn(reader.clone().follow(stopping.clone(), parts.metrics.of(feed).head.clone()));
         }
-        let feed =
-            Self(Arc::new(Inner { parts, readers, dispatchers: Dispatchers::default(), streams: Arc::default() }));
+        let feed = Self(Arc::new(FeedShared {
+            parts,
+            readers,
+            dispatchers: DispatcherRegistry::default(),
+            streams: Arc::default(),
+        }));
         tasks.spawn(feed.clone().tell_lag_until(stopping.clone()));
         tasks.spawn(feed.clone().follow_clients_until(stopping.clone()));
         tasks.spawn(feed.clone().trim_until(stopping));
@@ -163,7 +167,7 @@ impl<F: FeedStore> Feed<F> {
         &self.0.parts.store
     }
 
-    fn reader(&self, feed: FeedName) -> &Reader<F> {
+    fn reader(&self, feed: FeedName) -> &LogReader<F> {
         self.0.readers.of(feed)
     }
 
@@ -172,7 +176,7 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Reads the bounds of the two logs.
-    async fn bounds(&self) -> Result<ByFeed<Bounds>, StoreError> {
+    async fn bounds(&self) -> Result<ByFeed<LogBounds>, StoreError> {
         let intents = self.log(FeedName::CancelIntents).bounds().await?;
         let updates = self.log(FeedName::OrderUpdates).bounds().await?;
         Ok(ByFeed::new(|feed| match feed {
@@ -190,7 +194,7 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Takes a permit for one more stream.
-    fn place(&self, feed: FeedName) -> Result<StreamPlace, FeedError> {
+    fn place(&self, feed: FeedName) -> Result<StreamPermit, FeedError> {
         let all = &self.0.streams.all;
         let taken =
             all.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < MAX_STREAMS).then_some(open + 1));
@@ -199,15 +203,20 @@ impl<F: FeedStore> Feed<F> {
         }
         self.0.streams.of.of(feed).fetch_add(1, Ordering::AcqRel);
         let held = GaugeGuard::new(&self.0.parts.metrics.of(feed).streams);
-        Ok(StreamPlace { streams: self.0.streams.clone(), feed, _held: held })
+        Ok(StreamPermit { streams: self.0.streams.clone(), feed, _held: held })
     }
 
     /// Checks the filter of a request and narrows it to the accounts visible to the caller.
-    fn scope(&self, account: &str, filter: Option<&pb::Filter>, call: &CallContext) -> Result<Filter, ServiceError> {
+    fn scope(
+        &self,
+        account: &str,
+        filter: Option<&pb::Filter>,
+        call: &CallContext,
+    ) -> Result<EventFilter, ServiceError> {
         let none = pb::Filter::default();
         let filter = filter.unwrap_or(&none);
-        let scope =
-            Filter::new(filter, &Path::Top("filter")).map_err(|faults| FeedError::Faulty(FaultKind::Filter, faults))?;
+        let scope = EventFilter::new(filter, &FieldPath::Top("filter"))
+            .map_err(|faults| FeedError::Faulty(FaultKind::Filter, faults))?;
         for name in &filter.accounts {
             self.0.parts.directory.named(name, call)?;
         }
@@ -231,18 +240,18 @@ impl<F: FeedStore> Feed<F> {
     fn heartbeat(&self, asked: Option<&prost_types::Duration>) -> Result<Duration, ServiceError> {
         let Some(asked) = asked else { return Ok(self.0.parts.settings.heartbeat_interval) };
         let interval = span(asked).filter(|interval| HEARTBEATS.contains(interval));
-        interval.ok_or_else(|| out_of_bounds(&Path::Top("heartbeat_interval"), "must be 1 s to 60 s"))
+        interval.ok_or_else(|| out_of_bounds(&FieldPath::Top("heartbeat_interval"), "must be 1 s to 60 s"))
     }
 }
 
-fn out_of_bounds(at: &Path<'_>, description: &'static str) -> ServiceError {
-    let mut faults = Faults::default();
+fn out_of_bounds(at: &FieldPath<'_>, description: &'static str) -> ServiceError {
+    let mut faults = FieldFaults::default();
     faults.add(at, description);
     FeedError::Faulty(FaultKind::Bounds, faults).into()
 }
 
-fn invalid(at: &Path<'_>, description: &'static str) -> ServiceError {
-    let mut faults = Faults::default();
+fn invalid(at: &FieldPath<'_>, description: &'static str) -> ServiceError {
+    let mut faults = FieldFaults::default();
     faults.add(at, description);
     ServiceError::Invalid(faults)
 }
@@ -258,13 +267,13 @@ fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {
 }
 
 /// A permit for one open stream, returned when dropped.
-struct StreamPlace {
+struct StreamPermit {
     streams: Arc<OpenStreams>,
     feed: FeedName,
     _held: GaugeGuard,
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         self.streams.of.of(self.feed).fetch_sub(1, Ordering::AcqRel);
         self.streams.all.fetch_sub(1, Ordering::AcqRel);

@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering;
 
 use super::block::message;
 use super::events::PAGE_BYTES;
-use super::subscriptions::Seen;
+use super::subscriptions::SubscriptionView;
 use super::{Feed, FeedStore};
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
-use crate::ports::event_log::Bounds;
+use crate::ports::event_log::LogBounds;
 use crate::ports::ledger::StoreError;
 use crate::service::ServiceError;
 
@@ -19,7 +19,7 @@ use crate::service::ServiceError;
 #[derive(Clone, Debug)]
 pub struct FeedState {
     /// Bounds of the logs.
-    pub bounds: ByFeed<Bounds>,
+    pub bounds: ByFeed<LogBounds>,
     /// Open streams of this process, by feed.
     pub open_streams: ByFeed<u64>,
     /// The first subscriptions by name.
@@ -75,7 +75,12 @@ impl<F: FeedStore> Feed<F> {
         Ok(FeedState { bounds, open_streams, subscriptions, more: !next.is_empty() })
     }
 
-    pub(super) fn state_of(&self, seen: Seen, bounds: ByFeed<Bounds>, call: &CallContext) -> SubscriptionState {
+    pub(super) fn state_of(
+        &self,
+        seen: SubscriptionView,
+        bounds: ByFeed<LogBounds>,
+        call: &CallContext,
+    ) -> SubscriptionState {
         let (oldest, scanned) = (seen.oldest, seen.head.scanned);
         let consumers = self.0.dispatchers.consumers(&seen.head.name);
         SubscriptionState {
@@ -94,7 +99,7 @@ impl<F: FeedStore> Feed<F> {
     /// The store fails.
     pub async fn find_oldest(&self, state: &mut FeedState) -> Result<(), StoreError> {
         for feed in FeedName::ALL {
-            let Bounds { first, head, .. } = *state.bounds.of(feed);
+            let LogBounds { first, head, .. } = *state.bounds.of(feed);
             let next = |it: &SubscriptionState| (it.scanned + 1).max(first);
             let waits = |it: &SubscriptionState| it.feed == feed && it.oldest.is_none() && it.scanned < head;
             let mut seqs: Vec<u64> = state.subscriptions.iter().filter(|it| waits(it)).map(next).collect();

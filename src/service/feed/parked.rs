@@ -3,9 +3,9 @@
 use super::block::{message, weight};
 use super::events::{AT_ONCE, PAGE_BYTES};
 use super::{Feed, FeedStore, invalid, timestamp};
-use crate::domain::feed::subscription::{Row, State, Subscription};
+use crate::domain::feed::subscription::{EventRow, RowState, Subscription};
 use crate::domain::feed::{FeedMessage, FeedName};
-use crate::domain::rules::Path;
+use crate::domain::rules::FieldPath;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::{ServiceError, paging};
@@ -43,7 +43,11 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Reads the events of the rows, as many as fit on a page, and at least one.
-    async fn with_events<M: FeedMessage>(&self, rows: &[Row], raw: bool) -> Result<Vec<(Row, M)>, ServiceError> {
+    async fn with_events<M: FeedMessage>(
+        &self,
+        rows: &[EventRow],
+        raw: bool,
+    ) -> Result<Vec<(EventRow, M)>, ServiceError> {
         let log = self.log(M::FEED);
         let id = self.reader(M::FEED).log_id().await?;
         let (mut found, mut bytes) = (Vec::new(), 0);
@@ -73,7 +77,7 @@ impl<F: FeedStore> Feed<F> {
         request: &pb::RedriveCancelIntentsRequest,
         call: &CallContext,
     ) -> Result<u64, ServiceError> {
-        let at = Path::Top("seqs");
+        let at = FieldPath::Top("seqs");
         if request.all != request.seqs.is_empty() {
             return Err(invalid(&at, "needs positions, or all: one of the two"));
         }
@@ -89,20 +93,20 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-fn put_aside(row: Row, event: pb::Event) -> pb::ParkedCancelIntent {
+fn put_aside(row: EventRow, event: pb::Event) -> pb::ParkedCancelIntent {
     let (park_time, reason) = since(row.state);
     pb::ParkedCancelIntent { event: Some(event), attempt: row.attempt, park_time, reason }
 }
 
-fn update_put_aside(row: Row, update: pb::OrderUpdate) -> pb::ParkedOrderUpdate {
+fn update_put_aside(row: EventRow, update: pb::OrderUpdate) -> pb::ParkedOrderUpdate {
     let (park_time, reason) = since(row.state);
     pb::ParkedOrderUpdate { update: Some(update), attempt: row.attempt, park_time, reason }
 }
 
 /// Time and reason of the parking.
-fn since(state: State) -> (Option<prost_types::Timestamp>, String) {
+fn since(state: RowState) -> (Option<prost_types::Timestamp>, String) {
     match state {
-        State::Parked { since, reason } => (timestamp(since), reason),
+        RowState::Parked { since, reason } => (timestamp(since), reason),
         _ => (None, String::new()),
     }
 }

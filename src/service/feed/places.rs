@@ -2,23 +2,23 @@
 
 use super::error::{FaultKind, FeedError};
 use crate::domain::feed::Cursor;
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::position::At;
-use crate::ports::event_log::{Bounds, EventLog, FeedLog};
+use crate::ports::event_log::{EventLog, FeedLog, LogBounds};
 use crate::service::ServiceError;
 
 /// Resolves a requested start to the position after which the reader begins. `at` is the path of the start in the
 /// request.
 pub(super) async fn resolve<L: EventLog>(
     log: &FeedLog<L>,
-    bounds: Bounds,
+    bounds: LogBounds,
     place: Option<&pb::Position>,
-    at: &Path<'_>,
+    at: &FieldPath<'_>,
 ) -> Result<u64, ServiceError> {
     let fault = |description| {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         faults.add(at, description);
         Err(ServiceError::Invalid(faults))
     };
@@ -37,7 +37,7 @@ pub(super) async fn resolve<L: EventLog>(
 }
 
 /// The position of a cursor for resuming. Fails when events after the cursor were trimmed.
-pub(super) fn after(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64, FeedError> {
+pub(super) fn after(bounds: LogBounds, text: &str, at: &FieldPath<'_>) -> Result<u64, FeedError> {
     let seq = position(bounds, text, at)?;
     if seq + 1 < bounds.first {
         return Err(FeedError::EventsExpired { first: bounds.first, lost_from: seq + 1 });
@@ -46,10 +46,10 @@ pub(super) fn after(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64, Fe
 }
 
 /// The position of a cursor of this log. Fails for a position behind the end.
-pub(super) fn position(bounds: Bounds, text: &str, at: &Path<'_>) -> Result<u64, FeedError> {
-    let Bounds { log, first, head } = bounds;
+pub(super) fn position(bounds: LogBounds, text: &str, at: &FieldPath<'_>) -> Result<u64, FeedError> {
+    let LogBounds { log, first, head } = bounds;
     let cursor: Cursor = text.parse().map_err(|_| {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         faults.add(at, "is no cursor of this gateway");
         FeedError::Faulty(FaultKind::Cursor, faults)
     })?;

@@ -4,18 +4,18 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 
 use super::events::{AT_ONCE, PAGE_BYTES};
-use super::intake::{self, Recipient, Unreadable};
+use super::intake::{self, DeliveryRecipient, UnreadableBody};
 use super::{Feed, FeedStore, timestamp};
 use crate::domain::account::AccountId;
-use crate::domain::feed::{ByFeed, FeedName, LogId, Notification};
+use crate::domain::feed::{ByFeed, FeedName, LogId, WebhookNotification};
 use crate::domain::hex;
 use crate::pb;
 use crate::ports::call::CallContext;
-use crate::ports::event_log::{Bounds, Quarantined, Reread};
+use crate::ports::event_log::{LogBounds, QuarantinedDelivery, RereadOutcome};
 use crate::service::{AccountError, ServiceError, paging};
 
 /// Reads a body authenticated before, and returns the body to be stored.
-pub type ReadBody = fn(Bytes) -> (Bytes, Result<Notification, Unreadable>);
+pub type ReadBody = fn(Bytes) -> (Bytes, Result<WebhookNotification, UnreadableBody>);
 
 impl<F: FeedStore> Feed<F> {
     /// Reads a page of the quarantine.
@@ -82,10 +82,14 @@ impl<F: FeedStore> Feed<F> {
         Ok(accounts.into_iter().map(|account| directory.id(account).clone()).collect())
     }
 
-    async fn read_again(&self, one: Quarantined, logs: &ByFeed<Bounds>) -> Result<pb::RereadWebhook, ServiceError> {
-        let Quarantined { id, account, received, raw, .. } = one;
+    async fn read_again(
+        &self,
+        one: QuarantinedDelivery,
+        logs: &ByFeed<LogBounds>,
+    ) -> Result<pb::RereadWebhook, ServiceError> {
+        let QuarantinedDelivery { id, account, received, raw, .. } = one;
         let (raw, read) = (self.0.parts.read)(raw);
-        let feed = read.as_ref().ok().map(Notification::feed);
+        let feed = read.as_ref().ok().map(WebhookNotification::feed);
         let unclear = read.as_ref().ok().and_then(|notification| notification.unclear);
         let seller = self.0.parts.sellers.get(&account).cloned();
         let mut webhook = pb::RereadWebhook { id, account: account.to_string(), ..Default::default() };
@@ -94,10 +98,10 @@ impl<F: FeedStore> Feed<F> {
             webhook.set_outcome(pb::RereadOutcome::Kept);
             return Ok(webhook);
         };
-        let arrival = intake::arrival(&Recipient { account, seller }, received, raw, read);
+        let arrival = intake::arrival(&DeliveryRecipient { account, seller }, received, raw, read);
         let reread = self.store().reread(id, arrival).await?;
         let account = &webhook.account;
-        if let (Reread::Moved { seq }, Some(feed)) = (reread, feed) {
+        if let (RereadOutcome::Moved { seq }, Some(feed)) = (reread, feed) {
             let feed_name = feed.name();
             tracing::info!(account, id, feed = feed_name, seq, "a webhook from quarantine was read and is in its feed");
             if let Some(cause) = unclear {
@@ -113,16 +117,16 @@ impl<F: FeedStore> Feed<F> {
             webhook.cursor = log.cursor(seq).to_string();
         }
         webhook.set_outcome(match (reread, feed) {
-            (Reread::Moved { .. }, Some(FeedName::CancelIntents)) => pb::RereadOutcome::CancelIntents,
-            (Reread::Moved { .. }, _) => pb::RereadOutcome::OrderUpdates,
-            (Reread::Duplicate | Reread::Missing, _) => pb::RereadOutcome::Duplicate,
-            (Reread::Unreadable | Reread::Conflict, _) => pb::RereadOutcome::Kept,
+            (RereadOutcome::Moved { .. }, Some(FeedName::CancelIntents)) => pb::RereadOutcome::CancelIntents,
+            (RereadOutcome::Moved { .. }, _) => pb::RereadOutcome::OrderUpdates,
+            (RereadOutcome::Duplicate | RereadOutcome::Missing, _) => pb::RereadOutcome::Duplicate,
+            (RereadOutcome::Unreadable | RereadOutcome::Conflict, _) => pb::RereadOutcome::Kept,
         });
         Ok(webhook)
     }
 }
 
-fn shown(one: Quarantined) -> pb::QuarantinedWebhook {
+fn shown(one: QuarantinedDelivery) -> pb::QuarantinedWebhook {
     let cause = if one.conflict.is_some() { pb::QuarantineCause::Conflict } else { pb::QuarantineCause::Unreadable };
     let identity = one.conflict.unwrap_or_default();
     pb::QuarantinedWebhook {

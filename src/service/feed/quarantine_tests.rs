@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::feed::notification::{Arrival, CONFLICT, Content};
+use crate::domain::feed::notification::{CONFLICT, DeliveryContent, WebhookDelivery};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::EventLog as _;
 use crate::service::testing_feed::*;
@@ -7,12 +7,12 @@ use sha2::{Digest as _, Sha256};
 
 /// Puts a body into quarantine that the reader of an earlier version did not understand.
 async fn quarantine(feed: &TestFeed, account: &str, body: &str, received: u64) {
-    let arrival = Arrival {
+    let arrival = WebhookDelivery {
         account: AccountId::new(account).unwrap(),
         received: Timestamp(START + received),
         raw: Bytes::from(body.to_owned()),
         body_hash: Sha256::digest(body).into(),
-        content: Content::Unreadable { reason: "is of another form".into() },
+        content: DeliveryContent::Unreadable { reason: "is of another form".into() },
     };
     feed.store.append(arrival).await.unwrap();
 }
@@ -72,8 +72,9 @@ async fn what_is_understood_now_goes_into_its_feed_and_the_rest_stays() {
 async fn a_conflict_says_of_which_event_and_stays() {
     let feed = feed();
     feed.post("acme", "PO").await;
-    let Arrival { content, .. } = arrival("acme", "PO", 1);
-    let second = Arrival { content, body_hash: [9; 32], raw: Bytes::from("update 2"), ..arrival("acme", "PO", 2) };
+    let WebhookDelivery { content, .. } = arrival("acme", "PO", 1);
+    let second =
+        WebhookDelivery { content, body_hash: [9; 32], raw: Bytes::from("update 2"), ..arrival("acme", "PO", 2) };
     feed.store.append(second).await.unwrap();
     let kept = listed(&feed).await;
     assert_eq!((kept.len(), kept[0].cause(), kept[0].reason.as_str()), (1, pb::QuarantineCause::Conflict, CONFLICT));

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::block::{BLOCK, Block, Encode};
+use super::block::{BLOCK, Encode, LogBlock};
 use super::error::FeedError;
 use crate::domain::feed::LogId;
 use crate::ports::event_log::{EventLog, FeedLog};
@@ -27,30 +27,30 @@ const READ: usize = 1024 * 1024;
 
 /// The reader of one log. Cheap to clone; all clones share one cache.
 #[derive(Clone)]
-pub(super) struct Reader<L>(Arc<Inner<L>>);
+pub(super) struct LogReader<L>(Arc<ReaderShared<L>>);
 
-struct Inner<L> {
+struct ReaderShared<L> {
     log: FeedLog<L>,
     /// Id of the log, read once.
     id: OnceCell<LogId>,
     encode: Encode,
-    tip: watch::Sender<Tip>,
-    cache: moka::sync::Cache<Key, Arc<Block>>,
-    loading: Mutex<HashMap<Key, Loading>>,
+    tip: watch::Sender<LogTip>,
+    cache: moka::sync::Cache<BlockKey, Arc<LogBlock>>,
+    loading: Mutex<HashMap<BlockKey, Loading>>,
 }
 
 /// The end of the log.
 #[derive(Clone, Default)]
-pub(super) struct Tip {
+pub(super) struct LogTip {
     /// Position of the last event.
     pub(super) head: u64,
     /// The last events, if a stream was open when they arrived.
-    block: Option<Arc<Block>>,
+    block: Option<Arc<LogBlock>>,
 }
 
-impl Tip {
+impl LogTip {
     /// The last block, if it has the event after `position`.
-    pub(super) fn block(&self, position: u64, raw: bool) -> Option<Arc<Block>> {
+    pub(super) fn block(&self, position: u64, raw: bool) -> Option<Arc<LogBlock>> {
         let block = self.block.as_ref().filter(|_| !raw)?;
         (block.first() <= position + 1 && position < block.last()).then(|| block.clone())
     }
@@ -59,23 +59,23 @@ impl Tip {
 /// Identifies a block by the position before its first event, which is a block boundary or the end of a block shortened
 /// by large events. `upto` distinguishes the growing last block.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct BlockKey {
     after: u64,
     upto: u64,
     raw: bool,
 }
 
-type Loading = Shared<Pin<Box<dyn Future<Output = Result<Option<Arc<Block>>, StoreError>> + Send>>>;
+type Loading = Shared<Pin<Box<dyn Future<Output = Result<Option<Arc<LogBlock>>, StoreError>> + Send>>>;
 
-impl<L: EventLog> Reader<L> {
+impl<L: EventLog> LogReader<L> {
     pub(super) fn new(log: FeedLog<L>, encode: Encode) -> Self {
         let cache = moka::sync::Cache::builder()
-            .weigher(|_, block: &Arc<Block>| u32::try_from(block.size()).unwrap_or(u32::MAX))
+            .weigher(|_, block: &Arc<LogBlock>| u32::try_from(block.size()).unwrap_or(u32::MAX))
             .max_capacity(CACHE)
             .build();
-        let tip = Tip { head: *log.head().borrow(), block: None };
+        let tip = LogTip { head: *log.head().borrow(), block: None };
         let (tip, loading) = (watch::Sender::new(tip), Mutex::default());
-        Self(Arc::new(Inner { log, id: OnceCell::new(), encode, tip, cache, loading }))
+        Self(Arc::new(ReaderShared { log, id: OnceCell::new(), encode, tip, cache, loading }))
     }
 
     /// The log read by this reader.
@@ -84,7 +84,7 @@ impl<L: EventLog> Reader<L> {
     }
 
     /// A channel with the end of the log.
-    pub(super) fn tip(&self) -> watch::Receiver<Tip> {
+    pub(super) fn tip(&self) -> watch::Receiver<LogTip> {
         self.0.tip.subscribe()
     }
 
@@ -107,7 +107,7 @@ impl<L: EventLog> Reader<L> {
             shown.set(i64::try_from(head).unwrap_or(i64::MAX));
             // Without listeners no block is encoded; a later stream reads for itself.
             let block = if self.0.tip.receiver_count() > 0 { self.last_block(head).await } else { None };
-            self.0.tip.send_replace(Tip { head, block });
+            self.0.tip.send_replace(LogTip { head, block });
             tokio::select! {
                 changed = heads.changed() => if changed.is_err() { return },
                 () = stopping.cancelled() => return,
@@ -116,8 +116,8 @@ impl<L: EventLog> Reader<L> {
     }
 
     /// Encodes the block ending at the head. Returns `None` when the store fails; the streams then read for themselves.
-    async fn last_block(&self, head: u64) -> Option<Arc<Block>> {
-        let Inner { log, encode, tip, .. } = &*self.0;
+    async fn last_block(&self, head: u64) -> Option<Arc<LogBlock>> {
+        let ReaderShared { log, encode, tip, .. } = &*self.0;
         let start = head.checked_sub(1)? / BLOCK * BLOCK;
         let before = tip.borrow().block.clone().filter(|block| block.last() > start && block.first() > start);
         let after = before.as_ref().map_or(start, |block| block.last());
@@ -132,17 +132,17 @@ impl<L: EventLog> Reader<L> {
                 Some(Arc::new(before.extended(id, events, *encode)))
             }
             Some(_) => None,
-            None => (!events.is_empty()).then(|| Arc::new(Block::new(log.feed(), id, events, *encode))),
+            None => (!events.is_empty()).then(|| Arc::new(LogBlock::new(log.feed(), id, events, *encode))),
         }
     }
 
     /// Reads the block with the event after `position`, which is before the end of `tip`.
-    pub(super) async fn block(&self, position: u64, tip: &Tip, raw: bool) -> Result<Arc<Block>, FeedError> {
+    pub(super) async fn block(&self, position: u64, tip: &LogTip, raw: bool) -> Result<Arc<LogBlock>, FeedError> {
         if let Some(block) = tip.block(position, raw) {
             return Ok(block);
         }
         let start = position / BLOCK * BLOCK;
-        let mut key = Key { after: start, upto: tip.head.min(start + BLOCK), raw };
+        let mut key = BlockKey { after: start, upto: tip.head.min(start + BLOCK), raw };
         loop {
             let found = match self.0.cache.get(&key) {
                 Some(block) => Some(block),
@@ -165,7 +165,7 @@ impl<L: EventLog> Reader<L> {
     }
 
     /// Reads in a task of its own, because the first stream may leave while further streams wait for the read.
-    fn load(&self, key: Key) -> Loading {
+    fn load(&self, key: BlockKey) -> Loading {
         let mut loading = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(block) = self.0.cache.get(&key) {
             // A concurrent read has filled the cache.
@@ -184,15 +184,15 @@ impl<L: EventLog> Reader<L> {
         loading.entry(key).or_insert_with(begin).clone()
     }
 
-    async fn read(&self, key: Key) -> Result<Option<Arc<Block>>, StoreError> {
-        let Inner { log: store, encode, cache, .. } = &*self.0;
+    async fn read(&self, key: BlockKey) -> Result<Option<Arc<LogBlock>>, StoreError> {
+        let ReaderShared { log: store, encode, cache, .. } = &*self.0;
         let log = self.log_id().await?;
         let most = usize::try_from(key.upto - key.after).unwrap_or(usize::MAX);
         let events = store.read(key.after, most, READ, key.raw).await?;
         if events.is_empty() {
             return Ok(None);
         }
-        let block = Arc::new(Block::new(store.feed(), log, events, *encode));
+        let block = Arc::new(LogBlock::new(store.feed(), log, events, *encode));
         cache.insert(key, block.clone());
         Ok(Some(block))
     }

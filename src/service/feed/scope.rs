@@ -1,7 +1,7 @@
 //! The accounts of a subscription, the access to it, and the rows voided when its accounts change.
 //!
 //! A subscription covers the accounts visible to its client now, narrowed by its filter. The accounts at its last use
-//! are stored with the subscription ([`Head::scope`]), and no row has an event of any other account. After a change of
+//! are stored with the subscription ([`SubscriptionHead::scope`]), and no row has an event of any other account. After a change of
 //! the settings or the filter, [`Feed::rescope`] voids the rows of lost accounts before any other use of the
 //! subscription. Lost events are therefore neither shown, leased nor counted, also after a crash between a change and
 //! its consequences.
@@ -16,8 +16,8 @@ use super::error::FeedError;
 use super::subscriptions::wrong_feed;
 use super::{Feed, FeedStore};
 use crate::domain::account::AccountId;
-use crate::domain::feed::subscription::{Config, Head, Subscription, Voided};
-use crate::domain::feed::{AccountScope, Facts, FeedName};
+use crate::domain::feed::subscription::{Subscription, SubscriptionConfig, SubscriptionHead, VoidedRows};
+use crate::domain::feed::{AccountScope, EventFacts, FeedName};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::StoreError;
 use crate::service::{AccountError, ServiceError};
@@ -30,7 +30,7 @@ const LOOKED_UP: usize = 64;
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// The result of an access to a subscription.
-enum Access<T> {
+enum AccessOutcome<T> {
     Refused,
     /// The accounts have changed since the last use.
     Stale,
@@ -38,14 +38,14 @@ enum Access<T> {
 }
 
 /// The result of one step of [`Feed::rescope`].
-enum Step {
+enum RescopeStep {
     /// The subscription covers the right accounts.
-    Done(Option<Voided>, u64),
+    Done(Option<VoidedRows>, u64),
     /// The accounts of some rows must be looked up first.
-    Unknown(Lookup),
+    Unknown(AccountLookup),
 }
 
-struct Lookup {
+struct AccountLookup {
     id: u64,
     generation: u64,
     feed: FeedName,
@@ -62,8 +62,8 @@ struct RowAccounts {
 
 impl<F: FeedStore> Feed<F> {
     /// The accounts that the subscription covers now.
-    pub(super) fn meant(&self, head: &Head) -> AccountScope {
-        let Config { client, filter, .. } = &head.config;
+    pub(super) fn meant(&self, head: &SubscriptionHead) -> AccountScope {
+        let SubscriptionConfig { client, filter, .. } = &head.config;
         let all = if client.is_empty() {
             Some(AccountScope::All)
         } else {
@@ -75,19 +75,23 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// The accounts that a new subscription of the caller would cover.
-    pub(super) fn meant_by(&self, config: &Config, call: &CallContext) -> Result<AccountScope, ServiceError> {
+    pub(super) fn meant_by(
+        &self,
+        config: &SubscriptionConfig,
+        call: &CallContext,
+    ) -> Result<AccountScope, ServiceError> {
         let visible = self.visible("", call)?;
         let all = visible.map_or(AccountScope::All, |accounts| AccountScope::only(&accounts));
         Ok(all.narrowed(&config.filter.accounts))
     }
 
     /// Whether the accounts have changed since the last use.
-    pub(super) fn is_stale(&self, head: &Head) -> bool {
+    pub(super) fn is_stale(&self, head: &SubscriptionHead) -> bool {
         head.scope.as_ref() != Some(&self.meant(head))
     }
 
     /// Whether the caller may use the subscription: the caller sees all of its accounts, or created the subscription.
-    pub(super) fn may_use(&self, head: &Head, call: &CallContext) -> bool {
+    pub(super) fn may_use(&self, head: &SubscriptionHead, call: &CallContext) -> bool {
         let visible = |name: &str| {
             let account = AccountId::new(name).ok().and_then(|id| self.0.parts.directory.position(&id));
             account.is_some_and(|account| call.caller().may_see(account))
@@ -113,19 +117,19 @@ impl<F: FeedStore> Feed<F> {
             let (feed, call, change) = (self.clone(), call.clone(), change.clone());
             let access = move |it: &mut Subscription| {
                 if !feed.may_use(it.head(), &call) {
-                    Access::Refused
+                    AccessOutcome::Refused
                 } else if feed.is_stale(it.head()) {
-                    Access::Stale
+                    AccessOutcome::Stale
                 } else {
                     let mut change = change.lock().unwrap_or_else(PoisonError::into_inner);
-                    Access::Done((*change)(it))
+                    AccessOutcome::Done((*change)(it))
                 }
             };
             match self.store().change(name, access).await? {
                 None => return Err(FeedError::SubscriptionNotFound { name: name.to_owned() }.into()),
-                Some(Access::Refused) => return Err(ServiceError::Account(AccountError::NotAllowed)),
-                Some(Access::Done(done)) => return Ok(done),
-                Some(Access::Stale) => {
+                Some(AccessOutcome::Refused) => return Err(ServiceError::Account(AccountError::NotAllowed)),
+                Some(AccessOutcome::Done(done)) => return Ok(done),
+                Some(AccessOutcome::Stale) => {
                     self.rescope(name).await?;
                 }
             }
@@ -152,13 +156,13 @@ impl<F: FeedStore> Feed<F> {
 
     /// Sets the accounts of a subscription, voids the rows of lost accounts, and ends its streams. Returns the voided
     /// rows if the accounts changed.
-    pub(super) async fn rescope(&self, name: &str) -> Result<Option<Voided>, StoreError> {
+    pub(super) async fn rescope(&self, name: &str) -> Result<Option<VoidedRows>, StoreError> {
         let mut known = RowAccounts::default();
         loop {
             let (feed, looked_up) = (self.clone(), known.clone());
             match self.store().change(name, move |it| feed.rescope_step(it, &looked_up)).await? {
                 None => return Ok(None),
-                Some(Step::Done(voided, generation)) => {
+                Some(RescopeStep::Done(voided, generation)) => {
                     if let Some(voided) = voided {
                         self.dispatcher_must_end(name, generation);
                         self.note_voided(name, voided);
@@ -166,7 +170,7 @@ impl<F: FeedStore> Feed<F> {
                     return Ok(voided);
                 }
                 // New rows may appear during the look-up. The dispatcher ends first, which makes the loop terminate.
-                Some(Step::Unknown(lookup)) => {
+                Some(RescopeStep::Unknown(lookup)) => {
                     self.dispatcher_must_end(name, lookup.generation);
                     known = self.look_up(lookup, known).await?;
                 }
@@ -174,11 +178,11 @@ impl<F: FeedStore> Feed<F> {
         }
     }
 
-    fn rescope_step(&self, it: &mut Subscription, known: &RowAccounts) -> Step {
+    fn rescope_step(&self, it: &mut Subscription, known: &RowAccounts) -> RescopeStep {
         let (head, meant) = (it.head(), self.meant(it.head()));
         let generation = head.generation;
         let may_lose = match &head.scope {
-            Some(scope) if *scope == meant => return Step::Done(None, generation),
+            Some(scope) if *scope == meant => return RescopeStep::Done(None, generation),
             Some(scope) => !scope.is_within(&meant),
             None => meant != AccountScope::All,
         };
@@ -186,22 +190,22 @@ impl<F: FeedStore> Feed<F> {
         let of = |seq: &u64| if known.id == head.id { known.accounts.get(seq) } else { None };
         let seqs: Vec<u64> = open.iter().copied().filter(|seq| of(seq).is_none()).collect();
         if !seqs.is_empty() {
-            return Step::Unknown(Lookup { id: head.id, generation, feed: head.config.feed, seqs });
+            return RescopeStep::Unknown(AccountLookup { id: head.id, generation, feed: head.config.feed, seqs });
         }
         // A trimmed event cannot be shown to any caller.
         let is_gone = |seq: &u64| of(seq).and_then(Option::as_deref).is_some_and(|account| !meant.has(account));
         let gone: Vec<u64> = open.iter().copied().filter(is_gone).collect();
-        Step::Done(Some(it.set_scope(meant, gone)), generation)
+        RescopeStep::Done(Some(it.set_scope(meant, gone)), generation)
     }
 
-    async fn look_up(&self, lookup: Lookup, known: RowAccounts) -> Result<RowAccounts, StoreError> {
-        let Lookup { id, feed, seqs, .. } = lookup;
+    async fn look_up(&self, lookup: AccountLookup, known: RowAccounts) -> Result<RowAccounts, StoreError> {
+        let AccountLookup { id, feed, seqs, .. } = lookup;
         let mut accounts = if known.id == id { Arc::unwrap_or_clone(known.accounts) } else { BTreeMap::new() };
         for some in seqs.chunks(LOOKED_UP) {
             accounts.extend(some.iter().map(|seq| (*seq, None)));
             for stored in self.log(feed).pick(some.to_vec(), false).await? {
                 // An unreadable event belongs to no account, and is shown to no caller.
-                let account = Facts::decode(feed, &stored.message).map(|facts| facts.account().into());
+                let account = EventFacts::decode(feed, &stored.message).map(|facts| facts.account().into());
                 accounts.insert(stored.seq, Some(account.unwrap_or_default()));
             }
         }
@@ -212,10 +216,10 @@ impl<F: FeedStore> Feed<F> {
         self.0.dispatchers.end(name, FeedError::Updated { generation });
     }
 
-    fn note_voided(&self, subscription: &str, voided: Voided) {
-        let Voided { leased, parked, pending } = voided;
+    fn note_voided(&self, subscription: &str, voided: VoidedRows) {
+        let VoidedRows { leased, parked, pending } = voided;
         self.0.parts.metrics.voided.inc_by(voided.all());
-        if voided == Voided::default() {
+        if voided == VoidedRows::default() {
             tracing::info!(subscription, "a subscription means other accounts than before");
         } else {
             tracing::warn!(
@@ -264,7 +268,7 @@ impl<F: FeedStore> Feed<F> {
 }
 
 /// Whether the caller is the client that created the subscription.
-pub(super) fn is_maker(head: &Head, call: &CallContext) -> bool {
+pub(super) fn is_maker(head: &SubscriptionHead, call: &CallContext) -> bool {
     !head.config.client.is_empty() && head.config.client == client_of(call)
 }
 

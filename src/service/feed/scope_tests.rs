@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::pb;
-use crate::ports::subscriptions::Subscriptions as _;
+use crate::ports::subscriptions::SubscriptionStore as _;
 use crate::service::testing_feed::*;
 use crate::service::testing_feed_store::FaultyFeed;
 
@@ -14,7 +14,7 @@ fn may_see(feed: &TestFeed, accounts: &[usize]) -> CallContext {
     limited(accounts)
 }
 
-async fn open(feed: &TestFeed, name: &str, call: &CallContext) -> super::super::Deliveries<FaultyFeed> {
+async fn open(feed: &TestFeed, name: &str, call: &CallContext) -> super::super::ConsumerStream<FaultyFeed> {
     let mut stream = feed.feed.subscribe(&asking(name, "one"), call).await.unwrap();
     stream.next().await.unwrap().unwrap();
     stream

@@ -6,10 +6,10 @@ use super::error::{FaultKind, FeedError};
 use super::request::SettleRequest;
 use super::{Feed, FeedStore, invalid, timestamp};
 use crate::crash_point::{self, CrashPoint};
-use crate::domain::feed::subscription::{Outcome, Subscription, Verdict};
+use crate::domain::feed::subscription::{SettleOutcome, SettleVerdict, Subscription};
 use crate::domain::feed::{self, Lease};
 use crate::domain::moment::Moment;
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 use crate::pb::verdict::Verdict as Said;
 use crate::ports::call::CallContext;
@@ -26,7 +26,7 @@ const EXTENSIONS: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=
 
 /// The results of the verdicts of one call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
+pub struct SettleReply {
     /// Results in the order of the verdicts.
     pub results: Vec<pb::SettleResult>,
     /// The subscription's floor afterwards, as a cursor.
@@ -41,7 +41,7 @@ impl<F: FeedStore> Feed<F> {
         &self,
         request: impl Into<SettleRequest<'a>>,
         call: &CallContext,
-    ) -> Result<Settled, ServiceError> {
+    ) -> Result<SettleReply, ServiceError> {
         let request: SettleRequest<'_> = request.into();
         let (feed, name) = (request.feed, request.subscription);
         let verdicts = read(request.verdicts)?;
@@ -60,7 +60,7 @@ impl<F: FeedStore> Feed<F> {
             let lease_expires_at = until.and_then(|until| timestamp(until.wall));
             pb::SettleResult { lease: verdict.lease.clone(), outcome: outcome.into(), lease_expires_at }
         });
-        Ok(Settled {
+        Ok(SettleReply {
             results: results.collect(),
             floor: log.cursor(floor).to_string(),
             backlog: self.reader(feed).head().saturating_sub(scanned) + unsettled,
@@ -68,28 +68,29 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Converts an outcome for the answer, and counts it.
-    fn told(&self, outcome: Outcome) -> (pb::SettleOutcome, Option<Moment>) {
+    fn told(&self, outcome: SettleOutcome) -> (pb::SettleOutcome, Option<Moment>) {
         let (name, told, until) = match outcome {
-            Outcome::Applied(until) => ("applied", pb::SettleOutcome::Applied, until),
-            Outcome::AlreadyApplied => ("already_applied", pb::SettleOutcome::AlreadyApplied, None),
-            Outcome::LeaseLost => ("lease_lost", pb::SettleOutcome::LeaseLost, None),
-            Outcome::StaleGeneration => ("stale_generation", pb::SettleOutcome::StaleGeneration, None),
-            Outcome::UnknownLease => ("unknown_lease", pb::SettleOutcome::UnknownLease, None),
+            SettleOutcome::Applied(until) => ("applied", pb::SettleOutcome::Applied, until),
+            SettleOutcome::AlreadyApplied => ("already_applied", pb::SettleOutcome::AlreadyApplied, None),
+            SettleOutcome::LeaseLost => ("lease_lost", pb::SettleOutcome::LeaseLost, None),
+            SettleOutcome::StaleGeneration => ("stale_generation", pb::SettleOutcome::StaleGeneration, None),
+            SettleOutcome::UnknownLease => ("unknown_lease", pb::SettleOutcome::UnknownLease, None),
         };
         self.0.parts.metrics.settled(name).inc();
         (told, until)
     }
 }
 
-fn read(verdicts: &[pb::Verdict]) -> Result<Vec<(Lease, Verdict)>, ServiceError> {
-    let top = Path::Top("verdicts");
+fn read(verdicts: &[pb::Verdict]) -> Result<Vec<(Lease, SettleVerdict)>, ServiceError> {
+    let top = FieldPath::Top("verdicts");
     if verdicts.is_empty() {
         return Err(invalid(&top, "is required"));
     }
     if verdicts.len() > MOST {
         return Err(super::out_of_bounds(&top, "must be at most 1000"));
     }
-    let (mut leases, mut missing, mut bounds) = (Faults::default(), Faults::default(), Faults::default());
+    let (mut leases, mut missing, mut bounds) =
+        (FieldFaults::default(), FieldFaults::default(), FieldFaults::default());
     let mut read = Vec::with_capacity(verdicts.len());
     for (index, verdict) in verdicts.iter().enumerate() {
         let at = top.index(index);
@@ -114,32 +115,35 @@ fn read(verdicts: &[pb::Verdict]) -> Result<Vec<(Lease, Verdict)>, ServiceError>
     Ok(read)
 }
 
-fn one(said: &Said, at: &Path<'_>, faults: &mut Faults) -> Option<Verdict> {
-    let mut span = |asked: Option<prost_types::Duration>, within: &dyn Fn(Duration) -> bool, path: &Path<'_>, text| {
-        let span = asked.map(|asked| feed::span(&asked).filter(|span| within(*span)));
-        if span == Some(None) {
-            faults.add(path, text);
-        }
-        span.flatten()
-    };
+fn one(said: &Said, at: &FieldPath<'_>, faults: &mut FieldFaults) -> Option<SettleVerdict> {
+    let mut span =
+        |asked: Option<prost_types::Duration>, within: &dyn Fn(Duration) -> bool, path: &FieldPath<'_>, text| {
+            let span = asked.map(|asked| feed::span(&asked).filter(|span| within(*span)));
+            if span == Some(None) {
+                faults.add(path, text);
+            }
+            span.flatten()
+        };
     Some(match said {
-        Said::Ack(_) => Verdict::Ack,
-        Said::Release(_) => Verdict::Release,
+        Said::Ack(_) => SettleVerdict::Ack,
+        Said::Release(_) => SettleVerdict::Release,
         Said::Retry(retry) => {
             let at = at.field("retry");
             let delay = span(retry.delay, &|span| span <= LONGEST_DELAY, &at.field("delay"), "must be 0 s to 24 h");
-            Verdict::Retry { delay, reason: reason(&retry.reason, &at.field("reason"), faults) }
+            SettleVerdict::Retry { delay, reason: reason(&retry.reason, &at.field("reason"), faults) }
         }
-        Said::Park(park) => Verdict::Park { reason: reason(&park.reason, &at.field("park").field("reason"), faults) },
+        Said::Park(park) => {
+            SettleVerdict::Park { reason: reason(&park.reason, &at.field("park").field("reason"), faults) }
+        }
         Said::Extend(extend) => {
             let by = at.field("extend");
             let within = |span: Duration| EXTENSIONS.contains(&span);
-            Verdict::Extend { by: span(extend.by, &within, &by.field("by"), "must be 5 s to 10 min") }
+            SettleVerdict::Extend { by: span(extend.by, &within, &by.field("by"), "must be 5 s to 10 min") }
         }
     })
 }
 
-fn reason(text: &str, at: &Path<'_>, faults: &mut Faults) -> String {
+fn reason(text: &str, at: &FieldPath<'_>, faults: &mut FieldFaults) -> String {
     if text.chars().count() > LONGEST_REASON {
         faults.add(at, "must be at most 500 characters");
     }

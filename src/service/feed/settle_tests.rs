@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::consumer::Deliveries;
+use super::super::consumer::ConsumerStream;
 use super::*;
 use crate::pb::SettleOutcome::{AlreadyApplied, Applied, LeaseLost, StaleGeneration, UnknownLease};
 use crate::service::AccountError;
@@ -24,7 +24,7 @@ fn release() -> Said {
 }
 
 /// A feed with a subscription `oms`, and so many events on loan to its only consumer.
-async fn lent(count: u64) -> (TestFeed, Deliveries<impl FeedStore>, Vec<pb::Delivery>) {
+async fn lent(count: u64) -> (TestFeed, ConsumerStream<impl FeedStore>, Vec<pb::Delivery>) {
     let feed = feed();
     feed.post_many(count).await;
     feed.create(plain("oms")).await;

@@ -6,33 +6,35 @@ use super::error::FeedError;
 use super::overview::SubscriptionState;
 use super::scope::{client_of, is_maker};
 use super::{Feed, FeedStore, invalid, places, timestamp};
-use crate::domain::feed::subscription::{Config, Head, Outline, Subscription, check_name, number_of_feed};
+use crate::domain::feed::subscription::{
+    Subscription, SubscriptionConfig, SubscriptionCounts, SubscriptionHead, check_name, number_of_feed,
+};
 use crate::domain::feed::{AccountScope, ByFeed, FeedName};
-use crate::domain::rules::{Faults, Path};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
-use crate::ports::event_log::Bounds;
-use crate::ports::subscriptions::{Made, NewSubscription, Removed};
+use crate::ports::event_log::LogBounds;
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome};
 use crate::service::{AccountError, ServiceError, paging};
 
 /// A subscription with its counts.
-pub(super) struct Seen {
-    pub(super) head: Head,
+pub(super) struct SubscriptionView {
+    pub(super) head: SubscriptionHead,
     pub(super) unsettled: u64,
     outstanding: u64,
     pub(super) parked: u64,
     pub(super) oldest: Option<Timestamp>,
 }
 
-impl Seen {
+impl SubscriptionView {
     fn of(it: &Subscription) -> Self {
         it.outline().into()
     }
 }
 
-impl From<Outline> for Seen {
-    fn from(Outline { head, unsettled, outstanding, parked, oldest }: Outline) -> Self {
+impl From<SubscriptionCounts> for SubscriptionView {
+    fn from(SubscriptionCounts { head, unsettled, outstanding, parked, oldest }: SubscriptionCounts) -> Self {
         Self { head, unsettled, outstanding, parked, oldest }
     }
 }
@@ -44,13 +46,13 @@ impl<F: FeedStore> Feed<F> {
         asked: Option<&pb::Subscription>,
         call: &CallContext,
     ) -> Result<pb::Subscription, ServiceError> {
-        let at = Path::Top("subscription");
+        let at = FieldPath::Top("subscription");
         let asked = asked.ok_or_else(|| invalid(&at, "is required"))?;
         let head = match self.make(&asked.name, asked, &at, call).await? {
-            (Made::New(head), _) => head,
-            (Made::Existing(head), new) if self.is_same(&head, &new) => head,
-            (Made::Existing(head), _) => return Err(differs(&head).into()),
-            (Made::TooMany, _) => return Err(FeedError::TooManySubscriptions.into()),
+            (CreateOutcome::New(head), _) => head,
+            (CreateOutcome::Existing(head), new) if self.is_same(&head, &new) => head,
+            (CreateOutcome::Existing(head), _) => return Err(differs(&head).into()),
+            (CreateOutcome::TooMany, _) => return Err(FeedError::TooManySubscriptions.into()),
         };
         self.show(&head.name, call).await
     }
@@ -63,9 +65,9 @@ impl<F: FeedStore> Feed<F> {
         asked: Option<&pb::Subscription>,
         call: &CallContext,
     ) -> Result<(), ServiceError> {
-        named(name, &Path::Top("subscription"))?;
+        named(name, &FieldPath::Top("subscription"))?;
         let Some(asked) = asked else { return Ok(()) };
-        let at = Path::Top("create_if_missing");
+        let at = FieldPath::Top("create_if_missing");
         if !asked.name.is_empty() && asked.name != name {
             return Err(invalid(&at.field("name"), "must be empty, or the same as subscription"));
         }
@@ -75,10 +77,10 @@ impl<F: FeedStore> Feed<F> {
         }
         let asked = &pb::Subscription { feed: of_feed, ..asked.clone() };
         match self.make(name, asked, &at, call).await? {
-            (Made::Existing(head), _) if head.config.feed != feed => Err(wrong_feed(&head).into()),
-            (Made::Existing(head), _) if !head.config.agrees_with(asked) => Err(differs(&head).into()),
-            (Made::TooMany, _) => Err(FeedError::TooManySubscriptions.into()),
-            (Made::New(_) | Made::Existing(_), _) => Ok(()),
+            (CreateOutcome::Existing(head), _) if head.config.feed != feed => Err(wrong_feed(&head).into()),
+            (CreateOutcome::Existing(head), _) if !head.config.agrees_with(asked) => Err(differs(&head).into()),
+            (CreateOutcome::TooMany, _) => Err(FeedError::TooManySubscriptions.into()),
+            (CreateOutcome::New(_) | CreateOutcome::Existing(_), _) => Ok(()),
         }
     }
 
@@ -86,15 +88,15 @@ impl<F: FeedStore> Feed<F> {
         &self,
         name: &str,
         asked: &pb::Subscription,
-        at: &Path<'_>,
+        at: &FieldPath<'_>,
         call: &CallContext,
-    ) -> Result<(Made, NewSubscription), ServiceError> {
+    ) -> Result<(CreateOutcome, NewSubscription), ServiceError> {
         named(name, &at.field("name"))?;
-        let config = Config::from_message(asked, at).map_err(FeedError::of_choices)?;
+        let config = SubscriptionConfig::from_message(asked, at).map_err(FeedError::of_choices)?;
         for account in &config.filter.accounts {
             self.0.parts.directory.named(account, call)?;
         }
-        let config = Config { client: client_of(call).to_owned(), ..config };
+        let config = SubscriptionConfig { client: client_of(call).to_owned(), ..config };
         let scope = self.meant_by(&config, call)?;
         if scope == AccountScope::only([]) {
             return Err(ServiceError::Account(AccountError::NotAllowed));
@@ -104,7 +106,7 @@ impl<F: FeedStore> Feed<F> {
         // The start of an existing subscription does not matter any more, and may be trimmed.
         if let Some(head) = self.store().change(name, |it| it.head().clone()).await? {
             self.check_use(&head, call)?;
-            return Ok((Made::Existing(head), new));
+            return Ok((CreateOutcome::Existing(head), new));
         }
         let log = self.log(new.config.feed);
         let bounds = log.bounds().await?;
@@ -112,22 +114,26 @@ impl<F: FeedStore> Feed<F> {
         let start = asked.start.as_ref().unwrap_or(&earliest);
         let new = NewSubscription { at: places::resolve(log, bounds, Some(start), &at.field("start")).await?, ..new };
         let made = self.store().make(new.clone()).await?;
-        if let Made::Existing(head) = &made {
+        if let CreateOutcome::Existing(head) = &made {
             self.check_use(head, call)?;
         }
         Ok((made, new))
     }
 
-    fn check_use(&self, head: &Head, call: &CallContext) -> Result<(), ServiceError> {
+    fn check_use(&self, head: &SubscriptionHead, call: &CallContext) -> Result<(), ServiceError> {
         if self.may_use(head, call) { Ok(()) } else { Err(ServiceError::Account(AccountError::NotAllowed)) }
     }
 
     /// Whether an existing subscription equals a requested one, in any order of values. Earlier versions stored the
     /// names of all covered accounts; therefore a request without accounts equals a subscription that covers the same
     /// accounts.
-    fn is_same(&self, head: &Head, new: &NewSubscription) -> bool {
-        let rest = |config: &Config| Config { filter: pb::Filter::default(), client: String::new(), ..config.clone() };
-        let named = |config: &Config| BTreeSet::from_iter(config.filter.accounts.clone());
+    fn is_same(&self, head: &SubscriptionHead, new: &NewSubscription) -> bool {
+        let rest = |config: &SubscriptionConfig| SubscriptionConfig {
+            filter: pb::Filter::default(),
+            client: String::new(),
+            ..config.clone()
+        };
+        let named = |config: &SubscriptionConfig| BTreeSet::from_iter(config.filter.accounts.clone());
         let (ours, theirs) = (&head.config, &new.config);
         rest(ours) == rest(theirs)
             && ours.wanted_anywhere() == theirs.wanted_anywhere()
@@ -137,31 +143,41 @@ impl<F: FeedStore> Feed<F> {
 
     /// Checks the accounts added by a change of the filter. Accounts named before may stay, even when the client has
     /// lost them, which allows reading a subscription and writing it back.
-    fn check_change(&self, head: &Head, config: &Config, call: &CallContext) -> Result<(), ServiceError> {
+    fn check_change(
+        &self,
+        head: &SubscriptionHead,
+        config: &SubscriptionConfig,
+        call: &CallContext,
+    ) -> Result<(), ServiceError> {
         let clients = self.0.parts.clients.of(&head.config.client);
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         for (i, name) in config.filter.accounts.iter().enumerate() {
             if head.config.filter.accounts.contains(name) {
                 continue;
             }
             self.0.parts.directory.named(name, call)?;
             if clients.as_ref().is_some_and(|clients| !clients.has(name)) {
-                let at = Path::Top("subscription").field("filter");
+                let at = FieldPath::Top("subscription").field("filter");
                 faults.add(&at.field("accounts").index(i), "must be visible to the client that made the subscription");
             }
         }
         faults.into_result().map_err(FeedError::of_choices)?;
-        self.check_use(&Head { config: config.clone(), ..head.clone() }, call)
+        self.check_use(&SubscriptionHead { config: config.clone(), ..head.clone() }, call)
     }
 
     /// Shows one subscription with the counts of its events.
     pub async fn show(&self, name: &str, call: &CallContext) -> Result<pb::Subscription, ServiceError> {
         let bounds = self.bounds().await?;
-        let seen = self.allowed(name, call, |it| Seen::of(it)).await?;
+        let seen = self.allowed(name, call, |it| SubscriptionView::of(it)).await?;
         Ok(self.as_message(self.as_passed(seen), bounds, call))
     }
 
-    pub(super) fn as_message(&self, seen: Seen, bounds: ByFeed<Bounds>, call: &CallContext) -> pb::Subscription {
+    pub(super) fn as_message(
+        &self,
+        seen: SubscriptionView,
+        bounds: ByFeed<LogBounds>,
+        call: &CallContext,
+    ) -> pb::Subscription {
         let consumers_replaced = self.0.dispatchers.replaced(&seen.head.name);
         let meant = self.meant(&seen.head);
         let knows_all = call.caller().sees_all() || is_maker(&seen.head, call);
@@ -174,7 +190,7 @@ impl<F: FeedStore> Feed<F> {
     }
 
     /// Adds the positions that the streams have passed, which may be ahead of the store.
-    pub(super) fn as_passed(&self, mut seen: Seen) -> Seen {
+    pub(super) fn as_passed(&self, mut seen: SubscriptionView) -> SubscriptionView {
         if let Some((scanned, floor)) = self.0.dispatchers.passed(&seen.head.name) {
             seen.head.scanned = seen.head.scanned.max(scanned);
             seen.head.floor = seen.head.floor.max(floor);
@@ -188,7 +204,7 @@ impl<F: FeedStore> Feed<F> {
         request: &pb::ListSubscriptionsRequest,
         call: &CallContext,
     ) -> Result<pb::ListSubscriptionsResponse, ServiceError> {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         let size = paging::size(request.page_size, &mut faults);
         faults.into_result().map_err(ServiceError::Invalid)?;
         let bounds = self.bounds().await?;
@@ -201,7 +217,7 @@ impl<F: FeedStore> Feed<F> {
     /// empty at the end.
     pub(super) async fn subscriptions(
         &self,
-        bounds: ByFeed<Bounds>,
+        bounds: ByFeed<LogBounds>,
         size: usize,
         after: &str,
         call: &CallContext,
@@ -241,7 +257,7 @@ impl<F: FeedStore> Feed<F> {
         request: &pb::UpdateSubscriptionRequest,
         call: &CallContext,
     ) -> Result<pb::UpdateSubscriptionResponse, ServiceError> {
-        let at = Path::Top("subscription");
+        let at = FieldPath::Top("subscription");
         let asked = request.subscription.as_ref().ok_or_else(|| invalid(&at, "is required"))?;
         named(&asked.name, &at.field("name"))?;
         let now = self.now();
@@ -251,7 +267,7 @@ impl<F: FeedStore> Feed<F> {
             if !asked_of.etag.is_empty() && asked_of.etag != etag(it.head()) {
                 return Err(ServiceError::from(differs(it.head())));
             }
-            let (at, mask_at) = (Path::Top("subscription"), Path::Top("update_mask").field("paths"));
+            let (at, mask_at) = (FieldPath::Top("subscription"), FieldPath::Top("update_mask").field("paths"));
             let config = it.head().config.updated(&asked_of, &at, &mask, &mask_at).map_err(FeedError::of_choices)?;
             feed.check_change(it.head(), &config, &who)?;
             let version = it.head().version;
@@ -285,9 +301,9 @@ impl<F: FeedStore> Feed<F> {
         let version = (!request.etag.is_empty()).then_some((head.id, head.version));
         let gone = || FeedError::SubscriptionNotFound { name: request.name.clone() };
         match self.store().remove(&request.name, version).await? {
-            Removed::Gone => {}
-            Removed::Missing => return Err(gone().into()),
-            Removed::Differs => return Err(differs(&head).into()),
+            RemoveOutcome::Gone => {}
+            RemoveOutcome::Missing => return Err(gone().into()),
+            RemoveOutcome::Differs => return Err(differs(&head).into()),
         }
         self.0.dispatchers.end(&request.name, gone());
         self.0.dispatchers.forget(&request.name);
@@ -303,7 +319,7 @@ impl<F: FeedStore> Feed<F> {
     ) -> Result<pb::SeekSubscriptionResponse, ServiceError> {
         let feed = self.allowed(&request.name, call, |it| it.head().config.feed).await?;
         let bounds = self.bounds().await?;
-        let (log, at) = (self.log(feed), Path::Top("position"));
+        let (log, at) = (self.log(feed), FieldPath::Top("position"));
         let to = places::resolve(log, *bounds.of(feed), request.position.as_ref(), &at).await?;
         let now = self.now();
         // A subscription deleted and created again meanwhile may read the other log, where the position has a different
@@ -311,7 +327,7 @@ impl<F: FeedStore> Feed<F> {
         let moved = self.allowed_of(feed, &request.name, call, move |it| {
             let voided = it.parked();
             it.seek(to, now);
-            (Seen::of(it), voided)
+            (SubscriptionView::of(it), voided)
         });
         let (seen, voided_parked) = moved.await?;
         let generation = seen.head.generation;
@@ -328,28 +344,28 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-fn named(name: &str, at: &Path<'_>) -> Result<(), ServiceError> {
-    let mut faults = Faults::default();
+fn named(name: &str, at: &FieldPath<'_>) -> Result<(), ServiceError> {
+    let mut faults = FieldFaults::default();
     check_name(name, at, &mut faults);
     faults.into_result().map_err(ServiceError::Invalid)
 }
 
-fn etag(head: &Head) -> String {
+fn etag(head: &SubscriptionHead) -> String {
     format!("{}.{}", head.id, head.version)
 }
 
-fn differs(head: &Head) -> FeedError {
+fn differs(head: &SubscriptionHead) -> FeedError {
     FeedError::SubscriptionDiffers { etag: etag(head) }
 }
 
-pub(super) fn wrong_feed(head: &Head) -> FeedError {
+pub(super) fn wrong_feed(head: &SubscriptionHead) -> FeedError {
     FeedError::WrongFeed { name: head.name.clone(), feed: head.config.feed }
 }
 
 /// Builds the message. The bounds must be older than the view: the floor rises, and events below it may be trimmed at
 /// once, which is no loss.
-fn told(seen: Seen, bounds: ByFeed<Bounds>) -> pb::Subscription {
-    let Seen { head, unsettled, outstanding, parked, oldest: _ } = seen;
+fn told(seen: SubscriptionView, bounds: ByFeed<LogBounds>) -> pb::Subscription {
+    let SubscriptionView { head, unsettled, outstanding, parked, oldest: _ } = seen;
     let bounds = bounds.of(head.config.feed);
     let state = if head.floor.saturating_add(1) < bounds.first {
         pb::SubscriptionState::LostEvents

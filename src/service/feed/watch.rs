@@ -11,12 +11,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::error::{Ended, FeedError};
-use super::reader::Tip;
+use super::error::{FeedError, StreamEnd};
+use super::reader::LogTip;
 use super::request::WatchRequest;
-use super::{BLOCKED, Feed, FeedStore, StreamPlace, duration, places, timestamp};
-use crate::domain::feed::{FeedName, Filter, LogId};
-use crate::domain::rules::Path;
+use super::{BLOCKED, Feed, FeedStore, StreamPermit, duration, places, timestamp};
+use crate::domain::feed::{EventFilter, FeedName, LogId};
+use crate::domain::rules::FieldPath;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
@@ -33,15 +33,15 @@ pub enum WatchFrame {
 }
 
 /// The stream of a watch. Events are read on demand, and no event is buffered between frames.
-pub struct Watch<F> {
+pub struct WatchStream<F> {
     feed: Feed<F>,
     name: FeedName,
-    tip: watch::Receiver<Tip>,
+    tip: watch::Receiver<LogTip>,
     log: LogId,
     /// Position up to which all matching events were sent.
     position: u64,
     /// The filter; `None` selects every event.
-    filter: Option<Filter>,
+    filter: Option<EventFilter>,
     /// Events left until the limit.
     left: u64,
     raw: bool,
@@ -56,7 +56,7 @@ pub struct Watch<F> {
     taken: Instant,
     opened: Option<pb::Opened>,
     ended: bool,
-    _place: StreamPlace,
+    _place: StreamPermit,
 }
 
 impl<F: FeedStore> Feed<F> {
@@ -69,7 +69,7 @@ impl<F: FeedStore> Feed<F> {
         &self,
         request: impl Into<WatchRequest<'a>>,
         call: &CallContext,
-    ) -> Result<Watch<F>, ServiceError> {
+    ) -> Result<WatchStream<F>, ServiceError> {
         let request: WatchRequest<'_> = request.into();
         let feed = request.feed;
         let filter = self.scope(request.account, request.filter, call)?;
@@ -79,7 +79,7 @@ impl<F: FeedStore> Feed<F> {
         // stream.
         let tip = self.reader(feed).tip();
         let bounds = self.log(feed).bounds().await?;
-        let position = places::resolve(self.log(feed), bounds, request.start, &Path::Top("start")).await?;
+        let position = places::resolve(self.log(feed), bounds, request.start, &FieldPath::Top("start")).await?;
         let opened = pb::Opened {
             log_id: bounds.log.to_string(),
             position: bounds.log.cursor(position).to_string(),
@@ -89,7 +89,7 @@ impl<F: FeedStore> Feed<F> {
             ..Default::default()
         };
         let now = Instant::now();
-        Ok(Watch {
+        Ok(WatchStream {
             feed: self.clone(),
             name: feed,
             tip,
@@ -110,9 +110,9 @@ impl<F: FeedStore> Feed<F> {
     }
 }
 
-impl<F: FeedStore> Watch<F> {
+impl<F: FeedStore> WatchStream<F> {
     /// Waits for the next frame. Returns `None` after the end of the stream, or after `limit` events.
-    pub async fn next(&mut self) -> Option<Result<WatchFrame, Ended>> {
+    pub async fn next(&mut self) -> Option<Result<WatchFrame, StreamEnd>> {
         if self.ended {
             return None;
         }
@@ -122,7 +122,7 @@ impl<F: FeedStore> Watch<F> {
         self.ended = !matches!(frame, Ok(Some(_)));
         match frame {
             Ok(frame) => frame.map(Ok),
-            Err(error) => Some(Err(Ended { error, last: Some(self.log.cursor(self.position)) })),
+            Err(error) => Some(Err(StreamEnd { error, last: Some(self.log.cursor(self.position)) })),
         }
     }
 

@@ -12,7 +12,7 @@ fn asked(start: Option<pb::Position>) -> pb::WatchCancelIntentsRequest {
     pb::WatchCancelIntentsRequest { start, ..Default::default() }
 }
 
-async fn opened(watch: &mut Watch<impl FeedStore>) -> pb::Opened {
+async fn opened(watch: &mut WatchStream<impl FeedStore>) -> pb::Opened {
     match watch.next().await {
         Some(Ok(WatchFrame::Opened(opened))) => opened,
         other => panic!("{other:?}"),

@@ -28,7 +28,7 @@ const LOOK_AFTER_COMMITS: usize = 16;
 const LOOK_AFTER_WRITES: usize = 100;
 
 /// The state of the checkpoints.
-pub(super) struct Checkpoints {
+pub(super) struct WalCheckpoints {
     path: PathBuf,
     /// The running copy beside the writer.
     copying: Option<JoinHandle<rusqlite::Result<()>>>,
@@ -40,7 +40,7 @@ pub(super) struct Checkpoints {
     unseen: (usize, usize),
 }
 
-impl Checkpoints {
+impl WalCheckpoints {
     /// Checkpoints of the database in this file.
     pub(super) fn of(path: PathBuf) -> Self {
         Self { path, copying: None, rest: false, held: 0, unseen: (0, 0) }

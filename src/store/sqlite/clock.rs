@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::SqliteLedger;
 use super::rows::{integer, number};
-use super::tx::Tx;
+use super::tx::WriteTx;
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
@@ -33,7 +33,7 @@ fn read(db: &Connection) -> rusqlite::Result<Option<ClockRecord>> {
     record.optional()
 }
 
-fn keep(tx: &mut Tx<'_>, record: ClockRecord) -> rusqlite::Result<()> {
+fn keep(tx: &mut WriteTx<'_>, record: ClockRecord) -> rusqlite::Result<()> {
     let ClockRecord { moment, boot, pause_left } = record;
     let pause_left = i64::try_from(pause_left.as_millis()).unwrap_or(i64::MAX);
     tx.sql("DELETE FROM clock_record")?.execute([])?;

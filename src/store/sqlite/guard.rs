@@ -100,12 +100,12 @@ impl FileGuard {
 }
 
 /// A thread that checks the file until dropped.
-pub(super) struct Watcher {
+pub(super) struct FileWatcher {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Watcher {
+impl FileWatcher {
     /// Starts the thread, which reports the first finding and ends.
     pub(super) fn start(
         guard: Arc<FileGuard>,
@@ -126,7 +126,7 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl Drop for FileWatcher {
     fn drop(&mut self) {
         drop(self.stop.take());
         // Joining releases the thread's reference to the guard.
@@ -208,10 +208,10 @@ mod tests {
         let (told, heard) = mpsc::channel();
         let tell: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |why| told.send(why.to_owned()).unwrap());
         fs::remove_file(&path).unwrap();
-        let watcher = Watcher::start(guard.clone(), Duration::from_millis(1), tell.clone()).unwrap();
+        let watcher = FileWatcher::start(guard.clone(), Duration::from_millis(1), tell.clone()).unwrap();
         assert!(heard.recv_timeout(Duration::from_secs(10)).unwrap().contains("replaced or removed"));
         drop(watcher);
-        drop(Watcher::start(guard.clone(), Duration::from_secs(3600), tell).unwrap());
+        drop(FileWatcher::start(guard.clone(), Duration::from_secs(3600), tell).unwrap());
         assert_eq!(Arc::strong_count(&guard), 1);
         assert!(heard.try_recv().is_err());
     }

@@ -10,7 +10,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::reads::number_of;
-use super::rows::{self, Coded, ENTRIES, integer};
+use super::rows::{self, CodedValue, ENTRIES, integer};
 use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::EntryQuery;
 
@@ -37,7 +37,7 @@ const OPEN: &str = "SELECT b.id, e.account, e.state, e.created FROM bodies b CRO
 const NEXT_SPAN: &str = "SELECT span FROM entry_spans WHERE span >= ?1 AND earliest < ?2 ORDER BY span LIMIT 1";
 
 /// The conditions of a list, in the numbers of the database.
-pub(super) struct Wanted<'a> {
+pub(super) struct ListQuery<'a> {
     pub(super) accounts: Vec<i64>,
     pub(super) states: &'a [EntryState],
     /// Creation time before which entries are listed; the largest number for any time.
@@ -58,7 +58,7 @@ pub(super) fn list(db: &Connection, query: &EntryQuery, left: &dyn Fn() -> bool)
         }
         None => all_accounts(db)?,
     };
-    let wanted = Wanted {
+    let wanted = ListQuery {
         accounts,
         states: if query.states.is_empty() { &EntryState::ALL } else { &query.states },
         before: query.created_before.map_or(i64::MAX, |before| integer(before.0)),
@@ -72,7 +72,11 @@ pub(super) fn all_accounts(db: &Connection) -> rusqlite::Result<Vec<i64>> {
     db.prepare_cached("SELECT id FROM accounts")?.query_map([], |row| row.get(0))?.collect()
 }
 
-pub(super) fn matching(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<Entry>> {
+pub(super) fn matching(
+    db: &Connection,
+    wanted: &ListQuery<'_>,
+    left: &dyn Fn() -> bool,
+) -> rusqlite::Result<Vec<Entry>> {
     let mut ids = Vec::new();
     for account in &wanted.accounts {
         for state in wanted.states.iter().filter(|state| **state != EntryState::Sending) {
@@ -105,7 +109,7 @@ pub(super) fn matching(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> 
 /// The first ids of an account in a state other than `Sending`.
 fn of_state(
     db: &Connection,
-    wanted: &Wanted<'_>,
+    wanted: &ListQuery<'_>,
     account: i64,
     state: EntryState,
     left: &dyn Fn() -> bool,
@@ -116,7 +120,7 @@ fn of_state(
         for source in sources {
             let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
             let mut ids = db.prepare_cached(source)?;
-            let ids = ids.query_map(params![account, Coded(state), after, end, before, left], |row| row.get(0))?;
+            let ids = ids.query_map(params![account, CodedValue(state), after, end, before, left], |row| row.get(0))?;
             for id in ids {
                 found.push(id?);
             }
@@ -146,7 +150,7 @@ fn of_state(
 }
 
 /// The first ids of entries being sent, for all wanted accounts. Scans open entries only.
-fn sending(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<i64>> {
+fn sending(db: &Connection, wanted: &ListQuery<'_>, left: &dyn Fn() -> bool) -> rusqlite::Result<Vec<i64>> {
     let mut open = db.prepare_cached(OPEN)?;
     let (mut found, mut after) = (Vec::new(), wanted.after);
     while found.len() < wanted.limit && !left() {
@@ -155,7 +159,7 @@ fn sending(db: &Connection, wanted: &Wanted<'_>, left: &dyn Fn() -> bool) -> rus
         while let Some(row) = rows.next()? {
             looked_at += 1;
             after = row.get(0)?;
-            let (account, state, created): (i64, Coded<EntryState>, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let (account, state, created): (i64, CodedValue<EntryState>, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
             if state.0 == EntryState::Sending && created < wanted.before && wanted.accounts.contains(&account) {
                 found.push(after);
             }

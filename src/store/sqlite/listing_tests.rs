@@ -228,8 +228,13 @@ async fn a_list_ends_between_two_steps_when_its_caller_leaves() {
     let asked = std::cell::Cell::new(0);
     let listed = |most: usize| {
         asked.set(0);
-        let wanted =
-            Wanted { accounts: vec![1], states: &[EntryState::Sending], before: i64::MAX, after: 0, limit: 3 * STEP };
+        let wanted = ListQuery {
+            accounts: vec![1],
+            states: &[EntryState::Sending],
+            before: i64::MAX,
+            after: 0,
+            limit: 3 * STEP,
+        };
         let left = || asked.replace(asked.get() + 1) >= most;
         matching(&db, &wanted, &left).unwrap().len()
     };

@@ -14,8 +14,8 @@ use std::ops::RangeInclusive;
 use rusqlite::{Connection, Row, params};
 use sha2::{Digest as _, Sha256};
 
-use super::rows::Coded;
-use super::tx::Tx;
+use super::rows::CodedValue;
+use super::tx::WriteTx;
 use crate::domain::ledger::MutationKind;
 use crate::store::keys;
 
@@ -25,12 +25,12 @@ pub(super) const NEWEST: usize = if cfg!(any(test, feature = "crash-points")) { 
 /// What is found. Each has a table of keys, and a number in the table of numbers: rows with ids from there on may not be in it
 /// yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum KeyedRows {
     Entries,
     Deliveries,
 }
 
-impl Of {
+impl KeyedRows {
     const fn keyed(self) -> &'static str {
         match self {
             Self::Entries => "keyed",
@@ -63,7 +63,7 @@ impl Of {
 
 /// What a key of an entry is of.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum By {
+pub(super) enum EntryKeyKind {
     /// The order number of a creation.
     Number,
     /// A request's id.
@@ -72,7 +72,7 @@ pub(super) enum By {
     Content,
 }
 
-impl By {
+impl EntryKeyKind {
     /// The numbers are in every database: they never change.
     fn code(self) -> u8 {
         match self {
@@ -85,14 +85,14 @@ impl By {
     }
 
     /// Whether an entry stands by this key of its account.
-    fn stands(self, tx: &Tx<'_>, id: i64, account: i64, key: &[u8]) -> rusqlite::Result<bool> {
+    fn stands(self, tx: &WriteTx<'_>, id: i64, account: i64, key: &[u8]) -> rusqlite::Result<bool> {
         let stands = match self {
             Self::Number => "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND number_key = ?3",
             Self::Content => "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND content_key = ?3",
             Self::Request(kind) => {
                 let stands = "SELECT 1 FROM entries \
                               WHERE id = ?1 AND account = ?2 AND request_key = ?3 AND kind = ?4 AND freed = 0";
-                return tx.sql(stands)?.exists(params![id, account, key, Coded(kind)]);
+                return tx.sql(stands)?.exists(params![id, account, key, CodedValue(kind)]);
             }
         };
         tx.sql(stands)?.exists(params![id, account, key])
@@ -100,7 +100,7 @@ impl By {
 }
 
 /// What a key of an entry is found by.
-pub(super) fn hash(by: By, account: i64, key: &[u8]) -> i64 {
+pub(super) fn hash(by: EntryKeyKind, account: i64, key: &[u8]) -> i64 {
     hash_of(by.code(), account, key).into()
 }
 
@@ -112,7 +112,7 @@ pub fn hash_of(by: u8, account: i64, key: &[u8]) -> i32 {
 
 /// Keys that are not in the table: their hashes, and the rows that have them.
 #[derive(Debug, Default)]
-pub(super) struct Newest {
+pub(super) struct NewestKeys {
     added: BTreeSet<(i64, i64)>,
     /// On their way into the table: all of the rows below `below`, until they have moved.
     moving: BTreeSet<(i64, i64)>,
@@ -128,25 +128,25 @@ pub(super) struct Newest {
     began: bool,
 }
 
-impl Newest {
+impl NewestKeys {
     /// Finds those of the entries that were not known to have moved, and of what is left of such entries. A process that was
     /// killed may have moved some of them.
     pub(super) fn of_entries(connection: &Connection, next_entry: i64) -> rusqlite::Result<Self> {
         let mut newest = Self { below: next_entry, ..Self::default() };
-        let keyed = first_not_known(connection, Of::Entries)?;
+        let keyed = first_not_known(connection, KeyedRows::Entries)?;
         let mut entries = connection.prepare(
             "SELECT id, account, number_key, content_key, request_key, kind FROM entries NOT INDEXED WHERE id >= ?1",
         )?;
         let mut entries = entries.query([keyed])?;
         while let Some(row) = entries.next()? {
-            newest.note(row, By::Number, 2)?;
-            newest.note(row, By::Content, 3)?;
-            newest.note(row, By::Request(row.get::<_, Coded<MutationKind>>(5)?.0), 4)?;
+            newest.note(row, EntryKeyKind::Number, 2)?;
+            newest.note(row, EntryKeyKind::Content, 3)?;
+            newest.note(row, EntryKeyKind::Request(row.get::<_, CodedValue<MutationKind>>(5)?.0), 4)?;
         }
         let mut trimmed = connection.prepare("SELECT id, account, number_key FROM trimmed WHERE id >= ?1")?;
         let mut trimmed = trimmed.query([keyed])?;
         while let Some(row) = trimmed.next()? {
-            newest.note(row, By::Number, 2)?;
+            newest.note(row, EntryKeyKind::Number, 2)?;
         }
         Ok(newest)
     }
@@ -154,7 +154,7 @@ impl Newest {
     /// The same of deliveries.
     pub(super) fn of_deliveries(connection: &Connection, next_delivery: i64) -> rusqlite::Result<Self> {
         let mut newest = Self { below: next_delivery, ..Self::default() };
-        let keyed = first_not_known(connection, Of::Deliveries)?;
+        let keyed = first_not_known(connection, KeyedRows::Deliveries)?;
         let mut deliveries = connection.prepare("SELECT id, key FROM deliveries NOT INDEXED WHERE id >= ?1")?;
         let mut deliveries = deliveries.query([keyed])?;
         while let Some(row) = deliveries.next()? {
@@ -182,7 +182,7 @@ impl Newest {
     }
 
     /// Notes the key in this column, if there is one.
-    fn note(&mut self, row: &Row<'_>, by: By, column: usize) -> rusqlite::Result<()> {
+    fn note(&mut self, row: &Row<'_>, by: EntryKeyKind, column: usize) -> rusqlite::Result<()> {
         if let Some(key) = row.get_ref(column)?.as_blob_or_null()? {
             self.added.insert((hash(by, row.get(1)?, key), row.get(0)?));
         }
@@ -191,15 +191,15 @@ impl Newest {
 }
 
 /// The first row that was not known to have its keys in the table.
-fn first_not_known(connection: &Connection, of: Of) -> rusqlite::Result<i64> {
+fn first_not_known(connection: &Connection, of: KeyedRows) -> rusqlite::Result<i64> {
     let mut keyed = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
     keyed.query_row([of.keyed()], |row| row.get(0))
 }
 
 /// Rows that may have keys with these hashes, or what is left of them, in the order of their ids.
-pub(super) fn found(tx: &mut Tx<'_>, of: Of, hashes: RangeInclusive<i64>) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn found(tx: &mut WriteTx<'_>, of: KeyedRows, hashes: RangeInclusive<i64>) -> rusqlite::Result<Vec<i64>> {
     let (first, last) = hashes.into_inner();
-    let Newest { added, moving, .. } = tx.newest(of);
+    let NewestKeys { added, moving, .. } = tx.newest(of);
     let places = (first, i64::MIN)..=(last, i64::MAX);
     let mut found = Vec::from_iter(added.range(places.clone()).chain(moving.range(places)).map(|(_, id)| *id));
     let mut keys = tx.sql(of.find())?;
@@ -213,14 +213,14 @@ pub(super) fn found(tx: &mut Tx<'_>, of: Of, hashes: RangeInclusive<i64>) -> rus
 }
 
 /// From now on the row, a new one, is found by a key with this hash.
-pub(super) fn put(tx: &mut Tx<'_>, of: Of, hash: i64, id: i64) {
+pub(super) fn put(tx: &mut WriteTx<'_>, of: KeyedRows, hash: i64, id: i64) {
     let newest = tx.newest(of);
     newest.added.insert((hash, id));
     newest.due += 1;
 }
 
 /// The row is no longer found by it.
-pub(super) fn take_out(tx: &mut Tx<'_>, of: Of, hash: i64, id: i64) -> rusqlite::Result<()> {
+pub(super) fn take_out(tx: &mut WriteTx<'_>, of: KeyedRows, hash: i64, id: i64) -> rusqlite::Result<()> {
     let place = (hash, id);
     let newest = tx.newest(of);
     if newest.added.remove(&place) || newest.moving.remove(&place) {
@@ -233,7 +233,7 @@ pub(super) fn take_out(tx: &mut Tx<'_>, of: Of, hash: i64, id: i64) -> rusqlite:
 }
 
 /// Moves what is due into the table. At the end of a transaction. `next`: the id of the next row.
-pub(super) fn move_due(tx: &mut Tx<'_>, of: Of, next: i64) -> rusqlite::Result<()> {
+pub(super) fn move_due(tx: &mut WriteTx<'_>, of: KeyedRows, next: i64) -> rusqlite::Result<()> {
     let newest = tx.newest(of);
     let mut due = std::mem::take(&mut newest.due);
     if newest.moving.is_empty() {
@@ -263,16 +263,21 @@ pub(super) fn move_due(tx: &mut Tx<'_>, of: Of, next: i64) -> rusqlite::Result<(
 }
 
 /// Entries that may have this key, or what is left of them, in the order of their ids.
-pub(super) fn candidates(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8]) -> rusqlite::Result<Vec<i64>> {
+pub(super) fn candidates(
+    tx: &mut WriteTx<'_>,
+    by: EntryKeyKind,
+    account: i64,
+    key: &[u8],
+) -> rusqlite::Result<Vec<i64>> {
     let hash = hash(by, account, key);
-    found(tx, Of::Entries, hash..=hash)
+    found(tx, KeyedRows::Entries, hash..=hash)
 }
 
 /// The first of these entries that stands by the key.
 pub(super) fn standing(
-    tx: &Tx<'_>,
+    tx: &WriteTx<'_>,
     candidates: &[i64],
-    by: By,
+    by: EntryKeyKind,
     account: i64,
     key: &[u8],
 ) -> rusqlite::Result<Option<i64>> {
@@ -285,13 +290,19 @@ pub(super) fn standing(
 }
 
 /// From now on the entry, a new one, is found by this key.
-pub(super) fn add(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8], id: i64) {
-    put(tx, Of::Entries, hash(by, account, key), id);
+pub(super) fn add(tx: &mut WriteTx<'_>, by: EntryKeyKind, account: i64, key: &[u8], id: i64) {
+    put(tx, KeyedRows::Entries, hash(by, account, key), id);
 }
 
 /// The entry is no longer found by this key.
-pub(super) fn remove(tx: &mut Tx<'_>, by: By, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
-    take_out(tx, Of::Entries, hash(by, account, key), id)
+pub(super) fn remove(
+    tx: &mut WriteTx<'_>,
+    by: EntryKeyKind,
+    account: i64,
+    key: &[u8],
+    id: i64,
+) -> rusqlite::Result<()> {
+    take_out(tx, KeyedRows::Entries, hash(by, account, key), id)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::*;
 use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry, OperationId};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger, SaveResult};
 use crate::ports::random::Random;
-use crate::store::keys::Keys;
+use crate::store::keys::EntryKeys;
 use crate::store::memory::MemoryLedger;
 use crate::store::sqlite::SqliteLedger;
 use crate::store::testing::{acme, cancel, create, made, time};
@@ -158,7 +158,7 @@ async fn an_id_that_is_freed_again_and_again_leaves_nothing_behind() {
     let found = ledger
         .write(|tx| {
             let account = tx.account(&acme())?;
-            candidates(tx, By::Request(MutationKind::Create), account, b"r")
+            candidates(tx, EntryKeyKind::Request(MutationKind::Create), account, b"r")
         })
         .await
         .unwrap();
@@ -179,10 +179,10 @@ async fn two_that_share_a_hash_are_told_apart() {
         .write(move |tx| {
             let account = tx.account(&acme())?;
             // As if all of them had the same.
-            for by in [By::Number, By::Request(MutationKind::Create), By::Content] {
+            for by in [EntryKeyKind::Number, EntryKeyKind::Request(MutationKind::Create), EntryKeyKind::Content] {
                 for key in ["one", "other", "third", "r"] {
                     let hash = hash(by, account, key.as_bytes());
-                    tx.newest(Of::Entries).added.extend([(hash, first), (hash, second)]);
+                    tx.newest(KeyedRows::Entries).added.extend([(hash, first), (hash, second)]);
                 }
             }
             Ok(())
@@ -213,7 +213,7 @@ async fn what_an_older_version_kept_is_found() {
     let insert = format!(
         "INSERT INTO entries (id, {columns}, number_key, request_key, content_key) VALUES (?1, {values}, ?4, ?5, ?6)"
     );
-    let content = Keys::of(&cancel("C", "", 1)[0]).content.unwrap();
+    let content = EntryKeys::of(&cancel("C", "", 1)[0]).content.unwrap();
     let none = None::<&[u8]>;
     old.execute(&insert, params![5, 0, 4, b"A", b"r", none]).unwrap();
     old.execute(&insert, params![6, 1, 2, none, b"r", content]).unwrap();
@@ -251,17 +251,19 @@ async fn what_a_failed_transaction_took_out_or_moved_is_found_again() {
         let account = tx.account(&acme())?;
         for entry in &entries {
             let id = i64::try_from(entry.id.0).unwrap();
-            remove(tx, By::Number, account, entry.order_number.as_bytes(), id)?;
+            remove(tx, EntryKeyKind::Number, account, entry.order_number.as_bytes(), id)?;
         }
-        add(tx, By::Number, account, b"lost", 1);
+        add(tx, EntryKeyKind::Number, account, b"lost", 1);
         tx.finish()?;
-        let newest = tx.newest(Of::Entries);
+        let newest = tx.newest(KeyedRows::Entries);
         assert!(!newest.began && newest.moving.is_empty() && newest.added.len() < 2);
         Err(rusqlite::Error::InvalidQuery)
     });
     failed.await.unwrap_err();
-    let newest =
-        ledger.write(|tx| Ok(tx.newest(Of::Entries).added.len() + tx.newest(Of::Entries).moving.len())).await.unwrap();
+    let newest = ledger
+        .write(|tx| Ok(tx.newest(KeyedRows::Entries).added.len() + tx.newest(KeyedRows::Entries).moving.len()))
+        .await
+        .unwrap();
     assert_eq!(newest + before, NEWEST + NEWEST / 2 + 1, "kept, and one too many");
     for _ in 0..2 {
         for number in 0..NEWEST + NEWEST / 2 {

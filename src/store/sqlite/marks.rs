@@ -13,7 +13,7 @@ use crate::domain::timestamp::Timestamp;
 /// Steady times in milliseconds, and further values of an open entry. Field numbers are in every database and must
 /// never change.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Marks {
+pub(super) struct EntryMarks {
     #[prost(bytes = "vec", tag = "1")]
     boot: Vec<u8>,
     #[prost(uint64, tag = "2")]
@@ -36,7 +36,7 @@ pub(super) struct Marks {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct KeptEvidence {
+struct StoredEvidence {
     #[prost(uint64, tag = "1")]
     time: u64,
     #[prost(string, tag = "2")]
@@ -52,7 +52,7 @@ const REFUSALS: [LaterRefusal; 3] = [LaterRefusal::None, LaterRefusal::Plain, La
 const KINDS: [EvidenceKind; 4] =
     [EvidenceKind::Present, EvidenceKind::Absent, EvidenceKind::Contradicted, EvidenceKind::Nothing];
 
-impl Marks {
+impl EntryMarks {
     pub(super) fn of(entry: &Entry) -> Self {
         let Entry { boot, not_after, next, unknown, .. } = entry;
         let boot = boot.map(|boot| boot.0.to_vec()).unwrap_or_default();
@@ -116,12 +116,12 @@ impl Marks {
 pub(super) fn write_evidence(record: &LookupRecord) -> Vec<u8> {
     let LookupRecord { time, asked, worth, detail } = record;
     let worth = number(&KINDS, *worth);
-    KeptEvidence { time: time.0, asked: asked.clone(), worth, detail: detail.clone() }.encode_to_vec()
+    StoredEvidence { time: time.0, asked: asked.clone(), worth, detail: detail.clone() }.encode_to_vec()
 }
 
 /// Unreadable evidence counts as missing, because evidence is only shown to people.
 pub(super) fn read_evidence(kept: Option<&[u8]>) -> Option<LookupRecord> {
-    let KeptEvidence { time, asked, worth, detail } = KeptEvidence::decode(kept?).ok()?;
+    let StoredEvidence { time, asked, worth, detail } = StoredEvidence::decode(kept?).ok()?;
     let worth = *KINDS.get(worth as usize)?;
     Some(LookupRecord { time: Timestamp(time), asked, worth, detail })
 }

@@ -37,11 +37,11 @@ use self::guard::FileGuard;
 pub use self::lookup::hash_of;
 use self::open::OpenError;
 use self::reader::Read;
-use self::tx::Tx;
-use self::writer::{Database, Job, Lane, Queues, Write, Writer};
-use super::Settings;
-use super::health::{Failing, Health};
-use super::keys::Keys;
+use self::tx::WriteTx;
+use self::writer::{OpenDatabase, WriteJob, WriteLane, WriterJob, WriterQueues, WriterThread};
+use super::StoreSettings;
+use super::health::{StoreFailure, StoreHealth};
+use super::keys::EntryKeys;
 use crate::domain::account::AccountId;
 use crate::domain::feed::ByFeed;
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
@@ -58,16 +58,16 @@ const TRIM: usize = 200;
 ///
 /// Dropping the last clone ends the threads after the queued work; [`SqliteLedger::close`] also waits for the end.
 #[derive(Clone)]
-pub struct SqliteLedger(Arc<Inner>);
+pub struct SqliteLedger(Arc<SqliteShared>);
 
-struct Inner {
-    writes: Queues,
+struct SqliteShared {
+    writes: WriterQueues,
     reads: mpsc::Sender<Option<Read>>,
     lists: mpsc::Sender<Option<Read>>,
     feed_reads: mpsc::Sender<Option<Read>>,
     /// The last durable position of every log.
     heads: Heads,
-    health: Health,
+    health: StoreHealth,
     /// Number of written groups at the last proof that the store works.
     proved: AtomicU64,
     clock: Clock,
@@ -89,11 +89,11 @@ impl SqliteLedger {
     /// # Errors
     /// One line for the operator: the file is in use by a different gateway, was written by a newer version, is no
     /// ledger, or cannot be created.
-    pub fn open(path: &Path, settings: Settings) -> Result<Self, String> {
+    pub fn open(path: &Path, settings: StoreSettings) -> Result<Self, String> {
         let guard = Arc::new(FileGuard::take(path)?);
-        let health = Health::new(settings.metrics.clone());
+        let health = StoreHealth::new(settings.metrics.clone());
         let database = match open::writer(path) {
-            Ok(connection) => Some(Database::new(connection, path.to_owned())),
+            Ok(connection) => Some(OpenDatabase::new(connection, path.to_owned())),
             Err(OpenError::Refused(why)) => return Err(why),
             Err(OpenError::Failing(error)) => {
                 health.fails(&error, settings.clock.now().into());
@@ -112,8 +112,9 @@ impl SqliteLedger {
         let heads: Heads = Arc::new(ByFeed::new(|feed| watch::Sender::new(*heads.of(feed))));
         let started = |error| format!("the threads of the store cannot be started: {error}");
         let clock = settings.clock;
-        let watcher = guard::Watcher::start(guard.clone(), guard::EVERY, settings.on_fatal.clone()).map_err(started)?;
-        let mut writer = Writer::new(path.to_owned(), database, health.clone(), heads.clone(), settings);
+        let watcher =
+            guard::FileWatcher::start(guard.clone(), guard::EVERY, settings.on_fatal.clone()).map_err(started)?;
+        let mut writer = WriterThread::new(path.to_owned(), database, health.clone(), heads.clone(), settings);
         // Done before any read: rows of a renamed account are found by the present name.
         writer.own();
         let (writes, writer) = writer::start(writer, guard, watcher).map_err(started)?;
@@ -123,18 +124,18 @@ impl SqliteLedger {
         let (feed_reads, feed_reader) = start("store-feed")?;
         let ends = Mutex::new(Some(([reader, list_reader, feed_reader], writer)));
         let proved = AtomicU64::new(0);
-        Ok(Self(Arc::new(Inner { writes, reads, lists, feed_reads, heads, health, proved, clock, ends })))
+        Ok(Self(Arc::new(SqliteShared { writes, reads, lists, feed_reads, heads, health, proved, clock, ends })))
     }
 
     /// The present failure of the store: from a failed write until the next commit.
-    pub fn failing(&self) -> Option<Failing> {
+    pub fn failing(&self) -> Option<StoreFailure> {
         self.0.health.failing()
     }
 
     /// Checks whether the store works, by a write of the size of an entry; skipped when the store works and something
     /// was written since the last check. [`Self::failing`] has the result.
     pub async fn prove(&self) {
-        let Inner { health, proved, .. } = &*self.0;
+        let SqliteShared { health, proved, .. } = &*self.0;
         let written = health.written();
         if proved.swap(written, Ordering::Relaxed) == written || health.failing().is_some() {
             let _ = self.write(writes::probe).await;
@@ -153,25 +154,25 @@ impl SqliteLedger {
         for reader in readers {
             let _ = reader.await;
         }
-        let _ = self.0.writes.send(Lane::First, Job::End).await;
+        let _ = self.0.writes.send(WriteLane::First, WriterJob::End).await;
         let _ = writer.await;
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnMut(&mut WriteTx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.write_in(Lane::First, work).await
+        self.write_in(WriteLane::First, work).await
     }
 
-    async fn write_in<T, F>(&self, lane: Lane, work: F) -> Result<T, StoreError>
+    async fn write_in<T, F>(&self, lane: WriteLane, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        F: FnMut(&mut WriteTx<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let (write, answer) = Handed::new(work);
-        self.0.writes.send(lane, Job::Write(Box::new(write))).await.map_err(|_| closed())?;
+        let (write, answer) = QueuedWrite::new(work);
+        self.0.writes.send(lane, WriterJob::Write(Box::new(write))).await.map_err(|_| closed())?;
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -237,21 +238,21 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&Connection) -> rusqli
 }
 
 /// A queued write with its result and the channel for the answer.
-struct Handed<T, F> {
+struct QueuedWrite<T, F> {
     work: F,
     result: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Handed<T, F> {
+impl<T, F> QueuedWrite<T, F> {
     fn new(work: F) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
         let (answer, receive) = oneshot::channel();
         (Self { work, result: None, answer }, receive)
     }
 }
 
-impl<T: Send, F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send> Write for Handed<T, F> {
-    fn write(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+impl<T: Send, F: FnMut(&mut WriteTx<'_>) -> rusqlite::Result<T> + Send> WriteJob for QueuedWrite<T, F> {
+    fn write(&mut self, tx: &mut WriteTx<'_>) -> rusqlite::Result<()> {
         self.result = Some((self.work)(tx)?);
         Ok(())
     }
@@ -265,7 +266,7 @@ impl<T: Send, F: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send> Write for Han
 
 impl Ledger for SqliteLedger {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
-        let Some(keys) = new.first().map(Keys::of) else { return Ok(BeginOutcome::New(Vec::new())) };
+        let Some(keys) = new.first().map(EntryKeys::of) else { return Ok(BeginOutcome::New(Vec::new())) };
         self.write(move |tx| writes::begin(tx, &new, &keys, join)).await
     }
 

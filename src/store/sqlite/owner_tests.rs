@@ -9,7 +9,7 @@ use super::super::tests::{Place, begin, trouble, works};
 use super::*;
 use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::{Ledger, StoreErrorKind};
-use crate::store::Settings;
+use crate::store::StoreSettings;
 use crate::store::testing::{create, settings};
 
 /// Its first process, and what it was told that it ends for.
@@ -17,7 +17,7 @@ fn watched(place: &Place) -> (SqliteLedger, Arc<Mutex<Vec<String>>>) {
     let told = Arc::<Mutex<Vec<String>>>::default();
     let heard = told.clone();
     let on_fatal = Arc::new(move |why: &str| heard.lock().unwrap().push(why.to_owned()));
-    (SqliteLedger::open(&place.path(), Settings { on_fatal, ..settings() }).unwrap(), told)
+    (SqliteLedger::open(&place.path(), StoreSettings { on_fatal, ..settings() }).unwrap(), told)
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::listing::{self, Wanted};
-use super::lookup::{self, By};
-use super::rows::{self, Coded, ENTRIES, integer};
-use super::tx::Tx;
+use super::listing::{self, ListQuery};
+use super::lookup::{self, EntryKeyKind};
+use super::rows::{self, CodedValue, ENTRIES, integer};
+use super::tx::WriteTx;
 use super::writes::whole;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, MutationKind, OperationId};
@@ -19,28 +19,32 @@ pub(super) fn get(db: &Connection, id: OperationId) -> rusqlite::Result<Option<E
 }
 
 pub(super) fn of_request(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     account: &AccountId,
     kind: MutationKind,
     request_id: &str,
 ) -> rusqlite::Result<Vec<Entry>> {
     let Some(account) = number_of(tx.connection(), account)? else { return Ok(Vec::new()) };
     let key = short(request_id);
-    for id in lookup::candidates(tx, By::Request(kind), account, &key)?.into_iter().rev() {
+    for id in lookup::candidates(tx, EntryKeyKind::Request(kind), account, &key)?.into_iter().rev() {
         let mut has =
             tx.sql("SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND kind = ?3 AND request_key = ?4")?;
-        if has.exists(params![id, account, Coded(kind), key])? {
+        if has.exists(params![id, account, CodedValue(kind), key])? {
             return whole(tx, id);
         }
     }
     Ok(Vec::new())
 }
 
-pub(super) fn creation_of(tx: &mut Tx<'_>, account: &AccountId, order_number: &str) -> rusqlite::Result<Option<Entry>> {
+pub(super) fn creation_of(
+    tx: &mut WriteTx<'_>,
+    account: &AccountId,
+    order_number: &str,
+) -> rusqlite::Result<Option<Entry>> {
     let Some(account) = number_of(tx.connection(), account)? else { return Ok(None) };
     let key = short(order_number);
-    let candidates = lookup::candidates(tx, By::Number, account, &key)?;
-    match lookup::standing(tx, &candidates, By::Number, account, &key)? {
+    let candidates = lookup::candidates(tx, EntryKeyKind::Number, account, &key)?;
+    match lookup::standing(tx, &candidates, EntryKeyKind::Number, account, &key)? {
         Some(id) => get(tx.connection(), OperationId(u64::try_from(id).unwrap_or_default())),
         None => Ok(None),
     }
@@ -49,7 +53,7 @@ pub(super) fn creation_of(tx: &mut Tx<'_>, account: &AccountId, order_number: &s
 pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {
     let states = EntryState::ALL.iter().copied().filter(|state| state.is_open()).collect::<Vec<_>>();
     let accounts = listing::all_accounts(db)?;
-    let wanted = Wanted { accounts, states: &states, before: i64::MAX, after: integer(after.0), limit };
+    let wanted = ListQuery { accounts, states: &states, before: i64::MAX, after: integer(after.0), limit };
     listing::matching(db, &wanted, &|| false)
 }
 
@@ -73,7 +77,7 @@ pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<EntryCount>> {
     let counts = counts.query_map([], |row| {
         Ok(EntryCount {
             account: rows::account(row, 0)?,
-            state: row.get::<_, Coded<EntryState>>(1)?.0,
+            state: row.get::<_, CodedValue<EntryState>>(1)?.0,
             entries: rows::number(row, 2)?,
             oldest: rows::maybe_time(row, 3)?,
         })
@@ -91,7 +95,8 @@ pub(super) fn due_audits(db: &Connection, now: Timestamp, limit: usize) -> rusql
 
 pub(super) fn alerts(db: &Connection, operation: OperationId) -> rusqlite::Result<Vec<(AlertKind, Timestamp)>> {
     let mut alerts = db.prepare_cached("SELECT kind, time FROM alerts WHERE entry = ?1 ORDER BY time, kind")?;
-    let alerts = alerts
-        .query_map([integer(operation.0)], |row| Ok((row.get::<_, Coded<AlertKind>>(0)?.0, rows::time(row, 1)?)))?;
+    let alerts = alerts.query_map([integer(operation.0)], |row| {
+        Ok((row.get::<_, CodedValue<AlertKind>>(0)?.0, rows::time(row, 1)?))
+    })?;
     alerts.collect()
 }

@@ -4,7 +4,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use uuid::Uuid;
 
-use super::marks::{self, Marks};
+use super::marks::{self, EntryMarks};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, Fingerprint, MutationKind, OperationId, UnknownSince};
@@ -20,19 +20,19 @@ pub(super) const ENTRIES: &str = "SELECT e.id, e.fence, a.name, e.kind, e.order_
 
 /// Reads the columns of [`ENTRIES`].
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let marks = Marks::read(row.get_ref(27)?.as_blob_or_null()?);
+    let marks = EntryMarks::read(row.get_ref(27)?.as_blob_or_null()?);
     Ok(Entry {
         id: OperationId(number(row, 0)?),
         fence: number(row, 1)?,
         account: account(row, 2)?,
-        kind: row.get::<_, Coded<MutationKind>>(3)?.0,
+        kind: row.get::<_, CodedValue<MutationKind>>(3)?.0,
         order_number: row.get(4)?,
         request_id: row.get(5)?,
         batch: row.get(6)?,
         batches: row.get(7)?,
         fingerprint: Fingerprint(row.get(8)?),
-        state: row.get::<_, Coded<EntryState>>(9)?.0,
-        effect: row.get::<_, Coded<Effect>>(10)?.0,
+        state: row.get::<_, CodedValue<EntryState>>(9)?.0,
+        effect: row.get::<_, CodedValue<Effect>>(10)?.0,
         attempts: row.get(11)?,
         created: time(row, 12)?,
         updated: time(row, 13)?,
@@ -51,7 +51,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     })
 }
 
-fn unknown(row: &Row<'_>, marks: &Marks) -> rusqlite::Result<Option<UnknownSince>> {
+fn unknown(row: &Row<'_>, marks: &EntryMarks) -> rusqlite::Result<Option<UnknownSince>> {
     let Some(since) = maybe_time(row, 17)? else { return Ok(None) };
     let (last_byte, last_absence) = (time(row, 18)?, maybe_time(row, 21)?);
     let unknown =
@@ -85,22 +85,22 @@ pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Optio
 
 /// A value stored as a number.
 #[derive(Clone, Copy)]
-pub(super) struct Coded<T>(pub(super) T);
+pub(super) struct CodedValue<T>(pub(super) T);
 
 /// All values in the order of their numbers.
-pub(super) trait Numbered: Copy + PartialEq + 'static {
+pub(super) trait CodedEnum: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
 }
 
-impl Numbered for MutationKind {
+impl CodedEnum for MutationKind {
     const ALL: &'static [Self] = Self::ALL;
 }
 
-impl Numbered for Effect {
+impl CodedEnum for Effect {
     const ALL: &'static [Self] = &[Self::None, Self::Applied, Self::Unknown];
 }
 
-impl Numbered for EntryState {
+impl CodedEnum for EntryState {
     // Final states are the numbers from 4 on, and 1 and 4 are the frequent states; the schema relies on both.
     const ALL: &'static [Self] = &[
         Self::Recorded,
@@ -114,11 +114,11 @@ impl Numbered for EntryState {
     ];
 }
 
-impl Numbered for AlertKind {
+impl CodedEnum for AlertKind {
     const ALL: &'static [Self] = &[Self::LateEffect, Self::Duplicate];
 }
 
-impl<T: Numbered> ToSql for Coded<T> {
+impl<T: CodedEnum> ToSql for CodedValue<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         // Every value is in its list, which a test checks.
         let number = T::ALL.iter().position(|value| *value == self.0).unwrap_or(T::ALL.len());
@@ -126,7 +126,7 @@ impl<T: Numbered> ToSql for Coded<T> {
     }
 }
 
-impl<T: Numbered> FromSql for Coded<T> {
+impl<T: CodedEnum> FromSql for CodedValue<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = value.as_i64()?;
         let found = usize::try_from(number).ok().and_then(|at| T::ALL.get(at));
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn the_numbers_of_the_states_tell_open_from_final() {
-        assert_eq!(<EntryState as Numbered>::ALL.len(), EntryState::ALL.len());
-        for (number, state) in <EntryState as Numbered>::ALL.iter().enumerate() {
+        assert_eq!(<EntryState as CodedEnum>::ALL.len(), EntryState::ALL.len());
+        for (number, state) in <EntryState as CodedEnum>::ALL.iter().enumerate() {
             assert_eq!(state.is_open(), number < 4, "{state:?}");
         }
     }

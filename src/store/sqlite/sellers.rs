@@ -15,7 +15,7 @@ use super::feed::rename_filters;
 use super::reads;
 use crate::domain::account::{AccountId, SellerId};
 
-struct Row {
+struct SellerRow {
     id: i64,
     name: String,
     seller: Option<String>,
@@ -24,7 +24,7 @@ struct Row {
 /// Names every seller of the settings after its account. Runs within a transaction.
 pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusqlite::Result<()> {
     let mut rows = db.prepare("SELECT id, name, seller FROM accounts ORDER BY id")?;
-    let rows = rows.query_map([], |row| Ok(Row { id: row.get(0)?, name: row.get(1)?, seller: row.get(2)? }))?;
+    let rows = rows.query_map([], |row| Ok(SellerRow { id: row.get(0)?, name: row.get(1)?, seller: row.get(2)? }))?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut named: HashMap<i64, &AccountId> = HashMap::new();
     for (account, seller) in accounts {
@@ -38,7 +38,7 @@ pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusql
         }
     }
     let taken = |name: &str| accounts.iter().any(|(account, _)| account.as_str() == name);
-    let name_of = |row: &Row| match named.get(&row.id) {
+    let name_of = |row: &SellerRow| match named.get(&row.id) {
         Some(account) => account.as_str().to_owned(),
         None if taken(&row.name) => AccountId::without_account(row.seller.as_deref(), &row.name).as_str().to_owned(),
         None => row.name.clone(),
@@ -55,7 +55,7 @@ pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusql
 }
 
 /// Renames these rows, also in the filters of subscriptions.
-fn rename(db: &Connection, renamed: &[(&Row, String)]) -> rusqlite::Result<()> {
+fn rename(db: &Connection, renamed: &[(&SellerRow, String)]) -> rusqlite::Result<()> {
     if renamed.is_empty() {
         return Ok(());
     }

@@ -6,10 +6,10 @@ use super::super::tests::Place;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{FeedName, with_account};
 use crate::domain::ledger::{Entry, EntryState, NewEntry, OperationId};
-use crate::ports::event_log::{Appended, EventLog};
+use crate::ports::event_log::{AppendOutcome, EventLog};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, EntryQuery, Ledger, SaveResult};
-use crate::ports::subscriptions::Subscriptions;
-use crate::store::Settings;
+use crate::ports::subscriptions::SubscriptionStore;
+use crate::store::StoreSettings;
 use crate::store::sqlite::SqliteLedger;
 use crate::store::testing::{create, intent, made, new_subscription, settings, subscription_config, time};
 
@@ -19,7 +19,7 @@ fn id(name: &str) -> AccountId {
 
 fn open(place: &Place, accounts: &[(&str, &str)]) -> SqliteLedger {
     let accounts = accounts.iter().map(|(account, seller)| (id(account), SellerId::new(seller))).collect();
-    SqliteLedger::open(&place.path(), Settings { accounts, ..settings() }).unwrap()
+    SqliteLedger::open(&place.path(), StoreSettings { accounts, ..settings() }).unwrap()
 }
 
 fn order(account: &str, number: &str) -> NewEntry {
@@ -142,7 +142,7 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
     let place = Place::new();
     let delivery = |account: &str, event: &str| {
         let one = intent(event, time(1));
-        crate::domain::feed::notification::Arrival { account: id(account), ..one }
+        crate::domain::feed::notification::WebhookDelivery { account: id(account), ..one }
     };
     let ledger = open(&place, &[("acme", "1"), ("other", "2")]);
     for (account, event) in [("acme", "one"), ("other", "two"), ("acme", "three")] {
@@ -155,7 +155,7 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
 
     let ledger = open(&place, &[("beta", "1"), ("other", "2")]);
     ledger.append(delivery("beta", "four")).await.unwrap();
-    assert_eq!(ledger.append(delivery("beta", "one")).await.unwrap(), Appended::Duplicate);
+    assert_eq!(ledger.append(delivery("beta", "one")).await.unwrap(), AppendOutcome::Duplicate);
     let stored = |event: &str, account: Option<&str>| -> bytes::Bytes {
         let message = format!("message {event}");
         match account {
@@ -179,6 +179,6 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
     let ledger = open(&place, &[("beta", "3"), ("other", "2")]);
     let first = ledger.pick(FeedName::CancelIntents, vec![1], false).await.unwrap().remove(0).message;
     assert_eq!(first, with_account(b"message one", &AccountId::without_account(Some("1"), "beta")));
-    assert_eq!(ledger.append(delivery("beta", "one")).await.unwrap(), Appended::Stored { seq: Some(5) });
+    assert_eq!(ledger.append(delivery("beta", "one")).await.unwrap(), AppendOutcome::Stored { seq: Some(5) });
     ledger.close().await;
 }

@@ -323,7 +323,7 @@ async fn one_bad_write_does_not_spoil_its_group() {
 async fn what_waits_together_is_synced_together() {
     let place = Place::new();
     let metrics = Metrics::new([]);
-    let settings = Settings { metrics: metrics.store.clone(), ..settings() };
+    let settings = StoreSettings { metrics: metrics.store.clone(), ..settings() };
     let ledger = SqliteLedger::open(&place.path(), settings).unwrap();
     let figure = |name: &str| -> u64 {
         let text = metrics.encode(TextFormat::Plain).unwrap();
@@ -403,7 +403,7 @@ async fn a_failed_sync_ends_the_process_before_anybody_hears_of_it() {
     let place = Place::new();
     let ended = Arc::new(AtomicBool::new(false));
     let seen = ended.clone();
-    let settings = Settings { on_fatal: Arc::new(move |_| seen.store(true, Ordering::SeqCst)), ..settings() };
+    let settings = StoreSettings { on_fatal: Arc::new(move |_| seen.store(true, Ordering::SeqCst)), ..settings() };
     let ledger = SqliteLedger::open(&place.path(), settings).unwrap();
     let sync = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC);
     let failed = ledger.write::<(), _>(move |_| Err(rusqlite::Error::SqliteFailure(sync, None))).await;
@@ -441,7 +441,7 @@ async fn the_ledger_and_deliveries_go_before_subscriptions() {
     let write = |lane, name: String, first: Option<mpsc::Receiver<()>>, takes: Duration| {
         let (ledger, said) = (ledger.clone(), said.clone());
         async move {
-            let work = move |_: &mut Tx<'_>| {
+            let work = move |_: &mut WriteTx<'_>| {
                 if let Some(go) = &first {
                     go.recv().unwrap();
                 }
@@ -454,7 +454,7 @@ async fn the_ledger_and_deliveries_go_before_subscriptions() {
     };
     // What is handed over while the first one is being written is one group.
     let (go, gate) = mpsc::channel();
-    let mut tasks = vec![tokio::spawn(write(Lane::First, "gate".into(), Some(gate), Duration::ZERO))];
+    let mut tasks = vec![tokio::spawn(write(WriteLane::First, "gate".into(), Some(gate), Duration::ZERO))];
     let handed_over = async |lane, name: &str, first, takes| {
         let task = tokio::spawn(write(lane, name.to_owned(), first, takes));
         // Until it stands in the queue, which has room.
@@ -464,16 +464,16 @@ async fn the_ledger_and_deliveries_go_before_subscriptions() {
     tokio::task::yield_now().await;
     let (go_on, slow) = mpsc::channel();
     // This one takes all the time that there is for its kind in a transaction.
-    tasks.push(handed_over(Lane::Second, "slow", Some(slow), writer::BUDGET).await);
+    tasks.push(handed_over(WriteLane::Second, "slow", Some(slow), writer::BUDGET).await);
     for number in 0..3 {
-        tasks.push(handed_over(Lane::Second, &format!("second {number}"), None, Duration::ZERO).await);
+        tasks.push(handed_over(WriteLane::Second, &format!("second {number}"), None, Duration::ZERO).await);
     }
-    tasks.push(handed_over(Lane::First, "first", None, Duration::ZERO).await);
+    tasks.push(handed_over(WriteLane::First, "first", None, Duration::ZERO).await);
     go.send(()).unwrap();
     assert_eq!(order.recv().unwrap(), "gate");
     assert_eq!(order.recv().unwrap(), "first", "it was handed over last");
     // The slow one is being written, or waits for the next group.
-    tasks.push(handed_over(Lane::First, "late", None, Duration::ZERO).await);
+    tasks.push(handed_over(WriteLane::First, "late", None, Duration::ZERO).await);
     go_on.send(()).unwrap();
     drop(said);
     for task in tasks {

@@ -3,7 +3,7 @@
 use rusqlite::OptionalExtension as _;
 
 use super::SqliteLedger;
-use super::tx::Tx;
+use super::tx::WriteTx;
 use crate::ports::ledger::StoreError;
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
@@ -13,7 +13,7 @@ impl TokenKeys for SqliteLedger {
     }
 }
 
-fn kept_or(tx: &mut Tx<'_>, fresh: TokenKeyBytes) -> rusqlite::Result<TokenKeyBytes> {
+fn kept_or(tx: &mut WriteTx<'_>, fresh: TokenKeyBytes) -> rusqlite::Result<TokenKeyBytes> {
     let kept = tx.sql("SELECT key FROM token_key")?.query_row([], |row| row.get(0)).optional()?;
     if let Some(key) = kept {
         return Ok(key);

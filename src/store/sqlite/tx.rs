@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::lookup::{self, Newest, Of};
-use super::rows::{Coded, integer};
+use super::lookup::{self, KeyedRows, NewestKeys};
+use super::rows::{CodedValue, integer};
 use super::{feed, listing};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::EntryState;
@@ -14,15 +14,15 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 
 /// What the writer remembers of the database between transactions. Forgotten when one is rolled back.
-pub(super) struct Memory {
+pub(super) struct WriterCache {
     accounts: HashMap<AccountId, i64, RandomState>,
     next_entry: u64,
     /// The database says that numbers below this are used, so that it need not be told of each.
     reserved: u64,
     clock: Clock,
-    pub(super) feed: feed::Memory,
-    entry_keys: Newest,
-    delivery_keys: Newest,
+    pub(super) feed: feed::FeedCache,
+    entry_keys: NewestKeys,
+    delivery_keys: NewestKeys,
     /// Entries with numbers below this are in the table of counts, and in that of succeeded ones.
     counted: i64,
     /// The last row of `entry_spans`, once it was written.
@@ -36,25 +36,25 @@ const RESERVED_AT_ONCE: u64 = 1000;
 
 /// What need not be read again after a rollback.
 #[derive(Default)]
-pub(super) struct Left {
-    entry_keys: Option<Newest>,
-    delivery_keys: Option<Newest>,
+pub(super) struct CacheRemains {
+    entry_keys: Option<NewestKeys>,
+    delivery_keys: Option<NewestKeys>,
 }
 
-impl Memory {
+impl WriterCache {
     /// Reads it, all but what is left of it after a rollback.
-    pub(super) fn read(connection: &Connection, left: Left, clock: Clock) -> rusqlite::Result<Self> {
+    pub(super) fn read(connection: &Connection, left: CacheRemains, clock: Clock) -> rusqlite::Result<Self> {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
-        let (counted, feed) = (number("counted")?, feed::Memory::read(connection)?);
+        let (counted, feed) = (number("counted")?, feed::FeedCache::read(connection)?);
         let entry_keys = match left.entry_keys {
             Some(keys) => keys,
-            None => Newest::of_entries(connection, integer(next_entry))?,
+            None => NewestKeys::of_entries(connection, integer(next_entry))?,
         };
         let delivery_keys = match left.delivery_keys {
             Some(keys) => keys,
-            None => Newest::of_deliveries(connection, feed.next_delivery)?,
+            None => NewestKeys::of_deliveries(connection, feed.next_delivery)?,
         };
         Ok(Self {
             accounts: HashMap::default(),
@@ -70,15 +70,15 @@ impl Memory {
     }
 
     /// What need not be read again after a rollback.
-    pub(super) fn rolled_back(self) -> Left {
-        Left { entry_keys: self.entry_keys.rolled_back(), delivery_keys: self.delivery_keys.rolled_back() }
+    pub(super) fn rolled_back(self) -> CacheRemains {
+        CacheRemains { entry_keys: self.entry_keys.rolled_back(), delivery_keys: self.delivery_keys.rolled_back() }
     }
 }
 
 /// The transaction. Committed by the writer, never by a write.
-pub(super) struct Tx<'a> {
+pub(super) struct WriteTx<'a> {
     connection: &'a Connection,
-    memory: &'a mut Memory,
+    memory: &'a mut WriterCache,
     reserved_before: u64,
     /// Changes of the counts by account and state: written once, however many entries changed.
     counts: HashMap<(i64, EntryState), i64, RandomState>,
@@ -86,8 +86,8 @@ pub(super) struct Tx<'a> {
     pub(super) rows: u64,
 }
 
-impl<'a> Tx<'a> {
-    pub(super) fn new(connection: &'a Connection, memory: &'a mut Memory) -> Self {
+impl<'a> WriteTx<'a> {
+    pub(super) fn new(connection: &'a Connection, memory: &'a mut WriterCache) -> Self {
         let reserved_before = memory.reserved;
         memory.entry_keys.begin();
         memory.delivery_keys.begin();
@@ -125,15 +125,15 @@ impl<'a> Tx<'a> {
     }
 
     /// What is remembered of the feed.
-    pub(super) fn feed(&mut self) -> &mut feed::Memory {
+    pub(super) fn feed(&mut self) -> &mut feed::FeedCache {
         &mut self.memory.feed
     }
 
     /// The keys that are in no table yet.
-    pub(super) fn newest(&mut self, of: Of) -> &mut Newest {
+    pub(super) fn newest(&mut self, of: KeyedRows) -> &mut NewestKeys {
         match of {
-            Of::Entries => &mut self.memory.entry_keys,
-            Of::Deliveries => &mut self.memory.delivery_keys,
+            KeyedRows::Entries => &mut self.memory.entry_keys,
+            KeyedRows::Deliveries => &mut self.memory.delivery_keys,
         }
     }
 
@@ -184,14 +184,14 @@ impl<'a> Tx<'a> {
              ON CONFLICT DO UPDATE SET entries = entries + excluded.entries",
         )?;
         for ((account, state), change) in self.counts.drain().filter(|(_, change)| *change != 0) {
-            add.execute(params![account, Coded(state), change])?;
+            add.execute(params![account, CodedValue(state), change])?;
         }
         if self.memory.reserved != self.reserved_before {
             self.count_newest()?;
             self.number("next_entry", integer(self.memory.reserved))?;
         }
-        lookup::move_due(self, Of::Entries, integer(self.memory.next_entry))?;
-        lookup::move_due(self, Of::Deliveries, self.memory.feed.next_delivery)
+        lookup::move_due(self, KeyedRows::Entries, integer(self.memory.next_entry))?;
+        lookup::move_due(self, KeyedRows::Deliveries, self.memory.feed.next_delivery)
     }
 
     /// Takes entries into the table of counts and that of succeeded ones, all but the newest.

@@ -16,17 +16,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Heads;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::WalCheckpoints;
 use super::failure;
-use super::guard::{FileGuard, Watcher};
+use super::guard::{FileGuard, FileWatcher};
 use super::open::{self, OpenError};
 use super::owner::{self, OwnerError};
-use super::tx::{Left, Memory, Tx};
+use super::tx::{CacheRemains, WriteTx, WriterCache};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{StoreError, StoreErrorKind};
-use crate::store::Settings;
-use crate::store::health::Health;
+use crate::store::StoreSettings;
+use crate::store::health::StoreHealth;
 
 /// Writes that may wait. Whoever comes then waits for a place, and may still leave.
 const QUEUE: usize = 4096;
@@ -38,23 +38,23 @@ const GROUP: usize = 1024;
 pub(super) const BUDGET: Duration = Duration::from_millis(5);
 
 /// A write, handed over with the place where its answer goes.
-pub(super) trait Write: Send {
+pub(super) trait WriteJob: Send {
     /// May be called again after its transaction was rolled back.
-    fn write(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
+    fn write(&mut self, tx: &mut WriteTx<'_>) -> rusqlite::Result<()>;
 
     /// Tells what became of it.
     fn answer(self: Box<Self>, result: Result<(), StoreError>);
 }
 
-pub(super) enum Job {
-    Write(Box<dyn Write>),
+pub(super) enum WriterJob {
+    Write(Box<dyn WriteJob>),
     /// No more is taken; what was handed over before is written.
     End,
 }
 
 /// Which writes go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum WriteLane {
     /// The ledger, and deliveries of Walmart's.
     First,
     /// Subscriptions.
@@ -63,48 +63,48 @@ pub(super) enum Lane {
 
 /// The ways to the thread.
 #[derive(Clone, Debug)]
-pub(super) struct Queues {
-    first: mpsc::Sender<Job>,
-    second: mpsc::Sender<Job>,
+pub(super) struct WriterQueues {
+    first: mpsc::Sender<WriterJob>,
+    second: mpsc::Sender<WriterJob>,
 }
 
-impl Queues {
+impl WriterQueues {
     /// Hands a job over, once there is a place. Fails when the thread takes no more.
-    pub(super) async fn send(&self, lane: Lane, job: Job) -> Result<(), Closed> {
+    pub(super) async fn send(&self, lane: WriteLane, job: WriterJob) -> Result<(), WriterClosed> {
         let queue = match lane {
-            Lane::First => &self.first,
-            Lane::Second => &self.second,
+            WriteLane::First => &self.first,
+            WriteLane::Second => &self.second,
         };
-        queue.send(job).await.map_err(|_| Closed)
+        queue.send(job).await.map_err(|_| WriterClosed)
     }
 }
 
 /// The thread has ended, or is about to.
 #[derive(Debug)]
-pub(super) struct Closed;
+pub(super) struct WriterClosed;
 
 /// The ways to the thread, and the end of it, when the file is closed.
-pub(super) type Handles = (Queues, oneshot::Receiver<()>);
+pub(super) type Handles = (WriterQueues, oneshot::Receiver<()>);
 
 /// What waits to be written.
-struct Waiting {
-    first: mpsc::Receiver<Job>,
-    second: mpsc::Receiver<Job>,
+struct PendingWrites {
+    first: mpsc::Receiver<WriterJob>,
+    second: mpsc::Receiver<WriterJob>,
     /// Of the second lane, what a transaction had no time for.
-    left: VecDeque<Box<dyn Write>>,
+    left: VecDeque<Box<dyn WriteJob>>,
 }
 
-impl Waiting {
+impl PendingWrites {
     /// The next group, those of the first lane at its beginning, and how many they are. Waits for one; empty at the end.
-    fn group(&mut self, runtime: &Runtime) -> (Vec<Box<dyn Write>>, usize) {
+    fn group(&mut self, runtime: &Runtime) -> (Vec<Box<dyn WriteJob>>, usize) {
         let mut group = Vec::new();
         if self.left.is_empty() {
             let (first, second) = (&mut self.first, &mut self.second);
             let next = runtime.block_on(async {
                 tokio::select! {
                     biased;
-                    Some(job) = first.recv() => Some((Lane::First, job)),
-                    Some(job) = second.recv() => Some((Lane::Second, job)),
+                    Some(job) = first.recv() => Some((WriteLane::First, job)),
+                    Some(job) = second.recv() => Some((WriteLane::Second, job)),
                     else => None,
                 }
             });
@@ -113,21 +113,21 @@ impl Waiting {
             // more of them. Returns at once when there is nobody.
             std::thread::yield_now();
             match (lane, job) {
-                (Lane::First, Job::Write(write)) => group.push(write),
-                (Lane::Second, Job::Write(write)) => self.left.push_back(write),
-                (_, Job::End) => self.close(),
+                (WriteLane::First, WriterJob::Write(write)) => group.push(write),
+                (WriteLane::Second, WriterJob::Write(write)) => self.left.push_back(write),
+                (_, WriterJob::End) => self.close(),
             }
         }
         while group.len() < GROUP
             && let Ok(job) = self.first.try_recv()
         {
             match job {
-                Job::Write(write) => group.push(write),
-                Job::End => self.close(),
+                WriterJob::Write(write) => group.push(write),
+                WriterJob::End => self.close(),
             }
         }
         while self.left.len() < GROUP
-            && let Ok(Job::Write(write)) = self.second.try_recv()
+            && let Ok(WriterJob::Write(write)) = self.second.try_recv()
         {
             self.left.push_back(write);
         }
@@ -148,13 +148,13 @@ impl Waiting {
 }
 
 /// Starts the thread, which keeps the file until it ends.
-pub(super) fn start(writer: Writer, guard: Arc<FileGuard>, watcher: Watcher) -> std::io::Result<Handles> {
+pub(super) fn start(writer: WriterThread, guard: Arc<FileGuard>, watcher: FileWatcher) -> std::io::Result<Handles> {
     let (first, first_queue) = mpsc::channel(QUEUE);
     let (second, second_queue) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
     // Only to wait for both queues.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let waiting = Waiting { first: first_queue, second: second_queue, left: VecDeque::new() };
+    let waiting = PendingWrites { first: first_queue, second: second_queue, left: VecDeque::new() };
     let run = move || {
         writer.run(waiting, &runtime);
         // Only now may another process have the file.
@@ -164,45 +164,51 @@ pub(super) fn start(writer: Writer, guard: Arc<FileGuard>, watcher: Watcher) -> 
         let _ = ended.send(());
     };
     std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
-    Ok((Queues { first, second }, end))
+    Ok((WriterQueues { first, second }, end))
 }
 
-pub(super) struct Writer {
+pub(super) struct WriterThread {
     path: PathBuf,
     /// `None` for a store that could not be opened; it is tried again with every group.
-    database: Option<Database>,
-    health: Health,
+    database: Option<OpenDatabase>,
+    health: StoreHealth,
     /// Of the feeds' logs.
     heads: Heads,
     /// Of this process, once it has raised it.
     epoch: Option<i64>,
-    settings: Settings,
+    settings: StoreSettings,
 }
 
-pub(super) struct Database {
+pub(super) struct OpenDatabase {
     pub(super) connection: Connection,
     /// Whether it was taken for this process since it was opened.
     owned: bool,
     /// `None` after a rollback.
-    memory: Option<Memory>,
+    memory: Option<WriterCache>,
     /// Of the memory before.
-    left: Left,
-    checkpoints: Checkpoints,
+    left: CacheRemains,
+    checkpoints: WalCheckpoints,
 }
 
-impl Database {
+impl OpenDatabase {
     pub(super) fn new(connection: Connection, path: PathBuf) -> Self {
-        Self { connection, owned: false, memory: None, left: Left::default(), checkpoints: Checkpoints::of(path) }
+        Self {
+            connection,
+            owned: false,
+            memory: None,
+            left: CacheRemains::default(),
+            checkpoints: WalCheckpoints::of(path),
+        }
     }
 }
 
-impl Writer {
+impl WriterThread {
     pub(super) fn new(
         path: PathBuf,
-        database: Option<Database>,
-        health: Health,
+        database: Option<OpenDatabase>,
+        health: StoreHealth,
         heads: Heads,
-        settings: Settings,
+        settings: StoreSettings,
     ) -> Self {
         Self { path, database, health, heads, epoch: None, settings }
     }
@@ -217,7 +223,7 @@ impl Writer {
         }
     }
 
-    fn run(mut self, mut waiting: Waiting, runtime: &Runtime) {
+    fn run(mut self, mut waiting: PendingWrites, runtime: &Runtime) {
         while !waiting.is_over() {
             let (group, first) = waiting.group(runtime);
             if !group.is_empty() {
@@ -231,11 +237,11 @@ impl Writer {
 
     /// Writes the group, or each alone when one of them is what fails. `first` of them are of the first lane. Gives back those
     /// that there was no time for.
-    fn write(&mut self, mut group: Vec<Box<dyn Write>>, first: usize) -> VecDeque<Box<dyn Write>> {
+    fn write(&mut self, mut group: Vec<Box<dyn WriteJob>>, first: usize) -> VecDeque<Box<dyn WriteJob>> {
         let (result, done) = self.commit(&mut group, first);
         let left = group.split_off(done);
         match result {
-            Err(Failed { of_one: true, .. }) if group.len() > 1 => {
+            Err(CommitFailure { of_one: true, .. }) if group.len() > 1 => {
                 for mut write in group {
                     let (result, _) = self.commit(std::slice::from_mut(&mut write), 1);
                     self.answer([write], result);
@@ -253,10 +259,10 @@ impl Writer {
         left.into()
     }
 
-    fn answer(&self, group: impl IntoIterator<Item = Box<dyn Write>>, result: Result<Wrote, Failed>) {
+    fn answer(&self, group: impl IntoIterator<Item = Box<dyn WriteJob>>, result: Result<CommitChanges, CommitFailure>) {
         match &result {
-            Ok(Wrote(true)) => self.health.works(self.now()),
-            Ok(Wrote(false)) => {}
+            Ok(CommitChanges(true)) => self.health.works(self.now()),
+            Ok(CommitChanges(false)) => {}
             Err(failed) => self.health.fails(&failed.error, self.now()),
         }
         let result = result.map(drop).map_err(|failed| failed.error);
@@ -264,7 +270,11 @@ impl Writer {
     }
 
     /// Commits the group, or as much of it as there is time for; tells how many that were, at least one.
-    fn commit(&mut self, group: &mut [Box<dyn Write>], first: usize) -> (Result<Wrote, Failed>, usize) {
+    fn commit(
+        &mut self,
+        group: &mut [Box<dyn WriteJob>],
+        first: usize,
+    ) -> (Result<CommitChanges, CommitFailure>, usize) {
         let mut done = 0;
         let result = self.try_commit(group, first, &mut done);
         // After a failure all are answered, or tried one by one.
@@ -272,7 +282,12 @@ impl Writer {
         (result, done)
     }
 
-    fn try_commit(&mut self, group: &mut [Box<dyn Write>], first: usize, done: &mut usize) -> Result<Wrote, Failed> {
+    fn try_commit(
+        &mut self,
+        group: &mut [Box<dyn WriteJob>],
+        first: usize,
+        done: &mut usize,
+    ) -> Result<CommitChanges, CommitFailure> {
         let started = Instant::now();
         let (metrics, heads) = (self.settings.metrics.clone(), self.heads.clone());
         let clock = self.settings.clock;
@@ -297,10 +312,10 @@ impl Writer {
                     self.database = None;
                 }
                 self.fatal(&error);
-                return Err(Failed { of_one: failure::is_of_one(&error), error: failure::of(&error) });
+                return Err(CommitFailure { of_one: failure::is_of_one(&error), error: failure::of(&error) });
             }
         };
-        let wrote = Wrote(database.connection.total_changes() != before);
+        let wrote = CommitChanges(database.connection.total_changes() != before);
         if let Some(memory) = &database.memory {
             for (feed, known) in heads.iter() {
                 let head = *memory.feed.heads.of(feed);
@@ -314,17 +329,17 @@ impl Writer {
     }
 
     /// The database, opened and taken for this process, and the epoch that it must still have.
-    fn owned(&mut self) -> Result<(&mut Database, i64), Failed> {
+    fn owned(&mut self) -> Result<(&mut OpenDatabase, i64), CommitFailure> {
         if !self.database.as_ref().is_some_and(|database| database.owned) {
             self.epoch = Some(self.take()?);
         }
         match (&mut self.database, self.epoch) {
             (Some(database), Some(epoch)) => Ok((database, epoch)),
-            _ => Err(Failed::closed()),
+            _ => Err(CommitFailure::closed()),
         }
     }
 
-    fn take(&mut self) -> Result<i64, Failed> {
+    fn take(&mut self) -> Result<i64, CommitFailure> {
         let (known, accounts) = (self.epoch, self.settings.accounts.clone());
         let database = self.database()?;
         match owner::take(&mut database.connection, known, &accounts) {
@@ -335,33 +350,33 @@ impl Writer {
             Err(OwnerError::Succeeded) => Err(self.succeeded()),
             Err(OwnerError::Failed(error)) => {
                 self.fatal(&error);
-                Err(Failed { of_one: false, error: failure::of(&error) })
+                Err(CommitFailure { of_one: false, error: failure::of(&error) })
             }
         }
     }
 
     /// Another process has taken the file: this one ends at once, before it begins anything more.
-    fn succeeded(&self) -> Failed {
+    fn succeeded(&self) -> CommitFailure {
         let text = format!(
             "the store {} was taken by another order-gateway, so this process ends: run one process for each file",
             self.path.display()
         );
         (self.settings.on_fatal)(&text);
-        Failed { of_one: false, error: StoreError { kind: StoreErrorKind::Failed, text } }
+        CommitFailure { of_one: false, error: StoreError { kind: StoreErrorKind::Failed, text } }
     }
 
-    fn database(&mut self) -> Result<&mut Database, Failed> {
+    fn database(&mut self) -> Result<&mut OpenDatabase, CommitFailure> {
         if self.database.is_none() {
             let connection = open::writer(&self.path).map_err(|error| {
                 let error = match error {
                     OpenError::Failing(error) => error,
                     OpenError::Refused(text) => StoreError { kind: StoreErrorKind::Failed, text },
                 };
-                Failed { of_one: false, error }
+                CommitFailure { of_one: false, error }
             })?;
-            self.database = Some(Database::new(connection, self.path.clone()));
+            self.database = Some(OpenDatabase::new(connection, self.path.clone()));
         }
-        self.database.as_mut().ok_or_else(Failed::closed)
+        self.database.as_mut().ok_or_else(CommitFailure::closed)
     }
 
     /// A failed sync ends the process: what the disk holds is not known, so nobody may be told anything.
@@ -376,13 +391,13 @@ impl Writer {
     }
 }
 
-struct Failed {
+struct CommitFailure {
     /// Whether the others of the group may be written without it.
     of_one: bool,
     error: StoreError,
 }
 
-impl Failed {
+impl CommitFailure {
     fn closed() -> Self {
         let error = StoreError { kind: StoreErrorKind::Failed, text: "the store is closed".into() };
         Self { of_one: false, error }
@@ -390,27 +405,27 @@ impl Failed {
 }
 
 /// Whether a transaction changed anything.
-struct Wrote(bool);
+struct CommitChanges(bool);
 
 /// Writes the group, or as much of it as there is time for; tells how many entries were made or changed. `done` says how many
 /// writes that were.
 fn transaction(
-    database: &mut Database,
+    database: &mut OpenDatabase,
     epoch: i64,
     clock: Clock,
-    group: &mut [Box<dyn Write>],
+    group: &mut [Box<dyn WriteJob>],
     first: usize,
     done: &mut usize,
 ) -> Result<u64, OwnerError> {
-    let Database { connection, memory, left, .. } = database;
+    let OpenDatabase { connection, memory, left, .. } = database;
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     run("BEGIN IMMEDIATE")?;
     owner::check(connection, epoch)?;
     let memory = match memory {
         Some(memory) => memory,
-        none => none.insert(Memory::read(connection, std::mem::take(left), clock)?),
+        none => none.insert(WriterCache::read(connection, std::mem::take(left), clock)?),
     };
-    let mut tx = Tx::new(connection, memory);
+    let mut tx = WriteTx::new(connection, memory);
     let mut until = None;
     for (nth, write) in group.iter_mut().enumerate() {
         if nth > first && until.is_some_and(|until| Instant::now() >= until) {

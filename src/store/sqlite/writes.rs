@@ -5,21 +5,26 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::listing;
-use super::lookup::{self, By};
-use super::marks::{self, Marks};
-use super::rows::{self, Coded, ENTRIES, integer};
-use super::tx::Tx;
+use super::lookup::{self, EntryKeyKind};
+use super::marks::{self, EntryMarks};
+use super::rows::{self, CodedValue, ENTRIES, integer};
+use super::tx::WriteTx;
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::{AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{BeginConflict, BeginOutcome, PlannedAudit, SaveResult};
-use crate::store::keys::Keys;
+use crate::store::keys::EntryKeys;
 use crate::store::{kept, made};
 
 /// Bytes of a probe: the size of a large order's entry.
 const PROBE: i64 = 8 * 1024;
 
-pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) -> rusqlite::Result<BeginOutcome> {
+pub(super) fn begin(
+    tx: &mut WriteTx<'_>,
+    new: &[NewEntry],
+    keys: &EntryKeys,
+    join: bool,
+) -> rusqlite::Result<BeginOutcome> {
     if let Some(begun) = standing(tx, keys, join)? {
         return Ok(begun);
     }
@@ -27,18 +32,18 @@ pub(super) fn begin(tx: &mut Tx<'_>, new: &[NewEntry], keys: &Keys, join: bool) 
 }
 
 /// Entries that conflict with a new request with these keys.
-fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option<BeginOutcome>> {
+fn standing(tx: &mut WriteTx<'_>, keys: &EntryKeys, join: bool) -> rusqlite::Result<Option<BeginOutcome>> {
     let account = tx.account(&keys.account)?;
     if let Some(key) = &keys.request {
-        let by = By::Request(keys.kind);
+        let by = EntryKeyKind::Request(keys.kind);
         let candidates = lookup::candidates(tx, by, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, by, account, key)? {
             return Ok(Some(BeginOutcome::Existing { by: BeginConflict::RequestId, entries: whole(tx, id)? }));
         }
     }
     if let Some(key) = &keys.number {
-        let candidates = lookup::candidates(tx, By::Number, account, key)?;
-        if let Some(id) = lookup::standing(tx, &candidates, By::Number, account, key)? {
+        let candidates = lookup::candidates(tx, EntryKeyKind::Number, account, key)?;
+        if let Some(id) = lookup::standing(tx, &candidates, EntryKeyKind::Number, account, key)? {
             return Ok(Some(BeginOutcome::Existing { by: BeginConflict::OrderNumber, entries: whole(tx, id)? }));
         }
         for id in candidates {
@@ -51,8 +56,8 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
         }
     }
     if let Some(key) = keys.content.as_ref().filter(|_| join) {
-        let candidates = lookup::candidates(tx, By::Content, account, key)?;
-        if let Some(id) = lookup::standing(tx, &candidates, By::Content, account, key)? {
+        let candidates = lookup::candidates(tx, EntryKeyKind::Content, account, key)?;
+        if let Some(id) = lookup::standing(tx, &candidates, EntryKeyKind::Content, account, key)? {
             let entries = whole(tx, id)?;
             // The joining caller gets the outcome, which is no longer owed.
             for owed in entries.iter().filter(|entry| entry.is_owed) {
@@ -65,7 +70,7 @@ fn standing(tx: &mut Tx<'_>, keys: &Keys, join: bool) -> rusqlite::Result<Option
 }
 
 /// All entries of the request of this entry. The entries were created together and have consecutive ids.
-pub(super) fn whole(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
+pub(super) fn whole(tx: &WriteTx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
     let mut entries = tx.sql(&format!("{ENTRIES} {WHOLE}"))?;
     entries.query_map([id], rows::entry)?.collect()
 }
@@ -74,7 +79,7 @@ pub(super) fn whole(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
 const WHOLE: &str = "JOIN entries one ON one.id = ?1 \
      WHERE e.id >= one.id - one.batch AND e.id < one.id - one.batch + one.batches ORDER BY e.id";
 
-fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry> {
+fn make(tx: &mut WriteTx<'_>, new: &NewEntry, keys: &EntryKeys) -> rusqlite::Result<Entry> {
     let account = tx.account(&new.account)?;
     let entry = made(new.clone(), OperationId(tx.next_entry()));
     let mut insert = tx.sql(
@@ -87,9 +92,9 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
     insert.execute(params![
         id,
         account,
-        Coded(entry.kind),
-        Coded(entry.state),
-        Coded(entry.effect),
+        CodedValue(entry.kind),
+        CodedValue(entry.state),
+        CodedValue(entry.effect),
         entry.attempts,
         entry.batch,
         entry.batches,
@@ -105,13 +110,13 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
         entry.request_id,
     ])?;
     if let Some(key) = keys.number.as_ref().filter(|_| entry.state.holds_order_number()) {
-        lookup::add(tx, By::Number, account, key, id);
+        lookup::add(tx, EntryKeyKind::Number, account, key, id);
     }
     if let Some(key) = &keys.request {
-        lookup::add(tx, By::Request(entry.kind), account, key, id);
+        lookup::add(tx, EntryKeyKind::Request(entry.kind), account, key, id);
     }
     if let Some(key) = keys.content.as_ref().filter(|_| entry.state.is_open()) {
-        lookup::add(tx, By::Content, account, key, id);
+        lookup::add(tx, EntryKeyKind::Content, account, key, id);
     }
     if entry.state == EntryState::NotSent {
         forget_freed(tx, keys, account, &entry)?;
@@ -129,7 +134,7 @@ fn make(tx: &mut Tx<'_>, new: &NewEntry, keys: &Keys) -> rusqlite::Result<Entry>
     Ok(entry)
 }
 
-pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[PlannedAudit]) -> rusqlite::Result<SaveResult> {
+pub(super) fn save(tx: &mut WriteTx<'_>, entries: &[Entry], audits: &[PlannedAudit]) -> rusqlite::Result<SaveResult> {
     // Several entries are all read before the first is written, so that a stale one leaves nothing to undo. A single entry
     // needs no read: its UPDATE names the fence.
     if entries.len() > 1 {
@@ -165,17 +170,17 @@ pub(super) fn save(tx: &mut Tx<'_>, entries: &[Entry], audits: &[PlannedAudit]) 
 }
 
 /// The state of an entry as stored. `None` when there is no such entry.
-fn state(tx: &Tx<'_>, id: i64) -> rusqlite::Result<Option<EntryState>> {
+fn state(tx: &WriteTx<'_>, id: i64) -> rusqlite::Result<Option<EntryState>> {
     let mut state = tx.sql("SELECT state FROM entries WHERE id = ?1")?;
     state
-        .query_row([id], |row| row.get::<_, Coded<EntryState>>(0))
+        .query_row([id], |row| row.get::<_, CodedValue<EntryState>>(0))
         .optional()
-        .map(|state| state.map(|Coded(state)| state))
+        .map(|state| state.map(|CodedValue(state)| state))
 }
 
 /// Writes the columns that may change, but for the keys that the entry keeps. Changes nothing and returns false when the
 /// stored entry is final or has another fence.
-fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool> {
+fn change(tx: &mut WriteTx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool> {
     let id = integer(entry.id.0);
     let Entry { state, unknown, .. } = entry;
     let mut update = tx.sql(
@@ -186,8 +191,8 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool
     )?;
     let changed = update.execute(params![
         id,
-        Coded(*state),
-        Coded(entry.effect),
+        CodedValue(*state),
+        CodedValue(entry.effect),
         entry.attempts,
         integer(entry.updated.0),
         integer(entry.not_after.wall.0),
@@ -213,15 +218,15 @@ fn change(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool
 }
 
 /// Removes the keys that the entry does not hold any more.
-fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
+fn give_up(tx: &mut WriteTx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()> {
     let id = integer(entry.id.0);
-    let keys = Keys::of_entry(entry);
+    let keys = EntryKeys::of_entry(entry);
     if let Some(key) = keys.content.as_ref().filter(|_| !entry.state.is_open() && !entry.is_owed) {
         forget_content(tx, account, key, id)?;
     }
     if let Some(key) = keys.number.as_ref().filter(|_| !entry.state.holds_order_number()) {
         tx.sql("UPDATE entries SET number_key = NULL WHERE id = ?1")?.execute([id])?;
-        lookup::remove(tx, By::Number, account, key, id)?;
+        lookup::remove(tx, EntryKeyKind::Number, account, key, id)?;
     }
     if entry.state == EntryState::NotSent {
         tx.sql("UPDATE entries SET freed = id WHERE id = ?1")?.execute([id])?;
@@ -231,22 +236,22 @@ fn give_up(tx: &mut Tx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<()>
 }
 
 /// Removes the content key of the entry.
-fn forget_content(tx: &mut Tx<'_>, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
+fn forget_content(tx: &mut WriteTx<'_>, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
     tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
-    lookup::remove(tx, By::Content, account, key, id)
+    lookup::remove(tx, EntryKeyKind::Content, account, key, id)
 }
 
 /// Removes the request keys of earlier requests that freed the id of this entry's request. They would otherwise be read
 /// at every use of an id that is freed and used again and again.
-fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> rusqlite::Result<()> {
+fn forget_freed(tx: &mut WriteTx<'_>, keys: &EntryKeys, account: i64, entry: &Entry) -> rusqlite::Result<()> {
     let Some(key) = &keys.request else { return Ok(()) };
-    let by = By::Request(entry.kind);
+    let by = EntryKeyKind::Request(entry.kind);
     let first = integer(entry.id.0) - i64::from(entry.batch);
     for earlier in lookup::candidates(tx, by, account, key)?.into_iter().filter(|id| *id < first) {
         let mut freed = tx.sql(
             "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND kind = ?3 AND request_key = ?4 AND freed <> 0",
         )?;
-        if freed.exists(params![earlier, account, Coded(entry.kind), key])? {
+        if freed.exists(params![earlier, account, CodedValue(entry.kind), key])? {
             lookup::remove(tx, by, account, key, earlier)?;
         }
     }
@@ -254,7 +259,7 @@ fn forget_freed(tx: &mut Tx<'_>, keys: &Keys, account: i64, entry: &Entry) -> ru
 }
 
 /// Stores body, snapshot and marks in a row while the entry is open. Entries being sent are found by this row.
-fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
+fn keep_body(tx: &WriteTx<'_>, entry: &Entry) -> rusqlite::Result<()> {
     let Entry { body, snapshot, .. } = entry;
     let id = integer(entry.id.0);
     if body.is_empty() && snapshot.is_empty() && !entry.state.is_open() {
@@ -265,27 +270,31 @@ fn keep_body(tx: &Tx<'_>, entry: &Entry) -> rusqlite::Result<()> {
          SET body = excluded.body, snapshot = excluded.snapshot, marks = excluded.marks \
          WHERE body != excluded.body OR snapshot != excluded.snapshot OR marks IS NOT excluded.marks",
     )?
-    .execute(params![id, &body[..], snapshot, Marks::of(entry).write()])
+    .execute(params![id, &body[..], snapshot, EntryMarks::of(entry).write()])
     .map(drop)
 }
 
-fn plan(tx: &Tx<'_>, audit: &PlannedAudit) -> rusqlite::Result<()> {
+fn plan(tx: &WriteTx<'_>, audit: &PlannedAudit) -> rusqlite::Result<()> {
     let PlannedAudit { operation, time } = audit;
     let mut plan = tx.sql("INSERT OR IGNORE INTO audits (time, entry) VALUES (?1, ?2)")?;
     plan.execute([integer(time.0), integer(operation.0)]).map(drop)
 }
 
-pub(super) fn end_audit(tx: &mut Tx<'_>, audit: PlannedAudit, found: Option<&AuditAlert>) -> rusqlite::Result<bool> {
+pub(super) fn end_audit(
+    tx: &mut WriteTx<'_>,
+    audit: PlannedAudit,
+    found: Option<&AuditAlert>,
+) -> rusqlite::Result<bool> {
     let PlannedAudit { operation, time } = audit;
     let mut end = tx.sql("DELETE FROM audits WHERE time = ?1 AND entry = ?2")?;
     end.execute([integer(time.0), integer(operation.0)])?;
     let Some(AuditAlert { operation, kind, time }) = found else { return Ok(false) };
     let mut keep = tx.sql("INSERT OR IGNORE INTO alerts (entry, kind, time) VALUES (?1, ?2, ?3)")?;
-    Ok(keep.execute(params![integer(operation.0), Coded(*kind), integer(time.0)])? == 1)
+    Ok(keep.execute(params![integer(operation.0), CodedValue(*kind), integer(time.0)])? == 1)
 }
 
 /// Drops at most `part` entries, or one larger request within `limit`, and returns the number of dropped entries.
-pub(super) fn trim(tx: &mut Tx<'_>, before: Timestamp, part: usize, limit: usize) -> rusqlite::Result<usize> {
+pub(super) fn trim(tx: &mut WriteTx<'_>, before: Timestamp, part: usize, limit: usize) -> rusqlite::Result<usize> {
     let mut dropped = 0;
     for (first, batches) in ripe(tx, before, part)? {
         let size = usize::try_from(batches).unwrap_or(usize::MAX);
@@ -307,7 +316,7 @@ pub(super) fn trim(tx: &mut Tx<'_>, before: Timestamp, part: usize, limit: usize
 /// The first requests that may be dropped as a whole, at most `most`, with the id of the first entry and the number of
 /// entries. Entries are scanned in the order of their ids, which is the order of their calls; the first call that is
 /// too recent ends the scan.
-fn ripe(tx: &Tx<'_>, before: Timestamp, most: usize) -> rusqlite::Result<Vec<(i64, i64)>> {
+fn ripe(tx: &WriteTx<'_>, before: Timestamp, most: usize) -> rusqlite::Result<Vec<(i64, i64)>> {
     let mut requests: Vec<(i64, i64)> = Vec::new();
     let mut entries = tx.sql(
         "SELECT id - batch, batches, state >= 4 AND updated < ?1, created < ?1 FROM entries NOT INDEXED ORDER BY id",
@@ -331,7 +340,7 @@ fn ripe(tx: &Tx<'_>, before: Timestamp, most: usize) -> rusqlite::Result<Vec<(i6
     Ok(requests)
 }
 
-fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize> {
+fn drop_request(tx: &mut WriteTx<'_>, first: i64, end: i64) -> rusqlite::Result<usize> {
     tx.sql(
         "INSERT INTO trimmed (id, number_key, account, order_number, fingerprint, answer) \
          SELECT id, number_key, account, order_number, fingerprint, answer FROM entries \
@@ -348,9 +357,14 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
          RETURNING id, account, state, kind, request_key, content_key",
     )?;
     let gone = delete.query_map([first, end], |row| {
-        let (state, kind) = (row.get::<_, Coded<EntryState>>(2)?.0, row.get::<_, Coded<MutationKind>>(3)?.0);
+        let (state, kind) = (row.get::<_, CodedValue<EntryState>>(2)?.0, row.get::<_, CodedValue<MutationKind>>(3)?.0);
         let (request, content) = (row.get::<_, Option<Vec<u8>>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
-        Ok((row.get(0)?, row.get(1)?, state, [(By::Request(kind), request), (By::Content, content)]))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            state,
+            [(EntryKeyKind::Request(kind), request), (EntryKeyKind::Content, content)],
+        ))
     })?;
     let gone = gone.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut succeeded = tx.sql("DELETE FROM succeeded WHERE account = ?1 AND entry = ?2")?;
@@ -369,7 +383,7 @@ fn drop_request(tx: &mut Tx<'_>, first: i64, end: i64) -> rusqlite::Result<usize
 }
 
 /// Writes as much as an entry, to check whether writes succeed. The row replaces the previous one.
-pub(super) fn probe(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+pub(super) fn probe(tx: &mut WriteTx<'_>) -> rusqlite::Result<()> {
     let mut put = tx.sql("INSERT OR REPLACE INTO probe (id, filler) VALUES (1, randomblob(?1))")?;
     put.execute([PROBE]).map(drop)
 }

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::domain::feed::notification::Unclear;
+use crate::domain::feed::notification::UnclearReason;
 
 /// Account label of posts to unknown accounts, so that senders cannot create labels.
 const UNKNOWN_ACCOUNT: &str = "unknown";
@@ -53,7 +53,7 @@ impl WebhookMetrics {
 
     /// The handles of an account.
     pub fn of(&self, account: &str) -> AccountWebhooks {
-        let unclear = Unclear::ALL.map(|cause| {
+        let unclear = UnclearReason::ALL.map(|cause| {
             let labels = UnclearLabels { account: account.to_owned(), cause: cause.name() };
             self.unclear.get_or_create_owned(&labels)
         });
@@ -96,7 +96,7 @@ impl WebhookMetrics {
 pub struct AccountWebhooks {
     deliveries: [Counter; DeliveryOutcome::ALL.len()],
     signed_refused: [Counter; DeliveryOutcome::ALL.len()],
-    unclear: [Counter; Unclear::ALL.len()],
+    unclear: [Counter; UnclearReason::ALL.len()],
     /// Orders cancelled by Walmart for fraud.
     pub fraud_cancels: Counter,
     /// Number of tokens issued.
@@ -120,7 +120,7 @@ impl AccountWebhooks {
     }
 
     /// Counts an event which may or may not be a cancel intent.
-    pub fn count_unclear(&self, cause: Unclear) {
+    pub fn count_unclear(&self, cause: UnclearReason) {
         self.unclear[cause as usize].inc();
     }
 

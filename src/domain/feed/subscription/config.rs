@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prost::Message as _;
 
-use crate::domain::feed::{FeedName, Filter, span};
-use crate::domain::rules::{Faults, Path};
+use crate::domain::feed::{EventFilter, FeedName, span};
+use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 
 const LEASE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(10 * 60);
@@ -37,7 +37,7 @@ const FIELDS: [Field; 6] = [
 
 /// The order in which events wait for earlier events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum OrderingMode {
     /// Behind earlier unsettled events of the same key.
     #[default]
     KeyOrdered,
@@ -49,13 +49,13 @@ pub enum Mode {
 
 /// The configuration of a subscription, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Config {
+pub struct SubscriptionConfig {
     /// The feed read by the subscription. Never changes.
     pub feed: FeedName,
     /// The filter as requested.
     pub filter: pb::Filter,
     /// The ordering of events. Never changes.
-    pub mode: Mode,
+    pub mode: OrderingMode,
     /// Duration of a lease.
     pub lease_duration: Duration,
     /// Failures after which an event is parked; 0 for never.
@@ -72,21 +72,21 @@ pub struct Config {
     pub client: String,
 }
 
-impl Default for Config {
+impl Default for SubscriptionConfig {
     /// The configuration of a subscription requested by its name only.
     fn default() -> Self {
         Self::read(&pb::Subscription::default())
     }
 }
 
-impl Config {
+impl SubscriptionConfig {
     /// Checks a request and fills in the defaults; `at` is the path of the subscription in the request. Name, start and
     /// output fields are not checked.
     ///
     /// # Errors
     /// All faults of the request.
-    pub fn from_message(message: &pb::Subscription, at: &Path<'_>) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+    pub fn from_message(message: &pb::Subscription, at: &FieldPath<'_>) -> Result<Self, FieldFaults> {
+        let mut faults = FieldFaults::default();
         check(message, at, &mut faults);
         faults.into_result().map(|()| Self::read(message))
     }
@@ -122,12 +122,12 @@ impl Config {
     }
 
     /// The filter, ready for use.
-    pub fn wanted(&self) -> Filter {
-        Filter::of_checked(&self.filter)
+    pub fn wanted(&self) -> EventFilter {
+        EventFilter::of_checked(&self.filter)
     }
 
     /// The filter without its accounts.
-    pub fn wanted_anywhere(&self) -> Filter {
+    pub fn wanted_anywhere(&self) -> EventFilter {
         self.wanted().anywhere()
     }
 
@@ -149,7 +149,7 @@ impl Config {
     }
 
     fn wants_the_same(&self, asked: &pb::Filter) -> bool {
-        let [ours, theirs] = [self.wanted(), Filter::of_checked(asked)];
+        let [ours, theirs] = [self.wanted(), EventFilter::of_checked(asked)];
         if asked.accounts.is_empty() { ours.anywhere() == theirs } else { ours == theirs }
     }
 
@@ -161,11 +161,11 @@ impl Config {
     pub fn updated(
         &self,
         message: &pb::Subscription,
-        at: &Path<'_>,
+        at: &FieldPath<'_>,
         mask: &[String],
-        mask_at: &Path<'_>,
-    ) -> Result<Self, Faults> {
-        let mut faults = Faults::default();
+        mask_at: &FieldPath<'_>,
+    ) -> Result<Self, FieldFaults> {
+        let mut faults = FieldFaults::default();
         let mut merged = self.to_message();
         if message.mode != UNSPECIFIED && message.mode != merged.mode {
             faults.add(&at.field("mode"), "cannot be changed");
@@ -207,7 +207,7 @@ impl Config {
         Self {
             feed: feed_of(message.feed).unwrap_or_default(),
             filter: message.filter.clone().unwrap_or_default(),
-            mode: Mode::of(message.mode).unwrap_or_default(),
+            mode: OrderingMode::of(message.mode).unwrap_or_default(),
             lease_duration: read(message.lease_duration).unwrap_or(DEFAULT_LEASE),
             max_attempts: message.max_attempts.unwrap_or(DEFAULT_ATTEMPTS),
             backoff_min,
@@ -236,7 +236,7 @@ pub fn number_of_feed(feed: FeedName) -> i32 {
     feed as i32
 }
 
-impl Mode {
+impl OrderingMode {
     fn of(number: i32) -> Option<Self> {
         Some(match pb::SubscriptionMode::try_from(number).ok()? {
             pb::SubscriptionMode::Unspecified | pb::SubscriptionMode::KeyOrdered => Self::KeyOrdered,
@@ -256,21 +256,21 @@ impl Mode {
 }
 
 /// Checks the name of a subscription: 1 to 128 ASCII letters, digits, `-`, `_` and `.`.
-pub fn check_name(name: &str, at: &Path<'_>, faults: &mut Faults) {
+pub fn check_name(name: &str, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) {
         faults.add(at, "must be 1 to 128 ASCII letters, digits, '-', '_' or '.'");
     }
 }
 
-fn check(message: &pb::Subscription, at: &Path<'_>, faults: &mut Faults) {
+fn check(message: &pb::Subscription, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     if let Some(filter) = &message.filter {
-        faults.extend(Filter::new(filter, &at.field("filter")).err().unwrap_or_default());
+        faults.extend(EventFilter::new(filter, &at.field("filter")).err().unwrap_or_default());
     }
     if feed_of(message.feed).is_none() {
         faults.add(&at.field("feed"), "is no feed");
     }
-    if Mode::of(message.mode).is_none() {
+    if OrderingMode::of(message.mode).is_none() {
         faults.add(&at.field("mode"), "is no mode");
     }
     check_span(message.lease_duration, LEASE, &at.field("lease_duration"), "must be 5 s to 10 min", faults);
@@ -279,16 +279,16 @@ fn check(message: &pb::Subscription, at: &Path<'_>, faults: &mut Faults) {
     }
     let (backoff, at) = (message.backoff.unwrap_or_default(), at.field("backoff"));
     let min_is_right = check_span(backoff.min, BACKOFF_MIN, &at.field("min"), "must be 0 s to 1 h", faults);
-    let lowest = if min_is_right { Config::read(message).backoff_min } else { Duration::ZERO };
+    let lowest = if min_is_right { SubscriptionConfig::read(message).backoff_min } else { Duration::ZERO };
     check_span(backoff.max, lowest..=LONGEST_BACKOFF, &at.field("max"), "must be min to 24 h", faults);
 }
 
 fn check_span(
     value: Option<prost_types::Duration>,
     bounds: RangeInclusive<Duration>,
-    at: &Path<'_>,
+    at: &FieldPath<'_>,
     description: &'static str,
-    faults: &mut Faults,
+    faults: &mut FieldFaults,
 ) -> bool {
     let is_right = value.is_none_or(|value| span(&value).is_some_and(|value| bounds.contains(&value)));
     if !is_right {

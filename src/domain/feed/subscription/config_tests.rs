@@ -2,8 +2,8 @@ use prost_types::{Duration as Span, FieldMask};
 
 use super::*;
 
-const AT: Path<'static> = Path::Top("subscription");
-const MASK: Path<'static> = Path::Top("update_mask");
+const AT: FieldPath<'static> = FieldPath::Top("subscription");
+const MASK: FieldPath<'static> = FieldPath::Top("update_mask");
 
 fn seconds(seconds: i64) -> Option<Span> {
     Some(Span { seconds, nanos: 0 })
@@ -13,11 +13,11 @@ fn backoff(min: Option<Span>, max: Option<Span>) -> pb::Subscription {
     pb::Subscription { backoff: Some(pb::Backoff { min, max }), ..Default::default() }
 }
 
-fn config(message: pb::Subscription) -> Config {
-    Config::from_message(&message, &AT).unwrap()
+fn config(message: pb::Subscription) -> SubscriptionConfig {
+    SubscriptionConfig::from_message(&message, &AT).unwrap()
 }
 
-fn fields(faults: Result<Config, Faults>) -> Vec<String> {
+fn fields(faults: Result<SubscriptionConfig, FieldFaults>) -> Vec<String> {
     faults.unwrap_err().kept.into_iter().map(|fault| fault.field).collect()
 }
 
@@ -43,10 +43,10 @@ fn unusual() -> pb::Subscription {
 
 #[test]
 fn what_is_not_asked_for_has_a_default() {
-    let expected = Config {
+    let expected = SubscriptionConfig {
         feed: FeedName::CancelIntents,
         filter: pb::Filter::default(),
-        mode: Mode::KeyOrdered,
+        mode: OrderingMode::KeyOrdered,
         lease_duration: Duration::from_secs(30),
         max_attempts: 20,
         backoff_min: Duration::from_secs(1),
@@ -56,16 +56,16 @@ fn what_is_not_asked_for_has_a_default() {
         client: String::new(),
     };
     assert_eq!(config(pb::Subscription::default()), expected);
-    assert_eq!(Config::default(), expected);
+    assert_eq!(SubscriptionConfig::default(), expected);
     assert!(expected.wanted().is_all());
 }
 
 #[test]
 fn what_is_asked_for_is_taken() {
-    let expected = Config {
+    let expected = SubscriptionConfig {
         feed: FeedName::OrderUpdates,
         filter: unusual().filter.unwrap(),
-        mode: Mode::Exclusive,
+        mode: OrderingMode::Exclusive,
         lease_duration: Duration::new(5, 1),
         max_attempts: 0,
         backoff_min: Duration::ZERO,
@@ -75,8 +75,13 @@ fn what_is_asked_for_is_taken() {
         client: String::new(),
     };
     assert_eq!(config(unusual()), expected);
-    assert_eq!(expected.wanted(), Filter::new(&expected.filter, &AT).unwrap());
-    for (mode, read) in [(0, Mode::KeyOrdered), (1, Mode::KeyOrdered), (2, Mode::Unordered), (3, Mode::Exclusive)] {
+    assert_eq!(expected.wanted(), EventFilter::new(&expected.filter, &AT).unwrap());
+    for (mode, read) in [
+        (0, OrderingMode::KeyOrdered),
+        (1, OrderingMode::KeyOrdered),
+        (2, OrderingMode::Unordered),
+        (3, OrderingMode::Exclusive),
+    ] {
         assert_eq!(config(pb::Subscription { mode, ..Default::default() }).mode, read);
     }
 }
@@ -86,9 +91,12 @@ fn the_longest_backoff_is_never_shorter_than_the_shortest() {
     assert_eq!(config(backoff(seconds(400), None)).backoff_max, Duration::from_secs(400));
     assert_eq!(config(backoff(seconds(200), None)).backoff_max, Duration::from_secs(300));
     assert_eq!(config(backoff(seconds(400), seconds(400))).backoff_max, Duration::from_secs(400));
-    assert_eq!(fields(Config::from_message(&backoff(seconds(400), seconds(399)), &AT)), ["subscription.backoff.max"]);
     assert_eq!(
-        fields(Config::from_message(&backoff(None, Some(Span { seconds: 0, nanos: 999 })), &AT)),
+        fields(SubscriptionConfig::from_message(&backoff(seconds(400), seconds(399)), &AT)),
+        ["subscription.backoff.max"]
+    );
+    assert_eq!(
+        fields(SubscriptionConfig::from_message(&backoff(None, Some(Span { seconds: 0, nanos: 999 })), &AT)),
         ["subscription.backoff.max"]
     );
 }
@@ -105,7 +113,7 @@ fn bounds_are_kept() {
         backoff(seconds(0), seconds(0)),
         backoff(seconds(3_600), seconds(86_400)),
     ] {
-        assert!(Config::from_message(&fine, &AT).is_ok(), "{fine:?}");
+        assert!(SubscriptionConfig::from_message(&fine, &AT).is_ok(), "{fine:?}");
     }
     let nearly = |seconds, nanos| Some(Span { seconds, nanos });
     for (wrong, field) in [
@@ -123,7 +131,7 @@ fn bounds_are_kept() {
         (pb::Subscription { mode: 4, ..Default::default() }, "subscription.mode"),
         (pb::Subscription { mode: -1, ..Default::default() }, "subscription.mode"),
     ] {
-        assert_eq!(fields(Config::from_message(&wrong, &AT)), [field], "{wrong:?}");
+        assert_eq!(fields(SubscriptionConfig::from_message(&wrong, &AT)), [field], "{wrong:?}");
     }
 }
 
@@ -138,7 +146,7 @@ fn all_faults_are_told_at_once() {
         ..Default::default()
     };
     assert_eq!(
-        fields(Config::from_message(&wrong, &AT)),
+        fields(SubscriptionConfig::from_message(&wrong, &AT)),
         [
             "subscription.filter.skus[0]",
             "subscription.mode",
@@ -154,10 +162,10 @@ fn all_faults_are_told_at_once() {
 fn it_comes_back_from_its_message_and_from_the_store() {
     for message in [pb::Subscription::default(), unusual(), backoff(seconds(2_000), None)] {
         let config = config(message);
-        assert_eq!(Config::from_message(&config.to_message(), &AT), Ok(config.clone()));
-        assert_eq!(Config::decode(&config.encode()), Ok(config));
+        assert_eq!(SubscriptionConfig::from_message(&config.to_message(), &AT), Ok(config.clone()));
+        assert_eq!(SubscriptionConfig::decode(&config.encode()), Ok(config));
     }
-    assert!(Config::decode(&[0xff]).is_err());
+    assert!(SubscriptionConfig::decode(&[0xff]).is_err());
     let told = config(unusual()).to_message();
     assert_eq!(told, pb::Subscription { name: String::new(), ..unusual() });
 }
@@ -185,7 +193,8 @@ fn only_fields_that_are_set_must_be_the_same() {
         change(&mut other);
         assert!(!ours.agrees_with(&other), "{field}");
         assert!(
-            Config::default().agrees_with(&other) == matches!(field, "filter" | "hold_retention" | "paused")
+            SubscriptionConfig::default().agrees_with(&other)
+                == matches!(field, "filter" | "hold_retention" | "paused")
                 || field == "backoff"
         );
     }
@@ -235,7 +244,14 @@ fn an_update_takes_what_the_mask_names() {
     assert_eq!(ours.updated(&pb::Subscription::default(), &AT, &FieldMask::default().paths, &MASK), Ok(ours.clone()));
     let all: Vec<String> = FIELDS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     let reset = ours.updated(&pb::Subscription::default(), &AT, &all, &MASK).unwrap();
-    assert_eq!(reset, Config { feed: FeedName::OrderUpdates, mode: Mode::Exclusive, ..Config::default() });
+    assert_eq!(
+        reset,
+        SubscriptionConfig {
+            feed: FeedName::OrderUpdates,
+            mode: OrderingMode::Exclusive,
+            ..SubscriptionConfig::default()
+        }
+    );
 }
 
 #[test]
@@ -270,8 +286,8 @@ fn an_update_that_cannot_be_is_refused() {
 #[test]
 fn names_are_plain_and_short() {
     let is_right = |name: &str| {
-        let mut faults = Faults::default();
-        check_name(name, &Path::Top("name"), &mut faults);
+        let mut faults = FieldFaults::default();
+        check_name(name, &FieldPath::Top("name"), &mut faults);
         faults.into_result().is_ok()
     };
     for name in ["a", "A-z_0.9", &"x".repeat(128)] {

@@ -1,6 +1,6 @@
 //! The floor of a subscription, and the rows that may be forgotten.
 
-use super::{REMEMBERED, State, Subscription};
+use super::{REMEMBERED, RowState, Subscription};
 
 impl Subscription {
     /// Raises the floor to the position before the first unsettled event that was never redriven. Acknowledged rows far
@@ -15,7 +15,7 @@ impl Subscription {
         self.ahead -= self.rows.between(before + 1..=floor).count();
         let known = before.saturating_sub(REMEMBERED) + 1;
         let forgotten = self.rows.between(known..floor.saturating_sub(REMEMBERED) + 1);
-        let acked = forgotten.filter(|row| row.state == State::Acked);
+        let acked = forgotten.filter(|row| row.state == RowState::Acked);
         for seq in acked.map(|row| row.seq).collect::<Vec<_>>() {
             self.rows.remove(seq);
         }
@@ -31,7 +31,7 @@ impl Subscription {
     /// and hold the floor.
     pub fn trimmed(&mut self, first: u64) -> usize {
         let is_gone = |seq: &&u64| {
-            self.rows.get(**seq).is_some_and(|row| row.redriven && !matches!(row.state, State::Leased { .. }))
+            self.rows.get(**seq).is_some_and(|row| row.redriven && !matches!(row.state, RowState::Leased { .. }))
         };
         let redriven = self.rows.unsettled().range(..first).filter(is_gone);
         let gone: Vec<u64> = self.rows.parked().range(..first).chain(redriven).copied().collect();

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Row, State, Subscription};
+use super::{EventRow, RowState, Subscription};
 use crate::domain::moment::{Moment, SteadyTime};
 
 impl Subscription {
@@ -15,14 +15,14 @@ impl Subscription {
     pub fn keep(&mut self, consumer: &str, now: Moment, most: Duration) {
         let lease = self.head.config.lease_duration;
         for row in self.lent_to(consumer) {
-            let State::Leased { cause, since, until, consumer } = row.state else { continue };
+            let RowState::Leased { cause, since, until, consumer } = row.state else { continue };
             let left = until.steady.since(now.steady);
             if left.is_zero() || left > lease.mul_f64(0.75) {
                 continue;
             }
             let wanted = now.plus(lease.min(since.plus(most).since(now.steady)));
             if wanted.steady > until.steady {
-                self.rows.put(Row { state: State::Leased { cause, since, until: wanted, consumer }, ..row });
+                self.rows.put(EventRow { state: RowState::Leased { cause, since, until: wanted, consumer }, ..row });
             }
         }
     }
@@ -32,7 +32,7 @@ impl Subscription {
         let half = self.head.config.lease_duration / 2;
         let borrower = self.rows.borrower(consumer)?;
         let time = |seq: &u64| match self.rows.get(*seq)?.state {
-            State::Leased { since, until, .. } if since.plus(most) > until.steady => Some(until.steady.minus(half)),
+            RowState::Leased { since, until, .. } if since.plus(most) > until.steady => Some(until.steady.minus(half)),
             _ => None,
         };
         borrower.seqs.iter().filter_map(time).min()

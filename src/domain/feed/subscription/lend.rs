@@ -14,7 +14,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use super::{Cause, Fresh, FreshEvent, Loan, MAX_UNSETTLED, Mode, Room, Row, State, Subscription};
+use super::{
+    ConsumerWindow, DeliveryCause, EventRow, FreshEvent, FreshEvents, LeaseGrant, MAX_UNSETTLED, OrderingMode,
+    RowState, Subscription,
+};
 use crate::domain::moment::Moment;
 
 /// The reason of events parked by the gateway.
@@ -22,10 +25,10 @@ pub(super) const USED_UP: &str = "its attempts were used up";
 
 impl Subscription {
     /// Ends expired leases, and leases events to consumers with a free window, the largest first. `fresh` is used where
-    /// it continues from [`super::Head::scanned`]; events without a free window stay fresh.
-    pub fn lend(&mut self, now: Moment, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
+    /// it continues from [`super::SubscriptionHead::scanned`]; events without a free window stay fresh.
+    pub fn lend(&mut self, now: Moment, rooms: &[ConsumerWindow], fresh: &FreshEvents) -> Vec<LeaseGrant> {
         self.end_what_is_over(now);
-        let mut desk = Desk::new(now, rooms);
+        let mut desk = LeaseRound::new(now, rooms);
         if !self.head.config.paused {
             self.lend_rows(&mut desk);
             self.lend_fresh(&mut desk, fresh);
@@ -39,9 +42,11 @@ impl Subscription {
         while let Some((_, seq)) = self.rows.next_time().filter(|(time, _)| *time <= now.steady) {
             let Some(row) = self.rows.get(seq).cloned() else { return };
             self.rows.put(match row.state {
-                State::Waiting { .. } => Row { state: State::Pending { cause: Cause::Retry }, ..row },
+                RowState::Waiting { .. } => {
+                    EventRow { state: RowState::Pending { cause: DeliveryCause::Retry }, ..row }
+                }
                 _ => {
-                    let row = row.failed(Cause::LeaseExpired);
+                    let row = row.failed(DeliveryCause::LeaseExpired);
                     if self.is_spent(&row) { row.parked(now.wall, USED_UP.to_owned()) } else { row }
                 }
             });
@@ -49,13 +54,13 @@ impl Subscription {
     }
 
     /// Whether the event has used up its attempts.
-    pub(super) fn is_spent(&self, row: &Row) -> bool {
+    pub(super) fn is_spent(&self, row: &EventRow) -> bool {
         let most = self.head.config.max_attempts;
         most != 0 && row.failures >= most
     }
 
-    fn lend_rows(&mut self, desk: &mut Desk) {
-        let exclusive = self.head.config.mode == Mode::Exclusive;
+    fn lend_rows(&mut self, desk: &mut LeaseRound) {
+        let exclusive = self.head.config.mode == OrderingMode::Exclusive;
         while let Some(row) = self.rows.first_ready() {
             if exclusive && self.rows.first_waiting().is_some_and(|seq| seq < row.seq) {
                 return;
@@ -69,7 +74,7 @@ impl Subscription {
         }
     }
 
-    fn lend_fresh(&mut self, desk: &mut Desk, fresh: &Fresh) {
+    fn lend_fresh(&mut self, desk: &mut LeaseRound, fresh: &FreshEvents) {
         let scanned = self.head.scanned;
         if fresh.after > scanned || fresh.upto <= scanned {
             return;
@@ -84,12 +89,12 @@ impl Subscription {
     }
 
     /// Makes a row of a fresh event, leased or queued behind its key. Returns false if the event has to stay fresh.
-    fn take_in(&mut self, desk: &mut Desk, event: &FreshEvent) -> bool {
-        let in_line = self.head.config.mode == Mode::Exclusive && self.has_idle();
+    fn take_in(&mut self, desk: &mut LeaseRound, event: &FreshEvent) -> bool {
+        let in_line = self.head.config.mode == OrderingMode::Exclusive && self.has_idle();
         if desk.is_full() || in_line || self.ahead >= MAX_UNSETTLED {
             return false;
         }
-        let row = Row {
+        let row = EventRow {
             seq: event.seq,
             key: event.key.clone(),
             size: event.size,
@@ -98,7 +103,7 @@ impl Subscription {
             failures: 0,
             redriven: false,
             said: None,
-            state: State::Pending { cause: Cause::First },
+            state: RowState::Pending { cause: DeliveryCause::First },
         };
         let taken = if self.rows.holds_up(&row.key) {
             self.rows.put(row);
@@ -116,36 +121,36 @@ impl Subscription {
     }
 
     /// Leases a pending row, if it fits anywhere.
-    fn lend_row(&mut self, desk: &mut Desk, row: Row) -> bool {
-        let exclusive = self.head.config.mode == Mode::Exclusive;
-        let may_get = |room: &Room| !exclusive || self.rows.all_lent_to(&room.consumer);
-        let (State::Pending { cause }, Some(room)) = (&row.state, desk.room_for(row.size, may_get)) else {
+    fn lend_row(&mut self, desk: &mut LeaseRound, row: EventRow) -> bool {
+        let exclusive = self.head.config.mode == OrderingMode::Exclusive;
+        let may_get = |room: &ConsumerWindow| !exclusive || self.rows.all_lent_to(&room.consumer);
+        let (RowState::Pending { cause }, Some(room)) = (&row.state, desk.room_for(row.size, may_get)) else {
             return false;
         };
         let (cause, consumer) = (*cause, desk.rooms[room].consumer.clone());
         let until = desk.now.plus(self.head.config.lease_duration);
         let attempt = row.attempt.saturating_add(1);
         let since = desk.now.steady;
-        let row = Row { attempt, said: None, state: State::Leased { cause, since, until, consumer }, ..row };
-        desk.loans.push(Loan { room, lease: self.lease(&row), until, cause, size: row.size });
+        let row = EventRow { attempt, said: None, state: RowState::Leased { cause, since, until, consumer }, ..row };
+        desk.loans.push(LeaseGrant { room, lease: self.lease(&row), until, cause, size: row.size });
         self.rows.put(row);
         true
     }
 }
 
 /// The free windows and the leases granted in one round.
-struct Desk {
+struct LeaseRound {
     now: Moment,
-    rooms: Vec<Room>,
+    rooms: Vec<ConsumerWindow>,
     /// Consumers with a free window, by its size; among equal sizes the first of the list is last.
     free: BTreeSet<(usize, Reverse<usize>)>,
     /// Whether an event fitted nowhere.
     stuck: bool,
-    loans: Vec<Loan>,
+    loans: Vec<LeaseGrant>,
 }
 
-impl Desk {
-    fn new(now: Moment, rooms: &[Room]) -> Self {
+impl LeaseRound {
+    fn new(now: Moment, rooms: &[ConsumerWindow]) -> Self {
         let free = rooms.iter().enumerate().filter(|(_, room)| room.events > 0);
         let free = free.map(|(i, room)| (room.events, Reverse(i))).collect();
         Self { now, rooms: rooms.to_vec(), free, stuck: false, loans: Vec::new() }
@@ -157,16 +162,17 @@ impl Desk {
     }
 
     /// Takes a window for an event of this size: the largest free one.
-    fn room_for(&mut self, size: u32, may_get: impl Fn(&Room) -> bool) -> Option<usize> {
+    fn room_for(&mut self, size: u32, may_get: impl Fn(&ConsumerWindow) -> bool) -> Option<usize> {
         let size = u64::from(size);
-        let fits = |room: &Room| (room.empty || size <= room.bytes) && may_get(room);
+        let fits = |room: &ConsumerWindow| (room.empty || size <= room.bytes) && may_get(room);
         let freest = self.free.iter().rev().copied().find(|(_, Reverse(i))| fits(&self.rooms[*i]));
         let Some((events, Reverse(i))) = freest else {
             self.stuck = true;
             return None;
         };
         let room = &mut self.rooms[i];
-        *room = Room { events: events - 1, bytes: room.bytes.saturating_sub(size), empty: false, ..room.clone() };
+        *room =
+            ConsumerWindow { events: events - 1, bytes: room.bytes.saturating_sub(size), empty: false, ..room.clone() };
         self.free.remove(&(events, Reverse(i)));
         if events > 1 {
             self.free.insert((events - 1, Reverse(i)));

@@ -29,11 +29,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::config::{Config, Mode, check_name, number_of_feed};
-pub use self::row::{Cause, Row, Said, State};
-use self::rows::Rows;
-pub use self::void::Voided;
-use super::{AccountScope, Filter, Lease};
+pub use self::config::{OrderingMode, SubscriptionConfig, check_name, number_of_feed};
+pub use self::row::{DeliveryCause, EventRow, LastVerdict, RowState};
+use self::rows::RowIndex;
+pub use self::void::VoidedRows;
+use super::{AccountScope, EventFilter, Lease};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
@@ -45,13 +45,13 @@ pub const REMEMBERED: u64 = 10_000;
 
 /// The subscription's own row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Head {
+pub struct SubscriptionHead {
     /// Id from the store, never reused: a deleted and recreated name is a different subscription.
     pub id: u64,
     /// Unique name of the subscription.
     pub name: String,
     /// Configuration of the subscription.
-    pub config: Config,
+    pub config: SubscriptionConfig,
     /// The covered accounts; no row has an event of any other account. `None` for a subscription of an earlier version,
     /// whose accounts are unknown.
     pub scope: Option<AccountScope>,
@@ -70,9 +70,9 @@ pub struct Head {
     pub updated: Timestamp,
 }
 
-impl Head {
+impl SubscriptionHead {
     /// The effective filter: the configured filter, narrowed to the covered accounts.
-    pub fn filter(&self) -> Filter {
+    pub fn filter(&self) -> EventFilter {
         let filter = self.config.wanted();
         match &self.scope {
             Some(scope) => filter.within_scope(scope),
@@ -81,20 +81,20 @@ impl Head {
     }
 }
 
-/// The changes that a store has to write, for the rows of [`Changes::head`].
+/// The changes that a store has to write, for the rows of [`SubscriptionChanges::head`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Changes {
+pub struct SubscriptionChanges {
     /// The head, if changed.
-    pub head: Option<Head>,
+    pub head: Option<SubscriptionHead>,
     /// Whether all stored rows are dropped first, after a seek.
     pub clear: bool,
     /// New and changed rows, by `seq`.
-    pub put: Vec<Row>,
+    pub put: Vec<EventRow>,
     /// Positions of dropped rows.
     pub drop: Vec<u64>,
 }
 
-impl Changes {
+impl SubscriptionChanges {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.head.is_none() && !self.clear && self.put.is_empty() && self.drop.is_empty()
@@ -104,19 +104,19 @@ impl Changes {
 /// A subscription with its rows.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    head: Head,
-    rows: Rows,
+    head: SubscriptionHead,
+    rows: RowIndex,
     /// Number of rows above the floor, in any state.
     ahead: usize,
     /// The head in the store; `None` for a new subscription.
-    stored: Option<Head>,
+    stored: Option<SubscriptionHead>,
     /// The generation that the next seek begins.
     next_generation: u64,
 }
 
 /// The free window of a consumer for further leases.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Room {
+pub struct ConsumerWindow {
     /// Id of the consumer.
     pub consumer: Arc<str>,
     /// Free number of events.
@@ -129,7 +129,7 @@ pub struct Room {
 
 /// Matching events that were not scanned by the subscription yet.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fresh {
+pub struct FreshEvents {
     /// Position before the first event of the range.
     pub after: u64,
     /// Position of the last event of the range; all matches between are in `events`.
@@ -153,7 +153,7 @@ pub struct FreshEvent {
 
 /// A lease granted to one consumer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Loan {
+pub struct LeaseGrant {
     /// Index of the consumer among the windows.
     pub room: usize,
     /// The lease as text for the consumer.
@@ -161,14 +161,14 @@ pub struct Loan {
     /// Expiry, by the steady clock.
     pub until: Moment,
     /// Cause of the delivery.
-    pub cause: Cause,
+    pub cause: DeliveryCause,
     /// Size of the event in bytes.
     pub size: u32,
 }
 
 /// The leases of a consumer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Held {
+pub struct HeldLeases {
     /// Leases in the order of their positions.
     pub leases: Vec<Lease>,
     /// Bytes of the leased events.
@@ -177,7 +177,7 @@ pub struct Held {
 
 /// A consumer's verdict on a lease.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
+pub enum SettleVerdict {
     /// The event is done.
     Ack,
     /// The event is tried again, after `delay` or by the back-off.
@@ -203,7 +203,7 @@ pub enum Verdict {
 
 /// The result of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SettleOutcome {
     /// The verdict took effect; for an extension with the new expiry.
     Applied(Option<Moment>),
     /// The same verdict took effect before.
@@ -218,9 +218,9 @@ pub enum Outcome {
 
 /// A subscription with its counts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outline {
+pub struct SubscriptionCounts {
     /// The subscription's own row.
-    pub head: Head,
+    pub head: SubscriptionHead,
     /// The value of [`Subscription::unsettled`].
     pub unsettled: u64,
     /// The value of [`Subscription::outstanding`].
@@ -233,8 +233,8 @@ pub struct Outline {
 
 impl Subscription {
     /// A new subscription that begins after position `at`. The store provides `id` and `generation`.
-    pub fn new(id: u64, generation: u64, name: String, config: Config, at: u64, now: Timestamp) -> Self {
-        let head = Head {
+    pub fn new(id: u64, generation: u64, name: String, config: SubscriptionConfig, at: u64, now: Timestamp) -> Self {
+        let head = SubscriptionHead {
             id,
             name,
             config,
@@ -255,20 +255,20 @@ impl Subscription {
     }
 
     /// Loads a subscription from its stored rows.
-    pub fn load(head: Head, rows: Vec<Row>) -> Self {
+    pub fn load(head: SubscriptionHead, rows: Vec<EventRow>) -> Self {
         let ahead = rows.iter().filter(|row| row.seq > head.floor).count();
-        let rows = Rows::load(head.config.mode == Mode::KeyOrdered, rows);
+        let rows = RowIndex::load(head.config.mode == OrderingMode::KeyOrdered, rows);
         Self { stored: Some(head.clone()), head, rows, ahead, next_generation: 0 }
     }
 
     /// The subscription's own row.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &SubscriptionHead {
         &self.head
     }
 
     /// The subscription with its counts.
-    pub fn outline(&self) -> Outline {
-        Outline {
+    pub fn outline(&self) -> SubscriptionCounts {
+        SubscriptionCounts {
             head: self.head.clone(),
             unsettled: self.unsettled(),
             outstanding: self.outstanding(),
@@ -283,13 +283,13 @@ impl Subscription {
     }
 
     /// Takes the changes since loading, or since the previous call.
-    pub fn take_changes(&mut self) -> Changes {
+    pub fn take_changes(&mut self) -> SubscriptionChanges {
         let (clear, put, drop) = self.rows.take_changes();
         let head = (self.stored.as_ref() != Some(&self.head)).then(|| self.head.clone());
         if head.is_some() {
             self.stored.clone_from(&head);
         }
-        Changes { head, clear, put, drop }
+        SubscriptionChanges { head, clear, put, drop }
     }
 
     /// Number of leased events, including expired leases until [`Self::lend`] ends them.
@@ -319,14 +319,14 @@ impl Subscription {
     }
 
     /// The leases of a consumer.
-    pub fn held(&self, consumer: &str) -> Held {
-        let Some(borrower) = self.rows.borrower(consumer) else { return Held::default() };
+    pub fn held(&self, consumer: &str) -> HeldLeases {
+        let Some(borrower) = self.rows.borrower(consumer) else { return HeldLeases::default() };
         let leases = borrower.seqs.iter().filter_map(|seq| self.rows.get(*seq)).map(|row| self.lease(row)).collect();
-        Held { leases, bytes: borrower.bytes }
+        HeldLeases { leases, bytes: borrower.bytes }
     }
 
     /// Parked rows after a position, in order, at most `limit`.
-    pub fn parked_after(&self, seq: u64, limit: usize) -> Vec<Row> {
+    pub fn parked_after(&self, seq: u64, limit: usize) -> Vec<EventRow> {
         let after = (Bound::Excluded(seq), Bound::Unbounded);
         self.rows.parked().range(after).filter_map(|seq| self.rows.get(*seq)).take(limit).cloned().collect()
     }
@@ -347,7 +347,7 @@ impl Subscription {
         }
     }
 
-    fn lent_to(&self, consumer: &str) -> Vec<Row> {
+    fn lent_to(&self, consumer: &str) -> Vec<EventRow> {
         let seqs = self.rows.borrower(consumer).into_iter().flat_map(|borrower| &borrower.seqs);
         seqs.filter_map(|seq| self.rows.get(*seq)).cloned().collect()
     }
@@ -369,15 +369,20 @@ impl Subscription {
             None => parked.clone(),
         };
         for row in seqs.iter().filter_map(|seq| self.rows.get(*seq)).cloned().collect::<Vec<_>>() {
-            self.rows.put(Row { redriven: true, failures: 0, state: State::Pending { cause: Cause::Redriven }, ..row });
+            self.rows.put(EventRow {
+                redriven: true,
+                failures: 0,
+                state: RowState::Pending { cause: DeliveryCause::Redriven },
+                ..row
+            });
         }
         seqs.len() as u64
     }
 
     /// Replaces the configuration, except feed, mode and client. An equal configuration changes nothing.
-    pub fn update(&mut self, config: Config, now: Timestamp) {
-        let Config { mode, feed, client, .. } = self.head.config.clone();
-        let config = Config { mode, feed, client, ..config };
+    pub fn update(&mut self, config: SubscriptionConfig, now: Timestamp) {
+        let SubscriptionConfig { mode, feed, client, .. } = self.head.config.clone();
+        let config = SubscriptionConfig { mode, feed, client, ..config };
         if config != self.head.config {
             self.head.config = config;
             self.head.version += 1;
@@ -391,7 +396,7 @@ impl Subscription {
         self.head.floor.saturating_add(1) < first
     }
 
-    fn lease(&self, row: &Row) -> Lease {
+    fn lease(&self, row: &EventRow) -> Lease {
         Lease { generation: self.head.generation, seq: row.seq, attempt: row.attempt }
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::timestamp::Timestamp;
 
 /// An event that was leased, waits for its key, or was settled recently.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct EventRow {
     /// Position in the log.
     pub seq: u64,
     /// The `ordering_key`; an event with an empty key waits for no other.
@@ -23,46 +23,50 @@ pub struct Row {
     /// Whether the event was parked and redriven; the floor may pass it.
     pub redriven: bool,
     /// The verdict that ended the last lease. `None` while the event is leased, and after an expired lease.
-    pub said: Option<Said>,
+    pub said: Option<LastVerdict>,
     /// State of the event.
-    pub state: State,
+    pub state: RowState,
 }
 
-impl Row {
+impl EventRow {
     /// The row after a lease that ended without acknowledgement.
-    pub(super) fn failed(self, cause: Cause) -> Self {
+    pub(super) fn failed(self, cause: DeliveryCause) -> Self {
         let failures = self.failures.saturating_add(1);
-        Self { failures, said: None, state: State::Pending { cause }, ..self }
+        Self { failures, said: None, state: RowState::Pending { cause }, ..self }
     }
 
     /// The row after its consumer returned without memory.
     pub(super) fn taken_back(self) -> Self {
-        Self { said: None, state: State::Pending { cause: Cause::Reclaimed }, ..self }
+        Self { said: None, state: RowState::Pending { cause: DeliveryCause::Reclaimed }, ..self }
     }
 
     /// The row after its consumer released the lease.
     pub(super) fn given_back(self) -> Self {
-        Self { said: Some(Said::Release), state: State::Pending { cause: Cause::LeaseExpired }, ..self }
+        Self {
+            said: Some(LastVerdict::Release),
+            state: RowState::Pending { cause: DeliveryCause::LeaseExpired },
+            ..self
+        }
     }
 
     /// The row after parking.
     pub(super) fn parked(self, since: Timestamp, reason: String) -> Self {
-        Self { state: State::Parked { since, reason }, ..self }
+        Self { state: RowState::Parked { since, reason }, ..self }
     }
 }
 
 /// The state of a scanned event.
 #[derive(Clone, Debug, PartialEq)]
-pub enum State {
+pub enum RowState {
     /// May be leased, unless an earlier event blocks its key.
     Pending {
         /// Cause of the next delivery.
-        cause: Cause,
+        cause: DeliveryCause,
     },
     /// Leased to a consumer.
     Leased {
         /// Cause of the delivery.
-        cause: Cause,
+        cause: DeliveryCause,
         /// Time of the grant by the steady clock, from which automatic extension is limited.
         since: SteadyTime,
         /// Expiry by the steady clock, which keeps a step of the wall clock from ending a lease early or keeping it
@@ -89,7 +93,7 @@ pub enum State {
 
 /// The verdict that ended a lease, stored to recognize the same verdict when repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum LastVerdict {
     /// A retry was requested.
     Retry,
     /// The event was parked.
@@ -98,7 +102,7 @@ pub enum Said {
     Release,
 }
 
-impl State {
+impl RowState {
     /// Whether the event still has to be settled.
     pub const fn is_unsettled(&self) -> bool {
         matches!(self, Self::Pending { .. } | Self::Leased { .. } | Self::Waiting { .. })
@@ -107,7 +111,7 @@ impl State {
 
 /// The cause of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum DeliveryCause {
     /// The first delivery of the event.
     First,
     /// The last lease expired or was released.

@@ -5,34 +5,34 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::{Row, State};
+use super::{EventRow, RowState};
 use crate::domain::moment::SteadyTime;
 
-/// Rows by position. All changes go through [`Rows::put`] and [`Rows::remove`].
+/// Rows by position. All changes go through [`RowIndex::put`] and [`RowIndex::remove`].
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
-    all: BTreeMap<u64, Row>,
+pub(super) struct RowIndex {
+    all: BTreeMap<u64, EventRow>,
     /// Whether events of one key are ordered.
     ordered: bool,
     /// Keys with unsettled events; filled only for ordered subscriptions, and never with the empty key.
-    lines: HashMap<Arc<str>, Line, RandomState>,
+    lines: HashMap<Arc<str>, KeyQueue, RandomState>,
     /// Pending rows without a block by their key.
     ready: BTreeSet<u64>,
     waiting: BTreeSet<u64>,
     /// Expiry of leases and pauses.
     times: BTreeSet<(SteadyTime, u64)>,
-    borrowers: HashMap<Arc<str>, Borrower, RandomState>,
+    borrowers: HashMap<Arc<str>, ConsumerLeases, RandomState>,
     outstanding: usize,
     parked: BTreeSet<u64>,
     unsettled: BTreeSet<u64>,
     /// Unsettled rows that were never redriven.
     holding: BTreeSet<u64>,
-    changed: Changed,
+    changed: RowChanges,
 }
 
 /// The unsettled events of one key.
 #[derive(Clone, Debug, Default)]
-struct Line {
+struct KeyQueue {
     members: BTreeSet<u64>,
     lent: usize,
     /// Position of the row that may be leased.
@@ -41,23 +41,23 @@ struct Line {
 
 /// The leases of a consumer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Borrower {
+pub(super) struct ConsumerLeases {
     pub(super) seqs: BTreeSet<u64>,
     pub(super) bytes: u64,
 }
 
 /// The difference from the store.
 #[derive(Clone, Debug, Default)]
-struct Changed {
+struct RowChanges {
     /// Touched rows, as stored.
-    before: BTreeMap<u64, Option<Row>>,
+    before: BTreeMap<u64, Option<EventRow>>,
     /// Whether all stored rows are to be dropped.
     clear: bool,
 }
 
-impl Rows {
+impl RowIndex {
     /// Builds the index of stored rows.
-    pub(super) fn load(ordered: bool, rows: Vec<Row>) -> Self {
+    pub(super) fn load(ordered: bool, rows: Vec<EventRow>) -> Self {
         let mut loaded = Self { ordered, ..Self::default() };
         for row in rows {
             loaded.insert(row);
@@ -65,12 +65,12 @@ impl Rows {
         loaded
     }
 
-    pub(super) fn get(&self, seq: u64) -> Option<&Row> {
+    pub(super) fn get(&self, seq: u64) -> Option<&EventRow> {
         self.all.get(&seq)
     }
 
     /// Adds or replaces a row.
-    pub(super) fn put(&mut self, row: Row) {
+    pub(super) fn put(&mut self, row: EventRow) {
         let before = self.take_out(row.seq);
         self.changed.before.entry(row.seq).or_insert(before);
         self.insert(row);
@@ -92,8 +92,8 @@ impl Rows {
 
     /// Takes the difference from the store: whether to drop all stored rows, the rows to write, and the positions to
     /// drop. The store then equals these rows.
-    pub(super) fn take_changes(&mut self) -> (bool, Vec<Row>, Vec<u64>) {
-        let Changed { before, clear } = std::mem::take(&mut self.changed);
+    pub(super) fn take_changes(&mut self) -> (bool, Vec<EventRow>, Vec<u64>) {
+        let RowChanges { before, clear } = std::mem::take(&mut self.changed);
         let (mut put, mut drop) = (Vec::new(), Vec::new());
         for (seq, before) in before {
             match self.all.get(&seq) {
@@ -106,12 +106,12 @@ impl Rows {
     }
 
     /// Rows in a range of positions.
-    pub(super) fn between(&self, range: impl std::ops::RangeBounds<u64>) -> impl Iterator<Item = &Row> {
+    pub(super) fn between(&self, range: impl std::ops::RangeBounds<u64>) -> impl Iterator<Item = &EventRow> {
         self.all.range(range).map(|(_, row)| row)
     }
 
     /// The first row that may be leased.
-    pub(super) fn first_ready(&self) -> Option<&Row> {
+    pub(super) fn first_ready(&self) -> Option<&EventRow> {
         self.all.get(self.ready.first()?)
     }
 
@@ -151,7 +151,7 @@ impl Rows {
         self.holding.first().copied()
     }
 
-    pub(super) fn borrower(&self, consumer: &str) -> Option<&Borrower> {
+    pub(super) fn borrower(&self, consumer: &str) -> Option<&ConsumerLeases> {
         self.borrowers.get(consumer)
     }
 
@@ -160,24 +160,24 @@ impl Rows {
         self.borrowers.keys().all(|borrower| &**borrower == consumer)
     }
 
-    fn insert(&mut self, row: Row) {
+    fn insert(&mut self, row: EventRow) {
         let seq = row.seq;
         match &row.state {
-            State::Leased { until, consumer, .. } => {
+            RowState::Leased { until, consumer, .. } => {
                 self.times.insert((until.steady, seq));
                 self.outstanding += 1;
                 let borrower = self.borrowers.entry(consumer.clone()).or_default();
                 borrower.seqs.insert(seq);
                 borrower.bytes += u64::from(row.size);
             }
-            State::Waiting { until } => {
+            RowState::Waiting { until } => {
                 self.times.insert((until.steady, seq));
                 self.waiting.insert(seq);
             }
-            State::Parked { .. } => {
+            RowState::Parked { .. } => {
                 self.parked.insert(seq);
             }
-            State::Pending { .. } | State::Acked => {}
+            RowState::Pending { .. } | RowState::Acked => {}
         }
         if row.state.is_unsettled() {
             self.unsettled.insert(seq);
@@ -189,7 +189,7 @@ impl Rows {
         if line.is_none() && is_pending(&row) {
             self.ready.insert(seq);
         }
-        let lent = usize::from(matches!(row.state, State::Leased { .. }));
+        let lent = usize::from(matches!(row.state, RowState::Leased { .. }));
         self.all.insert(seq, row);
         if let Some(key) = line {
             let line = self.lines.entry(key.clone()).or_default();
@@ -199,10 +199,10 @@ impl Rows {
         }
     }
 
-    fn take_out(&mut self, seq: u64) -> Option<Row> {
+    fn take_out(&mut self, seq: u64) -> Option<EventRow> {
         let row = self.all.remove(&seq)?;
         match &row.state {
-            State::Leased { until, consumer, .. } => {
+            RowState::Leased { until, consumer, .. } => {
                 self.times.remove(&(until.steady, seq));
                 self.outstanding -= 1;
                 if let Some(borrower) = self.borrowers.get_mut(consumer) {
@@ -213,14 +213,14 @@ impl Rows {
                     }
                 }
             }
-            State::Waiting { until } => {
+            RowState::Waiting { until } => {
                 self.times.remove(&(until.steady, seq));
                 self.waiting.remove(&seq);
             }
-            State::Parked { .. } => {
+            RowState::Parked { .. } => {
                 self.parked.remove(&seq);
             }
-            State::Pending { .. } | State::Acked => {}
+            RowState::Pending { .. } | RowState::Acked => {}
         }
         self.unsettled.remove(&seq);
         self.holding.remove(&seq);
@@ -229,14 +229,14 @@ impl Rows {
             && let Some(line) = self.lines.get_mut(&row.key)
         {
             line.members.remove(&seq);
-            line.lent -= usize::from(matches!(row.state, State::Leased { .. }));
+            line.lent -= usize::from(matches!(row.state, RowState::Leased { .. }));
             self.refresh(&row.key);
         }
         Some(row)
     }
 
     /// Whether the row is queued with other rows of its key.
-    fn has_line(&self, row: &Row) -> bool {
+    fn has_line(&self, row: &EventRow) -> bool {
         self.ordered && !row.key.is_empty() && row.state.is_unsettled()
     }
 
@@ -255,6 +255,6 @@ impl Rows {
     }
 }
 
-fn is_pending(row: &Row) -> bool {
-    matches!(row.state, State::Pending { .. })
+fn is_pending(row: &EventRow) -> bool {
+    matches!(row.state, RowState::Pending { .. })
 }

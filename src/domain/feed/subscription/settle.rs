@@ -21,7 +21,7 @@
 use std::time::Duration;
 
 use super::lend::USED_UP;
-use super::{Lease, Outcome, Row, Said, State, Subscription, Verdict};
+use super::{EventRow, LastVerdict, Lease, RowState, SettleOutcome, SettleVerdict, Subscription};
 use crate::domain::moment::Moment;
 
 impl Subscription {
@@ -29,9 +29,9 @@ impl Subscription {
     pub fn settle(
         &mut self,
         now: Moment,
-        verdicts: &[(Lease, Verdict)],
+        verdicts: &[(Lease, SettleVerdict)],
         fraction: &mut dyn FnMut() -> f64,
-    ) -> Vec<Outcome> {
+    ) -> Vec<SettleOutcome> {
         let outcomes =
             verdicts.iter().map(|(lease, verdict)| self.settle_one(now, *lease, verdict, fraction)).collect();
         self.raise_floor();
@@ -42,89 +42,97 @@ impl Subscription {
         &mut self,
         now: Moment,
         lease: Lease,
-        verdict: &Verdict,
+        verdict: &SettleVerdict,
         fraction: &mut dyn FnMut() -> f64,
-    ) -> Outcome {
+    ) -> SettleOutcome {
         if lease.generation > self.head.generation || lease.generation == 0 {
-            return Outcome::UnknownLease;
+            return SettleOutcome::UnknownLease;
         }
         if lease.generation < self.head.generation {
-            return Outcome::StaleGeneration;
+            return SettleOutcome::StaleGeneration;
         }
         let Some(row) = self.rows.get(lease.seq) else { return self.without_row(lease, verdict) };
         if lease.attempt == 0 || lease.attempt > row.attempt {
-            return Outcome::UnknownLease;
+            return SettleOutcome::UnknownLease;
         }
         if lease.attempt < row.attempt {
-            return Outcome::LeaseLost;
+            return SettleOutcome::LeaseLost;
         }
-        let in_time = matches!(&row.state, State::Leased { until, .. } if now.steady < until.steady);
+        let in_time = matches!(&row.state, RowState::Leased { until, .. } if now.steady < until.steady);
         match verdict {
             _ if in_time => self.carry_out(now, row.clone(), verdict, fraction),
-            Verdict::Ack if row.state == State::Acked => Outcome::AlreadyApplied,
-            Verdict::Ack => self.acknowledge(row.clone()),
-            _ if row.state != State::Acked && row.said.is_some() && row.said == verdict.word() => {
-                Outcome::AlreadyApplied
+            SettleVerdict::Ack if row.state == RowState::Acked => SettleOutcome::AlreadyApplied,
+            SettleVerdict::Ack => self.acknowledge(row.clone()),
+            _ if row.state != RowState::Acked && row.said.is_some() && row.said == verdict.word() => {
+                SettleOutcome::AlreadyApplied
             }
-            _ => Outcome::LeaseLost,
+            _ => SettleOutcome::LeaseLost,
         }
     }
 
     /// The outcome for an event without a row: dropped, or never leased.
-    fn without_row(&self, lease: Lease, verdict: &Verdict) -> Outcome {
+    fn without_row(&self, lease: Lease, verdict: &SettleVerdict) -> SettleOutcome {
         match verdict {
-            _ if lease.seq == 0 || lease.attempt == 0 || !self.is_forgotten(lease.seq) => Outcome::UnknownLease,
-            Verdict::Ack => Outcome::AlreadyApplied,
-            _ => Outcome::LeaseLost,
+            _ if lease.seq == 0 || lease.attempt == 0 || !self.is_forgotten(lease.seq) => SettleOutcome::UnknownLease,
+            SettleVerdict::Ack => SettleOutcome::AlreadyApplied,
+            _ => SettleOutcome::LeaseLost,
         }
     }
 
-    fn acknowledge(&mut self, row: Row) -> Outcome {
+    fn acknowledge(&mut self, row: EventRow) -> SettleOutcome {
         if self.is_forgotten(row.seq) {
             self.rows.remove(row.seq);
         } else {
-            self.rows.put(Row { said: None, state: State::Acked, ..row });
+            self.rows.put(EventRow { said: None, state: RowState::Acked, ..row });
         }
-        Outcome::Applied(None)
+        SettleOutcome::Applied(None)
     }
 
     /// Applies a verdict on an unexpired lease.
-    fn carry_out(&mut self, now: Moment, row: Row, verdict: &Verdict, fraction: &mut dyn FnMut() -> f64) -> Outcome {
+    fn carry_out(
+        &mut self,
+        now: Moment,
+        row: EventRow,
+        verdict: &SettleVerdict,
+        fraction: &mut dyn FnMut() -> f64,
+    ) -> SettleOutcome {
         let said = verdict.word();
         let row = match verdict {
-            Verdict::Ack => return self.acknowledge(row),
-            Verdict::Extend { by } => return self.extend(now.plus(by.unwrap_or(self.head.config.lease_duration)), row),
-            Verdict::Retry { delay, reason } => self.again(now, row, *delay, reason, fraction),
-            Verdict::Park { reason } => row.parked(now.wall, reason.clone()),
-            Verdict::Release => row.given_back(),
+            SettleVerdict::Ack => return self.acknowledge(row),
+            SettleVerdict::Extend { by } => {
+                return self.extend(now.plus(by.unwrap_or(self.head.config.lease_duration)), row);
+            }
+            SettleVerdict::Retry { delay, reason } => self.again(now, row, *delay, reason, fraction),
+            SettleVerdict::Park { reason } => row.parked(now.wall, reason.clone()),
+            SettleVerdict::Release => row.given_back(),
         };
-        self.rows.put(Row { said, ..row });
-        Outcome::Applied(None)
+        self.rows.put(EventRow { said, ..row });
+        SettleOutcome::Applied(None)
     }
 
     /// Extends a lease. A shorter time has no effect, because the consumer asked for more time.
-    fn extend(&mut self, wanted: Moment, row: Row) -> Outcome {
-        let State::Leased { cause, since, until, consumer } = row.state else { return Outcome::LeaseLost };
+    fn extend(&mut self, wanted: Moment, row: EventRow) -> SettleOutcome {
+        let RowState::Leased { cause, since, until, consumer } = row.state else { return SettleOutcome::LeaseLost };
         let until = if wanted.steady > until.steady { wanted } else { until };
-        self.rows.put(Row { state: State::Leased { cause, since, until, consumer }, ..row });
-        Outcome::Applied(Some(until))
+        self.rows.put(EventRow { state: RowState::Leased { cause, since, until, consumer }, ..row });
+        SettleOutcome::Applied(Some(until))
     }
 
     fn again(
         &self,
         now: Moment,
-        row: Row,
+        row: EventRow,
         delay: Option<Duration>,
         reason: &str,
         fraction: &mut dyn FnMut() -> f64,
-    ) -> Row {
-        let row = Row { failures: row.failures.saturating_add(1), ..row };
+    ) -> EventRow {
+        let row = EventRow { failures: row.failures.saturating_add(1), ..row };
         if self.is_spent(&row) {
             let reason = if reason.is_empty() { USED_UP } else { reason };
             return row.parked(now.wall, reason.to_owned());
         }
         let pause = delay.unwrap_or_else(|| self.longest_pause(row.failures).mul_f64(part(fraction())));
-        Row { state: State::Waiting { until: now.plus(pause) }, ..row }
+        EventRow { state: RowState::Waiting { until: now.plus(pause) }, ..row }
     }
 
     /// The longest pause, doubled with every failure.
@@ -140,13 +148,13 @@ fn part(fraction: f64) -> f64 {
     if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 1.0 }
 }
 
-impl Verdict {
+impl SettleVerdict {
     /// The stored form of the verdict, for verdicts that are remembered.
-    fn word(&self) -> Option<Said> {
+    fn word(&self) -> Option<LastVerdict> {
         match self {
-            Self::Retry { .. } => Some(Said::Retry),
-            Self::Park { .. } => Some(Said::Park),
-            Self::Release => Some(Said::Release),
+            Self::Retry { .. } => Some(LastVerdict::Retry),
+            Self::Park { .. } => Some(LastVerdict::Park),
+            Self::Release => Some(LastVerdict::Release),
             Self::Ack | Self::Extend { .. } => None,
         }
     }

@@ -2,12 +2,12 @@
 //!
 //! Rows do not store accounts: the caller looks up the events and selects the rows.
 
-use super::{State, Subscription};
+use super::{RowState, Subscription};
 use crate::domain::feed::AccountScope;
 
 /// Numbers of rows voided because their accounts are not covered any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Voided {
+pub struct VoidedRows {
     /// Number of leased events.
     pub leased: u64,
     /// Number of parked events.
@@ -16,7 +16,7 @@ pub struct Voided {
     pub pending: u64,
 }
 
-impl Voided {
+impl VoidedRows {
     /// Number of all voided rows.
     pub const fn all(self) -> u64 {
         self.leased + self.parked + self.pending
@@ -38,15 +38,15 @@ impl Subscription {
 
     /// Replaces the covered accounts, and voids the rows at the positions of `gone`: their leases become unknown, and
     /// the floor passes them. Events of a new account before the scanned position stay skipped.
-    pub fn set_scope(&mut self, scope: AccountScope, gone: impl IntoIterator<Item = u64>) -> Voided {
-        let mut voided = Voided::default();
+    pub fn set_scope(&mut self, scope: AccountScope, gone: impl IntoIterator<Item = u64>) -> VoidedRows {
+        let mut voided = VoidedRows::default();
         for seq in gone {
             let Some(row) = self.rows.get(seq) else { continue };
             match row.state {
-                State::Leased { .. } => voided.leased += 1,
-                State::Parked { .. } => voided.parked += 1,
-                State::Pending { .. } | State::Waiting { .. } => voided.pending += 1,
-                State::Acked => continue,
+                RowState::Leased { .. } => voided.leased += 1,
+                RowState::Parked { .. } => voided.parked += 1,
+                RowState::Pending { .. } | RowState::Waiting { .. } => voided.pending += 1,
+                RowState::Acked => continue,
             }
             self.ahead -= usize::from(seq > self.head.floor);
             self.rows.remove(seq);

@@ -13,7 +13,7 @@ enum Ends {
     /// Among the order updates, as a kind that is known.
     Update,
     /// Among the order updates, with a warning.
-    Warned(Unclear),
+    Warned(UnclearReason),
     /// In quarantine, for this reason.
     Quarantine(&'static str),
 }
@@ -22,9 +22,9 @@ use Ends::{Intent, Quarantine, Update, Warned};
 
 fn end_of(body: &Value) -> Ends {
     match read_text(&body.to_string()) {
-        Ok(Notification { intent: Some(_), unclear: None, .. }) => Intent,
-        Ok(Notification { intent: None, unclear: None, .. }) => Update,
-        Ok(Notification { intent: None, unclear: Some(why), .. }) => Warned(why),
+        Ok(WebhookNotification { intent: Some(_), unclear: None, .. }) => Intent,
+        Ok(WebhookNotification { intent: None, unclear: None, .. }) => Update,
+        Ok(WebhookNotification { intent: None, unclear: Some(why), .. }) => Warned(why),
         Ok(both) => panic!("{both:?}"),
         Err(unreadable) => {
             let reasons = ["the order of the intent is no object", "the intent has several orders", "no event type"];
@@ -125,15 +125,15 @@ fn every_form_of_an_order_update_ends_in_the_place_that_it_belongs_to() {
         ("a flag, Yes", flagged(json!("Yes")), Intent),
         ("a flag, y", flagged(json!(" y ")), Intent),
         ("a flag, 1", flagged(json!(1)), Intent),
-        ("a flag, false", flagged(json!("FALSE")), Warned(Unclear::NoKind)),
-        ("a flag, no", flagged(json!("no")), Warned(Unclear::NoKind)),
-        ("a flag, 0", flagged(json!(0)), Warned(Unclear::NoKind)),
-        ("a flag, null", flagged(json!(null)), Warned(Unclear::NoKind)),
-        ("a flag that is unreadable", flagged(json!("MAYBE")), Warned(Unclear::UnreadableFlag)),
+        ("a flag, false", flagged(json!("FALSE")), Warned(UnclearReason::NoKind)),
+        ("a flag, no", flagged(json!("no")), Warned(UnclearReason::NoKind)),
+        ("a flag, 0", flagged(json!(0)), Warned(UnclearReason::NoKind)),
+        ("a flag, null", flagged(json!(null)), Warned(UnclearReason::NoKind)),
+        ("a flag that is unreadable", flagged(json!("MAYBE")), Warned(UnclearReason::UnreadableFlag)),
         (
             "an unreadable flag and a known kind",
             update(json!({"subEventType": "PO_CREATED", "order": order_with("intentToCancel", json!({}))})),
-            Warned(Unclear::UnreadableFlag),
+            Warned(UnclearReason::UnreadableFlag),
         ),
         (
             "a flag and another kind",
@@ -203,16 +203,16 @@ fn every_form_of_an_order_update_ends_in_the_place_that_it_belongs_to() {
         ),
         ("no order", update(json!({"subEventType": KIND})), Quarantine("the order of the intent is no object")),
         // All else.
-        ("no kind", update(json!({"order": order()})), Warned(Unclear::NoKind)),
-        ("no payload", update(json!(null)), Warned(Unclear::NoKind)),
-        ("a payload that is none", update(json!("x")), Warned(Unclear::NoKind)),
-        ("an unknown kind", update(json!({"subEventType": "PO_LINE_MOVED"})), Warned(Unclear::UnknownKind)),
+        ("no kind", update(json!({"order": order()})), Warned(UnclearReason::NoKind)),
+        ("no payload", update(json!(null)), Warned(UnclearReason::NoKind)),
+        ("a payload that is none", update(json!("x")), Warned(UnclearReason::NoKind)),
+        ("an unknown kind", update(json!({"subEventType": "PO_LINE_MOVED"})), Warned(UnclearReason::UnknownKind)),
         (
             "a kind that contains the name",
             update(json!({"subEventType": "INTENT_TO_CANCEL_WITHDRAWN", "order": order()})),
-            Warned(Unclear::UnknownKind),
+            Warned(UnclearReason::UnknownKind),
         ),
-        ("no kind and no event type", json!({"payload": {"order": order()}}), Warned(Unclear::NoKind)),
+        ("no kind and no event type", json!({"payload": {"order": order()}}), Warned(UnclearReason::NoKind)),
         ("a creation", update(json!({"subEventType": "PO_CREATED", "order": order()})), Update),
         ("a line that Walmart cancelled", update(json!({"subEventType": "PO_LINE_AUTOCANCELLED"})), Update),
         ("fraud", update(json!({"meta": {"subEventType": "FRAUD_CANCEL"}, "order": order()})), Update),

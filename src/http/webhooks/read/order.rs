@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::line::{self, IntentFlag};
 use super::values::{ObjectPlace, first_object, objects, text};
 use crate::pb;
-use crate::service::feed::Unreadable;
+use crate::service::feed::UnreadableBody;
 
 type Object = Map<String, Value>;
 
@@ -52,9 +52,9 @@ impl<'a> EventOrder<'a> {
     /// Accepts the order of an event whose name is an intent, with any payload.
     ///
     /// # Errors The payload has several orders.
-    pub(super) fn lenient(self) -> Result<Self, Unreadable> {
+    pub(super) fn lenient(self) -> Result<Self, UnreadableBody> {
         if matches!(self.wrapped, ObjectPlace::Several) {
-            return Err(Unreadable::new("the intent has several orders"));
+            return Err(UnreadableBody::new("the intent has several orders"));
         }
         Ok(self)
     }
@@ -62,10 +62,10 @@ impl<'a> EventOrder<'a> {
     /// Accepts the order of an event recognised as an intent by its content.
     ///
     /// # Errors The payload has no order, or several.
-    pub(super) fn strict(self) -> Result<Self, Unreadable> {
+    pub(super) fn strict(self) -> Result<Self, UnreadableBody> {
         match self.wrapped {
             ObjectPlace::Nothing | ObjectPlace::Other if !is_order(self.payload) => {
-                Err(Unreadable::new("the order of the intent is no object"))
+                Err(UnreadableBody::new("the order of the intent is no object"))
             }
             _ => self.lenient(),
         }

@@ -13,7 +13,7 @@ const AS_PRINTED: &str = include_str!("../testdata/seed-003-as-printed.txt");
 pub(super) const INTENT: &str = include_str!("../testdata/intent.json");
 pub(super) const ORDER_UPDATE: &str = include_str!("../testdata/order-updates.json");
 
-pub(super) fn read_bytes(body: &[u8]) -> Result<Notification, Unreadable> {
+pub(super) fn read_bytes(body: &[u8]) -> Result<WebhookNotification, UnreadableBody> {
     let gate = ProofVerifier::new(AccountId::new("acme").unwrap(), WebhookAuth::None);
     let head = http::Request::post("/").body(()).unwrap().into_parts().0;
     let delivery = UnverifiedDelivery { head: &head, body: Bytes::copy_from_slice(body) };
@@ -22,11 +22,11 @@ pub(super) fn read_bytes(body: &[u8]) -> Result<Notification, Unreadable> {
     read
 }
 
-pub(super) fn read_text(body: &str) -> Result<Notification, Unreadable> {
+pub(super) fn read_text(body: &str) -> Result<WebhookNotification, UnreadableBody> {
     read_bytes(body.as_bytes())
 }
 
-pub(super) fn read_json(body: &Value) -> Notification {
+pub(super) fn read_json(body: &Value) -> WebhookNotification {
     read_text(&body.to_string()).unwrap()
 }
 

@@ -68,7 +68,7 @@ async fn a_stream_that_saw_the_subscription_before_it_was_moved_is_not_served_as
     assert_eq!((opened.generation, deliveries(&mut quick, 2).await.len()), (2, 2));
     let (out, mut loans) = mpsc::channel(8);
     let (end, ended) = tokio::sync::oneshot::channel();
-    let late = Consumer {
+    let late = StreamConsumer {
         id: "late".into(),
         max_events: 8,
         max_bytes: 1 << 20,
@@ -124,7 +124,8 @@ async fn another_replicas_change_ends_streams_at_the_next_look() {
         match change {
             "seek" => drop(feed.store.change("oms", move |it| it.seek(1, now)).await),
             "update" => {
-                let config = crate::domain::feed::subscription::Config { max_attempts: 3, ..Default::default() };
+                let config =
+                    crate::domain::feed::subscription::SubscriptionConfig { max_attempts: 3, ..Default::default() };
                 drop(feed.store.change("oms", move |it| it.update(config.clone(), now)).await);
             }
             _ => drop(feed.store.remove("oms", None).await),

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::super::consumer::{ConsumerFrame, Deliveries};
+use super::super::consumer::{ConsumerFrame, ConsumerStream};
 use super::*;
 use crate::domain::feed::FeedName;
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::verdict::Verdict as Said;
-use crate::ports::subscriptions::Subscriptions as _;
+use crate::ports::subscriptions::SubscriptionStore as _;
 use crate::service::testing_feed::*;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ fn seq(delivery: &pb::Delivery) -> u64 {
 }
 
 /// Nothing comes for this long, however many heartbeats.
-async fn nothing(stream: &mut Deliveries<impl FeedStore>, time: Duration) {
+async fn nothing(stream: &mut ConsumerStream<impl FeedStore>, time: Duration) {
     let until = Instant::now() + time;
     while let Ok(frame) = tokio::time::timeout_at(until, stream.next()).await {
         assert!(matches!(frame, Some(Ok(ConsumerFrame::Heartbeat(_)))), "{frame:?}");

@@ -11,7 +11,7 @@ pub(super) async fn what_is_appended_is_kept_as_given(log: OneFeed<impl Store>) 
     let arrivals = ["a", "b", "c"].map(|id| log.event(id, time(1)));
     for (seq, arrival) in (1..).zip(&arrivals) {
         assert_eq!(*head.borrow(), seq - 1);
-        assert_eq!(log.append(arrival.clone()).await.unwrap(), Appended::Stored { seq: Some(seq) });
+        assert_eq!(log.append(arrival.clone()).await.unwrap(), AppendOutcome::Stored { seq: Some(seq) });
         assert_eq!(*head.borrow(), seq);
     }
     let all = |raw| Vec::from_iter((1..).zip(&arrivals).map(|(seq, arrival)| event(seq, arrival, raw)));
@@ -30,10 +30,10 @@ pub(super) async fn a_delivery_is_stored_once(log: OneFeed<impl Store>) {
     for (delivery, seq) in
         [(log.event("i", time(1)), Some(1)), (log.other("o", time(1)), Some(1)), (unreadable("u", time(1)), None)]
     {
-        assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq });
-        let later = Arrival { received: time(2), ..delivery.clone() };
+        assert_eq!(log.append(delivery.clone()).await.unwrap(), AppendOutcome::Stored { seq });
+        let later = WebhookDelivery { received: time(2), ..delivery.clone() };
         for again in [delivery, later] {
-            assert_eq!(log.append(again).await.unwrap(), Appended::Duplicate);
+            assert_eq!(log.append(again).await.unwrap(), AppendOutcome::Duplicate);
         }
     }
     // What was not stored took no position.
@@ -46,44 +46,47 @@ pub(super) async fn one_id_with_two_bodies_is_a_conflict(log: OneFeed<impl Store
     append(&log, first.clone()).await;
     let differs = |body: &str| arrival(body, log.event("i", time(2)).content, time(2));
     for (body, became) in
-        [("second", Appended::Conflict), ("third", Appended::Conflict), ("second", Appended::Duplicate)]
+        [("second", AppendOutcome::Conflict), ("third", AppendOutcome::Conflict), ("second", AppendOutcome::Duplicate)]
     {
         assert_eq!(log.append(differs(body)).await.unwrap(), became, "{body}");
     }
     // The first stands.
-    assert_eq!(log.append(first.clone()).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(first.clone()).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(log.read(0, 9, usize::MAX, true).await.unwrap(), [event(1, &first, true)]);
     assert_eq!(*log.head().borrow(), 1);
 }
 
 pub(super) async fn an_id_is_of_its_account_and_of_its_kind(log: OneFeed<impl Store>) {
     append(&log, log.event("i", time(1))).await;
-    let theirs = Arrival { account: other_account(), ..log.event("i", time(1)) };
+    let theirs = WebhookDelivery { account: other_account(), ..log.event("i", time(1)) };
     assert_eq!(append(&log, theirs).await, 2);
     // Another kind under the same id is another event, of this feed too.
-    assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), Appended::Stored { seq: Some(1) });
-    assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), AppendOutcome::Stored { seq: Some(1) });
+    assert_eq!(log.append(log.other("i", time(1))).await.unwrap(), AppendOutcome::Duplicate);
     for (number, (event_type, sub_event_type)) in (3..).zip([("A", ""), ("A", "B"), ("AB", ""), ("", "A")]) {
         let kind = || of_kind(log.event("i", time(1)), event_type, sub_event_type);
         assert_eq!(append(&log, kind()).await, number);
-        assert_eq!(log.append(kind()).await.unwrap(), Appended::Duplicate, "{event_type} {sub_event_type}");
+        assert_eq!(log.append(kind()).await.unwrap(), AppendOutcome::Duplicate, "{event_type} {sub_event_type}");
     }
     // The id finds the first of them.
     assert_eq!(log.find(&acme(), "i", false).await.unwrap(), Some(event(1, &log.event("i", time(1)), false)));
     // An id that reads as a body does not stand for it, nor the other way round.
-    assert_eq!(log.append(unreadable("i", time(1))).await.unwrap(), Appended::Stored { seq: None });
-    assert_eq!(log.append(unreadable("x", time(1))).await.unwrap(), Appended::Stored { seq: None });
+    assert_eq!(log.append(unreadable("i", time(1))).await.unwrap(), AppendOutcome::Stored { seq: None });
+    assert_eq!(log.append(unreadable("x", time(1))).await.unwrap(), AppendOutcome::Stored { seq: None });
     assert_eq!(append(&log, log.event("x", time(1))).await, 7);
 }
 
 pub(super) async fn an_unreadable_body_is_kept_once(log: OneFeed<impl Store>) {
     for account in [acme(), other_account()] {
-        let delivery = Arrival { account, ..unreadable("{", time(1)) };
-        assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Stored { seq: None });
-        assert_eq!(log.append(delivery.clone()).await.unwrap(), Appended::Duplicate);
+        let delivery = WebhookDelivery { account, ..unreadable("{", time(1)) };
+        assert_eq!(log.append(delivery.clone()).await.unwrap(), AppendOutcome::Stored { seq: None });
+        assert_eq!(log.append(delivery.clone()).await.unwrap(), AppendOutcome::Duplicate);
         // Read as something else by a later version, it is still the same body.
         let reason = arrival("{", unreadable("", time(0)).content, time(9));
-        assert_eq!(log.append(Arrival { account: delivery.account, ..reason }).await.unwrap(), Appended::Duplicate);
+        assert_eq!(
+            log.append(WebhookDelivery { account: delivery.account, ..reason }).await.unwrap(),
+            AppendOutcome::Duplicate
+        );
     }
     assert_eq!(log.quarantined(&[acme(), other_account()], 0, 9, false).await.unwrap().len(), 2);
     assert_eq!(*log.head().borrow(), 0);
@@ -98,11 +101,11 @@ pub(super) async fn many_deliveries_of_one_id_are_one(log: OneFeed<impl Store>) 
     let mut stored = 0;
     for sender in senders {
         match sender.await.unwrap() {
-            Appended::Stored { seq } => {
+            AppendOutcome::Stored { seq } => {
                 assert_eq!(seq, Some(1));
                 stored += 1;
             }
-            other => assert_eq!(other, Appended::Duplicate),
+            other => assert_eq!(other, AppendOutcome::Duplicate),
         }
     }
     assert_eq!(stored, 1);
@@ -119,7 +122,7 @@ pub(super) async fn positions_have_no_gaps_whoever_appends(log: OneFeed<impl Sto
     let senders: Vec<_> = senders.collect();
     let mut positions = BTreeSet::new();
     for sender in senders {
-        if let Appended::Stored { seq } = sender.await.unwrap() {
+        if let AppendOutcome::Stored { seq } = sender.await.unwrap() {
             assert!(positions.insert(seq.unwrap()));
         }
     }
@@ -205,5 +208,5 @@ pub(super) async fn each_feed_has_a_log_of_its_own(log: OneFeed<impl Store>) {
     let times = TrimTimes { ids: time(99), ..super::trimming::events_before(9) };
     assert_eq!(log.trim_log(times, 100).await.unwrap().events, 2);
     assert_eq!((log.bounds().await.unwrap().first, theirs.bounds().await.unwrap().first), (3, 1));
-    assert_eq!(log.append(log.other("o1", time(99))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(log.other("o1", time(99))).await.unwrap(), AppendOutcome::Duplicate);
 }

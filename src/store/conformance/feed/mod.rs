@@ -16,14 +16,16 @@ use self::reading::*;
 use self::subscribing::*;
 use self::trimming::*;
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Config, Head, Outline, Subscription};
+use crate::domain::feed::notification::WebhookDelivery;
+use crate::domain::feed::subscription::{Subscription, SubscriptionConfig, SubscriptionCounts, SubscriptionHead};
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, EventLog, FeedLog, Quarantined, Reread, StoredEvent, TrimTimes};
+use crate::ports::event_log::{
+    AppendOutcome, EventLog, FeedLog, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimTimes,
+};
 use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
-use crate::ports::subscriptions::{Made, Removed, Subscriptions};
+use crate::ports::subscriptions::{CreateOutcome, RemoveOutcome, SubscriptionStore};
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
 use crate::store::testing::{
@@ -55,9 +57,9 @@ macro_rules! checks {
     };
 }
 
-trait Store: EventLog + Subscriptions {}
+trait Store: EventLog + SubscriptionStore {}
 
-impl<S: EventLog + Subscriptions> Store for S {}
+impl<S: EventLog + SubscriptionStore> Store for S {}
 
 /// A store, as the checks of one of its feeds see it.
 #[derive(Clone)]
@@ -76,7 +78,7 @@ impl<S> Deref for OneFeed<S> {
 
 /// What went of one feed, and of what both have.
 #[derive(Debug, Default, PartialEq)]
-struct Trimmed {
+struct FeedTrimOutcome {
     events: usize,
     rows: usize,
     lost: Vec<String>,
@@ -90,12 +92,12 @@ impl<S: Store> OneFeed<S> {
     }
 
     /// An event of this feed, whose message and body tell its id.
-    fn event(&self, event_id: &str, received: Timestamp) -> Arrival {
+    fn event(&self, event_id: &str, received: Timestamp) -> WebhookDelivery {
         event_of(self.feed(), event_id, received)
     }
 
     /// An event of the other feed.
-    fn other(&self, event_id: &str, received: Timestamp) -> Arrival {
+    fn other(&self, event_id: &str, received: Timestamp) -> WebhookDelivery {
         event_of(self.other_feed(), event_id, received)
     }
 
@@ -106,15 +108,15 @@ impl<S: Store> OneFeed<S> {
         }
     }
 
-    fn config(&self, hold_retention: bool) -> Config {
-        Config { feed: self.feed(), ..subscription_config(hold_retention) }
+    fn config(&self, hold_retention: bool) -> SubscriptionConfig {
+        SubscriptionConfig { feed: self.feed(), ..subscription_config(hold_retention) }
     }
 
-    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+    async fn append(&self, arrival: WebhookDelivery) -> Result<AppendOutcome, StoreError> {
         self.store.append(arrival).await
     }
 
-    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+    async fn reread(&self, id: u64, arrival: WebhookDelivery) -> Result<RereadOutcome, StoreError> {
         self.store.reread(id, arrival).await
     }
 
@@ -124,17 +126,23 @@ impl<S: Store> OneFeed<S> {
         after: u64,
         limit: usize,
         raw: bool,
-    ) -> Result<Vec<Quarantined>, StoreError> {
+    ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         self.store.quarantined(accounts, after, limit, raw).await
     }
 
-    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<FeedTrimOutcome, StoreError> {
         let all = self.store.trim_log(times, limit).await?;
-        let crate::ports::event_log::Trimmed { events, rows, lost, parked, quarantined } = all;
-        Ok(Trimmed { events: *events.of(self.feed()), rows, lost, parked, quarantined })
+        let crate::ports::event_log::TrimOutcome { events, rows, lost, parked, quarantined } = all;
+        Ok(FeedTrimOutcome { events: *events.of(self.feed()), rows, lost, parked, quarantined })
     }
 
-    async fn make(&self, name: &str, config: Config, at: u64, now: Timestamp) -> Result<Made, StoreError> {
+    async fn make(
+        &self,
+        name: &str,
+        config: SubscriptionConfig,
+        at: u64,
+        now: Timestamp,
+    ) -> Result<CreateOutcome, StoreError> {
         self.store.make(new_subscription(name, config, at, now)).await
     }
 
@@ -146,15 +154,15 @@ impl<S: Store> OneFeed<S> {
         self.store.change(name, change).await
     }
 
-    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+    async fn outline(&self, name: &str) -> Result<Option<SubscriptionCounts>, StoreError> {
         self.store.outline(name).await
     }
 
-    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<SubscriptionHead>, StoreError> {
         self.store.names(after, limit).await
     }
 
-    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<RemoveOutcome, StoreError> {
         self.store.remove(name, only).await
     }
 }
@@ -207,9 +215,9 @@ checks! {
 }
 
 /// Stores it; tells its position.
-async fn append(log: &OneFeed<impl Store>, arrival: Arrival) -> u64 {
+async fn append(log: &OneFeed<impl Store>, arrival: WebhookDelivery) -> u64 {
     match log.append(arrival).await.unwrap() {
-        Appended::Stored { seq: Some(seq) } => seq,
+        AppendOutcome::Stored { seq: Some(seq) } => seq,
         other => panic!("{other:?}"),
     }
 }
@@ -221,8 +229,8 @@ async fn fill(log: &OneFeed<impl Store>, events: u64) {
     }
 }
 
-fn event(seq: u64, arrival: &Arrival, raw: bool) -> StoredEvent {
-    let crate::domain::feed::notification::Content::Event { message, .. } = &arrival.content else { panic!() };
+fn event(seq: u64, arrival: &WebhookDelivery, raw: bool) -> StoredEvent {
+    let crate::domain::feed::notification::DeliveryContent::Event { message, .. } = &arrival.content else { panic!() };
     let raw = if raw { arrival.raw.clone() } else { bytes::Bytes::new() };
     StoredEvent { seq, received: arrival.received, message: message.clone(), raw }
 }
@@ -234,10 +242,10 @@ async fn seqs(log: &OneFeed<impl Store>, after: u64) -> Vec<u64> {
 }
 
 /// The event as one of another kind, with another body.
-fn of_kind(event: Arrival, event_type: &str, sub_event_type: &str) -> Arrival {
-    use crate::domain::feed::notification::Content;
-    let Content::Event { feed, event_id, message, .. } = event.content else { panic!() };
+fn of_kind(event: WebhookDelivery, event_type: &str, sub_event_type: &str) -> WebhookDelivery {
+    use crate::domain::feed::notification::DeliveryContent;
+    let DeliveryContent::Event { feed, event_id, message, .. } = event.content else { panic!() };
     let body = format!("{event_id} {event_type} {sub_event_type}");
     let (event_type, sub_event_type) = (event_type.into(), sub_event_type.into());
-    arrival(&body, Content::Event { feed, event_id, event_type, sub_event_type, message }, event.received)
+    arrival(&body, DeliveryContent::Event { feed, event_id, event_type, sub_event_type, message }, event.received)
 }

@@ -6,7 +6,7 @@ use crate::domain::feed::notification::{CONFLICT, EventIdentity};
 pub(super) async fn quarantine_is_paged_and_filtered(log: OneFeed<impl Store>) {
     for number in 0..6_u64 {
         let account = if number % 3 == 0 { other_account() } else { acme() };
-        let delivery = Arrival { account, ..unreadable(&"x".repeat(number as usize), time(number)) };
+        let delivery = WebhookDelivery { account, ..unreadable(&"x".repeat(number as usize), time(number)) };
         log.append(delivery).await.unwrap();
         // Others lie between.
         log.append(log.event(&number.to_string(), time(number))).await.unwrap();
@@ -30,16 +30,16 @@ pub(super) async fn quarantine_is_paged_and_filtered(log: OneFeed<impl Store>) {
 }
 
 /// All of `acme` that is there, with its bodies.
-async fn kept(log: &OneFeed<impl Store>) -> Vec<Quarantined> {
+async fn kept(log: &OneFeed<impl Store>) -> Vec<QuarantinedDelivery> {
     log.quarantined(&[acme()], 0, 100, true).await.unwrap()
 }
 
-fn bodies(kept: &[Quarantined]) -> Vec<&str> {
+fn bodies(kept: &[QuarantinedDelivery]) -> Vec<&str> {
     kept.iter().map(|one| std::str::from_utf8(&one.raw).unwrap()).collect()
 }
 
 /// The event `i` with this body.
-fn event_with(log: &OneFeed<impl Store>, body: &str) -> Arrival {
+fn event_with(log: &OneFeed<impl Store>, body: &str) -> WebhookDelivery {
     arrival(body, log.event("i", time(2)).content, time(2))
 }
 
@@ -48,11 +48,11 @@ pub(super) async fn a_conflict_is_in_quarantine_once(log: OneFeed<impl Store>) {
     for body in ["second", "third", "second"] {
         log.append(event_with(&log, body)).await.unwrap();
     }
-    let theirs = Arrival { account: other_account(), ..log.event("i", time(1)) };
+    let theirs = WebhookDelivery { account: other_account(), ..log.event("i", time(1)) };
     append(&log, theirs).await;
     let kept = kept(&log).await;
     assert_eq!(bodies(&kept), ["second", "third"]);
-    let crate::domain::feed::notification::Content::Event { event_id, event_type, sub_event_type, .. } =
+    let crate::domain::feed::notification::DeliveryContent::Event { event_id, event_type, sub_event_type, .. } =
         log.event("i", time(1)).content
     else {
         panic!()
@@ -72,46 +72,46 @@ pub(super) async fn what_is_read_again_goes_where_it_belongs(log: OneFeed<impl S
     let head = log.head();
     let event = |id: &str, body: &str| arrival(body, log.event(id, time(2)).content, time(2));
     // It is of this feed, or of the other one, in the order in which it is read.
-    assert_eq!(log.reread(two.id, event("2", "two")).await.unwrap(), Reread::Moved { seq: 2 });
+    assert_eq!(log.reread(two.id, event("2", "two")).await.unwrap(), RereadOutcome::Moved { seq: 2 });
     assert_eq!(*head.borrow(), 2);
     let other = arrival("one", log.other("1", time(2)).content, time(2));
-    assert_eq!(log.reread(one.id, other).await.unwrap(), Reread::Moved { seq: 1 });
+    assert_eq!(log.reread(one.id, other).await.unwrap(), RereadOutcome::Moved { seq: 1 });
     let still = arrival("three", unreadable("", time(2)).content, time(2));
-    assert_eq!(log.reread(three.id, still).await.unwrap(), Reread::Unreadable);
+    assert_eq!(log.reread(three.id, still).await.unwrap(), RereadOutcome::Unreadable);
     let stored = log.read(1, 9, usize::MAX, true).await.unwrap();
     assert_eq!(stored, [super::event(2, &event("2", "two"), true)]);
     // It came again since, and could be read.
-    assert_eq!(log.append(event("i", "another")).await.unwrap(), Appended::Stored { seq: Some(3) });
-    assert_eq!(log.reread(known.id, event("i", "body i")).await.unwrap(), Reread::Conflict);
+    assert_eq!(log.append(event("i", "another")).await.unwrap(), AppendOutcome::Stored { seq: Some(3) });
+    assert_eq!(log.reread(known.id, event("i", "body i")).await.unwrap(), RereadOutcome::Conflict);
     let left = kept(&log).await;
     assert_eq!(bodies(&left), ["three", "body i"]);
     assert_eq!((left[0].conflict.is_some(), left[1].conflict.is_some()), (false, true));
     // What has moved is known by its body and by its identity.
-    assert_eq!(log.append(event("2", "two")).await.unwrap(), Appended::Duplicate);
-    assert_eq!(log.append(unreadable("two", time(3))).await.unwrap(), Appended::Duplicate);
-    assert_eq!(log.append(event("2", "again")).await.unwrap(), Appended::Conflict);
+    assert_eq!(log.append(event("2", "two")).await.unwrap(), AppendOutcome::Duplicate);
+    assert_eq!(log.append(unreadable("two", time(3))).await.unwrap(), AppendOutcome::Duplicate);
+    assert_eq!(log.append(event("2", "again")).await.unwrap(), AppendOutcome::Conflict);
 }
 
 pub(super) async fn a_conflict_that_is_read_again_stays_one(log: OneFeed<impl Store>) {
     append(&log, log.event("i", time(1))).await;
     log.append(event_with(&log, "second")).await.unwrap();
     let before = kept(&log).await;
-    assert_eq!(log.reread(before[0].id, event_with(&log, "second")).await.unwrap(), Reread::Conflict);
+    assert_eq!(log.reread(before[0].id, event_with(&log, "second")).await.unwrap(), RereadOutcome::Conflict);
     assert_eq!(kept(&log).await, before);
     // A newer version may read another kind in it.
     let kind = of_kind(log.event("i", time(2)), "NEW", "");
-    assert_eq!(log.reread(before[0].id, kind).await.unwrap(), Reread::Moved { seq: 2 });
+    assert_eq!(log.reread(before[0].id, kind).await.unwrap(), RereadOutcome::Moved { seq: 2 });
     assert!(kept(&log).await.is_empty());
 }
 
 pub(super) async fn what_is_no_longer_there_is_not_read_again(log: OneFeed<impl Store>) {
     log.append(unreadable("one", time(1))).await.unwrap();
     let id = kept(&log).await[0].id;
-    let theirs = Arrival { account: other_account(), ..log.event("i", time(1)) };
-    assert_eq!(log.reread(id, theirs).await.unwrap(), Reread::Missing);
-    assert_eq!(log.reread(id + 1, log.event("i", time(1))).await.unwrap(), Reread::Missing);
-    assert_eq!(log.reread(id, log.event("i", time(1))).await.unwrap(), Reread::Moved { seq: 1 });
-    assert_eq!(log.reread(id, log.event("j", time(1))).await.unwrap(), Reread::Missing);
+    let theirs = WebhookDelivery { account: other_account(), ..log.event("i", time(1)) };
+    assert_eq!(log.reread(id, theirs).await.unwrap(), RereadOutcome::Missing);
+    assert_eq!(log.reread(id + 1, log.event("i", time(1))).await.unwrap(), RereadOutcome::Missing);
+    assert_eq!(log.reread(id, log.event("i", time(1))).await.unwrap(), RereadOutcome::Moved { seq: 1 });
+    assert_eq!(log.reread(id, log.event("j", time(1))).await.unwrap(), RereadOutcome::Missing);
     assert_eq!(*log.head().borrow(), 1);
 }
 
@@ -123,7 +123,7 @@ pub(super) async fn a_body_that_comes_again_and_can_be_read_leaves_quarantine(lo
     assert_eq!(bodies(&kept(&log).await), ["one"]);
     // A conflict does not: its event has a place already.
     log.append(event_with(&log, "second")).await.unwrap();
-    assert_eq!(log.append(event_with(&log, "second")).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(event_with(&log, "second")).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(bodies(&kept(&log).await), ["one", "second"]);
 }
 

@@ -12,7 +12,7 @@ pub(super) async fn an_empty_log_has_nothing(log: OneFeed<impl Store>) {
     assert_eq!(log.before(time(1)).await.unwrap(), 0);
     assert_eq!(log.find(&acme(), "1", true).await.unwrap(), None);
     let times = TrimTimes { free: time(9), held: time(9), ids: time(9) };
-    assert_eq!(log.trim_log(times, 100).await.unwrap(), Trimmed::default());
+    assert_eq!(log.trim_log(times, 100).await.unwrap(), FeedTrimOutcome::default());
 }
 
 pub(super) async fn reading_ends_where_it_was_asked_to(log: OneFeed<impl Store>) {
@@ -47,7 +47,7 @@ pub(super) async fn picking_gives_what_is_there_in_order(log: OneFeed<impl Store
 }
 
 pub(super) async fn finding_is_by_account_and_id(log: OneFeed<impl Store>) {
-    let theirs = Arrival { account: other_account(), received: time(7), ..log.event("i", time(1)) };
+    let theirs = WebhookDelivery { account: other_account(), received: time(7), ..log.event("i", time(1)) };
     append(&log, log.event("i", time(1))).await;
     append(&log, theirs.clone()).await;
     log.append(log.other("o", time(1))).await.unwrap();

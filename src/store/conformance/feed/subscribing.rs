@@ -8,47 +8,50 @@ use futures_util::future::join_all;
 use super::trimming::events_before;
 use super::*;
 use crate::domain::feed::AccountScope;
-use crate::domain::feed::subscription::{Fresh, FreshEvent, Head, Loan, Outcome, Room, Subscription, Verdict, Voided};
-use crate::ports::subscriptions::{Made, NewSubscription, Removed};
+use crate::domain::feed::subscription::{
+    ConsumerWindow, FreshEvent, FreshEvents, LeaseGrant, SettleOutcome, SettleVerdict, Subscription, SubscriptionHead,
+    VoidedRows,
+};
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome};
 use crate::store::testing::moment;
 
 /// Makes one that does not exist.
-async fn make(store: &OneFeed<impl Store>, name: &str, holds: bool, at: u64) -> Head {
+async fn make(store: &OneFeed<impl Store>, name: &str, holds: bool, at: u64) -> SubscriptionHead {
     match store.make(name, store.config(holds), at, time(1)).await.unwrap() {
-        Made::New(head) => head,
+        CreateOutcome::New(head) => head,
         other => panic!("{other:?}"),
     }
 }
 
 /// Lends all up to this position that may be lent.
-async fn lend(store: &OneFeed<impl Store>, name: &str, upto: u64) -> Vec<Loan> {
+async fn lend(store: &OneFeed<impl Store>, name: &str, upto: u64) -> Vec<LeaseGrant> {
     let lend = move |subscription: &mut Subscription| {
         let after = subscription.head().scanned;
-        let room = Room { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
+        let room = ConsumerWindow { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
         let fresh = |seq: u64| FreshEvent { seq, key: seq.to_string().into(), size: 10, received: time(seq) };
         let events = (after + 1..=upto).map(fresh).collect();
-        subscription.lend(moment(20), &[room], &Fresh { after, upto, events })
+        subscription.lend(moment(20), &[room], &FreshEvents { after, upto, events })
     };
     store.change(name, lend).await.unwrap().unwrap()
 }
 
-async fn settle(store: &OneFeed<impl Store>, name: &str, loan: &Loan, verdict: Verdict) {
+async fn settle(store: &OneFeed<impl Store>, name: &str, loan: &LeaseGrant, verdict: SettleVerdict) {
     let verdicts = [(loan.lease, verdict)];
     let settle = move |subscription: &mut Subscription| subscription.settle(moment(21), &verdicts, &mut || 0.5);
     let outcome = store.change(name, settle).await.unwrap().unwrap();
-    assert!(matches!(outcome[..], [Outcome::Applied(_)]), "{outcome:?}");
+    assert!(matches!(outcome[..], [SettleOutcome::Applied(_)]), "{outcome:?}");
 }
 
 /// Borrows the first three; parks the second and acknowledges the others.
 async fn park_the_second(store: &OneFeed<impl Store>, name: &str) {
     let loans = lend(store, name, 3).await;
     assert_eq!(loans.len(), 3);
-    settle(store, name, &loans[0], Verdict::Ack).await;
-    settle(store, name, &loans[1], Verdict::Park { reason: "why".into() }).await;
-    settle(store, name, &loans[2], Verdict::Ack).await;
+    settle(store, name, &loans[0], SettleVerdict::Ack).await;
+    settle(store, name, &loans[1], SettleVerdict::Park { reason: "why".into() }).await;
+    settle(store, name, &loans[2], SettleVerdict::Ack).await;
 }
 
-async fn head(store: &OneFeed<impl Store>, name: &str) -> Head {
+async fn head(store: &OneFeed<impl Store>, name: &str) -> SubscriptionHead {
     store.change(name, |subscription| subscription.head().clone()).await.unwrap().unwrap()
 }
 
@@ -62,10 +65,10 @@ pub(super) async fn a_subscription_is_made_once(store: OneFeed<impl Store>) {
     assert_eq!((&*made.name, &made.config, made.floor, made.scanned), ("a", &store.config(true), 7, 7));
     assert_eq!((made.generation, made.created), (1, time(1)));
     let again = store.make("a", store.config(false), 9, time(2)).await.unwrap();
-    assert_eq!(again, Made::Existing(made.clone()));
+    assert_eq!(again, CreateOutcome::Existing(made.clone()));
     assert_eq!(head(&store, "a").await, made);
     let many = join_all((0..20).map(|_| store.make("b", store.config(false), 0, time(2)))).await;
-    let new: Vec<_> = many.into_iter().filter(|made| matches!(made, Ok(Made::New(_)))).collect();
+    let new: Vec<_> = many.into_iter().filter(|made| matches!(made, Ok(CreateOutcome::New(_)))).collect();
     assert_eq!(new.len(), 1);
 }
 
@@ -77,7 +80,7 @@ pub(super) async fn no_generation_is_used_twice(store: OneFeed<impl Store>) {
         used.push(make(&store, "b", true, 0).await.generation);
         // A change that moves nothing uses none.
         assert_eq!(store.change("b", |subscription| subscription.redrive(None)).await.unwrap(), Some(0));
-        assert_eq!(store.remove("b", None).await.unwrap(), Removed::Gone);
+        assert_eq!(store.remove("b", None).await.unwrap(), RemoveOutcome::Gone);
     }
     assert!(used.is_sorted_by(|one, next| one < next), "{used:?}");
     assert_eq!(used, Vec::from_iter(1..8));
@@ -164,23 +167,23 @@ pub(super) async fn a_change_happens_though_nobody_waits(store: OneFeed<impl Sto
 }
 
 pub(super) async fn a_name_made_again_is_another_subscription(store: OneFeed<impl Store>) {
-    assert_eq!(store.remove("a", None).await.unwrap(), Removed::Missing);
+    assert_eq!(store.remove("a", None).await.unwrap(), RemoveOutcome::Missing);
     let first = make(&store, "a", true, 0).await;
     park_the_second(&store, "a").await;
     let [id, version] = [first.id, first.version];
     for wrong in [(id, version + 1), (id, version.wrapping_sub(1)), (id + 1, version)] {
-        assert_eq!(store.remove("a", Some(wrong)).await.unwrap(), Removed::Differs);
+        assert_eq!(store.remove("a", Some(wrong)).await.unwrap(), RemoveOutcome::Differs);
     }
     assert_eq!(parked(&store, "a").await, [2]);
     let version = (id, head(&store, "a").await.version);
-    assert_eq!(store.remove("a", Some(version)).await.unwrap(), Removed::Gone);
-    assert_eq!(store.remove("a", Some(version)).await.unwrap(), Removed::Missing);
+    assert_eq!(store.remove("a", Some(version)).await.unwrap(), RemoveOutcome::Gone);
+    assert_eq!(store.remove("a", Some(version)).await.unwrap(), RemoveOutcome::Missing);
     assert_eq!(store.names("", 9).await.unwrap(), []);
     assert_eq!(store.change("a", |_| ()).await.unwrap(), None);
     let second = make(&store, "a", true, 0).await;
     assert_ne!(second.id, first.id);
     assert_eq!((head(&store, "a").await, parked(&store, "a").await), (second, vec![]));
-    assert_eq!(store.remove("a", None).await.unwrap(), Removed::Gone);
+    assert_eq!(store.remove("a", None).await.unwrap(), RemoveOutcome::Gone);
 }
 
 /// All is past its time that nobody holds, and nothing else.
@@ -194,29 +197,32 @@ pub(super) async fn what_is_held_stays_until_it_is_settled(store: OneFeed<impl S
     fill(&store, 9).await;
     make(&store, "holds", true, 0).await;
     make(&store, "ahead", true, 9).await;
-    assert_eq!(store.trim_log(free(), 100).await.unwrap(), Trimmed::default());
+    assert_eq!(store.trim_log(free(), 100).await.unwrap(), FeedTrimOutcome::default());
     let loans = lend(&store, "holds", 9).await;
-    settle(&store, "holds", &loans[0], Verdict::Ack).await;
-    settle(&store, "holds", &loans[2], Verdict::Ack).await;
+    settle(&store, "holds", &loans[0], SettleVerdict::Ack).await;
+    settle(&store, "holds", &loans[2], SettleVerdict::Ack).await;
     // The second is out.
-    assert_eq!(store.trim_log(free(), 100).await.unwrap(), Trimmed { events: 1, rows: 1, ..Trimmed::default() });
-    settle(&store, "holds", &loans[1], Verdict::Park { reason: String::new() }).await;
+    assert_eq!(
+        store.trim_log(free(), 100).await.unwrap(),
+        FeedTrimOutcome { events: 1, rows: 1, ..FeedTrimOutcome::default() }
+    );
+    settle(&store, "holds", &loans[1], SettleVerdict::Park { reason: String::new() }).await;
     for loan in &loans[3..6] {
-        settle(&store, "holds", loan, Verdict::Ack).await;
+        settle(&store, "holds", loan, SettleVerdict::Ack).await;
     }
     // The second is parked, and kept as what is not settled is.
     assert_eq!(head(&store, "holds").await.floor, 6);
-    assert_eq!(store.trim_log(free(), 100).await.unwrap(), Trimmed::default());
+    assert_eq!(store.trim_log(free(), 100).await.unwrap(), FeedTrimOutcome::default());
     assert_eq!(parked(&store, "holds").await, [2]);
     // Given out again, it is needed still.
     store.change("holds", |subscription| subscription.redrive(None)).await.unwrap();
-    assert_eq!(store.trim_log(free(), 100).await.unwrap(), Trimmed::default());
+    assert_eq!(store.trim_log(free(), 100).await.unwrap(), FeedTrimOutcome::default());
     let again = lend(&store, "holds", 9).await;
     assert_eq!(again.iter().map(|loan| loan.lease.seq).collect::<Vec<_>>(), [2]);
-    settle(&store, "holds", &again[0], Verdict::Ack).await;
+    settle(&store, "holds", &again[0], SettleVerdict::Ack).await;
     assert_eq!(store.trim_log(free(), 100).await.unwrap().events, 5);
     assert_eq!(seqs(&store, 0).await, [7, 8, 9]);
-    assert_eq!(store.remove("holds", None).await.unwrap(), Removed::Gone);
+    assert_eq!(store.remove("holds", None).await.unwrap(), RemoveOutcome::Gone);
     assert_eq!(store.trim_log(free(), 100).await.unwrap().events, 2);
 }
 
@@ -226,7 +232,7 @@ pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: OneFeed
     make(&store, "just there", true, 5).await;
     let times = |held| TrimTimes { held: time(held), ..free() };
     let gone = store.trim_log(times(4), 100).await.unwrap();
-    assert_eq!(gone, Trimmed { events: 3, rows: 3, lost: vec!["behind".into()], ..Trimmed::default() });
+    assert_eq!(gone, FeedTrimOutcome { events: 3, rows: 3, lost: vec!["behind".into()], ..FeedTrimOutcome::default() });
     assert_eq!(seqs(&store, 0).await.first(), Some(&4));
     let has_lost = async |name| {
         let first = store.bounds().await.unwrap().first;
@@ -235,7 +241,10 @@ pub(super) async fn what_is_held_goes_by_its_own_time_and_is_told(store: OneFeed
     assert_eq!((has_lost("behind").await, has_lost("just there").await), (true, false));
     assert_eq!(head(&store, "behind").await.floor, 0);
     // It is told once; others are told when it comes to them.
-    assert_eq!(store.trim_log(times(6), 100).await.unwrap(), Trimmed { events: 2, rows: 2, ..Trimmed::default() });
+    assert_eq!(
+        store.trim_log(times(6), 100).await.unwrap(),
+        FeedTrimOutcome { events: 2, rows: 2, ..FeedTrimOutcome::default() }
+    );
     assert!(!has_lost("just there").await);
     let gone = store.trim_log(times(8), 1).await.unwrap();
     assert_eq!((gone.events, gone.lost), (1, vec!["just there".to_owned()]));
@@ -267,7 +276,7 @@ pub(super) async fn parked_rows_go_with_their_events(store: OneFeed<impl Store>)
     assert_eq!((gone.events, gone.parked), (1, 0));
     assert_eq!((parked(&store, "holds").await, parked(&store, "does not").await), (vec![2], vec![2]));
     let gone = store.trim_log(events_before(4), 100).await.unwrap();
-    assert_eq!(gone, Trimmed { events: 2, rows: 2, parked: 2, ..Trimmed::default() });
+    assert_eq!(gone, FeedTrimOutcome { events: 2, rows: 2, parked: 2, ..FeedTrimOutcome::default() });
     for name in ["holds", "does not"] {
         assert!(parked(&store, name).await.is_empty());
         assert_eq!(head(&store, name).await.floor, 3);
@@ -278,7 +287,7 @@ pub(super) async fn parked_rows_go_with_their_events(store: OneFeed<impl Store>)
 
 pub(super) async fn a_subscription_holds_its_own_log_only(store: OneFeed<impl Store>) {
     fill(&store, 5).await;
-    let config = Config { feed: store.other_feed(), ..store.config(true) };
+    let config = SubscriptionConfig { feed: store.other_feed(), ..store.config(true) };
     store.make("of the other", config.clone(), 0, time(1)).await.unwrap();
     assert_eq!(head(&store, "of the other").await.config, config);
     for number in 1..=3 {
@@ -309,8 +318,8 @@ pub(super) async fn an_outline_counts_what_the_rows_say(store: OneFeed<impl Stor
     assert_eq!(same().await, (0, 0, 1, None));
     let loans = lend(&store, "a", 6).await;
     assert_eq!(same().await, (3, 3, 1, Some(time(4))));
-    settle(&store, "a", &loans[0], Verdict::Ack).await;
-    settle(&store, "a", &loans[1], Verdict::Retry { delay: None, reason: String::new() }).await;
+    settle(&store, "a", &loans[0], SettleVerdict::Ack).await;
+    settle(&store, "a", &loans[1], SettleVerdict::Retry { delay: None, reason: String::new() }).await;
     assert_eq!(same().await, (2, 1, 1, Some(time(5))));
     assert_eq!(store.outline("b").await.unwrap().unwrap().unsettled, 0);
 }
@@ -327,24 +336,25 @@ pub(super) async fn accounts_are_kept_as_they_were_set(store: OneFeed<impl Store
         assert_eq!(store.names("", 1).await.unwrap()[0].scope, Some(scope));
     }
     let voided = store.change("a", |subscription| subscription.set_scope(AccountScope::All, [1, 2, 4])).await.unwrap();
-    assert_eq!(voided, Some(Voided { leased: 1, parked: 1, pending: 0 }), "the first is settled");
+    assert_eq!(voided, Some(VoidedRows { leased: 1, parked: 1, pending: 0 }), "the first is settled");
     let outline = store.outline("a").await.unwrap().unwrap();
     assert_eq!((outline.parked, outline.outstanding, outline.head.floor), (0, 1, 4));
 }
 
 pub(super) async fn a_client_has_as_many_as_it_may_also_when_all_come_at_once(store: OneFeed<impl Store>) {
     let make = |client: &str, number: u64, most_of_client: u64| {
-        let config = Config { client: client.to_owned(), ..store.config(false) };
+        let config = SubscriptionConfig { client: client.to_owned(), ..store.config(false) };
         let new = new_subscription(&format!("{client}-{number}"), config, 0, time(2));
         store.store.make(NewSubscription { most_of_client, ..new })
     };
-    let count =
-        |made: Vec<Result<Made, StoreError>>| made.iter().filter(|made| matches!(made, Ok(Made::New(_)))).count();
+    let count = |made: Vec<Result<CreateOutcome, StoreError>>| {
+        made.iter().filter(|made| matches!(made, Ok(CreateOutcome::New(_)))).count()
+    };
     assert_eq!(count(join_all((0..20).map(|number| make("oms", number, 3))).await), 3);
-    assert_eq!(make("oms", 99, 3).await.unwrap(), Made::TooMany);
-    assert!(matches!(make("oms", 0, 3).await.unwrap(), Made::Existing(_)), "it is there already");
+    assert_eq!(make("oms", 99, 3).await.unwrap(), CreateOutcome::TooMany);
+    assert!(matches!(make("oms", 0, 3).await.unwrap(), CreateOutcome::Existing(_)), "it is there already");
     assert_eq!(count(join_all((0..20).map(|number| make("other", number, 5))).await), 5);
-    assert_eq!(store.remove("oms-1", None).await.unwrap(), Removed::Gone);
+    assert_eq!(store.remove("oms-1", None).await.unwrap(), RemoveOutcome::Gone);
     assert_eq!(count(join_all((50..60).map(|number| make("oms", number, 3))).await), 1);
     assert_eq!(count(join_all((0..20).map(|number| make("", number, 3))).await), 20, "nobody's");
 }

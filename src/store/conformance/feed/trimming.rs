@@ -9,9 +9,9 @@ pub(super) fn events_before(seconds: u64) -> TrimTimes {
 
 pub(super) async fn trimming_takes_the_front_and_leaves_the_last(log: OneFeed<impl Store>) {
     fill(&log, 9).await;
-    assert_eq!(log.trim_log(events_before(1), 100).await.unwrap(), Trimmed::default());
+    assert_eq!(log.trim_log(events_before(1), 100).await.unwrap(), FeedTrimOutcome::default());
     let gone = log.trim_log(events_before(4), 100).await.unwrap();
-    assert_eq!(gone, Trimmed { events: 3, rows: 3, ..Trimmed::default() });
+    assert_eq!(gone, FeedTrimOutcome { events: 3, rows: 3, ..FeedTrimOutcome::default() });
     let bounds = log.bounds().await.unwrap();
     assert_eq!((bounds.first, bounds.head), (4, 9));
     for after in [0, 2, 3] {
@@ -19,10 +19,10 @@ pub(super) async fn trimming_takes_the_front_and_leaves_the_last(log: OneFeed<im
     }
     assert_eq!(log.pick(vec![3, 4], true).await.unwrap(), [event(4, &log.event("4", time(4)), true)]);
     assert_eq!(log.find(&acme(), "3", true).await.unwrap(), None);
-    assert_eq!(log.trim_log(events_before(4), 100).await.unwrap(), Trimmed::default());
+    assert_eq!(log.trim_log(events_before(4), 100).await.unwrap(), FeedTrimOutcome::default());
     assert_eq!(log.trim_log(events_before(99), 100).await.unwrap().events, 5);
     assert_eq!(seqs(&log, 0).await, [9]);
-    assert_eq!(log.trim_log(events_before(99), 100).await.unwrap(), Trimmed::default());
+    assert_eq!(log.trim_log(events_before(99), 100).await.unwrap(), FeedTrimOutcome::default());
     assert_eq!(append(&log, log.event("10", time(10))).await, 10);
     assert_eq!(seqs(&log, 0).await, [9, 10]);
     // A younger one in front of it keeps an older one, or there would be a gap.
@@ -39,7 +39,7 @@ pub(super) async fn trimming_goes_in_steps(log: OneFeed<impl Store>) {
         assert!(gone.events <= 3 && gone.events == gone.rows);
         assert_eq!(seqs(&log, 0).await, left);
     }
-    assert_eq!(log.trim_log(events_before(99), 0).await.unwrap(), Trimmed::default());
+    assert_eq!(log.trim_log(events_before(99), 0).await.unwrap(), FeedTrimOutcome::default());
 }
 
 pub(super) async fn ids_stay_longer_than_events(log: OneFeed<impl Store>) {
@@ -47,17 +47,17 @@ pub(super) async fn ids_stay_longer_than_events(log: OneFeed<impl Store>) {
     log.trim_log(events_before(7), 100).await.unwrap();
     for number in 1..=9 {
         let again = log.event(&number.to_string(), time(50));
-        assert_eq!(log.append(again).await.unwrap(), Appended::Duplicate, "{number}");
+        assert_eq!(log.append(again).await.unwrap(), AppendOutcome::Duplicate, "{number}");
     }
     // Ids go by a time of their own; those of events that are kept stay.
     let times = TrimTimes { free: time(7), held: time(7), ids: time(4) };
     assert_eq!(log.trim_log(times, 2).await.unwrap().rows, 2);
     assert_eq!(log.trim_log(times, 100).await.unwrap().rows, 1);
-    assert_eq!(log.append(log.event("4", time(50))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(log.event("4", time(50))).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(append(&log, log.event("3", time(50))).await, 10);
     let times = TrimTimes { free: time(0), held: time(0), ids: time(99) };
-    assert_eq!(log.trim_log(times, 100).await.unwrap(), Trimmed { rows: 3, ..Trimmed::default() });
-    assert_eq!(log.append(log.event("7", time(50))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.trim_log(times, 100).await.unwrap(), FeedTrimOutcome { rows: 3, ..FeedTrimOutcome::default() });
+    assert_eq!(log.append(log.event("7", time(50))).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(append(&log, log.event("6", time(50))).await, 11);
     assert!(log.find(&acme(), "7", false).await.unwrap().is_some());
 }
@@ -85,7 +85,7 @@ pub(super) async fn other_rows_go_by_their_time(log: OneFeed<impl Store>) {
     assert_eq!(quarantined, 4);
     assert!(left().await.is_empty());
     // They are known again, and ids of what comes go on rising.
-    assert_eq!(log.append(unreadable("6", time(7))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(unreadable("6", time(7))).await.unwrap(), AppendOutcome::Duplicate);
     log.append(unreadable("7", time(7))).await.unwrap();
     let last = log.quarantined(&[acme()], 0, 9, false).await.unwrap()[0].id;
     while log.trim_log(TrimTimes { ids: time(99), ..events_before(99) }, 100).await.unwrap().rows > 0 {}
@@ -99,9 +99,9 @@ pub(super) async fn an_event_that_stays_does_not_keep_the_ids_behind_it(log: One
     log.trim_log(events_before(99), 100).await.unwrap();
     let times = TrimTimes { ids: time(99), ..events_before(99) };
     // All ids are past their time; those of the last events of both logs stay.
-    assert_eq!(log.trim_log(times, 100).await.unwrap(), Trimmed { rows: 4, ..Trimmed::default() });
+    assert_eq!(log.trim_log(times, 100).await.unwrap(), FeedTrimOutcome { rows: 4, ..FeedTrimOutcome::default() });
     for kept in [log.other("o", time(9)), log.event("5", time(9))] {
-        assert_eq!(log.append(kept).await.unwrap(), Appended::Duplicate);
+        assert_eq!(log.append(kept).await.unwrap(), AppendOutcome::Duplicate);
     }
     assert_eq!(append(&log, log.event("1", time(9))).await, 6);
 }

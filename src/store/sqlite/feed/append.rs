@@ -3,40 +3,40 @@
 use rusqlite::params;
 
 use super::super::rows::integer;
-use super::super::tx::Tx;
+use super::super::tx::WriteTx;
 use super::known::{self, NewDelivery};
-use super::quarantine::{self, Cause};
+use super::quarantine::{self, QuarantineReason};
 use super::tables::{self, LogTables};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
-use crate::domain::feed::notification::{Arrival, Content, EventIdentity};
-use crate::ports::event_log::Appended;
+use crate::domain::feed::notification::{DeliveryContent, EventIdentity, WebhookDelivery};
+use crate::ports::event_log::AppendOutcome;
 use crate::store::keys;
 
-pub(super) fn append(tx: &mut Tx<'_>, arrival: &Arrival) -> rusqlite::Result<Appended> {
+pub(super) fn append(tx: &mut WriteTx<'_>, arrival: &WebhookDelivery) -> rusqlite::Result<AppendOutcome> {
     let account = tx.account(&arrival.account)?;
     match &arrival.content {
-        Content::Event { .. } => match enter(tx, account, arrival)? {
-            Entered::New(seq) => {
+        DeliveryContent::Event { .. } => match enter(tx, account, arrival)? {
+            EnterOutcome::New(seq) => {
                 quarantine::release(tx, account, &arrival.body_hash)?;
                 tx.rows += 1;
-                Ok(Appended::Stored { seq: Some(seq) })
+                Ok(AppendOutcome::Stored { seq: Some(seq) })
             }
-            Entered::Known => Ok(Appended::Duplicate),
-            Entered::Conflict(identity) => {
-                let is_new = quarantine::keep(tx, account, arrival, &Cause::Conflict(identity))?;
-                Ok(if is_new { Appended::Conflict } else { Appended::Duplicate })
+            EnterOutcome::Known => Ok(AppendOutcome::Duplicate),
+            EnterOutcome::Conflict(identity) => {
+                let is_new = quarantine::keep(tx, account, arrival, &QuarantineReason::Conflict(identity))?;
+                Ok(if is_new { AppendOutcome::Conflict } else { AppendOutcome::Duplicate })
             }
         },
-        Content::Unreadable { reason } => {
-            let is_new = quarantine::keep(tx, account, arrival, &Cause::Unreadable(reason))?;
-            Ok(if is_new { Appended::Stored { seq: None } } else { Appended::Duplicate })
+        DeliveryContent::Unreadable { reason } => {
+            let is_new = quarantine::keep(tx, account, arrival, &QuarantineReason::Unreadable(reason))?;
+            Ok(if is_new { AppendOutcome::Stored { seq: None } } else { AppendOutcome::Duplicate })
         }
     }
 }
 
 /// What became of an event that was to enter its feed.
-pub(super) enum Entered {
+pub(super) enum EnterOutcome {
     /// It has this position.
     New(u64),
     /// It was there before.
@@ -46,12 +46,12 @@ pub(super) enum Entered {
 }
 
 /// Gives an event its position, once.
-pub(super) fn enter(tx: &mut Tx<'_>, account: i64, arrival: &Arrival) -> rusqlite::Result<Entered> {
-    let Content::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
-        return Ok(Entered::Known);
+pub(super) fn enter(tx: &mut WriteTx<'_>, account: i64, arrival: &WebhookDelivery) -> rusqlite::Result<EnterOutcome> {
+    let DeliveryContent::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
+        return Ok(EnterOutcome::Known);
     };
     if is_known_of_old(tx, account, event_id, arrival)? {
-        return Ok(Entered::Known);
+        return Ok(EnterOutcome::Known);
     }
     let (key, body) = (keys::delivery(arrival), keys::half(&arrival.body_hash));
     match known::body_of(tx, account, &key)? {
@@ -60,18 +60,23 @@ pub(super) fn enter(tx: &mut Tx<'_>, account: i64, arrival: &Arrival) -> rusqlit
             let received = arrival.received;
             known::note(tx, &NewDelivery { account, received, place: Some((*feed, seq)), key: &key, body })?;
             push(tx, *feed, seq, account, arrival, message)?;
-            Ok(Entered::New(seq))
+            Ok(EnterOutcome::New(seq))
         }
-        Some(first) if first == body => Ok(Entered::Known),
+        Some(first) if first == body => Ok(EnterOutcome::Known),
         Some(_) => {
             let (event_id, event_type) = (event_id.clone(), event_type.clone());
-            Ok(Entered::Conflict(EventIdentity { event_id, event_type, sub_event_type: sub_event_type.clone() }))
+            Ok(EnterOutcome::Conflict(EventIdentity { event_id, event_type, sub_event_type: sub_event_type.clone() }))
         }
     }
 }
 
 /// Whether a version that kept the ids of events without their kinds stored this body.
-fn is_known_of_old(tx: &mut Tx<'_>, account: i64, event_id: &str, arrival: &Arrival) -> rusqlite::Result<bool> {
+fn is_known_of_old(
+    tx: &mut WriteTx<'_>,
+    account: i64,
+    event_id: &str,
+    arrival: &WebhookDelivery,
+) -> rusqlite::Result<bool> {
     if !tx.feed().has_old_keys {
         return Ok(false);
     }
@@ -81,11 +86,11 @@ fn is_known_of_old(tx: &mut Tx<'_>, account: i64, event_id: &str, arrival: &Arri
 
 /// The next event of a log.
 fn push(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     feed: FeedName,
     seq: u64,
     account: i64,
-    arrival: &Arrival,
+    arrival: &WebhookDelivery,
     message: &[u8],
 ) -> rusqlite::Result<()> {
     let (at, received) = (integer(seq), integer(arrival.received.0));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::super::rows::integer;
-use super::super::tx::Tx;
+use super::super::tx::WriteTx;
 use super::rows::{self, HEADS, LEASED, WAITING};
-use crate::domain::feed::subscription::Head;
+use crate::domain::feed::subscription::SubscriptionHead;
 use crate::domain::moment::Moment;
 
 /// Longest pause of a consumer or subscription.
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// The steady clock begins anew with each boot, so a time of another boot does not tell how much has passed since. Leases get
 /// their whole time again, because the consumer that holds one may still work on the event. Pauses before a retry end by the
 /// wall clock, because a retry that comes too early does no harm.
-pub(super) fn adopt(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
+pub(super) fn adopt(tx: &mut WriteTx<'_>) -> rusqlite::Result<()> {
     if tx.feed().is_of_this_boot {
         return Ok(());
     }
@@ -30,7 +30,7 @@ pub(super) fn adopt(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
     if stored.as_deref() != Some(&boot[..]) {
         let now = tx.clock().moment();
         let mut heads = tx.sql(HEADS)?;
-        let heads: Vec<Head> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
+        let heads: Vec<SubscriptionHead> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
         for head in heads {
             begin_again(tx, &head, now)?;
         }
@@ -41,7 +41,7 @@ pub(super) fn adopt(tx: &mut Tx<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn begin_again(tx: &mut Tx<'_>, head: &Head, now: Moment) -> rusqlite::Result<()> {
+fn begin_again(tx: &mut WriteTx<'_>, head: &SubscriptionHead, now: Moment) -> rusqlite::Result<()> {
     let (id, until) = (integer(head.id), now.plus(head.config.lease_duration));
     let mut leased = tx.sql(
         "UPDATE subscription_rows SET steady = ?3, time = ?4, since = ?5 WHERE subscription = ?1 AND state = ?2",

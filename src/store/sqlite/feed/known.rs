@@ -5,10 +5,10 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::super::lookup::{self, Of};
+use super::super::lookup::{self, KeyedRows};
 use super::super::reads::number_of;
 use super::super::rows::{self, integer};
-use super::super::tx::Tx;
+use super::super::tx::WriteTx;
 use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
@@ -27,9 +27,9 @@ pub(super) struct NewDelivery<'a> {
 }
 
 /// Half the hash of the body that came first with this key.
-pub(super) fn body_of(tx: &mut Tx<'_>, account: i64, key: &[u8]) -> rusqlite::Result<Option<[u8; HASH]>> {
+pub(super) fn body_of(tx: &mut WriteTx<'_>, account: i64, key: &[u8]) -> rusqlite::Result<Option<[u8; HASH]>> {
     let hash = keys::delivery_hash(key);
-    for id in lookup::found(tx, Of::Deliveries, hash..=hash)? {
+    for id in lookup::found(tx, KeyedRows::Deliveries, hash..=hash)? {
         let mut body = tx.sql("SELECT body FROM deliveries WHERE id = ?1 AND account = ?2 AND key = ?3")?;
         if let Some(body) = body.query_row(params![id, account, key], |row| row.get(0)).optional()? {
             return Ok(Some(body));
@@ -39,7 +39,7 @@ pub(super) fn body_of(tx: &mut Tx<'_>, account: i64, key: &[u8]) -> rusqlite::Re
 }
 
 /// Makes a delivery known, whose key is not; tells its id.
-pub(super) fn note(tx: &mut Tx<'_>, new: &NewDelivery<'_>) -> rusqlite::Result<i64> {
+pub(super) fn note(tx: &mut WriteTx<'_>, new: &NewDelivery<'_>) -> rusqlite::Result<i64> {
     let NewDelivery { account, received, place, key, body } = new;
     let id = tx.feed().next_delivery;
     tx.feed().next_delivery += 1;
@@ -49,13 +49,13 @@ pub(super) fn note(tx: &mut Tx<'_>, new: &NewDelivery<'_>) -> rusqlite::Result<i
         "INSERT INTO deliveries (id, account, received, seq, update_seq, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     insert.execute(params![id, account, integer(received.0), intent, update, key, body])?;
-    lookup::put(tx, Of::Deliveries, keys::delivery_hash(key), id);
+    lookup::put(tx, KeyedRows::Deliveries, keys::delivery_hash(key), id);
     Ok(id)
 }
 
 /// The position of the first event of this id, whatever its kind.
 pub(super) fn position_of(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     feed: FeedName,
     account: &AccountId,
     event_id: &str,
@@ -64,7 +64,7 @@ pub(super) fn position_of(
     let LogTables { position, .. } = tables::of(feed);
     let (first, last) = keys::events_of(event_id);
     let mut found = None;
-    for id in lookup::found(tx, Of::Deliveries, keys::hashes_of_events(event_id))? {
+    for id in lookup::found(tx, KeyedRows::Deliveries, keys::hashes_of_events(event_id))? {
         let mut seq = tx.sql(&format!(
             "SELECT {position} FROM deliveries \
              WHERE id = ?1 AND account = ?2 AND key BETWEEN ?3 AND ?4 AND {position} IS NOT NULL"
@@ -76,8 +76,8 @@ pub(super) fn position_of(
 }
 
 /// Forgets a delivery whose row is gone.
-pub(super) fn forget(tx: &mut Tx<'_>, id: i64, key: &[u8]) -> rusqlite::Result<()> {
-    lookup::take_out(tx, Of::Deliveries, keys::delivery_hash(key), id)
+pub(super) fn forget(tx: &mut WriteTx<'_>, id: i64, key: &[u8]) -> rusqlite::Result<()> {
+    lookup::take_out(tx, KeyedRows::Deliveries, keys::delivery_hash(key), id)
 }
 
 #[cfg(test)]

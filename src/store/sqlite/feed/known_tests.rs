@@ -5,9 +5,9 @@ use futures_util::future::join_all;
 use super::super::super::lookup::NEWEST;
 use super::super::super::{migrations, open};
 use super::*;
-use crate::domain::feed::notification::Arrival;
+use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::{FeedName, LogId};
-use crate::ports::event_log::{Appended, EventLog, TrimTimes};
+use crate::ports::event_log::{AppendOutcome, EventLog, TrimTimes};
 use crate::ports::random::Random;
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
@@ -20,11 +20,11 @@ fn in_table(place: &Place) -> usize {
 }
 
 async fn in_memory(log: &SqliteLedger) -> usize {
-    log.write(|tx| Ok(tx.newest(Of::Deliveries).len())).await.unwrap()
+    log.write(|tx| Ok(tx.newest(KeyedRows::Deliveries).len())).await.unwrap()
 }
 
 /// Another body under the identity of this event.
-fn other_body(of: Arrival, body: &str) -> Arrival {
+fn other_body(of: WebhookDelivery, body: &str) -> WebhookDelivery {
     arrival(body, of.content, of.received)
 }
 
@@ -36,7 +36,7 @@ struct Both {
 }
 
 impl Both {
-    async fn append(&self, arrival: Arrival) {
+    async fn append(&self, arrival: WebhookDelivery) {
         let shown = format!("{arrival:?}");
         let expected = self.memory.append(arrival.clone()).await.unwrap();
         assert_eq!(self.file.append(arrival).await.unwrap(), expected, "{shown}");
@@ -95,7 +95,7 @@ async fn a_file_knows_what_a_feed_in_memory_knows() {
 /// Whether all of the first `count` updates are known, and other bodies of them are told apart.
 async fn knows(log: &SqliteLedger, count: usize) {
     for id in (0..count).map(|id| id.to_string()) {
-        assert_eq!(log.append(update(&id, time(2))).await.unwrap(), Appended::Duplicate, "{id}");
+        assert_eq!(log.append(update(&id, time(2))).await.unwrap(), AppendOutcome::Duplicate, "{id}");
         let found = log.find(FeedName::OrderUpdates, &acme(), &id, true).await.unwrap().unwrap();
         assert_eq!(&found.raw[..], format!("body {id}").as_bytes());
     }
@@ -114,7 +114,7 @@ async fn duplicates_are_found_in_memory_on_their_way_and_in_the_table_also_after
         (NEWEST * 5 / 2, NEWEST, 2 * NEWEST),
     ] {
         while stored < upto {
-            let expected = Appended::Stored { seq: Some(stored as u64 + 1) };
+            let expected = AppendOutcome::Stored { seq: Some(stored as u64 + 1) };
             assert_eq!(log.append(update(&stored.to_string(), time(1))).await.unwrap(), expected);
             stored += 1;
         }
@@ -133,8 +133,8 @@ async fn duplicates_are_found_in_memory_on_their_way_and_in_the_table_also_after
         let after = killed.open();
         for id in 0..stored {
             let other = other_body(update(&id.to_string(), time(1)), &format!("other {id}"));
-            assert_eq!(after.append(other.clone()).await.unwrap(), Appended::Conflict, "{id}");
-            assert_eq!(after.append(other).await.unwrap(), Appended::Duplicate, "{id}");
+            assert_eq!(after.append(other.clone()).await.unwrap(), AppendOutcome::Conflict, "{id}");
+            assert_eq!(after.append(other).await.unwrap(), AppendOutcome::Duplicate, "{id}");
         }
         after.close().await;
     }
@@ -152,7 +152,7 @@ async fn what_is_trimmed_is_forgotten_wherever_its_key_was() {
     let fill = async |log: &SqliteLedger| {
         for id in 0..count {
             let stored = log.append(update(&id.to_string(), time(1))).await.unwrap();
-            assert!(matches!(stored, Appended::Stored { seq: Some(_) }), "{id}: {stored:?}");
+            assert!(matches!(stored, AppendOutcome::Stored { seq: Some(_) }), "{id}: {stored:?}");
         }
     };
     fill(&log).await;
@@ -164,7 +164,7 @@ async fn what_is_trimmed_is_forgotten_wherever_its_key_was() {
     assert_eq!(in_table(&place) + in_memory(&log).await, 1);
     assert_eq!(log.find(FeedName::OrderUpdates, &acme(), "0", false).await.unwrap(), None);
     let last = (count - 1).to_string();
-    assert_eq!(log.append(update(&last, time(2))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(update(&last, time(2))).await.unwrap(), AppendOutcome::Duplicate);
     // Another one comes, so that the last may go as well.
     log.append(intent("between", time(1))).await.unwrap();
     log.append(update("between", time(1))).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_key_is_known_whose_id_a_failed_transaction_had_before() {
             super::super::append::append(tx, &update(lost, time(1)))?;
         }
         tx.finish()?;
-        assert!(tx.newest(Of::Deliveries).len() < NEWEST, "some have moved");
+        assert!(tx.newest(KeyedRows::Deliveries).len() < NEWEST, "some have moved");
         Err(rusqlite::Error::InvalidQuery)
     });
     failed.await.unwrap_err();
@@ -232,7 +232,7 @@ async fn a_key_is_known_whose_id_a_failed_transaction_had_before() {
     // At first when all but the ids that were given again have moved.
     for upto in [2 * NEWEST, 3 * NEWEST, 4 * NEWEST] {
         while stored < upto {
-            let expected = Appended::Stored { seq: Some(stored as u64 + 1) };
+            let expected = AppendOutcome::Stored { seq: Some(stored as u64 + 1) };
             assert_eq!(log.append(new(stored)).await.unwrap(), expected);
             stored += 1;
         }
@@ -242,7 +242,7 @@ async fn a_key_is_known_whose_id_a_failed_transaction_had_before() {
             knows(log, stored).await;
         }
         let lost = killed.append(update("lost", time(1))).await.unwrap();
-        assert_eq!(lost, Appended::Stored { seq: Some(stored as u64 + 1) });
+        assert_eq!(lost, AppendOutcome::Stored { seq: Some(stored as u64 + 1) });
         killed.close().await;
     }
     log.close().await;
@@ -253,7 +253,7 @@ async fn of_deliveries_at_the_same_time_one_is_new() {
     let place = Place::new();
     let log = place.open();
     let same = join_all((0..20).map(|_| log.append(update("same", time(1))))).await;
-    let new = same.into_iter().filter(|appended| matches!(appended, Ok(Appended::Stored { seq: Some(1) })));
+    let new = same.into_iter().filter(|appended| matches!(appended, Ok(AppendOutcome::Stored { seq: Some(1) })));
     assert_eq!(new.count(), 1);
     log.close().await;
 }
@@ -281,8 +281,11 @@ async fn what_an_older_version_stored_is_known() {
     let log = place.open();
     assert_eq!((in_table(&place), in_memory(&log).await), (count, 0));
     knows(&log, count).await;
-    assert_eq!(log.append(other_body(update("7", time(1)), "other")).await.unwrap(), Appended::Conflict);
-    assert_eq!(log.append(update("new", time(1))).await.unwrap(), Appended::Stored { seq: Some(count as u64 + 1) });
+    assert_eq!(log.append(other_body(update("7", time(1)), "other")).await.unwrap(), AppendOutcome::Conflict);
+    assert_eq!(
+        log.append(update("new", time(1))).await.unwrap(),
+        AppendOutcome::Stored { seq: Some(count as u64 + 1) }
+    );
     let indexes = "SELECT count(*) FROM sqlite_schema WHERE name = 'deliveries_by_key'";
     assert_eq!(place.other().query_row(indexes, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     log.close().await;

@@ -22,7 +22,7 @@ const SUBSCRIPTIONS: usize = 4096;
 const ROWS: u64 = 400_000;
 
 /// Forgotten with the rest of the writer's memory when a transaction is rolled back.
-pub(in crate::store::sqlite) struct Memory {
+pub(in crate::store::sqlite) struct FeedCache {
     /// The last position of each log that was given, perhaps in a transaction that is not committed yet.
     pub(in crate::store::sqlite) heads: ByFeed<u64>,
     /// The id of the next delivery.
@@ -40,20 +40,20 @@ pub(in crate::store::sqlite) struct Memory {
     /// Whether steady times in the tables are known to be of this boot.
     pub(super) is_of_this_boot: bool,
     /// As they are in the database, by name.
-    subscriptions: HashMap<String, Remembered, RandomState>,
+    subscriptions: HashMap<String, CachedSubscription, RandomState>,
     /// Their names by when they were used last.
     used: BTreeMap<u64, String>,
     uses: u64,
     rows: u64,
 }
 
-struct Remembered {
+struct CachedSubscription {
     subscription: Subscription,
     used: u64,
     rows: u64,
 }
 
-impl Memory {
+impl FeedCache {
     pub(in crate::store::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             heads: reads::heads(connection)?,
@@ -90,7 +90,7 @@ impl Memory {
 
     /// Gives out a subscription, so that nobody sees it before its changes are written.
     pub(super) fn take(&mut self, name: &str) -> Option<Subscription> {
-        let Remembered { subscription, used, rows } = self.subscriptions.remove(name)?;
+        let CachedSubscription { subscription, used, rows } = self.subscriptions.remove(name)?;
         self.used.remove(&used);
         self.rows -= rows;
         Some(subscription)
@@ -103,7 +103,7 @@ impl Memory {
         let used = self.uses;
         self.rows += rows;
         self.used.insert(used, name.clone());
-        self.subscriptions.insert(name, Remembered { subscription, used, rows });
+        self.subscriptions.insert(name, CachedSubscription { subscription, used, rows });
         while (self.subscriptions.len() > SUBSCRIPTIONS || self.rows > ROWS)
             && self.subscriptions.len() > 1
             && let Some((_, longest_ago)) = self.used.pop_first()
@@ -120,10 +120,10 @@ fn exists(connection: &Connection, rows: &str) -> rusqlite::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::feed::subscription::Config;
+    use crate::domain::feed::subscription::SubscriptionConfig;
 
-    fn memory() -> Memory {
-        Memory {
+    fn memory() -> FeedCache {
+        FeedCache {
             next_delivery: 1,
             next_generation: 1,
             of_clients: None,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn subscription(number: usize) -> Subscription {
-        Subscription::new(number as u64, 1, number.to_string(), Config::default(), 0, Timestamp(0))
+        Subscription::new(number as u64, 1, number.to_string(), SubscriptionConfig::default(), 0, Timestamp(0))
     }
 
     #[test]

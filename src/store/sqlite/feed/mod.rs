@@ -22,23 +22,25 @@ mod trim;
 
 use tokio::sync::watch;
 
-pub(super) use self::memory::Memory;
+pub(super) use self::memory::FeedCache;
 pub(super) use self::reads::heads;
 pub(super) use self::renamed::rename_filters;
-use super::tx::Tx;
-use super::writer::Lane;
+use super::tx::WriteTx;
+use super::writer::WriteLane;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
-use crate::domain::feed::notification::Arrival;
-use crate::domain::feed::subscription::{Head, Outline, Subscription};
+use crate::domain::feed::notification::WebhookDelivery;
+use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Appended, Bounds, EventLog, Quarantined, Reread, StoredEvent, TrimTimes, Trimmed};
+use crate::ports::event_log::{
+    AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
+};
 use crate::ports::ledger::StoreError;
-use crate::ports::subscriptions::{Made, NewSubscription, Removed, Subscriptions};
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 
 impl EventLog for SqliteLedger {
-    async fn append(&self, arrival: Arrival) -> Result<Appended, StoreError> {
+    async fn append(&self, arrival: WebhookDelivery) -> Result<AppendOutcome, StoreError> {
         self.write(move |tx| append::append(tx, &arrival)).await
     }
 
@@ -46,7 +48,7 @@ impl EventLog for SqliteLedger {
         self.0.heads.of(feed).subscribe()
     }
 
-    async fn bounds(&self, feed: FeedName) -> Result<Bounds, StoreError> {
+    async fn bounds(&self, feed: FeedName) -> Result<LogBounds, StoreError> {
         self.read_feed(move |db| reads::bounds(db, feed)).await
     }
 
@@ -73,8 +75,8 @@ impl EventLog for SqliteLedger {
         raw: bool,
     ) -> Result<Option<StoredEvent>, StoreError> {
         let (account, event_id) = (account.clone(), event_id.to_owned());
-        let find = move |tx: &mut Tx<'_>| known::position_of(tx, feed, &account, &event_id);
-        let Some(seq) = self.write_in(Lane::Second, find).await? else { return Ok(None) };
+        let find = move |tx: &mut WriteTx<'_>| known::position_of(tx, feed, &account, &event_id);
+        let Some(seq) = self.write_in(WriteLane::Second, find).await? else { return Ok(None) };
         self.read_feed(move |db| Ok(reads::pick(db, feed, vec![seq], raw)?.pop())).await
     }
 
@@ -82,7 +84,7 @@ impl EventLog for SqliteLedger {
         self.read_feed(move |db| reads::before(db, feed, time)).await
     }
 
-    async fn reread(&self, id: u64, arrival: Arrival) -> Result<Reread, StoreError> {
+    async fn reread(&self, id: u64, arrival: WebhookDelivery) -> Result<RereadOutcome, StoreError> {
         self.write(move |tx| quarantine::reread(tx, id, &arrival)).await
     }
 
@@ -92,16 +94,16 @@ impl EventLog for SqliteLedger {
         after: u64,
         limit: usize,
         raw: bool,
-    ) -> Result<Vec<Quarantined>, StoreError> {
+    ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         let accounts = accounts.to_vec();
         self.read_feed(move |db| quarantine::list(db, &accounts, after, limit, raw)).await
     }
 
-    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<Trimmed, StoreError> {
-        let mut all = Trimmed::default();
+    async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<TrimOutcome, StoreError> {
+        let mut all = TrimOutcome::default();
         while all.rows < limit {
             let part = TRIM.min(limit - all.rows);
-            let mut now = self.write_in(Lane::Second, move |tx| trim::trim(tx, times, part)).await?;
+            let mut now = self.write_in(WriteLane::Second, move |tx| trim::trim(tx, times, part)).await?;
             for feed in FeedName::ALL {
                 *all.events.of_mut(feed) += now.events.of(feed);
             }
@@ -117,8 +119,8 @@ impl EventLog for SqliteLedger {
     }
 }
 
-impl Subscriptions for SqliteLedger {
-    async fn make(&self, new: NewSubscription) -> Result<Made, StoreError> {
+impl SubscriptionStore for SqliteLedger {
+    async fn make(&self, new: NewSubscription) -> Result<CreateOutcome, StoreError> {
         self.write(move |tx| subscriptions::make(tx, &new)).await
     }
 
@@ -128,20 +130,20 @@ impl Subscriptions for SqliteLedger {
         F: FnMut(&mut Subscription) -> T + Send + 'static,
     {
         let name = name.to_owned();
-        self.write_in(Lane::Second, move |tx| subscriptions::change(tx, &name, &mut change)).await
+        self.write_in(WriteLane::Second, move |tx| subscriptions::change(tx, &name, &mut change)).await
     }
 
-    async fn outline(&self, name: &str) -> Result<Option<Outline>, StoreError> {
+    async fn outline(&self, name: &str) -> Result<Option<SubscriptionCounts>, StoreError> {
         let name = name.to_owned();
         self.read_feed(move |db| subscriptions::outline(db, &name)).await
     }
 
-    async fn names(&self, after: &str, limit: usize) -> Result<Vec<Head>, StoreError> {
+    async fn names(&self, after: &str, limit: usize) -> Result<Vec<SubscriptionHead>, StoreError> {
         let after = after.to_owned();
         self.read_feed(move |db| subscriptions::names(db, &after, limit)).await
     }
 
-    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<Removed, StoreError> {
+    async fn remove(&self, name: &str, only: Option<(u64, u64)>) -> Result<RemoveOutcome, StoreError> {
         let name = name.to_owned();
         self.write(move |tx| subscriptions::remove(tx, &name, only)).await
     }

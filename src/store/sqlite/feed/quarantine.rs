@@ -4,26 +4,26 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::reads::number_of;
 use super::super::rows::{self, integer, number, time};
-use super::super::tx::Tx;
-use super::append::{self, Entered};
+use super::super::tx::WriteTx;
+use super::append::{self, EnterOutcome};
 use super::known::{self, NewDelivery};
 use super::reads::limit;
 use super::trim::size;
 use crate::domain::account::AccountId;
-use crate::domain::feed::notification::{Arrival, CONFLICT, Content, EventIdentity};
+use crate::domain::feed::notification::{CONFLICT, DeliveryContent, EventIdentity, WebhookDelivery};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Quarantined, Reread};
+use crate::ports::event_log::{QuarantinedDelivery, RereadOutcome};
 use crate::store::keys;
 
 /// Why a body is kept here.
-pub(super) enum Cause<'a> {
+pub(super) enum QuarantineReason<'a> {
     /// It cannot be read, for this reason.
     Unreadable(&'a str),
     /// The event of this identity came with another body before.
     Conflict(EventIdentity),
 }
 
-impl Cause<'_> {
+impl QuarantineReason<'_> {
     fn reason(&self) -> &str {
         match self {
             Self::Unreadable(reason) => reason,
@@ -40,7 +40,12 @@ impl Cause<'_> {
 }
 
 /// Keeps a body, once. Tells whether it is new.
-pub(super) fn keep(tx: &mut Tx<'_>, account: i64, arrival: &Arrival, cause: &Cause<'_>) -> rusqlite::Result<bool> {
+pub(super) fn keep(
+    tx: &mut WriteTx<'_>,
+    account: i64,
+    arrival: &WebhookDelivery,
+    cause: &QuarantineReason<'_>,
+) -> rusqlite::Result<bool> {
     let received = integer(arrival.received.0);
     let (key, body) = (keys::body(&arrival.body_hash), keys::half(&arrival.body_hash));
     if known::body_of(tx, account, &key)?.is_some() {
@@ -59,7 +64,7 @@ pub(super) fn keep(tx: &mut Tx<'_>, account: i64, arrival: &Arrival, cause: &Cau
 }
 
 /// Writes why a body is here.
-fn note(tx: &Tx<'_>, id: i64, cause: &Cause<'_>) -> rusqlite::Result<()> {
+fn note(tx: &WriteTx<'_>, id: i64, cause: &QuarantineReason<'_>) -> rusqlite::Result<()> {
     let none = EventIdentity::default();
     let (conflict, identity) = (cause.identity().is_some(), cause.identity().unwrap_or(&none));
     let mut update = tx.sql(
@@ -71,7 +76,7 @@ fn note(tx: &Tx<'_>, id: i64, cause: &Cause<'_>) -> rusqlite::Result<()> {
 }
 
 /// Lets a body go that could not be read when it came first, because it has come again and is an event now.
-pub(super) fn release(tx: &mut Tx<'_>, account: i64, body_hash: &[u8; 32]) -> rusqlite::Result<()> {
+pub(super) fn release(tx: &mut WriteTx<'_>, account: i64, body_hash: &[u8; 32]) -> rusqlite::Result<()> {
     if !tx.feed().has_quarantine {
         return Ok(());
     }
@@ -83,27 +88,27 @@ pub(super) fn release(tx: &mut Tx<'_>, account: i64, body_hash: &[u8; 32]) -> ru
 }
 
 /// Stores what a body says that was read again.
-pub(super) fn reread(tx: &mut Tx<'_>, id: u64, arrival: &Arrival) -> rusqlite::Result<Reread> {
+pub(super) fn reread(tx: &mut WriteTx<'_>, id: u64, arrival: &WebhookDelivery) -> rusqlite::Result<RereadOutcome> {
     let (account, id) = (tx.account(&arrival.account)?, integer(id));
     let mut known = tx.sql("SELECT 1 FROM quarantine WHERE id = ?1 AND account = ?2")?;
     if !known.exists([id, account])? {
-        return Ok(Reread::Missing);
+        return Ok(RereadOutcome::Missing);
     }
     let reread = match &arrival.content {
-        Content::Unreadable { reason } => {
-            note(tx, id, &Cause::Unreadable(reason))?;
-            Reread::Unreadable
+        DeliveryContent::Unreadable { reason } => {
+            note(tx, id, &QuarantineReason::Unreadable(reason))?;
+            RereadOutcome::Unreadable
         }
-        Content::Event { .. } => match append::enter(tx, account, arrival)? {
-            Entered::New(seq) => Reread::Moved { seq },
-            Entered::Known => Reread::Duplicate,
-            Entered::Conflict(identity) => {
-                note(tx, id, &Cause::Conflict(identity))?;
-                Reread::Conflict
+        DeliveryContent::Event { .. } => match append::enter(tx, account, arrival)? {
+            EnterOutcome::New(seq) => RereadOutcome::Moved { seq },
+            EnterOutcome::Known => RereadOutcome::Duplicate,
+            EnterOutcome::Conflict(identity) => {
+                note(tx, id, &QuarantineReason::Conflict(identity))?;
+                RereadOutcome::Conflict
             }
         },
     };
-    if matches!(reread, Reread::Moved { .. } | Reread::Duplicate) {
+    if matches!(reread, RereadOutcome::Moved { .. } | RereadOutcome::Duplicate) {
         tx.sql("DELETE FROM quarantine WHERE id = ?1")?.execute([id])?;
     }
     tx.rows += 1;
@@ -117,7 +122,7 @@ pub(super) fn list(
     after: u64,
     most: usize,
     raw: bool,
-) -> rusqlite::Result<Vec<Quarantined>> {
+) -> rusqlite::Result<Vec<QuarantinedDelivery>> {
     let mut found = Vec::new();
     let mut of_account = db.prepare_cached(
         "SELECT id, received, reason, body_hash, length(body), CASE WHEN ?4 THEN body END, \
@@ -132,7 +137,7 @@ pub(super) fn list(
             Ok::<_, rusqlite::Error>(row.get::<_, bool>(6)?.then_some(identity))
         };
         let theirs = of_account.query_map(params![number, integer(after), limit(most), raw], |row| {
-            Ok(Quarantined {
+            Ok(QuarantinedDelivery {
                 id: rows::number(row, 0)?,
                 account: account.clone(),
                 received: rows::time(row, 1)?,
@@ -155,7 +160,7 @@ pub(super) fn list(
 }
 
 /// Drops what came first, up to what came later.
-pub(super) fn trim(tx: &Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+pub(super) fn trim(tx: &WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let mut front = tx.sql("SELECT id, received FROM quarantine ORDER BY id LIMIT ?1")?;
     let mut front = front.query([size(limit)])?;
     let mut last = None;

@@ -9,7 +9,7 @@ use super::renamed::named_now;
 use super::tables::{self, LogTables};
 use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{Bounds, StoredEvent};
+use crate::ports::event_log::{LogBounds, StoredEvent};
 
 /// Begins every query for events of a log; without their bodies, the table of bodies is not touched.
 fn select(feed: FeedName, raw: bool) -> String {
@@ -46,10 +46,10 @@ pub(super) fn first(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
     first.query_row([], |row| rows::number(row, 0))
 }
 
-pub(super) fn bounds(db: &Connection, feed: FeedName) -> rusqlite::Result<Bounds> {
+pub(super) fn bounds(db: &Connection, feed: FeedName) -> rusqlite::Result<LogBounds> {
     let LogTables { log, .. } = tables::of(feed);
     let log: [u8; 16] = db.prepare_cached(&format!("SELECT id FROM {log}"))?.query_row([], |row| row.get(0))?;
-    Ok(Bounds { log: LogId(u128::from_be_bytes(log)), first: first(db, feed)?, head: head(db, feed)? })
+    Ok(LogBounds { log: LogId(u128::from_be_bytes(log)), first: first(db, feed)?, head: head(db, feed)? })
 }
 
 pub(super) fn read(
@@ -63,7 +63,7 @@ pub(super) fn read(
     let select = select(feed, raw);
     let mut events = db.prepare_cached(&format!("{select} WHERE e.seq > ?1 ORDER BY e.seq LIMIT ?2"))?;
     let mut events = events.query([integer(after), limit(most)])?;
-    let mut read = Arena::new(most, most_bytes);
+    let mut read = EventArena::new(most, most_bytes);
     while let Some(event) = events.next()? {
         if !read.push(event)? {
             break;
@@ -81,7 +81,7 @@ pub(super) fn pick(
     seqs.sort_unstable();
     seqs.dedup();
     let mut event = db.prepare_cached(&format!("{} WHERE e.seq = ?1", select(feed, raw)))?;
-    let mut read = Arena::new(seqs.len(), usize::MAX);
+    let mut read = EventArena::new(seqs.len(), usize::MAX);
     for seq in seqs {
         event.query_row([integer(seq)], |event| read.push(event)).optional()?;
     }
@@ -112,7 +112,7 @@ pub(super) fn limit(most: usize) -> i64 {
 }
 
 /// Events whose bytes stand together, so that a thousand of them are a few allocations and not a thousand.
-struct Arena {
+struct EventArena {
     /// So many events…
     most: usize,
     /// …and bytes.
@@ -122,7 +122,7 @@ struct Arena {
     events: Vec<(u64, Timestamp, usize, usize)>,
 }
 
-impl Arena {
+impl EventArena {
     fn new(most: usize, most_bytes: usize) -> Self {
         Self { most, most_bytes, bytes: BytesMut::new(), events: Vec::new() }
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::super::rows::{self, integer};
 use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
-use crate::domain::feed::subscription::Config;
+use crate::domain::feed::subscription::SubscriptionConfig;
 use crate::domain::feed::{FeedName, with_account};
 use crate::ports::event_log::StoredEvent;
 
@@ -17,7 +17,7 @@ pub(in crate::store::sqlite) fn rename_filters(db: &Connection, names: &HashMap<
     let all = all.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
     for (id, config) in all.collect::<rusqlite::Result<Vec<_>>>()? {
         // A damaged configuration is reported when the subscription is used.
-        let Ok(mut config) = Config::decode(&config) else { continue };
+        let Ok(mut config) = SubscriptionConfig::decode(&config) else { continue };
         let mut changed = false;
         for account in &mut config.filter.accounts {
             if let Some(name) = names.get(account.as_str()) {

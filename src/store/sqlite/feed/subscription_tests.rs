@@ -7,38 +7,40 @@ use std::time::Duration;
 use super::super::open;
 use super::subscriptions::change;
 use super::*;
-use crate::domain::feed::subscription::{Fresh, FreshEvent, Held, Loan, Outcome, Room, Row, State, Verdict};
+use crate::domain::feed::subscription::{
+    ConsumerWindow, EventRow, FreshEvent, FreshEvents, HeldLeases, LeaseGrant, RowState, SettleOutcome, SettleVerdict,
+};
 use crate::domain::feed::{AccountScope, Lease};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::ports::clock::Clock;
-use crate::store::Settings;
+use crate::store::StoreSettings;
 use crate::store::sqlite::tests::Place;
 use crate::store::testing::{moment, new_subscription, settings, subscription_config, time};
 
-async fn make(store: &SqliteLedger, name: &str) -> Head {
+async fn make(store: &SqliteLedger, name: &str) -> SubscriptionHead {
     match store.make(new_subscription(name, subscription_config(true), 0, time(1))).await.unwrap() {
-        Made::New(head) => head,
+        CreateOutcome::New(head) => head,
         other => panic!("{other:?}"),
     }
 }
 
 /// Lends events up to this position; those of one key are three apart.
-fn lend(one: &mut Subscription, upto: u64, now: Moment) -> Vec<Loan> {
+fn lend(one: &mut Subscription, upto: u64, now: Moment) -> Vec<LeaseGrant> {
     let after = one.head().scanned;
-    let room = Room { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
+    let room = ConsumerWindow { consumer: "consumer".into(), events: 100, bytes: 1 << 20, empty: true };
     let fresh = |seq: u64| FreshEvent { seq, key: (seq % 3).to_string().into(), size: 10, received: time(seq) };
     let events = (after + 1..=upto).map(fresh).collect();
-    one.lend(now, &[room], &Fresh { after, upto, events })
+    one.lend(now, &[room], &FreshEvents { after, upto, events })
 }
 
-fn settle(one: &mut Subscription, loan: &Loan, verdict: Verdict) {
+fn settle(one: &mut Subscription, loan: &LeaseGrant, verdict: SettleVerdict) {
     let outcomes = one.settle(moment(20), &[(loan.lease, verdict)], &mut || 0.5);
-    assert!(matches!(outcomes[..], [Outcome::Applied(_)]), "{outcomes:?}");
+    assert!(matches!(outcomes[..], [SettleOutcome::Applied(_)]), "{outcomes:?}");
 }
 
 /// Rows in every state there is.
 fn every_state(one: &mut Subscription) {
-    let park = || Verdict::Park { reason: "why".into() };
+    let park = || SettleVerdict::Park { reason: "why".into() };
     for loan in lend(one, 3, moment(20)) {
         settle(one, &loan, park());
     }
@@ -46,31 +48,33 @@ fn every_state(one: &mut Subscription) {
     one.redrive(Some(&[1, 2]));
     let again = lend(one, 3, moment(20));
     settle(one, &again[0], park());
-    let retry = Verdict::Retry { delay: Some(Duration::from_secs(9)), reason: String::new() };
+    let retry = SettleVerdict::Retry { delay: Some(Duration::from_secs(9)), reason: String::new() };
     settle(one, &again[1], retry);
     one.redrive(Some(&[1]));
     let fresh = lend(one, 9, moment(20));
     let seqs: Vec<_> = fresh.iter().map(|loan| loan.lease.seq).collect();
     assert_eq!(seqs, [1, 6], "the fifth waits behind the second, the seventh behind the first");
-    settle(one, &fresh[1], Verdict::Ack);
+    settle(one, &fresh[1], SettleVerdict::Ack);
     let fresh = lend(one, 9, moment(20));
-    settle(one, &fresh[0], Verdict::Release);
+    settle(one, &fresh[0], SettleVerdict::Release);
 }
 
 /// What comes of all that may be said now, and who gets what later.
-fn goes_on(one: &mut Subscription) -> (Vec<Outcome>, Vec<Loan>) {
+fn goes_on(one: &mut Subscription) -> (Vec<SettleOutcome>, Vec<LeaseGrant>) {
     let mut said = Vec::new();
     for (seq, attempt) in (1..=9).flat_map(|seq| [(seq, 1), (seq, 2)]) {
         let lease = Lease { generation: 1, seq, attempt };
-        let retry = Verdict::Retry { delay: None, reason: String::new() };
-        said.extend([Verdict::Release, retry, Verdict::Park { reason: String::new() }].map(|word| (lease, word)));
+        let retry = SettleVerdict::Retry { delay: None, reason: String::new() };
+        said.extend(
+            [SettleVerdict::Release, retry, SettleVerdict::Park { reason: String::new() }].map(|word| (lease, word)),
+        );
     }
     let outcomes = one.settle(moment(20), &said, &mut || 0.5);
     (outcomes, lend(one, 12, moment(99)))
 }
 
 /// All that can be asked of one.
-type Shown = (Head, [u64; 3], Option<Timestamp>, Option<SteadyTime>, Held, Vec<Row>);
+type Shown = (SubscriptionHead, [u64; 3], Option<Timestamp>, Option<SteadyTime>, HeldLeases, Vec<EventRow>);
 
 fn shown(one: &mut Subscription) -> Shown {
     (
@@ -117,14 +121,14 @@ async fn a_subscription_is_the_same_in_another_process() {
     every_state(&mut never_left);
     assert_eq!(shown(&mut never_left), before);
     assert_eq!(goes_on(&mut never_left), there);
-    assert!(there.0.contains(&Outcome::AlreadyApplied) && there.1.len() > 2, "{there:?}");
+    assert!(there.0.contains(&SettleOutcome::AlreadyApplied) && there.1.len() > 2, "{there:?}");
     store.close().await;
 }
 
 /// As a process opens it on this boot, when its clocks say this.
 fn on_boot(place: &Place, boot: u8, now: Moment) -> SqliteLedger {
     let (clock, _) = Clock::stepping(now.wall.into(), BootId([boot; 16]), now.steady);
-    SqliteLedger::open(&place.path(), Settings { clock, ..settings() }).unwrap()
+    SqliteLedger::open(&place.path(), StoreSettings { clock, ..settings() }).unwrap()
 }
 
 /// Ends of loans and of pauses, by the steady clock.
@@ -151,7 +155,7 @@ async fn loans_go_on_over_a_restart_and_begin_again_after_another_boot() {
     let place = Place::new();
     let store = on_boot(&place, 1, moment(0));
     make(&store, "a").await;
-    let pause = Verdict::Retry { delay: Some(Duration::from_secs(60)), reason: String::new() };
+    let pause = SettleVerdict::Retry { delay: Some(Duration::from_secs(60)), reason: String::new() };
     let borrow = move |one: &mut Subscription| {
         let loans = lend(one, 2, moment(20));
         settle(one, &loans[1], pause.clone());
@@ -263,7 +267,7 @@ async fn a_change_of_nothing_costs_no_sync() {
     store.change("a", shown).await.unwrap();
     assert!(matches!(
         store.make(new_subscription("a", subscription_config(false), 0, time(9))).await.unwrap(),
-        Made::Existing(_)
+        CreateOutcome::Existing(_)
     ));
     assert_eq!(wal(), before);
     store.change("a", |one| one.seek(0, time(2))).await.unwrap();
@@ -281,7 +285,7 @@ async fn no_row_stays_after_a_seek_or_a_deletion() {
     }
     let each = rows(&place) / 3;
     assert!(each > 0);
-    assert_eq!(store.remove("a", None).await.unwrap(), Removed::Gone);
+    assert_eq!(store.remove("a", None).await.unwrap(), RemoveOutcome::Gone);
     assert_eq!(rows(&place), 2 * each);
     store.change("b", |one| one.seek(0, time(2))).await.unwrap();
     assert_eq!(rows(&place), each);
@@ -329,11 +333,11 @@ async fn more_than_are_remembered_keep_their_places() {
 
 #[test]
 fn what_is_remembered_is_bounded_by_number_and_by_rows() {
-    let mut memory = Memory::read(&open::writer(&Place::new().path()).unwrap()).unwrap();
+    let mut memory = FeedCache::read(&open::writer(&Place::new().path()).unwrap()).unwrap();
     let one = |number: u64, rows: u64| {
         let head =
             Subscription::new(number, 1, number.to_string(), subscription_config(true), rows, time(1)).head().clone();
-        let row = |seq| Row {
+        let row = |seq| EventRow {
             seq,
             key: "".into(),
             size: 1,
@@ -342,7 +346,7 @@ fn what_is_remembered_is_bounded_by_number_and_by_rows() {
             failures: 0,
             redriven: false,
             said: None,
-            state: State::Acked,
+            state: RowState::Acked,
         };
         Subscription::load(head, (1..=rows).map(row).collect())
     };

@@ -4,23 +4,25 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::super::rows::{Coded, integer, number, time};
-use super::super::tx::Tx;
+use super::super::rows::{CodedValue, integer, number, time};
+use super::super::tx::WriteTx;
 use super::boot;
 use super::rows::{self, HEADS, ROWS, StateColumns};
 use crate::crash_point::{CrashPoint, reach};
-use crate::domain::feed::subscription::{Cause, Changes, Head, Outline, Row, State, Subscription};
+use crate::domain::feed::subscription::{
+    DeliveryCause, EventRow, RowState, Subscription, SubscriptionChanges, SubscriptionCounts, SubscriptionHead,
+};
 use crate::domain::feed::{AccountScope, FeedName};
-use crate::ports::subscriptions::{Made, NewSubscription, Removed};
+use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome};
 
-pub(super) fn make(tx: &mut Tx<'_>, new: &NewSubscription) -> rusqlite::Result<Made> {
+pub(super) fn make(tx: &mut WriteTx<'_>, new: &NewSubscription) -> rusqlite::Result<CreateOutcome> {
     let NewSubscription { name, config, scope, most_of_client, at, now } = new;
     if let Some(existing) = head_of(tx, name)? {
-        return Ok(Made::Existing(existing));
+        return Ok(CreateOutcome::Existing(existing));
     }
     let counted = !config.client.is_empty();
     if counted && *of_client(tx, &config.client)? >= *most_of_client {
-        return Ok(Made::TooMany);
+        return Ok(CreateOutcome::TooMany);
     }
     let mut next =
         tx.sql("UPDATE numbers SET value = value + 1 WHERE name = 'next_subscription' RETURNING value - 1")?;
@@ -49,12 +51,12 @@ pub(super) fn make(tx: &mut Tx<'_>, new: &NewSubscription) -> rusqlite::Result<M
     if counted {
         *of_client(tx, &config.client)? += 1;
     }
-    Ok(Made::New(head))
+    Ok(CreateOutcome::New(head))
 }
 
 /// The number of a client's subscriptions. Counted once for every process: counting at every creation would let a
 /// client delay the writer by creating and deleting subscriptions.
-fn of_client<'a>(tx: &'a mut Tx<'_>, client: &str) -> rusqlite::Result<&'a mut u64> {
+fn of_client<'a>(tx: &'a mut WriteTx<'_>, client: &str) -> rusqlite::Result<&'a mut u64> {
     if tx.feed().of_clients.is_none() {
         let mut counts = HashMap::default();
         {
@@ -69,7 +71,7 @@ fn of_client<'a>(tx: &'a mut Tx<'_>, client: &str) -> rusqlite::Result<&'a mut u
 }
 
 pub(super) fn change<T>(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     name: &str,
     change: &mut impl FnMut(&mut Subscription) -> T,
 ) -> rusqlite::Result<Option<T>> {
@@ -79,7 +81,8 @@ pub(super) fn change<T>(
             boot::adopt(tx)?;
             let Some(head) = head_of(tx, name)? else { return Ok(None) };
             let mut rows = tx.sql(&format!("{ROWS} WHERE subscription = ?1 ORDER BY seq"))?;
-            let rows: Vec<Row> = rows.query_map([integer(head.id)], rows::row)?.collect::<rusqlite::Result<_>>()?;
+            let rows: Vec<EventRow> =
+                rows.query_map([integer(head.id)], rows::row)?.collect::<rusqlite::Result<_>>()?;
             Subscription::load(head, rows)
         }
     };
@@ -96,13 +99,13 @@ pub(super) fn change<T>(
 }
 
 /// Reserves a generation, which no other subscription can then get.
-fn use_generation(tx: &mut Tx<'_>, generation: u64) -> rusqlite::Result<()> {
+fn use_generation(tx: &mut WriteTx<'_>, generation: u64) -> rusqlite::Result<()> {
     let next = generation.saturating_add(1).max(tx.feed().next_generation);
     tx.feed().next_generation = next;
     tx.number("next_generation", integer(next))
 }
 
-fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
+fn write(tx: &mut WriteTx<'_>, id: u64, changes: &SubscriptionChanges) -> rusqlite::Result<()> {
     let id = integer(id);
     if changes.clear {
         tx.sql("DELETE FROM subscription_rows WHERE subscription = ?1")?.execute([id])?;
@@ -130,7 +133,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
             row.attempt,
             row.failures,
             row.redriven,
-            row.said.map(Coded),
+            row.said.map(CodedValue),
             integer(row.received.0),
             row.size,
             &*row.key,
@@ -138,7 +141,7 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
             since.map(|since| integer(since.0)),
         ])?;
         // The crash point is reached with some of the redriven rows written.
-        if matches!(row.state, State::Pending { cause: Cause::Redriven }) {
+        if matches!(row.state, RowState::Pending { cause: DeliveryCause::Redriven }) {
             reach(CrashPoint::F5);
         }
     }
@@ -163,10 +166,12 @@ fn write(tx: &mut Tx<'_>, id: u64, changes: &Changes) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn remove(tx: &mut Tx<'_>, name: &str, only: Option<(u64, u64)>) -> rusqlite::Result<Removed> {
-    let Some(Head { id, version, config, .. }) = head_of(tx, name)? else { return Ok(Removed::Missing) };
+pub(super) fn remove(tx: &mut WriteTx<'_>, name: &str, only: Option<(u64, u64)>) -> rusqlite::Result<RemoveOutcome> {
+    let Some(SubscriptionHead { id, version, config, .. }) = head_of(tx, name)? else {
+        return Ok(RemoveOutcome::Missing);
+    };
     if only.is_some_and(|only| only != (id, version)) {
-        return Ok(Removed::Differs);
+        return Ok(RemoveOutcome::Differs);
     }
     let id = integer(id);
     drop(tx.feed().take(name));
@@ -178,11 +183,11 @@ pub(super) fn remove(tx: &mut Tx<'_>, name: &str, only: Option<(u64, u64)>) -> r
     reach(CrashPoint::F7);
     tx.sql("DELETE FROM subscriptions WHERE id = ?1")?.execute([id])?;
     tx.rows += 1 + rows as u64;
-    Ok(Removed::Gone)
+    Ok(RemoveOutcome::Gone)
 }
 
 /// A subscription with its counts, by two queries for any number of rows.
-pub(super) fn outline(db: &Connection, name: &str) -> rusqlite::Result<Option<Outline>> {
+pub(super) fn outline(db: &Connection, name: &str) -> rusqlite::Result<Option<SubscriptionCounts>> {
     let mut head = db.prepare_cached(&format!("{HEADS} WHERE name = ?1"))?;
     let Some(head) = head.query_row([name], rows::head).optional()? else { return Ok(None) };
     let id = integer(head.id);
@@ -197,24 +202,24 @@ pub(super) fn outline(db: &Connection, name: &str) -> rusqlite::Result<Option<Ou
         "SELECT received FROM subscription_rows WHERE subscription = ?1 AND state NOT IN (?2, ?3) ORDER BY seq LIMIT 1",
     )?;
     let oldest = oldest.query_row(params![id, rows::ACKED, rows::PARKED], |row| time(row, 0)).optional()?;
-    Ok(Some(Outline { head, unsettled, outstanding, parked, oldest }))
+    Ok(Some(SubscriptionCounts { head, unsettled, outstanding, parked, oldest }))
 }
 
-pub(super) fn names(db: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<Head>> {
+pub(super) fn names(db: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<SubscriptionHead>> {
     let mut heads = db.prepare_cached(&format!("{HEADS} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
     let heads = heads.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], rows::head)?;
     heads.collect()
 }
 
-fn head_of(tx: &Tx<'_>, name: &str) -> rusqlite::Result<Option<Head>> {
+fn head_of(tx: &WriteTx<'_>, name: &str) -> rusqlite::Result<Option<SubscriptionHead>> {
     tx.sql(&format!("{HEADS} WHERE name = ?1"))?.query_row([name], rows::head).optional()
 }
 
 /// All subscriptions of a feed as stored within the transaction, by name, with only the rows that hold events of the
 /// log. Rows above the floor and acknowledged rows hold none.
-pub(super) fn needs(tx: &Tx<'_>, feed: FeedName) -> rusqlite::Result<Vec<Subscription>> {
+pub(super) fn needs(tx: &WriteTx<'_>, feed: FeedName) -> rusqlite::Result<Vec<Subscription>> {
     let mut heads = tx.sql(&format!("{HEADS} ORDER BY name"))?;
-    let heads: Vec<Head> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
+    let heads: Vec<SubscriptionHead> = heads.query_map([], rows::head)?.collect::<rusqlite::Result<_>>()?;
     let sql = format!("{ROWS} WHERE subscription = ?1 AND seq <= ?2 AND state <> ?3 ORDER BY seq");
     let mut below = tx.sql(&sql)?;
     heads
@@ -222,14 +227,14 @@ pub(super) fn needs(tx: &Tx<'_>, feed: FeedName) -> rusqlite::Result<Vec<Subscri
         .filter(|head| head.config.feed == feed)
         .map(|head| {
             let rows = below.query_map([integer(head.id), integer(head.floor), rows::ACKED], rows::row)?;
-            let rows: Vec<Row> = rows.collect::<rusqlite::Result<_>>()?;
+            let rows: Vec<EventRow> = rows.collect::<rusqlite::Result<_>>()?;
             Ok(Subscription::load(head, rows))
         })
         .collect()
 }
 
 /// Whether unacknowledged rows exist before a position.
-pub(super) fn has_before(tx: &Tx<'_>, id: u64, seq: u64) -> rusqlite::Result<bool> {
+pub(super) fn has_before(tx: &WriteTx<'_>, id: u64, seq: u64) -> rusqlite::Result<bool> {
     let mut any =
         tx.sql("SELECT EXISTS (SELECT 1 FROM subscription_rows WHERE subscription = ?1 AND seq < ?2 AND state <> ?3)")?;
     any.query_row([integer(id), integer(seq), rows::ACKED], |row| row.get(0))

@@ -12,7 +12,7 @@ use crate::store::testing::{intent, time, unreadable, update};
 
 async fn append(log: &SqliteLedger, id: &str) -> u64 {
     match log.append(intent(id, time(1))).await.unwrap() {
-        Appended::Stored { seq: Some(seq) } => seq,
+        AppendOutcome::Stored { seq: Some(seq) } => seq,
         other => panic!("{other:?}"),
     }
 }
@@ -39,7 +39,7 @@ async fn the_log_goes_on_after_closing_and_opening_again() {
         (*log.head(FeedName::CancelIntents).borrow(), log.bounds(FeedName::CancelIntents).await.unwrap()),
         (2, bounds)
     );
-    assert_eq!(log.append(intent("a", time(9))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(intent("a", time(9))).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(append(&log, "c").await, 3);
     // Also when nothing but the last is left.
     log.trim_log(TrimTimes { free: time(9), held: time(9), ids: time(9) }, 100).await.unwrap();
@@ -70,9 +70,9 @@ async fn a_killed_process_leaves_all_that_was_answered() {
     join_all((0..40).map(|id| log.append(intent(&id.to_string(), time(1))))).await;
     let killed = place.killed();
     let after = killed.open();
-    assert_eq!(after.bounds(FeedName::CancelIntents).await.unwrap(), Bounds { head: 40, ..bounds });
+    assert_eq!(after.bounds(FeedName::CancelIntents).await.unwrap(), LogBounds { head: 40, ..bounds });
     assert_eq!((*after.head(FeedName::CancelIntents).borrow(), seqs(&after).await), (40, Vec::from_iter(1..=40)));
-    assert_eq!(after.append(intent("7", time(1))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(after.append(intent("7", time(1))).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(append(&after, "next").await, 41);
     after.close().await;
     log.close().await;
@@ -109,7 +109,7 @@ async fn what_was_rolled_back_leaves_no_gap_and_is_not_told() {
     // One group: the others of it are written without it.
     let (lost, stored) = tokio::join!(fails, log.append(intent("after", time(1))));
     lost.unwrap_err();
-    assert_eq!(stored.unwrap(), Appended::Stored { seq: Some(2) });
+    assert_eq!(stored.unwrap(), AppendOutcome::Stored { seq: Some(2) });
     assert_eq!((*log.head(FeedName::CancelIntents).borrow(), seqs(&log).await), (2, vec![1, 2]));
     assert_eq!(append(&log, "lost").await, 3);
     log.close().await;
@@ -145,11 +145,11 @@ async fn a_full_store_takes_no_delivery_and_its_head_stays() {
         })
     };
     limit(1).await.unwrap();
-    let large = Arrival { raw: vec![b' '; 1 << 20].into(), ..intent("large", time(1)) };
+    let large = WebhookDelivery { raw: vec![b' '; 1 << 20].into(), ..intent("large", time(1)) };
     assert_eq!(log.append(large.clone()).await.unwrap_err().kind, StoreErrorKind::Full);
     assert_eq!((*log.head(FeedName::CancelIntents).borrow(), seqs(&log).await), (1, vec![1]));
     limit(1_000_000).await.unwrap();
-    assert_eq!(log.append(large).await.unwrap(), Appended::Stored { seq: Some(2) });
+    assert_eq!(log.append(large).await.unwrap(), AppendOutcome::Stored { seq: Some(2) });
     log.close().await;
 }
 
@@ -160,7 +160,7 @@ async fn a_repeated_delivery_and_a_read_cost_no_sync() {
     append(&log, "a").await;
     let wal = || std::fs::metadata(place.beside("db-wal")).unwrap().len();
     let before = wal();
-    assert_eq!(log.append(intent("a", time(2))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(intent("a", time(2))).await.unwrap(), AppendOutcome::Duplicate);
     seqs(&log).await;
     assert_eq!(wal(), before);
     append(&log, "b").await;
@@ -214,7 +214,7 @@ async fn all_that_came_is_in_the_file_once() {
 
 #[tokio::test]
 async fn a_feed_of_an_earlier_version_knows_what_it_has_and_shows_its_conflicts() {
-    use crate::domain::feed::notification::Content;
+    use crate::domain::feed::notification::DeliveryContent;
     use crate::domain::feed::with_intent_key;
     use crate::store::testing::arrival;
 
@@ -254,12 +254,12 @@ async fn a_feed_of_an_earlier_version_knows_what_it_has_and_shows_its_conflicts(
     assert_eq!(events[1].message, with_intent_key(STORED, Some("10")));
     assert!(events[1].message.starts_with(STORED) && events[1].message.len() > STORED.len() + 64);
     // What comes again is known, by the body where only the id without its kind is.
-    assert_eq!(log.append(intent("i", time(1))).await.unwrap(), Appended::Duplicate);
+    assert_eq!(log.append(intent("i", time(1))).await.unwrap(), AppendOutcome::Duplicate);
     let third = arrival("third", intent("j", time(1)).content, time(1));
-    assert_eq!(log.append(third).await.unwrap(), Appended::Stored { seq: Some(3) }, "perhaps another kind: shown");
+    assert_eq!(log.append(third).await.unwrap(), AppendOutcome::Stored { seq: Some(3) }, "perhaps another kind: shown");
     assert_eq!(
-        log.append(arrival("third", Content::Unreadable { reason: "r".into() }, time(1))).await.unwrap(),
-        Appended::Duplicate
+        log.append(arrival("third", DeliveryContent::Unreadable { reason: "r".into() }, time(1))).await.unwrap(),
+        AppendOutcome::Duplicate
     );
     let found = log.find(FeedName::CancelIntents, &crate::store::testing::acme(), "i", true).await.unwrap().unwrap();
     assert_eq!((found.seq, &found.raw[..]), (1, &b"body i"[..]));

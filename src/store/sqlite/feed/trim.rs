@@ -1,7 +1,7 @@
 //! How old rows go.
 
 use super::super::rows::{integer, number, time};
-use super::super::tx::Tx;
+use super::super::tx::WriteTx;
 use super::memory::SPAN;
 use super::tables::{self, LogTables};
 use super::{known, quarantine, reads, subscriptions};
@@ -9,14 +9,14 @@ use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::Subscription;
 use crate::domain::timestamp::Timestamp;
-use crate::ports::event_log::{TrimTimes, Trimmed};
+use crate::ports::event_log::{TrimOutcome, TrimTimes};
 
 /// Whether a delivery is of an event that is kept: ?2 and ?3 are the first positions of the two logs.
 const IS_KEPT: &str = "(ifnull(seq >= ?2, 0) OR ifnull(update_seq >= ?3, 0))";
 
 /// Drops at most `limit` rows.
-pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<Trimmed> {
-    let mut trimmed = Trimmed::default();
+pub(super) fn trim(tx: &mut WriteTx<'_>, times: TrimTimes, limit: usize) -> rusqlite::Result<TrimOutcome> {
+    let mut trimmed = TrimOutcome::default();
     for feed in FeedName::ALL {
         events(tx, feed, times, limit - trimmed.rows, &mut trimmed)?;
     }
@@ -29,11 +29,11 @@ pub(super) fn trim(tx: &mut Tx<'_>, times: TrimTimes, limit: usize) -> rusqlite:
 
 /// A log from the front, but for the last event.
 fn events(
-    tx: &mut Tx<'_>,
+    tx: &mut WriteTx<'_>,
     feed: FeedName,
     times: TrimTimes,
     limit: usize,
-    trimmed: &mut Trimmed,
+    trimmed: &mut TrimOutcome,
 ) -> rusqlite::Result<()> {
     let LogTables { events, bodies, spans, .. } = tables::of(feed);
     let mut old = Vec::new();
@@ -79,7 +79,7 @@ fn events(
 
 /// Ids, but for the last and for those of events that are kept. The last event of a log may stay for years where no other comes, and
 /// must not hold up the ids behind it.
-fn ids(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+fn ids(tx: &mut WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let first = |feed| reads::first(tx.connection(), feed).map(integer);
     let (intent, update) = (first(FeedName::CancelIntents)?, first(FeedName::OrderUpdates)?);
     let mut front = tx.sql(&format!(

@@ -5,7 +5,7 @@ use super::*;
 use crate::domain::account::SellerId;
 use crate::domain::feed::{order_update_of_kept, with_account};
 use crate::ports::event_log::FeedLog;
-use crate::store::Settings;
+use crate::store::StoreSettings;
 use crate::store::sqlite::tests::Place;
 use crate::store::testing::{acme, intent, settings, time, update};
 
@@ -13,9 +13,9 @@ fn updates(store: &SqliteLedger) -> FeedLog<SqliteLedger> {
     FeedLog::new(store.clone(), FeedName::OrderUpdates)
 }
 
-async fn append(store: &SqliteLedger, arrival: Arrival) -> u64 {
+async fn append(store: &SqliteLedger, arrival: WebhookDelivery) -> u64 {
     match store.append(arrival).await.unwrap() {
-        Appended::Stored { seq: Some(seq) } => seq,
+        AppendOutcome::Stored { seq: Some(seq) } => seq,
         other => panic!("{other:?}"),
     }
 }
@@ -57,7 +57,7 @@ async fn what_an_earlier_version_kept_apart_moves_into_the_log() {
     assert_eq!((moved.len(), log.before(time(5)).await.unwrap(), log.before(time(6)).await.unwrap()), (3, 0, 3));
     // They are found and known again, and the log goes on.
     assert_eq!(log.find(&acme(), "c", false).await.unwrap().map(|event| event.seq), Some(3));
-    assert_eq!(store.append(arrivals[0].clone()).await.unwrap(), Appended::Duplicate);
+    assert_eq!(store.append(arrivals[0].clone()).await.unwrap(), AppendOutcome::Duplicate);
     assert_eq!(append(&store, update("d", time(7))).await, 4);
     store.close().await;
 }
@@ -87,14 +87,14 @@ async fn updates_of_a_renamed_account_have_its_name_of_now() {
     let place = Place::new();
     let open = |account: &str| {
         let accounts = vec![(AccountId::new(account).unwrap(), SellerId::new("1"))];
-        SqliteLedger::open(&place.path(), Settings { accounts, ..settings() }).unwrap()
+        SqliteLedger::open(&place.path(), StoreSettings { accounts, ..settings() }).unwrap()
     };
     let store = open("acme");
     append(&store, update("one", time(1))).await;
     store.close().await;
     let store = open("beta");
     let beta = AccountId::new("beta").unwrap();
-    append(&store, Arrival { account: beta.clone(), ..update("two", time(2)) }).await;
+    append(&store, WebhookDelivery { account: beta.clone(), ..update("two", time(2)) }).await;
     let stored = updates(&store).read(0, 9, usize::MAX, false).await.unwrap();
     assert_eq!([&stored[0].message, &stored[1].message], [&with_account(b"message one", &beta), &"message two".into()]);
     assert_eq!(updates(&store).find(&beta, "one", false).await.unwrap().map(|event| event.seq), Some(1));

@@ -16,9 +16,9 @@ pub(super) struct Seen {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Phase {
-    Idle(Cause),
+    Idle(DeliveryCause),
     /// Why, whose, until when; and since when.
-    Out(Cause, Arc<str>, Moment, SteadyTime),
+    Out(DeliveryCause, Arc<str>, Moment, SteadyTime),
     Later(Moment),
     Done,
     Aside(Timestamp, String),
@@ -38,7 +38,7 @@ impl Seen {
 
 #[derive(Clone, Debug)]
 pub(super) struct Model {
-    pub(super) config: Config,
+    pub(super) config: SubscriptionConfig,
     pub(super) version: u64,
     pub(super) generation: u64,
     pub(super) floor: u64,
@@ -48,7 +48,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(config: Config, start: u64) -> Self {
+    pub(super) fn new(config: SubscriptionConfig, start: u64) -> Self {
         Self { config, version: 1, generation: 1, floor: start, scanned: start, updated: START.wall, seen: Vec::new() }
     }
 
@@ -71,10 +71,12 @@ impl Model {
                     self.seen[i].phase = if spent {
                         Phase::Aside(now.wall, "its attempts were used up".into())
                     } else {
-                        Phase::Idle(Cause::LeaseExpired)
+                        Phase::Idle(DeliveryCause::LeaseExpired)
                     };
                 }
-                Phase::Later(until) if until.steady <= now.steady => self.seen[i].phase = Phase::Idle(Cause::Retry),
+                Phase::Later(until) if until.steady <= now.steady => {
+                    self.seen[i].phase = Phase::Idle(DeliveryCause::Retry)
+                }
                 _ => {}
             }
         }
@@ -86,20 +88,22 @@ impl Model {
         self.seen.iter().enumerate().filter(|(j, other)| *j != i && other.is_open()).any(|(_, other)| {
             let earlier = other.event.seq < ours.seq;
             match self.config.mode {
-                Mode::Unordered => false,
-                Mode::KeyOrdered => !ours.key.is_empty() && other.event.key == ours.key && (earlier || other.is_out()),
-                Mode::Exclusive => earlier && !other.is_out(),
+                OrderingMode::Unordered => false,
+                OrderingMode::KeyOrdered => {
+                    !ours.key.is_empty() && other.event.key == ours.key && (earlier || other.is_out())
+                }
+                OrderingMode::Exclusive => earlier && !other.is_out(),
             }
         })
     }
 
-    fn best_room(&self, rooms: &[Room], size: u32) -> Option<usize> {
+    fn best_room(&self, rooms: &[ConsumerWindow], size: u32) -> Option<usize> {
         let elsewhere =
             |consumer: &str| self.seen.iter().any(|s| matches!(&s.phase, Phase::Out(_, who, ..) if **who != *consumer));
         let mut best: Option<usize> = None;
         for (i, room) in rooms.iter().enumerate() {
             let fits = room.events > 0 && (room.empty || u64::from(size) <= room.bytes);
-            let barred = self.config.mode == Mode::Exclusive && elsewhere(&room.consumer);
+            let barred = self.config.mode == OrderingMode::Exclusive && elsewhere(&room.consumer);
             if fits && !barred && best.is_none_or(|b| rooms[b].events < room.events) {
                 best = Some(i);
             }
@@ -108,7 +112,7 @@ impl Model {
     }
 
     /// Lends the event at `i`; `None` when it fits nowhere.
-    fn give(&mut self, i: usize, now: Moment, rooms: &mut [Room]) -> Option<Loan> {
+    fn give(&mut self, i: usize, now: Moment, rooms: &mut [ConsumerWindow]) -> Option<LeaseGrant> {
         let size = self.seen[i].event.size;
         let best = self.best_room(rooms, size)?;
         let room = &mut rooms[best];
@@ -123,10 +127,10 @@ impl Model {
         seen.word = "";
         seen.phase = Phase::Out(cause, room.consumer.clone(), until, now.steady);
         let lease = Lease { generation, seq: seen.event.seq, attempt: seen.attempt };
-        Some(Loan { room: best, lease, until, cause, size })
+        Some(LeaseGrant { room: best, lease, until, cause, size })
     }
 
-    pub(super) fn lend(&mut self, now: Moment, rooms: &[Room], fresh: &Fresh) -> Vec<Loan> {
+    pub(super) fn lend(&mut self, now: Moment, rooms: &[ConsumerWindow], fresh: &FreshEvents) -> Vec<LeaseGrant> {
         let mut rooms = rooms.to_vec();
         let mut loans = Vec::new();
         self.expire(now);
@@ -141,7 +145,7 @@ impl Model {
     }
 
     /// Whether something was left because it fits nowhere.
-    fn lend_seen(&mut self, now: Moment, rooms: &mut [Room], loans: &mut Vec<Loan>) -> bool {
+    fn lend_seen(&mut self, now: Moment, rooms: &mut [ConsumerWindow], loans: &mut Vec<LeaseGrant>) -> bool {
         loop {
             let idle = |i: &usize| matches!(self.seen[*i].phase, Phase::Idle(_)) && !self.must_wait(*i);
             let Some(i) = (0..self.seen.len()).find(idle) else { return false };
@@ -156,18 +160,25 @@ impl Model {
         }
     }
 
-    fn lend_fresh(&mut self, now: Moment, rooms: &mut [Room], fresh: &Fresh, loans: &mut Vec<Loan>, stuck: bool) {
+    fn lend_fresh(
+        &mut self,
+        now: Moment,
+        rooms: &mut [ConsumerWindow],
+        fresh: &FreshEvents,
+        loans: &mut Vec<LeaseGrant>,
+        stuck: bool,
+    ) {
         for event in &fresh.events {
             if event.seq <= self.scanned {
                 continue;
             }
-            let exclusive = self.config.mode == Mode::Exclusive;
+            let exclusive = self.config.mode == OrderingMode::Exclusive;
             let queue = exclusive && self.seen.iter().any(|s| s.is_open() && !s.is_out());
             if stuck || queue || rooms.iter().all(|room| room.events == 0) {
                 self.scanned = event.seq - 1;
                 return;
             }
-            let phase = Phase::Idle(Cause::First);
+            let phase = Phase::Idle(DeliveryCause::First);
             let event = event.clone();
             let seq = event.seq;
             self.seen.push(Seen { event, attempt: 0, failures: 0, redriven: false, word: "", phase });
@@ -187,43 +198,48 @@ impl Model {
         self.scanned = fresh.upto;
     }
 
-    pub(super) fn settle(&mut self, now: Moment, verdicts: &[(Lease, Verdict)], fraction: f64) -> Vec<Outcome> {
+    pub(super) fn settle(
+        &mut self,
+        now: Moment,
+        verdicts: &[(Lease, SettleVerdict)],
+        fraction: f64,
+    ) -> Vec<SettleOutcome> {
         let outcomes =
             verdicts.iter().map(|(lease, verdict)| self.settle_one(now, *lease, verdict, fraction)).collect();
         self.raise_floor();
         outcomes
     }
 
-    fn settle_one(&mut self, now: Moment, lease: Lease, verdict: &Verdict, fraction: f64) -> Outcome {
+    fn settle_one(&mut self, now: Moment, lease: Lease, verdict: &SettleVerdict, fraction: f64) -> SettleOutcome {
         let word = match verdict {
-            Verdict::Ack => "ack",
-            Verdict::Retry { .. } => "retry",
-            Verdict::Park { .. } => "park",
-            Verdict::Extend { .. } => "extend",
-            Verdict::Release => "release",
+            SettleVerdict::Ack => "ack",
+            SettleVerdict::Retry { .. } => "retry",
+            SettleVerdict::Park { .. } => "park",
+            SettleVerdict::Extend { .. } => "extend",
+            SettleVerdict::Release => "release",
         };
         if lease.generation == 0 || lease.generation > self.generation {
-            return Outcome::UnknownLease;
+            return SettleOutcome::UnknownLease;
         }
         if lease.generation != self.generation {
-            return Outcome::StaleGeneration;
+            return SettleOutcome::StaleGeneration;
         }
         let known = self.seen.iter().position(|s| s.event.seq == lease.seq && s.phase != Phase::Gone);
         let forgotten = lease.seq + REMEMBERED <= self.floor;
         let known = known.filter(|i| self.seen[*i].phase != Phase::Done || !forgotten);
         let Some(i) = known else {
             return match forgotten && lease.seq > 0 && lease.attempt > 0 {
-                false => Outcome::UnknownLease,
-                true if word == "ack" => Outcome::AlreadyApplied,
-                true => Outcome::LeaseLost,
+                false => SettleOutcome::UnknownLease,
+                true if word == "ack" => SettleOutcome::AlreadyApplied,
+                true => SettleOutcome::LeaseLost,
             };
         };
         let seen = &self.seen[i];
         if lease.attempt == 0 || lease.attempt > seen.attempt {
-            return Outcome::UnknownLease;
+            return SettleOutcome::UnknownLease;
         }
         if lease.attempt != seen.attempt {
-            return Outcome::LeaseLost;
+            return SettleOutcome::LeaseLost;
         }
         let mut until_now = None;
         let in_time = match &seen.phase {
@@ -234,10 +250,10 @@ impl Model {
             _ => false,
         };
         if seen.phase == Phase::Done {
-            return if word == "ack" { Outcome::AlreadyApplied } else { Outcome::LeaseLost };
+            return if word == "ack" { SettleOutcome::AlreadyApplied } else { SettleOutcome::LeaseLost };
         }
         if word != "ack" && !in_time {
-            return if seen.word == word { Outcome::AlreadyApplied } else { Outcome::LeaseLost };
+            return if seen.word == word { SettleOutcome::AlreadyApplied } else { SettleOutcome::LeaseLost };
         }
         let spent = self.is_spent(seen.failures + 1);
         let pause = self.config.backoff_min.as_millis() as f64 * 2f64.powi(seen.failures as i32);
@@ -245,8 +261,8 @@ impl Model {
         let by = self.config.lease_duration;
         let seen = &mut self.seen[i];
         match verdict {
-            Verdict::Ack => seen.phase = Phase::Done,
-            Verdict::Retry { delay, reason } => {
+            SettleVerdict::Ack => seen.phase = Phase::Done,
+            SettleVerdict::Retry { delay, reason } => {
                 seen.failures += 1;
                 let pause = delay.unwrap_or(Duration::from_millis(pause as u64));
                 seen.phase = match (spent, reason.is_empty()) {
@@ -255,19 +271,19 @@ impl Model {
                     (true, false) => Phase::Aside(now.wall, reason.clone()),
                 };
             }
-            Verdict::Park { reason } => seen.phase = Phase::Aside(now.wall, reason.clone()),
-            Verdict::Release => seen.phase = Phase::Idle(Cause::LeaseExpired),
-            Verdict::Extend { by: wanted } => {
+            SettleVerdict::Park { reason } => seen.phase = Phase::Aside(now.wall, reason.clone()),
+            SettleVerdict::Release => seen.phase = Phase::Idle(DeliveryCause::LeaseExpired),
+            SettleVerdict::Extend { by: wanted } => {
                 let (wanted, had) = (now.plus(wanted.unwrap_or(by)), until_now.unwrap());
                 let until = if wanted.steady > had.steady { wanted } else { had };
                 if let Phase::Out(_, _, old, _) = &mut seen.phase {
                     *old = until;
                 }
-                return Outcome::Applied(Some(until));
+                return SettleOutcome::Applied(Some(until));
             }
         }
         seen.word = if word == "ack" { "" } else { word };
-        Outcome::Applied(None)
+        SettleOutcome::Applied(None)
     }
 
     /// Ends all loans of a consumer.
@@ -275,7 +291,7 @@ impl Model {
         for seen in &mut self.seen {
             if matches!(&seen.phase, Phase::Out(_, who, ..) if **who == *consumer) {
                 seen.word = if reclaim { "" } else { "release" };
-                seen.phase = Phase::Idle(if reclaim { Cause::Reclaimed } else { Cause::LeaseExpired });
+                seen.phase = Phase::Idle(if reclaim { DeliveryCause::Reclaimed } else { DeliveryCause::LeaseExpired });
             }
         }
     }
@@ -285,7 +301,7 @@ impl Model {
         for seen in &mut self.seen {
             let asked = seqs.is_none_or(|seqs| seqs.contains(&seen.event.seq));
             if asked && matches!(seen.phase, Phase::Aside(..)) {
-                (seen.phase, seen.redriven, seen.failures) = (Phase::Idle(Cause::Redriven), true, 0);
+                (seen.phase, seen.redriven, seen.failures) = (Phase::Idle(DeliveryCause::Redriven), true, 0);
                 count += 1;
             }
         }
@@ -327,8 +343,8 @@ impl Model {
         kept
     }
 
-    pub(super) fn void(&mut self, seqs: &[u64]) -> Voided {
-        let mut voided = Voided::default();
+    pub(super) fn void(&mut self, seqs: &[u64]) -> VoidedRows {
+        let mut voided = VoidedRows::default();
         for seen in self.seen.iter_mut().filter(|s| seqs.contains(&s.event.seq)) {
             match seen.phase {
                 Phase::Out(..) => voided.leased += 1,
@@ -343,13 +359,13 @@ impl Model {
     }
 
     /// The rows that a store should have.
-    pub(super) fn rows(&self) -> Vec<Row> {
+    pub(super) fn rows(&self) -> Vec<EventRow> {
         let kept = self.seen.iter().filter(|s| match s.phase {
             Phase::Gone => false,
             Phase::Done => s.event.seq + REMEMBERED > self.floor,
             _ => true,
         });
-        kept.map(|s| Row {
+        kept.map(|s| EventRow {
             seq: s.event.seq,
             key: s.event.key.clone(),
             size: s.event.size,
@@ -358,17 +374,17 @@ impl Model {
             failures: s.failures,
             redriven: s.redriven,
             said: match s.word {
-                "retry" => Some(Said::Retry),
-                "park" => Some(Said::Park),
-                "release" => Some(Said::Release),
+                "retry" => Some(LastVerdict::Retry),
+                "park" => Some(LastVerdict::Park),
+                "release" => Some(LastVerdict::Release),
                 _ => None,
             },
             state: match s.phase.clone() {
-                Phase::Idle(cause) => State::Pending { cause },
-                Phase::Out(cause, consumer, until, since) => State::Leased { cause, since, until, consumer },
-                Phase::Later(until) => State::Waiting { until },
-                Phase::Done | Phase::Gone => State::Acked,
-                Phase::Aside(since, reason) => State::Parked { since, reason },
+                Phase::Idle(cause) => RowState::Pending { cause },
+                Phase::Out(cause, consumer, until, since) => RowState::Leased { cause, since, until, consumer },
+                Phase::Later(until) => RowState::Waiting { until },
+                Phase::Done | Phase::Gone => RowState::Acked,
+                Phase::Aside(since, reason) => RowState::Parked { since, reason },
             },
         })
         .collect()

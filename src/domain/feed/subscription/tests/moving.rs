@@ -4,35 +4,36 @@ use super::*;
 
 #[test]
 fn what_a_consumer_leaves_others_may_have() {
-    let mut oms = subscription(Mode::Unordered);
+    let mut oms = subscription(OrderingMode::Unordered);
     let rooms = [small("a", 2), small("b", 1)];
     oms.lend(at(0), &rooms, &fresh(&["A", "B", "C"]));
     oms.release("a");
     oms.release("nobody");
-    assert_eq!((oms.held("a"), oms.held("b").leases.len()), (Held::default(), 1));
+    assert_eq!((oms.held("a"), oms.held("b").leases.len()), (HeldLeases::default(), 1));
     let loans = oms.lend(at(1), &[room("c")], &nothing());
     assert_eq!(
         loans.iter().map(|loan| (loan.lease, loan.cause)).collect::<Vec<_>>(),
-        [(lease(1, 2), Cause::LeaseExpired), (lease(2, 2), Cause::LeaseExpired)]
+        [(lease(1, 2), DeliveryCause::LeaseExpired), (lease(2, 2), DeliveryCause::LeaseExpired)]
     );
     assert_eq!(oms.rows.get(1).unwrap().failures, 0);
 }
 
 #[test]
 fn who_lost_its_memory_gets_all_again() {
-    let mut oms = subscription(Mode::KeyOrdered);
+    let mut oms = subscription(OrderingMode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A", "B"]));
     oms.reclaim("a");
     assert_eq!(oms.outstanding(), 0);
     let loans = oms.lend(at(1), &[room("a")], &nothing());
-    let again = |seq| Loan { room: 0, lease: lease(seq, 2), until: at(31), cause: Cause::Reclaimed, size: 10 };
+    let again =
+        |seq| LeaseGrant { room: 0, lease: lease(seq, 2), until: at(31), cause: DeliveryCause::Reclaimed, size: 10 };
     assert_eq!(loans, [again(1), again(2)]);
 }
 
 /// Two consumers of one name take each other's place without end.
 #[test]
 fn what_is_reclaimed_is_not_parked_for_that_and_each_loan_has_a_lease_of_its_own() {
-    let mut oms = with(Config { max_attempts: 2, ..Config::default() });
+    let mut oms = with(SubscriptionConfig { max_attempts: 2, ..SubscriptionConfig::default() });
     lend(&mut oms, at(0), &fresh(&["A", "A"]));
     for attempt in 2..100 {
         oms.reclaim("a");
@@ -43,12 +44,12 @@ fn what_is_reclaimed_is_not_parked_for_that_and_each_loan_has_a_lease_of_its_own
     assert_eq!(lend(&mut oms, at(40), &nothing()), [1]);
     assert_eq!(lend(&mut oms, at(80), &nothing()), [2]);
     let reason = "its attempts were used up".into();
-    assert_eq!(state(&oms, 1), State::Parked { since: at(80).wall, reason });
+    assert_eq!(state(&oms, 1), RowState::Parked { since: at(80).wall, reason });
 }
 
 #[test]
 fn a_seek_begins_anew() {
-    let mut oms = subscription(Mode::KeyOrdered);
+    let mut oms = subscription(OrderingMode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A", "A", "B"]));
     settle(&mut oms, at(0), lease(3, 1), park(""));
     oms.take_changes();
@@ -56,7 +57,7 @@ fn a_seek_begins_anew() {
     let head = oms.head().clone();
     assert_eq!((head.generation, head.floor, head.scanned, head.updated, head.version), (2, 1, 1, at(5).wall, 1));
     assert_eq!((oms.outstanding(), oms.parked(), oms.unsettled(), oms.next_time()), (0, 0, 0, None));
-    assert_eq!(oms.take_changes(), Changes { head: Some(head), clear: true, put: vec![], drop: vec![] });
+    assert_eq!(oms.take_changes(), SubscriptionChanges { head: Some(head), clear: true, put: vec![], drop: vec![] });
     let loans = oms.lend(at(6), &[room("b")], &fresh_after(1, &["A"]));
     assert_eq!(loans[0].lease, Lease { generation: 2, seq: 2, attempt: 1 });
     oms.seek(u64::MAX, at(7).wall);
@@ -65,7 +66,8 @@ fn a_seek_begins_anew() {
 
 #[test]
 fn parked_events_are_listed_and_given_out_again() {
-    let mut oms = with(Config { mode: Mode::Unordered, max_attempts: 2, ..Config::default() });
+    let mut oms =
+        with(SubscriptionConfig { mode: OrderingMode::Unordered, max_attempts: 2, ..SubscriptionConfig::default() });
     lend(&mut oms, at(0), &fresh(&["A", "B", "C", "D"]));
     settle(&mut oms, at(0), lease(3, 1), retry(0));
     lend(&mut oms, at(0), &nothing());
@@ -82,32 +84,35 @@ fn parked_events_are_listed_and_given_out_again() {
     assert_eq!(oms.redrive(Some(&[3, 3, 2, 77])), 1);
     assert_eq!(oms.rows.get(3).unwrap().failures, 0, "counted anew");
     let loans = oms.lend(at(3), &[room("b")], &nothing());
-    assert_eq!(loans.iter().map(|loan| (loan.lease, loan.cause)).collect::<Vec<_>>(), [(lease(3, 3), Cause::Redriven)]);
+    assert_eq!(
+        loans.iter().map(|loan| (loan.lease, loan.cause)).collect::<Vec<_>>(),
+        [(lease(3, 3), DeliveryCause::Redriven)]
+    );
     assert_eq!((oms.redrive(Some(&[])), oms.redrive(None), oms.redrive(None)), (0, 2, 0));
     assert_eq!(oms.parked(), 0);
 }
 
 #[test]
 fn an_update_counts_if_it_changes_something() {
-    let mut oms = subscription(Mode::Exclusive);
+    let mut oms = subscription(OrderingMode::Exclusive);
     oms.take_changes();
     let same = oms.head().config.clone();
     oms.update(same.clone(), at(9).wall);
     assert!(oms.take_changes().is_empty());
-    oms.update(Config { mode: Mode::Unordered, paused: true, ..same.clone() }, at(9).wall);
+    oms.update(SubscriptionConfig { mode: OrderingMode::Unordered, paused: true, ..same.clone() }, at(9).wall);
     let head = oms.head().clone();
-    assert_eq!(head.config, Config { paused: true, ..same }, "the mode stays");
+    assert_eq!(head.config, SubscriptionConfig { paused: true, ..same }, "the mode stays");
     assert_eq!((head.version, head.generation, head.updated), (2, 1, at(9).wall));
-    assert_eq!(oms.take_changes(), Changes { head: Some(head), ..Changes::default() });
+    assert_eq!(oms.take_changes(), SubscriptionChanges { head: Some(head), ..SubscriptionChanges::default() });
 }
 
 #[test]
 fn a_new_one_has_its_head_to_store() {
-    let mut oms = Subscription::new(7, 1, "oms".into(), Config::default(), 40, at(0).wall);
-    let head = Head {
+    let mut oms = Subscription::new(7, 1, "oms".into(), SubscriptionConfig::default(), 40, at(0).wall);
+    let head = SubscriptionHead {
         id: 7,
         name: "oms".into(),
-        config: Config::default(),
+        config: SubscriptionConfig::default(),
         scope: None,
         version: 1,
         generation: 1,
@@ -117,14 +122,14 @@ fn a_new_one_has_its_head_to_store() {
         updated: at(0).wall,
     };
     assert_eq!(oms.head(), &head);
-    assert_eq!(oms.take_changes(), Changes { head: Some(head.clone()), ..Changes::default() });
+    assert_eq!(oms.take_changes(), SubscriptionChanges { head: Some(head.clone()), ..SubscriptionChanges::default() });
     assert!(oms.take_changes().is_empty());
     assert!(Subscription::load(head, Vec::new()).take_changes().is_empty());
 }
 
 #[test]
 fn only_what_changed_is_told() {
-    let mut oms = subscription(Mode::Unordered);
+    let mut oms = subscription(OrderingMode::Unordered);
     lend(&mut oms, at(0), &fresh(&["A", "B", "C"]));
     let changes = oms.take_changes();
     assert_eq!(changes.put.iter().map(|row| row.seq).collect::<Vec<_>>(), [1, 2, 3]);
@@ -134,7 +139,7 @@ fn only_what_changed_is_told() {
     let changes = oms.take_changes();
     assert_eq!((changes.head, changes.put.len(), changes.put[0].seq), (None, 1, 3));
     oms.trimmed(4);
-    assert_eq!(oms.take_changes(), Changes { drop: vec![3], ..Changes::default() });
+    assert_eq!(oms.take_changes(), SubscriptionChanges { drop: vec![3], ..SubscriptionChanges::default() });
     oms.seek(3, at(1).wall);
     assert!(oms.take_changes().clear);
     oms.lend(at(1), &[room("a")], &fresh_after(3, &["D"]));

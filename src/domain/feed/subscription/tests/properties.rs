@@ -6,8 +6,8 @@ use proptest::sample::Index;
 use super::world::{CONSUMERS, KEYS, Off, Step, World};
 use super::*;
 
-fn any_room() -> impl Strategy<Value = Room> {
-    (0..CONSUMERS.len(), 0usize..5, 0u64..150, any::<bool>()).prop_map(|(i, events, bytes, empty)| Room {
+fn any_room() -> impl Strategy<Value = ConsumerWindow> {
+    (0..CONSUMERS.len(), 0usize..5, 0u64..150, any::<bool>()).prop_map(|(i, events, bytes, empty)| ConsumerWindow {
         consumer: CONSUMERS[i].into(),
         events,
         bytes,
@@ -26,16 +26,16 @@ fn any_lend() -> impl Strategy<Value = Step> {
     })
 }
 
-fn any_verdict() -> impl Strategy<Value = Verdict> {
+fn any_verdict() -> impl Strategy<Value = SettleVerdict> {
     let delay = prop::option::of(prop::sample::select(vec![0u64, 1, 1_000, 10_000]).prop_map(Duration::from_millis));
     let reason = prop::sample::select(vec!["", "no such order"]);
     let by = prop::option::of((1u64..60).prop_map(Duration::from_secs));
     prop_oneof![
-        4 => Just(Verdict::Ack),
-        3 => (delay, reason.clone()).prop_map(|(delay, reason)| Verdict::Retry { delay, reason: reason.into() }),
-        2 => reason.prop_map(|reason| Verdict::Park { reason: reason.into() }),
-        1 => by.prop_map(|by| Verdict::Extend { by }),
-        1 => Just(Verdict::Release),
+        4 => Just(SettleVerdict::Ack),
+        3 => (delay, reason.clone()).prop_map(|(delay, reason)| SettleVerdict::Retry { delay, reason: reason.into() }),
+        2 => reason.prop_map(|reason| SettleVerdict::Park { reason: reason.into() }),
+        1 => by.prop_map(|by| SettleVerdict::Extend { by }),
+        1 => Just(SettleVerdict::Release),
     ]
 }
 
@@ -72,14 +72,14 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn any_config() -> impl Strategy<Value = Config> {
-    let mode = prop_oneof![3 => Just(Mode::KeyOrdered), 1 => Just(Mode::Unordered), 2 => Just(Mode::Exclusive)];
-    (mode, 0u32..4).prop_map(|(mode, max_attempts)| Config {
+fn any_config() -> impl Strategy<Value = SubscriptionConfig> {
+    let mode = prop_oneof![3 => Just(OrderingMode::KeyOrdered), 1 => Just(OrderingMode::Unordered), 2 => Just(OrderingMode::Exclusive)];
+    (mode, 0u32..4).prop_map(|(mode, max_attempts)| SubscriptionConfig {
         mode,
         max_attempts,
         lease_duration: Duration::from_secs(5),
         backoff_max: Duration::from_secs(3),
-        ..Config::default()
+        ..SubscriptionConfig::default()
     })
 }
 

@@ -4,9 +4,9 @@ use super::*;
 
 /// Event 1 was lent twice: its lease is `(1, 2)`. Event 2 is of its key.
 fn lent_twice() -> Subscription {
-    let mut oms = subscription(Mode::KeyOrdered);
+    let mut oms = subscription(OrderingMode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A", "A"]));
-    settle(&mut oms, at(0), lease(1, 1), Verdict::Release);
+    settle(&mut oms, at(0), lease(1, 1), SettleVerdict::Release);
     lend(&mut oms, at(0), &nothing());
     oms.take_changes();
     oms
@@ -14,21 +14,25 @@ fn lent_twice() -> Subscription {
 
 /// Tells each verdict to a copy, and that only what applies changes something.
 #[track_caller]
-fn told(oms: &Subscription, now: Moment, lease: Lease, expected: [Outcome; 5]) {
+fn told(oms: &Subscription, now: Moment, lease: Lease, expected: [SettleOutcome; 5]) {
     for (verdict, expected) in every_verdict().into_iter().zip(expected) {
         let mut oms = oms.clone();
         oms.take_changes();
         let outcome = settle(&mut oms, now, lease, verdict.clone());
         assert_eq!(outcome, expected, "{verdict:?} of {lease}");
-        assert_eq!(oms.take_changes().is_empty(), !matches!(outcome, Outcome::Applied(_)), "{verdict:?} of {lease}");
+        assert_eq!(
+            oms.take_changes().is_empty(),
+            !matches!(outcome, SettleOutcome::Applied(_)),
+            "{verdict:?} of {lease}"
+        );
     }
 }
 
-const DONE: Outcome = Outcome::Applied(None);
-const AGAIN: Outcome = Outcome::AlreadyApplied;
-const LOST: Outcome = Outcome::LeaseLost;
-const STALE: Outcome = Outcome::StaleGeneration;
-const UNKNOWN: Outcome = Outcome::UnknownLease;
+const DONE: SettleOutcome = SettleOutcome::Applied(None);
+const AGAIN: SettleOutcome = SettleOutcome::AlreadyApplied;
+const LOST: SettleOutcome = SettleOutcome::LeaseLost;
+const STALE: SettleOutcome = SettleOutcome::StaleGeneration;
+const UNKNOWN: SettleOutcome = SettleOutcome::UnknownLease;
 
 #[test]
 fn a_lease_that_was_never_given() {
@@ -68,7 +72,7 @@ fn a_lease_of_an_earlier_generation() {
 
 #[test]
 fn a_loan_that_lasts() {
-    let extended = Outcome::Applied(Some(at(31)));
+    let extended = SettleOutcome::Applied(Some(at(31)));
     told(&lent_twice(), at(1), lease(1, 2), [DONE, DONE, DONE, extended, DONE]);
 }
 
@@ -77,7 +81,7 @@ fn a_loan_whose_time_is_over() {
     let mut oms = lent_twice();
     told(&oms, at(30), lease(1, 2), [DONE, LOST, LOST, LOST, LOST]);
     oms.lend(at(30), &[], &nothing());
-    assert_eq!(state(&oms, 1), pending(Cause::LeaseExpired));
+    assert_eq!(state(&oms, 1), pending(DeliveryCause::LeaseExpired));
     told(&oms, at(30), lease(1, 2), [DONE, LOST, LOST, LOST, LOST]);
 }
 
@@ -91,7 +95,7 @@ fn a_word_is_told_from_another() {
     let mut waiting = after(retry(5));
     told(&waiting, at(2), lease(1, 2), [DONE, AGAIN, LOST, LOST, LOST]);
     waiting.lend(at(6), &[], &nothing());
-    assert_eq!(state(&waiting, 1), pending(Cause::Retry));
+    assert_eq!(state(&waiting, 1), pending(DeliveryCause::Retry));
     told(&waiting, at(6), lease(1, 2), [DONE, AGAIN, LOST, LOST, LOST]);
 
     let mut parked = after(park("no such order"));
@@ -99,8 +103,8 @@ fn a_word_is_told_from_another() {
     parked.redrive(None);
     told(&parked, at(2), lease(1, 2), [DONE, LOST, AGAIN, LOST, LOST]);
 
-    told(&after(Verdict::Release), at(2), lease(1, 2), [DONE, LOST, LOST, LOST, AGAIN]);
-    told(&after(Verdict::Ack), at(2), lease(1, 2), [AGAIN, LOST, LOST, LOST, LOST]);
+    told(&after(SettleVerdict::Release), at(2), lease(1, 2), [DONE, LOST, LOST, LOST, AGAIN]);
+    told(&after(SettleVerdict::Ack), at(2), lease(1, 2), [AGAIN, LOST, LOST, LOST, LOST]);
 
     let mut acked_late = after(retry(5));
     ack(&mut acked_late, 1, 2);
@@ -116,7 +120,7 @@ fn a_loan_that_ended_without_a_word() {
     oms.release("a");
     told(&oms, at(1), lease(1, 2), [DONE, LOST, LOST, LOST, AGAIN]);
 
-    let mut oms = with(Config { max_attempts: 1, ..Config::default() });
+    let mut oms = with(SubscriptionConfig { max_attempts: 1, ..SubscriptionConfig::default() });
     lend(&mut oms, at(0), &fresh(&["A"]));
     oms.lend(at(30), &[], &nothing());
     assert_eq!(oms.parked(), 1);
@@ -125,11 +129,11 @@ fn a_loan_that_ended_without_a_word() {
 
 #[test]
 fn an_event_far_below_the_floor() {
-    let mut oms = subscription(Mode::KeyOrdered);
+    let mut oms = subscription(OrderingMode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A", "B"]));
     ack(&mut oms, 1, 1);
     ack(&mut oms, 2, 1);
-    let skip = |oms: &mut Subscription, upto| oms.lend(at(0), &[], &Fresh { after: 2, upto, events: vec![] });
+    let skip = |oms: &mut Subscription, upto| oms.lend(at(0), &[], &FreshEvents { after: 2, upto, events: vec![] });
     skip(&mut oms, REMEMBERED);
     told(&oms, at(0), lease(1, 1), [AGAIN, LOST, LOST, LOST, LOST]);
     told(&oms, at(0), lease(1, 2), [UNKNOWN; 5]);
@@ -146,14 +150,14 @@ fn an_event_far_below_the_floor() {
 
 #[test]
 fn what_is_parked_far_below_the_floor_is_not_forgotten() {
-    let mut oms = subscription(Mode::KeyOrdered);
+    let mut oms = subscription(OrderingMode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A"]));
     settle(&mut oms, at(0), lease(1, 1), park("later"));
-    oms.lend(at(0), &[], &Fresh { after: 1, upto: 3 * REMEMBERED, events: vec![] });
+    oms.lend(at(0), &[], &FreshEvents { after: 1, upto: 3 * REMEMBERED, events: vec![] });
     assert_eq!((oms.redrive(None), lend(&mut oms, at(1), &nothing())), (1, vec![1]));
     oms.take_changes();
     assert_eq!(ack(&mut oms, 1, 2), DONE);
-    assert_eq!(oms.take_changes(), Changes { drop: vec![1], ..Changes::default() });
+    assert_eq!(oms.take_changes(), SubscriptionChanges { drop: vec![1], ..SubscriptionChanges::default() });
     assert_eq!(ack(&mut oms, 1, 2), AGAIN);
 }
 
@@ -162,10 +166,10 @@ fn verdicts_are_carried_out_in_order() {
     let mut oms = lent_twice();
     let verdicts = [
         (lease(1, 2), retry(0)),
-        (lease(1, 2), Verdict::Ack),
-        (lease(1, 2), Verdict::Ack),
-        (lease(2, 1), Verdict::Ack),
-        (lease(1, 2), Verdict::Release),
+        (lease(1, 2), SettleVerdict::Ack),
+        (lease(1, 2), SettleVerdict::Ack),
+        (lease(2, 1), SettleVerdict::Ack),
+        (lease(1, 2), SettleVerdict::Release),
     ];
     assert_eq!(oms.settle(at(1), &verdicts, &mut || 0.5), [DONE, DONE, AGAIN, UNKNOWN, LOST]);
     assert_eq!(oms.head().floor, 1);
@@ -175,11 +179,12 @@ fn verdicts_are_carried_out_in_order() {
 #[test]
 fn an_extension_counts_from_now_and_never_shortens() {
     let mut oms = lent_twice();
-    let mut extend =
-        |now, by: Option<u64>| settle(&mut oms, now, lease(1, 2), Verdict::Extend { by: by.map(Duration::from_secs) });
-    assert_eq!(extend(at(10), None), Outcome::Applied(Some(at(40))));
-    assert_eq!(extend(at(10), Some(300)), Outcome::Applied(Some(at(310))));
-    assert_eq!(extend(at(20), Some(5)), Outcome::Applied(Some(at(310))));
+    let mut extend = |now, by: Option<u64>| {
+        settle(&mut oms, now, lease(1, 2), SettleVerdict::Extend { by: by.map(Duration::from_secs) })
+    };
+    assert_eq!(extend(at(10), None), SettleOutcome::Applied(Some(at(40))));
+    assert_eq!(extend(at(10), Some(300)), SettleOutcome::Applied(Some(at(310))));
+    assert_eq!(extend(at(20), Some(5)), SettleOutcome::Applied(Some(at(310))));
     assert_eq!((oms.next_time(), oms.held("a").leases), (Some(at(310).steady), vec![lease(1, 2)]));
     assert!(lend(&mut oms, at(309), &nothing()).is_empty());
 }
@@ -187,13 +192,17 @@ fn an_extension_counts_from_now_and_never_shortens() {
 #[test]
 fn the_pause_doubles_up_to_its_bound() {
     let pauses = |fraction: f64| {
-        let config = Config { backoff_max: Duration::from_secs(5), max_attempts: 0, ..Config::default() };
+        let config = SubscriptionConfig {
+            backoff_max: Duration::from_secs(5),
+            max_attempts: 0,
+            ..SubscriptionConfig::default()
+        };
         let mut oms = with(config);
         let mut now = at(0);
         lend(&mut oms, now, &fresh(&["A"]));
         let mut pauses = Vec::new();
         for attempt in 1..40 {
-            let verdict = Verdict::Retry { delay: None, reason: String::new() };
+            let verdict = SettleVerdict::Retry { delay: None, reason: String::new() };
             oms.settle(now, &[(lease(1, attempt), verdict)], &mut || fraction);
             let pause = oms.next_time().unwrap().since(now.steady);
             pauses.push(pause.as_millis());
@@ -214,34 +223,34 @@ fn the_pause_doubles_up_to_its_bound() {
 
 #[test]
 fn a_retry_comes_after_its_delay_and_parks_in_the_end() {
-    let mut oms = with(Config { max_attempts: 2, ..Config::default() });
+    let mut oms = with(SubscriptionConfig { max_attempts: 2, ..SubscriptionConfig::default() });
     lend(&mut oms, at(0), &fresh(&["A", "B"]));
     let mut draws = 0;
     let mut draw = || {
         draws += 1;
         0.5
     };
-    let why = |reason: &str| Verdict::Retry { delay: Some(Duration::from_secs(7)), reason: reason.into() };
+    let why = |reason: &str| SettleVerdict::Retry { delay: Some(Duration::from_secs(7)), reason: reason.into() };
     oms.settle(at(0), &[(lease(1, 1), why("busy")), (lease(2, 1), why(""))], &mut draw);
     assert_eq!(draws, 0, "the consumer chose the time");
-    assert_eq!(state(&oms, 1), State::Waiting { until: at(7) });
+    assert_eq!(state(&oms, 1), RowState::Waiting { until: at(7) });
     let loans = oms.lend(at(7), &[room("b")], &nothing());
-    assert_eq!(loans.iter().map(|loan| loan.cause).collect::<Vec<_>>(), [Cause::Retry; 2]);
+    assert_eq!(loans.iter().map(|loan| loan.cause).collect::<Vec<_>>(), [DeliveryCause::Retry; 2]);
 
     oms.settle(at(8), &[(lease(1, 2), why("busy")), (lease(2, 2), why(""))], &mut || 0.5);
-    assert_eq!(state(&oms, 1), State::Parked { since: at(8).wall, reason: "busy".into() });
-    assert_eq!(state(&oms, 2), State::Parked { since: at(8).wall, reason: "its attempts were used up".into() });
+    assert_eq!(state(&oms, 1), RowState::Parked { since: at(8).wall, reason: "busy".into() });
+    assert_eq!(state(&oms, 2), RowState::Parked { since: at(8).wall, reason: "its attempts were used up".into() });
     told(&oms, at(8), lease(1, 2), [DONE, AGAIN, LOST, LOST, LOST]);
     assert_eq!((oms.head().floor, oms.next_time()), (2, None));
 }
 
 #[test]
 fn what_is_given_back_is_no_failure() {
-    let mut oms = with(Config { max_attempts: 1, ..Config::default() });
+    let mut oms = with(SubscriptionConfig { max_attempts: 1, ..SubscriptionConfig::default() });
     lend(&mut oms, at(0), &fresh(&["A"]));
     for attempt in 1..9 {
-        assert_eq!(settle(&mut oms, at(0), lease(1, attempt), Verdict::Release), DONE);
+        assert_eq!(settle(&mut oms, at(0), lease(1, attempt), SettleVerdict::Release), DONE);
         let loans = oms.lend(at(0), &[room("b")], &nothing());
-        assert_eq!((loans[0].lease.attempt, loans[0].cause), (attempt + 1, Cause::LeaseExpired));
+        assert_eq!((loans[0].lease.attempt, loans[0].cause), (attempt + 1, DeliveryCause::LeaseExpired));
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 const DEPTH: usize = 5;
 
 fn steps() -> Vec<Step> {
-    let lend = |rooms: &[Room]| Step::Lend { rooms: rooms.to_vec(), read: 9, before: 0, to_the_end: true };
+    let lend = |rooms: &[ConsumerWindow]| Step::Lend { rooms: rooms.to_vec(), read: 9, before: 0, to_the_end: true };
     vec![
         lend(&[small("a", 1)]),
         lend(&[small("a", 1), small("b", 2)]),
@@ -27,8 +27,13 @@ fn leases(world: &World) -> Vec<Lease> {
 }
 
 /// How many situations there are within so many steps, and what was answered.
-fn walk(mode: Mode) -> (usize, HashSet<String>) {
-    let config = Config { mode, max_attempts: 2, lease_duration: Duration::from_secs(5), ..Config::default() };
+fn walk(mode: OrderingMode) -> (usize, HashSet<String>) {
+    let config = SubscriptionConfig {
+        mode,
+        max_attempts: 2,
+        lease_duration: Duration::from_secs(5),
+        ..SubscriptionConfig::default()
+    };
     let mut world = World::new(config, 0);
     world.step(&Step::Come(vec![(0, 10, 0), (0, 10, 0), (1, 10, 0)]));
     world.store(true);
@@ -53,11 +58,11 @@ fn walk(mode: Mode) -> (usize, HashSet<String>) {
             begun_anew.seek(0);
             arrive(begun_anew);
             for lease in leases(world) {
-                for verdict in [Verdict::Ack, retry(5), park("x"), Verdict::Release] {
+                for verdict in [SettleVerdict::Ack, retry(5), park("x"), SettleVerdict::Release] {
                     let mut world = world.clone();
                     let outcome = world.say(lease, verdict.clone());
                     answers.insert(format!("{verdict:?} {outcome:?}"));
-                    if matches!(outcome, Outcome::Applied(_)) {
+                    if matches!(outcome, SettleOutcome::Applied(_)) {
                         arrive(world);
                     }
                 }
@@ -70,7 +75,7 @@ fn walk(mode: Mode) -> (usize, HashSet<String>) {
 
 #[test]
 fn every_way_of_a_small_world() {
-    for mode in [Mode::KeyOrdered, Mode::Unordered, Mode::Exclusive] {
+    for mode in [OrderingMode::KeyOrdered, OrderingMode::Unordered, OrderingMode::Exclusive] {
         let (situations, answers) = walk(mode);
         println!("{mode:?}: {situations} situations");
         assert_eq!(answers.len(), 4 * 5, "each word had every answer: {answers:?}");

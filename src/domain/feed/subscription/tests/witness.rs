@@ -7,7 +7,7 @@ use super::*;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Witness {
-    mode: Mode,
+    mode: OrderingMode,
     /// Of the generation: where it began, and its floor.
     start: u64,
     floor: u64,
@@ -23,7 +23,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    pub(super) fn new(mode: Mode, start: u64) -> Self {
+    pub(super) fn new(mode: OrderingMode, start: u64) -> Self {
         Self { mode, start, floor: start, ..Self::default() }
     }
 
@@ -31,8 +31,8 @@ impl Witness {
     pub(super) fn loans(
         &mut self,
         now: Moment,
-        loans: &[Loan],
-        rooms: &[Room],
+        loans: &[LeaseGrant],
+        rooms: &[ConsumerWindow],
         log: &[FreshEvent],
         parked: impl Fn(u64) -> bool,
     ) {
@@ -48,11 +48,11 @@ impl Witness {
             let attempt = self.attempts.entry(seq).or_default();
             *attempt += 1;
             assert_eq!(loan.lease.attempt, *attempt, "fence: {told}");
-            assert_eq!(loan.cause == Cause::First, *attempt == 1, "cause: {told}");
+            assert_eq!(loan.cause == DeliveryCause::First, *attempt == 1, "cause: {told}");
             let first = *attempt == 1;
             self.keeps_order(event, first, log, &parked, &told);
             let consumer = rooms[loan.room].consumer.clone();
-            if self.mode == Mode::Exclusive {
+            if self.mode == OrderingMode::Exclusive {
                 assert!(self.out.values().all(|(who, _)| *who == consumer), "two have some: {told}");
             }
             self.out.insert(seq, (consumer, loan.until.steady));
@@ -74,13 +74,13 @@ impl Witness {
         told: &str,
     ) {
         let same_line = |other: &&FreshEvent| match self.mode {
-            Mode::Unordered => false,
-            Mode::KeyOrdered => !event.key.is_empty() && other.key == event.key,
-            Mode::Exclusive => true,
+            OrderingMode::Unordered => false,
+            OrderingMode::KeyOrdered => !event.key.is_empty() && other.key == event.key,
+            OrderingMode::Exclusive => true,
         };
         for other in log.iter().filter(|other| other.seq > self.start).filter(same_line) {
             let out = self.out.contains_key(&other.seq);
-            if self.mode == Mode::KeyOrdered {
+            if self.mode == OrderingMode::KeyOrdered {
                 assert!(!out, "two loans of one key: {told}");
             }
             if other.seq < event.seq {
@@ -94,29 +94,29 @@ impl Witness {
     }
 
     /// A lease of this generation was settled.
-    pub(super) fn settled(&mut self, now: Moment, lease: Lease, verdict: &Verdict, outcome: Outcome) {
+    pub(super) fn settled(&mut self, now: Moment, lease: Lease, verdict: &SettleVerdict, outcome: SettleOutcome) {
         let told = format!("{lease:?} {verdict:?} {outcome:?}");
         let last = self.attempts.get(&lease.seq).copied() == Some(lease.attempt);
         match outcome {
-            Outcome::Applied(until) => {
+            SettleOutcome::Applied(until) => {
                 assert!(last && !self.acked.contains(&lease.seq), "not the last: {told}");
-                if *verdict != Verdict::Ack {
+                if *verdict != SettleVerdict::Ack {
                     assert!(self.out.get(&lease.seq).is_some_and(|(_, until)| *until > now.steady), "ended: {told}");
                 }
-                assert_eq!(until.is_some(), matches!(verdict, Verdict::Extend { .. }), "{told}");
+                assert_eq!(until.is_some(), matches!(verdict, SettleVerdict::Extend { .. }), "{told}");
                 match until {
                     Some(until) => self.out.get_mut(&lease.seq).unwrap().1 = until.steady,
                     None => drop(self.out.remove(&lease.seq)),
                 }
-                if *verdict == Verdict::Ack {
+                if *verdict == SettleVerdict::Ack {
                     self.acked.insert(lease.seq);
                 }
             }
-            Outcome::AlreadyApplied if *verdict == Verdict::Ack => {
+            SettleOutcome::AlreadyApplied if *verdict == SettleVerdict::Ack => {
                 let forgotten = lease.seq + REMEMBERED <= self.floor;
                 assert!(forgotten || (last && self.acked.contains(&lease.seq)), "never: {told}");
             }
-            Outcome::UnknownLease => {
+            SettleOutcome::UnknownLease => {
                 let given = self.attempts.get(&lease.seq).is_some_and(|last| (1..=*last).contains(&lease.attempt));
                 let trimmed = self.gone.contains(&lease.seq);
                 assert!(!given || trimmed, "was given: {told}");
@@ -156,14 +156,14 @@ impl Witness {
         self.floor = head.floor;
         for event in log.iter().filter(|event| event.seq > self.start && event.seq <= head.scanned) {
             let state = subscription.rows.get(event.seq).map(|row| row.state.clone());
-            let unsettled = state.as_ref().is_some_and(State::is_unsettled);
-            let parked = matches!(state, Some(State::Parked { .. }));
+            let unsettled = state.as_ref().is_some_and(RowState::is_unsettled);
+            let parked = matches!(state, Some(RowState::Parked { .. }));
             let told = format!("{event:?} is {state:?} in {head:?}");
             let acked = self.acked.contains(&event.seq);
             let gone = self.gone.contains(&event.seq);
             assert_eq!([acked, gone, unsettled, parked].map(u8::from).iter().sum::<u8>(), 1, "{told}");
             assert_eq!(
-                matches!(state, Some(State::Leased { .. })),
+                matches!(state, Some(RowState::Leased { .. })),
                 self.out.contains_key(&event.seq) && !acked,
                 "{told}"
             );

@@ -15,13 +15,13 @@ pub(super) enum Step {
     Come(Vec<(usize, u32, u64)>),
     /// Consumers have room; so many events were read, from so far before the last one looked at, and the reader saw the end.
     Lend {
-        rooms: Vec<Room>,
+        rooms: Vec<ConsumerWindow>,
         read: usize,
         before: i64,
         to_the_end: bool,
     },
     /// Words about loans that were given, or nearly.
-    Settle(Vec<(Index, Off, Verdict)>, f64),
+    Settle(Vec<(Index, Off, SettleVerdict)>, f64),
     Pass(u64),
     /// The wall clock is set, by so many milliseconds.
     Set(i64),
@@ -66,12 +66,12 @@ pub(super) struct World {
     log: Vec<FreshEvent>,
     head: u64,
     given: Vec<Lease>,
-    stored_head: Option<Head>,
-    stored: BTreeMap<u64, Row>,
+    stored_head: Option<SubscriptionHead>,
+    stored: BTreeMap<u64, EventRow>,
 }
 
 impl World {
-    pub(super) fn new(config: Config, start: u64) -> Self {
+    pub(super) fn new(config: SubscriptionConfig, start: u64) -> Self {
         Self {
             now: START,
             machine: Subscription::new(7, 1, "oms".into(), config.clone(), start, START.wall),
@@ -118,7 +118,7 @@ impl World {
     }
 
     /// One word about one lease.
-    pub(super) fn say(&mut self, lease: Lease, verdict: Verdict) -> Outcome {
+    pub(super) fn say(&mut self, lease: Lease, verdict: SettleVerdict) -> SettleOutcome {
         let outcomes = self.settle(&[(lease, verdict)], 0.5);
         self.check();
         outcomes[0]
@@ -142,20 +142,20 @@ impl World {
         }
     }
 
-    fn lend(&mut self, rooms: &[Room], read: usize, before: i64, to_the_end: bool) {
+    fn lend(&mut self, rooms: &[ConsumerWindow], read: usize, before: i64, to_the_end: bool) {
         let after = self.machine.head().scanned.saturating_add_signed(-before);
         let new: Vec<FreshEvent> = self.log.iter().filter(|event| event.seq > after).cloned().collect();
         let events = new[..read.min(new.len())].to_vec();
         let last = events.last().map_or(after, |event| event.seq);
         let upto = if to_the_end && events.len() == new.len() { self.head.max(after) } else { last };
-        let fresh = Fresh { after, upto, events };
+        let fresh = FreshEvents { after, upto, events };
         let scanned = self.machine.head().scanned;
         let loans = self.machine.lend(self.now, rooms, &fresh);
         assert_eq!(loans, self.model.lend(self.now, rooms, &fresh));
         if after > scanned {
             assert_eq!(self.machine.head().scanned, scanned, "looked past a gap");
         }
-        let parked = |seq| self.machine.rows.get(seq).is_some_and(|row| matches!(row.state, State::Parked { .. }));
+        let parked = |seq| self.machine.rows.get(seq).is_some_and(|row| matches!(row.state, RowState::Parked { .. }));
         self.witness.loans(self.now, &loans, rooms, &self.log, parked);
         self.given.extend(loans.iter().map(|loan| loan.lease));
     }
@@ -170,13 +170,13 @@ impl World {
         }
     }
 
-    fn settle(&mut self, verdicts: &[(Lease, Verdict)], fraction: f64) -> Vec<Outcome> {
+    fn settle(&mut self, verdicts: &[(Lease, SettleVerdict)], fraction: f64) -> Vec<SettleOutcome> {
         let mut probe = self.machine.clone();
         probe.take_changes();
         let outcomes = self.machine.settle(self.now, verdicts, &mut || fraction);
         assert_eq!(outcomes, self.model.settle(self.now, verdicts, fraction), "{verdicts:?}");
         assert_eq!(outcomes, probe.settle(self.now, verdicts, &mut || fraction));
-        if !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Applied(_))) {
+        if !outcomes.iter().any(|outcome| matches!(outcome, SettleOutcome::Applied(_))) {
             assert!(probe.take_changes().is_empty(), "{outcomes:?} changed something");
         }
         let generation = self.model.generation;
@@ -185,7 +185,7 @@ impl World {
                 self.witness.settled(self.now, *lease, verdict, *outcome);
             } else {
                 let stale = lease.generation < generation && lease.generation > 0;
-                let expected = if stale { Outcome::StaleGeneration } else { Outcome::UnknownLease };
+                let expected = if stale { SettleOutcome::StaleGeneration } else { SettleOutcome::UnknownLease };
                 assert_eq!(*outcome, expected, "{lease:?}");
             }
         }
@@ -208,7 +208,7 @@ impl World {
     }
 
     fn update(&mut self, attempts: u32, paused: bool) {
-        let config = Config { max_attempts: attempts, paused, ..self.model.config.clone() };
+        let config = SubscriptionConfig { max_attempts: attempts, paused, ..self.model.config.clone() };
         if config != self.model.config {
             (self.model.version, self.model.updated) = (self.model.version + 1, self.now.wall);
         }
@@ -312,7 +312,7 @@ impl World {
             let lease = |seq, attempt| Lease { generation: model.generation, seq, attempt };
             let leases = theirs.iter().map(|s| lease(s.event.seq, s.attempt)).collect();
             let bytes = theirs.iter().map(|s| u64::from(s.event.size)).sum();
-            assert_eq!(machine.held(consumer), Held { leases, bytes });
+            assert_eq!(machine.held(consumer), HeldLeases { leases, bytes });
         }
     }
 }

@@ -1,11 +1,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::feed::{FeedName, Notification};
+use crate::domain::feed::{FeedName, WebhookNotification};
 use crate::http::webhooks::read::tests::read_json;
 
 /// What is read of an event of this type.
-fn read(event_type: &str, payload: Value) -> Notification {
+fn read(event_type: &str, payload: Value) -> WebhookNotification {
     let read = read_json(&json!({"source": {"eventType": event_type, "eventId": "u-1"}, "payload": payload}));
     assert_eq!(read.feed(), FeedName::OrderUpdates);
     read
