@@ -52,7 +52,8 @@ fn a_step_of_the_wall_clock_neither_settles_a_doubt_nor_stops_look_ups() {
     assert_eq!(settled.state, Recorded);
     assert!(entry.next.unwrap().is_due(back(1_500)));
     assert_eq!(apply(entry.clone(), found(), back(1_500), &rules()).unwrap().state, Succeeded);
-    // What was noted by the clock that was ahead begins again, and then both clocks have to say that the window has passed.
+    // What was noted by the clock that was ahead begins again, and then both clocks have to say that the window has
+    // passed.
     let absences = |times: &[u64]| {
         times.iter().fold(entry.clone(), |entry, millis| apply(entry, absent(), back(*millis), &rules()).unwrap())
     };

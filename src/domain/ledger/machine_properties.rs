@@ -10,8 +10,8 @@ use super::*;
 /// Follows one entry and says what may be done with it, from the events alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Watch {
-    /// Whether an attempt may be made: there was none, the last was not carried out, its doubt was settled, or an operator
-    /// said so.
+    /// Whether an attempt may be made: there was none, the last was not carried out, its doubt was settled, or an
+    /// operator said so.
     may_send: bool,
     /// Nothing is sent after this.
     deadline: Moment,
@@ -357,8 +357,8 @@ proptest! {
         }
     }
 
-    /// With two look-ups planned before the window ends that can count, as the settings have them; each is answered when
-    /// it is due.
+    /// With two look-ups planned before the window ends that can count, as the settings have them; each is answered
+    /// when it is due.
     #[test]
     fn a_doubt_is_settled_one_interval_after_the_window_at_the_latest(
         settle in 1_000u64..2_400_000,

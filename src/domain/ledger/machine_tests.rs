@@ -1,5 +1,5 @@
-//! Every way in which an entry changes, by example. How a doubt is settled stands in `machine_doubt_tests.rs`, what must
-//! hold on any way in `machine_properties.rs`.
+//! Every way in which an entry changes, by example. How a doubt is settled stands in `machine_doubt_tests.rs`, what
+//! must hold on any way in `machine_properties.rs`.
 
 use super::EntryState::*;
 use super::*;

@@ -1,8 +1,8 @@
 //! The feeds of cancel intents and of order updates: intake, storage, streaming, leasing and settling. Every use case
 //! serves the two feeds; the request or the subscription selects the log.
 //!
-//! [`WebhookIntake`] stores Walmart's deliveries. [`reader`] reads a log once for all of its streams. [`WatchStream`] streams the
-//! log to readers that keep their own position. For subscriptions, [`dispatch`] leases events to consumers,
+//! [`WebhookIntake`] stores Walmart's deliveries. [`reader`] reads a log once for all of its streams. [`WatchStream`]
+//! streams the log to readers that keep their own position. For subscriptions, [`dispatch`] leases events to consumers,
 //! [`ConsumerStream`] is one consumer's stream, and verdicts are settled in the store, with or without an open stream.
 
 mod ahead;

@@ -1,10 +1,10 @@
 //! The accounts of a subscription, the access to it, and the rows voided when its accounts change.
 //!
 //! A subscription covers the accounts visible to its client now, narrowed by its filter. The accounts at its last use
-//! are stored with the subscription ([`SubscriptionHead::scope`]), and no row has an event of any other account. After a change of
-//! the settings or the filter, [`Feed::rescope`] voids the rows of lost accounts before any other use of the
-//! subscription. Lost events are therefore neither shown, leased nor counted, also after a crash between a change and
-//! its consequences.
+//! are stored with the subscription ([`SubscriptionHead::scope`]), and no row has an event of any other account. After
+//! a change of the settings or the filter, [`Feed::rescope`] voids the rows of lost accounts before any other use of
+//! the subscription. Lost events are therefore neither shown, leased nor counted, also after a crash between a change
+//! and its consequences.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -55,8 +55,8 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         };
         reach(CrashPoint::L2);
         let entry = mutations.after(entry, EntryEvent::Send).ok()?;
-        // A lost save means that an operator, or the call that began the operation, changed the entry first and now owns
-        // the entry. Sending here, too, would carry out the mutation twice.
+        // A lost save means that an operator, or the call that began the operation, changed the entry first and now
+        // owns the entry. Sending here, too, would carry out the mutation twice.
         let SaveOutcome::Won(entry) = mutations.write(&entry).await.ok()? else { return Some(()) };
         mutations.0.metrics.ledger.resends.inc();
         let Some(attempt) = mutations.attempt_again(&entry, account, &call.context).await else {

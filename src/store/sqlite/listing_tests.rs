@@ -187,7 +187,8 @@ async fn orders_of_an_earlier_version_are_listed() {
     ledger.close().await;
 }
 
-/// Somebody's list takes for ever, and many have asked for one and left: look-ups do not wait, and nobody works for those.
+/// Somebody's list takes for ever, and many have asked for one and left: look-ups do not wait, and nobody works for
+/// those.
 #[tokio::test]
 async fn abandoned_lists_hold_nobody_up_and_are_not_made() {
     let place = Place::new();

@@ -135,8 +135,8 @@ fn make(tx: &mut WriteTx<'_>, new: &NewEntry, keys: &EntryKeys) -> rusqlite::Res
 }
 
 pub(super) fn save(tx: &mut WriteTx<'_>, entries: &[Entry], audits: &[PlannedAudit]) -> rusqlite::Result<SaveResult> {
-    // Several entries are all read before the first is written, so that a stale one leaves nothing to undo. A single entry
-    // needs no read: its UPDATE names the fence.
+    // Several entries are all read before the first is written, so that a stale one leaves nothing to undo. A single
+    // entry needs no read: its UPDATE names the fence.
     if entries.len() > 1 {
         let mut seen = BTreeSet::new();
         for entry in entries {
@@ -178,8 +178,8 @@ fn state(tx: &WriteTx<'_>, id: i64) -> rusqlite::Result<Option<EntryState>> {
         .map(|state| state.map(|CodedValue(state)| state))
 }
 
-/// Writes the columns that may change, but for the keys that the entry keeps. Changes nothing and returns false when the
-/// stored entry is final or has another fence.
+/// Writes the columns that may change, but for the keys that the entry keeps. Changes nothing and returns false when
+/// the stored entry is final or has another fence.
 fn change(tx: &mut WriteTx<'_>, entry: &Entry, account: i64) -> rusqlite::Result<bool> {
     let id = integer(entry.id.0);
     let Entry { state, unknown, .. } = entry;

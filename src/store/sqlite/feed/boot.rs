@@ -17,10 +17,10 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 ///
 /// The steady clock restarts with every boot; a time of an earlier boot does not show how much time has passed since.
 /// Leases get their whole duration again, because the consumer may still work on the event. Pauses before a retry end
-/// by the wall clock, because an early retry is harmless.
-/// The steady clock begins anew with each boot, so a time of another boot does not tell how much has passed since. Leases get
-/// their whole time again, because the consumer that holds one may still work on the event. Pauses before a retry end by the
-/// wall clock, because a retry that comes too early does no harm.
+/// by the wall clock, because an early retry is harmless. The steady clock begins anew with each boot, so a time of
+/// another boot does not tell how much has passed since. Leases get their whole time again, because the consumer that
+/// holds one may still work on the event. Pauses before a retry end by the wall clock, because a retry that comes too
+/// early does no harm.
 pub(super) fn adopt(tx: &mut WriteTx<'_>) -> rusqlite::Result<()> {
     if tx.feed().is_of_this_boot {
         return Ok(());

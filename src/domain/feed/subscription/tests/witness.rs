@@ -1,5 +1,5 @@
-//! What consumers and operators see of a subscription must hold together: invariants I10 to I12 of the design, told from
-//! loans, outcomes and floors alone.
+//! What consumers and operators see of a subscription must hold together: invariants I10 to I12 of the design, told
+//! from loans, outcomes and floors alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -13,7 +13,8 @@ use super::*;
 pub(super) enum Step {
     /// Events come, each after so many that do not match.
     Come(Vec<(usize, u32, u64)>),
-    /// Consumers have room; so many events were read, from so far before the last one looked at, and the reader saw the end.
+    /// Consumers have room; so many events were read, from so far before the last one looked at, and the reader saw the
+    /// end.
     Lend {
         rooms: Vec<ConsumerWindow>,
         read: usize,
