@@ -23,7 +23,7 @@ impl AccountId {
     /// Stands for a seller without an account in the settings, for example after an account was removed: `partner:`
     /// with the seller's number, or `former:` with the last account id where the number is unknown. No account can have
     /// such an id, which makes the seller's data visible only to callers allowed every account.
-    pub fn without_account(seller: Option<&str>, last: &str) -> Self {
+    pub(crate) fn without_account(seller: Option<&str>, last: &str) -> Self {
         match seller {
             Some(seller) => Self(format!("partner:{seller}").into()),
             None => Self(format!("former:{last}").into()),
@@ -34,7 +34,7 @@ impl AccountId {
     ///
     /// # Errors
     /// The text is neither of the two.
-    pub fn from_store(id: String) -> Result<Self, InvalidAccountId> {
+    pub(crate) fn from_store(id: String) -> Result<Self, InvalidAccountId> {
         let without_account = id.starts_with("partner:") || id.starts_with("former:");
         if without_account { Ok(Self(id.into())) } else { Self::new(id) }
     }

@@ -8,14 +8,14 @@ use crate::domain::moment::{BootId, Moment};
 
 /// Largest difference between the wall clock and the steady clock that still counts as normal. A larger difference
 /// means that the wall clock was set.
-pub const TOLERANCE: Duration = Duration::from_secs(5);
+pub(crate) const TOLERANCE: Duration = Duration::from_secs(5);
 
 /// NTP slews a clock by at most 1 ms in 2 s. Slewing within this rate is no step, even where the corrections add up.
 const SLEW: u32 = 500;
 
 /// Longest gap that is accepted after a reboot. The time for which the machine was off cannot be measured; a longer gap
 /// is treated like a wrong clock.
-pub const LONGEST_GAP: Duration = Duration::from_hours(1);
+pub(crate) const LONGEST_GAP: Duration = Duration::from_hours(1);
 
 /// Milliseconds by which the wall clock was set; negative when the clock was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl fmt::Display for WallStep {
 
 /// Compares the two clocks at intervals and reports steps of the wall clock.
 #[derive(Clone, Copy, Debug)]
-pub struct StepDetector {
+pub(crate) struct StepDetector {
     /// Moment of the last comparison.
     seen: Moment,
     /// Milliseconds by which the wall clock is ahead of its expected reading. Small steps add up in this sum, unless
@@ -46,12 +46,12 @@ pub struct StepDetector {
 
 impl StepDetector {
     /// Starts from a reading of two clocks that are believed.
-    pub const fn new(now: Moment) -> Self {
+    pub(crate) const fn new(now: Moment) -> Self {
         Self { seen: now, ahead: 0 }
     }
 
     /// Compares the clocks again. Returns the step if the wall clock was set; the new reading is believed from then on.
-    pub fn look(&mut self, now: Moment) -> Option<WallStep> {
+    pub(crate) fn look(&mut self, now: Moment) -> Option<WallStep> {
         let passed = now.steady.since(self.seen.steady);
         let wall = signed(now.wall.since(self.seen.wall)) - signed(self.seen.wall.since(now.wall));
         let slewed = signed(passed / SLEW);

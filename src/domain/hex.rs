@@ -1,7 +1,7 @@
 //! Conversion between bytes and hexadecimal text.
 
 /// Writes bytes as lower-case hex.
-pub fn lower(bytes: &[u8]) -> String {
+pub(crate) fn lower(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]].map(char::from);
     bytes.iter().flat_map(digits).collect()

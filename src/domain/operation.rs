@@ -90,7 +90,7 @@ macro_rules! operation {
             }
 
             /// Whether the call creates an object under its order number, which is then taken.
-            pub const fn takes_order_number(self) -> bool {
+            pub(crate) const fn takes_order_number(self) -> bool {
                 match self {
                     $(Self::$mutation => <super::mutations::$type as super::mutations::Mutation>::BY_ORDER_NUMBER,)*
                     _ => false,
@@ -118,7 +118,7 @@ impl Operation {
     }
 
     /// Calls a minute that Walmart's published table allows an account.
-    pub const fn published_limit(self) -> u32 {
+    pub(crate) const fn published_limit(self) -> u32 {
         self.facts().published_limit
     }
 

@@ -3,7 +3,7 @@
 use crate::pb::{Cancellation, Order};
 
 /// The order number of a checked order.
-pub fn of_order(order: &Order) -> &str {
+pub(crate) fn of_order(order: &Order) -> &str {
     either(order.seller_order_id.as_ref(), order.customer_order_no.as_ref())
 }
 

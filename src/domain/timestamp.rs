@@ -8,12 +8,12 @@ pub struct Timestamp(pub u64);
 
 impl Timestamp {
     /// The time later by `span`; saturates at the largest time.
-    pub fn plus(self, span: Duration) -> Self {
+    pub(crate) fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
     /// The time earlier by `span`; saturates at 1970.
-    pub fn minus(self, span: Duration) -> Self {
+    pub(crate) fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
 

@@ -48,7 +48,7 @@ impl CallContext {
     }
 
     /// A deadline that is never reached: 30 years from `now`.
-    pub fn no_deadline(now: Instant) -> Instant {
+    pub(crate) fn no_deadline(now: Instant) -> Instant {
         now + std::time::Duration::from_secs(60 * 60 * 24 * 365 * 30)
     }
 }
@@ -73,7 +73,7 @@ impl CallRecord {
     }
 
     /// Sets the caller after authentication.
-    pub fn set_caller(&self, caller: Arc<Caller>) {
+    pub(crate) fn set_caller(&self, caller: Arc<Caller>) {
         self.caller.get_or_init(|| caller);
     }
 
@@ -94,7 +94,7 @@ impl CallRecord {
 
     /// Sets the `WM_QOS.CORRELATION_ID` of the latest upstream call. The last value is kept: a call may read an order
     /// before changing the order, and the answer names the upstream call behind the answer.
-    pub fn set_correlation_id(&self, id: Uuid) {
+    pub(crate) fn set_correlation_id(&self, id: Uuid) {
         *self.correlation_id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
     }
 
@@ -104,7 +104,7 @@ impl CallRecord {
     }
 
     /// Sets the reason of the returned error (`ErrorInfo.reason`).
-    pub fn set_reason(&self, reason: &'static str) {
+    pub(crate) fn set_reason(&self, reason: &'static str) {
         self.reason.get_or_init(|| reason);
     }
 
@@ -114,18 +114,18 @@ impl CallRecord {
     }
 
     /// Marks a failure that the log reports in summary at a bounded rate, without a line for every call.
-    pub fn set_summed_up(&self) {
+    pub(crate) fn set_summed_up(&self) {
         self.summed_up.store(true, Ordering::Relaxed);
     }
 
     /// Whether the log reports the failure in summary.
-    pub fn summed_up(&self) -> bool {
+    pub(crate) fn summed_up(&self) -> bool {
         self.summed_up.load(Ordering::Relaxed)
     }
 
     /// Runs `work`, whose own timer ends it soon after the deadline. While `work` waits, the deadline layer need not
     /// arm a timer of its own. Only one such work at a time is allowed for a call.
-    pub async fn with_deadline_armed<F: Future>(&self, work: F) -> F::Output {
+    pub(crate) async fn with_deadline_armed<F: Future>(&self, work: F) -> F::Output {
         self.deadline_armed.store(true, Ordering::Relaxed);
         let _end = DisarmGuard(&self.deadline_armed);
         work.await
@@ -133,12 +133,12 @@ impl CallRecord {
 
     /// Whether a timer already wakes the call soon after its deadline. Layers above must check again at every poll,
     /// because the work may have ended.
-    pub fn is_deadline_armed(&self) -> bool {
+    pub(crate) fn is_deadline_armed(&self) -> bool {
         self.deadline_armed.load(Ordering::Relaxed)
     }
 
     /// Counts an upstream attempt; returns the number of earlier attempts.
-    pub fn begin_attempt(&self) -> u32 {
+    pub(crate) fn begin_attempt(&self) -> u32 {
         self.attempts.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -204,12 +204,12 @@ impl Caller {
     }
 
     /// Whether this is the caller of an open gateway.
-    pub fn is_anonymous(&self) -> bool {
+    pub(crate) fn is_anonymous(&self) -> bool {
         std::ptr::eq(self, Arc::as_ptr(Self::anyone()))
     }
 
     /// Whether the caller may see this account.
-    pub fn may_see(&self, account: AccountIndex) -> bool {
+    pub(crate) fn may_see(&self, account: AccountIndex) -> bool {
         match &self.accounts {
             VisibleAccounts::All => true,
             VisibleAccounts::Only(some) => some.contains(&account),
@@ -218,12 +218,12 @@ impl Caller {
 
     /// Whether the caller may see every account, including accounts that do not exist. Only such a caller is told that
     /// an account is unknown.
-    pub fn sees_all(&self) -> bool {
+    pub(crate) fn sees_all(&self) -> bool {
         self.accounts == VisibleAccounts::All
     }
 
     /// Whether the caller may call the service with this short name.
-    pub fn may_call(&self, service: &str) -> bool {
+    pub(crate) fn may_call(&self, service: &str) -> bool {
         self.services.as_ref().is_none_or(|some| some.contains(service))
     }
 }

@@ -87,7 +87,7 @@ impl Clock {
 
     /// The boot from which the steady time counts. Where the machine does not report a boot, every process gets a new
     /// id.
-    pub fn boot_id(&self) -> BootId {
+    pub(crate) fn boot_id(&self) -> BootId {
         self.0.boot
     }
 
@@ -98,13 +98,13 @@ impl Clock {
     }
 
     /// The reading of the steady clock at `instant`.
-    pub fn steady_time(&self, instant: Instant) -> SteadyTime {
+    pub(crate) fn steady_time(&self, instant: Instant) -> SteadyTime {
         let ClockSource { steady, since, .. } = self.0;
         steady.plus(instant.saturating_duration_since(*since)).minus(since.saturating_duration_since(instant))
     }
 
     /// Milliseconds since 1970; 0 for earlier times.
-    pub fn epoch_millis(&self) -> u64 {
+    pub(crate) fn epoch_millis(&self) -> u64 {
         u64::try_from(self.now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis()).unwrap_or(u64::MAX)
     }
 

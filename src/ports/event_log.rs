@@ -89,34 +89,34 @@ pub trait EventLog: Clone + Send + Sync + 'static {
 
 /// The log of one feed.
 #[derive(Clone, Debug)]
-pub struct FeedLog<L> {
+pub(crate) struct FeedLog<L> {
     store: L,
     feed: FeedName,
 }
 
 impl<L: EventLog> FeedLog<L> {
     /// The log of this feed.
-    pub const fn new(store: L, feed: FeedName) -> Self {
+    pub(crate) const fn new(store: L, feed: FeedName) -> Self {
         Self { store, feed }
     }
 
     /// The feed of this log.
-    pub const fn feed(&self) -> FeedName {
+    pub(crate) const fn feed(&self) -> FeedName {
         self.feed
     }
 
     /// Calls [`EventLog::head`] for the feed.
-    pub fn head(&self) -> watch::Receiver<u64> {
+    pub(crate) fn head(&self) -> watch::Receiver<u64> {
         self.store.head(self.feed)
     }
 
     /// Calls [`EventLog::bounds`] for the feed.
-    pub async fn bounds(&self) -> Result<LogBounds, StoreError> {
+    pub(crate) async fn bounds(&self) -> Result<LogBounds, StoreError> {
         self.store.bounds(self.feed).await
     }
 
     /// Calls [`EventLog::read`] for the feed.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         after: u64,
         most: usize,
@@ -127,12 +127,12 @@ impl<L: EventLog> FeedLog<L> {
     }
 
     /// Calls [`EventLog::pick`] for the feed.
-    pub async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
+    pub(crate) async fn pick(&self, seqs: Vec<u64>, raw: bool) -> Result<Vec<StoredEvent>, StoreError> {
         self.store.pick(self.feed, seqs, raw).await
     }
 
     /// Calls [`EventLog::find`] for the feed.
-    pub async fn find(
+    pub(crate) async fn find(
         &self,
         account: &AccountId,
         event_id: &str,
@@ -142,7 +142,7 @@ impl<L: EventLog> FeedLog<L> {
     }
 
     /// Calls [`EventLog::before`] for the feed.
-    pub async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
+    pub(crate) async fn before(&self, time: Timestamp) -> Result<u64, StoreError> {
         self.store.before(self.feed, time).await
     }
 }

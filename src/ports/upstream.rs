@@ -76,7 +76,7 @@ pub struct UpstreamError {
 
 impl UpstreamError {
     /// A failure without an answer from Walmart.
-    pub fn unanswered(operation: Operation, kind: ErrorKind, effect: Effect, correlation_id: Uuid) -> Self {
+    pub(crate) fn unanswered(operation: Operation, kind: ErrorKind, effect: Effect, correlation_id: Uuid) -> Self {
         Self {
             operation,
             kind,

@@ -144,13 +144,13 @@ impl ClockWatch {
     }
 
     /// The time for trimming; `None` while trimming is paused.
-    pub fn trim_time(&self) -> Option<Moment> {
+    pub(crate) fn trim_time(&self) -> Option<Moment> {
         let (now, state) = self.look();
         matches!(state.trimming, TrimmingState::Allowed).then_some(now)
     }
 
     /// Resumes trimming after an operator has confirmed the time of day.
-    pub fn confirm(&self, operator: &str) {
+    pub(crate) fn confirm(&self, operator: &str) {
         let (_, mut state) = self.look();
         if matches!(state.trimming, TrimmingState::PausedUntil(_)) {
             tracing::warn!(operator, "an operator confirmed the wall clock: trimming by age continues");
@@ -161,7 +161,7 @@ impl ClockWatch {
     }
 
     /// The state of the clocks, for operators.
-    pub fn view(&self) -> ClockView {
+    pub(crate) fn view(&self) -> ClockView {
         let (now, state) = self.look();
         ClockView {
             now: now.wall,

@@ -134,7 +134,7 @@ impl ServiceError {
     }
 
     /// Adds the faults of a further check, to report all faults at once.
-    pub fn with_faults(self, check: Result<(), FieldFaults>) -> Self {
+    pub(crate) fn with_faults(self, check: Result<(), FieldFaults>) -> Self {
         match (self, check) {
             (Self::Invalid(mut faults), Err(more)) => {
                 faults.extend(more);
@@ -145,7 +145,7 @@ impl ServiceError {
     }
 
     /// Whether a read that failed at its own short deadline may succeed for a caller with more time.
-    pub fn more_time_may_help(&self) -> bool {
+    pub(crate) fn more_time_may_help(&self) -> bool {
         matches!(
             self,
             Self::Upstream(error)

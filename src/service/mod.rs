@@ -25,10 +25,13 @@ pub use self::create_order::CreateOrder;
 pub use self::error::ServiceError;
 pub use self::ledger::{MutationSettings, Mutations, Resolver};
 pub use self::mutate::{Mutate, MutationError, MutationReply};
-pub use self::operations::{ListOperations, OperationDetails, OperationPage, Operations, check_page};
+pub(crate) use self::operations::check_page;
+pub use self::operations::{ListOperations, OperationDetails, OperationPage, Operations};
 pub use self::order_status::GetOrderStatus;
-pub use self::read::{CacheSettings, CoalescedRead};
-pub use self::status::{AccountState, BoardRows, GatewayStatus, StatusBoard, StatusReply};
+pub use self::read::CacheSettings;
+pub(crate) use self::read::CoalescedRead;
+pub use self::status::{AccountState, GatewayStatus, StatusReply};
+pub(crate) use self::status::{BoardRows, StatusBoard};
 
 #[cfg(test)]
 pub(crate) mod testing;

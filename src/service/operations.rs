@@ -114,7 +114,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
 
     /// Unsettled entries of all accounts, at most `most`: first NEEDS_OPERATOR, then UNKNOWN, then RECORDED or SENDING
     /// older than the longest call; oldest first within a group. Fails when the store fails.
-    pub async fn unresolved(&self, most: usize) -> Result<Vec<Entry>, ServiceError> {
+    pub(crate) async fn unresolved(&self, most: usize) -> Result<Vec<Entry>, ServiceError> {
         let accounts: Vec<_> =
             (0..self.directory().len()).map(|i| self.directory().id(AccountIndex(i)).clone()).collect();
         let overdue = self.mutations.now().minus(OVERDUE);
@@ -231,7 +231,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
 }
 
 /// Checks the page parameters of a list.
-pub fn check_page(page_size: i32, page_token: &str) -> Result<(), FieldFaults> {
+pub(crate) fn check_page(page_size: i32, page_token: &str) -> Result<(), FieldFaults> {
     place(page_size, page_token).map(drop)
 }
 

@@ -26,16 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Row limits of the board, chosen for readability and for a read every second.
 #[derive(Clone, Copy, Debug)]
-pub struct BoardRows;
+pub(crate) struct BoardRows;
 
 impl BoardRows {
     /// Most unsettled operations shown.
-    pub const OPERATIONS: usize = 50;
+    pub(crate) const OPERATIONS: usize = 50;
     /// Most subscriptions shown. The writer caches more (`store/sqlite/feed/memory.rs`); no subscription is read
     /// completely every second.
-    pub const SUBSCRIPTIONS: usize = 50;
+    pub(crate) const SUBSCRIPTIONS: usize = 50;
     /// Most cancel intents shown.
-    pub const INTENTS: usize = 20;
+    pub(crate) const INTENTS: usize = 20;
 }
 
 /// The use case GetStatus, over any upstream and store.
@@ -96,15 +96,15 @@ pub struct StatusReply {
 /// The content of the status page, over all accounts. A part is `None` while the store fails or is too slow; the rest
 /// stays.
 #[derive(Clone, Debug)]
-pub struct StatusBoard {
+pub(crate) struct StatusBoard {
     /// Accounts in the order of the settings.
-    pub accounts: Vec<AccountState>,
+    pub(crate) accounts: Vec<AccountState>,
     /// Unsettled mutations, NEEDS_OPERATOR first; at most one more than [`BoardRows::OPERATIONS`].
-    pub unresolved: Option<Vec<Entry>>,
+    pub(crate) unresolved: Option<Vec<Entry>>,
     /// State of the feed.
-    pub feed: Option<FeedState>,
+    pub(crate) feed: Option<FeedState>,
     /// The last cancel intents, oldest first.
-    pub intents: Option<Vec<EventIds>>,
+    pub(crate) intents: Option<Vec<EventIds>>,
 }
 
 impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
@@ -135,7 +135,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
     }
 
     /// Reads the content of the status page. `intents` has the intents of the previous read, and is updated.
-    pub async fn board(&self, intents: &mut VecDeque<EventIds>) -> StatusBoard {
+    pub(crate) async fn board(&self, intents: &mut VecDeque<EventIds>) -> StatusBoard {
         let call = nobodys();
         let feed = async {
             let mut state = self.feed.overview(BoardRows::SUBSCRIPTIONS, &call).await?;

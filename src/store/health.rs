@@ -9,7 +9,7 @@ use crate::telemetry::metrics::StoreMetrics;
 
 /// The last failure, until a later write commits. Cheap to clone; all clones share one state.
 #[derive(Clone)]
-pub struct StoreHealth {
+pub(crate) struct StoreHealth {
     failing: Arc<Mutex<Option<StoreFailure>>>,
     /// Number of groups written.
     written: Arc<AtomicU64>,
@@ -31,7 +31,7 @@ impl StoreHealth {
     }
 
     /// The present failure; `None` while the store works.
-    pub fn failing(&self) -> Option<StoreFailure> {
+    pub(crate) fn failing(&self) -> Option<StoreFailure> {
         self.lock().clone()
     }
 

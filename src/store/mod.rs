@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Checks whether the store works; see [`SqliteLedger::prove`].
-    pub async fn prove(&self) {
+    pub(crate) async fn prove(&self) {
         match self {
             Self::Sqlite(ledger) => ledger.prove().await,
         }

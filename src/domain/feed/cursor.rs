@@ -19,7 +19,7 @@ impl LogId {
     }
 
     /// Whether the cursor may belong to this log.
-    pub const fn owns(self, cursor: Cursor) -> bool {
+    pub(crate) const fn owns(self, cursor: Cursor) -> bool {
         self.short() == cursor.log
     }
 }

@@ -77,7 +77,7 @@ impl EventFilter {
 
     /// The same, further narrowed to the accounts of a subscription.
     #[must_use]
-    pub fn within_scope(mut self, scope: &AccountScope) -> Self {
+    pub(crate) fn within_scope(mut self, scope: &AccountScope) -> Self {
         if let AccountScope::Only(names) = scope {
             let wanted = |name: &str| self.accounts.as_ref().is_none_or(|all| all.contains(name));
             self.accounts = Some(names.iter().filter(|name| wanted(name)).map(|name| name.to_string()).collect());
@@ -91,7 +91,7 @@ impl EventFilter {
     }
 
     /// Whether every event matches.
-    pub fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         *self == Self::default()
     }
 
@@ -140,7 +140,7 @@ impl EventFacts {
     }
 
     /// Takes the facts of an order update. A fact missing from the update is empty, and no filter value is empty.
-    pub fn of_update(event: &pb::OrderUpdate) -> Self {
+    pub(crate) fn of_update(event: &pb::OrderUpdate) -> Self {
         use pb::order_update::Update;
         let nothing = Self::without_content(&event.account, &event.ordering_key);
         match &event.update {

@@ -31,14 +31,14 @@ pub fn intent_key(seller: &SellerId, intent: &pb::CancelIntent) -> String {
 }
 
 /// Whether an event names a seller (`partnerId`, which may be empty) other than the seller of the receiving account.
-pub fn is_of_another_seller(seller: &SellerId, partner_id: &str) -> bool {
+pub(crate) fn is_of_another_seller(seller: &SellerId, partner_id: &str) -> bool {
     let named = partner_id.trim();
     !named.is_empty() && named != seller.as_str()
 }
 
 /// Adds the fields of this version to a [`pb::Event`] stored by a version without keys. `seller` is the seller of the
 /// account; where the store does not know the seller, the `partnerId` of the body is used.
-pub fn with_intent_key(message: &[u8], seller: Option<&str>) -> Vec<u8> {
+pub(crate) fn with_intent_key(message: &[u8], seller: Option<&str>) -> Vec<u8> {
     let Ok(pb::Event { intent: Some(intent), .. }) = pb::Event::decode(message) else { return message.to_vec() };
     let seller = SellerId::new(seller.unwrap_or_else(|| intent.partner_id.trim()));
     let added = pb::Event {

@@ -10,7 +10,7 @@ use crate::pb;
 
 /// Makes the encoded [`pb::OrderUpdate`] of an event for which an earlier version stored account, time, type and body.
 /// The payload is not read: `update` stays unset, and readers have the raw body.
-pub fn order_update_of_kept(account: String, received: Timestamp, event_type: String, body: &[u8]) -> Vec<u8> {
+pub(crate) fn order_update_of_kept(account: String, received: Timestamp, event_type: String, body: &[u8]) -> Vec<u8> {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).map(str::trim).unwrap_or_default();
     let first = |pointers: &[&str]| pointers.iter().map(|at| text(at)).find(|it| !it.is_empty()).unwrap_or_default();

@@ -15,11 +15,13 @@ pub mod subscription;
 
 pub use self::cursor::{Cursor, LogId};
 pub use self::filter::{EventFacts, EventFilter};
-pub use self::intent_key::{intent_key, is_of_another_seller, with_intent_key};
-pub use self::kept::order_update_of_kept;
+pub use self::intent_key::intent_key;
+pub(crate) use self::intent_key::{is_of_another_seller, with_intent_key};
+pub(crate) use self::kept::order_update_of_kept;
 pub use self::lease::Lease;
 pub use self::message::FeedMessage;
 pub use self::name::{ByFeed, FeedName};
-pub use self::notification::{WebhookNotification, with_account};
+pub use self::notification::WebhookNotification;
+pub(crate) use self::notification::with_account;
 pub use self::scope::AccountScope;
 pub use self::span::span;

@@ -39,7 +39,7 @@ impl<T> ByFeed<T> {
     }
 
     /// The mutable value of this feed.
-    pub const fn of_mut(&mut self, feed: FeedName) -> &mut T {
+    pub(crate) const fn of_mut(&mut self, feed: FeedName) -> &mut T {
         &mut self.0[feed as usize]
     }
 

@@ -125,11 +125,11 @@ pub struct EventIdentity {
 }
 
 /// The reason, for people, of a readable body in quarantine.
-pub const CONFLICT: &str = "another body came before with the same event id, event type and sub-event type";
+pub(crate) const CONFLICT: &str = "another body came before with the same event id, event type and sub-event type";
 
 /// Replaces the account in a stored message of either feed. In protobuf the last occurrence of a field counts;
 /// appending leaves the stored bytes unread and unmoved.
-pub fn with_account(message: &[u8], account: &AccountId) -> Bytes {
+pub(crate) fn with_account(message: &[u8], account: &AccountId) -> Bytes {
     let account = pb::Event { account: account.to_string(), ..pb::Event::default() };
     [message, &account.encode_to_vec()].concat().into()
 }

@@ -36,7 +36,7 @@ impl AccountScope {
     }
 
     /// Whether `other` has every account of this scope.
-    pub fn is_within(&self, other: &Self) -> bool {
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::All) => true,
             (Self::All, Self::Only(_)) => false,
@@ -46,7 +46,7 @@ impl AccountScope {
 
     /// The accounts named by a filter; all accounts when the filter names none.
     #[must_use]
-    pub fn narrowed(&self, named: &[String]) -> Self {
+    pub(crate) fn narrowed(&self, named: &[String]) -> Self {
         if named.is_empty() {
             return self.clone();
         }
@@ -62,12 +62,12 @@ impl AccountScope {
     }
 
     /// The stored form. Account names have no spaces.
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         self.names().join(" ")
     }
 
     /// Reads the text written by [`Self::to_text`].
-    pub fn from_text(text: &str) -> Self {
+    pub(crate) fn from_text(text: &str) -> Self {
         if text == EVERY { Self::All } else { Self::of_names(text.split_ascii_whitespace()) }
     }
 }

@@ -79,7 +79,7 @@ impl EntryState {
     }
 
     /// Whether an entry in this state blocks its order number for a further creation.
-    pub const fn holds_order_number(self) -> bool {
+    pub(crate) const fn holds_order_number(self) -> bool {
         self.is_open() || matches!(self, Self::Succeeded)
     }
 
@@ -196,7 +196,7 @@ pub struct Entry {
 impl Entry {
     /// Converts a final entry to its stored form: no window is measured from its times any more, and fields used only
     /// by open entries are cleared.
-    pub fn without_steady_times(self) -> Self {
+    pub(crate) fn without_steady_times(self) -> Self {
         let of_day = |moment: Moment| Moment { wall: moment.wall, ..Moment::default() };
         let unknown = self.unknown.map(|unknown| UnknownSince {
             since: of_day(unknown.since),
@@ -210,7 +210,7 @@ impl Entry {
     }
 
     /// Whether Walmart has said in a refusal that the order number is taken.
-    pub fn says_present(&self) -> bool {
+    pub(crate) fn says_present(&self) -> bool {
         self.unknown.is_some_and(|unknown| unknown.refusal == LaterRefusal::SaysPresent)
     }
 }

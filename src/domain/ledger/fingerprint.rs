@@ -20,7 +20,7 @@ impl Fingerprint {
     }
 
     /// Hashes a payload that is already in protobuf form.
-    pub fn of_encoded(payload: &[u8]) -> Self {
+    pub(crate) fn of_encoded(payload: &[u8]) -> Self {
         let mut bytes = [0; Self::LENGTH];
         bytes[0] = Self::VERSION;
         bytes[1..].copy_from_slice(&Sha256::digest(payload));

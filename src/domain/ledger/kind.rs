@@ -26,7 +26,7 @@ macro_rules! kind {
             }
 
             /// The value of [`Mutation::BY_ORDER_NUMBER`] for the kind.
-            pub const fn is_by_order_number(self) -> bool {
+            pub(crate) const fn is_by_order_number(self) -> bool {
                 match self {
                     $(Self::$mutation => <mutations::$type as Mutation>::BY_ORDER_NUMBER,)*
                 }

@@ -260,7 +260,7 @@ impl LedgerRules {
     }
 
     /// Whether a look-up by number showing no order would settle the outcome of the entry at `now`.
-    pub fn is_ripe(&self, entry: &Entry, now: Moment) -> bool {
+    pub(crate) fn is_ripe(&self, entry: &Entry, now: Moment) -> bool {
         entry.unknown.is_some_and(|unknown| {
             unknown.absences + 1 >= ABSENCES
                 && unknown.last_absence.is_none_or(|last| Moment::window_has_passed(last, self.settle_window / 8, now))

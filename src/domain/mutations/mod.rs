@@ -149,7 +149,7 @@ impl LookupProbe {
 }
 
 /// The rules of one mutation for settling an unknown outcome, independent of its type.
-pub trait SettlementPolicy: Send + Sync {
+pub(crate) trait SettlementPolicy: Send + Sync {
     /// The value of [`Mutation::IS_AUDITED`] for the mutation.
     fn is_audited(&self) -> bool;
     /// Calls [`Mutation::probe`] of the mutation.
@@ -205,7 +205,7 @@ macro_rules! settlements {
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
         /// The rules for settling unknown outcomes of entries of this kind.
-        pub fn settlement_of(kind: MutationKind) -> &'static dyn SettlementPolicy {
+        pub(crate) fn settlement_of(kind: MutationKind) -> &'static dyn SettlementPolicy {
             match kind {
                 $(MutationKind::$mutation => &MutationPolicy::<$type>(PhantomData),)*
             }

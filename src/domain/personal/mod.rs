@@ -22,7 +22,7 @@ use self::words::PhraseFinder;
 use crate::pb::WalmartError;
 
 /// The replacement for personal data.
-pub const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Parts of keys, in lower case, whose objects hold personal data.
 const PERSONAL_OBJECTS: [&str; 7] = ["customer", "shippingto", "shipto", "recipient", "buyer", "contact", "address"];
@@ -57,7 +57,7 @@ impl PersonalTexts {
 
     /// Collects the personal texts of a raw answer. An answer that is not JSON, or too large, yields none, because
     /// personal texts cannot be recognized.
-    pub fn of_answer(body: &[u8]) -> Self {
+    pub(crate) fn of_answer(body: &[u8]) -> Self {
         let value = (body.len() <= MAX_ANSWER).then(|| serde_json::from_slice(body).ok()).flatten();
         value.map_or_else(Self::default, |value| Self::of_json(&value))
     }
@@ -75,7 +75,7 @@ impl PersonalTexts {
     }
 
     /// Reads the texts stored by [`PersonalTexts::beside`].
-    pub fn kept_beside(snapshot: &[u8]) -> Self {
+    pub(crate) fn kept_beside(snapshot: &[u8]) -> Self {
         let kept = KeptTexts::decode(snapshot).unwrap_or_default();
         Self(kept.texts.into_iter().collect())
     }

@@ -5,7 +5,7 @@ use super::{FieldFaults, FieldPath, REQUIRED, check_request_id};
 use crate::pb::CancelOrderRequest;
 
 /// Checks a cancellation and returns all of its faults.
-pub fn check_cancellation(request: &CancelOrderRequest) -> Result<(), FieldFaults> {
+pub(crate) fn check_cancellation(request: &CancelOrderRequest) -> Result<(), FieldFaults> {
     let mut faults = FieldFaults::default();
     check_request_id(&request.request_id, &mut faults);
     let at = FieldPath::Top("payload");

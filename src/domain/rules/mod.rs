@@ -11,10 +11,10 @@ mod parts;
 mod path;
 mod promise;
 
-pub use self::cancel::check_cancellation;
+pub(crate) use self::cancel::check_cancellation;
 pub use self::order::check_order;
-pub use self::order_status::check_order_status;
-pub use self::parts::{check_request_id, is_request_id};
+pub(crate) use self::order_status::check_order_status;
+pub(crate) use self::parts::{check_request_id, is_request_id};
 pub use self::path::FieldPath;
 pub use self::promise::check_promise;
 
@@ -58,7 +58,7 @@ impl FieldFaults {
     }
 
     /// Converts to `Ok` when no fault was found.
-    pub fn into_result(self) -> Result<(), Self> {
+    pub(crate) fn into_result(self) -> Result<(), Self> {
         if self.kept.is_empty() { Ok(()) } else { Err(self) }
     }
 }

@@ -8,7 +8,7 @@ const MAX_LIMIT: i32 = 50;
 const MAX_OFFSET: i32 = 50_000;
 
 /// Checks a search for orders and returns all of its faults.
-pub fn check_order_status(request: &GetOrderStatusRequest) -> Result<(), FieldFaults> {
+pub(crate) fn check_order_status(request: &GetOrderStatusRequest) -> Result<(), FieldFaults> {
     let mut faults = FieldFaults::default();
     let filters = [
         &request.order_number,

@@ -11,14 +11,14 @@ use crate::pb::{Address, Contact, Money, Quantity};
 const MAX_REQUEST_ID: usize = 128;
 
 /// Checks the caller's id of a mutation: absent, or 1 to 128 visible ASCII characters.
-pub fn check_request_id(request_id: &str, faults: &mut FieldFaults) {
+pub(crate) fn check_request_id(request_id: &str, faults: &mut FieldFaults) {
     if !request_id.is_empty() && !is_request_id(request_id) {
         faults.add(&FieldPath::Top("request_id"), "must be 1 to 128 visible ASCII characters");
     }
 }
 
 /// Whether a text is short and plain enough to be repeated in an answer.
-pub fn is_request_id(text: &str) -> bool {
+pub(crate) fn is_request_id(text: &str) -> bool {
     (1..=MAX_REQUEST_ID).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 

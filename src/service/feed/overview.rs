@@ -46,21 +46,21 @@ pub struct SubscriptionState {
 
 /// The ids of an event, without any content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventIds {
+pub(crate) struct EventIds {
     /// Position in the log.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// Walmart's id of the event.
-    pub event_id: String,
+    pub(crate) event_id: String,
     /// Account of the event.
-    pub account: String,
+    pub(crate) account: String,
     /// Purchase order of the event.
-    pub purchase_order_id: String,
+    pub(crate) purchase_order_id: String,
     /// Event type as received.
-    pub event_type: String,
+    pub(crate) event_type: String,
     /// Sub-event type as received; often empty.
-    pub sub_event_type: String,
+    pub(crate) sub_event_type: String,
     /// Time of receipt by the gateway.
-    pub received: Timestamp,
+    pub(crate) received: Timestamp,
 }
 
 impl<F: FeedStore> Feed<F> {
@@ -68,7 +68,7 @@ impl<F: FeedStore> Feed<F> {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn overview(&self, most: usize, call: &CallContext) -> Result<FeedState, ServiceError> {
+    pub(crate) async fn overview(&self, most: usize, call: &CallContext) -> Result<FeedState, ServiceError> {
         let bounds = self.bounds().await?;
         let (subscriptions, next) = self.subscriptions(bounds, most, "", call).await?;
         let open_streams = ByFeed::new(|feed| self.0.streams.of.of(feed).load(Ordering::Acquire) as u64);
@@ -97,7 +97,7 @@ impl<F: FeedStore> Feed<F> {
     ///
     /// # Errors
     /// The store fails.
-    pub async fn find_oldest(&self, state: &mut FeedState) -> Result<(), StoreError> {
+    pub(crate) async fn find_oldest(&self, state: &mut FeedState) -> Result<(), StoreError> {
         for feed in FeedName::ALL {
             let LogBounds { first, head, .. } = *state.bounds.of(feed);
             let next = |it: &SubscriptionState| (it.scanned + 1).max(first);
@@ -122,7 +122,7 @@ impl<F: FeedStore> Feed<F> {
     ///
     /// # Errors
     /// The store fails; intents read before stay.
-    pub async fn follow_ids(&self, known: &mut VecDeque<EventIds>, most: usize) -> Result<(), StoreError> {
+    pub(crate) async fn follow_ids(&self, known: &mut VecDeque<EventIds>, most: usize) -> Result<(), StoreError> {
         let log = self.log(FeedName::CancelIntents);
         let bounds = log.bounds().await?;
         known.retain(|event| (bounds.first..=bounds.head).contains(&event.seq));

@@ -134,7 +134,7 @@ impl SqliteLedger {
 
     /// Checks whether the store works, by a write of the size of an entry; skipped when the store works and something
     /// was written since the last check. [`Self::failing`] has the result.
-    pub async fn prove(&self) {
+    pub(crate) async fn prove(&self) {
         let SqliteShared { health, proved, .. } = &*self.0;
         let written = health.written();
         if proved.swap(written, Ordering::Relaxed) == written || health.failing().is_some() {

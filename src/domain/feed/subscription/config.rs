@@ -85,14 +85,14 @@ impl SubscriptionConfig {
     ///
     /// # Errors
     /// All faults of the request.
-    pub fn from_message(message: &pb::Subscription, at: &FieldPath<'_>) -> Result<Self, FieldFaults> {
+    pub(crate) fn from_message(message: &pb::Subscription, at: &FieldPath<'_>) -> Result<Self, FieldFaults> {
         let mut faults = FieldFaults::default();
         check(message, at, &mut faults);
         faults.into_result().map(|()| Self::read(message))
     }
 
     /// Converts to a message with the configuration fields; further fields stay empty.
-    pub fn to_message(&self) -> pb::Subscription {
+    pub(crate) fn to_message(&self) -> pb::Subscription {
         let backoff = pb::Backoff { min: written(self.backoff_min), max: written(self.backoff_max) };
         pb::Subscription {
             feed: number_of_feed(self.feed),
@@ -127,13 +127,13 @@ impl SubscriptionConfig {
     }
 
     /// The filter without its accounts.
-    pub fn wanted_anywhere(&self) -> EventFilter {
+    pub(crate) fn wanted_anywhere(&self) -> EventFilter {
         self.wanted().anywhere()
     }
 
     /// Whether the configuration matches a request: only fields set in the request are compared. Filters are compared
     /// by their meaning, and accounts only if the request names accounts.
-    pub fn agrees_with(&self, asked: &pb::Subscription) -> bool {
+    pub(crate) fn agrees_with(&self, asked: &pb::Subscription) -> bool {
         let read = Self::read(asked);
         let backoff = asked.backoff.unwrap_or_default();
         let same = |is_set: bool, is_same: bool| !is_set || is_same;
@@ -228,7 +228,7 @@ fn feed_of(number: i32) -> Option<FeedName> {
 }
 
 /// The number of a feed in messages.
-pub fn number_of_feed(feed: FeedName) -> i32 {
+pub(crate) fn number_of_feed(feed: FeedName) -> i32 {
     let feed = match feed {
         FeedName::CancelIntents => pb::Feed::CancelIntents,
         FeedName::OrderUpdates => pb::Feed::OrderUpdates,
@@ -256,7 +256,7 @@ impl OrderingMode {
 }
 
 /// Checks the name of a subscription: 1 to 128 ASCII letters, digits, `-`, `_` and `.`.
-pub fn check_name(name: &str, at: &FieldPath<'_>, faults: &mut FieldFaults) {
+pub(crate) fn check_name(name: &str, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(plain) {
         faults.add(at, "must be 1 to 128 ASCII letters, digits, '-', '_' or '.'");

@@ -29,7 +29,7 @@ impl Subscription {
     /// Drops rows of trimmed events, for a log now beginning at `first`: parked rows, and redriven rows without a
     /// lease, because their events cannot be delivered. Returns the number of dropped rows. Other unsettled rows stay,
     /// and hold the floor.
-    pub fn trimmed(&mut self, first: u64) -> usize {
+    pub(crate) fn trimmed(&mut self, first: u64) -> usize {
         let is_gone = |seq: &&u64| {
             self.rows.get(**seq).is_some_and(|row| row.redriven && !matches!(row.state, RowState::Leased { .. }))
         };
@@ -43,7 +43,7 @@ impl Subscription {
     }
 
     /// The last position not needed by this subscription: the log may be trimmed up to it.
-    pub fn needs_after(&self) -> u64 {
+    pub(crate) fn needs_after(&self) -> u64 {
         let first = [self.rows.parked().first(), self.rows.unsettled().first()].into_iter().flatten().min();
         first.map_or(self.head.floor, |seq| self.head.floor.min(seq - 1))
     }

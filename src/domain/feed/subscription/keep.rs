@@ -28,7 +28,7 @@ impl Subscription {
     }
 
     /// Time of the next extension by [`Self::keep`]: before half of a lease is left.
-    pub fn keep_time(&self, consumer: &str, most: Duration) -> Option<SteadyTime> {
+    pub(crate) fn keep_time(&self, consumer: &str, most: Duration) -> Option<SteadyTime> {
         let half = self.head.config.lease_duration / 2;
         let borrower = self.rows.borrower(consumer)?;
         let time = |seq: &u64| match self.rows.get(*seq)?.state {

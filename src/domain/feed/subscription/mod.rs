@@ -29,19 +29,20 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::config::{OrderingMode, SubscriptionConfig, check_name, number_of_feed};
+pub use self::config::{OrderingMode, SubscriptionConfig};
+pub(crate) use self::config::{check_name, number_of_feed};
 pub use self::row::{DeliveryCause, EventRow, LastVerdict, RowState};
 use self::rows::RowIndex;
-pub use self::void::VoidedRows;
+pub(crate) use self::void::VoidedRows;
 use super::{AccountScope, EventFilter, Lease};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 
 /// Most rows between the floor and the last scanned event. A subscription with this many rows scans no further.
-pub const MAX_UNSETTLED: usize = 100_000;
+pub(crate) const MAX_UNSETTLED: usize = 100_000;
 
 /// Positions below the floor for which the settlement of an event is remembered.
-pub const REMEMBERED: u64 = 10_000;
+pub(crate) const REMEMBERED: u64 = 10_000;
 
 /// The subscription's own row.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,20 +84,20 @@ impl SubscriptionHead {
 
 /// The changes that a store has to write, for the rows of [`SubscriptionChanges::head`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SubscriptionChanges {
+pub(crate) struct SubscriptionChanges {
     /// The head, if changed.
-    pub head: Option<SubscriptionHead>,
+    pub(crate) head: Option<SubscriptionHead>,
     /// Whether all stored rows are dropped first, after a seek.
-    pub clear: bool,
+    pub(crate) clear: bool,
     /// New and changed rows, by `seq`.
-    pub put: Vec<EventRow>,
+    pub(crate) put: Vec<EventRow>,
     /// Positions of dropped rows.
-    pub drop: Vec<u64>,
+    pub(crate) drop: Vec<u64>,
 }
 
 impl SubscriptionChanges {
     /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.head.is_none() && !self.clear && self.put.is_empty() && self.drop.is_empty()
     }
 }
@@ -250,7 +251,7 @@ impl Subscription {
     }
 
     /// Sets the generation of the next seek, which must be new in the store.
-    pub fn offer_generation(&mut self, next: u64) {
+    pub(crate) fn offer_generation(&mut self, next: u64) {
         self.next_generation = next;
     }
 
@@ -267,7 +268,7 @@ impl Subscription {
     }
 
     /// The subscription with its counts.
-    pub fn outline(&self) -> SubscriptionCounts {
+    pub(crate) fn outline(&self) -> SubscriptionCounts {
         SubscriptionCounts {
             head: self.head.clone(),
             unsettled: self.unsettled(),
@@ -278,12 +279,12 @@ impl Subscription {
     }
 
     /// Number of stored rows, including rows of settled events.
-    pub fn row_count(&self) -> u64 {
+    pub(crate) fn row_count(&self) -> u64 {
         self.rows.count() as u64
     }
 
     /// Takes the changes since loading, or since the previous call.
-    pub fn take_changes(&mut self) -> SubscriptionChanges {
+    pub(crate) fn take_changes(&mut self) -> SubscriptionChanges {
         let (clear, put, drop) = self.rows.take_changes();
         let head = (self.stored.as_ref() != Some(&self.head)).then(|| self.head.clone());
         if head.is_some() {
@@ -303,18 +304,18 @@ impl Subscription {
     }
 
     /// Number of scanned events that are not settled, including leased events.
-    pub fn unsettled(&self) -> u64 {
+    pub(crate) fn unsettled(&self) -> u64 {
         self.rows.unsettled().len() as u64
     }
 
     /// Time of receipt of the first scanned event that is not settled.
-    pub fn oldest_unsettled(&self) -> Option<Timestamp> {
+    pub(crate) fn oldest_unsettled(&self) -> Option<Timestamp> {
         let first = self.rows.unsettled().first()?;
         self.rows.get(*first).map(|row| row.received)
     }
 
     /// Time at which the next lease or pause ends; [`Self::lend`] may then grant new leases.
-    pub fn next_time(&self) -> Option<SteadyTime> {
+    pub(crate) fn next_time(&self) -> Option<SteadyTime> {
         self.rows.next_time().map(|(time, _)| time)
     }
 
@@ -326,7 +327,7 @@ impl Subscription {
     }
 
     /// Parked rows after a position, in order, at most `limit`.
-    pub fn parked_after(&self, seq: u64, limit: usize) -> Vec<EventRow> {
+    pub(crate) fn parked_after(&self, seq: u64, limit: usize) -> Vec<EventRow> {
         let after = (Bound::Excluded(seq), Bound::Unbounded);
         self.rows.parked().range(after).filter_map(|seq| self.rows.get(*seq)).take(limit).cloned().collect()
     }
@@ -392,7 +393,7 @@ impl Subscription {
 
     /// Whether unsettled events before `first`, the first stored event, were trimmed. Such a subscription must grant no
     /// lease.
-    pub fn has_lost(&self, first: u64) -> bool {
+    pub(crate) fn has_lost(&self, first: u64) -> bool {
         self.head.floor.saturating_add(1) < first
     }
 

@@ -104,7 +104,7 @@ pub enum LastVerdict {
 
 impl RowState {
     /// Whether the event still has to be settled.
-    pub const fn is_unsettled(&self) -> bool {
+    pub(crate) const fn is_unsettled(&self) -> bool {
         matches!(self, Self::Pending { .. } | Self::Leased { .. } | Self::Waiting { .. })
     }
 }

@@ -7,18 +7,18 @@ use crate::domain::feed::AccountScope;
 
 /// Numbers of rows voided because their accounts are not covered any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VoidedRows {
+pub(crate) struct VoidedRows {
     /// Number of leased events.
-    pub leased: u64,
+    pub(crate) leased: u64,
     /// Number of parked events.
-    pub parked: u64,
+    pub(crate) parked: u64,
     /// Number of pending and waiting events.
-    pub pending: u64,
+    pub(crate) pending: u64,
 }
 
 impl VoidedRows {
     /// Number of all voided rows.
-    pub const fn all(self) -> u64 {
+    pub(crate) const fn all(self) -> u64 {
         self.leased + self.parked + self.pending
     }
 }
@@ -26,19 +26,19 @@ impl VoidedRows {
 impl Subscription {
     /// Sets the covered accounts of a new subscription.
     #[must_use]
-    pub fn with_scope(mut self, scope: AccountScope) -> Self {
+    pub(crate) fn with_scope(mut self, scope: AccountScope) -> Self {
         self.head.scope = Some(scope);
         self
     }
 
     /// Positions of all rows whose events may still be shown: unsettled or parked.
-    pub fn open_rows(&self) -> Vec<u64> {
+    pub(crate) fn open_rows(&self) -> Vec<u64> {
         self.rows.unsettled().iter().chain(self.rows.parked()).copied().collect()
     }
 
     /// Replaces the covered accounts, and voids the rows at the positions of `gone`: their leases become unknown, and
     /// the floor passes them. Events of a new account before the scanned position stay skipped.
-    pub fn set_scope(&mut self, scope: AccountScope, gone: impl IntoIterator<Item = u64>) -> VoidedRows {
+    pub(crate) fn set_scope(&mut self, scope: AccountScope, gone: impl IntoIterator<Item = u64>) -> VoidedRows {
         let mut voided = VoidedRows::default();
         for seq in gone {
             let Some(row) = self.rows.get(seq) else { continue };
