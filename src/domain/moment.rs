@@ -21,12 +21,12 @@ pub struct SteadyTime(pub u64);
 
 impl SteadyTime {
     /// The time later by `span`; saturates at the largest time.
-    pub(crate) fn plus(self, span: Duration) -> Self {
+    pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
     /// The time earlier by `span`; saturates at the start of the machine.
-    pub(crate) fn minus(self, span: Duration) -> Self {
+    pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
 
@@ -52,28 +52,28 @@ pub struct Moment {
 
 impl Moment {
     /// The moment later by `span` on the two clocks.
-    pub(crate) fn plus(self, span: Duration) -> Self {
+    pub fn plus(self, span: Duration) -> Self {
         Self { wall: self.wall.plus(span), steady: self.steady.plus(span) }
     }
 
     /// The moment earlier by `span` on the two clocks.
-    pub(crate) fn minus(self, span: Duration) -> Self {
+    pub fn minus(self, span: Duration) -> Self {
         Self { wall: self.wall.minus(span), steady: self.steady.minus(span) }
     }
 
     /// Time since `earlier` by the clock with the smaller difference: the time that has certainly passed.
-    pub(crate) fn at_least_since(self, earlier: Self) -> Duration {
+    pub fn at_least_since(self, earlier: Self) -> Duration {
         self.wall.since(earlier.wall).min(self.steady.since(earlier.steady))
     }
 
     /// Time since `earlier` by the clock with the larger difference: the time that may have passed.
-    pub(crate) fn at_most_since(self, earlier: Self) -> Duration {
+    pub fn at_most_since(self, earlier: Self) -> Duration {
         self.wall.since(earlier.wall).max(self.steady.since(earlier.steady))
     }
 
     /// Whether a window of `span` that began at `since` has passed, by the wall clock and by the steady clock. For
     /// guards: settle windows and retention.
-    pub(crate) fn window_has_passed(since: Self, span: Duration, now: Self) -> bool {
+    pub fn window_has_passed(since: Self, span: Duration, now: Self) -> bool {
         if is_planted(PlantedBug::WindowByWallClock) {
             return now.wall.since(since.wall) >= span;
         }
@@ -82,35 +82,35 @@ impl Moment {
 
     /// Whether an action planned for this moment is due: either clock has reached the moment. For wake-ups: look-ups
     /// and heartbeats.
-    pub(crate) fn is_due(self, now: Self) -> bool {
+    pub fn is_due(self, now: Self) -> bool {
         now.wall >= self.wall || now.steady >= self.steady
     }
 
     /// Whether this moment, a last moment allowed, is over: either clock has passed the moment. For `not_after`.
-    pub(crate) fn is_over(self, now: Self) -> bool {
+    pub fn is_over(self, now: Self) -> bool {
         now.wall > self.wall || now.steady > self.steady
     }
 }
 
 /// A moment as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct StoredMoment {
+pub struct StoredMoment {
     /// Time of day, and steady time on `boot`.
-    pub(crate) moment: Moment,
+    pub moment: Moment,
     /// The boot from which the steady time counts; `None` where an earlier version stored the time of day only.
-    pub(crate) boot: Option<BootId>,
+    pub boot: Option<BootId>,
 }
 
 impl StoredMoment {
     /// The start of a window that began at this moment. After a reboot the time since then cannot be measured, and the
     /// window starts again at `now`. The window also starts again when the steady clock is behind the stored start,
     /// which a consistent clock cannot be.
-    pub(crate) fn window_start(self, boot: BootId, now: Moment) -> Moment {
+    pub fn window_start(self, boot: BootId, now: Moment) -> Moment {
         if self.is_of(boot) && self.moment.steady <= now.steady { self.moment } else { now }
     }
 
     /// The time at which an action planned for this moment is due. After a reboot the time of day alone decides.
-    pub(crate) fn due_time(self, boot: BootId, now: Moment) -> Moment {
+    pub fn due_time(self, boot: BootId, now: Moment) -> Moment {
         if self.is_of(boot) {
             return self.moment;
         }

@@ -15,7 +15,7 @@ use crate::pb::{
 };
 
 /// A read that callers may ask for. Identical reads of one account share one upstream call while the call is in flight.
-pub(crate) trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
+pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
     /// Checks the request and returns all of its faults.
     fn check(request: &Self::Request) -> Result<(), FieldFaults>;
 
@@ -44,7 +44,7 @@ pub(crate) trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message
 
 /// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AnswerSource {
+pub enum AnswerSource {
     /// The cache of earlier answers.
     Cached,
     /// The call of another caller, joined while in flight.
@@ -122,7 +122,7 @@ pub struct FindOrder;
 /// Looks up the outcome of a mutation for the ledger. The answer is passed on unread, a 404 like a 200. An error is
 /// never evidence.
 #[derive(Debug)]
-pub(crate) struct LookUp;
+pub struct LookUp;
 
 impl WalmartCall for SearchOrders {
     const OPERATION: Operation = Operation::Status;

@@ -1,6 +1,7 @@
-//! Keys by which entries are found: those that callers choose, made short.
+//! Short keys for finding entries by numbers and ids chosen by callers.
 //!
-//! Their order is kept, so that numbers and ids that rise (as those of many callers do) touch few pages of an index.
+//! Keys keep the order of their texts. Rising numbers and ids, as many callers use, therefore touch few pages of an
+//! index.
 
 use std::ops::RangeInclusive;
 
@@ -10,28 +11,28 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
 use crate::domain::ledger::{Entry, Fingerprint, MutationKind, NewEntry};
 
-/// Of one account; at most [`LONGEST`] bytes.
+/// A key within one account; at most [`LONGEST`] bytes.
 pub(super) type LookupKey = Box<[u8]>;
 
-/// A UUID as text is shorter.
+/// Longest key; a UUID as text is shorter.
 const LONGEST: usize = 40;
 
-/// Bytes of a hash at the end of a key: half a SHA-256. Two things that differ have different keys, as for fingerprints.
+/// Bytes of a hash at the end of a key: half a SHA-256. As for fingerprints, different texts have different keys.
 pub(super) const HASH: usize = 16;
 
 /// Bytes of the hash of an event's kind.
 const KIND: usize = 4;
 
-/// Of what an entry is known by.
+/// The keys of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EntryKeys {
     pub(super) account: AccountId,
     pub(super) kind: MutationKind,
-    /// Of the request, if it has an id. With the kind.
+    /// Key of the request id, if given; used together with the kind.
     pub(super) request: Option<LookupKey>,
-    /// Of the order number, for a creation.
+    /// Key of the order number, for a creation.
     pub(super) number: Option<LookupKey>,
-    /// Of order number and fingerprint, for a cancellation.
+    /// Key of order number and fingerprint, for a cancellation.
     pub(super) content: Option<LookupKey>,
 }
 
@@ -41,7 +42,7 @@ impl EntryKeys {
         Self::from(account, *kind, order_number, request_id.as_deref(), fingerprint)
     }
 
-    /// The same as when the entry was new, whatever it stands by now.
+    /// The keys of a stored entry, equal to the keys at its creation.
     pub(super) fn of_entry(entry: &Entry) -> Self {
         let Entry { account, kind, order_number, request_id, fingerprint, .. } = entry;
         Self::from(account, *kind, order_number, request_id.as_deref(), fingerprint)
@@ -64,8 +65,8 @@ impl EntryKeys {
     }
 }
 
-/// Of a number or an id. A text below the greatest length is its own key; of a longer one the beginning stays, and the
-/// key has the greatest length.
+/// The key of a number or an id. A text shorter than the limit is its own key; a longer text keeps its beginning,
+/// followed by a hash.
 pub(super) fn short(text: &str) -> LookupKey {
     let text = text.as_bytes();
     if text.len() < LONGEST {
@@ -75,12 +76,12 @@ pub(super) fn short(text: &str) -> LookupKey {
 }
 
 fn content(order_number: &str, fingerprint: &Fingerprint) -> LookupKey {
-    // The fingerprint has one length, so the two cannot be taken for others.
+    // The fingerprint has a fixed length, which keeps the two parts apart.
     let hash = Sha256::new().chain_update(fingerprint.0).chain_update(order_number).finalize();
     hash[..HASH].into()
 }
 
-/// By what a delivery is known again within its account: the identity of its event, or its body when that could not be read.
+/// The key of a delivery within its account: the identity of its event, or the hash of an unreadable body.
 pub(super) fn delivery(arrival: &WebhookDelivery) -> LookupKey {
     match &arrival.content {
         DeliveryContent::Event { event_id: id, event_type, sub_event_type, .. } => {
@@ -90,50 +91,50 @@ pub(super) fn delivery(arrival: &WebhookDelivery) -> LookupKey {
     }
 }
 
-/// Of a body that is in quarantine, or was.
+/// The key of a body that is or was in quarantine.
 pub(super) fn body(hash: &[u8; 32]) -> [u8; HASH] {
     let mut key = half(hash);
     key[0] |= 1;
     key
 }
 
-/// Of an event: the key of its id and a hash of its kind. Two kinds of one id whose hashes are the same would be taken for one
-/// event, and the second body for a conflict, which is shown too.
+/// The key of an event: the key of its id, and a hash of its kind. A collision of two kinds under one id would make the
+/// second body a conflict, which is shown to operators.
 pub(super) fn event(event_id: &str, event_type: &str, sub_event_type: &str) -> LookupKey {
-    // With its length in front the one cannot be taken for a part of the other.
+    // The length in front keeps the two texts apart.
     let length = (event_type.len() as u64).to_be_bytes();
     let kind = Sha256::new().chain_update(length).chain_update(event_type).chain_update(sub_event_type).finalize();
     [&self::event_id(event_id)[..], &kind[..KIND]].concat().into()
 }
 
-/// What the keys of all events of an id begin with. It is the whole key of events that versions before the kinds stored. Differs
-/// in one bit from all keys of bodies, so that no id can be made that stands for a body.
+/// The common beginning of the keys of all events with an id, and the whole key of events stored before kinds were part
+/// of the key. One bit differs from all keys of bodies, which keeps an event id from imitating a body.
 pub(super) fn event_id(event_id: &str) -> [u8; HASH] {
     let mut key = half(&Sha256::digest(event_id).into());
     key[0] &= !1;
     key
 }
 
-/// The least and the greatest key of an event of this id.
+/// The least and the greatest key of an event with this id.
 pub(super) fn events_of(event_id: &str) -> ([u8; HASH], LookupKey) {
     let first = self::event_id(event_id);
     (first, [&first[..], &[u8::MAX; KIND]].concat().into())
 }
 
-/// By what a delivery with this key is found. The first half is of the event id and the second of the kind, so that all kinds of
-/// one id lie together and each is found by itself. A part of every database: it never changes.
+/// The hash for finding a delivery. The first half comes from the event id and the second from the kind: all kinds of
+/// one id lie together, and every kind can be found alone. Stored in every database; must never change.
 pub(super) fn delivery_hash(key: &[u8]) -> i64 {
     let part = |four: Option<&[u8; 4]>| u32::from_be_bytes(four.copied().unwrap_or_default());
     i64::from(part(key.first_chunk()).cast_signed()) << 32 | i64::from(part(key.last_chunk()))
 }
 
-/// By what all events of this id are found.
+/// The range of hashes of all events with this id.
 pub(super) fn hashes_of_events(event_id: &str) -> RangeInclusive<i64> {
     let first = delivery_hash(&self::event_id(event_id)) & !i64::from(u32::MAX);
     first..=first | i64::from(u32::MAX)
 }
 
-/// Half a SHA-256.
+/// The first half of a SHA-256.
 pub(super) fn half(hash: &[u8; 32]) -> [u8; HASH] {
     let mut half = [0; HASH];
     half.copy_from_slice(&hash[..HASH]);

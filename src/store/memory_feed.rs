@@ -23,7 +23,7 @@ use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
 /// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one feed.
 #[derive(Clone)]
-pub(crate) struct MemoryFeed(Arc<FeedInner>);
+pub struct MemoryFeed(Arc<FeedInner>);
 
 struct FeedInner {
     tables: Mutex<FeedTables>,
@@ -33,7 +33,7 @@ struct FeedInner {
 
 impl MemoryFeed {
     /// An empty feed. `log` is the id of the cancel intents' log; the log of the order updates has the inverted bits.
-    pub(crate) fn new(log: LogId) -> Self {
+    pub fn new(log: LogId) -> Self {
         let id = |feed| match feed {
             FeedName::CancelIntents => log,
             FeedName::OrderUpdates => LogId(!log.0),

@@ -57,7 +57,8 @@ fn notification(body: &[u8]) -> Result<WebhookNotification, UnreadableBody> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     // serde_json refuses deep nesting, and no body can overflow the stack. Its errors name the position and the
     // expected form, and repeat nothing of the body.
-    let value: Value = serde_json::from_slice(body).map_err(|error| UnreadableBody::new(format!("not JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_slice(body).map_err(|error| UnreadableBody::new(format!("not JSON: {error}")))?;
     if matches!(ObjectPlace::in_place(Some(&value)), ObjectPlace::Several) {
         return Err(UnreadableBody::new("several JSON objects in one body"));
     }

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::answer;
 use super::auth::ProofError;
-use crate::domain::feed::notification::Unclear;
+use crate::domain::feed::notification::UnclearReason;
 use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 

@@ -1,12 +1,13 @@
-//! Finds rows by keys that others chose: entries by order numbers, ids of requests and contents of cancellations, deliveries by
-//! ids of events and by bodies (`feed/known.rs`).
+//! Finds rows by keys chosen outside: entries by order numbers, request ids and contents of cancellations; deliveries
+//! by event ids and bodies (`feed/known.rs`).
 //!
-//! Such keys lie all over an index. Written one by one into a large one, each would change a page of its own, which costs
-//! more than all the rest of a row. So the newest are held in memory; their rows, which lie together, have
-//! them for the next start. When there are enough they move into a table in its order, where several share a page.
+//! Such keys are scattered over an index. Written one by one into a large index, every key would change a page of its
+//! own, which costs more than the rest of the row. The newest keys are therefore held in memory; their rows, which lie
+//! together, restore the keys at the next start. From a certain number on, the keys move into a table in sorted order,
+//! where several share a page.
 //!
-//! Here a key is a short hash only. Whatever is found by one is asked for the key itself, which is in its row: two that share
-//! a hash by chance cost a look and nothing else.
+//! A key is only a short hash here. Every candidate is compared with the full key in its row; a collision costs one
+//! read.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -19,11 +20,12 @@ use super::tx::WriteTx;
 use crate::domain::ledger::MutationKind;
 use crate::store::keys;
 
-/// Keys in memory before they move; while they do, as many come. 25 bytes each. Tests have few, so that they see them move.
+/// Most keys in memory before they move; the same number arrives during the move. 25 bytes each. Tests use few keys, to
+/// see them move.
 pub(super) const NEWEST: usize = if cfg!(any(test, feature = "crash-points")) { 100 } else { 100_000 };
 
-/// What is found. Each has a table of keys, and a number in the table of numbers: rows with ids from there on may not be in it
-/// yet.
+/// The kinds of rows. Every kind has a table of keys, and a number in the table `numbers`: the keys of rows with ids
+/// from there on may not be in the table yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyedRows {
     Entries,
@@ -45,7 +47,7 @@ impl KeyedRows {
         }
     }
 
-    /// A process that was killed may have moved it before.
+    /// A killed process may have moved the key before.
     const fn insert(self) -> &'static str {
         match self {
             Self::Entries => "INSERT OR IGNORE INTO keys (hash, entry) VALUES (?1, ?2)",
@@ -61,30 +63,30 @@ impl KeyedRows {
     }
 }
 
-/// What a key of an entry is of.
+/// The kind of an entry's key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum EntryKeyKind {
     /// The order number of a creation.
     Number,
-    /// A request's id.
+    /// The id of a request.
     Request(MutationKind),
     /// Order number and fingerprint of a cancellation.
     Content,
 }
 
 impl EntryKeyKind {
-    /// The numbers are in every database: they never change.
+    /// The numbers are in every database and must never change.
     fn code(self) -> u8 {
         match self {
             Self::Number => 0,
-            // Two kinds were there before contents were keys.
+            // Two kinds existed before contents became keys.
             Self::Request(kind) if kind.code() < 2 => 1 + kind.code(),
             Self::Request(kind) => 2 + kind.code(),
             Self::Content => 3,
         }
     }
 
-    /// Whether an entry stands by this key of its account.
+    /// Whether an entry holds this key of its account.
     fn stands(self, tx: &WriteTx<'_>, id: i64, account: i64, key: &[u8]) -> rusqlite::Result<bool> {
         let stands = match self {
             Self::Number => "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2 AND number_key = ?3",
@@ -99,38 +101,38 @@ impl EntryKeyKind {
     }
 }
 
-/// What a key of an entry is found by.
+/// The hash for finding an entry by a key.
 pub(super) fn hash(by: EntryKeyKind, account: i64, key: &[u8]) -> i64 {
     hash_of(by.code(), account, key).into()
 }
 
-/// The same, for migrations and for programs that fill a database.
+/// The same hash, for migrations and for programs that fill a database.
 pub fn hash_of(by: u8, account: i64, key: &[u8]) -> i32 {
     let hash = Sha256::new().chain_update([by]).chain_update(account.to_be_bytes()).chain_update(key).finalize();
     i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
-/// Keys that are not in the table: their hashes, and the rows that have them.
+/// The keys that are not in the table yet, as hashes with the ids of their rows.
 #[derive(Debug, Default)]
 pub(super) struct NewestKeys {
     added: BTreeSet<(i64, i64)>,
-    /// On their way into the table: all of the rows below `below`, until they have moved.
+    /// Keys on their way into the table: the keys of all rows below `below`.
     moving: BTreeSet<(i64, i64)>,
-    /// How many move for each that comes.
+    /// Number of keys moved for every added key.
     pace: usize,
-    /// Rows from here on have none in the table.
+    /// Rows from this id on have no keys in the table.
     below: i64,
-    /// That are to move in this transaction: as many as were added, times the pace.
+    /// Number of keys to move in this transaction: the added keys, times the pace.
     due: usize,
-    /// Taken out in this transaction.
+    /// Keys removed in this transaction.
     taken: Vec<(i64, i64)>,
-    /// `below` is of this transaction.
+    /// Whether `below` was set in this transaction.
     began: bool,
 }
 
 impl NewestKeys {
-    /// Finds those of the entries that were not known to have moved, and of what is left of such entries. A process that was
-    /// killed may have moved some of them.
+    /// Reads the keys of entries, and of the remains of trimmed entries, that are not known to have moved. A killed
+    /// process may have moved some of the keys.
     pub(super) fn of_entries(connection: &Connection, next_entry: i64) -> rusqlite::Result<Self> {
         let mut newest = Self { below: next_entry, ..Self::default() };
         let keyed = first_not_known(connection, KeyedRows::Entries)?;
@@ -151,7 +153,7 @@ impl NewestKeys {
         Ok(newest)
     }
 
-    /// The same of deliveries.
+    /// The same for deliveries.
     pub(super) fn of_deliveries(connection: &Connection, next_delivery: i64) -> rusqlite::Result<Self> {
         let mut newest = Self { below: next_delivery, ..Self::default() };
         let keyed = first_not_known(connection, KeyedRows::Deliveries)?;
@@ -168,20 +170,21 @@ impl NewestKeys {
         self.added.len() + self.moving.len()
     }
 
-    /// A transaction begins.
+    /// Clears what belongs to the previous transaction.
     pub(super) fn begin(&mut self) {
         (self.due, self.began) = (0, false);
         self.taken.clear();
     }
 
-    /// What is left after a rollback, so that a store that fails does not read all of it again with each try. Keys too many
-    /// do no harm. `None` when it has to be read: numbers of rows that were taken may be taken again, `below` among them.
+    /// The keys after a rollback, which saves a failing store from reading all keys at every attempt. Surplus keys are
+    /// harmless. Returns `None` when the keys must be read again: ids of rolled-back rows may be assigned again,
+    /// including `below`.
     pub(super) fn rolled_back(mut self) -> Option<Self> {
         self.added.extend(self.taken.drain(..));
         (!self.began).then_some(self)
     }
 
-    /// Notes the key in this column, if there is one.
+    /// Notes the key in this column, if present.
     fn note(&mut self, row: &Row<'_>, by: EntryKeyKind, column: usize) -> rusqlite::Result<()> {
         if let Some(key) = row.get_ref(column)?.as_blob_or_null()? {
             self.added.insert((hash(by, row.get(1)?, key), row.get(0)?));
@@ -190,13 +193,13 @@ impl NewestKeys {
     }
 }
 
-/// The first row that was not known to have its keys in the table.
+/// The first row that is not known to have its keys in the table.
 fn first_not_known(connection: &Connection, of: KeyedRows) -> rusqlite::Result<i64> {
     let mut keyed = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
     keyed.query_row([of.keyed()], |row| row.get(0))
 }
 
-/// Rows that may have keys with these hashes, or what is left of them, in the order of their ids.
+/// Rows that may have keys with these hashes, or the remains of such rows, in the order of their ids.
 pub(super) fn found(tx: &mut WriteTx<'_>, of: KeyedRows, hashes: RangeInclusive<i64>) -> rusqlite::Result<Vec<i64>> {
     let (first, last) = hashes.into_inner();
     let NewestKeys { added, moving, .. } = tx.newest(of);
@@ -207,19 +210,19 @@ pub(super) fn found(tx: &mut WriteTx<'_>, of: KeyedRows, hashes: RangeInclusive<
         found.push(id?);
     }
     found.sort_unstable();
-    // A process that was killed may have moved what is held in memory again now.
+    // A killed process may have moved keys that are held in memory again.
     found.dedup();
     Ok(found)
 }
 
-/// From now on the row, a new one, is found by a key with this hash.
+/// Adds the key of a new row.
 pub(super) fn put(tx: &mut WriteTx<'_>, of: KeyedRows, hash: i64, id: i64) {
     let newest = tx.newest(of);
     newest.added.insert((hash, id));
     newest.due += 1;
 }
 
-/// The row is no longer found by it.
+/// Removes the key of a row.
 pub(super) fn take_out(tx: &mut WriteTx<'_>, of: KeyedRows, hash: i64, id: i64) -> rusqlite::Result<()> {
     let place = (hash, id);
     let newest = tx.newest(of);
@@ -232,7 +235,7 @@ pub(super) fn take_out(tx: &mut WriteTx<'_>, of: KeyedRows, hash: i64, id: i64) 
     tx.sql(of.delete())?.execute([hash, id]).map(drop)
 }
 
-/// Moves what is due into the table. At the end of a transaction. `next`: the id of the next row.
+/// Moves the due keys into the table, at the end of a transaction. `next` is the id of the next row.
 pub(super) fn move_due(tx: &mut WriteTx<'_>, of: KeyedRows, next: i64) -> rusqlite::Result<()> {
     let newest = tx.newest(of);
     let mut due = std::mem::take(&mut newest.due);
@@ -241,7 +244,7 @@ pub(super) fn move_due(tx: &mut WriteTx<'_>, of: KeyedRows, next: i64) -> rusqli
             return Ok(());
         }
         newest.moving = std::mem::take(&mut newest.added);
-        // After kills there may be more of them. They move faster, so that no more come meanwhile than at other times.
+        // After kills there may be more keys. A higher pace keeps the number of keys arriving meanwhile unchanged.
         newest.pace = newest.moving.len().div_ceil(NEWEST);
         newest.below = next;
         newest.began = true;
@@ -262,7 +265,7 @@ pub(super) fn move_due(tx: &mut WriteTx<'_>, of: KeyedRows, next: i64) -> rusqli
     Ok(())
 }
 
-/// Entries that may have this key, or what is left of them, in the order of their ids.
+/// Entries that may have this key, or the remains of such entries, in the order of their ids.
 pub(super) fn candidates(
     tx: &mut WriteTx<'_>,
     by: EntryKeyKind,
@@ -273,7 +276,7 @@ pub(super) fn candidates(
     found(tx, KeyedRows::Entries, hash..=hash)
 }
 
-/// The first of these entries that stands by the key.
+/// The first of these entries that holds the key.
 pub(super) fn standing(
     tx: &WriteTx<'_>,
     candidates: &[i64],
@@ -289,12 +292,12 @@ pub(super) fn standing(
     Ok(None)
 }
 
-/// From now on the entry, a new one, is found by this key.
+/// Adds a key of a new entry.
 pub(super) fn add(tx: &mut WriteTx<'_>, by: EntryKeyKind, account: i64, key: &[u8], id: i64) {
     put(tx, KeyedRows::Entries, hash(by, account, key), id);
 }
 
-/// The entry is no longer found by this key.
+/// Removes a key of an entry.
 pub(super) fn remove(
     tx: &mut WriteTx<'_>,
     by: EntryKeyKind,

@@ -1,4 +1,4 @@
-//! One transaction of the writer: what several writes of a group share.
+//! One transaction of the writer, shared by the writes of a group.
 
 use std::collections::HashMap;
 
@@ -13,28 +13,28 @@ use crate::domain::ledger::EntryState;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 
-/// What the writer remembers of the database between transactions. Forgotten when one is rolled back.
+/// The writer's cache of the database between transactions. Dropped when a transaction is rolled back.
 pub(super) struct WriterCache {
     accounts: HashMap<AccountId, i64, RandomState>,
     next_entry: u64,
-    /// The database says that numbers below this are used, so that it need not be told of each.
+    /// Numbers below this are marked as used in the database, which saves a write for every number.
     reserved: u64,
     clock: Clock,
     pub(super) feed: feed::FeedCache,
     entry_keys: NewestKeys,
     delivery_keys: NewestKeys,
-    /// Entries with numbers below this are in the table of counts, and in that of succeeded ones.
+    /// Entries with numbers below this are in the tables `counts` and `succeeded`.
     counted: i64,
-    /// The last row of `entry_spans`, once it was written.
+    /// The last written row of `entry_spans`.
     entry_span: Option<(u64, Timestamp)>,
 }
 
-/// Numbers of entries that are reserved at a time. What is left of them at the end of the process is never used. The newest
-/// entries, so many to twice as many, are left out of the table of counts and of that of succeeded ones: most of them end
-/// before they are taken in, so that their ends write neither.
+/// Entry numbers reserved at a time. The rest is never used after the end of the process. The newest entries, this many
+/// to twice as many, are left out of the tables `counts` and `succeeded`: most entries end before they are taken in,
+/// which saves writes to both tables.
 const RESERVED_AT_ONCE: u64 = 1000;
 
-/// What need not be read again after a rollback.
+/// The parts of the cache that survive a rollback.
 #[derive(Default)]
 pub(super) struct CacheRemains {
     entry_keys: Option<NewestKeys>,
@@ -42,7 +42,7 @@ pub(super) struct CacheRemains {
 }
 
 impl WriterCache {
-    /// Reads it, all but what is left of it after a rollback.
+    /// Reads the cache, except the parts left by a rollback.
     pub(super) fn read(connection: &Connection, left: CacheRemains, clock: Clock) -> rusqlite::Result<Self> {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
@@ -69,20 +69,20 @@ impl WriterCache {
         })
     }
 
-    /// What need not be read again after a rollback.
+    /// The parts of the cache that need not be read again after a rollback.
     pub(super) fn rolled_back(self) -> CacheRemains {
         CacheRemains { entry_keys: self.entry_keys.rolled_back(), delivery_keys: self.delivery_keys.rolled_back() }
     }
 }
 
-/// The transaction. Committed by the writer, never by a write.
+/// A transaction. The writer commits it; a write never does.
 pub(super) struct WriteTx<'a> {
     connection: &'a Connection,
     memory: &'a mut WriterCache,
     reserved_before: u64,
-    /// Changes of the counts by account and state: written once, however many entries changed.
+    /// Changes of the counts by account and state, written once for any number of changed entries.
     counts: HashMap<(i64, EntryState), i64, RandomState>,
-    /// Entries made or changed.
+    /// Number of created or changed rows.
     pub(super) rows: u64,
 }
 
@@ -94,17 +94,17 @@ impl<'a> WriteTx<'a> {
         Self { connection, memory, reserved_before, counts: HashMap::default(), rows: 0 }
     }
 
-    /// What is read within it.
+    /// The connection, for reads within the transaction.
     pub(super) fn connection(&self) -> &'a Connection {
         self.connection
     }
 
-    /// A statement, prepared once.
+    /// A cached prepared statement.
     pub(super) fn sql(&self, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
         self.connection.prepare_cached(sql)
     }
 
-    /// The number of an account, which gets one when it has none.
+    /// The number of an account, assigned if missing.
     pub(super) fn account(&mut self, account: &AccountId) -> rusqlite::Result<i64> {
         if let Some(number) = self.memory.accounts.get(account) {
             return Ok(*number);
@@ -119,12 +119,12 @@ impl<'a> WriteTx<'a> {
         Ok(number)
     }
 
-    /// Tells on which boot the store is used now.
+    /// The clock, which also has the present boot.
     pub(super) fn clock(&self) -> Clock {
         self.memory.clock
     }
 
-    /// What is remembered of the feed.
+    /// The cache of the feed.
     pub(super) fn feed(&mut self) -> &mut feed::FeedCache {
         &mut self.memory.feed
     }
@@ -162,14 +162,14 @@ impl<'a> WriteTx<'a> {
         id < self.memory.counted
     }
 
-    /// This entry of this account came into this state (1) or left it (-1).
+    /// Counts an entry of an account that entered a state (1) or left it (-1).
     pub(super) fn count(&mut self, id: i64, account: i64, state: EntryState, change: i64) {
         if self.is_counted(id) {
             *self.counts.entry((account, state)).or_default() += change;
         }
     }
 
-    /// This entry of this account has succeeded.
+    /// Notes that an entry of an account has succeeded.
     pub(super) fn succeeded(&self, id: i64, account: i64) -> rusqlite::Result<()> {
         if !self.is_counted(id) {
             return Ok(());
@@ -177,7 +177,7 @@ impl<'a> WriteTx<'a> {
         self.sql("INSERT INTO succeeded (account, entry) VALUES (?1, ?2)")?.execute([account, id]).map(drop)
     }
 
-    /// Writes what was gathered.
+    /// Writes the collected changes.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
         let mut add = self.sql(
             "INSERT INTO counts (account, state, entries) VALUES (?1, ?2, ?3) \
@@ -194,7 +194,7 @@ impl<'a> WriteTx<'a> {
         lookup::move_due(self, KeyedRows::Deliveries, self.memory.feed.next_delivery)
     }
 
-    /// Takes entries into the table of counts and that of succeeded ones, all but the newest.
+    /// Takes entries into the tables `counts` and `succeeded`, except the newest.
     fn count_newest(&mut self) -> rusqlite::Result<()> {
         let below = integer(self.memory.next_entry.saturating_sub(RESERVED_AT_ONCE)).max(self.memory.counted);
         let part = [self.memory.counted, below];
@@ -213,7 +213,7 @@ impl<'a> WriteTx<'a> {
         self.number("counted", below)
     }
 
-    /// Keeps a number in the table of numbers.
+    /// Stores a number in the table `numbers`.
     pub(super) fn number(&self, name: &str, value: i64) -> rusqlite::Result<()> {
         self.sql("UPDATE numbers SET value = ?2 WHERE name = ?1")?.execute(params![name, value]).map(drop)
     }

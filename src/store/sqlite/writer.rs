@@ -1,9 +1,9 @@
-//! The writer thread. While it commits one group of writes, others are queued; the queue is the next group: one transaction, one
-//! sync, however many wait. It never waits for more.
+//! The writer thread. While one group of writes is committed, further writes are queued; the queue becomes the next
+//! group: one transaction with one fsync for any number of writes. The thread never waits for a group to grow.
 //!
-//! Writes come in two lanes. Whoever waits for the ledger or for a delivery to be stored is a caller or Walmart, so those go
-//! first. Changes of subscriptions follow in the same transaction, for [`BUDGET`]; what is left of them begins the next one.
-//! Without that an order would wait for every consumer's loans and verdicts that were handed over before it.
+//! Writes come in two lanes. Callers and Walmart wait for writes of the ledger and of deliveries, which go first.
+//! Changes of subscriptions follow in the same transaction, for [`BUDGET`]; the rest begins the next transaction.
+//! Without the budget, an order would wait for all leases and verdicts queued before.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -28,40 +28,41 @@ use crate::ports::ledger::{StoreError, StoreErrorKind};
 use crate::store::StoreSettings;
 use crate::store::health::StoreHealth;
 
-/// Writes that may wait. Whoever comes then waits for a place, and may still leave.
+/// Most queued writes. Further callers wait for a place, and may leave meanwhile.
 const QUEUE: usize = 4096;
 
-/// Writes in one transaction at most, so that the first need not wait long for the last.
+/// Most writes in one transaction, limited to keep the first write from waiting for the last.
 const GROUP: usize = 1024;
 
-/// Time that changes of subscriptions take of one transaction, while others may be waiting. At least one is made.
+/// Time for changes of subscriptions in one transaction while further writes may be waiting. At least one change is
+/// made.
 pub(super) const BUDGET: Duration = Duration::from_millis(5);
 
-/// A write, handed over with the place where its answer goes.
+/// A write with the channel for its answer.
 pub(super) trait WriteJob: Send {
-    /// May be called again after its transaction was rolled back.
+    /// Writes within a transaction. Called again when the transaction was rolled back.
     fn write(&mut self, tx: &mut WriteTx<'_>) -> rusqlite::Result<()>;
 
-    /// Tells what became of it.
+    /// Sends the result to the caller.
     fn answer(self: Box<Self>, result: Result<(), StoreError>);
 }
 
 pub(super) enum WriterJob {
     Write(Box<dyn WriteJob>),
-    /// No more is taken; what was handed over before is written.
+    /// Accepts no further writes; queued writes are finished.
     End,
 }
 
-/// Which writes go first.
+/// The priority of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteLane {
-    /// The ledger, and deliveries of Walmart's.
+    /// The ledger, and deliveries from Walmart.
     First,
-    /// Subscriptions.
+    /// Changes of subscriptions, which wait for the first lane.
     Second,
 }
 
-/// The ways to the thread.
+/// The queues of the writer.
 #[derive(Clone, Debug)]
 pub(super) struct WriterQueues {
     first: mpsc::Sender<WriterJob>,
@@ -69,7 +70,7 @@ pub(super) struct WriterQueues {
 }
 
 impl WriterQueues {
-    /// Hands a job over, once there is a place. Fails when the thread takes no more.
+    /// Queues a job, once there is a place. Fails when the thread accepts no more jobs.
     pub(super) async fn send(&self, lane: WriteLane, job: WriterJob) -> Result<(), WriterClosed> {
         let queue = match lane {
             WriteLane::First => &self.first,
@@ -79,23 +80,24 @@ impl WriterQueues {
     }
 }
 
-/// The thread has ended, or is about to.
+/// The writer has ended or is about to end.
 #[derive(Debug)]
 pub(super) struct WriterClosed;
 
-/// The ways to the thread, and the end of it, when the file is closed.
+/// The queues of the writer, and the signal of its end after the file was closed.
 pub(super) type Handles = (WriterQueues, oneshot::Receiver<()>);
 
-/// What waits to be written.
+/// The queued writes of both lanes.
 struct PendingWrites {
     first: mpsc::Receiver<WriterJob>,
     second: mpsc::Receiver<WriterJob>,
-    /// Of the second lane, what a transaction had no time for.
+    /// Writes of the second lane for which a transaction had no time.
     left: VecDeque<Box<dyn WriteJob>>,
 }
 
 impl PendingWrites {
-    /// The next group, those of the first lane at its beginning, and how many they are. Waits for one; empty at the end.
+    /// Takes the next group, with the first lane at its beginning, and the number of writes of the first lane. Waits
+    /// for a write; empty at the end.
     fn group(&mut self, runtime: &Runtime) -> (Vec<Box<dyn WriteJob>>, usize) {
         let mut group = Vec::new();
         if self.left.is_empty() {
@@ -109,8 +111,8 @@ impl PendingWrites {
                 }
             });
             let Some((lane, job)) = next else { return (group, 0) };
-            // Those who are ready to hand something over do so first, where there is no core for both: a sync then serves
-            // more of them. Returns at once when there is nobody.
+            // Yield once: on one core, tasks ready to queue a write can then do so and share this fsync. Returns at
+            // once when no task is ready.
             std::thread::yield_now();
             match (lane, job) {
                 (WriteLane::First, WriterJob::Write(write)) => group.push(write),
@@ -136,7 +138,7 @@ impl PendingWrites {
         (group, first)
     }
 
-    /// No more is taken; what was handed over before is written.
+    /// Accepts no further writes; queued writes are finished.
     fn close(&mut self) {
         self.first.close();
         self.second.close();
@@ -147,20 +149,20 @@ impl PendingWrites {
     }
 }
 
-/// Starts the thread, which keeps the file until it ends.
+/// Starts the thread, which holds the file until it ends.
 pub(super) fn start(writer: WriterThread, guard: Arc<FileGuard>, watcher: FileWatcher) -> std::io::Result<Handles> {
     let (first, first_queue) = mpsc::channel(QUEUE);
     let (second, second_queue) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
-    // Only to wait for both queues.
+    // The runtime is used only for waiting on the two queues.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let waiting = PendingWrites { first: first_queue, second: second_queue, left: VecDeque::new() };
     let run = move || {
         writer.run(waiting, &runtime);
-        // Only now may another process have the file.
+        // The file may be taken by a different process only from here on.
         drop(watcher);
         drop(guard);
-        // Nobody need wait for it.
+        // The receiver may be gone.
         let _ = ended.send(());
     };
     std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
@@ -169,23 +171,23 @@ pub(super) fn start(writer: WriterThread, guard: Arc<FileGuard>, watcher: FileWa
 
 pub(super) struct WriterThread {
     path: PathBuf,
-    /// `None` for a store that could not be opened; it is tried again with every group.
+    /// `None` when the file could not be opened; every group tries again.
     database: Option<OpenDatabase>,
     health: StoreHealth,
-    /// Of the feeds' logs.
+    /// The published heads of the feeds' logs.
     heads: Heads,
-    /// Of this process, once it has raised it.
+    /// The epoch of this process, once raised.
     epoch: Option<i64>,
     settings: StoreSettings,
 }
 
 pub(super) struct OpenDatabase {
     pub(super) connection: Connection,
-    /// Whether it was taken for this process since it was opened.
+    /// Whether the database was taken for this process since it was opened.
     owned: bool,
-    /// `None` after a rollback.
+    /// The cache; `None` after a rollback.
     memory: Option<WriterCache>,
-    /// Of the memory before.
+    /// The parts of the cache that survived a rollback.
     left: CacheRemains,
     checkpoints: WalCheckpoints,
 }
@@ -213,8 +215,7 @@ impl WriterThread {
         Self { path, database, health, heads, epoch: None, settings }
     }
 
-    /// Takes the database for this process, if it could be opened. What keeps it from that is told, and it is tried again with
-    /// the first group.
+    /// Takes the database for this process, if it is open. A failure is noted, and the first group tries again.
     pub(super) fn own(&mut self) {
         if self.database.is_some()
             && let Err(failed) = self.owned()
@@ -235,8 +236,8 @@ impl WriterThread {
         }
     }
 
-    /// Writes the group, or each alone when one of them is what fails. `first` of them are of the first lane. Gives back those
-    /// that there was no time for.
+    /// Writes the group, or every write alone when one of them causes the failure. `first` is the number of writes of
+    /// the first lane. Returns the writes for which there was no time.
     fn write(&mut self, mut group: Vec<Box<dyn WriteJob>>, first: usize) -> VecDeque<Box<dyn WriteJob>> {
         let (result, done) = self.commit(&mut group, first);
         let left = group.split_off(done);
@@ -269,7 +270,7 @@ impl WriterThread {
         group.into_iter().for_each(|write| write.answer(result.clone()));
     }
 
-    /// Commits the group, or as much of it as there is time for; tells how many that were, at least one.
+    /// Commits the group, or as much as there is time for, and returns the number of writes done, at least one.
     fn commit(
         &mut self,
         group: &mut [Box<dyn WriteJob>],
@@ -277,7 +278,7 @@ impl WriterThread {
     ) -> (Result<CommitChanges, CommitFailure>, usize) {
         let mut done = 0;
         let result = self.try_commit(group, first, &mut done);
-        // After a failure all are answered, or tried one by one.
+        // After a failure all writes are answered, or tried one by one.
         let done = if result.is_ok() { done } else { group.len() };
         (result, done)
     }
@@ -296,7 +297,7 @@ impl WriterThread {
         let rows = match transaction(database, epoch, clock, group, first, done) {
             Ok(rows) => rows,
             Err(OwnerError::Succeeded) => {
-                // Nothing was written. The process ends before anybody hears of it.
+                // Nothing was written. The process ends before any caller gets an answer.
                 let _ = database.connection.execute_batch("ROLLBACK");
                 return Err(self.succeeded());
             }
@@ -307,7 +308,7 @@ impl WriterThread {
                 if !database.connection.is_autocommit()
                     && let Err(error) = database.connection.execute_batch("ROLLBACK")
                 {
-                    // It cannot be used again; the next group opens the file anew.
+                    // The connection cannot be used any more; the next group opens the file again.
                     tracing::error!(%error, "the store could not be rolled back");
                     self.database = None;
                 }
@@ -328,7 +329,7 @@ impl WriterThread {
         Ok(wrote)
     }
 
-    /// The database, opened and taken for this process, and the epoch that it must still have.
+    /// The database, opened and taken for this process, and its epoch.
     fn owned(&mut self) -> Result<(&mut OpenDatabase, i64), CommitFailure> {
         if !self.database.as_ref().is_some_and(|database| database.owned) {
             self.epoch = Some(self.take()?);
@@ -355,7 +356,7 @@ impl WriterThread {
         }
     }
 
-    /// Another process has taken the file: this one ends at once, before it begins anything more.
+    /// Ends the process after a different process has taken the file, before any further work.
     fn succeeded(&self) -> CommitFailure {
         let text = format!(
             "the store {} was taken by another order-gateway, so this process ends: run one process for each file",
@@ -379,7 +380,7 @@ impl WriterThread {
         self.database.as_mut().ok_or_else(CommitFailure::closed)
     }
 
-    /// A failed sync ends the process: what the disk holds is not known, so nobody may be told anything.
+    /// Ends the process after a failed fsync: the content of the disk is unknown, and no caller may get an answer.
     fn fatal(&self, error: &rusqlite::Error) {
         if failure::is_fatal(error) {
             (self.settings.on_fatal)(&format!("the store {} could not be synced: {error}", self.path.display()));
@@ -392,7 +393,7 @@ impl WriterThread {
 }
 
 struct CommitFailure {
-    /// Whether the others of the group may be written without it.
+    /// Whether the rest of the group may succeed without this write.
     of_one: bool,
     error: StoreError,
 }
@@ -404,11 +405,11 @@ impl CommitFailure {
     }
 }
 
-/// Whether a transaction changed anything.
+/// Whether a transaction changed the database.
 struct CommitChanges(bool);
 
-/// Writes the group, or as much of it as there is time for; tells how many entries were made or changed. `done` says how many
-/// writes that were.
+/// Writes the group, or as much as there is time for, and returns the number of changed rows. `done` is set to the
+/// number of writes done.
 fn transaction(
     database: &mut OpenDatabase,
     epoch: i64,

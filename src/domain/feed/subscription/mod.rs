@@ -97,6 +97,7 @@ pub(crate) struct SubscriptionChanges {
 
 impl SubscriptionChanges {
     /// Whether there is nothing to write.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_none() && !self.clear && self.put.is_empty() && self.drop.is_empty()
     }

@@ -6,7 +6,7 @@ use super::{AbsenceProof, LookupAnswer, NoEvidence};
 
 /// Finds the proof of absence in an answer to a look-up by number. Fails with the reason when the answer proves
 /// nothing.
-pub(crate) fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
+pub fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
     match LookupEnvelope::read(&answer.body) {
         Some(read) => of_answer(answer.http_status, &read),
         None => Err(unreadable(answer.http_status)),
@@ -24,7 +24,7 @@ pub(super) fn unreadable(http_status: u16) -> NoEvidence {
 
 /// Whether the code is the not-found of the order service itself. A gateway or proxy in front of the service reports a
 /// missing path, not a missing order.
-pub(crate) fn is_order_service_not_found(code: &str) -> bool {
+pub fn is_order_service_not_found(code: &str) -> bool {
     if code == "OS_NOT_FOUND_ERROR" {
         return true;
     }

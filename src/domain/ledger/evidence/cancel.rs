@@ -11,27 +11,27 @@ use crate::pb::{CancelItem, Cancellation};
 /// The cancelled units of every line before a cancellation is sent. Unreadable lines are left out. An entry stores the
 /// snapshot encoded, where empty bytes mean no snapshot; a snapshot without lines is never made.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct CancelSnapshot {
+pub struct CancelSnapshot {
     /// The lines of the cancellation, or a single line without id for all lines of the order together.
     #[prost(message, repeated, tag = "1")]
-    pub(crate) lines: Vec<SnapshotLine>,
+    pub lines: Vec<SnapshotLine>,
 }
 
 /// One line of a [`CancelSnapshot`].
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct SnapshotLine {
+pub struct SnapshotLine {
     /// The caller's id of the line; empty for the sum of all lines.
     #[prost(string, tag = "1")]
-    pub(crate) seller_line_id: String,
+    pub seller_line_id: String,
     /// Units cancelled so far, over all orders of the number.
     #[prost(double, tag = "2")]
-    pub(crate) cancelled: f64,
+    pub cancelled: f64,
 }
 
 impl CancelSnapshot {
     /// Reads the cancelled units of the lines in `batch` from an answer to a look-up by number. Returns `None` when no
     /// line can be read.
-    pub(crate) fn read(batch: &Cancellation, answer: &LookupAnswer) -> Option<Self> {
+    pub fn read(batch: &Cancellation, answer: &LookupAnswer) -> Option<Self> {
         let read = LookupEnvelope::read(&answer.body)?;
         let orders = orders_of(batch, answer.http_status, &read).ok()?;
         let lines = match LineScope::of(batch, &orders).ok()? {
@@ -77,7 +77,7 @@ fn snapshot_line(item: &CancelItem, orders: &[&OrderRow]) -> Option<SnapshotLine
 /// lines unchanged. The units of several orders with the same number are added, because Walmart cancels in one of the
 /// orders without naming the order. An answer without line ids is judged by the sums of all lines if the cancellation
 /// names as many lines as every order has.
-pub(crate) fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, answer: &LookupAnswer) -> Evidence {
+pub fn judge_cancel(batch: &Cancellation, snapshot: Option<&CancelSnapshot>, answer: &LookupAnswer) -> Evidence {
     let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
     };

@@ -17,7 +17,7 @@ const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The fields by which a shown order is compared with the order that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ExpectedOrder {
+pub struct ExpectedOrder {
     number: String,
     channel: Option<String>,
     earliest: Option<Timestamp>,
@@ -28,7 +28,7 @@ pub(crate) struct ExpectedOrder {
 impl ExpectedOrder {
     /// Takes the order of a request with its first attempt at `first_attempt`. Returns `None` for a request without
     /// order.
-    pub(crate) fn of_request(request: &CreateOrderRequest, first_attempt: Timestamp) -> Option<Self> {
+    pub fn of_request(request: &CreateOrderRequest, first_attempt: Timestamp) -> Option<Self> {
         let order = request.payload.as_ref()?;
         let placed = order.order_placed_time.as_deref().and_then(earliest_meaning);
         let line = |item: &crate::pb::OrderItem| {
@@ -45,17 +45,17 @@ impl ExpectedOrder {
 
     /// Makes an expectation from the number alone, for an entry with an erased body. No row contradicts such an
     /// expectation.
-    pub(crate) fn of_number(order_number: &str) -> Self {
+    pub fn of_number(order_number: &str) -> Self {
         Self { number: order_number.to_owned(), channel: None, earliest: None, lines: None }
     }
 
     /// The expected order number.
-    pub(crate) fn number(&self) -> &str {
+    pub fn number(&self) -> &str {
         &self.number
     }
 
     /// The earliest date that Walmart can show for the order; `None` when unknown.
-    pub(crate) fn earliest(&self) -> Option<Timestamp> {
+    pub fn earliest(&self) -> Option<Timestamp> {
         self.earliest
     }
 
@@ -111,7 +111,7 @@ impl OrderComparison {
 }
 
 /// Judges an answer to a look-up by number for a creation.
-pub(crate) fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence {
+pub fn judge_create(expected: &ExpectedOrder, answer: &LookupAnswer) -> Evidence {
     let Some(read) = LookupEnvelope::read(&answer.body) else {
         return Evidence::Nothing(absence::unreadable(answer.http_status));
     };

@@ -22,13 +22,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub(crate) use self::absence::{absence, is_order_service_not_found};
-#[cfg(test)]
-pub(crate) use self::cancel::SnapshotLine;
-pub(crate) use self::cancel::{CancelSnapshot, judge_cancel};
-pub(crate) use self::create::{ExpectedOrder, judge_create};
-pub use self::search::SearchPage;
-pub(crate) use self::search::{SearchProgress, read_search_page};
+pub use self::absence::{absence, is_order_service_not_found};
+pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
+pub use self::create::{ExpectedOrder, judge_create};
+pub use self::search::{SearchPage, SearchProgress, read_search_page};
 
 /// Walmart's complete and unread HTTP answer to a look-up.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +51,7 @@ pub enum Evidence {
 
 /// The value of an answer for a caller searching an order by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OrderShown {
+pub enum OrderShown {
     /// One order or several are shown.
     Order,
     /// Walmart's order service does not have the order.
@@ -64,7 +61,7 @@ pub(crate) enum OrderShown {
 }
 
 /// Judges an answer for a caller searching an order by number. Comparing the number is left to the caller.
-pub(crate) fn judge_search_by_number(answer: &LookupAnswer) -> OrderShown {
+pub fn judge_search_by_number(answer: &LookupAnswer) -> OrderShown {
     let Some(read) = answer::LookupEnvelope::read(&answer.body) else { return OrderShown::Nothing };
     if read.orders().any(|order| order.has_number()) {
         OrderShown::Order
@@ -123,7 +120,7 @@ pub struct Contradiction {
 
 impl Contradiction {
     /// Whether any field differs.
-    pub(crate) const fn is_any(self) -> bool {
+    pub const fn is_any(self) -> bool {
         self.channel || self.order_date || self.lines || self.sku
     }
 

@@ -16,7 +16,7 @@ pub struct SearchPage {
 }
 
 /// Reads a page of a search. Fails with the reason when the page can neither show an order nor count as complete.
-pub(crate) fn read_search_page(answer: &LookupAnswer) -> Result<SearchPage, NoEvidence> {
+pub fn read_search_page(answer: &LookupAnswer) -> Result<SearchPage, NoEvidence> {
     let http_status = answer.http_status;
     let Some(answer) = LookupEnvelope::read(&answer.body) else { return Err(absence::unreadable(http_status)) };
     let errors = answer.errors();
@@ -61,7 +61,7 @@ impl SearchPage {
 
     /// Judges the page for an order: [`Evidence::Present`], [`Evidence::Contradicted`], or
     /// [`NoEvidence::NumberAlmostEqual`]. Returns `None` when no row has the number, which is no absence.
-    pub(crate) fn judge(&self, expected: &ExpectedOrder) -> Option<Evidence> {
+    pub fn judge(&self, expected: &ExpectedOrder) -> Option<Evidence> {
         create::judge_rows(expected, self.answer.orders())
     }
 
@@ -74,7 +74,7 @@ impl SearchPage {
 
 /// The pages of one search so far, read in order from offset 0, newest orders first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SearchProgress {
+pub struct SearchProgress {
     rows: u64,
     /// The total of the first page; `None` before the first page or without a total.
     total: Option<u64>,
@@ -86,7 +86,7 @@ pub(crate) struct SearchProgress {
 
 impl SearchProgress {
     /// Adds the next page.
-    pub(crate) fn add(&mut self, page: &SearchPage) {
+    pub fn add(&mut self, page: &SearchPage) {
         let is_first = self.pages == 0;
         if is_first {
             self.total = page.total;
@@ -101,7 +101,7 @@ impl SearchProgress {
     }
 
     /// The offset of the next page; `None` at the end.
-    pub(crate) fn next_offset(&self) -> Option<u64> {
+    pub fn next_offset(&self) -> Option<u64> {
         let is_at_end = self.total.is_some_and(|total| self.rows >= total);
         (!self.last_page_was_empty && !is_at_end).then_some(self.rows)
     }
@@ -109,12 +109,12 @@ impl SearchProgress {
     /// Whether the search has shown every matching order: read to its end, without errors, with an order in every row
     /// and the same total on all pages. A complete search may count as an earlier absence of an order; the last absence
     /// needs a look-up by number.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.pages > 0 && !self.is_unsound && self.total == Some(self.rows)
     }
 
     /// Whether the pages have passed every order made at `moment` or later.
-    pub(crate) fn has_passed(&self, moment: Timestamp) -> bool {
+    pub fn has_passed(&self, moment: Timestamp) -> bool {
         self.oldest.is_some_and(|oldest| oldest < moment)
     }
 }

@@ -1,4 +1,4 @@
-//! How a delivery is stored.
+//! Stores deliveries in the log or in quarantine, and recognises duplicates.
 
 use rusqlite::params;
 
@@ -35,17 +35,17 @@ pub(super) fn append(tx: &mut WriteTx<'_>, arrival: &WebhookDelivery) -> rusqlit
     }
 }
 
-/// What became of an event that was to enter its feed.
+/// The result of entering an event into its feed.
 pub(super) enum EnterOutcome {
-    /// It has this position.
+    /// The event was stored at this position.
     New(u64),
-    /// It was there before.
+    /// The event was stored before.
     Known,
-    /// Another body was there before under this identity.
+    /// The identity was stored before with a different body.
     Conflict(EventIdentity),
 }
 
-/// Gives an event its position, once.
+/// Assigns a position to an event, once.
 pub(super) fn enter(tx: &mut WriteTx<'_>, account: i64, arrival: &WebhookDelivery) -> rusqlite::Result<EnterOutcome> {
     let DeliveryContent::Event { feed, event_id, event_type, sub_event_type, message } = &arrival.content else {
         return Ok(EnterOutcome::Known);
@@ -70,7 +70,7 @@ pub(super) fn enter(tx: &mut WriteTx<'_>, account: i64, arrival: &WebhookDeliver
     }
 }
 
-/// Whether a version that kept the ids of events without their kinds stored this body.
+/// Whether the body was stored by a version that stored event ids without kinds.
 fn is_known_of_old(
     tx: &mut WriteTx<'_>,
     account: i64,
@@ -84,7 +84,7 @@ fn is_known_of_old(
     Ok(first == Some(keys::half(&arrival.body_hash)))
 }
 
-/// The next event of a log.
+/// Appends an event to a log.
 fn push(
     tx: &mut WriteTx<'_>,
     feed: FeedName,

@@ -1,7 +1,7 @@
-//! What deliveries are known again by: their keys (`store/keys.rs`), each once within an account.
+//! The known deliveries by their keys (`store/keys.rs`), unique within an account.
 //!
-//! They are found as entries are (`lookup.rs`), so only the writer finds all of them: the newest are in no table. No index
-//! insists that a key is there once. It is, because a transaction looks before it writes, and there is one writer.
+//! Deliveries are found like entries (`lookup.rs`); only the writer finds all of them, because the newest keys are in
+//! no table. No index enforces uniqueness: a transaction looks a key up before writing, and there is only one writer.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -19,14 +19,14 @@ use crate::store::keys::{self, HASH};
 pub(super) struct NewDelivery<'a> {
     pub(super) account: i64,
     pub(super) received: Timestamp,
-    /// Of an event: its place in the log of its feed.
+    /// Position in the log of the feed; `None` for a quarantined body.
     pub(super) place: Option<(FeedName, u64)>,
     pub(super) key: &'a [u8],
     /// Half the hash of the body.
     pub(super) body: [u8; HASH],
 }
 
-/// Half the hash of the body that came first with this key.
+/// Half the hash of the first body with this key.
 pub(super) fn body_of(tx: &mut WriteTx<'_>, account: i64, key: &[u8]) -> rusqlite::Result<Option<[u8; HASH]>> {
     let hash = keys::delivery_hash(key);
     for id in lookup::found(tx, KeyedRows::Deliveries, hash..=hash)? {
@@ -38,7 +38,7 @@ pub(super) fn body_of(tx: &mut WriteTx<'_>, account: i64, key: &[u8]) -> rusqlit
     Ok(None)
 }
 
-/// Makes a delivery known, whose key is not; tells its id.
+/// Stores a delivery with a new key, and returns its id.
 pub(super) fn note(tx: &mut WriteTx<'_>, new: &NewDelivery<'_>) -> rusqlite::Result<i64> {
     let NewDelivery { account, received, place, key, body } = new;
     let id = tx.feed().next_delivery;
@@ -53,7 +53,7 @@ pub(super) fn note(tx: &mut WriteTx<'_>, new: &NewDelivery<'_>) -> rusqlite::Res
     Ok(id)
 }
 
-/// The position of the first event of this id, whatever its kind.
+/// The position of the first event with this id, of any kind.
 pub(super) fn position_of(
     tx: &mut WriteTx<'_>,
     feed: FeedName,
@@ -75,7 +75,7 @@ pub(super) fn position_of(
     Ok(found)
 }
 
-/// Forgets a delivery whose row is gone.
+/// Removes the key of a dropped delivery.
 pub(super) fn forget(tx: &mut WriteTx<'_>, id: i64, key: &[u8]) -> rusqlite::Result<()> {
     lookup::take_out(tx, KeyedRows::Deliveries, keys::delivery_hash(key), id)
 }

@@ -1,4 +1,4 @@
-//! What the writer remembers of the feed between transactions.
+//! The writer's cache of the feed between transactions.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,37 +11,37 @@ use crate::domain::feed::subscription::Subscription;
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
 
-/// Positions of one row of a table of spans.
+/// Positions in one row of a table of spans.
 pub(super) const SPAN: u64 = 1024;
 
-/// Subscriptions that are remembered; those that were not used for longest are read again. Reading one costs a row each of
-/// what it remembers, so as many are kept as there may be in use.
+/// Most cached subscriptions; the least recently used ones are dropped. Loading a subscription costs a read of every
+/// row, and the cache has room for all subscriptions likely in use.
 const SUBSCRIPTIONS: usize = 4096;
 
-/// Rows of them all, of about 150 bytes each. One is always remembered.
+/// Most cached rows of all subscriptions, about 150 bytes each. The last used subscription always stays.
 const ROWS: u64 = 400_000;
 
-/// Forgotten with the rest of the writer's memory when a transaction is rolled back.
+/// The cache. Dropped with the rest of the writer's memory when a transaction is rolled back.
 pub(in crate::store::sqlite) struct FeedCache {
-    /// The last position of each log that was given, perhaps in a transaction that is not committed yet.
+    /// The last assigned position of every log, possibly in an uncommitted transaction.
     pub(in crate::store::sqlite) heads: ByFeed<u64>,
     /// The id of the next delivery.
     pub(in crate::store::sqlite) next_delivery: i64,
-    /// Generations of subscriptions below this are used.
+    /// The next unused generation of subscriptions.
     pub(super) next_generation: u64,
     /// Subscriptions by the name of their client, once they were counted.
     pub(super) of_clients: Option<HashMap<String, u64, RandomState>>,
-    /// The last row of each log's table of spans, once it was written.
+    /// The last written row of every log's table of spans.
     spans: ByFeed<Option<(u64, Timestamp)>>,
-    /// Whether there are deliveries of versions that kept the ids of events without their kinds.
+    /// Whether deliveries exist from versions that stored event ids without kinds.
     pub(super) has_old_keys: bool,
-    /// Whether there may be anything in quarantine.
+    /// Whether the quarantine may have rows.
     pub(super) has_quarantine: bool,
     /// Whether steady times in the tables are known to be of this boot.
     pub(super) is_of_this_boot: bool,
-    /// As they are in the database, by name.
+    /// Subscriptions as stored in the database, by name.
     subscriptions: HashMap<String, CachedSubscription, RandomState>,
-    /// Their names by when they were used last.
+    /// Subscription names by the time of their last use.
     used: BTreeMap<u64, String>,
     uses: u64,
     rows: u64,
@@ -77,7 +77,7 @@ impl FeedCache {
         })
     }
 
-    /// The span of an event that is appended, if its row must be written.
+    /// The span of an appended event, if its row must be written.
     pub(super) fn span(&mut self, feed: FeedName, seq: u64, received: Timestamp) -> Option<u64> {
         let span = seq / SPAN;
         let last = self.spans.of_mut(feed);
@@ -88,7 +88,7 @@ impl FeedCache {
         Some(span)
     }
 
-    /// Gives out a subscription, so that nobody sees it before its changes are written.
+    /// Takes a subscription out of the cache, which hides it until its changes are written.
     pub(super) fn take(&mut self, name: &str) -> Option<Subscription> {
         let CachedSubscription { subscription, used, rows } = self.subscriptions.remove(name)?;
         self.used.remove(&used);
@@ -96,7 +96,7 @@ impl FeedCache {
         Some(subscription)
     }
 
-    /// Remembers one whose changes are written.
+    /// Caches a subscription with written changes.
     pub(super) fn keep(&mut self, subscription: Subscription) {
         let (name, rows) = (subscription.head().name.clone(), subscription.row_count());
         self.uses += 1;

@@ -1,12 +1,12 @@
-//! The feeds in the file: the logs of intents and of order updates ([`tables`]), and the subscriptions that read them.
+//! The feeds in the file: the logs of cancel intents and of order updates ([`tables`]), and the subscriptions.
 //!
-//! Writes go through the ledger's writer, so that all share its syncs. Reads have a thread of their own: one who reads the
-//! log from its beginning does not hold up the ledger. What is read in one call shares one piece of memory, which lives as
-//! long as any event of it. The writer alone knows the newest keys ([`known`]), so it tells where the event of an id is.
+//! Writes go through the ledger's writer, and share its fsyncs. Reads have a thread of their own, which keeps a read of
+//! the whole log from delaying the ledger. The events of one read share one allocation, which lives as long as any of
+//! the events.
 //!
-//! Positions are given within the transaction that writes the event, by the one thread that writes: they have no gaps, and
-//! their order is that of the commits. The heads are told after the commit, by the writer. Whatever the writer remembers
-//! ([`memory`]) is forgotten when a transaction is rolled back, so that no position and no change of it is ever seen.
+//! The single writer thread assigns positions within the transaction of the event: positions have no gaps and follow
+//! the order of the commits. The writer publishes the heads after the commit. The writer's cache ([`memory`]) is
+//! dropped when a transaction is rolled back, which hides uncommitted positions and changes.
 
 mod append;
 mod boot;

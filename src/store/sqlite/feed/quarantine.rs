@@ -1,4 +1,4 @@
-//! Bodies that are in no feed: unreadable ones, and conflicts.
+//! Quarantined bodies: unreadable bodies, and conflicts.
 
 use rusqlite::{Connection, Row, params};
 
@@ -15,11 +15,11 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{QuarantinedDelivery, RereadOutcome};
 use crate::store::keys;
 
-/// Why a body is kept here.
+/// The reason of the quarantine.
 pub(super) enum QuarantineReason<'a> {
-    /// It cannot be read, for this reason.
+    /// The body cannot be read, for this reason.
     Unreadable(&'a str),
-    /// The event of this identity came with another body before.
+    /// The event of this identity was stored before with a different body.
     Conflict(EventIdentity),
 }
 
@@ -39,7 +39,7 @@ impl QuarantineReason<'_> {
     }
 }
 
-/// Keeps a body, once. Tells whether it is new.
+/// Quarantines a body, once. Returns whether the body is new.
 pub(super) fn keep(
     tx: &mut WriteTx<'_>,
     account: i64,
@@ -63,7 +63,7 @@ pub(super) fn keep(
     Ok(true)
 }
 
-/// Writes why a body is here.
+/// Stores the reason of the quarantine.
 fn note(tx: &WriteTx<'_>, id: i64, cause: &QuarantineReason<'_>) -> rusqlite::Result<()> {
     let none = EventIdentity::default();
     let (conflict, identity) = (cause.identity().is_some(), cause.identity().unwrap_or(&none));
@@ -75,7 +75,7 @@ fn note(tx: &WriteTx<'_>, id: i64, cause: &QuarantineReason<'_>) -> rusqlite::Re
     Ok(())
 }
 
-/// Lets a body go that could not be read when it came first, because it has come again and is an event now.
+/// Releases a body that was unreadable at its first arrival and is an event now.
 pub(super) fn release(tx: &mut WriteTx<'_>, account: i64, body_hash: &[u8; 32]) -> rusqlite::Result<()> {
     if !tx.feed().has_quarantine {
         return Ok(());
@@ -87,7 +87,7 @@ pub(super) fn release(tx: &mut WriteTx<'_>, account: i64, body_hash: &[u8; 32]) 
     Ok(())
 }
 
-/// Stores what a body says that was read again.
+/// Stores the result of reading a body again.
 pub(super) fn reread(tx: &mut WriteTx<'_>, id: u64, arrival: &WebhookDelivery) -> rusqlite::Result<RereadOutcome> {
     let (account, id) = (tx.account(&arrival.account)?, integer(id));
     let mut known = tx.sql("SELECT 1 FROM quarantine WHERE id = ?1 AND account = ?2")?;
@@ -115,7 +115,7 @@ pub(super) fn reread(tx: &mut WriteTx<'_>, id: u64, arrival: &WebhookDelivery) -
     Ok(reread)
 }
 
-/// What is there of these accounts, after a number.
+/// Reads the quarantine of these accounts after a number.
 pub(super) fn list(
     db: &Connection,
     accounts: &[AccountId],
@@ -153,13 +153,13 @@ pub(super) fn list(
         }
     }
     found.sort_by_key(|one| one.id);
-    // An account may have been named twice.
+    // The caller may have named an account twice.
     found.dedup_by_key(|one| one.id);
     found.truncate(most);
     Ok(found)
 }
 
-/// Drops what came first, up to what came later.
+/// Drops the oldest expired deliveries.
 pub(super) fn trim(tx: &WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let mut front = tx.sql("SELECT id, received FROM quarantine ORDER BY id LIMIT ?1")?;
     let mut front = front.query([size(limit)])?;

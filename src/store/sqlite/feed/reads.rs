@@ -1,4 +1,4 @@
-//! The reads of the log.
+//! The reads of the logs.
 
 use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -11,7 +11,7 @@ use crate::domain::feed::{ByFeed, FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{LogBounds, StoredEvent};
 
-/// Begins every query for events of a log; without their bodies, the table of bodies is not touched.
+/// The beginning of every query for events; without bodies the table of bodies is not read.
 fn select(feed: FeedName, raw: bool) -> String {
     let LogTables { events, bodies, .. } = tables::of(feed);
     if raw {
@@ -21,10 +21,10 @@ fn select(feed: FeedName, raw: bool) -> String {
     }
 }
 
-/// Bytes for which room is made before they are read, at most.
+/// Most bytes allocated before the events are read.
 const ARENA: usize = 1 << 20;
 
-/// The last position of each log, 0 while there is none.
+/// The last position of every log; 0 for an empty log.
 pub(in crate::store::sqlite) fn heads(db: &Connection) -> rusqlite::Result<ByFeed<u64>> {
     let mut heads = ByFeed::default();
     for feed in FeedName::ALL {
@@ -39,7 +39,7 @@ fn head(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
     last.query_row([], |row| rows::number(row, 0))
 }
 
-/// The first position that is kept, or will be.
+/// The first stored position, or the next position of an empty log.
 pub(super) fn first(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
     let LogTables { events, .. } = tables::of(feed);
     let mut first = db.prepare_cached(&format!("SELECT coalesce(min(seq), 1) FROM {events}"))?;
@@ -90,7 +90,7 @@ pub(super) fn pick(
 
 pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqlite::Result<u64> {
     let LogTables { events, spans, .. } = tables::of(feed);
-    // Where the clock went back, later spans may have earlier events: the last that has one counts.
+    // After a clock step back, later spans may have earlier events; the last such span counts.
     let mut span =
         db.prepare_cached(&format!("SELECT span FROM {spans} WHERE earliest < ?1 ORDER BY span DESC LIMIT 1"))?;
     let span = span.query_row([integer(time.0)], |row| rows::number(row, 0)).optional()?;
@@ -102,7 +102,7 @@ pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqli
         if let Some(seq) = last.query_row(bounds, |row| rows::number(row, 0)).optional()? {
             return Ok(seq);
         }
-        // It was in a part of the first span that is gone.
+        // The event was in the trimmed part of the first span.
     }
     Ok(first(db, feed)?.saturating_sub(1))
 }
@@ -111,14 +111,14 @@ pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-/// Events whose bytes stand together, so that a thousand of them are a few allocations and not a thousand.
+/// Events whose bytes share one allocation, which replaces a thousand allocations with a few.
 struct EventArena {
-    /// So many events…
+    /// Most events of the read.
     most: usize,
-    /// …and bytes.
+    /// Most bytes of the read.
     most_bytes: usize,
     bytes: BytesMut,
-    /// Position, time, end of the message and of the body in `bytes`.
+    /// Position, time, and the ends of message and body in `bytes`.
     events: Vec<(u64, Timestamp, usize, usize)>,
 }
 
@@ -127,14 +127,14 @@ impl EventArena {
         Self { most, most_bytes, bytes: BytesMut::new(), events: Vec::new() }
     }
 
-    /// Takes an event; not when it is too much, unless it is the first.
+    /// Adds an event. Returns false when the event exceeds the limit, unless it is the first.
     fn push(&mut self, event: &Row<'_>) -> rusqlite::Result<bool> {
         let (seq, received) = (rows::number(event, 0)?, rows::time(event, 1)?);
         let message = event.get_ref(2)?.as_blob()?;
         let body = event.get_ref(3)?.as_blob_or_null()?.unwrap_or_default();
         let size = message.len() + body.len();
         if self.events.is_empty() {
-            // As if all were like the first.
+            // Assumes that all events are as large as the first.
             self.bytes.reserve(size.max(size.saturating_mul(self.most).min(self.most_bytes).min(ARENA)));
         } else if self.bytes.len() + size > self.most_bytes {
             return Ok(false);

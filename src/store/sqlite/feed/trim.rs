@@ -1,4 +1,4 @@
-//! How old rows go.
+//! Trims old rows of the feeds.
 
 use super::super::rows::{integer, number, time};
 use super::super::tx::WriteTx;
@@ -11,7 +11,7 @@ use crate::domain::feed::subscription::Subscription;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{TrimOutcome, TrimTimes};
 
-/// Whether a delivery is of an event that is kept: ?2 and ?3 are the first positions of the two logs.
+/// SQL condition for deliveries with a stored event; ?2 and ?3 are the first positions of the two logs.
 const IS_KEPT: &str = "(ifnull(seq >= ?2, 0) OR ifnull(update_seq >= ?3, 0))";
 
 /// Drops at most `limit` rows.
@@ -27,7 +27,7 @@ pub(super) fn trim(tx: &mut WriteTx<'_>, times: TrimTimes, limit: usize) -> rusq
     Ok(trimmed)
 }
 
-/// A log from the front, but for the last event.
+/// Trims a log from the front, except the last event.
 fn events(
     tx: &mut WriteTx<'_>,
     feed: FeedName,
@@ -77,8 +77,8 @@ fn events(
     Ok(())
 }
 
-/// Ids, but for the last and for those of events that are kept. The last event of a log may stay for years where no other comes, and
-/// must not hold up the ids behind it.
+/// Trims event ids, except the last id and the ids of stored events. The last event of a log may stay for years, and
+/// must not keep later ids from being trimmed.
 fn ids(tx: &mut WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
     let first = |feed| reads::first(tx.connection(), feed).map(integer);
     let (intent, update) = (first(FeedName::CancelIntents)?, first(FeedName::OrderUpdates)?);
@@ -87,7 +87,8 @@ fn ids(tx: &mut WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Resul
     ))?;
     let mut front = front.query([integer(0), intent, update])?;
     let (mut last, mut gone) = (None, 0);
-    // Ends with the first that is not past its time, whether or not its event is kept: nearly all are, and there may be millions.
+    // The scan ends at the first id that has not expired, with or without a stored event: nearly all ids have stored
+    // events, and there may be millions.
     while gone < limit
         && let Some(row) = front.next()?
         && time(row, 1)? < before

@@ -1,4 +1,4 @@
-//! Versions of the schema. A file here never changes once it was released; a change is a new file.
+//! Versions of the schema. A released file never changes; a change is a new file.
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
@@ -9,7 +9,7 @@ use crate::domain::feed::{order_update_of_kept, with_intent_key};
 use crate::domain::timestamp::Timestamp;
 use crate::store::keys;
 
-/// The first brings a database from version 0 to 1, and so on.
+/// The steps; the first brings a database from version 0 to 1.
 const STEPS: &[&str] = &[
     include_str!("0001_ledger.sql"),
     include_str!("0002_feed.sql"),
@@ -27,15 +27,15 @@ const STEPS: &[&str] = &[
     include_str!("0014_delivery_keys.sql"),
 ];
 
-/// The version that this program works with.
+/// The schema version of this program.
 pub(super) const LATEST: i64 = STEPS.len() as i64;
 
-/// Brings a database of this version to the latest, in one transaction.
+/// Migrates a database of this version to the latest, in one transaction.
 pub(super) fn run(connection: &mut Connection, application: i32, from: i64) -> rusqlite::Result<()> {
     run_to(connection, application, from, LATEST)
 }
 
-/// Brings it to a version, in one transaction.
+/// Migrates a database to a version, in one transaction.
 pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, to: i64) -> rusqlite::Result<()> {
     let step = |version| usize::try_from(version).unwrap_or(0);
     let missing = STEPS.get(step(from)..step(to)).unwrap_or_default();
@@ -81,7 +81,7 @@ fn sha256(row: &rusqlite::functions::Context<'_>) -> rusqlite::Result<[u8; 32]> 
     Ok(Sha256::digest(row.get_raw(0).as_blob()?).into())
 }
 
-/// The message of an event that an earlier version kept apart: account, time, event type and body.
+/// The message of an event stored by an earlier version as account, time, event type and body.
 fn order_update(row: &rusqlite::functions::Context<'_>) -> rusqlite::Result<Vec<u8>> {
     let (account, received, event_type) = (row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<String>(2)?);
     let received = Timestamp(u64::try_from(received).unwrap_or_default());
