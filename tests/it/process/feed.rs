@@ -59,7 +59,7 @@ fn grpcurl_describes_it_with_its_comments() {
     for method in ["WatchCancelIntents", "SubscribeCancelIntents", "SettleCancelIntents", "ListQuarantinedWebhooks"] {
         assert!(described.contains(&format!("rpc {method}")), "{described}");
     }
-    assert!(described.contains("Ends with OK only when `limit` was reached"), "{described}");
+    assert!(described.contains("ends with OK only when `limit` is reached"), "{described}");
     let message = stdout(dev.grpcurl(&[], &["describe", "ordergateway.v1.Heartbeat"], ""));
-    assert!(message.contains("every matching event up to here has been sent"), "{message}");
+    assert!(message.contains("all matching events up to this cursor have been sent"), "{message}");
 }
