@@ -275,13 +275,11 @@ impl<F: FeedStore> Dispatcher<F> {
         let fresh = &self.ahead.fresh;
         if fresh.events.is_empty() {
             let upto = fresh.upto;
-            // The status for clients may be ahead of the store.
+            // The scanned position of the status may be ahead of the store, but never the floor: after a crash the floor would
+            // fall.
             self.status.send_if_modified(|status| {
                 let Some(status) = status.as_mut().filter(|status| status.scanned < upto) else { return false };
                 status.scanned = upto;
-                if status.unsettled == 0 {
-                    status.floor = upto;
-                }
                 true
             });
         }

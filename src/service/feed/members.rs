@@ -163,11 +163,11 @@ impl DispatcherRegistry {
         self.count.store(tasks.len(), Ordering::Relaxed);
     }
 
-    /// The scanned position and the floor of the subscription's streams, which may be ahead of the store.
-    pub(super) fn passed(&self, name: &str) -> Option<(u64, u64)> {
+    /// The scanned position of the subscription's streams, which may be ahead of the store.
+    pub(super) fn passed(&self, name: &str) -> Option<u64> {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let status = tasks.get(name)?.status.borrow();
-        status.as_ref().map(|status| (status.scanned, status.floor))
+        status.as_ref().map(|status| status.scanned)
     }
 
     /// Wakes the dispatcher of a subscription after a change.

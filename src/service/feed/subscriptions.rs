@@ -189,11 +189,10 @@ impl<F: FeedStore> Feed<F> {
         pb::Subscription { consumers_replaced, accounts: meant.names(), ..shown }
     }
 
-    /// Adds the positions that the streams have passed, which may be ahead of the store.
+    /// Adds the position that the streams have scanned, which may be ahead of the store.
     pub(super) fn as_passed(&self, mut seen: SubscriptionView) -> SubscriptionView {
-        if let Some((scanned, floor)) = self.0.dispatchers.passed(&seen.head.name) {
+        if let Some(scanned) = self.0.dispatchers.passed(&seen.head.name) {
             seen.head.scanned = seen.head.scanned.max(scanned);
-            seen.head.floor = seen.head.floor.max(floor);
         }
         seen
     }
