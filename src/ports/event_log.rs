@@ -59,8 +59,8 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         raw: bool,
     ) -> impl Future<Output = Result<Option<StoredEvent>, StoreError>> + Send;
 
-    /// The position after which every event was received at `time` or later: one less than the first such position, or
-    /// the head.
+    /// The position before the first event that was received at `time` or later, or the head without such an event. Later
+    /// events may have been received before `time`: times do not rise with positions.
     fn before(&self, feed: FeedName, time: Timestamp) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Stores the result of reading a quarantined body again, in one transaction. An event goes into the log of its

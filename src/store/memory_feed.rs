@@ -170,8 +170,8 @@ impl EventLog for MemoryFeed {
     async fn before(&self, feed: FeedName, time: Timestamp) -> Result<u64, StoreError> {
         let tables = self.lock();
         let log = tables.logs.of(feed);
-        let earlier = log.events.iter().rev().find(|event| event.received < time);
-        Ok(earlier.map_or(log.first - 1, |event| event.seq))
+        let first = log.events.iter().find(|event| event.received >= time);
+        Ok(first.map_or(log.head(), |event| event.seq - 1))
     }
 
     async fn reread(&self, id: u64, arrival: WebhookDelivery) -> Result<RereadOutcome, StoreError> {

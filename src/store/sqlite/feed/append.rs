@@ -5,6 +5,7 @@ use rusqlite::params;
 use super::super::rows::integer;
 use super::super::tx::WriteTx;
 use super::known::{self, NewDelivery};
+use super::memory::SPAN;
 use super::quarantine::{self, QuarantineReason};
 use super::tables::{self, LogTables};
 use crate::crash_point::{CrashPoint, reach};
@@ -94,7 +95,15 @@ fn push(
     message: &[u8],
 ) -> rusqlite::Result<()> {
     let (at, received) = (integer(seq), integer(arrival.received.0));
-    let LogTables { bodies, spans, .. } = tables::of(feed);
+    let LogTables { events, bodies, spans, .. } = tables::of(feed);
+    if seq.is_multiple_of(SPAN) {
+        // The span before is finished: its row is written once, and no other append writes a span.
+        let mut note = tx.sql(&format!(
+            "INSERT OR REPLACE INTO {spans} (span, latest) SELECT ?1, max(received) FROM {events} WHERE seq >= ?2 AND seq < ?3 \
+             HAVING count(*) > 0",
+        ))?;
+        note.execute([integer(seq / SPAN) - 1, integer(seq - SPAN), at])?;
+    }
     match feed {
         FeedName::CancelIntents => {
             let mut insert = tx.sql("INSERT INTO events (seq, received, message) VALUES (?1, ?2, ?3)")?;
@@ -108,13 +117,6 @@ fn push(
     reach(CrashPoint::W3);
     let mut insert = tx.sql(&format!("INSERT INTO {bodies} (seq, body) VALUES (?1, ?2)"))?;
     insert.execute(params![at, &arrival.raw[..]])?;
-    if let Some(span) = tx.feed().span(feed, seq, arrival.received) {
-        let mut note = tx.sql(&format!(
-            "INSERT INTO {spans} (span, earliest) VALUES (?1, ?2) \
-             ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest)",
-        ))?;
-        note.execute([integer(span), received])?;
-    }
     *tx.feed().heads.of_mut(feed) = seq;
     Ok(())
 }

@@ -7,9 +7,8 @@ use rusqlite::Connection;
 
 use super::super::rows::number;
 use super::reads;
+use crate::domain::feed::ByFeed;
 use crate::domain::feed::subscription::Subscription;
-use crate::domain::feed::{ByFeed, FeedName};
-use crate::domain::timestamp::Timestamp;
 
 /// Positions in one row of a table of spans.
 pub(super) const SPAN: u64 = 1024;
@@ -31,8 +30,6 @@ pub(in crate::store::sqlite) struct FeedCache {
     pub(super) next_generation: u64,
     /// Subscriptions by the name of their client, once they were counted.
     pub(super) of_clients: Option<HashMap<String, u64, RandomState>>,
-    /// The last written row of every log's table of spans.
-    spans: ByFeed<Option<(u64, Timestamp)>>,
     /// Whether deliveries exist from versions that stored event ids without kinds.
     pub(super) has_old_keys: bool,
     /// Whether the quarantine may have rows.
@@ -63,7 +60,6 @@ impl FeedCache {
                 .prepare_cached("SELECT value FROM numbers WHERE name = 'next_generation'")?
                 .query_row([], |row| number(row, 0))?,
             of_clients: None,
-            spans: ByFeed::default(),
             has_old_keys: exists(
                 connection,
                 "SELECT 1 FROM deliveries WHERE id <= (SELECT value FROM numbers WHERE name = 'old_keys')",
@@ -75,17 +71,6 @@ impl FeedCache {
             uses: 0,
             rows: 0,
         })
-    }
-
-    /// The span of an appended event, if its row must be written.
-    pub(super) fn span(&mut self, feed: FeedName, seq: u64, received: Timestamp) -> Option<u64> {
-        let span = seq / SPAN;
-        let last = self.spans.of_mut(feed);
-        if last.is_some_and(|(known, earliest)| known == span && earliest <= received) {
-            return None;
-        }
-        *last = Some((span, received));
-        Some(span)
     }
 
     /// Takes a subscription out of the cache, which hides it until its changes are written.
@@ -121,6 +106,7 @@ fn exists(connection: &Connection, rows: &str) -> rusqlite::Result<bool> {
 mod tests {
     use super::*;
     use crate::domain::feed::subscription::SubscriptionConfig;
+    use crate::domain::timestamp::Timestamp;
 
     fn memory() -> FeedCache {
         FeedCache {
@@ -128,7 +114,6 @@ mod tests {
             next_generation: 1,
             of_clients: None,
             heads: ByFeed::default(),
-            spans: ByFeed::default(),
             has_old_keys: false,
             has_quarantine: false,
             is_of_this_boot: true,

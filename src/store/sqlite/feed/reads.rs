@@ -90,21 +90,21 @@ pub(super) fn pick(
 
 pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqlite::Result<u64> {
     let LogTables { events, spans, .. } = tables::of(feed);
-    // After a clock step back, later spans may have earlier events; the last such span counts.
-    let mut span =
-        db.prepare_cached(&format!("SELECT span FROM {spans} WHERE earliest < ?1 ORDER BY span DESC LIMIT 1"))?;
-    let span = span.query_row([integer(time.0)], |row| rows::number(row, 0)).optional()?;
-    if let Some(span) = span {
-        let mut last = db.prepare_cached(&format!(
-            "SELECT seq FROM {events} WHERE seq >= ?1 AND seq < ?2 AND received < ?3 ORDER BY seq DESC LIMIT 1"
-        ))?;
-        let bounds = [integer(span * SPAN), integer((span + 1) * SPAN), integer(time.0)];
-        if let Some(seq) = last.query_row(bounds, |row| rows::number(row, 0)).optional()? {
-            return Ok(seq);
+    let head = *heads(db)?.of(feed);
+    let mut finished = db.prepare_cached(&format!("SELECT span FROM {spans} WHERE latest >= ?1 ORDER BY span"))?;
+    let finished = finished.query_map([integer(time.0)], |row| rows::number(row, 0))?;
+    let mut event = db.prepare_cached(&format!(
+        "SELECT seq FROM {events} WHERE seq >= ?1 AND seq < ?2 AND received >= ?3 ORDER BY seq LIMIT 1"
+    ))?;
+    // The last span is not finished. A finished one may have its event no more: the log was trimmed into the first span.
+    for span in finished.chain([Ok(head / SPAN)]) {
+        let start = span? * SPAN;
+        let bounds = [integer(start), integer(start + SPAN), integer(time.0)];
+        if let Some(seq) = event.query_row(bounds, |row| rows::number(row, 0)).optional()? {
+            return Ok(seq - 1);
         }
-        // The event was in the trimmed part of the first span.
     }
-    Ok(first(db, feed)?.saturating_sub(1))
+    Ok(head)
 }
 
 pub(super) fn limit(most: usize) -> i64 {

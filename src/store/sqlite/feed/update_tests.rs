@@ -100,3 +100,29 @@ async fn updates_of_a_renamed_account_have_its_name_of_now() {
     assert_eq!(updates(&store).find(&beta, "one", false).await.unwrap().map(|event| event.seq), Some(1));
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_time_is_found_in_what_an_earlier_version_stored() {
+    let place = Place::new();
+    let mut old = place.other();
+    migrations::run_to(&mut old, open::APPLICATION, 0, 14).unwrap();
+    old.execute_batch("INSERT INTO accounts (id, name) VALUES (1, 'acme')").unwrap();
+    // One of the first span was received after those behind it.
+    let received = |seq: i64| time(if seq == 100 { 50 } else { 10 }).0;
+    for seq in 1..1030_i64 {
+        let values = rusqlite::params![seq, received(seq) as i64];
+        old.execute("INSERT INTO updates (seq, received, account, message) VALUES (?1, ?2, 1, x'')", values).unwrap();
+        old.execute("INSERT INTO update_bodies (seq, body) VALUES (?1, x'')", [seq]).unwrap();
+    }
+    drop(old);
+    let store = place.open();
+    let log = updates(&store);
+    let found = async |second| log.before(time(second)).await.unwrap();
+    assert_eq!((found(10).await, found(11).await, found(50).await, found(51).await), (0, 99, 99, 1029));
+    // The second span, which was not finished then, is finished now.
+    for seq in 1030..2050 {
+        assert_eq!(append(&store, update(&seq.to_string(), time(if seq == 2000 { 60 } else { 20 }))).await, seq);
+    }
+    assert_eq!((found(20).await, found(51).await, found(61).await), (99, 1999, 2049));
+    store.close().await;
+}

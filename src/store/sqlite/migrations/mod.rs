@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     include_str!("0012_scopes.sql"),
     include_str!("0013_kept_leases.sql"),
     include_str!("0014_delivery_keys.sql"),
+    include_str!("0015_span_latest.sql"),
 ];
 
 /// The schema version of this program.
