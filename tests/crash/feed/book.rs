@@ -33,10 +33,12 @@ pub(crate) struct Subject<'a> {
 /// The end of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ending {
-    /// As it was told.
+    /// The state, read after the list of parked events.
     pub state: State,
-    /// Events put aside, with their attempts.
+    /// Parked events, with their attempts.
     pub parked: BTreeMap<u64, u32>,
+    /// When the list of parked events was asked for.
+    pub listed: Micros,
 }
 
 /// A subject's generations.

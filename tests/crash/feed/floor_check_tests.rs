@@ -92,6 +92,12 @@ fn i12_what_was_parked_is_parked() {
         scene.ending.as_mut().unwrap().parked.insert(1, 1);
         scene.state().parked = 2;
     });
+    CHECK.allows(|scene| {
+        scene.state().parked = 2;
+        let ending = scene.ending.as_mut().unwrap();
+        ending.listed = 10;
+        ending.parked.insert(1, 1);
+    });
     // Given out again, and then forgotten.
     CHECK.sees("I10: event 3 is neither acknowledged nor parked", |scene| {
         scene.operate(What::Redrive(None), 200, 0, 0);

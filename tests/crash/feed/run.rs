@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::book::{Book, Ending, Subject};
 use super::consumers::Consumers;
-use super::history::{Frame, History, Said};
+use super::history::{Frame, History, Said, now};
 use super::log::Log;
 use super::operators::Operators;
 use super::plan::{Crowd, Plan, Shared};
@@ -131,9 +131,10 @@ impl People {
         let behind = (!behind.is_empty()).then(|| format!("log: I9: readers do not come to the end: {behind}"));
         let mut endings = Vec::new();
         for n in 0..self.subscriptions.len() {
+            let listed = now();
             let parked = self.operators.parked(n).await.map_err(|status| format!("ListParked: {status}"))?;
             let state = self.operators.look(n).await;
-            endings.push(state.map(|state| Ending { state, parked: parked.into_iter().collect() }));
+            endings.push(state.map(|state| Ending { state, parked: parked.into_iter().collect(), listed }));
         }
         Ok((endings, behind))
     }
