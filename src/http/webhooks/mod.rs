@@ -317,3 +317,7 @@ mod place_tests;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+mod token_tests;
+#[cfg(test)]
+mod wait_tests;

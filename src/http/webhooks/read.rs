@@ -1,5 +1,5 @@
-//! Reads the body of a webhook delivery. A field whose value has another form than expected counts as absent. A delivery is
-//! [`UnreadableBody`] only if its body is not a JSON object, does not say which event it is, or is an intent without an order.
+//! Reads the body of a webhook delivery. A field of an unexpected form counts as absent. The reader returns
+//! [`UnreadableBody`] for a body that is not a JSON object, a body without an event type, and an intent without an order.
 //!
 //! The signature of a gzip body is checked over the bytes that were sent. The body is read and kept unpacked; a body that
 //! cannot be unpacked is kept as it was sent.

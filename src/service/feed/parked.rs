@@ -110,3 +110,7 @@ fn since(state: RowState) -> (Option<prost_types::Timestamp>, String) {
         _ => (None, String::new()),
     }
 }
+
+#[cfg(test)]
+#[path = "parked_tests.rs"]
+mod tests;

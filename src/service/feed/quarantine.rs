@@ -48,7 +48,8 @@ impl<F: FeedStore> Feed<F> {
     /// Reads a page of quarantined bodies again. Each body that can be read now moves into the feed of its event.
     ///
     /// # Errors
-    /// The request has faults, the caller may not see the account, or the store fails; what was moved before stays moved.
+    /// The request has faults, the caller may not see the account, or the store fails. Bodies that moved before the
+    /// failure stay in their feeds.
     pub async fn reread(
         &self,
         request: &pb::RereadQuarantinedWebhooksRequest,

@@ -113,7 +113,7 @@ pub struct MutationSettings {
 }
 
 impl SaveOutcome {
-    /// The entry as it is stored now.
+    /// The stored entry, whoever wrote it.
     pub(super) fn into_entry(self) -> Entry {
         match self {
             Self::Won(entry) | Self::Lost(entry) => entry,

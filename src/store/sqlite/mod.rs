@@ -335,4 +335,6 @@ impl Ledger for SqliteLedger {
 }
 
 #[cfg(test)]
+mod open_tests;
+#[cfg(test)]
 mod tests;

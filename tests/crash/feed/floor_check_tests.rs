@@ -3,7 +3,7 @@
 use order_gateway::pb::DeliveryCause;
 
 use super::super::history::APPLIED;
-use super::super::scene::{Check, Scene, another};
+use super::super::scene::{Check, MS, Scene, another};
 use super::*;
 
 const CHECK: Check = Check(violations);
@@ -92,10 +92,12 @@ fn i12_what_was_parked_is_parked() {
         scene.ending.as_mut().unwrap().parked.insert(1, 1);
         scene.state().parked = 2;
     });
+    // Its attempts were used up and it was listed before the acknowledgement came.
     CHECK.allows(|scene| {
+        scene.shared.max_attempts = 1;
         scene.state().parked = 2;
         let ending = scene.ending.as_mut().unwrap();
-        ending.listed = 10;
+        ending.listed = 10 * MS;
         ending.parked.insert(1, 1);
     });
     // Given out again, and then forgotten.

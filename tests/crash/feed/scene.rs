@@ -78,7 +78,7 @@ impl Scene {
         scene.ending = Some(Ending {
             state: State { generation: 1, floor: 5, parked: 1, ..State::default() },
             parked: [(3, 1)].into(),
-            listed: 150,
+            listed: 150 * MS,
         });
         scene
     }

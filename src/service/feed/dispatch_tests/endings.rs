@@ -101,7 +101,7 @@ async fn deleting_ends_streams_and_a_new_one_of_the_name_is_another() {
     feed.create(plain("oms")).await;
     let mut stream = feed.consumer("oms", "one").await;
     assert_eq!(deliveries(&mut stream, 2).await[0].lease, "g2.s1.a1");
-    // What was lent before says nothing of what is lent now.
+    // A lease of the first generation settles nothing of the second.
     assert_eq!(old[0].lease, "g1.s1.a1");
     assert_eq!(feed.settle("oms", &old[0].lease, ack()).await, pb::SettleOutcome::StaleGeneration);
     assert_eq!(feed.shown("oms").await.outstanding, 2);

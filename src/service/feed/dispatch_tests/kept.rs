@@ -57,7 +57,7 @@ async fn a_consumer_that_comes_back_in_time_has_its_leases_kept_on() {
     assert_eq!(opened.held_leases.len(), 2);
     nothing(&mut stream, 5 * LEASE).await;
     assert_eq!(feed.settle("oms", &kept[1].lease, ack()).await, pb::SettleOutcome::Applied);
-    // One that comes back too late gets what it had anew, as anybody would.
+    // A consumer that returns after its leases ran out gets its events as new deliveries.
     drop(stream);
     tokio::time::sleep(LEASE).await;
     let (mut stream, _) = feed.subscribing(keeping("one")).await;

@@ -42,7 +42,7 @@ async fn a_subscription_begins_where_it_was_made_and_goes_on_where_it_was_left()
     feed.post_many(500).await;
     feed.create(pb::Subscription { start: after(140), ..plain("oms") }).await;
     let mut expected = 141..=500;
-    // By three consumers after each other; over blocks, and more than are on the way at a time.
+    // Three consumers one after another read over block borders, and more events than one stream may hold.
     for (consumer, count) in [("one", 100), ("two", 100), ("one", 160)] {
         let mut stream = feed.consumer("oms", consumer).await;
         for _ in 0..count {
@@ -51,7 +51,7 @@ async fn a_subscription_begins_where_it_was_made_and_goes_on_where_it_was_left()
             assert_eq!(feed.settle("oms", &one.lease, ack()).await, pb::SettleOutcome::Applied);
         }
         drop(stream);
-        // What was on its way to it runs out.
+        // The leases of deliveries that this consumer never read run out.
         tokio::time::sleep(LEASE).await;
     }
     let shown = feed.shown("oms").await;

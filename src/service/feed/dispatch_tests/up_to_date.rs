@@ -27,7 +27,7 @@ async fn an_event_that_none_of_them_wants_costs_no_write() {
     let before = feed.store.changed();
     post_slowly(&feed, 500).await;
     assert_eq!(feed.store.changed(), before);
-    // Their streams, and those who look at them, are told all the same.
+    // Heartbeats and GetSubscription still show an empty backlog.
     for (number, stream) in streams.iter_mut().enumerate() {
         let beat = idle(stream).await;
         // The floor is that of the store: one ahead of it would fall after a crash.
@@ -37,7 +37,7 @@ async fn an_event_that_none_of_them_wants_costs_no_write() {
     }
     let listed = feed.feed.overview(100, &anyone()).await.unwrap();
     assert!(listed.subscriptions.iter().all(|one| one.shown.backlog == 0));
-    // One that is wanted comes, whatever was passed.
+    // The next wanted event is delivered, although the stored floor lies far behind it.
     feed.post("other", "PO-1").await;
     for stream in &mut streams {
         assert_eq!(seq(&delivery(stream).await), 501);
