@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::ledger::StoreError;
+use super::store_error::StoreError;
 use crate::domain::clock_check::ClockRecord;
 
 /// Stores one [`ClockRecord`], beside the data whose age depends on the clocks.

@@ -5,7 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::ledger::StoreError;
+use super::store_error::StoreError;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{EventIdentity, WebhookDelivery};
 use crate::domain::feed::{ByFeed, FeedName, LogId};

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::ledger::StoreError;
+use super::store_error::StoreError;
 use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::{Subscription, SubscriptionConfig, SubscriptionCounts, SubscriptionHead};
 use crate::domain::timestamp::Timestamp;

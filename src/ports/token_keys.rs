@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::ledger::StoreError;
+use super::store_error::StoreError;
 
 /// The bytes of the key.
 pub type TokenKeyBytes = [u8; 32];

@@ -6,7 +6,7 @@ use tokio::time::advance;
 use super::*;
 use crate::domain::moment::{BootId, SteadyTime};
 use crate::ports::clock::WallSteps;
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::telemetry::metrics::Metrics;
 
 const SECOND: Duration = Duration::from_secs(1);

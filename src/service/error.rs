@@ -10,7 +10,7 @@ use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
 use crate::domain::rules::FieldFaults;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 
 /// The failure of a call; `grpc::status` makes the gRPC status.

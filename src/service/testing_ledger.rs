@@ -14,9 +14,8 @@ use crate::domain::ledger::{
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
-use crate::ports::ledger::{
-    BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
-};
+use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::store::memory::MemoryLedger;
 
 /// Over a ledger in memory. Cheap to clone.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::telemetry::metrics::StoreMetrics;
 
 /// The last failure, until a later write commits. Cheap to clone; all clones share one state.

@@ -15,9 +15,8 @@ use crate::domain::ledger::{
     AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
 };
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::{
-    BeginConflict, BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError,
-};
+use crate::ports::ledger::{BeginConflict, BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use crate::ports::store_error::StoreError;
 
 /// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one ledger.
 #[derive(Clone, Default)]

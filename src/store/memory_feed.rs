@@ -17,7 +17,7 @@ use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{
     AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
 };
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 

@@ -35,7 +35,8 @@ use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{
     AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
 };
-use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError};
+use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 use crate::telemetry::metrics::StoreMetrics;

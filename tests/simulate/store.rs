@@ -9,9 +9,8 @@ use order_gateway::domain::clock_check::ClockRecord;
 use order_gateway::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock_record::ClockRecords;
-use order_gateway::ports::ledger::{
-    BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
-};
+use order_gateway::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use order_gateway::ports::store_error::{StoreError, StoreErrorKind};
 use order_gateway::store::memory::MemoryLedger;
 use tokio::time::sleep;
 

@@ -23,7 +23,7 @@ use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes};
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::ports::token_keys::TokenKeyBytes;
 use crate::telemetry::metrics::TextFormat;
 

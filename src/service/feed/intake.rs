@@ -13,7 +13,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::clock::Clock;
 use crate::ports::event_log::{AppendOutcome, EventLog};
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 
 /// The reason why a delivery cannot be read, without any text of its body.
 #[derive(Clone, Debug, PartialEq, Eq)]

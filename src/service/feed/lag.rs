@@ -11,7 +11,7 @@ use super::{Feed, FeedStore};
 use crate::domain::feed::subscription::SubscriptionHead;
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::telemetry::metrics::{MAX_LABELLED, SubscriptionLag};
 
 const EVERY: Duration = Duration::from_secs(10);

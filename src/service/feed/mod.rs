@@ -60,8 +60,8 @@ use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
 use crate::ports::event_log::{EventLog, FeedLog, LogBounds};
-use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
+use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::SubscriptionStore;
 use crate::telemetry::metrics::{FeedMetrics, GaugeGuard};
 

@@ -12,7 +12,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::event_log::LogBounds;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::service::ServiceError;
 
 /// State of the feeds.

@@ -18,7 +18,7 @@ use super::block::{BLOCK, Encode, LogBlock};
 use super::error::FeedError;
 use crate::domain::feed::LogId;
 use crate::ports::event_log::{EventLog, FeedLog};
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 
 /// Approximate bytes of cached blocks.
 const CACHE: u64 = 8 * 1024 * 1024;

@@ -19,7 +19,7 @@ use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::{Subscription, SubscriptionConfig, SubscriptionHead, VoidedRows};
 use crate::domain::feed::{AccountScope, EventFacts, FeedName};
 use crate::ports::call::CallContext;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::service::{AccountError, ServiceError};
 
 /// Subscriptions read at once after a change of the settings.

@@ -14,7 +14,8 @@ use crate::domain::ledger::evidence::{Evidence, ExpectedOrder, LookupAnswer, jud
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EntryState};
 use crate::domain::mutations::LookupProbe;
 use crate::ports::call::CallPurpose;
-use crate::ports::ledger::{Ledger, PlannedAudit, StoreError};
+use crate::ports::ledger::{Ledger, PlannedAudit};
+use crate::ports::store_error::StoreError;
 use crate::ports::upstream::WalmartApi;
 
 /// Audits read in one round, and audits made in one round. More are read than made, because audits that cannot be made

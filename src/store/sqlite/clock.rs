@@ -9,7 +9,7 @@ use crate::domain::clock_check::ClockRecord;
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 
 impl ClockRecords for SqliteLedger {
     async fn clock_record(&self) -> Result<Option<ClockRecord>, StoreError> {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 
 /// Converts to the error of the port.
 pub(super) fn of(error: &Error) -> StoreError {

@@ -47,9 +47,8 @@ use crate::domain::feed::ByFeed;
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{
-    BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult, StoreError, StoreErrorKind,
-};
+use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 
 /// Entries dropped in one transaction, limited to keep other writes from waiting.
 const TRIM: usize = 200;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::time::Instant;
 
 use super::{failure, migrations};
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 
 /// Marks the file of an order gateway: "OGW1".
 pub(super) const APPLICATION: i32 = 0x4f47_5731;

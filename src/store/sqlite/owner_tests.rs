@@ -8,7 +8,8 @@ use super::super::SqliteLedger;
 use super::super::tests::{Place, begin, trouble, works};
 use super::*;
 use crate::domain::ledger::{Entry, EntryState};
-use crate::ports::ledger::{Ledger, StoreErrorKind};
+use crate::ports::ledger::Ledger;
+use crate::ports::store_error::StoreErrorKind;
 use crate::store::StoreSettings;
 use crate::store::testing::{create, settings};
 

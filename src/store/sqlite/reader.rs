@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{failure, open};
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 
 /// Most queued reads of a thread.
 const QUEUE: usize = 1024;

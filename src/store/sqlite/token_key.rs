@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension as _;
 
 use super::SqliteLedger;
 use super::tx::WriteTx;
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
 
 impl TokenKeys for SqliteLedger {

@@ -24,7 +24,7 @@ use super::owner::{self, OwnerError};
 use super::tx::{CacheRemains, WriteTx, WriterCache};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
-use crate::ports::ledger::{StoreError, StoreErrorKind};
+use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::store::StoreSettings;
 use crate::store::health::StoreHealth;
 

@@ -23,8 +23,8 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{
     AppendOutcome, EventLog, FeedLog, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimTimes,
 };
-use crate::ports::ledger::StoreError;
 use crate::ports::random::Random;
+use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::{CreateOutcome, RemoveOutcome, SubscriptionStore};
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;

@@ -36,7 +36,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{
     AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
 };
-use crate::ports::ledger::StoreError;
+use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 
 impl EventLog for SqliteLedger {

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::{migrations, open};
 use super::*;
-use crate::ports::ledger::StoreErrorKind;
+use crate::ports::store_error::StoreErrorKind;
 use crate::store::sqlite::tests::{Place, works};
 use crate::store::testing::{intent, time, unreadable, update};
 
