@@ -2,7 +2,7 @@
 //!
 //! To add a call, write a row in this file, a type with [`Read`](super::reads::ReadCall) or
 //! [`Mutation`](super::mutations::Mutation), a codec in `upstream::codec`, a part of the emulator, and one function
-//! at the edge. `docs/ARCHITECTURE.md` shows the steps.
+//! at the edge. `CONTRIBUTING.md` has the recipe.
 
 use std::fmt;
 
