@@ -20,8 +20,6 @@ mod reference;
 mod secrets;
 mod sections;
 #[cfg(test)]
-mod several_files_tests;
-#[cfg(test)]
 mod tests;
 mod tokens;
 mod tree;

@@ -14,8 +14,8 @@ use crate::domain::account::AccountId;
 use crate::domain::operation::Operation::Cancel;
 use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 use crate::ports::upstream::ErrorKind;
-use crate::service::testing::{Walmart, call, lost, mutations, refused, sample};
 use crate::store::memory::MemoryLedger;
+use crate::testing::walmart::{Walmart, call, lost, mutations, refused, sample};
 
 fn service(walmart: &Walmart, accounts: &[&str]) -> FulfillmentRpcs<Walmart, MemoryLedger> {
     // Of the same accounts, by position.

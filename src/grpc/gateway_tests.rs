@@ -8,11 +8,11 @@ use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::EntryState;
 use crate::ports::call::CallContext;
 use crate::ports::overview::UpstreamOverview;
-use crate::service::testing::{Walmart, call, mutations, over};
-use crate::service::testing_feed::{START, TestFeed, anyone, feed, limited};
-use crate::service::testing_feed_store::FaultyFeed;
-use crate::service::testing_ledger::{Faulty, batch, creation, put};
 use crate::service::{AccountDirectory, Mutations};
+use crate::testing::feed::{START, TestFeed, anyone, feed, limited};
+use crate::testing::feed_store::FaultyFeed;
+use crate::testing::ledger::{Faulty, batch, creation, put};
+use crate::testing::walmart::{Walmart, call, mutations, over};
 
 /// Account n is in the n-th state.
 struct States;
@@ -185,7 +185,7 @@ async fn operations_are_shown_listed_and_resolved() {
     let mutations = over(&Walmart::default(), ledger.clone(), 20);
     let now = crate::domain::timestamp::Timestamp(1_800_000_000_000);
     let entry = put(&ledger, vec![creation("acme", "SO1", now)]).await.remove(0);
-    crate::service::testing::take_over(&mutations).await;
+    crate::testing::walmart::take_over(&mutations).await;
     let gateway = gateway(two(), mutations);
     let name = entry.id.to_string();
     let get = pb::GetOperationRequest { name: name.clone() };

@@ -84,8 +84,8 @@ where
 mod tests {
     use tonic::Code;
 
-    use super::super::layers::testing::{request, status};
     use super::*;
+    use crate::testing::layers::{request, status};
 
     const PATH: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::testing::call;
 use super::*;
 use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
+use crate::testing::walmart::call;
 
 const ALL: Option<&[usize]> = None;
 

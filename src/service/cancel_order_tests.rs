@@ -7,10 +7,6 @@ use tokio_util::sync::DropGuard;
 
 use super::super::CreateOrder;
 use super::super::error::SLACK;
-use super::super::testing::{
-    ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, kind, lost, mutations, over, refused, resolving, sample,
-};
-use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::OperatorVerdict;
@@ -20,6 +16,10 @@ use crate::ports::upstream::ErrorKind;
 use crate::service::Operations;
 use crate::service::ServiceError;
 use crate::store::memory::MemoryLedger;
+use crate::testing::ledger::Faulty;
+use crate::testing::walmart::{
+    ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, kind, lost, mutations, over, refused, resolving, sample,
+};
 
 type Service<L = MemoryLedger> = CancelOrder<Walmart, L>;
 

@@ -6,11 +6,6 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::super::error::SLACK;
-use super::super::testing::{
-    ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, found, kind, lost, mutations, over, refused, resolving,
-    sample,
-};
-use super::super::testing_ledger::Faulty;
 use super::*;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, EntryState, OperationId};
@@ -18,6 +13,11 @@ use crate::domain::operation::Operation::{Create, Status};
 use crate::ports::ledger::SaveResult;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::store::memory::MemoryLedger;
+use crate::testing::ledger::Faulty;
+use crate::testing::walmart::{
+    ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, found, kind, lost, mutations, over, refused, resolving,
+    sample,
+};
 
 type Service<L = MemoryLedger> = CreateOrder<Walmart, L>;
 

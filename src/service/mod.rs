@@ -32,12 +32,3 @@ pub use self::read::CacheSettings;
 pub(crate) use self::read::CoalescedRead;
 pub use self::status::{AccountState, GatewayStatus, StatusReply};
 pub(crate) use self::status::{BoardRows, StatusBoard};
-
-#[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-pub(crate) mod testing_feed;
-#[cfg(test)]
-pub(crate) mod testing_feed_store;
-#[cfg(test)]
-pub(crate) mod testing_ledger;

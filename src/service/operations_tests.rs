@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::super::testing::{
-    ACME, LATENCY, SETTLE, Said, Walmart, call, found, kind, lost, mutations, over, resolving, sample,
-};
-use super::super::testing_ledger::{Faulty, batch, creation, put};
 use super::*;
 use crate::domain::operation::Operation::{Create, Status};
 use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 use crate::service::CreateOrder;
 use crate::store::memory::MemoryLedger;
+use crate::testing::ledger::{Faulty, batch, creation, put};
+use crate::testing::walmart::{
+    ACME, LATENCY, SETTLE, Said, Walmart, call, found, kind, lost, mutations, over, resolving, sample,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -228,7 +228,7 @@ async fn what_moved_in_between_is_not_resolved() {
     let walmart = Walmart::default().answering(Status, [found("a")]);
     let service = service(&walmart);
     let entry = in_state(&service, "a", EntryState::Unknown).await;
-    crate::service::testing::take_over(&service.mutations).await;
+    crate::testing::walmart::take_over(&service.mutations).await;
     let _guard = resolving(&service.mutations);
     tokio::time::sleep(LATENCY * 2).await;
     assert_eq!(kind(&resolve(&service, &entry, OperatorVerdict::Resend).await), "OperationClosed");

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::testing::{ACME, LATENCY, Said, Walmart, call, found, kind, refused};
 use super::*;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::ports::upstream::ErrorKind;
+use crate::testing::walmart::{ACME, LATENCY, Said, Walmart, call, found, kind, refused};
 
 const LONG: Duration = Duration::from_secs(10);
 

@@ -201,5 +201,5 @@ pub(super) fn reply<R: reads::ReadCall>(_: &R::Request, ended: CallEnd<R>) -> Re
 }
 
 #[cfg(test)]
-#[path = "promise_tests.rs"]
-mod promise_tests;
+#[path = "read_tests.rs"]
+mod tests;

@@ -4,10 +4,10 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::ports::overview::CircuitView;
-use crate::service::testing::{Walmart, over};
-use crate::service::testing_feed::{TestFeed, feed, plain};
-use crate::service::testing_feed_store::FaultyFeed;
-use crate::service::testing_ledger::{Faulty, creation, put};
+use crate::testing::feed::{TestFeed, feed, plain};
+use crate::testing::feed_store::FaultyFeed;
+use crate::testing::ledger::{Faulty, creation, put};
+use crate::testing::walmart::{Walmart, over};
 
 struct Idle;
 

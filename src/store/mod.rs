@@ -11,8 +11,6 @@ mod keys;
 pub mod memory;
 pub mod memory_feed;
 pub mod sqlite;
-#[cfg(test)]
-mod testing;
 
 use std::sync::Arc;
 

@@ -7,6 +7,4 @@ pub mod metrics;
 pub mod otlp;
 pub mod recent;
 pub(crate) mod semconv;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod trace;

@@ -21,8 +21,6 @@ mod watched_body;
 pub(crate) mod wording;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -75,7 +75,7 @@ pub(super) fn words(body: &[u8], credentials: &ClientCredentials) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::testing::credentials;
+    use crate::testing::upstream::credentials;
 
     fn said(body: &str) -> String {
         words(body.as_bytes(), &credentials("s3cret"))

@@ -474,5 +474,5 @@ fn resolved(entry: Entry, verdict: OperatorVerdict, answer: Vec<u8>, now: Moment
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
+#[path = "machine_tests/mod.rs"]
 mod tests;

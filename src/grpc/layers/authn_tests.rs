@@ -4,11 +4,11 @@ use tonic::Code;
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
 
-use super::super::testing::*;
 use super::*;
 use crate::domain::account::AccountIndex;
 use crate::grpc::layers::client_limits::ClientLimitSettings;
 use crate::ports::call::{CallContext, VisibleAccounts};
+use crate::testing::layers::*;
 
 const GATEWAY: &str = "/ordergateway.v1.GatewayService/GetStatus";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";

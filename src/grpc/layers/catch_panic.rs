@@ -149,8 +149,8 @@ mod tests {
     use tonic::Code;
     use tower::{ServiceExt as _, service_fn};
 
-    use super::super::testing::*;
     use super::*;
+    use crate::testing::layers::*;
 
     fn metrics() -> Arc<Metrics> {
         Arc::new(Metrics::new([]))

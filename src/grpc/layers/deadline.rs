@@ -158,8 +158,8 @@ mod tests {
     use tonic::Code;
     use tower::{ServiceExt as _, service_fn};
 
-    use super::super::testing::*;
     use super::*;
+    use crate::testing::layers::*;
 
     #[tokio::test]
     async fn probes() {

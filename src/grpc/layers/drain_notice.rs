@@ -87,8 +87,8 @@ mod tests {
     use tonic_types::StatusExt as _;
     use tower::ServiceExt as _;
 
-    use super::super::testing::*;
     use super::*;
+    use crate::testing::layers::*;
 
     #[tokio::test]
     async fn probes() {

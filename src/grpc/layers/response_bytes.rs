@@ -167,8 +167,8 @@ mod tests {
     use tonic_types::StatusExt as _;
     use tower::ServiceExt as _;
 
-    use super::super::testing::*;
     use super::*;
+    use crate::testing::layers::*;
 
     const PAGE: usize = 2 * 1024 * 1024;
 

@@ -155,8 +155,8 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     use super::super::deadline::DeadlineLayer;
-    use super::super::testing::*;
     use super::*;
+    use crate::testing::layers::*;
 
     #[tokio::test]
     async fn probes() {

@@ -10,14 +10,14 @@ use tower::{ServiceExt as _, service_fn};
 use tracing::instrument::WithSubscriber as _;
 use uuid::Uuid;
 
-use super::super::testing::*;
 use super::*;
 use crate::domain::account::AccountId;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
 use crate::telemetry::metrics::TextFormat;
-use crate::telemetry::testing::LogLines;
 use crate::telemetry::trace::Sampling;
+use crate::testing::layers::*;
+use crate::testing::logs::LogLines;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 

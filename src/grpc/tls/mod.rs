@@ -5,8 +5,6 @@ mod files;
 mod material;
 mod names;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 
 use std::io;

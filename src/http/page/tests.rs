@@ -17,14 +17,14 @@ use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::http::ProcessStage;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView, UpstreamOverview};
-use crate::service::testing::{Walmart, over};
-use crate::service::testing_feed::{TestFeed, asking, feed, plain};
-use crate::service::testing_ledger::{Faulty, batch, creation, put};
 use crate::service::{AccountDirectory, BoardRows, Operations};
 use crate::telemetry::metrics::DeliveryOutcome;
+use crate::testing::feed::{TestFeed, asking, feed, plain};
+use crate::testing::ledger::{Faulty, batch, creation, put};
+use crate::testing::walmart::{Walmart, over};
 
 /// When the clock begins.
-const START: u64 = crate::service::testing_feed::START;
+const START: u64 = crate::testing::feed::START;
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(START) + Duration::from_secs(seconds)

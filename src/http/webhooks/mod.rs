@@ -13,8 +13,6 @@ pub mod auth;
 mod body;
 pub mod read;
 mod refusal;
-#[cfg(test)]
-mod testing;
 mod unpack;
 mod unproved;
 
@@ -313,11 +311,4 @@ async fn nowhere<L: EventLog + TokenKeys>(
 }
 
 #[cfg(test)]
-mod place_tests;
-#[cfg(test)]
-#[path = "tests.rs"]
 mod tests;
-#[cfg(test)]
-mod token_tests;
-#[cfg(test)]
-mod wait_tests;

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::account::AccountId;
 use crate::domain::rules::FieldPath;
 use crate::domain::timestamp::Timestamp;
-use crate::service::testing_feed::{LOG, encoded};
+use crate::testing::feed::{LOG, encoded};
 
 fn encode(out: &mut Vec<u8>, _: LogId, stored: &StoredEvent) {
     // Of another length each, so that a wrong cut shows.

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
 use crate::pb::get_cancel_intent_request::Key;
 use crate::service::AccountError;
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 use bytes::Bytes;
 use prost::Message as _;
 

@@ -76,7 +76,7 @@ mod tests {
     use crate::domain::feed::FeedName;
     use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
     use crate::ports::event_log::EventLog as _;
-    use crate::service::testing_feed::{arrival, feed};
+    use crate::testing::feed::{arrival, feed};
 
     const DAY: Duration = Duration::from_hours(24);
 

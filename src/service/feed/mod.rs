@@ -282,4 +282,4 @@ impl Drop for StreamPermit {
 }
 
 #[cfg(test)]
-mod both_tests;
+mod tests;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::testing_feed::{START, ack, anyone, asking, deliveries, feed, plain};
+use crate::testing::feed::{START, ack, anyone, asking, deliveries, feed, plain};
 
 fn seqs(known: &VecDeque<EventIds>) -> Vec<u64> {
     known.iter().map(|event| event.seq).collect()

@@ -1,7 +1,7 @@
 use prost::Message as _;
 
 use super::*;
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 
 #[tokio::test(start_paused = true)]
 async fn parked_events_are_listed_and_given_out_again() {

@@ -2,7 +2,7 @@ use super::*;
 use crate::domain::feed::notification::{CONFLICT, DeliveryContent, WebhookDelivery};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::EventLog as _;
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 use sha2::{Digest as _, Sha256};
 
 /// Puts a body into quarantine that the reader of an earlier version did not understand.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::super::watch::WatchFrame;
 use crate::pb;
 use crate::service::feed::FeedError;
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 
 #[tokio::test(start_paused = true)]
 async fn streams_that_are_behind_share_blocks_wherever_they_started() {

@@ -3,8 +3,8 @@ use std::collections::HashMap;
 use super::*;
 use crate::pb;
 use crate::ports::subscriptions::SubscriptionStore as _;
-use crate::service::testing_feed::*;
-use crate::service::testing_feed_store::FaultyFeed;
+use crate::testing::feed::*;
+use crate::testing::feed_store::FaultyFeed;
 
 /// The accounts of [`feed`] with these numbers, which the client `limited` may see from now on.
 fn may_see(feed: &TestFeed, accounts: &[usize]) -> CallContext {

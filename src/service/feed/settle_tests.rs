@@ -5,7 +5,7 @@ use super::*;
 use crate::pb::SettleOutcome::{AlreadyApplied, Applied, LeaseLost, StaleGeneration, UnknownLease};
 use crate::service::AccountError;
 use crate::service::feed::ConsumerFrame;
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 
 fn retry(delay: Option<prost_types::Duration>, reason: &str) -> Said {
     Said::Retry(pb::Retry { delay, reason: reason.into() })

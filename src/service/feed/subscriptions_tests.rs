@@ -5,7 +5,7 @@ use prost_types::FieldMask;
 
 use super::*;
 use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 
 fn error<T>(result: Result<T, ServiceError>) -> FeedError {
     match result.err() {

@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::pb::position::At;
-use crate::service::testing_feed::*;
 use crate::service::{AccountError, ServiceError};
+use crate::testing::feed::*;
 
 fn asked(start: Option<pb::Position>) -> pb::WatchCancelIntentsRequest {
     pb::WatchCancelIntentsRequest { start, ..Default::default() }

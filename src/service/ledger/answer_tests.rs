@@ -3,9 +3,9 @@
 use super::*;
 use crate::domain::ledger::machine::EntryEvent;
 use crate::ports::ledger::Ledger as _;
-use crate::service::testing::Walmart;
-use crate::service::testing::{kind, mutations};
-use crate::service::testing_ledger::{creation, put};
+use crate::testing::ledger::{creation, put};
+use crate::testing::walmart::Walmart;
+use crate::testing::walmart::{kind, mutations};
 
 fn error(kind: ErrorKind, status: u16) -> UpstreamError {
     let full = pb::WalmartError {

@@ -216,5 +216,5 @@ impl<U, L> Resolver<U, L> {
 }
 
 #[cfg(test)]
-#[path = "resolver_tests.rs"]
+#[path = "resolver_tests/mod.rs"]
 mod tests;

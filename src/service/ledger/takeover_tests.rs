@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::domain::ledger::{Entry, EntryState, MutationKind, NewEntry};
 use crate::domain::operation::Operation::{Cancel, Create, Status};
-use crate::service::testing::{SETTLE, Walmart, found, mutations, over, resolving, take_over};
-use crate::service::testing_ledger::{batch, creation, put};
 use crate::store::memory::MemoryLedger;
+use crate::testing::ledger::{batch, creation, put};
+use crate::testing::walmart::{SETTLE, Walmart, found, mutations, over, resolving, take_over};
 
 async fn state<U: WalmartApi, L: Ledger>(mutations: &Mutations<U, L>, entry: &Entry) -> Entry {
     mutations.ledger().get(entry.id).await.unwrap().unwrap()

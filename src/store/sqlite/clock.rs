@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
     use crate::store::sqlite::tests::Place;
-    use crate::store::testing::moment;
+    use crate::testing::store::moment;
 
     #[tokio::test]
     async fn the_last_record_is_kept() {

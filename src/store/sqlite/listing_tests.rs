@@ -14,7 +14,7 @@ use crate::ports::ledger::{Ledger, SaveResult};
 use crate::ports::random::Random;
 use crate::store::memory::MemoryLedger;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{acme, create, made, other_account, time};
+use crate::testing::store::{acme, create, made, other_account, time};
 
 /// How SQLite goes about a statement, a line for each table.
 fn plan(db: &Connection, sql: &str) -> Vec<String> {

@@ -15,7 +15,7 @@ use crate::ports::random::Random;
 use crate::store::keys::EntryKeys;
 use crate::store::memory::MemoryLedger;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{acme, cancel, create, made, time};
+use crate::testing::store::{acme, cancel, create, made, time};
 
 fn in_table(place: &Place) -> usize {
     let keys: i64 = place.other().query_row("SELECT count(*) FROM keys", [], |row| row.get(0)).unwrap();

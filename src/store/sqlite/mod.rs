@@ -334,6 +334,4 @@ impl Ledger for SqliteLedger {
 }
 
 #[cfg(test)]
-mod open_tests;
-#[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::Ledger;
 use crate::ports::store_error::StoreErrorKind;
 use crate::store::StoreSettings;
-use crate::store::testing::{create, settings};
+use crate::testing::store::{create, settings};
 
 /// Its first process, and what it was told that it ends for.
 fn watched(place: &Place) -> (SqliteLedger, Arc<Mutex<Vec<String>>>) {

@@ -11,7 +11,7 @@ use crate::ports::ledger::{BeginConflict, BeginOutcome, EntryQuery, Ledger, Save
 use crate::ports::subscriptions::SubscriptionStore;
 use crate::store::StoreSettings;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{create, intent, made, new_subscription, settings, subscription_config, time};
+use crate::testing::store::{create, intent, made, new_subscription, settings, subscription_config, time};
 
 fn id(name: &str) -> AccountId {
     AccountId::new(name).unwrap()

@@ -228,7 +228,7 @@ mod tests {
     use crate::domain::ledger::Entry;
     use crate::ports::ledger::{Ledger as _, SaveResult};
     use crate::store::sqlite::SqliteLedger;
-    use crate::store::testing::{create, made, settings, time};
+    use crate::testing::store::{create, made, settings, time};
 
     #[tokio::test]
     async fn counts_are_those_of_the_entries_however_many_there_were() {

@@ -268,5 +268,4 @@ impl Drop for GaugeGuard {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -140,5 +140,4 @@ impl OtlpExport {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

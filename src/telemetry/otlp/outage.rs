@@ -79,7 +79,7 @@ impl ExportOutage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::testing::LogLines;
+    use crate::testing::logs::LogLines;
 
     /// The lines that are logged meanwhile: level and error.
     fn logged(work: impl FnOnce(&ExportOutage)) -> Vec<(String, String)> {

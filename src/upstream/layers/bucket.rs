@@ -300,4 +300,5 @@ impl TokenBucket {
 }
 
 #[cfg(test)]
+#[path = "bucket_tests.rs"]
 mod tests;

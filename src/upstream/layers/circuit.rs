@@ -283,4 +283,5 @@ impl Drop for CircuitPermit {
 }
 
 #[cfg(test)]
+#[path = "circuit_tests.rs"]
 mod tests;

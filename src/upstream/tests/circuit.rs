@@ -7,7 +7,7 @@ use tokio::time::{Instant, advance};
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
 use crate::telemetry::metrics::CircuitState;
-use crate::upstream::testing::{ACCEPTED, FIRST, FOUND, SECOND, Step, World, answer, settle, slow, throttled};
+use crate::testing::upstream::{ACCEPTED, FIRST, FOUND, SECOND, Step, World, answer, settle, slow, throttled};
 use crate::upstream::transport::HttpError;
 
 fn state(world: &World) -> CircuitState {
@@ -60,7 +60,7 @@ async fn a_probe_that_is_given_up_makes_room() {
 #[tokio::test(start_paused = true)]
 async fn a_call_from_before_it_opened_is_no_probe() {
     let world = World::new();
-    world.walmart.calls([slow(3, answer(202, crate::upstream::testing::ACCEPTED))]);
+    world.walmart.calls([slow(3, answer(202, crate::testing::upstream::ACCEPTED))]);
     let early = tokio::spawn({
         let world = world.clone();
         async move { world.create().await }

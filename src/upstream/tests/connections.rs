@@ -19,11 +19,11 @@ use uuid::Uuid;
 use crate::domain::mutations::CreateOrder;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::Tracer;
+use crate::testing::upstream::{ACCEPTED, FIRST, accounts, context, credentials};
 use crate::upstream::call::{AttemptRequest, OutboundCall, RestRequest};
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 use crate::upstream::http_client::{ConnectionTimes, HttpClient};
 use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
-use crate::upstream::testing::{ACCEPTED, FIRST, accounts, context, credentials};
 use crate::upstream::transport::{Endpoint, HttpTransport};
 
 const LONG: Duration = Duration::from_secs(20);

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::domain::effect::Effect;
 use crate::ports::upstream::ErrorKind;
+use crate::testing::upstream::{FOUND, Settings, Step, World, answer, settle, slow};
 use crate::upstream::StackSettings;
-use crate::upstream::testing::{FOUND, Settings, Step, World, answer, settle, slow};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -102,12 +102,12 @@ mod never_ready {
     use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
     use crate::ports::upstream::AcceptedAnswer;
+    use crate::testing::upstream::{FIRST, context};
     use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
     use crate::upstream::codec::OperationCodec as _;
     use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
     use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
     use crate::upstream::layers::deadline::DeadlineLayer;
-    use crate::upstream::testing::{FIRST, context};
 
     /// Never ends; sends or not.
     #[derive(Clone)]

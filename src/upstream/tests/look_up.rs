@@ -2,8 +2,8 @@
 
 use crate::domain::reads::FindOrder;
 use crate::ports::upstream::ErrorKind;
+use crate::testing::upstream::{Step, World, answer, throttled};
 use crate::upstream::codec::{AnswerError, OperationCodec as _};
-use crate::upstream::testing::{Step, World, answer, throttled};
 use crate::upstream::transport::HttpError;
 
 const NOT_FOUND: &str = r#"{"status":"FAIL","errors":[{"code":"OS_NOT_FOUND_ERROR"}]}"#;

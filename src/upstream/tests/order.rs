@@ -2,8 +2,8 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::telemetry::testing::{self, LogLines};
-use crate::upstream::testing::{World, answer, throttled};
+use crate::testing::logs::{self, LogLines};
+use crate::testing::upstream::{World, answer, throttled};
 
 /// The events of the layers while one status call is made, one a line.
 async fn events(world: &World) -> String {
@@ -17,7 +17,7 @@ async fn events(world: &World) -> String {
         .with_level(false)
         .without_time()
         .finish();
-    let recording = tracing::dispatcher::set_default(&testing::alone(subscriber));
+    let recording = tracing::dispatcher::set_default(&logs::alone(subscriber));
     assert!(world.status().await.is_ok());
     drop(recording);
     lines.text()

@@ -6,7 +6,7 @@ use tokio::time::{Instant, advance};
 
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::testing::{FIRST, NOW, SECOND, Step, World, answer, counted, settle, slow, throttled};
+use crate::testing::upstream::{FIRST, NOW, SECOND, Step, World, answer, counted, settle, slow, throttled};
 use crate::upstream::transport::HttpError;
 
 const fn seconds(n: u64) -> Duration {

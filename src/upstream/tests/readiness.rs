@@ -12,6 +12,7 @@ use tower::{Layer, Service, ServiceExt as _};
 use crate::domain::reads::SearchOrders;
 use crate::pb;
 use crate::ports::random::Random;
+use crate::testing::upstream::{FIRST, World, context};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
 use crate::upstream::codec::OperationCodec as _;
 use crate::upstream::failure::AttemptFailure;
@@ -25,7 +26,6 @@ use crate::upstream::layers::load_shed::LoadShedLayer;
 use crate::upstream::layers::rate_limit::RateLimitLayer;
 use crate::upstream::layers::retry::RetryLayer;
 use crate::upstream::layers::trace::TraceLayer;
-use crate::upstream::testing::{FIRST, World, context};
 
 /// Is ready the second time it is asked, for one call. Fails with the statuses it is given, then succeeds.
 #[derive(Default)]

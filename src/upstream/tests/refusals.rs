@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::domain::effect::Effect;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
-use crate::upstream::testing::{NOW, Step, World, answer};
+use crate::testing::upstream::{NOW, Step, World, answer};
 use crate::upstream::transport::HttpError;
 
 const DUPLICATE: &str = r#"{"status": "FAIL", "errors": [{"code": "INVALID_MCS_REQUEST", "description": "duplicate order", "info": "order SO1 already exists", "severity": "ERROR", "category": "REQUEST", "field": "customerOrderNo"}]}"#;

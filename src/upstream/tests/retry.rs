@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::testing::{Seen, Step, World, answer, slow, throttled};
+use crate::testing::upstream::{Seen, Step, World, answer, slow, throttled};
 use crate::upstream::transport::HttpError;
 
 const BUSY: &str = r#"{"error":[{"code":"SYSTEM_ERROR.GMP_GATEWAY_API"}]}"#;

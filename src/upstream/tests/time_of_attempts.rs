@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
 use crate::ports::upstream::ErrorKind;
-use crate::upstream::testing::{ACCEPTED, FOUND, Step, World, answer, throttled};
+use crate::testing::upstream::{ACCEPTED, FOUND, Step, World, answer, throttled};
 
 fn after(seconds: u64, body: &str) -> Step {
     Step::After(Duration::from_secs(seconds), Box::new(answer(200, body)))

@@ -10,8 +10,8 @@ use tokio::time::{Instant, advance};
 use crate::domain::effect::Effect;
 use crate::ports::overview::{TokenFailureKind, TokenView};
 use crate::ports::upstream::ErrorKind;
+use crate::testing::upstream::{FIRST, SECOND, Settings, Step, World, answer, credentials, settle, slow, throttled};
 use crate::upstream::failure::NotSent;
-use crate::upstream::testing::{FIRST, SECOND, Settings, Step, World, answer, credentials, settle, slow, throttled};
 use crate::upstream::transport::HttpError;
 
 const INVALID_TOKEN: &str = r#"{"error":[{"code":"INVALID_TOKEN.GMP_GATEWAY_API"}]}"#;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::upstream::testing::{Settings, Step, World, settle};
+use crate::testing::upstream::{Settings, Step, World, settle};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -171,5 +171,4 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

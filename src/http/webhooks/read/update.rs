@@ -194,4 +194,5 @@ fn seller_order(payload: &Object, order: &EventOrder<'_>, partner: &str) -> Opti
 }
 
 #[cfg(test)]
+#[path = "update_tests.rs"]
 mod tests;

@@ -18,7 +18,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::pb::verdict::Verdict as Said;
 use crate::ports::subscriptions::SubscriptionStore as _;
-use crate::service::testing_feed::*;
+use crate::testing::feed::*;
 
 const LEASE: Duration = Duration::from_secs(30);
 

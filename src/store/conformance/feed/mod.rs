@@ -28,7 +28,7 @@ use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::{CreateOutcome, RemoveOutcome, SubscriptionStore};
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
-use crate::store::testing::{
+use crate::testing::store::{
     acme, arrival, event_of, new_subscription, other_account, settings, subscription_config, time, unreadable,
 };
 

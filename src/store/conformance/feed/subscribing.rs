@@ -13,7 +13,7 @@ use crate::domain::feed::subscription::{
     VoidedRows,
 };
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome};
-use crate::store::testing::moment;
+use crate::testing::store::moment;
 
 /// Makes one that does not exist.
 async fn make(store: &OneFeed<impl Store>, name: &str, holds: bool, at: u64) -> SubscriptionHead {

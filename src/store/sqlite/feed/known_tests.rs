@@ -12,7 +12,7 @@ use crate::ports::random::Random;
 use crate::store::memory_feed::MemoryFeed;
 use crate::store::sqlite::SqliteLedger;
 use crate::store::sqlite::tests::Place;
-use crate::store::testing::{acme, arrival, event_of, intent, time, unreadable, update};
+use crate::testing::store::{acme, arrival, event_of, intent, time, unreadable, update};
 
 fn in_table(place: &Place) -> usize {
     let keys: i64 = place.other().query_row("SELECT count(*) FROM delivery_keys", [], |row| row.get(0)).unwrap();

@@ -150,8 +150,4 @@ impl SubscriptionStore for SqliteLedger {
 }
 
 #[cfg(test)]
-mod subscription_tests;
-#[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod update_tests;

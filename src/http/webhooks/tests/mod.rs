@@ -1,0 +1,9 @@
+//! The receiver as a whole, over a log that remembers.
+
+mod answers;
+mod app;
+mod places;
+mod tokens;
+mod waits;
+
+use super::*;
