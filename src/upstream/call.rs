@@ -1,7 +1,7 @@
 //! A logical call to Walmart and its attempts, as the layers pass them on.
 
+use std::any::Any;
 use std::borrow::Cow;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tower::Service;
 use uuid::Uuid;
 
-use super::codec::OperationCodec;
+use super::codec::{AnswerError, OperationCodec};
 use super::failure::AttemptFailure;
 use super::headers::RateLimitHeaders;
 use crate::domain::account::AccountIndex;
-use crate::domain::operation::{Operation, WalmartCall};
+use crate::domain::operation::Operation;
 use crate::ports::call::CallContext;
 use crate::telemetry::trace::TraceContext;
 
@@ -40,6 +40,8 @@ pub struct OutboundCall {
     pub target: Cow<'static, str>,
     /// JSON body; empty on GET.
     pub body: Bytes,
+    /// How an answer is decoded.
+    pub reader: AnswerReader,
     sends: AtomicU32,
     /// The number of sends known to have had no effect.
     settled: AtomicU32,
@@ -68,6 +70,7 @@ impl OutboundCall {
             method,
             target,
             body,
+            reader: AnswerReader::of::<X>(),
             sends: AtomicU32::new(0),
             settled: AtomicU32::new(0),
             watched: AtomicBool::new(false),
@@ -121,6 +124,37 @@ impl OutboundCall {
     /// The number of requests whose bytes may have left. Two different readings mean a send in between.
     pub fn sends(&self) -> u32 {
         self.sends.load(Ordering::Acquire)
+    }
+}
+
+/// A decoded success of any call. The layers pass answers on without looking inside; only the caller of the stack knows
+/// the type. One type for all calls means one stack for all calls, which would otherwise be compiled for each.
+pub(crate) type AnyAnswer = Box<dyn Any + Send>;
+
+/// Decodes the answers of one call, whose type only [`AnswerReader::of`] knows.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerReader {
+    is_answer: fn(u16, &[u8]) -> bool,
+    read: fn(u16, &[u8]) -> Result<AnyAnswer, AnswerError>,
+}
+
+impl AnswerReader {
+    /// The reader of the answers of `X`.
+    pub fn of<X: OperationCodec>() -> Self {
+        Self {
+            is_answer: X::is_answer,
+            read: |status, body| X::read(status, body).map(|answer| Box::new(answer) as AnyAnswer),
+        }
+    }
+
+    /// Whether to decode the answer.
+    pub fn is_answer(self, status: u16, body: &[u8]) -> bool {
+        (self.is_answer)(status, body)
+    }
+
+    /// Decodes the body of an accepted answer.
+    pub fn read(self, status: u16, body: &[u8]) -> Result<AnyAnswer, AnswerError> {
+        (self.read)(status, body)
     }
 }
 
@@ -185,7 +219,7 @@ pub struct RestRequest {
 
 /// A request to the layers below to carry out an attempt of a call.
 #[derive(Debug)]
-pub struct AttemptRequest<X> {
+pub struct AttemptRequest {
     /// The call shared by all attempts.
     pub call: Arc<OutboundCall>,
     /// The attempt's number, from 0.
@@ -197,10 +231,9 @@ pub struct AttemptRequest<X> {
     pub token: Option<HeaderValue>,
     /// The parent span of the attempt.
     pub trace: TraceContext,
-    codec: PhantomData<fn() -> X>,
 }
 
-impl<X> AttemptRequest<X> {
+impl AttemptRequest {
     /// Creates the first attempt of `call`.
     pub fn new(call: Arc<OutboundCall>) -> Self {
         Self::nth(call, 0)
@@ -209,15 +242,15 @@ impl<X> AttemptRequest<X> {
     /// Creates attempt number `attempt` of `call`, handed down now.
     pub fn nth(call: Arc<OutboundCall>, attempt: u32) -> Self {
         let trace = call.context.trace.clone();
-        Self { call, attempt, at: Instant::now(), token: None, trace, codec: PhantomData }
+        Self { call, attempt, at: Instant::now(), token: None, trace }
     }
 }
 
 /// A readable success, with the rate limit headers of the response.
 #[derive(Debug)]
-pub struct AttemptResponse<A> {
+pub struct AttemptResponse {
     /// The answer, decoded by the codec.
-    pub answer: A,
+    pub answer: AnyAnswer,
     /// The HTTP status: 200, 202 or 206.
     pub status: u16,
     /// The time at which the answer arrived.
@@ -226,9 +259,9 @@ pub struct AttemptResponse<A> {
     pub hint: RateLimitHeaders,
 }
 
-/// A service for attempts of `X`: each layer, and the transport at the bottom of the stack.
-pub trait AttemptService<X: OperationCodec>:
-    Service<AttemptRequest<X>, Response = AttemptResponse<X::Answer>, Error = AttemptFailure, Future: Send>
+/// A service for attempts: each layer, and the transport at the bottom of the stack.
+pub(crate) trait AttemptService:
+    Service<AttemptRequest, Response = AttemptResponse, Error = AttemptFailure, Future: Send>
     + Clone
     + Send
     + Sync
@@ -236,8 +269,8 @@ pub trait AttemptService<X: OperationCodec>:
 {
 }
 
-impl<X: OperationCodec, S> AttemptService<X> for S where
-    S: Service<AttemptRequest<X>, Response = AttemptResponse<X::Answer>, Error = AttemptFailure, Future: Send>
+impl<S> AttemptService for S where
+    S: Service<AttemptRequest, Response = AttemptResponse, Error = AttemptFailure, Future: Send>
         + Clone
         + Send
         + Sync
@@ -246,5 +279,4 @@ impl<X: OperationCodec, S> AttemptService<X> for S where
 }
 
 /// A boxed attempt, for the rare paths which wait or send more than once.
-pub(crate) type AttemptFuture<X> =
-    std::pin::Pin<Box<dyn Future<Output = Result<AttemptResponse<<X as WalmartCall>::Answer>, AttemptFailure>> + Send>>;
+pub(crate) type AttemptFuture = std::pin::Pin<Box<dyn Future<Output = Result<AttemptResponse, AttemptFailure>> + Send>>;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::call::{AttemptRequest, AttemptService, OutboundCall};
+use super::call::{AttemptRequest, OutboundCall};
 use super::classify::{classify, says_order_exists};
 use super::codec::OperationCodec;
 use super::failure::AttemptFailure;
+use super::headers::RateLimitHeaders;
 use super::transport::HttpService;
 use super::{Stack, StackResources, StackSettings, stack};
 use crate::domain::account::AccountIndex;
+use crate::domain::operation::Operation;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
@@ -40,12 +42,7 @@ impl<H: HttpService> RestUpstream<H> {
     }
 }
 
-impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H>
-where
-    // Bounding each codec separately keeps compile time down: a single bound for all codecs takes the compiler
-    // minutes.
-    Stack<H>: AttemptService<C>,
-{
+impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H> {
     async fn call(
         &self,
         account: AccountIndex,
@@ -56,23 +53,30 @@ where
         let correlation_id = correlation_id.unwrap_or_else(|| self.0.random.uuid());
         let header = &self.0.shared.endpoint.accounts().get(account).header;
         let call = OutboundCall::new::<C>(C::build(request, header), account, correlation_id, context.clone());
-        match self.0.stack.clone().oneshot(AttemptRequest::<C>::new(call)).await {
-            Ok(answered) => Ok(Reply { answer: answered.answer, correlation_id }),
-            Err(failure) => Err(error::<C>(failure, correlation_id)),
+        match self.0.stack.clone().oneshot(AttemptRequest::new(call)).await {
+            Ok(answered) => match answered.answer.downcast::<C::Answer>() {
+                Ok(answer) => Ok(Reply { answer: *answer, correlation_id }),
+                // Cannot happen, because the reader of the call made the answer. In doubt nothing was understood.
+                Err(_) => {
+                    let (status, hint) = (answered.status, RateLimitHeaders::default());
+                    Err(error(C::OPERATION, AttemptFailure::Unreadable { status, hint, cut: false }, correlation_id))
+                }
+            },
+            Err(failure) => Err(error(C::OPERATION, failure, correlation_id)),
         }
     }
 }
 
-fn error<X: OperationCodec>(failure: AttemptFailure, correlation_id: Uuid) -> UpstreamError {
-    let verdict = classify(X::OPERATION, &failure);
+fn error(operation: Operation, failure: AttemptFailure, correlation_id: Uuid) -> UpstreamError {
+    let verdict = classify(operation, &failure);
     let http_status = failure.status().unwrap_or(0);
-    let says_order_exists = says_order_exists(X::OPERATION, &failure);
+    let says_order_exists = says_order_exists(operation, &failure);
     let body = match failure {
         AttemptFailure::Refused { body, .. } => body,
         _ => Default::default(),
     };
     UpstreamError {
-        operation: X::OPERATION,
+        operation,
         kind: verdict.kind,
         effect: verdict.effect,
         http_status,

@@ -1,6 +1,5 @@
 //! The innermost service: builds the HTTP request of an attempt, sends the request and decodes the answer.
 
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,8 +15,8 @@ use tower::Service;
 use uuid::Uuid;
 
 use super::accounts::{UpstreamAccount, UpstreamAccounts};
-use super::call::{AttemptRequest, AttemptResponse, SendTracker};
-use super::codec::{AnswerError, OperationCodec};
+use super::call::{AnswerReader, AttemptRequest, AttemptResponse, SendTracker};
+use super::codec::AnswerError;
 use super::failure::{AttemptFailure, LostAnswer, NotSent};
 use super::headers::RateLimitHeaders;
 use super::layers::attempt_futures::{AttemptResult, OrRefused, refused};
@@ -157,7 +156,7 @@ impl Endpoint {
         headers
     }
 
-    fn headers<X>(&self, outbound: &AttemptRequest<X>, account: &UpstreamAccount) -> HeaderMap {
+    fn headers(&self, outbound: &AttemptRequest, account: &UpstreamAccount) -> HeaderMap {
         let call = &outbound.call;
         let mut headers = self.common_headers(call.correlation_id, &outbound.trace);
         if call.method == Method::POST {
@@ -177,7 +176,7 @@ impl Endpoint {
         headers
     }
 
-    fn request<X>(&self, outbound: &AttemptRequest<X>) -> Option<http::Request<Bytes>> {
+    fn request(&self, outbound: &AttemptRequest) -> Option<http::Request<Bytes>> {
         let account = self.0.accounts.get(outbound.call.account);
         let mut request = http::Request::new(outbound.call.body.clone());
         *request.method_mut() = outbound.call.method.clone();
@@ -233,65 +232,61 @@ impl<H> HttpTransport<H> {
     }
 }
 
-impl<X: OperationCodec, H: HttpService> Service<AttemptRequest<X>> for HttpTransport<H> {
-    type Response = AttemptResponse<X::Answer>;
+impl<H: HttpService> Service<AttemptRequest> for HttpTransport<H> {
+    type Response = AttemptResponse;
     type Error = AttemptFailure;
-    type Future = OrRefused<TransportFuture<H::Future, X>, X>;
+    type Future = OrRefused<TransportFuture<H::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.http.poll_ready(cx).map_err(failed)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
         let Some(request) = self.endpoint.request(&outbound) else { return refused(NotSent::Connect) };
         tracing::trace!(layer = "transport", attempt = outbound.attempt, "sent");
         outbound.call.context.facts.begin_attempt();
+        let reader = outbound.call.reader;
         let tracker = SendTracker::new(outbound.call);
         let answer = self.http.call(OutgoingRequest { request, tracker: Some(tracker.clone()) });
         // Only `call` tells whether the client reports the first byte. With any other client bytes may have left already.
         if !tracker.is_watched() {
             tracker.left();
         }
-        Either::Left(TransportFuture { answer, clock: self.clock, codec: PhantomData })
+        Either::Left(TransportFuture { answer, clock: self.clock, reader })
     }
 }
 
 pin_project! {
     /// The future of a sent request: awaits and decodes the answer.
-    pub struct TransportFuture<F, X> {
+    pub struct TransportFuture<F> {
         #[pin]
         answer: F,
         clock: Clock,
-        codec: PhantomData<fn() -> X>,
+        reader: AnswerReader,
     }
 }
 
-impl<F, X> Future for TransportFuture<F, X>
+impl<F> Future for TransportFuture<F>
 where
     F: Future<Output = Result<http::Response<Bytes>, HttpError>>,
-    X: OperationCodec,
 {
-    type Output = AttemptResult<X>;
+    type Output = AttemptResult;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AttemptResult<X>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AttemptResult> {
         let this = self.project();
         let response = ready!(this.answer.poll(cx)).map_err(failed)?;
         let hint = RateLimitHeaders::read(response.headers(), this.clock);
         let status = response.status().as_u16();
         tracing::trace!(layer = "transport", status, "answered");
-        Poll::Ready(read::<X>(status, hint, response.body()))
+        Poll::Ready(read(*this.reader, status, hint, response.body()))
     }
 }
 
-fn read<X: OperationCodec>(
-    status: u16,
-    hint: RateLimitHeaders,
-    body: &[u8],
-) -> Result<AttemptResponse<X::Answer>, AttemptFailure> {
-    if !X::is_answer(status, body) {
+fn read(reader: AnswerReader, status: u16, hint: RateLimitHeaders, body: &[u8]) -> AttemptResult {
+    if !reader.is_answer(status, body) {
         return Err(AttemptFailure::Refused { status, body: error::read(body), hint });
     }
-    match X::read(status, body) {
+    match reader.read(status, body) {
         Ok(answer) => Ok(AttemptResponse { answer, status, at: Instant::now(), hint }),
         Err(AnswerError::Failed(body)) => Err(AttemptFailure::Refused { status, body, hint }),
         Err(AnswerError::Unreadable) => Err(AttemptFailure::Unreadable { status, hint, cut: false }),

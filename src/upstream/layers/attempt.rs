@@ -10,7 +10,6 @@ use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer};
 use crate::upstream::transport::Endpoint;
 
@@ -36,12 +35,12 @@ impl<S> Layer<S> for AttemptTelemetryLayer {
 }
 
 #[derive(Clone)]
-pub struct AttemptTelemetry<S> {
+pub(crate) struct AttemptTelemetry<S> {
     inner: S,
     layer: Arc<AttemptTelemetryLayer>,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for AttemptTelemetry<S> {
+impl<S: AttemptService> Service<AttemptRequest> for AttemptTelemetry<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
     type Future = ObservedAttempt<S::Future, AttemptSpanGuard>;
@@ -50,7 +49,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Att
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: AttemptRequest) -> Self::Future {
         tracing::trace!(layer = "attempt", attempt = outbound.attempt, "begun");
         let layer = self.layer.clone();
         let span = layer.span(&outbound);
@@ -61,14 +60,14 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Att
 }
 
 impl AttemptTelemetryLayer {
-    fn span<X: OperationCodec>(&self, outbound: &AttemptRequest<X>) -> ClientSpan {
+    fn span(&self, outbound: &AttemptRequest) -> ClientSpan {
         let (server_address, server_port) = self.endpoint.server();
         let request = ClientRequest {
             method: method(&outbound.call),
-            template: X::OPERATION.path(),
+            template: outbound.call.operation.path(),
             server_address,
             server_port,
-            url: self.endpoint.url(X::OPERATION.path()),
+            url: self.endpoint.url(outbound.call.operation.path()),
             correlation_id: outbound.call.correlation_id,
             resend_count: outbound.call.context.facts.attempts(),
         };
@@ -77,7 +76,7 @@ impl AttemptTelemetryLayer {
 }
 
 /// The span of an attempt in flight. An attempt dropped before the end counts as cancelled.
-pub struct AttemptSpanGuard {
+pub(crate) struct AttemptSpanGuard {
     call: Arc<OutboundCall>,
     span: Option<ClientSpan>,
     began: Instant,
@@ -85,7 +84,7 @@ pub struct AttemptSpanGuard {
 }
 
 impl AttemptObserver for AttemptSpanGuard {
-    fn ended<A>(mut self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
+    fn ended(mut self, result: &Result<AttemptResponse, AttemptFailure>) {
         let Some(span) = self.span.take() else { return };
         let outcome = outcome(result);
         let ended = result.as_ref().map_or_else(|_| Instant::now(), |answered| answered.at);
@@ -130,7 +129,7 @@ fn method(call: &OutboundCall) -> &'static str {
     if call.method == http::Method::GET { "GET" } else { "POST" }
 }
 
-fn outcome<A>(result: &Result<AttemptResponse<A>, AttemptFailure>) -> AttemptOutcome {
+fn outcome(result: &Result<AttemptResponse, AttemptFailure>) -> AttemptOutcome {
     match result {
         Ok(_) => AttemptOutcome::Success,
         Err(AttemptFailure::NotSent(_)) => AttemptOutcome::NotSent,

@@ -11,28 +11,26 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::domain::effect::Effect;
-use crate::domain::operation::WalmartCall;
 use crate::upstream::call::{AttemptFuture, AttemptResponse, OutboundCall};
 use crate::upstream::classify::classify;
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 
-/// The result of an attempt of `X`.
-pub(crate) type AttemptResult<X> = Result<AttemptResponse<<X as WalmartCall>::Answer>, AttemptFailure>;
+/// The result of an attempt.
+pub(crate) type AttemptResult = Result<AttemptResponse, AttemptFailure>;
 
 /// The future of a layer which either passes an attempt on or refuses.
-pub(crate) type OrRefused<F, X> = Either<F, Ready<AttemptResult<X>>>;
+pub(crate) type OrRefused<F> = Either<F, Ready<AttemptResult>>;
 
 /// Refuses the attempt without sending anything.
-pub(crate) fn refused<F, A>(why: NotSent) -> Either<F, Ready<Result<AttemptResponse<A>, AttemptFailure>>> {
+pub(crate) fn refused<F>(why: NotSent) -> OrRefused<F> {
     Either::Right(ready(Err(AttemptFailure::NotSent(why))))
 }
 
 /// State of a layer during an attempt. If the observer is dropped without [`ended`](Self::ended), the attempt was
 /// abandoned.
-pub trait AttemptObserver {
+pub(crate) trait AttemptObserver {
     /// Called with the result of the attempt.
-    fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>);
+    fn ended(self, result: &Result<AttemptResponse, AttemptFailure>);
 }
 
 pin_project! {
@@ -46,14 +44,14 @@ pin_project! {
 
 impl<F, W> ObservedAttempt<F, W> {
     /// Calls `watch` with the result of `inner`.
-    pub fn new(inner: F, watch: W) -> Self {
+    pub(crate) fn new(inner: F, watch: W) -> Self {
         Self { inner, watch: Some(watch) }
     }
 }
 
-impl<F, W, A> Future for ObservedAttempt<F, W>
+impl<F, W> Future for ObservedAttempt<F, W>
 where
-    F: Future<Output = Result<AttemptResponse<A>, AttemptFailure>>,
+    F: Future<Output = Result<AttemptResponse, AttemptFailure>>,
     W: AttemptObserver,
 {
     type Output = F::Output;
@@ -70,7 +68,7 @@ where
 
 /// Time limits of an attempt, and the failures on expiry.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptLimits {
+pub(crate) struct AttemptLimits {
     /// The time limit for the first byte of the request.
     pub begin_by: Instant,
     /// The failure if no byte has left by `begin_by`.
@@ -105,15 +103,15 @@ impl Drop for ArmedDeadline {
 
 impl<F> TimedAttempt<F> {
     /// Limits `inner` by `ends`. The request has left once the call counts more than `sends`.
-    pub fn new(inner: F, call: Arc<OutboundCall>, sends: u32, ends: AttemptLimits) -> Self {
+    pub(crate) fn new(inner: F, call: Arc<OutboundCall>, sends: u32, ends: AttemptLimits) -> Self {
         let sleep = sleep_until(ends.begin_by);
         Self { inner: Some(inner), sleep, deadline_armed: ArmedDeadline(call), sends, ends }
     }
 }
 
-impl<F, A> Future for TimedAttempt<F>
+impl<F> Future for TimedAttempt<F>
 where
-    F: Future<Output = Result<AttemptResponse<A>, AttemptFailure>>,
+    F: Future<Output = Result<AttemptResponse, AttemptFailure>>,
 {
     type Output = F::Output;
 
@@ -166,14 +164,14 @@ pin_project! {
 
 impl<F> UntilDeadline<F> {
     /// Ends `inner` at the deadline of `call`.
-    pub fn new(inner: F, call: Arc<OutboundCall>) -> Self {
+    pub(crate) fn new(inner: F, call: Arc<OutboundCall>) -> Self {
         Self { inner, sleep: None, call }
     }
 }
 
-impl<F, A> Future for UntilDeadline<F>
+impl<F> Future for UntilDeadline<F>
 where
-    F: Future<Output = Result<AttemptResponse<A>, AttemptFailure>>,
+    F: Future<Output = Result<AttemptResponse, AttemptFailure>>,
 {
     type Output = F::Output;
 
@@ -198,44 +196,43 @@ where
 }
 
 /// Decides whether anything follows the first attempt.
-pub trait FollowUp<X: OperationCodec> {
+pub(crate) trait FollowUp {
     /// Returns the final result after the first attempt, or a future to run next.
-    fn follow(self, first: AttemptResult<X>) -> FollowUpStep<X>;
+    fn follow(self, first: AttemptResult) -> FollowUpStep;
 }
 
 /// The decision of a [`FollowUp`].
-pub enum FollowUpStep<X: OperationCodec> {
+pub(crate) enum FollowUpStep {
     /// The result is final.
-    Over(AttemptResult<X>),
+    Over(AttemptResult),
     /// Continue with this future.
-    More(AttemptFuture<X>),
+    More(AttemptFuture),
 }
 
 pin_project! {
     /// A first attempt and a possible follow-up. Only the follow-up is boxed, because nearly all calls need a single
     /// attempt.
-    pub struct AndThenAttempt<F, W, X: OperationCodec> {
+    pub struct AndThenAttempt<F, W> {
         #[pin]
         first: F,
         follow: Option<W>,
-        then: Option<AttemptFuture<X>>,
+        then: Option<AttemptFuture>,
     }
 }
 
-impl<F, W, X: OperationCodec> AndThenAttempt<F, W, X> {
+impl<F, W> AndThenAttempt<F, W> {
     /// Runs `first`, then asks `follow`.
-    pub fn new(first: F, follow: W) -> Self {
+    pub(crate) fn new(first: F, follow: W) -> Self {
         Self { first, follow: Some(follow), then: None }
     }
 }
 
-impl<F, W, X> Future for AndThenAttempt<F, W, X>
+impl<F, W> Future for AndThenAttempt<F, W>
 where
-    F: Future<Output = AttemptResult<X>>,
-    W: FollowUp<X>,
-    X: OperationCodec,
+    F: Future<Output = AttemptResult>,
+    W: FollowUp,
 {
-    type Output = AttemptResult<X>;
+    type Output = AttemptResult;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

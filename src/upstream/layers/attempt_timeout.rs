@@ -13,7 +13,6 @@ use tower::{Layer, Service};
 
 use super::attempt_futures::{AttemptLimits, OrRefused, TimedAttempt, refused};
 use crate::upstream::call::{AttemptRequest, AttemptService};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 
 #[derive(Clone, Copy, Debug)]
@@ -37,21 +36,21 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
 }
 
 #[derive(Clone, Debug)]
-pub struct AttemptTimeout<S> {
+pub(crate) struct AttemptTimeout<S> {
     inner: S,
     limit: Duration,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for AttemptTimeout<S> {
+impl<S: AttemptService> Service<AttemptRequest> for AttemptTimeout<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = OrRefused<TimedAttempt<S::Future>, X>;
+    type Future = OrRefused<TimedAttempt<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
         let Some(left) = outbound.call.attempt_time(outbound.at) else {
             return refused(NotSent::Deadline);
         };
@@ -61,7 +60,7 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Att
         let impatient = left < self.limit;
         let begin_by = at + self.limit.min(left);
         let unsent = if impatient { NotSent::Deadline } else { NotSent::Connect };
-        let (end, lost) = match impatient && !X::OPERATION.is_mutation() {
+        let (end, lost) = match impatient && !call.operation.is_mutation() {
             true => (begin_by, LostAnswer::Deadline),
             false => (at + self.limit, LostAnswer::TimedOut),
         };

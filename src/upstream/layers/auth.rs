@@ -12,7 +12,6 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
 use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptService, OutboundCall};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, NotSent};
 use crate::upstream::token::TokenCache;
 use crate::upstream::transport::HttpService;
@@ -35,7 +34,7 @@ impl<S: Clone, H: HttpService> Layer<S> for AuthLayer<H> {
     }
 }
 
-pub struct Auth<S, H> {
+pub(crate) struct Auth<S, H> {
     inner: S,
     parts: Arc<AuthShared<S, H>>,
 }
@@ -52,16 +51,16 @@ impl<S: Clone, H> Clone for Auth<S, H> {
     }
 }
 
-impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> Service<AttemptRequest<X>> for Auth<S, H> {
+impl<S: AttemptService, H: HttpService> Service<AttemptRequest> for Auth<S, H> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = Either<AndThenAttempt<S::Future, TokenReplay<S, H>, X>, AttemptFuture<X>>;
+    type Future = Either<AndThenAttempt<S::Future, TokenReplay<S, H>>, AttemptFuture>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: AttemptRequest) -> Self::Future {
         if let Some(token) = self.parts.tokens.kept(outbound.call.account, outbound.at) {
             return Either::Left(self.attempt(outbound, token));
         }
@@ -78,13 +77,13 @@ impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> Service<AttemptReq
 }
 
 impl<S, H: HttpService> Auth<S, H> {
-    fn attempt<X: OperationCodec>(
+    fn attempt(
         &mut self,
-        mut outbound: AttemptRequest<X>,
+        mut outbound: AttemptRequest,
         token: HeaderValue,
-    ) -> AndThenAttempt<S::Future, TokenReplay<S, H>, X>
+    ) -> AndThenAttempt<S::Future, TokenReplay<S, H>>
     where
-        S: AttemptService<X>,
+        S: AttemptService,
     {
         tracing::trace!(layer = "auth", "token");
         let (call, attempt) = (outbound.call.clone(), outbound.attempt);
@@ -95,7 +94,7 @@ impl<S, H: HttpService> Auth<S, H> {
 }
 
 /// The single replay with a fresh token, after Walmart rejected the first.
-pub struct TokenReplay<S, H> {
+pub(crate) struct TokenReplay<S, H> {
     parts: Arc<AuthShared<S, H>>,
     call: Arc<OutboundCall>,
     attempt: u32,
@@ -103,8 +102,8 @@ pub struct TokenReplay<S, H> {
     token: HeaderValue,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> FollowUp<X> for TokenReplay<S, H> {
-    fn follow(self, first: AttemptResult<X>) -> FollowUpStep<X> {
+impl<S: AttemptService, H: HttpService> FollowUp for TokenReplay<S, H> {
+    fn follow(self, first: AttemptResult) -> FollowUpStep {
         if first.as_ref().err().is_some_and(AttemptFailure::token_refused) {
             FollowUpStep::More(Box::pin(self.replayed()))
         } else {
@@ -114,9 +113,9 @@ impl<X: OperationCodec, S: AttemptService<X>, H: HttpService> FollowUp<X> for To
 }
 
 impl<S, H: HttpService> TokenReplay<S, H> {
-    async fn replayed<X: OperationCodec>(self) -> AttemptResult<X>
+    async fn replayed(self) -> AttemptResult
     where
-        S: AttemptService<X>,
+        S: AttemptService,
     {
         let Self { parts, call, attempt, token } = self;
         let (tokens, mut inner) = (&parts.tokens, parts.again.clone());

@@ -25,7 +25,6 @@ use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::{CircuitState, Metrics};
 use crate::upstream::accounts::UpstreamAccounts;
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 use crate::upstream::wording::is_outage_in_disguise;
 
@@ -145,7 +144,7 @@ pub enum CallOutcome {
 }
 
 impl CallOutcome {
-    fn of<A>(result: &Result<AttemptResponse<A>, AttemptFailure>) -> Self {
+    fn of(result: &Result<AttemptResponse, AttemptFailure>) -> Self {
         let failure = match result {
             Ok(_) => return Self::Success,
             Err(failure) => failure,
@@ -234,26 +233,25 @@ pub(crate) struct CircuitBreaker<S> {
     circuits: AccountCircuits,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for CircuitBreaker<S> {
+impl<S: AttemptService> Service<AttemptRequest> for CircuitBreaker<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = OrRefused<ObservedAttempt<S::Future, CircuitPermit>, X>;
+    type Future = OrRefused<ObservedAttempt<S::Future, CircuitPermit>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
-        let (circuits, account) = (self.circuits.clone(), outbound.call.account);
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
+        let (circuits, account, operation) = (self.circuits.clone(), outbound.call.account, outbound.call.operation);
         let purpose = outbound.call.context.purpose;
-        let admitted = circuits.with(account, X::OPERATION, |circuit| circuit.admit(purpose, outbound.at));
+        let admitted = circuits.with(account, operation, |circuit| circuit.admit(purpose, outbound.at));
         let generation = match admitted {
             Ok(generation) => generation,
             Err(wait) => return refused(NotSent::CircuitOpen(wait)),
         };
         tracing::trace!(layer = "circuit", "admitted");
-        let admitted =
-            CircuitPermit { circuits, account, operation: X::OPERATION, generation, outcome: CallOutcome::Neither };
+        let admitted = CircuitPermit { circuits, account, operation, generation, outcome: CallOutcome::Neither };
         Either::Left(ObservedAttempt::new(self.inner.call(outbound), admitted))
     }
 }
@@ -269,7 +267,7 @@ pub struct CircuitPermit {
 }
 
 impl AttemptObserver for CircuitPermit {
-    fn ended<A>(mut self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
+    fn ended(mut self, result: &Result<AttemptResponse, AttemptFailure>) {
         self.outcome = CallOutcome::of(result);
     }
 }

@@ -8,7 +8,6 @@ use tower::{Layer, Service};
 
 use super::attempt_futures::{OrRefused, UntilDeadline, refused};
 use crate::upstream::call::{AttemptRequest, AttemptService};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, NotSent};
 
 #[derive(Clone, Copy, Debug)]
@@ -23,20 +22,20 @@ impl<S> Layer<S> for DeadlineLayer {
 }
 
 #[derive(Clone, Debug)]
-pub struct Deadline<S> {
+pub(crate) struct Deadline<S> {
     inner: S,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Deadline<S> {
+impl<S: AttemptService> Service<AttemptRequest> for Deadline<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = OrRefused<UntilDeadline<S::Future>, X>;
+    type Future = OrRefused<UntilDeadline<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
         let call = outbound.call.clone();
         if call.attempt_time(outbound.at).is_none() {
             return refused(NotSent::Deadline);

@@ -10,7 +10,6 @@ use super::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refuse
 use crate::ports::call::CallPurpose;
 use crate::quota::{Quota, QuotaPermit};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, NotSent};
 
 /// All services made by a layer share the same quota.
@@ -35,21 +34,21 @@ impl<S> Layer<S> for LoadShedLayer {
 }
 
 #[derive(Clone, Debug)]
-pub struct LoadShed<S> {
+pub(crate) struct LoadShed<S> {
     inner: S,
     places: Quota,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for LoadShed<S> {
+impl<S: AttemptService> Service<AttemptRequest> for LoadShed<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = OrRefused<ObservedAttempt<S::Future, InFlightPermit>, X>;
+    type Future = OrRefused<ObservedAttempt<S::Future, InFlightPermit>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
         let place = self.places.try_acquire(1);
         // The ledger's look-ups and re-sends pass without a permit: such calls are few, and settle outcomes callers
         // wait for.
@@ -62,8 +61,8 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Loa
 }
 
 /// The permit of a call in flight; `None` for a ledger call above the quota.
-pub struct InFlightPermit(#[expect(dead_code, reason = "is held")] Option<QuotaPermit>);
+pub(crate) struct InFlightPermit(#[expect(dead_code, reason = "is held")] Option<QuotaPermit>);
 
 impl AttemptObserver for InFlightPermit {
-    fn ended<A>(self, _: &Result<AttemptResponse<A>, AttemptFailure>) {}
+    fn ended(self, _: &Result<AttemptResponse, AttemptFailure>) {}
 }

@@ -20,7 +20,6 @@ use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::{AttemptFailure, NotSent};
 use crate::upstream::headers::RateLimitHeaders;
 
@@ -196,7 +195,7 @@ impl TokenReservation {
 }
 
 impl AttemptObserver for TokenReservation {
-    fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
+    fn ended(self, result: &Result<AttemptResponse, AttemptFailure>) {
         match result {
             Ok(answered) => self.answered(answered.at, Some(&answered.hint), None),
             Err(AttemptFailure::NotSent(_)) => self.unused(),
@@ -247,16 +246,16 @@ pub(crate) struct RateLimit<S> {
     layer: Arc<RateLimitLayer>,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for RateLimit<S> {
+impl<S: AttemptService> Service<AttemptRequest> for RateLimit<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = Either<ObservedAttempt<S::Future, TokenReservation>, AttemptFuture<X>>;
+    type Future = Either<ObservedAttempt<S::Future, TokenReservation>, AttemptFuture>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, mut outbound: AttemptRequest) -> Self::Future {
         if let Some(reservation) = self.layer.try_take(&outbound.call, outbound.at) {
             tracing::trace!(layer = "rate_limit", "token taken");
             return Either::Left(ObservedAttempt::new(self.inner.call(outbound), reservation));

@@ -15,7 +15,6 @@ use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::call::{AttemptRequest, AttemptService, OutboundCall};
 use crate::upstream::classify::{RetryAdvice, classify};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::AttemptFailure;
 
 const BASE: Duration = Duration::from_millis(50);
@@ -89,7 +88,7 @@ impl<S: Clone> Layer<S> for RetryLayer {
 }
 
 #[derive(Clone)]
-pub struct Retry<S> {
+pub(crate) struct Retry<S> {
     inner: S,
     parts: Arc<RetryShared<S>>,
 }
@@ -100,16 +99,16 @@ struct RetryShared<S> {
     again: S,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Retry<S> {
+impl<S: AttemptService> Service<AttemptRequest> for Retry<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = AndThenAttempt<S::Future, RetryLoop<S>, X>;
+    type Future = AndThenAttempt<S::Future, RetryLoop<S>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
         self.parts.layer.budget(outbound.call.account, |budget| budget.first_attempt(outbound.at));
         tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
         let (call, attempt) = (outbound.call.clone(), outbound.attempt);
@@ -119,16 +118,16 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Ret
 }
 
 /// The attempts after the first.
-pub struct RetryLoop<S> {
+pub(crate) struct RetryLoop<S> {
     parts: Arc<RetryShared<S>>,
     call: Arc<OutboundCall>,
     /// The number of the latest attempt.
     attempt: u32,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> FollowUp<X> for RetryLoop<S> {
-    fn follow(mut self, first: AttemptResult<X>) -> FollowUpStep<X> {
-        match self.judge::<X>(first) {
+impl<S: AttemptService> FollowUp for RetryLoop<S> {
+    fn follow(mut self, first: AttemptResult) -> FollowUpStep {
+        match self.judge(first) {
             Ok(over) => FollowUpStep::Over(over),
             Err(at) => FollowUpStep::More(Box::pin(self.attempts(at))),
         }
@@ -137,9 +136,9 @@ impl<X: OperationCodec, S: AttemptService<X>> FollowUp<X> for RetryLoop<S> {
 
 impl<S> RetryLoop<S> {
     /// Runs attempts from `at` on, until a result is final.
-    async fn attempts<X: OperationCodec>(mut self, mut at: Instant) -> AttemptResult<X>
+    async fn attempts(mut self, mut at: Instant) -> AttemptResult
     where
-        S: AttemptService<X>,
+        S: AttemptService,
     {
         let mut inner = self.parts.again.clone();
         loop {
@@ -148,7 +147,7 @@ impl<S> RetryLoop<S> {
             let outbound = AttemptRequest::nth(self.call.clone(), self.attempt);
             tracing::trace!(layer = "retry", attempt = outbound.attempt, "attempt");
             let result = inner.ready().await?.call(outbound).await;
-            match self.judge::<X>(result) {
+            match self.judge(result) {
                 Ok(over) => return over,
                 Err(next) => at = next,
             }
@@ -156,14 +155,14 @@ impl<S> RetryLoop<S> {
     }
 
     /// Returns `Ok` with a final result, or `Err` with the time of the next attempt.
-    fn judge<X: OperationCodec>(&mut self, result: AttemptResult<X>) -> Result<AttemptResult<X>, Instant> {
+    fn judge(&mut self, result: AttemptResult) -> Result<AttemptResult, Instant> {
         let Self { parts, call, attempt } = self;
         let layer = &parts.layer;
         match &result {
             Ok(_) => {
                 layer.budget(call.account, RetryBudget::success);
                 if *attempt > 0 {
-                    layer.metrics.upstream.retries_succeeded.of(X::OPERATION).inc();
+                    layer.metrics.upstream.retries_succeeded.of(call.operation).inc();
                 }
                 Ok(result)
             }

@@ -8,7 +8,6 @@ use tower::{Layer, Service};
 use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::domain::operation::Operation;
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
-use crate::upstream::codec::OperationCodec;
 use crate::upstream::failure::AttemptFailure;
 
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +22,11 @@ impl<S> Layer<S> for TraceLayer {
 }
 
 #[derive(Clone, Debug)]
-pub struct Trace<S> {
+pub(crate) struct Trace<S> {
     inner: S,
 }
 
-impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Trace<S> {
+impl<S: AttemptService> Service<AttemptRequest> for Trace<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
     type Future = ObservedAttempt<S::Future, TraceObserver>;
@@ -36,18 +35,19 @@ impl<X: OperationCodec, S: AttemptService<X>> Service<AttemptRequest<X>> for Tra
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, outbound: AttemptRequest<X>) -> Self::Future {
+    fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
         outbound.call.context.facts.set_correlation_id(outbound.call.correlation_id);
-        tracing::trace!(layer = "trace", operation = X::OPERATION.name(), "call");
-        ObservedAttempt::new(self.inner.call(outbound), TraceObserver(X::OPERATION))
+        tracing::trace!(layer = "trace", operation = outbound.call.operation.name(), "call");
+        let observer = TraceObserver(outbound.call.operation);
+        ObservedAttempt::new(self.inner.call(outbound), observer)
     }
 }
 
 /// Traces the end of a call.
-pub struct TraceObserver(Operation);
+pub(crate) struct TraceObserver(Operation);
 
 impl AttemptObserver for TraceObserver {
-    fn ended<A>(self, result: &Result<AttemptResponse<A>, AttemptFailure>) {
+    fn ended(self, result: &Result<AttemptResponse, AttemptFailure>) {
         tracing::trace!(layer = "trace", operation = self.0.name(), ok = result.is_ok(), "end");
     }
 }

@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 use tower::{Layer as _, ServiceExt as _};
 use uuid::Uuid;
 
-use crate::domain::mutations::CreateOrder;
+use crate::domain::mutations::{AcceptedAnswer, CreateOrder};
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::Tracer;
 use crate::testing::upstream::{ACCEPTED, FIRST, accounts, context, credentials};
@@ -104,8 +104,8 @@ async fn attempt(
     let call = OutboundCall::new::<CreateOrder>(request, FIRST, Uuid::from_u128(1), context(deadline));
     let transport = HttpTransport::new(client.clone(), endpoint.clone(), Clock::system());
     let service = AttemptTimeoutLayer::new(limit).layer(transport);
-    let answered = service.oneshot(AttemptRequest::<CreateOrder>::new(call)).await?;
-    Ok(answered.answer.acceptance.request_id)
+    let answered = service.oneshot(AttemptRequest::new(call)).await?;
+    Ok(answered.answer.downcast::<AcceptedAnswer>().unwrap().acceptance.request_id)
 }
 
 /// Answers every request until it is told to freeze; then it neither reads nor writes, and the connection stays.

@@ -101,7 +101,6 @@ mod never_ready {
     use super::*;
     use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
-    use crate::ports::upstream::AcceptedAnswer;
     use crate::testing::upstream::{FIRST, context};
     use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
     use crate::upstream::codec::OperationCodec as _;
@@ -115,16 +114,16 @@ mod never_ready {
         sends: bool,
     }
 
-    impl Service<AttemptRequest<CreateOrder>> for Stuck {
-        type Response = AttemptResponse<AcceptedAnswer>;
+    impl Service<AttemptRequest> for Stuck {
+        type Response = AttemptResponse;
         type Error = AttemptFailure;
-        type Future = Pending<Result<AttemptResponse<AcceptedAnswer>, AttemptFailure>>;
+        type Future = Pending<Result<AttemptResponse, AttemptFailure>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, outbound: AttemptRequest<CreateOrder>) -> Self::Future {
+        fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
             if self.sends {
                 outbound.call.mark_sent();
             }
@@ -132,7 +131,7 @@ mod never_ready {
         }
     }
 
-    fn outbound() -> AttemptRequest<CreateOrder> {
+    fn outbound() -> AttemptRequest {
         let request = CreateOrder::build(&Default::default(), &Default::default());
         AttemptRequest::new(OutboundCall::new::<CreateOrder>(
             request,
@@ -170,16 +169,16 @@ mod never_ready {
     #[derive(Clone)]
     struct StuckAfter<S>(S, Duration);
 
-    impl<S: AttemptService<CreateOrder>> Service<AttemptRequest<CreateOrder>> for StuckAfter<S> {
-        type Response = AttemptResponse<AcceptedAnswer>;
+    impl<S: AttemptService> Service<AttemptRequest> for StuckAfter<S> {
+        type Response = AttemptResponse;
         type Error = AttemptFailure;
-        type Future = AttemptFuture<CreateOrder>;
+        type Future = AttemptFuture;
 
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             self.0.poll_ready(cx)
         }
 
-        fn call(&mut self, outbound: AttemptRequest<CreateOrder>) -> Self::Future {
+        fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
             let attempt = tokio::time::timeout(self.1, self.0.call(outbound));
             Box::pin(async {
                 drop(attempt.await);
@@ -203,16 +202,16 @@ mod never_ready {
     #[derive(Clone)]
     struct TurnedAway;
 
-    impl Service<AttemptRequest<CreateOrder>> for TurnedAway {
-        type Response = AttemptResponse<AcceptedAnswer>;
+    impl Service<AttemptRequest> for TurnedAway {
+        type Response = AttemptResponse;
         type Error = AttemptFailure;
-        type Future = Ready<Result<AttemptResponse<AcceptedAnswer>, AttemptFailure>>;
+        type Future = Ready<Result<AttemptResponse, AttemptFailure>>;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
             Poll::Ready(Ok(()))
         }
 
-        fn call(&mut self, outbound: AttemptRequest<CreateOrder>) -> Self::Future {
+        fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
             outbound.call.mark_sent();
             ready(Err(AttemptFailure::Refused { status: 401, body: Default::default(), hint: Default::default() }))
         }

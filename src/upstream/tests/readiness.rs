@@ -41,8 +41,8 @@ impl Clone for Strict {
     }
 }
 
-impl Service<AttemptRequest<SearchOrders>> for Strict {
-    type Response = AttemptResponse<pb::GetOrderStatusResponse>;
+impl Service<AttemptRequest> for Strict {
+    type Response = AttemptResponse;
     type Error = AttemptFailure;
     type Future = Ready<Result<Self::Response, AttemptFailure>>;
 
@@ -55,7 +55,7 @@ impl Service<AttemptRequest<SearchOrders>> for Strict {
         Poll::Pending
     }
 
-    fn call(&mut self, _: AttemptRequest<SearchOrders>) -> Self::Future {
+    fn call(&mut self, _: AttemptRequest) -> Self::Future {
         assert!(self.asked > 1, "called without being ready");
         self.asked = 0;
         *self.calls.lock().unwrap() += 1;
@@ -66,7 +66,7 @@ impl Service<AttemptRequest<SearchOrders>> for Strict {
                 hint: RateLimitHeaders { ..Default::default() },
             }),
             None => Ok(AttemptResponse {
-                answer: Default::default(),
+                answer: Box::new(pb::GetOrderStatusResponse::default()),
                 status: 200,
                 at: Instant::now(),
                 hint: RateLimitHeaders::default(),
@@ -75,7 +75,7 @@ impl Service<AttemptRequest<SearchOrders>> for Strict {
     }
 }
 
-fn outbound() -> AttemptRequest<SearchOrders> {
+fn outbound() -> AttemptRequest {
     let request = SearchOrders::build(&Default::default(), &Default::default());
     let context = context(Duration::from_secs(10));
     AttemptRequest::new(OutboundCall::new::<SearchOrders>(request, FIRST, Random::from_seed(1).uuid(), context))
@@ -84,7 +84,7 @@ fn outbound() -> AttemptRequest<SearchOrders> {
 /// A probe that is not followed by a call, then three calls one after the other and two at once.
 async fn survives<L: Layer<Strict>>(layer: L, fails: &[u16])
 where
-    L::Service: AttemptService<SearchOrders>,
+    L::Service: AttemptService,
 {
     let strict = Strict::default();
     let mut service = layer.layer(strict.clone());
