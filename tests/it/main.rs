@@ -13,6 +13,7 @@ mod authn;
 mod bad_input;
 mod bad_upstream;
 mod cancel;
+mod clients;
 mod create;
 mod deadlines;
 mod errors_doc;
