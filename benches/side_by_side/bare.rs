@@ -6,10 +6,12 @@
 
 use std::net::SocketAddr;
 
-use order_gateway::domain::operation::Operation;
+use order_gateway::domain::mutations::CreateOrder;
+use order_gateway::domain::reads::FetchPromise;
 use order_gateway::pb;
 use order_gateway::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
 use order_gateway::ports::random::Random;
+use order_gateway::upstream::codec::OperationCodec as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tonic::{Request, Response, Status};
@@ -48,8 +50,8 @@ async fn serve(options: &Options) -> Result<()> {
     let base = reqwest::Url::parse(&options.upstream)?;
     let bare = Bare {
         client: reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?,
-        create: base.join(Operation::Create.path())?,
-        promise: base.join(Operation::Promise.path())?,
+        create: base.join(CreateOrder::PATH)?,
+        promise: base.join(FetchPromise::PATH)?,
         random: Random::from_system(),
     };
     tonic::transport::Server::builder()

@@ -11,7 +11,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use order_gateway::domain::operation::Operation;
+use order_gateway::domain::mutations::CreateOrder;
+use order_gateway::domain::reads::FetchPromise;
+use order_gateway::upstream::codec::OperationCodec as _;
 use serde::Deserialize;
 
 use crate::Result;
@@ -76,9 +78,9 @@ fn decide(method: &Method, path: &str, body: &[u8]) -> (StatusCode, Bytes) {
     }
     if path == "/v3/token" {
         (StatusCode::OK, Bytes::from_static(TOKEN.as_bytes()))
-    } else if path == Operation::Promise.path() {
+    } else if path == FetchPromise::PATH {
         (StatusCode::OK, Bytes::from_static(PROMISE.as_bytes()))
-    } else if path == Operation::Create.path() {
+    } else if path == CreateOrder::PATH {
         created(body)
     } else {
         (StatusCode::NOT_FOUND, Bytes::new())

@@ -27,7 +27,7 @@ use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::methods;
 use crate::grpc::order_updates::OrderUpdateRpcs;
 use crate::grpc::reflection;
-use crate::grpc::server::{self, InboundConfig, MAX_MESSAGE, ServiceHealth};
+use crate::grpc::server::{self, InboundConfig, ServiceHealth};
 use crate::grpc::services::ServiceRouter;
 use crate::grpc::tls::TlsFiles;
 use crate::http;
@@ -35,6 +35,7 @@ use crate::http::admin::AdminHosts;
 use crate::http::page::{GrpcEndpoint, StatusPage};
 use crate::http::webhooks::WebhookReceiver;
 use crate::http::{HealthProbes, ProcessStage};
+use crate::limits;
 use crate::pb;
 use crate::pb::cancel_intent_service_server::CancelIntentServiceServer;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
@@ -57,15 +58,6 @@ use crate::upstream::client::RestUpstream;
 use crate::upstream::overview::StackOverview;
 use crate::upstream::transport::HttpService;
 
-/// Maximum open gRPC connections.
-const MAX_CONNECTIONS: usize = 10_000;
-/// Length of the accept queue. Thousands of connections may arrive at once, and a client dropped from the queue
-/// retries only after seconds.
-const BACKLOG: u32 = 4096;
-/// Maximum open connections of a separate operators' listener.
-const ADMIN_CONNECTIONS: usize = 256;
-/// Approximate memory limit of the promise cache, in bytes.
-const PROMISE_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Interval of checks of secret, token and certificate files; a change takes effect at the second check.
 const FILES_EVERY: Duration = Duration::from_secs(2);
 /// Interval of test writes to the store when nothing else is written.
@@ -120,7 +112,7 @@ pub async fn bind(what: &str, address: SocketAddr) -> Result<TcpListener, String
         // Allow reuse of a port right after the end of the last process, as usual for servers.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        socket.listen(limits::ACCEPT_QUEUE)
     };
     listening.await.map_err(|error: std::io::Error| format!("{what}: cannot listen on {address}: {error}"))
 }
@@ -196,7 +188,7 @@ impl Gateway {
             closing: shutdown.closing().clone(),
         };
         let connections = ConnectionSettings {
-            max: MAX_CONNECTIONS,
+            max: limits::GRPC_CONNECTIONS,
             max_age: config.grpc.max_connection_age,
             jitter: Arc::new(move || random.fraction()),
             tls: tls.as_ref().map(TlsFiles::tls),
@@ -213,16 +205,16 @@ impl Gateway {
         let page = config.http.page.then(page);
         let hosts = AdminHosts::new(config.admin.hosts.iter().cloned());
         let operators = http::admin::router(metrics.clone(), page, hosts);
-        let serve = |listener, router, limits| {
-            tokio::spawn(http::serve(listener, router, limits, shutdown.clone(), metrics.clone()))
+        let serve = |listener, router, bounds| {
+            tokio::spawn(http::serve(listener, router, bounds, shutdown.clone(), metrics.clone()))
         };
-        let limits = http::HttpLimits::default();
+        let usual = http::HttpLimits::default();
         let probing = match listeners.admin {
             Some(listener) => {
-                let few = http::HttpLimits { connections: ADMIN_CONNECTIONS, ..limits };
-                vec![serve(listeners.http, router, limits), serve(listener, operators, few)]
+                let few = http::HttpLimits { connections: limits::ADMIN_CONNECTIONS, ..usual };
+                vec![serve(listeners.http, router, usual), serve(listener, operators, few)]
             }
-            None => vec![serve(listeners.http, router.merge(operators), limits)],
+            None => vec![serve(listeners.http, router.merge(operators), usual)],
         };
         health.serving().await;
         probes.set(ProcessStage::Ready);
@@ -263,7 +255,7 @@ const SERVICES: [&str; 4] = [
 macro_rules! served {
     ($server:expr) => {
         $server
-            .max_decoding_message_size(MAX_MESSAGE)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Gzip)
@@ -371,7 +363,7 @@ where
     B::Error: Into<tonic::codegen::StdError> + Send,
 {
     let directory = directory(config);
-    let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: PROMISE_CACHE_BYTES };
+    let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: limits::PROMISE_CACHE_BYTES };
     let tasks = shutdown.tasks().clone();
     let fulfillment = FulfillmentRpcs::new(directory, upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };

@@ -7,6 +7,7 @@ use http::{HeaderValue, Uri};
 use crate::config::{AccountConfig, Config, WalmartProfile};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
+use crate::limits::UPSTREAM_CALLS;
 use crate::pb::HeaderAttributes;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
@@ -19,9 +20,6 @@ use crate::upstream::layers::rate_limit::AccountBuckets;
 use crate::upstream::token::TokenCache;
 use crate::upstream::transport::{Endpoint, HttpService};
 use crate::upstream::{StackResources, StackSettings};
-
-/// Maximum calls to Walmart in flight.
-const MAX_IN_FLIGHT: usize = 1024;
 
 pub(super) fn build<H: HttpService>(
     config: &Config,
@@ -40,7 +38,7 @@ pub(super) fn build<H: HttpService>(
     let endpoint = Endpoint::new(&base, service_name, sandbox, accounts.clone(), tracer)
         .map_err(|error| format!("walmart.base_url: {error}"))?;
     let settings = StackSettings {
-        max_in_flight: MAX_IN_FLIGHT,
+        max_in_flight: UPSTREAM_CALLS,
         max_attempts: walmart.retry.max_attempts.get(),
         attempt_timeout: walmart.attempt_timeout,
     };

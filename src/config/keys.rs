@@ -50,10 +50,10 @@ pub(super) fn naming_key(path: &str) -> Option<&'static str> {
 macro_rules! limits {
     (
         reads { $($(#[$read_doc:meta])* $read:ident: $read_types:tt
-            { name: $read_name:literal, rpc: $read_rpc:literal, published_limit: $read_limit:literal, path: $read_path:literal, }
+            { name: $read_name:literal, rpc: $read_rpc:literal, published_limit: $read_limit:literal, }
         )* }
         mutations { $($(#[$doc:meta])* $mutation:ident: $types:tt
-            { name: $name:literal, rpc: $rpc:literal, published_limit: $limit:literal, path: $path:literal, }
+            { name: $name:literal, rpc: $rpc:literal, published_limit: $limit:literal, }
         )* }
     ) => {
         /// A key for each Walmart operation.

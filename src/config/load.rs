@@ -1,6 +1,5 @@
 //! Loads a [`Config`] from files and environment, or reports all faults.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::accounts::{AccountConfig, WebhookAuth};
@@ -9,6 +8,7 @@ use super::fault::{ConfigFault, FaultList, SettingSource, printable};
 use super::reader::SectionReader;
 use super::sections::*;
 use super::tree::{self, RawValue, SettingNode, Table};
+use super::validate::{GrpcSummary, ListEntry};
 use super::values::{self, Parsed};
 use super::{Config, keys, validate};
 use crate::domain::account::AccountId;
@@ -119,13 +119,6 @@ fn read(mut root: Table, faults: &FaultList) -> Option<Config> {
 fn collect<T>(items: impl IntoIterator<Item = Option<T>>) -> Option<Vec<T>> {
     let items: Vec<Option<T>> = items.into_iter().collect();
     items.into_iter().collect()
-}
-
-/// Values of `[grpc]` needed by other sections, present even if the section has faults.
-pub(super) struct GrpcSummary {
-    pub(super) listen: Option<SocketAddr>,
-    pub(super) at: SettingSource,
-    pub(super) mtls: bool,
 }
 
 fn grpc(mut s: SectionReader<'_>) -> (Option<GrpcConfig>, GrpcSummary) {
@@ -288,13 +281,6 @@ fn shutdown(mut s: SectionReader<'_>) -> Option<ShutdownConfig> {
     let grace = s.optional("grace", values::duration);
     s.finish();
     Some(ShutdownConfig { grace: grace? })
-}
-
-/// An entry of a list of sections, before reading.
-pub(super) struct ListEntry<'a> {
-    pub(super) name: Option<String>,
-    pub(super) at: SettingSource,
-    pub(super) section: SectionReader<'a>,
 }
 
 fn entries<'a>(root: &mut Table, list: &str, faults: &'a FaultList) -> Vec<ListEntry<'a>> {

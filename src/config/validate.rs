@@ -10,7 +10,6 @@ use url::Url;
 
 use super::clients::{AccountSet, ClientConfig};
 use super::fault::{FaultList, SettingSource};
-use super::load::{GrpcSummary, ListEntry};
 use super::reader::SectionReader;
 use super::sections::{LedgerConfig, StoreUrl};
 use super::tree::SettingNode;
@@ -27,6 +26,20 @@ const SERVICES: [&str; 7] = [
     "WebhookSubscriptionService",
     "GatewayService",
 ];
+
+/// Values of `[grpc]` needed by other sections, present even if the section has faults.
+pub(super) struct GrpcSummary {
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) at: SettingSource,
+    pub(super) mtls: bool,
+}
+
+/// An entry of a list of sections, before reading.
+pub(super) struct ListEntry<'a> {
+    pub(super) name: Option<String>,
+    pub(super) at: SettingSource,
+    pub(super) section: SectionReader<'a>,
+}
 
 /// Without clients there is no authentication, so the gRPC listener must not be reachable from outside.
 pub(super) fn open_door(door: &GrpcSummary, faults: &FaultList) {

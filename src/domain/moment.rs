@@ -56,11 +56,6 @@ impl Moment {
         Self { wall: self.wall.plus(span), steady: self.steady.plus(span) }
     }
 
-    /// The moment earlier by `span` on the two clocks.
-    pub fn minus(self, span: Duration) -> Self {
-        Self { wall: self.wall.minus(span), steady: self.steady.minus(span) }
-    }
-
     /// Time since `earlier` by the clock with the smaller difference: the time that has certainly passed.
     pub fn at_least_since(self, earlier: Self) -> Duration {
         self.wall.since(earlier.wall).min(self.steady.since(earlier.steady))
@@ -92,37 +87,6 @@ impl Moment {
     }
 }
 
-/// A moment as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StoredMoment {
-    /// Time of day, and steady time on `boot`.
-    pub moment: Moment,
-    /// The boot from which the steady time counts; `None` where an earlier version stored the time of day only.
-    pub boot: Option<BootId>,
-}
-
-impl StoredMoment {
-    /// The start of a window that began at this moment. After a reboot the time since then cannot be measured, and the
-    /// window starts again at `now`. The window also starts again when the steady clock is behind the stored start,
-    /// which a consistent clock cannot be.
-    pub fn window_start(self, boot: BootId, now: Moment) -> Moment {
-        if self.is_of(boot) && self.moment.steady <= now.steady { self.moment } else { now }
-    }
-
-    /// The time at which an action planned for this moment is due. After a reboot the time of day alone decides.
-    pub fn due_time(self, boot: BootId, now: Moment) -> Moment {
-        if self.is_of(boot) {
-            return self.moment;
-        }
-        let wall = self.moment.wall;
-        Moment { wall, steady: now.steady.plus(wall.since(now.wall)) }
-    }
-
-    fn is_of(self, boot: BootId) -> bool {
-        self.boot == Some(boot)
-    }
-}
-
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -133,8 +97,6 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
     const HOUR: Duration = Duration::from_secs(3_600);
-    const BOOT: BootId = BootId([1; 16]);
-    const OTHER: BootId = BootId([2; 16]);
     const START: Moment = Moment { wall: Timestamp(1_800_000_000_000), steady: SteadyTime(7_200_000) };
 
     /// `passed` after `START` by the steady clock, while the wall clock was set ahead or back.
@@ -147,8 +109,8 @@ mod tests {
     fn both_clocks_move_together_and_stay_in_range() {
         let later = START.plus(SECOND);
         assert_eq!(later, Moment { wall: Timestamp(1_800_000_001_000), steady: SteadyTime(7_201_000) });
-        assert_eq!(later.minus(SECOND), START);
-        assert_eq!(START.minus(3 * HOUR).steady, SteadyTime(0));
+        assert_eq!(later.steady.minus(SECOND), START.steady);
+        assert_eq!(START.steady.minus(3 * HOUR), SteadyTime(0));
         let end = Moment { wall: Timestamp(u64::MAX), steady: SteadyTime(u64::MAX) };
         assert_eq!(START.plus(Duration::MAX), end);
         assert_eq!(SteadyTime(5).plus(Duration::from_micros(1_999)), SteadyTime(6));
@@ -185,29 +147,5 @@ mod tests {
         assert!(!Moment::window_has_passed(START, SECOND, now));
         assert_eq!((now.at_least_since(START), now.at_most_since(START)), (Duration::ZERO, 2 * SECOND));
         assert!(Moment::window_has_passed(START, SECOND, stepped(HOUR + SECOND, Duration::ZERO, HOUR)));
-    }
-
-    #[test]
-    fn a_window_goes_on_over_a_restart_and_begins_again_after_another_boot() {
-        let now = START.plus(SECOND);
-        let stored = |boot| StoredMoment { moment: START, boot };
-        assert_eq!(stored(Some(BOOT)).window_start(BOOT, now), START);
-        assert_eq!(stored(Some(OTHER)).window_start(BOOT, now), now);
-        assert_eq!(stored(None).window_start(BOOT, now), now);
-        // The same boot id, and a steady clock that has not been there yet: a machine restored from an image.
-        let early = Moment { steady: SteadyTime(5), ..now };
-        assert_eq!(stored(Some(BOOT)).window_start(BOOT, early), early);
-    }
-
-    #[test]
-    fn after_another_boot_the_time_of_day_says_what_is_due() {
-        let now = Moment { wall: START.wall.minus(SECOND), steady: SteadyTime(5) };
-        let stored = |boot| StoredMoment { moment: START, boot };
-        assert_eq!(stored(Some(BOOT)).due_time(BOOT, now), START);
-        for boot in [Some(OTHER), None] {
-            let due = stored(boot).due_time(BOOT, now);
-            assert_eq!(due, Moment { wall: START.wall, steady: SteadyTime(1_005) });
-            assert!(!due.is_due(now) && due.is_due(now.plus(SECOND)));
-        }
     }
 }

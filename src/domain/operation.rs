@@ -9,8 +9,8 @@ use std::fmt;
 /// Hands the table to the macro `$make`.
 ///
 /// A row has the name in code, the types of the call, the name in settings (`walmart.limits`), metrics and GetStatus,
-/// the RPC for callers, the calls a minute that Walmart's published table allows an account, and the path below the
-/// base URL. Rows of mutations keep their positions, because the ledger stores the position.
+/// the RPC for callers, and the calls a minute that Walmart's published table allows an account, which are the default
+/// of the setting. Rows of mutations keep their positions, because the ledger stores the position.
 macro_rules! operations {
     ($make:ident) => {
         $make! {
@@ -20,14 +20,12 @@ macro_rules! operations {
                     name: "promise",
                     rpc: "FetchDeliveryPromise",
                     published_limit: 20,
-                    path: "/v3/fulfillment/orders-fulfillments/fetchOrderPromiseOptions",
                 }
                 /// Reads the state of orders.
                 Status: [SearchOrders, FindOrder, LookUp] {
                     name: "status",
                     rpc: "GetOrderStatus",
                     published_limit: 20,
-                    path: "/v3/fulfillment/orders-fulfillments/status",
                 }
             }
             mutations {
@@ -36,14 +34,12 @@ macro_rules! operations {
                     name: "create",
                     rpc: "CreateOrder",
                     published_limit: 600,
-                    path: "/v3/fulfillment/orders-fulfillments",
                 }
                 /// Cancels lines of an order, with one request for every hundred lines.
                 Cancel: [CancelOrder] {
                     name: "cancel",
                     rpc: "CancelOrder",
                     published_limit: 600,
-                    path: "/v3/fulfillment/orders-fulfillments/cancel",
                 }
             }
         }
@@ -51,17 +47,14 @@ macro_rules! operations {
 }
 pub(crate) use operations;
 
-struct OperationFacts {
-    name: &'static str,
-    rpc: &'static str,
-    published_limit: u32,
-    path: &'static str,
-}
-
 macro_rules! operation {
     (
-        reads { $($(#[$read_doc:meta])* $read:ident: $read_types:tt $read_facts:tt)* }
-        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
+        reads { $($(#[$read_doc:meta])* $read:ident: $read_types:tt
+            { name: $read_name:literal, rpc: $read_rpc:literal, published_limit: $read_limit:literal, }
+        )* }
+        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident]
+            { name: $name:literal, rpc: $rpc:literal, published_limit: $limit:literal, }
+        )* }
     ) => {
         /// One of Walmart's calls. Every account has a bucket and a circuit for every operation.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,10 +69,19 @@ macro_rules! operation {
             /// All operations, in the order of [`Operation::index`].
             pub const ALL: [Self; Self::COUNT] = [$(Self::$read,)* $(Self::$mutation,)*];
 
-            const fn facts(self) -> OperationFacts {
+            /// The name in settings (`walmart.limits`), metrics and GetStatus.
+            pub const fn name(self) -> &'static str {
                 match self {
-                    $(Self::$read => OperationFacts $read_facts,)*
-                    $(Self::$mutation => OperationFacts $facts,)*
+                    $(Self::$read => $read_name,)*
+                    $(Self::$mutation => $name,)*
+                }
+            }
+
+            /// Calls a minute that Walmart's published table allows an account.
+            pub(crate) const fn published_limit(self) -> u32 {
+                match self {
+                    $(Self::$read => $read_limit,)*
+                    $(Self::$mutation => $limit,)*
                 }
             }
 
@@ -87,14 +89,6 @@ macro_rules! operation {
             /// while an earlier attempt may have been carried out.
             pub const fn is_mutation(self) -> bool {
                 matches!(self, $(Self::$mutation)|*)
-            }
-
-            /// Whether the call creates an object under its order number, which is then taken.
-            pub(crate) const fn takes_order_number(self) -> bool {
-                match self {
-                    $(Self::$mutation => <super::mutations::$type as super::mutations::Mutation>::BY_ORDER_NUMBER,)*
-                    _ => false,
-                }
             }
         }
     };
@@ -105,26 +99,6 @@ impl Operation {
     /// Position in [`Operation::ALL`], used as a table index.
     pub const fn index(self) -> usize {
         self as usize
-    }
-
-    /// The name in settings (`walmart.limits`), metrics and GetStatus.
-    pub const fn name(self) -> &'static str {
-        self.facts().name
-    }
-
-    /// The name of the RPC for callers.
-    pub const fn rpc(self) -> &'static str {
-        self.facts().rpc
-    }
-
-    /// Calls a minute that Walmart's published table allows an account.
-    pub(crate) const fn published_limit(self) -> u32 {
-        self.facts().published_limit
-    }
-
-    /// The path of the call below the base URL.
-    pub const fn path(self) -> &'static str {
-        self.facts().path
     }
 }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
+use super::MAX_BODY;
 use super::answer::WalmartAnswer;
 use super::faults::{FaultRules, Injector};
 use super::gate;
@@ -20,7 +21,6 @@ use super::intents::{IntentEnvelope, IntentRefusal, IntentRequest, MAX_COUNT};
 use super::lies::{self, Lie};
 use super::posting::{DeliveryProof, WEBHOOK_HEADER, WebhookTarget};
 use super::requests::RequestFilter;
-use super::routes::MAX_BODY;
 use super::world::{Line, Order, ShipRefused};
 use super::{EmulatorShared, EmulatorState};
 

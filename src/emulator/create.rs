@@ -10,10 +10,11 @@ use super::answer::{FieldFault, WalmartAnswer, complaint};
 use super::calls::{CallEffect, CallResult, EmulatedCall};
 use super::form::{Form, order_number, order_numbers_differ};
 use super::ids;
-use super::magic::UNKNOWN_CHANNEL;
 use super::promise::method;
 use super::world::{Line, Order, PlaceRefused, World};
 
+/// A sales channel unknown to the account.
+pub(crate) const UNKNOWN_CHANNEL: &str = "CHANNEL-UNKNOWN";
 /// The answer to a refused duplicate (409). Walmart's own text is not published.
 pub(crate) const DUPLICATE_BODY: &str = r#"{"status":"FAIL","errors":[{"code":"INVALID_MCS_REQUEST","field":"sellerOrderId","description":"Duplicate order: this sellerOrderId already exists","severity":"ERROR","category":"DATA"}]}"#;
 

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::faults::CallDisturbance;
+use super::create::UNKNOWN_CHANNEL;
+use super::disturbance::CallDisturbance;
 use super::lies::{self, LagKind, Lie, LieKind};
 use super::target::Target;
 use crate::domain::operation::Operation;
 
 /// Client ids with this prefix have revoked credentials: the token call answers 400.
 pub(crate) const DEAD_CLIENT: &str = "MAGIC-DEAD-";
-/// A sales channel unknown to the account.
-pub(crate) const UNKNOWN_CHANNEL: &str = "CHANNEL-UNKNOWN";
 
 /// Creates of such a number lose their answer once; look-ups get the lies of `MAGIC-STATUS-`.
 const LOST: &str = "MAGIC-LOST-";

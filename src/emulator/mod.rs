@@ -1,6 +1,6 @@
 //! A stateful Walmart for tests and for the first five minutes: token, delivery promise, create, cancel, status.
 //!
-//! The emulator is on the server side of the wire and shares only the paths with the client: it reads and writes plain
+//! The emulator is on the server side of the wire and shares no code with the client: it reads and writes plain
 //! JSON. As a [`tower::Service`] it replaces the network in tests, which read the true state through [`records`];
 //! [`serve`] puts it on a port. The same seed, clock and calls give the same answers. `docs/EMULATOR.md` describes the
 //! initial state, magic values, faults and the control API. Any module may use the emulator, which itself uses only
@@ -12,12 +12,14 @@ mod cancel;
 mod clock;
 mod control;
 mod create;
+mod disturbance;
 mod faults;
 mod form;
 mod gate;
 mod history;
 mod ids;
 pub(crate) mod intents;
+mod journal;
 mod lies;
 mod limits;
 pub(crate) mod magic;
@@ -56,13 +58,16 @@ pub use self::serve::{serve, serve_tls};
 use self::clock::AdjustedClock;
 use self::faults::Injector;
 use self::intents::{DeliveryRound, IntentPoster, IntentRefusal, IntentRequest};
+use self::journal::Journal;
 use self::lies::AnswerLoss;
 use self::limits::TokenBuckets;
 use self::posting::WebhookTarget;
-use self::requests::Journal;
 use self::routes::TimedReply;
 use self::token::IssuedTokens;
 use self::world::{Line, Order, World};
+
+/// Longest request body; a longer body gets 413. Walmart's own bound is not published.
+const MAX_BODY: usize = 1 << 20;
 
 /// Treatment of a create with an order number that the account has used. Walmart documents neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

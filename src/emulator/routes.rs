@@ -14,16 +14,13 @@ use serde_json::Value;
 
 use super::answer::WalmartAnswer;
 use super::calls::{CallEffect, CallResult, EmulatedCall};
-use super::faults::CallDisturbance;
+use super::disturbance::CallDisturbance;
 use super::lies::{AnswerLoss, LieContext};
 use super::limits::BucketLevel;
 use super::requests::{ReceivedRequest, RequestOutcome, harmless};
 use super::target::Target;
-use super::{EmulatorShared, EmulatorState, cancel, control, create, form, gate, promise, status};
+use super::{EmulatorShared, EmulatorState, MAX_BODY, cancel, control, create, form, gate, promise, status};
 use crate::domain::operation::Operation;
-
-/// Longest request body; a longer body gets 413. Walmart's own bound is not published.
-pub(crate) const MAX_BODY: usize = 1 << 20;
 
 /// The answer for the caller, and its delay.
 pub(crate) struct TimedReply {

@@ -23,9 +23,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_BODY;
 use super::answer::WalmartAnswer;
 use super::lies::AnswerLoss;
-use super::routes::{MAX_BODY, TimedReply};
+use super::routes::TimedReply;
 use super::wire::{Wire, WireIo};
 use super::{DroppedCall, Emulator};
 

@@ -54,7 +54,10 @@ impl Target {
     fn path(self) -> &'static str {
         match self {
             Target::Token => "/v3/token",
-            Target::Call(operation) => operation.path(),
+            Target::Call(Operation::Promise) => "/v3/fulfillment/orders-fulfillments/fetchOrderPromiseOptions",
+            Target::Call(Operation::Status) => "/v3/fulfillment/orders-fulfillments/status",
+            Target::Call(Operation::Create) => "/v3/fulfillment/orders-fulfillments",
+            Target::Call(Operation::Cancel) => "/v3/fulfillment/orders-fulfillments/cancel",
         }
     }
 }

@@ -24,15 +24,10 @@ use super::layers::response_bytes::ResponseBytesLayer;
 use super::layers::streams::EndStreamsLayer;
 use super::layers::trace::{AccessLog, TraceLayer};
 use super::services::ServiceRouter;
+use crate::limits::{INBOUND_CALLS, MESSAGE_BYTES};
 use crate::shutdown::OnceEvent;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
-
-/// Longest message accepted, compressed or not; every service gets this limit (`max_decoding_message_size`).
-pub(crate) const MAX_MESSAGE: usize = 1024 * 1024;
-
-/// Unary calls in flight before the next is refused.
-pub(crate) const MAX_IN_FLIGHT: usize = 1024;
 
 /// Settings and shared parts of the inbound layers.
 pub(crate) struct InboundConfig {
@@ -75,7 +70,7 @@ where
         // Before any work is spent on a caller; health watches need no credentials.
         .layer(HealthWatchesLayer(metrics.clone()))
         // Before any work is spent on the caller.
-        .layer(LoadShedLayer::new(MAX_IN_FLIGHT, metrics.clone()))
+        .layer(LoadShedLayer::new(INBOUND_CALLS, metrics.clone()))
         // Before anything reserved to known callers, such as the timer of the deadline.
         .layer(AuthnLayer::new(clients, metrics))
         // Above everything that waits.
@@ -112,7 +107,7 @@ impl ServiceHealth {
         &self,
     ) -> tonic_health::pb::health_server::HealthServer<impl tonic_health::pb::health_server::Health> {
         let service = tonic_health::server::HealthService::from_health_reporter(self.reporter.clone());
-        tonic_health::pb::health_server::HealthServer::new(service).max_decoding_message_size(MAX_MESSAGE)
+        tonic_health::pb::health_server::HealthServer::new(service).max_decoding_message_size(MESSAGE_BYTES)
     }
 
     /// Sets all services to SERVING.

@@ -31,6 +31,7 @@ use tower::ServiceExt as _;
 use super::peer::PeerAddress;
 use super::write_timeout::WriteTimeout;
 use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit};
+use crate::limits::HTTP_CONNECTIONS;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{ConnectionMetrics, CutReason, GaugeGuard, Metrics};
 
@@ -62,9 +63,8 @@ pub(crate) struct HttpLimits {
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        // More connections than unproved webhook posts may take (`webhooks`), so that probes still find a place.
         Self {
-            connections: 2048,
+            connections: HTTP_CONNECTIONS,
             headers: Duration::from_secs(10),
             request: Duration::from_secs(30),
             answer: Duration::from_secs(30),

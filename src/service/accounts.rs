@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ServiceError;
+use super::{AccountError, ServiceError};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::ports::call::CallContext;
@@ -10,15 +10,6 @@ use crate::ports::call::CallContext;
 /// The accounts by name. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccountDirectory(Arc<[AccountId]>);
-
-/// A failure to find an account for a caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountError {
-    /// The caller may not use the account, or may not know whether the account exists.
-    NotAllowed,
-    /// The account does not exist. Only callers allowed every account get this error.
-    NotFound,
-}
 
 impl AccountDirectory {
     /// Takes the account ids in the order of the settings.

@@ -94,7 +94,7 @@ async fn a_word_before_the_record_was_read_allows_nothing() {
 async fn a_new_process_compares_its_clocks_with_the_last_ones() {
     let now = world(BOOT, 3_600).clock.moment();
     let record = |boot, moment: Moment| ClockRecord { moment, boot, pause_left: Duration::ZERO };
-    let minute_ago = now.minus(60 * SECOND);
+    let minute_ago = Moment { wall: now.wall.minus(60 * SECOND), steady: now.steady.minus(60 * SECOND) };
     let set = |wall| Moment { wall, ..minute_ago };
     let other = BootId([2; 16]);
     for (record, paused, steps) in [

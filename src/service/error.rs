@@ -4,14 +4,22 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::AccountError;
-use super::feed::FeedError;
+use super::feed_error::FeedError;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
 use crate::domain::rules::FieldFaults;
 use crate::ports::store_error::StoreError;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
+
+/// A failure to find an account for a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountError {
+    /// The caller may not use the account, or may not know whether the account exists.
+    NotAllowed,
+    /// The account does not exist. Only callers allowed every account get this error.
+    NotFound,
+}
 
 /// The failure of a call; `grpc::status` makes the gRPC status.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Traces, metrics and logs, and their export. Every module may use telemetry; telemetry uses only `domain`.
 
 pub mod access_line_limit;
+pub mod export_outage;
 pub mod log;
 pub mod log_throttle;
 pub mod metrics;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tower::Service;
 use uuid::Uuid;
 
-use super::codec::{AnswerError, OperationCodec};
+use super::codec::{AnswerError, OperationCodec, RestRequest};
 use super::failure::AttemptFailure;
 use super::headers::RateLimitHeaders;
 use crate::domain::account::AccountIndex;
@@ -204,17 +204,6 @@ impl SendTracker {
     pub fn timed_out(&self) -> bool {
         self.call.timed_out.load(Ordering::Relaxed)
     }
-}
-
-/// The request built by a codec, without scheme, host and headers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RestRequest {
-    /// HTTP method: GET or POST.
-    pub method: Method,
-    /// Path with query, below the base URL.
-    pub target: Cow<'static, str>,
-    /// JSON body; empty on GET.
-    pub body: Bytes,
 }
 
 /// A request to the layers below to carry out an attempt of a call.

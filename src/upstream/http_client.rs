@@ -25,10 +25,9 @@ use super::pool::{ConnectionPool, PoolManager};
 use super::transport::{HttpError, OutgoingRequest};
 use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
+use crate::limits::WALMART_ANSWER_BYTES;
 use crate::telemetry::log_throttle::LogThrottle;
 
-/// Larger response bodies are refused without being read to the end.
-pub const MAX_BODY: usize = 8 * 1024 * 1024;
 /// Servers and load balancers close idle connections after a minute or more. The client closes first, because a
 /// request sent on a connection being closed is lost, and a lost creation needs a look-up.
 const POOL_IDLE: Duration = Duration::from_secs(30);
@@ -235,7 +234,7 @@ fn outgoing(body: Bytes) -> super::split_body::SplitBody {
 
 async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {
     let bad = HttpError::BadBody(response.status().as_u16());
-    if response.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+    if response.content_length().is_some_and(|length| length > WALMART_ANSWER_BYTES as u64) {
         return Err(bad);
     }
     // Most bodies come in a single chunk, which needs no copy.
@@ -244,7 +243,7 @@ async fn bounded_body(response: &mut Response) -> Result<Bytes, HttpError> {
     let mut body = BytesMut::from(first);
     body.extend_from_slice(&second);
     while let Some(more) = response.chunk().await.map_err(|_| bad)? {
-        if body.len() + more.len() > MAX_BODY {
+        if body.len() + more.len() > WALMART_ANSWER_BYTES {
             return Err(bad);
         }
         body.extend_from_slice(&more);

@@ -2,6 +2,7 @@
 //! order of the layers.
 
 pub mod accounts;
+pub(crate) mod attempt_futures;
 pub(crate) mod call;
 pub mod classify;
 pub mod client;

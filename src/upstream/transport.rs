@@ -15,11 +15,11 @@ use tower::Service;
 use uuid::Uuid;
 
 use super::accounts::{UpstreamAccount, UpstreamAccounts};
+use super::attempt_futures::{AttemptResult, OrRefused, refused};
 use super::call::{AnswerReader, AttemptRequest, AttemptResponse, SendTracker};
-use super::codec::AnswerError;
+use super::codec::{self, AnswerError};
 use super::failure::{AttemptFailure, LostAnswer, NotSent};
 use super::headers::RateLimitHeaders;
-use super::layers::attempt_futures::{AttemptResult, OrRefused, refused};
 use crate::domain::operation::Operation;
 use crate::ports::clock::Clock;
 use crate::telemetry::trace::{TraceContext, Tracer};
@@ -116,7 +116,8 @@ impl Endpoint {
         let urls = Vec::new();
         let mut parts =
             EndpointConfig { scheme, authority, host, port, prefix, urls, service_name, sandbox, accounts, tracer };
-        parts.urls = Operation::ALL.iter().filter_map(|o| Some((o.path(), parts.uri(o.path())?))).collect();
+        let paths = Operation::ALL.into_iter().map(codec::path);
+        parts.urls = paths.filter_map(|path| Some((path, parts.uri(path)?))).collect();
         Ok(Self(Arc::new(parts)))
     }
 

@@ -1,8 +1,11 @@
-//! Who may use whom inside the crate: the table of `docs/ARCHITECTURE.md`, checked against the source.
+//! Which module may use which inside the crate: the table of `docs/ARCHITECTURE.md`, checked against the source.
 //!
-//! One crate cannot enforce levels, so this reads every path that starts at the crate root (`crate::`, `super::` that
-//! climbs there, `order_gateway::` in the binary). Comments, strings and `#[cfg(test)]` modules do not count.
+//! One crate cannot enforce levels, so this reads every path that starts at the crate root, at `super` or at `self`
+//! (`order_gateway::` in the binary). Comments, strings and `#[cfg(test)]` modules do not count. Three things fail: a use
+//! that the table does not permit, a permission that no file uses, and a ring of neighbours in one folder which use each
+//! other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fmt, fs};
 
@@ -18,33 +21,46 @@ const TABLE: &Table = &[
     ("telemetry", &["domain"]),
     ("accept", &[]),
     ("crash_point", &[]),
+    ("limits", &[]),
     ("planted_bug", &[]),
     ("quota", &[]),
-    ("shutdown", &["domain", "telemetry"]),
-    ("config", &["domain", "telemetry"]),
+    ("shutdown", &[]),
+    ("config", &["domain"]),
     ("ports", &["crash_point", "domain", "pb", "telemetry"]),
     // The use cases see traits only, never an implementation.
-    ("service", &["config", "crash_point", "domain", "pb", "planted_bug", "ports", "shutdown", "telemetry"]),
+    ("service", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "telemetry"]),
     // Keeps what the ledger has; knows the port, not who uses it.
     ("store", &["config", "crash_point", "domain", "ports", "telemetry"]),
     // The edges. They do not know each other.
+    ("upstream", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "telemetry", "wire"]),
+    ("grpc", &["accept", "config", "domain", "limits", "pb", "ports", "quota", "service", "shutdown", "telemetry"]),
     (
-        "upstream",
-        &["config", "crash_point", "domain", "pb", "planted_bug", "ports", "quota", "shutdown", "telemetry", "wire"],
+        "http",
+        &[
+            "accept",
+            "config",
+            "crash_point",
+            "domain",
+            "limits",
+            "pb",
+            "ports",
+            "quota",
+            "service",
+            "shutdown",
+            "telemetry",
+        ],
     ),
-    ("grpc", &["accept", "config", "domain", "pb", "ports", "quota", "service", "shutdown", "telemetry"]),
-    ("http", &["accept", "config", "crash_point", "domain", "pb", "ports", "service", "shutdown", "telemetry"]),
     // The other side of the wire: what it shares with `upstream` it could not check.
-    ("emulator", &["config", "domain", "shutdown", "telemetry"]),
+    ("emulator", &["domain"]),
     // Puts everything together.
     (
         "app",
         &[
             "config",
             "domain",
-            "emulator",
             "grpc",
             "http",
+            "limits",
             "pb",
             "ports",
             "service",
@@ -52,36 +68,20 @@ const TABLE: &Table = &[
             "store",
             "telemetry",
             "upstream",
-            "wire",
         ],
     ),
-    (
-        "cli",
-        &[
-            "app",
-            "config",
-            "domain",
-            "emulator",
-            "grpc",
-            "http",
-            "pb",
-            "ports",
-            "service",
-            "shutdown",
-            "store",
-            "telemetry",
-            "upstream",
-            "wire",
-        ],
-    ),
+    ("cli", &["app", "config", "emulator", "grpc", "pb", "ports", "shutdown", "telemetry", "upstream"]),
     // What unit tests share; it is not in the program.
-    ("testing", &["config", "domain", "pb", "ports", "service", "store", "telemetry", "upstream"]),
+    ("testing", &["domain", "pb", "ports", "service", "store", "telemetry", "upstream"]),
     // The binary.
     ("main", &["cli"]),
 ];
 
 /// Parts of one whole may know each other.
 const ONE_WHOLE: [&str; 2] = ["pb", "wire"];
+
+/// What test files may use besides: what tests share, and the stores in memory.
+const IN_TESTS: [&str; 2] = ["store", "testing"];
 
 #[derive(Debug, PartialEq)]
 struct Violation {
@@ -96,80 +96,237 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Checks one file, named relative to `src/`.
-fn check(file: &str, source: &str) -> Vec<Violation> {
-    let segments: Vec<&str> = file.trim_end_matches(".rs").split('/').filter(|s| *s != "mod").collect();
-    let module = segments[0];
-    let violation = |line, text| Violation { file: format!("src/{file}"), line, text };
-    if module == "lib" {
-        return Vec::new();
-    }
-    let Some((_, allowed)) = TABLE.iter().find(|(name, _)| *name == module) else {
-        return vec![violation(1, format!("module `{module}` has no row in the table of tests/it/levels.rs"))];
-    };
-    // Tests use what tests share, and those of the use cases run over the ledger in memory.
-    let is_test = segments.iter().any(|s| *s == "tests" || s.ends_with("_tests"));
-    let mut found = Vec::new();
-    for (line, used) in used_modules(source, segments.len()) {
-        let allowed = allowed.contains(&used.as_str()) || (is_test && matches!(used.as_str(), "store" | "testing"));
-        if used != module && !allowed {
-            found.push(violation(line, format!("`{module}` may not use `{used}`")));
-        }
-    }
-    found
+/// A path of modules and names, without the root.
+type ModulePath = Vec<String>;
+
+/// A file of the crate.
+struct SourceFile {
+    /// The name, relative to `src/`.
+    name: String,
+    module: ModulePath,
+    /// Paths in the order of the file, as written, with their lines.
+    paths: Vec<(usize, ModulePath)>,
+    /// The names that the file imports, with the paths as written.
+    imports: BTreeMap<String, ModulePath>,
 }
 
-/// The top-level modules that `source` names, with their lines. `depth` is that of the file's module below the root.
-fn used_modules(source: &str, depth: usize) -> Vec<(usize, String)> {
-    let tokens = without_test_modules(tokens(source));
-    let text = |i: usize| tokens.get(i).map_or("", |(_, t)| t.as_str());
-    let mut used = Vec::new();
-    let mut i = 0;
-    while i < tokens.len() {
-        // A path starts here, not in the middle of a longer one.
-        let starts = text(i.wrapping_sub(1)) != "::";
-        let mut next = i + 1;
-        let root = match text(i) {
-            "crate" | "order_gateway" => starts && text(next) == "::",
-            "super" if starts => {
-                let mut climbed = 1;
-                while text(next) == "::" && text(next + 1) == "super" {
-                    climbed += 1;
-                    next += 2;
+impl SourceFile {
+    fn new(name: &str, source: &str) -> Self {
+        let module = name.trim_end_matches(".rs").split('/').filter(|s| *s != "mod").map(str::to_owned).collect();
+        let tokens = without_test_modules(tokens(source));
+        let mut file = Self { name: name.into(), module, paths: Vec::new(), imports: BTreeMap::new() };
+        let mut i = 0;
+        while i < tokens.len() {
+            let token = tokens[i].1.as_str();
+            let starts = i == 0 || tokens[i - 1].1 != "::";
+            let root = matches!(token, "crate" | "order_gateway" | "super" | "self");
+            if token == "use" {
+                let mut imported = Vec::new();
+                i = read_path(&tokens, i + 1, &[], &mut imported);
+                for (line, path) in imported {
+                    let name = path.last().cloned().unwrap_or_default();
+                    file.imports.insert(name, path.clone());
+                    file.paths.push((line, path));
                 }
-                // In a module inside the file the same words stay below the root; then no module of ours follows.
-                let ours = TABLE.iter().any(|(name, _)| *name == text(next + 1)) || text(next + 1) == "{";
-                climbed >= depth && text(next) == "::" && ours
-            }
-            _ => false,
-        };
-        if root {
-            let head = next + 1;
-            for at in if text(head) == "{" { group_heads(&tokens, head) } else { vec![head] } {
-                used.push((tokens[at].0, tokens[at].1.clone()));
+            } else if root && starts && tokens.get(i + 1).is_some_and(|(_, t)| t == "::") {
+                i = read_path(&tokens, i, &[], &mut file.paths);
+            } else {
+                i += 1;
             }
         }
-        i = next;
+        file
     }
-    used
+
+    /// Whether the file has tests only.
+    fn is_test(&self) -> bool {
+        let tests = |s: &String| s == "tests" || s == "conformance" || s.ends_with("_tests");
+        self.module.iter().any(tests)
+    }
+
+    /// A path as written in this file, from the crate's root. `None` for paths of other crates.
+    fn resolve(&self, path: &[String], modules: &BTreeSet<ModulePath>) -> Option<ModulePath> {
+        let rest = |from: usize, of: &[String]| [of, &path[from..]].concat();
+        match path.first()?.as_str() {
+            "crate" | "order_gateway" => Some(rest(1, &[])),
+            "self" => Some(rest(1, &self.module)),
+            "super" => {
+                let climbed = path.iter().take_while(|s| *s == "super").count();
+                Some(rest(climbed, &self.module[..self.module.len().checked_sub(climbed)?]))
+            }
+            _ => {
+                let own = rest(0, &self.module);
+                modules.contains(&own[..=self.module.len()]).then_some(own)
+            }
+        }
+    }
 }
 
-/// Where the paths of a group `{a, b::{c, d}}` start; `open` is its brace.
-fn group_heads(tokens: &[(usize, String)], open: usize) -> Vec<usize> {
-    let mut heads = Vec::new();
-    let mut depth = 0;
-    for (at, (_, token)) in tokens.iter().enumerate().skip(open) {
-        match token.as_str() {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            _ if depth == 1 && matches!(tokens[at - 1].1.as_str(), "{" | ",") => heads.push(at),
-            _ => {}
-        }
-        if depth == 0 {
-            break;
+/// Reads the path, or the group of paths, that begins at the token `i` after `before`; returns the token behind.
+fn read_path(
+    tokens: &[(usize, String)],
+    mut i: usize,
+    before: &[String],
+    into: &mut Vec<(usize, ModulePath)>,
+) -> usize {
+    let text = |i: usize| tokens.get(i).map_or("", |(_, t)| t.as_str());
+    let mut path = before.to_vec();
+    loop {
+        match text(i) {
+            "{" => {
+                i += 1;
+                while !matches!(text(i), "}" | "") {
+                    i = read_path(tokens, i, &path, into);
+                    i += usize::from(text(i) == ",");
+                }
+                return i + 1;
+            }
+            word if word.starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
+                let line = tokens[i].0;
+                // `self` behind a path is the path itself.
+                if word != "self" || path.is_empty() {
+                    path.push(word.into());
+                }
+                i += 1;
+                if text(i) == "::" {
+                    i += 1;
+                    continue;
+                }
+                if text(i) == "as" {
+                    i += 2;
+                }
+                into.push((line, path));
+                return i;
+            }
+            _ => {
+                into.extend(tokens.get(i).map(|(line, _)| (*line, path)));
+                return i + 1;
+            }
         }
     }
-    heads
+}
+
+/// All files, and all modules with a file or a folder.
+struct Crate {
+    files: Vec<SourceFile>,
+    modules: BTreeSet<ModulePath>,
+}
+
+impl Crate {
+    fn new(sources: impl IntoIterator<Item = (String, String)>) -> Self {
+        let files: Vec<_> = sources.into_iter().map(|(name, source)| SourceFile::new(&name, &source)).collect();
+        let modules = files.iter().flat_map(|file| (1..=file.module.len()).map(|end| file.module[..end].to_vec()));
+        let modules = modules.filter(|module| module != &["lib"]).collect();
+        Self { files, modules }
+    }
+
+    fn read() -> Self {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut sources = Vec::new();
+        read_folder(&src, &src, &mut sources);
+        Self::new(sources)
+    }
+
+    /// The module that a path from the root leads to. A name that a module only imports leads on.
+    fn target(&self, path: &[String], hops: usize) -> ModulePath {
+        let mut end = 0;
+        while end < path.len() && self.modules.contains(&path[..=end]) {
+            end += 1;
+        }
+        let (module, rest) = path.split_at(end);
+        let file = self.files.iter().find(|file| file.module == module);
+        let imported = file.and_then(|file| file.resolve(file.imports.get(rest.first()?)?, &self.modules));
+        match imported {
+            Some(imported) if hops > 0 && imported != path[..path.len().min(end + 1)] => {
+                self.target(&[&imported[..], &rest[1..]].concat(), hops - 1)
+            }
+            _ => module.to_vec(),
+        }
+    }
+
+    /// The top-level modules that a file uses, with the lines.
+    fn used_by(&self, file: &SourceFile) -> Vec<(usize, String)> {
+        let used = file.paths.iter().filter_map(|(line, path)| {
+            let first = file.resolve(path, &self.modules)?.into_iter().next()?;
+            // `crate::VERSION` is no module, and in a module inside the file `super` climbs less far.
+            let at_root = matches!(path[0].as_str(), "crate" | "order_gateway");
+            let known = TABLE.iter().any(|(name, _)| *name == first);
+            (known || (at_root && !first.starts_with(char::is_uppercase))).then_some((*line, first))
+        });
+        let mut used: Vec<_> = used.filter(|(_, used)| *used != file.module[0]).collect();
+        used.dedup();
+        used
+    }
+
+    /// Uses that the table does not permit.
+    fn violations(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for file in self.files.iter().filter(|file| file.module[0] != "lib") {
+            let module = &file.module[0];
+            let violation = |line, text| Violation { file: format!("src/{}", file.name), line, text };
+            let Some((_, allowed)) = TABLE.iter().find(|(name, _)| name == module) else {
+                let text = format!("module `{module}` has no row in the table of tests/it/levels.rs");
+                found.push(violation(1, text));
+                continue;
+            };
+            for (line, used) in self.used_by(file) {
+                let in_tests = file.is_test() && IN_TESTS.contains(&used.as_str());
+                if !allowed.contains(&used.as_str()) && !in_tests {
+                    found.push(violation(line, format!("`{module}` may not use `{used}`")));
+                }
+            }
+        }
+        found
+    }
+
+    /// Permissions of the table that no file uses, but for those of tests.
+    fn unused_permissions(&self, table: &Table) -> Vec<String> {
+        let used = self.files.iter().filter(|file| !file.is_test()).flat_map(|file| {
+            let module = file.module[0].clone();
+            self.used_by(file).into_iter().map(move |(_, used)| (module.clone(), used))
+        });
+        let used: BTreeSet<(String, String)> = used.collect();
+        let permitted = table.iter().flat_map(|(module, allowed)| allowed.iter().map(move |used| (*module, *used)));
+        permitted
+            .filter(|(module, to)| !used.contains(&((*module).to_owned(), (*to).to_owned())))
+            .map(|(module, to)| format!("nothing in `{module}` uses `{to}`"))
+            .collect()
+    }
+
+    /// Neighbours in one folder that use each other, directly or by way of others, with one place for each use.
+    fn rings(&self) -> Vec<String> {
+        let mut uses: BTreeMap<ModulePath, BTreeMap<(String, String), String>> = BTreeMap::new();
+        for file in self.files.iter().filter(|file| !file.is_test()) {
+            for (line, path) in &file.paths {
+                let Some(path) = file.resolve(path, &self.modules) else { continue };
+                let target = self.target(&path, 6);
+                let shared = file.module.iter().zip(&target).take_while(|(a, b)| a == b).count();
+                let (Some(from), Some(to)) = (file.module.get(shared), target.get(shared)) else { continue };
+                if shared > 0 {
+                    let place = format!("src/{}:{line}", file.name);
+                    let folder = uses.entry(target[..shared].to_vec()).or_default();
+                    folder.entry((from.clone(), to.clone())).or_insert(place);
+                }
+            }
+        }
+        let mut rings = Vec::new();
+        for (folder, uses) in &uses {
+            for ((from, to), place) in uses {
+                if reaches(uses, to, from, &mut BTreeSet::new()) {
+                    rings.push(format!("{place}: in `{}`, `{from}` uses `{to}`, which uses it", folder.join("::")));
+                }
+            }
+        }
+        rings
+    }
+}
+
+fn reaches<'a>(
+    uses: &'a BTreeMap<(String, String), String>,
+    from: &'a str,
+    to: &str,
+    seen: &mut BTreeSet<&'a str>,
+) -> bool {
+    from == to || seen.insert(from) && uses.keys().any(|(user, used)| user == from && reaches(uses, used, to, seen))
 }
 
 /// Leaves out `#[cfg(test)] mod name { ... }`.
@@ -271,36 +428,46 @@ fn end_of_text(chars: &[char], open: usize) -> usize {
     i + 1
 }
 
-fn check_folder(folder: &Path, root: &Path, found: &mut Vec<Violation>) {
+fn read_folder(folder: &Path, root: &Path, sources: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            check_folder(&path, root, found);
+            read_folder(&path, root, sources);
         } else if path.extension().is_some_and(|e| e == "rs") {
             let name = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
-            found.extend(check(&name, &fs::read_to_string(&path).unwrap()));
+            sources.push((name, fs::read_to_string(&path).unwrap()));
         }
     }
 }
 
 #[test]
 fn every_module_keeps_to_its_level() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut found = Vec::new();
-    check_folder(&src, &src, &mut found);
-    let list: Vec<String> = found.iter().map(Violation::to_string).collect();
+    let list: Vec<String> = Crate::read().violations().iter().map(Violation::to_string).collect();
     assert!(list.is_empty(), "\n{}", list.join("\n"));
 }
 
 #[test]
+fn every_permission_is_used() {
+    // The code that build.rs makes of the protos uses `wire` in serde's attributes.
+    let build = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs")).unwrap();
+    assert!(build.contains("crate::wire::"));
+    assert_eq!(Crate::read().unused_permissions(TABLE), ["nothing in `pb` uses `wire`"]);
+}
+
+#[test]
+fn no_folder_has_a_ring() {
+    let rings = Crate::read().rings();
+    assert!(rings.is_empty(), "\n{}", rings.join("\n"));
+}
+
+#[test]
 fn the_table_has_no_cycle() {
-    fn reaches(from: &str, to: &str) -> bool {
-        let row = TABLE.iter().find(|(name, _)| *name == from).unwrap_or_else(|| panic!("no row for {from}"));
-        let whole = |used: &str| ONE_WHOLE.contains(&from) && ONE_WHOLE.contains(&used);
-        row.1.iter().any(|used| !whole(used) && (*used == to || reaches(used, to)))
-    }
-    for (name, _) in TABLE {
-        assert!(!reaches(name, name), "`{name}` uses itself by way of others");
+    let whole = |user: &str, used: &str| ONE_WHOLE.contains(&user) && ONE_WHOLE.contains(&used);
+    let uses = TABLE.iter().flat_map(|(user, allowed)| allowed.iter().map(move |used| (*user, *used)));
+    let uses = uses.filter(|(user, used)| !whole(user, used));
+    let uses = uses.map(|(user, used)| ((user.to_owned(), used.to_owned()), String::new())).collect();
+    for (user, used) in BTreeMap::keys(&uses) {
+        assert!(!reaches(&uses, used, user, &mut BTreeSet::new()), "`{user}` uses itself by way of `{used}`");
     }
 }
 
@@ -316,7 +483,7 @@ fn a_forbidden_use_is_found_in_every_spelling() {
         "const C: char = '\"'; use crate::upstream; const D: char = '\"';",
         "#[cfg(test)]\nmod tests { fn a() { if x { } } }\nuse crate::upstream;",
     ] {
-        let found = check("service/create.rs", source);
+        let found = violations("service/create.rs", source);
         let line = source.lines().position(|l| l.contains("upstream")).unwrap() + 1;
         let text = "`service` may not use `upstream`".to_owned();
         assert_eq!(found, [Violation { file: "src/service/create.rs".into(), line, text }], "{source}");
@@ -339,11 +506,63 @@ fn what_is_allowed_or_only_mentioned_is_not_found() {
             use crate::emulator::World;
         }
     "##;
-    assert_eq!(check("service/create.rs", source), []);
+    assert_eq!(violations("service/create.rs", source), []);
 }
 
 #[test]
 fn an_unknown_module_is_a_failure() {
-    assert_eq!(check("nowhere/to/be.rs", "").len(), 1);
-    assert_eq!(check("domain/account.rs", "use crate::VERSION;").len(), 1);
+    assert_eq!(violations("nowhere/to/be.rs", "").len(), 1);
+    assert_eq!(violations("domain/account.rs", "use crate::secret_room::Key;").len(), 1);
+}
+
+#[test]
+fn only_tests_use_what_tests_share() {
+    let source = "use crate::testing::store::time;";
+    assert_eq!(violations("service/create_tests.rs", source), []);
+    assert_eq!(violations("service/feed/tests/mod.rs", source), []);
+    assert_eq!(violations("service/create.rs", source).len(), 1);
+}
+
+#[test]
+fn a_permission_that_only_a_test_uses_is_unused() {
+    let table: &Table = &[("service", &["store", "ports", "domain"])];
+    let of = |sources: &[(&str, &str)]| krate(sources).unused_permissions(table);
+    let ports = ("service/mutate.rs", "use crate::ports::ledger::Ledger;");
+    assert_eq!(of(&[ports]), ["nothing in `service` uses `store`", "nothing in `service` uses `domain`"]);
+    let test = ("service/mutate_tests.rs", "use crate::{domain::effect::Effect, store};");
+    assert_eq!(of(&[ports, test]).len(), 2);
+    let path = ("service/read.rs", "fn f() { crate::domain::effect::none() } type T = super::super::store::Store;");
+    assert_eq!(of(&[ports, path]), [""; 0]);
+}
+
+#[test]
+fn a_ring_is_found_through_folders_and_through_names_that_are_passed_on() {
+    let line = ("service/line.rs", "use super::desk::Desk;");
+    let found = |more: &[(&str, &str)]| krate(&[&[line], more].concat()).rings();
+    assert_eq!(found(&[("service/desk.rs", "use super::paper;"), ("service/paper.rs", "")]), [""; 0]);
+    let direct = found(&[("service/desk.rs", "fn f() { super::line::f() }")]);
+    let expected =
+        |place: &str, from: &str, to: &str| format!("src/{place}: in `service`, `{from}` uses `{to}`, which uses it");
+    let there = expected("service/line.rs:1", "line", "desk");
+    assert_eq!(direct, [expected("service/desk.rs:1", "desk", "line"), there.clone()]);
+    let folder =
+        [("service/desk/mod.rs", "mod top;\n"), ("service/desk/top.rs", "\nuse crate::service::line::{self};")];
+    assert_eq!(found(&folder), [expected("service/desk/top.rs:2", "desk", "line"), there.clone()]);
+    let passed_on =
+        [("service/mod.rs", "mod desk;\npub use self::line::Line;"), ("service/desk.rs", "use super::Line;")];
+    assert_eq!(found(&passed_on), [expected("service/desk.rs:1", "desk", "line"), there.clone()]);
+    let round = [("service/desk.rs", "use super::paper::Sheet;"), ("service/paper.rs", "use crate::service::line;")];
+    assert_eq!(found(&round).len(), 3);
+    // The parent uses its children, and tests may use what they like.
+    let parent = [("service/mod.rs", "use self::line::Line; struct Desk;"), ("service/paper.rs", "use super::Desk;")];
+    assert_eq!(found(&parent), [""; 0]);
+    assert_eq!(found(&[("service/desk_tests.rs", "use super::line::Line;"), ("service/desk.rs", "")]), [""; 0]);
+}
+
+fn krate(sources: &[(&str, &str)]) -> Crate {
+    Crate::new(sources.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())))
+}
+
+fn violations(file: &str, source: &str) -> Vec<Violation> {
+    krate(&[(file, source)]).violations()
 }

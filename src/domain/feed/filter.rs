@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{AccountScope, FeedMessage};
+use super::AccountScope;
 use crate::domain::account::AccountId;
 use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
@@ -93,11 +93,6 @@ impl EventFilter {
     /// Whether every event matches.
     pub(crate) fn is_all(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Whether the event matches.
-    pub fn matches(&self, event: &impl FeedMessage) -> bool {
-        self.is_all() || self.wants(&event.facts())
     }
 
     /// Whether an event with these facts matches.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::{EventFacts, FeedName};
+use super::{EventFacts, EventFilter, FeedName};
 use crate::pb;
 
 /// The message of one feed's events. The log stores the message encoded, without position, cursor and body, which only
@@ -80,5 +80,12 @@ impl EventFacts {
             FeedName::CancelIntents => pb::Event::decode(message.clone())?.facts(),
             FeedName::OrderUpdates => pb::OrderUpdate::decode(message.clone())?.facts(),
         })
+    }
+}
+
+impl EventFilter {
+    /// Whether the event matches.
+    pub fn matches(&self, event: &impl FeedMessage) -> bool {
+        self.is_all() || self.wants(&event.facts())
     }
 }

@@ -1,6 +1,5 @@
 //! The kinds of mutations in the ledger.
 
-use crate::domain::mutations::{self, Mutation};
 use crate::domain::operation::{Operation, operations};
 
 macro_rules! kind {
@@ -22,13 +21,6 @@ macro_rules! kind {
             pub const fn operation(self) -> Operation {
                 match self {
                     $(Self::$mutation => Operation::$mutation,)*
-                }
-            }
-
-            /// The value of [`Mutation::BY_ORDER_NUMBER`] for the kind.
-            pub(crate) const fn is_by_order_number(self) -> bool {
-                match self {
-                    $(Self::$mutation => <mutations::$type as Mutation>::BY_ORDER_NUMBER,)*
                 }
             }
         }

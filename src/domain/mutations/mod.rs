@@ -22,7 +22,7 @@ pub use self::create_order::CreateOrder;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
 use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
-use crate::domain::operation::{WalmartCall, operations};
+use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::FieldFaults;
 use crate::domain::timestamp::Timestamp;
@@ -208,6 +208,25 @@ macro_rules! settlements {
         pub(crate) fn settlement_of(kind: MutationKind) -> &'static dyn SettlementPolicy {
             match kind {
                 $(MutationKind::$mutation => &MutationPolicy::<$type>(PhantomData),)*
+            }
+        }
+
+        impl MutationKind {
+            /// The value of [`Mutation::BY_ORDER_NUMBER`] for the kind.
+            pub(crate) const fn is_by_order_number(self) -> bool {
+                match self {
+                    $(Self::$mutation => <$type as Mutation>::BY_ORDER_NUMBER,)*
+                }
+            }
+        }
+
+        impl Operation {
+            /// Whether the call creates an object under its order number, which is then taken.
+            pub(crate) const fn takes_order_number(self) -> bool {
+                match self {
+                    $(Self::$mutation => <$type as Mutation>::BY_ORDER_NUMBER,)*
+                    _ => false,
+                }
             }
         }
     };

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::FaultRules;
 use super::rule::FaultRule;
-use super::{CallDisturbance, FaultRules};
+use crate::emulator::disturbance::CallDisturbance;
 use crate::emulator::ids::fraction;
 use crate::emulator::lies::{LagKind, LieKind};
 use crate::emulator::magic;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::CallDisturbance;
+use crate::emulator::disturbance::CallDisturbance;
 use crate::emulator::lies::{self, AnswerLoss, Lie, LieKind, LieScope};
 use crate::emulator::target::Target;
 

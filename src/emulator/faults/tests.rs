@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use super::*;
 use crate::domain::operation::Operation;
+use crate::emulator::disturbance::CallDisturbance;
 use crate::emulator::lies::{self, LagKind};
 use crate::emulator::target::Target;
 

@@ -25,15 +25,14 @@ use super::frame_guard::FrameGuard;
 use super::open_calls::{CHECK_INTERVAL, CountCalls, OpenCalls};
 use super::poll_clock::PollClock;
 use super::preface_read::PrefaceRead;
-use super::request_bytes::{self, RequestBytesLimit};
+use super::request_bytes::RequestBytesLimit;
 use crate::accept::{AcceptOutcome, Acceptor};
 use crate::grpc::tls::{PeerNames, ReloadableTls};
+use crate::limits::{STREAMS_PER_CONNECTION, UNFINISHED_REQUEST_BYTES};
 use crate::quota::Quota;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{CutReason, GaugeGuard, Metrics};
 
-/// Streams that a connection may have open.
-const MAX_STREAMS: u32 = 256;
 /// Bytes of a request's headers; h2 allows 16 MiB. Bounds floods of CONTINUATION frames too.
 const MAX_HEADER_LIST: u32 = 16 * 1024;
 /// Streams reset by the peer before they were accepted: more is a rapid reset attack (CVE-2023-44487).
@@ -92,7 +91,7 @@ pub(crate) async fn serve<S, B>(
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     let mut acceptor = Acceptor::new(listener, connections.max);
-    let room = Quota::new(request_bytes::MAX_UNFINISHED);
+    let room = Quota::new(UNFINISHED_REQUEST_BYTES);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -195,7 +194,7 @@ where
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(clock.clone())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .max_header_list_size(MAX_HEADER_LIST)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)

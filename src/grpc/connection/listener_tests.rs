@@ -14,8 +14,9 @@ use tonic_types::StatusExt as _;
 
 use super::*;
 use crate::grpc::layers::trace::AccessLog;
-use crate::grpc::server::{InboundConfig, MAX_MESSAGE, ServiceHealth, stack};
+use crate::grpc::server::{InboundConfig, ServiceHealth, stack};
 use crate::grpc::services::ServiceRouter;
+use crate::limits::MESSAGE_BYTES;
 use crate::pb;
 use crate::pb::fulfillment_service_server::{FulfillmentService, FulfillmentServiceServer};
 use crate::shutdown::DrainOutcome;
@@ -92,7 +93,7 @@ impl Server {
         health.serving().await;
         let handler = Handler { gate: gate.clone(), waiting: waiting.clone() };
         let handler = FulfillmentServiceServer::new(handler)
-            .max_decoding_message_size(MAX_MESSAGE)
+            .max_decoding_message_size(MESSAGE_BYTES)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
         let services = ServiceRouter::builder().with(handler).with(health.service()).build();
         let inbound = InboundConfig {
@@ -190,7 +191,7 @@ async fn calls_pass_and_faults_have_grpcs_codes() {
     let own = client.code("/ordergateway.v1.FulfillmentService/CancelOrder").await;
     assert_eq!(own, Code::OutOfRange);
 
-    let large = frame(0, &vec![0; MAX_MESSAGE + 1]);
+    let large = frame(0, &vec![0; MESSAGE_BYTES + 1]);
     assert_eq!(client.call(CREATE, &[], large).await.code(), Code::ResourceExhausted);
     let text = server.metrics.encode(TextFormat::Plain).unwrap();
     assert!(text.contains("rpc_response_status_code=\"RESOURCE_EXHAUSTED\"} 1"), "{text}");
@@ -200,9 +201,9 @@ async fn calls_pass_and_faults_have_grpcs_codes() {
 async fn a_message_that_unpacks_beyond_the_limit_is_refused() {
     use std::io::Write as _;
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packed.write_all(&vec![0; 64 * MAX_MESSAGE]).unwrap();
+    packed.write_all(&vec![0; 64 * MESSAGE_BYTES]).unwrap();
     let bomb = packed.finish().unwrap();
-    assert!(bomb.len() < MAX_MESSAGE);
+    assert!(bomb.len() < MESSAGE_BYTES);
     let client = Server::start().await.client().await;
     let refused = client.call(CREATE, &[("grpc-encoding", "gzip")], frame(1, &bomb)).await;
     assert_eq!(refused.code(), Code::ResourceExhausted);
@@ -243,15 +244,15 @@ async fn a_flood_of_streams_costs_others_nothing() {
     let flood = server.client().await;
     assert_eq!(flood.code(CREATE).await, Code::Ok);
     let mut held = Vec::new();
-    for _ in 0..MAX_STREAMS {
+    for _ in 0..STREAMS_PER_CONNECTION {
         held.push(flood.open(STATUS, &[], frame(0, &[])).await);
     }
-    server.waiting(MAX_STREAMS as usize).await;
+    server.waiting(STREAMS_PER_CONNECTION as usize).await;
     // One more of this connection has to wait, those of others have not.
     held.push(flood.open(STATUS, &[], frame(0, &[])).await);
     assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
 
-    assert_eq!(server.waiting.load(Ordering::Acquire), MAX_STREAMS as usize);
+    assert_eq!(server.waiting.load(Ordering::Acquire), STREAMS_PER_CONNECTION as usize);
 
     // Opened and reset at once, again and again: the connection is closed.
     let rapid = server.client().await;

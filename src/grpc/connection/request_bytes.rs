@@ -13,8 +13,6 @@ use tonic::codegen::StdError;
 use crate::grpc::status;
 use crate::quota::{Quota, QuotaPermit};
 
-/// Bytes of all unfinished requests together: the size of a listener's room.
-pub(super) const MAX_UNFINISHED: usize = 64 * 1024 * 1024;
 /// Advice to a caller whose request did not fit.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -84,11 +82,12 @@ mod tests {
     use tonic::Status;
 
     use super::*;
+    use crate::limits::UNFINISHED_REQUEST_BYTES;
 
     #[tokio::test]
     async fn room_is_taken_by_what_has_come_and_free_again_afterwards() {
-        let room = Quota::new(MAX_UNFINISHED);
-        let full = || Full::new(Bytes::from(vec![0; MAX_UNFINISHED / 2]));
+        let room = Quota::new(UNFINISHED_REQUEST_BYTES);
+        let full = || Full::new(Bytes::from(vec![0; UNFINISHED_REQUEST_BYTES / 2]));
         let mut bodies = [(); 3].map(|()| RequestBytesLimit::new(full(), room.clone()));
         assert!(bodies[0].frame().await.unwrap().is_ok() && bodies[1].frame().await.unwrap().is_ok());
         let refused = bodies[2].frame().await.unwrap().unwrap_err();

@@ -11,11 +11,9 @@ use tower::{Layer, Service};
 use super::authn::PermitBody;
 use super::{AdmissionFuture, HeldPermit};
 use crate::grpc::{methods, status};
+use crate::limits::HEALTH_WATCHES_PER_CONNECTION;
 use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::Metrics;
-
-/// Health watches of a connection: one per service, and one for the server as a whole.
-const MAX_WATCHES: usize = 8;
 
 /// The permits of one connection, which the listener adds to every request.
 #[derive(Clone, Debug)]
@@ -23,11 +21,11 @@ pub(crate) struct ConnectionWatches(Quota);
 
 impl Default for ConnectionWatches {
     fn default() -> Self {
-        Self(Quota::new(MAX_WATCHES))
+        Self(Quota::new(HEALTH_WATCHES_PER_CONNECTION))
     }
 }
 
-/// Refuses health watches beyond [`MAX_WATCHES`] of a connection.
+/// Refuses health watches beyond [`HEALTH_WATCHES_PER_CONNECTION`] of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthWatchesLayer(pub(crate) Arc<Metrics>);
 
@@ -131,7 +129,7 @@ mod tests {
             }
         };
         let mut open = Vec::new();
-        for _ in 0..MAX_WATCHES {
+        for _ in 0..HEALTH_WATCHES_PER_CONNECTION {
             open.push(begin(&one, WATCH).await.unwrap());
         }
         let refused = begin(&one, WATCH).await.unwrap_err();

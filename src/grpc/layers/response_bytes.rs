@@ -17,10 +17,9 @@ use tower::{Layer, Service};
 
 use super::catch_panic::trailers;
 use crate::grpc::{methods, status};
+use crate::limits::UNREAD_RESPONSE_BYTES;
 use crate::quota::{Quota, QuotaPermit};
 
-/// Bytes of all large unread messages together.
-const MAX_UNREAD: usize = 32 * 1024 * 1024;
 /// Largest message that is not counted: an order with dozens of lines is smaller.
 const SMALL: usize = 16 * 1024;
 /// Advice to a caller whose response did not fit. A peer that reads nothing is disconnected after ten seconds
@@ -34,7 +33,7 @@ pub(crate) struct ResponseBytesLayer(Quota);
 /// Starts with the whole room free.
 impl Default for ResponseBytesLayer {
     fn default() -> Self {
-        Self(Quota::new(MAX_UNREAD))
+        Self(Quota::new(UNREAD_RESPONSE_BYTES))
     }
 }
 
@@ -207,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn large_answers_that_are_not_read_leave_no_room_for_more_but_for_small_ones() {
         let layer = ResponseBytesLayer::default();
-        let mut unread = answers(&layer, UNARY, PAGE, MAX_UNREAD / PAGE).await;
+        let mut unread = answers(&layer, UNARY, PAGE, UNREAD_RESPONSE_BYTES / PAGE).await;
         let refused = status(answers(&layer, UNARY, PAGE, 1).await.remove(0)).await;
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert_eq!(refused.get_details_retry_info().unwrap().retry_delay, Some(RETRY_AFTER));
@@ -226,13 +225,13 @@ mod tests {
     async fn streams_are_weighed_piece_by_piece_and_those_of_the_feed_are_not() {
         let layer = ResponseBytesLayer::default();
         let mut all = answers(&layer, WATCH, PAGE, 1).await;
-        assert_eq!(layer.0.remaining(), MAX_UNREAD, "nobody has asked for it");
+        assert_eq!(layer.0.remaining(), UNREAD_RESPONSE_BYTES, "nobody has asked for it");
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.remaining(), MAX_UNREAD - PAGE);
+        assert_eq!(layer.0.remaining(), UNREAD_RESPONSE_BYTES - PAGE);
         drop(all);
         let feed = "/ordergateway.v1.CancelIntentService/WatchCancelIntents";
         let mut all = answers(&layer, feed, PAGE, 1).await;
         assert!(all[0].body_mut().frame().await.unwrap().unwrap().is_data());
-        assert_eq!(layer.0.remaining(), MAX_UNREAD);
+        assert_eq!(layer.0.remaining(), UNREAD_RESPONSE_BYTES);
     }
 }

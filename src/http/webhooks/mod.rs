@@ -29,7 +29,7 @@ use axum::routing::{MethodRouter, any, post};
 use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use self::auth::{ProofVerifier, TokenGrant, TokenKey, TokenRefusal, UnverifiedDelivery, VerifiedDelivery};
@@ -38,22 +38,21 @@ use self::unproved::{UnprovedLimits, UnprovedPost, UnprovedPosts};
 use super::peer::PeerAddress;
 use crate::config;
 use crate::domain::account::SellerId;
+use crate::limits::{
+    DELIVERIES, DELIVERY_BYTES, STORING_BYTES, UNPROVED_BYTES, UNPROVED_POSTS, UNPROVED_POSTS_PER_ADDRESS,
+};
 use crate::ports::clock::Clock;
 use crate::ports::event_log::{AppendOutcome, EventLog};
 use crate::ports::token_keys::TokenKeys;
+use crate::quota::Quota;
 use crate::service::feed::{DeliveryRecipient, WebhookIntake};
 use crate::telemetry::metrics::{DeliveryOutcome, GaugeGuard, Metrics};
 
-/// Bytes of a delivery's body.
-pub(crate) const MAX_BODY: usize = 256 * 1024;
 /// Bytes of a token request.
 const MAX_FORM: usize = 16 * 1024;
-/// Posts whose origin is not proved yet, together at most half of the listener's connections.
-const UNPROVED: UnprovedLimits = UnprovedLimits { by_address: 64, posts: 1024, bytes: 32 * 1024 * 1024 };
-/// Deliveries being stored at a time.
-const MAX_DELIVERIES: usize = 1024;
-/// Bytes of the bodies being stored at a time.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The limits of posts whose origin is not proved yet.
+const UNPROVED: UnprovedLimits =
+    UnprovedLimits { by_address: UNPROVED_POSTS_PER_ADDRESS, posts: UNPROVED_POSTS, bytes: UNPROVED_BYTES };
 /// Time for the store. Walmart is said to wait 3 s; a slower disk may still store the delivery and answer 200.
 const STORE_TIME: Duration = Duration::from_secs(10);
 
@@ -75,8 +74,8 @@ pub(crate) struct WebhookReceiver<L> {
     clock: Clock,
     metrics: Arc<Metrics>,
     unproved: UnprovedPosts,
-    deliveries: Semaphore,
-    bytes: Semaphore,
+    deliveries: Quota,
+    bytes: Quota,
 }
 
 struct WebhookAccount {
@@ -113,8 +112,8 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             token_key: OnceCell::new(),
             clock,
             unproved: UnprovedPosts::new(UNPROVED),
-            deliveries: Semaphore::new(MAX_DELIVERIES),
-            bytes: Semaphore::new(MAX_BYTES),
+            deliveries: Quota::new(DELIVERIES),
+            bytes: Quota::new(STORING_BYTES),
             metrics,
         }
     }
@@ -169,13 +168,13 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         let began = Instant::now();
         let _in_flight = GaugeGuard::new(&self.metrics.webhooks.in_flight);
         let mut post = self.admit(head);
-        let body = body::read(body, MAX_BODY, &mut post).await?;
+        let body = body::read(body, DELIVERY_BYTES, &mut post).await?;
         let key = if account.gate.grants() { Some(self.token_key().await?) } else { None };
         let delivery = UnverifiedDelivery { head, body };
         let verified = account.gate.check(delivery, self.now(), key).map_err(PostRefusal::Unproved)?;
         // Proved: from here on the post counts among deliveries.
         drop(post);
-        let _place = self.deliveries.try_acquire().map_err(|_| PostRefusal::Overloaded)?;
+        let _place = self.deliveries.try_acquire(1).ok_or(PostRefusal::Overloaded)?;
         let stored = self.store(account, verified).await;
         self.metrics.webhooks.duration.observe(began.elapsed().as_secs_f64());
         stored
@@ -183,8 +182,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
 
     async fn store(&self, account: &WebhookAccount, delivery: VerifiedDelivery) -> Result<Response, PostRefusal> {
         let (raw, read) = read::read(delivery);
-        let size = u32::try_from(raw.len()).map_err(|_| PostRefusal::Overloaded)?;
-        let _room = self.bytes.try_acquire_many(size).map_err(|_| PostRefusal::Overloaded)?;
+        let _room = self.bytes.try_acquire(raw.len()).ok_or(PostRefusal::Overloaded)?;
         let unreadable = read.as_ref().err().map(|unreadable| unreadable.reason().to_owned());
         let unclear = read.as_ref().ok().and_then(|notification| notification.unclear);
         let is_fraud_cancel = read.as_ref().is_ok_and(read::is_fraud_cancel);

@@ -9,7 +9,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::block::message;
 use super::dispatch::ON_THE_WAY;
-use super::error::{FaultKind, FeedError, StreamEnd};
 use super::members::{AutoExtend, LeasedEvent, StreamConsumer, StreamMembership};
 use super::reader::LogTip;
 use super::request::SubscribeRequest;
@@ -22,6 +21,7 @@ use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
+use crate::service::feed_error::{FaultKind, FeedError, StreamEnd};
 
 /// Allowed numbers of unsettled events of a consumer, and the default.
 const EVENTS: (std::ops::RangeInclusive<u32>, u32) = (1..=10_000, 100);

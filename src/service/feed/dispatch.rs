@@ -13,11 +13,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::ahead::ReadAhead;
-use super::error::FeedError;
-use super::join::SubscriptionIdentity;
 use super::lending::{self, ConsumerDemand};
 use super::looks::VisitSchedule;
-use super::members::{AutoExtend, DispatchStatus, DispatcherCommand, LeasedEvent, StreamConsumer};
+use super::members::{
+    AutoExtend, DispatchStatus, DispatcherCommand, LeasedEvent, StreamConsumer, SubscriptionIdentity,
+};
 use super::reader::LogTip;
 use super::{Feed, FeedStore};
 use crate::crash_point::{self, CrashPoint};
@@ -25,6 +25,7 @@ use crate::domain::feed::EventFilter;
 use crate::domain::feed::subscription::{FreshEvent, LeaseGrant, OrderingMode, Subscription, SubscriptionHead};
 use crate::domain::moment::SteadyTime;
 use crate::ports::event_log::{FeedLog, StoredEvent};
+use crate::service::feed_error::FeedError;
 
 /// Leases in the channel of a stream that were not taken yet. The number is small, because leases expire while waiting
 /// there.

@@ -1,7 +1,6 @@
 //! Lists events of the logs, and gets single events.
 
 use super::block::{message, weight};
-use super::error::FeedError;
 use super::request::{AnsweredWith, EventKey, GetRequest, ListRequest};
 use super::{Feed, FeedStore, invalid, places};
 use crate::domain::feed::{EventFilter, FeedMessage};
@@ -9,6 +8,7 @@ use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::event_log::{EventLog, FeedLog, LogBounds, StoredEvent};
+use crate::service::feed_error::FeedError;
 use crate::service::{ServiceError, paging};
 
 /// Most events scanned for one page: a narrow filter makes short pages.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use super::error::FeedError;
 use super::{Feed, FeedStore};
 use crate::ports::event_log::TrimTimes;
+use crate::service::feed_error::FeedError;
 
 /// Longest interval between trimmings; a tenth of the retention where shorter.
 const EVERY: Duration = Duration::from_mins(1);

@@ -5,9 +5,8 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::dispatch::Dispatcher;
-use super::members::{DispatcherCommand, DispatcherHandle, StreamConsumer, StreamMembership};
+use super::members::{DispatcherCommand, DispatcherHandle, StreamConsumer, StreamMembership, SubscriptionIdentity};
 use super::{Feed, FeedStore};
-use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::SubscriptionHead;
 
 impl<F: FeedStore> Feed<F> {
@@ -45,22 +44,5 @@ impl<F: FeedStore> Feed<F> {
         let dispatcher = Dispatcher::new(self.clone(), head, of, inbox, look, status);
         self.0.parts.tasks.spawn(dispatcher.run());
         StreamMembership::new(number, handle)
-    }
-}
-
-/// The properties of a subscription that must not change while its streams are open.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct SubscriptionIdentity {
-    pub(super) id: u64,
-    pub(super) generation: u64,
-    version: u64,
-    scope: AccountScope,
-}
-
-impl SubscriptionIdentity {
-    pub(super) fn of(head: &SubscriptionHead) -> Self {
-        // The scope is known, because the subscription was used before.
-        let scope = head.scope.clone().unwrap_or(AccountScope::All);
-        Self { id: head.id, generation: head.generation, version: head.version, scope }
     }
 }

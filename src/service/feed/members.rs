@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::error::FeedError;
-use super::join::SubscriptionIdentity;
-use crate::domain::feed::Lease;
-use crate::domain::feed::subscription::DeliveryCause;
+use crate::domain::feed::subscription::{DeliveryCause, SubscriptionHead};
+use crate::domain::feed::{AccountScope, Lease};
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::event_log::StoredEvent;
+use crate::service::feed_error::FeedError;
 
 /// The dispatchers by the names of their subscriptions.
 #[derive(Default)]
@@ -24,6 +23,23 @@ pub(super) struct DispatcherRegistry {
     count: AtomicUsize,
     /// Number of replaced streams by subscription. The count survives the end of a dispatcher.
     replaced: Mutex<HashMap<String, u64>>,
+}
+
+/// The properties of a subscription that must not change while its streams are open.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SubscriptionIdentity {
+    pub(super) id: u64,
+    pub(super) generation: u64,
+    version: u64,
+    scope: AccountScope,
+}
+
+impl SubscriptionIdentity {
+    pub(super) fn of(head: &SubscriptionHead) -> Self {
+        // The scope is known, because the subscription was used before.
+        let scope = head.scope.clone().unwrap_or(AccountScope::All);
+        Self { id: head.id, generation: head.generation, version: head.version, scope }
+    }
 }
 
 /// The connection to one dispatcher.

@@ -9,7 +9,6 @@ mod ahead;
 mod block;
 mod consumer;
 mod dispatch;
-mod error;
 mod events;
 mod intake;
 mod janitor;
@@ -31,7 +30,6 @@ mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -39,23 +37,25 @@ use tokio_util::task::TaskTracker;
 
 pub use self::block::Encode;
 pub use self::consumer::{ConsumerFrame, ConsumerStream, LeasedDelivery};
-pub use self::error::{FaultKind, FeedError, StreamEnd};
 pub use self::events::EventPage;
 pub use self::intake::{DeliveryRecipient, UnreadableBody, WebhookIntake};
 use self::members::DispatcherRegistry;
 pub(crate) use self::overview::EventIds;
-pub use self::overview::{FeedState, SubscriptionState};
+pub use self::overview::FeedState;
 pub use self::quarantine::ReadBody;
 use self::reader::LogReader;
 pub use self::request::{AnsweredWith, GetRequest, ListRequest, SettleRequest, SubscribeRequest, WatchRequest};
 pub use self::settle::SettleReply;
+pub use self::subscriptions::SubscriptionState;
 pub use self::watch::{WatchFrame, WatchStream};
+pub use super::feed_error::{FaultKind, FeedError, StreamEnd};
 use super::{AccountDirectory, ClientAccounts, ClockWatch, ServiceError};
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::{ByFeed, EventFilter, FeedName, span};
 use crate::domain::moment::Moment;
 use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
+use crate::limits::FEED_STREAMS;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
@@ -63,10 +63,9 @@ use crate::ports::event_log::{EventLog, FeedLog, LogBounds};
 use crate::ports::random::Random;
 use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::SubscriptionStore;
+use crate::quota::{Quota, QuotaPermit};
 use crate::telemetry::metrics::{FeedMetrics, GaugeGuard};
 
-/// Most open streams, over all callers.
-const MAX_STREAMS: usize = 20_000;
 /// Allowed heartbeat intervals of a client.
 const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 /// A stream ends when its client takes no frame for this time.
@@ -133,14 +132,7 @@ struct FeedShared<F> {
     parts: FeedParts<F>,
     readers: ByFeed<LogReader<F>>,
     dispatchers: DispatcherRegistry,
-    streams: Arc<OpenStreams>,
-}
-
-/// Numbers of open streams.
-#[derive(Default)]
-struct OpenStreams {
-    all: AtomicUsize,
-    of: ByFeed<AtomicUsize>,
+    streams: Quota,
 }
 
 impl<F: FeedStore> Feed<F> {
@@ -156,7 +148,7 @@ impl<F: FeedStore> Feed<F> {
             parts,
             readers,
             dispatchers: DispatcherRegistry::default(),
-            streams: Arc::default(),
+            streams: Quota::new(FEED_STREAMS),
         }));
         tasks.spawn(feed.clone().tell_lag_until(stopping.clone()));
         tasks.spawn(feed.clone().follow_clients_until(stopping.clone()));
@@ -196,15 +188,8 @@ impl<F: FeedStore> Feed<F> {
 
     /// Takes a permit for one more stream.
     fn place(&self, feed: FeedName) -> Result<StreamPermit, FeedError> {
-        let all = &self.0.streams.all;
-        let taken =
-            all.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < MAX_STREAMS).then_some(open + 1));
-        if taken.is_err() {
-            return Err(FeedError::TooManyStreams);
-        }
-        self.0.streams.of.of(feed).fetch_add(1, Ordering::AcqRel);
-        let held = GaugeGuard::new(&self.0.parts.metrics.of(feed).streams);
-        Ok(StreamPermit { streams: self.0.streams.clone(), feed, _held: held })
+        let place = self.0.streams.try_acquire(1).ok_or(FeedError::TooManyStreams)?;
+        Ok(StreamPermit { _place: place, _open: GaugeGuard::new(&self.0.parts.metrics.of(feed).streams) })
     }
 
     /// Checks the filter of a request and narrows it to the accounts visible to the caller.
@@ -269,16 +254,8 @@ fn timestamp(time: Timestamp) -> Option<prost_types::Timestamp> {
 
 /// A permit for one open stream, returned when dropped.
 struct StreamPermit {
-    streams: Arc<OpenStreams>,
-    feed: FeedName,
-    _held: GaugeGuard,
-}
-
-impl Drop for StreamPermit {
-    fn drop(&mut self) {
-        self.streams.of.of(self.feed).fetch_sub(1, Ordering::AcqRel);
-        self.streams.all.fetch_sub(1, Ordering::AcqRel);
-    }
+    _place: QuotaPermit,
+    _open: GaugeGuard,
 }
 
 #[cfg(test)]

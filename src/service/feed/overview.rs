@@ -1,11 +1,10 @@
 //! The state of the feeds, for operators.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 
 use super::block::message;
 use super::events::PAGE_BYTES;
-use super::subscriptions::SubscriptionView;
+use super::subscriptions::{SubscriptionState, SubscriptionView};
 use super::{Feed, FeedStore};
 use crate::domain::feed::{ByFeed, FeedName};
 use crate::domain::timestamp::Timestamp;
@@ -26,22 +25,6 @@ pub struct FeedState {
     pub subscriptions: Vec<SubscriptionState>,
     /// Whether further subscriptions exist.
     pub more: bool,
-}
-
-/// State of a subscription.
-#[derive(Clone, Debug)]
-pub struct SubscriptionState {
-    /// The feed read by the subscription.
-    pub feed: FeedName,
-    /// The subscription as shown to its owners.
-    pub shown: pb::Subscription,
-    /// Open streams of this process for the subscription.
-    pub consumers: u64,
-    /// Time of receipt of the oldest unsettled event; for unscanned events, of the first event, matching or not. `None`
-    /// when no event is left, or the event was trimmed.
-    pub oldest: Option<Timestamp>,
-    /// Position up to which events were scanned.
-    pub(super) scanned: u64,
 }
 
 /// The ids of an event, without any content.
@@ -71,7 +54,8 @@ impl<F: FeedStore> Feed<F> {
     pub(crate) async fn overview(&self, most: usize, call: &CallContext) -> Result<FeedState, ServiceError> {
         let bounds = self.bounds().await?;
         let (subscriptions, next) = self.subscriptions(bounds, most, "", call).await?;
-        let open_streams = ByFeed::new(|feed| self.0.streams.of.of(feed).load(Ordering::Acquire) as u64);
+        let open_streams =
+            ByFeed::new(|feed| u64::try_from(self.0.parts.metrics.of(feed).streams.get()).unwrap_or_default());
         Ok(FeedState { bounds, open_streams, subscriptions, more: !next.is_empty() })
     }
 

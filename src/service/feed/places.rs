@@ -1,6 +1,5 @@
 //! Resolves the starting position of a reader.
 
-use super::error::{FaultKind, FeedError};
 use crate::domain::feed::Cursor;
 use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
@@ -8,6 +7,7 @@ use crate::pb;
 use crate::pb::position::At;
 use crate::ports::event_log::{EventLog, FeedLog, LogBounds};
 use crate::service::ServiceError;
+use crate::service::feed_error::{FaultKind, FeedError};
 
 /// Resolves a requested start to the position after which the reader begins. `at` is the path of the start in the
 /// request.

@@ -15,13 +15,12 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::block::{BLOCK, Encode, LogBlock};
-use super::error::FeedError;
 use crate::domain::feed::LogId;
+use crate::limits::FEED_CACHE_BYTES;
 use crate::ports::event_log::{EventLog, FeedLog};
 use crate::ports::store_error::{StoreError, StoreErrorKind};
+use crate::service::feed_error::FeedError;
 
-/// Approximate bytes of cached blocks.
-const CACHE: u64 = 8 * 1024 * 1024;
 /// Bytes read at once. Large events make short blocks.
 const READ: usize = 1024 * 1024;
 
@@ -71,7 +70,7 @@ impl<L: EventLog> LogReader<L> {
     pub(super) fn new(log: FeedLog<L>, encode: Encode) -> Self {
         let cache = moka::sync::Cache::builder()
             .weigher(|_, block: &Arc<LogBlock>| u32::try_from(block.size()).unwrap_or(u32::MAX))
-            .max_capacity(CACHE)
+            .max_capacity(FEED_CACHE_BYTES)
             .build();
         let tip = LogTip { head: *log.head().borrow(), block: None };
         let (tip, loading) = (watch::Sender::new(tip), Mutex::default());

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::FeedError;
-use super::subscriptions::wrong_feed;
 use super::{Feed, FeedStore};
 use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::{Subscription, SubscriptionConfig, SubscriptionHead, VoidedRows};
 use crate::domain::feed::{AccountScope, EventFacts, FeedName};
 use crate::ports::call::CallContext;
 use crate::ports::store_error::StoreError;
+use crate::service::feed_error::FeedError;
 use crate::service::{AccountError, ServiceError};
 
 /// Subscriptions read at once after a change of the settings.
@@ -265,6 +264,10 @@ impl<F: FeedStore> Feed<F> {
             }
         }
     }
+}
+
+pub(super) fn wrong_feed(head: &SubscriptionHead) -> FeedError {
+    FeedError::WrongFeed { name: head.name.clone(), feed: head.config.feed }
 }
 
 /// Whether the caller is the client that created the subscription.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::error::{FaultKind, FeedError};
 use super::request::SettleRequest;
 use super::{Feed, FeedStore, invalid, timestamp};
 use crate::crash_point::{self, CrashPoint};
@@ -14,6 +13,7 @@ use crate::pb;
 use crate::pb::verdict::Verdict as Said;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
+use crate::service::feed_error::{FaultKind, FeedError};
 
 /// Most verdicts of one call.
 const MOST: usize = 1000;

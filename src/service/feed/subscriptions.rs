@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::error::FeedError;
-use super::overview::SubscriptionState;
-use super::scope::{client_of, is_maker};
+use super::scope::{client_of, is_maker, wrong_feed};
 use super::{Feed, FeedStore, invalid, places, timestamp};
 use crate::domain::feed::subscription::{
     Subscription, SubscriptionConfig, SubscriptionCounts, SubscriptionHead, check_name, number_of_feed,
@@ -16,7 +14,24 @@ use crate::pb;
 use crate::ports::call::CallContext;
 use crate::ports::event_log::LogBounds;
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome};
+use crate::service::feed_error::FeedError;
 use crate::service::{AccountError, ServiceError, paging};
+
+/// State of a subscription.
+#[derive(Clone, Debug)]
+pub struct SubscriptionState {
+    /// The feed read by the subscription.
+    pub feed: FeedName,
+    /// The subscription as shown to its owners.
+    pub shown: pb::Subscription,
+    /// Open streams of this process for the subscription.
+    pub consumers: u64,
+    /// Time of receipt of the oldest unsettled event; for unscanned events, of the first event, matching or not. `None`
+    /// when no event is left, or the event was trimmed.
+    pub oldest: Option<Timestamp>,
+    /// Position up to which events were scanned.
+    pub(super) scanned: u64,
+}
 
 /// A subscription with its counts.
 pub(super) struct SubscriptionView {
@@ -355,10 +370,6 @@ fn etag(head: &SubscriptionHead) -> String {
 
 fn differs(head: &SubscriptionHead) -> FeedError {
     FeedError::SubscriptionDiffers { etag: etag(head) }
-}
-
-pub(super) fn wrong_feed(head: &SubscriptionHead) -> FeedError {
-    FeedError::WrongFeed { name: head.name.clone(), feed: head.config.feed }
 }
 
 /// Builds the message. The bounds must be older than the view: the floor rises, and events below it may be trimmed at

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::error::{FeedError, StreamEnd};
 use super::reader::LogTip;
 use super::request::WatchRequest;
 use super::{BLOCKED, Feed, FeedStore, StreamPermit, duration, places, timestamp};
@@ -20,6 +19,7 @@ use crate::domain::rules::FieldPath;
 use crate::pb;
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
+use crate::service::feed_error::{FeedError, StreamEnd};
 
 /// A frame of a watch.
 #[derive(Debug)]

@@ -318,7 +318,7 @@ async fn there_are_places_for_so_many_streams() {
     let feed = feed();
     let open = async || *feed.feed.overview(100, &anyone()).await.unwrap().open_streams.of(FeedName::CancelIntents);
     let mut places: Vec<_> =
-        (0..super::super::MAX_STREAMS).map(|_| feed.feed.place(FeedName::CancelIntents).unwrap()).collect();
+        (0..crate::limits::FEED_STREAMS).map(|_| feed.feed.place(FeedName::CancelIntents).unwrap()).collect();
     let full = async || feed.feed.watch(&asked(latest()), &anyone()).await;
     assert!(matches!(full().await.err(), Some(ServiceError::Feed(FeedError::TooManyStreams))));
     feed.create(plain("oms")).await;

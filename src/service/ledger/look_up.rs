@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::desk::LookupWork;
 use super::resolver::Resolver;
 use super::sending::in_short;
-use super::{OWN_CALL_TIME, WorkGuard, answer};
+use super::{OWN_CALL_TIME, POSTPONED, WorkGuard, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer};
@@ -23,8 +23,6 @@ use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::{Ledger, PlannedAudit};
 use crate::ports::upstream::{ErrorKind, UpstreamError, WalmartApi};
 
-/// Delay before a look-up that could not be made is tried again.
-pub(super) const POSTPONED: Duration = Duration::from_secs(1);
 /// Head start of a look-up postponed for lack of a permit: the look-up joins the bucket's queue this long before the
 /// expected permit. A look-up that returned only with the permit would lose the permit, again and again, to look-ups
 /// that became due just before.

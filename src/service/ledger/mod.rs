@@ -62,6 +62,8 @@ const LONGEST_STORE_RETRY: Duration = Duration::from_secs(5);
 const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
 /// A snapshot may take one part in this many of the caller's time.
 const SNAPSHOT_PART: u32 = 4;
+/// Delay before a look-up that could not be made is tried again.
+const POSTPONED: Duration = Duration::from_secs(1);
 /// Time limit of a background call.
 const OWN_CALL_TIME: Duration = Duration::from_secs(10);
 

@@ -1,6 +1,6 @@
 //! Sends recorded entries again that certainly had no effect.
 
-use super::look_up::POSTPONED;
+use super::POSTPONED;
 use super::resolver::Resolver;
 use super::{SaveOutcome, WorkGuard};
 use crate::crash_point::{CrashPoint, reach};

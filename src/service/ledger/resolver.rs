@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::POSTPONED;
 use super::desk::LookupDesk;
-use super::look_up::POSTPONED;
 use super::{Mutations, WorkGuard};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::{Entry, EntryState, OperationId};

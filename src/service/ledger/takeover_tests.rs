@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::ledger::{Entry, EntryState, MutationKind, NewEntry};
+use crate::domain::moment::Moment;
 use crate::domain::operation::Operation::{Cancel, Create, Status};
 use crate::store::memory::MemoryLedger;
 use crate::testing::ledger::{batch, creation, put};
@@ -24,8 +25,9 @@ async fn each_open_state_goes_on_by_its_rule() {
     let lost = |entry: &Entry| mutations.after(entry.clone(), EntryEvent::Lost { error: "lost".into() }).unwrap();
     let moment = mutations.moment();
     let soon = moment.plus(Duration::from_secs(30));
+    let long_ago = Moment { wall: moment.wall.minus(SETTLE), steady: moment.steady.minus(SETTLE) };
     let unknown = Entry { next: Some(soon), ..lost(&made[0]) };
-    let operator = Entry { state: EntryState::NeedsOperator, next: Some(moment.minus(SETTLE)), ..lost(&made[1]) };
+    let operator = Entry { state: EntryState::NeedsOperator, next: Some(long_ago), ..lost(&made[1]) };
     let closed = mutations.after(made[3].clone(), EntryEvent::Accepted { answer: Vec::new() }).unwrap();
     ledger.save(vec![unknown, operator, closed], Vec::new()).await.unwrap();
     let recorded = put(&ledger, vec![batch("c", 0, 1, EntryState::Recorded, now)]).await.remove(0);

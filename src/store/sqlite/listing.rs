@@ -9,13 +9,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::reads::number_of;
-use super::rows::{self, CodedValue, ENTRIES, integer};
+use super::rows::{self, CodedValue, ENTRIES, integer, number_of};
+use super::tx::ENTRY_SPAN;
 use crate::domain::ledger::{Entry, EntryState};
 use crate::ports::ledger::EntryQuery;
-
-/// Ids in a row of `entry_spans`.
-pub(super) const SPAN: u64 = 1024;
 
 /// Entries read in one step, and open entries scanned in one step.
 const STEP: usize = 64;
@@ -140,9 +137,9 @@ fn of_state(
         && !left()
         && let Some(next) = between(after, i64::MAX, i64::MAX, 1)?.pop()
         && let Some(span) =
-            next_span.query_row([next / integer(SPAN), wanted.before], |row| row.get::<_, i64>(0)).optional()?
+            next_span.query_row([next / integer(ENTRY_SPAN), wanted.before], |row| row.get::<_, i64>(0)).optional()?
     {
-        let (start, end) = (span * integer(SPAN), (span + 1) * integer(SPAN));
+        let (start, end) = (span * integer(ENTRY_SPAN), (span + 1) * integer(ENTRY_SPAN));
         found.extend(between(start.max(next) - 1, end, wanted.before, wanted.limit - found.len())?);
         after = end - 1;
     }

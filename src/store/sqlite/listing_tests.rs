@@ -129,7 +129,7 @@ async fn spans_of_dropped_entries_go() {
         Vec::from_iter(open.map(|entry| Entry { state: EntryState::Expired, body: Default::default(), ..entry }));
     assert!(matches!(file.save(ended, Vec::new()).await.unwrap(), SaveResult::Done(_)));
     assert_eq!(file.trim(time(1_000_000), 2_500).await.unwrap(), 2_500);
-    assert_eq!(file.list(&all).await.unwrap().first().map(|entry| entry.id.0 / SPAN), Some(spans() as u64));
+    assert_eq!(file.list(&all).await.unwrap().first().map(|entry| entry.id.0 / ENTRY_SPAN), Some(spans() as u64));
     file.close().await;
 }
 

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::super::migrations;
+use super::super::newest_keys::NEWEST;
 use super::super::open::APPLICATION;
 use super::super::tests::Place;
 use super::*;
-use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry, OperationId};
+use crate::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger, SaveResult};
 use crate::ports::random::Random;
 use crate::store::keys::EntryKeys;

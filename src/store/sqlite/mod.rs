@@ -9,11 +9,14 @@ mod checkpoint;
 mod clock;
 mod failure;
 mod feed;
+mod feed_cache;
 mod guard;
 mod listing;
+mod log_tables;
 mod lookup;
 mod marks;
 mod migrations;
+mod newest_keys;
 mod open;
 mod owner;
 mod reader;
@@ -34,11 +37,11 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::guard::FileGuard;
-pub use self::lookup::hash_of;
+pub use self::newest_keys::hash_of;
 use self::open::OpenError;
 use self::reader::Read;
 use self::tx::WriteTx;
-use self::writer::{OpenDatabase, WriteJob, WriteLane, WriterJob, WriterQueues, WriterThread};
+use self::writer::{OpenDatabase, WriteJob, WriterJob, WriterQueues, WriterThread};
 use super::StoreSettings;
 use super::health::{StoreFailure, StoreHealth};
 use super::keys::EntryKeys;
@@ -100,7 +103,7 @@ impl SqliteLedger {
             }
         };
         // When reading fails now, the heads are read with the first transaction.
-        let heads = match database.as_ref().map(|database| feed::heads(&database.connection)) {
+        let heads = match database.as_ref().map(|database| feed_cache::heads(&database.connection)) {
             Some(Ok(heads)) => heads,
             Some(Err(error)) => {
                 health.fails(&failure::of(&error), settings.clock.now().into());
@@ -222,6 +225,15 @@ impl fmt::Debug for SqliteLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteLedger").field("failing", &self.0.health.failing()).finish_non_exhaustive()
     }
+}
+
+/// The priority of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WriteLane {
+    /// The ledger, and deliveries from Walmart.
+    First,
+    /// Changes of subscriptions, which wait for the first lane.
+    Second,
 }
 
 fn closed() -> StoreError {

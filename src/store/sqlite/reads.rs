@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::listing::{self, ListQuery};
-use super::lookup::{self, EntryKeyKind};
-use super::rows::{self, CodedValue, ENTRIES, integer};
+use super::lookup;
+use super::newest_keys::EntryKeyKind;
+use super::rows::{self, CodedValue, ENTRIES, integer, number_of};
 use super::tx::WriteTx;
-use super::writes::whole;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{AlertKind, Entry, EntryState, MutationKind, OperationId};
 use crate::domain::timestamp::Timestamp;
@@ -57,10 +57,15 @@ pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlit
     listing::matching(db, &wanted, &|| false)
 }
 
-pub(super) fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
-    let mut number = db.prepare_cached("SELECT id FROM accounts WHERE name = ?1")?;
-    number.query_row([account.as_str()], |row| row.get(0)).optional()
+/// All entries of the request of this entry. The entries were created together and have consecutive ids.
+pub(super) fn whole(tx: &WriteTx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
+    let mut entries = tx.sql(&format!("{ENTRIES} {WHOLE}"))?;
+    entries.query_map([id], rows::entry)?.collect()
 }
+
+/// The rows of one request; the parameter is the id of any of them.
+const WHOLE: &str = "JOIN entries one ON one.id = ?1 \
+     WHERE e.id >= one.id - one.batch AND e.id < one.id - one.batch + one.batches ORDER BY e.id";
 
 pub(super) fn counts(db: &Connection) -> rusqlite::Result<Vec<EntryCount>> {
     let mut counts = db.prepare_cached(

@@ -1,7 +1,7 @@
 //! The rows of the ledger's tables. The numbers below are in every database and must never change.
 
-use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use uuid::Uuid;
 
 use super::marks::{self, EntryMarks};
@@ -132,6 +132,17 @@ impl<T: CodedEnum> FromSql for CodedValue<T> {
         let found = usize::try_from(number).ok().and_then(|at| T::ALL.get(at));
         found.map(|value| Self(*value)).ok_or(FromSqlError::OutOfRange(number))
     }
+}
+
+/// A number of rows, as SQLite has numbers.
+pub(super) fn size(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// The number of an account, if it has one.
+pub(super) fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
+    let mut number = db.prepare_cached("SELECT id FROM accounts WHERE name = ?1")?;
+    number.query_row([account.as_str()], |row| row.get(0)).optional()
 }
 
 #[cfg(test)]

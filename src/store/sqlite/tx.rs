@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::lookup::{self, KeyedRows, NewestKeys};
+use super::feed_cache::FeedCache;
+use super::newest_keys::{KeyedRows, NewestKeys};
 use super::rows::{CodedValue, integer};
-use super::{feed, listing};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::EntryState;
 use crate::domain::timestamp::Timestamp;
@@ -20,7 +20,7 @@ pub(super) struct WriterCache {
     /// Numbers below this are marked as used in the database, which saves a write for every number.
     reserved: u64,
     clock: Clock,
-    pub(super) feed: feed::FeedCache,
+    pub(super) feed: FeedCache,
     entry_keys: NewestKeys,
     delivery_keys: NewestKeys,
     /// Entries with numbers below this are in the tables `counts` and `succeeded`.
@@ -28,6 +28,9 @@ pub(super) struct WriterCache {
     /// The last written row of `entry_spans`.
     entry_span: Option<(u64, Timestamp)>,
 }
+
+/// Entry ids in a row of `entry_spans`.
+pub(super) const ENTRY_SPAN: u64 = 1024;
 
 /// Entry numbers reserved at a time. The rest is never used after the end of the process. The newest entries, this many
 /// to twice as many, are left out of the tables `counts` and `succeeded`: most entries end before they are taken in,
@@ -47,7 +50,7 @@ impl WriterCache {
         let mut numbers = connection.prepare_cached("SELECT value FROM numbers WHERE name = ?1")?;
         let mut number = |name: &str| numbers.query_row([name], |row| row.get::<_, i64>(0));
         let next_entry = u64::try_from(number("next_entry")?).unwrap_or(1);
-        let (counted, feed) = (number("counted")?, feed::FeedCache::read(connection)?);
+        let (counted, feed) = (number("counted")?, FeedCache::read(connection)?);
         let entry_keys = match left.entry_keys {
             Some(keys) => keys,
             None => NewestKeys::of_entries(connection, integer(next_entry))?,
@@ -125,7 +128,7 @@ impl<'a> WriteTx<'a> {
     }
 
     /// The cache of the feed.
-    pub(super) fn feed(&mut self) -> &mut feed::FeedCache {
+    pub(super) fn feed(&mut self) -> &mut FeedCache {
         &mut self.memory.feed
     }
 
@@ -149,7 +152,7 @@ impl<'a> WriteTx<'a> {
 
     /// The span of a new entry, if its row must be written.
     pub(super) fn entry_span(&mut self, id: u64, created: Timestamp) -> Option<u64> {
-        let span = id / listing::SPAN;
+        let span = id / ENTRY_SPAN;
         if self.memory.entry_span.is_some_and(|(known, earliest)| known == span && earliest <= created) {
             return None;
         }
@@ -190,8 +193,9 @@ impl<'a> WriteTx<'a> {
             self.count_newest()?;
             self.number("next_entry", integer(self.memory.reserved))?;
         }
-        lookup::move_due(self, KeyedRows::Entries, integer(self.memory.next_entry))?;
-        lookup::move_due(self, KeyedRows::Deliveries, self.memory.feed.next_delivery)
+        let (next_entry, next_delivery) = (integer(self.memory.next_entry), self.memory.feed.next_delivery);
+        self.memory.entry_keys.move_due(self.connection, KeyedRows::Entries, next_entry)?;
+        self.memory.delivery_keys.move_due(self.connection, KeyedRows::Deliveries, next_delivery)
     }
 
     /// Takes entries into the tables `counts` and `succeeded`, except the newest.

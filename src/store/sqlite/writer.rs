@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Heads;
+use super::WriteLane;
 use super::checkpoint::WalCheckpoints;
 use super::failure;
 use super::guard::{FileGuard, FileWatcher};
@@ -51,15 +52,6 @@ pub(super) enum WriterJob {
     Write(Box<dyn WriteJob>),
     /// Accepts no further writes; queued writes are finished.
     End,
-}
-
-/// The priority of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WriteLane {
-    /// The ledger, and deliveries from Walmart.
-    First,
-    /// Changes of subscriptions, which wait for the first lane.
-    Second,
 }
 
 /// The queues of the writer.

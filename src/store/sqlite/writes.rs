@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::listing;
-use super::lookup::{self, EntryKeyKind};
+use super::lookup;
 use super::marks::{self, EntryMarks};
-use super::rows::{self, CodedValue, ENTRIES, integer};
-use super::tx::WriteTx;
+use super::newest_keys::EntryKeyKind;
+use super::reads;
+use super::rows::{CodedValue, integer};
+use super::tx::{ENTRY_SPAN, WriteTx};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::{AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
@@ -38,13 +39,13 @@ fn standing(tx: &mut WriteTx<'_>, keys: &EntryKeys, join: bool) -> rusqlite::Res
         let by = EntryKeyKind::Request(keys.kind);
         let candidates = lookup::candidates(tx, by, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, by, account, key)? {
-            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::RequestId, entries: whole(tx, id)? }));
+            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::RequestId, entries: reads::whole(tx, id)? }));
         }
     }
     if let Some(key) = &keys.number {
         let candidates = lookup::candidates(tx, EntryKeyKind::Number, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, EntryKeyKind::Number, account, key)? {
-            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::OrderNumber, entries: whole(tx, id)? }));
+            return Ok(Some(BeginOutcome::Existing { by: BeginConflict::OrderNumber, entries: reads::whole(tx, id)? }));
         }
         for id in candidates {
             let mut trimmed =
@@ -58,7 +59,7 @@ fn standing(tx: &mut WriteTx<'_>, keys: &EntryKeys, join: bool) -> rusqlite::Res
     if let Some(key) = keys.content.as_ref().filter(|_| join) {
         let candidates = lookup::candidates(tx, EntryKeyKind::Content, account, key)?;
         if let Some(id) = lookup::standing(tx, &candidates, EntryKeyKind::Content, account, key)? {
-            let entries = whole(tx, id)?;
+            let entries = reads::whole(tx, id)?;
             // The joining caller gets the outcome, which is no longer owed.
             for owed in entries.iter().filter(|entry| entry.is_owed) {
                 forget_content(tx, account, key, integer(owed.id.0))?;
@@ -68,16 +69,6 @@ fn standing(tx: &mut WriteTx<'_>, keys: &EntryKeys, join: bool) -> rusqlite::Res
     }
     Ok(None)
 }
-
-/// All entries of the request of this entry. The entries were created together and have consecutive ids.
-pub(super) fn whole(tx: &WriteTx<'_>, id: i64) -> rusqlite::Result<Vec<Entry>> {
-    let mut entries = tx.sql(&format!("{ENTRIES} {WHOLE}"))?;
-    entries.query_map([id], rows::entry)?.collect()
-}
-
-/// The rows of one request; the parameter is the id of any of them.
-const WHOLE: &str = "JOIN entries one ON one.id = ?1 \
-     WHERE e.id >= one.id - one.batch AND e.id < one.id - one.batch + one.batches ORDER BY e.id";
 
 fn make(tx: &mut WriteTx<'_>, new: &NewEntry, keys: &EntryKeys) -> rusqlite::Result<Entry> {
     let account = tx.account(&new.account)?;
@@ -307,7 +298,7 @@ pub(super) fn trim(tx: &mut WriteTx<'_>, before: Timestamp, part: usize, limit: 
     if dropped > 0 {
         let mut first = tx.sql("SELECT min(id) FROM entries")?;
         if let Some(first) = first.query_row([], |row| row.get::<_, Option<i64>>(0))? {
-            tx.sql("DELETE FROM entry_spans WHERE span < ?1")?.execute([first / integer(listing::SPAN)])?;
+            tx.sql("DELETE FROM entry_spans WHERE span < ?1")?.execute([first / integer(ENTRY_SPAN)])?;
         }
     }
     Ok(dropped)

@@ -8,7 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::telemetry::otlp::ExportOutages;
+use crate::telemetry::export_outage::ExportOutages;
 
 /// Failed exports and lost spans.
 pub(super) struct ExportMetrics {

@@ -52,7 +52,7 @@ pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, Upst
 pub use webhooks::{AccountWebhooks, DeliveryOutcome, WebhookMetrics};
 
 use super::access_line_limit::AccessLineLimit;
-use super::otlp::ExportOutages;
+use super::export_outage::ExportOutages;
 use super::recent::RecentFailures;
 use super::semconv;
 use super::trace::TraceContext;

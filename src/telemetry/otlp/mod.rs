@@ -6,7 +6,6 @@
 
 mod collector;
 mod convert;
-mod outage;
 mod plan;
 mod push;
 mod spans;
@@ -22,11 +21,11 @@ use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracerPro
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::outage::ExportOutage;
 use self::plan::{OtelVariables, OtlpPlan};
 pub use self::plan::{OtlpError, OtlpSettings};
 use self::push::MetricsPusher;
 pub use self::push::WallClock;
+use super::export_outage::{ExportOutage, ExportOutages};
 use super::metrics::Metrics;
 use super::semconv::{SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
 use super::trace::Tracer;
@@ -38,15 +37,6 @@ pub struct OtlpExport {
     push: Option<MetricsPusher>,
     pushing: Option<(JoinHandle<()>, CancellationToken)>,
     outages: ExportOutages,
-}
-
-/// The state of the exports, by signal. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ExportOutages {
-    /// State of the span export.
-    pub traces: Arc<ExportOutage>,
-    /// State of the metrics export.
-    pub metrics: Arc<ExportOutage>,
 }
 
 /// Sets up the exports. `variable` reads the environment. Must run within the main runtime of the process.

@@ -18,8 +18,8 @@ use tonic::{Code, Request, Status};
 
 use super::collector::chain;
 use super::convert::{self, TimeWindow};
-use super::outage::ExportOutage;
 use super::plan::ExportTarget;
+use crate::telemetry::export_outage::ExportOutage;
 use crate::telemetry::metrics::Metrics;
 
 /// Returns the time of day.

@@ -10,7 +10,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 
-use super::outage::ExportOutage;
+use crate::telemetry::export_outage::ExportOutage;
 
 /// Creates a span processor with a queue of `limit` spans; `outage` counts losses.
 pub(super) fn processor<E: SpanExporter + 'static>(

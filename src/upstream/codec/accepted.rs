@@ -1,15 +1,15 @@
 //! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts the request and
 //! processes later.
 
-use super::{AnswerError, OperationCodec, post, read_envelope};
+use super::{AnswerError, OperationCodec, RestRequest, post, read_envelope};
 use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
-use crate::domain::operation::WalmartCall;
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::call::RestRequest;
 
 impl OperationCodec for CreateOrder {
+    const PATH: &'static str = "/v3/fulfillment/orders-fulfillments";
+
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
-        post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
+        post(Self::PATH, request.header.as_ref(), &request.payload, account)
     }
 
     fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
@@ -18,8 +18,10 @@ impl OperationCodec for CreateOrder {
 }
 
 impl OperationCodec for CancelOrder {
+    const PATH: &'static str = "/v3/fulfillment/orders-fulfillments/cancel";
+
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
-        post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
+        post(Self::PATH, request.header.as_ref(), &request.payload, account)
     }
 
     fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {

@@ -3,17 +3,18 @@
 
 use bytes::Bytes;
 
-use super::{AnswerError, OperationCodec};
+use super::{AnswerError, OperationCodec, RestRequest};
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::reads::{LookUp, SearchOrders};
 use crate::pb::HeaderAttributes;
-use crate::upstream::call::RestRequest;
 use crate::wire::error;
 
 /// Error codes about the call and not about the order, with any HTTP status.
 const OF_THE_CALL: [&str; 2] = ["REQUEST_THRESHOLD_VIOLATED", "INVALID_TOKEN"];
 
 impl OperationCodec for LookUp {
+    const PATH: &'static str = SearchOrders::PATH;
+
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         SearchOrders::build(request, account)
     }

@@ -7,18 +7,33 @@ mod promise;
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::call::RestRequest;
-use crate::domain::operation::{Operation, WalmartCall};
+use crate::domain::operation::{Operation, WalmartCall, operations};
+use crate::domain::{mutations, reads};
 use crate::pb::{Header, HeaderAttributes};
 use crate::wire::envelope;
 use crate::wire::error::{self, ErrorBody, ErrorForm};
 
+/// The request built by a codec, without scheme, host and headers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestRequest {
+    /// HTTP method: GET or POST.
+    pub method: Method,
+    /// Path with query, below the base URL.
+    pub target: Cow<'static, str>,
+    /// JSON body; empty on GET.
+    pub body: Bytes,
+}
+
 /// Encodes and decodes a Walmart operation as HTTP.
 pub trait OperationCodec: WalmartCall {
+    /// The path of the call below the base URL.
+    const PATH: &'static str;
+
     /// Builds the request. `account` fills header values left out by the caller.
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest;
 
@@ -31,6 +46,22 @@ pub trait OperationCodec: WalmartCall {
     fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError>;
 }
 
+macro_rules! paths {
+    (
+        reads { $($(#[$read_doc:meta])* $read:ident: [$read_type:ident $(, $same:ident)*] $read_facts:tt)* }
+        mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
+    ) => {
+        /// The path of an operation below the base URL.
+        pub(super) const fn path(operation: Operation) -> &'static str {
+            match operation {
+                $(Operation::$read => <reads::$read_type as OperationCodec>::PATH,)*
+                $(Operation::$mutation => <mutations::$type as OperationCodec>::PATH,)*
+            }
+        }
+    };
+}
+operations!(paths);
+
 /// The reason why an accepted answer is not a success.
 #[derive(Debug, PartialEq)]
 pub enum AnswerError {
@@ -42,7 +73,7 @@ pub enum AnswerError {
 
 /// Builds a POST of `payload` in Walmart's envelope.
 fn post<P: Serialize>(
-    operation: Operation,
+    path: &'static str,
     header: Option<&Header>,
     payload: &P,
     account: &HeaderAttributes,
@@ -54,7 +85,7 @@ fn post<P: Serialize>(
     if serde_json::to_writer(&mut body, &envelope::RequestEnvelope { header: &header, payload }).is_err() {
         body.clear();
     }
-    RestRequest { method: Method::POST, target: operation.path().into(), body: body.into() }
+    RestRequest { method: Method::POST, target: path.into(), body: body.into() }
 }
 
 /// Returns the caller's header, completed with the account's values.

@@ -4,14 +4,14 @@ use bytes::Bytes;
 use http::Method;
 use url::form_urlencoded;
 
-use super::{AnswerError, OperationCodec, read_envelope};
+use super::{AnswerError, OperationCodec, RestRequest, read_envelope};
 use crate::domain::ledger::evidence::{LookupAnswer, OrderShown, judge_search_by_number};
-use crate::domain::operation::WalmartCall;
 use crate::domain::reads::{FindOrder, SearchOrders};
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::call::RestRequest;
 
 impl OperationCodec for FindOrder {
+    const PATH: &'static str = SearchOrders::PATH;
+
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         SearchOrders::build(request, account)
     }
@@ -28,6 +28,8 @@ impl OperationCodec for FindOrder {
 }
 
 impl OperationCodec for SearchOrders {
+    const PATH: &'static str = "/v3/fulfillment/orders-fulfillments/status";
+
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let number = |n: i32| if n == 0 { String::new() } else { n.to_string() };
         let mut query = form_urlencoded::Serializer::new(String::new());
@@ -47,7 +49,7 @@ impl OperationCodec for SearchOrders {
                 query.append_pair(name, value);
             }
         }
-        let target = format!("{}?{}", Self::OPERATION.path(), query.finish());
+        let target = format!("{}?{}", Self::PATH, query.finish());
         RestRequest { method: Method::GET, target: target.into(), body: Bytes::new() }
     }
 

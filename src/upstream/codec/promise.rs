@@ -1,16 +1,16 @@
 //! `POST .../fetchOrderPromiseOptions`: delivery offers for a cart.
 
-use super::{AnswerError, OperationCodec, post, read_envelope};
-use crate::domain::operation::WalmartCall;
+use super::{AnswerError, OperationCodec, RestRequest, post, read_envelope};
 use crate::domain::reads::FetchPromise;
 use crate::pb::{self, HeaderAttributes};
-use crate::upstream::call::RestRequest;
 use crate::wire::envelope::AnswerEnvelope;
 use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
 impl OperationCodec for FetchPromise {
+    const PATH: &'static str = "/v3/fulfillment/orders-fulfillments/fetchOrderPromiseOptions";
+
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
-        post(Self::OPERATION, request.header.as_ref(), &request.payload, account)
+        post(Self::PATH, request.header.as_ref(), &request.payload, account)
     }
 
     /// Accepts 206 and "PARTIAL_SUCCESS", also with errors alone, which means no offers. Older API versions answer

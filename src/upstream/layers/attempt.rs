@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics};
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
+use crate::upstream::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
+use crate::upstream::codec;
 use crate::upstream::failure::{AttemptFailure, LostAnswer};
 use crate::upstream::transport::Endpoint;
 
@@ -64,10 +65,10 @@ impl AttemptTelemetryLayer {
         let (server_address, server_port) = self.endpoint.server();
         let request = ClientRequest {
             method: method(&outbound.call),
-            template: outbound.call.operation.path(),
+            template: codec::path(outbound.call.operation),
             server_address,
             server_port,
-            url: self.endpoint.url(outbound.call.operation.path()),
+            url: self.endpoint.url(codec::path(outbound.call.operation)),
             correlation_id: outbound.call.correlation_id,
             resend_count: outbound.call.context.facts.attempts(),
         };

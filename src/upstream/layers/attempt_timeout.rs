@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::attempt_futures::{AttemptLimits, OrRefused, TimedAttempt, refused};
+use crate::upstream::attempt_futures::{AttemptLimits, OrRefused, TimedAttempt, refused};
 use crate::upstream::call::{AttemptRequest, AttemptService};
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 

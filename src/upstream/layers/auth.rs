@@ -10,7 +10,7 @@ use http::HeaderValue;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service, ServiceExt as _};
 
-use super::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
+use crate::upstream::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
 use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptService, OutboundCall};
 use crate::upstream::failure::{AttemptFailure, NotSent};
 use crate::upstream::token::TokenCache;

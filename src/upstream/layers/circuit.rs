@@ -17,13 +17,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::{CircuitState, Metrics};
 use crate::upstream::accounts::UpstreamAccounts;
+use crate::upstream::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 use crate::upstream::wording::is_outage_in_disguise;

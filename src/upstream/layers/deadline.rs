@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::attempt_futures::{OrRefused, UntilDeadline, refused};
+use crate::upstream::attempt_futures::{OrRefused, UntilDeadline, refused};
 use crate::upstream::call::{AttemptRequest, AttemptService};
 use crate::upstream::failure::{AttemptFailure, NotSent};
 

@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use super::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
 use crate::ports::call::CallPurpose;
 use crate::quota::{Quota, QuotaPermit};
+use crate::upstream::attempt_futures::{AttemptObserver, ObservedAttempt, OrRefused, refused};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
 use crate::upstream::failure::{AttemptFailure, NotSent};
 

@@ -4,7 +4,6 @@
 //! with a wait or a repeat use a clone.
 
 pub(crate) mod attempt;
-pub(crate) mod attempt_futures;
 pub(crate) mod attempt_timeout;
 pub(crate) mod auth;
 pub(crate) mod bucket;

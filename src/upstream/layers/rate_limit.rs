@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tower::{Layer, Service};
 
-use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use super::bucket::{QueueSide, QueueTicket, TakeOutcome, TokenBucket};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
 use crate::upstream::failure::{AttemptFailure, NotSent};
 use crate::upstream::headers::RateLimitHeaders;

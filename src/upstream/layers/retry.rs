@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tower::{Layer, Service, ServiceExt as _};
 
-use super::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
 use super::budget::RetryBudget;
 use crate::domain::account::AccountIndex;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
 use crate::upstream::call::{AttemptRequest, AttemptService, OutboundCall};
 use crate::upstream::classify::{RetryAdvice, classify};
 use crate::upstream::failure::AttemptFailure;

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use tower::{Layer, Service};
 
-use super::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::domain::operation::Operation;
+use crate::upstream::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService};
 use crate::upstream::failure::AttemptFailure;
 

@@ -28,7 +28,7 @@ fn parts(body: &str) -> (pb::Header, Value) {
 
 #[test]
 fn what_walmart_gets_is_what_its_pages_print() {
-    let same = |built: crate::upstream::call::RestRequest, path: &str, body: &str| {
+    let same = |built: crate::upstream::codec::RestRequest, path: &str, body: &str| {
         assert_eq!((built.method, &*built.target), (Method::POST, path));
         let (sent, printed): (Value, Value) =
             (serde_json::from_slice(&built.body).unwrap(), serde_json::from_str(body).unwrap());

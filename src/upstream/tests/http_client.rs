@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt as _;
 
-use crate::upstream::http_client::{HttpClient, MAX_BODY};
+use crate::limits::WALMART_ANSWER_BYTES;
+use crate::upstream::http_client::HttpClient;
 use crate::upstream::transport::HttpError;
 
 fn client() -> HttpClient {
@@ -125,7 +126,7 @@ async fn a_body_that_breaks_off_keeps_its_status() {
 #[tokio::test]
 async fn a_huge_body_is_refused_unread_when_it_says_so() {
     let huge = |mut c: TcpStream| async move {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", MAX_BODY + 1);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", WALMART_ANSWER_BYTES + 1);
         c.write_all(head.as_bytes()).await.unwrap();
         // Nothing of the body is ever sent: whoever waits for it hangs.
         let mut rest = Vec::new();
@@ -152,11 +153,11 @@ async fn a_huge_body_is_refused_on_the_way_when_it_does_not() {
 #[tokio::test]
 async fn the_largest_body_is_read() {
     let largest = |c: TcpStream| async move {
-        let mut text = format!("HTTP/1.1 200 OK\r\ncontent-length: {MAX_BODY}\r\n\r\n").into_bytes();
-        text.resize(text.len() + MAX_BODY, b'x');
+        let mut text = format!("HTTP/1.1 200 OK\r\ncontent-length: {WALMART_ANSWER_BYTES}\r\n\r\n").into_bytes();
+        text.resize(text.len() + WALMART_ANSWER_BYTES, b'x');
         say(c, text).await;
     };
-    assert_eq!(ask(largest).await.unwrap().body().len(), MAX_BODY);
+    assert_eq!(ask(largest).await.unwrap().body().len(), WALMART_ANSWER_BYTES);
 }
 
 #[tokio::test]

@@ -2,16 +2,7 @@
 
 use super::answer::{AnswerStatus, LookupEnvelope};
 use super::json::JsonPart;
-use super::{AbsenceProof, LookupAnswer, NoEvidence};
-
-/// Finds the proof of absence in an answer to a look-up by number. Fails with the reason when the answer proves
-/// nothing.
-pub fn absence(answer: &LookupAnswer) -> Result<AbsenceProof, NoEvidence> {
-    match LookupEnvelope::read(&answer.body) {
-        Some(read) => of_answer(answer.http_status, &read),
-        None => Err(unreadable(answer.http_status)),
-    }
-}
+use super::{AbsenceProof, NoEvidence};
 
 /// The reason why an unreadable body proves nothing.
 pub(super) fn unreadable(http_status: u16) -> NoEvidence {
@@ -20,24 +11,6 @@ pub(super) fn unreadable(http_status: u16) -> NoEvidence {
         404 => NoEvidence::GatewayNotFound,
         _ => NoEvidence::HttpStatus,
     }
-}
-
-/// Whether the code is the not-found of the order service itself. A gateway or proxy in front of the service reports a
-/// missing path, not a missing order.
-pub fn is_order_service_not_found(code: &str) -> bool {
-    if code == "OS_NOT_FOUND_ERROR" {
-        return true;
-    }
-    if let Some(number) = code.strip_prefix("404.WSAAS.") {
-        return !number.is_empty();
-    }
-    let component = ["CONTENT_NOT_FOUND.", "OS_NOT_FOUND_ERROR."].iter().find_map(|start| code.strip_prefix(start));
-    component.is_some_and(|component| {
-        let has = |starts: &[&str]| {
-            component.split(['_', '.', '-']).any(|word| starts.iter().any(|start| word.starts_with(start)))
-        };
-        has(&["ORDER", "FULFILL"]) && !has(&["GATEWAY", "PROXY", "EDGE"])
-    })
 }
 
 pub(super) fn of_answer(http_status: u16, answer: &LookupEnvelope) -> Result<AbsenceProof, NoEvidence> {

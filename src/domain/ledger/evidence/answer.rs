@@ -3,7 +3,6 @@
 use serde::Deserialize as _;
 use serde::de::MapAccess;
 
-use super::absence::is_order_service_not_found;
 use super::json::{JsonPart, JsonScalar, ObjectFields, objects, once};
 use super::order::OrderRow;
 
@@ -256,4 +255,22 @@ fn count(error: &ErrorRow, found: &mut ErrorCodes) {
     for inner in [&error.error, &error.errors, &error.causes].into_iter().flatten() {
         collect(inner, found);
     }
+}
+
+/// Whether the code is the not-found of the order service itself. A gateway or proxy in front of the service reports a
+/// missing path, not a missing order.
+pub fn is_order_service_not_found(code: &str) -> bool {
+    if code == "OS_NOT_FOUND_ERROR" {
+        return true;
+    }
+    if let Some(number) = code.strip_prefix("404.WSAAS.") {
+        return !number.is_empty();
+    }
+    let component = ["CONTENT_NOT_FOUND.", "OS_NOT_FOUND_ERROR."].iter().find_map(|start| code.strip_prefix(start));
+    component.is_some_and(|component| {
+        let has = |starts: &[&str]| {
+            component.split(['_', '.', '-']).any(|word| starts.iter().any(|start| word.starts_with(start)))
+        };
+        has(&["ORDER", "FULFILL"]) && !has(&["GATEWAY", "PROXY", "EDGE"])
+    })
 }

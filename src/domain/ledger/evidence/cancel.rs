@@ -3,7 +3,7 @@
 use super::answer::LookupEnvelope;
 use super::json::JsonPart;
 use super::order::{NumberMatch, OrderRow};
-use super::units::{LineScope, LineUnits};
+use super::units::{LineScope, LineUnits, line_id};
 use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
 use crate::domain::order_number;
 use crate::pb::{CancelItem, Cancellation};
@@ -160,9 +160,4 @@ fn compare(now: LineUnits, wanted: f64, before: Option<f64>) -> Result<bool, NoE
         (_, true) => Ok(true),
         _ => Err(NoEvidence::UnitsUnclear),
     }
-}
-
-/// The seller's id of a line; empty when missing.
-pub(super) fn line_id(item: &CancelItem) -> &str {
-    item.seller_line_id.as_deref().unwrap_or_default()
 }

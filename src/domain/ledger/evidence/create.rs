@@ -20,7 +20,8 @@ const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct ExpectedOrder {
     number: String,
     channel: Option<String>,
-    earliest: Option<Timestamp>,
+    /// The earliest date that Walmart can show for the order; `None` when unknown.
+    pub(super) earliest: Option<Timestamp>,
     /// SKUs by seller line id; `None` when the lines are unknown.
     lines: Option<HashMap<String, String>>,
 }
@@ -47,16 +48,6 @@ impl ExpectedOrder {
     /// expectation.
     pub fn of_number(order_number: &str) -> Self {
         Self { number: order_number.to_owned(), channel: None, earliest: None, lines: None }
-    }
-
-    /// The expected order number.
-    pub fn number(&self) -> &str {
-        &self.number
-    }
-
-    /// The earliest date that Walmart can show for the order; `None` when unknown.
-    pub fn earliest(&self) -> Option<Timestamp> {
-        self.earliest
     }
 
     fn compare(&self, row: &OrderRow) -> OrderComparison {

@@ -22,7 +22,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub use self::absence::{absence, is_order_service_not_found};
+pub use self::answer::is_order_service_not_found;
 pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
 pub use self::create::{ExpectedOrder, judge_create};
 pub use self::search::{SearchPage, SearchProgress, read_search_page};

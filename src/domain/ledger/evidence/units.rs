@@ -1,7 +1,6 @@
 //! The units of lines by state, in the two forms of Walmart's answers.
 
 use super::NoEvidence;
-use super::cancel::line_id;
 use super::json::{JsonScalar, objects};
 use super::order::{LineRow, OrderRow, StateRow, amount};
 use crate::pb::{CancelItem, Cancellation};
@@ -113,4 +112,9 @@ fn lines_of(order: &OrderRow) -> Vec<&LineRow> {
 /// The units asked for by a line of a cancellation.
 pub(super) fn wanted(item: &CancelItem) -> Option<f64> {
     item.qty.as_ref()?.measurement_value.filter(|units| units.is_finite() && *units >= 0.0)
+}
+
+/// The seller's id of a line; empty when missing.
+pub(super) fn line_id(item: &CancelItem) -> &str {
+    item.seller_line_id.as_deref().unwrap_or_default()
 }

@@ -25,11 +25,11 @@ use serde_json::{Map, Value};
 use self::line::IntentFlag;
 use self::order::EventOrder;
 use self::values::{ObjectPlace, into_object, name, time, unfold};
-use super::MAX_BODY;
 use super::auth::VerifiedDelivery;
 use super::unpack::unpack;
 use crate::domain::feed::WebhookNotification;
 use crate::domain::feed::notification::UnclearReason;
+use crate::limits::DELIVERY_BYTES;
 use crate::service::feed::UnreadableBody;
 
 /// Whether Walmart cancelled the order for fraud: the order must not be shipped.
@@ -44,7 +44,7 @@ pub fn read(delivery: VerifiedDelivery) -> (Bytes, Result<WebhookNotification, U
 
 /// Reads a body whose proof was checked before, such as one from quarantine. Returns the body to keep, and the content.
 pub fn read_body(sent: Bytes) -> (Bytes, Result<WebhookNotification, UnreadableBody>) {
-    match unpack(sent.clone(), MAX_BODY) {
+    match unpack(sent.clone(), DELIVERY_BYTES) {
         Ok(body) => {
             let notification = notification(&body);
             (body, notification)

@@ -221,7 +221,7 @@ async fn a_packed_body_is_proved_as_it_was_sent_and_kept_as_it_unpacks() {
     *other.body_mut() = Body::from(gzip(INTENT.as_bytes()));
     assert_eq!(app.send(other).await.status, 401);
     // What cannot be unpacked is kept as it was sent.
-    let bomb = gzip(&vec![b' '; 50 * MAX_BODY]);
+    let bomb = gzip(&vec![b' '; 50 * DELIVERY_BYTES]);
     is_stored(&app.send(signed_bytes(bomb.clone())).await, false);
     let stored = app.log.stored();
     let reason = "packed by gzip, and more than 256 KiB when unpacked".to_owned();
@@ -233,7 +233,7 @@ async fn a_packed_body_is_proved_as_it_was_sent_and_kept_as_it_unpacks() {
 #[tokio::test]
 async fn the_checks_have_an_order() {
     let app = App::new();
-    let too_large = || Body::from(vec![b'x'; MAX_BODY + 1]);
+    let too_large = || Body::from(vec![b'x'; DELIVERY_BYTES + 1]);
     assert_eq!(app.post("nobody", too_large()).await.status, 404);
     assert_eq!(app.post("acme", too_large()).await.status, 413);
     assert_eq!(app.post("acme", in_pieces(1, 3)).await.status, 400);
@@ -251,7 +251,7 @@ async fn each_refusal_is_counted_and_apart_where_a_proof_was_there() {
         app.send(request)
     };
     assert_eq!(wrong("acme", Body::from("{}")).await.status, 401);
-    assert_eq!(wrong("acme", Body::from(vec![b' '; MAX_BODY + 1])).await.status, 413);
+    assert_eq!(wrong("acme", Body::from(vec![b' '; DELIVERY_BYTES + 1])).await.status, 413);
     assert_eq!(wrong("acme", in_pieces(1, 3)).await.status, 400);
     assert_eq!(wrong("nobody", Body::from("{}")).await.status, 404);
     app.log.0.fails.store(true, Ordering::SeqCst);
@@ -280,14 +280,14 @@ async fn the_largest_body_is_taken_and_a_larger_one_not_read() {
     let app = App::new();
     let event = r#"{"source":{"eventType":"X"}}"#;
     let padded = |size: usize| [event, &" ".repeat(size - event.len())].concat();
-    is_stored(&app.post("open", padded(MAX_BODY)).await, false);
-    assert_eq!(app.log.stored()[0].raw.len(), MAX_BODY);
-    let told = app.post("open", padded(MAX_BODY + 1)).await;
+    is_stored(&app.post("open", padded(DELIVERY_BYTES)).await, false);
+    assert_eq!(app.log.stored()[0].raw.len(), DELIVERY_BYTES);
+    let told = app.post("open", padded(DELIVERY_BYTES + 1)).await;
     assert_eq!((told.status, told.body), (413, json!({"error": "the body is too large"})));
     assert_eq!(told.headers[CONNECTION], "close");
     // Its length untold; one more piece would be an error.
     let piece = 16 * 1024;
-    assert_eq!(app.post("open", in_pieces(MAX_BODY / piece + 1, piece)).await.status, 413);
+    assert_eq!(app.post("open", in_pieces(DELIVERY_BYTES / piece + 1, piece)).await.status, 413);
     // A length that cannot be: no memory is taken for it.
     let body = Body::new(http_body_util::Full::new(Bytes::from_static(b"{}")).map_err(|never| match never {}));
     let mut lying = post("open", body);

@@ -70,7 +70,7 @@ async fn too_many_at_once_are_put_off_and_the_places_come_back() {
     let app = App::new();
     app.log.0.shut.store(true, Ordering::SeqCst);
     let mut sending = Vec::new();
-    for _ in 0..MAX_DELIVERIES {
+    for _ in 0..DELIVERIES {
         sending.push(tokio::spawn(app.router.clone().oneshot(signed(INTENT))));
         app.log.0.handed_over.notified().await;
     }
@@ -90,8 +90,8 @@ async fn bodies_that_hold_too_much_together_are_put_off_and_give_their_room_back
     let app = App::new();
     app.log.0.shut.store(true, Ordering::SeqCst);
     let mut sending = Vec::new();
-    for _ in 0..MAX_BYTES / MAX_BODY {
-        sending.push(tokio::spawn(app.router.clone().oneshot(post("open", Body::from(vec![b' '; MAX_BODY])))));
+    for _ in 0..STORING_BYTES / DELIVERY_BYTES {
+        sending.push(tokio::spawn(app.router.clone().oneshot(post("open", Body::from(vec![b' '; DELIVERY_BYTES])))));
         app.log.0.handed_over.notified().await;
     }
     assert_eq!(app.post("open", "{}").await.status, 503);
@@ -143,7 +143,7 @@ async fn posts_that_never_finish_are_ended_for_new_ones_and_refuse_no_signed_one
 #[tokio::test(start_paused = true)]
 async fn unfinished_posts_of_many_addresses_refuse_no_signed_one() {
     let app = App::new();
-    let (part, read) = (Bytes::from(vec![b' '; MAX_BODY - 1]), Arc::default());
+    let (part, read) = (Bytes::from(vec![b' '; DELIVERY_BYTES - 1]), Arc::default());
     let mut sending = Vec::new();
     // More than all may be, in number and in bytes.
     for number in 0..2 * UNPROVED.posts {

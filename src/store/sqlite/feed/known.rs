@@ -5,11 +5,12 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::super::lookup::{self, KeyedRows};
-use super::super::reads::number_of;
+use super::super::log_tables::{self, LogTables};
+use super::super::lookup;
+use super::super::newest_keys::KeyedRows;
+use super::super::rows::number_of;
 use super::super::rows::{self, integer};
 use super::super::tx::WriteTx;
-use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::timestamp::Timestamp;
@@ -61,7 +62,7 @@ pub(super) fn position_of(
     event_id: &str,
 ) -> rusqlite::Result<Option<u64>> {
     let Some(account) = number_of(tx.connection(), account)? else { return Ok(None) };
-    let LogTables { position, .. } = tables::of(feed);
+    let LogTables { position, .. } = log_tables::of(feed);
     let (first, last) = keys::events_of(event_id);
     let mut found = None;
     for id in lookup::found(tx, KeyedRows::Deliveries, keys::hashes_of_events(event_id))? {

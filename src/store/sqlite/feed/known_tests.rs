@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::super::super::lookup::NEWEST;
+use super::super::super::newest_keys::NEWEST;
 use super::super::super::{migrations, open};
 use super::*;
 use crate::domain::feed::notification::WebhookDelivery;

@@ -10,23 +10,20 @@
 
 mod append;
 mod boot;
+mod enter;
 mod known;
-mod memory;
 mod quarantine;
 mod reads;
 mod renamed;
 mod rows;
 mod subscriptions;
-mod tables;
 mod trim;
 
 use tokio::sync::watch;
 
-pub(super) use self::memory::FeedCache;
-pub(super) use self::reads::heads;
 pub(super) use self::renamed::rename_filters;
+use super::WriteLane;
 use super::tx::WriteTx;
-use super::writer::WriteLane;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;

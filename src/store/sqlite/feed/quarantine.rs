@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::super::reads::number_of;
 use super::super::rows::{self, integer, number, time};
+use super::super::rows::{number_of, size};
 use super::super::tx::WriteTx;
-use super::append::{self, EnterOutcome};
+use super::enter::{EnterOutcome, enter};
 use super::known::{self, NewDelivery};
 use super::reads::limit;
-use super::trim::size;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{CONFLICT, DeliveryContent, EventIdentity, WebhookDelivery};
 use crate::domain::timestamp::Timestamp;
@@ -99,7 +98,7 @@ pub(super) fn reread(tx: &mut WriteTx<'_>, id: u64, arrival: &WebhookDelivery) -
             note(tx, id, &QuarantineReason::Unreadable(reason))?;
             RereadOutcome::Unreadable
         }
-        DeliveryContent::Event { .. } => match append::enter(tx, account, arrival)? {
+        DeliveryContent::Event { .. } => match enter(tx, account, arrival)? {
             EnterOutcome::New(seq) => RereadOutcome::Moved { seq },
             EnterOutcome::Known => RereadOutcome::Duplicate,
             EnterOutcome::Conflict(identity) => {

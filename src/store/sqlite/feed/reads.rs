@@ -3,17 +3,17 @@
 use bytes::{Bytes, BytesMut};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::super::feed_cache::{SPAN, head, heads};
+use super::super::log_tables::{self, LogTables};
 use super::super::rows::{self, integer};
-use super::memory::SPAN;
 use super::renamed::named_now;
-use super::tables::{self, LogTables};
-use crate::domain::feed::{ByFeed, FeedName, LogId};
+use crate::domain::feed::{FeedName, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{LogBounds, StoredEvent};
 
 /// The beginning of every query for events; without bodies the table of bodies is not read.
 fn select(feed: FeedName, raw: bool) -> String {
-    let LogTables { events, bodies, .. } = tables::of(feed);
+    let LogTables { events, bodies, .. } = log_tables::of(feed);
     if raw {
         format!("SELECT e.seq, received, message, body FROM {events} e JOIN {bodies} b ON b.seq = e.seq")
     } else {
@@ -24,30 +24,15 @@ fn select(feed: FeedName, raw: bool) -> String {
 /// Most bytes allocated before the events are read.
 const ARENA: usize = 1 << 20;
 
-/// The last position of every log; 0 for an empty log.
-pub(in crate::store::sqlite) fn heads(db: &Connection) -> rusqlite::Result<ByFeed<u64>> {
-    let mut heads = ByFeed::default();
-    for feed in FeedName::ALL {
-        *heads.of_mut(feed) = head(db, feed)?;
-    }
-    Ok(heads)
-}
-
-fn head(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
-    let LogTables { events, .. } = tables::of(feed);
-    let mut last = db.prepare_cached(&format!("SELECT coalesce(max(seq), 0) FROM {events}"))?;
-    last.query_row([], |row| rows::number(row, 0))
-}
-
 /// The first stored position, or the next position of an empty log.
 pub(super) fn first(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
-    let LogTables { events, .. } = tables::of(feed);
+    let LogTables { events, .. } = log_tables::of(feed);
     let mut first = db.prepare_cached(&format!("SELECT coalesce(min(seq), 1) FROM {events}"))?;
     first.query_row([], |row| rows::number(row, 0))
 }
 
 pub(super) fn bounds(db: &Connection, feed: FeedName) -> rusqlite::Result<LogBounds> {
-    let LogTables { log, .. } = tables::of(feed);
+    let LogTables { log, .. } = log_tables::of(feed);
     let log: [u8; 16] = db.prepare_cached(&format!("SELECT id FROM {log}"))?.query_row([], |row| row.get(0))?;
     Ok(LogBounds { log: LogId(u128::from_be_bytes(log)), first: first(db, feed)?, head: head(db, feed)? })
 }
@@ -89,7 +74,7 @@ pub(super) fn pick(
 }
 
 pub(super) fn before(db: &Connection, feed: FeedName, time: Timestamp) -> rusqlite::Result<u64> {
-    let LogTables { events, spans, .. } = tables::of(feed);
+    let LogTables { events, spans, .. } = log_tables::of(feed);
     let head = *heads(db)?.of(feed);
     let mut finished = db.prepare_cached(&format!("SELECT span FROM {spans} WHERE latest >= ?1 ORDER BY span"))?;
     let finished = finished.query_map([integer(time.0)], |row| rows::number(row, 0))?;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::super::log_tables::{self, LogTables};
 use super::super::rows::{self, integer};
-use super::tables::{self, LogTables};
 use crate::domain::account::AccountId;
 use crate::domain::feed::subscription::SubscriptionConfig;
 use crate::domain::feed::{FeedName, with_account};
@@ -39,7 +39,7 @@ pub(super) fn named_now(
     mut events: Vec<StoredEvent>,
 ) -> rusqlite::Result<Vec<StoredEvent>> {
     let Some(first) = events.first().map(|event| event.seq) else { return Ok(events) };
-    let LogTables { renamed_at, .. } = tables::of(feed);
+    let LogTables { renamed_at, .. } = log_tables::of(feed);
     let mut last = db.prepare_cached(&format!("SELECT coalesce(max({renamed_at}), 0) FROM accounts"))?;
     let last = last.query_row([], |row| rows::number(row, 0))?;
     if last < first {

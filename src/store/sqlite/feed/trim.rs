@@ -1,9 +1,9 @@
 //! Trims old rows of the feeds.
 
-use super::super::rows::{integer, number, time};
+use super::super::feed_cache::SPAN;
+use super::super::log_tables::{self, LogTables};
+use super::super::rows::{integer, number, size, time};
 use super::super::tx::WriteTx;
-use super::memory::SPAN;
-use super::tables::{self, LogTables};
 use super::{known, quarantine, reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
@@ -35,7 +35,7 @@ fn events(
     limit: usize,
     trimmed: &mut TrimOutcome,
 ) -> rusqlite::Result<()> {
-    let LogTables { events, bodies, spans, .. } = tables::of(feed);
+    let LogTables { events, bodies, spans, .. } = log_tables::of(feed);
     let mut old = Vec::new();
     {
         let mut front = tx.sql(&format!(
@@ -105,8 +105,4 @@ fn ids(tx: &mut WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Resul
         known::forget(tx, *id, key)?;
     }
     Ok(gone.len())
-}
-
-pub(super) fn size(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

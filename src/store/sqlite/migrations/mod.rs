@@ -4,7 +4,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest as _, Sha256};
 
-use super::lookup;
+use super::newest_keys;
 use crate::domain::feed::{order_update_of_kept, with_intent_key};
 use crate::domain::timestamp::Timestamp;
 use crate::store::keys;
@@ -44,7 +44,7 @@ pub(super) fn run_to(connection: &mut Connection, application: i32, from: i64, t
         return Ok(());
     }
     let hash = |row: &rusqlite::functions::Context<'_>| {
-        Ok(lookup::hash_of(row.get(0)?, row.get(1)?, row.get_raw(2).as_blob()?))
+        Ok(newest_keys::hash_of(row.get(0)?, row.get(1)?, row.get_raw(2).as_blob()?))
     };
     connection.create_scalar_function("key_hash", 3, FunctionFlags::SQLITE_DETERMINISTIC, hash)?;
     connection.create_scalar_function("order_update", 4, FunctionFlags::SQLITE_DETERMINISTIC, order_update)?;

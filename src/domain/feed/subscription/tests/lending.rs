@@ -151,7 +151,10 @@ fn a_paused_one_lends_nothing_and_ends_loans() {
 fn a_loan_ends_at_its_time() {
     let mut oms = subscription(OrderingMode::KeyOrdered);
     lend(&mut oms, at(0), &fresh(&["A"]));
-    let just_before = at(30).minus(Duration::from_millis(1));
+    let just_before = Moment {
+        wall: at(30).wall.minus(Duration::from_millis(1)),
+        steady: at(30).steady.minus(Duration::from_millis(1)),
+    };
     assert!(lend(&mut oms, just_before, &nothing()).is_empty());
     let loans = oms.lend(at(30), &[room("b")], &nothing());
     let again = LeaseGrant { room: 0, lease: lease(1, 2), until: at(60), cause: DeliveryCause::LeaseExpired, size: 10 };

@@ -107,7 +107,7 @@ fn the_earlier_of_the_callers_time_and_the_first_attempt_counts() {
     let with = |placed: Option<&str>, sent: Timestamp| {
         let mut request = request(&[("1", SKU)]);
         request.payload.as_mut().unwrap().order_placed_time = placed.map(str::to_owned);
-        ExpectedOrder::of_request(&request, sent).unwrap().earliest().unwrap()
+        ExpectedOrder::of_request(&request, sent).unwrap().earliest.unwrap()
     };
     let day = std::time::Duration::from_secs(24 * 60 * 60);
     assert_eq!(with(Some("2026-10-30T14:05:00Z"), SENT), Timestamp(1_793_369_100_000).minus(day));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::super::super::feed_cache::FeedCache;
 use super::super::super::open;
 use super::super::subscriptions::change;
 use super::*;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use foldhash::fast::RandomState;
 use rusqlite::Connection;
 
-use super::super::rows::number;
-use super::reads;
-use crate::domain::feed::ByFeed;
+use super::log_tables::{self, LogTables};
+use super::rows::{self, number};
 use crate::domain::feed::subscription::Subscription;
+use crate::domain::feed::{ByFeed, FeedName};
 
 /// Positions in one row of a table of spans.
 pub(super) const SPAN: u64 = 1024;
@@ -21,11 +21,11 @@ const SUBSCRIPTIONS: usize = 4096;
 const ROWS: u64 = 400_000;
 
 /// The cache. Dropped with the rest of the writer's memory when a transaction is rolled back.
-pub(in crate::store::sqlite) struct FeedCache {
+pub(super) struct FeedCache {
     /// The last assigned position of every log, possibly in an uncommitted transaction.
-    pub(in crate::store::sqlite) heads: ByFeed<u64>,
+    pub(super) heads: ByFeed<u64>,
     /// The id of the next delivery.
-    pub(in crate::store::sqlite) next_delivery: i64,
+    pub(super) next_delivery: i64,
     /// The next unused generation of subscriptions.
     pub(super) next_generation: u64,
     /// Subscriptions by the name of their client, once they were counted.
@@ -51,9 +51,9 @@ struct CachedSubscription {
 }
 
 impl FeedCache {
-    pub(in crate::store::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         Ok(Self {
-            heads: reads::heads(connection)?,
+            heads: heads(connection)?,
             next_delivery: connection
                 .query_row("SELECT coalesce(max(id), 0) + 1 FROM deliveries", [], |row| row.get(0))?,
             next_generation: connection
@@ -96,6 +96,21 @@ impl FeedCache {
             self.rows -= self.subscriptions.remove(&longest_ago).map_or(0, |forgotten| forgotten.rows);
         }
     }
+}
+
+/// The last position of every log; 0 for an empty log.
+pub(super) fn heads(db: &Connection) -> rusqlite::Result<ByFeed<u64>> {
+    let mut heads = ByFeed::default();
+    for feed in FeedName::ALL {
+        *heads.of_mut(feed) = head(db, feed)?;
+    }
+    Ok(heads)
+}
+
+pub(super) fn head(db: &Connection, feed: FeedName) -> rusqlite::Result<u64> {
+    let LogTables { events, .. } = log_tables::of(feed);
+    let mut last = db.prepare_cached(&format!("SELECT coalesce(max(seq), 0) FROM {events}"))?;
+    last.query_row([], |row| rows::number(row, 0))
 }
 
 fn exists(connection: &Connection, rows: &str) -> rusqlite::Result<bool> {

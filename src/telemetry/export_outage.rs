@@ -1,6 +1,16 @@
 //! Counts failed exports, and logs an outage once until the collector works again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// The state of the exports, by signal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ExportOutages {
+    /// State of the span export.
+    pub traces: Arc<ExportOutage>,
+    /// State of the metrics export.
+    pub metrics: Arc<ExportOutage>,
+}
 
 /// The state of a signal's exports.
 #[derive(Debug)]
