@@ -1,6 +1,5 @@
 //! `order-gateway health`: asks a running gateway for its health, for container probes and scripts.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,7 +9,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::connect::{ClientTls, TlsArgs, connect};
-use super::{Failure, print};
+use super::{Failure, host_and_port, print};
 
 /// Shorter than the timeout of common probes, to leave time to print the reason.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -69,18 +68,6 @@ async fn ask(addr: &str, tls: Option<ClientTls>, service: String) -> Result<Serv
     }
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
-    let name = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
-        !host.is_empty() && plain && port.parse::<u16>().is_ok()
-    });
-    if name || text.parse::<SocketAddr>().is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err("must be HOST:PORT, such as 127.0.0.1:50051".into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;
@@ -125,15 +112,5 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         assert_eq!(health_of(&addr, "").await, Err(Failure::Failed(format!("{addr}: no answer within 3 s"))));
-    }
-
-    #[test]
-    fn an_address_is_a_host_and_a_port() {
-        for good in ["127.0.0.1:1", "[::1]:50051", "gateway.shop.svc:50051"] {
-            assert!(host_and_port(good).is_ok(), "{good}");
-        }
-        for bad in ["", "gateway", ":1", "gateway:", "gateway:99999", "http://gateway:1", "a b:1", "::1:x"] {
-            assert!(host_and_port(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -3,10 +3,13 @@
 //! A command is a file with its arguments and `run`. Its entries in this file are a variant of `Command` and a line
 //! of `dispatch`.
 
+mod call;
+mod completions;
 mod config;
 mod connect;
 mod dev;
 mod emulate;
+mod grpcurl_form;
 mod health;
 mod logs;
 mod serve;
@@ -15,10 +18,11 @@ mod trigger;
 
 use std::future::Future;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +65,8 @@ enum Command {
     Config(config::ConfigArgs),
     Health(health::HealthArgs),
     Trigger(trigger::TriggerArgs),
+    Call(call::CallArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {
@@ -71,6 +77,8 @@ fn dispatch(command: Command, log: ErrorCounter) -> Result<(), Failure> {
         Command::Config(args) => config::run(args),
         Command::Health(args) => block_on(|stop| health::run(args, stop)),
         Command::Trigger(args) => block_on(|stop| trigger::run(args, stop)),
+        Command::Call(args) => block_on(|stop| call::run(args, stop)),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
     }
 }
 
@@ -125,6 +133,19 @@ fn span(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| "must be a whole number with a unit (ms, s, m, h), such as \"10s\"".to_owned())
 }
 
+/// Parses the address of a gateway's listener.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let name = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+        !host.is_empty() && plain && port.parse::<u16>().is_ok()
+    });
+    if name || text.parse::<SocketAddr>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("must be HOST:PORT, such as 127.0.0.1:50051".into())
+    }
+}
+
 /// Posts an intent from the emulator at every interval, until `stop`; never for a zero interval.
 async fn post_intents(emulator: &Emulator, every: Duration, stop: &CancellationToken) {
     if !every.is_zero() {
@@ -176,8 +197,6 @@ fn on_signal(stop: CancellationToken) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -203,6 +222,16 @@ mod tests {
         }
         for text in ["", "10", "s", "1.5s", "-1s", "10 s", "1d", "99999999999s"] {
             assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:1", "[::1]:50051", "gateway.shop.svc:50051"] {
+            assert!(host_and_port(good).is_ok(), "{good}");
+        }
+        for bad in ["", "gateway", ":1", "gateway:", "gateway:99999", "http://gateway:1", "a b:1", "::1:x"] {
+            assert!(host_and_port(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,16 +1,14 @@
 //! A tour of the main job against a running gateway: prints calls and answers in grpcurl's form, for readers without
 //! grpcurl.
 
-use std::io;
 use std::net::SocketAddr;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
-use serde_json::ser::{Formatter, PrettyFormatter};
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::{Failure, print, trigger};
+use super::{Failure, grpcurl_form, print, trigger};
 use crate::pb::cancel_intent_service_client::CancelIntentServiceClient;
 use crate::pb::fulfillment_service_client::FulfillmentServiceClient;
 use crate::pb::watch_cancel_intents_response::Frame;
@@ -121,9 +119,8 @@ async fn watch(guide: &TourGuide, http: SocketAddr) -> Result<(), Failure> {
     expect(&WATCH, next().await?.is_none())
 }
 
-/// A failed call in grpcurl's form.
 fn failed(status: &Status) -> Failure {
-    Failure::Failed(format!("ERROR:\n  Code: {:?}\n  Message: {}", status.code(), status.message()))
+    Failure::Failed(grpcurl_form::error(status))
 }
 
 fn expect(step: &TourStep, as_told: bool) -> Result<(), Failure> {
@@ -188,48 +185,6 @@ impl TourGuide {
         let name = format!("ordergateway.v1.{method}Response");
         let kind = self.pool.get_message_by_name(&name).ok_or("unknown message")?;
         let message = DynamicMessage::decode(kind, answer.encode_to_vec().as_slice()).map_err(|e| e.to_string())?;
-        let mut json = serde_json::Serializer::with_formatter(Vec::new(), AsGrpcurl::default());
-        message.serialize_with_options(&mut json, &SerializeOptions::new()).map_err(|e| e.to_string())?;
-        let mut text = String::from_utf8(json.into_inner()).map_err(|e| e.to_string())?;
-        text.push('\n');
-        Ok(text)
-    }
-}
-
-/// JSON in grpcurl's form: indented by two, whole numbers without a fraction.
-#[derive(Default)]
-struct AsGrpcurl(PrettyFormatter<'static>);
-
-impl Formatter for AsGrpcurl {
-    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        // Rust's form of a double is the shortest one, without a fraction for whole numbers.
-        write!(writer, "{value}")
-    }
-    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_array(writer)
-    }
-    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array(writer)
-    }
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(writer, first)
-    }
-    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array_value(writer)
-    }
-    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object(writer)
-    }
-    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object(writer)
-    }
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(writer, first)
-    }
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(writer)
-    }
-    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object_value(writer)
+        Ok(grpcurl_form::json(&message)? + "\n")
     }
 }

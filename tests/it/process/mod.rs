@@ -1,5 +1,6 @@
 //! The real program, as people and orchestrators run it.
 
+mod call;
 mod callers;
 mod commands;
 mod dev;
