@@ -60,6 +60,8 @@ use crate::upstream::transport::HttpService;
 
 /// Interval of checks of secret, token and certificate files; a change takes effect at the second check.
 const FILES_EVERY: Duration = Duration::from_secs(2);
+/// Interval of samples of Walmart's buckets: a bucket of 20 calls a minute gains a token in this time.
+const LEVELS_EVERY: Duration = Duration::from_secs(3);
 /// Interval of test writes to the store when nothing else is written.
 const PROVE_EVERY: Duration = Duration::from_secs(5);
 /// Time limit for the last export.
@@ -199,6 +201,9 @@ impl Gateway {
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = HealthProbes::new(vec![("store", store_check(store.clone()))]);
         shutdown.tasks().spawn(prove_store(store.clone(), shutdown.stopping().clone()));
+        if config.http.page {
+            shutdown.tasks().spawn(note_levels(status.clone(), metrics.clone(), shutdown.stopping().clone()));
+        }
         let webhooks = WebhookReceiver::new(&config.accounts, store.clone(), clock, metrics.clone());
         let router = http::router(probes.clone()).merge(webhooks.router());
         let page = || page(config, endpoint, status, probes.clone(), metrics.clone(), clock).router();
@@ -291,6 +296,17 @@ fn store_check(store: Store) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
 async fn prove_store(store: Store, stopping: CancellationToken) {
     while stopping.run_until_cancelled(sleep(PROVE_EVERY)).await.is_some() {
         stopping.run_until_cancelled(store.prove()).await;
+    }
+}
+
+/// Samples the levels of Walmart's buckets, for the last hour on the status page.
+async fn note_levels<U: WalmartApi, L: Ledger, F: FeedStore>(
+    status: GatewayStatus<U, L, F>,
+    metrics: Arc<Metrics>,
+    stopping: CancellationToken,
+) {
+    while stopping.run_until_cancelled(sleep(LEVELS_EVERY)).await.is_some() {
+        status.note_levels(&metrics.last_hour);
     }
 }
 

@@ -105,7 +105,11 @@ mod tests {
 
     #[test]
     fn an_error_shows_its_details() {
-        let mut details = ErrorDetails::with_error_info("ORDER_NOT_FOUND", "order-gateway", [("account", "acme")]);
+        let mut details = ErrorDetails::with_error_info(
+            "ORDER_NOT_FOUND",
+            "order-gateway",
+            [("account".to_owned(), "acme".to_owned())],
+        );
         details.set_request_info("c-1", "");
         let status = Status::with_error_details(Code::NotFound, "unknown", details);
         let expected = "ERROR:\n  Code: NotFound\n  Message: unknown\n  Details:\n\

@@ -17,6 +17,7 @@ use crate::ports::call::{CallContext, CallPurpose, CallRecord, Caller};
 use crate::ports::ledger::{EntryCount, Ledger};
 use crate::ports::overview::{OperationView, TokenFailure, TokenView, UpstreamOverview};
 use crate::ports::upstream::WalmartApi;
+use crate::telemetry::last_hour::LastHour;
 use crate::telemetry::trace::TraceContext;
 
 /// Most subscriptions in GetStatus.
@@ -132,6 +133,16 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         let feed = self.feed.overview(SUBSCRIPTIONS, call).await.ok();
         let clock = self.clock_watch.view();
         Ok(StatusReply { accounts: self.accounts(accounts, counts.as_deref()), feed, clock })
+    }
+
+    /// Records the present levels of Walmart's buckets.
+    pub(crate) fn note_levels(&self, hour: &LastHour) {
+        for account in (0..self.directory.len()).map(AccountIndex) {
+            for operation in Operation::ALL {
+                let OperationView { limit_per_minute, tokens, .. } = self.overview.operation(account, operation);
+                hour.note_level(operation, tokens / f64::from(limit_per_minute.max(1)));
+            }
+        }
     }
 
     /// Reads the content of the status page. `intents` has the intents of the previous read, and is updated.

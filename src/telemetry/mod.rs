@@ -2,6 +2,7 @@
 
 pub mod access_line_limit;
 pub mod export_outage;
+pub mod last_hour;
 pub mod log;
 pub mod log_throttle;
 pub mod metrics;

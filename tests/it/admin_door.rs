@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::support::app::{Setup, TestApp, get};
 use crate::support::webhooks::{SETTINGS, Sender, intent};
 
-const OPERATORS: [&str; 3] = ["/", "/status.json", "/metrics"];
+const OPERATORS: [&str; 4] = ["/", "/runbook", "/status.json", "/metrics"];
 const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
 async fn status(address: SocketAddr, path: &str) -> u16 {

@@ -77,6 +77,25 @@ export class Window {
     assert(wide <= has, `${wide} wide in a window of ${has}`);
   }
 
+  // No word is broken in the middle. Ids may break where they are longer than their line.
+  async wholeWords() {
+    const broken = await this.page.evaluate(() => {
+      const found = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+        if (text.parentElement.closest("td.id, td.text, script, style, thead")) continue;
+        for (const word of text.data.matchAll(/[\p{L}\p{N}]+/gu)) {
+          const range = document.createRange();
+          range.setStart(text, word.index);
+          range.setEnd(text, word.index + word[0].length);
+          const lines = new Set([...range.getClientRects()].filter((it) => it.width > 0).map((it) => Math.round(it.top)));
+          if (lines.size > 1) found.push(word[0]);
+        }
+      }
+      return found;
+    });
+    assert.deepEqual(broken, []);
+  }
+
   async picture(name) {
     if (!folder) return;
     mkdirSync(folder, { recursive: true });

@@ -230,7 +230,10 @@ impl UnfinishedCall {
         }
         // A stream is not a failure when its reader leaves or its deadline passes.
         let left = self.streaming && matches!(code, Code::Cancelled | Code::DeadlineExceeded);
-        if code != Code::Ok && !left {
+        let failed = code != Code::Ok && !left;
+        let failure = failed.then(|| reason.clone().unwrap_or_default());
+        self.metrics.last_hour.note(failure, (!self.streaming).then_some(took));
+        if failed {
             let (facts, recent) = (&*self.facts, &self.metrics.recent);
             let account = facts.account().map(|account| account.as_str());
             recent.note(self.method.name(), code, reason, account, facts.correlation_id());

@@ -1,4 +1,4 @@
-//! The status page at `GET /`, and its data as JSON at `GET /status.json`.
+//! The status page at `GET /`, its data as JSON at `GET /status.json`, and the runbook at `GET /runbook`.
 //!
 //! Anyone who reaches the listener may read the page: it has ids, counts and times, but no secrets and no personal
 //! data. Names chosen by strangers (subscriptions, orders, purchase orders) are data in the JSON and text on the page,
@@ -36,6 +36,7 @@ use crate::telemetry::metrics::{AccountWebhooks, Metrics};
 
 /// The policy of the JSON, in case a browser opens the JSON as a document.
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const RUNBOOK: &str = include_str!("../../../docs/RUNBOOK.md");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 
 /// The sources of the status page.
@@ -64,6 +65,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> StatusPage<U, L, F> {
     /// The routes, to be merged with the listener's.
     pub(crate) fn router(self) -> Router {
         let document = Router::new().route("/", get(page)).with_state(Arc::new(PageDocument::new()));
+        let document = document.route("/runbook", get(runbook));
         let shared = Arc::new(SharedView::new(self));
         document.merge(Router::new().route("/status.json", get(status::<U, L, F>)).with_state(shared))
     }
@@ -71,6 +73,11 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> StatusPage<U, L, F> {
 
 async fn page(State(document): State<Arc<PageDocument>>) -> Response {
     guarded("text/html; charset=utf-8", document.policy.clone(), document.body.clone())
+}
+
+/// The runbook of this version, as text. Links of the page name a section by a text fragment.
+async fn runbook() -> Response {
+    guarded("text/plain; charset=utf-8", NOTHING, Bytes::from_static(RUNBOOK.as_bytes()))
 }
 
 async fn status<U: WalmartApi, L: Ledger, F: FeedStore>(State(shared): State<Arc<SharedView<U, L, F>>>) -> Response {

@@ -20,6 +20,7 @@ use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFail
 use crate::service::{AccountDirectory, BoardRows, Operations};
 use crate::telemetry::metrics::DeliveryOutcome;
 use crate::testing::feed::{TestFeed, asking, feed, plain};
+use crate::testing::feed_store::FaultyFeed;
 use crate::testing::ledger::{Faulty, batch, creation, put};
 use crate::testing::walmart::{Walmart, over};
 
@@ -60,6 +61,7 @@ impl UpstreamOverview for Walmarts {
 
 struct Stand {
     router: Router,
+    status: GatewayStatus<Walmart, Faulty, FaultyFeed>,
     ledger: Faulty,
     feed: TestFeed,
     probes: HealthProbes,
@@ -90,7 +92,8 @@ fn stand(accounts: &[String]) -> Stand {
         grpc: GrpcEndpoint { address: "0.0.0.0:50051".parse().unwrap(), tls: false, clients: true },
         clock: Clock::following(at(0)),
     };
-    Stand { router: page.router(), ledger, feed, probes, metrics, walmarts }
+    let status = page.status.clone();
+    Stand { router: page.router(), status, ledger, feed, probes, metrics, walmarts }
 }
 
 fn two() -> Stand {
@@ -133,9 +136,48 @@ async fn all_of_it_has_this_shape() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_answers_are_guarded_and_other_methods_refused() {
+async fn the_last_hour_has_a_value_for_each_minute() {
     let stand = two();
-    for (path, kind) in [("/", "text/html; charset=utf-8"), ("/status.json", "application/json")] {
+    let hour = &stand.metrics.last_hour;
+    hour.note(None, Some(Duration::from_millis(2)));
+    stand.status.note_levels(hour);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    hour.note(Some("OUTCOME_PENDING".into()), None);
+    let shown = &stand.state().await["hour"];
+    assert_eq!((&shown["calls"], &shown["failures"]), (&json!([1, 1]), &json!({"OUTCOME_PENDING": [0, 1]})));
+    assert_eq!((&shown["p50"], &shown["p99"]), (&json!([2.048, null]), &json!([2.048, null])));
+    // The bucket of the second account is empty for creates.
+    assert_eq!((&shown["levels"]["create"], &shown["levels"]["promise"]), (&json!([0.0, null]), &json!([0.998, null])));
+}
+
+/// Each section that the page links to is in the runbook.
+#[test]
+fn the_runbook_has_the_sections_that_the_page_names() {
+    let script = include_str!("page.js");
+    let named: Vec<_> =
+        script.split('"').filter(|text| RUNBOOK.contains(&format!("\n## OrderGateway{text}\n"))).collect();
+    for alert in [
+        "StoreFailing",
+        "CredentialsRefused",
+        "CircuitOpen",
+        "NeedsOperator",
+        "UnknownOutcomes",
+        "FeedLost",
+        "FeedLag",
+        "IntentsParked",
+    ] {
+        assert!(named.contains(&alert), "{alert}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_answers_are_guarded_and_other_methods_refused() {
+    let stand = two();
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/runbook", "text/plain; charset=utf-8"),
+        ("/status.json", "application/json"),
+    ] {
         let (status, headers, body) = stand.ask(Method::GET, path).await;
         assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind));
         assert!(

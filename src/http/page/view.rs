@@ -1,6 +1,7 @@
 //! The JSON of the status page. Times are milliseconds since 1970. A part is `null` when the store could not be read.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -16,6 +17,7 @@ use crate::ports::clock::Clock;
 use crate::ports::overview::{self, CircuitView, OperationView, TokenView};
 use crate::service::feed::{EventIds, FeedState, SubscriptionState};
 use crate::service::{AccountState, BoardRows, StatusBoard};
+use crate::telemetry::last_hour::MinuteOfCalls;
 use crate::telemetry::metrics::{AccountWebhooks, DeliveryOutcome};
 use crate::telemetry::recent::RecentFailure;
 use crate::telemetry::trace::code_name;
@@ -40,6 +42,20 @@ struct PageView<'a> {
     intents: Option<Vec<IntentRow>>,
     subscriptions: Option<SubscriptionRows>,
     errors: Vec<FailureRow<'a>>,
+    hour: HourRow,
+}
+
+/// The last hour, a value for each minute, oldest first. The current minute is the last value.
+#[derive(Serialize)]
+struct HourRow {
+    calls: Vec<u64>,
+    failures: BTreeMap<Cow<'static, str>, Vec<u64>>,
+    /// Milliseconds that half of the unary calls took at most.
+    p50: Vec<Option<f64>>,
+    /// Milliseconds that 99 % of the unary calls took at most.
+    p99: Vec<Option<f64>>,
+    /// Level of the emptiest account's bucket, from 0 to 1, by operation.
+    levels: BTreeMap<&'static str, Vec<Option<f64>>>,
 }
 
 /// The first rows of a list, and the number of rows left out.
@@ -198,6 +214,7 @@ pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> V
         intents: board.intents.map(|events| events.into_iter().rev().map(intent).collect()),
         errors: failures.iter().map(|failure| error(failure, clock)).collect(),
         accounts: accounts(board.accounts, webhooks),
+        hour: hour(&metrics.last_hour.minutes()),
     };
     // Serialization cannot fail: the view has texts, numbers and string keys. The page reports an empty answer as a
     // failure.
@@ -352,6 +369,23 @@ fn error<'a>(failure: &'a RecentFailure, clock: &Clock) -> FailureRow<'a> {
         reason: failure.reason.as_deref(),
         account: failure.account.as_deref(),
         correlation_id: failure.correlation_id.map(|id| id.to_string()),
+    }
+}
+
+fn hour(minutes: &[MinuteOfCalls]) -> HourRow {
+    let percentile = |share| {
+        let millis = |minute: &MinuteOfCalls| minute.percentile(share).map(|took| took.as_secs_f64() * 1e3);
+        minutes.iter().map(millis).collect()
+    };
+    let reasons: BTreeSet<_> = minutes.iter().flat_map(|minute| minute.failures.keys()).collect();
+    let failed = |reason| minutes.iter().map(|minute| minute.failures.get(reason).copied().unwrap_or(0)).collect();
+    let level = |name| minutes.iter().map(|minute| minute.levels.get(name).copied()).collect();
+    HourRow {
+        calls: minutes.iter().map(|minute| minute.calls).collect(),
+        failures: reasons.into_iter().map(|reason| (reason.clone(), failed(reason))).collect(),
+        p50: percentile(0.5),
+        p99: percentile(0.99),
+        levels: Operation::ALL.map(|operation| (operation.name(), level(operation.name()))).into(),
     }
 }
 

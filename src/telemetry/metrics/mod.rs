@@ -53,6 +53,7 @@ pub use webhooks::{AccountWebhooks, DeliveryOutcome, WebhookMetrics};
 
 use super::access_line_limit::AccessLineLimit;
 use super::export_outage::ExportOutages;
+use super::last_hour::LastHour;
 use super::recent::RecentFailures;
 use super::semconv;
 use super::trace::TraceContext;
@@ -108,6 +109,8 @@ pub struct Metrics {
     pub tls_failures: Counter,
     /// The latest failed RPCs, for the status page only.
     pub recent: RecentFailures,
+    /// The RPCs of the last hour, for the status page only.
+    pub last_hour: LastHour,
 }
 
 impl Metrics {
@@ -181,6 +184,7 @@ impl Metrics {
             connections_refused,
             tls_failures,
             recent: RecentFailures::default(),
+            last_hour: LastHour::default(),
         }
     }
 
