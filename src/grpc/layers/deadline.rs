@@ -6,6 +6,10 @@
 //! A use case answers at that deadline itself, because a mutation that has begun must say OUTCOME_PENDING. This layer answers
 //! only [`BACKSTOP`] later. It sets no timer while a use case waits with one of its own (`CallRecord::with_deadline_armed`). Streams have no
 //! margin, and `streams.rs` ends them.
+//!
+//! The layer also forbids retries that cannot begin before the caller's deadline. Client libraries (grpcio, grpc-js,
+//! grpc-java) otherwise wait for the retry until the deadline, and report DEADLINE_EXCEEDED without the details of our
+//! answer: an OUTCOME_PENDING would never reach its caller.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::body::Body;
@@ -32,6 +36,10 @@ pub(crate) const MAX: Duration = Duration::from_secs(60);
 /// does not grow with the deadline, but clocks and timers err by a fraction of the measured time.
 const MARGIN: Duration = Duration::from_millis(100);
 const MARGIN_PERCENT: u32 = 3;
+
+/// Trailer by which the server sets the time before a client library's next attempt, in milliseconds; a negative value
+/// forbids the attempt (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Time after the deadline at which this layer answers in place of the handler.
 pub(crate) const BACKSTOP: Duration = Duration::from_millis(50);
@@ -71,9 +79,12 @@ where
         let asked = timeout(request.headers());
         let streaming = methods::is_streaming(request.uri().path());
         let mut cut = None;
+        let mut retries_end = None;
         let deadline = if streaming {
             asked.and_then(|asked| now.checked_add(asked))
         } else {
+            // Without a deadline of its own the client waits for its retry, and each attempt has the default time again.
+            retries_end = asked.and_then(|asked| now.checked_add(asked));
             let time = asked.unwrap_or(DEFAULT).min(MAX);
             let margin = margin(time);
             let deadline = now + (time - margin);
@@ -85,7 +96,7 @@ where
             context.deadline = deadline.unwrap_or_else(|| CallContext::no_deadline(now));
             facts = (!streaming).then(|| context.facts.clone());
         }
-        DeadlineFuture { inner: self.inner.call(request), cut, facts, sleep: None }
+        DeadlineFuture { inner: self.inner.call(request), cut, retries_end, facts, sleep: None }
     }
 }
 
@@ -95,6 +106,8 @@ pin_project! {
         #[pin]
         inner: F,
         cut: Option<Instant>,
+        // The caller's own deadline, without our margin and limits.
+        retries_end: Option<Instant>,
         facts: Option<Arc<CallRecord>>,
         // Set only while the handler waits without a timer of its own. Boxed, because this future is moved with every
         // call.
@@ -110,7 +123,10 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        if let Poll::Ready(answer) = this.inner.poll(cx) {
+        if let Poll::Ready(mut answer) = this.inner.poll(cx) {
+            if let (Ok(response), Some(end)) = (&mut answer, *this.retries_end) {
+                forbid_late_retry(response.headers_mut(), end);
+            }
             return Poll::Ready(answer);
         }
         let Some(cut) = *this.cut else { return Poll::Pending };
@@ -121,6 +137,15 @@ where
         ready!(sleep.as_mut().poll(cx));
         let correlation_id = this.facts.as_ref().and_then(|facts| facts.correlation_id());
         Poll::Ready(Ok(status::deadline_exceeded(correlation_id).into_http()))
+    }
+}
+
+/// Forbids a retry that cannot begin before `end`.
+fn forbid_late_retry(headers: &mut HeaderMap, end: Instant) {
+    let Some(pushback) = headers.get_mut(PUSHBACK) else { return };
+    let wait = pushback.to_str().ok().and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    if wait.is_some_and(|wait| Instant::now().checked_add(wait).is_none_or(|next| next >= end)) {
+        *pushback = HeaderValue::from_static("-1");
     }
 }
 
@@ -238,6 +263,41 @@ mod tests {
         time::sleep_until(request.extensions().get::<CallContext>().unwrap().deadline).await;
         respond.send_response(tonic::Status::unavailable("pending").into_http());
         assert_eq!(status(call.await.unwrap().unwrap()).await.code(), Code::Unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_that_would_come_too_late_is_forbidden() {
+        let answer = service_fn(async |_: Request<Body>| {
+            time::sleep(Duration::from_secs(1)).await;
+            let mut status = tonic::Status::unavailable("pending");
+            status.metadata_mut().insert(PUSHBACK, "1500".parse().unwrap());
+            Ok::<_, Infallible>(status.into_http())
+        });
+        for (header, pushback) in [
+            (Some("3S"), "1500"),
+            (Some("2501m"), "1500"),
+            (Some("2500m"), "-1"),
+            (Some("2S"), "-1"),
+            (Some("1H"), "1500"),
+            (None, "1500"),
+        ] {
+            let headers: Vec<_> = header.map(|value| ("grpc-timeout", value)).into_iter().collect();
+            let response = DeadlineLayer.layer(answer).oneshot(request(UNARY, &headers)).await.unwrap();
+            assert_eq!(response.headers()[PUSHBACK], pushback, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn pushbacks_that_are_no_times_stay() {
+        for text in ["-1", "", "soon", "99999999999999999999"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(PUSHBACK, text.parse().unwrap());
+            forbid_late_retry(&mut headers, Instant::now());
+            assert_eq!(headers[PUSHBACK], text);
+        }
+        let mut headers = HeaderMap::new();
+        forbid_late_retry(&mut headers, Instant::now());
+        assert!(headers.is_empty());
     }
 
     /// A service whose work has a timer for the first minute and then forgets the deadline.
