@@ -14,7 +14,8 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 /// Fields of a request or response that hold Walmart's messages.
-const ENVELOPE: [&str; 3] = ["header", "payload", "errors"];
+const ENVELOPE: [&str; 8] =
+    ["header", "payload", "errors", "list", "order", "order_cancellation", "order_shipment", "order_refund"];
 /// Walmart's messages that come in other ways.
 const POSTED: [&str; 5] = [
     ".ordergateway.v1.CancelIntent",

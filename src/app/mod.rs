@@ -27,6 +27,7 @@ use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::methods;
 use crate::grpc::order_updates::OrderUpdateRpcs;
 use crate::grpc::reflection;
+use crate::grpc::seller_orders::SellerOrderRpcs;
 use crate::grpc::server::{self, InboundConfig, ServiceHealth};
 use crate::grpc::services::ServiceRouter;
 use crate::grpc::tls::TlsFiles;
@@ -41,6 +42,7 @@ use crate::pb::cancel_intent_service_server::CancelIntentServiceServer;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
 use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::pb::order_update_service_server::OrderUpdateServiceServer;
+use crate::pb::seller_order_service_server::SellerOrderServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
@@ -248,10 +250,11 @@ impl Gateway {
 }
 
 /// Full names of the services, for health checks.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     pb::fulfillment_service_server::SERVICE_NAME,
     pb::cancel_intent_service_server::SERVICE_NAME,
     pb::order_update_service_server::SERVICE_NAME,
+    pb::seller_order_service_server::SERVICE_NAME,
     pb::gateway_service_server::SERVICE_NAME,
 ];
 
@@ -381,12 +384,14 @@ where
     let directory = directory(config);
     let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: limits::PROMISE_CACHE_BYTES };
     let tasks = shutdown.tasks().clone();
+    let seller_orders = SellerOrderRpcs::new(directory.clone(), upstream.clone(), mutations.clone(), tasks.clone());
     let fulfillment = FulfillmentRpcs::new(directory, upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut services = ServiceRouter::builder()
         .with(served!(FulfillmentServiceServer::new(fulfillment)))
         .with(served!(CancelIntentServiceServer::new(CancelIntentRpcs { feed: feed.clone() })))
         .with(served!(OrderUpdateServiceServer::new(OrderUpdateRpcs { feed })))
+        .with(served!(SellerOrderServiceServer::new(seller_orders)))
         .with(served!(GatewayServiceServer::new(gateway)))
         .with(health.service());
     if config.grpc.reflection {

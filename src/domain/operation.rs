@@ -10,7 +10,8 @@ use std::fmt;
 ///
 /// A row has the name in code, the types of the call, the name in settings (`walmart.limits`), metrics and GetStatus,
 /// the RPC for callers, and the calls a minute that Walmart's published table allows an account, which are the default
-/// of the setting. Rows of mutations keep their positions, because the ledger stores the position.
+/// of the setting. Rows of `reads` may be sent again at any time: reads, and changes that are the same however often they
+/// are made. Rows of mutations keep their positions, because the ledger stores the position.
 macro_rules! operations {
     ($make:ident) => {
         $make! {
@@ -27,6 +28,30 @@ macro_rules! operations {
                     rpc: "GetOrderStatus",
                     published_limit: 20,
                 }
+                /// Lists orders of the seller's own fulfillment.
+                Orders: [ListSellerOrders] {
+                    name: "orders",
+                    rpc: "ListOrders",
+                    published_limit: 5000,
+                }
+                /// Reads one order of the seller's own fulfillment.
+                Order: [GetSellerOrder, LookUpSellerOrder] {
+                    name: "order",
+                    rpc: "GetOrder",
+                    published_limit: 5000,
+                }
+                /// Acknowledges an order; the same however often it is done.
+                Acknowledge: [AcknowledgeOrder] {
+                    name: "acknowledge",
+                    rpc: "AcknowledgeOrder",
+                    published_limit: 60,
+                }
+                /// Corrects a tracking number; the same however often it is done.
+                Tracking: [CorrectTracking] {
+                    name: "tracking",
+                    rpc: "ShipOrderLines with process_mode PARTIAL_UPDATE",
+                    published_limit: 60,
+                }
             }
             mutations {
                 /// Creates an order; must happen exactly once.
@@ -40,6 +65,24 @@ macro_rules! operations {
                     name: "cancel",
                     rpc: "CancelOrder",
                     published_limit: 600,
+                }
+                /// Cancels lines of an order of the seller's own fulfillment, with one request for every hundred lines.
+                CancelLines: [CancelOrderLines] {
+                    name: "cancel_lines",
+                    rpc: "CancelOrderLines",
+                    published_limit: 60,
+                }
+                /// Tells of shipped units, which charges the customer; must happen exactly once.
+                Ship: [ShipOrderLines] {
+                    name: "ship",
+                    rpc: "ShipOrderLines",
+                    published_limit: 60,
+                }
+                /// Refunds lines; money that cannot be taken back.
+                Refund: [RefundOrderLines] {
+                    name: "refund",
+                    rpc: "RefundOrderLines",
+                    published_limit: 60,
                 }
             }
         }

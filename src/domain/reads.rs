@@ -1,9 +1,14 @@
-//! The calls that change nothing at Walmart, as types.
+//! The calls that may be sent again at any time, as types: reads, and changes that are the same however often they are
+//! made.
 //!
 //! A [`ReadCall`] defines when two requests are the same, and how an answer is completed. The use case `service::read`
 //! works with these definitions alone.
 
+mod seller_orders;
+
 use prost::Message;
+
+pub use self::seller_orders::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, LookUpSellerOrder};
 
 use super::ledger::evidence::LookupAnswer;
 use super::operation::{Operation, WalmartCall};
@@ -14,7 +19,7 @@ use crate::pb::{
     PromiseCache, WalmartError,
 };
 
-/// A read that callers may ask for. Identical reads of one account share one upstream call while the call is in flight.
+/// A call that callers may ask for. Identical calls of one account share one upstream call while that is in flight.
 pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clone> {
     /// Checks the request and returns all of its faults.
     fn check(request: &Self::Request) -> Result<(), FieldFaults>;
@@ -30,6 +35,19 @@ pub trait ReadCall: WalmartCall<Request: Message + Clone, Answer: Message + Clon
     fn with_source(answer: Self::Answer, source: AnswerSource) -> Self::Answer {
         let _ = source;
         answer
+    }
+
+    /// Completes an answer by what only the request tells. `None`: the answer shows that the object that was asked for
+    /// does not exist.
+    fn completed(request: &Self::Request, answer: Self::Answer) -> Option<Self::Answer> {
+        let _ = request;
+        Some(answer)
+    }
+
+    /// The answer that stands for Walmart's not-found, for searches, which Walmart answers so when nothing matches. `None`:
+    /// a not-found is an error.
+    fn found_nothing() -> Option<Self::Answer> {
+        None
     }
 
     /// The customer's data in the request.

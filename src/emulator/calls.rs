@@ -59,6 +59,16 @@ pub enum CallEffect {
     CreatedAgain,
     /// Units of an order were cancelled.
     Cancelled,
+    /// A seller's order was acknowledged.
+    Acknowledged,
+    /// Units of a seller's order were cancelled.
+    LinesCancelled,
+    /// Units of a seller's order were shipped.
+    Shipped,
+    /// The tracking of a parcel was corrected.
+    Corrected,
+    /// Lines of a seller's order were refunded.
+    Refunded,
 }
 
 impl CallEffect {
@@ -71,6 +81,11 @@ impl CallEffect {
             CallEffect::Created => "CREATED",
             CallEffect::CreatedAgain => "CREATED_AGAIN",
             CallEffect::Cancelled => "CANCELLED",
+            CallEffect::Acknowledged => "ACKNOWLEDGED",
+            CallEffect::LinesCancelled => "LINES_CANCELLED",
+            CallEffect::Shipped => "SHIPPED",
+            CallEffect::Corrected => "TRACKING_CORRECTED",
+            CallEffect::Refunded => "REFUNDED",
         }
     }
 }

@@ -224,14 +224,17 @@ fn known_lies() -> Value {
 #[serde(deny_unknown_fields)]
 struct PostIntents {
     order_number: Option<String>,
+    purchase_order_id: Option<String>,
     line_id: Option<String>,
     event: Option<String>,
     count: Option<usize>,
+    /// False for an intent whose webhook is missed.
+    deliver: Option<bool>,
 }
 
 /// Answers at once; `GET intents` reports the results of the deliveries.
 fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8]) -> ControlResult {
-    let PostIntents { order_number, line_id, event, count } = read(body)?;
+    let PostIntents { order_number, purchase_order_id, line_id, event, count, deliver } = read(body)?;
     let envelope = match event.as_deref() {
         None | Some("INTENT_TO_CANCEL") => IntentEnvelope::Intent,
         Some("ORDER_UPDATES") => IntentEnvelope::OrderUpdates,
@@ -241,8 +244,25 @@ fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8])
     if !(1..=MAX_COUNT).contains(&count) {
         return Err((400, format!("count: must be 1 to {MAX_COUNT}")));
     }
+    if order_number.as_deref().is_some_and(|number| state.seller.has(number)) {
+        return Err((400, "order_number: is a purchase order; name it by purchase_order_id".into()));
+    }
     let wish = IntentRequest { order_number, line_id, envelope, count };
-    let round = state.make_intents(shared.options.seed, &wish).map_err(|why| match why {
+    let now = state.clock.now();
+    let made = match purchase_order_id {
+        Some(number) if state.seller.has(&number) => {
+            let order = state.seller.want_cancelled(&number, wish.line_id.as_deref(), now);
+            let order = order.ok_or((409, "there is nothing left to cancel".to_owned()))?;
+            if deliver == Some(false) {
+                return Ok(json!({"event_ids": []}));
+            }
+            state.intents.make_about(order, shared.options.seed, now, &wish)
+        }
+        Some(_) => return Err((404, "no order of that purchase_order_id".into())),
+        None if deliver == Some(false) => return Err((400, "deliver: needs purchase_order_id".into())),
+        None => state.make_intents(shared.options.seed, &wish),
+    };
+    let round = made.map_err(|why| match why {
         IntentRefusal::NoWebhook => (409, format!("no webhook is set: --webhook-url, or PUT {PREFIX}webhook")),
         IntentRefusal::NoOrder => (404, "no order of that number".into()),
         IntentRefusal::NoLine => (404, "the order has no line of that id".into()),

@@ -9,7 +9,7 @@ use super::requests::{ReceivedRequest, RequestFilter, RequestOutcome};
 /// Lines kept at most. Later calls are only counted: a reader can tell a truncated history from a complete one.
 const MAX_LINES: usize = 1_000_000;
 /// Calls about an order, which excludes promises and tokens.
-const OPERATIONS: [&str; 3] = ["create", "cancel", "status"];
+const OPERATIONS: [&str; 8] = ["create", "cancel", "status", "order", "acknowledge", "cancel_lines", "ship", "refund"];
 
 /// All order calls, in order of arrival.
 #[derive(Debug, Default)]

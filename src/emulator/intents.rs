@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::ids;
 use super::posting::WebhookTarget;
+use super::seller::{SellerLine, SellerOrder};
 use super::world::{Order, World};
 
 /// Waits before the second and the third try of a delivery; Walmart waits 5 and 15 minutes.
@@ -145,6 +146,38 @@ impl IntentPoster {
             self.made += 1;
             events.push(event(wish.envelope, &facts(order, wish, &ids_of(seed, self.made, now), now)?));
         }
+        let now = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
+        Ok(DeliveryRound { events, webhook, posted: self.posted.clone(), now })
+    }
+
+    /// Builds an event about an order that the seller fulfills: the lines that the customer wants cancelled.
+    pub(crate) fn make_about(
+        &mut self,
+        order: &SellerOrder,
+        seed: u64,
+        now: Timestamp,
+        wish: &IntentRequest,
+    ) -> Result<DeliveryRound, IntentRefusal> {
+        let webhook = self.webhook.clone().ok_or(IntentRefusal::NoWebhook)?;
+        self.made += 1;
+        let meant = |line: &&SellerLine| line.intent && wish.line_id.as_deref().is_none_or(|id| id == line.number);
+        let lines = order.lines.iter().filter(meant).map(|line| WantedLine {
+            number: line.number.clone(),
+            sku: line.sku.clone(),
+            name: line.name.clone(),
+            units: line.open(),
+        });
+        let facts = IntentFacts {
+            event_id: ids_of(seed, self.made, now),
+            time: now,
+            ordered: order.created,
+            partner_id: "10000000001".to_owned(),
+            purchase_order: order.purchase_order.clone(),
+            customer_order: order.customer_order.clone(),
+            ship_node_type: order.ship_node_type.clone(),
+            lines: lines.collect(),
+        };
+        let events = vec![event(wish.envelope, &facts)];
         let now = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
         Ok(DeliveryRound { events, webhook, posted: self.posted.clone(), now })
     }

@@ -243,6 +243,10 @@ fn name_in(operation: Operation, value: &str) -> Option<&str> {
         Operation::Create => value.strip_prefix("MAGIC-"),
         Operation::Cancel => value.strip_prefix("MAGIC-CANCEL-"),
         Operation::Status => value.strip_prefix("MAGIC-STATUS-").or_else(|| value.strip_prefix(LOST)),
+        _ => {
+            let name = operation.name().replace('_', "-").to_uppercase();
+            value.strip_prefix("MAGIC-")?.strip_prefix(name.as_str())?.strip_prefix('-')
+        }
     }
 }
 

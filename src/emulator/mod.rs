@@ -28,7 +28,9 @@ mod promise;
 pub mod records;
 mod requests;
 mod routes;
+mod seller;
 mod serve;
+mod simulations;
 mod status;
 mod target;
 mod token;
@@ -63,6 +65,7 @@ use self::lies::AnswerLoss;
 use self::limits::TokenBuckets;
 use self::posting::WebhookTarget;
 use self::routes::TimedReply;
+use self::seller::SellerBook;
 use self::token::IssuedTokens;
 use self::world::{Line, Order, World};
 
@@ -162,6 +165,7 @@ struct EmulatorState {
     faults: Injector,
     magic: magic::UsedMagic,
     world: World,
+    seller: SellerBook,
     intents: IntentPoster,
     journal: Journal,
 }
@@ -232,6 +236,7 @@ impl EmulatorState {
 
     fn new(options: &EmulatorOptions) -> Self {
         let clock = AdjustedClock::new(options.clock.clone());
+        let now = clock.now();
         let mut world = World::default();
         for (sku, units) in magic::stock() {
             world.set_stock(sku, units);
@@ -244,6 +249,7 @@ impl EmulatorState {
             faults: Injector::new(options.faults.clone(), options.seed),
             magic: magic::UsedMagic::default(),
             world,
+            seller: SellerBook::seeded(now),
             intents: IntentPoster::new(options.webhook.clone()),
             journal: Journal::default(),
         }

@@ -50,7 +50,7 @@ pub struct LineRecord {
 pub struct CallRecord {
     /// Time at which the whole request had arrived, by the emulator's clock.
     pub time: Timestamp,
-    /// `create`, `cancel` or `status`.
+    /// The name of the call, such as `create` or `ship`.
     pub operation: &'static str,
     /// Client id; `None` when the token was refused.
     pub account: Option<String>,

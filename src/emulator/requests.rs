@@ -16,7 +16,7 @@ pub(super) const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "w
 #[derive(Debug)]
 pub(crate) struct ReceivedRequest {
     pub(crate) time: Timestamp,
-    /// `token`, `promise`, `create`, `cancel`, `status`, or `unknown`.
+    /// The name of the call, such as `token` or `create`, or `unknown`.
     pub(crate) operation: &'static str,
     pub(crate) method: String,
     pub(crate) path: String,

@@ -15,11 +15,13 @@ use serde_json::Value;
 use super::answer::WalmartAnswer;
 use super::calls::{CallEffect, CallResult, EmulatedCall};
 use super::disturbance::CallDisturbance;
-use super::lies::{AnswerLoss, LieContext};
+use super::lies::{AnswerLoss, LagKind, LieContext};
 use super::limits::BucketLevel;
 use super::requests::{ReceivedRequest, RequestOutcome, harmless};
 use super::target::Target;
-use super::{EmulatorShared, EmulatorState, MAX_BODY, cancel, control, create, form, gate, promise, status};
+use super::{
+    EmulatorShared, EmulatorState, MAX_BODY, cancel, control, create, form, gate, promise, seller, simulations, status,
+};
 use crate::domain::operation::Operation;
 
 /// The answer for the caller, and its delay.
@@ -44,8 +46,15 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
     let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
     let unmoved = state.clock.now_unmoved();
     state.world.keep_fresh(unmoved);
+    let now = state.clock.now();
+    state.seller.keep_fresh(unmoved);
+    state.seller.lapse(now);
     if let Some(path) = parts.uri.path().strip_prefix(control::PREFIX) {
         let answer = control::answer(shared, &mut state, &parts, path, &body);
+        return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
+    }
+    if let Some(path) = parts.uri.path().strip_prefix(simulations::PREFIX) {
+        let answer = simulations::answer(&mut state, &parts, path, &body);
         return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
     }
     let target = Target::of_path(parts.uri.path());
@@ -55,6 +64,10 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
         _ if body.len() > MAX_BODY => PlayedCall::refused(WalmartAnswer::text(413, "Request body is too large")),
         None => {
             let path = parts.uri.path();
+            if let Some(real) = seller::real_call(&parts.method, path) {
+                let answer = WalmartAnswer::gateway(404, "URI_NOT_FOUND", "", "URI not found", real);
+                return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
+            }
             PlayedCall::refused(WalmartAnswer::gateway(
                 404,
                 "URI_NOT_FOUND",
@@ -83,11 +96,11 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
 /// Parses the body as JSON, for calls that have a body.
 fn read(target: Option<Target>, body: &[u8]) -> Option<Value> {
     match target {
-        Some(Target::Call(Operation::Promise | Operation::Create | Operation::Cancel)) if body.len() <= MAX_BODY => {
-            serde_json::from_slice(body).ok()
-        }
-        Some(Target::Call(Operation::Status) | Target::Token) => Some(Value::Null),
-        _ => None,
+        None => None,
+        Some(Target::Token | Target::Call(Operation::Acknowledge)) => Some(Value::Null),
+        Some(target) if target.method() == http::Method::GET => Some(Value::Null),
+        Some(_) if body.len() <= MAX_BODY => serde_json::from_slice(body).ok(),
+        Some(_) => None,
     }
 }
 
@@ -100,6 +113,7 @@ fn receive(
 ) -> ReceivedRequest {
     let order_number = match target {
         Some(Target::Call(Operation::Status)) => status::order_number(parts.uri.query().unwrap_or_default()),
+        Some(target) if target.is_of_sellers_order() => seller::purchase_order(parts.uri.path()),
         _ => sent.map(|body| form::order_number(&body["payload"]).to_owned()).unwrap_or_default(),
     };
     ReceivedRequest {
@@ -189,6 +203,9 @@ fn play(
         return PlayedCall { account, ..PlayedCall::refused(answer) };
     };
     let caller = account.as_deref().unwrap_or_default();
+    if target.is_of_sellers_order() {
+        state.seller.conjure(caller, &received.order_number, received.time);
+    }
     let disturbance = disturb(state, target, &received.order_number, caller, body);
     let execute = |state: &mut EmulatorState| execute(shared, state, target, parts, received, caller, body);
     let Some((name, disturbance)) = disturbance else {
@@ -252,6 +269,18 @@ fn execute(
         Target::Call(Operation::Status) => {
             let lag = |lagging, number: &str| state.faults.lag(lagging, number);
             status::status(&state.world, &context, parts.uri.query().unwrap_or_default(), lag)
+        }
+        Target::Call(operation) => {
+            let number = &received.order_number;
+            let lag = state.faults.lag(LagKind::Changes, number);
+            match operation {
+                Operation::Orders => seller::list(&state.seller, &context, parts.uri.query().unwrap_or_default(), lag),
+                Operation::Acknowledge => seller::acknowledge(&mut state.seller, &context, number),
+                Operation::CancelLines => seller::cancel(&mut state.seller, &context, number, body),
+                Operation::Ship | Operation::Tracking => seller::ship(&mut state.seller, &context, number, body),
+                Operation::Refund => seller::refund(&mut state.seller, &context, number, body),
+                _ => seller::get(&state.seller, &context, number, lag),
+            }
         }
     }
 }

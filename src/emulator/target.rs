@@ -18,22 +18,35 @@ pub(crate) enum Target {
 impl Target {
     pub(crate) const CREATE: Target = Target::Call(Operation::Create);
 
-    const ALL: [Target; 5] = [
-        Target::Token,
-        Target::Call(Operation::Promise),
-        Target::Call(Operation::Create),
-        Target::Call(Operation::Cancel),
-        Target::Call(Operation::Status),
-    ];
+    /// All calls. A correction of a tracking number is a form of the call for shipments.
+    fn all() -> impl Iterator<Item = Self> {
+        let calls = Operation::ALL.into_iter().filter(|operation| *operation != Operation::Tracking);
+        std::iter::once(Target::Token).chain(calls.map(Target::Call))
+    }
 
     /// Finds the call of a path; a trailing slash is ignored.
     pub(crate) fn of_path(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        Self::ALL.into_iter().find(|target| target.path() == path)
+        Self::all().find(|target| matches(target.path(), path))
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|target| target.name() == name)
+        Self::all().find(|target| target.name() == name)
+    }
+
+    /// The names of all calls, for messages.
+    pub(crate) fn names() -> String {
+        Self::all().map(Self::name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the call reads orders, and so can be answered with the lies of reads.
+    pub(crate) fn reads_orders(self) -> bool {
+        matches!(self, Target::Call(Operation::Status | Operation::Order | Operation::Orders))
+    }
+
+    /// Whether the call is about orders that the seller fulfills.
+    pub(crate) fn is_of_sellers_order(self) -> bool {
+        self.path().starts_with("/v3/orders")
     }
 
     /// The name in fault rules and in `GET requests`.
@@ -46,7 +59,7 @@ impl Target {
 
     pub(crate) fn method(self) -> Method {
         match self {
-            Target::Call(Operation::Status) => Method::GET,
+            Target::Call(Operation::Status | Operation::Orders | Operation::Order) => Method::GET,
             _ => Method::POST,
         }
     }
@@ -58,6 +71,24 @@ impl Target {
             Target::Call(Operation::Status) => "/v3/fulfillment/orders-fulfillments/status",
             Target::Call(Operation::Create) => "/v3/fulfillment/orders-fulfillments",
             Target::Call(Operation::Cancel) => "/v3/fulfillment/orders-fulfillments/cancel",
+            Target::Call(Operation::Orders) => "/v3/orders",
+            Target::Call(Operation::Order) => "/v3/orders/{purchaseOrderId}",
+            Target::Call(Operation::Acknowledge) => "/v3/orders/{purchaseOrderId}/acknowledge",
+            Target::Call(Operation::CancelLines) => "/v3/orders/{purchaseOrderId}/cancel",
+            Target::Call(Operation::Ship | Operation::Tracking) => "/v3/orders/{purchaseOrderId}/shipping",
+            Target::Call(Operation::Refund) => "/v3/orders/{purchaseOrderId}/refund",
+        }
+    }
+}
+
+/// Whether the path fits the template, in which braces stand for one segment.
+fn matches(template: &str, path: &str) -> bool {
+    let (mut wanted, mut segments) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), segments.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(segment)) if wanted == segment || (wanted.starts_with('{') && !segment.is_empty()) => {}
+            _ => return false,
         }
     }
 }

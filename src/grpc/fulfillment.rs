@@ -127,7 +127,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
 }
 
 /// A response that names its upstream call, which may belong to an earlier call or to another caller.
-trait HasCorrelationId {
+pub(super) trait HasCorrelationId {
     fn correlation_id(&self) -> &str;
 }
 
@@ -140,10 +140,11 @@ macro_rules! correlated {
         })*
     };
 }
+pub(super) use correlated;
 correlated!(FetchDeliveryPromiseResponse, CreateOrderResponse, CancelOrderResponse, GetOrderStatusResponse);
 
 /// Wraps the response, and notes its correlation id for the access log.
-fn respond<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
+pub(super) fn respond<A: HasCorrelationId>(answer: A, call: &CallContext) -> Response<A> {
     if let Ok(id) = answer.correlation_id().parse() {
         call.facts.set_correlation_id(id);
     }
@@ -173,7 +174,7 @@ fn cancellation(cancelled: CancellationReply, call: &CallContext) -> pb::CancelO
     response
 }
 
-fn batch(outcome: BatchOutcome, request_id: &str, call: &CallContext) -> pb::CancelBatch {
+pub(super) fn batch(outcome: BatchOutcome, request_id: &str, call: &CallContext) -> pb::CancelBatch {
     let BatchOutcome { line_ids, result } = outcome;
     match result {
         Ok(reply) => pb::CancelBatch {

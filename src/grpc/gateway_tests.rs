@@ -98,7 +98,7 @@ async fn every_state_is_told() {
     assert!(failure.correlation_id.ends_with("-000000000007"));
     for account in &all.accounts {
         let names = Vec::from_iter(account.operations.iter().map(|o| o.operation.as_str()));
-        assert_eq!(names, ["promise", "status", "create", "cancel"]);
+        assert_eq!(names, Operation::ALL.map(Operation::name));
     }
     let circuits = all.accounts.iter().map(|a| &a.operations[0]);
     assert_eq!(
@@ -176,7 +176,12 @@ async fn the_ledger_is_counted_by_state_and_its_failure_hides_nothing_else() {
     assert!(answer.accounts[1].ledger.is_empty());
     ledger.fail(true, true);
     let answer = gateway.get_status(request(Default::default())).await.unwrap().into_inner();
-    assert!(answer.accounts.iter().all(|account| account.ledger.is_empty() && account.operations.len() == 4));
+    assert!(
+        answer
+            .accounts
+            .iter()
+            .all(|account| account.ledger.is_empty() && account.operations.len() == Operation::ALL.len())
+    );
 }
 
 #[tokio::test(start_paused = true)]

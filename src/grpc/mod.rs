@@ -12,6 +12,7 @@ mod operation;
 pub(crate) mod order_updates;
 mod problem;
 pub(crate) mod reflection;
+pub(crate) mod seller_orders;
 pub(crate) mod server;
 pub(crate) mod services;
 pub mod status;

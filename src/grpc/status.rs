@@ -127,7 +127,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
         ServiceError::Account(AccountError::NotFound) => {
             Problem::new(Code::NotFound, "ACCOUNT_NOT_FOUND", "no such account in the settings")
         }
-        ServiceError::OrderNotFound { correlation_id: id } => {
+        ServiceError::OrderNotFound { operation, correlation_id: id } => {
             let message = "Walmart does not know this order";
             let upstream = pb::UpstreamError {
                 // Walmart answered, with an empty list.
@@ -137,7 +137,7 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
                 ..Default::default()
             };
             Problem { upstream: Some(upstream), ..Problem::new(Code::NotFound, "UPSTREAM_NOT_FOUND", message) }
-                .metadata("operation", Operation::Status.name())
+                .metadata("operation", operation.name())
         }
         ServiceError::OutcomePending { operation, retry_after, cause, .. } => {
             let message = "it is not known yet whether Walmart carried this out; repeat the same call to find out";

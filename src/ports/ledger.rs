@@ -19,8 +19,8 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// of a different call under the same number or id, `begin` creates nothing and returns the existing entries. The
     /// steps, in one transaction; the first step with a result ends it:
     ///
-    /// 1. Entries of the same account, kind and request id, if a request id was given; unless all of them are
-    ///    [`EntryState::NotSent`], which frees the id.
+    /// 1. Entries of the same account, kind and request id, if a request id was given; unless all of them free the
+    ///    id (`Entry::frees_request_id`).
     /// 2. For a kind identified by its order number: an entry of the same account and order number whose state holds
     ///    the number ([`EntryState::holds_order_number`]), or the remains of a trimmed entry.
     /// 3. For any other kind, if `join` is set: an entry of the same account, kind, order number and fingerprint that

@@ -48,7 +48,7 @@ impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
 }
 
 fn response(reply: Reply<AcceptedAnswer>, request: &CreateOrderRequest, replayed: bool) -> CreateOrderResponse {
-    let Reply { answer: AcceptedAnswer { status, header, acceptance, errors }, correlation_id } = reply;
+    let Reply { answer: AcceptedAnswer { status, header, acceptance, errors, .. }, correlation_id } = reply;
     let request_id = if request.request_id.is_empty() {
         request.payload.as_ref().map(order_number::of_order).unwrap_or_default()
     } else {

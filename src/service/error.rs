@@ -41,8 +41,10 @@ pub enum ServiceError {
         /// The upstream error of this call's attempt, if this call made one.
         cause: Option<Box<UpstreamError>>,
     },
-    /// Walmart's list has no order with the number.
+    /// Walmart's answer shows that the object does not exist.
     OrderNotFound {
+        /// Operation of the call.
+        operation: Operation,
         /// The `WM_QOS.CORRELATION_ID` of the search.
         correlation_id: Uuid,
     },
@@ -134,7 +136,7 @@ impl ServiceError {
         let id = match self {
             Self::Upstream(error) => error.correlation_id,
             Self::OutcomePending { correlation_id, .. }
-            | Self::OrderNotFound { correlation_id }
+            | Self::OrderNotFound { correlation_id, .. }
             | Self::Expired { correlation_id, .. } => *correlation_id,
             _ => return None,
         };

@@ -15,6 +15,7 @@ mod operations;
 mod order_status;
 mod paging;
 mod read;
+mod seller_orders;
 mod single_flight;
 mod status;
 
@@ -31,5 +32,6 @@ pub use self::operations::{ListOperations, OperationDetails, OperationPage, Oper
 pub use self::order_status::GetOrderStatus;
 pub use self::read::CacheSettings;
 pub(crate) use self::read::CoalescedRead;
+pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrderChanges};
 pub use self::status::{AccountState, GatewayStatus, StatusReply};
 pub(crate) use self::status::{BoardRows, StatusBoard};

@@ -24,7 +24,7 @@ use super::single_flight::{SingleFlight, Waiter};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::EntryEvent;
-use crate::domain::ledger::{Entry, EntryState, Fingerprint, NewEntry};
+use crate::domain::ledger::{CONTENT_ID, Entry, EntryState, Fingerprint, NewEntry};
 use crate::domain::mutations::Mutation;
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger};
@@ -201,8 +201,13 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
 
     fn names(&self, request: &M::Request, payload: &[u8]) -> CallIdentity {
         let given = M::request_id(request);
-        let is_made = given.is_empty() && !M::BY_ORDER_NUMBER;
-        let request_id = if is_made { self.mutations.new_id().to_string() } else { given.to_owned() };
+        let request_id = if !given.is_empty() || M::BY_ORDER_NUMBER {
+            given.to_owned()
+        } else if let Some(content) = M::content_key(request) {
+            format!("{CONTENT_ID}{}", Fingerprint::of_encoded(&content).in_short())
+        } else {
+            self.mutations.new_id().to_string()
+        };
         let fingerprint = Fingerprint::of_encoded(payload);
         CallIdentity { request_id, fingerprint, correlation_id: self.mutations.new_id() }
     }
@@ -229,7 +234,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         call: CallContext,
     ) -> impl Future<Output = Result<CallProgress, ServiceError>> + Send {
         async move {
-            let join = M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER;
+            let join = M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER && M::content_key(&request).is_none();
             let batches = M::batches(request.clone());
             let snapshots = if M::snapshot_probe(&request).is_some() {
                 // A repeated call must not spend a read on a snapshot.
@@ -239,7 +244,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 {
                     return Ok(progress);
                 }
-                Box::pin(self.mutations.snapshots::<M>(account, &request, &batches, &call)).await
+                Box::pin(self.mutations.snapshots::<M>(account, &request, &batches, &call)).await?
             } else {
                 Vec::new()
             };

@@ -4,6 +4,7 @@ use super::ServiceError;
 use super::absent;
 use super::read::{CallEnd, CoalescedRead, reply};
 use crate::domain::account::AccountIndex;
+use crate::domain::operation::WalmartCall as _;
 use crate::domain::reads::{FindOrder, SearchOrders};
 use crate::pb::{GetOrderStatusRequest, GetOrderStatusResponse};
 use crate::ports::call::CallContext;
@@ -43,7 +44,7 @@ impl<U: Upstream<FindOrder> + Upstream<SearchOrders>> GetOrderStatus<U> {
 fn found(request: &GetOrderStatusRequest, ended: CallEnd<FindOrder>) -> Result<GetOrderStatusResponse, ServiceError> {
     match ended {
         Ok(Reply { answer, correlation_id }) if answer.payload.is_empty() => {
-            Err(ServiceError::OrderNotFound { correlation_id })
+            Err(ServiceError::OrderNotFound { operation: FindOrder::OPERATION, correlation_id })
         }
         ended => reply::<FindOrder>(request, ended.map_err(of_the_order_service)),
     }

@@ -16,7 +16,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::operation::WalmartCall;
 use crate::domain::reads::{self, AnswerSource};
 use crate::ports::call::{CallContext, CallRecord};
-use crate::ports::upstream::{Reply, Upstream, UpstreamError};
+use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 
 /// The use case of one read. Cheap to clone.
@@ -194,10 +194,19 @@ fn redacted<R: reads::ReadCall>(request: &R::Request, mut ended: CallEnd<R>) -> 
     ended
 }
 
-/// Adds the correlation id of the call to the answer.
-pub(super) fn reply<R: reads::ReadCall>(_: &R::Request, ended: CallEnd<R>) -> Result<R::Answer, ServiceError> {
-    let Reply { answer, correlation_id } = ended?;
-    Ok(R::with_correlation_id(answer, correlation_id.to_string()))
+/// Completes the answer, and adds the correlation id of the call.
+pub(super) fn reply<R: reads::ReadCall>(request: &R::Request, ended: CallEnd<R>) -> Result<R::Answer, ServiceError> {
+    let (answer, correlation_id) = match ended {
+        Ok(Reply { answer, correlation_id }) => (R::completed(request, answer), correlation_id),
+        Err(error) if error.kind == ErrorKind::NotFound && R::found_nothing().is_some() => {
+            (R::found_nothing(), error.correlation_id)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match answer {
+        Some(answer) => Ok(R::with_correlation_id(answer, correlation_id.to_string())),
+        None => Err(ServiceError::OrderNotFound { operation: R::OPERATION, correlation_id }),
+    }
 }
 
 #[cfg(test)]

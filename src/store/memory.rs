@@ -179,7 +179,7 @@ impl LedgerTables {
         let existing = |by, entries| Some(BeginOutcome::Existing { by, entries });
         if let Some(entry) = request_id.as_deref().and_then(|id| self.newest_of_request(account, *kind, id)) {
             let entries = self.whole(entry);
-            if entries.iter().any(|entry| entry.state != EntryState::NotSent) {
+            if !entries.iter().all(Entry::frees_request_id) {
                 return existing(BeginConflict::RequestId, entries);
             }
         }

@@ -18,9 +18,14 @@ use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::ledger::machine::LedgerRules;
-use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
+use crate::domain::mutations::{
+    AcceptedAnswer, CancelOrder, CancelOrderLines, CreateOrder, RefundOrderLines, ShipOrderLines,
+};
 use crate::domain::operation::{Operation, WalmartCall};
-use crate::domain::reads::{FetchPromise, FindOrder, LookUp, SearchOrders};
+use crate::domain::reads::{
+    AcknowledgeOrder, CorrectTracking, FetchPromise, FindOrder, GetSellerOrder, ListSellerOrders, LookUp,
+    LookUpSellerOrder, SearchOrders,
+};
 use crate::pb;
 use crate::ports::call::{CallContext, CallRecord, Caller};
 use crate::ports::clock::Clock;
@@ -202,6 +207,31 @@ impl Scripted for SearchOrders {
 impl Scripted for FindOrder {
     fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
         SearchOrders::answered(said)
+    }
+}
+
+macro_rules! scripted {
+    ($accepted:ident: $($mutation:ident),*; empty: $($read:ident),*) => {
+        $(impl Scripted for $mutation {
+            fn answered(said: Answer) -> Result<AcceptedAnswer, UpstreamError> {
+                said.map($accepted)
+            }
+        })*
+        $(impl Scripted for $read {
+            fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
+                said.map(|_| Self::Answer::default())
+            }
+        })*
+    };
+}
+scripted!(
+    accepted: CancelOrderLines, ShipOrderLines, RefundOrderLines;
+    empty: ListSellerOrders, GetSellerOrder, AcknowledgeOrder, CorrectTracking
+);
+
+impl Scripted for LookUpSellerOrder {
+    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
+        raw(said)
     }
 }
 

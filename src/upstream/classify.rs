@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::failure::{AttemptFailure, LostAnswer, NotSent};
 use super::headers::RateLimitHeaders;
 use super::wording::{
-    calls_order_number_taken, hints_at_order, is_outage_in_disguise, says_too_late, tells_unknown_order,
+    calls_order_number_taken, hints_at_order, is_outage_in_disguise, says_wrong_state, tells_unknown_order,
 };
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
@@ -110,7 +110,7 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimit
         _ if errors.iter().any(is_outage_in_disguise) => return ambiguous(operation),
         _ => {}
     }
-    let unknown_order = errors.iter().any(tells_unknown_order);
+    let unknown_order = errors.iter().any(|error| tells_unknown_order(operation, error));
     // With several errors, "not found" may refer to a part of the order only.
     let not_found = unknown_order && errors.len() + body.omitted == 1;
     match status {
@@ -131,7 +131,7 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimit
 fn final_kind(operation: Operation, status: u16, errors: &[WalmartError]) -> ErrorKind {
     if operation.takes_order_number() && (status == 409 || errors.iter().any(calls_order_number_taken)) {
         ErrorKind::Duplicate
-    } else if status == 409 || errors.iter().any(says_too_late) {
+    } else if status == 409 || errors.iter().any(|error| says_wrong_state(operation, error)) {
         ErrorKind::WrongState
     } else {
         ErrorKind::Rejected

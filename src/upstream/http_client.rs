@@ -21,10 +21,12 @@ use tower::Service;
 use url::Url;
 
 use super::call::SendTracker;
+use super::codec;
 use super::pool::{ConnectionPool, PoolManager};
 use super::transport::{HttpError, OutgoingRequest};
 use super::watched_body::WatchedBody;
 use crate::crash_point::{CrashPoint, reach};
+use crate::domain::operation::Operation;
 use crate::limits::WALMART_ANSWER_BYTES;
 use crate::telemetry::log_throttle::LogThrottle;
 
@@ -196,7 +198,9 @@ impl PooledClient {
     }
 
     fn url(&self, uri: Uri) -> Option<Url> {
-        if uri.query().is_some() {
+        // Only the addresses of calls without an id are few and come back.
+        let is_kept = Operation::ALL.into_iter().any(|operation| uri.path().ends_with(codec::path(operation)));
+        if uri.query().is_some() || !is_kept {
             return Url::parse(&uri.to_string()).ok();
         }
         let kept = |urls: &Vec<(Uri, Url)>| {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use pin_project_lite::pin_project;
@@ -162,6 +162,9 @@ impl Endpoint {
         let mut headers = self.common_headers(call.correlation_id, &outbound.trace);
         if call.method == Method::POST {
             headers.insert(CONTENT_TYPE, JSON);
+            if call.body.is_empty() {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
         }
         if let Some(token) = &outbound.token {
             if self.0.sandbox {

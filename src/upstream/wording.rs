@@ -4,7 +4,8 @@
 //! Texts are compared word by word: in lower case, split at every character which is not alphanumeric and within
 //! `camelCase`. Thus `customerOrderNo`, `CUSTOMER_ORDER_NO` and "customer order no" are equal.
 
-use crate::domain::ledger::evidence::is_order_service_not_found;
+use crate::domain::ledger::evidence::{is_order_service_not_found, is_service_not_found};
+use crate::domain::operation::Operation;
 use crate::pb::WalmartError;
 
 /// Phrases for a value already in use. A trailing `*` matches any ending of the word.
@@ -110,6 +111,20 @@ const WRONG_STATE: [&str; 9] = [
     "wrong status",
     "incorrect state",
 ];
+/// Further phrases for a wrong state, in the words of the services for the seller's own orders and for returns.
+const WRONG_STATE_OF_LINES: [&str; 11] = [
+    "overshipped",
+    "over shipped",
+    "cannot be shipped",
+    "can not be shipped",
+    "not eligible for return*",
+    "quantity is not available",
+    "quantity not available",
+    "quantity is not refundable",
+    "quantity not refundable",
+    "intent to cancel",
+    "requested to cancel",
+];
 const OF_AN_ADDRESS: [&str; 7] = ["address", "zip", "zipcode", "postal", "city", "province", "country"];
 /// Things other than the order number which an error can call taken or duplicate.
 const OTHER_SUBJECTS: [&str; 23] = [
@@ -162,17 +177,43 @@ pub(crate) fn hints_at_order(error: &WalmartError) -> bool {
     subjects.any(|subject| subject.order || !(subject.other || field.other))
 }
 
-/// Whether the error reports a wrong state of the order or line.
-pub(crate) fn says_too_late(error: &WalmartError) -> bool {
+/// Whether the call is about orders that the seller fulfills, or about returns: services of their own, with words of their
+/// own.
+const fn is_of_fulfillment_by_seller(operation: Operation) -> bool {
+    !matches!(operation, Operation::Promise | Operation::Create | Operation::Cancel | Operation::Status)
+}
+
+/// Whether the error reports a wrong state of the order, line or return.
+pub(crate) fn says_wrong_state(operation: Operation, error: &WalmartError) -> bool {
+    let of_lines = || {
+        let texts = ErrorWords::of(error);
+        texts.any(&WRONG_STATE_OF_LINES) || texts.told().into_iter().any(says_is_in_a_status)
+    };
+    says_too_late(error) || (is_of_fulfillment_by_seller(operation) && of_lines())
+}
+
+/// Whether the words contain "is in … status", with one or two words between.
+fn says_is_in_a_status(words: &str) -> bool {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let ends = |end: &str| matches!(end, "status" | "state");
+    words.windows(4).any(|w| w[..2] == ["is", "in"] && ends(w[3]))
+        || words.windows(5).any(|w| w[..2] == ["is", "in"] && ends(w[4]))
+}
+
+fn says_too_late(error: &WalmartError) -> bool {
     let texts = ErrorWords::of(error);
     let of_address = || texts.all().any(|text| OF_AN_ADDRESS.iter().any(|word| says(text, word)));
     texts.any(&TOO_LATE) || (texts.any(&WRONG_STATE) && !of_address())
 }
 
-/// Whether Walmart's order service does not know the order. A gateway without a route for the path uses the same
+/// Whether Walmart's service does not know the order or return. A gateway without a route for the path uses the same
 /// code.
-pub(crate) fn tells_unknown_order(error: &WalmartError) -> bool {
-    is_order_service_not_found(&error.code)
+pub(crate) fn tells_unknown_order(operation: Operation, error: &WalmartError) -> bool {
+    if is_of_fulfillment_by_seller(operation) {
+        is_service_not_found(&error.code)
+    } else {
+        is_order_service_not_found(&error.code)
+    }
 }
 
 /// Whether the error is the generic refusal seen from Walmart's order API during outages. The text occurs in either

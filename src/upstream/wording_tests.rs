@@ -116,7 +116,7 @@ fn only_the_order_service_knows_no_order() {
         "CONTENT_NOT_FOUND.GMP_ORDER_API",
         "CONTENT_NOT_FOUND.WFS_FULFILLMENT_API",
     ];
-    assert!(own.iter().all(|code| tells_unknown_order(&coded(code))));
+    assert!(own.iter().all(|code| tells_unknown_order(Operation::Status, &coded(code))));
     for code in [
         "",
         "404",
@@ -129,8 +129,55 @@ fn only_the_order_service_knows_no_order() {
         "URI_NOT_FOUND",
         "OS_NOT_FOUND_ERRORS",
     ] {
-        assert!(!tells_unknown_order(&coded(code)), "{code}");
+        assert!(!tells_unknown_order(Operation::Status, &coded(code)), "{code}");
     }
+}
+
+#[test]
+fn any_service_may_say_that_it_does_not_know_a_sellers_order_but_no_gateway() {
+    for code in [
+        "404.WSAAS.100",
+        "OS_NOT_FOUND_ERROR",
+        "CONTENT_NOT_FOUND.GMP_ORDER_API",
+        "CONTENT_NOT_FOUND.GMP_RETURNS_API",
+        "500.OS_SERVICE.200",
+    ] {
+        assert!(tells_unknown_order(Operation::Order, &coded(code)), "{code}");
+    }
+    for code in ["", "CONTENT_NOT_FOUND", "CONTENT_NOT_FOUND.GMP_GATEWAY_API", "URI_NOT_FOUND.GMP_ORDER_API", "500.509"]
+    {
+        assert!(!tells_unknown_order(Operation::Order, &coded(code)), "{code}");
+    }
+}
+
+#[test]
+fn lines_and_returns_have_wrong_states_in_words_of_their_own() {
+    let says = |operation, text: &str| {
+        says_wrong_state(operation, &WalmartError { description: text.into(), ..Default::default() })
+    };
+    for text in [
+        "The Line: 1 of PO: 1700000000003 is in SHIPPED status",
+        "Line 1 is in Partially Shipped status",
+        "PO has some or all qty in higher status",
+        "Qty OverShipped for Line: 1",
+        "The line cannot be Shipped",
+        "Return order cannot be cancelled",
+        "Order status not eligible for returns",
+        "the quantity is not available",
+        "has an intent to cancel; intentToCancelOverride is needed",
+    ] {
+        assert!(says(Operation::Ship, text), "{text}");
+    }
+    for text in [
+        "The Line: 7 of PO: 1 does not exist",
+        "Method code is not supported in line number 1",
+        "The refund amount is more than what is left of the charges",
+        "is in the list of status",
+    ] {
+        assert!(!says(Operation::Refund, text), "{text}");
+    }
+    // An order that cannot be shipped to an address is in no wrong state.
+    assert!(!says(Operation::Create, "the item cannot be shipped to this address"));
 }
 
 #[test]

@@ -316,7 +316,7 @@ fn every_error_that_is_not_walmarts() {
         ServiceError::Invalid(faults),
         ServiceError::Account(AccountError::NotAllowed),
         ServiceError::Account(AccountError::NotFound),
-        ServiceError::OrderNotFound { correlation_id: Uuid::from_u128(1) },
+        ServiceError::OrderNotFound { operation: Operation::Status, correlation_id: Uuid::from_u128(1) },
         pending,
         ServiceError::Expired { operation, correlation_id },
         ServiceError::RequestIdReused,

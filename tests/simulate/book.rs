@@ -257,7 +257,9 @@ impl Book {
             EntryState::Succeeded => {
                 // A cancellation may show by what another one of the same lines did.
                 let shown = match record.kind {
-                    MutationKind::Create => *effects,
+                    MutationKind::Create | MutationKind::CancelLines | MutationKind::Ship | MutationKind::Refund => {
+                        *effects
+                    }
                     MutationKind::Cancel => {
                         let of_number = self.numbered(*account, number);
                         of_number.filter(|other| other.kind == MutationKind::Cancel).map(|other| other.effects).sum()
@@ -341,18 +343,26 @@ impl Book {
     /// Walmart has carried out a request, or has not.
     pub(crate) fn executed(&mut self, now: Duration, sent: &Sent, call: &CallRecord) -> Option<String> {
         match call.effect {
-            CallEffect::Created | CallEffect::Cancelled => {}
+            CallEffect::Created
+            | CallEffect::Cancelled
+            | CallEffect::LinesCancelled
+            | CallEffect::Shipped
+            | CallEffect::Refunded => {}
             CallEffect::CreatedAgain => {
                 return Some(format!("I1: {sent} made a second order of {}", call.order_number));
             }
-            CallEffect::None | CallEffect::Issued | CallEffect::Read => return None,
+            CallEffect::None
+            | CallEffect::Issued
+            | CallEffect::Read
+            | CallEffect::Acknowledged
+            | CallEffect::Corrected => return None,
         }
         let record = self.records.get_mut(&call.correlation_id)?;
         record.effects += 1;
         let ended =
             record.attempts.iter().find(|attempt| attempt.sent == sent.number).and_then(|attempt| attempt.ended);
         record.is_late |= ended.is_some_and(|(time, _)| now > time + self.settle_window);
-        if record.effects > 1 && record.kind == MutationKind::Cancel {
+        if record.effects > 1 && record.kind != MutationKind::Create {
             return Some(format!("I1: {sent} was carried out {} times", record.effects));
         }
         self.told_wrongly(&call.correlation_id)

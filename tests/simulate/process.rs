@@ -141,6 +141,7 @@ fn upstream(
         Operation::Create => settings.create_limit,
         Operation::Cancel => settings.cancel_limit,
         Operation::Status => settings.status_limit,
+        _ => 60,
     };
     let shared = StackResources {
         buckets: AccountBuckets::new(accounts.len(), limit),

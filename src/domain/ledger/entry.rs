@@ -98,6 +98,9 @@ impl EntryState {
     }
 }
 
+/// Beginning of a request id that the gateway makes from the content of a call.
+pub const CONTENT_ID: &str = "content-";
+
 /// The facts known when an entry is made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEntry {
@@ -207,6 +210,17 @@ impl Entry {
             ..unknown
         });
         Self { boot: None, not_after: of_day(self.not_after), next: self.next.map(of_day), unknown, ..self }
+    }
+
+    /// Whether the entry leaves its request id free for a new call. An id of the caller's is freed only by a call that was
+    /// never sent; an id made from the content also by a refusal, because the caller gave none.
+    pub(crate) fn frees_request_id(&self) -> bool {
+        let is_made = self.request_id.as_deref().is_some_and(|id| id.starts_with(CONTENT_ID));
+        match self.state {
+            EntryState::NotSent => true,
+            EntryState::Rejected | EntryState::Expired => is_made,
+            _ => false,
+        }
     }
 
     /// Whether Walmart has said in a refusal that the order number is taken.

@@ -3,6 +3,8 @@
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::hex;
+
 /// A hash of a request's payload. The first byte is the version of the hashing scheme, which makes fingerprints of
 /// different versions unequal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +19,11 @@ impl Fingerprint {
     /// therefore have equal bytes.
     pub fn of(payload: &impl Message) -> Self {
         Self::of_encoded(&payload.encode_to_vec())
+    }
+
+    /// The beginning of the hash as text: 32 characters, which differ for different payloads.
+    pub(crate) fn in_short(&self) -> String {
+        hex::lower(&self.0[1..17])
     }
 
     /// Hashes a payload that is already in protobuf form.

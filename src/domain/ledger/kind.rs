@@ -41,7 +41,14 @@ mod tests {
 
     #[test]
     fn stored_numbers_never_change() {
-        let known = [(MutationKind::Create, 0, Operation::Create), (MutationKind::Cancel, 1, Operation::Cancel)];
+        let known = [
+            (MutationKind::Create, 0, Operation::Create),
+            (MutationKind::Cancel, 1, Operation::Cancel),
+            (MutationKind::CancelLines, 2, Operation::CancelLines),
+            (MutationKind::Ship, 3, Operation::Ship),
+            (MutationKind::Refund, 4, Operation::Refund),
+        ];
+        assert_eq!(known.len(), MutationKind::ALL.len());
         assert_eq!(known.map(|(kind, ..)| (kind, kind.code(), kind.operation())), known);
         assert!(MutationKind::ALL.iter().enumerate().all(|(at, kind)| usize::from(kind.code()) == at));
     }

@@ -13,8 +13,8 @@ pub mod kind;
 pub mod machine;
 
 pub use entry::{
-    AlertKind, AuditAlert, Entry, EntryState, EvidenceKind, LaterRefusal, LookupRecord, NewEntry, OperationId,
-    UnknownSince,
+    AlertKind, AuditAlert, CONTENT_ID, Entry, EntryState, EvidenceKind, LaterRefusal, LookupRecord, NewEntry,
+    OperationId, UnknownSince,
 };
 pub use fingerprint::Fingerprint;
 pub use kind::MutationKind;

@@ -9,7 +9,10 @@
 //! in `upstream::codec`, a state machine in the emulator, and one function at the edge.
 
 mod cancel_order;
+mod cancel_order_lines;
 mod create_order;
+mod refund_order_lines;
+mod ship_order_lines;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -18,7 +21,10 @@ use bytes::Bytes;
 use prost::Message;
 
 pub use self::cancel_order::{CancelOrder, MAX_LINES};
+pub use self::cancel_order_lines::CancelOrderLines;
 pub use self::create_order::CreateOrder;
+pub use self::refund_order_lines::RefundOrderLines;
+pub use self::ship_order_lines::{ShipOrderLines, is_correction};
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
 use crate::domain::ledger::machine::ResendPolicy;
 use crate::domain::ledger::{Entry, MutationKind};
@@ -26,7 +32,7 @@ use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::FieldFaults;
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{self, GetOrderStatusRequest, WalmartError};
+use crate::pb::{self, GetOrderStatusRequest, SellerOrder, WalmartError};
 
 /// Walmart's answer that accepts a mutation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +45,31 @@ pub struct AcceptedAnswer {
     pub acceptance: pb::Acceptance,
     /// Errors beside the acceptance. The texts may repeat personal data of the request.
     pub errors: Vec<WalmartError>,
+    /// What the answer shows of the changed object.
+    pub shown: ShownObject,
+}
+
+/// The changed object as Walmart's answer to a mutation shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum ShownObject {
+    /// Nothing: Walmart's answer is an acceptance, or was found by a look-up.
+    #[default]
+    Nothing,
+    /// The order of the seller's own fulfillment.
+    SellerOrder(Box<SellerOrder>),
+}
+
+impl ShownObject {
+    /// The part that the ledger keeps for repeated calls: without personal data.
+    pub fn kept(&self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::SellerOrder(order) => Self::SellerOrder(Box::new(SellerOrder {
+                purchase_order_id: order.purchase_order_id.clone(),
+                ..SellerOrder::default()
+            })),
+        }
+    }
 }
 
 /// One of Walmart's calls that change something. Callers and upstream requests use the same message type.
@@ -53,6 +84,8 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     const NEEDS_ORDER: bool;
     /// Whether outcomes not settled by Walmart's own acceptance are looked up again later.
     const IS_AUDITED: bool;
+    /// Whether nothing is sent without a snapshot, because the evidence would be worthless without.
+    const NEEDS_SNAPSHOT: bool = false;
 
     /// Checks the request and returns all of its faults.
     fn check(request: &Self::Request) -> Result<(), FieldFaults>;
@@ -65,6 +98,14 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
 
     /// The payload in protobuf form, from which the fingerprint is made.
     fn payload(request: &Self::Request) -> Vec<u8>;
+
+    /// The content by which a call without a request id is known for as long as the ledger has its entry, in any form that
+    /// two calls of the same content share. `None`: such a call joins an open one of the same payload, and is a new call
+    /// afterwards. Only for mutations of one upstream request.
+    fn content_key(request: &Self::Request) -> Option<Vec<u8>> {
+        let _ = request;
+        None
+    }
 
     /// Divides the call into upstream requests, in sending order; at least one.
     fn batches(request: Arc<Self::Request>) -> Vec<Arc<Self::Request>>;
@@ -128,15 +169,18 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
 pub enum LookupProbe {
     /// The state of one order, by its number.
     OrderByNumber(String),
+    /// A page of a search for orders by date.
+    OrdersByDate(Box<GetOrderStatusRequest>),
+    /// An order of the seller's own fulfillment, by its purchase order.
+    SellerOrder(String),
 }
 
 impl LookupProbe {
-    /// The request message of the read.
-    pub fn request(&self) -> GetOrderStatusRequest {
+    /// The call that makes the read.
+    pub const fn operation(&self) -> Operation {
         match self {
-            Self::OrderByNumber(number) => {
-                GetOrderStatusRequest { order_number: number.clone(), ..GetOrderStatusRequest::default() }
-            }
+            Self::OrderByNumber(_) | Self::OrdersByDate(_) => Operation::Status,
+            Self::SellerOrder(_) => Operation::Order,
         }
     }
 
@@ -144,6 +188,8 @@ impl LookupProbe {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::OrderByNumber(_) => "order by number",
+            Self::OrdersByDate(_) => "orders by date",
+            Self::SellerOrder(_) => "seller order",
         }
     }
 }

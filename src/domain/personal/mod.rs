@@ -25,7 +25,8 @@ use crate::pb::WalmartError;
 pub(crate) const REDACTED: &str = "[redacted]";
 
 /// Parts of keys, in lower case, whose objects hold personal data.
-const PERSONAL_OBJECTS: [&str; 7] = ["customer", "shippingto", "shipto", "recipient", "buyer", "contact", "address"];
+const PERSONAL_OBJECTS: [&str; 9] =
+    ["customer", "shippingto", "shipto", "shipfrom", "recipient", "buyer", "contact", "address", "pickupperson"];
 /// Parts of keys whose text is personal data at any depth. `customerOrderNo` contains none of these parts.
 const PERSONAL_TEXTS: [&str; 3] = ["phone", "email", "address"];
 /// Largest answer that is searched. A tree of JSON values takes fifty times the memory of its text.

@@ -10,6 +10,7 @@ mod order_status;
 mod parts;
 mod path;
 mod promise;
+mod seller_orders;
 
 pub(crate) use self::cancel::check_cancellation;
 pub use self::order::check_order;
@@ -17,6 +18,10 @@ pub(crate) use self::order_status::check_order_status;
 pub(crate) use self::parts::{check_request_id, is_request_id};
 pub use self::path::FieldPath;
 pub use self::promise::check_promise;
+pub(crate) use self::seller_orders::{
+    check_acknowledgement, check_correction, check_get_order, check_line_cancellation, check_list_orders, check_refund,
+    check_shipment,
+};
 
 /// One fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -87,7 +87,7 @@ impl RawRule {
         let target = match self.operation.as_deref() {
             None | Some("*") => None,
             Some(name) => Target::named(name).or_else(|| {
-                problems.push("operation: must be token, promise, create, cancel, status or *".to_owned());
+                problems.push(format!("operation: must be {} or *", Target::names()));
                 None
             }),
         };

@@ -152,10 +152,10 @@ impl LieScope {
     /// Whether the lie can apply to this call.
     pub(crate) fn includes(self, target: Target) -> bool {
         match self {
-            LieScope::Reads => target == Target::Call(Operation::Status),
+            LieScope::Reads => target.reads_orders(),
             LieScope::Creates => target == Target::Call(Operation::Create),
             LieScope::Cancels => target == Target::Call(Operation::Cancel),
-            LieScope::Mutations => LieScope::Creates.includes(target) || LieScope::Cancels.includes(target),
+            LieScope::Mutations => matches!(target, Target::Call(operation) if operation.is_mutation()),
             LieScope::Calls => true,
             LieScope::Connections => false,
         }
@@ -164,10 +164,10 @@ impl LieScope {
     /// The calls as text.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            LieScope::Reads => "status",
+            LieScope::Reads => "reads of orders",
             LieScope::Creates => "create",
             LieScope::Cancels => "cancel",
-            LieScope::Mutations => "create, cancel",
+            LieScope::Mutations => "every change",
             LieScope::Calls => "every call",
             LieScope::Connections => "connections",
         }

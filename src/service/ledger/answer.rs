@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::machine::OperatorVerdict;
 use crate::domain::ledger::{Entry, EntryState};
+use crate::domain::mutations::ShownObject;
 use crate::domain::operation::Operation;
 use crate::pb;
 use crate::ports::upstream::{AcceptedAnswer, ErrorKind, Reply, UpstreamError};
@@ -29,6 +30,33 @@ struct KeptAcceptance {
     correlation_id: Vec<u8>,
     #[prost(message, repeated, tag = "5")]
     errors: Vec<pb::WalmartError>,
+    /// The changed object, without personal data.
+    #[prost(oneof = "KeptObject", tags = "6")]
+    shown: Option<KeptObject>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum KeptObject {
+    #[prost(message, tag = "6")]
+    SellerOrder(pb::SellerOrder),
+}
+
+impl From<ShownObject> for Option<KeptObject> {
+    fn from(shown: ShownObject) -> Self {
+        match shown {
+            ShownObject::Nothing => None,
+            ShownObject::SellerOrder(order) => Some(KeptObject::SellerOrder(*order)),
+        }
+    }
+}
+
+impl From<Option<KeptObject>> for ShownObject {
+    fn from(kept: Option<KeptObject>) -> Self {
+        match kept {
+            None => Self::Nothing,
+            Some(KeptObject::SellerOrder(order)) => Self::SellerOrder(Box::new(order)),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -65,12 +93,14 @@ const KINDS: [ErrorKind; 10] = [
 pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
     let Reply { answer, correlation_id } = reply;
     // Moved out and back, because the message owns its parts.
-    let AcceptedAnswer { status, header, acceptance, errors } = mem::take(answer);
+    let AcceptedAnswer { status, header, acceptance, errors, shown } = mem::take(answer);
     let correlation_id = correlation_id.as_bytes().to_vec();
-    let kept = KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors };
+    let kept_object = shown.kept().into();
+    let kept =
+        KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors, shown: kept_object };
     let encoded = kept.encode_to_vec();
     let KeptAcceptance { status, header, acceptance, errors, .. } = kept;
-    *answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors };
+    *answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors, shown };
     encoded
 }
 
@@ -120,11 +150,13 @@ pub(in crate::service) fn of(entry: &Entry) -> Result<Reply<AcceptedAnswer>, Ser
 
 /// Decodes a stored acceptance.
 pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedAnswer>, ServiceError> {
-    let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors }) = KeptAcceptance::decode(kept) else {
+    let Ok(KeptAcceptance { status, header, acceptance, correlation_id, errors, shown }) = KeptAcceptance::decode(kept)
+    else {
         tracing::error!("a stored answer cannot be decoded");
         return Err(ServiceError::Internal);
     };
-    let answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors };
+    let (acceptance, shown) = (acceptance.unwrap_or_default(), shown.into());
+    let answer = AcceptedAnswer { status, header, acceptance, errors, shown };
     Ok(Reply { answer, correlation_id: Uuid::from_slice(&correlation_id).unwrap_or_default() })
 }
 

@@ -36,7 +36,13 @@ fn an_acceptance_reads_back_the_same() {
         for request_id in ["", "walmart-1"] {
             let acceptance = pb::Acceptance { request_id: request_id.into() };
             let errors = vec![pb::WalmartError { code: "LATE".into(), ..Default::default() }; request_id.len() % 2];
-            let answer = AcceptedAnswer { status: "ACCEPTED".into(), header: header.clone(), acceptance, errors };
+            let answer = AcceptedAnswer {
+                status: "ACCEPTED".into(),
+                header: header.clone(),
+                acceptance,
+                errors,
+                ..AcceptedAnswer::default()
+            };
             let reply = Reply { answer, correlation_id: Uuid::from_u128(5) };
             let read = read_acceptance(&accepted(&mut reply.clone())).unwrap();
             assert_eq!((read.answer, read.correlation_id), (reply.answer, reply.correlation_id));

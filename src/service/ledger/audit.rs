@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::DeskId;
 use super::look_up::LookupOutcome;
 use super::resolver::Resolver;
 use crate::domain::account::AccountIndex;
@@ -43,13 +44,15 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let account = mutations.directory().position(&entry.account);
             // An audit without an account, a permit or an answer stays due.
             let may_be_made = |account: &AccountIndex| {
-                made < AT_ONCE && !exhausted.contains(account) && !self.desk(*account).is_busy()
+                made < AT_ONCE
+                    && !exhausted.contains(account)
+                    && !self.mutations.desk(DeskId::of_orders(*account)).is_busy()
             };
             let Some(account) = account.filter(may_be_made) else {
                 self.leave_out_if_old(audit).await;
                 continue;
             };
-            if self.desk(account).spare.take().is_err() {
+            if mutations.desk(DeskId::of_orders(account)).spare.take().is_err() {
                 exhausted.insert(account);
                 continue;
             }

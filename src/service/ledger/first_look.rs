@@ -37,7 +37,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }
         let (probe, at) = (settlement.probe(&entry), self.moment());
         self.0.metrics.ledger.look_ups.inc();
-        let event = match self.read(account, &probe.request(), call).await {
+        let event = match self.read(account, &probe, call).await {
             Err(error) => not_looked_up(&entry, &error),
             Ok(reply) => {
                 let evidence = settlement.judge(&entry, &reply.answer);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::desk::LookupWork;
 use super::resolver::Resolver;
 use super::sending::in_short;
-use super::{OWN_CALL_TIME, POSTPONED, WorkGuard, answer};
+use super::{DeskId, OWN_CALL_TIME, POSTPONED, WorkGuard, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer};
@@ -17,7 +17,6 @@ use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EvidenceKind, LookupRe
 use crate::domain::moment::Moment;
 use crate::domain::mutations::{LookupProbe, SettlementPolicy, settlement_of};
 use crate::domain::personal::PersonalTexts;
-use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::{Ledger, PlannedAudit};
@@ -59,16 +58,16 @@ pub(super) struct LookupResult {
 }
 
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
-    /// Adds entries of an account to its desk, and spawns a task that works at the desk.
-    pub(super) fn look_up(&self, account: AccountIndex, entries: Vec<Entry>) {
+    /// Adds entries to their desk, and spawns a task that works at the desk.
+    pub(super) fn look_up(&self, desk: DeskId, entries: Vec<Entry>) {
         let held = self.hold(&entries);
-        self.desk(account).add(LookupWork { entries, held });
+        self.mutations.desk(desk).add(LookupWork { entries, held });
         let this = self.clone();
-        self.tasks.spawn(async move { this.work_at_desk(account).await });
+        self.tasks.spawn(async move { this.work_at_desk(desk).await });
     }
 
-    async fn work_at_desk(&self, account: AccountIndex) {
-        let Some(mut at_work) = self.desk(account).take() else { return };
+    async fn work_at_desk(&self, desk: DeskId) {
+        let Some(mut at_work) = self.mutations.desk(desk).take() else { return };
         while let Some(work) = at_work.next() {
             let mut entries = Vec::new();
             let mut held = self.hold(&[]);
@@ -76,34 +75,35 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 entries.extend(more);
                 held.absorb(guard);
             }
-            self.look_up_all(account, entries, &mut held).await;
+            self.look_up_all(desk, entries, &mut held).await;
         }
     }
 
     /// Whether a search by date may save calls. A search soon after a search in vain saves none, nor does a search for
     /// entries outside its range. Ripe entries need look-ups by number unless the search shows their orders, and a
     /// search that ended just before would have shown them.
-    fn is_worth_a_search(&self, account: AccountIndex, entries: &[Entry]) -> bool {
+    fn is_worth_a_search(&self, desk: DeskId, entries: &[Entry]) -> bool {
         let (rules, now) = (self.mutations.rules(), self.mutations.moment());
         let dated = entries.iter().filter(|entry| settlement_of(entry.kind).searchable_from(entry).is_some());
         let ripe: Vec<_> = dated.map(|entry| rules.is_ripe(entry, now)).collect();
         let unripe = ripe.iter().filter(|ripe| !**ripe).count();
-        let desk = self.desk(account);
+        let desk = self.mutations.desk(desk);
         (unripe >= WORTH_A_SEARCH && !desk.was_searched_in_vain_lately())
             || (ripe.len() >= WORTH_A_SEARCH && !desk.was_searched_lately())
     }
 
-    async fn look_up_all(&self, account: AccountIndex, mut entries: Vec<Entry>, held: &mut WorkGuard) {
+    async fn look_up_all(&self, desk: DeskId, mut entries: Vec<Entry>, held: &mut WorkGuard) {
         entries.sort_by_key(|entry| (entry.next.map(|next| next.steady), entry.id));
-        if self.is_worth_a_search(account, &entries) {
-            entries = self.search(account, entries, held).await;
+        if self.is_worth_a_search(desk, &entries) {
+            entries = self.search(desk, entries, held).await;
         }
         let left = entries.split_off(entries.len().min(BATCH));
         let mut entries = entries.into_iter();
         while let Some(entry) = entries.next() {
             let settlement = settlement_of(entry.kind);
             let (probe, at) = (settlement.probe(&entry), self.mutations.moment());
-            let (wait, error, waits_in_line) = match self.ask(account, &probe, &entry, CallPurpose::Lookup).await {
+            let (wait, error, waits_in_line) = match self.ask(desk.account(), &probe, &entry, CallPurpose::Lookup).await
+            {
                 LookupOutcome::Answer(answer) => {
                     let evidence = settlement.judge(&entry, &answer);
                     let mut entry = entry;
@@ -139,13 +139,13 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             };
             // The remaining entries wait for the same bucket, and return together so that one search may serve them.
             let all: Vec<Entry> = std::iter::once(entry).chain(entries).chain(left).collect();
-            self.postpone(account, all, wait, &error, waits_in_line, held).await;
+            self.postpone(desk, all, wait, &error, waits_in_line, held).await;
             return;
         }
         if !left.is_empty() {
             let stay = self.hold(&left);
             left.iter().for_each(|entry| held.release(entry.id));
-            self.desk(account).add(LookupWork { entries: left, held: stay });
+            self.mutations.desk(desk).add(LookupWork { entries: left, held: stay });
         }
     }
 
@@ -153,7 +153,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// of an unreachable Walmart; any other wait counts as time passing.
     async fn postpone(
         &self,
-        account: AccountIndex,
+        desk: DeskId,
         entries: Vec<Entry>,
         wait: Duration,
         error: &str,
@@ -161,7 +161,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         held: &mut WorkGuard,
     ) {
         let patience = self.mutations.rules().patience();
-        let is_served = waits_in_line && self.desk(account).was_answered_within(patience);
+        let is_served = waits_in_line && self.mutations.desk(desk).was_answered_within(patience);
         let now = self.mutations.moment();
         for entry in entries {
             let id = entry.id;
@@ -189,24 +189,19 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         purpose: CallPurpose,
     ) -> LookupOutcome {
         let call = self.mutations.background_call("ledger look-up", Some(entry), purpose);
-        self.ask_in(account, &probe.request(), &call.context).await
+        self.ask_in(DeskId::new(account, probe.operation()), probe, &call.context).await
     }
 
     /// Makes a look-up in the given call context.
-    pub(super) async fn ask_in(
-        &self,
-        account: AccountIndex,
-        request: &GetOrderStatusRequest,
-        call: &CallContext,
-    ) -> LookupOutcome {
+    pub(super) async fn ask_in(&self, desk: DeskId, probe: &LookupProbe, call: &CallContext) -> LookupOutcome {
         self.mutations.0.metrics.ledger.look_ups.inc();
         let answer = tokio::select! {
-            answer = self.mutations.read(account, request, call) => answer,
+            answer = self.mutations.read(desk.account(), probe, call) => answer,
             () = self.stopping.cancelled() => return LookupOutcome::Stopping,
         };
         match answer {
             Ok(reply) => {
-                self.desk(account).answered();
+                self.mutations.desk(desk).answered();
                 LookupOutcome::Answer(reply.answer)
             }
             Err(error) => failed(&error),

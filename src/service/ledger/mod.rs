@@ -35,21 +35,23 @@ pub(in crate::service) use self::work_guard::WorkGuard;
 use super::{AccountDirectory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::evidence::LookupAnswer;
+use crate::domain::effect::Effect;
+use crate::domain::ledger::evidence::{LookupAnswer, is_not_found};
 use crate::domain::ledger::machine::{self, EntryEvent, LedgerRules};
 use crate::domain::ledger::{Entry, NewEntry};
 use crate::domain::moment::{BootId, Moment};
-use crate::domain::mutations::{Mutation, settlement_of};
+use crate::domain::mutations::{LookupProbe, Mutation, settlement_of};
+use crate::domain::operation::Operation;
 use crate::domain::personal::PersonalTexts;
-use crate::domain::reads::LookUp;
+use crate::domain::reads::{LookUp, LookUpSellerOrder};
 use crate::domain::timestamp::Timestamp;
-use crate::pb::GetOrderStatusRequest;
+use crate::pb::{GetOrderRequest, GetOrderStatusRequest};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{BeginOutcome, Ledger, PlannedAudit, SaveResult};
 use crate::ports::random::Random;
 use crate::ports::store_error::StoreError;
-use crate::ports::upstream::{Reply, Upstream, UpstreamError, WalmartApi};
+use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError, WalmartApi};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{BackgroundSpan, Tracer};
@@ -82,10 +84,37 @@ struct MutationsShared<U, L> {
     due_queue: DueQueue,
     /// Whether the open entries of earlier processes have been taken over.
     taken_over: AtomicBool,
-    /// One desk for every account.
+    /// One desk for every account and look-up, in the order of [`DeskId::index`].
     desks: Vec<LookupDesk>,
     look_first_until: Option<Timestamp>,
     tracer: Tracer,
+}
+
+/// The desk at which look-ups of one kind are made for one account. Look-ups of different kinds have buckets of their own,
+/// and must not wait for one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DeskId {
+    account: usize,
+    operation: usize,
+}
+
+impl DeskId {
+    pub(super) fn new(account: AccountIndex, look_up: Operation) -> Self {
+        Self { account: account.0, operation: look_up.index() }
+    }
+
+    /// The desk for look-ups and searches of orders by number and date, and for audits.
+    pub(super) fn of_orders(account: AccountIndex) -> Self {
+        Self::new(account, Operation::Status)
+    }
+
+    pub(super) fn account(self) -> AccountIndex {
+        AccountIndex(self.account)
+    }
+
+    fn index(self) -> usize {
+        self.account * Operation::ALL.len() + self.operation
+    }
 }
 
 /// The result of [`Mutations::write`]: the entry as stored in the ledger.
@@ -142,7 +171,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let MutationSettings { rules, status_limit, look_first_until, tracer } = settings;
-        let desks = (0..directory.len()).map(|_| LookupDesk::new(status_limit)).collect();
+        let desks = (0..directory.len() * Operation::ALL.len()).map(|_| LookupDesk::new(status_limit)).collect();
         let (waiters, due_queue) = (CompletionWaiters::default(), DueQueue::default());
         let taken_over = AtomicBool::new(true);
         Self(Arc::new(MutationsShared {
@@ -192,37 +221,64 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         self.0.clock.boot_id()
     }
 
+    fn desk(&self, desk: DeskId) -> &LookupDesk {
+        &self.0.desks[desk.index()]
+    }
+
     /// Reads the order before a mutation, and returns the snapshots of the upstream requests; empty where the state is
-    /// unknown. Costs a read, which is skipped when reads are scarce.
+    /// unknown. Costs a read, which is skipped when reads are scarce. Fails only for a mutation that needs its snapshot.
     pub(super) async fn snapshots<M: Mutation>(
         &self,
         account: AccountIndex,
         request: &M::Request,
         batches: &[Arc<M::Request>],
         call: &CallContext,
-    ) -> Vec<Vec<u8>> {
+    ) -> Result<Vec<Vec<u8>>, ServiceError> {
         let none = vec![Vec::new(); batches.len()];
-        let Some(probe) = M::snapshot_probe(request) else { return none };
-        if !self.0.desks[account.0].spare.take_spare() {
-            return none;
+        let Some(probe) = M::snapshot_probe(request) else { return Ok(none) };
+        // Only the calls of this read are so few that look-ups could run out of them.
+        let is_scarce = probe.operation() == Operation::Status;
+        if is_scarce && !self.desk(DeskId::of_orders(account)).spare.take_spare() {
+            return Ok(none);
         }
         let now = Instant::now();
         let left = call.deadline.saturating_duration_since(now);
-        let soon = now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART);
+        let soon = if M::NEEDS_SNAPSHOT { call.deadline } else { now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART) };
         let call = CallContext { deadline: soon, ..call.clone() };
-        let Ok(reply) = self.read(account, &probe.request(), &call).await else { return none };
+        let reply = match self.read(account, &probe, &call).await {
+            Ok(reply) => reply,
+            Err(error) if M::NEEDS_SNAPSHOT => return Err(no_snapshot::<M>(error)),
+            Err(_) => return Ok(none),
+        };
+        let snapshots: Vec<Vec<u8>> = batches.iter().map(|batch| M::snapshot(batch, &reply.answer)).collect();
+        if M::NEEDS_SNAPSHOT && snapshots.iter().any(Vec::is_empty) {
+            return Err(unreadable_snapshot::<M>(&reply));
+        }
         let personal = PersonalTexts::of_answer(&reply.answer.body);
-        batches.iter().map(|batch| personal.beside(M::snapshot(batch, &reply.answer))).collect()
+        Ok(snapshots.into_iter().map(|snapshot| personal.beside(snapshot)).collect())
     }
 
     /// Makes a look-up about a mutation.
     async fn read(
         &self,
         account: AccountIndex,
-        request: &GetOrderStatusRequest,
+        probe: &LookupProbe,
         call: &CallContext,
     ) -> Result<Reply<LookupAnswer>, UpstreamError> {
-        Upstream::<LookUp>::call(&self.0.upstream, account, request, None, call).await
+        let upstream = &self.0.upstream;
+        match probe {
+            LookupProbe::OrderByNumber(number) => {
+                let request = GetOrderStatusRequest { order_number: number.clone(), ..Default::default() };
+                Upstream::<LookUp>::call(upstream, account, &request, None, call).await
+            }
+            LookupProbe::OrdersByDate(request) => {
+                Upstream::<LookUp>::call(upstream, account, request, None, call).await
+            }
+            LookupProbe::SellerOrder(number) => {
+                let request = GetOrderRequest { purchase_order_id: number.clone(), ..Default::default() };
+                Upstream::<LookUpSellerOrder>::call(upstream, account, &request, None, call).await
+            }
+        }
     }
 
     /// A background call without a caller, about one entry or several.
@@ -371,6 +427,25 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let _ = timeout_at(deadline, wait).await;
         entry
     }
+}
+
+/// The error of a mutation that was not sent because the read before it failed.
+fn no_snapshot<M: Mutation>(error: UpstreamError) -> ServiceError {
+    let kind = match error.kind {
+        ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
+            ErrorKind::Unavailable
+        }
+        kind => kind,
+    };
+    ServiceError::Upstream(Box::new(UpstreamError { operation: M::OPERATION, kind, effect: Effect::None, ..error }))
+}
+
+/// The error of a mutation that was not sent because the read before it shows too little, or that its object is unknown.
+fn unreadable_snapshot<M: Mutation>(reply: &Reply<LookupAnswer>) -> ServiceError {
+    let kind = if is_not_found(&reply.answer) { ErrorKind::NotFound } else { ErrorKind::Unavailable };
+    let error = UpstreamError::unanswered(M::OPERATION, kind, Effect::None, reply.correlation_id);
+    let http_status = reply.answer.http_status;
+    ServiceError::Upstream(Box::new(UpstreamError { http_status, ..error }))
 }
 
 /// The audits planned with the write of this entry.

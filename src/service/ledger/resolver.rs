@@ -16,11 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::POSTPONED;
-use super::desk::LookupDesk;
-use super::{Mutations, WorkGuard};
-use crate::domain::account::AccountIndex;
+use super::{DeskId, Mutations, POSTPONED, WorkGuard};
 use crate::domain::ledger::{Entry, EntryState, OperationId};
+use crate::domain::mutations::settlement_of;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::ledger::{EntryCount, Ledger};
 use crate::ports::upstream::WalmartApi;
@@ -129,7 +127,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
 
     /// Takes the due entries out of the queue and starts their work.
     async fn round(&self) {
-        let mut look_ups: BTreeMap<AccountIndex, Vec<Entry>> = BTreeMap::new();
+        let mut look_ups: BTreeMap<DeskId, Vec<Entry>> = BTreeMap::new();
         let mut sends: BTreeMap<(Arc<str>, OperationId), Vec<Entry>> = BTreeMap::new();
         let due = self.mutations.0.due_queue.take_due(self.mutations.moment(), ROUND);
         let mut guard = WorkGuard::new(&self.mutations, due.iter().copied());
@@ -145,7 +143,10 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             };
             let Some(account) = self.mutations.directory().position(&entry.account) else { continue };
             match entry.state {
-                EntryState::Unknown | EntryState::NeedsOperator => look_ups.entry(account).or_default().push(entry),
+                EntryState::Unknown | EntryState::NeedsOperator => {
+                    let desk = DeskId::new(account, settlement_of(entry.kind).probe(&entry).operation());
+                    look_ups.entry(desk).or_default().push(entry);
+                }
                 EntryState::Recorded => {
                     let request = entry.request_id.clone().unwrap_or_default();
                     // The batches of one request must be sent in order.
@@ -160,18 +161,14 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                 | EntryState::Expired => {}
             }
         }
-        for (account, entries) in look_ups {
-            self.look_up(account, entries);
+        for (desk, entries) in look_ups {
+            self.look_up(desk, entries);
         }
         for entries in sends.into_values() {
             let (this, held) = (self.clone(), self.hold(&entries));
             self.tasks.spawn(async move { this.send(entries, held).await });
         }
         guard.release_all();
-    }
-
-    pub(super) fn desk(&self, account: AccountIndex) -> &LookupDesk {
-        &self.mutations.0.desks[account.0]
     }
 
     pub(super) fn hold(&self, entries: &[Entry]) -> WorkGuard {

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 use super::day::day;
 use super::look_up::{LookupOutcome, LookupResult};
 use super::resolver::Resolver;
-use super::{SaveOutcome, WorkGuard};
-use crate::domain::account::AccountIndex;
+use super::{DeskId, SaveOutcome, WorkGuard};
 use crate::domain::ledger::Entry;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence, SearchProgress, read_search_page};
 use crate::domain::ledger::machine::LookedUpBy;
 use crate::domain::moment::Moment;
-use crate::domain::mutations::settlement_of;
+use crate::domain::mutations::{LookupProbe, settlement_of};
 use crate::domain::timestamp::Timestamp;
 use crate::pb::GetOrderStatusRequest;
 use crate::planted_bug::{PlantedBug, is_planted};
@@ -40,7 +39,7 @@ const ASKED: &str = "orders by date";
 impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
     /// Settles the entries shown by the search, and counts an absence for the entries missing from a complete search.
     /// Returns the entries that need a look-up by number: the search could not tell, or the absence can be settled now.
-    pub(super) async fn search(&self, account: AccountIndex, entries: Vec<Entry>, held: &mut WorkGuard) -> Vec<Entry> {
+    pub(super) async fn search(&self, desk: DeskId, entries: Vec<Entry>, held: &mut WorkGuard) -> Vec<Entry> {
         let dated = |entry: &Entry| settlement_of(entry.kind).searchable_from(entry);
         let (mut wanted, mut left): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| dated(entry).is_some());
         let Some(first) = wanted.iter().filter_map(dated).min() else { return left };
@@ -50,7 +49,11 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         for _ in 0..MOST_PAGES.min(entries) {
             let Some(request) = next_page(first, &progress) else { break };
             let call = self.mutations.background_call("ledger search", None, CallPurpose::Lookup);
-            let LookupOutcome::Answer(answer) = self.ask_in(account, &request, &call.context).await else { break };
+            let LookupOutcome::Answer(answer) =
+                self.ask_in(desk, &LookupProbe::OrdersByDate(Box::new(request)), &call.context).await
+            else {
+                break;
+            };
             drop(call);
             let Ok(page) = read_search_page(&answer) else { break };
             let mut missing = Vec::with_capacity(wanted.len());
@@ -75,7 +78,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         }
         // A search without any page says nothing about the value of the next search.
         if pages > 0 {
-            self.desk(account).searched(began, wanted.len() == entries && !progress.is_complete());
+            self.mutations.desk(desk).searched(began, wanted.len() == entries && !progress.is_complete());
         }
         if progress.is_complete() {
             wanted = self.absent(wanted, at, held).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::ledger::{Entry, EntryState};
+use crate::domain::ledger::Entry;
 use crate::ports::upstream::{AcceptedAnswer, Reply, UpstreamError};
 
 /// The progress of a call's work.
@@ -34,10 +34,10 @@ impl CallProgress {
         Self::Kept { batches: Arc::new(batches), before: true }
     }
 
-    /// Whether no batch was sent, which makes the request id free for a new call.
+    /// Whether the request id is free for a new call.
     pub(super) fn is_free(&self) -> bool {
         match self {
-            Self::Kept { batches, .. } => batches.iter().all(|batch| batch.entry.state == EntryState::NotSent),
+            Self::Kept { batches, .. } => batches.iter().all(|batch| batch.entry.frees_request_id()),
             Self::Accepted(_) | Self::Trimmed(_) => false,
         }
     }

@@ -93,7 +93,7 @@ fn make(tx: &mut WriteTx<'_>, new: &NewEntry, keys: &EntryKeys) -> rusqlite::Res
         integer(entry.not_after.wall.0),
         keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
         keys.request,
-        if entry.state == EntryState::NotSent { id } else { 0 },
+        if entry.frees_request_id() { id } else { 0 },
         keys.content.as_ref().filter(|_| entry.state.is_open()),
         entry.correlation_id.as_bytes(),
         entry.fingerprint.0,
@@ -109,7 +109,7 @@ fn make(tx: &mut WriteTx<'_>, new: &NewEntry, keys: &EntryKeys) -> rusqlite::Res
     if let Some(key) = keys.content.as_ref().filter(|_| entry.state.is_open()) {
         lookup::add(tx, EntryKeyKind::Content, account, key, id);
     }
-    if entry.state == EntryState::NotSent {
+    if entry.frees_request_id() {
         forget_freed(tx, keys, account, &entry)?;
     }
     keep_body(tx, &entry)?;
@@ -219,7 +219,7 @@ fn give_up(tx: &mut WriteTx<'_>, entry: &Entry, account: i64) -> rusqlite::Resul
         tx.sql("UPDATE entries SET number_key = NULL WHERE id = ?1")?.execute([id])?;
         lookup::remove(tx, EntryKeyKind::Number, account, key, id)?;
     }
-    if entry.state == EntryState::NotSent {
+    if entry.frees_request_id() {
         tx.sql("UPDATE entries SET freed = id WHERE id = ?1")?.execute([id])?;
         forget_freed(tx, &keys, account, entry)?;
     }

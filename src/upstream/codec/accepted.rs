@@ -35,5 +35,5 @@ fn read_acceptance(body: &[u8]) -> Result<AcceptedAnswer, AnswerError> {
     let answer = read_envelope::<pb::Acceptance>(body, &["ACCEPTED", "OK", "CREATED", "SUCCESS"])?;
     let acceptance = answer.payload.into_iter().find(|a| !a.request_id.is_empty()).ok_or(AnswerError::Unreadable)?;
     let status = if answer.status.is_empty() { "ACCEPTED".to_owned() } else { answer.status };
-    Ok(AcceptedAnswer { status, header: answer.header, acceptance, errors: answer.errors })
+    Ok(AcceptedAnswer { status, header: answer.header, acceptance, errors: answer.errors, ..Default::default() })
 }

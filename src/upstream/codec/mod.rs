@@ -4,14 +4,18 @@ mod accepted;
 mod look_up;
 mod order_status;
 mod promise;
+mod seller_orders;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
+pub(crate) use self::look_up::LookUpCodec;
 use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::{mutations, reads};
 use crate::pb::{Header, HeaderAttributes};
@@ -86,6 +90,47 @@ fn post<P: Serialize>(
         body.clear();
     }
     RestRequest { method: Method::POST, target: path.into(), body: body.into() }
+}
+
+/// Characters of an id that stand for themselves in a path.
+const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Puts an id into the place of the braces in a path, as one segment.
+fn in_path(template: &str, id: &str) -> String {
+    let id = utf8_percent_encode(id, IN_PATH);
+    match (template.find('{'), template.find('}')) {
+        (Some(start), Some(end)) => format!("{}{id}{}", &template[..start], &template[end + 1..]),
+        _ => template.to_owned(),
+    }
+}
+
+/// Appends the parameters that are not empty.
+fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters.iter().filter(|(_, value)| !value.is_empty()) {
+        query.append_pair(name, value);
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// Builds a GET.
+fn get(target: String) -> RestRequest {
+    RestRequest { method: Method::GET, target: target.into(), body: Bytes::new() }
+}
+
+/// Builds a request with a JSON body of its own form.
+fn json(method: Method, target: String, body: &impl Serialize) -> RestRequest {
+    // Serializing to memory cannot fail. In doubt the body is empty, and Walmart would refuse the request.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    RestRequest { method, target: target.into(), body: body.into() }
+}
+
+/// What an accepted answer without the wanted object is: a failure if it has errors, else unreadable.
+fn has_errors(body: &[u8]) -> AnswerError {
+    let read = error::read(body);
+    let refusal = read.form == ErrorForm::Envelope && !read.errors.is_empty();
+    if refusal { AnswerError::Failed(read) } else { AnswerError::Unreadable }
 }
 
 /// Returns the caller's header, completed with the account's values.

@@ -200,8 +200,16 @@ impl TestApp {
 
     /// Asks the emulator's control API. Panics unless it agrees.
     pub async fn control(&self, method: &str, path: &str, body: &str) -> Value {
+        self.ask_emulator(method, format!("/_emulator/v1/{path}"), body).await
+    }
+
+    /// Posts a simulation to the emulator. Panics unless it agrees.
+    pub async fn simulate(&self, path: &str, body: &Value) -> Value {
+        self.ask_emulator("POST", format!("/v1/simulations/{path}"), &body.to_string()).await
+    }
+
+    async fn ask_emulator(&self, method: &str, uri: String, body: &str) -> Value {
         let emulator = self.walmart.as_ref().unwrap().emulator.clone();
-        let uri = format!("/_emulator/v1/{path}");
         let request = Request::builder().method(method).uri(uri).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         let (parts, body) = emulator.oneshot(request).await.unwrap().into_parts();
         assert_eq!(parts.status, 200, "{body:?}");

@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use order_gateway::pb;
 use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
 use order_gateway::pb::gateway_service_client::GatewayServiceClient;
+use order_gateway::pb::seller_order_service_client::SellerOrderServiceClient;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use rustls::pki_types::ServerName;
@@ -128,6 +129,38 @@ impl Client {
     pub async fn look_up(&self, number: &str) -> Result<pb::GetOrderStatusResponse, Status> {
         let request = pb::GetOrderStatusRequest { order_number: number.to_owned(), ..Default::default() };
         self.fulfillment().get_order_status(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Lists orders of the seller's own fulfillment.
+    pub async fn list_orders(&self, body: &Value) -> Result<pb::ListOrdersResponse> {
+        let request: pb::ListOrdersRequest = message("ListOrdersRequest", &body.to_string());
+        answer(SellerOrderServiceClient::new(self.service()).list_orders(request).await)
+    }
+
+    pub async fn get_order(&self, purchase_order: &str) -> Result<pb::GetOrderResponse> {
+        let request = pb::GetOrderRequest { purchase_order_id: purchase_order.to_owned(), ..Default::default() };
+        answer(SellerOrderServiceClient::new(self.service()).get_order(request).await)
+    }
+
+    pub async fn acknowledge(&self, purchase_order: &str) -> Result<pb::AcknowledgeOrderResponse> {
+        let (account, purchase_order_id) = (String::new(), purchase_order.to_owned());
+        let request = pb::AcknowledgeOrderRequest { account, purchase_order_id };
+        answer(SellerOrderServiceClient::new(self.service()).acknowledge_order(request).await)
+    }
+
+    pub async fn cancel_order_lines(&self, body: &Value) -> Result<pb::CancelOrderLinesResponse> {
+        let request: pb::CancelOrderLinesRequest = message("CancelOrderLinesRequest", &body.to_string());
+        answer(SellerOrderServiceClient::new(self.service()).cancel_order_lines(request).await)
+    }
+
+    pub async fn ship(&self, body: &Value) -> Result<pb::ShipOrderLinesResponse> {
+        let request: pb::ShipOrderLinesRequest = message("ShipOrderLinesRequest", &body.to_string());
+        answer(SellerOrderServiceClient::new(self.service()).ship_order_lines(request).await)
+    }
+
+    pub async fn refund(&self, body: &Value) -> Result<pb::RefundOrderLinesResponse> {
+        let request: pb::RefundOrderLinesRequest = message("RefundOrderLinesRequest", &body.to_string());
+        answer(SellerOrderServiceClient::new(self.service()).refund_order_lines(request).await)
     }
 
     /// The gateway's view of itself.

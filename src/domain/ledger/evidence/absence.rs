@@ -2,7 +2,7 @@
 
 use super::answer::{AnswerStatus, LookupEnvelope};
 use super::json::JsonPart;
-use super::{AbsenceProof, NoEvidence};
+use super::{AbsenceProof, LookupAnswer, NoEvidence};
 
 /// The reason why an unreadable body proves nothing.
 pub(super) fn unreadable(http_status: u16) -> NoEvidence {
@@ -11,6 +11,12 @@ pub(super) fn unreadable(http_status: u16) -> NoEvidence {
         404 => NoEvidence::GatewayNotFound,
         _ => NoEvidence::HttpStatus,
     }
+}
+
+/// Whether the answer is a service's not-found and nothing else.
+pub fn is_not_found(answer: &LookupAnswer) -> bool {
+    let errors = LookupEnvelope::read(&answer.body).map(|read| read.errors());
+    matches!(answer.http_status, 200 | 400 | 404) && errors.is_some_and(|errors| errors.count == 1 && errors.of_service)
 }
 
 pub(super) fn of_answer(http_status: u16, answer: &LookupEnvelope) -> Result<AbsenceProof, NoEvidence> {

@@ -1,9 +1,8 @@
 //! The envelope of an answer to a look-up, read strictly.
 
-use serde::Deserialize as _;
 use serde::de::MapAccess;
 
-use super::json::{JsonPart, JsonScalar, ObjectFields, objects, once};
+use super::json::{JsonPart, JsonScalar, ObjectFields, object_of, objects, once};
 use super::order::OrderRow;
 
 /// The parts of a body that can prove something.
@@ -47,6 +46,8 @@ pub(super) struct ErrorCodes {
     pub(super) count: usize,
     /// The first code that is a not-found of the order service.
     pub(super) not_found: Option<String>,
+    /// Whether a code is a not-found of any service.
+    pub(super) of_service: bool,
 }
 
 /// A count of orders or pages in an answer.
@@ -67,13 +68,7 @@ pub(super) struct AnswerTotals {
 impl LookupEnvelope {
     /// Reads a body. Returns `None` when the body is no JSON object, is cut short, or names a field twice.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let part = JsonPart::<Self>::deserialize(&mut deserializer).ok()?;
-        deserializer.end().ok()?;
-        match part {
-            JsonPart::Object(answer) => Some(*answer),
-            JsonPart::Null | JsonPart::Scalar(_) | JsonPart::List(_) => None,
-        }
+        object_of(body)
     }
 
     pub(super) fn status(&self) -> AnswerStatus {
@@ -246,11 +241,11 @@ fn count(error: &ErrorRow, found: &mut ErrorCodes) {
     if wrapped == 0 || error.keys > wrapped {
         found.count += 1;
     }
-    if let Some(JsonScalar::Text(code)) = &error.code
-        && found.not_found.is_none()
-        && is_order_service_not_found(code)
-    {
-        found.not_found = Some(code.clone());
+    if let Some(JsonScalar::Text(code)) = &error.code {
+        found.of_service |= is_service_not_found(code);
+        if found.not_found.is_none() && is_order_service_not_found(code) {
+            found.not_found = Some(code.clone());
+        }
     }
     for inner in [&error.error, &error.errors, &error.causes].into_iter().flatten() {
         collect(inner, found);
@@ -273,4 +268,17 @@ pub fn is_order_service_not_found(code: &str) -> bool {
         };
         has(&["ORDER", "FULFILL"]) && !has(&["GATEWAY", "PROXY", "EDGE"])
     })
+}
+
+/// Whether the code is a not-found in the words of a service behind Walmart's gateway, whichever service it is. The gateway
+/// itself reports a missing path.
+pub fn is_service_not_found(code: &str) -> bool {
+    let component = ["CONTENT_NOT_FOUND.", "OS_NOT_FOUND_ERROR."].iter().find_map(|start| code.strip_prefix(start));
+    let of_service = |component: &str| {
+        let mut words = component.split(['_', '.', '-']);
+        !component.is_empty()
+            && !words.any(|word| ["GATEWAY", "PROXY", "EDGE"].iter().any(|edge| word.starts_with(edge)))
+    };
+    // The returns service says with this code that it does not know the order or the return.
+    code == "500.OS_SERVICE.200" || is_order_service_not_found(code) || component.is_some_and(of_service)
 }

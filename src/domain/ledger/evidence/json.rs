@@ -90,6 +90,26 @@ pub(super) fn objects<T>(part: &Option<JsonPart<T>>) -> impl Iterator<Item = &T>
     part.iter().flat_map(JsonPart::objects)
 }
 
+/// The objects of an optional part; `None` when it has anything else, which may hide an object.
+pub(super) fn only_objects<T>(part: &Option<JsonPart<T>>) -> Option<Vec<&T>> {
+    match part {
+        Some(JsonPart::List(many)) => many.iter().map(Option::as_ref).collect(),
+        Some(JsonPart::Scalar(_)) => None,
+        Some(JsonPart::Object(_) | JsonPart::Null) | None => Some(objects(part).collect()),
+    }
+}
+
+/// Reads a whole body. `None` when the body is no JSON object, is cut short, or names a field twice.
+pub(super) fn object_of<T: ObjectFields>(body: &[u8]) -> Option<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let part = JsonPart::<T>::deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    match part {
+        JsonPart::Object(object) => Some(*object),
+        JsonPart::Null | JsonPart::Scalar(_) | JsonPart::List(_) => None,
+    }
+}
+
 /// Reads the known keys of an object and skips the rest.
 pub(super) fn object<'de, A: MapAccess<'de>, T: ObjectFields>(mut object: A) -> Result<T, A::Error> {
     let mut fields = T::default();

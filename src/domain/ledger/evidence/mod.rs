@@ -6,7 +6,7 @@
 //! report an order that never existed; taking a failed look-up for absence would create an order twice.
 //!
 //! Pure. [`answer`](self::answer) reads the body, [`absence`](self::absence) has the two proofs of absence,
-//! [`create`](self::create) and [`cancel`](self::cancel) judge, and [`search`](self::search) reads pages of a search by
+//! [`create`](self::create), [`cancel`](self::cancel) and [`seller_lines`](self::seller_lines) judge, and [`search`](self::search) reads pages of a search by
 //! date.
 
 mod absence;
@@ -16,16 +16,24 @@ mod create;
 mod json;
 mod order;
 mod search;
+mod seller_lines;
+mod seller_order;
 mod units;
 
 use std::fmt;
 
 use bytes::Bytes;
 
-pub use self::answer::is_order_service_not_found;
+pub use self::absence::is_not_found;
+pub use self::answer::{is_order_service_not_found, is_service_not_found};
 pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
 pub use self::create::{ExpectedOrder, judge_create};
 pub use self::search::{SearchPage, SearchProgress, read_search_page};
+pub use self::seller_lines::{
+    SellerSnapshot, SellerSnapshotLine, SnapshotParcel, judge_cancelled_lines, judge_refunded_lines,
+    judge_shipped_lines,
+};
+pub use self::seller_order::cents;
 
 /// Walmart's complete and unread HTTP answer to a look-up.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +100,10 @@ pub enum AbsenceProof {
     },
     /// For a cancellation: the order is shown, and no unit was cancelled since the snapshot.
     NothingCancelled,
+    /// For a shipment: the order is shown without the parcels, and its units are still open.
+    NothingShipped,
+    /// For a refund: the order is shown, and its lines are as in the snapshot. Never a reason to send again.
+    NothingRefunded,
 }
 
 impl fmt::Display for AbsenceProof {
@@ -100,6 +112,8 @@ impl fmt::Display for AbsenceProof {
             Self::EmptyList => f.write_str("an explicit list without an order"),
             Self::OrderServiceNotFound { code } => write!(f, "the order service's {code}"),
             Self::NothingCancelled => f.write_str("no unit of the lines was cancelled since"),
+            Self::NothingShipped => f.write_str("the parcels do not show, and their units are still open"),
+            Self::NothingRefunded => f.write_str("nothing of the lines was refunded since"),
         }
     }
 }
@@ -199,11 +213,15 @@ pub enum NoEvidence {
     UnitsNotShown,
     /// For a cancellation: some units are cancelled, but fewer than asked for or fewer than before.
     UnitsUnclear,
+    /// For lines of a seller's order: some have changed and some not, or by other amounts or under other numbers.
+    LinesUnclear,
+    /// For a refund: the state from before is not known.
+    NoSnapshot,
 }
 
 impl NoEvidence {
     /// All reasons, in their order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::RequestUnreadable,
         Self::HttpStatus,
         Self::GatewayNotFound,
@@ -227,6 +245,8 @@ impl NoEvidence {
         Self::LinesNotTold,
         Self::UnitsNotShown,
         Self::UnitsUnclear,
+        Self::LinesUnclear,
+        Self::NoSnapshot,
     ];
 
     /// The reason in words, for operators.
@@ -255,6 +275,8 @@ impl NoEvidence {
             Self::LinesNotTold => "the look-up does not tell the cancelled lines from others",
             Self::UnitsNotShown => "the look-up does not show the units of a line and their states",
             Self::UnitsUnclear => "the cancelled units are not those of this cancellation",
+            Self::LinesUnclear => "the lines have changed, but not as this call changes them",
+            Self::NoSnapshot => "the state of the lines from before is not known",
         }
     }
 }

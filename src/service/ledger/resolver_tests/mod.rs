@@ -17,7 +17,7 @@ use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::TextFormat;
 use crate::testing::ledger::{Faulty, batch, creation, put};
 use crate::testing::walmart::{
-    Answer, LATENCY, SETTLE, Said, Walmart, error, found, lost, mutations, over, refused, resolving, take_over,
+    ACME, Answer, LATENCY, SETTLE, Said, Walmart, error, found, lost, mutations, over, refused, resolving, take_over,
 };
 
 mod audits;
@@ -143,7 +143,7 @@ async fn to_wait_in_line_while_others_are_served_is_no_case_for_a_person() {
     for minute in 0..8 {
         for entry in &entries {
             let current = now(&mutations, entry).await;
-            resolver.look_up(AccountIndex(0), vec![current]);
+            resolver.look_up(DeskId::of_orders(ACME), vec![current]);
             tokio::time::sleep(LATENCY * 2).await;
         }
         states_seen.push((minute, states(&mutations, &entries).await[1]));

@@ -1,5 +1,6 @@
 //! What searches by date settle, how many calls they may take, and when look-ups by number go on without one.
 
+use super::super::super::desk::LookupDesk;
 use super::*;
 
 /// Creations in doubt that are due, by their numbers.
@@ -34,7 +35,7 @@ async fn a_search_takes_no_more_pages_than_it_looks_for_entries_and_is_not_repea
         for entry in &entries {
             current.push(now(&mutations, entry).await);
         }
-        resolver.look_up(AccountIndex(0), current);
+        resolver.look_up(DeskId::of_orders(ACME), current);
         tokio::time::sleep(Duration::from_secs(wait)).await;
     }
     let (search, by_number) = ([true; 4].as_slice(), [false; 4].as_slice());
@@ -51,7 +52,7 @@ async fn what_a_batch_of_look_ups_leaves_is_searched_for_again() {
     let walmart = Walmart::default().answering(Status, [broken].into_iter().chain(by_number).chain([all]));
     let mutations = mutations(&walmart, 20);
     let entries = due(&mutations, &numbers).await;
-    Resolver::new(mutations.clone(), DAY, TaskTracker::new()).look_up(AccountIndex(0), entries.clone());
+    Resolver::new(mutations.clone(), DAY, TaskTracker::new()).look_up(DeskId::of_orders(ACME), entries.clone());
     tokio::time::sleep(MINUTE).await;
     assert_eq!(are_pages(&walmart), [&[true], [false; 16].as_slice(), &[true]].concat());
     assert_eq!(states(&mutations, &entries).await, vec![EntryState::Succeeded; 100]);
@@ -91,7 +92,7 @@ async fn a_search_that_does_not_list_everything_is_no_absence() {
         for entry in &entries {
             current.push(now(&mutations, entry).await);
         }
-        resolver.search(AccountIndex(0), current, &mut held).await;
+        resolver.search(DeskId::of_orders(ACME), current, &mut held).await;
         for entry in &entries[1..] {
             assert_eq!(now(&mutations, entry).await.unknown.unwrap().lookups, 0);
         }
@@ -117,7 +118,7 @@ async fn a_search_that_showed_nothing_is_not_made_again_before_each_look_up() {
     let entries = ripe(&mutations, &["SO1", "SO2", "SO3"]).await;
     let resolver = Resolver::new(mutations.clone(), DAY, TaskTracker::new());
     for wait in [3, 60, 3] {
-        resolver.look_up(AccountIndex(0), entries.clone());
+        resolver.look_up(DeskId::of_orders(ACME), entries.clone());
         tokio::time::sleep(Duration::from_secs(wait)).await;
     }
     let by_date: Vec<bool> = walmart.sent().iter().map(|sent| !sent.contains("order_number: \"SO")).collect();

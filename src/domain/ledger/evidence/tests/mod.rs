@@ -6,6 +6,7 @@ mod cases;
 mod presences;
 mod properties;
 mod searches;
+mod seller_lines;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,215 @@
+//! The changes of the seller's own orders. Mutations are carried out by [`Mutate`], repeatable changes by
+//! [`CoalescedRead`]; this file shapes the answers.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::ServiceError;
+use super::cancel_order::BatchOutcome;
+use super::ledger::Mutations;
+use super::mutate::{Mutate, MutationError, MutationReply};
+use super::read::CoalescedRead;
+use crate::domain::account::AccountIndex;
+use crate::domain::mutations::{self, MAX_LINES, ShownObject};
+use crate::domain::reads::{AcknowledgeOrder, CorrectTracking, GetSellerOrder};
+use crate::pb::{self, SellerOrder};
+use crate::ports::call::CallContext;
+use crate::ports::ledger::Ledger;
+use crate::ports::upstream::{AcceptedAnswer, ErrorKind, Reply, WalmartApi};
+
+/// The use cases of SellerOrderService that change orders. Cheap to clone.
+pub struct SellerOrderChanges<U, L> {
+    acknowledge: CoalescedRead<AcknowledgeOrder, U>,
+    correct: CoalescedRead<CorrectTracking, U>,
+    read: CoalescedRead<GetSellerOrder, U>,
+    cancel: Mutate<mutations::CancelOrderLines, U, L>,
+    ship: Mutate<mutations::ShipOrderLines, U, L>,
+    refund: Mutate<mutations::RefundOrderLines, U, L>,
+}
+
+impl<U: Clone, L> Clone for SellerOrderChanges<U, L> {
+    fn clone(&self) -> Self {
+        Self {
+            acknowledge: self.acknowledge.clone(),
+            correct: self.correct.clone(),
+            read: self.read.clone(),
+            cancel: self.cancel.clone(),
+            ship: self.ship.clone(),
+            refund: self.refund.clone(),
+        }
+    }
+}
+
+/// A cancellation of lines with at least one accepted batch.
+#[derive(Debug)]
+pub struct LineCancellationReply {
+    /// The caller's request id, or a generated id.
+    pub request_id: String,
+    /// Outcomes of the batches, in the order sent. Line ids are line numbers.
+    pub batches: Vec<BatchOutcome>,
+    /// Whether an earlier call had begun or completed the cancellation.
+    pub replayed: bool,
+    /// The order after the last accepted batch.
+    pub order: SellerOrder,
+}
+
+/// A change of one order that Walmart accepted.
+#[derive(Debug)]
+pub struct OrderChangeReply {
+    /// The caller's request id, or the id made of the content.
+    pub request_id: String,
+    /// The WM_QOS.CORRELATION_ID of the attempts.
+    pub correlation_id: String,
+    /// Whether an earlier call had begun or completed the change.
+    pub replayed: bool,
+    /// The order afterwards.
+    pub order: SellerOrder,
+}
+
+impl<U: WalmartApi, L: Ledger> SellerOrderChanges<U, L> {
+    /// Sends to `upstream`, and works on `mutations`. Work without a remaining caller continues among `tasks`.
+    pub fn new(upstream: U, mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+        Self {
+            acknowledge: CoalescedRead::new(upstream.clone()),
+            correct: CoalescedRead::new(upstream.clone()),
+            read: CoalescedRead::new(upstream),
+            cancel: Mutate::new(mutations.clone(), tasks.clone()),
+            ship: Mutate::new(mutations.clone(), tasks.clone()),
+            refund: Mutate::new(mutations, tasks),
+        }
+    }
+
+    /// Acknowledges the order. Where Walmart refuses because units are past it, the order is read: without any unit in the
+    /// state before, the acknowledgement is done.
+    pub async fn acknowledge(
+        &self,
+        account: AccountIndex,
+        request: pb::AcknowledgeOrderRequest,
+        call: &CallContext,
+    ) -> Result<pb::AcknowledgeOrderResponse, ServiceError> {
+        let purchase_order_id = request.purchase_order_id.clone();
+        let refused = match self.acknowledge.call(account, request, call).await {
+            Err(ServiceError::Upstream(error)) if error.kind == ErrorKind::WrongState => error,
+            ended => return ended,
+        };
+        let read = pb::GetOrderRequest { purchase_order_id, ..Default::default() };
+        match self.read.call(account, read, call).await {
+            Ok(pb::GetOrderResponse { order: Some(order), correlation_id }) if is_past_creation(&order) => {
+                let (order, already_acknowledged) = (Some(order), true);
+                Ok(pb::AcknowledgeOrderResponse { order, correlation_id, already_acknowledged })
+            }
+            _ => Err(ServiceError::Upstream(refused)),
+        }
+    }
+
+    /// Cancels lines: any number, in requests of at most a hundred. Fails when no batch was accepted.
+    pub async fn cancel(
+        &self,
+        account: AccountIndex,
+        request: pb::CancelOrderLinesRequest,
+        call: &CallContext,
+    ) -> Result<LineCancellationReply, MutationError> {
+        let request = Arc::new(request);
+        let MutationReply { request_id, mut batches, replayed } =
+            self.cancel.call(account, request.clone(), call).await?;
+        let last = batches.iter_mut().rev().find_map(|batch| batch.as_mut().ok());
+        let (shown, direct) =
+            last.map(|reply| (std::mem::take(&mut reply.answer.shown), !replayed)).unwrap_or_default();
+        let order = self.order(account, &request.purchase_order_id, shown, direct, call).await;
+        let lines = mutations::CancelOrderLines::lines(&request).chunks(MAX_LINES);
+        let numbers = lines.map(|lines| lines.iter().map(|line| line.line_number().to_owned()).collect());
+        let batches = numbers.zip(batches).map(|(line_ids, result)| BatchOutcome { line_ids, result }).collect();
+        Ok(LineCancellationReply { request_id, batches, replayed, order })
+    }
+
+    /// Tells of shipped units once, or corrects a tracking number.
+    pub async fn ship(
+        &self,
+        account: AccountIndex,
+        request: pb::ShipOrderLinesRequest,
+        call: &CallContext,
+    ) -> Result<OrderChangeReply, MutationError> {
+        if mutations::is_correction(&request) {
+            let request_id = request.request_id.clone();
+            let corrected = self.correct.call(account, request, call).await;
+            let answer = corrected.map_err(|error| MutationError { request_id, error })?;
+            let pb::ShipOrderLinesResponse { order, correlation_id, .. } = answer;
+            let order = order.unwrap_or_default();
+            return Ok(OrderChangeReply { request_id: String::new(), correlation_id, replayed: false, order });
+        }
+        let purchase_order = request.purchase_order_id.clone();
+        let reply = self.ship.call(account, Arc::new(request), call).await?;
+        self.changed(account, &purchase_order, reply, call).await
+    }
+
+    /// Refunds lines, never twice.
+    pub async fn refund(
+        &self,
+        account: AccountIndex,
+        request: pb::RefundOrderLinesRequest,
+        call: &CallContext,
+    ) -> Result<OrderChangeReply, MutationError> {
+        let purchase_order = mutations::RefundOrderLines::purchase_order(&request).to_owned();
+        let reply = self.refund.call(account, Arc::new(request), call).await?;
+        self.changed(account, &purchase_order, reply, call).await
+    }
+
+    async fn changed(
+        &self,
+        account: AccountIndex,
+        purchase_order: &str,
+        reply: MutationReply,
+        call: &CallContext,
+    ) -> Result<OrderChangeReply, MutationError> {
+        let MutationReply { request_id, batches, replayed } = reply;
+        match batches.into_iter().next().unwrap_or(Err(ServiceError::Internal)) {
+            Ok(Reply { answer: AcceptedAnswer { shown, .. }, correlation_id }) => {
+                let order = self.order(account, purchase_order, shown, !replayed, call).await;
+                Ok(OrderChangeReply { request_id, correlation_id: correlation_id.to_string(), replayed, order })
+            }
+            Err(error) => Err(MutationError { request_id, error }),
+        }
+    }
+
+    /// The order for the answer. An acceptance without an order's lines is read back once: Walmart showed none, or only the
+    /// ledger knows of the acceptance. A replay shows the number alone.
+    async fn order(
+        &self,
+        account: AccountIndex,
+        purchase_order: &str,
+        shown: ShownObject,
+        direct: bool,
+        call: &CallContext,
+    ) -> SellerOrder {
+        let number_alone = SellerOrder { purchase_order_id: purchase_order.to_owned(), ..SellerOrder::default() };
+        match shown {
+            ShownObject::SellerOrder(order) if direct && order.order_lines.is_some() => *order,
+            ShownObject::SellerOrder(_) | ShownObject::Nothing if direct => {
+                let read = pb::GetOrderRequest { purchase_order_id: purchase_order.to_owned(), ..Default::default() };
+                let read = self.read.call(account, read, call).await;
+                read.ok().and_then(|answer| answer.order).unwrap_or(number_alone)
+            }
+            ShownObject::SellerOrder(_) | ShownObject::Nothing => number_alone,
+        }
+    }
+}
+
+/// Whether the order shows its lines, and no unit of them waits for the acknowledgement.
+fn is_past_creation(order: &SellerOrder) -> bool {
+    let lines = order.order_lines.as_ref().map(|lines| lines.order_line.as_slice()).unwrap_or_default();
+    let statuses = |line: &pb::SellerOrderLine| {
+        line.order_line_statuses.as_ref().map(|statuses| statuses.order_line_status.clone()).unwrap_or_default()
+    };
+    let is_past = |line: &pb::SellerOrderLine| {
+        let statuses = statuses(line);
+        let is_created = |status: &pb::LineStatus| {
+            let units =
+                status.status_quantity.as_ref().and_then(|quantity| quantity.amount().trim().parse::<f64>().ok());
+            let is_other = !status.status().is_empty() && !status.status().eq_ignore_ascii_case("Created");
+            !is_other && units != Some(0.0)
+        };
+        !statuses.is_empty() && !statuses.iter().any(is_created)
+    };
+    !lines.is_empty() && lines.iter().all(is_past)
+}
