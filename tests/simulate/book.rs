@@ -65,6 +65,8 @@ pub(crate) struct Record {
     pub(crate) by_operator: bool,
     /// It was carried out later than the settle window covers.
     pub(crate) is_late: bool,
+    /// It was carried out that late while the next attempt was under way.
+    pub(crate) is_overtaken: bool,
     /// How often Walmart carried it out.
     pub(crate) effects: usize,
     pub(crate) doubt: Option<Doubt>,
@@ -222,6 +224,7 @@ impl Book {
                 last_error: String::new(),
                 by_operator: false,
                 is_late: false,
+                is_overtaken: false,
                 effects: 0,
                 doubt: None,
                 settled: Duration::ZERO,
@@ -266,6 +269,9 @@ impl Book {
                     }
                 };
                 (shown == 0).then(|| format!("I2: {name} is SUCCEEDED, and Walmart did not carry it out"))
+            }
+            EntryState::Rejected if *effects > 0 && record.is_overtaken => {
+                Some(format!("I2: {name} is {state:?}, and Walmart carried it out before it refused the next attempt"))
             }
             EntryState::Rejected | EntryState::NotSent | EntryState::Expired if *effects > 0 && !record.is_late => {
                 Some(format!("I2: {name} is {state:?}, effect NONE, and Walmart carried it out"))
@@ -361,7 +367,10 @@ impl Book {
         record.effects += 1;
         let ended =
             record.attempts.iter().find(|attempt| attempt.sent == sent.number).and_then(|attempt| attempt.ended);
-        record.is_late |= ended.is_some_and(|(time, _)| now > time + self.settle_window);
+        let late = ended.is_some_and(|(time, _)| now > time + self.settle_window);
+        record.is_late |= late;
+        // A refusal of the attempt that is under way says nothing of the earlier one.
+        record.is_overtaken |= late && record.state == EntryState::Sending;
         if record.effects > 1 && record.kind != MutationKind::Create {
             return Some(format!("I1: {sent} was carried out {} times", record.effects));
         }

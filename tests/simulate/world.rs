@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use order_gateway::domain::operation::Operation;
 use order_gateway::emulator::{self, Emulator};
 use order_gateway::ports::random::Random;
 use tokio::sync::Notify;
@@ -14,7 +15,7 @@ use tower::Service as _;
 
 use crate::book::Book;
 use crate::clocks::Time;
-use crate::draw::seconds;
+use crate::draw::{Draw as _, seconds};
 use crate::faults::{Fate, FaultKind, StoreFate};
 use crate::network::{Abandoned, Sent};
 use crate::plan::{Call, Plan, What};
@@ -220,9 +221,26 @@ impl World {
     /// Walmart carries this out now. Whatever should have arrived before has.
     pub(crate) fn execute(&self, request: Request<Bytes>, sent: &Sent) -> Answering {
         self.catch_up();
+        self.deliver_overtaken(sent);
         let answer = self.0.emulator.clone().call(request);
         self.note(sent);
         answer
+    }
+
+    /// Where first attempts may come later than the settle window promises, some come just before the next attempt: a proxy
+    /// sends what it held when its connection is used again. The next attempt is then refused, although the order is made.
+    fn deliver_overtaken(&self, sent: &Sent) {
+        if !self.plan().settings.beyond || sent.operation != Some(Operation::Create) {
+            return;
+        }
+        let mut state = self.state();
+        let held = state.late.iter().find(|(_, (_, late))| late.correlation_id == sent.correlation_id);
+        let Some(key) = held.map(|(key, _)| *key).filter(|_| self.random().chance(0.7)) else { return };
+        let Some((request, late)) = state.late.remove(&key) else { return };
+        drop(state);
+        self.trace(format_args!("network: {late} arrives just before the next attempt"));
+        drop(self.0.emulator.clone().call(request));
+        self.note(&late);
     }
 
     /// Walmart will carry this out, unless it is too late for it to matter.
