@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, error, fs};
 
 use prost::Message as _;
@@ -29,9 +30,13 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=third_party");
 
+    println!("cargo:rustc-env=ORDER_GATEWAY_VERSION={} ({})", env::var("CARGO_PKG_VERSION")?, commit());
+
     let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(proto_files(Path::new("proto"))?)?;
+    // Served, or shown by reflection, beside ours.
+    compiler.open_files(["google/rpc/error_details.proto", "grpc/health/v1/health.proto"])?;
     // The shorter calls of protox drop custom options.
     let encoded = compiler.encode_file_descriptor_set();
     let set = FileDescriptorSet::decode(encoded.as_slice())?;
@@ -54,6 +59,26 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     }
     config.compile_fds(set)?;
     Ok(())
+}
+
+/// The commit that `--version` names: as the builder says, or as git does. Builds for development do not ask git, because
+/// every commit would then compile the crate anew.
+fn commit() -> String {
+    println!("cargo:rerun-if-env-changed=ORDER_GATEWAY_REVISION");
+    let given = env::var("ORDER_GATEWAY_REVISION").ok().filter(|given| !given.trim().is_empty());
+    if given.is_none() && env::var("PROFILE").is_ok_and(|profile| profile != "release") {
+        return "a build for development".into();
+    }
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    // Written by git with every commit and checkout.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    let commit = given.or_else(|| git(&["rev-parse", "HEAD"]));
+    commit.map_or_else(|| "commit unknown".into(), |commit| format!("commit {}", commit.trim()))
 }
 
 fn proto_files(dir: &Path) -> Result<Vec<PathBuf>, std::io::Error> {

@@ -17,8 +17,10 @@ pub(crate) const ADMIN_CONNECTIONS: usize = 256;
 /// retries only after seconds.
 pub(crate) const ACCEPT_QUEUE: u32 = 4096;
 
-/// Open HTTP/2 streams of a gRPC connection.
-pub(crate) const STREAMS_PER_CONNECTION: u32 = 256;
+/// Streaming calls of a gRPC connection.
+pub(crate) const STREAMING_CALLS_PER_CONNECTION: usize = 256;
+/// Open HTTP/2 streams of a gRPC connection: its streaming calls, and room for unary calls beside them.
+pub(crate) const STREAMS_PER_CONNECTION: u32 = STREAMING_CALLS_PER_CONNECTION as u32 + 64;
 /// Health watches of a gRPC connection: one per service, and one for the server as a whole.
 pub(crate) const HEALTH_WATCHES_PER_CONNECTION: usize = 8;
 /// Open streams of the feeds.

@@ -9,5 +9,10 @@ pub mod codec;
 
 tonic::include_proto!("ordergateway.v1");
 
+/// `grpc.health.v1`, with the RPC `List`.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
 /// Descriptors of all files, with comments, for reflection and for protobuf's JSON form.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));

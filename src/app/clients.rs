@@ -6,15 +6,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::config::{AccountSet, ClientConfig, Config};
-use crate::domain::account::AccountIndex;
 use crate::domain::feed::AccountScope;
 use crate::grpc::layers::authn::{AllowedClient, ClientCredential};
 use crate::grpc::layers::client_limits::{ClientLimitSettings, ClientLimits};
 use crate::ports::call::{Caller, VisibleAccounts};
+use crate::service::AccountDirectory;
 
 /// Returns the callers in the order of the settings; empty for an open gateway.
-pub(super) fn from_config(config: &Config) -> Vec<AllowedClient> {
-    config.clients.iter().map(|client| one(client, config)).collect()
+pub(super) fn from_config(config: &Config, directory: &AccountDirectory) -> Vec<AllowedClient> {
+    config.clients.iter().map(|client| one(client, config, directory)).collect()
 }
 
 /// Returns the accounts visible to each client, by client name.
@@ -28,7 +28,7 @@ pub(super) fn scopes(config: &Config) -> HashMap<String, AccountScope> {
     config.clients.iter().map(|client| (client.name.clone(), scope(&client.accounts))).collect()
 }
 
-fn one(settings: &ClientConfig, config: &Config) -> AllowedClient {
+fn one(settings: &ClientConfig, config: &Config, directory: &AccountDirectory) -> AllowedClient {
     let credential = match &settings.san {
         Some(san) => ClientCredential::San(san.clone()),
         None => ClientCredential::Tokens(settings.tokens.clone()),
@@ -42,25 +42,17 @@ fn one(settings: &ClientConfig, config: &Config) -> AllowedClient {
     AllowedClient {
         caller: Arc::new(Caller {
             name: settings.name.clone(),
-            accounts: visible(&settings.accounts, config),
+            accounts: visible(&settings.accounts, directory),
             services: settings.services.as_ref().map(|names| names.iter().cloned().collect()),
         }),
         credential,
-        limits: ClientLimits::new(limits, Instant::now()),
+        limits: Arc::new(ClientLimits::new(limits, Instant::now())),
     }
 }
 
-fn visible(accounts: &AccountSet, config: &Config) -> VisibleAccounts {
+fn visible(accounts: &AccountSet, directory: &AccountDirectory) -> VisibleAccounts {
     match accounts {
         AccountSet::All => VisibleAccounts::All,
-        AccountSet::Some(ids) => VisibleAccounts::Only(
-            config
-                .accounts
-                .iter()
-                .enumerate()
-                .filter(|(_, a)| ids.contains(&a.id))
-                .map(|(i, _)| AccountIndex(i))
-                .collect(),
-        ),
+        AccountSet::Some(ids) => VisibleAccounts::Only(ids.iter().filter_map(|id| directory.position(id)).collect()),
     }
 }

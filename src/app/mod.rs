@@ -2,6 +2,7 @@
 
 mod clients;
 mod feed;
+mod reload;
 mod upstream;
 
 use std::net::SocketAddr;
@@ -9,13 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use tonic_reflection::pb::v1::server_reflection_server::ServerReflectionServer;
+use tonic_reflection::pb::v1alpha;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::config::{self, Config, SecretWatcher, files};
+use self::reload::{Reload, ReloadParts};
+use crate::accept::ListenSocket;
+use crate::config::{self, AccountConfig, Config, GrpcListen, SettingsFiles};
 use crate::domain::account::SellerId;
 use crate::domain::ledger::machine::LedgerRules;
 use crate::domain::operation::Operation;
@@ -23,17 +29,19 @@ use crate::grpc::cancel_intents::CancelIntentRpcs;
 use crate::grpc::connection::listener::{self, ConnectionSettings};
 use crate::grpc::fulfillment::FulfillmentRpcs;
 use crate::grpc::gateway::GatewayRpcs;
+use crate::grpc::health::ServiceHealth;
+use crate::grpc::layers::authn::AllowedClients;
 use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::methods;
 use crate::grpc::order_updates::OrderUpdateRpcs;
-use crate::grpc::reflection;
+use crate::grpc::reflection::{ReflectionV1, ReflectionV1Alpha};
 use crate::grpc::seller_orders::SellerOrderRpcs;
-use crate::grpc::server::{self, InboundConfig, ServiceHealth};
+use crate::grpc::server::{self, InboundConfig};
 use crate::grpc::services::ServiceRouter;
 use crate::grpc::tls::TlsFiles;
 use crate::http;
 use crate::http::admin::AdminHosts;
-use crate::http::page::{GrpcEndpoint, StatusPage};
+use crate::http::page::{GrpcEndpoint, StatusPage, WebhookCounts};
 use crate::http::webhooks::WebhookReceiver;
 use crate::http::{HealthProbes, ProcessStage};
 use crate::limits;
@@ -49,7 +57,8 @@ use crate::ports::random::Random;
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{Feed, FeedStore};
 use crate::service::{
-    AccountDirectory, CacheSettings, ClockWatch, GatewayStatus, MutationSettings, Mutations, Operations, Resolver,
+    AccountDirectory, CacheSettings, ClientAccounts, ClockWatch, GatewayStatus, MutationSettings, Mutations,
+    Operations, Resolver, SettingsState,
 };
 use crate::shutdown::{DrainOutcome, Shutdown};
 use crate::store::{self, Store};
@@ -60,8 +69,6 @@ use crate::upstream::client::RestUpstream;
 use crate::upstream::overview::StackOverview;
 use crate::upstream::transport::HttpService;
 
-/// Interval of checks of secret, token and certificate files; a change takes effect at the second check.
-const FILES_EVERY: Duration = Duration::from_secs(2);
 /// Interval of samples of Walmart's buckets: a bucket of 20 calls a minute gains a token in this time.
 const LEVELS_EVERY: Duration = Duration::from_secs(3);
 /// Interval of test writes to the store when nothing else is written.
@@ -83,13 +90,18 @@ pub struct Externals<H> {
     pub otlp: Option<OtlpExport>,
     /// Counter of dropped log lines.
     pub log: Option<ErrorCounter>,
+    /// The files from which the settings came, to be read again when they change. `None`: accounts and clients are
+    /// fixed.
+    pub settings: Option<SettingsFiles>,
+    /// Notified when everything that can change is to be read again at once.
+    pub reload: Arc<Notify>,
 }
 
 /// The listening sockets of a gateway.
 #[derive(Debug)]
 pub struct BoundListeners {
     /// Listening socket for gRPC.
-    pub grpc: TcpListener,
+    pub grpc: ListenSocket,
     /// Socket for webhooks and probes; without `admin`, also for the status page and metrics.
     pub http: TcpListener,
     /// Socket for the status page and metrics, if `admin.listen` is set.
@@ -99,7 +111,11 @@ pub struct BoundListeners {
 impl BoundListeners {
     /// Binds all addresses. The error is a single line with key and address.
     pub async fn bind(config: &Config) -> Result<Self, String> {
-        let grpc = bind("grpc.listen", config.grpc.listen).await?;
+        let grpc = match &config.grpc.listen {
+            GrpcListen::Tcp(address) => bind("grpc.listen", *address).await?.into(),
+            GrpcListen::Unix(path) => ListenSocket::unix(path)
+                .map_err(|error| format!("grpc.listen: cannot listen on unix:{}: {error}", path.display()))?,
+        };
         let http = bind("http.listen", config.http.listen).await?;
         let admin = match config.admin.listen {
             Some(listen) => Some(bind("admin.listen", listen).await?),
@@ -157,7 +173,7 @@ impl Gateway {
         listeners: BoundListeners,
         externals: Externals<H>,
     ) -> Result<Self, StartError> {
-        let Externals { http, clock, random, tracer, mut otlp, log } = externals;
+        let Externals { http, clock, random, tracer, mut otlp, log, settings, reload } = externals;
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(methods::paths()));
         if let Some(lines) = log {
@@ -169,25 +185,38 @@ impl Gateway {
         }
         let tls = config.grpc.tls.as_ref();
         let tls = tls.map(|files| TlsFiles::load(files, clock, metrics.callers.clone())).transpose()?;
-        let upstream = upstream::build(config, http, clock, random.clone(), tracer.clone(), metrics.clone())?;
+        let directory = directory(config);
+        let upstream = upstream::build(config, &directory, http, clock, &random, tracer.clone(), metrics.clone())?;
         let store = open_store(config, clock, &metrics).await.map_err(StartError::Store)?;
         let clock_watch = ClockWatch::new(clock, config.feed.retention, metrics.clock.clone());
         shutdown.tasks().spawn(clock_watch.clone().run(store.clone(), shutdown.stopping().clone()));
-        let mutations = mutations(config, &upstream, store.clone(), clock, &random, &tracer, &metrics);
+        let mutations = mutations(config, &directory, &upstream, store.clone(), clock, &random, &tracer, &metrics);
         // Take over before the first call: operations open now belong to another process.
         mutations.take_over(shutdown.tasks(), shutdown.stopping().clone()).await;
         let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone())
             .with_clock_watch(clock_watch.clone());
         shutdown.tasks().spawn(resolver.run(shutdown.stopping().clone()));
-        let health = ServiceHealth::new(&SERVICES).await;
-        let feed = feed::start(config, store.clone(), &shutdown, clock, &clock_watch, &random, &metrics);
-        let status = status(config, &upstream, mutations.clone(), feed.clone(), clock, clock_watch);
-        let services = services(config, upstream, mutations, feed, status.clone(), &shutdown, &health, &metrics);
+        let health = ServiceHealth::new(&SERVICES);
+        let clients = AllowedClients::new(clients::from_config(config, &directory));
+        let client_accounts = ClientAccounts::new(clients::scopes(config));
+        let accounts = (directory.clone(), client_accounts.clone());
+        let feed = feed::start(config, store.clone(), accounts, &shutdown, (clock, &clock_watch), &random, &metrics);
+        let status = GatewayStatus {
+            directory: directory.clone(),
+            overview: Arc::new(StackOverview::new(upstream.shared().clone(), clock)),
+            operations: Operations::new(mutations.clone()),
+            feed: feed.clone(),
+            clock_watch,
+            settings: SettingsState::new(clock.now()),
+            start_time: clock.now(),
+        };
+        let used = (upstream.clone(), mutations.clone());
+        let services = services(config, used, feed, status.clone(), &shutdown, &health, &metrics);
         let inbound = InboundConfig {
             tracer,
             metrics: metrics.clone(),
             access_log: access_log(config.telemetry.access_log),
-            clients: clients::from_config(config),
+            clients: clients.clone(),
             stopping: shutdown.stopping().clone(),
             closing: shutdown.closing().clone(),
         };
@@ -197,9 +226,8 @@ impl Gateway {
             jitter: Arc::new(move || random.fraction()),
             tls: tls.as_ref().map(TlsFiles::tls),
         };
-        watch_files(config, tls, &shutdown, &metrics);
         let grpc = server::stack(inbound, services);
-        let endpoint = listeners.grpc.local_addr().unwrap_or(config.grpc.listen);
+        let listen = listeners.grpc.address().map_or_else(|| config.grpc.listen.clone(), GrpcListen::Tcp);
         tokio::spawn(listener::serve(listeners.grpc, grpc, connections, shutdown.clone(), metrics.clone()));
         let probes = HealthProbes::new(vec![("store", store_check(store.clone()))]);
         shutdown.tasks().spawn(prove_store(store.clone(), shutdown.stopping().clone()));
@@ -207,9 +235,28 @@ impl Gateway {
             shutdown.tasks().spawn(note_levels(status.clone(), metrics.clone(), shutdown.stopping().clone()));
         }
         let webhooks = WebhookReceiver::new(&config.accounts, store.clone(), clock, metrics.clone());
+        let counts = WebhookCounts::new(&config.accounts, &metrics);
+        let parts = ReloadParts {
+            store: store.clone(),
+            directory,
+            upstream,
+            mutations,
+            clients,
+            client_accounts,
+            webhooks: webhooks.accounts(),
+            counts: counts.clone(),
+            state: status.settings.clone(),
+            clock,
+            metrics: metrics.clone(),
+        };
+        let files = Reload::new(config.clone(), parts, tls, settings);
+        tokio::spawn(files.run(reload, shutdown.stopping().clone()));
         let router = http::router(probes.clone()).merge(webhooks.router());
-        let page = || page(config, endpoint, status, probes.clone(), metrics.clone(), clock).router();
-        let page = config.http.page.then(page);
+        let page = config.http.page.then(|| {
+            let grpc = GrpcEndpoint { listen, tls: config.grpc.tls.is_some(), clients: !config.clients.is_empty() };
+            let (probes, metrics) = (probes.clone(), metrics.clone());
+            StatusPage { status, probes, metrics, webhooks: counts, grpc, clock }.router()
+        });
         let hosts = AdminHosts::new(config.admin.hosts.iter().cloned());
         let operators = http::admin::router(metrics.clone(), page, hosts);
         let serve = |listener, router, bounds| {
@@ -223,7 +270,7 @@ impl Gateway {
             }
             None => vec![serve(listeners.http, router.merge(operators), usual)],
         };
-        health.serving().await;
+        health.serving();
         probes.set(ProcessStage::Ready);
         Ok(Self { shutdown, health, probes, probing, grace: config.shutdown.grace, otlp, store })
     }
@@ -232,7 +279,7 @@ impl Gateway {
     pub async fn stop(self) -> DrainOutcome {
         let not_ready = async {
             self.probes.set(ProcessStage::Draining);
-            self.health.not_serving().await;
+            self.health.not_serving();
         };
         let drained = self.shutdown.run(not_ready, self.grace).await;
         for listener in self.probing {
@@ -250,7 +297,7 @@ impl Gateway {
 }
 
 /// Full names of the services, for health checks.
-const SERVICES: [&str; 5] = [
+static SERVICES: [&str; 5] = [
     pb::fulfillment_service_server::SERVICE_NAME,
     pb::cancel_intent_service_server::SERVICE_NAME,
     pb::order_update_service_server::SERVICE_NAME,
@@ -314,11 +361,14 @@ async fn note_levels<U: WalmartApi, L: Ledger, F: FeedStore>(
 }
 
 fn directory(config: &Config) -> AccountDirectory {
-    AccountDirectory::new(config.accounts.iter().map(|account| account.id.clone()).collect())
+    let account = |account: &AccountConfig| (SellerId::new(&account.partner_id), account.id.clone());
+    AccountDirectory::new(config.accounts.iter().map(account))
 }
 
+#[expect(clippy::too_many_arguments, reason = "everything comes together here")]
 fn mutations<H: HttpService, L: Ledger>(
     config: &Config,
+    directory: &AccountDirectory,
     upstream: &RestUpstream<H>,
     ledger: L,
     clock: Clock,
@@ -330,47 +380,12 @@ fn mutations<H: HttpService, L: Ledger>(
     let rules = LedgerRules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.of(Operation::Status).get();
     let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
-    Mutations::new(upstream.clone(), ledger, directory(config), settings, clock, random.clone(), metrics.clone())
+    Mutations::new(upstream.clone(), ledger, directory.clone(), settings, clock, random.clone(), metrics.clone())
 }
 
-/// Builds the status shared by the RPC and the page.
-fn status<H: HttpService, L: Ledger, F: FeedStore>(
-    config: &Config,
-    upstream: &RestUpstream<H>,
-    mutations: Mutations<RestUpstream<H>, L>,
-    feed: Feed<F>,
-    clock: Clock,
-    clock_watch: ClockWatch,
-) -> GatewayStatus<RestUpstream<H>, L, F> {
-    GatewayStatus {
-        directory: directory(config),
-        overview: Arc::new(StackOverview::new(upstream.shared().clone(), clock)),
-        operations: Operations::new(mutations),
-        feed,
-        clock_watch,
-        start_time: clock.now(),
-    }
-}
-
-fn page<U: WalmartApi, L: Ledger, F: FeedStore>(
-    config: &Config,
-    address: SocketAddr,
-    status: GatewayStatus<U, L, F>,
-    probes: HealthProbes,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-) -> StatusPage<U, L, F> {
-    let receiving = config.accounts.iter().filter(|account| account.webhook.is_some());
-    let webhooks = receiving.map(|account| (account.id.clone(), metrics.webhooks.of(account.id.as_str()))).collect();
-    let endpoint = GrpcEndpoint { address, tls: config.grpc.tls.is_some(), clients: !config.clients.is_empty() };
-    StatusPage { status, probes, metrics, webhooks, grpc: endpoint, clock }
-}
-
-#[expect(clippy::too_many_arguments, reason = "everything comes together here")]
 fn services<H: HttpService, L: Ledger, F: FeedStore, B>(
     config: &Config,
-    upstream: RestUpstream<H>,
-    mutations: Mutations<RestUpstream<H>, L>,
+    (upstream, mutations): (RestUpstream<H>, Mutations<RestUpstream<H>, L>),
     feed: Feed<F>,
     status: GatewayStatus<RestUpstream<H>, L, F>,
     shutdown: &Shutdown,
@@ -381,7 +396,7 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<tonic::codegen::StdError> + Send,
 {
-    let directory = directory(config);
+    let directory = status.directory.clone();
     let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: limits::PROMISE_CACHE_BYTES };
     let tasks = shutdown.tasks().clone();
     let seller_orders = SellerOrderRpcs::new(directory.clone(), upstream.clone(), mutations.clone(), tasks.clone());
@@ -395,24 +410,11 @@ where
         .with(served!(GatewayServiceServer::new(gateway)))
         .with(health.service());
     if config.grpc.reflection {
-        services = services.with(reflection::v1()).with(reflection::v1alpha());
+        services = services
+            .with(ServerReflectionServer::new(ReflectionV1))
+            .with(v1alpha::server_reflection_server::ServerReflectionServer::new(ReflectionV1Alpha));
     }
     services.build()
-}
-
-fn watch_files(config: &Config, mut tls: Option<TlsFiles>, shutdown: &Shutdown, metrics: &Metrics) {
-    let mut secrets = SecretWatcher::new(config);
-    metrics.watch_secrets(secrets.refused());
-    if secrets.is_empty() && tls.is_none() {
-        return;
-    }
-    let check = move || {
-        secrets.check();
-        if let Some(tls) = &mut tls {
-            tls.check();
-        }
-    };
-    tokio::spawn(files::poll(FILES_EVERY, shutdown.stopping().clone(), check));
 }
 
 const fn access_log(setting: config::AccessLog) -> AccessLog {

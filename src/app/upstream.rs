@@ -5,15 +5,15 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri};
 
 use crate::config::{AccountConfig, Config, WalmartProfile};
-use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::limits::UPSTREAM_CALLS;
 use crate::pb::HeaderAttributes;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
+use crate::service::AccountDirectory;
 use crate::telemetry::metrics::{BucketLevel, Metrics};
 use crate::telemetry::trace::Tracer;
-use crate::upstream::accounts::{ClientCredentials, UpstreamAccount, UpstreamAccounts};
+use crate::upstream::accounts::{ClientCredentials, SellerRefresh, UpstreamAccount, UpstreamAccounts};
 use crate::upstream::client::RestUpstream;
 use crate::upstream::layers::circuit::AccountCircuits;
 use crate::upstream::layers::rate_limit::AccountBuckets;
@@ -23,9 +23,10 @@ use crate::upstream::{StackResources, StackSettings};
 
 pub(super) fn build<H: HttpService>(
     config: &Config,
+    directory: &AccountDirectory,
     http: H,
     clock: Clock,
-    random: Random,
+    random: &Random,
     tracer: Tracer,
     metrics: Arc<Metrics>,
 ) -> Result<RestUpstream<H>, String> {
@@ -42,10 +43,10 @@ pub(super) fn build<H: HttpService>(
         max_attempts: walmart.retry.max_attempts.get(),
         attempt_timeout: walmart.attempt_timeout,
     };
-    let buckets = AccountBuckets::new(accounts.len(), |operation| walmart.limits.of(operation).get());
+    let buckets = AccountBuckets::new(|operation| walmart.limits.of(operation).get());
     let (server_address, server_port) = endpoint.server();
     metrics.upstream.set_server(server_address, server_port);
-    metrics.upstream.watch_buckets(levels(&accounts, &buckets));
+    metrics.upstream.watch_buckets(levels(directory, &buckets));
     let shared = StackResources {
         buckets,
         circuits: AccountCircuits::new(&accounts, &metrics),
@@ -60,19 +61,19 @@ pub(super) fn build<H: HttpService>(
         endpoint,
         metrics,
     };
-    Ok(RestUpstream::new(http, settings, shared, clock, random))
+    Ok(RestUpstream::new(http, settings, shared, clock, random.clone()))
 }
 
 /// Returns a function which reads the current levels of all buckets.
 fn levels(
-    accounts: &UpstreamAccounts,
+    directory: &AccountDirectory,
     buckets: &AccountBuckets,
 ) -> impl Fn() -> Vec<BucketLevel> + Send + Sync + 'static {
-    let (accounts, buckets) = (accounts.clone(), buckets.clone());
+    let (directory, buckets) = (directory.clone(), buckets.clone());
     move || {
-        let all = (0..accounts.len()).map(AccountIndex).flat_map(|account| Operation::ALL.map(|o| (account, o)));
+        let all = directory.all().into_iter().flat_map(|account| Operation::ALL.map(|o| (account, o)));
         let level = |(account, operation)| BucketLevel {
-            account: accounts.get(account).id.clone(),
+            account: directory.id(account),
             operation,
             tokens: buckets.state(account, operation).available,
         };
@@ -80,9 +81,12 @@ fn levels(
     }
 }
 
-fn account(settings: &AccountConfig) -> Result<UpstreamAccount, String> {
+pub(super) fn account(settings: &AccountConfig) -> Result<UpstreamAccount, String> {
     let key = |name: &str| format!("accounts.{}.{name}", settings.id);
     let (client_id, client_secret) = (settings.client_id.clone(), settings.client_secret.clone());
+    let partner_id = header(&key("partner_id"), &settings.partner_id)?;
+    let refresh = settings.refresh_token.clone();
+    let channel_type = settings.channel_type.as_deref();
     Ok(UpstreamAccount {
         id: settings.id.clone(),
         header: HeaderAttributes {
@@ -92,9 +96,13 @@ fn account(settings: &AccountConfig) -> Result<UpstreamAccount, String> {
         },
         mart_id: header(&key("mart_id"), &settings.mart_id)?,
         bu_id: header(&key("bu_id"), &settings.bu_id)?,
+        channel_type: channel_type.map(|value| header(&key("channel_type"), value)).transpose()?,
         credentials: Arc::new(move || ClientCredentials {
             client_id: client_id.clone(),
             client_secret: client_secret.current(),
+            refresh: refresh
+                .as_ref()
+                .map(|token| SellerRefresh { partner_id: partner_id.clone(), token: token.current() }),
         }),
     })
 }

@@ -1,21 +1,24 @@
 //! `order-gateway config`: checks settings files, and prints the effective settings.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::env;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 
 use super::{Failure, print};
-use crate::config::{self, Config, PREFIX, StoreUrl};
+use crate::config::{self, Config, PREFIX, SettingsFiles, StoreUrl};
 use crate::grpc::tls::TlsFiles;
 use crate::ports::clock::Clock;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::otlp::{self, OtlpSettings};
 
 const CHECK_EXAMPLE: &str = "\
 Example:
   order-gateway config check --config settings.toml
 
-Several --config are laid over each other and variables ORDER_GATEWAY__SECTION__KEY over them, as with `serve`.
+Several --config are laid over each other and variables ORDER_GATEWAY__SECTION__KEY over them, as with `serve`. Values of
+OTEL_* variables that would be ignored are told on stderr, and are no fault.
 Exit codes: 0 the settings are good, 2 they are not: each fault on its own line on stderr, with its key.";
 
 const DUMP_EXAMPLE: &str = "\
@@ -57,6 +60,10 @@ pub(super) fn run(args: ConfigArgs) -> Result<(), Failure> {
         ConfigCommand::Check { config } => {
             let config = load(&config)?;
             certificates(&config)?;
+            for warning in otlp::warnings(&otlp_settings(&config), &variable) {
+                // A failed write means a closed output, and leaves no place to report it.
+                let _ = writeln!(io::stderr().lock(), "{warning}");
+            }
             print(&summary(&config))
         }
         ConfigCommand::Dump { config } => {
@@ -68,16 +75,13 @@ pub(super) fn run(args: ConfigArgs) -> Result<(), Failure> {
 
 /// Loads the settings from these files, a later file over an earlier one, and from the process environment.
 pub(super) fn load(files: &[PathBuf]) -> Result<Config, Failure> {
-    let texts = files.iter().map(|file| Ok((file.to_string_lossy(), read(file)?)));
-    let texts = texts.collect::<Result<Vec<_>, Failure>>()?;
-    let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_ref(), text.as_str())).collect();
-    Config::load_files(&texts, environment()?)
-        .map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))
+    let files = settings_files(files)?;
+    files.load(&files.read()).map_err(Failure::Usage)
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file)
-        .map_err(|error| Failure::Usage(vec![format!("{}: cannot be read: {error}", file.display())]))
+/// The settings files, and the process environment laid over them.
+pub(super) fn settings_files(files: &[PathBuf]) -> Result<SettingsFiles, Failure> {
+    Ok(SettingsFiles::new(files.to_vec(), environment()?))
 }
 
 /// The environment variables that are settings. A variable that is not text is a fault: a lossy conversion would change
@@ -96,6 +100,19 @@ fn environment() -> Result<Vec<(String, String)>, Failure> {
         }
     }
     if faults.is_empty() { Ok(variables) } else { Err(Failure::Usage(faults)) }
+}
+
+/// The settings of the export.
+pub(super) fn otlp_settings(config: &Config) -> OtlpSettings {
+    OtlpSettings {
+        endpoint: config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        sample_ratio: config.telemetry.trace_sample_ratio,
+    }
+}
+
+/// A variable of the process environment.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Refuses certificates which `serve` would refuse.
@@ -129,6 +146,8 @@ fn summary(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const GOOD: &str =

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -12,7 +13,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{Failure, serve, tour};
 use crate::app::bind;
-use crate::config::Config;
+use crate::config::{Config, listen_address};
 use crate::emulator::posting::{DeliveryProof, WebhookTarget};
 use crate::emulator::{self, Emulator};
 
@@ -33,13 +34,13 @@ Exit codes: 0 stopped, or the tour went well; 1 failed (a port taken too), or th
 #[command(after_help = EXAMPLE)]
 pub(super) struct DevArgs {
     /// Listening address for gRPC; port 0 takes a free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051", value_parser = listen_address)]
     grpc_listen: SocketAddr,
     /// Listening address for webhooks, probes, metrics and the status page; port 0 takes a free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = listen_address)]
     http_listen: SocketAddr,
     /// Listening address of the Walmart emulator; port 0 takes a free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090", value_parser = listen_address)]
     emulator_listen: SocketAddr,
     /// Interval at which a customer of the emulator asks to cancel an order; 0s: never
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::span)]
@@ -76,7 +77,7 @@ pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToke
     let world =
         Emulator::new(emulator::EmulatorOptions { webhook: Some(webhook), ..emulator::EmulatorOptions::default() });
     let emulator = tokio::spawn(emulator::serve(world.clone(), emulator, emulating.clone()));
-    let gateway = serve::start(&config, log).await?;
+    let gateway = serve::start(&config, log, None, Arc::default()).await?;
     let (every, posting) = (args.intent_every, stop.child_token());
     let customers = tokio::spawn({
         let posting = posting.clone();

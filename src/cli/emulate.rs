@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use crate::config::listen_address;
 use crate::emulator::posting::{self, DeliveryProof, WebhookTarget};
 use crate::emulator::{self, DuplicatePolicy, Emulator, EmulatorOptions, FaultRules};
 
@@ -34,7 +35,7 @@ Exit codes: 0 stopped, 1 failed (a port taken too), 2 bad usage or bad faults.";
 #[command(verbatim_doc_comment, after_help = format!("{EXAMPLE}\n\n{}", emulator::magic::help()))]
 pub(super) struct EmulateArgs {
     /// Listening address; port 0 takes a free port
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090", value_parser = listen_address)]
     listen: SocketAddr,
 
     /// Seed of all values that look random

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -40,15 +41,18 @@ pub(crate) enum Failure {
     Usage(Vec<String>),
 }
 
+/// Version and commit, from the build script.
+const VERSION: &str = env!("ORDER_GATEWAY_VERSION");
+
 const ABOUT_ALL: &str = "\
 Begin with `order-gateway dev`: it needs no settings and no account.
 
-RUST_LOG chooses what is logged, such as RUST_LOG=info,order_gateway::upstream=trace.
+RUST_LOG chooses what is logged, such as RUST_LOG=info,order_gateway::upstream=trace. NO_COLOR=1 turns colors off.
 Exit codes: 0 done, 1 failed, 2 bad usage or bad settings.";
 
 /// One typed gRPC door to Walmart fulfillment.
 #[derive(Debug, Parser)]
-#[command(name = "order-gateway", version, after_help = ABOUT_ALL)]
+#[command(name = "order-gateway", version = VERSION, after_help = ABOUT_ALL)]
 struct Cli {
     /// Format of log lines on stderr: by default human on a terminal, else one JSON object per line
     #[arg(long, global = true, value_name = "FORMAT", display_order = 900)]
@@ -93,7 +97,9 @@ pub fn main() -> ExitCode {
         }
     };
     let levels = std::env::var("RUST_LOG").ok();
-    let log = match telemetry::log::init(logs::chosen(cli.log_format), levels.as_deref()) {
+    // By no-color.org any value counts but an empty one.
+    let colors = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = match telemetry::log::init(logs::chosen(cli.log_format), levels.as_deref(), colors) {
         Ok(log) => log,
         Err(error) => return complain(&[error.to_string()], 2),
     };
@@ -153,7 +159,11 @@ async fn post_intents(emulator: &Emulator, every: Duration, stop: &CancellationT
     }
 }
 
-/// Runs an asynchronous command. SIGTERM or SIGINT cancels the command's token.
+/// Signals that end a process by default, and have no meaning here. SIGXFSZ: a write beyond the limit of file sizes
+/// fails, as one to a full disk does.
+const HARMLESS: [Signal; 3] = [Signal::USR1, Signal::USR2, Signal::XFSZ];
+
+/// Runs an asynchronous command. SIGTERM, SIGINT or SIGQUIT cancels the command's token.
 fn block_on<F>(command: impl FnOnce(CancellationToken) -> F) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
@@ -180,11 +190,17 @@ fn runtime() -> io::Result<Runtime> {
 /// The first signal asks the command to stop, the second ends the process at once.
 fn on_signal(stop: CancellationToken) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut quit = signal(SignalKind::quit())?;
+    for harmless in HARMLESS {
+        // Installing a handler takes away the default, which is the end of the process.
+        drop(signal(SignalKind::from_raw(harmless.as_raw()))?);
+    }
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = quit.recv() => {}
             }
             if stop.is_cancelled() {
                 std::process::exit(1);

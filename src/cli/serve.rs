@@ -1,25 +1,30 @@
 //! `order-gateway serve`: the gateway.
 
+use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::Failure;
-use super::config::load;
+use super::config::{otlp_settings, settings_files, variable};
 use crate::app::{BoundListeners, Externals, Gateway, StartError};
-use crate::config::Config;
+use crate::config::{Config, SettingsFiles};
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::shutdown::DrainOutcome;
-use crate::telemetry::otlp::{self, OtlpSettings};
+use crate::telemetry::otlp::{self, OtlpSetup};
 use crate::upstream::http_client::HttpClient;
 
 const EXAMPLE: &str = "\
 Example:
   order-gateway config check --config settings.toml && order-gateway serve --config settings.toml
 
-SIGTERM and SIGINT stop it: not ready at once, calls in flight finish within shutdown.grace.
+SIGTERM, SIGINT and SIGQUIT stop it: not ready at once, calls in flight finish within shutdown.grace. SIGHUP reads
+accounts, clients, secrets and certificates again, as a change of their files does.
 Exit codes: 0 stopped, 1 failed (a port taken too), 2 the settings are not good.";
 
 /// Run the gateway
@@ -33,8 +38,11 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(args: ServeArgs, log: ErrorCounter, stop: CancellationToken) -> Result<(), Failure> {
-    let config = load(&args.config)?;
-    let gateway = start(&config, log).await?;
+    let files = settings_files(&args.config)?;
+    let config = files.load(&files.read()).map_err(Failure::Usage)?;
+    let reload = Arc::new(Notify::new());
+    on_hangup(reload.clone()).map_err(|error| Failure::Failed(format!("signals cannot be received: {error}")))?;
+    let gateway = start(&config, log, Some(files), reload).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         grpc = %config.grpc.listen,
@@ -51,27 +59,45 @@ pub(super) async fn run(args: ServeArgs, log: ErrorCounter, stop: CancellationTo
 }
 
 /// Binds the ports and starts the gateway.
-pub(super) async fn start(config: &Config, log: ErrorCounter) -> Result<Gateway, Failure> {
+///
+/// `settings` are the files from which `config` was loaded; `reload` is notified to read them again.
+pub(super) async fn start(
+    config: &Config,
+    log: ErrorCounter,
+    settings: Option<SettingsFiles>,
+    reload: Arc<Notify>,
+) -> Result<Gateway, Failure> {
     let listeners = BoundListeners::bind(config).await.map_err(Failure::Failed)?;
-    let settings = OtlpSettings {
-        endpoint: config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
-        sample_ratio: config.telemetry.trace_sample_ratio,
-    };
-    let variable = |name: &str| std::env::var(name).ok();
-    let (tracer, otlp) = otlp::init(&settings, &variable).map_err(|error| Failure::Usage(vec![error.to_string()]))?;
+    let OtlpSetup { tracer, export, warnings } = otlp::init(&otlp_settings(config), &variable);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let http = HttpClient::new().map_err(|error| Failure::Failed(format!("HTTPS cannot be set up: {error}")))?;
     let externals = Externals {
         http,
         clock: Clock::system(),
         random: Random::from_system(),
         tracer,
-        otlp: Some(otlp),
+        otlp: Some(export),
         log: Some(log),
+        settings,
+        reload,
     };
     Gateway::start(config, listeners, externals).await.map_err(|cannot| match cannot {
         StartError::Setting(line) => Failure::Usage(vec![line]),
         StartError::Store(line) => Failure::Failed(line),
     })
+}
+
+/// Notifies `reload` at every SIGHUP, which ends the process no longer.
+fn on_hangup(reload: Arc<Notify>) -> io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            reload.notify_one();
+        }
+    });
+    Ok(())
 }
 
 /// Drains the gateway, and logs the result.

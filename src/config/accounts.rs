@@ -8,7 +8,7 @@ use super::Secret;
 use crate::domain::account::AccountId;
 
 /// A seller account at Walmart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AccountConfig {
     /// Name of the account at this gateway.
     pub id: AccountId,
@@ -22,12 +22,16 @@ pub struct AccountConfig {
     pub mart_id: String,
     /// Business sub-unit, for Walmart's `header.headerAttributes`.
     pub bu_id: String,
+    /// The `WM_CONSUMER.CHANNEL.TYPE` header of every call. Absent: the header is left out.
+    pub channel_type: Option<String>,
+    /// The seller's refresh token at a solution provider. Absent: tokens are fetched with client credentials.
+    pub refresh_token: Option<Secret>,
     /// Authentication of webhooks. Absent: webhooks for this account are refused.
     pub webhook: Option<WebhookAuth>,
 }
 
 /// The authentication of an account's webhooks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum WebhookAuth {
     /// A header carries the HMAC-SHA256 of the body.
     Hmac {

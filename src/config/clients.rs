@@ -8,7 +8,7 @@ use super::ClientTokens;
 use crate::domain::account::AccountId;
 
 /// A caller, authenticated by tokens or by a certificate name, never by both.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientConfig {
     /// Unique name, used in logs and metrics.
     pub name: String,

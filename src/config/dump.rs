@@ -52,13 +52,20 @@ impl Config {
         }
         page.text
     }
+
+    /// The settings that count from a start on only: all but accounts and clients. Secrets are redacted.
+    pub(crate) fn fixed_part(&self) -> String {
+        let mut page = TomlWriter::default();
+        sections(self, &mut page);
+        page.text
+    }
 }
 
 fn sections(config: &Config, page: &mut TomlWriter) {
     let Config { grpc, http, admin, store, walmart, ledger, feed, telemetry, shutdown, accounts: _, clients: _ } =
         config;
     page.section("grpc", |s| {
-        s.text("listen", grpc.listen);
+        s.text("listen", &grpc.listen);
         s.plain("reflection", grpc.reflection);
         s.text("max_connection_age", write_duration(grpc.max_connection_age));
         s.plain("max_calls_per_client", grpc.max_calls_per_client);
@@ -128,6 +135,8 @@ fn account(account: &AccountConfig, page: &mut TomlWriter) {
         s.secret("client_secret", &account.client_secret);
         s.text("mart_id", &account.mart_id);
         s.text("bu_id", &account.bu_id);
+        s.maybe("channel_type", account.channel_type.as_ref().map(quoted));
+        s.maybe_secret("refresh_token", account.refresh_token.as_ref());
     });
     let Some(webhook) = &account.webhook else { return };
     page.section("accounts.webhook", |s| match webhook {

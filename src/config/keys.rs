@@ -74,8 +74,9 @@ pub(super) const GROUPS: &[KeyGroup] = &[
             address(
                 "listen",
                 Is(r#""127.0.0.1:50051""#),
-                "Address and port for calls. Without [[clients]] there is no authentication, and the address must be \
-                 a loopback address.",
+                "Address and port for calls, or unix:PATH for a Unix socket, which only programs of the same user on this \
+                 machine reach. Without [[clients]] there is no authentication, and the address must be a loopback \
+                 address or a Unix socket.",
             ),
             flag(
                 "reflection",
@@ -196,8 +197,9 @@ pub(super) const GROUPS: &[KeyGroup] = &[
             url(
                 "base_url",
                 Example(r#""https://marketplace.walmartapis.com""#),
-                "Base URL of Walmart's API, on any host. The default depends on the profile: \
-                 https://marketplace.walmartapis.com or https://sandbox.walmartapis.com.",
+                "Base URL of Walmart's API, on any host, without /v3, which the paths of the calls begin with. The \
+                 default depends on the profile: https://marketplace.walmartapis.com or \
+                 https://sandbox.walmartapis.com.",
             ),
             text("service_name", Is(r#""Walmart Marketplace""#), "Sent as WM_SVC.NAME."),
             span(
@@ -301,8 +303,9 @@ pub(super) const GROUPS: &[KeyGroup] = &[
             url(
                 "otlp_endpoint",
                 Is(r#""""#),
-                "Collector for traces and metrics, by OTLP over gRPC, such as http://collector:4317. Empty turns the \
-                 export off, unless OTEL_* variables are set.",
+                "Collector for traces and metrics, by OTLP over gRPC, such as http://collector:4317, or over HTTP with \
+                 OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf. Empty turns the export off, unless OTEL_* variables are \
+                 set.",
             ),
             share(
                 "trace_sample_ratio",
@@ -332,7 +335,8 @@ pub(super) const GROUPS: &[KeyGroup] = &[
                 "id",
                 Example(r#""acme""#),
                 "Name of the account at this gateway: 1 to 64 ASCII letters, digits, '-' or '_'. Used in requests and \
-                 in the webhook's path. The name can be changed; stored data stays with the account. Required.",
+                 in the webhook's path. The name can be changed at a restart; stored data stays with the account. \
+                 Required.",
             ),
             text(
                 "partner_id",
@@ -344,6 +348,18 @@ pub(super) const GROUPS: &[KeyGroup] = &[
             secret("client_secret", "Client secret of the API key. Required."),
             text("mart_id", Is(r#""202""#), "Business unit, for header.headerAttributes.martId. 202 is Walmart US."),
             text("bu_id", Is(r#""0""#), "Business sub-unit, for header.headerAttributes.buId."),
+            text(
+                "channel_type",
+                Example(r#""…""#),
+                "Channel type from Walmart's onboarding, sent as WM_CONSUMER.CHANNEL.TYPE. Some accounts get 403 \
+                 without it. By default the header is left out.",
+            ),
+            secret(
+                "refresh_token",
+                "The seller's refresh token, for solution providers: access tokens are then fetched by grant \
+                 refresh_token with WM_PARTNER.ID, instead of client_credentials. Walmart's refresh tokens live 365 \
+                 days.",
+            ),
         ],
     },
     KeyGroup {

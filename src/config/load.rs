@@ -67,7 +67,10 @@ fn read(mut root: Table, faults: &FaultList) -> Option<Config> {
     let http = http(SectionReader::top(&mut root, "http", faults));
     let (admin, admin_at) = admin(SectionReader::top(&mut root, "admin", faults));
     if let Some(listen) = admin.listen {
-        let others = [("http.listen", http.as_ref().map(|http| http.listen)), ("grpc.listen", door.listen)];
+        let others = [
+            ("http.listen", http.as_ref().map(|http| http.listen)),
+            ("grpc.listen", door.listen.as_ref().and_then(GrpcListen::address)),
+        ];
         validate::doors_apart(listen, &admin_at, others, faults);
     }
     let store = store(SectionReader::top(&mut root, "store", faults));
@@ -123,7 +126,7 @@ fn collect<T>(items: impl IntoIterator<Item = Option<T>>) -> Option<Vec<T>> {
 
 fn grpc(mut s: SectionReader<'_>) -> (Option<GrpcConfig>, GrpcSummary) {
     let at = s.at("listen");
-    let listen = s.optional("listen", values::address);
+    let listen = s.optional("listen", values::grpc_listen);
     let reflection = s.optional("reflection", values::flag);
     let max_connection_age = s.optional("max_connection_age", values::span);
     let max_calls_per_client = s.optional("max_calls_per_client", values::count);
@@ -138,7 +141,7 @@ fn grpc(mut s: SectionReader<'_>) -> (Option<GrpcConfig>, GrpcSummary) {
             None => None,
         };
         Some(GrpcConfig {
-            listen: listen?,
+            listen: listen.clone()?,
             reflection: reflection?,
             max_connection_age: max_connection_age?,
             max_calls_per_client: max_calls_per_client?,
@@ -196,7 +199,7 @@ fn store(mut s: SectionReader<'_>) -> Option<StoreConfig> {
 fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartProfile>) {
     let profiles = [WalmartProfile::Production, WalmartProfile::Sandbox].map(|profile| (profile.name(), profile));
     let profile = s.optional("profile", |node| values::choice(node, &profiles));
-    let base_url = s.optional("base_url", values::web_address);
+    let base_url = s.optional("base_url", validate::walmart_url);
     let base_url = base_url.or_else(|| profile?.base_url().parse().ok());
     let service_name = s.optional("service_name", values::word);
     let attempt_timeout = s.optional("attempt_timeout", values::span);
@@ -322,12 +325,18 @@ fn account(mut s: SectionReader<'_>) -> Option<AccountConfig> {
     let [partner_id, client_id, mart_id, bu_id] =
         ["partner_id", "client_id", "mart_id", "bu_id"].map(|name| s.required(name, values::word));
     let client_secret = s.required_secret("client_secret");
+    let channel_type = s.optional("channel_type", values::word);
+    let has_refresh_token = s.has_secret("refresh_token");
+    let refresh_token = s.optional_secret("refresh_token");
     let webhook = s.inner("webhook").map(webhook);
     s.finish();
     let webhook = match webhook {
         Some(webhook) => Some(webhook?),
         None => None,
     };
+    if has_refresh_token && refresh_token.is_none() {
+        return None;
+    }
     Some(AccountConfig {
         id: id?,
         partner_id: partner_id?,
@@ -335,6 +344,8 @@ fn account(mut s: SectionReader<'_>) -> Option<AccountConfig> {
         client_secret: client_secret?,
         mart_id: mart_id?,
         bu_id: bu_id?,
+        channel_type,
+        refresh_token,
         webhook,
     })
 }

@@ -5,7 +5,7 @@
 //! `docs/CONFIG.md` use the table. No function reads the process environment; variables are passed in.
 //!
 //! Secrets and tokens from files can change while the process runs ([`Secret::current`], [`ClientTokens::accept`],
-//! [`SecretWatcher`]). All other settings are fixed.
+//! [`SecretWatcher`]). Accounts and clients are read again from the [`SettingsFiles`]. All other settings are fixed.
 
 mod accounts;
 mod clients;
@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod reader;
 mod reference;
+mod reload;
 mod secrets;
 mod sections;
 #[cfg(test)]
@@ -32,13 +33,16 @@ pub use clients::{AccountSet, ClientConfig, SubjectAltName};
 pub use dump::defaults;
 pub use fault::ConfigFault;
 pub use reference::reference;
+pub use reload::{SettingsFiles, SettingsReading};
 pub use secrets::Secret;
 pub use sections::{
-    AccessLog, AdminConfig, FeedConfig, GrpcConfig, HttpConfig, LedgerConfig, LimitsConfig, PromiseCacheConfig,
-    RetryConfig, ShutdownConfig, StoreConfig, StoreUrl, TelemetryConfig, TlsConfig, WalmartConfig, WalmartProfile,
+    AccessLog, AdminConfig, FeedConfig, GrpcConfig, GrpcListen, HttpConfig, LedgerConfig, LimitsConfig,
+    PromiseCacheConfig, RetryConfig, ShutdownConfig, StoreConfig, StoreUrl, TelemetryConfig, TlsConfig, WalmartConfig,
+    WalmartProfile,
 };
 pub use tokens::{ClientTokens, TokenHash};
 pub use tree::PREFIX;
+pub use values::listen_address;
 pub use watcher::SecretWatcher;
 
 /// All settings of a gateway.
@@ -62,8 +66,7 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// The end of the process.
     pub shutdown: ShutdownConfig,
-    /// The seller accounts, at least one, with unique ids. [`AccountIndex`](crate::domain::account::AccountIndex) is
-    /// a position in this list.
+    /// The seller accounts, at least one, with unique ids.
     pub accounts: Vec<AccountConfig>,
     /// The permitted callers. If empty, anyone able to reach the listen address may call, and the address must be
     /// loopback.

@@ -31,9 +31,12 @@ for a secret always contains a single secret, which may include commas. Several 
 both is a fault. Spaces and line ends around a secret are ignored. A secret with a space, a control character or a byte order mark
 inside is refused as damaged.
 
-**Changes** take effect at a restart, except for the content of files. Secret files and the files of `[grpc.tls]` are checked every
-two seconds, and new content is used from then on, without a restart and without ending streams. An unusable file has no effect,
-and is logged and counted (`order_gateway_secret_reloads_refused_total`, `order_gateway_tls_reloads_refused_total`).
+**Changes** of accounts, clients, secrets and certificates take effect without a restart and without ending the calls and streams of
+others. Settings files, secret files and the files of `[grpc.tls]` are checked every two seconds, and at SIGHUP. Accounts and clients
+are taken whole or not at all: a fault anywhere in the settings leaves everything as it was. An unusable file has no effect, and is
+logged and counted (`order_gateway_settings_refused_total`, `order_gateway_secret_reloads_refused_total`,
+`order_gateway_tls_reloads_refused_total`); GetStatus shows refused settings. An account gets another `id`, or an id another
+`partner_id`, at a restart only. All other settings count from the next start on.
 
 | type | is written |
 |---|---|
@@ -44,7 +47,7 @@ and is logged and counted (`order_gateway_secret_reloads_refused_total`, `order_
 | share | a number from 0 to 1 |
 | duration | a whole number with a unit, in quotes: `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"24h\"`, `\"90d\"`; at most `\"3650d\"` |
 | time | RFC 3339 with an offset from UTC, in quotes or as a TOML date: `\"2026-11-30T18:00:00Z\"`, `2026-11-30T19:00:00+01:00` |
-| address | IP address and port, in quotes: `\"127.0.0.1:8080\"`, `\"[::]:8080\"` |
+| address | IP address or `localhost`, and port, in quotes: `\"127.0.0.1:8080\"`, `\"localhost:8080\"`, `\"[::]:8080\"` |
 | URL | begins with `http://` or `https://`, has no credentials, no query and no fragment; in quotes |
 | file | a path, in quotes |
 | list | `[\"a\", \"b\"]` |
@@ -72,7 +75,8 @@ fn section(page: &mut String, group: &KeyGroup) {
     );
     for key in group.keys {
         let SettingKey { name, doc, .. } = key;
-        let (variable, kind, default, change) = (variable(group.path, name), kind(key), default(key), change(key));
+        let (variable, kind, default) = (variable(group.path, name), kind(key), default(key));
+        let change = change(group, key);
         let or_file = if key.is_secret() { format!(" or `{name}_file`") } else { String::new() };
         let or_variable = if key.is_secret() { ", `…_FILE`" } else { "" };
         let _ = writeln!(
@@ -127,8 +131,10 @@ fn default(key: &SettingKey) -> String {
     }
 }
 
-const fn change(key: &SettingKey) -> &'static str {
+fn change(group: &KeyGroup, key: &SettingKey) -> &'static str {
+    let is_reloaded = matches!(group.path.split('.').next(), Some("accounts" | "clients"));
     match key.kind {
+        _ if is_reloaded => "within seconds",
         ValueKind::Secret | ValueKind::Secrets => "in the file: within seconds",
         ValueKind::File => "in the file: within seconds",
         _ => "restart",

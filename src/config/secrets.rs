@@ -90,6 +90,13 @@ impl Secret {
     }
 }
 
+impl PartialEq for Secret {
+    /// Whether source and current value are the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.file() == other.file() && self.current().expose_secret() == other.current().expose_secret()
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")

@@ -1,5 +1,6 @@
 //! The sections which occur once, as used by the code. `keys` documents the keys for operators.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::domain::timestamp::Timestamp;
 #[derive(Clone, Debug)]
 pub struct GrpcConfig {
     /// Listen address for calls.
-    pub listen: SocketAddr,
+    pub listen: GrpcListen,
     /// Whether reflection is served, v1 and v1alpha.
     pub reflection: bool,
     /// Age at which a connection gets GOAWAY, before jitter. Not zero.
@@ -37,6 +38,42 @@ pub struct TlsConfig {
     pub key_file: PathBuf,
     /// Authorities for client certificates, PEM. If present, clients must use mTLS.
     pub client_ca_file: Option<PathBuf>,
+}
+
+/// The address of the gRPC listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrpcListen {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl GrpcListen {
+    /// Whether only programs on this machine can call.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// The address; `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for GrpcListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The section `[http]`: the listener for webhooks and probes.

@@ -92,7 +92,7 @@ impl ClientTokens {
             return Err(SecretError::Unfit("contains a token of another client"));
         }
         let old = self.0.hashes.load();
-        let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old.is(new));
+        let same = is_same(&old, &new);
         if !same {
             self.0.hashes.store(Arc::new(new));
         }
@@ -105,10 +105,21 @@ impl ClientTokens {
     }
 }
 
+impl PartialEq for ClientTokens {
+    /// Whether source and current tokens are the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.file() == other.file() && is_same(&self.0.hashes.load(), &other.0.hashes.load())
+    }
+}
+
 impl fmt::Debug for ClientTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
+}
+
+fn is_same(one: &[TokenHash], other: &[TokenHash]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.is(other))
 }
 
 /// Hashes the tokens of a file, skipping blank lines.

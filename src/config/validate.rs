@@ -11,7 +11,7 @@ use url::Url;
 use super::clients::{AccountSet, ClientConfig};
 use super::fault::{FaultList, SettingSource};
 use super::reader::SectionReader;
-use super::sections::{LedgerConfig, StoreUrl};
+use super::sections::{GrpcListen, LedgerConfig, StoreUrl};
 use super::tree::SettingNode;
 use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
@@ -29,7 +29,7 @@ const SERVICES: [&str; 7] = [
 
 /// Values of `[grpc]` needed by other sections, present even if the section has faults.
 pub(super) struct GrpcSummary {
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<GrpcListen>,
     pub(super) at: SettingSource,
     pub(super) mtls: bool,
 }
@@ -43,7 +43,7 @@ pub(super) struct ListEntry<'a> {
 
 /// Without clients there is no authentication, so the gRPC listener must not be reachable from outside.
 pub(super) fn open_door(door: &GrpcSummary, faults: &FaultList) {
-    if door.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
+    if door.listen.as_ref().is_some_and(|listen| !listen.is_local()) {
         faults.add("grpc.listen", &door.at, "must be a loopback address unless [[clients]] are configured");
     }
 }
@@ -126,6 +126,15 @@ pub(super) fn readable(s: &SectionReader<'_>, name: &str, at: &SettingSource, pa
     if let Err(error) = std::fs::File::open(path) {
         s.fault(name, at, format!("cannot be read: {error}"));
     }
+}
+
+/// Parses Walmart's base URL. The paths of all calls begin with `/v3`.
+pub(super) fn walmart_url(node: &SettingNode) -> Parsed<Url> {
+    let url = values::web_address(node)?;
+    if url.path().trim_end_matches('/').ends_with("/v3") {
+        return Err("must not end in /v3, which is part of the path of every call".into());
+    }
+    Ok(url)
 }
 
 pub(super) fn store_url(node: &SettingNode) -> Parsed<StoreUrl> {

@@ -1,7 +1,7 @@
 //! Parses a value from a node of the settings tree. Errors state the required form, and never repeat the value, which
 //! may be a secret.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::fault::SettingSource;
+use super::sections::GrpcListen;
 use super::tree::{RawValue, SettingNode};
 use crate::domain::timestamp::Timestamp;
 
@@ -132,7 +133,36 @@ pub(super) fn write_time(time: Timestamp) -> String {
 }
 
 pub(super) fn address(node: &SettingNode) -> Parsed<SocketAddr> {
-    text(node)?.parse().map_err(|_| r#"must be an address and a port, such as "127.0.0.1:8080" or "[::]:8080""#.into())
+    listen_address(&text(node)?)
+}
+
+/// Parses an address and a port to listen on. `localhost` is 127.0.0.1; other names are not looked up.
+///
+/// # Errors
+/// The message states the required form.
+pub fn listen_address(text: &str) -> Parsed<SocketAddr> {
+    let form = r#"must be an address and a port, such as "127.0.0.1:8080", "localhost:8080" or "[::]:8080""#;
+    match text.rsplit_once(':') {
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => {
+            // A sign would be taken by `parse`.
+            let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+            let port = digits.then(|| port.parse().ok()).flatten().ok_or(form)?;
+            Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        }
+        _ => text.parse().map_err(|_| form.into()),
+    }
+}
+
+/// Parses the address of the gRPC listener, which may be the path of a Unix socket after `unix:`.
+pub(super) fn grpc_listen(node: &SettingNode) -> Parsed<GrpcListen> {
+    let text = text(node)?;
+    match text.strip_prefix("unix:") {
+        Some(path) => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() { Err("must name a file after unix:".into()) } else { Ok(GrpcListen::Unix(path.into())) }
+        }
+        None => listen_address(&text).map(GrpcListen::Tcp).map_err(|form| format!("{form}, or unix:PATH")),
+    }
 }
 
 /// Parses an http or https URL without credentials, query and fragment.

@@ -27,14 +27,19 @@ struct WatchedFile {
 }
 
 /// Takes over file content. Returns whether anything changed.
-type Take = Box<dyn Fn(&[u8]) -> Result<bool, SecretError> + Send>;
+type Take = Box<dyn Fn(&[u8]) -> Result<bool, SecretError> + Send + Sync>;
 
 impl SecretWatcher {
     /// Watches every file with secrets or tokens in `config`.
     pub fn new(config: &Config) -> Self {
+        Self::counting(config, Arc::default())
+    }
+
+    /// Like [`Self::new`], and counts refused changes in `refused`.
+    pub(crate) fn counting(config: &Config, refused: Arc<AtomicU64>) -> Self {
         let secrets = secrets(config).into_iter().filter_map(of_secret);
         let watched = secrets.chain(tokens(config)).collect();
-        Self { watched, refused: Arc::default() }
+        Self { watched, refused }
     }
 
     /// Whether there are no files to watch.
@@ -113,6 +118,7 @@ fn secrets(config: &Config) -> Vec<&Secret> {
     let mut all: Vec<&Secret> = config.store.password.iter().collect();
     for account in &config.accounts {
         all.push(&account.client_secret);
+        all.extend(&account.refresh_token);
         match &account.webhook {
             Some(WebhookAuth::Hmac { secrets, .. } | WebhookAuth::HmacV2 { secrets, .. }) => all.extend(secrets),
             Some(WebhookAuth::Basic { password, .. }) => all.push(password),

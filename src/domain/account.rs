@@ -73,7 +73,8 @@ impl SellerId {
     }
 }
 
-/// Position of an account in the settings. Tables with a row for every account are indexed by this position.
+/// Number of an account in this process: first those of the settings in their order, then those added while the process
+/// runs. Never used for another seller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountIndex(pub usize);
 

@@ -2,6 +2,7 @@
 //! messages.
 
 pub mod account;
+pub mod account_table;
 pub mod clock_check;
 pub mod effect;
 pub mod feed;

@@ -100,6 +100,6 @@ pub(crate) fn caller(tokens: &IssuedTokens, headers: &HeaderMap, now: Timestamp)
         (sandbox_profile(headers) && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim())
     };
     let token = text(headers, "wm_sec.access_token").or_else(bearer);
-    let client = token.and_then(|token| tokens.client(token, now));
+    let client = token.and_then(|token| tokens.account(token, now));
     client.map(str::to_owned).ok_or_else(|| WalmartAnswer::of_status(401))
 }

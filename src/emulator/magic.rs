@@ -13,8 +13,8 @@ use super::lies::{self, LagKind, Lie, LieKind};
 use super::target::Target;
 use crate::domain::operation::Operation;
 
-/// Client ids with this prefix have revoked credentials: the token call answers 400.
-pub(crate) const DEAD_CLIENT: &str = "MAGIC-DEAD-";
+/// Client ids and refresh tokens with this prefix are revoked: the token call answers 400.
+pub(crate) const DEAD: &str = "MAGIC-DEAD-";
 
 /// Creates of such a number lose their answer once; look-ups get the lies of `MAGIC-STATUS-`.
 const LOST: &str = "MAGIC-LOST-";
@@ -152,8 +152,8 @@ pub(crate) const TABLE: &[Magic] = &[
         kind: MagicKind::Named,
     },
     Magic {
-        value: DEAD_CLIENT,
-        does: "as client id: the token call answers 400 in plain text",
+        value: DEAD,
+        does: "as client id or refresh token: the token call answers 400 in plain text",
         kind: MagicKind::Named,
     },
 ];

@@ -21,7 +21,7 @@ fn service(walmart: &Walmart, accounts: &[&str]) -> FulfillmentRpcs<Walmart, Mem
     // Of the same accounts, by position.
     let (mutations, tasks) = (mutations(walmart, 1), TaskTracker::new());
     let cache = CacheSettings { ttl: Duration::from_secs(30), max_bytes: 1 << 20 };
-    let directory = AccountDirectory::new(accounts.iter().map(|id| AccountId::new(*id).unwrap()).collect());
+    let directory = AccountDirectory::of_ids(accounts.iter().map(|id| AccountId::new(*id).unwrap()));
     FulfillmentRpcs::new(directory, walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
 }
 

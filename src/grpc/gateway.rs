@@ -14,7 +14,7 @@ use crate::ports::ledger::Ledger;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView};
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{FeedState, FeedStore};
-use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError};
+use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError, SettingsView};
 
 /// The RPCs of GatewayService, over any upstream and store.
 pub(crate) struct GatewayRpcs<U, L, F> {
@@ -41,6 +41,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayService for GatewayRpcs<U, L
             feed: view.feed.as_ref().map(|state| feed(state, FeedName::CancelIntents)),
             order_updates: view.feed.as_ref().map(|state| feed(state, FeedName::OrderUpdates)),
             clock: Some(clock(view.clock)),
+            settings: Some(settings(view.settings)),
         }))
     }
 
@@ -134,6 +135,19 @@ fn clock(view: ClockView) -> pb::ClockStatus {
             nanos: i32::try_from(step.0 % 1000).unwrap_or_default() * 1_000_000,
         }),
         trimming_paused_for: view.trimming_paused_for.and_then(|left| left.try_into().ok()),
+    }
+}
+
+fn settings(view: SettingsView) -> pb::SettingsStatus {
+    let (time, faults, omitted) = match view.refused {
+        Some(refused) => (Some(refused.time.into()), refused.faults, refused.omitted),
+        None => (None, Vec::new(), 0),
+    };
+    pb::SettingsStatus {
+        load_time: Some(view.load_time.into()),
+        refused_time: time,
+        refused_faults: faults,
+        omitted_faults: u32::try_from(omitted).unwrap_or(u32::MAX),
     }
 }
 

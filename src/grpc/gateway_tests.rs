@@ -8,7 +8,7 @@ use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::EntryState;
 use crate::ports::call::CallContext;
 use crate::ports::overview::UpstreamOverview;
-use crate::service::{AccountDirectory, Mutations};
+use crate::service::{AccountDirectory, Mutations, SettingsState};
 use crate::testing::feed::{START, TestFeed, anyone, feed, limited};
 use crate::testing::feed_store::FaultyFeed;
 use crate::testing::ledger::{Faulty, batch, creation, put};
@@ -57,8 +57,9 @@ fn over_feed<L: Ledger>(
 ) -> GatewayRpcs<Walmart, L, FaultyFeed> {
     let (feed, clock_watch) = (feed.feed.clone(), feed.clock_watch.clone());
     let (overview, operations) = (Arc::new(States), Operations::new(mutations));
-    let start_time = at(0);
-    let status = GatewayStatus { directory, overview, operations: operations.clone(), feed, clock_watch, start_time };
+    let (start_time, settings) = (at(0), SettingsState::new(at(0)));
+    let status =
+        GatewayStatus { directory, overview, operations: operations.clone(), feed, clock_watch, settings, start_time };
     GatewayRpcs { status, operations }
 }
 
@@ -70,7 +71,7 @@ fn request<T>(message: T) -> Request<T> {
 
 async fn status(account: &str) -> Result<pb::GetStatusResponse, Status> {
     let ids = ["a", "b", "c", "d"].map(|id| AccountId::new(id).unwrap());
-    let gateway = gateway(AccountDirectory::new(ids.into()), mutations(&Walmart::default(), 20));
+    let gateway = gateway(AccountDirectory::of_ids(ids), mutations(&Walmart::default(), 20));
     let mut request = Request::new(pb::GetStatusRequest { account: account.into(), ..Default::default() });
     request.extensions_mut().insert(call(Duration::ZERO));
     gateway.get_status(request).await.map(Response::into_inner)
@@ -153,7 +154,7 @@ async fn the_clock_is_told_and_confirmed_by_who_sees_every_account() {
 }
 
 fn two() -> AccountDirectory {
-    AccountDirectory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into())
+    AccountDirectory::of_ids(["acme", "other"].map(|id| AccountId::new(id).unwrap()))
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
 //! The RPCs of this process, read from the file descriptors.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 
@@ -15,15 +17,16 @@ pub(crate) const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 struct MethodTable {
     paths: Vec<&'static str>,
+    /// The same, to be found quickly.
+    known: HashSet<&'static str, RandomState>,
     /// A short list: comparing all entries is faster than hashing.
     streaming: Vec<&'static str>,
 }
 
 static METHODS: LazyLock<MethodTable> = LazyLock::new(|| {
-    let mut methods = MethodTable { paths: Vec::new(), streaming: Vec::new() };
-    let sets: [&[u8]; 4] = [
+    let mut methods = MethodTable { paths: Vec::new(), known: HashSet::default(), streaming: Vec::new() };
+    let sets: [&[u8]; 3] = [
         pb::FILE_DESCRIPTOR_SET,
-        tonic_health::pb::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
@@ -36,6 +39,7 @@ static METHODS: LazyLock<MethodTable> = LazyLock::new(|| {
                     // Leaked once per process: metrics and spans name methods by a static path.
                     let path: &'static str = Box::leak(path.into_boxed_str());
                     methods.paths.push(path);
+                    methods.known.insert(path);
                     if method.server_streaming() || method.client_streaming() {
                         methods.streaming.push(path);
                     }
@@ -49,6 +53,11 @@ static METHODS: LazyLock<MethodTable> = LazyLock::new(|| {
 /// Paths of all RPCs, such as `/ordergateway.v1.FulfillmentService/CreateOrder`.
 pub(crate) fn paths() -> impl Iterator<Item = &'static str> {
     METHODS.paths.iter().copied()
+}
+
+/// Whether there is an RPC at this path.
+pub(crate) fn is_known(path: &str) -> bool {
+    METHODS.known.contains(path)
 }
 
 /// Whether the RPC at this path streams.
@@ -73,6 +82,7 @@ mod tests {
             "/ordergateway.v1.FulfillmentService/CreateOrder",
             "/ordergateway.v1.GatewayService/GetStatus",
             "/grpc.health.v1.Health/Check",
+            "/grpc.health.v1.Health/List",
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         ] {

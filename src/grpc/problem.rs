@@ -1,6 +1,7 @@
 //! An error with its details, and its encoding as a status. [`super::status`] chooses the code and the reason.
 //!
-//! The serialized status stays below 4 KiB, because details travel in trailers and common clients cap trailers.
+//! Status and message together fit into a header buffer of 4 KiB, which is what common proxies have: details travel in
+//! trailers, in base64.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::pb as rpc;
 use uuid::Uuid;
@@ -20,9 +22,18 @@ use crate::ports::upstream::UpstreamError;
 /// Domain of every error reason.
 pub const DOMAIN: &str = "ordergateway.v1";
 /// Largest serialized `google.rpc.Status`, in bytes.
-pub const MAX_SIZE: usize = 4096;
-/// Longest repeated text of Walmart's, in bytes.
-const MAX_TEXT: usize = 512;
+pub const MAX_SIZE: usize = 2900;
+/// Longest message, in bytes as sent in `grpc-message`.
+pub const MAX_MESSAGE: usize = 150;
+/// Longest repeated texts of Walmart's, in bytes: codes and fields; descriptions; severities and categories. One error
+/// of such texts fits.
+const MAX_TEXTS: [usize; 3] = [128, 384, 64];
+/// Longest value of the metadata, in bytes.
+const MAX_VALUE: usize = 128;
+/// Trailer by which generic clients wait before they retry, in milliseconds (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Replaces the end of a text that is cut.
+const ELLIPSIS: &str = "…";
 
 /// An error with all of its details.
 #[derive(Debug)]
@@ -54,7 +65,7 @@ impl Problem {
     }
 
     pub(super) fn metadata(mut self, key: &str, value: &str) -> Self {
-        self.metadata.insert(key.to_owned(), value.to_owned());
+        self.metadata.insert(key.to_owned(), cut(value, MAX_VALUE).into_owned());
         self
     }
 
@@ -92,9 +103,14 @@ impl Problem {
     }
 
     pub(super) fn into_status(self) -> Status {
+        let mut metadata = MetadataMap::new();
+        if let Some(retry_after) = self.retry_after {
+            let millis = retry_after.as_nanos().div_ceil(1_000_000);
+            metadata.insert(PUSHBACK, u64::try_from(millis).unwrap_or(u64::MAX).into());
+        }
         let message = self.into_message();
         let details = message.encode_to_vec().into();
-        Status::with_details(Code::from_i32(message.code), message.message, details)
+        Status::with_details_and_metadata(Code::from_i32(message.code), message.message, details, metadata)
     }
 
     /// Encodes the status, and drops list entries from the end until the size fits.
@@ -151,7 +167,7 @@ impl Problem {
         if let Some(upstream) = &self.upstream {
             details.push(any("ordergateway.v1.UpstreamError", upstream));
         }
-        rpc::Status { code: self.code as i32, message: self.message.clone().into_owned(), details }
+        rpc::Status { code: self.code as i32, message: cut_message(&self.message).into_owned(), details }
     }
 }
 
@@ -169,7 +185,7 @@ fn fitting<T>(items: &[T], size: impl Fn(&T) -> usize) -> usize {
 
 fn violation(fault: &FieldFault) -> rpc::bad_request::FieldViolation {
     rpc::bad_request::FieldViolation {
-        field: fault.field.clone(),
+        field: cut(&fault.field, MAX_VALUE * 2).into_owned(),
         description: fault.description.into(),
         ..Default::default()
     }
@@ -181,8 +197,69 @@ fn any(name: &str, message: &impl Message) -> Any {
 
 fn shortened(mut error: pb::WalmartError) -> pb::WalmartError {
     let pb::WalmartError { code, field, description, info, severity, category } = &mut error;
-    for text in [code, field, description, info, severity, category] {
-        text.truncate(text.floor_char_boundary(MAX_TEXT));
+    for (texts, longest) in [[code, field], [description, info], [severity, category]].into_iter().zip(MAX_TEXTS) {
+        for text in texts {
+            if let Cow::Owned(shorter) = cut(text, longest) {
+                *text = shorter;
+            }
+        }
     }
     error
+}
+
+/// A text of at most `longest` bytes; a longer one ends in an ellipsis.
+fn cut(text: &str, longest: usize) -> Cow<'_, str> {
+    if text.len() <= longest {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(longest - ELLIPSIS.len());
+    format!("{}{ELLIPSIS}", &text[..end]).into()
+}
+
+/// A message that takes at most [`MAX_MESSAGE`] bytes on the wire, where most characters but letters and digits are
+/// percent-encoded.
+fn cut_message(text: &str) -> Cow<'_, str> {
+    let sent = |c: char| match c {
+        '!' | '$' | '&'..='/' | '0'..=';' | '=' | '@'..='_' | 'a'..='z' | '|' | '~' => 1,
+        c => 3 * c.len_utf8(),
+    };
+    let room = MAX_MESSAGE - 3 * ELLIPSIS.len();
+    let (mut all, mut end) = (0, 0);
+    for (at, c) in text.char_indices() {
+        all += sent(c);
+        if all <= room {
+            end = at + c.len_utf8();
+        }
+    }
+    if all <= MAX_MESSAGE { text.into() } else { format!("{}{ELLIPSIS}", &text[..end]).into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_where_it_would_be_too_long_on_the_wire() {
+        for unit in ["x", " ", "é", "%", "\u{1f600}", "a b"] {
+            let long = unit.repeat(300);
+            let status = Problem::new(Code::Internal, "INTERNAL", long.clone()).into_status();
+            let sent = status.clone().into_http::<()>().headers()["grpc-message"].len();
+            assert!((MAX_MESSAGE - 20..=MAX_MESSAGE).contains(&sent), "{unit:?}: {sent}");
+            let kept = status.message().strip_suffix(ELLIPSIS).unwrap();
+            assert!(long.starts_with(kept), "{unit:?}");
+        }
+        let fits = "x".repeat(MAX_MESSAGE);
+        assert_eq!(cut_message(&fits), fits);
+    }
+
+    #[test]
+    fn generic_clients_are_told_when_to_come_back() {
+        let pushback = |wait: Option<Duration>| {
+            let status = Problem::new(Code::Unavailable, "X", "x").retry_after(wait).into_status();
+            status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(pushback(None), None);
+        assert_eq!(pushback(Some(Duration::from_millis(1500))).as_deref(), Some("1500"));
+        assert_eq!(pushback(Some(Duration::from_nanos(1))).as_deref(), Some("1"));
+    }
 }

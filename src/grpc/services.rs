@@ -14,7 +14,7 @@ use tonic::codegen::BoxFuture;
 use tonic::server::NamedService;
 use tower::Service;
 
-use super::status;
+use super::{methods, status};
 
 /// The future of the servers that tonic generates.
 pub(crate) type ServerFuture = BoxFuture<Response<Body>, Infallible>;
@@ -85,8 +85,9 @@ impl<B> Service<Request<B>> for ServiceRouter<B> {
         let name = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
         let service = name.and_then(|(name, _)| self.0.iter().find(|(known, _)| *known == name));
         match service {
-            Some((_, service)) => service.serve(request),
-            None => Box::pin(ready(Ok(status::no_such_service().into_http()))),
+            Some((_, service)) if methods::is_known(request.uri().path()) => service.serve(request),
+            Some(_) => Box::pin(ready(Ok(status::no_such_method(request.uri().path()).into_http()))),
+            None => Box::pin(ready(Ok(status::no_such_service(request.uri().path()).into_http()))),
         }
     }
 }
@@ -97,7 +98,7 @@ mod tests {
     use tonic::{Code, Status};
 
     use super::*;
-    use crate::grpc::server::ServiceHealth;
+    use crate::grpc::health::ServiceHealth;
 
     async fn code(services: &ServiceRouter<Body>, path: &str) -> Code {
         let request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
@@ -109,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_is_a_service_and_a_method() {
-        let services = ServiceRouter::builder().with(ServiceHealth::new(&[]).await.service()).build();
+        let services = ServiceRouter::builder().with(ServiceHealth::new(&[]).service()).build();
         // Without a message, but it is the service that says so.
         assert_eq!(code(&services, "/grpc.health.v1.Health/Check").await, Code::Internal);
         for path in [

@@ -10,7 +10,7 @@ use tonic_types::pb as rpc;
 use uuid::Uuid;
 
 use super::problem::Problem;
-pub use super::problem::{DOMAIN, MAX_SIZE};
+pub use super::problem::{DOMAIN, MAX_MESSAGE, MAX_SIZE};
 use crate::domain::feed::FeedName;
 use crate::domain::operation::Operation;
 use crate::domain::rules::is_request_id;
@@ -66,6 +66,12 @@ pub fn too_much_unread(retry_after: Duration) -> Status {
     Problem::new(Code::ResourceExhausted, "OVERLOADED", message).retry_after(Some(retry_after)).into_status()
 }
 
+/// A connection has its full number of streams.
+pub fn too_many_streams() -> Status {
+    let message = "this connection has 256 open streams: open another channel";
+    Problem::new(Code::ResourceExhausted, "TOO_MANY_STREAMS", message).into_status()
+}
+
 /// A connection has its full number of health watches.
 pub fn too_many_watches() -> Status {
     let message = "this connection has its maximum of health watches";
@@ -87,6 +93,12 @@ pub fn service_not_allowed(service: &str) -> Status {
     problem.metadata("service", service).into_status()
 }
 
+/// The settings changed, and the caller may use fewer accounts or services than when it opened the stream.
+pub(crate) fn access_narrowed() -> Status {
+    let message = "the caller's access was narrowed; open the stream again for what is left";
+    Problem::new(Code::PermissionDenied, "ACCOUNT_NOT_ALLOWED", message).into_status()
+}
+
 /// The caller is over its limits.
 pub fn caller_rate_limited(retry_after: Duration) -> Status {
     let problem = Problem::new(Code::ResourceExhausted, "CALLER_RATE_LIMITED", "the caller is over its limits");
@@ -98,9 +110,22 @@ pub fn internal() -> Status {
     Problem::new(Code::Internal, "INTERNAL", "internal error").into_status()
 }
 
-/// The path names no service. Without details, as tonic answers for an unknown method.
-pub(super) fn no_such_service() -> Status {
-    Status::unimplemented("no such service")
+/// The path names no service. Without details, as all that the gRPC library finds.
+pub(super) fn no_such_service(path: &str) -> Status {
+    let name = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    Status::unimplemented(format!("unknown service {}", name_in_short(name)))
+}
+
+/// The path names a service, and no method of it.
+pub(super) fn no_such_method(path: &str) -> Status {
+    let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
+    Status::unimplemented(format!("unknown method {} of {}", name_in_short(method), name_in_short(service)))
+}
+
+/// A name of a caller's choice, for a message: names of services and methods are never as long.
+fn name_in_short(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    name.chars().map(|c| if fits(c) { c } else { '_' }).take(48).collect()
 }
 
 /// The process is stopping.

@@ -22,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 
 use super::peer::PeerAddress;
 use super::write_timeout::WriteTimeout;
-use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit};
+use crate::accept::{AcceptOutcome, Acceptor, ConnectionPermit, PeerStream};
 use crate::limits::HTTP_CONNECTIONS;
 use crate::shutdown::Shutdown;
 use crate::telemetry::metrics::{ConnectionMetrics, CutReason, GaugeGuard, Metrics};
@@ -104,7 +104,7 @@ pub(crate) async fn serve(
 }
 
 async fn connection(
-    stream: WriteTimeout<TcpStream>,
+    stream: WriteTimeout<PeerStream>,
     router: Router,
     place: Arc<ConnectionPermit>,
     limits: HttpLimits,
@@ -151,7 +151,7 @@ async fn connection(
 
 /// Shuts down writing, then reads until the peer has closed too: with unread data the system would reset the
 /// connection, and the peer would lose a response that it has not read yet.
-async fn close(mut stream: WriteTimeout<TcpStream>) -> io::Result<()> {
+async fn close(mut stream: WriteTimeout<PeerStream>) -> io::Result<()> {
     stream.shutdown().await?;
     let mut rest = vec![0; 8 * 1024];
     let mut most = MAX_LINGER_BYTES;
@@ -202,6 +202,8 @@ async fn within(State(limit): State<Duration>, request: Request, next: Next) -> 
 mod tests {
     use axum::routing::{get, post};
     use tokio::task::JoinHandle;
+
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::shutdown::DrainOutcome;

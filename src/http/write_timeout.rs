@@ -8,14 +8,19 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Fails writes once the peer has been too slow. The time starts when the peer takes less than offered, and ends with
-/// the flush, which hyper requests when everything is written.
+/// Time without a byte taken after which a peer counts as gone.
+const NO_PROGRESS: Duration = Duration::from_secs(10);
+
+/// Fails writes once the peer has been too slow: when it has taken nothing for [`NO_PROGRESS`], or not all within the
+/// limit. The time starts when the peer takes less than offered, and ends with the flush, which hyper requests when
+/// everything is written.
 pub(super) struct WriteTimeout<I> {
     io: I,
     limit: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// The end of the limit, and the timer, which may be set earlier.
+    deadline: Option<(Instant, Pin<Box<Sleep>>)>,
     cut: Counter,
 }
 
@@ -27,10 +32,16 @@ impl<I> WriteTimeout<I> {
 
     /// Fails when the time is over.
     fn check(&mut self, cx: &mut Context<'_>, written: &Poll<io::Result<usize>>) -> io::Result<()> {
-        if written.is_pending() && self.deadline.is_none() {
-            self.deadline = Some(Box::pin(sleep(self.limit)));
+        let now = Instant::now();
+        match (&mut self.deadline, written) {
+            (None, Poll::Pending) => {
+                let end = now + self.limit;
+                self.deadline = Some((end, Box::pin(sleep_until(end.min(now + NO_PROGRESS)))));
+            }
+            (Some((end, timer)), Poll::Ready(Ok(_))) => timer.as_mut().reset((*end).min(now + NO_PROGRESS)),
+            _ => {}
         }
-        match self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(cx)) {
+        match self.deadline.as_mut().map(|(_, timer)| timer.as_mut().poll(cx)) {
             Some(Poll::Ready(())) => {
                 self.deadline = None;
                 self.cut.inc();
@@ -77,7 +88,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<I> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::time::{Instant, advance};
+    use tokio::time::advance;
 
     use super::*;
 
@@ -101,6 +112,23 @@ mod tests {
         assert_eq!((failed.kind(), began.elapsed(), cut.get()), (io::ErrorKind::TimedOut, PATIENCE, 1));
         drop(patient);
         assert!(reads.await.unwrap() < 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_is_cut_off_sooner() {
+        let (mut peer, io) = tokio::io::duplex(16);
+        let cut = Counter::default();
+        let mut patient = WriteTimeout::new(io, PATIENCE, cut.clone());
+        let began = Instant::now();
+        let reads = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            peer.read_exact(&mut [0; 16]).await.unwrap();
+            peer
+        });
+        let failed = patient.write_all(&[0; 1000]).await.unwrap_err();
+        let expected = (io::ErrorKind::TimedOut, Duration::from_secs(5) + NO_PROGRESS, 1);
+        assert_eq!((failed.kind(), began.elapsed(), cut.get()), expected);
+        drop(reads.await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -64,6 +65,8 @@ pub struct CallRecord {
     attempts: AtomicU32,
     summed_up: AtomicBool,
     deadline_armed: AtomicBool,
+    answers_close: AtomicBool,
+    closing: AtomicBool,
 }
 
 impl CallRecord {
@@ -127,7 +130,7 @@ impl CallRecord {
     /// arm a timer of its own. Only one such work at a time is allowed for a call.
     pub(crate) async fn with_deadline_armed<F: Future>(&self, work: F) -> F::Output {
         self.deadline_armed.store(true, Ordering::Relaxed);
-        let _end = DisarmGuard(&self.deadline_armed);
+        let _end = ClearGuard(&self.deadline_armed);
         work.await
     }
 
@@ -135,6 +138,27 @@ impl CallRecord {
     /// because the work may have ended.
     pub(crate) fn is_deadline_armed(&self) -> bool {
         self.deadline_armed.load(Ordering::Relaxed)
+    }
+
+    /// Waits for `work` of a begun mutation, but no longer than until the process ends: then returns `None`, at the next
+    /// poll after [`Self::set_closing`].
+    pub(crate) async fn until_closing<F: Future>(&self, work: F) -> Option<F::Output> {
+        self.answers_close.store(true, Ordering::Relaxed);
+        let _end = ClearGuard(&self.answers_close);
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if self.closing.load(Ordering::Relaxed) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Tells the call that the process ends. Returns whether the call has an answer of its own for that, which it gives
+    /// when it is polled again; other calls are to be ended.
+    pub(crate) fn set_closing(&self) -> bool {
+        self.closing.store(true, Ordering::Relaxed);
+        self.answers_close.load(Ordering::Relaxed)
     }
 
     /// Counts an upstream attempt; returns the number of earlier attempts.
@@ -148,10 +172,10 @@ impl CallRecord {
     }
 }
 
-/// Clears the flag when the work ends or is dropped, after which no timer is armed any more.
-struct DisarmGuard<'a>(&'a AtomicBool);
+/// Clears the flag when the work ends or is dropped.
+struct ClearGuard<'a>(&'a AtomicBool);
 
-impl Drop for DisarmGuard<'_> {
+impl Drop for ClearGuard<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
@@ -220,6 +244,23 @@ impl Caller {
     /// an account is unknown.
     pub(crate) fn sees_all(&self) -> bool {
         self.accounts == VisibleAccounts::All
+    }
+
+    /// Whether the caller may do less as `new` than before, leaving aside accounts that nobody has any more.
+    pub(crate) fn lost_access(&self, new: &Self, is_present: impl Fn(AccountIndex) -> bool) -> bool {
+        let fewer_accounts = match (&self.accounts, &new.accounts) {
+            (_, VisibleAccounts::All) => false,
+            (VisibleAccounts::All, VisibleAccounts::Only(_)) => true,
+            (VisibleAccounts::Only(old), VisibleAccounts::Only(new)) => {
+                old.difference(new).any(|account| is_present(*account))
+            }
+        };
+        let fewer_services = match (&self.services, &new.services) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(old), Some(new)) => !old.is_subset(new),
+        };
+        fewer_accounts || fewer_services
     }
 
     /// Whether the caller may call the service with this short name.

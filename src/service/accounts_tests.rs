@@ -9,7 +9,7 @@ use crate::testing::walmart::call;
 const ALL: Option<&[usize]> = None;
 
 fn directory() -> AccountDirectory {
-    AccountDirectory::new(["acme", "beta", "gamma"].map(|id| AccountId::new(id).unwrap()).into())
+    AccountDirectory::of_ids(["acme", "beta", "gamma"].map(|id| AccountId::new(id).unwrap()))
 }
 
 /// A call of somebody who sees these accounts, or all.
@@ -57,7 +57,7 @@ async fn every_cell_of_who_asks_for_what() {
     for (accounts, name, expected) in table {
         assert_eq!(told(directory().one(name, &of(accounts))), expected, "{accounts:?} {name:?}");
     }
-    let single = AccountDirectory::new(vec![AccountId::new("only").unwrap()]);
+    let single = AccountDirectory::of_ids([AccountId::new("only").unwrap()]);
     assert_eq!(told(single.one("", &of(ALL))), "0");
 }
 

@@ -16,6 +16,7 @@ mod order_status;
 mod paging;
 mod read;
 mod seller_orders;
+mod settings_state;
 mod single_flight;
 mod status;
 
@@ -33,5 +34,6 @@ pub use self::order_status::GetOrderStatus;
 pub use self::read::CacheSettings;
 pub(crate) use self::read::CoalescedRead;
 pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrderChanges};
+pub use self::settings_state::{RefusedSettings, SettingsState, SettingsView};
 pub use self::status::{AccountState, GatewayStatus, StatusReply};
 pub(crate) use self::status::{BoardRows, StatusBoard};

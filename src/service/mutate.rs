@@ -117,10 +117,11 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 self.clone().begin(account, request.clone(), payload, names.clone(), call.clone())
             };
             let waiter = self.single_flight.join(&key, names.clone(), call.deadline, work);
-            let progress = match waiter.wait(call.deadline + SLACK, call).await {
+            let waited = call.facts.until_closing(waiter.wait(call.deadline + SLACK, call)).await;
+            let progress = match waited.flatten() {
                 Some(Ok(progress)) => progress,
                 Some(Err(error)) => return Err(not_mutated(&waiter, error)),
-                // The work continues, and the ledger has its progress.
+                // The deadline has passed, or the process ends. The work continues, and the ledger has its progress.
                 None => match timeout(LAST_READ, self.so_far(account, &waiter.tag)).await.ok().flatten() {
                     Some(progress) => progress,
                     None => return Err(not_mutated(&waiter, pending(M::KIND.operation(), waiter.tag.correlation_id))),
@@ -172,7 +173,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         for BatchProgress { entry, lost } in Arc::unwrap_or_clone(batches) {
             let entry = if entry.state.is_open() {
                 // Boxed, because this future is large and rarely needed.
-                Box::pin(self.mutations.settled(entry, call.deadline)).await
+                let settled = Box::pin(self.mutations.settled(entry.clone(), call.deadline));
+                call.facts.until_closing(settled).await.unwrap_or(entry)
             } else {
                 entry
             };
@@ -218,7 +220,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             return None;
         }
         let account = self.mutations.directory().id(account);
-        let entries = self.mutations.ledger().of_request(account, M::KIND, &names.request_id).await.ok()?;
+        let entries = self.mutations.ledger().of_request(&account, M::KIND, &names.request_id).await.ok()?;
         let ours = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
         ours.then(|| CallProgress::before(entries))
     }
@@ -286,7 +288,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             if M::BY_ORDER_NUMBER && self.mutations.looks_first() { EntryState::Recorded } else { EntryState::Sending };
         let mut snapshots = snapshots.into_iter();
         let new = |(number, batch): (u32, &Arc<M::Request>)| NewEntry {
-            account: self.mutations.directory().id(account).clone(),
+            account: self.mutations.directory().id(account),
             kind: M::KIND,
             order_number: order_number.clone(),
             request_id: request_id.clone(),

@@ -85,8 +85,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         let accounts = self.directory().many(&request.account, call)?;
         let (after, limit) = place(request.page_size, &request.page_token).map_err(ServiceError::Invalid)?;
         let query = EntryQuery {
-            accounts: (!everything)
-                .then(|| accounts.into_iter().map(|account| self.directory().id(account).clone()).collect()),
+            accounts: (!everything).then(|| accounts.into_iter().map(|account| self.directory().id(account)).collect()),
             states: request.states,
             created_before: request.min_age.map(|age| Timestamp(self.mutations.now().minus(age).0 + 1)),
             after,
@@ -115,8 +114,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     /// Unsettled entries of all accounts, at most `most`: first NEEDS_OPERATOR, then UNKNOWN, then RECORDED or SENDING
     /// older than the longest call; oldest first within a group. Fails when the store fails.
     pub(crate) async fn unresolved(&self, most: usize) -> Result<Vec<Entry>, ServiceError> {
-        let accounts: Vec<_> =
-            (0..self.directory().len()).map(|i| self.directory().id(AccountIndex(i)).clone()).collect();
+        let accounts: Vec<_> = self.directory().all().into_iter().map(|account| self.directory().id(account)).collect();
         let overdue = self.mutations.now().minus(OVERDUE);
         let wanted: [(&[EntryState], Option<Timestamp>); 3] = [
             (&[EntryState::NeedsOperator], None),

@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
 use super::feed::{EventIds, Feed, FeedState, FeedStore};
-use super::{AccountDirectory, AccountError, ClockView, ClockWatch, Operations, ServiceError};
+use super::{
+    AccountDirectory, AccountError, ClockView, ClockWatch, Operations, ServiceError, SettingsState, SettingsView,
+};
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, EntryState};
 use crate::domain::operation::Operation;
@@ -51,6 +53,8 @@ pub struct GatewayStatus<U, L, F> {
     pub feed: Feed<F>,
     /// The watch of the machine's clocks.
     pub clock_watch: ClockWatch,
+    /// State of the settings.
+    pub settings: SettingsState,
     /// Time at which the process began to serve.
     pub start_time: SystemTime,
 }
@@ -63,6 +67,7 @@ impl<U, L, F> Clone for GatewayStatus<U, L, F> {
             operations: self.operations.clone(),
             feed: self.feed.clone(),
             clock_watch: self.clock_watch.clone(),
+            settings: self.settings.clone(),
             start_time: self.start_time,
         }
     }
@@ -92,6 +97,8 @@ pub struct StatusReply {
     pub feed: Option<FeedState>,
     /// State of the machine's clocks.
     pub clock: ClockView,
+    /// State of the settings. The faults are shown to callers allowed every account only.
+    pub settings: SettingsView,
 }
 
 /// The content of the status page, over all accounts. A part is `None` while the store fails or is too slow; the rest
@@ -132,12 +139,19 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         let counts = self.operations.counts().await;
         let feed = self.feed.overview(SUBSCRIPTIONS, call).await.ok();
         let clock = self.clock_watch.view();
-        Ok(StatusReply { accounts: self.accounts(accounts, counts.as_deref()), feed, clock })
+        let mut settings = self.settings.view();
+        if !call.caller().sees_all()
+            && let Some(refused) = &mut settings.refused
+        {
+            refused.omitted += refused.faults.len();
+            refused.faults.clear();
+        }
+        Ok(StatusReply { accounts: self.accounts(accounts, counts.as_deref()), feed, clock, settings })
     }
 
     /// Records the present levels of Walmart's buckets.
     pub(crate) fn note_levels(&self, hour: &LastHour) {
-        for account in (0..self.directory.len()).map(AccountIndex) {
+        for account in self.directory.all() {
             for operation in Operation::ALL {
                 let OperationView { limit_per_minute, tokens, .. } = self.overview.operation(account, operation);
                 hour.note_level(operation, tokens / f64::from(limit_per_minute.max(1)));
@@ -159,9 +173,8 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         let unresolved = self.operations.unresolved(BoardRows::OPERATIONS + 1);
         let (counts, unresolved, feed, followed) =
             tokio::join!(patiently(counts), patiently(unresolved), patiently(feed), patiently(followed));
-        let all = (0..self.directory.len()).map(AccountIndex);
         StatusBoard {
-            accounts: self.accounts(all, counts.as_deref()),
+            accounts: self.accounts(self.directory.all(), counts.as_deref()),
             unresolved,
             feed,
             intents: followed.map(|()| intents.iter().cloned().collect()),
@@ -174,7 +187,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
         counts: Option<&[EntryCount]>,
     ) -> Vec<AccountState> {
         let of = |account| {
-            let id = self.directory.id(account).clone();
+            let id = self.directory.id(account);
             let kept = |counts: &[EntryCount]| {
                 counts.iter().filter(|count| count.account == id && count.entries > 0).cloned().collect()
             };

@@ -27,11 +27,12 @@ impl UpstreamOverview for Idle {
 
 fn status(ledger: &Faulty, feed: &TestFeed) -> GatewayStatus<Walmart, Faulty, FaultyFeed> {
     GatewayStatus {
-        directory: AccountDirectory::new(["acme", "other"].map(|id| AccountId::new(id).unwrap()).into()),
+        directory: AccountDirectory::of_ids(["acme", "other"].map(|id| AccountId::new(id).unwrap())),
         overview: Arc::new(Idle),
         operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
         feed: feed.feed.clone(),
         clock_watch: feed.clock_watch.clone(),
+        settings: SettingsState::new(UNIX_EPOCH),
         start_time: UNIX_EPOCH,
     }
 }

@@ -79,6 +79,16 @@ impl Store {
         }
     }
 
+    /// Adds the accounts that the store does not know, or none of them if there are conflicts, which are returned.
+    pub(crate) async fn add_accounts(
+        &self,
+        accounts: Vec<(AccountId, SellerId)>,
+    ) -> Result<Vec<AccountConflict>, StoreError> {
+        match self {
+            Self::Sqlite(ledger) => ledger.add_accounts(accounts).await,
+        }
+    }
+
     /// Checks whether the store works; see [`SqliteLedger::prove`].
     pub(crate) async fn prove(&self) {
         match self {
@@ -92,6 +102,23 @@ impl Store {
             Self::Sqlite(ledger) => ledger.close().await,
         }
     }
+}
+
+/// An account that the store knows otherwise. Accounts are renamed at the start only, when nothing refers to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountConflict {
+    /// The seller's account has another id in the store.
+    Renamed {
+        /// The id in the settings.
+        account: AccountId,
+        /// The id in the store.
+        from: String,
+    },
+    /// The id is that of another seller in the store.
+    Taken {
+        /// The id in the settings.
+        account: AccountId,
+    },
 }
 
 /// Delegates the methods of a port to the selected store; methods in brackets are written in full.

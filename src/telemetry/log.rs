@@ -52,8 +52,8 @@ pub enum LogError {
     Twice(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Sets up the log of the process. `levels` is the value of `RUST_LOG`, if set.
-pub fn init(format: LogFormat, levels: Option<&str>) -> Result<LogGuard, LogError> {
+/// Sets up the log of the process. `levels` is the value of `RUST_LOG`, if set; `colors` allows colors on a terminal.
+pub fn init(format: LogFormat, levels: Option<&str>, colors: bool) -> Result<LogGuard, LogError> {
     let terminal = io::stderr().is_terminal();
     let (writer, worker) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log").finish(io::stderr());
@@ -64,7 +64,7 @@ pub fn init(format: LogFormat, levels: Option<&str>) -> Result<LogGuard, LogErro
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)
-            .with_ansi(terminal)
+            .with_ansi(terminal && colors)
             .with_writer(writer);
         subscriber.finish().try_init()?;
     } else {

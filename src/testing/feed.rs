@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::feed_store::FaultyFeed;
-use crate::domain::account::{AccountId, AccountIndex, SellerId};
+use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
 use crate::domain::feed::{FeedName, LogId, WebhookNotification};
 use crate::domain::moment::{BootId, SteadyTime};
@@ -76,7 +76,7 @@ pub(crate) fn feed() -> TestFeed {
     let feed = Feed::start(FeedParts {
         clients: clients.clone(),
         store: store.clone(),
-        directory: AccountDirectory::new(accounts.clone().into()),
+        directory: AccountDirectory::of_ids(accounts.clone()),
         settings: FeedSettings {
             heartbeat_interval: Duration::from_secs(10),
             retention: 30 * day,
@@ -85,7 +85,6 @@ pub(crate) fn feed() -> TestFeed {
         },
         encode,
         read: read_body,
-        sellers: accounts.into_iter().map(|account| (account, SellerId::new("10"))).collect(),
         clock,
         clock_watch: clock_watch.clone(),
         random: Random::from_seed(7),

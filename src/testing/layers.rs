@@ -60,7 +60,7 @@ pub(crate) fn above_mock<L: Layer<MockService>>(layer: L) -> (L::Service, MockHa
 }
 
 pub(crate) fn request(path: &str, headers: &[(&'static str, &str)]) -> Request<Body> {
-    let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+    let mut request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }

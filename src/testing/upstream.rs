@@ -25,7 +25,7 @@ use crate::ports::random::Random;
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceContext, Tracer};
-use crate::upstream::accounts::{ClientCredentials, UpstreamAccount, UpstreamAccounts};
+use crate::upstream::accounts::{ClientCredentials, SellerRefresh, UpstreamAccount, UpstreamAccounts};
 use crate::upstream::client::RestUpstream;
 use crate::upstream::layers::circuit::AccountCircuits;
 use crate::upstream::layers::rate_limit::AccountBuckets;
@@ -237,7 +237,7 @@ impl World {
             TokenCache::new(walmart.clone(), endpoint.clone(), clock, random.clone(), metrics.clone(), timeout);
         let shared = StackResources {
             endpoint,
-            buckets: AccountBuckets::new(2, |_| settings.per_minute),
+            buckets: AccountBuckets::new(|_| settings.per_minute),
             circuits: AccountCircuits::new(&accounts, &metrics),
             tokens,
             metrics,
@@ -323,6 +323,7 @@ pub(crate) fn accounts(credentials: Arc<Mutex<ClientCredentials>>) -> UpstreamAc
             header: attributes,
             mart_id: HeaderValue::from_static("202"),
             bu_id: HeaderValue::from_static("0"),
+            channel_type: (id == "other").then_some(HeaderValue::from_static("channel-7")),
             credentials: Arc::new(move || credentials.lock().unwrap().clone()),
         }
     };
@@ -330,7 +331,12 @@ pub(crate) fn accounts(credentials: Arc<Mutex<ClientCredentials>>) -> UpstreamAc
 }
 
 pub(crate) fn credentials(secret: &str) -> ClientCredentials {
-    ClientCredentials { client_id: "client".into(), client_secret: SecretString::from(secret).into() }
+    let client_secret = SecretString::from(secret).into();
+    ClientCredentials { client_id: "client".into(), client_secret, refresh: None }
+}
+
+pub(crate) fn refresh(token: &str, partner_id: &'static str) -> SellerRefresh {
+    SellerRefresh { partner_id: HeaderValue::from_static(partner_id), token: SecretString::from(token).into() }
 }
 
 /// A call whose caller waits this long.

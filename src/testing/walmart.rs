@@ -291,7 +291,7 @@ pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -
     Mutations::new(
         walmart.clone(),
         ledger,
-        AccountDirectory::new(accounts.into()),
+        AccountDirectory::of_ids(accounts),
         MutationSettings { rules, status_limit, look_first_until: None, tracer: Tracer::off() },
         Clock::following(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
         Random::from_seed(1),

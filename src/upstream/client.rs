@@ -51,8 +51,9 @@ impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H> {
         context: &CallContext,
     ) -> Result<Reply<C::Answer>, UpstreamError> {
         let correlation_id = correlation_id.unwrap_or_else(|| self.0.random.uuid());
-        let header = &self.0.shared.endpoint.accounts().get(account).header;
-        let call = OutboundCall::new::<C>(C::build(request, header), account, correlation_id, context.clone());
+        let settings = self.0.shared.endpoint.accounts().get(account);
+        let call =
+            OutboundCall::new::<C>(C::build(request, &settings.header), account, correlation_id, context.clone());
         match self.0.stack.clone().oneshot(AttemptRequest::new(call)).await {
             Ok(answered) => match answered.answer.downcast::<C::Answer>() {
                 Ok(answer) => Ok(Reply { answer: *answer, correlation_id }),

@@ -85,7 +85,6 @@ pub(crate) fn stack<H: HttpService>(
 ) -> Stack<H> {
     let StackSettings { max_in_flight, max_attempts, attempt_timeout } = settings;
     let metrics = &shared.metrics;
-    let accounts = shared.endpoint.accounts().len();
     ServiceBuilder::new()
         // Outermost, so that the access log names every call, including calls refused by the next layer.
         .layer(TraceLayer)
@@ -97,7 +96,7 @@ pub(crate) fn stack<H: HttpService>(
         // attempts.
         .layer(CircuitLayer::new(shared.circuits.clone()))
         // Everything below runs again on each attempt.
-        .layer(RetryLayer::new(max_attempts, accounts, random, metrics.clone()))
+        .layer(RetryLayer::new(max_attempts, random, metrics.clone()))
         // Inside retry, so that a retry pays too. Outside auth, so that an access token does not expire in the queue.
         .layer(RateLimitLayer::new(shared.buckets.clone(), metrics.clone()))
         // Outside the timeout: waiting for an access token is not time on the wire.

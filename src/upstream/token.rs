@@ -10,20 +10,21 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use super::accounts::ClientCredentials;
+use super::accounts::{ClientCredentials, SellerRefresh};
 use super::failure::{AttemptFailure, NotSent};
 use super::headers::RateLimitHeaders;
 use super::token_failure::{FailedTokenCall, is_edge_page, words};
 use super::transport::{Endpoint, HttpError, HttpService};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
+use crate::domain::account_table::AccountTable;
 use crate::ports::clock::Clock;
 use crate::ports::overview::{TokenFailure, TokenFailureKind, TokenView};
 use crate::ports::random::Random;
@@ -32,6 +33,7 @@ use crate::telemetry::semconv;
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
 use crate::wire::lenient;
 
+const PARTNER_ID: HeaderName = HeaderName::from_static("wm_partner.id");
 const PATH: &str = "/v3/token";
 /// Walmart's published lifetime in seconds, used if the answer gives none.
 const USUAL_LIFE: f64 = 900.0;
@@ -52,7 +54,7 @@ struct TokenClient<H> {
     random: Random,
     metrics: Arc<Metrics>,
     timeout: Duration,
-    states: Box<[Mutex<TokenState>]>,
+    states: AccountTable<Mutex<TokenState>>,
 }
 
 #[derive(Default)]
@@ -115,7 +117,7 @@ impl<H: HttpService> TokenCache<H> {
         metrics: Arc<Metrics>,
         timeout: Duration,
     ) -> Self {
-        let states = (0..endpoint.accounts().len()).map(|_| Mutex::default()).collect();
+        let states = AccountTable::default();
         Self(Arc::new(TokenClient { http, endpoint, clock, random, metrics, timeout, states }))
     }
 
@@ -202,7 +204,7 @@ impl<H: HttpService> TokenCache<H> {
 
     fn lock(&self, account: AccountIndex) -> std::sync::MutexGuard<'_, TokenState> {
         // A poisoned lock is safe to use: no state is left half changed.
-        self.0.states[account.0].lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.states.row(account, Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Joins the refresh in flight, or starts a new refresh. The refresh runs in a task, so that a caller going away
@@ -323,7 +325,7 @@ impl<H: HttpService> TokenCache<H> {
         };
         let span = parts.endpoint.tracer().client_span(whole.context(), &request);
         let failed = |kind, http_status, said| FailedTokenCall { kind, http_status, said, correlation_id };
-        let Some(request) = self.request(credentials, correlation_id, &span) else {
+        let Some(request) = self.request(account, credentials, correlation_id, &span) else {
             let said = "the credentials contain characters not allowed in a header".to_owned();
             return Err((TokenFault::Unavailable, failed(TokenFailureKind::Unavailable, None, said)));
         };
@@ -364,6 +366,7 @@ impl<H: HttpService> TokenCache<H> {
 
     fn request(
         &self,
+        account: AccountIndex,
         credentials: &ClientCredentials,
         correlation_id: Uuid,
         span: &ClientSpan,
@@ -371,10 +374,20 @@ impl<H: HttpService> TokenCache<H> {
         let pair = format!("{}:{}", credentials.client_id, credentials.client_secret.expose_secret());
         let mut basic = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
         basic.set_sensitive(true);
-        let mut headers = self.0.endpoint.common_headers(correlation_id, span.context());
+        let account = self.0.endpoint.accounts().get(account);
+        let mut headers = self.0.endpoint.common_headers(&account, correlation_id, span.context());
         headers.insert(AUTHORIZATION, basic);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        let mut request = http::Request::new(Bytes::from_static(b"grant_type=client_credentials"));
+        let form = match &credentials.refresh {
+            None => Bytes::from_static(b"grant_type=client_credentials"),
+            Some(SellerRefresh { partner_id, token }) => {
+                headers.insert(PARTNER_ID, partner_id.clone());
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", token.expose_secret());
+                form.finish().into()
+            }
+        };
+        let mut request = http::Request::new(form);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.0.endpoint.uri(PATH)?;
         *request.headers_mut() = headers;

@@ -45,8 +45,8 @@ pub(super) fn is_edge_page(body: &[u8]) -> bool {
     }
 }
 
-/// Extracts the error text of an answer to a token call, as a single line. The client secret is redacted if the
-/// answer repeats the secret; the client id is not secret.
+/// Extracts the error text of an answer to a token call, as a single line. Client secret and refresh token are redacted
+/// if the answer repeats them; the client id is not secret.
 pub(super) fn words(body: &[u8], credentials: &ClientCredentials) -> String {
     let oauth = serde_json::from_slice::<Value>(body).ok();
     let text = |key: &str| oauth.as_ref().and_then(|value| value.get(key)?.as_str()).map(str::to_owned);
@@ -62,7 +62,8 @@ pub(super) fn words(body: &[u8], credentials: &ClientCredentials) -> String {
     let secret = credentials.client_secret.expose_secret();
     let pair = STANDARD.encode(format!("{}:{secret}", credentials.client_id));
     let mut said = all.join(" ");
-    for known in [pair.as_str(), secret] {
+    let refresh_token = credentials.refresh.as_ref().map_or("", |refresh| refresh.token.expose_secret());
+    for known in [pair.as_str(), secret, refresh_token] {
         if !known.is_empty() {
             said = said.replace(known, REDACTED);
         }
@@ -75,7 +76,7 @@ pub(super) fn words(body: &[u8], credentials: &ClientCredentials) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::upstream::credentials;
+    use crate::testing::upstream::{credentials, refresh};
 
     fn said(body: &str) -> String {
         words(body.as_bytes(), &credentials("s3cret"))
@@ -103,6 +104,10 @@ mod tests {
         let pair = STANDARD.encode("client:s3cret");
         let body = format!(r#"{{"error":"no","error_description":"client / s3cret / Basic {pair}"}}"#);
         assert_eq!(said(&body), "no client / [redacted] / Basic [redacted]");
+        let token = Some(refresh("RT-7", "10000680931"));
+        let credentials = ClientCredentials { refresh: token, ..credentials("s3cret") };
+        let body = br#"{"error":"invalid_grant","error_description":"RT-7 of 10000680931 is over"}"#;
+        assert_eq!(words(body, &credentials), "invalid_grant [redacted] of 10000680931 is over");
     }
 
     #[test]

@@ -30,6 +30,7 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("wm_qos.correlation_i
 const SERVICE_NAME: HeaderName = HeaderName::from_static("wm_svc.name");
 const SANDBOX: HeaderName = HeaderName::from_static("wm_sandbox");
 const MART_ID: HeaderName = HeaderName::from_static("martid");
+const CHANNEL_TYPE: HeaderName = HeaderName::from_static("wm_consumer.channel.type");
 const BU_ID: HeaderName = HeaderName::from_static("buid");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -147,19 +148,22 @@ impl Endpoint {
         self.0.urls.iter().find(|(known, _)| *known == path).map(|(_, url)| url)
     }
 
-    /// Builds the headers common to all requests; the access token is not included.
-    pub fn common_headers(&self, correlation_id: Uuid, trace: &TraceContext) -> HeaderMap {
+    /// Builds the headers common to all requests of an account; the access token is not included.
+    pub fn common_headers(&self, account: &UpstreamAccount, correlation_id: Uuid, trace: &TraceContext) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(12);
         headers.insert(ACCEPT, JSON);
         headers.insert(CORRELATION_ID, uuid_value(correlation_id));
         headers.insert(SERVICE_NAME, self.0.service_name.clone());
+        if let Some(channel_type) = &account.channel_type {
+            headers.insert(CHANNEL_TYPE, channel_type.clone());
+        }
         self.0.tracer.inject(trace, &mut headers);
         headers
     }
 
     fn headers(&self, outbound: &AttemptRequest, account: &UpstreamAccount) -> HeaderMap {
         let call = &outbound.call;
-        let mut headers = self.common_headers(call.correlation_id, &outbound.trace);
+        let mut headers = self.common_headers(account, call.correlation_id, &outbound.trace);
         if call.method == Method::POST {
             headers.insert(CONTENT_TYPE, JSON);
             if call.body.is_empty() {
@@ -185,7 +189,7 @@ impl Endpoint {
         let mut request = http::Request::new(outbound.call.body.clone());
         *request.method_mut() = outbound.call.method.clone();
         *request.uri_mut() = self.uri(&outbound.call.target)?;
-        *request.headers_mut() = self.headers(outbound, account);
+        *request.headers_mut() = self.headers(outbound, &account);
         Some(request)
     }
 }

@@ -95,3 +95,32 @@ async fn the_overview_shows_what_the_caller_may_see() {
     accounts(&admin, "nobody").await.unwrap_err().is(Code::NotFound, "ACCOUNT_NOT_FOUND");
     app.finish().await;
 }
+
+/// A solution provider has one client id at Walmart and a refresh token of each seller.
+#[tokio::test]
+async fn a_provider_acts_for_each_seller_by_its_refresh_token() {
+    let account = |id: &str, partner_id: u32, token: &str| {
+        format!(
+            "[[accounts]]\nid = \"{id}\"\npartner_id = \"{partner_id}\"\nclient_id = \"provider\"\nclient_secret = \"s\"\n\
+             refresh_token = \"{token}\"\nchannel_type = \"channel-{id}\"\n"
+        )
+    };
+    let settings =
+        [account("acme", 1, "RT-1"), account("bolt", 2, "RT-2"), account("gone", 3, "MAGIC-DEAD-1")].concat();
+    let app = Setup::new().settings(&settings).start().await;
+    let client = app.client().await;
+    for id in ["acme", "bolt"] {
+        let mut order = bodies::create_as("SO-1");
+        order["account"] = id.into();
+        client.create(&order).await.unwrap();
+    }
+    let refused = client.status(&search("gone")).await.unwrap_err();
+    refused.is(Code::Unavailable, "UPSTREAM_CREDENTIALS_REFUSED");
+    let made = app.requests("create").await;
+    let sellers: Vec<_> = made.iter().map(|request| request["account"].as_str().unwrap()).collect();
+    assert_eq!(sellers, ["1", "2"], "the seller of the refresh token, not the provider");
+    for request in [app.requests("token").await, made].iter().flatten().take(2) {
+        assert_eq!(request["headers"]["wm_consumer.channel.type"].as_str().unwrap()[..8], *"channel-");
+    }
+    app.finish().await;
+}

@@ -56,6 +56,7 @@ const TABLE: &Table = &[
     (
         "app",
         &[
+            "accept",
             "config",
             "domain",
             "grpc",

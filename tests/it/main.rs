@@ -34,6 +34,7 @@ mod order_updates;
 mod process;
 mod promise;
 mod readme;
+mod reload;
 mod seller_orders;
 mod sellers;
 mod status_limits;

@@ -32,7 +32,7 @@ fn a_thousand_faults_fit_and_are_counted() {
     let told = told(&status);
     let violations = told.faults.as_ref().unwrap().field_violations.len();
     assert_eq!(violations + omitted(&told), 1000);
-    assert!(violations > 50, "{violations}");
+    assert!(violations > 40, "{violations}");
     // What is left out is left out for want of room.
     assert!(rpc::Status::decode(status.details()).unwrap().encoded_len() > status::MAX_SIZE - 100);
 }
@@ -59,7 +59,7 @@ fn a_hundred_huge_errors_fit_and_no_letter_is_cut_in_two() {
         let left = &told.upstream.as_ref().unwrap().errors;
         assert_eq!(left.len() + omitted(&told), 150);
         assert_eq!(left.len(), 1);
-        assert!(left[0].info.chars().all(|c| c.to_string() == unit), "{}", left[0].info);
+        assert!(left[0].info.trim_end_matches('…').chars().all(|c| c.to_string() == unit), "{}", left[0].info);
     }
 }
 

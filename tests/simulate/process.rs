@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use order_gateway::domain::account::{AccountId, AccountIndex};
+use order_gateway::domain::account::{AccountId, AccountIndex, SellerId};
 use order_gateway::domain::ledger::machine::LedgerRules;
 use order_gateway::domain::moment::{BootId, SteadyTime};
 use order_gateway::domain::operation::Operation;
@@ -61,7 +61,8 @@ impl Process {
         let clock_watch = ClockWatch::new(clock, RETENTION, metrics.clock.clone());
         let upstream = upstream(world, settings, clock, &random, &metrics)?;
         let ids = ACCOUNTS.iter().map(|id| AccountId::new(*id)).collect::<Result<Vec<_>, _>>();
-        let directory = AccountDirectory::new(ids.map_err(|error| error.to_string())?);
+        let ids = ids.map_err(|error| error.to_string())?;
+        let directory = AccountDirectory::new(ids.into_iter().map(|id| (SellerId::new(id.as_str()), id)));
         let rules = LedgerRules {
             settle_window: settings.settle_window,
             lookup_delays: settings.lookup_delays.clone(),
@@ -121,13 +122,14 @@ fn upstream(
     metrics: &Arc<Metrics>,
 ) -> Result<Upstream, String> {
     let account = |id: &str| {
-        let credentials =
-            ClientCredentials { client_id: id.into(), client_secret: SecretString::from("secret").into() };
+        let client_secret = SecretString::from("secret").into();
+        let credentials = ClientCredentials { client_id: id.into(), client_secret, refresh: None };
         Ok(UpstreamAccount {
             id: AccountId::new(id).map_err(|error| error.to_string())?,
             header: HeaderAttributes { mart_id: Some("202".into()), bu_id: Some("0".into()), ..Default::default() },
             mart_id: HeaderValue::from_static("202"),
             bu_id: HeaderValue::from_static("0"),
+            channel_type: None,
             credentials: Arc::new(move || credentials.clone()),
         })
     };
@@ -144,7 +146,7 @@ fn upstream(
         _ => 60,
     };
     let shared = StackResources {
-        buckets: AccountBuckets::new(accounts.len(), limit),
+        buckets: AccountBuckets::new(limit),
         circuits: AccountCircuits::new(&accounts, metrics),
         tokens: TokenCache::new(
             network.clone(),

@@ -169,6 +169,15 @@ fn each_rule_alone() {
             format!("{ACCOUNT}[accounts.webhook]\nauth = \"hmac\"\nsecret = []"),
             "accounts.acme.webhook.secret: must not be empty (line 9)",
         ),
+        (
+            format!("[walmart]\nbase_url = \"https://marketplace.walmartapis.com/v3/\"\n{ACCOUNT}"),
+            "walmart.base_url: must not end in /v3, which is part of the path of every call (line 2)",
+        ),
+        (
+            format!("{ACCOUNT}refresh_token = \"RT 1\""),
+            "accounts.acme.refresh_token: must not contain a space, a control character or a byte order mark (line 7)",
+        ),
+        (format!("{ACCOUNT}channel_type = \"\""), "accounts.acme.channel_type: must not be empty (line 7)"),
         (format!("[store]\npassword = \"x\"\n{ACCOUNT}"), "store.password: is for postgres only (line 2)"),
         (
             format!("[store]\nurl = \"memory:\"\n{ACCOUNT}"),
@@ -442,5 +451,25 @@ proptest! {
         for fault in all {
             prop_assert!(!fault.contains(['\n', '\r']), "{fault:?}");
         }
+    }
+}
+
+#[test]
+fn a_listen_address_is_an_address_or_localhost() {
+    for (text, address) in [
+        ("localhost:50051", "127.0.0.1:50051"),
+        ("LOCALHOST:0", "127.0.0.1:0"),
+        ("[::1]:50051", "[::1]:50051"),
+        ("0.0.0.0:1", "0.0.0.0:1"),
+    ] {
+        assert_eq!(listen_address(text).unwrap().to_string(), address, "{text}");
+    }
+    for text in ["", "localhost", "localhost:", "localhost:+1", "localhost:65536", "example.com:1", "[::1]", "::1:1:x"]
+    {
+        assert!(listen_address(text).is_err(), "{text}");
+    }
+    // Both are loopback addresses, which need no clients.
+    for listen in ["localhost:50051", "[::1]:50051", "unix:/run/gateway.sock", "unix:///run/gateway.sock"] {
+        assert!(loaded(&format!("[grpc]\nlisten = \"{listen}\"\n{ACCOUNT}"), &[]).grpc.listen.is_local());
     }
 }

@@ -13,24 +13,26 @@ use futures_util::stream::FuturesUnordered;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tower::Service;
 
-use super::frame_guard::FrameGuard;
+use super::frame_guard::{FrameFlood, FrameGuard};
+use super::lingering::Lingering;
 use super::open_calls::{CHECK_INTERVAL, CountCalls, OpenCalls};
 use super::poll_clock::PollClock;
 use super::preface_read::PrefaceRead;
 use super::request_bytes::RequestBytesLimit;
-use crate::accept::{AcceptOutcome, Acceptor};
+use super::stream_tasks::StreamExecutor;
+use crate::accept::{AcceptOutcome, Acceptor, ListenSocket, PeerStream};
 use crate::grpc::tls::{PeerNames, ReloadableTls};
 use crate::limits::{STREAMS_PER_CONNECTION, UNFINISHED_REQUEST_BYTES};
 use crate::quota::Quota;
 use crate::shutdown::Shutdown;
+use crate::telemetry::log_throttle::LogThrottle;
 use crate::telemetry::metrics::{CutReason, GaugeGuard, Metrics};
 
 /// Bytes of a request's headers; h2 allows 16 MiB. Bounds floods of CONTINUATION frames too.
@@ -77,7 +79,7 @@ impl ConnectionSettings {
 /// Accepts and serves connections until `shutdown` stops, then returns at once. Open connections are tasks of
 /// `shutdown`.
 pub(crate) async fn serve<S, B>(
-    listener: TcpListener,
+    listener: ListenSocket,
     service: S,
     connections: ConnectionSettings,
     shutdown: Shutdown,
@@ -92,6 +94,7 @@ pub(crate) async fn serve<S, B>(
 {
     let mut acceptor = Acceptor::new(listener, connections.max);
     let room = Quota::new(UNFINISHED_REQUEST_BYTES);
+    let throttle = Arc::<LogThrottle>::default();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -109,6 +112,7 @@ pub(crate) async fn serve<S, B>(
             stop: shutdown.clone(),
             room: room.clone(),
             metrics: metrics.clone(),
+            throttle: throttle.clone(),
         };
         shutdown.tasks().spawn(async move {
             let _held = (place, open);
@@ -125,9 +129,10 @@ struct ConnectionContext {
     stop: Shutdown,
     room: Quota,
     metrics: Arc<Metrics>,
+    throttle: Arc<LogThrottle>,
 }
 
-async fn connection<S, B>(stream: TcpStream, service: S, tls: Option<ReloadableTls>, context: ConnectionContext)
+async fn connection<S, B>(stream: PeerStream, service: S, tls: Option<ReloadableTls>, context: ConnectionContext)
 where
     S: Service<Request<RequestBytesLimit<Incoming>>, Response = Response<B>, Error = Infallible>
         + Clone
@@ -139,16 +144,16 @@ where
     match tls {
         None => {
             let opening = Box::pin(preface_read(stream, &context));
-            if let Some(opened) = opening.await {
-                Box::pin(requests(opened, service, context)).await;
+            if let Some((opened, flood)) = opening.await {
+                Box::pin(requests(opened, flood, service, context)).await;
             }
         }
         Some(tls) => {
             let handshake = Box::pin(handshake_done(stream, tls, &context));
             let Some((stream, peer)) = handshake.await else { return };
             let opening = Box::pin(preface_read(stream, &context));
-            if let Some(opened) = opening.await {
-                Box::pin(requests(opened, WithPeerNames { inner: service, peer }, context)).await;
+            if let Some((opened, flood)) = opening.await {
+                Box::pin(requests(opened, flood, WithPeerNames { inner: service, peer }, context)).await;
             }
         }
     }
@@ -157,10 +162,10 @@ where
 /// Returns the connection after the TLS handshake. Returns `None` when the handshake fails or times out, or when the
 /// process stops.
 async fn handshake_done(
-    stream: TcpStream,
+    stream: PeerStream,
     tls: ReloadableTls,
     context: &ConnectionContext,
-) -> Option<(TlsStream<TcpStream>, PeerNames)> {
+) -> Option<(TlsStream<PeerStream>, PeerNames)> {
     let accepting = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
     let handshake = context.stop.stopping().run_until_cancelled(accepting).await?;
     if !matches!(handshake, Ok(Ok(_))) {
@@ -171,16 +176,17 @@ async fn handshake_done(
 
 /// Returns the connection after the HTTP/2 preface was read. Returns `None` on anything else, after the timeout, or
 /// when the process stops: before the preface no call can be lost.
-async fn preface_read<I: AsyncRead + Unpin>(
+async fn preface_read<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: I,
     context: &ConnectionContext,
-) -> Option<PrefaceRead<FrameGuard<I>>> {
-    let guard = FrameGuard::new(stream, &context.metrics.peers);
-    let opening = timeout(HANDSHAKE_TIMEOUT, PrefaceRead::new(guard));
-    context.stop.stopping().run_until_cancelled(opening).await?.ok()?.ok()
+) -> Option<(PrefaceRead<FrameGuard<Lingering<I>>>, FrameFlood)> {
+    let flood = FrameFlood::default();
+    let stream = Lingering::new(stream, context.stop.tasks().clone());
+    let opening = timeout(HANDSHAKE_TIMEOUT, PrefaceRead::new(FrameGuard::new(stream, flood.clone())));
+    Some((context.stop.stopping().run_until_cancelled(opening).await?.ok()?.ok()?, flood))
 }
 
-async fn requests<I, S, B>(io: I, service: S, context: ConnectionContext)
+async fn requests<I, S, B>(io: I, flood: FrameFlood, service: S, context: ConnectionContext)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBytesLimit<Incoming>>, Response = Response<B>, Error = Infallible>
@@ -191,7 +197,8 @@ where
     B: http_body::Body<Data = Bytes, Error = tonic::Status> + Send + 'static,
 {
     let clock = PollClock::new();
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let calls = OpenCalls::default();
+    let mut builder = http2::Builder::new(StreamExecutor(calls.clone()));
     builder
         .timer(clock.clone())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
@@ -205,16 +212,13 @@ where
         .keep_alive_timeout(KEEP_ALIVE.1)
         // gRPC clients do not use the date header.
         .auto_date_header(false);
-    let calls = OpenCalls::default();
-    let service = TowerToHyperService::new(CountCalls::new(service, calls.clone(), context.room));
+    let service = TowerToHyperService::new(CountCalls::new(service, calls.clone(), context.room.clone()));
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let (stopping, aborted) = (context.stop.stopping(), context.stop.aborted());
-    let cut = |reason| {
-        context.metrics.peers.cut(reason).inc();
-    };
     let mut lifetime = poll_when_woken(async {
         tokio::select! {
-            () = peer_stopped_reading(&calls) => Some(CutReason::Unread),
+            () = flood.came() => Some(CutReason::Flood),
+            () = end_unread(&calls, &context) => None,
             () = idle(&calls) => Some(CutReason::Idle),
             () = sleep(context.age) => None,
             () = stopping.cancelled() => None,
@@ -225,13 +229,17 @@ where
         ended = lifetime.next() => ended.flatten(),
     };
     if let Some(reason) = ended {
-        cut(reason);
-        // A peer that does not read would not read GOAWAY either.
-        if reason == CutReason::Unread {
-            return;
-        }
+        context.metrics.peers.cut(reason).inc();
     }
     connection.as_mut().graceful_shutdown();
+    if ended == Some(CutReason::Flood) {
+        context.throttle.note("flood", |times| {
+            tracing::warn!(times, "a gRPC connection is closed: its peer sends too many frames that are no calls");
+        });
+        // Long enough to write GOAWAY. Calls of such a peer are not waited for.
+        let _ = timeout(GOAWAY_TIMEOUT, clock.drive(connection)).await;
+        return;
+    }
     let mut drain = poll_when_woken(async {
         let goaway = async {
             calls.ended().await;
@@ -239,7 +247,7 @@ where
             sleep(GOAWAY_TIMEOUT).await;
         };
         tokio::select! {
-            () = peer_stopped_reading(&calls) => cut(CutReason::Unread),
+            () = end_unread(&calls, &context) => {}
             () = goaway => {}
             () = aborted.cancelled() => {}
         }
@@ -256,12 +264,16 @@ fn poll_when_woken<F: Future>(future: F) -> FuturesUnordered<F> {
     FuturesUnordered::from_iter([future])
 }
 
-/// Completes when the peer has stopped reading responses.
-async fn peer_stopped_reading(calls: &OpenCalls) {
+/// Ends the streams whose peer has stopped reading their responses. Never completes.
+async fn end_unread(calls: &OpenCalls, context: &ConnectionContext) {
     loop {
         sleep(CHECK_INTERVAL).await;
-        if calls.check_unread() {
-            return;
+        let ended = calls.end_unread();
+        if ended > 0 {
+            context.metrics.peers.cut(CutReason::Unread).inc_by(ended as u64);
+            context.throttle.note("unread", |times| {
+                tracing::warn!(times, "a gRPC stream is ended: its peer does not read the response");
+            });
         }
     }
 }

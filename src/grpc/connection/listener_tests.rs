@@ -7,14 +7,17 @@ use h2::client::{self, SendRequest};
 use http::HeaderMap;
 use prost::Message as _;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::*;
+use crate::grpc::health::ServiceHealth;
+use crate::grpc::layers::authn::AllowedClients;
 use crate::grpc::layers::trace::AccessLog;
-use crate::grpc::server::{InboundConfig, ServiceHealth, stack};
+use crate::grpc::server::{InboundConfig, stack};
 use crate::grpc::services::ServiceRouter;
 use crate::limits::MESSAGE_BYTES;
 use crate::pb;
@@ -89,8 +92,8 @@ impl Server {
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(crate::grpc::methods::paths()));
         let (gate, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-        let health = ServiceHealth::new(&["ordergateway.v1.FulfillmentService"]).await;
-        health.serving().await;
+        let health = ServiceHealth::new(&["ordergateway.v1.FulfillmentService"]);
+        health.serving();
         let handler = Handler { gate: gate.clone(), waiting: waiting.clone() };
         let handler = FulfillmentServiceServer::new(handler)
             .max_decoding_message_size(MESSAGE_BYTES)
@@ -100,11 +103,11 @@ impl Server {
             tracer: Tracer::off(),
             metrics: metrics.clone(),
             access_log: AccessLog::Off,
-            clients: Vec::new(),
+            clients: AllowedClients::new(Vec::new()),
             stopping: shutdown.stopping().clone(),
             closing: shutdown.closing().clone(),
         };
-        tokio::spawn(serve(listener, stack(inbound, services), connections, shutdown.clone(), metrics.clone()));
+        tokio::spawn(serve(listener.into(), stack(inbound, services), connections, shutdown.clone(), metrics.clone()));
         Self { address, shutdown, metrics, health, gate, waiting }
     }
 
@@ -122,7 +125,7 @@ impl Server {
     }
 
     async fn drain(&self, grace: Duration) -> DrainOutcome {
-        self.shutdown.run(self.health.not_serving(), grace).await
+        self.shutdown.run(async { self.health.not_serving() }, grace).await
     }
 }
 
@@ -233,7 +236,11 @@ async fn an_unreadable_deadline_is_ignored_and_a_short_one_holds() {
     assert_eq!(late.get_details_error_info().unwrap().reason, "DEADLINE_EXCEEDED");
     assert!((75..1000).contains(&started.elapsed().as_millis()));
     // A body that never comes is the same.
-    let request = Request::post(format!("http://localhost{CREATE}")).header("grpc-timeout", "50m").body(()).unwrap();
+    let request = Request::post(format!("http://localhost{CREATE}"))
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "50m")
+        .body(())
+        .unwrap();
     let (answer, _stream) = client.send.clone().ready().await.unwrap().send_request(request, false).unwrap();
     assert_eq!(status(answer).await.code(), Code::DeadlineExceeded);
 }
@@ -393,31 +400,139 @@ async fn one_connection_too_many_is_closed() {
     assert_eq!(server.metrics.connections_refused.get(), 1);
 }
 
-/// Says this after the first words, as fast as it can, and reads what comes until the connection ends.
-async fn insist(address: std::net::SocketAddr, said: &[u8]) {
+/// Says this after the first words, as fast as it can, and returns what comes until the connection ends.
+async fn insist(address: std::net::SocketAddr, said: &[u8]) -> Vec<u8> {
     use tokio::io::AsyncReadExt as _;
     let (mut read, mut write) = TcpStream::connect(address).await.unwrap().into_split();
     write.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    let ended = async { while read.read(&mut [0; 4096]).await.is_ok_and(|bytes| bytes > 0) {} };
+    let ended = async {
+        let mut heard = Vec::new();
+        while read.read_buf(&mut heard).await.is_ok_and(|bytes| bytes > 0) {}
+        heard
+    };
     let insists = async { while write.write_all(said).await.is_ok() {} };
-    tokio::time::timeout(GRACE, async { tokio::join!(ended, insists) }).await.expect("it is cut off");
+    tokio::time::timeout(GRACE, async { tokio::join!(ended, insists) }).await.expect("it is cut off").0
 }
 
 #[tokio::test]
-async fn floods_of_frames_and_small_windows_are_cut_off() {
+async fn floods_of_frames_are_cut_off() {
     let server = Server::start().await;
     let cut = |reason| server.metrics.peers.cut(reason).get();
     let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat().repeat(100);
     let priority = [&[0, 0, 5, 2, 0, 0, 0, 0, 1][..], &[0, 0, 0, 3, 9]].concat().repeat(100);
     for (n, flood) in [ping, priority, [0, 0, 0, 4, 0, 0, 0, 0, 0].repeat(100)].iter().enumerate() {
-        insist(server.address, flood).await;
+        let said = insist(server.address, flood).await;
         assert_eq!(cut(CutReason::Flood), n as u64 + 1);
+        // A GOAWAY frame (type 7, of at least 8 bytes, on stream 0).
+        assert!(said.windows(9).any(|head| head[3] == 7 && head[2] >= 8 && head[4..] == [0; 5]), "no goodbye");
     }
-    let stream = TcpStream::connect(server.address).await.unwrap();
-    let (_send, connection) =
-        client::Builder::new().initial_window_size(100).handshake::<_, Bytes>(stream).await.unwrap();
-    // An end without a goodbye is no error to every client.
-    let _ = tokio::time::timeout(GRACE, connection).await.expect("it is cut off");
-    assert_eq!((cut(CutReason::Window), cut(CutReason::Flood)), (1, 3));
     assert_eq!(server.client().await.code(CREATE).await, Code::Ok);
+}
+
+/// A client whose window of every stream can be changed.
+async fn with_window(server: &Server, window: u32) -> (SendRequest<Bytes>, tokio::sync::mpsc::Sender<u32>) {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (send, mut connection) =
+        client::Builder::new().initial_window_size(window).handshake::<_, Bytes>(stream).await.unwrap();
+    let (change, mut changes) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = &mut connection => return,
+                Some(window) = changes.recv() => connection.set_initial_window_size(window).unwrap(),
+            }
+        }
+    });
+    (send, change)
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_room_and_a_stream_that_gets_none_ends_alone() {
+    let server = Server::start().await;
+    for window in [0, 1, 100] {
+        let (send, change) = with_window(&server, window).await;
+        let closed = tokio::spawn(std::future::pending());
+        let client = Client { send, closed };
+        if window == 0 {
+            let stuck = client.open(CREATE, &[], frame(0, &[])).await.await.unwrap();
+            for _ in 0..4 {
+                tokio::time::pause();
+                tokio::time::advance(CHECK_INTERVAL).await;
+                tokio::time::resume();
+                tokio::task::yield_now().await;
+            }
+            let ended = stuck.into_body().data().await.unwrap().unwrap_err();
+            assert_eq!(ended.reason(), Some(h2::Reason::CANCEL));
+            assert_eq!(server.metrics.peers.cut(CutReason::Unread).get(), 1);
+        }
+        // The connection stays, and the next answer waits until there is room.
+        let answer = client.open(CREATE, &[], frame(0, &[])).await.await.unwrap();
+        assert_eq!(answer.status(), 200, "its head needs no room");
+        change.send(65_535).await.unwrap();
+        let mut body = answer.into_body();
+        while let Some(part) = body.data().await {
+            let _ = body.flow_control().release_capacity(part.unwrap().len());
+        }
+        let trailers = body.trailers().await.unwrap().unwrap();
+        assert_eq!(Status::from_header_map(&trailers).unwrap().code(), Code::Ok, "{window}");
+    }
+}
+
+#[tokio::test]
+async fn streams_leave_room_for_unary_calls_and_one_too_many_is_told() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let mut watches = Vec::new();
+    // Reflection and health watches are bounded alike; of watches there are fewer.
+    for _ in 0..8 {
+        let watch = client.open(WATCH, &[], frame(0, &[])).await.await.unwrap();
+        assert_eq!(watch.headers().get("grpc-status"), None);
+        watches.push(watch);
+    }
+    let refused = client.call(WATCH, &[], frame(0, &[])).await;
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::ResourceExhausted, "this connection has its maximum of health watches")
+    );
+    assert_eq!(client.code(CREATE).await, Code::Ok);
+}
+
+#[tokio::test]
+async fn what_is_not_grpc_is_not_carried_out() {
+    let server = Server::start().await;
+    let client = server.client().await;
+    let ask = async |method: http::Method, content_type: Option<&str>| {
+        let mut request = Request::builder().method(method).uri(format!("http://localhost{CREATE}"));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let mut send = client.send.clone().ready().await.unwrap();
+        let (answer, mut stream) = send.send_request(request.body(()).unwrap(), false).unwrap();
+        let _ = stream.send_data(frame(0, &[]), true);
+        answer.await.unwrap().status().as_u16()
+    };
+    let grpc = Some("application/grpc");
+    for (method, content_type, status) in [
+        (http::Method::GET, grpc, 405),
+        (http::Method::PUT, grpc, 405),
+        (http::Method::OPTIONS, None, 405),
+        (http::Method::POST, None, 415),
+        (http::Method::POST, Some("application/json"), 415),
+        (http::Method::POST, Some("application/grpc-web+proto"), 415),
+        (http::Method::POST, Some("application/grpc+proto"), 200),
+        (http::Method::POST, Some("application/grpc;x=y"), 200),
+    ] {
+        assert_eq!(ask(method.clone(), content_type).await, status, "{method} {content_type:?}");
+    }
+    let two = [frame(0, &[]), frame(0, &[])].concat();
+    let twice = client.call(CREATE, &[], two.into()).await;
+    assert_eq!((twice.code(), twice.message()), (Code::Unimplemented, "more than one message in a unary call"));
+    let none = client.call(CREATE, &[], Bytes::new()).await;
+    assert_eq!((none.code(), none.message()), (Code::Unimplemented, "no message in a unary call"));
+    let unknown = client.call("/ordergateway.v1.FulfillmentService/NoSuch", &[], frame(0, &[])).await;
+    assert_eq!(unknown.message(), "unknown method NoSuch of ordergateway.v1.FulfillmentService");
+    assert_eq!(
+        client.call("/no.such.Service/Method", &[], frame(0, &[])).await.message(),
+        "unknown service no.such.Service"
+    );
 }

@@ -1,9 +1,10 @@
-//! Counts the open calls of a connection: a connection without calls can be closed, and a connection whose peer does
-//! not read its responses.
+//! Counts the open calls of a connection, which can be closed without them, and ends the calls whose peer does not take
+//! their responses. Small windows are legal, down to 0 for a while: a part of a response may wait for as long as the
+//! checks below allow, and the bytes that wait are bounded elsewhere (`listener`, `layers/response_bytes`).
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower::Service;
 
 use super::request_bytes::RequestBytesLimit;
-use crate::grpc::layers::health_watches::ConnectionWatches;
+use super::stream_state::{StreamState, StreamWait};
+use crate::grpc::layers::connection_streams::StreamPermits;
 use crate::grpc::methods;
 use crate::quota::Quota;
 
@@ -39,6 +41,8 @@ struct CallCounts {
     /// Response parts handed to HTTP/2 and not yet taken by the peer, by the check at which they must be gone: slot
     /// `check % len`. Every response passes through these counters; two additions cost less than reading a clock.
     unread: [AtomicU32; STREAM_CHECKS + 1],
+    /// Streams whose responses wait for the peer.
+    waiting: Mutex<Vec<Arc<StreamState>>>,
 }
 
 impl OpenCalls {
@@ -52,11 +56,32 @@ impl OpenCalls {
         self.0.open.is_empty()
     }
 
-    /// Runs one check and returns whether a response part has been unread for too long. Must be called every
-    /// [`CHECK_INTERVAL`].
-    pub(super) fn check_unread(&self) -> bool {
+    /// Runs one check, and ends the streams of which a response part has been unread for too long. Returns their number.
+    /// Must be called every [`CHECK_INTERVAL`].
+    pub(super) fn end_unread(&self) -> usize {
         let check = self.0.checks.fetch_add(1, Ordering::Relaxed) + 1;
-        self.0.due(check).load(Ordering::Relaxed) > 0
+        if self.0.due(check).load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let mut ended = 0;
+        self.0.waiting().retain(|stream| match stream.waits(check) {
+            StreamWait::Yes => true,
+            StreamWait::No => {
+                stream.unlist();
+                false
+            }
+            StreamWait::TooLong => {
+                stream.end();
+                ended += 1;
+                false
+            }
+        });
+        ended
+    }
+
+    /// Lists a stream whose response waits for the peer.
+    pub(super) fn list(&self, stream: &Arc<StreamState>) {
+        self.0.waiting().push(stream.clone());
     }
 
     /// Waits until no call is open. The connection must not accept any more calls.
@@ -71,6 +96,10 @@ impl CallCounts {
     fn due(&self, check: u64) -> &AtomicU32 {
         &self.unread[(check % self.unread.len() as u64) as usize]
     }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<StreamState>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counts the calls of a connection, from the request to the last byte of the response.
@@ -79,19 +108,20 @@ pub(super) struct CountCalls<S> {
     inner: S,
     calls: OpenCalls,
     room: Quota,
-    watches: ConnectionWatches,
+    permits: StreamPermits,
 }
 
 impl<S> CountCalls<S> {
     /// Counts calls in `calls`; the bytes of unfinished requests are taken from `room`.
     pub(super) fn new(inner: S, calls: OpenCalls, room: Quota) -> Self {
-        Self { inner, calls, room, watches: ConnectionWatches::default() }
+        Self { inner, calls, room, permits: StreamPermits::default() }
     }
 }
 
 impl<S, R, B> Service<Request<R>> for CountCalls<S>
 where
     S: Service<Request<RequestBytesLimit<R>>, Response = Response<B>>,
+    B: Body,
 {
     type Response = Response<CountedBody<B>>;
     type Error = S::Error;
@@ -104,12 +134,13 @@ where
     fn call(&mut self, mut request: Request<R>) -> Self::Future {
         let streaming = methods::is_streaming(request.uri().path());
         if streaming {
-            request.extensions_mut().insert(self.watches.clone());
+            request.extensions_mut().insert(self.permits.clone());
         }
         self.calls.0.begun.fetch_add(1, Ordering::Relaxed);
         let call = OpenCall {
             checks_allowed: if streaming { STREAM_CHECKS } else { UNARY_CHECKS } as u64,
             due_check: None,
+            stream: None,
             seen: self.calls.0.clone(),
             _open: self.calls.0.open.token(),
         };
@@ -125,21 +156,32 @@ struct OpenCall {
     checks_allowed: u64,
     /// The check at which the current response part must have been taken.
     due_check: Option<u64>,
+    /// The stream of the call, once it is answered.
+    stream: Option<Arc<StreamState>>,
     seen: Arc<CallCounts>,
     _open: TaskTrackerToken,
 }
 
 impl OpenCall {
     /// Notes a response part handed to HTTP/2, which polls the body again once the peer's window had room for the part.
+    /// The head of a response is a part too: the body is first polled when the window has any room.
     fn piece_sent(&mut self) {
         let check = self.seen.checks.load(Ordering::Relaxed) + self.checks_allowed;
         self.seen.due(check).fetch_add(1, Ordering::Relaxed);
         self.due_check = Some(check);
+        self.told(check);
     }
 
     fn piece_taken(&mut self) {
         if let Some(check) = self.due_check.take() {
             self.seen.due(check).fetch_sub(1, Ordering::Relaxed);
+            self.told(0);
+        }
+    }
+
+    fn told(&self, check: u64) {
+        if let Some(stream) = &self.stream {
+            stream.set_due_check(check);
         }
     }
 }
@@ -162,13 +204,20 @@ pin_project! {
 impl<F, B, E> Future for CountedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
 {
     type Output = Result<Response<CountedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.answer.poll(cx));
-        let call = this.call.take();
+        let mut call = this.call.take();
+        if let (Ok(answer), Some(call)) = (&answer, &mut call)
+            && !answer.body().is_end_stream()
+        {
+            call.stream = StreamState::current();
+            call.piece_sent();
+        }
         Poll::Ready(answer.map(|answer| answer.map(|body| CountedBody { body, call })))
     }
 }
@@ -215,32 +264,50 @@ mod tests {
 
     use bytes::Bytes;
     use http_body_util::{BodyExt as _, Full};
+    use hyper::rt::Executor as _;
+    use tokio::sync::oneshot;
     use tower::service_fn;
 
+    use super::super::stream_tasks::StreamExecutor;
     use super::*;
 
-    #[tokio::test]
-    async fn an_answer_that_is_not_read_shows_until_it_is() {
-        let calls = OpenCalls::default();
+    /// Begins a call in a task as hyper does, which takes so many parts of the answer and then waits for the peer.
+    fn begin(calls: &OpenCalls, path: &str, takes: usize) -> oneshot::Receiver<()> {
         let answers = service_fn(async |_: Request<RequestBytesLimit<Full<Bytes>>>| {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"an answer"))))
         });
         let mut service = CountCalls::new(answers, calls.clone(), Quota::new(1024));
+        let call = service.call(Request::post(path).body(Full::default()).unwrap());
+        let (done, ended) = oneshot::channel::<()>();
+        StreamExecutor(calls.clone()).execute(async move {
+            let mut answer = call.await.unwrap();
+            for _ in 0..takes {
+                answer.frame().await;
+            }
+            std::future::pending::<()>().await;
+            drop((answer, done));
+        });
+        ended
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_answer_is_not_taken_ends_alone() {
         for (path, checks_allowed) in [("/unary", UNARY_CHECKS), ("/grpc.health.v1.Health/Watch", STREAM_CHECKS)] {
-            let request = Request::post(path).body(Full::default()).unwrap();
-            let mut answer = service.call(request).await.unwrap();
-            assert!((0..2 * checks_allowed).all(|_| !calls.check_unread()), "nothing was handed over");
-            assert!(answer.frame().await.unwrap().unwrap().is_data());
-            assert!((1..checks_allowed).all(|_| !calls.check_unread()) && !calls.is_empty());
-            assert!(calls.check_unread());
-            let mut quick = service.call(Request::post(path).body(Full::default()).unwrap()).await.unwrap();
-            assert!(quick.frame().await.unwrap().unwrap().is_data());
-            drop(quick);
-            assert!(answer.frame().await.is_none());
-            assert!((0..2 * checks_allowed).all(|_| !calls.check_unread()), "it was read");
-            drop(answer);
-            assert!(calls.is_empty());
+            // With no room at all, and after the first part.
+            for takes in [0, 1] {
+                let calls = OpenCalls::default();
+                let mut stuck = begin(&calls, path, takes);
+                // All of it was taken: it may go on for ever.
+                let mut fine = begin(&calls, path, 2);
+                tokio::task::yield_now().await;
+                assert_eq!((1..checks_allowed).map(|_| calls.end_unread()).sum::<usize>(), 0);
+                assert!(stuck.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+                assert_eq!(calls.end_unread(), 1, "{path} {takes}");
+                assert!(stuck.await.is_err(), "its task is gone");
+                assert_eq!((0..2 * STREAM_CHECKS).map(|_| calls.end_unread()).sum::<usize>(), 0);
+                assert!(fine.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+                assert_eq!((calls.begun(), calls.is_empty()), (2, false));
+            }
         }
-        assert_eq!(calls.begun(), 4);
     }
 }

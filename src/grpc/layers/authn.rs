@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
@@ -19,9 +20,11 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::access_end::{AccessEnd, AccessLoss};
 use super::client_limits::{ClientLimits, ClientPermits};
 use super::{AdmissionFuture, HeldPermit};
 use crate::config::{ClientTokens, SubjectAltName, TokenHash};
+use crate::domain::account::AccountIndex;
 use crate::grpc::tls::PeerNames;
 use crate::grpc::{methods, status};
 use crate::ports::call::Caller;
@@ -38,7 +41,7 @@ pub(crate) struct AllowedClient {
     /// The credential that identifies the client.
     pub(crate) credential: ClientCredential,
     /// The client's permits and rate.
-    pub(crate) limits: ClientLimits,
+    pub(crate) limits: Arc<ClientLimits>,
 }
 
 pub(crate) enum ClientCredential {
@@ -48,12 +51,46 @@ pub(crate) enum ClientCredential {
     San(SubjectAltName),
 }
 
+/// The clients of the settings; empty for an open gateway. Cheap to clone; all clones share the clients.
+#[derive(Clone)]
+pub(crate) struct AllowedClients(Arc<ArcSwap<Vec<Arc<ClientEntry>>>>);
+
+impl AllowedClients {
+    /// Without clients the gateway is open and every caller is anonymous.
+    pub(crate) fn new(clients: Vec<AllowedClient>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(clients.into_iter().map(ClientEntry::new).map(Arc::new).collect())))
+    }
+
+    /// Replaces the clients after a change of the settings. A client that stays keeps what its calls have taken of
+    /// unchanged limits; streams of a client that may do less than before are ended. `is_present` tells whether an
+    /// account is still in the settings.
+    pub(crate) fn replace(&self, clients: Vec<AllowedClient>, is_present: impl Fn(AccountIndex) -> bool) {
+        let old = self.0.load_full();
+        let after = |client| Arc::new(ClientEntry::after(client, &old, &is_present));
+        let new: Vec<_> = clients.into_iter().map(after).collect();
+        self.0.store(Arc::new(new.clone()));
+        for known in old.iter() {
+            let name = &known.client.caller.name;
+            let loss = match new.iter().find(|entry| entry.client.caller.name == *name) {
+                None => Some(AccessLoss::Removed),
+                Some(entry) => {
+                    let is_less = known.client.caller.lost_access(&entry.client.caller, &is_present);
+                    is_less.then_some(AccessLoss::Narrowed)
+                }
+            };
+            if let Some(loss) = loss {
+                known.access.lost(loss);
+            }
+        }
+    }
+}
+
 /// Admits authenticated callers within their limits.
 #[derive(Clone)]
 pub(crate) struct AuthnLayer(Arc<CallerAdmission>);
 
 struct CallerAdmission {
-    clients: Vec<ClientEntry>,
+    clients: AllowedClients,
     metrics: Arc<Metrics>,
     /// Limits log lines about callers without valid credentials.
     throttle: LogThrottle,
@@ -61,30 +98,46 @@ struct CallerAdmission {
 
 struct ClientEntry {
     client: AllowedClient,
-    throttle: LogThrottle,
+    throttle: Arc<LogThrottle>,
+    access: AccessEnd,
+}
+
+impl ClientEntry {
+    fn new(client: AllowedClient) -> Self {
+        Self { client, throttle: Arc::default(), access: AccessEnd::default() }
+    }
+
+    /// The entry of a client after a change of the settings.
+    fn after(mut client: AllowedClient, old: &[Arc<Self>], is_present: impl Fn(AccountIndex) -> bool) -> Self {
+        let Some(known) = old.iter().find(|known| known.client.caller.name == client.caller.name) else {
+            return Self::new(client);
+        };
+        if known.client.limits.settings() == client.limits.settings() {
+            client.limits = known.client.limits.clone();
+        }
+        let is_less = known.client.caller.lost_access(&client.caller, is_present);
+        let access = if is_less { AccessEnd::default() } else { known.access.clone() };
+        Self { client, throttle: known.throttle.clone(), access }
+    }
 }
 
 impl AuthnLayer {
-    /// Without clients the gateway is open and every caller is anonymous.
-    pub(crate) fn new(clients: Vec<AllowedClient>, metrics: Arc<Metrics>) -> Self {
-        let known = |client| ClientEntry { client, throttle: LogThrottle::default() };
-        Self(Arc::new(CallerAdmission {
-            clients: clients.into_iter().map(known).collect(),
-            metrics,
-            throttle: LogThrottle::default(),
-        }))
+    pub(crate) fn new(clients: AllowedClients, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(CallerAdmission { clients, metrics, throttle: LogThrottle::default() }))
     }
 }
 
 impl CallerAdmission {
     fn admit(&self, path: &str, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<AdmittedCaller, Box<Status>> {
-        if self.clients.is_empty() {
-            return Ok((Caller::anonymous(), None));
+        let clients = self.clients.0.load();
+        if clients.is_empty() {
+            return Ok(AdmittedCaller { caller: Caller::anonymous(), permits: None, access: None });
         }
         if path.starts_with(methods::HEALTH) {
-            return Ok((Caller::nobody().clone(), None));
+            return Ok(AdmittedCaller { caller: Caller::nobody().clone(), permits: None, access: None });
         }
-        let ClientEntry { client, throttle } = self.recognise(headers, peer).map_err(|why| self.unknown(why, peer))?;
+        let known = recognise(&clients, headers, peer).map_err(|why| self.unknown(why, peer))?;
+        let ClientEntry { client, throttle, access } = &**known;
         let name = &client.caller.name;
         let service = path.strip_prefix(OURS).and_then(|path| path.split('/').next());
         if let Some(service) = service.filter(|service| !client.caller.may_call(service)) {
@@ -96,7 +149,12 @@ impl CallerAdmission {
         }
         let streaming = methods::is_streaming(path);
         let taken = client.limits.take(streaming, Instant::now());
-        taken.map(|permits| (client.caller.clone(), Some(permits))).map_err(|retry_after| {
+        let admitted = |permits| AdmittedCaller {
+            caller: client.caller.clone(),
+            permits: Some(permits),
+            access: streaming.then(|| access.clone()),
+        };
+        taken.map(admitted).map_err(|retry_after| {
             self.metrics.callers.count(CallerRefused::OverShare);
             throttle.note(CallerRefused::OverShare.name(), |times| {
                 tracing::warn!(caller = name, times, "a client is over its limits");
@@ -113,33 +171,42 @@ impl CallerAdmission {
         });
         Box::new(status::caller_unauthenticated())
     }
-
-    fn recognise(&self, headers: &HeaderMap, peer: Option<&PeerNames>) -> Result<&ClientEntry, CallerRefused> {
-        // A token wins over a certificate: a certificate identifies only callers that send no token.
-        let Some(value) = headers.get(AUTHORIZATION) else {
-            let names = peer.filter(|peer| peer.first().is_some()).ok_or(CallerRefused::NoCredentials)?;
-            let shown = |known: &&ClientEntry| matches!(&known.client.credential, ClientCredential::San(san) if names.contains(san));
-            return self.clients.iter().find(shown).ok_or(CallerRefused::UnknownCertificate);
-        };
-        let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).ok_or(CallerRefused::NotBearer)?;
-        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-            return Err(CallerRefused::NotBearer);
-        }
-        let sent = TokenHash::of(token.trim_ascii());
-        let mut found = Err(CallerRefused::UnknownToken);
-        for known in &self.clients {
-            let ClientCredential::Tokens(all) = &known.client.credential else { continue };
-            for tokens in all {
-                if tokens.accept(&sent) {
-                    found = Ok(known);
-                }
-            }
-        }
-        found
-    }
 }
 
-type AdmittedCaller = (Arc<Caller>, Option<ClientPermits>);
+fn recognise<'a>(
+    clients: &'a [Arc<ClientEntry>],
+    headers: &HeaderMap,
+    peer: Option<&PeerNames>,
+) -> Result<&'a Arc<ClientEntry>, CallerRefused> {
+    // A token wins over a certificate: a certificate identifies only callers that send no token.
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        let names = peer.filter(|peer| peer.first().is_some()).ok_or(CallerRefused::NoCredentials)?;
+        let shown = |known: &&Arc<ClientEntry>| matches!(&known.client.credential, ClientCredential::San(san) if names.contains(san));
+        return clients.iter().find(shown).ok_or(CallerRefused::UnknownCertificate);
+    };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len()).ok_or(CallerRefused::NotBearer)?;
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return Err(CallerRefused::NotBearer);
+    }
+    let sent = TokenHash::of(token.trim_ascii());
+    let mut found = Err(CallerRefused::UnknownToken);
+    for known in clients {
+        let ClientCredential::Tokens(all) = &known.client.credential else { continue };
+        for tokens in all {
+            if tokens.accept(&sent) {
+                found = Ok(known);
+            }
+        }
+    }
+    found
+}
+
+struct AdmittedCaller {
+    caller: Arc<Caller>,
+    permits: Option<ClientPermits>,
+    /// The end of the caller's access, for a stream.
+    access: Option<AccessEnd>,
+}
 
 impl<S> Layer<S> for AuthnLayer {
     type Service = Authn<S>;
@@ -171,8 +238,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let peer = request.extensions().get::<PeerNames>();
         match self.layer.0.admit(request.uri().path(), request.headers(), peer) {
-            Ok((caller, permits)) => {
+            Ok(AdmittedCaller { caller, permits, access }) => {
                 let streaming = methods::is_streaming(request.uri().path());
+                if let Some(access) = access {
+                    request.extensions_mut().insert(access);
+                }
                 if let Some(context) = super::context(&mut request) {
                     context.facts.set_caller(caller);
                 }

@@ -11,9 +11,10 @@ use crate::ports::call::{CallContext, VisibleAccounts};
 use crate::testing::layers::*;
 
 const GATEWAY: &str = "/ordergateway.v1.GatewayService/GetStatus";
+const WATCH_INTENTS: &str = "/ordergateway.v1.CancelIntentService/WatchCancelIntents";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-fn client(name: &str, token: &str, services: Option<&[&str]>, limits: ClientLimits) -> AllowedClient {
+fn client(name: &str, token: &str, services: Option<&[&str]>, limits: Arc<ClientLimits>) -> AllowedClient {
     let services = services.map(|some| some.iter().map(|s| (*s).to_owned()).collect());
     let accounts = VisibleAccounts::Only(BTreeSet::from([AccountIndex(1)]));
     let caller = Arc::new(Caller { name: name.into(), accounts, services });
@@ -21,14 +22,15 @@ fn client(name: &str, token: &str, services: Option<&[&str]>, limits: ClientLimi
 }
 
 fn layer(clients: Vec<AllowedClient>) -> AuthnLayer {
-    AuthnLayer::new(clients, Arc::new(Metrics::new([])))
+    AuthnLayer::new(AllowedClients::new(clients), Arc::new(Metrics::new([])))
 }
 
-fn share(max_concurrent: Option<usize>, per_second: Option<f64>) -> ClientLimits {
-    ClientLimits::new(ClientLimitSettings { calls: 9, streams: 9, max_concurrent, per_second }, Instant::now())
+fn share(max_concurrent: Option<usize>, per_second: Option<f64>) -> Arc<ClientLimits> {
+    let limits = ClientLimitSettings { calls: 9, streams: 9, max_concurrent, per_second };
+    Arc::new(ClientLimits::new(limits, Instant::now()))
 }
 
-fn unlimited() -> ClientLimits {
+fn unlimited() -> Arc<ClientLimits> {
     share(None, None)
 }
 
@@ -116,7 +118,7 @@ async fn any_of_a_clients_tokens_is_good() {
 async fn every_refusal_is_counted_by_its_reason() {
     let metrics = Arc::new(Metrics::new([]));
     let clients = vec![client("oms", "t", Some(&["FulfillmentService"]), share(None, Some(1.0)))];
-    let layer = AuthnLayer::new(clients, metrics.clone());
+    let layer = AuthnLayer::new(AllowedClients::new(clients), metrics.clone());
     let certified = |names: &[&str]| {
         let mut request = request(UNARY, &[]);
         request.extensions_mut().insert(PeerNames::of_names(names, &[]));
@@ -188,4 +190,45 @@ async fn a_stream_holds_its_place_to_its_end() {
     assert_eq!(reason(&call(&layer, again()).await.unwrap_err()), "CALLER_RATE_LIMITED");
     drop(open);
     assert!(call(&layer, again()).await.is_ok());
+}
+
+#[tokio::test]
+async fn clients_change_and_streams_of_those_who_lose_access_end() {
+    let clients = AllowedClients::new(vec![
+        client("oms", "t-oms", None, share(Some(1), None)),
+        client("shop", "t-shop", None, unlimited()),
+        client("gone", "t-gone", None, unlimited()),
+    ]);
+    let layer = AuthnLayer::new(clients.clone(), Arc::new(Metrics::new([])));
+    let with = |path, token: &str| request(path, &[("authorization", format!("Bearer {token}").as_str())]);
+    /// What a stream of this client watches.
+    async fn access(layer: &AuthnLayer, request: Request<Body>) -> AccessEnd {
+        let (mut service, mut handle) = above_mock(layer.clone());
+        let answer = tokio::spawn(service.ready().await.unwrap().call(request));
+        let (request, _respond) = handle.next_request().await.unwrap();
+        answer.abort();
+        assert!(answer.await.unwrap_err().is_cancelled());
+        request.extensions().get::<AccessEnd>().unwrap().clone()
+    }
+    let mut ends = Vec::new();
+    for token in ["t-oms", "t-shop", "t-gone"] {
+        ends.push(access(&layer, with(WATCH_INTENTS, token)).await);
+    }
+    // A call of oms that is in flight keeps its place over the change.
+    let (mut service, mut handle) = above_mock(layer.clone());
+    let in_flight = tokio::spawn(service.ready().await.unwrap().call(with(UNARY, "t-oms")));
+    let (_request, _respond) = handle.next_request().await.unwrap();
+    clients.replace(
+        vec![
+            client("oms", "t-oms", None, share(Some(1), None)),
+            client("shop", "t-new", Some(&["GatewayService"]), unlimited()),
+        ],
+        |_| true,
+    );
+    let status = |nth: usize| ends[nth].has_come().map(|status| status.code());
+    assert_eq!((status(0), status(1), status(2)), (None, Some(Code::PermissionDenied), Some(Code::Unauthenticated)));
+    let refused = async |request| call(&layer, request).await.unwrap_err().code();
+    assert_eq!(refused(with(UNARY, "t-oms")).await, Code::ResourceExhausted);
+    assert_eq!(refused(with(UNARY, "t-gone")).await, Code::Unauthenticated);
+    in_flight.abort();
 }

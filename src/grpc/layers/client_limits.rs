@@ -12,7 +12,7 @@ use crate::quota::{Quota, QuotaPermit};
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Limits of a client, as the settings have them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ClientLimitSettings {
     /// Unary calls in flight.
     pub(crate) calls: usize,
@@ -27,6 +27,7 @@ pub(crate) struct ClientLimitSettings {
 /// The limits of a client, and the permits and tokens in use.
 #[derive(Debug)]
 pub(crate) struct ClientLimits {
+    settings: ClientLimitSettings,
     calls: Quota,
     streams: Quota,
     max_concurrent: Option<Quota>,
@@ -40,11 +41,17 @@ impl ClientLimits {
     /// Starts with all permits free and a full bucket.
     pub(crate) fn new(limits: ClientLimitSettings, now: Instant) -> Self {
         Self {
+            settings: limits,
             calls: Quota::new(limits.calls),
             streams: Quota::new(limits.streams),
             max_concurrent: limits.max_concurrent.map(Quota::new),
             per_second: limits.per_second.map(|rate| CallBucket::new(rate, now)),
         }
+    }
+
+    /// The limits of the settings.
+    pub(super) fn settings(&self) -> ClientLimitSettings {
+        self.settings
     }
 
     /// Admits a call, or returns the time to wait.

@@ -1,19 +1,27 @@
-//! Answers SHUTTING_DOWN to unary calls which outlast the grace period, before their connection is closed.
+//! Ends unary calls which outlast the grace period, before their connection is closed.
 //!
-//! The ledger carries a begun mutation on, in the next process at the latest: a client repeats its call on UNAVAILABLE.
+//! A begun mutation answers for itself: OUTCOME_PENDING with its effect and its correlation id, as at a deadline. The
+//! ledger carries it on, in the next process at the latest. All other calls are told SHUTTING_DOWN.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
+use crate::ports::call::{CallContext, CallRecord};
 use crate::shutdown::{OnceEvent, OnceEventWait};
+
+/// Time for a mutation to read its progress from the ledger. Shorter than the time between the end of the grace and the
+/// abort (`shutdown`).
+const ANSWER_LIMIT: Duration = Duration::from_millis(350);
 
 /// Ends unary calls when the grace period is over.
 #[derive(Clone, Debug)]
@@ -49,7 +57,13 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        DrainNoticeFuture { closing: unary.then(|| self.closing.wait()), inner: self.inner.call(request) }
+        let facts = request.extensions().get::<CallContext>().map(|context| context.facts.clone());
+        DrainNoticeFuture {
+            closing: unary.then(|| self.closing.wait()),
+            facts,
+            answering: None,
+            inner: self.inner.call(request),
+        }
     }
 }
 
@@ -60,6 +74,9 @@ pin_project! {
         inner: F,
         #[pin]
         closing: Option<OnceEventWait>,
+        facts: Option<Arc<CallRecord>>,
+        // Limit of a call's own answer to the end of the process.
+        answering: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -74,10 +91,21 @@ where
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        match this.closing.as_pin_mut().map(|closing| closing.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Ok(status::shutting_down().into_http())),
-            _ => Poll::Pending,
+        if let Some(limit) = this.answering {
+            ready!(limit.as_mut().poll(cx));
+            return Poll::Ready(Ok(status::shutting_down().into_http()));
         }
+        let Some(closing) = this.closing.as_pin_mut() else { return Poll::Pending };
+        ready!(closing.poll(cx));
+        if !this.facts.as_ref().is_some_and(|facts| facts.set_closing()) {
+            return Poll::Ready(Ok(status::shutting_down().into_http()));
+        }
+        let mut limit = Box::pin(sleep(ANSWER_LIMIT));
+        let _ = limit.as_mut().poll(cx);
+        *this.answering = Some(limit);
+        // Polled again at once: the call now looks at what it was told.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -95,6 +123,24 @@ mod tests {
         for path in [UNARY, WATCH] {
             let (service, handle) = above_mock(DrainNoticeLayer(OnceEvent::default()));
             survives_probes(service, handle, path).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_with_an_answer_of_its_own_gives_it_in_time() {
+        for (answers_in, reason) in [(300, None), (400, Some("SHUTTING_DOWN"))] {
+            let closing = OnceEvent::default();
+            let service = tower::service_fn(move |request: Request<Body>| async move {
+                let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
+                assert!(facts.until_closing(std::future::pending::<()>()).await.is_none());
+                tokio::time::sleep(Duration::from_millis(answers_in)).await;
+                Ok::<_, std::convert::Infallible>(ok())
+            });
+            let call = tokio::spawn(DrainNoticeLayer(closing.clone()).layer(service).oneshot(request(UNARY, &[])));
+            tokio::task::yield_now().await;
+            closing.set();
+            let told = status(call.await.unwrap().unwrap()).await;
+            assert_eq!(told.get_details_error_info().map(|info| info.reason), reason.map(str::to_owned));
         }
     }
 

@@ -3,12 +3,14 @@
 //! A layer keeps the error type of the inner service and refuses with a complete gRPC response: tests and production
 //! run the same server.
 
+mod access_end;
 pub(crate) mod authn;
 pub(crate) mod catch_panic;
 pub(crate) mod client_limits;
+pub(crate) mod connection_streams;
 pub(crate) mod deadline;
 pub(crate) mod drain_notice;
-pub(crate) mod health_watches;
+pub(crate) mod grpc_only;
 pub(crate) mod load_shed;
 pub(crate) mod message_limit;
 pub(crate) mod response_bytes;

@@ -1,4 +1,4 @@
-//! Ends streams at the client's deadline, if the client sent one, and when the process stops.
+//! Ends streams at the client's deadline, if the client sent one, when its access ends, and when the process stops.
 //!
 //! A handler need not watch for either, and a client always gets a status with the reason.
 
@@ -17,6 +17,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::access_end::AccessEnd;
 use super::catch_panic::trailers;
 use super::deadline::BACKSTOP;
 use crate::grpc::{methods, status};
@@ -26,13 +27,14 @@ use crate::ports::call::CallContext;
 struct StreamEnd {
     stopping: CancellationToken,
     deadline: Option<Instant>,
+    access: Option<AccessEnd>,
     waiting: Pin<Box<dyn Future<Output = Status> + Send>>,
 }
 
 impl StreamEnd {
-    fn new(stopping: CancellationToken, context: Option<&CallContext>) -> Self {
+    fn new(stopping: CancellationToken, context: Option<&CallContext>, access: Option<AccessEnd>) -> Self {
         let deadline = context.map(|context| context.deadline + BACKSTOP);
-        let stopped = stopping.clone();
+        let (stopped, of_caller) = (stopping.clone(), access.clone());
         let waiting = Box::pin(async move {
             let late = async {
                 match deadline {
@@ -40,18 +42,28 @@ impl StreamEnd {
                     None => std::future::pending().await,
                 }
             };
+            let access_lost = async {
+                match of_caller {
+                    Some(access) => access.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = stopped.cancelled() => status::shutting_down(),
                 () = late => status::deadline_exceeded(None),
+                status = access_lost => status,
             }
         });
-        Self { stopping, deadline, waiting }
+        Self { stopping, deadline, access, waiting }
     }
 
     /// Returns the status if the end has come. Cheaper than polling `waiting`.
     fn has_come(&self) -> Option<Status> {
         if self.stopping.is_cancelled() {
             return Some(status::shutting_down());
+        }
+        if let Some(status) = self.access.as_ref().and_then(AccessEnd::has_come) {
+            return Some(status);
         }
         self.deadline.filter(|deadline| *deadline <= Instant::now()).map(|_| status::deadline_exceeded(None))
     }
@@ -94,7 +106,9 @@ where
         if !methods::is_streaming(request.uri().path()) {
             return Either::Left(self.inner.call(request));
         }
-        let mut end = StreamEnd::new(CancellationToken::clone(&self.stopping), request.extensions().get());
+        let extensions = request.extensions();
+        let stopping = CancellationToken::clone(&self.stopping);
+        let mut end = StreamEnd::new(stopping, extensions.get(), extensions.get().cloned());
         let answer = self.inner.call(request);
         Either::Right(Box::pin(async move {
             let response = tokio::select! {

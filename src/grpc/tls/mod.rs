@@ -14,13 +14,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::{CertificateError, Error, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::files::TlsFiles;
 pub(crate) use self::names::PeerNames;
+use crate::accept::PeerStream;
 use crate::telemetry::log_throttle::LogThrottle;
 
 /// Time for a refused peer to read the TLS alert.
@@ -41,15 +41,15 @@ impl ReloadableTls {
     /// Runs the handshake, and returns the names in the peer's certificate; no names without a certificate.
     ///
     /// # Errors The handshake failed. The failure is logged, unless the peer just left.
-    pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, PeerNames)> {
-        let peer = stream.peer_addr().map(|peer| peer.ip());
+    pub(super) async fn accept(&self, stream: PeerStream) -> io::Result<(TlsStream<PeerStream>, PeerNames)> {
+        let peer = stream.peer();
         let handshake = TlsAcceptor::from(self.current.load_full()).accept(stream).into_fallible().await;
         let stream = match handshake {
             Ok(stream) => stream,
             Err((error, stream)) => {
                 if let Some(problem) = problem(&error) {
                     self.throttle.note(problem, |times| {
-                        let peer = peer.ok().map(tracing::field::display);
+                        let peer = peer.map(tracing::field::display);
                         tracing::warn!(problem, peer, times, "a TLS handshake failed: {error}");
                     });
                 }
@@ -66,7 +66,7 @@ impl ReloadableTls {
 
 /// Reads until the peer stops sending, then closes. Closing with unread bytes sends a TCP reset, and the peer would
 /// lose the alert with the reason for the refusal.
-async fn drain_peer(mut stream: TcpStream) {
+async fn drain_peer(mut stream: PeerStream) {
     let mut words = [0; 1024];
     let to_the_end = async {
         stream.shutdown().await?;

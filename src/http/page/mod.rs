@@ -10,9 +10,9 @@ mod document;
 mod shared;
 mod view;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -26,6 +26,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use self::document::PageDocument;
 use self::shared::SharedView;
 use super::HealthProbes;
+use crate::config::{AccountConfig, GrpcListen};
 use crate::domain::account::AccountId;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
@@ -45,16 +46,37 @@ pub(crate) struct StatusPage<U, L, F> {
     pub(crate) probes: HealthProbes,
     pub(crate) metrics: Arc<Metrics>,
     /// Delivery counts of the accounts that receive webhooks.
-    pub(crate) webhooks: Vec<(AccountId, AccountWebhooks)>,
+    pub(crate) webhooks: WebhookCounts,
     /// The gRPC endpoint, for the command lines on the page.
     pub(crate) grpc: GrpcEndpoint,
     pub(crate) clock: Clock,
 }
 
+/// Delivery counts of the accounts that receive webhooks. Cheap to clone; all clones share the accounts.
+#[derive(Clone)]
+pub(crate) struct WebhookCounts(Arc<ArcSwap<Vec<(AccountId, AccountWebhooks)>>>);
+
+impl WebhookCounts {
+    /// The counts of the accounts whose settings have a webhook scheme.
+    pub(crate) fn new(accounts: &[AccountConfig], metrics: &Metrics) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Self::of(accounts, metrics))))
+    }
+
+    /// Replaces the accounts after a change of the settings.
+    pub(crate) fn replace(&self, accounts: &[AccountConfig], metrics: &Metrics) {
+        self.0.store(Arc::new(Self::of(accounts, metrics)));
+    }
+
+    fn of(accounts: &[AccountConfig], metrics: &Metrics) -> Vec<(AccountId, AccountWebhooks)> {
+        let receiving = accounts.iter().filter(|account| account.webhook.is_some());
+        receiving.map(|account| (account.id.clone(), metrics.webhooks.of(account.id.as_str()))).collect()
+    }
+}
+
 /// The gRPC endpoint, for the command lines on the page.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GrpcEndpoint {
-    pub(crate) address: SocketAddr,
+    pub(crate) listen: GrpcListen,
     /// Whether the endpoint uses TLS.
     pub(crate) tls: bool,
     /// Whether callers need credentials.

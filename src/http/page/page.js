@@ -276,7 +276,8 @@
 
   function commands({ host, port, tls, clients }) {
     const name = host ?? location.hostname;
-    const address = name.includes(":") && !name.startsWith("[") ? `[${name}]:${port}` : `${name}:${port}`;
+    const bare = name.includes(":") && !name.startsWith("[") ? `[${name}]` : name;
+    const address = port === null ? name : `${bare}:${port}`;
     const start = `grpcurl ${tls ? "" : "-plaintext "}${clients ? "-H 'authorization: Bearer …' " : ""}`;
     for (const it of document.querySelectorAll("code[data-rpc]")) {
       const body = it.dataset.body ? `-d '${it.dataset.body}' ` : "";

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::config::GrpcListen;
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::EntryState as Entered;
 use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::http::ProcessStage;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView, UpstreamOverview};
-use crate::service::{AccountDirectory, BoardRows, Operations};
+use crate::service::{AccountDirectory, BoardRows, Operations, SettingsState};
 use crate::telemetry::metrics::DeliveryOutcome;
 use crate::testing::feed::{TestFeed, asking, feed, plain};
 use crate::testing::feed_store::FaultyFeed;
@@ -79,17 +80,18 @@ fn stand(accounts: &[String]) -> Stand {
     let probes = HealthProbes::new(vec![("store", Box::new(|| Some("the store is full".into())))]);
     let page = StatusPage {
         status: GatewayStatus {
-            directory: AccountDirectory::new(ids.clone()),
+            directory: AccountDirectory::of_ids(ids.clone()),
             overview: walmarts.clone(),
             operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
             feed: feed.feed.clone(),
             clock_watch: feed.clock_watch.clone(),
+            settings: SettingsState::new(at(0)),
             start_time: at(0),
         },
         probes: probes.clone(),
         metrics: metrics.clone(),
-        webhooks: vec![(ids[0].clone(), counts)],
-        grpc: GrpcEndpoint { address: "0.0.0.0:50051".parse().unwrap(), tls: false, clients: true },
+        webhooks: WebhookCounts(Arc::new(ArcSwap::from_pointee(vec![(ids[0].clone(), counts)]))),
+        grpc: GrpcEndpoint { listen: GrpcListen::Tcp("0.0.0.0:50051".parse().unwrap()), tls: false, clients: true },
         clock: Clock::following(at(0)),
     };
     let status = page.status.clone();

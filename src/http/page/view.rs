@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::StatusPage;
+use crate::config::GrpcListen;
 use crate::domain::account::AccountId;
 use crate::domain::feed::FeedName;
 use crate::domain::ledger::{Entry, EntryState};
@@ -73,9 +74,9 @@ struct CheckRow {
 
 #[derive(Serialize)]
 struct GrpcRow {
-    /// `None` when the listener has all addresses of the machine.
+    /// `None` when the listener has all addresses of the machine; a Unix socket's address is whole, without a port.
     host: Option<String>,
-    port: u16,
+    port: Option<u16>,
     tls: bool,
     clients: bool,
 }
@@ -199,8 +200,12 @@ pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> V
         stage: probes.stage().name(),
         checks: probes.checks().map(|(name, failing)| CheckRow { name, failing }).collect(),
         grpc: GrpcRow {
-            host: (!endpoint.address.ip().is_unspecified()).then(|| endpoint.address.ip().to_string()),
-            port: endpoint.address.port(),
+            host: match &endpoint.listen {
+                GrpcListen::Tcp(address) if address.ip().is_unspecified() => None,
+                GrpcListen::Tcp(address) => Some(address.ip().to_string()),
+                unix @ GrpcListen::Unix(_) => Some(unix.to_string()),
+            },
+            port: endpoint.listen.address().map(|address| address.port()),
             tls: endpoint.tls,
             clients: endpoint.clients,
         },
@@ -213,7 +218,7 @@ pub(super) fn json<U, L, F>(page: &StatusPage<U, L, F>, board: StatusBoard) -> V
         }),
         intents: board.intents.map(|events| events.into_iter().rev().map(intent).collect()),
         errors: failures.iter().map(|failure| error(failure, clock)).collect(),
-        accounts: accounts(board.accounts, webhooks),
+        accounts: accounts(board.accounts, &webhooks.0.load()),
         hour: hour(&metrics.last_hour.minutes()),
     };
     // Serialization cannot fail: the view has texts, numbers and string keys. The page reports an empty answer as a

@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -62,11 +63,9 @@ const PROOF_HEADERS: [HeaderName; 2] =
 
 /// Receives the webhooks of all accounts, and stores them.
 pub(crate) struct WebhookReceiver<L> {
-    accounts: HashMap<String, WebhookAccount, RandomState>,
+    accounts: WebhookAccounts,
     /// Counts posts without a known account.
     unknown: PostRecorder,
-    /// All headers that may carry a proof.
-    proof_headers: Vec<HeaderName>,
     intake: WebhookIntake<L>,
     keys: L,
     /// The key of tokens, read at its first use.
@@ -76,6 +75,57 @@ pub(crate) struct WebhookReceiver<L> {
     unproved: UnprovedPosts,
     deliveries: Quota,
     bytes: Quota,
+}
+
+/// The accounts that receive webhooks. Cheap to clone; all clones share the accounts.
+#[derive(Clone)]
+pub(crate) struct WebhookAccounts(Arc<AccountsInForce>);
+
+struct AccountsInForce {
+    known: ArcSwap<KnownAccounts>,
+    metrics: Arc<Metrics>,
+}
+
+struct KnownAccounts {
+    accounts: HashMap<String, Arc<WebhookAccount>, RandomState>,
+    /// All headers that may carry a proof.
+    proof_headers: Vec<HeaderName>,
+}
+
+impl WebhookAccounts {
+    fn new(accounts: &[config::AccountConfig], metrics: Arc<Metrics>) -> Self {
+        let known = ArcSwap::from_pointee(KnownAccounts::new(accounts, &metrics));
+        Self(Arc::new(AccountsInForce { known, metrics }))
+    }
+
+    /// Replaces the accounts after a change of the settings. Posts that are under way go on.
+    pub(crate) fn replace(&self, accounts: &[config::AccountConfig]) {
+        self.0.known.store(Arc::new(KnownAccounts::new(accounts, &self.0.metrics)));
+    }
+
+    fn find(&self, id: &str) -> Option<Arc<WebhookAccount>> {
+        self.0.known.load().accounts.get(id).cloned()
+    }
+
+    /// Whether a request without a known account carries a proof of any kind.
+    fn is_signed(&self, headers: &HeaderMap) -> bool {
+        self.0.known.load().proof_headers.iter().any(|name| carries(headers, name))
+    }
+}
+
+impl KnownAccounts {
+    fn new(accounts: &[config::AccountConfig], metrics: &Metrics) -> Self {
+        let receiving = accounts.iter().filter_map(|account| {
+            let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
+            let recorder = PostRecorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
+            let gate = ProofVerifier::new(id.clone(), webhook);
+            let recipient = DeliveryRecipient { account: id.clone(), seller: SellerId::new(&account.partner_id) };
+            Some((id.to_string(), Arc::new(WebhookAccount { recipient, gate, recorder })))
+        });
+        let accounts: HashMap<_, _, _> = receiving.collect();
+        let configured = accounts.values().filter_map(|account| account.gate.proof_header().cloned());
+        Self { proof_headers: PROOF_HEADERS.into_iter().chain(configured).collect(), accounts }
+    }
 }
 
 struct WebhookAccount {
@@ -94,18 +144,8 @@ impl WebhookAccount {
 impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
     /// Serves the accounts whose settings have a webhook scheme. `store` keeps the deliveries and the key of tokens.
     pub(crate) fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        let receiving = accounts.iter().filter_map(|account| {
-            let (id, webhook) = (account.id.clone(), account.webhook.clone()?);
-            let recorder = PostRecorder::new(id.as_str(), metrics.webhooks.of(id.as_str()));
-            let gate = ProofVerifier::new(id.clone(), webhook);
-            let recipient = DeliveryRecipient { account: id.clone(), seller: SellerId::new(&account.partner_id) };
-            Some((id.to_string(), WebhookAccount { recipient, gate, recorder }))
-        });
-        let accounts: HashMap<_, _, _> = receiving.collect();
-        let configured = accounts.values().filter_map(|account| account.gate.proof_header().cloned());
         Self {
-            proof_headers: PROOF_HEADERS.into_iter().chain(configured).collect(),
-            accounts,
+            accounts: WebhookAccounts::new(accounts, metrics.clone()),
             unknown: PostRecorder::new("unknown", metrics.webhooks.of_unknown_account()),
             intake: WebhookIntake::new(store.clone(), clock),
             keys: store,
@@ -116,6 +156,11 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             bytes: Quota::new(STORING_BYTES),
             metrics,
         }
+    }
+
+    /// The accounts, to be replaced when the settings change.
+    pub(crate) fn accounts(&self) -> WebhookAccounts {
+        self.accounts.clone()
     }
 
     /// The routes, to be merged with the listener's. A trailing slash makes no difference.
@@ -134,8 +179,8 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             .with_state(Arc::new(self))
     }
 
-    fn account(&self, path: Result<Path<String>, PathRejection>) -> Option<&WebhookAccount> {
-        self.accounts.get(&path.ok()?.0)
+    fn account(&self, path: Result<Path<String>, PathRejection>) -> Option<Arc<WebhookAccount>> {
+        self.accounts.find(&path.ok()?.0)
     }
 
     /// The time since 1970.
@@ -149,8 +194,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
 
     /// Refuses a post without a known account.
     fn refuse_unknown(&self, refusal: PostRefusal, headers: &HeaderMap) -> Response {
-        let signed = self.proof_headers.iter().any(|name| carries(headers, name));
-        self.unknown.refuse(refusal, signed)
+        self.unknown.refuse(refusal, self.accounts.is_signed(headers))
     }
 
     /// Returns the key of tokens. The first call reads the key from the store, or creates it.
@@ -249,7 +293,7 @@ async fn receive<L: EventLog + TokenKeys>(
     let Some(account) = webhooks.account(path) else {
         return webhooks.refuse_unknown(PostRefusal::UnknownAccount, &head.headers);
     };
-    match webhooks.receive(account, &head, body).await {
+    match webhooks.receive(&account, &head, body).await {
         Ok(answer) => answer,
         Err(refusal) => account.recorder.refuse(refusal, account.is_signed(&head.headers)),
     }
@@ -270,7 +314,7 @@ async fn grant<L: EventLog + TokenKeys>(
         counts.tokens_refused.inc();
         return PostRefusal::UnknownAccount.answer();
     }
-    match webhooks.grant(account, &head, body).await {
+    match webhooks.grant(&account, &head, body).await {
         Ok(Ok(grant)) => {
             counts.tokens_issued.inc();
             answer::token(&grant)

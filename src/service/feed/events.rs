@@ -63,7 +63,7 @@ impl<F: FeedStore> Feed<F> {
             Some(EventKey::EventId(id)) => {
                 let directory = &self.0.parts.directory;
                 let account = directory.id(directory.one(request.account, call)?);
-                log.find(account, id, raw).await?
+                log.find(&account, id, raw).await?
             }
             Some(EventKey::Seq(seq)) => at(log, bounds, seq, raw).await?,
             Some(EventKey::Cursor(cursor)) => {

@@ -28,7 +28,6 @@ mod settle;
 mod subscriptions;
 mod watch;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +49,7 @@ pub use self::subscriptions::SubscriptionState;
 pub use self::watch::{WatchFrame, WatchStream};
 pub use super::feed_error::{FaultKind, FeedError, StreamEnd};
 use super::{AccountDirectory, ClientAccounts, ClockWatch, ServiceError};
-use crate::domain::account::{AccountId, SellerId};
+use crate::domain::account::AccountId;
 use crate::domain::feed::{ByFeed, EventFilter, FeedName, span};
 use crate::domain::moment::Moment;
 use crate::domain::rules::{FieldFaults, FieldPath};
@@ -103,8 +102,6 @@ pub struct FeedParts<F> {
     pub encode: Encode,
     /// Reads the bodies in quarantine.
     pub read: ReadBody,
-    /// The sellers of the accounts.
-    pub sellers: HashMap<AccountId, SellerId>,
     /// Source of the time.
     pub clock: Clock,
     /// Decides whether data may be trimmed by age.
@@ -219,7 +216,7 @@ impl<F: FeedStore> Feed<F> {
             return Ok(None);
         }
         let accounts = directory.many(account, call)?;
-        Ok(Some(accounts.into_iter().map(|account| directory.id(account).clone()).collect()))
+        Ok(Some(accounts.into_iter().map(|account| directory.id(account)).collect()))
     }
 
     /// Checks the requested heartbeat interval.

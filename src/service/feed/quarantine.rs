@@ -80,7 +80,7 @@ impl<F: FeedStore> Feed<F> {
         if accounts.is_empty() && !call.caller().sees_all() {
             return Err(ServiceError::Account(AccountError::NotAllowed));
         }
-        Ok(accounts.into_iter().map(|account| directory.id(account).clone()).collect())
+        Ok(accounts.into_iter().map(|account| directory.id(account)).collect())
     }
 
     async fn read_again(
@@ -92,7 +92,7 @@ impl<F: FeedStore> Feed<F> {
         let (raw, read) = (self.0.parts.read)(raw);
         let feed = read.as_ref().ok().map(WebhookNotification::feed);
         let unclear = read.as_ref().ok().and_then(|notification| notification.unclear);
-        let seller = self.0.parts.sellers.get(&account).cloned();
+        let seller = self.0.parts.directory.seller(&account);
         let mut webhook = pb::RereadWebhook { id, account: account.to_string(), ..Default::default() };
         let Some(seller) = seller else {
             // The account was removed from the settings just now.

@@ -35,6 +35,7 @@ pub(in crate::service) use self::work_guard::WorkGuard;
 use super::{AccountDirectory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
+use crate::domain::account_table::AccountTable;
 use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::{LookupAnswer, is_not_found};
 use crate::domain::ledger::machine::{self, EntryEvent, LedgerRules};
@@ -84,8 +85,9 @@ struct MutationsShared<U, L> {
     due_queue: DueQueue,
     /// Whether the open entries of earlier processes have been taken over.
     taken_over: AtomicBool,
-    /// One desk for every account and look-up, in the order of [`DeskId::index`].
-    desks: Vec<LookupDesk>,
+    /// The desks of every account, one for every look-up.
+    desks: AccountTable<[LookupDesk; Operation::ALL.len()]>,
+    status_limit: u32,
     look_first_until: Option<Timestamp>,
     tracer: Tracer,
 }
@@ -110,10 +112,6 @@ impl DeskId {
 
     pub(super) fn account(self) -> AccountIndex {
         AccountIndex(self.account)
-    }
-
-    fn index(self) -> usize {
-        self.account * Operation::ALL.len() + self.operation
     }
 }
 
@@ -171,7 +169,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         metrics: Arc<Metrics>,
     ) -> Self {
         let MutationSettings { rules, status_limit, look_first_until, tracer } = settings;
-        let desks = (0..directory.len() * Operation::ALL.len()).map(|_| LookupDesk::new(status_limit)).collect();
+        let desks = AccountTable::default();
         let (waiters, due_queue) = (CompletionWaiters::default(), DueQueue::default());
         let taken_over = AtomicBool::new(true);
         Self(Arc::new(MutationsShared {
@@ -186,6 +184,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             due_queue,
             taken_over,
             desks,
+            status_limit,
             look_first_until,
             tracer,
         }))
@@ -222,7 +221,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 
     fn desk(&self, desk: DeskId) -> &LookupDesk {
-        &self.0.desks[desk.index()]
+        let desks = || Operation::ALL.map(|_| LookupDesk::new(self.0.status_limit));
+        &self.0.desks.row(desk.account(), desks)[desk.operation]
     }
 
     /// Reads the order before a mutation, and returns the snapshots of the upstream requests; empty where the state is

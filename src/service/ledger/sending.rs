@@ -123,7 +123,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Whether Walmart may not know this order yet, because this gateway has just created the order.
     async fn is_young(&self, account: AccountIndex, entry: &Entry) -> bool {
         let account = self.0.directory.id(account);
-        match self.0.ledger.creation_of(account, &entry.order_number).await {
+        match self.0.ledger.creation_of(&account, &entry.order_number).await {
             Ok(Some(creation)) => {
                 creation.state.is_open() || self.now().since(creation.updated) < self.0.rules.settle_window
             }

@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Mutations;
 use crate::crash_point::{CrashPoint, reach};
-use crate::domain::ledger::OperationId;
+use crate::domain::account::AccountId;
 use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::{Entry, EntryState, OperationId};
 use crate::ports::ledger::{Ledger, SaveResult};
 use crate::ports::upstream::WalmartApi;
 use crate::service::ServiceError;
@@ -56,13 +57,54 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 
     async fn take_over_after(&self, after: &mut OperationId) -> Result<usize, ServiceError> {
+        // Entries of sellers without an account stay unchanged; the store logs a warning.
+        self.take_over_of(after, |entry| self.0.directory.position(&entry.account).is_some()).await
+    }
+
+    /// Takes over the open entries of accounts that this process did not have before. Nothing may use the accounts yet.
+    pub(crate) async fn take_over_accounts(&self, accounts: &[AccountId]) -> Result<usize, ServiceError> {
+        self.take_over_of(&mut OperationId(0), |entry| accounts.contains(&entry.account)).await
+    }
+
+    /// Plans the open entries of accounts that are back in the settings. Entries being sent are in work already.
+    pub(crate) async fn resume_accounts(&self, accounts: &[AccountId]) {
+        let mut after = OperationId(0);
+        while !accounts.is_empty() {
+            let open = self.until_it_works(|| self.0.ledger.open(after, CHUNK)).await;
+            let Some(last) = open.last().map(|entry| entry.id) else { return };
+            let ours = open.iter().filter(|entry| accounts.contains(&entry.account));
+            ours.filter(|entry| entry.state != EntryState::Sending).for_each(|entry| self.follow(entry));
+            after = last;
+        }
+    }
+
+    /// Logs the open entries of accounts that were removed from the settings.
+    pub(crate) async fn warn_of_removed(&self, accounts: &[String]) {
+        let Ok(counts) = self.0.ledger.counts().await else { return };
+        for account in accounts {
+            let open = counts.iter().filter(|count| count.account.as_str() == account && count.state.is_open());
+            let open: u64 = open.map(|count| count.entries).sum();
+            if open > 0 {
+                tracing::warn!(
+                    account,
+                    open,
+                    "the account was removed from the settings; its open operations are left as they are, and go on when \
+                     an account has its partner_id again"
+                );
+            }
+        }
+    }
+
+    async fn take_over_of(
+        &self,
+        after: &mut OperationId,
+        is_ours: impl Fn(&Entry) -> bool,
+    ) -> Result<usize, ServiceError> {
         let mut taken = 0;
         loop {
             let open = self.0.ledger.open(*after, CHUNK).await?;
             let Some(last) = open.last().map(|entry| entry.id) else { break };
-            // Entries of sellers without an account stay unchanged; the store logs a warning.
-            let ours = open.into_iter().filter(|entry| self.0.directory.position(&entry.account).is_some());
-            let ours: Vec<_> = ours.collect();
+            let ours: Vec<_> = open.into_iter().filter(|entry| is_ours(entry)).collect();
             taken += ours.len();
             let boot = self.0.clock.boot_id();
             let changed = ours.into_iter().map(|entry| self.after(entry, EntryEvent::TakenOver { boot }));

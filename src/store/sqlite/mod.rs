@@ -42,10 +42,10 @@ use self::open::OpenError;
 use self::reader::Read;
 use self::tx::WriteTx;
 use self::writer::{OpenDatabase, WriteJob, WriterJob, WriterQueues, WriterThread};
-use super::StoreSettings;
 use super::health::{StoreFailure, StoreHealth};
 use super::keys::EntryKeys;
-use crate::domain::account::AccountId;
+use super::{AccountConflict, StoreSettings};
+use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::ByFeed;
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
@@ -143,6 +143,11 @@ impl SqliteLedger {
             let _ = self.write(writes::probe).await;
             proved.store(health.written(), Ordering::Relaxed);
         }
+    }
+
+    /// Adds the accounts that the store does not know, or none of them if there are conflicts, which are returned.
+    pub async fn add_accounts(&self, accounts: Vec<(AccountId, SellerId)>) -> Result<Vec<AccountConflict>, StoreError> {
+        self.write(move |tx| sellers::add(tx.connection(), &accounts)).await
     }
 
     /// Closes the store: queued work is written, and the WAL is copied into the file. Later calls fail.

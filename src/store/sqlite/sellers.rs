@@ -14,6 +14,7 @@ use rusqlite::{Connection, params};
 use super::feed::rename_filters;
 use super::reads;
 use crate::domain::account::{AccountId, SellerId};
+use crate::store::AccountConflict;
 
 struct SellerRow {
     id: i64,
@@ -52,6 +53,37 @@ pub(super) fn name(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusql
         )?;
     }
     Ok(())
+}
+
+/// Adds the sellers that have no row, while the process runs. With any conflict nothing is written.
+pub(super) fn add(db: &Connection, accounts: &[(AccountId, SellerId)]) -> rusqlite::Result<Vec<AccountConflict>> {
+    let mut find = db.prepare_cached("SELECT id, name, seller FROM accounts WHERE seller = ?1 OR name = ?2")?;
+    let (mut conflicts, mut new, mut named) = (Vec::new(), Vec::new(), Vec::new());
+    for (account, seller) in accounts {
+        let rows = find.query_map([seller.as_str(), account.as_str()], |row| {
+            Ok(SellerRow { id: row.get(0)?, name: row.get(1)?, seller: row.get(2)? })
+        })?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        let of_seller = rows.iter().find(|row| row.seller.as_deref() == Some(seller.as_str()));
+        match (of_seller, rows.first()) {
+            (Some(row), _) if row.name == account.as_str() => {}
+            (Some(row), _) => {
+                conflicts.push(AccountConflict::Renamed { account: account.clone(), from: row.name.clone() });
+            }
+            (None, Some(row)) if row.seller.is_none() => named.push((row.id, seller)),
+            (None, Some(_)) => conflicts.push(AccountConflict::Taken { account: account.clone() }),
+            (None, None) => new.push((account, seller)),
+        }
+    }
+    if conflicts.is_empty() {
+        for (id, seller) in named {
+            db.execute("UPDATE accounts SET seller = ?2 WHERE id = ?1", params![id, seller.as_str()])?;
+        }
+        for (account, seller) in new {
+            db.execute("INSERT INTO accounts (name, seller) VALUES (?1, ?2)", [account.as_str(), seller.as_str()])?;
+        }
+    }
+    Ok(conflicts)
 }
 
 /// Renames these rows, also in the filters of subscriptions.

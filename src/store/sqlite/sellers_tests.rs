@@ -9,8 +9,8 @@ use crate::domain::ledger::{Entry, EntryState, NewEntry, OperationId};
 use crate::ports::event_log::{AppendOutcome, EventLog};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, EntryQuery, Ledger, SaveResult};
 use crate::ports::subscriptions::SubscriptionStore;
-use crate::store::StoreSettings;
 use crate::store::sqlite::SqliteLedger;
+use crate::store::{AccountConflict, StoreSettings};
 use crate::testing::store::{create, intent, made, new_subscription, settings, subscription_config, time};
 
 fn id(name: &str) -> AccountId {
@@ -180,5 +180,30 @@ async fn a_renamed_account_keeps_its_intents_and_subscriptions() {
     let first = ledger.pick(FeedName::CancelIntents, vec![1], false).await.unwrap().remove(0).message;
     assert_eq!(first, with_account(b"message one", &AccountId::without_account(Some("1"), "beta")));
     assert_eq!(ledger.append(delivery("beta", "one")).await.unwrap(), AppendOutcome::Stored { seq: Some(5) });
+    ledger.close().await;
+}
+
+#[tokio::test]
+async fn accounts_are_added_while_the_store_is_open_all_or_none() {
+    let place = Place::new();
+    let ledger = open(&place, &[("acme", "1"), ("old", "2")]);
+    made(begin(&ledger, "acme", "A").await);
+    let add = async |accounts: &[(&str, &str)]| {
+        let accounts = accounts.iter().map(|(account, seller)| (id(account), SellerId::new(seller))).collect();
+        ledger.add_accounts(accounts).await.unwrap()
+    };
+    assert_eq!(add(&[("acme", "1"), ("beta", "3")]).await, []);
+    made(begin(&ledger, "beta", "A").await);
+    assert_eq!(add(&[("beta", "3")]).await, [], "again");
+    let conflicts = [
+        AccountConflict::Renamed { account: id("new"), from: "old".into() },
+        AccountConflict::Taken { account: id("acme") },
+    ];
+    assert_eq!(add(&[("gamma", "4"), ("new", "2"), ("acme", "9")]).await, conflicts);
+    // Nothing of it was taken.
+    assert_eq!(add(&[("delta", "4")]).await, []);
+    ledger.close().await;
+    let ledger = open(&place, &[("acme", "1"), ("second", "3"), ("delta", "4")]);
+    assert_eq!(listed(&ledger, None).await, told(&[("acme", "A"), ("second", "A")]), "it is the seller's");
     ledger.close().await;
 }

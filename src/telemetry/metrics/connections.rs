@@ -21,9 +21,7 @@ pub struct ConnectionMetrics {
 pub enum CutReason {
     /// gRPC: more control frames than any client needs.
     Flood,
-    /// gRPC: flow-control windows so small that answers would pile up.
-    Window,
-    /// The peer did not read answers.
+    /// The peer did not read answers; over gRPC the stream is ended, not the connection.
     Unread,
     /// gRPC: no call for a long time; sent GOAWAY.
     Idle,
@@ -36,13 +34,11 @@ pub enum CutReason {
 }
 
 impl CutReason {
-    const ALL: [Self; 7] =
-        [Self::Flood, Self::Window, Self::Unread, Self::Idle, Self::Displaced, Self::Malformed, Self::LargeHead];
+    const ALL: [Self; 6] = [Self::Flood, Self::Unread, Self::Idle, Self::Displaced, Self::Malformed, Self::LargeHead];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Flood => "flood",
-            Self::Window => "window",
             Self::Unread => "unread",
             Self::Idle => "idle",
             Self::Displaced => "displaced",

@@ -75,6 +75,8 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     secret_reloads: OnceLock<Arc<AtomicU64>>,
     secret_reloads_refused: Counter,
+    /// Changed settings files that were refused.
+    pub settings_refused: Counter,
     exports: ExportMetrics,
 
     /// Refused callers and certificates.
@@ -150,6 +152,7 @@ impl Metrics {
         let tls_failures = counter("tls_failures", "gRPC connections that failed in the TLS handshake");
         let secret_reloads_refused =
             counter("secret_reloads_refused", "Secret files that changed into something unusable");
+        let settings_refused = counter("settings_refused", "Changed settings files that were refused");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines lost because the output was too slow");
         let left_out =
             counter("access_lines_left_out", "Failed calls that the access log left out, because there were so many");
@@ -167,6 +170,7 @@ impl Metrics {
             log_lines_dropped,
             secret_reloads: OnceLock::new(),
             secret_reloads_refused,
+            settings_refused,
             exports,
             peers,
             store,

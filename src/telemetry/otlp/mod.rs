@@ -1,5 +1,5 @@
-//! Exports traces and metrics to a collector by OTLP over gRPC, configured by the settings and the `OTEL_*`
-//! variables.
+//! Exports traces and metrics to a collector by OTLP over gRPC or HTTP, configured by the settings and the `OTEL_*`
+//! variables. No variable keeps the process from starting: what cannot be used is warned about and ignored.
 //!
 //! A failing or hanging collector costs spans and values, but delays neither calls nor the end of the process: queues
 //! and times are bounded. Losses are counted, and an outage is logged once.
@@ -9,22 +9,25 @@ mod convert;
 mod plan;
 mod push;
 mod spans;
+mod variables;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::{Key, KeyValue};
-use opentelemetry_otlp::{SpanExporter, WithTonicConfig as _};
 use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracerProvider};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use self::plan::{OtelVariables, OtlpPlan};
-pub use self::plan::{OtlpError, OtlpSettings};
+use self::collector::Collector;
+pub use self::plan::OtlpSettings;
+use self::plan::{ExportTarget, OtlpPlan};
 use self::push::MetricsPusher;
 pub use self::push::WallClock;
+use self::variables::OtelVariables;
 use super::export_outage::{ExportOutage, ExportOutages};
 use super::metrics::Metrics;
 use super::semconv::{SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
@@ -39,57 +42,74 @@ pub struct OtlpExport {
     outages: ExportOutages,
 }
 
+/// The exports, and what is to be said about the variables.
+#[derive(Debug)]
+pub struct OtlpSetup {
+    /// Makes spans.
+    pub tracer: Tracer,
+    /// The running exports.
+    pub export: OtlpExport,
+    /// A line for each value that is ignored.
+    pub warnings: Vec<String>,
+}
+
+/// What [`init`] would warn about in the variables.
+pub fn warnings(settings: &OtlpSettings, variable: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let variables = OtelVariables::new(variable);
+    OtlpPlan::read(settings, &variables);
+    variables.into_warnings()
+}
+
 /// Sets up the exports. `variable` reads the environment. Must run within the main runtime of the process.
-pub fn init(
-    settings: &OtlpSettings,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Tracer, OtlpExport), OtlpError> {
-    let plan = OtlpPlan::read(settings, OtelVariables(variable))?;
-    let resource = resource();
+pub fn init(settings: &OtlpSettings, variable: &dyn Fn(&str) -> Option<String>) -> OtlpSetup {
+    let variables = OtelVariables::new(variable);
+    let plan = OtlpPlan::read(settings, &variables);
+    let mut warnings = variables.into_warnings();
+    let resource = resource(&plan.resource);
     let outages = ExportOutages {
         traces: Arc::new(ExportOutage::new("traces")),
         metrics: Arc::new(ExportOutage::new("metrics")),
     };
+    let mut connect = |signal: &str, target: &Option<ExportTarget>| {
+        let connected = Collector::connect(target.as_ref()?);
+        connected.map_err(|why| warnings.push(format!("{signal} are not exported: {why}"))).ok()
+    };
+    let (of_traces, of_metrics) = (connect("traces", &plan.traces), connect("metrics", &plan.metrics));
     let (mut tracer, mut provider) = (Tracer::off(), None);
-    if let Some(target) = &plan.traces {
-        // The exporter reads headers, compression and timeout from the same variables.
-        let exporter = SpanExporter::builder().with_tonic().with_channel(collector::connect(target)?).build()?;
-        let processor = spans::processor(exporter, plan.queue, outages.traces.clone());
+    if let Some(collector) = of_traces {
+        let processor = spans::processor(collector, plan.batches, outages.traces.clone());
         let built = Tracer::provider_builder().with_resource(resource.clone()).with_span_processor(processor).build();
         tracer = Tracer::recording(plan.sampling, Arc::new(RandomIdGenerator::default()), &built);
         provider = Some(built);
     }
-    let push = match &plan.metrics {
-        None => None,
-        Some(target) => {
-            let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
-            let resource = opentelemetry_proto::tonic::resource::v1::Resource { attributes, ..Default::default() };
-            let channel = collector::connect(target)?;
-            Some(MetricsPusher::new(channel, target, resource, plan.interval, outages.metrics.clone()))
-        }
-    };
+    let push = of_metrics.map(|collector| {
+        let attributes = ResourceAttributesWithSchema::from(&resource).attributes.0;
+        let resource = opentelemetry_proto::tonic::resource::v1::Resource { attributes, ..Default::default() };
+        MetricsPusher::new(collector, resource, plan.interval, outages.metrics.clone())
+    });
     let tracer = if plan.propagate { tracer } else { tracer.without_propagation() };
-    Ok((tracer, OtlpExport { provider, push, pushing: None, outages }))
+    OtlpSetup { tracer, export: OtlpExport { provider, push, pushing: None, outages }, warnings }
 }
 
-/// The resource of all exports. Values from the environment take precedence.
-fn resource() -> Resource {
-    let given = Resource::builder().build();
-    let mut more = Vec::new();
-    let is_unnamed = |name: &opentelemetry::Value| name.as_str().starts_with("unknown_service");
-    if given.get(&Key::from_static_str(SERVICE_NAME)).is_none_or(|name| is_unnamed(&name)) {
-        more.push(KeyValue::new(SERVICE_NAME, env!("CARGO_PKG_NAME")));
-    }
-    if given.get(&Key::from_static_str(SERVICE_VERSION)).is_none() {
-        more.push(KeyValue::new(SERVICE_VERSION, env!("CARGO_PKG_VERSION")));
-    }
-    if given.get(&Key::from_static_str(SERVICE_INSTANCE_ID)).is_none() {
-        // A unique id, so that counters of two processes do not mix.
-        let random = RandomIdGenerator::default().new_trace_id().to_bytes();
-        let id = uuid::Builder::from_random_bytes(random).into_uuid();
-        more.push(KeyValue::new(SERVICE_INSTANCE_ID, id.to_string()));
-    }
-    Resource::builder().with_attributes(more).build()
+/// The resource of all exports. What the variables say takes precedence.
+fn resource(given: &[(String, String)]) -> Resource {
+    let given = given.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+    let given = Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(given.collect::<Vec<_>>())
+        .build();
+    // A unique id, so that counters of two processes do not mix.
+    let random = RandomIdGenerator::default().new_trace_id().to_bytes();
+    let id = uuid::Builder::from_random_bytes(random).into_uuid().to_string();
+    let own = [
+        (SERVICE_NAME, env!("CARGO_PKG_NAME").to_owned()),
+        (SERVICE_VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+        (SERVICE_INSTANCE_ID, id),
+    ];
+    let own = own.into_iter().filter(|(name, _)| given.get(&Key::from_static_str(name)).is_none());
+    let all = given.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+    let all: Vec<_> = all.chain(own.map(|(name, value)| KeyValue::new(name, value))).collect();
+    Resource::builder_empty().with_attributes(all).build()
 }
 
 impl OtlpExport {

@@ -1,12 +1,11 @@
 //! Combines the settings with the `OTEL_*` variables into an export plan.
-//! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 
-use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
 use opentelemetry_sdk::trace::Sampler;
-use percent_encoding::percent_decode_str;
 
+use super::variables::OtelVariables;
 use crate::telemetry::trace::Sampling;
 
 /// The export settings of the configuration.
@@ -16,53 +15,6 @@ pub struct OtlpSettings {
     pub endpoint: String,
     /// Part of the traces to record if the caller has not decided, 0 to 1.
     pub sample_ratio: f64,
-}
-
-/// The exports cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum OtlpError {
-    /// A variable has an invalid value.
-    #[error("{variable}: {expected}")]
-    Variable {
-        /// Name of the variable.
-        variable: String,
-        /// The values accepted for the variable.
-        expected: String,
-    },
-    /// The collector's address is invalid.
-    #[error("telemetry.otlp_endpoint: {0}")]
-    Endpoint(String),
-    /// The exporter rejects its settings.
-    #[error("telemetry.otlp_endpoint: {0}")]
-    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-}
-
-impl OtlpError {
-    fn variable(variable: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::Variable { variable: variable.into(), expected: expected.into() }
-    }
-}
-
-/// The `OTEL_*` variables. An empty variable counts as unset, as in the specification.
-#[derive(Clone, Copy)]
-pub(super) struct OtelVariables<'a>(pub(super) &'a dyn Fn(&str) -> Option<String>);
-
-impl OtelVariables<'_> {
-    pub(super) fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn is_true(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    }
-
-    fn millis(&self, name: &str) -> Result<Option<Duration>, OtlpError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        match value.parse::<u64>() {
-            Ok(millis) if millis > 0 => Ok(Some(Duration::from_millis(millis))),
-            _ => Err(OtlpError::variable(name, "must be milliseconds, at least 1")),
-        }
-    }
 }
 
 /// A signal to export.
@@ -80,94 +32,130 @@ impl ExportSignal {
         }
     }
 
+    /// The signal's path at a collector spoken to by HTTP.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+        }
+    }
+
     /// The variables for `what`, most specific first.
     fn names(self, what: &str) -> [String; 2] {
         [format!("OTEL_EXPORTER_OTLP_{}_{what}", self.upper()), format!("OTEL_EXPORTER_OTLP_{what}")]
     }
 
-    fn value(self, what: &str, variables: OtelVariables<'_>) -> Option<(String, String)> {
-        self.names(what).into_iter().find_map(|name| variables.get(&name).map(|value| (name, value)))
+    /// The first usable value of the variables for `what`.
+    fn first<T>(self, what: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.names(what).iter().find_map(|name| read(name))
     }
+}
+
+/// How a collector is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExportProtocol {
+    Grpc,
+    HttpProtobuf,
 }
 
 /// The destination of a signal.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ExportTarget {
-    /// Address of the collector, with scheme.
+    pub(super) protocol: ExportProtocol,
+    /// Address of the collector, with scheme; by HTTP the whole URL of the signal.
     pub(super) endpoint: String,
     /// Timeout of an export, including the connection.
     pub(super) timeout: Duration,
-    /// Certificate authority to trust instead of the system's.
-    pub(super) certificate: Option<PathBuf>,
-    /// Client certificate and key.
-    pub(super) client: Option<(PathBuf, PathBuf)>,
+    /// Certificate authority to trust instead of the system's, PEM.
+    pub(super) certificate: Option<Vec<u8>>,
+    /// Client certificate and key, PEM.
+    pub(super) client: Option<(Vec<u8>, Vec<u8>)>,
     /// Headers sent with each export. The values are secrets.
     pub(super) headers: Vec<(String, String)>,
     pub(super) gzip: bool,
 }
 
 impl ExportTarget {
-    fn read(
-        signal: ExportSignal,
-        settings: &OtlpSettings,
-        variables: OtelVariables<'_>,
-    ) -> Result<Option<Self>, OtlpError> {
-        if !is_wanted(signal, variables)? {
-            return Ok(None);
-        }
-        // The environment overrides the file, as for all settings.
-        let endpoint = signal.value("ENDPOINT", variables).map(|(_, value)| value);
-        let endpoint = endpoint.unwrap_or_else(|| settings.endpoint.trim().to_owned());
-        if endpoint.is_empty() {
-            return Ok(None);
-        }
-        if let Some((name, protocol)) = signal.value("PROTOCOL", variables)
-            && protocol != "grpc"
-        {
-            return Err(OtlpError::variable(name, "must be grpc: no other protocol is supported"));
-        }
-        let mut timeout = Duration::from_secs(10);
-        for name in signal.names("TIMEOUT").into_iter().rev() {
-            timeout = variables.millis(&name)?.unwrap_or(timeout);
-        }
-        let insecure = signal.value("INSECURE", variables).is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"));
-        let file = |what| signal.value(what, variables).map(|(_, path)| PathBuf::from(path));
-        let gzip = match signal.value("COMPRESSION", variables) {
-            None => false,
-            Some((_, value)) if value == "none" => false,
-            Some((_, value)) if value == "gzip" => true,
-            Some((name, _)) => return Err(OtlpError::variable(name, "must be gzip or none")),
+    fn read(signal: ExportSignal, settings: &OtlpSettings, variables: &OtelVariables<'_>) -> Option<Self> {
+        let is_asked_for = is_wanted(signal, variables)?;
+        let protocols = [("grpc", ExportProtocol::Grpc), ("http/protobuf", ExportProtocol::HttpProtobuf)];
+        let protocol = signal.first("PROTOCOL", |name| variables.choice(name, &protocols));
+        let protocol = protocol.unwrap_or(ExportProtocol::Grpc);
+        let endpoint = endpoint(signal, protocol, settings, variables, is_asked_for)?;
+        let compressions = [("gzip", true), ("none", false)];
+        let file = |what| signal.first(what, |name| readable(name, variables));
+        let client = match (file("CLIENT_CERTIFICATE"), file("CLIENT_KEY")) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                variables.warn("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "needs OTEL_EXPORTER_OTLP_CLIENT_KEY");
+                None
+            }
+            (None, Some(_)) => {
+                variables.warn("OTEL_EXPORTER_OTLP_CLIENT_KEY", "needs OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE");
+                None
+            }
         };
-        Ok(Some(Self {
-            endpoint: with_scheme(endpoint, insecure),
-            timeout,
+        Some(Self {
+            protocol,
+            endpoint,
+            timeout: signal.first("TIMEOUT", |name| variables.millis(name)).unwrap_or(Duration::from_secs(10)),
             certificate: file("CERTIFICATE"),
-            client: file("CLIENT_CERTIFICATE").zip(file("CLIENT_KEY")),
-            headers: match signal.value("HEADERS", variables) {
-                Some((name, text)) => headers(&name, &text)?,
-                None => Vec::new(),
-            },
-            gzip,
-        }))
+            client,
+            headers: signal.first("HEADERS", |name| headers(name, variables)).unwrap_or_default(),
+            gzip: signal.first("COMPRESSION", |name| variables.choice(name, &compressions)).unwrap_or(false),
+        })
     }
 }
 
-fn is_wanted(signal: ExportSignal, variables: OtelVariables<'_>) -> Result<bool, OtlpError> {
+/// Whether a signal is exported, and if so, whether a variable asks for it.
+fn is_wanted(signal: ExportSignal, variables: &OtelVariables<'_>) -> Option<bool> {
     if variables.is_true("OTEL_SDK_DISABLED") {
-        return Ok(false);
+        return None;
     }
     let name = format!("OTEL_{}_EXPORTER", signal.upper());
-    let Some(list) = variables.get(&name) else { return Ok(true) };
-    let mut wanted = false;
-    for one in list.split(',').map(str::trim) {
-        match (one, signal) {
-            ("otlp", _) => wanted = true,
-            // Scraping works in any case.
-            ("none", _) | ("prometheus", ExportSignal::Metrics) => {}
-            _ => return Err(OtlpError::variable(name, "must be otlp or none")),
-        }
+    let known: &[&str] = match signal {
+        ExportSignal::Traces => &["otlp", "none"],
+        ExportSignal::Metrics => &["otlp", "none", "prometheus"],
+    };
+    let Some(words) = variables.words(&name, known, "must be otlp or none") else { return Some(false) };
+    if words.contains(&"prometheus") {
+        variables.warn(&name, "prometheus needs no exporter: /metrics is served in any case");
     }
-    Ok(wanted)
+    words.contains(&"otlp").then_some(true)
+}
+
+/// The address of a signal. The environment overrides the settings, as for all settings; `is_asked_for`: without either
+/// it is the address of the specification.
+fn endpoint(
+    signal: ExportSignal,
+    protocol: ExportProtocol,
+    settings: &OtlpSettings,
+    variables: &OtelVariables<'_>,
+    is_asked_for: bool,
+) -> Option<String> {
+    let insecure = signal.first("INSECURE", |name| variables.get(name).map(|_| variables.is_true(name)));
+    let usable = |name: &str| {
+        let address = with_scheme(variables.get(name)?, insecure == Some(true));
+        let uri = address.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+        if uri.is_none() {
+            variables.warn(name, "must be an address such as http://collector:4317");
+        }
+        uri.map(|_| address)
+    };
+    let [own, common] = signal.names("ENDPOINT");
+    if let Some(endpoint) = usable(&own) {
+        return Some(endpoint);
+    }
+    let base = usable(&common).or_else(|| Some(settings.endpoint.trim().to_owned()).filter(|base| !base.is_empty()));
+    let base = base.or_else(|| {
+        let port = if protocol == ExportProtocol::Grpc { 4317 } else { 4318 };
+        is_asked_for.then(|| format!("http://localhost:{port}"))
+    })?;
+    Some(match protocol {
+        ExportProtocol::Grpc => base,
+        ExportProtocol::HttpProtobuf => format!("{}{}", base.trim_end_matches('/'), signal.path()),
+    })
 }
 
 /// Adds a scheme if absent: https, or http if `insecure` is set.
@@ -179,18 +167,25 @@ fn with_scheme(endpoint: String, insecure: bool) -> String {
     }
 }
 
-/// Parses `name=value,name=value` with percent-encoded values. Errors do not repeat the values.
-fn headers(variable: &str, text: &str) -> Result<Vec<(String, String)>, OtlpError> {
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    let read = pairs.map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        let value = percent_decode_str(value.trim()).decode_utf8().ok()?.into_owned();
-        let name = name.trim().to_ascii_lowercase();
-        http::HeaderName::from_bytes(name.as_bytes()).ok()?;
-        http::HeaderValue::from_str(&value).ok()?;
-        Some((name, value))
-    });
-    read.collect::<Option<_>>().ok_or_else(|| OtlpError::variable(variable, "must be name=value, separated by commas"))
+/// The content of the file that a variable names.
+fn readable(name: &str, variables: &OtelVariables<'_>) -> Option<Vec<u8>> {
+    let path = variables.get(name)?;
+    std::fs::read(path).map_err(|error| variables.warn(name, &format!("the file cannot be read: {error}"))).ok()
+}
+
+fn headers(name: &str, variables: &OtelVariables<'_>) -> Option<Vec<(String, String)>> {
+    let mut pairs = variables.pairs(name)?;
+    for (header, _) in &mut pairs {
+        header.make_ascii_lowercase();
+    }
+    let fits = |(header, value): &(String, String)| {
+        http::HeaderName::from_bytes(header.as_bytes()).is_ok() && http::HeaderValue::from_str(value).is_ok()
+    };
+    if !pairs.iter().all(fits) {
+        variables.warn(name, "must be names and values that fit into headers");
+        return None;
+    }
+    Some(pairs)
 }
 
 /// The complete export plan.
@@ -201,39 +196,66 @@ pub(super) struct OtlpPlan {
     pub(super) sampling: Sampling,
     /// Whether trace headers are read and sent.
     pub(super) propagate: bool,
-    /// Maximum number of queued spans.
-    pub(super) queue: usize,
+    pub(super) batches: BatchPlan,
     /// Time between two exports of metrics.
     pub(super) interval: Duration,
+    /// What the variables say of the process, by name.
+    pub(super) resource: Vec<(String, String)>,
+}
+
+/// How spans are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchPlan {
+    /// Maximum number of queued spans.
+    pub(super) queue: usize,
+    /// Maximum number of spans in an export.
+    pub(super) size: usize,
+    /// Longest wait for more spans.
+    pub(super) delay: Duration,
 }
 
 impl OtlpPlan {
-    pub(super) fn read(settings: &OtlpSettings, variables: OtelVariables<'_>) -> Result<Self, OtlpError> {
-        let propagators = variables.get("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext".into());
-        let queue = match variables.get("OTEL_BSP_MAX_QUEUE_SIZE").map(|size| size.parse::<usize>()) {
-            None => 2_048,
-            Some(Ok(size @ 1..=1_000_000)) => size,
-            Some(_) => return Err(OtlpError::variable("OTEL_BSP_MAX_QUEUE_SIZE", "must be 1 to 1000000")),
-        };
-        Ok(Self {
-            traces: ExportTarget::read(ExportSignal::Traces, settings, variables)?,
-            metrics: ExportTarget::read(ExportSignal::Metrics, settings, variables)?,
-            sampling: sampling(settings.sample_ratio, variables)?,
-            propagate: propagators.split(',').any(|one| one.trim() == "tracecontext"),
-            queue,
-            interval: variables.millis("OTEL_METRIC_EXPORT_INTERVAL")?.unwrap_or(Duration::from_secs(60)),
-        })
+    pub(super) fn read(settings: &OtlpSettings, variables: &OtelVariables<'_>) -> Self {
+        let known = ["tracecontext", "baggage", "none"];
+        let propagators = variables.words("OTEL_PROPAGATORS", &known, "must be tracecontext, baggage or none");
+        let queue = variables.count("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(2_048);
+        // Exports have the timeout of the exporter.
+        variables.millis("OTEL_BSP_EXPORT_TIMEOUT");
+        Self {
+            traces: ExportTarget::read(ExportSignal::Traces, settings, variables),
+            metrics: ExportTarget::read(ExportSignal::Metrics, settings, variables),
+            sampling: sampling(settings.sample_ratio, variables),
+            propagate: propagators.is_none_or(|words| words.contains(&"tracecontext")),
+            batches: BatchPlan {
+                queue,
+                size: variables.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512).min(queue),
+                delay: variables.millis("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(Duration::from_secs(5)),
+            },
+            interval: variables.millis("OTEL_METRIC_EXPORT_INTERVAL").unwrap_or(Duration::from_secs(60)),
+            resource: resource(variables),
+        }
     }
 }
 
-fn sampling(ratio: f64, variables: OtelVariables<'_>) -> Result<Sampling, OtlpError> {
+fn resource(variables: &OtelVariables<'_>) -> Vec<(String, String)> {
+    let mut pairs = variables.pairs("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    if let Some(name) = variables.get("OTEL_SERVICE_NAME") {
+        pairs.push(("service.name".into(), name));
+    }
+    pairs
+}
+
+fn sampling(ratio: f64, variables: &OtelVariables<'_>) -> Sampling {
     const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
     const NAME: &str = "OTEL_TRACES_SAMPLER";
-    let Some(name) = variables.get(NAME) else { return Ok(Sampling::ratio(ratio)) };
+    let Some(name) = variables.get(NAME) else { return Sampling::ratio(ratio) };
     let share = || match variables.get(ARGUMENT).map(|arg| arg.parse::<f64>()) {
-        None => Ok(1.0),
-        Some(Ok(share)) if (0.0..=1.0).contains(&share) => Ok(share),
-        Some(_) => Err(OtlpError::variable(ARGUMENT, "must be 0 to 1")),
+        None => 1.0,
+        Some(Ok(share)) if (0.0..=1.0).contains(&share) => share,
+        Some(_) => {
+            variables.warn(ARGUMENT, "must be 0 to 1");
+            1.0
+        }
     };
     let (parent_based, root) = match name.strip_prefix("parentbased_") {
         Some(root) => (true, root),
@@ -242,13 +264,13 @@ fn sampling(ratio: f64, variables: OtelVariables<'_>) -> Result<Sampling, OtlpEr
     let root = match root {
         "always_on" => Sampler::AlwaysOn,
         "always_off" => Sampler::AlwaysOff,
-        "traceidratio" => Sampler::TraceIdRatioBased(share()?),
+        "traceidratio" => Sampler::TraceIdRatioBased(share()),
         _ => {
-            let expected = "must be always_on, always_off or traceidratio, or one of them after parentbased_";
-            return Err(OtlpError::variable(NAME, expected));
+            variables.warn(NAME, "must be always_on, always_off or traceidratio, or one of them after parentbased_");
+            return Sampling::ratio(ratio);
         }
     };
-    Ok(Sampling { parent_based, root })
+    Sampling { parent_based, root }
 }
 
 #[cfg(test)]

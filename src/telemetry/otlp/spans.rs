@@ -6,23 +6,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::Context;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
+use tokio::runtime::Handle;
 
+use super::collector::Collector;
+use super::plan::BatchPlan;
 use crate::telemetry::export_outage::ExportOutage;
 
-/// Creates a span processor with a queue of `limit` spans; `outage` counts losses.
-pub(super) fn processor<E: SpanExporter + 'static>(
-    exporter: E,
-    limit: usize,
-    outage: Arc<ExportOutage>,
-) -> BoundedSpanProcessor {
+/// Creates a span processor which exports to `collector`; `outage` counts losses. Must run within the runtime.
+pub(super) fn processor(collector: Collector, batches: BatchPlan, outage: Arc<ExportOutage>) -> BoundedSpanProcessor {
     let waiting = Arc::new(AtomicUsize::new(0));
-    let exporter = CountingExporter { exporter, waiting: waiting.clone(), outage: outage.clone() };
-    let config = BatchConfigBuilder::default().with_max_queue_size(limit).build();
+    let exporter = CollectorExporter {
+        collector,
+        runtime: Handle::current(),
+        resource: ResourceAttributesWithSchema::default(),
+        waiting: waiting.clone(),
+        outage: outage.clone(),
+    };
+    let config = BatchConfigBuilder::default()
+        .with_max_queue_size(batches.queue)
+        .with_max_export_batch_size(batches.size)
+        .with_scheduled_delay(batches.delay)
+        .build();
     let inner = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
-    BoundedSpanProcessor { inner, waiting, limit, outage }
+    BoundedSpanProcessor { inner, waiting, limit: batches.queue, outage }
 }
 
 /// Drops and counts spans above the limit before the SDK would drop them silently.
@@ -61,40 +73,37 @@ impl SpanProcessor for BoundedSpanProcessor {
     }
 }
 
-/// An exporter which reports results to the outage.
+/// Exports batches of spans, and reports the results to the outage.
 #[derive(Debug)]
-struct CountingExporter<E> {
-    exporter: E,
+struct CollectorExporter {
+    collector: Collector,
+    /// The SDK calls from a thread of its own; connections and timers belong to the runtime.
+    runtime: Handle,
+    resource: ResourceAttributesWithSchema,
     waiting: Arc<AtomicUsize>,
     outage: Arc<ExportOutage>,
 }
 
-impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
+impl SpanExporter for CollectorExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         self.waiting.fetch_sub(spans, Ordering::AcqRel);
-        let result = self.exporter.export(batch).await;
-        match &result {
-            Ok(()) => self.outage.worked(),
-            Err(error) => self.outage.export_failed(in_short(&error.to_string()), spans),
+        let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
+        let collector = self.collector.clone();
+        let sent =
+            self.runtime.spawn(async move { collector.traces(ExportTraceServiceRequest { resource_spans }).await });
+        match sent.await.unwrap_or_else(|_| Err("the process ends".into())) {
+            Ok(0) => self.outage.worked(),
+            Ok(rejected) => self.outage.export_failed("some spans were rejected", rejected),
+            Err(why) => {
+                self.outage.export_failed(&why, spans);
+                return Err(OTelSdkError::InternalFailure(why));
+            }
         }
-        result
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
+        Ok(())
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.exporter.set_resource(resource);
+        self.resource = resource.into();
     }
-}
-
-/// The SDK's error message without the SDK's own names.
-fn in_short(error: &str) -> &str {
-    error.rsplit_once("gRPC code: ").map_or(error, |(_, why)| why)
 }

@@ -74,7 +74,7 @@ impl Collector {
 fn start(endpoint: String, variables: &[(&str, &str)]) -> (Tracer, OtlpExport, ExportOutages) {
     let settings = OtlpSettings { endpoint, sample_ratio: 1.0 };
     let read = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    let (tracer, mut otlp) = init(&settings, &read).unwrap();
+    let OtlpSetup { tracer, export: mut otlp, .. } = init(&settings, &read);
     let metrics = Arc::new(Metrics::new([]));
     metrics.panics.inc();
     metrics.watch_exports(otlp.outages());
@@ -184,9 +184,94 @@ async fn a_collector_behind_tls_is_known_by_its_certificate() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_there_is_told_at_the_start() {
-    let settings = OtlpSettings { endpoint: "https://localhost".into(), sample_ratio: 1.0 };
-    let read = |name: &str| (name == "OTEL_EXPORTER_OTLP_CERTIFICATE").then(|| "/nowhere/ca.pem".to_owned());
-    let error = init(&settings, &read).unwrap_err().to_string();
-    assert!(error.contains("/nowhere/ca.pem"), "{error}");
+async fn a_certificate_that_is_none_costs_the_export_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----\n").unwrap();
+    for protocol in ["grpc", "http/protobuf"] {
+        let settings = OtlpSettings { endpoint: "https://localhost".into(), sample_ratio: 1.0 };
+        let read = |name: &str| match name {
+            "OTEL_EXPORTER_OTLP_CERTIFICATE" => Some(file.to_str().unwrap().to_owned()),
+            "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+            _ => None,
+        };
+        let OtlpSetup { export, warnings, .. } = init(&settings, &read);
+        assert!(warnings.iter().any(|line| line.starts_with("traces are not exported: ")), "{warnings:?}");
+        export.flush(Duration::from_secs(1)).await;
+    }
+}
+
+/// Path, headers and body of an export by HTTP.
+type Posted = (String, HeaderMap, Vec<u8>);
+
+/// Takes what comes by HTTP.
+async fn http_collector(taken: Arc<Mutex<Vec<Posted>>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let take = move |request: axum::extract::Request| {
+        let taken = taken.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
+            taken.lock().unwrap().push((head.uri.path().to_owned(), head.headers, body));
+            http::StatusCode::OK
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(take)).await });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_signals_go_by_http_too() {
+    use prost::Message as _;
+
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let port = http_collector(taken.clone()).await;
+    for gzip in [false, true] {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=one"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", if gzip { "gzip" } else { "none" }),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb"),
+        ];
+        let (tracer, otlp, outages) = start(format!("http://127.0.0.1:{port}"), &variables);
+        tracer.server_span("a.B/C", &HeaderMap::new()).end(Code::Ok);
+        otlp.flush(Duration::from_secs(5)).await;
+        assert_eq!((outages.traces.failed(), outages.metrics.failed()), (0, 0));
+        let taken = std::mem::take(&mut *taken.lock().unwrap());
+        let sent = |path: &str| {
+            let (_, headers, body) = taken.iter().find(|(taken, ..)| taken == path).unwrap();
+            assert_eq!(headers["content-type"], "application/x-protobuf");
+            assert_eq!(headers["x-key"], "one");
+            assert_eq!(headers.get("content-encoding").is_some(), gzip);
+            let mut plain = Vec::new();
+            match gzip {
+                true => {
+                    drop(std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(body.as_slice()), &mut plain))
+                }
+                false => plain.clone_from(body),
+            }
+            plain
+        };
+        let traces = ExportTraceServiceRequest::decode(sent("/v1/traces").as_slice()).unwrap();
+        let spans = &traces.resource_spans[0];
+        assert_eq!(spans.scope_spans[0].spans[0].name, "a.B/C");
+        assert!(attribute(spans.resource.as_ref(), "team").contains("\"a,b\""));
+        assert!(attribute(spans.resource.as_ref(), "telemetry.sdk.name").contains("opentelemetry"));
+        let metrics = ExportMetricsServiceRequest::decode(sent("/v1/metrics").as_slice()).unwrap();
+        let metrics = &metrics.resource_metrics[0].scope_metrics[0].metrics;
+        assert!(metrics.iter().any(|metric| metric.name == "order_gateway.panics"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_refuses_by_http_is_counted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let refuse = || async { http::StatusCode::SERVICE_UNAVAILABLE };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(refuse)).await });
+    let (tracer, otlp, outages) = start(endpoint, &[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]);
+    (0..3).for_each(|_| tracer.server_span("a.B/C", &HeaderMap::new()).end(Code::Ok));
+    otlp.flush(Duration::from_secs(5)).await;
+    assert_eq!((outages.traces.lost(), outages.metrics.failed()), (3, 1));
 }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::domain::account::AccountIndex;
+use crate::domain::account_table::AccountTable;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
@@ -172,7 +173,13 @@ impl CallOutcome {
 
 /// The circuits of all accounts, with gauges. Cheap to clone.
 #[derive(Clone)]
-pub struct AccountCircuits(Arc<[[CircuitCell; Operation::ALL.len()]]>);
+pub struct AccountCircuits(Arc<CircuitTable>);
+
+struct CircuitTable {
+    accounts: UpstreamAccounts,
+    metrics: Arc<Metrics>,
+    rows: AccountTable<[CircuitCell; Operation::ALL.len()]>,
+}
 
 struct CircuitCell {
     circuit: Mutex<Circuit>,
@@ -181,14 +188,17 @@ struct CircuitCell {
 
 impl AccountCircuits {
     /// Creates a closed circuit for each account and operation.
-    pub fn new(accounts: &UpstreamAccounts, metrics: &Metrics) -> Self {
-        let all = accounts.iter().map(|account| {
-            Operation::ALL.map(|operation| CircuitCell {
-                circuit: Mutex::default(),
-                gauge: metrics.upstream.circuit(&account.id, operation),
-            })
-        });
-        Self(all.collect())
+    pub fn new(accounts: &UpstreamAccounts, metrics: &Arc<Metrics>) -> Self {
+        let table =
+            CircuitTable { accounts: accounts.clone(), metrics: metrics.clone(), rows: AccountTable::default() };
+        let circuits = Self(Arc::new(table));
+        (0..accounts.len()).map(AccountIndex).for_each(|account| circuits.begin(account));
+        circuits
+    }
+
+    /// Makes the circuits of an account, whose gauges are shown from now on.
+    pub(crate) fn begin(&self, account: AccountIndex) {
+        self.0.row(account);
     }
 
     /// The state of a circuit for the overview.
@@ -197,7 +207,7 @@ impl AccountCircuits {
     }
 
     fn with<T>(&self, account: AccountIndex, operation: Operation, use_it: impl FnOnce(&mut Circuit) -> T) -> T {
-        let guarded = &self.0[account.0][operation.index()];
+        let guarded = &self.0.row(account)[operation.index()];
         // A poisoned lock is safe to use: no circuit is left half changed.
         let mut circuit = guarded.circuit.lock().unwrap_or_else(PoisonError::into_inner);
         let before = circuit.state;
@@ -206,6 +216,18 @@ impl AccountCircuits {
             guarded.gauge.set(circuit.state().0 as i64);
         }
         result
+    }
+}
+
+impl CircuitTable {
+    fn row(&self, account: AccountIndex) -> &[CircuitCell; Operation::ALL.len()] {
+        self.rows.row(account, || {
+            let id = &self.accounts.get(account).id;
+            Operation::ALL.map(|operation| CircuitCell {
+                circuit: Mutex::default(),
+                gauge: self.metrics.upstream.circuit(id, operation),
+            })
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 
 use super::bucket::{QueueSide, QueueTicket, TakeOutcome, TokenBucket};
 use crate::domain::account::AccountIndex;
+use crate::domain::account_table::AccountTable;
 use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
@@ -25,7 +26,14 @@ use crate::upstream::headers::RateLimitHeaders;
 
 /// The buckets of all accounts. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct AccountBuckets(Arc<[[SharedBucket; Operation::ALL.len()]]>);
+pub struct AccountBuckets(Arc<BucketTable>);
+
+#[derive(Debug)]
+struct BucketTable {
+    /// Calls a minute, by operation.
+    per_minute: [u32; Operation::ALL.len()],
+    rows: AccountTable<[SharedBucket; Operation::ALL.len()]>,
+}
 
 #[derive(Debug)]
 struct SharedBucket {
@@ -35,15 +43,9 @@ struct SharedBucket {
 }
 
 impl AccountBuckets {
-    /// Creates full buckets for `accounts` accounts, with `per_minute` tokens for each operation.
-    pub fn new(accounts: usize, per_minute: impl Fn(Operation) -> u32) -> Self {
-        let now = Instant::now();
-        let limit = |operation| {
-            let bucket = TokenBucket::new(per_minute(operation), now).beside_published(operation.published_limit());
-            let bucket = Mutex::new(bucket);
-            SharedBucket { bucket, changed: Notify::new() }
-        };
-        Self((0..accounts).map(|_| Operation::ALL.map(limit)).collect())
+    /// Creates the buckets, full, with `per_minute` tokens for each operation of each account.
+    pub fn new(per_minute: impl Fn(Operation) -> u32) -> Self {
+        Self(Arc::new(BucketTable { per_minute: Operation::ALL.map(per_minute), rows: AccountTable::default() }))
     }
 
     /// The state of a bucket for the overview.
@@ -57,11 +59,18 @@ impl AccountBuckets {
     }
 
     fn limit(&self, account: AccountIndex, operation: Operation) -> &SharedBucket {
-        &self.0[account.0][operation.index()]
+        let BucketTable { per_minute, rows } = &*self.0;
+        let full = |operation: Operation| SharedBucket::full(operation, per_minute[operation.index()]);
+        &rows.row(account, || Operation::ALL.map(full))[operation.index()]
     }
 }
 
 impl SharedBucket {
+    fn full(operation: Operation, per_minute: u32) -> Self {
+        let bucket = TokenBucket::new(per_minute, Instant::now()).beside_published(operation.published_limit());
+        Self { bucket: Mutex::new(bucket), changed: Notify::new() }
+    }
+
     fn with<T>(&self, use_it: impl FnOnce(&mut TokenBucket) -> T) -> T {
         // A poisoned lock is safe to use: no bucket is left half changed.
         use_it(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))

@@ -10,6 +10,7 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use super::budget::RetryBudget;
 use crate::domain::account::AccountIndex;
+use crate::domain::account_table::AccountTable;
 use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
@@ -28,22 +29,21 @@ const LONGEST_HINT_SPREAD: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(crate) struct RetryLayer {
     max_attempts: u32,
-    budgets: Arc<[Mutex<RetryBudget>]>,
+    budgets: Arc<AccountTable<Mutex<RetryBudget>>>,
     random: Random,
     metrics: Arc<Metrics>,
 }
 
 impl RetryLayer {
-    /// Allows `max_attempts` attempts per call; creates a budget for each of `accounts` accounts.
-    pub(crate) fn new(max_attempts: u32, accounts: usize, random: Random, metrics: Arc<Metrics>) -> Self {
-        let now = Instant::now();
-        let budgets = (0..accounts).map(|_| Mutex::new(RetryBudget::new(now))).collect();
-        Self { max_attempts, budgets, random, metrics }
+    /// Allows `max_attempts` attempts per call. Each account has a budget of its own.
+    pub(crate) fn new(max_attempts: u32, random: Random, metrics: Arc<Metrics>) -> Self {
+        Self { max_attempts, budgets: Arc::default(), random, metrics }
     }
 
     fn budget<T>(&self, account: AccountIndex, use_it: impl FnOnce(&mut RetryBudget) -> T) -> T {
+        let budget = self.budgets.row(account, || Mutex::new(RetryBudget::new(Instant::now())));
         // A poisoned lock is safe to use: no budget is left half changed.
-        use_it(&mut self.budgets[account.0].lock().unwrap_or_else(PoisonError::into_inner))
+        use_it(&mut budget.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The time of the next attempt after `attempts` failures, or `None` to stop.

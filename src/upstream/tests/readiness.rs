@@ -107,7 +107,7 @@ async fn every_layer_asks_before_it_calls() {
     survives(DeadlineLayer, &[]).await;
     survives(LoadShedLayer::new(2), &[]).await;
     survives(CircuitLayer::new(shared.circuits.clone()), &[]).await;
-    survives(RetryLayer::new(3, 1, Random::from_seed(1), shared.metrics.clone()), &[503, 503]).await;
+    survives(RetryLayer::new(3, Random::from_seed(1), shared.metrics.clone()), &[503, 503]).await;
     survives(RateLimitLayer::new(shared.buckets.clone(), shared.metrics.clone()), &[]).await;
     survives(AuthLayer::new(shared.tokens.clone()), &[401]).await;
     survives(AttemptTelemetryLayer::new(shared.endpoint.clone(), shared.metrics.clone()), &[]).await;

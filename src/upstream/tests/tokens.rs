@@ -10,7 +10,10 @@ use tokio::time::{Instant, advance};
 use crate::domain::effect::Effect;
 use crate::ports::overview::{TokenFailureKind, TokenView};
 use crate::ports::upstream::ErrorKind;
-use crate::testing::upstream::{FIRST, SECOND, Settings, Step, World, answer, credentials, settle, slow, throttled};
+use crate::testing::upstream::{
+    FIRST, SECOND, Settings, Step, World, answer, credentials, refresh, settle, slow, throttled,
+};
+use crate::upstream::accounts::ClientCredentials;
 use crate::upstream::failure::NotSent;
 use crate::upstream::transport::HttpError;
 
@@ -37,6 +40,44 @@ async fn a_hundred_callers_cause_one_token_call() {
     assert_eq!(call.body, "grant_type=client_credentials");
     world.status_of(SECOND, seconds(10)).await.unwrap();
     assert_eq!(world.walmart.token_calls().len(), 2, "each account has its own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_type_is_sent_with_every_call_of_its_account_alone() {
+    let world = World::new();
+    for account in [FIRST, SECOND] {
+        world.status_of(account, seconds(10)).await.unwrap();
+    }
+    for seen in [world.walmart.token_calls(), world.walmart.seen()] {
+        let sent: Vec<_> = seen.iter().map(|seen| seen.header("wm_consumer.channel.type")).collect();
+        assert_eq!(sent, ["", "channel-7"]);
+        assert!(!seen[0].headers.contains_key("wm_consumer.channel.type"), "left out, not empty");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_takes_the_place_of_client_credentials() {
+    let world = World::new();
+    *world.credentials.lock().unwrap() =
+        ClientCredentials { refresh: Some(refresh("RT/1+a=&b", "10000680931")), ..credentials("secret-1") };
+    // Walmart refuses it, then the operator puts in another: it is tried at once.
+    world.walmart.tokens([answer(400, "")]);
+    assert_eq!(world.status().await.unwrap_err().kind, ErrorKind::CredentialsRefused);
+    world.status().await.unwrap_err();
+    assert_eq!(world.walmart.token_calls().len(), 1);
+    world.credentials.lock().unwrap().refresh = Some(refresh("RT-2", "10000680931"));
+    world.status().await.unwrap();
+    let calls = world.walmart.token_calls();
+    let forms: Vec<_> = calls.iter().map(|call| call.body.clone()).collect();
+    assert_eq!(
+        forms,
+        ["grant_type=refresh_token&refresh_token=RT%2F1%2Ba%3D%26b", "grant_type=refresh_token&refresh_token=RT-2"]
+    );
+    for call in &calls {
+        assert_eq!(call.header("wm_partner.id"), "10000680931");
+        assert_eq!(call.header("authorization"), format!("Basic {}", STANDARD.encode("client:secret-1")));
+    }
+    assert!(!world.walmart.seen()[0].headers.contains_key("wm_partner.id"), "of the token call alone");
 }
 
 #[tokio::test(start_paused = true)]

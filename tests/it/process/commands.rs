@@ -68,3 +68,40 @@ fn wrong_usage_is_exit_code_2_and_help_is_0() {
         assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(0), false), "{args:?}");
     }
 }
+
+#[test]
+fn colors_are_for_terminals_and_the_version_names_the_commit() {
+    let output = gateway(["--version"]).output().unwrap();
+    let version = String::from_utf8(output.stdout).unwrap();
+    // The build script was told the commit, or asked git; a build for development says that it is one.
+    let (name, commit) = version.trim().split_once(" (").unwrap();
+    assert_eq!(name, format!("order-gateway {}", env!("CARGO_PKG_VERSION")));
+    let commit = commit.strip_suffix(')').unwrap();
+    assert!(commit.starts_with("commit ") || commit == "a build for development", "{version}");
+}
+
+/// A terminal of its own shows what is colored, and that NO_COLOR is obeyed.
+#[test]
+fn no_color_is_obeyed_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings.toml");
+    let account = "[[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"a\"\nclient_secret = \"s\"\n";
+    let grpc =
+        format!("[grpc]\nlisten = \"localhost:{}\"\n[http]\nlisten = \"localhost:{}\"\n", free_port(), free_port());
+    let store = format!("[store]\nurl = \"sqlite://{}\"\n", folder.path().join("store.db").display());
+    std::fs::write(&settings, [&grpc, &store, account].concat()).unwrap();
+    let program = gateway([]).get_program().to_string_lossy().into_owned();
+    let shown = |no_color: Option<&str>| {
+        let line = format!("timeout -s TERM 3 {program} serve --config {}", settings.display());
+        // `script` gives the program a terminal.
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR").stdin(std::process::Stdio::null());
+        if let Some(value) = no_color {
+            command.env("NO_COLOR", value);
+        }
+        let output = String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned();
+        assert!(output.contains("serving"), "{output}");
+        output.contains('\u{1b}')
+    };
+    assert_eq!((shown(None), shown(Some("")), shown(Some("1"))), (true, true, false));
+}

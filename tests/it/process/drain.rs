@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use order_gateway::pb;
 use order_gateway::pb::subscribe_cancel_intents_response::Frame as Loan;
 use order_gateway::pb::watch_cancel_intents_response::Frame;
 use serde_json::{Value, json};
@@ -110,19 +111,30 @@ async fn everything_that_is_open_ends_well() {
 
 #[tokio::test]
 async fn a_call_beyond_the_grace_is_told_and_its_order_is_found_by_the_next_process() {
-    let faults = "[[fault]]\noperation = \"create\"\ncount = 1\ndelay = \"6s\"";
+    let faults = "[[fault]]\noperation = \"create\"\ncount = 1\ndelay = \"6s\"\n[[fault]]\noperation = \"promise\"\ndelay = \"6s\"";
     let settings =
         "[shutdown]\ngrace = \"1s\"\n[ledger]\nsettle_window = \"2s\"\nlookup_delays = [\"50ms\", \"500ms\"]";
     let pair = Pair::start(settings, faults, &[SANDBOX]);
     let client = Client::connect(pair.grpc).await;
     let other = client.clone();
     let create = tokio::spawn(async move { other.create(&bodies::create()).await });
+    let other = client.clone();
+    let promise = tokio::spawn(async move { other.promise(&bodies::promise()).await });
     arrived(&pair, "create").await;
+    arrived(&pair, "promise").await;
     pair.gateway.terminate();
     let asked = Instant::now();
     let told = create.await.unwrap().unwrap_err();
-    told.is(Code::Unavailable, "SHUTTING_DOWN");
+    told.is(Code::Unavailable, "OUTCOME_PENDING");
     assert!(told.retry_after.is_some(), "{told:#?}");
+    let sent: Value =
+        serde_json::from_str(&get(pair.emulator_address, "/_emulator/v1/requests?operation=create").await.1).unwrap();
+    let sent = sent["requests"][0]["headers"]["wm_qos.correlation_id"].as_str().unwrap().to_owned();
+    assert_eq!(told.metadata["correlationId"], sent, "the call that was sent");
+    let upstream = told.walmart();
+    assert_eq!((upstream.effect(), &upstream.correlation_id), (pb::Effect::Unknown, &sent));
+    // A read has nothing to be found out later.
+    promise.await.unwrap().unwrap_err().is(Code::Unavailable, "SHUTTING_DOWN");
     let again = pair.again();
     let (status, lines) = pair.gateway.wait_for_end();
     assert_eq!(status.code(), Some(0), "{lines:#?}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use order_gateway::pb;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -33,11 +34,16 @@ pub struct Pair {
 impl Pair {
     /// `settings` are added to those that point at the emulator; `environment` is the gateway's.
     pub fn start(settings: &str, faults: &str, environment: &[(&str, &str)]) -> Self {
+        Self::before(&[], settings, faults, environment)
+    }
+
+    /// The same, before an emulator with more options.
+    pub fn before(emulator: &[&str], settings: &str, faults: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("faults.toml");
         std::fs::write(&file, faults).unwrap();
         let mut emulate = gateway(["emulate", "--listen", "127.0.0.1:0", "--faults"]);
-        emulate.arg(&file);
+        emulate.arg(&file).args(emulator);
         let mut emulator = Process::start(emulate);
         let line = emulator.wait_for_line("Walmart emulator on http://");
         let address = line.split("http://").nth(1).unwrap().split_whitespace().next().unwrap();
@@ -191,4 +197,29 @@ fn a_taken_port_is_one_line_with_its_key() {
     let (code, lines) = refused(text.as_bytes());
     assert_eq!((code, lines.len()), (Some(1), 1), "{lines:#?}");
     assert!(lines[0].contains("grpc.listen"), "{lines:#?}");
+}
+
+/// A caller on the same machine, over a file that only its owner reaches.
+#[tokio::test]
+async fn grpc_is_served_on_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let listen = format!("unix:{}", path.display());
+    let pair = Pair::start("", "", &[("ORDER_GATEWAY__GRPC__LISTEN", &listen)]);
+    let connect = tower::service_fn(move |_: tonic::codegen::http::Uri| {
+        let path = path.clone();
+        async move { Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tokio::net::UnixStream::connect(path).await?)) }
+    });
+    let channel =
+        tonic::transport::Endpoint::from_static("http://localhost").connect_with_connector(connect).await.unwrap();
+    let mut client = pb::gateway_service_client::GatewayServiceClient::new(channel);
+    let status = client.get_status(pb::GetStatusRequest::default()).await.unwrap().into_inner();
+    assert_eq!(status.accounts[0].account, "acme");
+    drop(client);
+    let file = std::path::PathBuf::from(&listen["unix:".len()..]);
+    assert!(file.exists());
+    pair.gateway.terminate();
+    let (status, lines) = pair.gateway.wait_for_end();
+    assert_eq!(status.code(), Some(0), "{lines:#?}");
+    assert!(!file.exists(), "removed at the end");
 }

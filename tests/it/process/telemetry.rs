@@ -252,3 +252,25 @@ async fn scraped(pair: &Pair, accept: &str) -> String {
     stream.read_to_string(&mut answer).await.unwrap();
     answer
 }
+
+/// A value that means nothing costs a warning; `config check` says the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_that_mean_nothing_keep_nobody_from_starting() {
+    let variables = [
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_PROPAGATORS", "xray"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+    ];
+    let mut pair = Pair::start("", "", &variables);
+    client(&pair).await.create(&bodies::create()).await.unwrap();
+    let mut check = crate::support::process::gateway(["config", "check", "--config"]);
+    let checked = check.arg(pair.settings()).envs(variables).output().unwrap();
+    assert!(checked.status.success());
+    let told = String::from_utf8(checked.stderr).unwrap();
+    for (name, _) in variables {
+        let line = told.lines().find(|line| line.starts_with(&format!("{name}: ignored, "))).unwrap();
+        assert_eq!(pair.gateway.seen(line), 1, "{line}");
+    }
+    assert_eq!(told.lines().count(), variables.len(), "{told}");
+}

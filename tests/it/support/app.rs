@@ -14,8 +14,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Request, Response};
 use order_gateway::app::{BoundListeners, Externals, Gateway};
-use order_gateway::config::Config;
+use order_gateway::config::{Config, SettingsFiles};
 use order_gateway::emulator::{self, DroppedCall, Emulator, EmulatorOptions, FaultRules};
+use order_gateway::pb;
 use order_gateway::ports::clock::Clock;
 use order_gateway::ports::random::Random;
 use order_gateway::shutdown::DrainOutcome;
@@ -24,6 +25,7 @@ use order_gateway::upstream::transport::{HttpError, HttpService, OutgoingRequest
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceExt as _};
 
@@ -50,6 +52,8 @@ pub struct Setup {
     options: EmulatorOptions,
     /// Shorter times than the settings allow.
     ledger_times: Option<(Duration, Vec<Duration>)>,
+    /// Whether the settings stand in a file that the gateway reads again.
+    in_file: bool,
 }
 
 impl Setup {
@@ -60,6 +64,7 @@ impl Setup {
             settings: SETTINGS.parse().unwrap(),
             options: EmulatorOptions { clock, ..EmulatorOptions::default() },
             ledger_times: None,
+            in_file: false,
         }
     }
 
@@ -73,6 +78,12 @@ impl Setup {
     pub fn ledger_times(mut self, settle_window: u64, lookup_delays: &[u64]) -> Self {
         let delays = lookup_delays.iter().copied().map(Duration::from_millis).collect();
         self.ledger_times = Some((Duration::from_millis(settle_window), delays));
+        self
+    }
+
+    /// Puts the settings into a file, for [`TestApp::reload`].
+    pub fn in_file(mut self) -> Self {
+        self.in_file = true;
         self
     }
 
@@ -112,6 +123,12 @@ impl Setup {
         if let Some((settle_window, lookup_delays)) = self.ledger_times {
             (config.ledger.settle_window, config.ledger.lookup_delays) = (settle_window, lookup_delays);
         }
+        let reload = Arc::new(Notify::new());
+        let file = folder.path().join("settings.toml");
+        let files = self.in_file.then(|| {
+            std::fs::write(&file, settings.to_string()).unwrap();
+            SettingsFiles::new(vec![file], Vec::new())
+        });
         let (grpc, probes) = (loopback().await, loopback().await);
         let addresses = (grpc.local_addr().unwrap(), probes.local_addr().unwrap());
         let admin = if config.admin.listen.is_some() { Some(loopback().await) } else { None };
@@ -124,12 +141,27 @@ impl Setup {
             tracer: Tracer::off(),
             otlp: None,
             log: None,
+            settings: files,
+            reload: reload.clone(),
         };
-        let gateway = Gateway::start(&config, BoundListeners { grpc, http: probes, admin }, externals).await.unwrap();
+        let gateway = Gateway::start(&config, BoundListeners { grpc: grpc.into(), http: probes, admin }, externals)
+            .await
+            .unwrap();
         let gateway = Some(gateway);
         let callers = Mutex::default();
         let (grpc, http) = addresses;
-        TestApp { gateway, grpc, http, operators, walmart, callers, tasks_before, folder: Some(folder) }
+        TestApp {
+            gateway,
+            grpc,
+            http,
+            operators,
+            walmart,
+            callers,
+            tasks_before,
+            folder: Some(folder),
+            settings,
+            reload,
+        }
     }
 }
 
@@ -164,6 +196,10 @@ pub struct TestApp {
     tasks_before: usize,
     /// Has the store, where the settings name none.
     folder: Option<tempfile::TempDir>,
+    /// The settings of the start.
+    settings: toml::Table,
+    /// Has the settings read again.
+    reload: Arc<Notify>,
 }
 
 impl TestApp {
@@ -189,6 +225,23 @@ impl TestApp {
         let client = Client::connect_tls(self.grpc, connector).await?;
         self.callers.lock().unwrap().push(client.connection());
         Ok(client)
+    }
+
+    /// Lays new settings over those of the start, in the file, and has them read as SIGHUP does. Returns what GetStatus
+    /// says of them to an operator.
+    pub async fn reload(&self, text: &str, operator: &Client) -> pb::SettingsStatus {
+        let before = operator.gateway("").await.unwrap().settings.unwrap();
+        let mut settings = self.settings.clone();
+        merge(&mut settings, text.parse().unwrap());
+        std::fs::write(self.folder.as_ref().unwrap().path().join("settings.toml"), settings.to_string()).unwrap();
+        self.reload.notify_one();
+        loop {
+            let now = operator.gateway("").await.unwrap().settings.unwrap();
+            if now != before {
+                return now;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Moves everybody's time on at once. No call may be in flight that is meant to survive it.

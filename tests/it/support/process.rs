@@ -81,9 +81,14 @@ impl Process {
 
     /// Asks the process to stop, as an orchestrator does.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal, by name.
+    pub fn signal(&self, name: &str) {
         // The shell's own `kill` is there on every system; the crate forbids unsafe code, so no libc.
-        let status = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.child.id())).status().unwrap();
-        assert!(status.success(), "could not send SIGTERM");
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status().unwrap();
+        assert!(status.success(), "could not send SIG{name}");
     }
 
     /// Ends the process as a power switch would, and waits until it is gone.

@@ -52,7 +52,7 @@ pub(super) async fn shake(tls: &ReloadableTls, connector: &TlsConnector) -> io::
         let stream = TcpStream::connect(address).await.unwrap();
         connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
     };
-    let accept = async { tls.accept(listener.accept().await.unwrap().0).await };
+    let accept = async { tls.accept(PeerStream::Tcp(listener.accept().await.unwrap().0)).await };
     let (client, server) = tokio::join!(connect, accept);
     let (server, names) = server?;
     assert_eq!(server.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
@@ -61,5 +61,5 @@ pub(super) async fn shake(tls: &ReloadableTls, connector: &TlsConnector) -> io::
 
 pub(super) struct ConnectedPair {
     pub(super) client: tokio_rustls::client::TlsStream<TcpStream>,
-    pub(super) server: TlsStream<TcpStream>,
+    pub(super) server: TlsStream<PeerStream>,
 }

@@ -1,7 +1,9 @@
-//! Accepts TCP connections for both listeners, with limits in total and per address.
+//! Accepts connections for both listeners, with limits in total and per address.
 //!
 //! A connection waiting for a request can be ended to make room for a new connection. Otherwise a few clients which
 //! begin requests and never finish could shut out all others.
+
+mod socket;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -10,8 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+pub use self::socket::{ListenSocket, PeerStream, SocketFile};
 
 /// First and longest back-off after a failed accept, mostly for lack of file descriptors.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -20,7 +23,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::fro
 /// places left by other addresses, so that a few addresses cannot take all places.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: TcpListener,
+    listener: ListenSocket,
     places: Arc<ConnectionLimit>,
     back_off: Duration,
 }
@@ -29,7 +32,7 @@ pub struct Acceptor {
 #[derive(Debug)]
 pub enum AcceptOutcome {
     /// A connection. The place is taken until the permit is dropped.
-    Connection(TcpStream, ConnectionPermit),
+    Connection(PeerStream, ConnectionPermit),
     /// A connection above the limit, already closed.
     Refused,
 }
@@ -76,8 +79,8 @@ struct IdleConnection {
 
 impl Acceptor {
     /// Accepts connections from `listener`.
-    pub fn new(listener: TcpListener, max: usize) -> Self {
-        Self { listener, places: Arc::new(ConnectionLimit::new(max)), back_off: BACK_OFF.0 }
+    pub fn new(listener: impl Into<ListenSocket>, max: usize) -> Self {
+        Self { listener: listener.into(), places: Arc::new(ConnectionLimit::new(max)), back_off: BACK_OFF.0 }
     }
 
     /// Accepts the next connection. Errors are logged, and followed by a back-off, since a server must not stop
@@ -87,10 +90,7 @@ impl Acceptor {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.back_off = BACK_OFF.0;
-                    let Some(place) = self.places.take(peer.ip()) else { return AcceptOutcome::Refused };
-                    // Turn off Nagle's algorithm, so that small frames are sent at once. Fails only on a dead
-                    // connection.
-                    let _ = stream.set_nodelay(true);
+                    let Some(place) = self.places.take(peer) else { return AcceptOutcome::Refused };
                     return AcceptOutcome::Connection(stream, place);
                 }
                 Err(error) if is_the_peers(&error) => {}
