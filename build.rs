@@ -17,6 +17,14 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 /// Fields of a request or response that hold Walmart's messages.
 const ENVELOPE: [&str; 8] =
     ["header", "payload", "errors", "list", "order", "order_cancellation", "order_shipment", "order_refund"];
+/// Requests and responses that are Walmart's messages themselves, without an envelope.
+const FLAT: [&str; 3] = [
+    ".ordergateway.v1.ListReturnsResponse",
+    ".ordergateway.v1.RefundReturnRequest",
+    ".ordergateway.v1.RefundReturnResponse",
+];
+/// The gateway's own fields in them: ids that go into the path, and what stands beside Walmart's message.
+const OWN: [&str; 6] = ["account", "request_id", "correlation_id", "replayed", "return_order_id", "subscription_id"];
 /// Walmart's messages that come in other ways.
 const POSTED: [&str; 5] = [
     ".ordergateway.v1.CancelIntent",
@@ -53,8 +61,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
             .message_attribute(&name, "#[derive(serde::Serialize, serde::Deserialize)]")
             .message_attribute(&name, "#[serde(default)]");
         for field in &message.field {
-            config = config
-                .field_attribute(format!("{name}.{}", field.name()), format!("#[serde({})]", serde_options(field)));
+            let options = if is_own(&name, field) { "skip".to_owned() } else { serde_options(field) };
+            config = config.field_attribute(format!("{name}.{}", field.name()), format!("#[serde({options})]"));
         }
     }
     config.compile_fds(set)?;
@@ -113,7 +121,7 @@ fn mirrored(set: &FileDescriptorSet) -> BTreeMap<String, &DescriptorProto> {
         .flat_map(|message| &message.field)
         .filter(|field| ENVELOPE.contains(&field.name()))
         .map(|field| field.type_name().to_owned())
-        .chain(POSTED.map(str::to_owned))
+        .chain(POSTED.into_iter().chain(FLAT).map(str::to_owned))
         .collect();
     let mut found = BTreeMap::new();
     while let Some(name) = open.pop() {
@@ -123,6 +131,12 @@ fn mirrored(set: &FileDescriptorSet) -> BTreeMap<String, &DescriptorProto> {
         }
     }
     found
+}
+
+/// Whether a field of a flat message is the gateway's. An answer may repeat an id of the path.
+fn is_own(message: &str, field: &FieldDescriptorProto) -> bool {
+    let is_answered_id = message.ends_with("Response") && field.name().ends_with("_order_id");
+    FLAT.contains(&message) && OWN.contains(&field.name()) && !is_answered_id
 }
 
 /// How one field is named, written and read. The readers stand in `src/wire/lenient.rs`.

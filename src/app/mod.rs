@@ -35,6 +35,7 @@ use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::methods;
 use crate::grpc::order_updates::OrderUpdateRpcs;
 use crate::grpc::reflection::{ReflectionV1, ReflectionV1Alpha};
+use crate::grpc::returns::ReturnRpcs;
 use crate::grpc::seller_orders::SellerOrderRpcs;
 use crate::grpc::server::{self, InboundConfig};
 use crate::grpc::services::ServiceRouter;
@@ -50,6 +51,7 @@ use crate::pb::cancel_intent_service_server::CancelIntentServiceServer;
 use crate::pb::fulfillment_service_server::FulfillmentServiceServer;
 use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::pb::order_update_service_server::OrderUpdateServiceServer;
+use crate::pb::return_service_server::ReturnServiceServer;
 use crate::pb::seller_order_service_server::SellerOrderServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
@@ -297,11 +299,12 @@ impl Gateway {
 }
 
 /// Full names of the services, for health checks.
-static SERVICES: [&str; 5] = [
+static SERVICES: [&str; 6] = [
     pb::fulfillment_service_server::SERVICE_NAME,
     pb::cancel_intent_service_server::SERVICE_NAME,
     pb::order_update_service_server::SERVICE_NAME,
     pb::seller_order_service_server::SERVICE_NAME,
+    pb::return_service_server::SERVICE_NAME,
     pb::gateway_service_server::SERVICE_NAME,
 ];
 
@@ -399,6 +402,7 @@ where
     let directory = status.directory.clone();
     let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: limits::PROMISE_CACHE_BYTES };
     let tasks = shutdown.tasks().clone();
+    let returns = ReturnRpcs::new(directory.clone(), upstream.clone(), mutations.clone(), tasks.clone());
     let seller_orders = SellerOrderRpcs::new(directory.clone(), upstream.clone(), mutations.clone(), tasks.clone());
     let fulfillment = FulfillmentRpcs::new(directory, upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
@@ -407,6 +411,7 @@ where
         .with(served!(CancelIntentServiceServer::new(CancelIntentRpcs { feed: feed.clone() })))
         .with(served!(OrderUpdateServiceServer::new(OrderUpdateRpcs { feed })))
         .with(served!(SellerOrderServiceServer::new(seller_orders)))
+        .with(served!(ReturnServiceServer::new(returns)))
         .with(served!(GatewayServiceServer::new(gateway)))
         .with(health.service());
     if config.grpc.reflection {

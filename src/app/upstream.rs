@@ -37,7 +37,8 @@ pub(super) fn build<H: HttpService>(
     let service_name = header("walmart.service_name", &walmart.service_name)?;
     let sandbox = walmart.profile == WalmartProfile::Sandbox;
     let endpoint = Endpoint::new(&base, service_name, sandbox, accounts.clone(), tracer)
-        .map_err(|error| format!("walmart.base_url: {error}"))?;
+        .map_err(|error| format!("walmart.base_url: {error}"))?
+        .with_return_orders_path(&walmart.return_orders_path);
     let settings = StackSettings {
         max_in_flight: UPSTREAM_CALLS,
         max_attempts: walmart.retry.max_attempts.get(),

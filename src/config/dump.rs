@@ -98,6 +98,7 @@ fn sections(config: &Config, page: &mut TomlWriter) {
         s.text("base_url", &walmart.base_url);
         s.text("service_name", &walmart.service_name);
         s.text("attempt_timeout", write_duration(walmart.attempt_timeout));
+        s.text("return_orders_path", &walmart.return_orders_path);
     });
     page.section("walmart.limits", |s| {
         for operation in Operation::ALL {

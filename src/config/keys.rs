@@ -208,6 +208,12 @@ pub(super) const GROUPS: &[KeyGroup] = &[
                 "Maximum time of an attempt on the wire. Waiting for an access token or for the rate limit does not \
                  count.",
             ),
+            text(
+                "return_orders_path",
+                Is(r#""/v3/fulfillment/return-orders""#),
+                "Path of returns of Multichannel orders. For the sandbox, Walmart's pages also give \
+                 /v3/fulfillment/orders-fulfillments/return-orders.",
+            ),
         ],
     },
     KeyGroup {

@@ -203,6 +203,7 @@ fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartPr
     let base_url = base_url.or_else(|| profile?.base_url().parse().ok());
     let service_name = s.optional("service_name", values::word);
     let attempt_timeout = s.optional("attempt_timeout", values::span);
+    let return_orders_path = s.optional("return_orders_path", values::url_path);
 
     let mut inner = s.inner_or_empty("limits");
     let limits = Operation::ALL.map(|operation| inner.optional(operation.name(), values::count));
@@ -220,6 +221,7 @@ fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartPr
             base_url: base_url?,
             service_name: service_name?,
             attempt_timeout: attempt_timeout?,
+            return_orders_path: return_orders_path?,
             limits: LimitsConfig(collect(limits)?.try_into().ok()?),
             retry: RetryConfig { max_attempts: max_attempts? },
             promise_cache: PromiseCacheConfig { ttl: ttl? },

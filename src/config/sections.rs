@@ -126,6 +126,8 @@ pub struct WalmartConfig {
     pub service_name: String,
     /// Maximum time of an attempt on the wire. Not zero.
     pub attempt_timeout: Duration,
+    /// Path of returns of Multichannel orders, without a slash at its end.
+    pub return_orders_path: String,
     /// Initial rate limits by operation.
     pub limits: LimitsConfig,
     /// Retries of failed calls.

@@ -180,6 +180,16 @@ pub(super) fn web_address(node: &SettingNode) -> Parsed<Url> {
     Ok(url)
 }
 
+/// Parses the path of a URL, without a slash at its end.
+pub(super) fn url_path(node: &SettingNode) -> Parsed<String> {
+    let path = text(node)?;
+    let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    match path.strip_prefix('/') {
+        Some(parts) if parts.split('/').all(word) => Ok(path),
+        _ => Err("must be a path such as /v3/orders, of letters, digits, - . _ ~ and single slashes".into()),
+    }
+}
+
 /// Parses a list; in a variable, items are separated by commas. Not for secrets, which may contain commas.
 pub(super) fn list<T>(node: &SettingNode, item: impl Fn(&SettingNode) -> Parsed<T>) -> Parsed<Vec<T>> {
     match &node.raw {

@@ -46,6 +46,18 @@ macro_rules! operations {
                     rpc: "AcknowledgeOrder",
                     published_limit: 60,
                 }
+                /// Lists returns of marketplace orders.
+                Returns: [ListMarketplaceReturns, LookUpReturn] {
+                    name: "returns",
+                    rpc: "ListReturns",
+                    published_limit: 50,
+                }
+                /// Lists returns of Multichannel orders.
+                McsReturns: [ListMcsReturnOrders, LookUpMcsReturns] {
+                    name: "mcs_returns",
+                    rpc: "ListMcsReturns",
+                    published_limit: 60,
+                }
                 /// Corrects a tracking number; the same however often it is done.
                 Tracking: [CorrectTracking] {
                     name: "tracking",
@@ -82,6 +94,24 @@ macro_rules! operations {
                 Refund: [RefundOrderLines] {
                     name: "refund",
                     rpc: "RefundOrderLines",
+                    published_limit: 60,
+                }
+                /// Refunds units of a return; money that cannot be taken back.
+                ReturnRefund: [RefundReturn] {
+                    name: "return_refund",
+                    rpc: "RefundReturn",
+                    published_limit: 60,
+                }
+                /// Opens a return of a Multichannel order; must happen exactly once.
+                McsReturnCreate: [CreateMcsReturn] {
+                    name: "mcs_return_create",
+                    rpc: "CreateMcsReturn",
+                    published_limit: 60,
+                }
+                /// Takes a return of a Multichannel order back.
+                McsReturnCancel: [CancelMcsReturn] {
+                    name: "mcs_return_cancel",
+                    rpc: "CancelMcsReturn",
                     published_limit: 60,
                 }
             }

@@ -4,10 +4,12 @@
 //! A [`ReadCall`] defines when two requests are the same, and how an answer is completed. The use case `service::read`
 //! works with these definitions alone.
 
+mod returns;
 mod seller_orders;
 
 use prost::Message;
 
+pub use self::returns::{ListMarketplaceReturns, ListMcsReturnOrders, LookUpMcsReturns, LookUpReturn};
 pub use self::seller_orders::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, LookUpSellerOrder};
 
 use super::ledger::evidence::LookupAnswer;

@@ -69,6 +69,12 @@ pub enum CallEffect {
     Corrected,
     /// Lines of a seller's order were refunded.
     Refunded,
+    /// Units of a return were refunded.
+    ReturnRefunded,
+    /// A return of a Multichannel order was opened.
+    ReturnOpened,
+    /// A return of a Multichannel order was taken back.
+    ReturnCancelled,
 }
 
 impl CallEffect {
@@ -86,6 +92,9 @@ impl CallEffect {
             CallEffect::Shipped => "SHIPPED",
             CallEffect::Corrected => "TRACKING_CORRECTED",
             CallEffect::Refunded => "REFUNDED",
+            CallEffect::ReturnRefunded => "RETURN_REFUNDED",
+            CallEffect::ReturnOpened => "RETURN_OPENED",
+            CallEffect::ReturnCancelled => "RETURN_CANCELLED",
         }
     }
 }

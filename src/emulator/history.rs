@@ -9,7 +9,19 @@ use super::requests::{ReceivedRequest, RequestFilter, RequestOutcome};
 /// Lines kept at most. Later calls are only counted: a reader can tell a truncated history from a complete one.
 const MAX_LINES: usize = 1_000_000;
 /// Calls about an order, which excludes promises and tokens.
-const OPERATIONS: [&str; 8] = ["create", "cancel", "status", "order", "acknowledge", "cancel_lines", "ship", "refund"];
+const OPERATIONS: [&str; 11] = [
+    "create",
+    "cancel",
+    "status",
+    "order",
+    "acknowledge",
+    "cancel_lines",
+    "ship",
+    "refund",
+    "return_refund",
+    "mcs_return_create",
+    "mcs_return_cancel",
+];
 
 /// All order calls, in order of arrival.
 #[derive(Debug, Default)]

@@ -27,6 +27,7 @@ pub mod posting;
 mod promise;
 pub mod records;
 mod requests;
+mod returns;
 mod routes;
 mod seller;
 mod serve;
@@ -64,10 +65,12 @@ use self::journal::Journal;
 use self::lies::AnswerLoss;
 use self::limits::TokenBuckets;
 use self::posting::WebhookTarget;
+use self::returns::{MarketBook, McsReturnBook};
 use self::routes::TimedReply;
 use self::seller::SellerBook;
 use self::token::IssuedTokens;
-use self::world::{Line, Order, World};
+use self::world::{Line, Order, ShippedParcel, World};
+use jiff::Timestamp;
 
 /// Longest request body; a longer body gets 413. Walmart's own bound is not published.
 const MAX_BODY: usize = 1 << 20;
@@ -166,6 +169,8 @@ struct EmulatorState {
     magic: magic::UsedMagic,
     world: World,
     seller: SellerBook,
+    market_returns: MarketBook,
+    mcs_returns: McsReturnBook,
     intents: IntentPoster,
     journal: Journal,
 }
@@ -242,6 +247,7 @@ impl EmulatorState {
             world.set_stock(sku, units);
         }
         world.preload(seed_order(&clock));
+        world.preload(delivered_order(now));
         Self {
             clock,
             tokens: IssuedTokens::default(),
@@ -250,9 +256,44 @@ impl EmulatorState {
             magic: magic::UsedMagic::default(),
             world,
             seller: SellerBook::seeded(now),
+            market_returns: MarketBook::seeded(now),
+            mcs_returns: McsReturnBook::default(),
             intents: IntentPoster::new(options.webhook.clone()),
             journal: Journal::default(),
         }
+    }
+}
+
+/// A delivered order, of which units can be returned.
+fn delivered_order(now: Timestamp) -> Order {
+    let hours_ago = |hours| now.saturating_sub(jiff::SignedDuration::from_hours(hours)).unwrap_or(now);
+    let (ordered, shipped) = (hours_ago(240), hours_ago(120));
+    Order {
+        account: None,
+        number: "acme000123".to_owned(),
+        channel: "ORDER_CHANNEL_ID".to_owned(),
+        accepted: ordered,
+        placed: ordered.to_string(),
+        buyer: "A B".to_owned(),
+        email: "no-reply@emulator.invalid".to_owned(),
+        request_id: String::new(),
+        lines: vec![Line {
+            id: "1".to_owned(),
+            sku: "MUG-RED-12".to_owned(),
+            description: "Red mug".to_owned(),
+            method: "STANDARD".to_owned(),
+            address: serde_json::json!({"line1": "100 Main St", "city": "San Francisco", "state": "CA",
+                "country": "US", "zip": "94103"}),
+            ordered: 5,
+            cancellations: Vec::new(),
+            parcels: vec![ShippedParcel {
+                quantity: 5,
+                shipped,
+                carrier: "FedEx".to_owned(),
+                tracking: "TRACK-ACME".to_owned(),
+                shipment: "SHIP-ACME".to_owned(),
+            }],
+        }],
     }
 }
 

@@ -20,7 +20,8 @@ use super::limits::BucketLevel;
 use super::requests::{ReceivedRequest, RequestOutcome, harmless};
 use super::target::Target;
 use super::{
-    EmulatorShared, EmulatorState, MAX_BODY, cancel, control, create, form, gate, promise, seller, simulations, status,
+    DuplicatePolicy, EmulatorShared, EmulatorState, MAX_BODY, cancel, control, create, form, gate, promise, returns,
+    seller, simulations, status,
 };
 use crate::domain::operation::Operation;
 
@@ -57,7 +58,7 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
         let answer = simulations::answer(&mut state, &parts, path, &body);
         return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
     }
-    let target = Target::of_path(parts.uri.path());
+    let target = Target::of(&parts.method, parts.uri.path());
     let sent = read(target, &body);
     let received = receive(target, &parts, &body, sent.as_ref(), state.clock.now());
     let played = match target {
@@ -114,6 +115,9 @@ fn receive(
     let order_number = match target {
         Some(Target::Call(Operation::Status)) => status::order_number(parts.uri.query().unwrap_or_default()),
         Some(target) if target.is_of_sellers_order() => seller::purchase_order(parts.uri.path()),
+        Some(target) if target.is_of_returns() => {
+            returns::return_id(parts.uri.path(), parts.uri.query().unwrap_or_default(), sent)
+        }
         _ => sent.map(|body| form::order_number(&body["payload"]).to_owned()).unwrap_or_default(),
     };
     ReceivedRequest {
@@ -206,6 +210,9 @@ fn play(
     if target.is_of_sellers_order() {
         state.seller.conjure(caller, &received.order_number, received.time);
     }
+    if matches!(target, Target::Call(Operation::Returns | Operation::ReturnRefund)) {
+        state.market_returns.conjure(&received.order_number, received.time);
+    }
     let disturbance = disturb(state, target, &received.order_number, caller, body);
     let execute = |state: &mut EmulatorState| execute(shared, state, target, parts, received, caller, body);
     let Some((name, disturbance)) = disturbance else {
@@ -273,8 +280,17 @@ fn execute(
         Target::Call(operation) => {
             let number = &received.order_number;
             let lag = state.faults.lag(LagKind::Changes, number);
+            let query = parts.uri.query().unwrap_or_default();
             match operation {
-                Operation::Orders => seller::list(&state.seller, &context, parts.uri.query().unwrap_or_default(), lag),
+                Operation::Orders => seller::list(&state.seller, &context, query, lag),
+                Operation::Returns => returns::list(&state.market_returns, &context, query, lag),
+                Operation::ReturnRefund => returns::refund(&mut state.market_returns, &context, number, body),
+                Operation::McsReturns => returns::list_mcs(&state.mcs_returns, &context, query, lag),
+                Operation::McsReturnCreate => {
+                    let accepts = options.duplicates == DuplicatePolicy::Accept;
+                    returns::create(&mut state.mcs_returns, &state.world, &context, body, accepts)
+                }
+                Operation::McsReturnCancel => returns::cancel(&mut state.mcs_returns, &context, number, body),
                 Operation::Acknowledge => seller::acknowledge(&mut state.seller, &context, number),
                 Operation::CancelLines => seller::cancel(&mut state.seller, &context, number, body),
                 Operation::Ship | Operation::Tracking => seller::ship(&mut state.seller, &context, number, body),

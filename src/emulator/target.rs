@@ -24,10 +24,18 @@ impl Target {
         std::iter::once(Target::Token).chain(calls.map(Target::Call))
     }
 
-    /// Finds the call of a path; a trailing slash is ignored.
-    pub(crate) fn of_path(path: &str) -> Option<Self> {
+    /// Finds the call of a method and path; a trailing slash is ignored. A path that is known with another method is found
+    /// too.
+    pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        Self::all().find(|target| matches(target.path(), path))
+        // The sandbox page has the returns of Multichannel orders under another path.
+        let path = match path.strip_prefix("/v3/fulfillment/orders-fulfillments/return-orders") {
+            Some(rest) => format!("/v3/fulfillment/return-orders{rest}"),
+            None => path.to_owned(),
+        };
+        let mut found = Self::all().filter(|target| matches(target.path(), &path)).peekable();
+        let first = found.peek().copied();
+        found.find(|target| target.method() == *method).or(first)
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -41,12 +49,22 @@ impl Target {
 
     /// Whether the call reads orders, and so can be answered with the lies of reads.
     pub(crate) fn reads_orders(self) -> bool {
-        matches!(self, Target::Call(Operation::Status | Operation::Order | Operation::Orders))
+        matches!(
+            self,
+            Target::Call(
+                Operation::Status | Operation::Order | Operation::Orders | Operation::Returns | Operation::McsReturns
+            )
+        )
     }
 
     /// Whether the call is about orders that the seller fulfills.
     pub(crate) fn is_of_sellers_order(self) -> bool {
         self.path().starts_with("/v3/orders")
+    }
+
+    /// Whether the call is about returns.
+    pub(crate) fn is_of_returns(self) -> bool {
+        self.path().starts_with("/v3/returns") || self.path().starts_with("/v3/fulfillment/return-orders")
     }
 
     /// The name in fault rules and in `GET requests`.
@@ -59,7 +77,7 @@ impl Target {
 
     pub(crate) fn method(self) -> Method {
         match self {
-            Target::Call(Operation::Status | Operation::Orders | Operation::Order) => Method::GET,
+            Target::Call(_) if self.reads_orders() => Method::GET,
             _ => Method::POST,
         }
     }
@@ -77,6 +95,10 @@ impl Target {
             Target::Call(Operation::CancelLines) => "/v3/orders/{purchaseOrderId}/cancel",
             Target::Call(Operation::Ship | Operation::Tracking) => "/v3/orders/{purchaseOrderId}/shipping",
             Target::Call(Operation::Refund) => "/v3/orders/{purchaseOrderId}/refund",
+            Target::Call(Operation::Returns) => "/v3/returns",
+            Target::Call(Operation::ReturnRefund) => "/v3/returns/{returnOrderId}/refund",
+            Target::Call(Operation::McsReturns | Operation::McsReturnCreate) => "/v3/fulfillment/return-orders",
+            Target::Call(Operation::McsReturnCancel) => "/v3/fulfillment/return-orders/{returnOrderId}/cancel",
         }
     }
 }

@@ -14,6 +14,7 @@ mod operation;
 pub(crate) mod order_updates;
 mod problem;
 pub(crate) mod reflection;
+pub(crate) mod returns;
 pub(crate) mod seller_orders;
 pub(crate) mod server;
 pub(crate) mod services;

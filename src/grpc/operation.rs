@@ -39,6 +39,7 @@ pub(super) fn message(entry: Entry) -> pb::Operation {
         resolution: entry.resolution,
         alerts: Vec::new(),
         last_evidence: entry.evidence.map(evidence),
+        snapshot: Vec::new(),
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) fn viewed(view: OperationDetails) -> pb::Operation {
         .into(),
         time: Some(moment(time)),
     });
-    pb::Operation { alerts: alerts.collect(), ..message(view.entry) }
+    pb::Operation { alerts: alerts.collect(), snapshot: view.snapshot, ..message(view.entry) }
 }
 
 /// Converts the number of entries in a state.

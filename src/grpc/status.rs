@@ -188,6 +188,11 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
             Problem::new(Code::AlreadyExists, "ORDER_NUMBER_USED", message)
                 .metadata("operation", Operation::Create.name())
         }
+        ServiceError::ReturnIdUsed => {
+            let message = "this seller_return_order_id was used for a return with other content";
+            Problem::new(Code::AlreadyExists, "RETURN_ID_USED", message)
+                .metadata("operation", Operation::McsReturnCreate.name())
+        }
         ServiceError::Store => Problem::new(
             Code::Unavailable,
             "STORE_UNAVAILABLE",
@@ -224,6 +229,11 @@ fn upstream(error: UpstreamError, call: &CallContext) -> Problem {
             Code::FailedPrecondition,
             "UPSTREAM_REJECTED",
             with_code("Walmart refused the request in the order's present state"),
+        ),
+        ErrorKind::NotFound if error.operation == Operation::McsReturnCreate => Problem::new(
+            Code::NotFound,
+            "UPSTREAM_NOT_FOUND",
+            "Walmart knows no such MCS order; returns of marketplace orders are opened by the customer",
         ),
         ErrorKind::NotFound => {
             Problem::new(Code::NotFound, "UPSTREAM_NOT_FOUND", with_code("Walmart does not know this"))

@@ -59,6 +59,8 @@ pub enum ServiceError {
     RequestIdReused,
     /// The ledger has a different order with this number.
     OrderNumberUsed,
+    /// The ledger has a different return with this id of the seller's.
+    ReturnIdUsed,
     /// The ledger cannot be read or written; no request was sent.
     Store,
     /// No such operation exists, or the caller may not see the operation.

@@ -15,6 +15,7 @@ mod operations;
 mod order_status;
 mod paging;
 mod read;
+mod returns;
 mod seller_orders;
 mod settings_state;
 mod single_flight;
@@ -33,6 +34,7 @@ pub use self::operations::{ListOperations, OperationDetails, OperationPage, Oper
 pub use self::order_status::GetOrderStatus;
 pub use self::read::CacheSettings;
 pub(crate) use self::read::CoalescedRead;
+pub use self::returns::ReturnChanges;
 pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrderChanges};
 pub use self::settings_state::{RefusedSettings, SettingsState, SettingsView};
 pub use self::status::{AccountState, GatewayStatus, StatusReply};

@@ -8,6 +8,7 @@ use super::{AccountDirectory, ServiceError, paging};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::{EntryEvent, OperatorVerdict};
 use crate::domain::ledger::{AlertKind, Entry, EntryState, OperationId};
+use crate::domain::mutations::settlement_of;
 use crate::domain::rules::{FieldFaults, FieldPath};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::call::CallContext;
@@ -39,6 +40,8 @@ pub struct OperationDetails {
     pub entry: Entry,
     /// Findings of audits about the entry.
     pub alerts: Vec<(AlertKind, Timestamp)>,
+    /// What Walmart showed before the request of an open entry was sent, one text for each line.
+    pub snapshot: Vec<String>,
 }
 
 /// The conditions of a list.
@@ -75,7 +78,8 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
     pub async fn get(&self, name: &str, call: &CallContext) -> Result<OperationDetails, ServiceError> {
         let entry = self.visible(name, call).await?;
         let alerts = self.mutations.ledger().alerts(entry.id).await?;
-        Ok(OperationDetails { entry: self.shown(entry), alerts })
+        let snapshot = if entry.state.is_open() { settlement_of(entry.kind).figures(&entry) } else { Vec::new() };
+        Ok(OperationDetails { entry: self.shown(entry), alerts, snapshot })
     }
 
     /// Lists entries by account, state and age, oldest first.

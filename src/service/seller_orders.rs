@@ -190,7 +190,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderChanges<U, L> {
                 let read = self.read.call(account, read, call).await;
                 read.ok().and_then(|answer| answer.order).unwrap_or(number_alone)
             }
-            ShownObject::SellerOrder(_) | ShownObject::Nothing => number_alone,
+            ShownObject::SellerOrder(_) | ShownObject::McsReturn(_) | ShownObject::Nothing => number_alone,
         }
     }
 }

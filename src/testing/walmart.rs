@@ -19,12 +19,13 @@ use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::ledger::machine::LedgerRules;
 use crate::domain::mutations::{
-    AcceptedAnswer, CancelOrder, CancelOrderLines, CreateOrder, RefundOrderLines, ShipOrderLines,
+    AcceptedAnswer, CancelMcsReturn, CancelOrder, CancelOrderLines, CreateMcsReturn, CreateOrder, RefundOrderLines,
+    RefundReturn, ShipOrderLines,
 };
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::reads::{
-    AcknowledgeOrder, CorrectTracking, FetchPromise, FindOrder, GetSellerOrder, ListSellerOrders, LookUp,
-    LookUpSellerOrder, SearchOrders,
+    AcknowledgeOrder, CorrectTracking, FetchPromise, FindOrder, GetSellerOrder, ListMarketplaceReturns,
+    ListMcsReturnOrders, ListSellerOrders, LookUp, LookUpMcsReturns, LookUpReturn, LookUpSellerOrder, SearchOrders,
 };
 use crate::pb;
 use crate::ports::call::{CallContext, CallRecord, Caller};
@@ -225,15 +226,21 @@ macro_rules! scripted {
     };
 }
 scripted!(
-    accepted: CancelOrderLines, ShipOrderLines, RefundOrderLines;
-    empty: ListSellerOrders, GetSellerOrder, AcknowledgeOrder, CorrectTracking
+    accepted: CancelOrderLines, ShipOrderLines, RefundOrderLines, RefundReturn, CreateMcsReturn, CancelMcsReturn;
+    empty: ListSellerOrders, GetSellerOrder, AcknowledgeOrder, CorrectTracking, ListMarketplaceReturns,
+        ListMcsReturnOrders
 );
 
-impl Scripted for LookUpSellerOrder {
-    fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
-        raw(said)
-    }
+macro_rules! unread {
+    ($($read:ident),*) => {
+        $(impl Scripted for $read {
+            fn answered(said: Answer) -> Result<LookupAnswer, UpstreamError> {
+                raw(said)
+            }
+        })*
+    };
 }
+unread!(LookUpSellerOrder, LookUpReturn, LookUpMcsReturns);
 
 impl Scripted for LookUp {
     fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {

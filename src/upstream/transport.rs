@@ -91,6 +91,8 @@ struct EndpointConfig {
     port: u16,
     /// The path of the base URL, without a trailing slash.
     prefix: String,
+    /// Path of returns of Multichannel orders, if the settings have another than [`codec::RETURN_ORDERS`].
+    return_orders_path: Option<String>,
     /// Parsed URLs of the operations, by path. Nearly every call uses one of these.
     urls: Vec<(&'static str, Uri)>,
     service_name: HeaderValue,
@@ -114,12 +116,31 @@ impl Endpoint {
         let prefix = base.path().trim_end_matches('/').to_owned();
         let host = authority.host().to_owned();
         let port = authority.port_u16().unwrap_or(if scheme == Scheme::HTTP { 80 } else { 443 });
-        let urls = Vec::new();
-        let mut parts =
-            EndpointConfig { scheme, authority, host, port, prefix, urls, service_name, sandbox, accounts, tracer };
-        let paths = Operation::ALL.into_iter().map(codec::path);
-        parts.urls = paths.filter_map(|path| Some((path, parts.uri(path)?))).collect();
+        let mut parts = EndpointConfig {
+            scheme,
+            authority,
+            host,
+            port,
+            prefix,
+            return_orders_path: None,
+            urls: Vec::new(),
+            service_name,
+            sandbox,
+            accounts,
+            tracer,
+        };
+        parts.urls = parts.operations();
         Ok(Self(Arc::new(parts)))
+    }
+
+    /// Sends calls about returns of Multichannel orders to `path`. For an endpoint that is not shared yet.
+    #[must_use]
+    pub fn with_return_orders_path(mut self, path: &str) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.0) {
+            parts.return_orders_path = (path != codec::RETURN_ORDERS).then(|| path.to_owned());
+            parts.urls = parts.operations();
+        }
+        self
     }
 
     /// Host and port, for spans.
@@ -195,12 +216,17 @@ impl Endpoint {
 }
 
 impl EndpointConfig {
+    fn operations(&self) -> Vec<(&'static str, Uri)> {
+        let paths = Operation::ALL.into_iter().map(codec::path);
+        paths.filter_map(|path| Some((path, self.uri(path)?))).collect()
+    }
+
     fn uri(&self, target: &str) -> Option<Uri> {
-        let path = if self.prefix.is_empty() {
-            target.parse::<PathAndQuery>()
-        } else {
-            format!("{}{target}", self.prefix).parse()
+        let (prefix, target) = match (&self.return_orders_path, target.strip_prefix(codec::RETURN_ORDERS)) {
+            (Some(path), Some(rest)) => (format!("{}{path}", self.prefix), rest),
+            _ => (self.prefix.clone(), target),
         };
+        let path = if prefix.is_empty() { target.parse::<PathAndQuery>() } else { format!("{prefix}{target}").parse() };
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

@@ -35,6 +35,7 @@ mod process;
 mod promise;
 mod readme;
 mod reload;
+mod returns;
 mod seller_orders;
 mod sellers;
 mod status_limits;

@@ -365,6 +365,7 @@ async fn a_refund_that_does_not_show_is_left_to_an_operator_and_never_sent_again
         operation = client.operation("operations/2").await.unwrap();
     }
     assert_eq!((operation.kind(), operation.state()), (OperationKind::Refund, State::NeedsOperator));
+    assert_eq!(operation.snapshot, ["line 1: 0.00 refunded"]);
     assert_eq!(operation.last_evidence.unwrap().detail, "nothing of the lines was refunded since");
     app.advance(Duration::from_secs(3600)).await;
     assert_eq!(app.requests("refund").await.len(), 1, "never sent again by itself");

@@ -321,6 +321,7 @@ fn every_error_that_is_not_walmarts() {
         ServiceError::Expired { operation, correlation_id },
         ServiceError::RequestIdReused,
         ServiceError::OrderNumberUsed,
+        ServiceError::ReturnIdUsed,
         ServiceError::Store,
         ServiceError::Internal,
     ];

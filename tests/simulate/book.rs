@@ -260,9 +260,13 @@ impl Book {
             EntryState::Succeeded => {
                 // A cancellation may show by what another one of the same lines did.
                 let shown = match record.kind {
-                    MutationKind::Create | MutationKind::CancelLines | MutationKind::Ship | MutationKind::Refund => {
-                        *effects
-                    }
+                    MutationKind::Create
+                    | MutationKind::CancelLines
+                    | MutationKind::Ship
+                    | MutationKind::Refund
+                    | MutationKind::ReturnRefund
+                    | MutationKind::McsReturnCreate
+                    | MutationKind::McsReturnCancel => *effects,
                     MutationKind::Cancel => {
                         let of_number = self.numbered(*account, number);
                         of_number.filter(|other| other.kind == MutationKind::Cancel).map(|other| other.effects).sum()
@@ -353,7 +357,10 @@ impl Book {
             | CallEffect::Cancelled
             | CallEffect::LinesCancelled
             | CallEffect::Shipped
-            | CallEffect::Refunded => {}
+            | CallEffect::Refunded
+            | CallEffect::ReturnRefunded
+            | CallEffect::ReturnOpened
+            | CallEffect::ReturnCancelled => {}
             CallEffect::CreatedAgain => {
                 return Some(format!("I1: {sent} made a second order of {}", call.order_number));
             }

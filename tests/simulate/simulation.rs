@@ -236,9 +236,13 @@ impl<'a> Driver<'a> {
         let state = self.world.state();
         let Some(record) = state.book.record(id) else { return false };
         match entry.kind {
-            MutationKind::Create | MutationKind::CancelLines | MutationKind::Ship | MutationKind::Refund => {
-                record.effects > 0
-            }
+            MutationKind::Create
+            | MutationKind::CancelLines
+            | MutationKind::Ship
+            | MutationKind::Refund
+            | MutationKind::ReturnRefund
+            | MutationKind::McsReturnCreate
+            | MutationKind::McsReturnCancel => record.effects > 0,
             // The lines are cancelled, whoever did it.
             MutationKind::Cancel => state
                 .book

@@ -47,6 +47,9 @@ mod tests {
             (MutationKind::CancelLines, 2, Operation::CancelLines),
             (MutationKind::Ship, 3, Operation::Ship),
             (MutationKind::Refund, 4, Operation::Refund),
+            (MutationKind::ReturnRefund, 5, Operation::ReturnRefund),
+            (MutationKind::McsReturnCreate, 6, Operation::McsReturnCreate),
+            (MutationKind::McsReturnCancel, 7, Operation::McsReturnCancel),
         ];
         assert_eq!(known.len(), MutationKind::ALL.len());
         assert_eq!(known.map(|(kind, ..)| (kind, kind.code(), kind.operation())), known);

@@ -11,7 +11,9 @@
 mod cancel_order;
 mod cancel_order_lines;
 mod create_order;
+mod mcs_returns;
 mod refund_order_lines;
+mod refund_return;
 mod ship_order_lines;
 
 use std::marker::PhantomData;
@@ -23,7 +25,9 @@ use prost::Message;
 pub use self::cancel_order::{CancelOrder, MAX_LINES};
 pub use self::cancel_order_lines::CancelOrderLines;
 pub use self::create_order::CreateOrder;
+pub use self::mcs_returns::{CancelMcsReturn, CreateMcsReturn};
 pub use self::refund_order_lines::RefundOrderLines;
+pub use self::refund_return::RefundReturn;
 pub use self::ship_order_lines::{ShipOrderLines, is_correction};
 use crate::domain::ledger::evidence::{Evidence, LookupAnswer, SearchPage};
 use crate::domain::ledger::machine::ResendPolicy;
@@ -32,7 +36,7 @@ use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::FieldFaults;
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{self, GetOrderStatusRequest, SellerOrder, WalmartError};
+use crate::pb::{self, GetOrderStatusRequest, McsReturnOrder, SellerOrder, WalmartError};
 
 /// Walmart's answer that accepts a mutation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +61,8 @@ pub enum ShownObject {
     Nothing,
     /// The order of the seller's own fulfillment.
     SellerOrder(Box<SellerOrder>),
+    /// The return of a Multichannel order.
+    McsReturn(Box<McsReturnOrder>),
 }
 
 impl ShownObject {
@@ -68,6 +74,13 @@ impl ShownObject {
                 purchase_order_id: order.purchase_order_id.clone(),
                 ..SellerOrder::default()
             })),
+            Self::McsReturn(order) => {
+                let mut order = order.clone();
+                for group in &mut order.return_line_groups {
+                    (group.ship_from, group.ship_to) = (None, None);
+                }
+                Self::McsReturn(order)
+            }
         }
     }
 }
@@ -130,6 +143,12 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
         Vec::new()
     }
 
+    /// The figures of the stored snapshot, one text for each line, for an operator. No personal data.
+    fn figures(entry: &Entry) -> Vec<String> {
+        let _ = entry;
+        Vec::new()
+    }
+
     /// The read that settles an unknown outcome.
     fn probe(entry: &Entry) -> LookupProbe;
 
@@ -173,6 +192,12 @@ pub enum LookupProbe {
     OrdersByDate(Box<GetOrderStatusRequest>),
     /// An order of the seller's own fulfillment, by its purchase order.
     SellerOrder(String),
+    /// A return of a marketplace order, by its number.
+    Return(String),
+    /// The returns of a Multichannel order, by the order's number.
+    McsReturnsOfOrder(String),
+    /// A return of a Multichannel order, by its number.
+    McsReturn(String),
 }
 
 impl LookupProbe {
@@ -181,6 +206,8 @@ impl LookupProbe {
         match self {
             Self::OrderByNumber(_) | Self::OrdersByDate(_) => Operation::Status,
             Self::SellerOrder(_) => Operation::Order,
+            Self::Return(_) => Operation::Returns,
+            Self::McsReturnsOfOrder(_) | Self::McsReturn(_) => Operation::McsReturns,
         }
     }
 
@@ -190,6 +217,9 @@ impl LookupProbe {
             Self::OrderByNumber(_) => "order by number",
             Self::OrdersByDate(_) => "orders by date",
             Self::SellerOrder(_) => "seller order",
+            Self::Return(_) => "return",
+            Self::McsReturnsOfOrder(_) => "MCS returns of the order",
+            Self::McsReturn(_) => "MCS return",
         }
     }
 }
@@ -198,6 +228,8 @@ impl LookupProbe {
 pub(crate) trait SettlementPolicy: Send + Sync {
     /// The value of [`Mutation::IS_AUDITED`] for the mutation.
     fn is_audited(&self) -> bool;
+    /// Calls [`Mutation::figures`] of the mutation.
+    fn figures(&self, entry: &Entry) -> Vec<String>;
     /// Calls [`Mutation::probe`] of the mutation.
     fn probe(&self, entry: &Entry) -> LookupProbe;
     /// Calls [`Mutation::judge`] of the mutation.
@@ -218,6 +250,10 @@ struct MutationPolicy<M>(PhantomData<fn() -> M>);
 impl<M: Mutation> SettlementPolicy for MutationPolicy<M> {
     fn is_audited(&self) -> bool {
         M::IS_AUDITED
+    }
+
+    fn figures(&self, entry: &Entry) -> Vec<String> {
+        M::figures(entry)
     }
 
     fn probe(&self, entry: &Entry) -> LookupProbe {

@@ -108,6 +108,10 @@ impl Mutation for RefundOrderLines {
         complete.map(|snapshot| snapshot.encode_to_vec()).unwrap_or_default()
     }
 
+    fn figures(entry: &Entry) -> Vec<String> {
+        SellerSnapshot::of_entry(entry).map(|snapshot| snapshot.figures()).unwrap_or_default()
+    }
+
     fn probe(entry: &Entry) -> LookupProbe {
         LookupProbe::SellerOrder(entry.order_number.to_string())
     }

@@ -10,6 +10,7 @@ mod order_status;
 mod parts;
 mod path;
 mod promise;
+mod returns;
 mod seller_orders;
 
 pub(crate) use self::cancel::check_cancellation;
@@ -18,6 +19,9 @@ pub(crate) use self::order_status::check_order_status;
 pub(crate) use self::parts::{check_request_id, is_request_id};
 pub use self::path::FieldPath;
 pub use self::promise::check_promise;
+pub(crate) use self::returns::{
+    check_list_mcs_returns, check_list_returns, check_mcs_return, check_mcs_return_cancellation, check_return_refund,
+};
 pub(crate) use self::seller_orders::{
     check_acknowledgement, check_correction, check_get_order, check_line_cancellation, check_list_orders, check_refund,
     check_shipment,

@@ -48,8 +48,15 @@ pub(super) fn order_numbers<'a>(
 }
 
 pub(super) fn quantity(value: Option<&Quantity>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
+    if let Some(value) = value {
+        text(value.unit_of_measure.as_ref(), &at.field("unit_of_measure"), faults);
+    }
+    units(value, at, faults);
+}
+
+/// Requires a number of units, whatever their unit.
+pub(super) fn units(value: Option<&Quantity>, at: &FieldPath<'_>, faults: &mut FieldFaults) {
     let Some(value) = value else { return faults.add(at, REQUIRED) };
-    text(value.unit_of_measure.as_ref(), &at.field("unit_of_measure"), faults);
     let at = at.field("measurement_value");
     match value.measurement_value {
         None => faults.add(&at, REQUIRED),

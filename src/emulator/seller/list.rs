@@ -105,6 +105,12 @@ fn read_query(query: &str) -> Parameters {
         .collect()
 }
 
+/// The value of a parameter, if it is there and not empty.
+pub(crate) fn query_value(query: &str, name: &str) -> Option<String> {
+    let found = url::form_urlencoded::parse(query.as_bytes()).find(|(known, value)| known == name && !value.is_empty());
+    found.map(|(_, value)| value.into_owned())
+}
+
 /// A time without milliseconds, or a day.
 fn time(parameters: &Parameters, name: &str) -> Result<Option<Timestamp>, WalmartAnswer> {
     let Some(text) = parameters.get(name) else { return Ok(None) };

@@ -13,5 +13,5 @@ mod shown;
 
 pub(crate) use self::book::{SellerBook, SellerLine, SellerOrder};
 pub(crate) use self::calls::{acknowledge, cancel, get, purchase_order, real_call, refund, ship};
-pub(crate) use self::list::list;
+pub(crate) use self::list::{list, query_value};
 pub(crate) use self::seeds::{SellerOrderWish, simulate};

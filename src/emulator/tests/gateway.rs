@@ -26,7 +26,7 @@ async fn missing_headers_are_named() {
     assert_eq!(create_with(&seller, |h| drop(h.remove("content-type"))).await.status, 520);
     assert_eq!(create_with(&seller, |h| set(h, "content-type", "text/plain")).await.status, 415);
     assert_eq!(create_with(&seller, |h| set(h, "accept", "image/png")).await.status, 406);
-    assert_eq!(seller.control("GET", "orders", "").await.body["total"], 1);
+    assert_eq!(seller.control("GET", "orders", "").await.body["total"], 2);
 }
 
 #[tokio::test(start_paused = true)]

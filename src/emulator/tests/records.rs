@@ -26,7 +26,7 @@ async fn orders_and_calls_are_told_as_they_are_whatever_the_caller_was_told() {
     };
     assert_eq!(orders.iter().map(line).collect::<Vec<_>>(), [(3, 2, 0), (3, 0, 0)]);
     assert_eq!(seller.emulator.orders_numbered("two", "SO1"), []);
-    assert_eq!(seller.emulator.orders().len(), 3);
+    assert_eq!(seller.emulator.orders().len(), 4);
     let counts: Vec<_> = seller.emulator.order_counts().into_iter().collect();
     assert_eq!(counts, [(("id".to_owned(), "SO1".to_owned()), 2)]);
     let calls: Vec<_> =

@@ -31,21 +31,24 @@ struct KeptAcceptance {
     #[prost(message, repeated, tag = "5")]
     errors: Vec<pb::WalmartError>,
     /// The changed object, without personal data.
-    #[prost(oneof = "KeptObject", tags = "6")]
+    #[prost(oneof = "KeptObject", tags = "6, 7")]
     shown: Option<KeptObject>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum KeptObject {
-    #[prost(message, tag = "6")]
-    SellerOrder(pb::SellerOrder),
+    #[prost(message, boxed, tag = "6")]
+    SellerOrder(Box<pb::SellerOrder>),
+    #[prost(message, boxed, tag = "7")]
+    McsReturn(Box<pb::McsReturnOrder>),
 }
 
 impl From<ShownObject> for Option<KeptObject> {
     fn from(shown: ShownObject) -> Self {
         match shown {
             ShownObject::Nothing => None,
-            ShownObject::SellerOrder(order) => Some(KeptObject::SellerOrder(*order)),
+            ShownObject::SellerOrder(order) => Some(KeptObject::SellerOrder(order)),
+            ShownObject::McsReturn(order) => Some(KeptObject::McsReturn(order)),
         }
     }
 }
@@ -54,7 +57,8 @@ impl From<Option<KeptObject>> for ShownObject {
     fn from(kept: Option<KeptObject>) -> Self {
         match kept {
             None => Self::Nothing,
-            Some(KeptObject::SellerOrder(order)) => Self::SellerOrder(Box::new(order)),
+            Some(KeptObject::SellerOrder(order)) => Self::SellerOrder(order),
+            Some(KeptObject::McsReturn(order)) => Self::McsReturn(order),
         }
     }
 }

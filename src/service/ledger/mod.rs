@@ -44,9 +44,9 @@ use crate::domain::moment::{BootId, Moment};
 use crate::domain::mutations::{LookupProbe, Mutation, settlement_of};
 use crate::domain::operation::Operation;
 use crate::domain::personal::PersonalTexts;
-use crate::domain::reads::{LookUp, LookUpSellerOrder};
+use crate::domain::reads::{LookUp, LookUpMcsReturns, LookUpReturn, LookUpSellerOrder};
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{GetOrderRequest, GetOrderStatusRequest};
+use crate::pb::{GetOrderRequest, GetOrderStatusRequest, ListMcsReturnsRequest, ListReturnsRequest};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{BeginOutcome, Ledger, PlannedAudit, SaveResult};
@@ -67,6 +67,8 @@ const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
 const SNAPSHOT_PART: u32 = 4;
 /// Delay before a look-up that could not be made is tried again.
 const POSTPONED: Duration = Duration::from_secs(1);
+/// Most returns of a Multichannel order on one of Walmart's pages.
+const MCS_PAGE: i32 = 50;
 /// Time limit of a background call.
 const OWN_CALL_TIME: Duration = Duration::from_secs(10);
 
@@ -277,6 +279,20 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             LookupProbe::SellerOrder(number) => {
                 let request = GetOrderRequest { purchase_order_id: number.clone(), ..Default::default() };
                 Upstream::<LookUpSellerOrder>::call(upstream, account, &request, None, call).await
+            }
+            LookupProbe::Return(number) => {
+                let request = ListReturnsRequest { return_order_id: number.clone(), ..Default::default() };
+                Upstream::<LookUpReturn>::call(upstream, account, &request, None, call).await
+            }
+            LookupProbe::McsReturnsOfOrder(number) => {
+                let seller_order_id = number.clone();
+                let request = ListMcsReturnsRequest { seller_order_id, limit: MCS_PAGE, ..Default::default() };
+                Upstream::<LookUpMcsReturns>::call(upstream, account, &request, None, call).await
+            }
+            LookupProbe::McsReturn(number) => {
+                let return_order_id = number.clone();
+                let request = ListMcsReturnsRequest { return_order_id, limit: MCS_PAGE, ..Default::default() };
+                Upstream::<LookUpMcsReturns>::call(upstream, account, &request, None, call).await
             }
         }
     }

@@ -4,6 +4,7 @@ mod accepted;
 mod look_up;
 mod order_status;
 mod promise;
+mod returns;
 mod seller_orders;
 
 use std::borrow::Cow;
@@ -66,6 +67,9 @@ macro_rules! paths {
 }
 operations!(paths);
 
+/// The path of returns of Multichannel orders, for which a setting may have another.
+pub(super) const RETURN_ORDERS: &str = <mutations::CreateMcsReturn as OperationCodec>::PATH;
+
 /// The reason why an accepted answer is not a success.
 #[derive(Debug, PartialEq)]
 pub enum AnswerError {
@@ -77,7 +81,7 @@ pub enum AnswerError {
 
 /// Builds a POST of `payload` in Walmart's envelope.
 fn post<P: Serialize>(
-    path: &'static str,
+    target: impl Into<Cow<'static, str>>,
     header: Option<&Header>,
     payload: &P,
     account: &HeaderAttributes,
@@ -89,7 +93,7 @@ fn post<P: Serialize>(
     if serde_json::to_writer(&mut body, &envelope::RequestEnvelope { header: &header, payload }).is_err() {
         body.clear();
     }
-    RestRequest { method: Method::POST, target: path.into(), body: body.into() }
+    RestRequest { method: Method::POST, target: target.into(), body: body.into() }
 }
 
 /// Characters of an id that stand for themselves in a path.

@@ -94,6 +94,19 @@ fn endpoint(base: &str) -> Endpoint {
     Endpoint::new(&base.parse().unwrap(), HeaderValue::from_static("x"), false, accounts, Tracer::off()).unwrap()
 }
 
+#[test]
+fn returns_of_multichannel_orders_may_have_another_path() {
+    let endpoint = endpoint("https://walmart.example/base").with_return_orders_path("/v3/other/return-orders");
+    for (target, path) in [
+        ("/v3/fulfillment/return-orders", "/base/v3/other/return-orders"),
+        ("/v3/fulfillment/return-orders?limit=1", "/base/v3/other/return-orders?limit=1"),
+        ("/v3/fulfillment/return-orders/1/cancel", "/base/v3/other/return-orders/1/cancel"),
+        ("/v3/returns", "/base/v3/returns"),
+    ] {
+        assert_eq!(endpoint.uri(target).unwrap(), *format!("https://walmart.example{path}"), "{target}");
+    }
+}
+
 async fn attempt(
     client: &HttpClient,
     endpoint: &Endpoint,

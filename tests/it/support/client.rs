@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 use order_gateway::pb;
 use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
 use order_gateway::pb::gateway_service_client::GatewayServiceClient;
+use order_gateway::pb::return_service_client::ReturnServiceClient;
 use order_gateway::pb::seller_order_service_client::SellerOrderServiceClient;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -161,6 +162,32 @@ impl Client {
     pub async fn refund(&self, body: &Value) -> Result<pb::RefundOrderLinesResponse> {
         let request: pb::RefundOrderLinesRequest = message("RefundOrderLinesRequest", &body.to_string());
         answer(SellerOrderServiceClient::new(self.service()).refund_order_lines(request).await)
+    }
+
+    /// Lists returns of marketplace orders.
+    pub async fn list_returns(&self, body: &Value) -> Result<pb::ListReturnsResponse> {
+        let request: pb::ListReturnsRequest = message("ListReturnsRequest", &body.to_string());
+        answer(ReturnServiceClient::new(self.service()).list_returns(request).await)
+    }
+
+    pub async fn refund_return(&self, body: &Value) -> Result<pb::RefundReturnResponse> {
+        let request: pb::RefundReturnRequest = message("RefundReturnRequest", &body.to_string());
+        answer(ReturnServiceClient::new(self.service()).refund_return(request).await)
+    }
+
+    pub async fn create_mcs_return(&self, body: &Value) -> Result<pb::CreateMcsReturnResponse> {
+        let request: pb::CreateMcsReturnRequest = message("CreateMcsReturnRequest", &body.to_string());
+        answer(ReturnServiceClient::new(self.service()).create_mcs_return(request).await)
+    }
+
+    pub async fn list_mcs_returns(&self, body: &Value) -> Result<pb::ListMcsReturnsResponse> {
+        let request: pb::ListMcsReturnsRequest = message("ListMcsReturnsRequest", &body.to_string());
+        answer(ReturnServiceClient::new(self.service()).list_mcs_returns(request).await)
+    }
+
+    pub async fn cancel_mcs_return(&self, body: &Value) -> Result<pb::CancelMcsReturnResponse> {
+        let request: pb::CancelMcsReturnRequest = message("CancelMcsReturnRequest", &body.to_string());
+        answer(ReturnServiceClient::new(self.service()).cancel_mcs_return(request).await)
     }
 
     /// The gateway's view of itself.

@@ -65,6 +65,21 @@ pub(super) struct AnswerTotals {
     pub(super) pages: ShownCount,
 }
 
+/// The meaning of a `status` field.
+pub(super) fn status_of(status: &Option<JsonScalar>) -> AnswerStatus {
+    let Some(status) = status.as_ref().and_then(JsonScalar::shown) else { return AnswerStatus::Unknown };
+    let is = |word: &str| status.eq_ignore_ascii_case(word);
+    if is("OK") || is("SUCCESS") {
+        AnswerStatus::Success
+    } else if status.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("PARTIAL")) {
+        AnswerStatus::Partial
+    } else if is("FAIL") || is("FAILED") {
+        AnswerStatus::Failed
+    } else {
+        AnswerStatus::Unknown
+    }
+}
+
 impl LookupEnvelope {
     /// Reads a body. Returns `None` when the body is no JSON object, is cut short, or names a field twice.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
@@ -72,17 +87,7 @@ impl LookupEnvelope {
     }
 
     pub(super) fn status(&self) -> AnswerStatus {
-        let Some(status) = self.status.as_ref().and_then(JsonScalar::shown) else { return AnswerStatus::Unknown };
-        let is = |word: &str| status.eq_ignore_ascii_case(word);
-        if is("OK") || is("SUCCESS") {
-            AnswerStatus::Success
-        } else if status.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("PARTIAL")) {
-            AnswerStatus::Partial
-        } else if is("FAIL") || is("FAILED") {
-            AnswerStatus::Failed
-        } else {
-            AnswerStatus::Unknown
-        }
+        status_of(&self.status)
     }
 
     pub(super) fn errors(&self) -> ErrorCodes {
@@ -94,20 +99,7 @@ impl LookupEnvelope {
     }
 
     pub(super) fn totals(&self) -> AnswerTotals {
-        let mut totals = self.counts.totals();
-        match &self.header {
-            None | Some(JsonPart::Null) => {}
-            Some(JsonPart::Object(header)) => {
-                totals = totals.and(header.counts.totals());
-                match &header.attributes {
-                    None | Some(JsonPart::Null) => {}
-                    Some(JsonPart::Object(attributes)) => totals = totals.and(attributes.totals()),
-                    Some(JsonPart::Scalar(_) | JsonPart::List(_)) => totals.orders = ShownCount::Unreadable,
-                }
-            }
-            Some(JsonPart::Scalar(_) | JsonPart::List(_)) => totals.orders = ShownCount::Unreadable,
-        }
-        totals
+        self.counts.totals().and(AnswerTotals::of_header(&self.header))
     }
 
     /// The orders of the payload, which is a list or one object.
@@ -117,6 +109,24 @@ impl LookupEnvelope {
 }
 
 impl AnswerTotals {
+    /// The totals in a header.
+    pub(super) fn of_header(header: &Option<JsonPart<HeaderRow>>) -> Self {
+        let none = Self { orders: ShownCount::Missing, pages: ShownCount::Missing };
+        let unreadable = Self { orders: ShownCount::Unreadable, ..none };
+        match header {
+            None | Some(JsonPart::Null) => none,
+            Some(JsonPart::Object(header)) => {
+                let totals = header.counts.totals();
+                match &header.attributes {
+                    None | Some(JsonPart::Null) => totals,
+                    Some(JsonPart::Object(attributes)) => totals.and(attributes.totals()),
+                    Some(JsonPart::Scalar(_) | JsonPart::List(_)) => totals.and(unreadable),
+                }
+            }
+            Some(JsonPart::Scalar(_) | JsonPart::List(_)) => unreadable,
+        }
+    }
+
     fn and(self, other: Self) -> Self {
         Self { orders: self.orders.and(other.orders), pages: self.pages.and(other.pages) }
     }
@@ -158,7 +168,7 @@ impl ShownCount {
 }
 
 #[derive(Debug, Default)]
-struct HeaderRow {
+pub(super) struct HeaderRow {
     attributes: Option<JsonPart<CountFields>>,
     counts: CountFields,
 }

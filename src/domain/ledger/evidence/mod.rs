@@ -15,6 +15,7 @@ mod cancel;
 mod create;
 mod json;
 mod order;
+mod returns;
 mod search;
 mod seller_lines;
 mod seller_order;
@@ -28,6 +29,10 @@ pub use self::absence::is_not_found;
 pub use self::answer::{is_order_service_not_found, is_service_not_found};
 pub use self::cancel::{CancelSnapshot, SnapshotLine, judge_cancel};
 pub use self::create::{ExpectedOrder, judge_create};
+pub use self::returns::{
+    McsReturnsSnapshot, ReturnSnapshot, ReturnSnapshotLine, judge_cancelled_return, judge_opened_return,
+    judge_refunded_return,
+};
 pub use self::search::{SearchPage, SearchProgress, read_search_page};
 pub use self::seller_lines::{
     SellerSnapshot, SellerSnapshotLine, SnapshotParcel, judge_cancelled_lines, judge_refunded_lines,

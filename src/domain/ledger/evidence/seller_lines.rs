@@ -68,6 +68,22 @@ impl SellerSnapshot {
         (!lines.is_empty()).then_some(Self { lines })
     }
 
+    /// What the lines showed about refunds, for an operator.
+    pub fn figures(&self) -> Vec<String> {
+        let line = |line: &SellerSnapshotLine| {
+            let (whole, cents) = (line.refunded_cents / 100, line.refunded_cents % 100);
+            let mut text = format!("line {}: {whole}.{cents:02} refunded", line.line_number);
+            if line.in_refund > 0.0 {
+                text.push_str(&format!(", {} units in Refund", line.in_refund));
+            }
+            if !line.return_order_id.is_empty() {
+                text.push_str(&format!(", return {}", line.return_order_id));
+            }
+            text
+        };
+        self.lines.iter().map(line).collect()
+    }
+
     /// The snapshot that the entry stores. Bytes without lines hold only personal texts of an order that was read.
     pub fn of_entry(entry: &Entry) -> Option<Self> {
         Self::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty())

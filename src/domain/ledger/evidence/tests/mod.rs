@@ -5,6 +5,7 @@ mod cancels;
 mod cases;
 mod presences;
 mod properties;
+mod returns;
 mod searches;
 mod seller_lines;
 

@@ -1,0 +1,406 @@
+//! Evidence about returns: refunded units of a marketplace return, and opened or cancelled returns of Multichannel orders.
+
+use prost::Message;
+use serde::de::MapAccess;
+
+use super::answer::{AnswerStatus, AnswerTotals, HeaderRow, status_of};
+use super::json::{JsonPart, JsonScalar, ObjectFields, object_of, objects, once, only_objects};
+use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
+use crate::domain::ledger::Entry;
+use crate::pb::{CancelMcsReturnRequest, CreateMcsReturnRequest, McsReturnItem, RefundReturnRequest};
+
+/// A part whose presence alone counts.
+#[derive(Debug, Default)]
+struct AnyRow;
+
+#[derive(Debug, Default)]
+struct ReturnsBody {
+    returns: Option<JsonPart<ReturnRow>>,
+    errors: Option<JsonPart<AnyRow>>,
+    error: Option<JsonPart<AnyRow>>,
+}
+
+#[derive(Debug, Default)]
+struct ReturnRow {
+    return_order_id: Option<JsonScalar>,
+    lines: Option<JsonPart<ReturnLineRow>>,
+}
+
+#[derive(Debug, Default)]
+struct ReturnLineRow {
+    number: Option<JsonScalar>,
+    refunded: Option<JsonScalar>,
+    refund_status: Option<JsonScalar>,
+    statuses: Option<JsonPart<RefundStatusRow>>,
+}
+
+#[derive(Debug, Default)]
+struct RefundStatusRow {
+    refund_status: Option<JsonScalar>,
+}
+
+#[derive(Debug, Default)]
+struct McsReturnsBody {
+    status: Option<JsonScalar>,
+    header: Option<JsonPart<HeaderRow>>,
+    payload: Option<JsonPart<McsReturnRow>>,
+    errors: Option<JsonPart<AnyRow>>,
+    error: Option<JsonPart<AnyRow>>,
+}
+
+#[derive(Debug, Default)]
+struct McsReturnRow {
+    seller_return_order_id: Option<JsonScalar>,
+    return_order_id: Option<JsonScalar>,
+    seller_order_id: Option<JsonScalar>,
+    status: Option<JsonScalar>,
+    lines: Option<JsonPart<McsLineRow>>,
+}
+
+#[derive(Debug, Default)]
+struct McsLineRow {
+    reason: Option<JsonScalar>,
+    item: Option<JsonPart<SkuRow>>,
+    qty: Option<JsonPart<MeasureRow>>,
+    units: Option<JsonPart<UnitsRow>>,
+}
+
+#[derive(Debug, Default)]
+struct SkuRow {
+    sku: Option<JsonScalar>,
+}
+
+#[derive(Debug, Default)]
+struct MeasureRow {
+    value: Option<JsonScalar>,
+}
+
+#[derive(Debug, Default)]
+struct UnitsRow {
+    status: Option<JsonScalar>,
+}
+
+macro_rules! fields {
+    ($($row:ident { $($key:literal => $field:ident),* })*) => {
+        $(impl ObjectFields for $row {
+            fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
+                match key {
+                    $($key => once(&mut self.$field, object),)*
+                    _ => Ok(false),
+                }
+            }
+        })*
+    };
+}
+fields! {
+    ReturnsBody { "returnOrders" => returns, "errors" => errors, "error" => error }
+    ReturnRow { "returnOrderId" => return_order_id, "returnOrderLines" => lines }
+    ReturnLineRow {
+        "returnOrderLineNumber" => number,
+        "refundedQty" => refunded,
+        "currentRefundStatus" => refund_status,
+        "currentTrackingStatuses" => statuses
+    }
+    RefundStatusRow { "currentRefundStatus" => refund_status }
+    McsReturnsBody {
+        "status" => status,
+        "header" => header,
+        "payload" => payload,
+        "errors" => errors,
+        "error" => error
+    }
+    McsReturnRow {
+        "sellerReturnOrderId" => seller_return_order_id,
+        "returnOrderId" => return_order_id,
+        "sellerOrderId" => seller_order_id,
+        "status" => status,
+        "returnOrderLines" => lines
+    }
+    McsLineRow {
+        "returnReason" => reason,
+        "itemDetail" => item,
+        "qty" => qty,
+        "lineQuantityInfo" => units
+    }
+    SkuRow { "sku" => sku }
+    MeasureRow { "measurementValue" => value }
+    UnitsRow { "status" => status }
+}
+
+impl ObjectFields for AnyRow {
+    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+        Ok(false)
+    }
+}
+
+fn is(shown: &Option<JsonScalar>, wanted: &str) -> bool {
+    matches!(shown, Some(JsonScalar::Text(text)) if text == wanted)
+}
+
+fn text(shown: &Option<JsonScalar>) -> String {
+    shown.as_ref().and_then(JsonScalar::shown).unwrap_or_default().into_owned()
+}
+
+/// The lines of a return before units of it are refunded.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ReturnSnapshot {
+    /// All lines of the return, at least one.
+    #[prost(message, repeated, tag = "1")]
+    pub lines: Vec<ReturnSnapshotLine>,
+}
+
+/// One line of a [`ReturnSnapshot`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ReturnSnapshotLine {
+    /// Number of the line in the return.
+    #[prost(int64, tag = "1")]
+    pub number: i64,
+    /// Units refunded so far.
+    #[prost(double, tag = "2")]
+    pub refunded: f64,
+    /// Whether Walmart says that the refund has begun.
+    #[prost(bool, tag = "3")]
+    pub has_begun: bool,
+}
+
+impl ReturnSnapshot {
+    /// Reads all lines of the return. `None` when one cannot be read.
+    pub fn read(return_order: &str, answer: &LookupAnswer) -> Option<Self> {
+        Some(Self { lines: lines_of(return_order, answer).ok()? })
+    }
+
+    /// What the lines showed about refunds, for an operator.
+    pub fn figures(&self) -> Vec<String> {
+        let begun =
+            |line: &ReturnSnapshotLine| if line.has_begun { "a refund has begun" } else { "no refund has begun" };
+        let line = |line: &ReturnSnapshotLine| {
+            format!("line {}: {} units refunded, {}", line.number, line.refunded, begun(line))
+        };
+        self.lines.iter().map(line).collect()
+    }
+
+    /// The snapshot that the entry stores.
+    pub fn of_entry(entry: &Entry) -> Option<Self> {
+        Self::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| !snapshot.lines.is_empty())
+    }
+}
+
+fn lines_of(return_order: &str, answer: &LookupAnswer) -> Result<Vec<ReturnSnapshotLine>, NoEvidence> {
+    match answer.http_status {
+        200 => {}
+        404 => return Err(NoEvidence::OrderNotShown),
+        _ => return Err(NoEvidence::HttpStatus),
+    }
+    let body: ReturnsBody = object_of(&answer.body).ok_or(NoEvidence::Unreadable)?;
+    if [&body.errors, &body.error].into_iter().any(|errors| objects(errors).next().is_some()) {
+        return Err(NoEvidence::Errors);
+    }
+    let mut rows = objects(&body.returns).filter(|row| is(&row.return_order_id, return_order));
+    let (Some(row), None) = (rows.next(), rows.next()) else { return Err(NoEvidence::OrderNotShown) };
+    let lines = only_objects(&row.lines).ok_or(NoEvidence::UnitsNotShown)?;
+    let lines = lines.into_iter().map(line).collect::<Option<Vec<_>>>().ok_or(NoEvidence::UnitsNotShown)?;
+    if lines.is_empty() { Err(NoEvidence::UnitsNotShown) } else { Ok(lines) }
+}
+
+fn line(row: &ReturnLineRow) -> Option<ReturnSnapshotLine> {
+    let number = row.number.as_ref()?.amount().filter(|number| number.fract() == 0.0 && *number < 1e15)?;
+    let refunded = match &row.refunded {
+        None | Some(JsonScalar::Null) => 0.0,
+        Some(shown) => shown.amount()?,
+    };
+    let mut statuses = objects(&row.statuses).map(|status| &status.refund_status).chain([&row.refund_status]);
+    let has_begun = statuses.any(|status| ["REFUND_INITIATED", "REFUND_ISSUED"].contains(&text(status).as_str()));
+    Some(ReturnSnapshotLine { number: number as i64, refunded, has_begun })
+}
+
+/// Judges an answer for refunded units of a return: the refunded units of every line have risen by what was asked or its
+/// refund has begun since, or no line has changed. Without a snapshot nothing can be told, and nothing was sent either.
+pub fn judge_refunded_return(
+    request: &RefundReturnRequest,
+    snapshot: Option<&ReturnSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    judge_refunded(request, snapshot, answer).unwrap_or_else(Evidence::Nothing)
+}
+
+fn judge_refunded(
+    request: &RefundReturnRequest,
+    snapshot: Option<&ReturnSnapshot>,
+    answer: &LookupAnswer,
+) -> Result<Evidence, NoEvidence> {
+    let now = lines_of(&request.return_order_id, answer)?;
+    let before = &snapshot.ok_or(NoEvidence::NoSnapshot)?.lines;
+    let (mut done, mut unchanged) = (0, 0);
+    for wanted in &request.refund_lines {
+        let units = wanted.quantity.as_ref().and_then(|quantity| quantity.measurement_value);
+        let units = units.ok_or(NoEvidence::RequestUnreadable)?;
+        let number = wanted.return_order_line_number.map(i64::from);
+        let now = one(&now, number).ok_or(NoEvidence::UnitsNotShown)?;
+        let before = one(before, number).ok_or(NoEvidence::NoSnapshot)?;
+        let risen = now.refunded - before.refunded;
+        if risen == units || (risen == 0.0 && now.has_begun && !before.has_begun) {
+            done += 1;
+        } else if risen == 0.0 && now.has_begun == before.has_begun {
+            unchanged += 1;
+        }
+    }
+    match request.refund_lines.len() {
+        0 => Err(NoEvidence::RequestUnreadable),
+        all if done == all => Ok(Evidence::Present(PresenceProof { copies: 1 })),
+        all if unchanged == all => Ok(Evidence::Absent(AbsenceProof::NothingRefunded)),
+        _ => Err(NoEvidence::LinesUnclear),
+    }
+}
+
+/// The line of this number; without a number the only line.
+fn one(lines: &[ReturnSnapshotLine], number: Option<i64>) -> Option<&ReturnSnapshotLine> {
+    let mut found = lines.iter().filter(|line| number.is_none_or(|number| line.number == number));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The returns of a Multichannel order before another is opened.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct McsReturnsSnapshot {
+    /// Walmart's numbers of the returns.
+    #[prost(string, repeated, tag = "1")]
+    pub return_order_ids: Vec<String>,
+    /// Set, so that a snapshot without returns is not empty.
+    #[prost(bool, tag = "2")]
+    pub is_taken: bool,
+}
+
+impl McsReturnsSnapshot {
+    /// Reads all returns of the order. `None` when the list is not whole.
+    pub fn read(answer: &LookupAnswer) -> Option<Self> {
+        let ids =
+            |body: &McsReturnsBody| objects(&body.payload).map(|row| text(&row.return_order_id)).collect::<Vec<_>>();
+        let return_order_ids = match whole_list(answer) {
+            Ok(body) => ids(&body),
+            Err(_) if absence::is_not_found(answer) => Vec::new(),
+            Err(_) => return None,
+        };
+        let is_readable = return_order_ids.iter().all(|id| !id.is_empty());
+        is_readable.then_some(Self { return_order_ids, is_taken: true })
+    }
+
+    /// The snapshot that the entry stores.
+    pub fn of_entry(entry: &Entry) -> Option<Self> {
+        Self::decode(entry.snapshot.as_slice()).ok().filter(|snapshot| snapshot.is_taken)
+    }
+}
+
+/// Reads a list that shows all of its rows.
+fn whole_list(answer: &LookupAnswer) -> Result<McsReturnsBody, NoEvidence> {
+    match answer.http_status {
+        200 => {}
+        404 => return Err(NoEvidence::GatewayNotFound),
+        _ => return Err(NoEvidence::HttpStatus),
+    }
+    let body: McsReturnsBody = object_of(&answer.body).ok_or(NoEvidence::Unreadable)?;
+    if [&body.errors, &body.error].into_iter().any(|errors| objects(errors).next().is_some()) {
+        return Err(NoEvidence::Errors);
+    }
+    match status_of(&body.status) {
+        AnswerStatus::Success => {}
+        AnswerStatus::Partial => return Err(NoEvidence::PartialSuccess),
+        AnswerStatus::Failed => return Err(NoEvidence::StatusFailed),
+        AnswerStatus::Unknown => return Err(NoEvidence::StatusUnknown),
+    }
+    let rows = match &body.payload {
+        None => return Err(NoEvidence::PayloadMissing),
+        Some(JsonPart::Null) => return Err(NoEvidence::PayloadNull),
+        Some(JsonPart::Scalar(_)) => return Err(NoEvidence::PayloadNotList),
+        Some(JsonPart::Object(_) | JsonPart::List(_)) => {
+            only_objects(&body.payload).ok_or(NoEvidence::RowsNotOrders)?
+        }
+    };
+    let totals = AnswerTotals::of_header(&body.header);
+    if !totals.are_readable() {
+        return Err(NoEvidence::TotalsUnreadable);
+    }
+    if !totals.end_at(rows.len()) {
+        return Err(NoEvidence::ListNotComplete);
+    }
+    Ok(body)
+}
+
+/// Judges the list of an order's returns for an opened return: by the seller's id of it, or, where rows have no such id, by
+/// a return that was not there before and has the same lines.
+pub fn judge_opened_return(
+    request: &CreateMcsReturnRequest,
+    snapshot: Option<&McsReturnsSnapshot>,
+    answer: &LookupAnswer,
+) -> Evidence {
+    judge_opened(request, snapshot, answer).unwrap_or_else(Evidence::Nothing)
+}
+
+fn judge_opened(
+    request: &CreateMcsReturnRequest,
+    snapshot: Option<&McsReturnsSnapshot>,
+    answer: &LookupAnswer,
+) -> Result<Evidence, NoEvidence> {
+    let payload = request.payload.as_ref().ok_or(NoEvidence::RequestUnreadable)?;
+    let body = match whole_list(answer) {
+        Ok(body) => body,
+        Err(_) if absence::is_not_found(answer) => return Ok(Evidence::Absent(AbsenceProof::EmptyList)),
+        Err(why) => return Err(why),
+    };
+    let rows: Vec<&McsReturnRow> =
+        objects(&body.payload).filter(|row| is(&row.seller_order_id, payload.seller_order_id())).collect();
+    if objects(&body.payload).any(|row| is(&row.seller_return_order_id, payload.seller_return_order_id())) {
+        return Ok(Evidence::Present(PresenceProof { copies: 1 }));
+    }
+    let is_new = |row: &&&McsReturnRow| {
+        let id = text(&row.return_order_id);
+        snapshot.is_none_or(|snapshot| !snapshot.return_order_ids.contains(&id))
+    };
+    let has_no_id = |row: &&&McsReturnRow| text(&row.seller_return_order_id).is_empty();
+    let alike = rows.iter().filter(has_no_id).filter(is_new).filter(|row| same_items(row, &payload.order_items));
+    match (alike.count(), snapshot) {
+        (0, _) => Ok(Evidence::Absent(AbsenceProof::EmptyList)),
+        (1, Some(_)) => Ok(Evidence::Present(PresenceProof { copies: 1 })),
+        _ => Err(NoEvidence::LinesUnclear),
+    }
+}
+
+fn same_items(row: &McsReturnRow, items: &[McsReturnItem]) -> bool {
+    let mut shown: Vec<(String, String, Option<u64>)> = objects(&row.lines)
+        .map(|line| {
+            let sku = objects(&line.item).next().map(|item| text(&item.sku)).unwrap_or_default();
+            let units = objects(&line.qty).next().and_then(|qty| qty.value.as_ref()?.amount());
+            (sku, text(&line.reason), units.map(|units| units as u64))
+        })
+        .collect();
+    let wanted = items.iter().map(|item| {
+        let sku = item.item_detail.as_ref().and_then(|detail| detail.sku.clone()).unwrap_or_default();
+        let units = item.qty.as_ref().and_then(|qty| qty.measurement_value);
+        (sku, item.return_reason().to_owned(), units.map(|units| units as u64))
+    });
+    let mut wanted: Vec<_> = wanted.collect();
+    shown.sort();
+    wanted.sort();
+    shown == wanted
+}
+
+/// Judges an answer for a return that was taken back. Lines that are neither initiated nor cancelled have moved on: the
+/// cancellation was not carried out, and Walmart will refuse it.
+pub fn judge_cancelled_return(request: &CancelMcsReturnRequest, answer: &LookupAnswer) -> Evidence {
+    let judged = whole_list(answer).and_then(|body| {
+        let mut rows = objects(&body.payload).filter(|row| is(&row.return_order_id, &request.return_order_id));
+        let (Some(row), None) = (rows.next(), rows.next()) else { return Err(NoEvidence::OrderNotShown) };
+        let units = objects(&row.lines).flat_map(|line| objects(&line.units)).map(|units| text(&units.status));
+        let mut statuses: Vec<String> = units.collect();
+        if statuses.is_empty() {
+            statuses.push(text(&row.status));
+        }
+        let cancelled = statuses.iter().filter(|status| status.contains("CANCEL")).count();
+        let initiated = statuses.iter().any(|status| status.ends_with("RETURN_INITIATED"));
+        match (cancelled, initiated) {
+            _ if statuses.iter().any(String::is_empty) => Err(NoEvidence::UnitsNotShown),
+            (0, _) => Ok(Evidence::Absent(AbsenceProof::NothingCancelled)),
+            (_, false) => Ok(Evidence::Present(PresenceProof { copies: 1 })),
+            (_, true) => Err(NoEvidence::LinesUnclear),
+        }
+    });
+    judged.unwrap_or_else(Evidence::Nothing)
+}
