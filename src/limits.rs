@@ -1,6 +1,6 @@
-//! The limits of the process: how many connections, calls, streams and bytes it holds at a time, whoever asks.
+//! The limits of the process: the connections, calls, streams and bytes of all callers together.
 //!
-//! Together they bound the memory. The limits of one client are settings (`grpc.max_calls_per_client`); times, and limits
+//! These limits bound the memory of the process. The limits of one client are settings (`grpc.max_calls_per_client`); times, and limits
 //! of a single parser, stand beside their code.
 
 const KIB: usize = 1024;

@@ -22,7 +22,7 @@ pub(crate) struct OneMessage<B> {
     seen: Seen,
 }
 
-/// What was seen of the body.
+/// The part of the body that was read so far.
 #[derive(Debug)]
 enum Seen {
     /// Not looked at.

@@ -1,5 +1,5 @@
-//! Server reflection in versions 1 and 1alpha: what is asked for and not there is an `error_response`, and the stream goes
-//! on. The index is built at the first call: most processes never get a reflection call.
+//! Server reflection in versions 1 and 1alpha. A question about an unknown symbol or file is answered with an
+//! `error_response`, and the stream goes on. The index is built at the first call: most processes never get a reflection call.
 
 use std::pin::Pin;
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Turns away what is not gRPC, by HTTP status, before anything is carried out: 405 for a method other than POST, 415
-//! for a content type other than gRPC's.
+//! Refuses HTTP requests that are not gRPC before a handler runs: status 405 for a method other than POST, status 415 for
+//! a content type other than gRPC's.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -68,7 +68,8 @@ fn is_grpc(content_type: &[u8]) -> bool {
     start.eq_ignore_ascii_case(GRPC) && matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';'))
 }
 
-/// The answer: text for people, and a gRPC status for those who read one, and for our own records.
+/// Builds the refusal. The body is text for people; the `grpc-status` header serves gRPC clients, metrics and the access
+/// log.
 fn refused(status: StatusCode) -> Response<Body> {
     let mut response = Status::new(Code::InvalidArgument, TOLD).into_http::<Body>();
     *response.body_mut() = Body::new(Full::from(TOLD).map_err(|never| match never {}));

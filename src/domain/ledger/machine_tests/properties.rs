@@ -147,7 +147,8 @@ fn check_kept(before: &Entry, after: &Entry, told: &impl Debug) {
     assert_eq!(identity(before), identity(after), "another entry: {told:?}");
 }
 
-/// Only what is known frees an order number, never time alone; and only what was seen is a success.
+/// A known outcome frees the order number; the passing of time alone never does. An entry is SUCCEEDED only after an
+/// acceptance or a look-up that showed the order.
 fn check_ends(
     before: &Entry,
     event: &EntryEvent,

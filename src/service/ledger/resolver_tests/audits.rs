@@ -95,7 +95,8 @@ async fn audits_that_cannot_be_made_do_not_stand_before_the_others() {
     assert!(ledger.due_audits(mutations.now(), 99).await.unwrap().len() < 20);
 }
 
-/// Nobody looks again at what was found by a look-up: the alert must wait for the store.
+/// A finding of an audit is not looked up a second time. While the store fails, the resolver repeats the write of the alert
+/// until it commits.
 #[tokio::test(start_paused = true)]
 async fn what_was_found_while_the_store_failed_is_raised_when_it_works() {
     let (walmart, ledger) = (Walmart::default(), Faulty::default());
