@@ -26,6 +26,7 @@ use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{CONTENT_ID, Entry, EntryState, Fingerprint, NewEntry};
 use crate::domain::mutations::Mutation;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger};
 use crate::ports::upstream::{AcceptedAnswer, Reply, Upstream, WalmartApi};
@@ -257,7 +258,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 BeginOutcome::Existing { by, entries } => {
                     let same = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
                     match by {
-                        _ if same => Ok(CallProgress::before(entries)),
+                        _ if same || is_planted(PlantedBug::FingerprintIgnored) => Ok(CallProgress::before(entries)),
                         BeginConflict::RequestId => Err(ServiceError::RequestIdReused),
                         BeginConflict::OrderNumber | BeginConflict::Content => Err(ServiceError::OrderNumberUsed),
                     }
@@ -284,8 +285,9 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let request_id: Option<Arc<str>> = (!names.request_id.is_empty()).then(|| names.request_id.as_str().into());
         // The first batch starts as `Sending`, which saves a second write before the first byte leaves; a look-up
         // before the first attempt needs `Recorded`.
-        let first =
-            if M::BY_ORDER_NUMBER && self.mutations.looks_first() { EntryState::Recorded } else { EntryState::Sending };
+        let looks_first = M::BY_ORDER_NUMBER && self.mutations.looks_first();
+        let recorded_only = looks_first || is_planted(PlantedBug::NoSendingRow);
+        let first = if recorded_only { EntryState::Recorded } else { EntryState::Sending };
         let mut snapshots = snapshots.into_iter();
         let new = |(number, batch): (u32, &Arc<M::Request>)| NewEntry {
             account: self.mutations.directory().id(account),
@@ -315,6 +317,11 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         call: &CallContext,
     ) -> Result<CallProgress, ServiceError> {
         let guard = WorkGuard::new(&self.mutations, entries.iter().map(|entry| entry.id));
+        if is_planted(PlantedBug::NoSendingRow)
+            && let Some(first) = entries.first_mut()
+        {
+            *first = self.mutations.after(first.clone(), EntryEvent::Send)?;
+        }
         if entries.first().is_some_and(|entry| entry.state == EntryState::Recorded) {
             let first = entries.remove(0);
             // Boxed, like the calls below: rare and large futures would enlarge the future of every call.
@@ -337,7 +344,13 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             // The caller is still waiting, or was already told that the outcome is pending.
             entry.is_owed &= Instant::now() >= call.deadline;
             if requests.len() == 1 {
-                let saved = self.mutations.write(&entry).await?;
+                let saved = if is_planted(PlantedBug::AnsweredBeforeDurable) {
+                    let (mutations, written) = (self.mutations.clone(), entry.clone());
+                    tokio::spawn(async move { drop(mutations.write(&written).await) });
+                    SaveOutcome::Won(entry)
+                } else {
+                    self.mutations.write(&entry).await?
+                };
                 guard.release_all();
                 reach(CrashPoint::L7);
                 return Ok(match (saved, attempt.reply) {

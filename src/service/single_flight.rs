@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallContext;
 
 type SharedWork<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
@@ -72,7 +73,7 @@ impl<T: Clone + Send + Sync + 'static, G> Drop for Waiter<T, G> {
             return;
         }
         // Without a runtime the process is ending, and the work ends with it.
-        if Handle::try_current().is_ok() {
+        if Handle::try_current().is_ok() && !is_planted(PlantedBug::OperationCancelledWithRpc) {
             self.tasks.spawn(self.work.clone());
         }
     }

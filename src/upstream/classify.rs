@@ -19,6 +19,7 @@ use super::wording::{
 use crate::domain::effect::Effect;
 use crate::domain::operation::Operation;
 use crate::pb::WalmartError;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::upstream::ErrorKind;
 use crate::wire::error::ErrorBody;
 
@@ -105,6 +106,7 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimit
             };
             return Verdict { retry, retry_after: wait, ..verdict };
         }
+        500 if is_planted(PlantedBug::Http500IsRefusal) => {}
         // 408 and 499 mean a peer stopped waiting for the request. Walmart may still carry the request out.
         408 | 499 | 500.. => return ambiguous(operation),
         _ if errors.iter().any(is_outage_in_disguise) => return ambiguous(operation),

@@ -107,6 +107,9 @@ impl Gateway {
 
     fn start(&self, end: End, clock_steps: &str) -> io::Result<Process> {
         let mut variables = Vec::new();
+        if let Ok(bug) = std::env::var("ORDER_GATEWAY_BUG") {
+            variables.push(("ORDER_GATEWAY_BUG", bug));
+        }
         if !clock_steps.is_empty() {
             variables.push(("ORDER_GATEWAY_CLOCK_STEPS", clock_steps.to_owned()));
         }

@@ -30,7 +30,7 @@ const TABLE: &Table = &[
     // The use cases see traits only, never an implementation.
     ("service", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "telemetry"]),
     // Keeps what the ledger has; knows the port, not who uses it.
-    ("store", &["config", "crash_point", "domain", "ports", "telemetry"]),
+    ("store", &["config", "crash_point", "domain", "planted_bug", "ports", "telemetry"]),
     // The edges. They do not know each other.
     ("upstream", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "telemetry", "wire"]),
     ("grpc", &["accept", "config", "domain", "limits", "pb", "ports", "quota", "service", "shutdown", "telemetry"]),

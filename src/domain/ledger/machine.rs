@@ -197,6 +197,9 @@ pub fn apply(
             not_sent(entry, answer, again_in, now, rules)
         }
         (Sending, EntryEvent::Lost { error }) => in_doubt(entry, error, now, rules),
+        (Sending, EntryEvent::TakenOver { boot }) if is_planted(PlantedBug::SendingRecoveredAsRecorded) => {
+            Entry { state: Recorded, next: Some(now), ..rebased(entry, boot, now) }
+        }
         (Sending, EntryEvent::TakenOver { boot }) => {
             in_doubt(rebased(entry, boot, now), "the process ended".into(), now, rules)
         }
@@ -344,6 +347,17 @@ fn refused_in_doubt(
     Entry { answer: answer.into(), ..entry }
 }
 
+/// The settle window. Planted bugs cut it short.
+fn settle_window(rules: &LedgerRules) -> Duration {
+    if is_planted(PlantedBug::UnknownResentAtOnce) {
+        Duration::ZERO
+    } else if is_planted(PlantedBug::SettleWindowCutShort) {
+        rules.settle_window / 4
+    } else {
+        rules.settle_window
+    }
+}
+
 /// Settles absence: enough absences, far enough apart, the last one by number and a settle window after the last byte.
 fn absent(
     entry: Entry,
@@ -366,8 +380,8 @@ fn absent(
     }
     let settled = counts
         && by == LookedUpBy::Number
-        && unknown.absences >= ABSENCES
-        && Moment::window_has_passed(unknown.last_byte, rules.settle_window, now);
+        && unknown.absences >= if is_planted(PlantedBug::UnknownResentAtOnce) { 1 } else { ABSENCES }
+        && Moment::window_has_passed(unknown.last_byte, settle_window(rules), now);
     let entry = Entry { unknown: Some(unknown), ..entry };
     Ok(if !settled {
         Entry { state: EntryState::Unknown, next: Some(rules.next_lookup(unknown.since, now)), ..entry }

@@ -17,6 +17,7 @@ use super::{BLOCKED, Feed, FeedStore, StreamPermit, duration, places, timestamp}
 use crate::domain::feed::{EventFilter, FeedName, LogId};
 use crate::domain::rules::FieldPath;
 use crate::pb;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallContext;
 use crate::service::ServiceError;
 use crate::service::feed_error::{FeedError, StreamEnd};
@@ -177,7 +178,9 @@ impl<F: FeedStore> WatchStream<F> {
                     () = &mut self.stopping => return Err(FeedError::ShuttingDown),
                     changed = self.tip.changed() => {
                         changed.map_err(|_| FeedError::ShuttingDown)?;
-                        continue;
+                        if !is_planted(PlantedBug::BookmarkAhead) {
+                            continue;
+                        }
                     }
                     () = &mut self.alarm => {
                         if Instant::now() < self.due {
@@ -193,10 +196,11 @@ impl<F: FeedStore> WatchStream<F> {
 
     fn heartbeat(&self) -> pb::Heartbeat {
         let head = self.tip.borrow().head.max(self.position);
+        let handed_over = if is_planted(PlantedBug::BookmarkAhead) { head } else { self.position };
         let state = if self.position < head { pb::FeedState::CatchingUp } else { pb::FeedState::Live };
         pb::Heartbeat {
             server_time: timestamp(self.feed.now()),
-            cursor: self.log.cursor(self.position).to_string(),
+            cursor: self.log.cursor(handed_over).to_string(),
             head,
             backlog: head - self.position,
             state: state.into(),

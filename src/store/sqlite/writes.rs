@@ -13,6 +13,7 @@ use super::tx::{ENTRY_SPAN, WriteTx};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::ledger::{AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, PlannedAudit, SaveResult};
 use crate::store::keys::EntryKeys;
 use crate::store::{kept, made};
@@ -91,7 +92,9 @@ fn make(tx: &mut WriteTx<'_>, new: &NewEntry, keys: &EntryKeys) -> rusqlite::Res
         entry.batches,
         integer(entry.created.0),
         integer(entry.not_after.wall.0),
-        keys.number.as_ref().filter(|_| entry.state.holds_order_number()),
+        keys.number
+            .as_ref()
+            .filter(|_| entry.state.holds_order_number() && !is_planted(PlantedBug::OrderNumberNotUnique)),
         keys.request,
         if entry.frees_request_id() { id } else { 0 },
         keys.content.as_ref().filter(|_| entry.state.is_open()),

@@ -9,4 +9,5 @@ fn it_has_no_crash_points() {
     assert!(has("lookup_delays"), "texts of the program are found");
     assert!(!has("ORDER_GATEWAY_CRASH_AT"));
     assert!(!has("ORDER_GATEWAY_CLOCK_STEPS"));
+    assert!(!has("ORDER_GATEWAY_BUG"));
 }

@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::{EventRow, RowState};
 use crate::domain::moment::SteadyTime;
+use crate::planted_bug::{PlantedBug, is_planted};
 
 /// Rows by position. All changes go through [`RowIndex::put`] and [`RowIndex::remove`].
 #[derive(Clone, Debug, Default)]
@@ -122,6 +123,9 @@ impl RowIndex {
 
     /// Whether an event of this key would wait for an earlier event.
     pub(super) fn holds_up(&self, key: &str) -> bool {
+        if is_planted(PlantedBug::TwoLeasesPerKey) {
+            return self.lines.get(key).is_some_and(|line| line.ready.is_some());
+        }
         self.lines.contains_key(key)
     }
 
@@ -237,7 +241,8 @@ impl RowIndex {
 
     /// Whether the row is queued with other rows of its key.
     fn has_line(&self, row: &EventRow) -> bool {
-        self.ordered && !row.key.is_empty() && row.state.is_unsettled()
+        let unblocked = is_planted(PlantedBug::RetryUnblocksKey) && matches!(row.state, RowState::Waiting { .. });
+        self.ordered && !row.key.is_empty() && row.state.is_unsettled() && !unblocked
     }
 
     /// Finds the row of a key that may be leased: the first row, if pending and no row of the key is leased.

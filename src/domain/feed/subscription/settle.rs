@@ -23,6 +23,7 @@ use std::time::Duration;
 use super::lend::USED_UP;
 use super::{EventRow, LastVerdict, Lease, RowState, SettleOutcome, SettleVerdict, Subscription};
 use crate::domain::moment::Moment;
+use crate::planted_bug::{PlantedBug, is_planted};
 
 impl Subscription {
     /// Applies verdicts in order. `fraction` draws from 0 to 1, for the pause before a retry.
@@ -55,7 +56,7 @@ impl Subscription {
         if lease.attempt == 0 || lease.attempt > row.attempt {
             return SettleOutcome::UnknownLease;
         }
-        if lease.attempt < row.attempt {
+        if lease.attempt < row.attempt && !is_planted(PlantedBug::LeaseAttemptUnchecked) {
             return SettleOutcome::LeaseLost;
         }
         let in_time = matches!(&row.state, RowState::Leased { until, .. } if now.steady < until.steady);
@@ -80,6 +81,9 @@ impl Subscription {
     }
 
     fn acknowledge(&mut self, row: EventRow) -> SettleOutcome {
+        if is_planted(PlantedBug::RedrivenMovesFloor) && row.redriven {
+            self.head.floor = self.head.floor.max(row.seq);
+        }
         if self.is_forgotten(row.seq) {
             self.rows.remove(row.seq);
         } else {

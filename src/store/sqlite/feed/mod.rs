@@ -30,6 +30,8 @@ use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
 use crate::domain::timestamp::Timestamp;
+#[cfg(feature = "crash-points")]
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::event_log::{
     AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
 };
@@ -38,6 +40,17 @@ use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome,
 
 impl EventLog for SqliteLedger {
     async fn append(&self, arrival: WebhookDelivery) -> Result<AppendOutcome, StoreError> {
+        #[cfg(feature = "crash-points")]
+        if is_planted(PlantedBug::DuplicateCheckedBeforeInsert) {
+            let looked = arrival.clone();
+            let known = self.write(move |tx| {
+                let account = tx.account(&looked.account)?;
+                known::body_of(tx, account, &crate::store::keys::delivery(&looked))
+            });
+            if known.await?.is_some() {
+                return Ok(AppendOutcome::Duplicate);
+            }
+        }
         self.write(move |tx| append::append(tx, &arrival)).await
     }
 

@@ -11,6 +11,7 @@ use super::reads::limit;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{CONFLICT, DeliveryContent, EventIdentity, WebhookDelivery};
 use crate::domain::timestamp::Timestamp;
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::event_log::{QuarantinedDelivery, RereadOutcome};
 use crate::store::keys;
 
@@ -47,7 +48,7 @@ pub(super) fn keep(
 ) -> rusqlite::Result<bool> {
     let received = integer(arrival.received.0);
     let (key, body) = (keys::body(&arrival.body_hash), keys::half(&arrival.body_hash));
-    if known::body_of(tx, account, &key)?.is_some() {
+    if !is_planted(PlantedBug::DuplicateCheckedBeforeInsert) && known::body_of(tx, account, &key)?.is_some() {
         return Ok(false);
     }
     let new = NewDelivery { account, received: arrival.received, place: None, key: &key, body };

@@ -13,6 +13,7 @@ use crate::domain::feed::subscription::{
     DeliveryCause, EventRow, RowState, Subscription, SubscriptionChanges, SubscriptionCounts, SubscriptionHead,
 };
 use crate::domain::feed::{AccountScope, FeedName};
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome};
 
 pub(super) fn make(tx: &mut WriteTx<'_>, new: &NewSubscription) -> rusqlite::Result<CreateOutcome> {
@@ -122,6 +123,9 @@ fn write(tx: &mut WriteTx<'_>, id: u64, changes: &SubscriptionChanges) -> rusqli
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for row in &changes.put {
+        if is_planted(PlantedBug::FloorFromMemory) && matches!(row.state, RowState::Leased { .. }) {
+            continue;
+        }
         let StateColumns { state, cause, time, steady, since, words } = rows::of_state(&row.state);
         put.execute(params![
             id,
