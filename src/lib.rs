@@ -14,7 +14,7 @@
 //! | storage | [`store`] | the ledger and the feeds; implements [`ports::ledger`] |
 //! | settings | [`config`] | loading, validation and documentation |
 //! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages of both APIs |
-//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], `limits`, [`crash_point`], [`planted_bug`] | traces, metrics and logs; drain; connection limits; quotas; limits of the process; crash tests; bugs for testing the tests |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], `rate_limiter`, `limits`, [`crash_point`], [`planted_bug`] | traces, metrics and logs; drain; connection limits; quotas; rates; limits of the process; crash tests; bugs for testing the tests |
 //! | other side | [`emulator`] | an emulated Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
@@ -32,6 +32,7 @@ pub mod pb;
 pub mod planted_bug;
 pub mod ports;
 pub mod quota;
+mod rate_limiter;
 pub mod service;
 pub mod shutdown;
 pub mod store;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::rate_limiter::RateLimiter;
 use crate::telemetry::metrics::{Metrics, TextFormat};
 
 /// Encodings per second, all readers together. Beyond this number the last text is served, up to the age below.
@@ -22,15 +23,14 @@ pub(super) struct MetricsText {
 }
 
 struct CachedTexts {
-    since: Instant,
-    left: u32,
+    encodings: RateLimiter,
     texts: Vec<(TextFormat, Instant, Bytes)>,
 }
 
 impl MetricsText {
     /// Starts with an empty cache.
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let cached = CachedTexts { since: Instant::now(), left: PER_SECOND, texts: Vec::new() };
+        let cached = CachedTexts { encodings: RateLimiter::new(PER_SECOND.into(), Instant::now()), texts: Vec::new() };
         Self { metrics, cached: Arc::new(Mutex::new(cached)) }
     }
 
@@ -39,15 +39,12 @@ impl MetricsText {
     /// # Errors A metric cannot be written, which is a bug.
     pub(super) fn text(&self, form: TextFormat) -> Result<Bytes, fmt::Error> {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.since.elapsed() >= Duration::from_secs(1) {
-            (cached.since, cached.left) = (Instant::now(), PER_SECOND);
-        }
+        let allowed = cached.encodings.take(Instant::now());
         let last = cached.texts.iter().find(|(of, written, _)| *of == form && written.elapsed() < MAX_AGE);
-        if let (0, Some((.., text))) = (cached.left, last) {
+        if let (Err(_), Some((.., text))) = (allowed, last) {
             return Ok(text.clone());
         }
         let text = Bytes::from(self.metrics.encode(form)?);
-        cached.left = cached.left.saturating_sub(1);
         cached.texts.retain(|(of, ..)| *of != form);
         cached.texts.push((form, Instant::now(), text.clone()));
         Ok(text)

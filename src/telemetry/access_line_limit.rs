@@ -1,45 +1,42 @@
 //! Limits the rate of access log lines. Without a limit, a flood of refused calls could fill the disk.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
+use crate::rate_limiter::RateLimiter;
+
 /// Lines per second, far more than a reader can follow.
 const PER_SECOND: u32 = 200;
 
-/// The quota of lines in the current second. Clones share the quota.
+/// The lines left. Clones share them.
 #[derive(Clone, Debug)]
 pub struct AccessLineLimit {
-    /// The start of the current second, and the lines left.
-    now: Arc<Mutex<(Instant, u32)>>,
+    lines: Arc<Mutex<RateLimiter>>,
     left_out: Counter,
 }
 
 impl AccessLineLimit {
-    /// Creates a full quota; `left_out` counts lines above the quota.
+    /// Starts with a second's worth of lines; `left_out` counts lines beyond the limit.
     pub fn new(left_out: Counter) -> Self {
-        Self { now: Arc::new(Mutex::new((Instant::now(), PER_SECOND))), left_out }
+        Self { lines: Arc::new(Mutex::new(RateLimiter::new(PER_SECOND.into(), Instant::now()))), left_out }
     }
 
-    /// Takes a line from the quota. Returns false, and counts the line, if the quota is used up.
+    /// Whether a line may be written. Counts the line if not.
     pub fn take(&self) -> bool {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.0.elapsed() >= Duration::from_secs(1) {
-            *now = (Instant::now(), PER_SECOND);
-        }
-        let Some(left) = now.1.checked_sub(1) else {
+        let taken = self.lines.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()).is_ok();
+        if !taken {
             self.left_out.inc();
-            return false;
-        };
-        now.1 = left;
-        true
+        }
+        taken
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::quota::{Quota, QuotaPermit};
+use crate::rate_limiter::RateLimiter;
 
 /// Advice to a client with too many calls at a time: the end of a running call cannot be predicted.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -31,7 +32,7 @@ pub(crate) struct ClientLimits {
     calls: Quota,
     streams: Quota,
     max_concurrent: Option<Quota>,
-    per_second: Option<CallBucket>,
+    per_second: Option<Mutex<RateLimiter>>,
 }
 
 /// The permits of a call: of its kind, and of calls and streams together.
@@ -45,7 +46,7 @@ impl ClientLimits {
             calls: Quota::new(limits.calls),
             streams: Quota::new(limits.streams),
             max_concurrent: limits.max_concurrent.map(Quota::new),
-            per_second: limits.per_second.map(|rate| CallBucket::new(rate, now)),
+            per_second: limits.per_second.map(|rate| Mutex::new(RateLimiter::new(rate, now))),
         }
     }
 
@@ -62,39 +63,10 @@ impl ClientLimits {
             Some(permits) => Some(permits.try_acquire(1).ok_or(RETRY_AFTER)?),
             None => None,
         };
-        if let Some(bucket) = &self.per_second {
-            bucket.take(now)?;
+        if let Some(limiter) = &self.per_second {
+            limiter.lock().unwrap_or_else(PoisonError::into_inner).take(now)?;
         }
         Ok((permit, concurrent))
-    }
-}
-
-#[derive(Debug)]
-struct CallBucket {
-    rate: f64,
-    burst: f64,
-    state: Mutex<(f64, Instant)>,
-}
-
-impl CallBucket {
-    fn new(rate: f64, now: Instant) -> Self {
-        let rate = rate.max(0.0);
-        let burst = if rate > 0.0 { rate.max(1.0) } else { 0.0 };
-        Self { rate, burst, state: Mutex::new((burst, now)) }
-    }
-
-    fn take(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (tokens, at) = *state;
-        let elapsed = now.saturating_duration_since(at).as_secs_f64();
-        let tokens = (tokens + elapsed * self.rate).min(self.burst);
-        let left = tokens - 1.0;
-        *state = (if left >= 0.0 { left } else { tokens }, now.max(at));
-        if left >= 0.0 {
-            return Ok(());
-        }
-        let wait = Duration::try_from_secs_f64(-left / self.rate).unwrap_or(Duration::MAX);
-        Err(wait.clamp(Duration::from_millis(1), Duration::from_secs(3600)))
     }
 }
 
