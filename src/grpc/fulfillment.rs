@@ -1,4 +1,4 @@
-//! FulfillmentService: reads the call's context, looks the account up, calls the use case, builds the response.
+//! FulfillmentService: reads the call's context, calls the use case, builds the response.
 
 use std::sync::Arc;
 
@@ -7,23 +7,20 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::status;
-use crate::domain::reads::FetchPromise;
-use crate::domain::rules::{check_cancellation, check_order, check_order_status, check_promise};
 use crate::pb;
 use crate::pb::fulfillment_service_server::FulfillmentService;
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 use crate::service::{
-    AccountDirectory, BatchOutcome, CacheSettings, CancelOrder, CancellationReply, CoalescedRead, CreateOrder,
-    GetOrderStatus, MutationError, Mutations, ServiceError,
+    AccountDirectory, BatchOutcome, CacheSettings, CancelOrder, CancellationReply, CreateOrder, FetchDeliveryPromise,
+    GetOrderStatus, Mutations, ServiceError,
 };
 use crate::telemetry::metrics::Metrics;
 
 /// The RPCs of FulfillmentService, over any upstream and ledger.
 pub(crate) struct FulfillmentRpcs<U, L> {
-    directory: AccountDirectory,
-    promise: CoalescedRead<FetchPromise, U>,
+    promise: FetchDeliveryPromise<U>,
     create: CreateOrder<U, L>,
     cancel: CancelOrder<U, L>,
     status: GetOrderStatus<U>,
@@ -41,11 +38,10 @@ impl<U: WalmartApi, L: Ledger> FulfillmentRpcs<U, L> {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            directory,
-            promise: CoalescedRead::new(upstream.clone()).keeping(cache, metrics),
+            promise: FetchDeliveryPromise::new(directory.clone(), upstream.clone(), cache, metrics),
             create: CreateOrder::new(mutations.clone(), tasks.clone()),
             cancel: CancelOrder::new(mutations, tasks),
-            status: GetOrderStatus::new(upstream),
+            status: GetOrderStatus::new(directory, upstream),
         }
     }
 }
@@ -62,11 +58,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
         request: Request<pb::FetchDeliveryPromiseRequest>,
     ) -> Result<Response<pb::FetchDeliveryPromiseResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.promise.call(account, request, &call).await,
-            Err(error) => Err(error.with_faults(check_promise(&request))),
-        };
+        let answer = self.promise.answer(request.into_inner(), &call).await;
         answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
@@ -82,10 +74,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
         let request = Arc::new(request.into_inner());
         Box::pin(async move {
             let call = call?;
-            let answer = match self.directory.one(&request.account, &call) {
-                Ok(account) => self.create.call(account, request.clone(), &call).await,
-                Err(error) => Err(error.with_faults(check_order(&request))),
-            };
+            let answer = self.create.answer(request.clone(), &call).await;
             answer
                 .map(|answer| respond(answer, &call))
                 .map_err(|error| status::failure(error, &request.request_id, &call))
@@ -97,16 +86,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
         request: Request<pb::CancelOrderRequest>,
     ) -> Result<Response<pb::CancelOrderResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let request_id = request.request_id.clone();
-        let result = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.cancel.call(account, request, &call).await,
-            Err(error) => {
-                let error = error.with_faults(check_cancellation(&request));
-                Err(MutationError { request_id, error })
-            }
-        };
-        match result {
+        match self.cancel.answer(request.into_inner(), &call).await {
             Ok(cancelled) => Ok(respond(cancellation(cancelled, &call), &call)),
             Err(failed) => Err(status::failure(failed.error, &failed.request_id, &call)),
         }
@@ -117,11 +97,7 @@ impl<U: WalmartApi, L: Ledger> FulfillmentService for FulfillmentRpcs<U, L> {
         request: Request<pb::GetOrderStatusRequest>,
     ) -> Result<Response<pb::GetOrderStatusResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.status.call(account, request, &call).await,
-            Err(error) => Err(error.with_faults(check_order_status(&request))),
-        };
+        let answer = self.status.answer(request.into_inner(), &call).await;
         answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 }

@@ -105,6 +105,16 @@ impl AccountDirectory {
         Ok(index)
     }
 
+    /// Finds the account of a call as [`AccountDirectory::one`] does. A failure also lists the faults of the request.
+    pub(super) fn of_request(
+        &self,
+        name: &str,
+        call: &CallContext,
+        check: impl FnOnce() -> Result<(), FieldFaults>,
+    ) -> Result<AccountIndex, ServiceError> {
+        self.one(name, call).map_err(|error| error.with_faults(check()))
+    }
+
     /// Finds the accounts of a list. An empty name means all accounts visible to the caller.
     pub fn many(&self, name: &str, call: &CallContext) -> Result<Vec<AccountIndex>, ServiceError> {
         if name.is_empty() { Ok(self.visible(call)) } else { self.one(name, call).map(|one| vec![one]) }

@@ -10,6 +10,7 @@ use super::ledger::Mutations;
 use super::mutate::{Mutate, MutationError, MutationReply};
 use crate::domain::account::AccountIndex;
 use crate::domain::mutations::{self, MAX_LINES};
+use crate::domain::rules::check_cancellation;
 use crate::pb::{CancelItem, CancelOrderRequest};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
@@ -50,10 +51,23 @@ impl<U: WalmartApi, L: Ledger> CancelOrder<U, L> {
         Self(Mutate::new(mutations, tasks))
     }
 
+    /// Answers a caller, for the account that the request names.
+    pub async fn answer(
+        &self,
+        request: CancelOrderRequest,
+        call: &CallContext,
+    ) -> Result<CancellationReply, MutationError> {
+        let directory = self.0.mutations.directory();
+        match directory.of_request(&request.account, call, || check_cancellation(&request)) {
+            Ok(account) => self.call(account, request, call).await,
+            Err(error) => Err(MutationError { request_id: request.request_id, error }),
+        }
+    }
+
     /// Cancels the lines. Fails when no batch was accepted: as pending if the outcome of any batch is unknown, else
     /// with the error of the first batch. Calls with the same request id, or without id while one is open, are the same
     /// call. The cancellation continues when its caller leaves.
-    pub async fn call(
+    pub(super) async fn call(
         &self,
         account: AccountIndex,
         request: CancelOrderRequest,

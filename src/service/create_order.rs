@@ -11,6 +11,7 @@ use super::mutate::{Mutate, MutationReply};
 use crate::domain::account::AccountIndex;
 use crate::domain::mutations;
 use crate::domain::order_number;
+use crate::domain::rules::check_order;
 use crate::pb::{CreateOrderRequest, CreateOrderResponse};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
@@ -31,9 +32,20 @@ impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
         Self(Mutate::new(mutations, tasks))
     }
 
+    /// Answers a caller, for the account that the request names.
+    pub async fn answer(
+        &self,
+        request: Arc<CreateOrderRequest>,
+        call: &CallContext,
+    ) -> Result<CreateOrderResponse, ServiceError> {
+        let directory = self.0.mutations.directory();
+        let account = directory.of_request(&request.account, call, || check_order(&request))?;
+        self.call(account, request, call).await
+    }
+
     /// Creates the order. A repeated call, concurrent or later, gets the answer of the first call; different content
     /// under a used number or id is refused. The creation continues when its caller leaves.
-    pub async fn call(
+    pub(super) async fn call(
         &self,
         account: AccountIndex,
         request: impl Into<Arc<CreateOrderRequest>>,

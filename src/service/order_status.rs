@@ -1,11 +1,11 @@
 //! Searches the state of orders. Answers are not cached, because callers ask for changes.
 
-use super::ServiceError;
-use super::absent;
 use super::read::{CallEnd, CoalescedRead, reply};
+use super::{AccountDirectory, ServiceError, absent};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::WalmartCall as _;
 use crate::domain::reads::{FindOrder, SearchOrders};
+use crate::domain::rules::check_order_status;
 use crate::pb::{GetOrderStatusRequest, GetOrderStatusResponse};
 use crate::ports::call::CallContext;
 use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
@@ -13,21 +13,33 @@ use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 /// The use case GetOrderStatus. Cheap to clone.
 #[derive(Clone)]
 pub struct GetOrderStatus<U> {
+    directory: AccountDirectory,
     find: CoalescedRead<FindOrder, U>,
     search: CoalescedRead<SearchOrders, U>,
 }
 
 impl<U: Upstream<FindOrder> + Upstream<SearchOrders>> GetOrderStatus<U> {
     /// Sends searches to `upstream`.
-    pub fn new(upstream: U) -> Self {
+    pub fn new(directory: AccountDirectory, upstream: U) -> Self {
         Self {
+            directory,
             find: CoalescedRead::new(upstream.clone()).concluding(found),
             search: CoalescedRead::new(upstream).concluding(listed),
         }
     }
 
+    /// Answers a caller, for the account that the request names.
+    pub async fn answer(
+        &self,
+        request: GetOrderStatusRequest,
+        call: &CallContext,
+    ) -> Result<GetOrderStatusResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || check_order_status(&request))?;
+        self.call(account, request, call).await
+    }
+
     /// Searches orders. An order number unknown to Walmart is an error; a search by any other filter may be empty.
-    pub async fn call(
+    pub(super) async fn call(
         &self,
         account: AccountIndex,
         request: GetOrderStatusRequest,

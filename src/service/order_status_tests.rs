@@ -18,10 +18,14 @@ fn by_channel() -> GetOrderStatusRequest {
     GetOrderStatusRequest { order_channel_id: "CH".into(), ..Default::default() }
 }
 
+fn searching(walmart: Walmart) -> GetOrderStatus<Walmart> {
+    GetOrderStatus::new(AccountDirectory::new(Vec::new()), walmart)
+}
+
 #[tokio::test(start_paused = true)]
 async fn identical_calls_in_flight_share_one_and_nothing_is_kept() {
     let walmart = Walmart::default().answering(Operation::Status, [found("SO123"), found("SO123")]);
-    let service = GetOrderStatus::new(walmart.clone());
+    let service = searching(walmart.clone());
     let long = call(LONG);
     let named = GetOrderStatusRequest { account: "acme".into(), ..by_number() };
     let (one, two) = tokio::join!(service.call(ACME, by_number(), &long), service.call(ACME, named, &long));
@@ -34,7 +38,7 @@ async fn identical_calls_in_flight_share_one_and_nothing_is_kept() {
 #[tokio::test(start_paused = true)]
 async fn other_searches_and_accounts_share_nothing() {
     let walmart = Walmart::default();
-    let service = GetOrderStatus::new(walmart.clone());
+    let service = searching(walmart.clone());
     let long = call(LONG);
     let page = GetOrderStatusRequest { limit: 10, ..by_channel() };
     let _ = tokio::join!(
@@ -55,11 +59,11 @@ async fn an_order_number_that_is_not_found_is_an_error_and_another_search_is_emp
             refused(Operation::Status, ErrorKind::NotFound, "CONTENT_NOT_FOUND.GMP_ORDER_API", ""),
         ]
     };
-    let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, absent()));
+    let service = searching(Walmart::default().answering(Operation::Status, absent()));
     for expected in ["OrderNotFound", "NotFound", "NotFound", "NotFound"] {
         assert_eq!(kind(&service.call(ACME, by_number(), &call(LONG)).await), expected);
     }
-    let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, absent()));
+    let service = searching(Walmart::default().answering(Operation::Status, absent()));
     for _ in absent() {
         let answer = service.call(ACME, by_channel(), &call(LONG)).await.unwrap();
         assert_eq!((answer.status.as_str(), answer.payload.len()), ("OK", 0));
@@ -72,7 +76,7 @@ async fn a_path_that_does_not_exist_is_no_empty_list() {
     for code in ["URI_NOT_FOUND", "", "CONTENT_NOT_FOUND.GMP_GATEWAY_API", "404.PROXY.1"] {
         for search in [by_channel(), by_number()] {
             let answer = refused(Operation::Status, ErrorKind::NotFound, code, "No static resource");
-            let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, [answer]));
+            let service = searching(Walmart::default().answering(Operation::Status, [answer]));
             assert_eq!(kind(&service.call(ACME, search, &call(LONG)).await), "Unavailable", "{code}");
         }
     }
@@ -84,7 +88,7 @@ async fn not_found_among_other_errors_is_no_absence() {
         let mut answer = refused(Operation::Status, ErrorKind::NotFound, "OS_NOT_FOUND_ERROR", "");
         let other = pb::WalmartError { code: "SYSTEM_ERROR".into(), ..Default::default() };
         answer = answer.map_err(|error| UpstreamError { errors: [error.errors, vec![other]].concat(), ..error });
-        let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, [answer]));
+        let service = searching(Walmart::default().answering(Operation::Status, [answer]));
         assert_eq!(kind(&service.call(ACME, search, &call(LONG)).await), "Unavailable");
     }
 }
@@ -92,7 +96,7 @@ async fn not_found_among_other_errors_is_no_absence() {
 #[tokio::test(start_paused = true)]
 async fn a_short_deadline_is_the_callers_own() {
     let walmart = Walmart::default();
-    let service = GetOrderStatus::new(walmart.clone());
+    let service = searching(walmart.clone());
     let (hurried, patient) = (call(LATENCY / 2), call(LONG));
     let (leader, follower) =
         tokio::join!(service.call(ACME, by_channel(), &hurried), service.call(ACME, by_channel(), &patient));
@@ -103,7 +107,7 @@ async fn a_short_deadline_is_the_callers_own() {
 #[tokio::test(start_paused = true)]
 async fn faults_cost_no_call() {
     let walmart = Walmart::default();
-    let result = GetOrderStatus::new(walmart.clone()).call(ACME, Default::default(), &call(LONG)).await;
+    let result = searching(walmart.clone()).call(ACME, Default::default(), &call(LONG)).await;
     assert!(matches!(result, Err(ServiceError::Invalid(_))));
     assert!(walmart.asked().is_empty());
 }
@@ -116,7 +120,7 @@ async fn errors_beside_orders_say_nothing_of_their_customers() {
     let error =
         pb::WalmartError { code: "RENO".into(), description: "no carrier in RENO".into(), ..Default::default() };
     let answer = || Said { orders: vec![order.clone()], errors: vec![error.clone()], ..Default::default() };
-    let service = GetOrderStatus::new(Walmart::default().answering(Operation::Status, [Ok(answer()), Ok(answer())]));
+    let service = searching(Walmart::default().answering(Operation::Status, [Ok(answer()), Ok(answer())]));
     for request in [by_number(), by_channel()] {
         let told = service.call(ACME, request, &call(LONG)).await.unwrap();
         let pb::WalmartError { code, description, .. } = &told.errors[0];

@@ -20,7 +20,7 @@ use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 use crate::telemetry::metrics::Metrics;
 
 /// The use case of one read. Cheap to clone.
-pub(crate) struct CoalescedRead<R: reads::ReadCall, U> {
+pub(super) struct CoalescedRead<R: reads::ReadCall, U> {
     upstream: U,
     conclude: Conclude<R>,
     cache: Option<AnswerCache<R>>,
@@ -74,7 +74,7 @@ impl<R: reads::ReadCall> Clone for AnswerCache<R> {
 
 impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
     /// Sends reads to `upstream`, without a cache.
-    pub(crate) fn new(upstream: U) -> Self {
+    pub(super) fn new(upstream: U) -> Self {
         Self { upstream, conclude: reply::<R>, cache: None, single_flight: SingleFlight::new(TaskTracker::new()) }
     }
 
@@ -84,7 +84,7 @@ impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
     }
 
     /// Adds a cache. `metrics` counts the sources of answers.
-    pub(crate) fn keeping(self, settings: CacheSettings, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn keeping(self, settings: CacheSettings, metrics: Arc<Metrics>) -> Self {
         let CacheSettings { ttl, max_bytes } = settings;
         let answers = Cache::builder()
             .max_capacity(max_bytes)
@@ -99,7 +99,7 @@ impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
     }
 
     /// Answers from the cache, from a call in flight, or by a new call.
-    pub(crate) async fn call(
+    pub(super) async fn call(
         &self,
         account: AccountIndex,
         request: R::Request,

@@ -7,7 +7,7 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use crate::clocks::timestamp;
-use crate::plan::{Content, Story};
+use crate::plan::{ACCOUNTS, Content, Story};
 
 /// In stock without end.
 const SKU: &str = "SKU-1";
@@ -21,6 +21,7 @@ static CANCEL: LazyLock<pb::CancelOrderRequest> =
 
 pub(crate) fn create(story: &Story, content: &Content) -> pb::CreateOrderRequest {
     let mut request = CREATE.clone();
+    request.account = ACCOUNTS[story.account].into();
     request.request_id = story.request_id.clone().unwrap_or_default();
     if let Some(order) = &mut request.payload {
         order.seller_order_id = Some(story.number.clone());
@@ -46,6 +47,7 @@ fn order_line(mut line: pb::OrderItem, number: u32, content: &Content) -> pb::Or
 /// Cancels all lines of the story's first content.
 pub(crate) fn cancel(story: &Story) -> pb::CancelOrderRequest {
     let mut request = CANCEL.clone();
+    request.account = ACCOUNTS[story.account].into();
     request.request_id = story.cancel_id.clone().unwrap_or_default();
     if let Some(payload) = &mut request.payload {
         payload.seller_order_id = Some(story.number.clone());
@@ -59,7 +61,8 @@ pub(crate) fn cancel(story: &Story) -> pb::CancelOrderRequest {
 }
 
 pub(crate) fn status(story: &Story) -> pb::GetOrderStatusRequest {
-    pb::GetOrderStatusRequest { order_number: story.number.clone(), ..Default::default() }
+    let account = ACCOUNTS[story.account].into();
+    pb::GetOrderStatusRequest { account, order_number: story.number.clone(), ..Default::default() }
 }
 
 #[expect(clippy::expect_used, reason = "the samples are part of the project; a test reads them")]

@@ -75,7 +75,7 @@ impl Process {
             tracer: Tracer::off(),
         };
         let mutations =
-            Mutations::new(upstream.clone(), ledger.clone(), directory, of_mutations, clock, random, metrics);
+            Mutations::new(upstream.clone(), ledger.clone(), directory.clone(), of_mutations, clock, random, metrics);
         // Ends with the runtime.
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(clock_watch.clone().run(ledger.clone(), stopping.clone()));
@@ -85,7 +85,7 @@ impl Process {
         Ok(Self {
             create: CreateOrder::new(mutations.clone(), tasks.clone()),
             cancel: CancelOrder::new(mutations.clone(), tasks),
-            status: GetOrderStatus::new(upstream),
+            status: GetOrderStatus::new(directory, upstream),
             operations: Operations::new(mutations),
             wall,
         })
@@ -162,9 +162,4 @@ fn upstream(
     let stack =
         StackSettings { max_in_flight: MAX_IN_FLIGHT, max_attempts: 3, attempt_timeout: settings.attempt_timeout };
     Ok(RestUpstream::new(network, stack, shared, clock, random.clone()))
-}
-
-/// Position of an account.
-pub(crate) const fn index(account: usize) -> AccountIndex {
-    AccountIndex(account)
 }

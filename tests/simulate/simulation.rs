@@ -17,7 +17,7 @@ use crate::draw::{Draw, millis, seconds};
 use crate::faults::FaultKind;
 use crate::figures::Figures;
 use crate::plan::{ACCOUNTS, Call, Life, Plan, What};
-use crate::process::{Process, context, index};
+use crate::process::{Process, context};
 use crate::store::SimulatedLedger;
 use crate::told::{Answer, Reason};
 use crate::world::{World, longest_end};
@@ -357,7 +357,7 @@ fn whats(story: usize, plan: &Plan) -> impl Iterator<Item = What> + use<> {
 
 async fn perform(world: &World, process: &Process, number: u64, call: &Call) -> Answer {
     let story = &world.plan().stories[call.story];
-    let (began, account) = (world.now(), index(story.account));
+    let began = world.now();
     world.trace(format_args!("caller {number}: {}/{} {call}", ACCOUNTS[story.account], story.number));
     let margin = (MARGIN + call.deadline.mul_f64(MARGIN_PART)).min(call.deadline / 2);
     let time = call.deadline - margin;
@@ -366,12 +366,10 @@ async fn perform(world: &World, process: &Process, number: u64, call: &Call) -> 
         match call.what {
             What::Create(content) => {
                 let request = bodies::create(story, &story.contents[content]);
-                Answer::of_creation(process.create.call(account, request, &context).await)
+                Answer::of_creation(process.create.answer(request.into(), &context).await)
             }
-            What::Cancel => {
-                Answer::of_cancellation(process.cancel.call(account, bodies::cancel(story), &context).await)
-            }
-            What::Status => Answer::of_status(process.status.call(account, bodies::status(story), &context).await),
+            What::Cancel => Answer::of_cancellation(process.cancel.answer(bodies::cancel(story), &context).await),
+            What::Status => Answer::of_status(process.status.answer(bodies::status(story), &context).await),
         }
     };
     let answer = match call.leaves {
