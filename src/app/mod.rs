@@ -399,12 +399,11 @@ where
     B: http_body::Body + Send + 'static,
     B::Error: Into<tonic::codegen::StdError> + Send,
 {
-    let directory = status.directory.clone();
     let cache = CacheSettings { ttl: config.walmart.promise_cache.ttl, max_bytes: limits::PROMISE_CACHE_BYTES };
     let tasks = shutdown.tasks().clone();
-    let returns = ReturnRpcs::new(directory.clone(), upstream.clone(), mutations.clone(), tasks.clone());
-    let seller_orders = SellerOrderRpcs::new(directory.clone(), upstream.clone(), mutations.clone(), tasks.clone());
-    let fulfillment = FulfillmentRpcs::new(directory, upstream, mutations, tasks, cache, metrics.clone());
+    let returns = ReturnRpcs::new(upstream.clone(), mutations.clone(), tasks.clone());
+    let seller_orders = SellerOrderRpcs::new(upstream.clone(), mutations.clone(), tasks.clone());
+    let fulfillment = FulfillmentRpcs::new(upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut services = ServiceRouter::builder()
         .with(served!(FulfillmentServiceServer::new(fulfillment)))

@@ -13,8 +13,8 @@ use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 use crate::service::{
-    AccountDirectory, BatchOutcome, CacheSettings, CancelOrder, CancellationReply, CreateOrder, FetchDeliveryPromise,
-    GetOrderStatus, Mutations, ServiceError,
+    BatchOutcome, CacheSettings, CancelOrder, CancellationReply, CreateOrder, FetchDeliveryPromise, GetOrderStatus,
+    Mutations, ServiceError,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -30,18 +30,18 @@ impl<U: WalmartApi, L: Ledger> FulfillmentRpcs<U, L> {
     /// Reads go to `upstream`, mutations through `mutations`. Mutations whose callers have left go on as `tasks`;
     /// promises are cached as `cache` says.
     pub(crate) fn new(
-        directory: AccountDirectory,
         upstream: U,
         mutations: Mutations<U, L>,
         tasks: TaskTracker,
         cache: CacheSettings,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let directory = mutations.directory();
         Self {
             promise: FetchDeliveryPromise::new(directory.clone(), upstream.clone(), cache, metrics),
+            status: GetOrderStatus::new(directory.clone(), upstream),
             create: CreateOrder::new(mutations.clone(), tasks.clone()),
             cancel: CancelOrder::new(mutations, tasks),
-            status: GetOrderStatus::new(directory, upstream),
         }
     }
 }

@@ -10,19 +10,16 @@ use tonic::Code;
 use tonic_types::{StatusExt as _, pb as rpc};
 
 use super::*;
-use crate::domain::account::AccountId;
 use crate::domain::operation::Operation::Cancel;
 use crate::ports::call::{CallRecord, Caller, VisibleAccounts};
 use crate::ports::upstream::ErrorKind;
 use crate::store::memory::MemoryLedger;
-use crate::testing::walmart::{Walmart, call, lost, mutations, refused, sample};
+use crate::testing::walmart::{Walmart, call, lost, mutations_of, refused, sample};
 
 fn service(walmart: &Walmart, accounts: &[&str]) -> FulfillmentRpcs<Walmart, MemoryLedger> {
-    // Of the same accounts, by position.
-    let (mutations, tasks) = (mutations(walmart, 1), TaskTracker::new());
     let cache = CacheSettings { ttl: Duration::from_secs(30), max_bytes: 1 << 20 };
-    let directory = AccountDirectory::of_ids(accounts.iter().map(|id| AccountId::new(*id).unwrap()));
-    FulfillmentRpcs::new(directory, walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
+    let (mutations, tasks) = (mutations_of(walmart, accounts), TaskTracker::new());
+    FulfillmentRpcs::new(walmart.clone(), mutations, tasks, cache, Arc::new(Metrics::new([])))
 }
 
 fn request<T>(message: T) -> Request<T> {

@@ -1,40 +1,23 @@
-//! SellerOrderService: reads the call's context, looks the account up, calls the use case, builds the response.
+//! SellerOrderService: reads the call's context, calls the use case, builds the response.
 
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::fulfillment::{HasCorrelationId, batch, context, correlated, respond};
 use super::status;
-use crate::domain::mutations::{CancelOrderLines, Mutation, RefundOrderLines, ShipOrderLines, is_correction};
-use crate::domain::reads::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, ReadCall};
 use crate::pb;
 use crate::pb::seller_order_service_server::SellerOrderService;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
-use crate::service::{AccountDirectory, CoalescedRead, MutationError, Mutations, SellerOrderChanges};
+use crate::service::{Mutations, SellerOrders};
 
 /// The RPCs of SellerOrderService, over any upstream and ledger.
-pub(crate) struct SellerOrderRpcs<U, L> {
-    directory: AccountDirectory,
-    list: CoalescedRead<ListSellerOrders, U>,
-    get: CoalescedRead<GetSellerOrder, U>,
-    changes: SellerOrderChanges<U, L>,
-}
+pub(crate) struct SellerOrderRpcs<U, L>(SellerOrders<U, L>);
 
 impl<U: WalmartApi, L: Ledger> SellerOrderRpcs<U, L> {
     /// Reads go to `upstream`, mutations through `mutations`. Mutations whose callers have left go on as `tasks`.
-    pub(crate) fn new(
-        directory: AccountDirectory,
-        upstream: U,
-        mutations: Mutations<U, L>,
-        tasks: TaskTracker,
-    ) -> Self {
-        Self {
-            directory,
-            list: CoalescedRead::new(upstream.clone()),
-            get: CoalescedRead::new(upstream.clone()),
-            changes: SellerOrderChanges::new(upstream, mutations, tasks),
-        }
+    pub(crate) fn new(upstream: U, mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+        Self(SellerOrders::new(upstream, mutations, tasks))
     }
 }
 
@@ -54,21 +37,13 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
         request: Request<pb::ListOrdersRequest>,
     ) -> Result<Response<pb::ListOrdersResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.list.call(account, request, &call).await,
-            Err(error) => Err(error.with_faults(ListSellerOrders::check(&request))),
-        };
+        let answer = self.0.list(request.into_inner(), &call).await;
         answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
     async fn get_order(&self, request: Request<pb::GetOrderRequest>) -> Result<Response<pb::GetOrderResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.get.call(account, request, &call).await,
-            Err(error) => Err(error.with_faults(GetSellerOrder::check(&request))),
-        };
+        let answer = self.0.get(request.into_inner(), &call).await;
         answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
@@ -77,11 +52,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
         request: Request<pb::AcknowledgeOrderRequest>,
     ) -> Result<Response<pb::AcknowledgeOrderResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let answer = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.changes.acknowledge(account, request, &call).await,
-            Err(error) => Err(error.with_faults(AcknowledgeOrder::check(&request))),
-        };
+        let answer = self.0.acknowledge(request.into_inner(), &call).await;
         answer.map(|answer| respond(answer, &call)).map_err(|error| status::failure(error, "", &call))
     }
 
@@ -90,15 +61,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
         request: Request<pb::CancelOrderLinesRequest>,
     ) -> Result<Response<pb::CancelOrderLinesResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let request_id = request.request_id.clone();
-        let result = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.changes.cancel(account, request, &call).await,
-            Err(error) => {
-                let error = error.with_faults(CancelOrderLines::check(&request));
-                Err(MutationError { request_id, error })
-            }
-        };
+        let result = self.0.cancel(request.into_inner(), &call).await;
         let reply = result.map_err(|failed| status::failure(failed.error, &failed.request_id, &call))?;
         let all = reply.batches.iter().all(|batch| batch.result.is_ok());
         let first = reply.batches.iter().find_map(|batch| batch.result.as_ref().ok());
@@ -118,19 +81,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
         request: Request<pb::ShipOrderLinesRequest>,
     ) -> Result<Response<pb::ShipOrderLinesResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let request_id = request.request_id.clone();
-        let result = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.changes.ship(account, request, &call).await,
-            Err(error) => {
-                let faults = if is_correction(&request) {
-                    CorrectTracking::check(&request)
-                } else {
-                    ShipOrderLines::check(&request)
-                };
-                Err(MutationError { request_id, error: error.with_faults(faults) })
-            }
-        };
+        let result = self.0.ship(request.into_inner(), &call).await;
         let reply = result.map_err(|failed| status::failure(failed.error, &failed.request_id, &call))?;
         let response = pb::ShipOrderLinesResponse {
             order: Some(reply.order),
@@ -146,15 +97,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
         request: Request<pb::RefundOrderLinesRequest>,
     ) -> Result<Response<pb::RefundOrderLinesResponse>, Status> {
         let call = context(&request)?;
-        let request = request.into_inner();
-        let request_id = request.request_id.clone();
-        let result = match self.directory.one(&request.account, &call) {
-            Ok(account) => self.changes.refund(account, request, &call).await,
-            Err(error) => {
-                let error = error.with_faults(RefundOrderLines::check(&request));
-                Err(MutationError { request_id, error })
-            }
-        };
+        let result = self.0.refund(request.into_inner(), &call).await;
         let reply = result.map_err(|failed| status::failure(failed.error, &failed.request_id, &call))?;
         let response = pb::RefundOrderLinesResponse {
             order: Some(reply.order),

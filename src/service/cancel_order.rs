@@ -10,7 +10,6 @@ use super::ledger::Mutations;
 use super::mutate::{Mutate, MutationError, MutationReply};
 use crate::domain::account::AccountIndex;
 use crate::domain::mutations::{self, MAX_LINES};
-use crate::domain::rules::check_cancellation;
 use crate::pb::{CancelItem, CancelOrderRequest};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
@@ -57,11 +56,8 @@ impl<U: WalmartApi, L: Ledger> CancelOrder<U, L> {
         request: CancelOrderRequest,
         call: &CallContext,
     ) -> Result<CancellationReply, MutationError> {
-        let directory = self.0.mutations.directory();
-        match directory.of_request(&request.account, call, || check_cancellation(&request)) {
-            Ok(account) => self.call(account, request, call).await,
-            Err(error) => Err(MutationError { request_id: request.request_id, error }),
-        }
+        let account = self.0.account(&request.account, &request, call)?;
+        self.call(account, request, call).await
     }
 
     /// Cancels the lines. Fails when no batch was accepted: as pending if the outcome of any batch is unknown, else

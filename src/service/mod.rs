@@ -35,9 +35,8 @@ pub use self::operations::{ListOperations, OperationDetails, OperationPage, Oper
 pub use self::order_status::GetOrderStatus;
 pub use self::promise::FetchDeliveryPromise;
 pub use self::read::CacheSettings;
-pub(crate) use self::read::CoalescedRead;
-pub use self::returns::ReturnChanges;
-pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrderChanges};
+pub use self::returns::ReturnOrders;
+pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrders};
 pub use self::settings_state::{RefusedSettings, SettingsState, SettingsView};
 pub use self::status::{AccountState, GatewayStatus, StatusReply};
 pub(crate) use self::status::{BoardRows, StatusBoard};

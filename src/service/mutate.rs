@@ -87,6 +87,17 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         Self { mutations, single_flight: SingleFlight::new(tasks), mutation: PhantomData }
     }
 
+    /// Finds the account that a request names. A failure also lists the faults of the request.
+    pub(super) fn account(
+        &self,
+        name: &str,
+        request: &M::Request,
+        call: &CallContext,
+    ) -> Result<AccountIndex, MutationError> {
+        let account = self.mutations.directory().of_request(name, call, || M::check(request));
+        account.map_err(|error| MutationError { request_id: M::request_id(request).to_owned(), error })
+    }
+
     /// Carries out the call. Fails when no batch was accepted: as pending if the outcome of any batch is unknown, else
     /// with the error of the first batch. A repeated call, concurrent or later, gets the answer of the first call.
     pub async fn call(

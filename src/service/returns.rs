@@ -1,29 +1,41 @@
-//! The changes of returns. They are carried out by [`Mutate`]; this file shapes the answers.
+//! Reads and changes returns. Mutations are carried out by [`Mutate`], reads by [`CoalescedRead`]; this file shapes the
+//! answers.
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::ServiceError;
 use super::ledger::Mutations;
 use super::mutate::{Mutate, MutationError, MutationReply};
-use crate::domain::account::AccountIndex;
+use super::read::CoalescedRead;
+use super::{AccountDirectory, ServiceError};
 use crate::domain::mutations::{self, Mutation as _, ShownObject};
+use crate::domain::reads::{ListMarketplaceReturns, ListMcsReturnOrders, ReadCall as _};
 use crate::pb::{self, McsReturnOrder};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{AcceptedAnswer, Reply, WalmartApi};
 
-/// The use cases of ReturnService that change returns. Cheap to clone.
-pub struct ReturnChanges<U, L> {
+/// The use cases of ReturnService. Each answers a caller, for the account that the request names. Cheap to clone.
+pub struct ReturnOrders<U, L> {
+    directory: AccountDirectory,
+    list: CoalescedRead<ListMarketplaceReturns, U>,
+    list_mcs: CoalescedRead<ListMcsReturnOrders, U>,
     refund: Mutate<mutations::RefundReturn, U, L>,
     create: Mutate<mutations::CreateMcsReturn, U, L>,
     cancel: Mutate<mutations::CancelMcsReturn, U, L>,
 }
 
-impl<U, L> Clone for ReturnChanges<U, L> {
+impl<U: Clone, L> Clone for ReturnOrders<U, L> {
     fn clone(&self) -> Self {
-        Self { refund: self.refund.clone(), create: self.create.clone(), cancel: self.cancel.clone() }
+        Self {
+            directory: self.directory.clone(),
+            list: self.list.clone(),
+            list_mcs: self.list_mcs.clone(),
+            refund: self.refund.clone(),
+            create: self.create.clone(),
+            cancel: self.cancel.clone(),
+        }
     }
 }
 
@@ -35,23 +47,46 @@ struct ReturnChange {
     answer: AcceptedAnswer,
 }
 
-impl<U: WalmartApi, L: Ledger> ReturnChanges<U, L> {
-    /// Works on `mutations`. Work without a remaining caller continues among `tasks`.
-    pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+impl<U: WalmartApi, L: Ledger> ReturnOrders<U, L> {
+    /// Sends to `upstream`, and works on `mutations`. Work without a remaining caller continues among `tasks`.
+    pub fn new(upstream: U, mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self {
+            directory: mutations.directory().clone(),
+            list: CoalescedRead::new(upstream.clone()),
+            list_mcs: CoalescedRead::new(upstream),
             refund: Mutate::new(mutations.clone(), tasks.clone()),
             create: Mutate::new(mutations.clone(), tasks.clone()),
             cancel: Mutate::new(mutations, tasks),
         }
     }
 
+    /// Lists the returns that the filters of the request select, a page at a time.
+    pub async fn list(
+        &self,
+        request: pb::ListReturnsRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListReturnsResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || ListMarketplaceReturns::check(&request))?;
+        self.list.call(account, request, call).await
+    }
+
+    /// Lists returns of Multichannel orders, a page at a time.
+    pub async fn list_mcs(
+        &self,
+        request: pb::ListMcsReturnsRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListMcsReturnsResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || ListMcsReturnOrders::check(&request))?;
+        self.list_mcs.call(account, request, call).await
+    }
+
     /// Refunds units of a return, never twice. The answer repeats the ids and lines of the call, as Walmart's does.
     pub async fn refund(
         &self,
-        account: AccountIndex,
         request: pb::RefundReturnRequest,
         call: &CallContext,
     ) -> Result<pb::RefundReturnResponse, MutationError> {
+        let account = self.refund.account(&request.account, &request, call)?;
         let request = Arc::new(request);
         let change = accepted(self.refund.call(account, request.clone(), call).await?)?;
         Ok(pb::RefundReturnResponse {
@@ -67,10 +102,10 @@ impl<U: WalmartApi, L: Ledger> ReturnChanges<U, L> {
     /// Opens a return of a Multichannel order, at most one for the seller's id of it.
     pub async fn create(
         &self,
-        account: AccountIndex,
         request: pb::CreateMcsReturnRequest,
         call: &CallContext,
     ) -> Result<pb::CreateMcsReturnResponse, MutationError> {
+        let account = self.create.account(&request.account, &request, call)?;
         let request = Arc::new(request);
         let by_content = request.request_id.is_empty();
         let reply = self.create.call(account, request.clone(), call).await.map_err(|failed| match failed.error {
@@ -102,10 +137,10 @@ impl<U: WalmartApi, L: Ledger> ReturnChanges<U, L> {
     /// Takes a return of a Multichannel order back.
     pub async fn cancel(
         &self,
-        account: AccountIndex,
         request: pb::CancelMcsReturnRequest,
         call: &CallContext,
     ) -> Result<pb::CancelMcsReturnResponse, MutationError> {
+        let account = self.cancel.account(&request.account, &request, call)?;
         let return_order_id = request.return_order_id.clone();
         let reply = self.cancel.call(account, Arc::new(request), call).await?;
         let ReturnChange { request_id, replayed, correlation_id, answer } = accepted(reply)?;

@@ -1,39 +1,43 @@
-//! The changes of the seller's own orders. Mutations are carried out by [`Mutate`], repeatable changes by
+//! Reads and changes the seller's own orders. Mutations are carried out by [`Mutate`], reads and repeatable changes by
 //! [`CoalescedRead`]; this file shapes the answers.
 
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
-use super::ServiceError;
 use super::cancel_order::BatchOutcome;
 use super::ledger::Mutations;
 use super::mutate::{Mutate, MutationError, MutationReply};
 use super::read::CoalescedRead;
+use super::{AccountDirectory, ServiceError};
 use crate::domain::account::AccountIndex;
 use crate::domain::mutations::{self, MAX_LINES, ShownObject};
-use crate::domain::reads::{AcknowledgeOrder, CorrectTracking, GetSellerOrder};
+use crate::domain::reads::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, ReadCall as _};
 use crate::pb::{self, SellerOrder};
 use crate::ports::call::CallContext;
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::{AcceptedAnswer, ErrorKind, Reply, WalmartApi};
 
-/// The use cases of SellerOrderService that change orders. Cheap to clone.
-pub struct SellerOrderChanges<U, L> {
+/// The use cases of SellerOrderService. Each answers a caller, for the account that the request names. Cheap to clone.
+pub struct SellerOrders<U, L> {
+    directory: AccountDirectory,
+    list: CoalescedRead<ListSellerOrders, U>,
     acknowledge: CoalescedRead<AcknowledgeOrder, U>,
     correct: CoalescedRead<CorrectTracking, U>,
-    read: CoalescedRead<GetSellerOrder, U>,
+    get: CoalescedRead<GetSellerOrder, U>,
     cancel: Mutate<mutations::CancelOrderLines, U, L>,
     ship: Mutate<mutations::ShipOrderLines, U, L>,
     refund: Mutate<mutations::RefundOrderLines, U, L>,
 }
 
-impl<U: Clone, L> Clone for SellerOrderChanges<U, L> {
+impl<U: Clone, L> Clone for SellerOrders<U, L> {
     fn clone(&self) -> Self {
         Self {
+            directory: self.directory.clone(),
+            list: self.list.clone(),
             acknowledge: self.acknowledge.clone(),
             correct: self.correct.clone(),
-            read: self.read.clone(),
+            get: self.get.clone(),
             cancel: self.cancel.clone(),
             ship: self.ship.clone(),
             refund: self.refund.clone(),
@@ -67,34 +71,56 @@ pub struct OrderChangeReply {
     pub order: SellerOrder,
 }
 
-impl<U: WalmartApi, L: Ledger> SellerOrderChanges<U, L> {
+impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
     /// Sends to `upstream`, and works on `mutations`. Work without a remaining caller continues among `tasks`.
     pub fn new(upstream: U, mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
         Self {
+            directory: mutations.directory().clone(),
+            list: CoalescedRead::new(upstream.clone()),
             acknowledge: CoalescedRead::new(upstream.clone()),
             correct: CoalescedRead::new(upstream.clone()),
-            read: CoalescedRead::new(upstream),
+            get: CoalescedRead::new(upstream),
             cancel: Mutate::new(mutations.clone(), tasks.clone()),
             ship: Mutate::new(mutations.clone(), tasks.clone()),
             refund: Mutate::new(mutations, tasks),
         }
     }
 
+    /// Lists the orders that the filters of the request select, a page at a time.
+    pub async fn list(
+        &self,
+        request: pb::ListOrdersRequest,
+        call: &CallContext,
+    ) -> Result<pb::ListOrdersResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || ListSellerOrders::check(&request))?;
+        self.list.call(account, request, call).await
+    }
+
+    /// Reads one order.
+    pub async fn get(
+        &self,
+        request: pb::GetOrderRequest,
+        call: &CallContext,
+    ) -> Result<pb::GetOrderResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || GetSellerOrder::check(&request))?;
+        self.get.call(account, request, call).await
+    }
+
     /// Acknowledges the order. Where Walmart refuses because units are past it, the order is read: without any unit in the
     /// state before, the acknowledgement is done.
     pub async fn acknowledge(
         &self,
-        account: AccountIndex,
         request: pb::AcknowledgeOrderRequest,
         call: &CallContext,
     ) -> Result<pb::AcknowledgeOrderResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || AcknowledgeOrder::check(&request))?;
         let purchase_order_id = request.purchase_order_id.clone();
         let refused = match self.acknowledge.call(account, request, call).await {
             Err(ServiceError::Upstream(error)) if error.kind == ErrorKind::WrongState => error,
             ended => return ended,
         };
         let read = pb::GetOrderRequest { purchase_order_id, ..Default::default() };
-        match self.read.call(account, read, call).await {
+        match self.get.call(account, read, call).await {
             Ok(pb::GetOrderResponse { order: Some(order), correlation_id }) if is_past_creation(&order) => {
                 let (order, already_acknowledged) = (Some(order), true);
                 Ok(pb::AcknowledgeOrderResponse { order, correlation_id, already_acknowledged })
@@ -106,10 +132,10 @@ impl<U: WalmartApi, L: Ledger> SellerOrderChanges<U, L> {
     /// Cancels lines: any number, in requests of at most a hundred. Fails when no batch was accepted.
     pub async fn cancel(
         &self,
-        account: AccountIndex,
         request: pb::CancelOrderLinesRequest,
         call: &CallContext,
     ) -> Result<LineCancellationReply, MutationError> {
+        let account = self.cancel.account(&request.account, &request, call)?;
         let request = Arc::new(request);
         let MutationReply { request_id, mut batches, replayed } =
             self.cancel.call(account, request.clone(), call).await?;
@@ -126,30 +152,39 @@ impl<U: WalmartApi, L: Ledger> SellerOrderChanges<U, L> {
     /// Tells of shipped units once, or corrects a tracking number.
     pub async fn ship(
         &self,
-        account: AccountIndex,
         request: pb::ShipOrderLinesRequest,
         call: &CallContext,
     ) -> Result<OrderChangeReply, MutationError> {
         if mutations::is_correction(&request) {
             let request_id = request.request_id.clone();
-            let corrected = self.correct.call(account, request, call).await;
+            let corrected = self.correct(request, call).await;
             let answer = corrected.map_err(|error| MutationError { request_id, error })?;
             let pb::ShipOrderLinesResponse { order, correlation_id, .. } = answer;
             let order = order.unwrap_or_default();
             return Ok(OrderChangeReply { request_id: String::new(), correlation_id, replayed: false, order });
         }
+        let account = self.ship.account(&request.account, &request, call)?;
         let purchase_order = request.purchase_order_id.clone();
         let reply = self.ship.call(account, Arc::new(request), call).await?;
         self.changed(account, &purchase_order, reply, call).await
     }
 
+    async fn correct(
+        &self,
+        request: pb::ShipOrderLinesRequest,
+        call: &CallContext,
+    ) -> Result<pb::ShipOrderLinesResponse, ServiceError> {
+        let account = self.directory.of_request(&request.account, call, || CorrectTracking::check(&request))?;
+        self.correct.call(account, request, call).await
+    }
+
     /// Refunds lines, never twice.
     pub async fn refund(
         &self,
-        account: AccountIndex,
         request: pb::RefundOrderLinesRequest,
         call: &CallContext,
     ) -> Result<OrderChangeReply, MutationError> {
+        let account = self.refund.account(&request.account, &request, call)?;
         let purchase_order = mutations::RefundOrderLines::purchase_order(&request).to_owned();
         let reply = self.refund.call(account, Arc::new(request), call).await?;
         self.changed(account, &purchase_order, reply, call).await
@@ -187,7 +222,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderChanges<U, L> {
             ShownObject::SellerOrder(order) if direct && order.order_lines.is_some() => *order,
             ShownObject::SellerOrder(_) | ShownObject::Nothing if direct => {
                 let read = pb::GetOrderRequest { purchase_order_id: purchase_order.to_owned(), ..Default::default() };
-                let read = self.read.call(account, read, call).await;
+                let read = self.get.call(account, read, call).await;
                 read.ok().and_then(|answer| answer.order).unwrap_or(number_alone)
             }
             ShownObject::SellerOrder(_) | ShownObject::McsReturn(_) | ShownObject::Nothing => number_alone,

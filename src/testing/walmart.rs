@@ -289,12 +289,21 @@ pub(crate) fn mutations(walmart: &Walmart, status_limit: u32) -> Mutations<Walma
     over(walmart, MemoryLedger::new(), status_limit)
 }
 
-/// The same over a ledger that is there already.
+/// Mutations of these accounts over this Walmart, kept in memory, without snapshots.
+pub(crate) fn mutations_of(walmart: &Walmart, accounts: &[&str]) -> Mutations<Walmart, MemoryLedger> {
+    built(walmart, MemoryLedger::new(), accounts, 1)
+}
+
+/// Mutations of two accounts over a ledger that is there already.
 pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -> Mutations<Walmart, L> {
+    built(walmart, ledger, &["acme", "other"], status_limit)
+}
+
+fn built<L: Ledger>(walmart: &Walmart, ledger: L, accounts: &[&str], status_limit: u32) -> Mutations<Walmart, L> {
     let delays = [500, 1500, 5_000, 15_000, 30_000, 60_000, 120_000].map(Duration::from_millis);
     let rules =
         LedgerRules { settle_window: SETTLE, lookup_delays: delays.into(), not_after: Duration::from_secs(15 * 60) };
-    let accounts = ["acme", "other"].map(|id| AccountId::new(id).unwrap());
+    let accounts = accounts.iter().map(|id| AccountId::new(*id).unwrap());
     Mutations::new(
         walmart.clone(),
         ledger,

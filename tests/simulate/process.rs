@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use order_gateway::domain::account::{AccountId, AccountIndex, SellerId};
+use order_gateway::domain::account::{AccountId, SellerId};
 use order_gateway::domain::ledger::machine::LedgerRules;
 use order_gateway::domain::moment::{BootId, SteadyTime};
 use order_gateway::domain::operation::Operation;

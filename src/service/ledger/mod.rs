@@ -200,7 +200,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         &self.0.rules
     }
 
-    pub(super) fn directory(&self) -> &AccountDirectory {
+    /// The accounts whose mutations these are.
+    pub(crate) fn directory(&self) -> &AccountDirectory {
         &self.0.directory
     }
 
