@@ -30,8 +30,9 @@ pub const MAX_MESSAGE: usize = 150;
 const MAX_TEXTS: [usize; 3] = [128, 384, 64];
 /// Longest value of the metadata, in bytes.
 const MAX_VALUE: usize = 128;
-/// Trailer by which generic clients wait before they retry, in milliseconds (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Trailer by which the server sets the time before a client library's next attempt, in milliseconds; a negative value
+/// forbids the attempt (gRFC A6).
+pub(super) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// Replaces the end of a text that is cut.
 const ELLIPSIS: &str = "…";
 

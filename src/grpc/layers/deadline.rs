@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use crate::grpc::problem::PUSHBACK;
 use crate::grpc::{methods, status};
 use crate::ports::call::{CallContext, CallRecord};
 
@@ -36,10 +37,6 @@ pub(crate) const MAX: Duration = Duration::from_secs(60);
 /// does not grow with the deadline, but clocks and timers err by a fraction of the measured time.
 const MARGIN: Duration = Duration::from_millis(100);
 const MARGIN_PERCENT: u32 = 3;
-
-/// Trailer by which the server sets the time before a client library's next attempt, in milliseconds; a negative value
-/// forbids the attempt (gRFC A6).
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Time after the deadline at which this layer answers in place of the handler.
 pub(crate) const BACKSTOP: Duration = Duration::from_millis(50);
