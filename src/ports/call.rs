@@ -63,7 +63,6 @@ pub struct CallRecord {
     correlation_id: Mutex<Option<Uuid>>,
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
-    summed_up: AtomicBool,
     deadline_armed: AtomicBool,
     answers_close: AtomicBool,
     closing: AtomicBool,
@@ -114,16 +113,6 @@ impl CallRecord {
     /// The reason, if the call failed with one.
     pub fn reason(&self) -> Option<&'static str> {
         self.reason.get().copied()
-    }
-
-    /// Marks a failure that the log reports in summary at a bounded rate, without a line for every call.
-    pub(crate) fn set_summed_up(&self) {
-        self.summed_up.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the log reports the failure in summary.
-    pub(crate) fn summed_up(&self) -> bool {
-        self.summed_up.load(Ordering::Relaxed)
     }
 
     /// Runs `work`, whose own timer ends it soon after the deadline. While `work` waits, the deadline layer need not

@@ -22,7 +22,7 @@ use tower::{Layer, Service};
 
 use super::access_end::{AccessEnd, AccessLoss};
 use super::client_limits::{ClientLimits, ClientPermits};
-use super::{AdmissionFuture, HeldPermit};
+use super::{AdmissionFuture, HeldPermit, LoggedInSummary};
 use crate::config::{ClientTokens, SubjectAltName, TokenHash};
 use crate::domain::account::AccountIndex;
 use crate::grpc::tls::PeerNames;
@@ -249,10 +249,9 @@ where
                 AdmissionFuture::forwarded(self.inner.call(request), ClientPermit { permits, streaming })
             }
             Err(refusal) => {
-                if let Some(context) = super::context(&mut request) {
-                    context.facts.set_summed_up();
-                }
-                AdmissionFuture::refused(*refusal)
+                let mut response = refusal.into_http();
+                response.extensions_mut().insert(LoggedInSummary);
+                AdmissionFuture::answered(response)
             }
         }
     }

@@ -42,7 +42,11 @@ pin_project! {
 
 impl<F, G> AdmissionFuture<F, G> {
     fn refused(status: Status) -> Self {
-        Self { inner: None, held: None, refusal: Some(Box::new(status.into_http())) }
+        Self::answered(status.into_http())
+    }
+
+    fn answered(refusal: Response<Body>) -> Self {
+        Self { inner: None, held: None, refusal: Some(Box::new(refusal)) }
     }
 
     fn forwarded(inner: F, held: G) -> Self {
@@ -76,6 +80,10 @@ pub(crate) trait HeldPermit {
     /// Called when the response headers are ready. Moves the permit into the body where the body is work too.
     fn follow(self, response: Response<Body>) -> Response<Body>;
 }
+
+/// Extension of a refusal that its layer logs in summary, at a bounded rate. The access log has no line for the call.
+#[derive(Clone, Copy, Debug)]
+struct LoggedInSummary;
 
 /// Returns the call's context, which the trace layer sets.
 fn context<B>(request: &mut Request<B>) -> Option<&mut CallContext> {

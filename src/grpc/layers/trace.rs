@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
+use super::LoggedInSummary;
 use crate::ports::call::{CallContext, CallPurpose, CallRecord};
 use crate::telemetry::metrics::{GaugeGuard, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
@@ -28,7 +29,7 @@ use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessLog {
     /// Failed calls, and unary calls slower than [`SLOW`]. Failures that are logged in summary are left out
-    /// ([`CallRecord::summed_up`]).
+    /// ([`LoggedInSummary`]).
     Failures,
     /// Every call. A line costs as much as three layers.
     All,
@@ -124,6 +125,12 @@ where
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
         let mut record = this.record.take();
+        if let Some(EndOnDrop(Some(open))) = &mut record
+            && open.access_log == AccessLog::Failures
+            && response.extensions().get::<LoggedInSummary>().is_some()
+        {
+            open.access_log = AccessLog::Off;
+        }
         // A refusal has its status in the headers, and an empty body may never be polled.
         if response.headers().contains_key(Status::GRPC_STATUS) || response.body().is_end_stream() {
             finish(&mut record, Some(response.headers()));
@@ -215,8 +222,7 @@ impl UnfinishedCall {
         let wanted = match self.access_log {
             AccessLog::All => true,
             AccessLog::Failures => {
-                let failed = code != Code::Ok && !self.facts.summed_up();
-                (failed || (took >= SLOW && !self.streaming)) && self.metrics.access_lines.take()
+                (code != Code::Ok || (took >= SLOW && !self.streaming)) && self.metrics.access_lines.take()
             }
             AccessLog::Off => false,
         };

@@ -58,6 +58,12 @@ async fn failing(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     Ok(status::internal().into_http())
 }
 
+async fn logged_in_summary(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let mut response = failing(request).await?;
+    response.extensions_mut().insert(LoggedInSummary);
+    Ok(response)
+}
+
 async fn slow(_: Request<Body>) -> Result<Response<Body>, Infallible> {
     tokio::time::sleep(SLOW).await;
     Ok(ok())
@@ -101,6 +107,8 @@ async fn which_calls_are_logged() {
     assert_eq!((all.len(), &all[0]["level"], &all[0]["code"]), (1, &Value::from("INFO"), &Value::from("OK")));
     assert!(all[0].get("account").is_none() && all[0].get("reason").is_none());
     assert!(logged(AccessLog::Off, failing, &[]).await.is_empty());
+    assert!(logged(AccessLog::Failures, logged_in_summary, &[]).await.is_empty());
+    assert_eq!(logged(AccessLog::All, logged_in_summary, &[]).await.len(), 1);
 }
 
 fn attribute(span: &SpanData, key: &str) -> Option<String> {
