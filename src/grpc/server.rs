@@ -62,7 +62,7 @@ where
         // Drain the unread request body when a layer answers early: h2 counts a reset against the connection.
         .map_request(|request: Request<B>| request.map(DrainRequestBody::new))
         // Outermost, to measure and log every response, refusals included.
-        .layer(TraceLayer { tracer, metrics: metrics.clone(), access_log })
+        .layer(TraceLayer::new(tracer, metrics.clone(), access_log))
         // Above the layers that build the bodies to be counted, below the layer that records the refusals.
         .layer(ResponseBytesLayer::default())
         // Above everything that can panic, below the layer that records the call.

@@ -1,6 +1,5 @@
 //! Traces, metrics and logs, and their export. Every module may use telemetry; telemetry uses only `domain`.
 
-pub mod access_line_limit;
 pub mod export_outage;
 pub mod last_hour;
 pub mod log;

@@ -18,7 +18,7 @@ const TABLE: &Table = &[
     ("domain", &["pb", "planted_bug"]),
     ("wire", &["pb"]),
     ("pb", &["wire"]),
-    ("telemetry", &["domain", "rate_limiter"]),
+    ("telemetry", &["domain"]),
     ("accept", &[]),
     ("crash_point", &[]),
     ("limits", &[]),

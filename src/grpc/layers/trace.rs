@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tower::{Layer, Service};
 
 use super::LoggedInSummary;
 use crate::ports::call::{CallContext, CallPurpose, CallRecord};
+use crate::rate_limiter::RateLimiter;
 use crate::telemetry::metrics::{GaugeGuard, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
@@ -39,12 +40,33 @@ pub(crate) enum AccessLog {
 /// Duration from which a unary call counts as slow: Walmart usually answers within 1 s.
 pub(crate) const SLOW: Duration = Duration::from_secs(2);
 
+/// Lines per second of [`AccessLog::Failures`]. Without a limit, a flood of refused calls could fill the disk.
+const LINES_PER_SECOND: u32 = 200;
+
 /// Traces, measures and logs calls.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceLayer {
-    pub(crate) tracer: Tracer,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) access_log: AccessLog,
+    tracer: Tracer,
+    metrics: Arc<Metrics>,
+    access_log: AccessLog,
+    lines: Arc<Mutex<RateLimiter>>,
+}
+
+impl TraceLayer {
+    /// Creates a layer; its clones and services share the limit of lines.
+    pub(crate) fn new(tracer: Tracer, metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
+        let lines = RateLimiter::new(LINES_PER_SECOND.into(), Instant::now());
+        Self { tracer, metrics, access_log, lines: Arc::new(Mutex::new(lines)) }
+    }
+
+    /// Whether a line may be written. Counts the line if not.
+    fn may_log(&self) -> bool {
+        let may = self.lines.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()).is_ok();
+        if !may {
+            self.metrics.access_lines_left_out.inc();
+        }
+        may
+    }
 }
 
 impl<S> Layer<S> for TraceLayer {
@@ -76,7 +98,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let TraceLayer { tracer, metrics, access_log } = &*self.layer;
+        let TraceLayer { tracer, metrics, .. } = &*self.layer;
         let started = Instant::now();
         let path = request.uri().path();
         let method = metrics.method(path).clone();
@@ -96,8 +118,8 @@ where
             streaming,
             span,
             facts,
-            metrics: metrics.clone(),
-            access_log: *access_log,
+            layer: self.layer.clone(),
+            in_summary: false,
             _in_flight: in_flight,
         };
         let record = EndOnDrop(Some(open));
@@ -125,11 +147,8 @@ where
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
         let mut record = this.record.take();
-        if let Some(EndOnDrop(Some(open))) = &mut record
-            && open.access_log == AccessLog::Failures
-            && response.extensions().get::<LoggedInSummary>().is_some()
-        {
-            open.access_log = AccessLog::Off;
+        if let Some(EndOnDrop(Some(open))) = &mut record {
+            open.in_summary = response.extensions().get::<LoggedInSummary>().is_some();
         }
         // A refusal has its status in the headers, and an empty body may never be polled.
         if response.headers().contains_key(Status::GRPC_STATUS) || response.body().is_end_stream() {
@@ -202,8 +221,9 @@ struct UnfinishedCall {
     streaming: bool,
     span: ServerSpan,
     facts: Arc<CallRecord>,
-    metrics: Arc<Metrics>,
-    access_log: AccessLog,
+    layer: Arc<TraceLayer>,
+    /// Whether the layer that refused the call logs the refusal in summary.
+    in_summary: bool,
     _in_flight: GaugeGuard,
 }
 
@@ -219,10 +239,11 @@ impl UnfinishedCall {
         let took = self.started.elapsed();
         let caller = self.facts.caller().map(|caller| caller.name.as_str());
         self.method.observe(code, caller, took, self.span.context());
-        let wanted = match self.access_log {
+        let wanted = match self.layer.access_log {
             AccessLog::All => true,
             AccessLog::Failures => {
-                (code != Code::Ok || (took >= SLOW && !self.streaming)) && self.metrics.access_lines.take()
+                let failed = code != Code::Ok && !self.in_summary;
+                (failed || (took >= SLOW && !self.streaming)) && self.layer.may_log()
             }
             AccessLog::Off => false,
         };
@@ -238,9 +259,9 @@ impl UnfinishedCall {
         let left = self.streaming && matches!(code, Code::Cancelled | Code::DeadlineExceeded);
         let failed = code != Code::Ok && !left;
         let failure = failed.then(|| reason.clone().unwrap_or_default());
-        self.metrics.last_hour.note(failure, (!self.streaming).then_some(took));
+        self.layer.metrics.last_hour.note(failure, (!self.streaming).then_some(took));
         if failed {
-            let (facts, recent) = (&*self.facts, &self.metrics.recent);
+            let (facts, recent) = (&*self.facts, &self.layer.metrics.recent);
             let account = facts.account().map(|account| account.as_str());
             recent.note(self.method.name(), code, reason, account, facts.correlation_id());
         }

@@ -22,7 +22,7 @@ use crate::testing::logs::LogLines;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn layer(access_log: AccessLog) -> TraceLayer {
-    TraceLayer { tracer: Tracer::off(), metrics: Arc::new(Metrics::new(methods::paths())), access_log }
+    TraceLayer::new(Tracer::off(), Arc::new(Metrics::new(methods::paths())), access_log)
 }
 
 fn recording(sampler: Sampler) -> (TraceLayer, InMemorySpanExporter) {
@@ -109,6 +109,23 @@ async fn which_calls_are_logged() {
     assert!(logged(AccessLog::Off, failing, &[]).await.is_empty());
     assert!(logged(AccessLog::Failures, logged_in_summary, &[]).await.is_empty());
     assert_eq!(logged(AccessLog::All, logged_in_summary, &[]).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_lines_in_each_second_and_the_rest_is_counted() {
+    let layer = layer(AccessLog::Failures);
+    let logged = LogLines::default();
+    let calls = async |count: usize| {
+        for _ in 0..count {
+            let call = layer.clone().layer(service_fn(failing)).oneshot(request(UNARY, &[]));
+            call.with_subscriber(logged.json()).await.unwrap().into_body().collect().await.unwrap();
+        }
+        (logged.parsed().len(), layer.metrics.access_lines_left_out.get())
+    };
+    let most = LINES_PER_SECOND as usize;
+    assert_eq!(calls(most + 50).await, (most, 50));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(calls(1).await, (most + 1, 50));
 }
 
 fn attribute(span: &SpanData, key: &str) -> Option<String> {

@@ -51,7 +51,6 @@ pub use text::TextFormat;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
 pub use webhooks::{AccountWebhooks, DeliveryOutcome, WebhookMetrics};
 
-use super::access_line_limit::AccessLineLimit;
 use super::export_outage::ExportOutages;
 use super::last_hour::LastHour;
 use super::recent::RecentFailures;
@@ -95,8 +94,8 @@ pub struct Metrics {
     pub upstream: UpstreamMetrics,
     /// Webhook deliveries and token requests from Walmart.
     pub webhooks: WebhookMetrics,
-    /// Rate limit of access log lines.
-    pub access_lines: AccessLineLimit,
+    /// Failed calls without a line in the access log, because there were too many.
+    pub access_lines_left_out: Counter,
     /// RPCs in flight, including streams.
     pub calls_in_flight: Gauge,
     /// RPCs refused because too many were in flight.
@@ -154,7 +153,7 @@ impl Metrics {
             counter("secret_reloads_refused", "Secret files that changed into something unusable");
         let settings_refused = counter("settings_refused", "Changed settings files that were refused");
         let log_lines_dropped = counter("log_lines_dropped", "Log lines lost because the output was too slow");
-        let left_out =
+        let access_lines_left_out =
             counter("access_lines_left_out", "Failed calls that the access log left out, because there were so many");
         let connections = Gauge::default();
         r.register("order_gateway_connections", "Open gRPC connections", connections.clone());
@@ -180,7 +179,7 @@ impl Metrics {
             feed,
             webhooks,
             ledger,
-            access_lines: AccessLineLimit::new(left_out),
+            access_lines_left_out,
             calls_in_flight,
             calls_shed,
             panics,
