@@ -63,7 +63,6 @@ pub struct CallRecord {
     correlation_id: Mutex<Option<Uuid>>,
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
-    deadline_armed: AtomicBool,
     answers_close: AtomicBool,
     closing: AtomicBool,
 }
@@ -113,20 +112,6 @@ impl CallRecord {
     /// The reason, if the call failed with one.
     pub fn reason(&self) -> Option<&'static str> {
         self.reason.get().copied()
-    }
-
-    /// Runs `work`, whose own timer ends it soon after the deadline. While `work` waits, the deadline layer need not
-    /// arm a timer of its own. Only one such work at a time is allowed for a call.
-    pub(crate) async fn with_deadline_armed<F: Future>(&self, work: F) -> F::Output {
-        self.deadline_armed.store(true, Ordering::Relaxed);
-        let _end = ClearGuard(&self.deadline_armed);
-        work.await
-    }
-
-    /// Whether a timer already wakes the call soon after its deadline. Layers above must check again at every poll,
-    /// because the work may have ended.
-    pub(crate) fn is_deadline_armed(&self) -> bool {
-        self.deadline_armed.load(Ordering::Relaxed)
     }
 
     /// Waits for `work` of a begun mutation, but no longer than until the process ends: then returns `None`, at the next

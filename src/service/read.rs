@@ -118,7 +118,7 @@ impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
                 self.clone().ask(account, request.clone(), call.clone(), key.clone())
             });
             let source = if waiter.joined { AnswerSource::Joined } else { AnswerSource::Own };
-            let Some(result) = waiter.wait(call.deadline + SLACK, call).await else {
+            let Some(result) = waiter.wait(call.deadline + SLACK).await else {
                 return Err(timed_out(R::OPERATION, waiter.tag.correlation_id().unwrap_or_default()));
             };
             if !waiter.was_too_short_for(call.deadline, &result) {

@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
 use crate::planted_bug::{PlantedBug, is_planted};
-use crate::ports::call::CallContext;
 
 type SharedWork<T> = Shared<BoxFuture<'static, Result<T, ServiceError>>>;
 
@@ -55,9 +54,9 @@ pub(super) struct Waiter<T: Clone + Send + Sync + 'static, G = ()> {
 }
 
 impl<T: Clone + Send + Sync + 'static, G> Waiter<T, G> {
-    /// Waits for the end of the work. Returns `None` at `deadline`, which is the deadline of `call` or shortly after.
-    pub(super) async fn wait(&self, deadline: Instant, call: &CallContext) -> Option<Result<T, ServiceError>> {
-        call.facts.with_deadline_armed(timeout_at(deadline, self.work.clone())).await.ok()
+    /// Waits for the end of the work. Returns `None` at `deadline`.
+    pub(super) async fn wait(&self, deadline: Instant) -> Option<Result<T, ServiceError>> {
+        timeout_at(deadline, self.work.clone()).await.ok()
     }
 
     /// Whether the work failed only because its first caller had less time than a caller with `deadline`.

@@ -4,8 +4,7 @@
 //! before the client's own timer ends the call. No other layer and no use case subtracts a margin again.
 //!
 //! A use case answers at that deadline itself, because a mutation that has begun must say OUTCOME_PENDING. This layer answers
-//! only [`BACKSTOP`] later. It sets no timer while a use case waits with one of its own (`CallRecord::with_deadline_armed`). Streams have no
-//! margin, and `streams.rs` ends them.
+//! only [`BACKSTOP`] later. Streams have no margin, and `streams.rs` ends them.
 //!
 //! The layer also forbids retries that cannot begin before the caller's deadline. Client libraries (grpcio, grpc-js,
 //! grpc-java) otherwise wait for the retry until the deadline, and report DEADLINE_EXCEEDED without the details of our
@@ -38,8 +37,10 @@ pub(crate) const MAX: Duration = Duration::from_secs(60);
 const MARGIN: Duration = Duration::from_millis(100);
 const MARGIN_PERCENT: u32 = 3;
 
-/// Time after the deadline at which this layer answers in place of the handler.
+/// Time after the deadline at which this layer answers in place of the handler, but no more than half of the margin.
 pub(crate) const BACKSTOP: Duration = Duration::from_millis(50);
+/// The least such time. Use cases wait until 10 ms after the deadline.
+const LEAST_BACKSTOP: Duration = Duration::from_millis(15);
 
 /// Puts the deadline into the call's context, and enforces the deadline on unary calls.
 #[derive(Clone, Copy, Debug)]
@@ -85,15 +86,16 @@ where
             let time = asked.unwrap_or(DEFAULT).min(MAX);
             let margin = margin(time);
             let deadline = now + (time - margin);
-            cut = Some(deadline + BACKSTOP.min(margin / 2));
+            cut = Some(deadline + BACKSTOP.min(margin / 2).max(LEAST_BACKSTOP));
             Some(deadline)
         };
         let mut facts = None;
         if let Some(context) = super::context(&mut request) {
             context.deadline = deadline.unwrap_or_else(|| CallContext::no_deadline(now));
-            facts = (!streaming).then(|| context.facts.clone());
+            facts = Some(context.facts.clone());
         }
-        DeadlineFuture { inner: self.inner.call(request), cut, retries_end, facts, sleep: None }
+        let backstop = cut.map(sleep_until);
+        DeadlineFuture { inner: self.inner.call(request), backstop, retries_end, facts }
     }
 }
 
@@ -102,13 +104,12 @@ pin_project! {
     pub(crate) struct DeadlineFuture<F> {
         #[pin]
         inner: F,
-        cut: Option<Instant>,
+        // `None` for streams.
+        #[pin]
+        backstop: Option<Sleep>,
         // The caller's own deadline, without our margin and limits.
         retries_end: Option<Instant>,
         facts: Option<Arc<CallRecord>>,
-        // Set only while the handler waits without a timer of its own. Boxed, because this future is moved with every
-        // call.
-        sleep: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -126,12 +127,8 @@ where
             }
             return Poll::Ready(answer);
         }
-        let Some(cut) = *this.cut else { return Poll::Pending };
-        if this.facts.as_ref().is_some_and(|facts| facts.is_deadline_armed()) {
-            return Poll::Pending;
-        }
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(cut)));
-        ready!(sleep.as_mut().poll(cx));
+        let Some(backstop) = this.backstop.as_pin_mut() else { return Poll::Pending };
+        ready!(backstop.poll(cx));
         let correlation_id = this.facts.as_ref().and_then(|facts| facts.correlation_id());
         Poll::Ready(Ok(status::deadline_exceeded(correlation_id).into_http()))
     }
@@ -174,7 +171,6 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::future::pending;
 
     use tokio::time;
     use tonic::Code;
@@ -255,11 +251,15 @@ mod tests {
         assert_eq!(status(call.await.unwrap()).await.code(), Code::DeadlineExceeded);
         assert_eq!(started.elapsed(), Duration::from_millis(75));
 
-        let call = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", "100m")])));
-        let (request, respond) = handle.next_request().await.unwrap();
-        time::sleep_until(request.extensions().get::<CallContext>().unwrap().deadline).await;
-        respond.send_response(tonic::Status::unavailable("pending").into_http());
-        assert_eq!(status(call.await.unwrap().unwrap()).await.code(), Code::Unavailable);
+        // The wait of a use case ends 10 ms after the deadline, however short the caller's time is.
+        for (header, wait) in [("100m", 0), ("100m", 10), ("30m", 10), ("0m", 10)] {
+            let call = tokio::spawn(service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", header)])));
+            let (request, respond) = handle.next_request().await.unwrap();
+            let deadline = request.extensions().get::<CallContext>().unwrap().deadline;
+            time::sleep_until(deadline + Duration::from_millis(wait)).await;
+            respond.send_response(tonic::Status::unavailable("pending").into_http());
+            assert_eq!(status(call.await.unwrap().unwrap()).await.code(), Code::Unavailable, "{header} {wait}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -295,32 +295,5 @@ mod tests {
         let mut headers = HeaderMap::new();
         forbid_late_retry(&mut headers, Instant::now());
         assert!(headers.is_empty());
-    }
-
-    /// A service whose work has a timer for the first minute and then forgets the deadline.
-    async fn forgets(request: Request<Body>) -> Result<Response<Body>, Infallible> {
-        let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
-        facts.with_deadline_armed(time::sleep(Duration::from_secs(60))).await;
-        pending().await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_backstop_leaves_the_clock_to_work_that_has_one_for_as_long_as_it_does() {
-        let mut service = DeadlineLayer.layer(service_fn(forgets));
-        let started = Instant::now();
-        let call = service.ready().await.unwrap().call(request(UNARY, &[("grpc-timeout", "100m")]));
-        assert_eq!(status(call.await.unwrap()).await.code(), Code::DeadlineExceeded);
-        assert_eq!(started.elapsed(), Duration::from_secs(60));
-
-        // Work that is left before its end has no timer either.
-        let left = service_fn(async |request: Request<Body>| {
-            let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
-            let _ = time::timeout(Duration::from_millis(1), facts.with_deadline_armed(pending::<()>())).await;
-            pending::<Result<Response<Body>, Infallible>>().await
-        });
-        let started = Instant::now();
-        let call = DeadlineLayer.layer(left).oneshot(request(UNARY, &[("grpc-timeout", "100m")]));
-        assert_eq!(status(call.await.unwrap()).await.code(), Code::DeadlineExceeded);
-        assert_eq!(started.elapsed(), Duration::from_millis(75));
     }
 }
