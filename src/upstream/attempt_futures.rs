@@ -1,4 +1,4 @@
-//! The futures of the layers: observe the end of an attempt, limit the time of an attempt or call, run a follow-up.
+//! The futures of the layers: observe the end of an attempt, limit the time of an attempt, run a follow-up.
 //! The futures are nested by value, because boxing would cost an allocation per layer and call.
 
 use std::future::{Ready, ready};
@@ -10,9 +10,7 @@ use futures_util::future::Either;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::domain::effect::Effect;
 use crate::upstream::call::{AttemptFuture, AttemptResponse, OutboundCall};
-use crate::upstream::classify::classify;
 use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
 
 /// The result of an attempt.
@@ -86,18 +84,9 @@ pin_project! {
         inner: Option<F>,
         #[pin]
         sleep: Sleep,
-        deadline_armed: ArmedDeadline,
+        call: Arc<OutboundCall>,
         sends: u32,
         ends: AttemptLimits,
-    }
-}
-
-/// Clears the call's `deadline_armed` when the attempt ends or is dropped.
-struct ArmedDeadline(Arc<OutboundCall>);
-
-impl Drop for ArmedDeadline {
-    fn drop(&mut self) {
-        self.0.set_deadline_armed(false);
     }
 }
 
@@ -105,7 +94,7 @@ impl<F> TimedAttempt<F> {
     /// Limits `inner` by `ends`. The request has left once the call counts more than `sends`.
     pub(crate) fn new(inner: F, call: Arc<OutboundCall>, sends: u32, ends: AttemptLimits) -> Self {
         let sleep = sleep_until(ends.begin_by);
-        Self { inner: Some(inner), sleep, deadline_armed: ArmedDeadline(call), sends, ends }
+        Self { inner: Some(inner), sleep, call, sends, ends }
     }
 }
 
@@ -117,23 +106,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (call, ends) = (&this.deadline_armed.0, *this.ends);
+        let (call, ends) = (this.call, *this.ends);
         if let Some(inner) = this.inner.as_mut().as_pin_mut()
             && let Poll::Ready(ended) = inner.poll(cx)
         {
-            call.set_deadline_armed(false);
-            if ended.as_ref().is_err_and(|failure| classify(call.operation, failure).effect == Effect::None) {
-                call.set_settled();
-            }
             return Poll::Ready(ended);
         }
         loop {
-            if this.sleep.as_mut().poll(cx).is_pending() {
-                // Set only after the timer has been polled, and thereby has a waker. `UntilDeadline` relies on this
-                // wake-up and arms no timer of its own.
-                call.set_deadline_armed(true);
-                return Poll::Pending;
-            }
+            ready!(this.sleep.as_mut().poll(cx));
             let left = call.sends() > *this.sends;
             if left && this.sleep.deadline() < ends.end {
                 this.sleep.as_mut().reset(ends.end);
@@ -143,55 +123,9 @@ where
                 call.set_timed_out();
             }
             this.inner.set(None);
-            call.set_deadline_armed(false);
             let failure = if left { AttemptFailure::Lost(ends.lost) } else { AttemptFailure::NotSent(ends.unsent) };
             return Poll::Ready(Err(failure));
         }
-    }
-}
-
-pin_project! {
-    /// Ends a call at the deadline. While an attempt timer is armed, no second timer is needed: the attempt timer
-    /// fires first, and the parent is polled when the attempt has ended. The timer is boxed to keep the future small,
-    /// because the future is moved with every call.
-    pub struct UntilDeadline<F> {
-        #[pin]
-        inner: F,
-        sleep: Option<Pin<Box<Sleep>>>,
-        call: Arc<OutboundCall>,
-    }
-}
-
-impl<F> UntilDeadline<F> {
-    /// Ends `inner` at the deadline of `call`.
-    pub(crate) fn new(inner: F, call: Arc<OutboundCall>) -> Self {
-        Self { inner, sleep: None, call }
-    }
-}
-
-impl<F> Future for UntilDeadline<F>
-where
-    F: Future<Output = Result<AttemptResponse, AttemptFailure>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(result) = this.inner.poll(cx) {
-            return Poll::Ready(result);
-        }
-        if this.call.is_deadline_armed() {
-            return Poll::Pending;
-        }
-        let deadline = this.call.context.deadline;
-        let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        ready!(sleep.as_mut().poll(cx));
-        let left = this.call.is_in_doubt();
-        Poll::Ready(Err(if left {
-            AttemptFailure::Lost(LostAnswer::Deadline)
-        } else {
-            AttemptFailure::NotSent(NotSent::Deadline)
-        }))
     }
 }
 

@@ -43,14 +43,10 @@ pub struct OutboundCall {
     /// How an answer is decoded.
     pub reader: AnswerReader,
     sends: AtomicU32,
-    /// The number of sends known to have had no effect.
-    settled: AtomicU32,
     /// Whether the HTTP client reports the first byte of the current request by itself.
     watched: AtomicBool,
     /// Whether the current attempt used up the attempt timeout.
     timed_out: AtomicBool,
-    /// Whether a timer of the current attempt will wake the task before the call's deadline.
-    deadline_armed: AtomicBool,
 }
 
 impl OutboundCall {
@@ -72,10 +68,8 @@ impl OutboundCall {
             body,
             reader: AnswerReader::of::<X>(),
             sends: AtomicU32::new(0),
-            settled: AtomicU32::new(0),
             watched: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
-            deadline_armed: AtomicBool::new(false),
         })
     }
 
@@ -94,26 +88,6 @@ impl OutboundCall {
     /// Counts a send. Must be called before the first byte can leave.
     pub fn mark_sent(&self) {
         self.sends.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Whether the current attempt has a timer of its own, which fires before the deadline.
-    pub(super) fn is_deadline_armed(&self) -> bool {
-        self.deadline_armed.load(Ordering::Relaxed)
-    }
-
-    /// Records an attempt timer being armed, or the end of the attempt.
-    pub(super) fn set_deadline_armed(&self, is: bool) {
-        self.deadline_armed.store(is, Ordering::Relaxed);
-    }
-
-    /// Records all sends so far as certainly without effect.
-    pub(super) fn set_settled(&self) {
-        self.settled.store(self.sends(), Ordering::Relaxed);
-    }
-
-    /// Whether a send may have had an effect at Walmart.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.sends() > self.settled.load(Ordering::Relaxed)
     }
 
     /// Records an attempt as having used up the attempt timeout.

@@ -88,7 +88,7 @@ pub(crate) fn stack<H: HttpService>(
     ServiceBuilder::new()
         // Outermost, so that the access log names every call, including calls refused by the next layer.
         .layer(TraceLayer)
-        // Above all layers with waits. Those check the time left themselves; this layer is the last resort.
+        // Above all layers with waits, each of which ends by itself in time. A call that has too little time takes no permit.
         .layer(DeadlineLayer)
         // Counts calls, not attempts: a call waiting for a retry or a token still takes memory.
         .layer(LoadShedLayer::new(max_in_flight))

@@ -1,12 +1,12 @@
-//! Ends a call at the deadline as a last resort; the layers below check the deadline before every wait. No timer runs
-//! while an attempt is on the wire, which has a timer of its own. A mutation on the wire is not cut off.
+//! Refuses a call that has too little time left for an attempt. There is no timer for the call as a whole: every wait below
+//! is bounded by the time left (`OutboundCall::latest_start`, `attempt_timeout`), and a mutation on the wire is not cut off.
 
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use tower::{Layer, Service};
 
-use crate::upstream::attempt_futures::{OrRefused, UntilDeadline, refused};
+use crate::upstream::attempt_futures::{OrRefused, refused};
 use crate::upstream::call::{AttemptRequest, AttemptService};
 use crate::upstream::failure::{AttemptFailure, NotSent};
 
@@ -29,18 +29,17 @@ pub(crate) struct Deadline<S> {
 impl<S: AttemptService> Service<AttemptRequest> for Deadline<S> {
     type Response = S::Response;
     type Error = AttemptFailure;
-    type Future = OrRefused<UntilDeadline<S::Future>>;
+    type Future = OrRefused<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
-        let call = outbound.call.clone();
-        if call.attempt_time(outbound.at).is_none() {
+        if outbound.call.attempt_time(outbound.at).is_none() {
             return refused(NotSent::Deadline);
         }
-        tracing::trace!(layer = "deadline", "set");
-        Either::Left(UntilDeadline::new(self.inner.call(outbound), call))
+        tracing::trace!(layer = "deadline", "passed");
+        Either::Left(self.inner.call(outbound))
     }
 }

@@ -93,7 +93,7 @@ async fn a_call_without_time_is_not_begun() {
 mod never_ready {
     //! A service that is not ready in time has sent nothing.
 
-    use std::future::{Pending, Ready, ready};
+    use std::future::Pending;
     use std::task::{Context, Poll};
 
     use tower::{Layer as _, Service, ServiceExt as _};
@@ -102,11 +102,10 @@ mod never_ready {
     use crate::domain::mutations::CreateOrder;
     use crate::ports::random::Random;
     use crate::testing::upstream::{FIRST, context};
-    use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
+    use crate::upstream::call::{AttemptRequest, AttemptResponse, OutboundCall};
     use crate::upstream::codec::OperationCodec as _;
     use crate::upstream::failure::{AttemptFailure, LostAnswer, NotSent};
     use crate::upstream::layers::attempt_timeout::AttemptTimeoutLayer;
-    use crate::upstream::layers::deadline::DeadlineLayer;
 
     /// Never ends; sends or not.
     #[derive(Clone)]
@@ -163,74 +162,5 @@ mod never_ready {
         let unsent = long.layer(Stuck { sends: false }).oneshot(outbound()).await;
         assert!(matches!(unsent, Err(AttemptFailure::NotSent(NotSent::Deadline))), "{unsent:?}");
         assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
-    }
-
-    /// Waits for what is below, for a while, and then for ever.
-    #[derive(Clone)]
-    struct StuckAfter<S>(S, Duration);
-
-    impl<S: AttemptService> Service<AttemptRequest> for StuckAfter<S> {
-        type Response = AttemptResponse;
-        type Error = AttemptFailure;
-        type Future = AttemptFuture;
-
-        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
-            self.0.poll_ready(cx)
-        }
-
-        fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
-            let attempt = tokio::time::timeout(self.1, self.0.call(outbound));
-            Box::pin(async {
-                drop(attempt.await);
-                std::future::pending().await
-            })
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_deadline_holds_after_an_attempt_that_ended_or_was_given_up() {
-        for patience in [ms(5000), ms(100)] {
-            let began = Instant::now();
-            let attempts = AttemptTimeoutLayer::new(ms(500)).layer(Stuck { sends: true });
-            let ended = DeadlineLayer.layer(StuckAfter(attempts, patience)).oneshot(outbound()).await.unwrap_err();
-            assert!(matches!(ended, AttemptFailure::Lost(LostAnswer::Deadline)), "{ended:?}");
-            assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
-        }
-    }
-
-    /// Turned away: sent, and certainly not carried out.
-    #[derive(Clone)]
-    struct TurnedAway;
-
-    impl Service<AttemptRequest> for TurnedAway {
-        type Response = AttemptResponse;
-        type Error = AttemptFailure;
-        type Future = Ready<Result<AttemptResponse, AttemptFailure>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), AttemptFailure>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, outbound: AttemptRequest) -> Self::Future {
-            outbound.call.mark_sent();
-            ready(Err(AttemptFailure::Refused { status: 401, body: Default::default(), hint: Default::default() }))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_turned_away_is_no_doubt_at_the_deadline() {
-        let attempts = AttemptTimeoutLayer::new(ms(500)).layer(TurnedAway);
-        let ended = DeadlineLayer.layer(StuckAfter(attempts, ms(5000))).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(ended, AttemptFailure::NotSent(NotSent::Deadline)), "{ended:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_deadline_is_the_last_resort() {
-        let began = Instant::now();
-        let unsent = DeadlineLayer.layer(Stuck { sends: false }).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(unsent, AttemptFailure::NotSent(NotSent::Deadline)), "{unsent:?}");
-        assert!((2_000..2_005).contains(&began.elapsed().as_millis()));
-        let sent = DeadlineLayer.layer(Stuck { sends: true }).oneshot(outbound()).await.unwrap_err();
-        assert!(matches!(sent, AttemptFailure::Lost(LostAnswer::Deadline)), "{sent:?}");
     }
 }
