@@ -64,6 +64,15 @@ impl OnceEvent {
         let notified = self.notify.clone().notified_owned();
         OnceEventWait { is_set: self.is_set.load(Ordering::Acquire), notified }
     }
+
+    /// Runs `work`, but no longer than until the event: then returns `None`.
+    pub async fn run_until<F: Future>(&self, work: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.wait() => None,
+        }
+    }
 }
 
 impl Future for OnceEventWait {
@@ -100,7 +109,7 @@ impl Shutdown {
         &self.stopping
     }
 
-    /// Stage 3: the grace is over, and open calls report this to their callers.
+    /// Stage 3: the grace is over, and the calls in flight end.
     pub fn closing(&self) -> &OnceEvent {
         &self.closing
     }

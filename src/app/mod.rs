@@ -62,7 +62,7 @@ use crate::service::{
     AccountDirectory, CacheSettings, ClientAccounts, ClockWatch, GatewayStatus, MutationSettings, Mutations,
     Operations, Resolver, SettingsState,
 };
-use crate::shutdown::{DrainOutcome, Shutdown};
+use crate::shutdown::{DrainOutcome, OnceEvent, Shutdown};
 use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::otlp::OtlpExport;
@@ -192,7 +192,9 @@ impl Gateway {
         let store = open_store(config, clock, &metrics).await.map_err(StartError::Store)?;
         let clock_watch = ClockWatch::new(clock, config.feed.retention, metrics.clock.clone());
         shutdown.tasks().spawn(clock_watch.clone().run(store.clone(), shutdown.stopping().clone()));
-        let mutations = mutations(config, &directory, &upstream, store.clone(), clock, &random, &tracer, &metrics);
+        let closing = shutdown.closing().clone();
+        let mutations =
+            mutations(config, &directory, &upstream, store.clone(), clock, &random, &tracer, closing, &metrics);
         // Take over before the first call: operations open now belong to another process.
         mutations.take_over(shutdown.tasks(), shutdown.stopping().clone()).await;
         let resolver = Resolver::new(mutations.clone(), config.ledger.retention, shutdown.tasks().clone())
@@ -377,12 +379,13 @@ fn mutations<H: HttpService, L: Ledger>(
     clock: Clock,
     random: &Random,
     tracer: &Tracer,
+    closing: OnceEvent,
     metrics: &Arc<Metrics>,
 ) -> Mutations<RestUpstream<H>, L> {
     let config::LedgerConfig { settle_window, lookup_delays, not_after, look_first_until, .. } = config.ledger.clone();
     let rules = LedgerRules { settle_window, lookup_delays, not_after };
     let status_limit = config.walmart.limits.of(Operation::Status).get();
-    let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone() };
+    let settings = MutationSettings { rules, status_limit, look_first_until, tracer: tracer.clone(), closing };
     Mutations::new(upstream.clone(), ledger, directory.clone(), settings, clock, random.clone(), metrics.clone())
 }
 

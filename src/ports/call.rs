@@ -4,9 +4,8 @@
 //! pass it down.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -63,8 +62,6 @@ pub struct CallRecord {
     correlation_id: Mutex<Option<Uuid>>,
     reason: OnceLock<&'static str>,
     attempts: AtomicU32,
-    answers_close: AtomicBool,
-    closing: AtomicBool,
 }
 
 impl CallRecord {
@@ -114,27 +111,6 @@ impl CallRecord {
         self.reason.get().copied()
     }
 
-    /// Waits for `work` of a begun mutation, but no longer than until the process ends: then returns `None`, at the next
-    /// poll after [`Self::set_closing`].
-    pub(crate) async fn until_closing<F: Future>(&self, work: F) -> Option<F::Output> {
-        self.answers_close.store(true, Ordering::Relaxed);
-        let _end = ClearGuard(&self.answers_close);
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending if self.closing.load(Ordering::Relaxed) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
-    }
-
-    /// Tells the call that the process ends. Returns whether the call has an answer of its own for that, which it gives
-    /// when it is polled again; other calls are to be ended.
-    pub(crate) fn set_closing(&self) -> bool {
-        self.closing.store(true, Ordering::Relaxed);
-        self.answers_close.load(Ordering::Relaxed)
-    }
-
     /// Counts an upstream attempt; returns the number of earlier attempts.
     pub(crate) fn begin_attempt(&self) -> u32 {
         self.attempts.fetch_add(1, Ordering::Relaxed)
@@ -143,15 +119,6 @@ impl CallRecord {
     /// Number of upstream attempts so far.
     pub fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
-    }
-}
-
-/// Clears the flag when the work ends or is dropped.
-struct ClearGuard<'a>(&'a AtomicBool);
-
-impl Drop for ClearGuard<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::DropGuard;
 
 use super::super::error::SLACK;
@@ -12,11 +12,12 @@ use crate::domain::ledger::{Entry, EntryState, OperationId};
 use crate::domain::operation::Operation::{Create, Status};
 use crate::ports::ledger::SaveResult;
 use crate::ports::upstream::{ErrorKind, UpstreamError};
+use crate::shutdown::OnceEvent;
 use crate::store::memory::MemoryLedger;
 use crate::testing::ledger::Faulty;
 use crate::testing::walmart::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, call, error, found, kind, lost, mutations, over, refused, resolving,
-    sample,
+    sample, until,
 };
 
 type Service<L = MemoryLedger> = CreateOrder<Walmart, L>;
@@ -337,6 +338,23 @@ async fn a_deadline_ends_the_wait_and_the_next_call_joins() {
     let answer = service.call(ACME, request(), &call(LONG)).await.unwrap();
     assert_eq!((answer.replayed, answer.payload.unwrap().request_id.as_str()), (true, "walmart-1"));
     assert_eq!(walmart.asked(), [Create]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_process_ends_the_wait_and_not_the_creation() {
+    let walmart = Walmart::default().deaf();
+    let (closing, ledger) = (OnceEvent::default(), MemoryLedger::new());
+    let service = CreateOrder::new(until(&walmart, ledger.clone(), closing.clone()), TaskTracker::new());
+    let began = Instant::now();
+    let (answer, ()) = tokio::join!(told(&service, request(), LONG), async {
+        sleep(LATENCY / 2).await;
+        closing.set();
+    });
+    assert_eq!((answer.as_str(), began.elapsed()), ("Pending", LATENCY / 2));
+    sleep(LONG).await;
+    assert_eq!(walmart.asked(), [Create]);
+    let entry = ledger.get(OperationId(1)).await.unwrap().unwrap();
+    assert_eq!(entry.state, EntryState::Succeeded);
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,7 +129,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 self.clone().begin(account, request.clone(), payload, names.clone(), call.clone())
             };
             let waiter = self.single_flight.join(&key, names.clone(), call.deadline, work);
-            let waited = call.facts.until_closing(waiter.wait(call.deadline + SLACK)).await;
+            let waited = self.mutations.until_closing(waiter.wait(call.deadline + SLACK)).await;
             let progress = match waited.flatten() {
                 Some(Ok(progress)) => progress,
                 Some(Err(error)) => return Err(not_mutated(&waiter, error)),
@@ -186,7 +186,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             let entry = if entry.state.is_open() {
                 // Boxed, because this future is large and rarely needed.
                 let settled = Box::pin(self.mutations.settled(entry.clone(), call.deadline));
-                call.facts.until_closing(settled).await.unwrap_or(entry)
+                self.mutations.until_closing(settled).await.unwrap_or(entry)
             } else {
                 entry
             };

@@ -34,6 +34,7 @@ use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
 use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
 use crate::service::{AccountDirectory, MutationSettings, Mutations, Resolver, ServiceError};
+use crate::shutdown::OnceEvent;
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceContext, Tracer};
@@ -291,15 +292,26 @@ pub(crate) fn mutations(walmart: &Walmart, status_limit: u32) -> Mutations<Walma
 
 /// Mutations of these accounts over this Walmart, kept in memory, without snapshots.
 pub(crate) fn mutations_of(walmart: &Walmart, accounts: &[&str]) -> Mutations<Walmart, MemoryLedger> {
-    built(walmart, MemoryLedger::new(), accounts, 1)
+    built(walmart, MemoryLedger::new(), accounts, 1, OnceEvent::default())
 }
 
 /// Mutations of two accounts over a ledger that is there already.
 pub(crate) fn over<L: Ledger>(walmart: &Walmart, ledger: L, status_limit: u32) -> Mutations<Walmart, L> {
-    built(walmart, ledger, &["acme", "other"], status_limit)
+    built(walmart, ledger, &["acme", "other"], status_limit, OnceEvent::default())
 }
 
-fn built<L: Ledger>(walmart: &Walmart, ledger: L, accounts: &[&str], status_limit: u32) -> Mutations<Walmart, L> {
+/// Mutations of a process whose grace period ends with `closing`.
+pub(crate) fn until<L: Ledger>(walmart: &Walmart, ledger: L, closing: OnceEvent) -> Mutations<Walmart, L> {
+    built(walmart, ledger, &["acme", "other"], 20, closing)
+}
+
+fn built<L: Ledger>(
+    walmart: &Walmart,
+    ledger: L,
+    accounts: &[&str],
+    status_limit: u32,
+    closing: OnceEvent,
+) -> Mutations<Walmart, L> {
     let delays = [500, 1500, 5_000, 15_000, 30_000, 60_000, 120_000].map(Duration::from_millis);
     let rules =
         LedgerRules { settle_window: SETTLE, lookup_delays: delays.into(), not_after: Duration::from_secs(15 * 60) };
@@ -308,7 +320,7 @@ fn built<L: Ledger>(walmart: &Walmart, ledger: L, accounts: &[&str], status_limi
         walmart.clone(),
         ledger,
         AccountDirectory::of_ids(accounts),
-        MutationSettings { rules, status_limit, look_first_until: None, tracer: Tracer::off() },
+        MutationSettings { rules, status_limit, look_first_until: None, tracer: Tracer::off(), closing },
         Clock::following(UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
         Random::from_seed(1),
         Arc::new(Metrics::new([])),

@@ -29,7 +29,7 @@ const TABLE: &Table = &[
     ("config", &["domain"]),
     ("ports", &["crash_point", "domain", "pb", "telemetry"]),
     // The use cases see traits only, never an implementation.
-    ("service", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "telemetry"]),
+    ("service", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "shutdown", "telemetry"]),
     // Keeps what the ledger has; knows the port, not who uses it.
     ("store", &["config", "crash_point", "domain", "planted_bug", "ports", "telemetry"]),
     // The edges. They do not know each other.
@@ -90,7 +90,7 @@ const TABLE: &Table = &[
     ),
     ("cli", &["app", "config", "emulator", "grpc", "pb", "ports", "shutdown", "telemetry", "upstream"]),
     // What unit tests share; it is not in the program.
-    ("testing", &["domain", "pb", "ports", "service", "store", "telemetry", "upstream"]),
+    ("testing", &["domain", "pb", "ports", "service", "shutdown", "store", "telemetry", "upstream"]),
     // The binary.
     ("main", &["cli"]),
 ];

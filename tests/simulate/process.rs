@@ -16,6 +16,7 @@ use order_gateway::service::{
     AccountDirectory, CancelOrder, ClockWatch, CreateOrder, GetOrderStatus, MutationSettings, Mutations, Operations,
     Resolver,
 };
+use order_gateway::shutdown::OnceEvent;
 use order_gateway::telemetry::metrics::Metrics;
 use order_gateway::telemetry::trace::{TraceContext, Tracer};
 use order_gateway::upstream::accounts::{ClientCredentials, UpstreamAccount, UpstreamAccounts};
@@ -73,6 +74,7 @@ impl Process {
             status_limit: settings.status_limit,
             look_first_until: None,
             tracer: Tracer::off(),
+            closing: OnceEvent::default(),
         };
         let mutations =
             Mutations::new(upstream.clone(), ledger.clone(), directory.clone(), of_mutations, clock, random, metrics);

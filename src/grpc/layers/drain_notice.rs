@@ -1,7 +1,7 @@
 //! Ends unary calls which outlast the grace period, before their connection is closed.
 //!
 //! A begun mutation answers for itself: OUTCOME_PENDING with its effect and its correlation id, as at a deadline. The
-//! ledger carries it on, in the next process at the latest. All other calls are told SHUTTING_DOWN.
+//! ledger carries it on, in the next process at the latest. All other calls get SHUTTING_DOWN shortly after.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,11 +16,10 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::grpc::{methods, status};
-use crate::ports::call::{CallContext, CallRecord};
 use crate::shutdown::{OnceEvent, OnceEventWait};
 
-/// Time for a mutation to read its progress from the ledger. Shorter than the time between the end of the grace and the
-/// abort (`shutdown`).
+/// Time after the end of the grace for calls to answer for themselves: a mutation reads its progress from the ledger.
+/// Shorter than the time between the end of the grace and the abort (`shutdown`).
 const ANSWER_LIMIT: Duration = Duration::from_millis(350);
 
 /// Ends unary calls when the grace period is over.
@@ -57,11 +56,9 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        let facts = request.extensions().get::<CallContext>().map(|context| context.facts.clone());
         DrainNoticeFuture {
             closing: unary.then(|| self.closing.wait()),
-            facts,
-            answering: None,
+            limit: None,
             inner: self.inner.call(request),
         }
     }
@@ -72,11 +69,11 @@ pin_project! {
     pub(crate) struct DrainNoticeFuture<F> {
         #[pin]
         inner: F,
+        // `None` for streams.
         #[pin]
         closing: Option<OnceEventWait>,
-        facts: Option<Arc<CallRecord>>,
-        // Limit of a call's own answer to the end of the process.
-        answering: Option<Pin<Box<Sleep>>>,
+        // Set when the grace is over.
+        limit: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -91,21 +88,13 @@ where
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        if let Some(limit) = this.answering {
-            ready!(limit.as_mut().poll(cx));
-            return Poll::Ready(Ok(status::shutting_down().into_http()));
+        if this.limit.is_none() {
+            let Some(closing) = this.closing.as_pin_mut() else { return Poll::Pending };
+            ready!(closing.poll(cx));
         }
-        let Some(closing) = this.closing.as_pin_mut() else { return Poll::Pending };
-        ready!(closing.poll(cx));
-        if !this.facts.as_ref().is_some_and(|facts| facts.set_closing()) {
-            return Poll::Ready(Ok(status::shutting_down().into_http()));
-        }
-        let mut limit = Box::pin(sleep(ANSWER_LIMIT));
-        let _ = limit.as_mut().poll(cx);
-        *this.answering = Some(limit);
-        // Polled again at once: the call now looks at what it was told.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(ANSWER_LIMIT)));
+        ready!(limit.as_mut().poll(cx));
+        Poll::Ready(Ok(status::shutting_down().into_http()))
     }
 }
 
@@ -127,15 +116,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_with_an_answer_of_its_own_gives_it_in_time() {
+    async fn a_call_may_answer_for_itself_in_time() {
         for (answers_in, reason) in [(300, None), (400, Some("SHUTTING_DOWN"))] {
             let closing = OnceEvent::default();
-            let service = tower::service_fn(move |request: Request<Body>| async move {
-                let facts = request.extensions().get::<CallContext>().unwrap().facts.clone();
-                assert!(facts.until_closing(std::future::pending::<()>()).await.is_none());
+            let event = closing.clone();
+            let service = tower::service_fn(move |_: Request<Body>| {
+                let event = event.clone();
+                async move {
+                event.wait().await;
                 tokio::time::sleep(Duration::from_millis(answers_in)).await;
                 Ok::<_, std::convert::Infallible>(ok())
-            });
+            }});
             let call = tokio::spawn(DrainNoticeLayer(closing.clone()).layer(service).oneshot(request(UNARY, &[])));
             tokio::task::yield_now().await;
             closing.set();
@@ -144,7 +135,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn unary_calls_are_told_and_streams_left_alone() {
         let closing = OnceEvent::default();
         let (mut service, mut handle) = above_mock(DrainNoticeLayer(closing.clone()));

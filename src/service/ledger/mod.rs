@@ -53,6 +53,7 @@ use crate::ports::ledger::{BeginOutcome, Ledger, PlannedAudit, SaveResult};
 use crate::ports::random::Random;
 use crate::ports::store_error::StoreError;
 use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError, WalmartApi};
+use crate::shutdown::OnceEvent;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{BackgroundSpan, Tracer};
@@ -92,6 +93,7 @@ struct MutationsShared<U, L> {
     status_limit: u32,
     look_first_until: Option<Timestamp>,
     tracer: Tracer,
+    closing: OnceEvent,
 }
 
 /// The desk at which look-ups of one kind are made for one account. Look-ups of different kinds have buckets of their own,
@@ -142,6 +144,8 @@ pub struct MutationSettings {
     pub look_first_until: Option<Timestamp>,
     /// Makes the spans of background work.
     pub tracer: Tracer,
+    /// The end of the grace period: mutations that have begun answer that their outcome is pending.
+    pub closing: OnceEvent,
 }
 
 impl SaveOutcome {
@@ -170,7 +174,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         random: Random,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let MutationSettings { rules, status_limit, look_first_until, tracer } = settings;
+        let MutationSettings { rules, status_limit, look_first_until, tracer, closing } = settings;
         let desks = AccountTable::default();
         let (waiters, due_queue) = (CompletionWaiters::default(), DueQueue::default());
         let taken_over = AtomicBool::new(true);
@@ -189,6 +193,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             status_limit,
             look_first_until,
             tracer,
+            closing,
         }))
     }
 
@@ -207,6 +212,11 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
 
     pub(super) fn new_id(&self) -> Uuid {
         self.0.random.uuid()
+    }
+
+    /// Runs `work` of a call, but no longer than until the calls in flight end: then returns `None`.
+    pub(super) async fn until_closing<F: Future>(&self, work: F) -> Option<F::Output> {
+        self.0.closing.run_until(work).await
     }
 
     /// The time of day.
