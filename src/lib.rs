@@ -14,7 +14,7 @@
 //! | storage | [`store`] | the ledger and the feeds; implements [`ports::ledger`] |
 //! | settings | [`config`] | loading, validation and documentation |
 //! | pure | [`domain`], [`wire`], [`pb`] | values and rules; Walmart's JSON; the messages of both APIs |
-//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], `rate_limiter`, `limits`, [`crash_point`], [`planted_bug`] | traces, metrics and logs; drain; connection limits; quotas; rates; limits of the process; crash tests; bugs for testing the tests |
+//! | anywhere | [`telemetry`], [`shutdown`], [`accept`], [`quota`], `rate_limiter`, `single_flight`, `limits`, [`crash_point`], [`planted_bug`] | traces, metrics and logs; drain; connection limits; quotas; rates; identical work done once; limits of the process; crash tests; bugs for testing the tests |
 //! | other side | [`emulator`] | an emulated Walmart for tests and for `dev`; shares only `domain` with the rest |
 #![warn(missing_docs)]
 
@@ -35,6 +35,7 @@ pub mod quota;
 mod rate_limiter;
 pub mod service;
 pub mod shutdown;
+mod single_flight;
 pub mod store;
 pub mod telemetry;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::feed_error::FeedError;
@@ -83,6 +84,17 @@ const OPERATOR_RETRY: Duration = Duration::from_secs(300);
 /// room for it.
 pub(super) const SLACK: Duration = Duration::from_millis(10);
 
+/// Whether shared work failed only because the caller that began it had less time, until `began_until`, than a caller that
+/// has until `deadline`.
+pub(super) fn had_too_little_time<T>(
+    result: &Result<T, ServiceError>,
+    began_until: Instant,
+    deadline: Instant,
+) -> bool {
+    let more_may_help = result.as_ref().is_err_and(ServiceError::more_time_may_help);
+    more_may_help && began_until < deadline && Instant::now() < deadline
+}
+
 /// The error of a call whose deadline passed before a request was sent, or while waiting for the upstream call of a
 /// different caller.
 pub(super) fn timed_out(operation: Operation, correlation_id: Uuid) -> ServiceError {
@@ -157,7 +169,7 @@ impl ServiceError {
     }
 
     /// Whether a read that failed at its own short deadline may succeed for a caller with more time.
-    pub(crate) fn more_time_may_help(&self) -> bool {
+    fn more_time_may_help(&self) -> bool {
         matches!(
             self,
             Self::Upstream(error)

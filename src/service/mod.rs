@@ -19,7 +19,6 @@ mod read;
 mod returns;
 mod seller_orders;
 mod settings_state;
-mod single_flight;
 mod status;
 
 pub use self::accounts::AccountDirectory;

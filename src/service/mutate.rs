@@ -12,15 +12,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::progress::{BatchProgress, CallProgress};
 use super::ServiceError;
-use super::error::{SLACK, pending, timed_out};
+use super::error::{SLACK, had_too_little_time, pending, timed_out};
 use super::ledger::{Mutations, SaveOutcome, WorkGuard, answer};
-use super::single_flight::{SingleFlight, Waiter};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::EntryEvent;
@@ -30,6 +29,7 @@ use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, Ledger};
 use crate::ports::upstream::{AcceptedAnswer, Reply, Upstream, WalmartApi};
+use crate::single_flight::{SingleFlight, Waiter};
 
 /// Time for a batch after the first when the caller's deadline has passed.
 const BATCH_TIME: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ const LAST_READ: Duration = Duration::from_millis(30);
 /// The use case of one mutation. Cheap to clone.
 pub struct Mutate<M, U, L> {
     pub(super) mutations: Mutations<U, L>,
-    single_flight: SingleFlight<CallProgress, Arc<CallIdentity>>,
+    single_flight: SingleFlight<Result<CallProgress, ServiceError>, Arc<CallIdentity>>,
     mutation: PhantomData<fn() -> M>,
 }
 
@@ -59,7 +59,11 @@ struct CallIdentity {
     fingerprint: Fingerprint,
     /// The correlation id of the first batch.
     correlation_id: Uuid,
+    /// The deadline of the call.
+    deadline: Instant,
 }
+
+type CallWaiter = Waiter<Result<CallProgress, ServiceError>, Arc<CallIdentity>>;
 
 /// A mutation with at least one accepted batch.
 #[derive(Debug)]
@@ -84,7 +88,7 @@ pub struct MutationError {
 impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     /// Works on `mutations`. Work without a remaining caller continues among `tasks`.
     pub fn new(mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
-        Self { mutations, single_flight: SingleFlight::new(tasks), mutation: PhantomData }
+        Self { mutations, single_flight: SingleFlight::new(tasks, Err(ServiceError::Internal)), mutation: PhantomData }
     }
 
     /// Finds the account that a request names. A failure also lists the faults of the request.
@@ -107,7 +111,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         call: &CallContext,
     ) -> Result<MutationReply, MutationError> {
         let payload = M::payload(&request);
-        let names = self.names(&request, &payload);
+        let names = self.names(&request, &payload, call.deadline);
         if let Err(faults) = M::check(&request) {
             return Err(MutationError { request_id: names.request_id, error: ServiceError::Invalid(faults) });
         }
@@ -128,13 +132,13 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 let payload = payload.take().unwrap_or_else(|| M::payload(&request));
                 self.clone().begin(account, request.clone(), payload, names.clone(), call.clone())
             };
-            let waiter = self.single_flight.join(&key, names.clone(), call.deadline, work);
-            let waited = self.mutations.until_closing(waiter.wait(call.deadline + SLACK)).await;
-            let progress = match waited.flatten() {
-                Some(Ok(progress)) => progress,
-                Some(Err(error)) => return Err(not_mutated(&waiter, error)),
+            let waiter = self.single_flight.join(&key, names.clone(), work);
+            let waited = timeout_at(call.deadline + SLACK, waiter.wait());
+            let progress = match self.mutations.until_closing(waited).await {
+                Some(Ok(Ok(progress))) => progress,
+                Some(Ok(Err(error))) => return Err(not_mutated(&waiter, error)),
                 // The deadline has passed, or the process ends. The work continues, and the ledger has its progress.
-                None => match timeout(LAST_READ, self.so_far(account, &waiter.tag)).await.ok().flatten() {
+                Some(Err(_)) | None => match timeout(LAST_READ, self.so_far(account, &waiter.tag)).await.ok().flatten() {
                     Some(progress) => progress,
                     None => return Err(not_mutated(&waiter, pending(M::KIND.operation(), waiter.tag.correlation_id))),
                 },
@@ -152,7 +156,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     async fn reply(
         &self,
         progress: CallProgress,
-        waiter: Waiter<CallProgress, Arc<CallIdentity>>,
+        waiter: CallWaiter,
         call: &CallContext,
     ) -> Option<Result<MutationReply, MutationError>> {
         let (batches, before) = match progress {
@@ -207,13 +211,14 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let is_unknown = |result: &Result<_, _>| matches!(result, Err(ServiceError::OutcomePending { .. }));
         let told = results.iter().position(is_unknown).unwrap_or(0);
         let told = results.into_iter().nth(told).unwrap_or(Err(ServiceError::Internal));
-        if in_vain && (before || waiter.was_too_short_for(call.deadline, &told)) && Instant::now() < call.deadline {
+        let too_short = had_too_little_time(&told, waiter.tag.deadline, call.deadline);
+        if in_vain && (before || too_short) && Instant::now() < call.deadline {
             return None;
         }
         Some(Err(MutationError { request_id, error: told.err().unwrap_or(ServiceError::Internal) }))
     }
 
-    fn names(&self, request: &M::Request, payload: &[u8]) -> CallIdentity {
+    fn names(&self, request: &M::Request, payload: &[u8], deadline: Instant) -> CallIdentity {
         let given = M::request_id(request);
         let request_id = if !given.is_empty() || M::BY_ORDER_NUMBER {
             given.to_owned()
@@ -223,7 +228,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             self.mutations.new_id().to_string()
         };
         let fingerprint = Fingerprint::of_encoded(payload);
-        CallIdentity { request_id, fingerprint, correlation_id: self.mutations.new_id() }
+        CallIdentity { request_id, fingerprint, correlation_id: self.mutations.new_id(), deadline }
     }
 
     /// Reads the progress of a call with unfinished work from the ledger.
@@ -445,7 +450,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
     }
 }
 
-fn not_mutated(waiter: &Waiter<CallProgress, Arc<CallIdentity>>, error: ServiceError) -> MutationError {
+fn not_mutated(waiter: &CallWaiter, error: ServiceError) -> MutationError {
     MutationError { request_id: waiter.tag.request_id.clone(), error }
 }
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use prost::Message as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::ServiceError;
-use super::error::{SLACK, timed_out};
-use super::single_flight::SingleFlight;
+use super::error::{SLACK, had_too_little_time, timed_out};
 use crate::domain::account::AccountIndex;
 use crate::domain::operation::WalmartCall;
 use crate::domain::reads::{self, AnswerSource};
 use crate::ports::call::{CallContext, CallRecord};
 use crate::ports::upstream::{ErrorKind, Reply, Upstream, UpstreamError};
+use crate::single_flight::SingleFlight;
 use crate::telemetry::metrics::Metrics;
 
 /// The use case of one read. Cheap to clone.
@@ -24,8 +24,15 @@ pub(super) struct CoalescedRead<R: reads::ReadCall, U> {
     upstream: U,
     conclude: Conclude<R>,
     cache: Option<AnswerCache<R>>,
-    /// Tagged with the record of the call that began the flight, whose correlation id all waiters report.
-    single_flight: SingleFlight<Arc<R::Answer>, Arc<CallRecord>>,
+    single_flight: SingleFlight<Result<Arc<R::Answer>, ServiceError>, FirstCaller>,
+}
+
+/// The caller that began a flight.
+#[derive(Clone)]
+struct FirstCaller {
+    deadline: Instant,
+    /// Has the correlation id that all waiters report.
+    facts: Arc<CallRecord>,
 }
 
 /// The settings of the answer cache.
@@ -75,7 +82,8 @@ impl<R: reads::ReadCall> Clone for AnswerCache<R> {
 impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
     /// Sends reads to `upstream`, without a cache.
     pub(super) fn new(upstream: U) -> Self {
-        Self { upstream, conclude: reply::<R>, cache: None, single_flight: SingleFlight::new(TaskTracker::new()) }
+        let single_flight = SingleFlight::new(TaskTracker::new(), Err(ServiceError::Internal));
+        Self { upstream, conclude: reply::<R>, cache: None, single_flight }
     }
 
     /// Replaces the conversion of the call's end.
@@ -114,14 +122,15 @@ impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
         }
         let request = Arc::new(request);
         loop {
-            let waiter = self.single_flight.join(&key, call.facts.clone(), call.deadline, || {
+            let first = FirstCaller { deadline: call.deadline, facts: call.facts.clone() };
+            let waiter = self.single_flight.join(&key, first, || {
                 self.clone().ask(account, request.clone(), call.clone(), key.clone())
             });
             let source = if waiter.joined { AnswerSource::Joined } else { AnswerSource::Own };
-            let Some(result) = waiter.wait(call.deadline + SLACK).await else {
-                return Err(timed_out(R::OPERATION, waiter.tag.correlation_id().unwrap_or_default()));
+            let Ok(result) = timeout_at(call.deadline + SLACK, waiter.wait()).await else {
+                return Err(timed_out(R::OPERATION, waiter.tag.facts.correlation_id().unwrap_or_default()));
             };
-            if !waiter.was_too_short_for(call.deadline, &result) {
+            if !had_too_little_time(&result, waiter.tag.deadline, call.deadline) {
                 // Releases the shared copy first, which lets the unwrap move the answer without a clone.
                 drop(waiter);
                 return match result {

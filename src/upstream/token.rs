@@ -7,13 +7,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, Shared};
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -28,6 +27,7 @@ use crate::domain::account_table::AccountTable;
 use crate::ports::clock::Clock;
 use crate::ports::overview::{TokenFailure, TokenFailureKind, TokenView};
 use crate::ports::random::Random;
+use crate::single_flight::{SingleFlight, Waiter};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics, TokenOutcome};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ClientRequest, ClientSpan};
@@ -55,12 +55,13 @@ struct TokenClient<H> {
     metrics: Arc<Metrics>,
     timeout: Duration,
     states: AccountTable<Mutex<TokenState>>,
+    /// The refreshes in flight, by account.
+    refreshes: SingleFlight<Result<HeaderValue, NotSent>>,
 }
 
 #[derive(Default)]
 struct TokenState {
     token: Option<AccessToken>,
-    running: Option<Refresh>,
     /// Set after a failure: no refresh starts until the pause ends.
     paused: Option<RefreshPause>,
     /// The length of the last pause. Cleared when Walmart accepts a token, or a token lasts until renewal.
@@ -98,7 +99,7 @@ impl TokenFault {
     }
 }
 
-type Refresh = Shared<BoxFuture<'static, Result<HeaderValue, NotSent>>>;
+type Refresh = Waiter<Result<HeaderValue, NotSent>>;
 
 #[derive(Clone)]
 struct AccessToken {
@@ -118,22 +119,23 @@ impl<H: HttpService> TokenCache<H> {
         timeout: Duration,
     ) -> Self {
         let states = AccountTable::default();
-        Self(Arc::new(TokenClient { http, endpoint, clock, random, metrics, timeout, states }))
+        let after_panic = Err(NotSent::TokenUnavailable(FIRST_PAUSE));
+        let refreshes = SingleFlight::new(TaskTracker::new(), after_panic);
+        Self(Arc::new(TokenClient { http, endpoint, clock, random, metrics, timeout, states, refreshes }))
     }
 
     /// Returns the cached token if usable at `now`. Starts a refresh in the background if the token is due for
     /// renewal.
     pub fn kept(&self, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
-        self.kept_in(&mut self.lock(account), account, now)
+        self.kept_in(&self.lock(account), account, now)
     }
 
-    fn kept_in(&self, state: &mut TokenState, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
+    fn kept_in(&self, state: &TokenState, account: AccountIndex, now: Instant) -> Option<HeaderValue> {
         let token = state.token.as_ref().filter(|token| now < token.expires_at)?;
         let (value, fresh) = (token.value.clone(), now < token.renew_at);
         if !fresh {
-            // Ignore the result: the old token is still valid, so no caller waits for the refresh, and a failure is
-            // harmless.
-            let _ = self.refresh(state, account, now);
+            // Nobody waits: the old token is still valid, and a failure is harmless. The refresh goes on in a task.
+            drop(self.refresh(state, account, now));
         }
         Some(value)
     }
@@ -141,14 +143,14 @@ impl<H: HttpService> TokenCache<H> {
     /// Returns a usable token. Waits for a refresh only if no token is usable.
     pub async fn get(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
         let refresh = {
-            let mut state = self.lock(account);
+            let state = self.lock(account);
             let now = Instant::now();
-            match self.kept_in(&mut state, account, now) {
+            match self.kept_in(&state, account, now) {
                 Some(token) => return Ok(token),
-                None => self.refresh(&mut state, account, now)?,
+                None => self.refresh(&state, account, now)?,
             }
         };
-        refresh.await
+        refresh.wait().await
     }
 
     /// Drops the rejected token `refused` and returns another.
@@ -207,14 +209,11 @@ impl<H: HttpService> TokenCache<H> {
         self.0.states.row(account, Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the refresh in flight, or starts a new refresh. The refresh runs in a task, so that a caller going away
-    /// does not cancel the refresh for other callers.
-    fn refresh(&self, state: &mut TokenState, account: AccountIndex, now: Instant) -> Result<Refresh, NotSent> {
-        // A finished refresh still stored means a panicked task: a normal end clears the field.
-        if let Some(running) = &state.running
-            && running.peek().is_none()
-        {
-            return Ok(running.clone());
+    /// Joins the refresh in flight, or starts a new refresh.
+    fn refresh(&self, state: &TokenState, account: AccountIndex, now: Instant) -> Result<Refresh, NotSent> {
+        let key = account.0.to_be_bytes();
+        if let Some(running) = self.0.refreshes.join_existing(&key) {
+            return Ok(running);
         }
         if let Some(pause) = &state.paused
             && now < pause.until
@@ -223,10 +222,7 @@ impl<H: HttpService> TokenCache<H> {
             return Err(pause.why.told(pause.until - now));
         }
         let tokens = self.clone();
-        let task = tokio::spawn(async move { tokens.fetch_and_keep(account).await });
-        let refresh = task.map(|joined| joined.unwrap_or(Err(NotSent::TokenUnavailable(FIRST_PAUSE)))).boxed().shared();
-        state.running = Some(refresh.clone());
-        Ok(refresh)
+        Ok(self.0.refreshes.join(&key, (), || async move { tokens.fetch_and_keep(account).await }))
     }
 
     async fn fetch_and_keep(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
@@ -234,7 +230,6 @@ impl<H: HttpService> TokenCache<H> {
         let fetched = self.fetch(account, &credentials).await;
         let now = Instant::now();
         let mut state = self.lock(account);
-        state.running = None;
         match fetched {
             Ok((value, life)) => {
                 self.0.metrics.upstream.token_refresh(TokenOutcome::Success);

@@ -1,4 +1,7 @@
 //! The state for the status page, read at most once a second for all viewers together.
+//!
+//! A lock of the last reading, held while the next is made, is enough for that: viewers that waited find the new reading
+//! there. `SingleFlight` would need the same lock beside it, for the reading that it does not keep.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
