@@ -2,7 +2,6 @@
 //! Every lost span is counted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::Context;
@@ -13,6 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::collector::Collector;
 use super::plan::BatchPlan;
@@ -20,12 +20,12 @@ use crate::telemetry::export_outage::ExportOutage;
 
 /// Creates a span processor which exports to `collector`; `outage` counts losses. Must run within the runtime.
 pub(super) fn processor(collector: Collector, batches: BatchPlan, outage: Arc<ExportOutage>) -> BoundedSpanProcessor {
-    let waiting = Arc::new(AtomicUsize::new(0));
+    let places = Arc::new(Semaphore::new(batches.queue));
     let exporter = CollectorExporter {
         collector,
         runtime: Handle::current(),
         resource: ResourceAttributesWithSchema::default(),
-        waiting: waiting.clone(),
+        places: places.clone(),
         outage: outage.clone(),
     };
     let config = BatchConfigBuilder::default()
@@ -34,16 +34,15 @@ pub(super) fn processor(collector: Collector, batches: BatchPlan, outage: Arc<Ex
         .with_scheduled_delay(batches.delay)
         .build();
     let inner = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
-    BoundedSpanProcessor { inner, waiting, limit: batches.queue, outage }
+    BoundedSpanProcessor { inner, places, outage }
 }
 
 /// Drops and counts spans above the limit before the SDK would drop them silently.
 #[derive(Debug)]
 pub(super) struct BoundedSpanProcessor {
     inner: BatchSpanProcessor,
-    /// Spans queued and not yet taken for export.
-    waiting: Arc<AtomicUsize>,
-    limit: usize,
+    /// Free places in the queue. A span gives its place back when it is taken for export.
+    places: Arc<Semaphore>,
     outage: Arc<ExportOutage>,
 }
 
@@ -53,9 +52,11 @@ impl SpanProcessor for BoundedSpanProcessor {
     }
 
     fn on_end(&self, span: SpanData) {
-        let room = |waiting| (waiting < self.limit).then_some(waiting + 1);
-        match self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, room) {
-            Ok(_) => self.inner.on_end(span),
+        match self.places.try_acquire() {
+            Ok(place) => {
+                place.forget();
+                self.inner.on_end(span);
+            }
             Err(_) => self.outage.overflow(),
         }
     }
@@ -80,14 +81,14 @@ struct CollectorExporter {
     /// The SDK calls from a thread of its own; connections and timers belong to the runtime.
     runtime: Handle,
     resource: ResourceAttributesWithSchema,
-    waiting: Arc<AtomicUsize>,
+    places: Arc<Semaphore>,
     outage: Arc<ExportOutage>,
 }
 
 impl SpanExporter for CollectorExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        self.waiting.fetch_sub(spans, Ordering::AcqRel);
+        self.places.add_permits(spans);
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let collector = self.collector.clone();
         let sent =
