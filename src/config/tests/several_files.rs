@@ -5,14 +5,6 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::domain::operation::Operation;
 
-const ACCOUNT: &str = r#"
-[[accounts]]
-id = "acme"
-partner_id = "10000000000"
-client_id = "key"
-client_secret = "canary-account"
-"#;
-
 #[test]
 fn later_files_win_and_add_accounts_and_clients() {
     let first = "[grpc]\nlisten = \"127.0.0.1:1\"\nreflection = false\n[walmart.limits]\npromise = 5\ncreate = 7\n[store]\n\
