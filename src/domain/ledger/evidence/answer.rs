@@ -2,7 +2,7 @@
 
 use serde::de::MapAccess;
 
-use super::json::{JsonPart, JsonScalar, ObjectFields, object_of, objects, once};
+use super::json::{JsonPart, JsonScalar, ObjectFields, object_fields, object_of, objects, once};
 use super::order::OrderRow;
 
 /// The parts of a body that can prove something.
@@ -194,14 +194,8 @@ impl CountFields {
     }
 }
 
-impl ObjectFields for CountFields {
-    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "totalCount" => once(&mut self.total_count, object),
-            "pageCount" => once(&mut self.page_count, object),
-            _ => Ok(false),
-        }
-    }
+object_fields! {
+    CountFields { "totalCount" => total_count, "pageCount" => page_count }
 }
 
 /// An error, or an envelope around errors.

@@ -17,6 +17,32 @@ pub(super) trait ObjectFields: Default {
     fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error>;
 }
 
+/// An object of which only the presence counts.
+impl ObjectFields for () {
+    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+        Ok(false)
+    }
+}
+
+/// Implements [`ObjectFields`] for rows whose keys each have a field.
+macro_rules! object_fields {
+    ($($row:ident { $($key:literal => $field:ident),* })*) => {
+        $(impl $crate::domain::ledger::evidence::json::ObjectFields for $row {
+            fn read<'de, A: serde::de::MapAccess<'de>>(
+                &mut self,
+                key: &str,
+                object: &mut A,
+            ) -> Result<bool, A::Error> {
+                match key {
+                    $($key => $crate::domain::ledger::evidence::json::once(&mut self.$field, object),)*
+                    _ => Ok(false),
+                }
+            }
+        })*
+    };
+}
+pub(super) use object_fields;
+
 /// Reads the next value of `object` into `field`. Fails when `field` is set, because a duplicate key leaves the meaning
 /// open.
 pub(super) fn once<'de, A, T>(field: &mut Option<T>, object: &mut A) -> Result<bool, A::Error>

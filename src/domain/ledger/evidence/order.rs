@@ -6,7 +6,7 @@ use std::fmt;
 use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::json::{JsonKey, JsonPart, JsonScalar, ObjectFields, objects, once};
+use super::json::{JsonKey, JsonPart, JsonScalar, ObjectFields, object_fields, objects, once};
 use crate::domain::timestamp::Timestamp;
 
 /// A row of the production form, or the object of the sandbox form.
@@ -178,13 +178,8 @@ struct ShipmentRow {
     purchase_order_id: Option<JsonScalar>,
 }
 
-impl ObjectFields for ShipmentRow {
-    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "purchaseOrderId" => once(&mut self.purchase_order_id, object),
-            _ => Ok(false),
-        }
-    }
+object_fields! {
+    ShipmentRow { "purchaseOrderId" => purchase_order_id }
 }
 
 /// A line of an order.
@@ -227,14 +222,8 @@ pub(super) struct StateRow {
     pub(super) units: Option<JsonPart<QuantityRow>>,
 }
 
-impl ObjectFields for StateRow {
-    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "status" => once(&mut self.status, object),
-            "statusQuantity" => once(&mut self.units, object),
-            _ => Ok(false),
-        }
-    }
+object_fields! {
+    StateRow { "status" => status, "statusQuantity" => units }
 }
 
 /// An amount with its unit.
@@ -243,13 +232,8 @@ pub(super) struct QuantityRow {
     measurement_value: Option<JsonScalar>,
 }
 
-impl ObjectFields for QuantityRow {
-    fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-        match key {
-            "measurementValue" => once(&mut self.measurement_value, object),
-            _ => Ok(false),
-        }
-    }
+object_fields! {
+    QuantityRow { "measurementValue" => measurement_value }
 }
 
 /// The amount of a quantity, which is an object or a bare number.

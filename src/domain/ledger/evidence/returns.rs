@@ -1,23 +1,17 @@
 //! Evidence about returns: refunded units of a marketplace return, and opened or cancelled returns of Multichannel orders.
 
-use prost::Message;
-use serde::de::MapAccess;
-
 use super::answer::{AnswerStatus, AnswerTotals, HeaderRow, status_of};
-use super::json::{JsonPart, JsonScalar, ObjectFields, object_of, objects, once, only_objects};
+use super::json::{JsonPart, JsonScalar, object_fields, object_of, objects, only_objects};
 use super::{AbsenceProof, Evidence, LookupAnswer, NoEvidence, PresenceProof, absence};
 use crate::domain::ledger::Entry;
 use crate::pb::{CancelMcsReturnRequest, CreateMcsReturnRequest, McsReturnItem, RefundReturnRequest};
-
-/// A part whose presence alone counts.
-#[derive(Debug, Default)]
-struct AnyRow;
+use prost::Message;
 
 #[derive(Debug, Default)]
 struct ReturnsBody {
     returns: Option<JsonPart<ReturnRow>>,
-    errors: Option<JsonPart<AnyRow>>,
-    error: Option<JsonPart<AnyRow>>,
+    errors: Option<JsonPart<()>>,
+    error: Option<JsonPart<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +38,8 @@ struct McsReturnsBody {
     status: Option<JsonScalar>,
     header: Option<JsonPart<HeaderRow>>,
     payload: Option<JsonPart<McsReturnRow>>,
-    errors: Option<JsonPart<AnyRow>>,
-    error: Option<JsonPart<AnyRow>>,
+    errors: Option<JsonPart<()>>,
+    error: Option<JsonPart<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,19 +74,7 @@ struct UnitsRow {
     status: Option<JsonScalar>,
 }
 
-macro_rules! fields {
-    ($($row:ident { $($key:literal => $field:ident),* })*) => {
-        $(impl ObjectFields for $row {
-            fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-                match key {
-                    $($key => once(&mut self.$field, object),)*
-                    _ => Ok(false),
-                }
-            }
-        })*
-    };
-}
-fields! {
+object_fields! {
     ReturnsBody { "returnOrders" => returns, "errors" => errors, "error" => error }
     ReturnRow { "returnOrderId" => return_order_id, "returnOrderLines" => lines }
     ReturnLineRow {
@@ -125,12 +107,6 @@ fields! {
     SkuRow { "sku" => sku }
     MeasureRow { "measurementValue" => value }
     UnitsRow { "status" => status }
-}
-
-impl ObjectFields for AnyRow {
-    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
 }
 
 fn is(shown: &Option<JsonScalar>, wanted: &str) -> bool {

@@ -2,21 +2,17 @@
 
 use serde::de::MapAccess;
 
-use super::json::{JsonPart, JsonScalar, ObjectFields, object_of, objects, once, only_objects};
+use super::json::{JsonPart, JsonScalar, ObjectFields, object_fields, object_of, objects, once, only_objects};
 use super::{LookupAnswer, NoEvidence};
 
 /// The answer, with the order in `order` or bare.
 #[derive(Debug, Default)]
 struct SellerOrderBody {
     order: Option<JsonPart<SellerOrderRow>>,
-    errors: Option<JsonPart<ErrorRow>>,
-    error: Option<JsonPart<ErrorRow>>,
+    errors: Option<JsonPart<()>>,
+    error: Option<JsonPart<()>>,
     bare: SellerOrderRow,
 }
-
-/// An error, whose presence alone counts.
-#[derive(Debug, Default)]
-struct ErrorRow;
 
 #[derive(Debug, Default)]
 struct SellerOrderRow {
@@ -87,19 +83,7 @@ struct AmountRow {
     amount: Option<JsonScalar>,
 }
 
-macro_rules! fields {
-    ($($row:ident { $($key:literal => $field:ident),* })*) => {
-        $(impl ObjectFields for $row {
-            fn read<'de, A: MapAccess<'de>>(&mut self, key: &str, object: &mut A) -> Result<bool, A::Error> {
-                match key {
-                    $($key => once(&mut self.$field, object),)*
-                    _ => Ok(false),
-                }
-            }
-        })*
-    };
-}
-fields! {
+object_fields! {
     SellerOrderRow { "purchaseOrderId" => purchase_order_id, "orderLines" => order_lines }
     LinesRow { "orderLine" => order_line }
     SellerLineRow {
@@ -118,12 +102,6 @@ fields! {
     RefundChargeRow { "charge" => charge }
     ChargeRow { "chargeAmount" => amount }
     AmountRow { "amount" => amount }
-}
-
-impl ObjectFields for ErrorRow {
-    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
 }
 
 impl ObjectFields for SellerOrderBody {
