@@ -1,10 +1,11 @@
 //! Single flight: identical work is done once, and a caller that leaves does not end the work for the rest.
 //!
-//! The waiting callers drive the work. Only when a waiter leaves early does the work get a task; a call whose caller
-//! stays, which is nearly every call, costs no task.
+//! The waiting callers drive the work. Only when a waiter leaves early does the work get a task, at most one; a call whose
+//! caller stays, which is nearly every call, costs no task.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -31,12 +32,14 @@ struct OpenFlight<T, G> {
     /// Weak, because the work holds this map: a strong reference would keep the work alive after all waiters and the
     /// runtime are gone.
     work: WeakShared<BoxFuture<'static, T>>,
+    has_task: Arc<AtomicBool>,
     tag: G,
 }
 
 /// A caller's share of one flight.
 pub(crate) struct Waiter<T: Clone + Send + Sync + 'static, G = ()> {
     work: Shared<BoxFuture<'static, T>>,
+    has_task: Arc<AtomicBool>,
     /// Whether a different caller began the work.
     pub(crate) joined: bool,
     /// Value given by the caller that began the work; no part of the key.
@@ -57,7 +60,10 @@ impl<T: Clone + Send + Sync + 'static, G> Drop for Waiter<T, G> {
             return;
         }
         // Without a runtime the process is ending, and the work ends with it.
-        if Handle::try_current().is_ok() && !is_planted(PlantedBug::OperationCancelledWithRpc) {
+        if Handle::try_current().is_ok()
+            && !is_planted(PlantedBug::OperationCancelledWithRpc)
+            && !self.has_task.swap(true, Ordering::Relaxed)
+        {
             self.tasks.spawn(self.work.clone());
         }
     }
@@ -88,11 +94,12 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> SingleFlight<T
             result.unwrap_or_else(|_| flights.0.after_panic.clone())
         });
         let work = work.boxed().shared();
+        let has_task = Arc::<AtomicBool>::default();
         // Downgrading fails only for a future polled to its end; this future is new.
         if let Some(work) = work.downgrade() {
-            flights.insert(key, OpenFlight { work, tag: tag.clone() });
+            flights.insert(key, OpenFlight { work, has_task: has_task.clone(), tag: tag.clone() });
         }
-        Waiter { work, joined: false, tag, tasks: self.0.tasks.clone() }
+        Waiter { work, has_task, joined: false, tag, tasks: self.0.tasks.clone() }
     }
 
     /// Joins the work in flight for `key`, if there is any.
@@ -101,8 +108,14 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> SingleFlight<T
     }
 
     fn waiter(&self, flights: &FlightMap<T, G>, key: &[u8]) -> Option<Waiter<T, G>> {
-        let OpenFlight { work, tag } = flights.get(key)?;
-        Some(Waiter { work: work.upgrade()?, joined: true, tag: tag.clone(), tasks: self.0.tasks.clone() })
+        let OpenFlight { work, has_task, tag } = flights.get(key)?;
+        Some(Waiter {
+            work: work.upgrade()?,
+            has_task: has_task.clone(),
+            joined: true,
+            tag: tag.clone(),
+            tasks: self.0.tasks.clone(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, FlightMap<T, G>> {
@@ -125,7 +138,7 @@ impl<T: Clone + Send + Sync + 'static, G: Clone + Send + 'static> Drop for Fligh
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use tokio::sync::oneshot;
 
@@ -166,6 +179,8 @@ mod tests {
         assert!(flights.join_existing(b"key").is_none());
         drop(flights.join(b"key", (), || async move { ended.await.unwrap() }));
         assert_eq!(tasks.len(), 1);
+        drop(flights.join_existing(b"key").unwrap());
+        assert_eq!(tasks.len(), 1, "a task is enough");
         let waiter = flights.join_existing(b"key").unwrap();
         end.send(7).unwrap();
         assert_eq!((waiter.joined, waiter.wait().await), (true, 7));

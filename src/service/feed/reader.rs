@@ -3,16 +3,12 @@
 //! One task follows the end of the log and encodes a block shared by all streams at the end. Streams behind the end
 //! share blocks from a cache; the first stream starts the read, and the rest waits for the same read.
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{Shared, ready};
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::block::{BLOCK, Encode, LogBlock};
 use crate::domain::feed::LogId;
@@ -20,6 +16,7 @@ use crate::limits::FEED_CACHE_BYTES;
 use crate::ports::event_log::{EventLog, FeedLog};
 use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::service::feed_error::FeedError;
+use crate::single_flight::SingleFlight;
 
 /// Bytes read at once. Large events make short blocks.
 const READ: usize = 1024 * 1024;
@@ -35,7 +32,7 @@ struct ReaderShared<L> {
     encode: Encode,
     tip: watch::Sender<LogTip>,
     cache: moka::sync::Cache<BlockKey, Arc<LogBlock>>,
-    loading: Mutex<HashMap<BlockKey, Loading>>,
+    loading: SingleFlight<LoadedBlock>,
 }
 
 /// The end of the log.
@@ -64,7 +61,17 @@ struct BlockKey {
     raw: bool,
 }
 
-type Loading = Shared<Pin<Box<dyn Future<Output = Result<Option<Arc<LogBlock>>, StoreError>> + Send>>>;
+impl BlockKey {
+    fn bytes(self) -> [u8; 17] {
+        let mut bytes = [self.raw.into(); 17];
+        bytes[..8].copy_from_slice(&self.after.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.upto.to_be_bytes());
+        bytes
+    }
+}
+
+/// A block; `None` where the log has no events any more.
+type LoadedBlock = Result<Option<Arc<LogBlock>>, StoreError>;
 
 impl<L: EventLog> LogReader<L> {
     pub(super) fn new(log: FeedLog<L>, encode: Encode) -> Self {
@@ -73,7 +80,7 @@ impl<L: EventLog> LogReader<L> {
             .max_capacity(FEED_CACHE_BYTES)
             .build();
         let tip = LogTip { head: *log.head().borrow(), block: None };
-        let (tip, loading) = (watch::Sender::new(tip), Mutex::default());
+        let (tip, loading) = (watch::Sender::new(tip), SingleFlight::new(TaskTracker::new(), Err(panicked())));
         Self(Arc::new(ReaderShared { log, id: OnceCell::new(), encode, tip, cache, loading }))
     }
 
@@ -163,28 +170,18 @@ impl<L: EventLog> LogReader<L> {
         }
     }
 
-    /// Reads in a task of its own, because the first stream may leave while further streams wait for the read.
-    fn load(&self, key: BlockKey) -> Loading {
-        let mut loading = self.0.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(block) = self.0.cache.get(&key) {
-            // A concurrent read has filled the cache.
-            return ready(Ok(Some(block))).boxed().shared();
-        }
-        let begin = || {
-            let reader = self.clone();
-            let task = tokio::spawn(async move {
-                let result = reader.read(key).await;
-                reader.0.loading.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-                result
-            });
-            let ended = async move { task.await.unwrap_or_else(|_| Err(panicked())) };
-            ended.boxed().shared()
-        };
-        loading.entry(key).or_insert_with(begin).clone()
+    /// Reads a block, once for all streams that want it.
+    async fn load(&self, key: BlockKey) -> LoadedBlock {
+        let reader = self.clone();
+        self.0.loading.join(&key.bytes(), (), || async move { reader.read(key).await }).wait().await
     }
 
-    async fn read(&self, key: BlockKey) -> Result<Option<Arc<LogBlock>>, StoreError> {
+    async fn read(&self, key: BlockKey) -> LoadedBlock {
         let ReaderShared { log: store, encode, cache, .. } = &*self.0;
+        if let Some(block) = cache.get(&key) {
+            // A read that ended meanwhile has filled the cache.
+            return Ok(Some(block));
+        }
         let log = self.log_id().await?;
         let most = usize::try_from(key.upto - key.after).unwrap_or(usize::MAX);
         let events = store.read(key.after, most, READ, key.raw).await?;
