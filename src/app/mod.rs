@@ -31,7 +31,6 @@ use crate::grpc::fulfillment::FulfillmentRpcs;
 use crate::grpc::gateway::GatewayRpcs;
 use crate::grpc::health::ServiceHealth;
 use crate::grpc::layers::authn::AllowedClients;
-use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::methods;
 use crate::grpc::order_updates::OrderUpdateRpcs;
 use crate::grpc::reflection::{ReflectionV1, ReflectionV1Alpha};
@@ -219,7 +218,7 @@ impl Gateway {
         let inbound = InboundConfig {
             tracer,
             metrics: metrics.clone(),
-            access_log: access_log(config.telemetry.access_log),
+            access_log: config.telemetry.access_log,
             clients: clients.clone(),
             stopping: shutdown.stopping().clone(),
             closing: shutdown.closing().clone(),
@@ -422,12 +421,4 @@ where
             .with(v1alpha::server_reflection_server::ServerReflectionServer::new(ReflectionV1Alpha));
     }
     services.build()
-}
-
-const fn access_log(setting: config::AccessLog) -> AccessLog {
-    match setting {
-        config::AccessLog::Failures => AccessLog::Failures,
-        config::AccessLog::All => AccessLog::All,
-        config::AccessLog::Off => AccessLog::Off,
-    }
 }

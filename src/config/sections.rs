@@ -241,9 +241,9 @@ pub struct TelemetryConfig {
 /// Calls to write to the access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessLog {
-    /// Failed and slow calls.
+    /// Failed calls, and unary calls of 2 s or more. Failures that are logged in summary are left out.
     Failures,
-    /// All calls, including successes.
+    /// All calls, including successes. A line costs as much as three inbound layers.
     All,
     /// No calls at all.
     Off,

@@ -138,7 +138,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 Some(Ok(Ok(progress))) => progress,
                 Some(Ok(Err(error))) => return Err(not_mutated(&waiter, error)),
                 // The deadline has passed, or the process ends. The work continues, and the ledger has its progress.
-                Some(Err(_)) | None => match timeout(LAST_READ, self.so_far(account, &waiter.tag)).await.ok().flatten() {
+                Some(Err(_)) | None => match timeout(LAST_READ, self.so_far(account, &waiter.tag)).await.ok().flatten()
+                {
                     Some(progress) => progress,
                     None => return Err(not_mutated(&waiter, pending(M::KIND.operation(), waiter.tag.correlation_id))),
                 },

@@ -36,11 +36,39 @@ const TABLE: &Table = &[
     ("config", &["domain"]),
     ("ports", &["crash_point", "domain", "pb", "telemetry"]),
     // The use cases see traits only, never an implementation.
-    ("service", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "shutdown", "single_flight", "telemetry"]),
+    (
+        "service",
+        &[
+            "crash_point",
+            "domain",
+            "limits",
+            "pb",
+            "planted_bug",
+            "ports",
+            "quota",
+            "shutdown",
+            "single_flight",
+            "telemetry",
+        ],
+    ),
     // Keeps what the ledger has; knows the port, not who uses it.
     ("store", &["config", "crash_point", "domain", "planted_bug", "ports", "telemetry"]),
     // The edges. They do not know each other.
-    ("upstream", &["crash_point", "domain", "limits", "pb", "planted_bug", "ports", "quota", "single_flight", "telemetry", "wire"]),
+    (
+        "upstream",
+        &[
+            "crash_point",
+            "domain",
+            "limits",
+            "pb",
+            "planted_bug",
+            "ports",
+            "quota",
+            "single_flight",
+            "telemetry",
+            "wire",
+        ],
+    ),
     (
         "grpc",
         &[

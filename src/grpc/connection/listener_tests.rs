@@ -14,9 +14,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::*;
+use crate::config::AccessLog;
 use crate::grpc::health::ServiceHealth;
 use crate::grpc::layers::authn::AllowedClients;
-use crate::grpc::layers::trace::AccessLog;
 use crate::grpc::server::{InboundConfig, stack};
 use crate::grpc::services::ServiceRouter;
 use crate::limits::MESSAGE_BYTES;

@@ -143,7 +143,8 @@ async fn every_refusal_is_counted_by_its_reason() {
         ("over_share", 1, request(UNARY, &[("authorization", "Bearer t")])),
     ] {
         let refusal = admitted(&layer, request).await.err();
-        let in_summary = refusal.as_ref().is_some_and(|response| response.extensions().get::<LoggedInSummary>().is_some());
+        let in_summary =
+            refusal.as_ref().is_some_and(|response| response.extensions().get::<LoggedInSummary>().is_some());
         assert_eq!((refusal.is_some(), in_summary), (times > 0, times > 0), "{reason}");
         let line = format!("order_gateway_callers_refused_total{{reason=\"{reason}\"}} {times}");
         let text = metrics.encode(crate::telemetry::metrics::TextFormat::Plain).unwrap();

@@ -56,11 +56,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let unary = !methods::is_streaming(request.uri().path());
-        DrainNoticeFuture {
-            closing: unary.then(|| self.closing.wait()),
-            limit: None,
-            inner: self.inner.call(request),
-        }
+        DrainNoticeFuture { closing: unary.then(|| self.closing.wait()), limit: None, inner: self.inner.call(request) }
     }
 }
 
@@ -123,10 +119,11 @@ mod tests {
             let service = tower::service_fn(move |_: Request<Body>| {
                 let event = event.clone();
                 async move {
-                event.wait().await;
-                tokio::time::sleep(Duration::from_millis(answers_in)).await;
-                Ok::<_, std::convert::Infallible>(ok())
-            }});
+                    event.wait().await;
+                    tokio::time::sleep(Duration::from_millis(answers_in)).await;
+                    Ok::<_, std::convert::Infallible>(ok())
+                }
+            });
             let call = tokio::spawn(DrainNoticeLayer(closing.clone()).layer(service).oneshot(request(UNARY, &[])));
             tokio::task::yield_now().await;
             closing.set();

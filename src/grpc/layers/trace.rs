@@ -20,22 +20,12 @@ use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
 use super::LoggedInSummary;
+use crate::config::AccessLog;
 use crate::ports::call::{CallContext, CallPurpose, CallRecord};
 use crate::rate_limiter::RateLimiter;
 use crate::telemetry::metrics::{GaugeGuard, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
 use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
-
-/// Selects the calls that are logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AccessLog {
-    /// Failed calls, and unary calls slower than [`SLOW`]. Failures that are logged in summary are left out
-    /// ([`LoggedInSummary`]).
-    Failures,
-    /// Every call. A line costs as much as three layers.
-    All,
-    Off,
-}
 
 /// Duration from which a unary call counts as slow: Walmart usually answers within 1 s.
 pub(crate) const SLOW: Duration = Duration::from_secs(2);
