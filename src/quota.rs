@@ -33,7 +33,6 @@ impl Quota {
         self.0.add(amount).then(|| QuotaPermit { quota: self.0.clone(), amount })
     }
 
-    /// The amount left.
     #[cfg(test)]
     pub(crate) fn remaining(&self) -> usize {
         self.0.size - self.0.taken.load(Ordering::Relaxed)

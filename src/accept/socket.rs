@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// A listening socket.
+/// A socket that accepts connections.
 #[derive(Debug)]
 pub enum ListenSocket {
     /// An address and a port.
@@ -24,14 +24,14 @@ pub enum ListenSocket {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
+    /// Device and inode, by which a file of another process is told apart.
     id: Option<(u64, u64)>,
 }
 
-/// A connection.
+/// An accepted connection.
 #[derive(Debug)]
 pub enum PeerStream {
-    /// Over TCP.
+    /// A connection over the network.
     Tcp(TcpStream),
     /// From the same machine.
     Unix(UnixStream),

@@ -28,7 +28,7 @@ impl SettingsFiles {
         Self { files, environment }
     }
 
-    /// Reads all files.
+    /// Reads the content of all files, which may be unusable.
     pub fn read(&self) -> SettingsReading {
         SettingsReading(self.files.iter().map(|file| files::read(file, LONGEST)).collect())
     }

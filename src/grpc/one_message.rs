@@ -25,7 +25,7 @@ pub(crate) struct OneMessage<B> {
 /// The part of the body that was read so far.
 #[derive(Debug)]
 enum Seen {
-    /// Not looked at.
+    /// Nothing more is checked.
     Any,
     /// A part of the prefix.
     Prefix { bytes: [u8; PREFIX], len: usize },
@@ -99,7 +99,7 @@ where
             }
             Some(Err(error)) => Some(Err(error.into())),
             None if this.seen.is_nothing() => {
-                // Told once.
+                // The fault is reported once.
                 this.seen = Seen::Any;
                 Some(Err(missing()))
             }

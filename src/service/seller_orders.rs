@@ -67,7 +67,7 @@ pub struct OrderChangeReply {
     pub correlation_id: String,
     /// Whether an earlier call had begun or completed the change.
     pub replayed: bool,
-    /// The order afterwards.
+    /// The order as Walmart returned it after the change.
     pub order: SellerOrder,
 }
 
@@ -96,7 +96,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
         self.list.call(account, request, call).await
     }
 
-    /// Reads one order.
+    /// Reads an order by its purchase order id.
     pub async fn get(
         &self,
         request: pb::GetOrderRequest,

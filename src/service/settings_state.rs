@@ -36,7 +36,7 @@ impl SettingsState {
         Self(Arc::new(Mutex::new(SettingsView { load_time, refused: None })))
     }
 
-    /// The present state.
+    /// The settings in force, and the last refusal.
     pub fn view(&self) -> SettingsView {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -42,7 +42,7 @@ pub struct ClientCredentials {
 pub struct SellerRefresh {
     /// The `WM_PARTNER.ID` header of the token call.
     pub partner_id: HeaderValue,
-    /// The refresh token.
+    /// The token that the seller granted to the solution provider.
     pub token: Arc<SecretString>,
 }
 

@@ -12,11 +12,11 @@ use crate::pb::{
     ListOrdersResponse, OrderList, ShipOrderLinesRequest, ShipOrderLinesResponse, WalmartError,
 };
 
-/// Lists orders.
+/// The read of `ListOrders`: orders by filters, a page at a time.
 #[derive(Debug)]
 pub struct ListSellerOrders;
 
-/// Reads one order.
+/// The read of `GetOrder`.
 #[derive(Debug)]
 pub struct GetSellerOrder;
 
@@ -24,11 +24,11 @@ pub struct GetSellerOrder;
 #[derive(Debug)]
 pub struct LookUpSellerOrder;
 
-/// Acknowledges an order.
+/// The acknowledgement of an order. It may be repeated, so it is sent like a read.
 #[derive(Debug)]
 pub struct AcknowledgeOrder;
 
-/// Corrects a tracking number.
+/// The correction of a tracking number. It may be repeated as well.
 #[derive(Debug)]
 pub struct CorrectTracking;
 

@@ -11,7 +11,7 @@ use crate::pb::{
 
 /// Walmart's limits of a list.
 const MAX_LIMIT: i32 = 200;
-/// Longest cursor.
+/// Longest cursor of a list, in bytes.
 const MAX_CURSOR: usize = 4096;
 /// Number of digits of a time in milliseconds since 1970; seconds have 10, .NET ticks 18.
 const MILLISECONDS: std::ops::Range<f64> = 1e12..1e13;
@@ -54,7 +54,6 @@ pub(crate) fn check_get_order(request: &GetOrderRequest) -> Result<(), FieldFaul
     faults.into_result()
 }
 
-/// Checks an acknowledgement.
 pub(crate) fn check_acknowledgement(request: &AcknowledgeOrderRequest) -> Result<(), FieldFaults> {
     let mut faults = FieldFaults::default();
     path_id(&request.purchase_order_id, &FieldPath::Top("purchase_order_id"), &mut faults);

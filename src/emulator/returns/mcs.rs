@@ -165,7 +165,6 @@ pub(crate) fn list_mcs(
     CallResult { answer: answered(&header, json!(rows)), effect: CallEffect::Read }
 }
 
-/// Answers a cancellation.
 pub(crate) fn cancel(book: &mut McsReturnBook, context: &EmulatedCall<'_>, id: &str, body: &Value) -> CallResult {
     let one = book.0.iter_mut().find(|one| one.account == context.account && one.id == id);
     let Some(one) = one else { return refused("500.OS_SERVICE.200", "return order not found") };

@@ -42,7 +42,6 @@ fn changed(
     }
 }
 
-/// Answers an acknowledgement.
 pub(crate) fn acknowledge(book: &mut SellerBook, context: &EmulatedCall<'_>, number: &str) -> CallResult {
     let done = book.acknowledge(context.account, number, context.now);
     changed(book, context, number, CallEffect::Acknowledged, done)
@@ -115,7 +114,6 @@ pub(crate) fn ship(book: &mut SellerBook, context: &EmulatedCall<'_>, number: &s
 
 const METHODS: [&str; 6] = ["Standard", "Express", "OneDay", "Freight", "WhiteGlove", "Value"];
 
-/// Answers a refund.
 pub(crate) fn refund(book: &mut SellerBook, context: &EmulatedCall<'_>, number: &str, body: &Value) -> CallResult {
     let refund = &body["orderRefund"];
     if refund["purchaseOrderId"] != number {

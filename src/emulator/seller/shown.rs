@@ -103,7 +103,7 @@ pub(super) fn error(status: u16, code: &str, severity: &str, description: &str, 
     WalmartAnswer::json(status, json!({"errors": {"error": [error]}}))
 }
 
-/// Nothing matches.
+/// The answer to a read that no order matches.
 pub(super) fn not_found() -> WalmartAnswer {
     let text = "Unable to find order(s) that match your search request.";
     error(404, "CONTENT_NOT_FOUND", "INFO", text, "No orders found.")

@@ -27,7 +27,7 @@ pub(super) struct Lingering<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> 
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lingering<I> {
-    /// Lingers among `tasks`.
+    /// Wraps a connection, which lingers in one of `tasks`.
     pub(super) fn new(io: I, tasks: TaskTracker) -> Self {
         Self { io: Some(io), is_over: false, tasks }
     }

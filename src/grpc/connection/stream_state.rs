@@ -68,7 +68,7 @@ impl StreamState {
         self.is_ended.load(Ordering::Acquire)
     }
 
-    /// Ends the task.
+    /// Resets the stream: its task ends at the next poll.
     pub(super) fn end(&self) {
         self.is_ended.store(true, Ordering::Release);
         self.waker.wake();

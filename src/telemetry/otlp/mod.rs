@@ -45,9 +45,9 @@ pub struct OtlpExport {
 /// The exports, and what is to be said about the variables.
 #[derive(Debug)]
 pub struct OtlpSetup {
-    /// Makes spans.
+    /// The maker of all spans; off without a collector.
     pub tracer: Tracer,
-    /// The running exports.
+    /// The exports, to be flushed at the end of the process.
     pub export: OtlpExport,
     /// A line for each value that is ignored.
     pub warnings: Vec<String>,

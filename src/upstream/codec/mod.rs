@@ -118,7 +118,6 @@ fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// Builds a GET.
 fn get(target: String) -> RestRequest {
     RestRequest { method: Method::GET, target: target.into(), body: Bytes::new() }
 }

@@ -48,7 +48,7 @@ pub struct SellerSnapshotLine {
 /// The units of a parcel.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SnapshotParcel {
-    /// The carrier's number.
+    /// The number by which the carrier knows the parcel.
     #[prost(string, tag = "1")]
     pub tracking_number: String,
     /// Units shipped in the parcel.
@@ -126,7 +126,7 @@ enum LineChange {
     Done,
     /// The line is as before.
     Unchanged,
-    /// Anything else.
+    /// The line has changed in another way, or cannot be judged.
     Unclear,
 }
 
