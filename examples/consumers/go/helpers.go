@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -37,7 +38,9 @@ func setting(name, otherwise string) string {
 func connect(address, token string) (context.Context, *grpc.ClientConn) {
 	rand.Seed(time.Now().UnixNano())
 	pings := keepalive.ClientParameters{Time: 20 * time.Second} // finds out when the gateway has gone without a word
-	channel, err := grpc.Dial(address, grpc.WithInsecure(), grpc.WithKeepaliveParams(pings))
+	again := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
+	again.Backoff.MaxDelay = 5 * time.Second
+	channel, err := grpc.Dial(address, grpc.WithInsecure(), grpc.WithKeepaliveParams(pings), grpc.WithConnectParams(again))
 	if err != nil {
 		log.Fatalln("consumer:", err)
 	}
@@ -64,8 +67,8 @@ func backOff(err error, attempt int) {
 	if strings.Contains(hopeless, status.Code(err).String()) || reason == "CONSUMER_REPLACED" {
 		os.Exit(1) // What is not settled is delivered again, as after a crash.
 	}
-	if attempt > 6 {
-		attempt = 6
+	if attempt > 4 {
+		attempt = 4
 	}
 	wait := 100*time.Millisecond + time.Duration(rand.Int63n(int64(500*time.Millisecond)<<attempt))
 	if delay != nil {

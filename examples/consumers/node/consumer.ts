@@ -23,7 +23,8 @@ const services = ['ordergateway/v1/cancel_intents.proto', 'ordergateway/v1/selle
 const files = [...services, 'google/rpc/error_details.proto', 'google/rpc/status.proto'];
 const protos = loader.loadSync(files, { ...options, includeDirs: ['proto', 'third_party'] });
 const api = grpc.loadPackageDefinition(protos) as unknown as Intents & Orders & { google: any };
-const connection = [GATEWAY_ADDRESS, grpc.credentials.createInsecure(), { 'grpc.keepalive_time_ms': 20_000 }] as const;
+const times = { 'grpc.keepalive_time_ms': 20_000, 'grpc.max_reconnect_backoff_ms': 5_000 };
+const connection = [GATEWAY_ADDRESS, grpc.credentials.createInsecure(), times] as const;
 const intents = new api.ordergateway.v1.CancelIntentService(...connection);
 const orders = new api.ordergateway.v1.SellerOrderService(...connection);
 const metadata = new grpc.Metadata();
@@ -42,13 +43,12 @@ function details(error: grpc.ServiceError) {
   return { reason: String(of('ErrorInfo')?.reason ?? ''), delay: of('RetryInfo')?.retry_delay };
 }
 
-/** Waits as long as the gateway says, else longer with each attempt. Ends the program when waiting is useless. */
+/** Waits as long as the gateway says, else longer each time. Ends the program when waiting is useless, as a crash would. */
 async function backOff(error: grpc.ServiceError, attempt: number) {
   const { reason, delay } = details(error);
   console.error(`consumer: ${grpc.status[error.code]} ${reason}: ${error.details}`);
-  // What is not settled is delivered again, as after a crash.
   if (HOPELESS.includes(grpc.status[error.code]) || reason === 'CONSUMER_REPLACED') process.exit(1);
-  await sleep(delay ? Number(delay.seconds) * 1000 + delay.nanos / 1e6 : Math.random() * 500 * 2 ** Math.min(attempt, 6));
+  await sleep(delay ? Number(delay.seconds) * 1000 + delay.nanos / 1e6 : Math.random() * 500 * 2 ** Math.min(attempt, 4));
 }
 
 /** Writes what `make` returns into a file, durably and whole, unless the file is there. */

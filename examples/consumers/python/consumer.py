@@ -7,6 +7,7 @@
 The files stand for calls to a warehouse and a help desk. The settings are environment variables: see ../README.md.
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -54,7 +55,7 @@ def back_off(error, attempt):
     print(f"consumer: {error.code().name} {reason}: {error.details()}", file=sys.stderr, flush=True)
     if error.code().name in HOPELESS.split() or reason == "CONSUMER_REPLACED":
         os._exit(1)  # from any thread: what is not settled is delivered again, as after a crash
-    time.sleep(delay.ToTimedelta().total_seconds() if delay else random.uniform(0.1, 0.5 * 2 ** min(attempt, 6)))
+    time.sleep(delay.ToTimedelta().total_seconds() if delay else random.uniform(0.1, 0.5 * 2 ** min(attempt, 4)))
 
 
 def once(folder, name, make):
@@ -67,10 +68,8 @@ def once(folder, name, make):
             json.dump(content, file)
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # A rename would replace the file of a faster consumer.
-        except FileExistsError:
-            pass
         draft.unlink()
     names = os.open(path.parent, os.O_RDONLY)
     os.fsync(names)
@@ -125,7 +124,8 @@ def work(delivery):
             back_off(error, attempt)
 
 
-channel = grpc.insecure_channel(ADDRESS, [("grpc.keepalive_time_ms", 20_000), ("grpc.http2.max_pings_without_data", 0)])
+pings = [("grpc.keepalive_time_ms", 20_000), ("grpc.http2.max_pings_without_data", 0)]
+channel = grpc.insecure_channel(ADDRESS, [*pings, ("grpc.max_reconnect_backoff_ms", 5_000)])
 intents = cancel_intents_pb2_grpc.CancelIntentServiceStub(channel)
 orders = seller_orders_pb2_grpc.SellerOrderServiceStub(channel)
 subscribe = feed.SubscribeCancelIntentsRequest(
