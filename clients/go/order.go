@@ -2,15 +2,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-)
-
-// snippet: begin
-import (
-	"context"
-	"errors"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -21,44 +16,6 @@ import (
 
 	pb "ordergateway/v1"
 )
-
-func connect(address, serviceConfig string) (pb.FulfillmentServiceClient, error) {
-	channel, err := grpc.Dial(address, grpc.WithInsecure(), grpc.WithDefaultServiceConfig(serviceConfig))
-	return pb.NewFulfillmentServiceClient(channel), err
-}
-
-func create(orders pb.FulfillmentServiceClient, request *pb.CreateOrderRequest, limit time.Duration) (*pb.CreateOrderResponse, error) {
-	for attempt := 0; attempt < 5; attempt++ {
-		ctx, cancel := context.WithTimeout(context.Background(), limit) // the deadline
-		answer, err := orders.CreateOrder(ctx, request)
-		cancel()
-		if err == nil {
-			return answer, nil
-		}
-		info, wait := details(err)
-		fmt.Println("go:", status.Code(err), info.GetReason(), info.GetMetadata()["correlationId"])
-		if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
-			return nil, err
-		}
-		time.Sleep(wait) // then the same request: never a second order
-	}
-	return nil, errors.New("still unknown; repeat the same request later")
-}
-
-func details(err error) (info *errdetails.ErrorInfo, wait time.Duration) {
-	wait = time.Second
-	for _, detail := range status.Convert(err).Details() { // none when the gateway was not reached
-		switch detail := detail.(type) {
-		case *errdetails.ErrorInfo:
-			info = detail
-		case *errdetails.RetryInfo:
-			wait = time.Duration(detail.RetryDelay.Seconds)*time.Second + time.Duration(detail.RetryDelay.Nanos)
-		}
-	}
-	return info, wait
-}
-
-// snippet: end
 
 func order(sample []byte, number, city string) *pb.CreateOrderRequest {
 	request := &pb.CreateOrderRequest{}
@@ -81,7 +38,10 @@ func main() {
 	must(err)
 	sample, err := os.ReadFile(filepath.Join(root, "examples/create.json"))
 	must(err)
-	orders, err := connect(address, string(config))
+	// snippet: begin
+	channel, err := grpc.Dial(address, grpc.WithInsecure(), grpc.WithDefaultServiceConfig(string(config)))
+	orders := pb.NewFulfillmentServiceClient(channel)
+	// snippet: end
 	must(err)
 	calls := []struct {
 		request *pb.CreateOrderRequest
@@ -105,3 +65,27 @@ func main() {
 		}
 	}
 }
+
+// snippet: begin
+func create(orders pb.FulfillmentServiceClient, request *pb.CreateOrderRequest, limit time.Duration) (*pb.CreateOrderResponse, error) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), limit) // the deadline
+		answer, err := orders.CreateOrder(ctx, request)
+		cancel()
+		wait := time.Second
+		for _, detail := range status.Convert(err).Details() { // none when the gateway was not reached
+			switch detail := detail.(type) {
+			case *errdetails.ErrorInfo:
+				fmt.Println("go:", status.Code(err), detail.Reason, detail.Metadata["correlationId"])
+			case *errdetails.RetryInfo:
+				wait = detail.RetryDelay.AsDuration()
+			}
+		}
+		if code := status.Code(err); code != codes.Unavailable && code != codes.DeadlineExceeded {
+			return answer, err // an answer, or a final error
+		}
+		time.Sleep(wait) // then the same request: never a second order
+	}
+}
+
+// snippet: end

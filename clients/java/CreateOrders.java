@@ -1,56 +1,26 @@
 import com.google.gson.Gson;
-import com.google.protobuf.util.JsonFormat;
-import java.nio.file.Files;
-import java.nio.file.Path;
-// snippet: begin
 import com.google.protobuf.Any;
 import com.google.protobuf.util.Durations;
+import com.google.protobuf.util.JsonFormat;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import com.ordergateway.v1.CreateOrderRequest;
 import com.ordergateway.v1.CreateOrderResponse;
-import com.ordergateway.v1.FulfillmentServiceGrpc;
 import com.ordergateway.v1.FulfillmentServiceGrpc.FulfillmentServiceBlockingStub;
-import io.grpc.ManagedChannel;
+import com.ordergateway.v1.FulfillmentServiceGrpc;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Status.Code;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
-// snippet: end
 
 /** Creates orders with the generated Java client: CreateOrders ADDRESS ROOT, ROOT being that of this repository. */
 final class CreateOrders {
-  // snippet: begin
-  static ManagedChannel connect(String address, Map<String, ?> serviceConfig) {
-    return ManagedChannelBuilder.forTarget(address).usePlaintext().defaultServiceConfig(serviceConfig).enableRetry().build();
-  }
-
-  static CreateOrderResponse create(FulfillmentServiceBlockingStub orders, CreateOrderRequest request, long milliseconds)
-      throws Exception {
-    for (int attempt = 0; attempt < 5; attempt++) {
-      try {
-        return orders.withDeadlineAfter(milliseconds, TimeUnit.MILLISECONDS).createOrder(request);
-      } catch (StatusRuntimeException error) {
-        ErrorInfo info = ErrorInfo.getDefaultInstance();
-        long wait = 1000;
-        com.google.rpc.Status status = StatusProto.fromThrowable(error); // null when the gateway was not reached
-        for (Any detail : status == null ? List.<Any>of() : status.getDetailsList()) {
-          if (detail.is(ErrorInfo.class)) info = detail.unpack(ErrorInfo.class);
-          if (detail.is(RetryInfo.class)) wait = Durations.toMillis(detail.unpack(RetryInfo.class).getRetryDelay());
-        }
-        Code code = error.getStatus().getCode();
-        System.out.println("java: " + code + " " + info.getReason() + " " + info.getMetadataOrDefault("correlationId", ""));
-        if (code != Code.UNAVAILABLE && code != Code.DEADLINE_EXCEEDED) throw error;
-        Thread.sleep(wait); // then the same request: never a second order
-      }
-    }
-    throw new IllegalStateException("still unknown; repeat the same request later");
-  }
-  // snippet: end
-
   static CreateOrderRequest order(String sample, String number, String city) throws Exception {
     var request = CreateOrderRequest.newBuilder();
     JsonFormat.parser().merge(sample, request);
@@ -68,8 +38,11 @@ final class CreateOrders {
     Path root = Path.of(arguments[1]);
     Map<String, ?> config = new Gson().fromJson(Files.readString(root.resolve("clients/service-config.json")), Map.class);
     String sample = Files.readString(root.resolve("examples/create.json"));
-    ManagedChannel channel = connect(arguments[0], config);
+    String address = arguments[0];
+    // snippet: begin
+    var channel = ManagedChannelBuilder.forTarget(address).usePlaintext().defaultServiceConfig(config).enableRetry().build();
     var orders = FulfillmentServiceGrpc.newBlockingStub(channel);
+    // snippet: end
     show(create(orders, order(sample, "JAVA-1", "San Francisco"), 10_000));
     show(create(orders, order(sample, "JAVA-1", "San Francisco"), 10_000));
     show(create(orders, order(sample, "MAGIC-DROP-AFTER-JAVA", "San Francisco"), 600)); // less time than finding the outcome takes
@@ -80,4 +53,27 @@ final class CreateOrders {
     }
     channel.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
   }
+
+  // snippet: begin
+  static CreateOrderResponse create(FulfillmentServiceBlockingStub orders, CreateOrderRequest request, long milliseconds)
+      throws Exception {
+    while (true) {
+      try {
+        return orders.withDeadlineAfter(milliseconds, TimeUnit.MILLISECONDS).createOrder(request); // the deadline
+      } catch (StatusRuntimeException error) {
+        var status = StatusProto.fromThrowable(error); // null when the gateway was not reached
+        var info = ErrorInfo.getDefaultInstance();
+        long wait = 1000;
+        for (Any detail : status == null ? List.<Any>of() : status.getDetailsList()) {
+          if (detail.is(ErrorInfo.class)) info = detail.unpack(ErrorInfo.class);
+          if (detail.is(RetryInfo.class)) wait = Durations.toMillis(detail.unpack(RetryInfo.class).getRetryDelay());
+        }
+        Code code = error.getStatus().getCode();
+        System.out.println("java: " + code + " " + info.getReason() + " " + info.getMetadataOrDefault("correlationId", ""));
+        if (!Set.of(Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED).contains(code)) throw error;
+        Thread.sleep(wait); // then the same request: never a second order
+      }
+    }
+  }
+  // snippet: end
 }

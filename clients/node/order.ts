@@ -2,6 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as grpc from '@grpc/grpc-js';
+import * as loader from '@grpc/proto-loader';
 
 import type { ProtoGrpcType as Details } from './generated/error_details';
 import type { ProtoGrpcType as Fulfillment } from './generated/fulfillment';
@@ -12,40 +15,27 @@ import type { CreateOrderResponse__Output } from './generated/ordergateway/v1/Cr
 const [address, root] = process.argv.slice(2);
 
 // snippet: begin
-import * as grpc from '@grpc/grpc-js';
-import * as loader from '@grpc/proto-loader';
-
 const files = ['ordergateway/v1/fulfillment.proto', 'google/rpc/error_details.proto', 'google/rpc/status.proto'];
 const options = { keepCase: true, longs: String, enums: String, defaults: true, oneofs: true, json: true };
 const protos = loader.loadSync(files, { ...options, includeDirs: [join(root, 'proto'), join(root, 'third_party')] });
 const api = grpc.loadPackageDefinition(protos) as unknown as Fulfillment & Details & Statuses;
-
-const orders = new api.ordergateway.v1.FulfillmentService(address, grpc.credentials.createInsecure(), {
-  'grpc.service_config': readFileSync(join(root, 'clients/service-config.json'), 'utf8'),
-});
+const config = { 'grpc.service_config': readFileSync(join(root, 'clients/service-config.json'), 'utf8') };
+const orders = new api.ordergateway.v1.FulfillmentService(address, grpc.credentials.createInsecure(), config);
 
 async function create(request: CreateOrderRequest, milliseconds: number): Promise<CreateOrderResponse__Output> {
-  for (let attempt = 0; attempt < 5; attempt++) {
-    try {
-      return await new Promise((resolve, reject) =>
-        orders.CreateOrder(request, { deadline: Date.now() + milliseconds }, (error, answer) => (error ? reject(error) : resolve(answer!))));
-    } catch (error) {
-      const { code, metadata } = error as grpc.ServiceError;
-      const { info, retry } = details(metadata);
-      console.log('node:', grpc.status[code], info?.reason ?? '', info?.metadata?.correlationId ?? '');
-      if (code !== grpc.status.UNAVAILABLE && code !== grpc.status.DEADLINE_EXCEEDED) throw error;
-      const wait = retry ? Number(retry.retry_delay.seconds) * 1000 + retry.retry_delay.nanos / 1e6 : 1000;
-      await new Promise((resume) => setTimeout(resume, wait)); // then the same request: never a second order
-    }
+  for (;;) {
+    const deadline = Date.now() + milliseconds;
+    const [error, answer] = await new Promise<[grpc.ServiceError | null, CreateOrderResponse__Output?]>((resolve) =>
+      orders.CreateOrder(request, { deadline }, (...outcome) => resolve(outcome)));
+    if (!error) return answer!;
+    const bytes = error.metadata.get('grpc-status-details-bin')[0] as Buffer | undefined; // none when the gateway was not reached
+    const details: any[] = bytes ? (api.google.rpc.Status.deserialize(bytes).details ?? []) : [];
+    const [info, retry] = ['ErrorInfo', 'RetryInfo'].map((name) => details.find((one) => one['@type'].endsWith(`google.rpc.${name}`)));
+    console.log('node:', grpc.status[error.code], info?.reason ?? '', info?.metadata?.correlationId ?? '');
+    if (error.code !== grpc.status.UNAVAILABLE && error.code !== grpc.status.DEADLINE_EXCEEDED) throw error;
+    const wait = retry ? Number(retry.retry_delay.seconds) * 1000 + retry.retry_delay.nanos / 1e6 : 1000;
+    await sleep(wait); // then the same request: never a second order
   }
-  throw new Error('still unknown; repeat the same request later');
-}
-
-function details(metadata: grpc.Metadata) {
-  const bytes = metadata.get('grpc-status-details-bin')[0] as Buffer | undefined; // none when the gateway was not reached
-  const found = bytes ? api.google.rpc.Status.deserialize(bytes).details : [];
-  const of = (name: string) => found.find((detail: any) => detail['@type'].endsWith(`/${name}`)) as any;
-  return { info: of('google.rpc.ErrorInfo'), retry: of('google.rpc.RetryInfo') };
 }
 // snippet: end
 

@@ -4,39 +4,12 @@ use std::time::Duration;
 
 use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
 use order_gateway::pb::{CreateOrderRequest, CreateOrderResponse};
-
-use crate::support::dev::Dev;
-
-// snippet: begin
 use tokio::time::sleep;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-async fn create(
-    orders: &mut FulfillmentServiceClient<Channel>,
-    request: CreateOrderRequest,
-    limit: Duration,
-) -> Result<CreateOrderResponse, Status> {
-    for _ in 0..5 {
-        let mut call = Request::new(request.clone());
-        call.set_timeout(limit); // the deadline
-        let status = match orders.create_order(call).await {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) => status,
-        };
-        let details = status.get_error_details(); // empty when the gateway was not reached
-        let reason = details.error_info().map(|info| info.reason.as_str());
-        println!("rust: {:?} {}", status.code(), reason.unwrap_or_default());
-        if !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) {
-            return Err(status);
-        }
-        let wait = details.retry_info().and_then(|retry| retry.retry_delay);
-        sleep(wait.unwrap_or(Duration::from_secs(1))).await; // then the same request: never a second order
-    }
-    Err(Status::unavailable("still unknown; repeat the same request later"))
-}
-// snippet: end
+use crate::support::dev::Dev;
 
 fn order(number: &str, city: &str) -> CreateOrderRequest {
     let mut sample: serde_json::Value = serde_json::from_str(include_str!("../../examples/create.json")).unwrap();
@@ -50,8 +23,11 @@ fn order(number: &str, city: &str) -> CreateOrderRequest {
 #[tokio::test]
 async fn the_rust_client_makes_its_orders() {
     let dev = Dev::start();
-    let channel = Channel::from_shared(format!("http://{}", dev.grpc)).unwrap().connect().await.unwrap();
+    let address = format!("http://{}", dev.grpc);
+    // snippet: begin
+    let channel = Channel::from_shared(address).unwrap().connect().await.unwrap();
     let mut orders = FulfillmentServiceClient::new(channel);
+    // snippet: end
     let patient = Duration::from_secs(10);
 
     let made = create(&mut orders, order("RUST-1", "San Francisco"), patient).await.unwrap();
@@ -65,6 +41,30 @@ async fn the_rust_client_makes_its_orders() {
     let other = create(&mut orders, order("RUST-1", "Oakland"), patient).await.unwrap_err();
     assert_eq!(other.get_error_details().error_info().unwrap().reason, "ORDER_NUMBER_USED");
 }
+
+// snippet: begin
+async fn create(
+    orders: &mut FulfillmentServiceClient<Channel>,
+    request: CreateOrderRequest,
+    limit: Duration,
+) -> Result<CreateOrderResponse, Status> {
+    loop {
+        let mut call = Request::new(request.clone());
+        call.set_timeout(limit); // the deadline
+        let status = match orders.create_order(call).await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) => status,
+        };
+        let details = status.get_error_details(); // empty when the gateway was not reached
+        println!("rust: {:?} {:?}", status.code(), details.error_info().map(|info| &info.reason));
+        if !matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) {
+            return Err(status);
+        }
+        let wait = details.retry_info().and_then(|retry| retry.retry_delay);
+        sleep(wait.unwrap_or(Duration::from_secs(1))).await; // then the same request: never a second order
+    }
+}
+// snippet: end
 
 /// What stands between the marks of a file, without its indentation and with one empty line between two pieces.
 fn snippet(file: &str) -> String {
