@@ -80,12 +80,13 @@ pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToke
     let gateway = serve::start(&config, log, None, Arc::default()).await?;
     let (every, posting) = (args.intent_every, stop.child_token());
     let customers = tokio::spawn({
-        let posting = posting.clone();
+        let (world, posting) = (world.clone(), posting.clone());
         async move { super::post_intents(&world, every, &posting).await }
     });
     eprintln!("{}", banner(&addresses, &folder));
 
-    let toured = if args.tour { tour::play(addresses.grpc, addresses.http).await } else { Ok(()) };
+    let toured =
+        if args.tour { tour::play(addresses.grpc, addresses.http, addresses.emulator, world).await } else { Ok(()) };
     if !args.exit && toured.is_ok() {
         stop.cancelled().await;
     }

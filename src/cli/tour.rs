@@ -3,19 +3,26 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
+use tower::Service as _;
 
 use super::{Failure, grpcurl_form, print, trigger};
+use crate::emulator::Emulator;
 use crate::pb::cancel_intent_service_client::CancelIntentServiceClient;
 use crate::pb::fulfillment_service_client::FulfillmentServiceClient;
+use crate::pb::return_service_client::ReturnServiceClient;
+use crate::pb::seller_order_service_client::SellerOrderServiceClient;
 use crate::pb::watch_cancel_intents_response::Frame;
 use crate::pb::{self, PromiseCache};
 
 const FULFILLMENT: &str = "ordergateway.v1.FulfillmentService";
 const INTENTS: &str = "ordergateway.v1.CancelIntentService";
+const SELLER_ORDERS: &str = "ordergateway.v1.SellerOrderService";
+const RETURNS: &str = "ordergateway.v1.ReturnService";
 
 /// A call of the tour: its explanation, the RPC, and the request as JSON, with the file that holds the JSON, if any.
 struct TourStep {
@@ -71,11 +78,46 @@ const WATCH: TourStep = TourStep {
     json: r#"{"start":{"latest":true},"filter":{"purchase_order_ids":["1700000000001"]},"limit":1}"#,
     file: None,
 };
+const CANCEL_LINES: TourStep = TourStep {
+    tells: "Pause fulfillment in your own systems. Cancel the line, with the event's `intentKey` as `requestId`. Then tell \
+            support.",
+    service: SELLER_ORDERS,
+    method: "CancelOrderLines",
+    json: r#"{"requestId":"d2ed201dc974a398647bbf55124bcdd152647fce4f22bf6fe9ffdd9aa5750501","purchaseOrderId":"1700000000001","orderCancellation":{"orderLines":{"orderLine":[{"lineNumber":"1","orderLineStatuses":{"orderLineStatus":[{"cancellationReason":"CUSTOMER_REQUESTED_SELLER_TO_CANCEL","statusQuantity":{"amount":"1"}}]}}]}}}"#,
+    file: None,
+};
+const CANCEL_LINES_AGAIN: TourStep = TourStep {
+    tells: "The event may come again, in another form too: with the same key the line is cancelled once.",
+    ..CANCEL_LINES
+};
+/// The return that the emulator opens: its purchase order was shipped before the start.
+const CUSTOMER_RETURN: &str = r#"{"purchaseOrderId":"1700000000003","lineNumber":"1","qty":2}"#;
+const LIST_RETURNS: TourStep = TourStep {
+    tells: "Find the return by the customer's order.",
+    service: RETURNS,
+    method: "ListReturns",
+    json: r#"{"customerOrderId":"5700000000003"}"#,
+    file: None,
+};
+const REFUND_RETURN: TourStep = TourStep {
+    tells: "Refund one of the two units. Walmart computes the amount.",
+    service: RETURNS,
+    method: "RefundReturn",
+    json: r#"{"returnOrderId":"100000000000000002","customerOrderId":"5700000000003","refundLines":[{"returnOrderLineNumber":1,"quantity":{"measurementValue":1}}]}"#,
+    file: None,
+};
+const REFUND_RETURN_AGAIN: TourStep =
+    TourStep { tells: "The same refund again pays nothing: it is the first one's answer.", ..REFUND_RETURN };
 
-/// Plays the tour.
+/// Plays the tour. `world` is the emulator behind the gateway, and listens at `emulator`.
 ///
 /// # Errors A call failed, or an answer differs from the story.
-pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failure> {
+pub(super) async fn play(
+    grpc: SocketAddr,
+    http: SocketAddr,
+    emulator: SocketAddr,
+    world: Emulator,
+) -> Result<(), Failure> {
     let guide = TourGuide::new(grpc).await?;
     let mut client = FulfillmentServiceClient::new(guide.channel.clone());
 
@@ -93,7 +135,47 @@ pub(super) async fn play(grpc: SocketAddr, http: SocketAddr) -> Result<(), Failu
     let answer = guide.show(&CANCEL, client.cancel_order(guide.request(&CANCEL)?).await)?;
     expect(&CANCEL, answer.status == "ACCEPTED")?;
     watch(&guide, http).await?;
+    cancel_lines(&guide).await?;
+    simulate_return(emulator, world).await?;
+    refund_return(&guide).await?;
     print("\nThat was the tour.\n")
+}
+
+/// Does what the event of [`watch`] asks for.
+async fn cancel_lines(guide: &TourGuide) -> Result<(), Failure> {
+    let mut client = SellerOrderServiceClient::new(guide.channel.clone());
+    let answer = guide.show(&CANCEL_LINES, client.cancel_order_lines(guide.request(&CANCEL_LINES)?).await)?;
+    expect(&CANCEL_LINES, answer.status == "ACCEPTED" && !answer.replayed)?;
+    let again = client.cancel_order_lines(guide.request(&CANCEL_LINES_AGAIN)?).await;
+    let again = guide.show(&CANCEL_LINES_AGAIN, again)?;
+    expect(&CANCEL_LINES_AGAIN, again.replayed && again.correlation_id == answer.correlation_id)
+}
+
+/// Opens a return as a customer does. The emulator is called in process, and the call is printed as curl would make it.
+async fn simulate_return(address: SocketAddr, mut world: Emulator) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("the return cannot be simulated: {error}"));
+    let path = "/v1/simulations/returns";
+    let request = http::Request::post(path).body(Bytes::from_static(CUSTOMER_RETURN.as_bytes()));
+    let answer = world.call(request.map_err(|error| failed(&error))?).await.map_err(|error| failed(&error))?;
+    let told = String::from_utf8_lossy(answer.body()).into_owned();
+    if !answer.status().is_success() {
+        return Err(failed(&told));
+    }
+    print(&format!(
+        "\n# A customer sends two units of another order back; the emulator simulates it.\n$ curl -s -d \
+         '{CUSTOMER_RETURN}' {address}{path}\n{told}\n"
+    ))
+}
+
+/// Refunds a part of the return of [`simulate_return`], twice.
+async fn refund_return(guide: &TourGuide) -> Result<(), Failure> {
+    let mut client = ReturnServiceClient::new(guide.channel.clone());
+    let answer = guide.show(&LIST_RETURNS, client.list_returns(guide.request(&LIST_RETURNS)?).await)?;
+    expect(&LIST_RETURNS, answer.return_orders.len() == 1)?;
+    let answer = guide.show(&REFUND_RETURN, client.refund_return(guide.request(&REFUND_RETURN)?).await)?;
+    expect(&REFUND_RETURN, !answer.replayed)?;
+    let again = guide.show(&REFUND_RETURN_AGAIN, client.refund_return(guide.request(&REFUND_RETURN_AGAIN)?).await)?;
+    expect(&REFUND_RETURN_AGAIN, again.replayed && again.correlation_id == answer.correlation_id)
 }
 
 /// Opens a watch, posts an intent, and prints the event that the watch receives.

@@ -116,13 +116,31 @@ fn the_tour_plays_and_ends() {
     let ports = ["--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--emulator-listen=127.0.0.1:0"];
     let output = gateway(["dev", "--tour", "--exit"]).args(ports).output().unwrap();
     let told = stdout(output);
-    let calls = told.lines().filter_map(|line| line.split_once("ordergateway.v1.FulfillmentService/"));
+    let calls = told.lines().filter(|line| line.starts_with("$ grpcurl"));
+    let calls = calls.filter_map(|line| line.split_once("ordergateway.v1."));
     let calls: Vec<_> = calls.filter_map(|(_, call)| call.split(' ').next()).collect();
-    let story =
-        ["FetchDeliveryPromise", "FetchDeliveryPromise", "CreateOrder", "CreateOrder", "GetOrderStatus", "CancelOrder"];
+    let story = [
+        "FulfillmentService/FetchDeliveryPromise",
+        "FulfillmentService/FetchDeliveryPromise",
+        "FulfillmentService/CreateOrder",
+        "FulfillmentService/CreateOrder",
+        "FulfillmentService/GetOrderStatus",
+        "FulfillmentService/CancelOrder",
+        "CancelIntentService/WatchCancelIntents",
+        "SellerOrderService/CancelOrderLines",
+        "SellerOrderService/CancelOrderLines",
+        "ReturnService/ListReturns",
+        "ReturnService/RefundReturn",
+        "ReturnService/RefundReturn",
+    ];
     assert_eq!(calls, story, "{told}");
+    let (_, simulated) = told.split_once("/v1/simulations/returns\n").unwrap();
+    assert!(
+        simulated.starts_with(r#"{"customerOrderId":"5700000000003","returnOrderId":"100000000000000002"}"#),
+        "{told}"
+    );
     assert!(told.contains("PROMISE_CACHE_HIT") && told.contains("BATCH_STATUS_ACCEPTED"), "{told}");
-    assert_eq!(told.matches("\"replayed\": true").count(), 1, "{told}");
+    assert_eq!(told.matches("\"replayed\": true").count(), 3, "{told}");
     let (_, arrived) = told.split_once("ordergateway.v1.CancelIntentService/WatchCancelIntents").unwrap();
     assert!(arrived.contains("200 stored") && arrived.contains("\"orderingKey\": \"1700000000001\""), "{told}");
 }
