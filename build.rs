@@ -18,15 +18,19 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 const ENVELOPE: [&str; 8] =
     ["header", "payload", "errors", "list", "order", "order_cancellation", "order_shipment", "order_refund"];
 /// Requests and responses that are Walmart's messages themselves, without an envelope.
-const FLAT: [&str; 3] = [
+const FLAT: [&str; 5] = [
     ".ordergateway.v1.ListReturnsResponse",
     ".ordergateway.v1.RefundReturnRequest",
     ".ordergateway.v1.RefundReturnResponse",
+    ".ordergateway.v1.UpdateWebhookSubscriptionRequest",
+    ".ordergateway.v1.TestWebhookSubscriptionRequest",
 ];
 /// The gateway's own fields in them: ids that go into the path, and what stands beside Walmart's message.
 const OWN: [&str; 6] = ["account", "request_id", "correlation_id", "replayed", "return_order_id", "subscription_id"];
 /// Walmart's messages that come in other ways.
-const POSTED: [&str; 5] = [
+const POSTED: [&str; 7] = [
+    ".ordergateway.v1.EventType",
+    ".ordergateway.v1.WebhookSubscription",
     ".ordergateway.v1.CancelIntent",
     ".ordergateway.v1.McsOrderStatus",
     ".ordergateway.v1.McsShipment",
@@ -54,6 +58,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
 
     let mut config = tonic_prost_build::configure()
         .build_transport(false)
+        // Maps in the order of their keys: the ledger compares encoded messages.
+        .btree_map(".ordergateway.v1")
         .codec_path("crate::pb::codec::Buffered")
         .extern_path(".google.rpc", "::tonic_types::pb");
     for (name, message) in mirrored(&set) {
@@ -61,7 +67,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
             .message_attribute(&name, "#[derive(serde::Serialize, serde::Deserialize)]")
             .message_attribute(&name, "#[serde(default)]");
         for field in &message.field {
-            let options = if is_own(&name, field) { "skip".to_owned() } else { serde_options(field) };
+            let options = if is_own(&name, field) { "skip".to_owned() } else { serde_options(message, field) };
             config = config.field_attribute(format!("{name}.{}", field.name()), format!("#[serde({options})]"));
         }
     }
@@ -140,10 +146,16 @@ fn is_own(message: &str, field: &FieldDescriptorProto) -> bool {
 }
 
 /// How one field is named, written and read. The readers stand in `src/wire/lenient.rs`.
-fn serde_options(field: &FieldDescriptorProto) -> String {
+fn serde_options(message: &DescriptorProto, field: &FieldDescriptorProto) -> String {
     let repeated = field.label() == Label::Repeated;
     let optional = field.proto3_optional();
+    let is_entry = |nested: &DescriptorProto| {
+        nested.options.as_ref().is_some_and(|options| options.map_entry())
+            && field.type_name().ends_with(&format!(".{}.{}", message.name(), nested.name()))
+    };
+    let is_map = message.nested_type.iter().any(is_entry);
     let reader = match (field.r#type(), repeated) {
+        (Type::Message, true) if is_map => "text_map",
         (Type::Message, true) => "list",
         (Type::Message, false) if field.type_name().ends_with(".Quantity") => "quantity",
         (Type::Message, false) if field.type_name().ends_with(".Name") => "name",
@@ -160,7 +172,9 @@ fn serde_options(field: &FieldDescriptorProto) -> String {
         format!("rename = {:?}", field.json_name()),
         format!("deserialize_with = \"crate::wire::lenient::{reader}\""),
     ];
-    if repeated {
+    if is_map {
+        options.push("skip_serializing_if = \"std::collections::BTreeMap::is_empty\"".into());
+    } else if repeated {
         options.push("skip_serializing_if = \"Vec::is_empty\"".into());
     } else if optional || field.r#type() == Type::Message {
         options.push("skip_serializing_if = \"Option::is_none\"".into());

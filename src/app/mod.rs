@@ -39,6 +39,7 @@ use crate::grpc::seller_orders::SellerOrderRpcs;
 use crate::grpc::server::{self, InboundConfig};
 use crate::grpc::services::ServiceRouter;
 use crate::grpc::tls::TlsFiles;
+use crate::grpc::webhook_subscriptions::WebhookSubscriptionRpcs;
 use crate::http;
 use crate::http::admin::AdminHosts;
 use crate::http::page::{GrpcEndpoint, StatusPage, WebhookCounts};
@@ -52,6 +53,7 @@ use crate::pb::gateway_service_server::GatewayServiceServer;
 use crate::pb::order_update_service_server::OrderUpdateServiceServer;
 use crate::pb::return_service_server::ReturnServiceServer;
 use crate::pb::seller_order_service_server::SellerOrderServiceServer;
+use crate::pb::webhook_subscription_service_server::WebhookSubscriptionServiceServer;
 use crate::ports::clock::Clock;
 use crate::ports::ledger::Ledger;
 use crate::ports::random::Random;
@@ -59,7 +61,7 @@ use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{Feed, FeedStore};
 use crate::service::{
     AccountDirectory, CacheSettings, ClientAccounts, ClockWatch, GatewayStatus, MutationSettings, Mutations,
-    Operations, Resolver, SettingsState,
+    Operations, Resolver, SettingsState, WebhookSubscriptions,
 };
 use crate::shutdown::{DrainOutcome, OnceEvent, Shutdown};
 use crate::store::{self, Store};
@@ -300,12 +302,13 @@ impl Gateway {
 }
 
 /// Full names of the services, for health checks.
-static SERVICES: [&str; 6] = [
+static SERVICES: [&str; 7] = [
     pb::fulfillment_service_server::SERVICE_NAME,
     pb::cancel_intent_service_server::SERVICE_NAME,
     pb::order_update_service_server::SERVICE_NAME,
     pb::seller_order_service_server::SERVICE_NAME,
     pb::return_service_server::SERVICE_NAME,
+    pb::webhook_subscription_service_server::SERVICE_NAME,
     pb::gateway_service_server::SERVICE_NAME,
 ];
 
@@ -405,6 +408,7 @@ where
     let tasks = shutdown.tasks().clone();
     let returns = ReturnRpcs::new(upstream.clone(), mutations.clone(), tasks.clone());
     let seller_orders = SellerOrderRpcs::new(upstream.clone(), mutations.clone(), tasks.clone());
+    let webhooks = WebhookSubscriptions::new(upstream.clone(), mutations.clone(), tasks.clone());
     let fulfillment = FulfillmentRpcs::new(upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut services = ServiceRouter::builder()
@@ -413,6 +417,7 @@ where
         .with(served!(OrderUpdateServiceServer::new(OrderUpdateRpcs { feed })))
         .with(served!(SellerOrderServiceServer::new(seller_orders)))
         .with(served!(ReturnServiceServer::new(returns)))
+        .with(served!(WebhookSubscriptionServiceServer::new(WebhookSubscriptionRpcs(webhooks))))
         .with(served!(GatewayServiceServer::new(gateway)))
         .with(health.service());
     if config.grpc.reflection {

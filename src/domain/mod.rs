@@ -16,3 +16,4 @@ pub mod personal;
 pub mod reads;
 pub mod rules;
 pub mod timestamp;
+pub mod webhooks;

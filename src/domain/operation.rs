@@ -58,6 +58,36 @@ macro_rules! operations {
                     rpc: "ListMcsReturns",
                     published_limit: 60,
                 }
+                /// Lists the kinds of events that Walmart can post.
+                EventTypes: [ListEventTypes] {
+                    name: "event_types",
+                    rpc: "ListEventTypes",
+                    published_limit: 5,
+                }
+                /// Lists webhook subscriptions.
+                Webhooks: [ListWebhookSubscriptions, LookUpWebhookSubscriptions] {
+                    name: "webhooks",
+                    rpc: "ListWebhookSubscriptions",
+                    published_limit: 50,
+                }
+                /// Changes a webhook subscription; the same however often it is done.
+                WebhookUpdate: [UpdateWebhookSubscription] {
+                    name: "webhook_update",
+                    rpc: "UpdateWebhookSubscription",
+                    published_limit: 5,
+                }
+                /// Deletes a webhook subscription; the same however often it is done.
+                WebhookDelete: [DeleteWebhookSubscription] {
+                    name: "webhook_delete",
+                    rpc: "DeleteWebhookSubscription",
+                    published_limit: 10,
+                }
+                /// Has Walmart post a sample event; sent once, see [`Operation::is_sent_once`].
+                WebhookTest: [TestWebhookSubscription] {
+                    name: "webhook_test",
+                    rpc: "TestWebhookSubscription",
+                    published_limit: 10,
+                }
                 /// Corrects a tracking number; the same however often it is done.
                 Tracking: [CorrectTracking] {
                     name: "tracking",
@@ -114,6 +144,12 @@ macro_rules! operations {
                     rpc: "CancelMcsReturn",
                     published_limit: 60,
                 }
+                /// Makes webhook subscriptions; two of one kind mean every event twice.
+                WebhookCreate: [CreateWebhookSubscription] {
+                    name: "webhook_create",
+                    rpc: "CreateWebhookSubscription",
+                    published_limit: 200,
+                }
             }
         }
     };
@@ -169,6 +205,12 @@ macro_rules! operation {
 operations!(operation);
 
 impl Operation {
+    /// Whether the upstream stack sends the call at most once where an attempt may have been carried out: every mutation,
+    /// and a sample event, which a receiver would take for two events.
+    pub(crate) const fn is_sent_once(self) -> bool {
+        self.is_mutation() || matches!(self, Self::WebhookTest)
+    }
+
     /// Position in [`Operation::ALL`], used as a table index.
     pub const fn index(self) -> usize {
         self as usize

@@ -6,11 +6,16 @@
 
 mod returns;
 mod seller_orders;
+mod webhooks;
 
 use prost::Message;
 
 pub use self::returns::{ListMarketplaceReturns, ListMcsReturnOrders, LookUpMcsReturns, LookUpReturn};
 pub use self::seller_orders::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, LookUpSellerOrder};
+pub use self::webhooks::{
+    DeleteWebhookSubscription, ListEventTypes, ListWebhookSubscriptions, LookUpWebhookSubscriptions,
+    TestWebhookSubscription, UpdateWebhookSubscription,
+};
 
 use super::ledger::evidence::LookupAnswer;
 use super::operation::{Operation, WalmartCall};

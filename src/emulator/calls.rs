@@ -75,6 +75,14 @@ pub enum CallEffect {
     ReturnOpened,
     /// A return of a Multichannel order was taken back.
     ReturnCancelled,
+    /// Webhook subscriptions were made.
+    Subscribed,
+    /// A webhook subscription was changed.
+    SubscriptionChanged,
+    /// A webhook subscription was deleted.
+    Unsubscribed,
+    /// A sample event was posted.
+    SamplePosted,
 }
 
 impl CallEffect {
@@ -95,6 +103,10 @@ impl CallEffect {
             CallEffect::ReturnRefunded => "RETURN_REFUNDED",
             CallEffect::ReturnOpened => "RETURN_OPENED",
             CallEffect::ReturnCancelled => "RETURN_CANCELLED",
+            CallEffect::Subscribed => "SUBSCRIBED",
+            CallEffect::SubscriptionChanged => "SUBSCRIPTION_CHANGED",
+            CallEffect::Unsubscribed => "UNSUBSCRIBED",
+            CallEffect::SamplePosted => "SAMPLE_POSTED",
         }
     }
 }

@@ -22,7 +22,7 @@ use super::lies::{self, Lie};
 use super::posting::{DeliveryProof, WEBHOOK_HEADER, WebhookTarget};
 use super::requests::RequestFilter;
 use super::world::{Line, Order, ShipRefused};
-use super::{EmulatorShared, EmulatorState};
+use super::{EmulatorShared, EmulatorState, webhooks};
 
 /// Path prefix of the control API.
 pub(crate) const PREFIX: &str = "/_emulator/v1/";
@@ -54,7 +54,7 @@ pub(crate) fn answer(
         ["stock", sku] if put && !sku.is_empty() => set_stock(state, sku, body),
         ["orders"] if get => Ok(orders(state)),
         ["orders", number] if get => order(state, number),
-        ["orders", number, "lines", line, "ship"] if post => ship(state, number, line, body),
+        ["orders", number, "lines", line, "ship"] if post => ship(shared, state, number, line, body),
         ["clock", "advance"] if post => advance(state, body),
         ["requests"] if get => filter(parts.uri.query()).map(|filter| state.journal.show(&filter)),
         ["history"] if get => filter(parts.uri.query()).map(|filter| state.journal.history(&filter)),
@@ -63,15 +63,17 @@ pub(crate) fn answer(
         ["intents"] if get => Ok(json!({"webhook": webhook(state), "intents": state.intents.posted()})),
         ["intents"] if post => post_intents(shared, state, body),
         ["webhook"] if put => set_webhook(state, body),
+        ["subscriptions"] if get => Ok(json!({"subscriptions": state.subscriptions.shown(state.clock.now())})),
         ["reset"] if post => Ok(reset(shared, state)),
         [
-            "stock" | "orders" | "requests" | "history" | "faults" | "lies" | "reset" | "clock" | "intents" | "webhook",
+            "stock" | "orders" | "requests" | "history" | "faults" | "lies" | "reset" | "clock" | "intents" | "webhook"
+            | "subscriptions",
             ..,
         ] => Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method))),
         _ => Err((
             404,
-            "known are stock, orders, clock/advance, requests, history, faults, lies, intents, webhook and reset; see \
-             docs/EMULATOR.md"
+            "known are stock, orders, clock/advance, requests, history, faults, lies, intents, webhook, subscriptions \
+             and reset; see docs/EMULATOR.md"
                 .into(),
         )),
     };
@@ -152,7 +154,7 @@ struct ShipRequest {
     tracking_number: Option<String>,
 }
 
-fn ship(state: &mut EmulatorState, number: &str, line: &str, body: &[u8]) -> ControlResult {
+fn ship(shared: &EmulatorShared, state: &mut EmulatorState, number: &str, line: &str, body: &[u8]) -> ControlResult {
     let ship: ShipRequest = read(body)?;
     let carrier = ship.carrier.as_deref().unwrap_or("FedEx");
     let now = state.clock.now();
@@ -162,6 +164,8 @@ fn ship(state: &mut EmulatorState, number: &str, line: &str, body: &[u8]) -> Con
         ShipRefused::UnknownLine => (404, format!("order {number} has no line {line}")),
         ShipRefused::NotSoManyOpen(open) => (409, format!("line {line} of order {number} has {open} open units")),
     })?;
+    let events: Vec<_> = state.world.numbered(number).flat_map(webhooks::shipped).collect();
+    state.post_events(shared.options.seed, &events);
     order(state, number)
 }
 
@@ -235,9 +239,14 @@ struct PostIntents {
 /// Answers at once; `GET intents` reports the results of the deliveries.
 fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8]) -> ControlResult {
     let PostIntents { order_number, purchase_order_id, line_id, event, count, deliver } = read(body)?;
+    let now = state.clock.now();
     let envelope = match event.as_deref() {
-        None | Some("INTENT_TO_CANCEL") => IntentEnvelope::Intent,
-        Some("ORDER_UPDATES") => IntentEnvelope::OrderUpdates,
+        None => None,
+        Some("INTENT_TO_CANCEL") if webhooks::are_old_events_gone(now) => {
+            return Err((400, "event: INTENT_TO_CANCEL is gone since 15 December 2026; use ORDER_UPDATES".into()));
+        }
+        Some("INTENT_TO_CANCEL") => Some(IntentEnvelope::Intent),
+        Some("ORDER_UPDATES") => Some(IntentEnvelope::OrderUpdates),
         Some(_) => return Err((400, "event: known are INTENT_TO_CANCEL and ORDER_UPDATES".into())),
     };
     let count = count.unwrap_or(1);
@@ -248,7 +257,6 @@ fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8])
         return Err((400, "order_number: is a purchase order; name it by purchase_order_id".into()));
     }
     let wish = IntentRequest { order_number, line_id, envelope, count };
-    let now = state.clock.now();
     let made = match purchase_order_id {
         Some(number) if state.seller.has(&number) => {
             let order = state.seller.want_cancelled(&number, wish.line_id.as_deref(), now);
@@ -256,20 +264,25 @@ fn post_intents(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8])
             if deliver == Some(false) {
                 return Ok(json!({"event_ids": []}));
             }
-            state.intents.make_about(order, shared.options.seed, now, &wish)
+            state.intents.make_about(order, &state.subscriptions, shared.options.seed, now, &wish)
         }
         Some(_) => return Err((404, "no order of that purchase_order_id".into())),
         None if deliver == Some(false) => return Err((400, "deliver: needs purchase_order_id".into())),
         None => state.make_intents(shared.options.seed, &wish),
     };
     let round = made.map_err(|why| match why {
-        IntentRefusal::NoWebhook => (409, format!("no webhook is set: --webhook-url, or PUT {PREFIX}webhook")),
+        IntentRefusal::NoWebhook => (
+            409,
+            format!(
+                "nobody is told: --webhook-url, PUT {PREFIX}webhook, or an ACTIVE subscription of intents is needed"
+            ),
+        ),
         IntentRefusal::NoOrder => (404, "no order of that number".into()),
         IntentRefusal::NoLine => (404, "the order has no line of that id".into()),
         IntentRefusal::NothingOpen => (409, "there is nothing left to cancel".into()),
     })?;
     let runtime = Handle::try_current().map_err(|_| (500, "nothing can be posted outside of a runtime".to_owned()))?;
-    let ids: Vec<Value> = round.events.iter().map(|event| event["source"]["eventId"].clone()).collect();
+    let ids: Vec<Value> = round.deliveries.iter().map(|one| one.event["source"]["eventId"].clone()).collect();
     runtime.spawn(round.post());
     Ok(json!({"event_ids": ids}))
 }

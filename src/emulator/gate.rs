@@ -61,7 +61,7 @@ pub(crate) fn check(target: Target, method: &Method, headers: &HeaderMap) -> Res
     if accepts(headers) == AnswerFormat::Other {
         return Err(WalmartAnswer::gateway(406, "INVALID_ACCEPT_TYPE", "Accept", "Accept type is not offered", ""));
     }
-    if method == Method::POST {
+    if method == Method::POST || method == Method::PATCH {
         check_content_type(target, headers)?;
     }
     if !(sandbox_profile(headers) && target != Target::Token) {

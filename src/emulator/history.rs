@@ -8,8 +8,8 @@ use super::requests::{ReceivedRequest, RequestFilter, RequestOutcome};
 
 /// Lines kept at most. Later calls are only counted: a reader can tell a truncated history from a complete one.
 const MAX_LINES: usize = 1_000_000;
-/// Calls about an order, which excludes promises and tokens.
-const OPERATIONS: [&str; 11] = [
+/// Calls about an order, a return or a subscription, which excludes promises and tokens.
+const OPERATIONS: [&str; 15] = [
     "create",
     "cancel",
     "status",
@@ -21,6 +21,10 @@ const OPERATIONS: [&str; 11] = [
     "return_refund",
     "mcs_return_create",
     "mcs_return_cancel",
+    "webhook_create",
+    "webhook_update",
+    "webhook_delete",
+    "webhook_test",
 ];
 
 /// All order calls, in order of arrival.

@@ -1,100 +1,27 @@
 //! Customers that change their mind: intents to cancel for the emulator's orders, posted in Walmart's form.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use tokio::time::sleep;
+use serde_json::Value;
 
+use super::deliveries::{Delivery, DeliveryRound, PostedEvents, Receiver};
+pub(crate) use super::intent_event::{IntentEnvelope, IntentFacts, WantedLine, event};
 use super::ids;
 use super::posting::WebhookTarget;
-use super::seller::{SellerLine, SellerOrder};
+use super::seller::{EVERYBODY, SellerLine, SellerOrder};
+use super::webhooks::{EmulatedEvent, ORDER_UPDATES, SubscriptionBook, are_old_events_gone};
 use super::world::{Order, World};
 
-/// Waits before the second and the third try of a delivery; Walmart waits 5 and 15 minutes.
-const RETRY_AFTER: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-/// Concurrent deliveries of a round.
-const AT_ONCE: usize = 16;
 /// Largest count that a control call may request.
 pub(crate) const MAX_COUNT: usize = 10_000;
-/// Finished deliveries kept for `GET intents`.
-const REMEMBERED: usize = 1_000;
-
-/// The envelope of an intent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum IntentEnvelope {
-    #[default]
-    Intent,
-    /// ORDER_UPDATES with the sub-event INTENT_TO_CANCEL.
-    OrderUpdates,
-}
-
-/// The content of an intent.
-#[derive(Clone, Debug)]
-pub(crate) struct IntentFacts {
-    /// The unique id of the event.
-    pub(crate) event_id: String,
-    /// The time of the event.
-    pub(crate) time: Timestamp,
-    /// The time of the order.
-    pub(crate) ordered: Timestamp,
-    /// Walmart's number of the seller.
-    pub(crate) partner_id: String,
-    pub(crate) purchase_order: String,
-    /// The customer's order number.
-    pub(crate) customer_order: String,
-    /// The party that ships.
-    pub(crate) ship_node_type: String,
-    /// The lines to cancel.
-    pub(crate) lines: Vec<WantedLine>,
-}
-
-/// A line to cancel.
-#[derive(Clone, Debug)]
-pub(crate) struct WantedLine {
-    pub(crate) number: String,
-    pub(crate) sku: String,
-    pub(crate) name: String,
-    pub(crate) units: u64,
-}
-
-/// Builds an event in Walmart's form. Source of the forms: seed 003, and Walmart's page on ORDER_UPDATES.
-pub(crate) fn event(envelope: IntentEnvelope, facts: &IntentFacts) -> Value {
-    const DAY: i64 = 24 * 60 * 60;
-    let later = |seconds: i64| facts.ordered.saturating_add(jiff::SignedDuration::from_secs(seconds));
-    let date = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string();
-    let day = |days: i64| date(later(days * DAY).unwrap_or(facts.ordered));
-    let line = |line: &WantedLine| {
-        json!({"lineNumber": line.number, "sku": line.sku, "productName": line.name,
-            "quantity": {"unitOfMeasure": "EACH", "measurementValue": line.units.to_string()},
-            "status": "PO Created", "statusDate": facts.time.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string(),
-            "shippingProgramType": "TWO_DAY", "shippingMethod": "VALUE", "cancellationReason": "Customer changed mind",
-            "cancelSubReasonCodeDescription": "Ordered twice"})
-    };
-    let lines: Vec<Value> = facts.lines.iter().map(line).collect();
-    let order = json!({"partnerId": facts.partner_id, "purchaseOrderId": facts.purchase_order,
-        "customerOrderId": facts.customer_order, "orderDate": day(0), "estimatedDeliveryDate": day(7),
-        "estimatedShipDate": day(3), "orderLines": lines, "shipNodeType": facts.ship_node_type});
-    let (event_type, payload) = match envelope {
-        IntentEnvelope::Intent => ("INTENT_TO_CANCEL", order),
-        IntentEnvelope::OrderUpdates => {
-            ("ORDER_UPDATES", json!({"meta": {"subEventType": "INTENT_TO_CANCEL"}, "order": order}))
-        }
-    };
-    let time = facts.time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-    json!({"source": {"eventType": event_type, "eventFilters": null, "eventTime": time, "eventId": facts.event_id},
-        "payload": payload})
-}
 
 /// The target of deliveries, and the deliveries made.
 #[derive(Debug, Default)]
 pub(crate) struct IntentPoster {
     pub(crate) webhook: Option<WebhookTarget>,
     made: u64,
-    posted: Arc<Mutex<VecDeque<Value>>>,
+    /// Intents about orders in turn.
+    turn: u64,
+    posted: PostedEvents,
 }
 
 /// The intents to post.
@@ -104,7 +31,9 @@ pub(crate) struct IntentRequest {
     pub(crate) order_number: Option<String>,
     /// The line; `None` takes every open line.
     pub(crate) line_id: Option<String>,
-    pub(crate) envelope: IntentEnvelope,
+    /// The envelope for the webhook of the control API; `None` for the one of the day. Subscriptions get what they have
+    /// subscribed.
+    pub(crate) envelope: Option<IntentEnvelope>,
     pub(crate) count: usize,
 }
 
@@ -117,49 +46,101 @@ pub(crate) enum IntentRefusal {
     NothingOpen,
 }
 
-/// Events to deliver in one round.
-#[derive(Debug)]
-pub(crate) struct DeliveryRound {
-    pub(crate) events: Vec<Value>,
-    webhook: WebhookTarget,
-    posted: Arc<Mutex<VecDeque<Value>>>,
-    now: Duration,
-}
-
 impl IntentPoster {
     pub(crate) fn new(webhook: Option<WebhookTarget>) -> Self {
         Self { webhook, ..Self::default() }
     }
 
-    /// Builds events about orders of this world.
+    /// Builds events about orders of this world, for the webhook and for subscriptions.
     pub(crate) fn make(
         &mut self,
         world: &World,
+        subscriptions: &SubscriptionBook,
         seed: u64,
         now: Timestamp,
         wish: &IntentRequest,
     ) -> Result<DeliveryRound, IntentRefusal> {
-        let webhook = self.webhook.clone().ok_or(IntentRefusal::NoWebhook)?;
-        let mut events = Vec::new();
+        let mut deliveries = Vec::new();
         for _ in 0..wish.count {
-            let order = choose(world, self.made, wish)?;
-            self.made += 1;
-            events.push(event(wish.envelope, &facts(order, wish, &ids_of(seed, self.made, now), now)?));
+            let order = choose(world, self.turn, wish)?;
+            self.turn += 1;
+            let facts = facts(order, wish, now)?;
+            let receivers = self.receivers(subscriptions, order.account.as_deref(), now, wish);
+            deliveries.extend(self.deliver(receivers, &facts, seed, now)?);
         }
-        let now = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
-        Ok(DeliveryRound { events, webhook, posted: self.posted.clone(), now })
+        Ok(self.round(deliveries, now))
+    }
+
+    /// The webhook with the wished envelope, and the subscriptions with theirs.
+    fn receivers(
+        &self,
+        subscriptions: &SubscriptionBook,
+        account: Option<&str>,
+        now: Timestamp,
+        wish: &IntentRequest,
+    ) -> Vec<(IntentEnvelope, Receiver)> {
+        let of_the_day = if are_old_events_gone(now) { IntentEnvelope::OrderUpdates } else { IntentEnvelope::Intent };
+        let preset = self.webhook.clone().map(|target| (wish.envelope.unwrap_or(of_the_day), Receiver::Preset(target)));
+        let of = |envelope: IntentEnvelope, event_type: &str| {
+            let receivers = subscriptions.receivers(account, event_type, now);
+            receivers.into_iter().map(move |receiver| (envelope, receiver))
+        };
+        let subscribed =
+            of(IntentEnvelope::Intent, "INTENT_TO_CANCEL").chain(of(IntentEnvelope::OrderUpdates, ORDER_UPDATES));
+        preset.into_iter().chain(subscribed).collect()
+    }
+
+    /// An event of its own for each receiver: two subscriptions mean every event twice.
+    fn deliver(
+        &mut self,
+        receivers: Vec<(IntentEnvelope, Receiver)>,
+        facts: &IntentFacts,
+        seed: u64,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>, IntentRefusal> {
+        if receivers.is_empty() {
+            return Err(IntentRefusal::NoWebhook);
+        }
+        let one = |(envelope, to)| {
+            self.made += 1;
+            let facts = IntentFacts { event_id: ids_of(seed, self.made, now), ..facts.clone() };
+            Delivery { event: event(envelope, &facts), to }
+        };
+        Ok(receivers.into_iter().map(one).collect())
+    }
+
+    /// A round of deliveries at `now`.
+    pub(crate) fn round(&self, deliveries: Vec<Delivery>, now: Timestamp) -> DeliveryRound {
+        DeliveryRound::new(deliveries, &self.posted, now)
+    }
+
+    /// The deliveries of what happened, to the subscriptions of it.
+    pub(crate) fn happened(
+        &mut self,
+        events: &[EmulatedEvent],
+        subscriptions: &SubscriptionBook,
+        seed: u64,
+        now: Timestamp,
+    ) -> DeliveryRound {
+        let mut deliveries = Vec::new();
+        for event in events {
+            for to in subscriptions.receivers(event.account.as_deref(), event.event_type, now) {
+                self.made += 1;
+                deliveries.push(Delivery { event: event.body(&ids_of(seed, self.made, now), now), to });
+            }
+        }
+        self.round(deliveries, now)
     }
 
     /// Builds an event about an order that the seller fulfills: the lines that the customer wants cancelled.
     pub(crate) fn make_about(
         &mut self,
         order: &SellerOrder,
+        subscriptions: &SubscriptionBook,
         seed: u64,
         now: Timestamp,
         wish: &IntentRequest,
     ) -> Result<DeliveryRound, IntentRefusal> {
-        let webhook = self.webhook.clone().ok_or(IntentRefusal::NoWebhook)?;
-        self.made += 1;
         let meant = |line: &&SellerLine| line.intent && wish.line_id.as_deref().is_none_or(|id| id == line.number);
         let lines = order.lines.iter().filter(meant).map(|line| WantedLine {
             number: line.number.clone(),
@@ -168,7 +149,7 @@ impl IntentPoster {
             units: line.open(),
         });
         let facts = IntentFacts {
-            event_id: ids_of(seed, self.made, now),
+            event_id: String::new(),
             time: now,
             ordered: order.created,
             partner_id: "10000000001".to_owned(),
@@ -177,14 +158,16 @@ impl IntentPoster {
             ship_node_type: order.ship_node_type.clone(),
             lines: lines.collect(),
         };
-        let events = vec![event(wish.envelope, &facts)];
-        let now = Duration::try_from(now.duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default();
-        Ok(DeliveryRound { events, webhook, posted: self.posted.clone(), now })
+        // A simulated order is everybody's.
+        let account = order.account.as_deref().filter(|account| *account != EVERYBODY);
+        let receivers = self.receivers(subscriptions, account, now, wish);
+        let deliveries = self.deliver(receivers, &facts, seed, now)?;
+        Ok(self.round(deliveries, now))
     }
 
     /// The newest finished deliveries, oldest first.
     pub(crate) fn posted(&self) -> Vec<Value> {
-        self.posted.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.posted.shown()
     }
 }
 
@@ -205,7 +188,7 @@ fn choose<'a>(world: &'a World, turn: u64, wish: &IntentRequest) -> Result<&'a O
     turn.and_then(|turn| open.get(turn).copied()).ok_or(IntentRefusal::NothingOpen)
 }
 
-fn facts(order: &Order, wish: &IntentRequest, event_id: &str, now: Timestamp) -> Result<IntentFacts, IntentRefusal> {
+fn facts(order: &Order, wish: &IntentRequest, now: Timestamp) -> Result<IntentFacts, IntentRefusal> {
     let meant = |id: &str| wish.line_id.as_deref().is_none_or(|wanted| wanted == id);
     if !order.lines.iter().any(|line| meant(&line.id)) {
         return Err(IntentRefusal::NoLine);
@@ -223,7 +206,7 @@ fn facts(order: &Order, wish: &IntentRequest, event_id: &str, now: Timestamp) ->
         return Err(IntentRefusal::NothingOpen);
     }
     Ok(IntentFacts {
-        event_id: event_id.to_owned(),
+        event_id: String::new(),
         time: now,
         ordered: order.accepted,
         partner_id: "10000000001".to_owned(),
@@ -232,43 +215,4 @@ fn facts(order: &Order, wish: &IntentRequest, event_id: &str, now: Timestamp) ->
         ship_node_type: "WFSFulfilled".to_owned(),
         lines,
     })
-}
-
-impl DeliveryRound {
-    /// Delivers all events. An event is tried three times at most, until the answer is 200.
-    pub(crate) async fn post(self) {
-        let Self { events, webhook, posted, now } = self;
-        let (webhook, posted) = (&webhook, &posted);
-        let one = |event: Value| async move {
-            let body = event.to_string().into_bytes();
-            let mut tries = Vec::new();
-            let mut waits = RETRY_AFTER.into_iter();
-            let delivered = loop {
-                let answer = webhook.post(body.clone(), now).await;
-                tries.push(match &answer {
-                    Ok(answer) => json!({"status": answer.status, "body": answer.body}),
-                    Err(why) => json!({"status": null, "error": why}),
-                });
-                if answer.is_ok_and(|answer| answer.status == 200) {
-                    break true;
-                }
-                let Some(wait) = waits.next() else { break false };
-                sleep(wait).await;
-            };
-            remember(posted, &event, &tries, delivered);
-        };
-        futures_util::stream::iter(events).for_each_concurrent(AT_ONCE, one).await;
-    }
-}
-
-fn remember(posted: &Mutex<VecDeque<Value>>, event: &Value, tries: &[Value], delivered: bool) {
-    let order = if event["payload"]["order"].is_object() { &event["payload"]["order"] } else { &event["payload"] };
-    let summary = json!({"event_id": event["source"]["eventId"], "event_type": event["source"]["eventType"],
-        "time": event["source"]["eventTime"], "order_number": order["purchaseOrderId"], "delivered": delivered,
-        "tries": tries});
-    let mut posted = posted.lock().unwrap_or_else(PoisonError::into_inner);
-    posted.push_back(summary);
-    while posted.len() > REMEMBERED {
-        posted.pop_front();
-    }
 }

@@ -12,12 +12,14 @@ mod cancel;
 mod clock;
 mod control;
 mod create;
+mod deliveries;
 mod disturbance;
 mod faults;
 mod form;
 mod gate;
 mod history;
 mod ids;
+mod intent_event;
 pub(crate) mod intents;
 mod journal;
 mod lies;
@@ -35,6 +37,7 @@ mod simulations;
 mod status;
 mod target;
 mod token;
+mod webhooks;
 mod wire;
 mod world;
 mod xml;
@@ -69,6 +72,7 @@ use self::returns::{MarketBook, McsReturnBook};
 use self::routes::TimedReply;
 use self::seller::SellerBook;
 use self::token::IssuedTokens;
+use self::webhooks::{EmulatedEvent, SubscriptionBook};
 use self::world::{Line, Order, ShippedParcel, World};
 use jiff::Timestamp;
 
@@ -172,6 +176,7 @@ struct EmulatorState {
     market_returns: MarketBook,
     mcs_returns: McsReturnBook,
     intents: IntentPoster,
+    subscriptions: SubscriptionBook,
     journal: Journal,
 }
 
@@ -236,7 +241,14 @@ impl tower::Service<Request<Bytes>> for Emulator {
 
 impl EmulatorState {
     fn make_intents(&mut self, seed: u64, wish: &IntentRequest) -> Result<DeliveryRound, IntentRefusal> {
-        self.intents.make(&self.world, seed, self.clock.now(), wish)
+        let now = self.clock.now();
+        self.intents.make(&self.world, &self.subscriptions, seed, now, wish)
+    }
+
+    /// Posts what happened to the subscriptions of it.
+    fn post_events(&mut self, seed: u64, events: &[EmulatedEvent]) {
+        let now = self.clock.now();
+        self.intents.happened(events, &self.subscriptions, seed, now).post_in_background();
     }
 
     fn new(options: &EmulatorOptions) -> Self {
@@ -259,6 +271,7 @@ impl EmulatorState {
             market_returns: MarketBook::seeded(now),
             mcs_returns: McsReturnBook::default(),
             intents: IntentPoster::new(options.webhook.clone()),
+            subscriptions: SubscriptionBook::default(),
             journal: Journal::default(),
         }
     }

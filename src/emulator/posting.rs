@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, redirect, retry};
 use ring::{digest, hmac};
 use url::Url;
@@ -43,6 +43,17 @@ pub enum DeliveryProof {
         /// Password of the receiver.
         password: String,
     },
+    /// An access token, which is fetched for each delivery with client credentials.
+    OAuth {
+        /// The header of the credentials and of the token.
+        header: HeaderName,
+        /// Where tokens are issued.
+        url: String,
+        /// Client id at the receiver.
+        client_id: String,
+        /// Client secret at the receiver.
+        client_secret: String,
+    },
     /// Deliveries without a proof.
     None,
 }
@@ -65,7 +76,8 @@ impl DeliveryProof {
             Self::Basic { header, username, password } => {
                 vec![(header.clone(), format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))]
             }
-            Self::None => Vec::new(),
+            // The token is fetched by `WebhookTarget::post`.
+            Self::OAuth { .. } | Self::None => Vec::new(),
         }
     }
 }
@@ -76,6 +88,7 @@ impl std::fmt::Debug for DeliveryProof {
             Self::Hmac { .. } => "Hmac",
             Self::HmacV2 { .. } => "HmacV2",
             Self::Basic { .. } => "Basic",
+            Self::OAuth { .. } => "OAuth",
             Self::None => "None",
         })
     }
@@ -87,6 +100,8 @@ pub struct WebhookTarget {
     client: Client,
     url: Url,
     proof: DeliveryProof,
+    /// Further headers of each delivery.
+    headers: Vec<(HeaderName, String)>,
 }
 
 /// A receiver's answer to a delivery.
@@ -112,7 +127,33 @@ impl WebhookTarget {
         let builder = Client::builder().no_proxy().redirect(redirect::Policy::none()).retry(retry::never());
         let builder = builder.timeout(PATIENCE).tcp_nodelay(true).user_agent("order-gateway emulator");
         let client = builder.build().map_err(|error| format!("HTTP cannot be set up: {error}"))?;
-        Ok(Self { client, url, proof })
+        Ok(Self { client, url, proof, headers: Vec::new() })
+    }
+
+    /// Adds headers to each delivery, except those that are no headers and the content type, which is always JSON.
+    #[must_use]
+    pub fn with_headers(mut self, headers: impl IntoIterator<Item = (String, String)>) -> Self {
+        let named = headers.into_iter().filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, value)));
+        self.headers.extend(named.filter(|(name, _)| *name != CONTENT_TYPE));
+        self
+    }
+
+    /// The header with a new access token, for deliveries that need one.
+    async fn token(&self) -> Result<Option<(HeaderName, String)>, String> {
+        let DeliveryProof::OAuth { header, url, client_id, client_secret } = &self.proof else { return Ok(None) };
+        let request = self.client.post(url).header(header, STANDARD.encode(format!("{client_id}:{client_secret}")));
+        let request = request
+            .header(ACCEPT, "application/json; charset=UTF-8")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=ISO-8859-1")
+            .body("grant_type=client_credentials");
+        let answer = request.send().await.map_err(|error| innermost(&error))?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.map_err(|error| innermost(&error))?;
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        match body["access_token"].as_str() {
+            Some(token) if status == 200 => Ok(Some((header.clone(), format!("Bearer {token}")))),
+            _ => Err(format!("no access token: the answer was {status}")),
+        }
     }
 
     /// The address of the receiver.
@@ -125,7 +166,9 @@ impl WebhookTarget {
     /// # Errors No complete answer arrived; the line says why.
     pub async fn post(&self, body: Vec<u8>, now: Duration) -> Result<ReceiverAnswer, String> {
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        for (name, value) in self.proof.headers(&self.url, &body, now) {
+        let mut proof = self.proof.headers(&self.url, &body, now);
+        proof.extend(self.token().await?);
+        for (name, value) in proof.into_iter().chain(self.headers.iter().cloned()) {
             let value = HeaderValue::from_str(&value).map_err(|_| "the proof cannot stand in a header".to_owned())?;
             request = request.header(name, value);
         }

@@ -21,7 +21,7 @@ use super::requests::{ReceivedRequest, RequestOutcome, harmless};
 use super::target::Target;
 use super::{
     DuplicatePolicy, EmulatorShared, EmulatorState, MAX_BODY, cancel, control, create, form, gate, promise, returns,
-    seller, simulations, status,
+    seller, simulations, status, webhooks,
 };
 use crate::domain::operation::Operation;
 
@@ -55,7 +55,7 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
         return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
     }
     if let Some(path) = parts.uri.path().strip_prefix(simulations::PREFIX) {
-        let answer = simulations::answer(&mut state, &parts, path, &body);
+        let answer = simulations::answer(shared, &mut state, &parts, path, &body);
         return TimedReply { delay: Duration::ZERO, result: Ok(answer.into_http(false)) };
     }
     let target = Target::of(&parts.method, parts.uri.path());
@@ -98,7 +98,7 @@ pub(crate) fn answer(shared: &EmulatorShared, request: Request<Bytes>) -> TimedR
 fn read(target: Option<Target>, body: &[u8]) -> Option<Value> {
     match target {
         None => None,
-        Some(Target::Token | Target::Call(Operation::Acknowledge)) => Some(Value::Null),
+        Some(Target::Token | Target::Call(Operation::Acknowledge | Operation::WebhookDelete)) => Some(Value::Null),
         Some(target) if target.method() == http::Method::GET => Some(Value::Null),
         Some(_) if body.len() <= MAX_BODY => serde_json::from_slice(body).ok(),
         Some(_) => None,
@@ -117,6 +117,9 @@ fn receive(
         Some(target) if target.is_of_sellers_order() => seller::purchase_order(parts.uri.path()),
         Some(target) if target.is_of_returns() => {
             returns::return_id(parts.uri.path(), parts.uri.query().unwrap_or_default(), sent)
+        }
+        Some(target) if target.is_of_webhooks() => {
+            webhooks::subject(parts.uri.path(), parts.uri.query().unwrap_or_default(), sent)
         }
         _ => sent.map(|body| form::order_number(&body["payload"]).to_owned()).unwrap_or_default(),
     };
@@ -214,7 +217,15 @@ fn play(
         state.market_returns.conjure(&received.order_number, received.time);
     }
     let disturbance = disturb(state, target, &received.order_number, caller, body);
-    let execute = |state: &mut EmulatorState| execute(shared, state, target, parts, received, caller, body);
+    let execute = |state: &mut EmulatorState| {
+        let done = execute(shared, state, target, parts, received, caller, body);
+        if let Target::Call(operation) = target {
+            let (number, answer) = (&received.order_number, done.answer.value());
+            let event = webhooks::of_call(operation, done.effect, caller, number, answer, &state.world);
+            state.post_events(shared.options.seed, event.as_slice());
+        }
+        done
+    };
     let Some((name, disturbance)) = disturbance else {
         let done = execute(state);
         return PlayedCall { account, ..PlayedCall::done(done) };
@@ -291,6 +302,16 @@ fn execute(
                     returns::create(&mut state.mcs_returns, &state.world, &context, body, accepts)
                 }
                 Operation::McsReturnCancel => returns::cancel(&mut state.mcs_returns, &context, number, body),
+                Operation::EventTypes => webhooks::event_types(context.now),
+                Operation::Webhooks => webhooks::list(&state.subscriptions, &context, query, lag),
+                Operation::WebhookCreate => webhooks::create(&mut state.subscriptions, &context, body),
+                Operation::WebhookUpdate => webhooks::update(&mut state.subscriptions, &context, number, body),
+                Operation::WebhookDelete => webhooks::delete(&mut state.subscriptions, &context, number),
+                Operation::WebhookTest => {
+                    let (done, sample) = webhooks::test(&context, body);
+                    state.intents.round(sample.into_iter().collect(), context.now).post_in_background();
+                    done
+                }
                 Operation::Acknowledge => seller::acknowledge(&mut state.seller, &context, number),
                 Operation::CancelLines => seller::cancel(&mut state.seller, &context, number, body),
                 Operation::Ship | Operation::Tracking => seller::ship(&mut state.seller, &context, number, body),

@@ -1,26 +1,34 @@
 //! Simulations under `/v1/simulations`, as in Walmart's dynamic sandbox: orders are made, delivered and returned without a
 //! customer. They need no token, and are not disturbed, limited or recorded.
 
+use std::collections::HashSet;
+
 use http::Method;
 use http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::EmulatorState;
 use super::answer::WalmartAnswer;
-use super::seller::{SellerLine, SellerOrderWish, simulate};
+use super::seller::{EVERYBODY, SellerLine, SellerOrderWish, simulate};
+use super::{EmulatorShared, EmulatorState, webhooks};
 
 /// Path prefix of the simulations.
 pub(crate) const PREFIX: &str = "/v1/simulations/";
 
 /// Answers a simulation. `path` is the part after [`PREFIX`].
-pub(crate) fn answer(state: &mut EmulatorState, parts: &Parts, path: &str, body: &[u8]) -> WalmartAnswer {
+pub(crate) fn answer(
+    shared: &EmulatorShared,
+    state: &mut EmulatorState,
+    parts: &Parts,
+    path: &str,
+    body: &[u8],
+) -> WalmartAnswer {
     let segments: Vec<&str> = path.split('/').collect();
     let is_post = parts.method == Method::POST;
     let done = match segments.as_slice() {
-        ["orders"] if is_post => orders(state, body),
+        ["orders"] if is_post => orders(shared, state, body),
         [number, "deliver"] if is_post => deliver(state, number),
-        ["returns"] if is_post => open_return(state, body),
+        ["returns"] if is_post => open_return(shared, state, body),
         ["returns"] if parts.method == Method::PUT => change_return(state, body),
         _ => Err((404, format!("there is no {} {PREFIX}{path}; see docs/EMULATOR.md", parts.method))),
     };
@@ -32,17 +40,18 @@ pub(crate) fn answer(state: &mut EmulatorState, parts: &Parts, path: &str, body:
 
 type SimulationResult = Result<Value, (u16, String)>;
 
-fn orders(state: &mut EmulatorState, body: &[u8]) -> SimulationResult {
+fn orders(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8]) -> SimulationResult {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let wish: SellerOrderWish = serde_json::from_slice(body).map_err(|error| (400, format!("body: {error}")))?;
     let now = state.clock.now();
     // Visible to every account, as the orders of the initial state; but these age.
     let made = simulate(&mut state.seller, Some(EVERYBODY), &wish, now).map_err(|text| (400, text))?;
+    let numbers: HashSet<&str> = made.iter().map(String::as_str).collect();
+    let orders = state.seller.orders().iter().filter(|order| numbers.contains(order.purchase_order.as_str()));
+    let events: Vec<_> = orders.flat_map(webhooks::new_order).collect();
+    state.post_events(shared.options.seed, &events);
     Ok(json!({"purchaseOrderIds": made}))
 }
-
-/// The account of simulated orders, which belong to every account.
-pub(crate) const EVERYBODY: &str = "";
 
 /// What `POST /v1/simulations/returns` opens.
 #[derive(Deserialize)]
@@ -71,7 +80,7 @@ fn number(value: Option<&Value>, default: u64) -> Option<u64> {
     }
 }
 
-fn open_return(state: &mut EmulatorState, body: &[u8]) -> SimulationResult {
+fn open_return(shared: &EmulatorShared, state: &mut EmulatorState, body: &[u8]) -> SimulationResult {
     let wish: OpenReturn = serde_json::from_slice(body).map_err(|error| (400, format!("body: {error}")))?;
     let line = number(wish.line_number.as_ref(), 1).and_then(|line| u32::try_from(line).ok());
     let (Some(line), Some(units)) = (line, number(wish.qty.as_ref(), 1).filter(|units| *units > 0)) else {
@@ -88,6 +97,8 @@ fn open_return(state: &mut EmulatorState, body: &[u8]) -> SimulationResult {
     let customer_order = order.customer_order.clone();
     let now = state.clock.now();
     state.market_returns.open(&id, &customer_order, &wish.purchase_order_id, line, units, reason, now);
+    let event = webhooks::return_opened(&id, &customer_order, &wish.purchase_order_id);
+    state.post_events(shared.options.seed, &[event]);
     Ok(json!({"returnOrderId": id, "customerOrderId": customer_order}))
 }
 

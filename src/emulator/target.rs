@@ -47,12 +47,18 @@ impl Target {
         Self::all().map(Self::name).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether the call reads orders, and so can be answered with the lies of reads.
+    /// Whether the call reads orders, returns or subscriptions, and so can be answered with the lies of reads.
     pub(crate) fn reads_orders(self) -> bool {
         matches!(
             self,
             Target::Call(
-                Operation::Status | Operation::Order | Operation::Orders | Operation::Returns | Operation::McsReturns
+                Operation::Status
+                    | Operation::Order
+                    | Operation::Orders
+                    | Operation::Returns
+                    | Operation::McsReturns
+                    | Operation::EventTypes
+                    | Operation::Webhooks
             )
         )
     }
@@ -67,6 +73,11 @@ impl Target {
         self.path().starts_with("/v3/returns") || self.path().starts_with("/v3/fulfillment/return-orders")
     }
 
+    /// Whether the call is about webhook subscriptions.
+    pub(crate) fn is_of_webhooks(self) -> bool {
+        self.path().starts_with("/v3/webhooks/")
+    }
+
     /// The name in fault rules and in `GET requests`.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -77,6 +88,8 @@ impl Target {
 
     pub(crate) fn method(self) -> Method {
         match self {
+            Target::Call(Operation::WebhookUpdate) => Method::PATCH,
+            Target::Call(Operation::WebhookDelete) => Method::DELETE,
             Target::Call(_) if self.reads_orders() => Method::GET,
             _ => Method::POST,
         }
@@ -99,6 +112,12 @@ impl Target {
             Target::Call(Operation::ReturnRefund) => "/v3/returns/{returnOrderId}/refund",
             Target::Call(Operation::McsReturns | Operation::McsReturnCreate) => "/v3/fulfillment/return-orders",
             Target::Call(Operation::McsReturnCancel) => "/v3/fulfillment/return-orders/{returnOrderId}/cancel",
+            Target::Call(Operation::EventTypes) => "/v3/webhooks/eventTypes",
+            Target::Call(Operation::Webhooks | Operation::WebhookCreate) => "/v3/webhooks/subscriptions",
+            Target::Call(Operation::WebhookUpdate | Operation::WebhookDelete) => {
+                "/v3/webhooks/subscriptions/{subscriptionId}"
+            }
+            Target::Call(Operation::WebhookTest) => "/v3/webhooks/test",
         }
     }
 }

@@ -21,3 +21,4 @@ pub(crate) mod services;
 pub mod status;
 pub(crate) mod tls;
 mod unary;
+pub(crate) mod webhook_subscriptions;

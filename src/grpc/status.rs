@@ -141,6 +141,9 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
     // A failure of the store, for example, may follow a call to Walmart: the log names that call's id.
     let correlation_id = error.correlation_id().or_else(|| call.facts.correlation_id());
     let problem = match error {
+        ServiceError::Invalid(faults) if faults.kept.is_empty() => {
+            Problem::new(Code::InvalidArgument, "INVALID_REQUEST", "the request changes nothing: set at least one field")
+        }
         ServiceError::Invalid(faults) => Problem {
             faults: faults.kept,
             omitted: faults.omitted,
@@ -192,6 +195,12 @@ fn problem(error: ServiceError, request_id: &str, call: &CallContext) -> Problem
             let message = "this seller_return_order_id was used for a return with other content";
             Problem::new(Code::AlreadyExists, "RETURN_ID_USED", message)
                 .metadata("operation", Operation::McsReturnCreate.name())
+        }
+        ServiceError::SubscriptionExists { ids, .. } => {
+            let message = "an ACTIVE subscription of this event type and URL exists, or is being made";
+            let problem = Problem::new(Code::AlreadyExists, "SUBSCRIPTION_EXISTS", message)
+                .metadata("operation", Operation::WebhookCreate.name());
+            if ids.is_empty() { problem } else { problem.metadata("subscriptionId", &ids.join(",")) }
         }
         ServiceError::Store => Problem::new(
             Code::Unavailable,

@@ -68,6 +68,8 @@ pub struct UpstreamError {
     /// or by the status 409. After an attempt with unknown outcome, the report is a hint of presence and never a
     /// refusal. [`ErrorKind::Duplicate`] is the narrower judgement, for calls without an unknown outcome.
     pub says_order_exists: bool,
+    /// Whether an earlier attempt of the call may have been carried out, before the last one ended with this error.
+    pub after_lost_attempt: bool,
     /// Time until a retry makes sense, where known.
     pub retry_after: Option<Duration>,
     /// The `WM_QOS.CORRELATION_ID` of the call.
@@ -85,6 +87,7 @@ impl UpstreamError {
             errors: Vec::new(),
             omitted: 0,
             says_order_exists: false,
+            after_lost_attempt: false,
             retry_after: None,
             correlation_id,
         }

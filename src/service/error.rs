@@ -62,6 +62,13 @@ pub enum ServiceError {
     OrderNumberUsed,
     /// The ledger has a different return with this id of the seller's.
     ReturnIdUsed,
+    /// Walmart has an ACTIVE subscription of the type and URL, or one is being made with other content.
+    SubscriptionExists {
+        /// Walmart's ids of the subscriptions; empty while one is being made.
+        ids: Vec<String>,
+        /// The `WM_QOS.CORRELATION_ID` of the read.
+        correlation_id: Uuid,
+    },
     /// The ledger cannot be read or written; no request was sent.
     Store,
     /// No such operation exists, or the caller may not see the operation.
@@ -151,6 +158,7 @@ impl ServiceError {
             Self::Upstream(error) => error.correlation_id,
             Self::OutcomePending { correlation_id, .. }
             | Self::OrderNotFound { correlation_id, .. }
+            | Self::SubscriptionExists { correlation_id, .. }
             | Self::Expired { correlation_id, .. } => *correlation_id,
             _ => return None,
         };

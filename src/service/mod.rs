@@ -20,6 +20,7 @@ mod returns;
 mod seller_orders;
 mod settings_state;
 mod status;
+mod webhook_subscriptions;
 
 pub use self::accounts::AccountDirectory;
 pub use self::cancel_order::{BatchOutcome, CancelOrder, CancellationReply};
@@ -39,3 +40,4 @@ pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrd
 pub use self::settings_state::{RefusedSettings, SettingsState, SettingsView};
 pub use self::status::{AccountState, GatewayStatus, StatusReply};
 pub(crate) use self::status::{BoardRows, StatusBoard};
+pub use self::webhook_subscriptions::WebhookSubscriptions;

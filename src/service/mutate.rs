@@ -234,13 +234,18 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
 
     /// Reads the progress of a call with unfinished work from the ledger.
     async fn so_far(&self, account: AccountIndex, names: &CallIdentity) -> Option<CallProgress> {
+        let entries = self.of_request(account, names).await?;
+        let ours = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
+        ours.then(|| CallProgress::before(entries))
+    }
+
+    /// Reads the entries of the request id. `None` for a call without an id, and while the store fails.
+    async fn of_request(&self, account: AccountIndex, names: &CallIdentity) -> Option<Vec<Entry>> {
         if names.request_id.is_empty() {
             return None;
         }
         let account = self.mutations.directory().id(account);
-        let entries = self.mutations.ledger().of_request(&account, M::KIND, &names.request_id).await.ok()?;
-        let ours = entries.first().is_some_and(|entry| entry.fingerprint == names.fingerprint);
-        ours.then(|| CallProgress::before(entries))
+        self.mutations.ledger().of_request(&account, M::KIND, &names.request_id).await.ok()
     }
 
     /// Begins the call and sends its batches, or finds the entries of an earlier call.
@@ -254,17 +259,29 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         call: CallContext,
     ) -> impl Future<Output = Result<CallProgress, ServiceError>> + Send {
         async move {
-            let join = M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER && M::content_key(&request).is_none();
+            let is_new_each_time =
+                M::request_id(&request).is_empty() && !M::BY_ORDER_NUMBER && M::content_key(&request).is_none();
+            // What is under way may still make the object that the read does not show yet.
+            let join = is_new_each_time || M::READ_DECIDES;
+            if M::READ_DECIDES {
+                Box::pin(self.check_request_id(account, &request, &names)).await?;
+            }
             let batches = M::batches(request.clone());
             let snapshots = if M::snapshot_probe(&request).is_some() {
                 // A repeated call must not spend a read on a snapshot.
-                if !join
-                    && let Some(progress) = Box::pin(self.so_far(account, &names)).await
+                let before = if is_new_each_time { None } else { Box::pin(self.so_far(account, &names)).await };
+                if let Some(progress) = &before
                     && !progress.is_free()
                 {
-                    return Ok(progress);
+                    return Ok(progress.clone());
                 }
-                Box::pin(self.mutations.snapshots::<M>(account, &request, &batches, &call)).await?
+                match Box::pin(self.mutations.snapshots::<M>(account, &request, &batches, &call)).await {
+                    Err(ServiceError::SubscriptionExists { ids, correlation_id }) => {
+                        let made = before.filter(|progress| progress.has_made(&ids));
+                        return made.ok_or(ServiceError::SubscriptionExists { ids, correlation_id });
+                    }
+                    snapshots => snapshots?,
+                }
             } else {
                 Vec::new()
             };
@@ -286,6 +303,22 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 BeginOutcome::Trimmed { .. } => Err(ServiceError::OrderNumberUsed),
             }
         }
+    }
+
+    /// Refuses a caller's request id that an earlier call used for other content. The ledger itself frees the ids of
+    /// mutations about which a read decides.
+    async fn check_request_id(
+        &self,
+        account: AccountIndex,
+        request: &M::Request,
+        names: &CallIdentity,
+    ) -> Result<(), ServiceError> {
+        if M::request_id(request).is_empty() {
+            return Ok(());
+        }
+        let earlier = Box::pin(self.of_request(account, names)).await.ok_or(ServiceError::Store)?;
+        let is_other = |entry: &Entry| entry.state != EntryState::NotSent && entry.fingerprint != names.fingerprint;
+        if earlier.first().is_some_and(is_other) { Err(ServiceError::RequestIdReused) } else { Ok(()) }
     }
 
     fn entries(

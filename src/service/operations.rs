@@ -6,7 +6,7 @@ use super::error::pending_entry;
 use super::ledger::{Mutations, answer, audits};
 use super::{AccountDirectory, ServiceError, paging};
 use crate::domain::account::AccountIndex;
-use crate::domain::ledger::machine::{EntryEvent, OperatorVerdict};
+use crate::domain::ledger::machine::{EntryEvent, OperatorVerdict, ResendPolicy};
 use crate::domain::ledger::{AlertKind, Entry, EntryState, OperationId};
 use crate::domain::mutations::settlement_of;
 use crate::domain::rules::{FieldFaults, FieldPath};
@@ -178,6 +178,14 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
             EntryState::Succeeded | EntryState::Rejected | EntryState::NotSent | EntryState::Expired => {
                 return Err(ServiceError::OperationClosed);
             }
+        }
+        if verdict == OperatorVerdict::Resend && settlement_of(entry.kind).resend() == ResendPolicy::Impossible {
+            let mut faults = FieldFaults::default();
+            faults.add(
+                &FieldPath::Top("outcome"),
+                "cannot be RESEND: the ledger does not keep this request; repeat the call",
+            );
+            return Err(ServiceError::Invalid(faults));
         }
         let id = entry.id;
         let answer = answer::of_operator(&entry, verdict);

@@ -170,6 +170,6 @@ fn accepted(reply: MutationReply) -> Result<ReturnChange, MutationError> {
 fn shown(shown: ShownObject, replayed: bool) -> Option<McsReturnOrder> {
     match if replayed { shown.kept() } else { shown } {
         ShownObject::McsReturn(order) => Some(*order),
-        ShownObject::SellerOrder(_) | ShownObject::Nothing => None,
+        ShownObject::SellerOrder(_) | ShownObject::Webhooks(_) | ShownObject::Nothing => None,
     }
 }

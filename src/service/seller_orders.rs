@@ -225,7 +225,10 @@ impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
                 let read = self.get.call(account, read, call).await;
                 read.ok().and_then(|answer| answer.order).unwrap_or(number_alone)
             }
-            ShownObject::SellerOrder(_) | ShownObject::McsReturn(_) | ShownObject::Nothing => number_alone,
+            ShownObject::SellerOrder(_)
+            | ShownObject::McsReturn(_)
+            | ShownObject::Webhooks(_)
+            | ShownObject::Nothing => number_alone,
         }
     }
 }

@@ -19,13 +19,15 @@ use crate::domain::effect::Effect;
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::ledger::machine::LedgerRules;
 use crate::domain::mutations::{
-    AcceptedAnswer, CancelMcsReturn, CancelOrder, CancelOrderLines, CreateMcsReturn, CreateOrder, RefundOrderLines,
-    RefundReturn, ShipOrderLines,
+    AcceptedAnswer, CancelMcsReturn, CancelOrder, CancelOrderLines, CreateMcsReturn, CreateOrder,
+    CreateWebhookSubscription, RefundOrderLines, RefundReturn, ShipOrderLines,
 };
 use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::reads::{
-    AcknowledgeOrder, CorrectTracking, FetchPromise, FindOrder, GetSellerOrder, ListMarketplaceReturns,
-    ListMcsReturnOrders, ListSellerOrders, LookUp, LookUpMcsReturns, LookUpReturn, LookUpSellerOrder, SearchOrders,
+    AcknowledgeOrder, CorrectTracking, DeleteWebhookSubscription, FetchPromise, FindOrder, GetSellerOrder,
+    ListEventTypes, ListMarketplaceReturns, ListMcsReturnOrders, ListSellerOrders, ListWebhookSubscriptions, LookUp,
+    LookUpMcsReturns, LookUpReturn, LookUpSellerOrder, LookUpWebhookSubscriptions, SearchOrders,
+    TestWebhookSubscription, UpdateWebhookSubscription,
 };
 use crate::pb;
 use crate::ports::call::{CallContext, CallRecord, Caller};
@@ -227,9 +229,11 @@ macro_rules! scripted {
     };
 }
 scripted!(
-    accepted: CancelOrderLines, ShipOrderLines, RefundOrderLines, RefundReturn, CreateMcsReturn, CancelMcsReturn;
+    accepted: CancelOrderLines, ShipOrderLines, RefundOrderLines, RefundReturn, CreateMcsReturn, CancelMcsReturn,
+        CreateWebhookSubscription;
     empty: ListSellerOrders, GetSellerOrder, AcknowledgeOrder, CorrectTracking, ListMarketplaceReturns,
-        ListMcsReturnOrders
+        ListMcsReturnOrders, ListEventTypes, ListWebhookSubscriptions, UpdateWebhookSubscription,
+        DeleteWebhookSubscription, TestWebhookSubscription
 );
 
 macro_rules! unread {
@@ -241,7 +245,7 @@ macro_rules! unread {
         })*
     };
 }
-unread!(LookUpSellerOrder, LookUpReturn, LookUpMcsReturns);
+unread!(LookUpSellerOrder, LookUpReturn, LookUpMcsReturns, LookUpWebhookSubscriptions);
 
 impl Scripted for LookUp {
     fn answered(said: Answer) -> Result<Self::Answer, UpstreamError> {
@@ -358,6 +362,7 @@ pub(crate) fn error(operation: Operation, kind: ErrorKind, effect: Effect) -> Up
         errors: Vec::new(),
         omitted: 0,
         says_order_exists: false,
+        after_lost_attempt: false,
         retry_after: None,
         correlation_id: Uuid::from_u128(99),
     }

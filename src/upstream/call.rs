@@ -34,11 +34,11 @@ pub struct OutboundCall {
     pub correlation_id: Uuid,
     /// The gRPC call served by this upstream call.
     pub context: CallContext,
-    /// HTTP method: GET or POST.
+    /// HTTP method.
     pub method: Method,
     /// Path with query, below the base URL.
     pub target: Cow<'static, str>,
-    /// JSON body; empty on GET.
+    /// JSON body; empty on GET and DELETE.
     pub body: Bytes,
     /// How an answer is decoded.
     pub reader: AnswerReader,
@@ -47,6 +47,8 @@ pub struct OutboundCall {
     watched: AtomicBool,
     /// Whether the current attempt used up the attempt timeout.
     timed_out: AtomicBool,
+    /// Whether a further attempt follows one that may have been carried out.
+    lost_attempt: AtomicBool,
 }
 
 impl OutboundCall {
@@ -70,6 +72,7 @@ impl OutboundCall {
             sends: AtomicU32::new(0),
             watched: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
+            lost_attempt: AtomicBool::new(false),
         })
     }
 
@@ -88,6 +91,16 @@ impl OutboundCall {
     /// Counts a send. Must be called before the first byte can leave.
     pub fn mark_sent(&self) {
         self.sends.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Records an attempt that may have been carried out, before a further attempt.
+    pub(super) fn set_lost_attempt(&self) {
+        self.lost_attempt.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an attempt before the last one may have been carried out.
+    pub(super) fn has_lost_attempt(&self) -> bool {
+        self.lost_attempt.load(Ordering::Relaxed)
     }
 
     /// Records an attempt as having used up the attempt timeout.

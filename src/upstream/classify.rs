@@ -62,7 +62,7 @@ pub fn classify(operation: Operation, failure: &AttemptFailure) -> Verdict {
         }
         AttemptFailure::Refused { status, body, hint } => refused(operation, *status, body, hint),
         // The caller's time ran out; Walmart is not at fault.
-        AttemptFailure::Lost(LostAnswer::Deadline) if !operation.is_mutation() => {
+        AttemptFailure::Lost(LostAnswer::Deadline) if !operation.is_sent_once() => {
             no_effect(RetryAdvice::Never, ErrorKind::DeadlineExceeded, None)
         }
         AttemptFailure::Unreadable { .. } | AttemptFailure::Lost(_) => ambiguous(operation),
@@ -122,8 +122,8 @@ fn refused(operation: Operation, status: u16, body: &ErrorBody, hint: &RateLimit
         // An edge refuses these for size or media type, before any processing.
         413 | 415 | 431 => no_effect(RetryAdvice::Never, ErrorKind::Rejected, None),
         // An unreadable 4xx may come from any proxy, and does not tell whether the request was carried out.
-        400..500 if operation.is_mutation() && !body.is_readable() => ambiguous(operation),
-        _ if unknown_order && !operation.is_mutation() => no_effect(RetryAdvice::Never, ErrorKind::Unavailable, None),
+        400..500 if operation.is_sent_once() && !body.is_readable() => ambiguous(operation),
+        _ if unknown_order && !operation.is_sent_once() => no_effect(RetryAdvice::Never, ErrorKind::Unavailable, None),
         // Everything else is final: a readable 4xx or 2xx, any further 4xx of a read, and 3xx, which is never
         // followed.
         _ => no_effect(RetryAdvice::Never, final_kind(operation, status, errors), None),
@@ -157,9 +157,18 @@ const fn no_effect(retry: RetryAdvice, kind: ErrorKind, retry_after: Option<Dura
     Verdict { retry, kind, effect: Effect::None, retry_after }
 }
 
-/// The request may have been carried out. A mutation stays open; a read is repeated.
+/// Whether Walmart may have carried out the attempt. The verdict on a repeatable call does not say, because its effect is
+/// the same either way; a mutation is judged strictly.
+pub(crate) fn may_have_acted(failure: &AttemptFailure) -> bool {
+    classify(Operation::Cancel, failure).effect == Effect::Unknown
+}
+
+/// The request may have been carried out. A mutation stays open, a sample event is not repeated, a read is.
 const fn ambiguous(operation: Operation) -> Verdict {
-    let (retry, effect) =
-        if operation.is_mutation() { (RetryAdvice::Never, Effect::Unknown) } else { (RetryAdvice::Soon, Effect::None) };
+    let (retry, effect) = if operation.is_sent_once() {
+        (RetryAdvice::Never, Effect::Unknown)
+    } else {
+        (RetryAdvice::Soon, Effect::None)
+    };
     Verdict { retry, kind: ErrorKind::Unavailable, effect, retry_after: None }
 }

@@ -13,7 +13,6 @@ use super::headers::RateLimitHeaders;
 use super::transport::HttpService;
 use super::{Stack, StackResources, StackSettings, stack};
 use crate::domain::account::AccountIndex;
-use crate::domain::operation::Operation;
 use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
@@ -54,21 +53,22 @@ impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H> {
         let settings = self.0.shared.endpoint.accounts().get(account);
         let call =
             OutboundCall::new::<C>(C::build(request, &settings.header), account, correlation_id, context.clone());
-        match self.0.stack.clone().oneshot(AttemptRequest::new(call)).await {
+        match self.0.stack.clone().oneshot(AttemptRequest::new(call.clone())).await {
             Ok(answered) => match answered.answer.downcast::<C::Answer>() {
                 Ok(answer) => Ok(Reply { answer: *answer, correlation_id }),
                 // Cannot happen, because the reader of the call made the answer. In doubt nothing was understood.
                 Err(_) => {
                     let (status, hint) = (answered.status, RateLimitHeaders::default());
-                    Err(error(C::OPERATION, AttemptFailure::Unreadable { status, hint, cut: false }, correlation_id))
+                    Err(error(&call, AttemptFailure::Unreadable { status, hint, cut: false }))
                 }
             },
-            Err(failure) => Err(error(C::OPERATION, failure, correlation_id)),
+            Err(failure) => Err(error(&call, failure)),
         }
     }
 }
 
-fn error(operation: Operation, failure: AttemptFailure, correlation_id: Uuid) -> UpstreamError {
+fn error(call: &OutboundCall, failure: AttemptFailure) -> UpstreamError {
+    let operation = call.operation;
     let verdict = classify(operation, &failure);
     let http_status = failure.status().unwrap_or(0);
     let says_order_exists = says_order_exists(operation, &failure);
@@ -84,7 +84,8 @@ fn error(operation: Operation, failure: AttemptFailure, correlation_id: Uuid) ->
         errors: body.errors,
         omitted: body.omitted,
         says_order_exists,
+        after_lost_attempt: call.has_lost_attempt(),
         retry_after: verdict.retry_after,
-        correlation_id,
+        correlation_id: call.correlation_id,
     }
 }

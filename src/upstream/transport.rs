@@ -185,7 +185,7 @@ impl Endpoint {
     fn headers(&self, outbound: &AttemptRequest, account: &UpstreamAccount) -> HeaderMap {
         let call = &outbound.call;
         let mut headers = self.common_headers(account, call.correlation_id, &outbound.trace);
-        if call.method == Method::POST {
+        if call.method == Method::POST || call.method == Method::PATCH {
             headers.insert(CONTENT_TYPE, JSON);
             if call.body.is_empty() {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

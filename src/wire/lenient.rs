@@ -4,6 +4,7 @@
 //! so that a single odd field does not make the whole answer unreadable. `build.rs` names these functions in serde
 //! attributes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -78,6 +79,25 @@ pub fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, 
     let mut all = Vec::new();
     collect(JsonShape::deserialize(deserializer)?, &mut all);
     Ok(all)
+}
+
+/// Reads an object of texts; numbers and flags count as text, other values are dropped. Otherwise empty.
+pub fn text_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct TextMap(BTreeMap<String, String>);
+
+    impl<'de> Deserialize<'de> for TextMap {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let values = BTreeMap::<String, JsonShape<IgnoredAny>>::deserialize(deserializer)?;
+            let texts = values.into_iter().filter_map(|(name, value)| match value {
+                JsonShape::Scalar(text) => Some((name, text.into_text())),
+                JsonShape::Object(_) | JsonShape::List(_) | JsonShape::Absent => None,
+            });
+            Ok(Self(texts.collect()))
+        }
+    }
+
+    let map: Option<TextMap> = object(deserializer)?;
+    Ok(map.map(|map| map.0).unwrap_or_default())
 }
 
 /// Reads a quantity as an object, a number or numeric text; otherwise absent.

@@ -71,12 +71,19 @@ class RetryPolicy(unittest.TestCase):
     def test_streams_are_left_to_the_client(self):
         """It has to go on after its last cursor, and has no deadline."""
         streams = {(service.full_name, method.name) for service in services() for method in service.methods if method.server_streaming}
-        default, excepted = json.loads(CONFIG)["methodConfig"]
+        default, excepted, _ = json.loads(CONFIG)["methodConfig"]
         self.assertEqual(default["name"], [{}])
         self.assertEqual({(name["service"], name["method"]) for name in excepted["name"]}, streams)
         self.assertEqual(excepted.keys(), {"name"})
         watch = "/ordergateway.v1.CancelIntentService/WatchCancelIntents"
         self.assertEqual(attempts(watch, grpc.StatusCode.UNAVAILABLE), (1, grpc.StatusCode.UNAVAILABLE))
+
+    def test_a_sample_event_is_asked_for_once(self):
+        """The one call with an effect that may not be repeated safely."""
+        *_, once = json.loads(CONFIG)["methodConfig"]
+        self.assertEqual(once.keys(), {"name", "timeout"})
+        sample = "/ordergateway.v1.WebhookSubscriptionService/TestWebhookSubscription"
+        self.assertEqual(attempts(sample, grpc.StatusCode.UNAVAILABLE), (1, grpc.StatusCode.UNAVAILABLE))
 
 
 if __name__ == "__main__":

@@ -44,5 +44,6 @@ mod support;
 mod tls;
 mod webhook_cases;
 mod webhook_door;
+mod webhook_subscriptions;
 mod webhooks;
 mod webhooks_hostile;

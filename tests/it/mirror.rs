@@ -102,3 +102,12 @@ fn fields_that_the_protos_lack_are_refused_as_grpcurl_refuses_them() {
     let body = json!({ "payload": { "sellerOrderNo": "1" } });
     assert!(DynamicMessage::deserialize(descriptor, body).is_err());
 }
+
+#[test]
+fn webhook_sample() {
+    let body = include_str!("../../examples/webhook-subscription.json");
+    let request: pb::CreateWebhookSubscriptionRequest = request("CreateWebhookSubscriptionRequest", body);
+    let sent: Value = serde_json::from_str(body).unwrap();
+    let written = json!({ "events": request.events });
+    assert_eq!(serde_json::to_string(&written).unwrap(), serde_json::to_string(&sent).unwrap());
+}

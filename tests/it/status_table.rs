@@ -133,6 +133,7 @@ fn told_of(operation: Operation, failure: AttemptFailure) -> String {
         errors: body.errors,
         omitted: body.omitted,
         says_order_exists: false,
+        after_lost_attempt: false,
         retry_after: verdict.retry_after,
         correlation_id: Uuid::from_u128(1),
     };
@@ -284,6 +285,7 @@ pub fn upstream_error(operation: Operation, kind: ErrorKind, effect: Effect) -> 
         errors: Vec::new(),
         omitted: 0,
         says_order_exists: false,
+        after_lost_attempt: false,
         retry_after: None,
         correlation_id: Uuid::from_u128(1),
     }
@@ -322,6 +324,7 @@ fn every_error_that_is_not_walmarts() {
         ServiceError::RequestIdReused,
         ServiceError::OrderNumberUsed,
         ServiceError::ReturnIdUsed,
+        ServiceError::SubscriptionExists { ids: vec!["s-1".into()], correlation_id: Uuid::from_u128(1) },
         ServiceError::Store,
         ServiceError::Internal,
     ];

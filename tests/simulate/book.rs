@@ -266,7 +266,8 @@ impl Book {
                     | MutationKind::Refund
                     | MutationKind::ReturnRefund
                     | MutationKind::McsReturnCreate
-                    | MutationKind::McsReturnCancel => *effects,
+                    | MutationKind::McsReturnCancel
+                    | MutationKind::WebhookCreate => *effects,
                     MutationKind::Cancel => {
                         let of_number = self.numbered(*account, number);
                         of_number.filter(|other| other.kind == MutationKind::Cancel).map(|other| other.effects).sum()
@@ -360,7 +361,8 @@ impl Book {
             | CallEffect::Refunded
             | CallEffect::ReturnRefunded
             | CallEffect::ReturnOpened
-            | CallEffect::ReturnCancelled => {}
+            | CallEffect::ReturnCancelled
+            | CallEffect::Subscribed => {}
             CallEffect::CreatedAgain => {
                 return Some(format!("I1: {sent} made a second order of {}", call.order_number));
             }
@@ -368,7 +370,10 @@ impl Book {
             | CallEffect::Issued
             | CallEffect::Read
             | CallEffect::Acknowledged
-            | CallEffect::Corrected => return None,
+            | CallEffect::Corrected
+            | CallEffect::SubscriptionChanged
+            | CallEffect::Unsubscribed
+            | CallEffect::SamplePosted => return None,
         }
         let record = self.records.get_mut(&call.correlation_id)?;
         record.effects += 1;

@@ -242,7 +242,8 @@ impl<'a> Driver<'a> {
             | MutationKind::Refund
             | MutationKind::ReturnRefund
             | MutationKind::McsReturnCreate
-            | MutationKind::McsReturnCancel => record.effects > 0,
+            | MutationKind::McsReturnCancel
+            | MutationKind::WebhookCreate => record.effects > 0,
             // The lines are cancelled, whoever did it.
             MutationKind::Cancel => state
                 .book

@@ -213,12 +213,14 @@ impl Entry {
     }
 
     /// Whether the entry leaves its request id free for a new call. An id of the caller's is freed only by a call that was
-    /// never sent; an id made from the content also by a refusal, because the caller gave none.
+    /// never sent; an id made from the content also by a refusal, because the caller gave none. A final entry of a kind
+    /// about which Walmart's state decides (`Mutation::READ_DECIDES`) always frees its id.
     pub(crate) fn frees_request_id(&self) -> bool {
         let is_made = self.request_id.as_deref().is_some_and(|id| id.starts_with(CONTENT_ID));
         match self.state {
             EntryState::NotSent => true,
-            EntryState::Rejected | EntryState::Expired => is_made,
+            EntryState::Rejected | EntryState::Expired => is_made || self.kind.is_decided_by_read(),
+            EntryState::Succeeded => self.kind.is_decided_by_read(),
             _ => false,
         }
     }

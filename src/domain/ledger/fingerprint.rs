@@ -15,8 +15,8 @@ impl Fingerprint {
     pub const LENGTH: usize = 33;
     const VERSION: u8 = 1;
 
-    /// Hashes a payload. The protobuf form has its fields in the order of their numbers and no maps; equal payloads
-    /// therefore have equal bytes.
+    /// Hashes a payload. The protobuf form has its fields in the order of their numbers, and maps in the order of
+    /// their keys; equal payloads therefore have equal bytes.
     pub fn of(payload: &impl Message) -> Self {
         Self::of_encoded(&payload.encode_to_vec())
     }

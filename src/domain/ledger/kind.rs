@@ -50,6 +50,7 @@ mod tests {
             (MutationKind::ReturnRefund, 5, Operation::ReturnRefund),
             (MutationKind::McsReturnCreate, 6, Operation::McsReturnCreate),
             (MutationKind::McsReturnCancel, 7, Operation::McsReturnCancel),
+            (MutationKind::WebhookCreate, 8, Operation::WebhookCreate),
         ];
         assert_eq!(known.len(), MutationKind::ALL.len());
         assert_eq!(known.map(|(kind, ..)| (kind, kind.code(), kind.operation())), known);

@@ -135,6 +135,8 @@ pub enum ResendPolicy {
     AfterAbsence,
     /// Only an operator may allow the next attempt, because money would move twice.
     Never,
+    /// Nobody can allow the next attempt, because the ledger does not keep the request. Proven absence ends the entry.
+    Impossible,
 }
 
 /// The decisions of an operator.
@@ -404,6 +406,7 @@ fn settled_absent(
             let answer = entry.answer.clone();
             closed(entry, EntryState::Rejected, Effect::None, answer)
         }
+        (LaterRefusal::None, ResendPolicy::Impossible) => given_up(entry, now, rules),
         (LaterRefusal::None, ResendPolicy::AfterAbsence) if entry.not_after.is_over(now) => given_up(entry, now, rules),
         (LaterRefusal::None, ResendPolicy::AfterAbsence) => {
             Entry { state: EntryState::Recorded, effect: Effect::None, next: Some(now), ..entry }

@@ -11,6 +11,7 @@
 mod cancel_order;
 mod cancel_order_lines;
 mod create_order;
+mod create_webhook_subscription;
 mod mcs_returns;
 mod refund_order_lines;
 mod refund_return;
@@ -25,6 +26,7 @@ use prost::Message;
 pub use self::cancel_order::{CancelOrder, MAX_LINES};
 pub use self::cancel_order_lines::CancelOrderLines;
 pub use self::create_order::CreateOrder;
+pub use self::create_webhook_subscription::CreateWebhookSubscription;
 pub use self::mcs_returns::{CancelMcsReturn, CreateMcsReturn};
 pub use self::refund_order_lines::RefundOrderLines;
 pub use self::refund_return::RefundReturn;
@@ -36,7 +38,8 @@ use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::FieldFaults;
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{self, GetOrderStatusRequest, McsReturnOrder, SellerOrder, WalmartError};
+use crate::domain::webhooks;
+use crate::pb::{self, GetOrderStatusRequest, McsReturnOrder, SellerOrder, WalmartError, WebhookSubscription};
 
 /// Walmart's answer that accepts a mutation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,10 +66,12 @@ pub enum ShownObject {
     SellerOrder(Box<SellerOrder>),
     /// The return of a Multichannel order.
     McsReturn(Box<McsReturnOrder>),
+    /// Webhook subscriptions.
+    Webhooks(Vec<WebhookSubscription>),
 }
 
 impl ShownObject {
-    /// The part that the ledger keeps for repeated calls: without personal data.
+    /// The part that the ledger keeps for repeated calls: without personal data and secrets.
     pub fn kept(&self) -> Self {
         match self {
             Self::Nothing => Self::Nothing,
@@ -80,6 +85,9 @@ impl ShownObject {
                     (group.ship_from, group.ship_to) = (None, None);
                 }
                 Self::McsReturn(order)
+            }
+            Self::Webhooks(subscriptions) => {
+                Self::Webhooks(subscriptions.iter().map(webhooks::without_access).collect())
             }
         }
     }
@@ -99,6 +107,9 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     const IS_AUDITED: bool;
     /// Whether nothing is sent without a snapshot, because the evidence would be worthless without.
     const NEEDS_SNAPSHOT: bool = false;
+    /// Whether the read before the call decides about a new attempt, and not the ledger: nothing is sent while the wanted
+    /// object stands ([`Mutation::standing`]), and what ended earlier does not keep a new one from being made.
+    const READ_DECIDES: bool = false;
 
     /// Checks the request and returns all of its faults.
     fn check(request: &Self::Request) -> Result<(), FieldFaults>;
@@ -141,6 +152,18 @@ pub trait Mutation: WalmartCall<Request: Message + Default + Clone, Answer = Acc
     fn snapshot(batch: &Self::Request, answer: &LookupAnswer) -> Vec<u8> {
         let _ = (batch, answer);
         Vec::new()
+    }
+
+    /// The ids of objects in that answer that already are what the call would make. Used with
+    /// [`Mutation::READ_DECIDES`].
+    fn standing(request: &Self::Request, answer: &LookupAnswer) -> Vec<String> {
+        let _ = (request, answer);
+        Vec::new()
+    }
+
+    /// The customer's data that a look-up shows, which the ledger keeps beside the snapshot.
+    fn personal_of_look_up(answer: &LookupAnswer) -> PersonalTexts {
+        PersonalTexts::of_answer(&answer.body)
     }
 
     /// The figures of the stored snapshot, one text for each line, for an operator. No personal data.
@@ -198,6 +221,8 @@ pub enum LookupProbe {
     McsReturnsOfOrder(String),
     /// A return of a Multichannel order, by its number.
     McsReturn(String),
+    /// Webhook subscriptions of an event type; of all types when empty.
+    Webhooks(String),
 }
 
 impl LookupProbe {
@@ -208,6 +233,7 @@ impl LookupProbe {
             Self::SellerOrder(_) => Operation::Order,
             Self::Return(_) => Operation::Returns,
             Self::McsReturnsOfOrder(_) | Self::McsReturn(_) => Operation::McsReturns,
+            Self::Webhooks(_) => Operation::Webhooks,
         }
     }
 
@@ -220,6 +246,7 @@ impl LookupProbe {
             Self::Return(_) => "return",
             Self::McsReturnsOfOrder(_) => "MCS returns of the order",
             Self::McsReturn(_) => "MCS return",
+            Self::Webhooks(_) => "webhook subscriptions",
         }
     }
 }
@@ -234,6 +261,8 @@ pub(crate) trait SettlementPolicy: Send + Sync {
     fn probe(&self, entry: &Entry) -> LookupProbe;
     /// Calls [`Mutation::judge`] of the mutation.
     fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Evidence;
+    /// Calls [`Mutation::personal_of_look_up`] of the mutation.
+    fn personal_of_look_up(&self, answer: &LookupAnswer) -> PersonalTexts;
     /// Calls [`Mutation::searchable_from`] of the mutation.
     fn searchable_from(&self, entry: &Entry) -> Option<Timestamp>;
     /// Calls [`Mutation::judge_page`] of the mutation.
@@ -262,6 +291,10 @@ impl<M: Mutation> SettlementPolicy for MutationPolicy<M> {
 
     fn judge(&self, entry: &Entry, answer: &LookupAnswer) -> Evidence {
         M::judge(entry, answer)
+    }
+
+    fn personal_of_look_up(&self, answer: &LookupAnswer) -> PersonalTexts {
+        M::personal_of_look_up(answer)
     }
 
     fn searchable_from(&self, entry: &Entry) -> Option<Timestamp> {
@@ -298,6 +331,13 @@ macro_rules! settlements {
             pub(crate) const fn is_by_order_number(self) -> bool {
                 match self {
                     $(Self::$mutation => <$type as Mutation>::BY_ORDER_NUMBER,)*
+                }
+            }
+
+            /// The value of [`Mutation::READ_DECIDES`] for the kind.
+            pub(crate) const fn is_decided_by_read(self) -> bool {
+                match self {
+                    $(Self::$mutation => <$type as Mutation>::READ_DECIDES,)*
                 }
             }
         }

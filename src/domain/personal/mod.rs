@@ -56,6 +56,11 @@ impl PersonalTexts {
         serde_json::to_value(message).map_or_else(|_| Self::default(), |value| Self::of_json(&value))
     }
 
+    /// Takes texts as they are, except blank ones.
+    pub(crate) fn of_texts(texts: impl IntoIterator<Item = String>) -> Self {
+        Self(texts.into_iter().filter(|text| !text.trim().is_empty()).collect())
+    }
+
     /// Collects the personal texts of a raw answer. An answer that is not JSON, or too large, yields none, because
     /// personal texts cannot be recognized.
     pub(crate) fn of_answer(body: &[u8]) -> Self {

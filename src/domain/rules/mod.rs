@@ -12,6 +12,7 @@ mod path;
 mod promise;
 mod returns;
 mod seller_orders;
+mod webhooks;
 
 pub(crate) use self::cancel::check_cancellation;
 pub use self::order::check_order;
@@ -25,6 +26,9 @@ pub(crate) use self::returns::{
 pub(crate) use self::seller_orders::{
     check_acknowledgement, check_correction, check_get_order, check_line_cancellation, check_list_orders, check_refund,
     check_shipment,
+};
+pub(crate) use self::webhooks::{
+    check_webhook_creation, check_webhook_deletion, check_webhook_test, check_webhook_update,
 };
 
 /// One fault of a request.

@@ -102,7 +102,7 @@ fn count_bounds_how_often_each_order_is_struck() {
 fn a_lie_that_does_not_fit_is_named() {
     for (rule, problem) in [
         ("lie = \"half-truth\"", "lie: \"half-truth\" is not known; known are no-payload, null-payload,"),
-        ("lie = \"partial\"\noperation = \"create\"", "operation: partial is told about reads of orders only"),
+        ("lie = \"partial\"\noperation = \"create\"", "operation: partial is told about reads only"),
         ("lie = \"partial\"\nwhen = \"after\"", "when: a read changes nothing"),
         ("lie = \"late-shipped\"\noperation = \"create\"", "operation: late-shipped is told about cancel only"),
         ("lie = \"partial\"\nbody = \"x\"", "lie: says what is answered; body and drop"),

@@ -164,7 +164,7 @@ impl LieScope {
     /// The calls as text.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            LieScope::Reads => "reads of orders",
+            LieScope::Reads => "reads",
             LieScope::Creates => "create",
             LieScope::Cancels => "cancel",
             LieScope::Mutations => "every change",

@@ -110,11 +110,23 @@ const NUMBERS: [&str; 2] = ["sellerOrderId", "orderNumber"];
 
 /// Applies `change` to the orders in an answer.
 fn rows(answer: WalmartAnswer, mut change: impl FnMut(&mut Value)) -> WalmartAnswer {
-    answer.with_value(|body| match &mut body["payload"] {
-        Value::Array(rows) => rows.iter_mut().for_each(change),
-        order @ Value::Object(_) => change(order),
+    answer.with_value(|body| match list(body) {
+        Some(Value::Array(rows)) => rows.iter_mut().for_each(change),
+        Some(order @ Value::Object(_)) => change(order),
         _ => {}
     })
+}
+
+/// The list of an answer: `payload`, for subscriptions `events`, or a bare list.
+fn list(body: &mut Value) -> Option<&mut Value> {
+    match body {
+        Value::Array(_) => Some(body),
+        Value::Object(fields) => {
+            let name = if fields.contains_key("events") { "events" } else { "payload" };
+            fields.get_mut(name)
+        }
+        _ => None,
+    }
 }
 
 /// The same, on an invented order when the true answer has none.
@@ -230,7 +242,8 @@ fn errors_beside_rows(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer
     truth.with_value(|body| {
         let error = json!({"code": "SYSTEM_ERROR.GMP_ORDER_API", "description": "part of the system did not answer",
             "severity": "ERROR", "category": "SYSTEM"});
-        match &mut body["errors"] {
+        let Some(fields) = body.as_object_mut() else { return };
+        match fields.entry("errors").or_insert(Value::Null) {
             Value::Array(errors) => errors.push(error),
             errors => *errors = json!([error]),
         }
@@ -239,7 +252,7 @@ fn errors_beside_rows(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer
 
 fn repeated_row(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_value(|body| {
-        if let Some(rows) = body["payload"].as_array_mut() {
+        if let Some(rows) = list(body).and_then(Value::as_array_mut) {
             *rows = rows.iter().flat_map(|row| [row.clone(), row.clone()]).collect();
         }
     })
@@ -247,7 +260,7 @@ fn repeated_row(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
 
 fn short_page(_: &LieContext<'_>, truth: WalmartAnswer) -> WalmartAnswer {
     truth.with_value(|body| {
-        if let Some(rows) = body["payload"].as_array_mut() {
+        if let Some(rows) = list(body).and_then(Value::as_array_mut) {
             rows.truncate(rows.len() / 2);
         }
     })

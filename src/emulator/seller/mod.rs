@@ -15,3 +15,6 @@ pub(crate) use self::book::{SellerBook, SellerLine, SellerOrder};
 pub(crate) use self::calls::{acknowledge, cancel, get, purchase_order, real_call, refund, ship};
 pub(crate) use self::list::{list, query_value};
 pub(crate) use self::seeds::{SellerOrderWish, simulate};
+
+/// The account of simulated orders, which belong to every account.
+pub(crate) const EVERYBODY: &str = "";

@@ -31,7 +31,7 @@ struct KeptAcceptance {
     #[prost(message, repeated, tag = "5")]
     errors: Vec<pb::WalmartError>,
     /// The changed object, without personal data.
-    #[prost(oneof = "KeptObject", tags = "6, 7")]
+    #[prost(oneof = "KeptObject", tags = "6, 7, 8")]
     shown: Option<KeptObject>,
 }
 
@@ -41,6 +41,14 @@ enum KeptObject {
     SellerOrder(Box<pb::SellerOrder>),
     #[prost(message, boxed, tag = "7")]
     McsReturn(Box<pb::McsReturnOrder>),
+    #[prost(message, tag = "8")]
+    Webhooks(KeptSubscriptions),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct KeptSubscriptions {
+    #[prost(message, repeated, tag = "1")]
+    subscriptions: Vec<pb::WebhookSubscription>,
 }
 
 impl From<ShownObject> for Option<KeptObject> {
@@ -49,6 +57,7 @@ impl From<ShownObject> for Option<KeptObject> {
             ShownObject::Nothing => None,
             ShownObject::SellerOrder(order) => Some(KeptObject::SellerOrder(order)),
             ShownObject::McsReturn(order) => Some(KeptObject::McsReturn(order)),
+            ShownObject::Webhooks(subscriptions) => Some(KeptObject::Webhooks(KeptSubscriptions { subscriptions })),
         }
     }
 }
@@ -59,6 +68,7 @@ impl From<Option<KeptObject>> for ShownObject {
             None => Self::Nothing,
             Some(KeptObject::SellerOrder(order)) => Self::SellerOrder(order),
             Some(KeptObject::McsReturn(order)) => Self::McsReturn(order),
+            Some(KeptObject::Webhooks(kept)) => Self::Webhooks(kept.subscriptions),
         }
     }
 }
@@ -177,6 +187,7 @@ fn read_refusal(operation: Operation, kept: &[u8]) -> ServiceError {
         errors: kept.errors,
         omitted: kept.omitted as usize,
         says_order_exists: false,
+        after_lost_attempt: false,
         retry_after: kept.retry_after_ms.map(Duration::from_millis),
         correlation_id: Uuid::from_slice(&kept.correlation_id).unwrap_or_default(),
     }))

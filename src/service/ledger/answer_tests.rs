@@ -24,6 +24,7 @@ fn error(kind: ErrorKind, status: u16) -> UpstreamError {
         errors: vec![full, pb::WalmartError::default()],
         omitted: 3,
         says_order_exists: false,
+        after_lost_attempt: false,
         retry_after: (status == 429).then_some(Duration::from_millis(1_234)),
         correlation_id: Uuid::from_u128(u128::MAX - 1),
     }

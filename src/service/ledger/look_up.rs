@@ -16,7 +16,6 @@ use crate::domain::ledger::machine::{EntryEvent, LookedUpBy};
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EvidenceKind, LookupRecord};
 use crate::domain::moment::Moment;
 use crate::domain::mutations::{LookupProbe, SettlementPolicy, settlement_of};
-use crate::domain::personal::PersonalTexts;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::{Ledger, PlannedAudit};
@@ -110,7 +109,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
                     if matches!(evidence, Evidence::Absent(_)) {
                         // Walmart may repeat texts of the order in a later answer, perhaps to a different process; the
                         // personal texts are stored for redaction.
-                        entry.snapshot = PersonalTexts::of_answer(&answer.body).beside(entry.snapshot);
+                        entry.snapshot = settlement.personal_of_look_up(&answer).beside(entry.snapshot);
                     }
                     let told = LookupResult { evidence, by: LookedUpBy::Number, asked: probe.name(), at };
                     let id = entry.id;

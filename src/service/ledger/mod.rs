@@ -43,10 +43,11 @@ use crate::domain::ledger::{Entry, NewEntry};
 use crate::domain::moment::{BootId, Moment};
 use crate::domain::mutations::{LookupProbe, Mutation, settlement_of};
 use crate::domain::operation::Operation;
-use crate::domain::personal::PersonalTexts;
-use crate::domain::reads::{LookUp, LookUpMcsReturns, LookUpReturn, LookUpSellerOrder};
+use crate::domain::reads::{LookUp, LookUpMcsReturns, LookUpReturn, LookUpSellerOrder, LookUpWebhookSubscriptions};
 use crate::domain::timestamp::Timestamp;
-use crate::pb::{GetOrderRequest, GetOrderStatusRequest, ListMcsReturnsRequest, ListReturnsRequest};
+use crate::pb::{
+    GetOrderRequest, GetOrderStatusRequest, ListMcsReturnsRequest, ListReturnsRequest, ListWebhookSubscriptionsRequest,
+};
 use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::clock::Clock;
 use crate::ports::ledger::{BeginOutcome, Ledger, PlannedAudit, SaveResult};
@@ -239,7 +240,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 
     /// Reads the order before a mutation, and returns the snapshots of the upstream requests; empty where the state is
-    /// unknown. Costs a read, which is skipped when reads are scarce. Fails only for a mutation that needs its snapshot.
+    /// unknown. Costs a read, which is skipped when reads are scarce. Fails for a mutation that needs its snapshot, and
+    /// where the wanted object stands already.
     pub(super) async fn snapshots<M: Mutation>(
         &self,
         account: AccountIndex,
@@ -263,11 +265,15 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             Err(error) if M::NEEDS_SNAPSHOT => return Err(no_snapshot::<M>(error)),
             Err(_) => return Ok(none),
         };
+        let ids = M::standing(request, &reply.answer);
+        if !ids.is_empty() {
+            return Err(ServiceError::SubscriptionExists { ids, correlation_id: reply.correlation_id });
+        }
         let snapshots: Vec<Vec<u8>> = batches.iter().map(|batch| M::snapshot(batch, &reply.answer)).collect();
         if M::NEEDS_SNAPSHOT && snapshots.iter().any(Vec::is_empty) {
             return Err(unreadable_snapshot::<M>(&reply));
         }
-        let personal = PersonalTexts::of_answer(&reply.answer.body);
+        let personal = M::personal_of_look_up(&reply.answer);
         Ok(snapshots.into_iter().map(|snapshot| personal.beside(snapshot)).collect())
     }
 
@@ -304,6 +310,10 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
                 let return_order_id = number.clone();
                 let request = ListMcsReturnsRequest { return_order_id, limit: MCS_PAGE, ..Default::default() };
                 Upstream::<LookUpMcsReturns>::call(upstream, account, &request, None, call).await
+            }
+            LookupProbe::Webhooks(event_type) => {
+                let request = ListWebhookSubscriptionsRequest { event_type: event_type.clone(), ..Default::default() };
+                Upstream::<LookUpWebhookSubscriptions>::call(upstream, account, &request, None, call).await
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{Mutations, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::machine::EntryEvent;
+use crate::domain::ledger::machine::{EntryEvent, ResendPolicy};
 use crate::domain::ledger::{Entry, MutationKind};
 use crate::domain::mutations::{self, Mutation};
 use crate::domain::operation::operations;
@@ -63,16 +63,15 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             let (codes, correlation_id) = (codes(errors), entry.correlation_id);
             tracing::warn!(operation = %entry.id, %correlation_id, codes, "Walmart accepted a mutation and sent errors with the acceptance");
         }
-        self.judged(entry, account, result, reply_by, M::NEEDS_ORDER).await
+        self.judged::<M>(entry, account, result, reply_by).await
     }
 
-    async fn judged(
+    async fn judged<M: Mutation>(
         &self,
         entry: &Entry,
         account: AccountIndex,
         result: Result<Reply<AcceptedAnswer>, UpstreamError>,
         reply_by: Option<Instant>,
-        needs_order: bool,
     ) -> SendAttempt {
         let error = match result {
             Ok(mut reply) => {
@@ -87,7 +86,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             return SendAttempt { event: EntryEvent::Lost { error: text }, reply: None, lost: Some(Box::new(error)) };
         }
         let event = match error.kind {
-            ErrorKind::NotFound if needs_order && self.is_young(account, entry).await => {
+            ErrorKind::NotFound if M::NEEDS_ORDER && self.is_young(account, entry).await => {
                 EntryEvent::NotSent { answer: kept, error: text, again_in: Some(self.wait_after(entry, None)) }
             }
             ErrorKind::Rejected | ErrorKind::WrongState | ErrorKind::NotFound | ErrorKind::Duplicate => {
@@ -100,7 +99,9 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             | ErrorKind::CircuitOpen
             | ErrorKind::Unavailable
             | ErrorKind::DeadlineExceeded => {
-                let again_in = (!told).then(|| self.wait_after(entry, error.retry_after));
+                // Without a stored request nothing can be sent later.
+                let may_wait = M::resend() != ResendPolicy::Impossible;
+                let again_in = (!told && may_wait).then(|| self.wait_after(entry, error.retry_after));
                 EntryEvent::NotSent { answer: kept, error: text, again_in }
             }
         };
@@ -116,6 +117,9 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     where
         U: Upstream<M>,
     {
+        if M::resend() == ResendPolicy::Impossible {
+            return None;
+        }
         let request = M::Request::decode(entry.body.clone()).ok()?;
         Some(self.attempt::<M>(entry, account, &request, call, None).await)
     }
@@ -146,7 +150,8 @@ macro_rules! attempts_again {
         mutations { $($(#[$doc:meta])* $mutation:ident: [$type:ident] $facts:tt)* }
     ) => {
         impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
-            /// Sends the stored request of an entry of any kind. Returns `None` when the request cannot be decoded.
+            /// Sends the stored request of an entry of any kind. Returns `None` when the request cannot be decoded, or is
+            /// not stored.
             pub(super) async fn attempt_again(
                 &self,
                 entry: &Entry,

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::domain::ledger::Entry;
+use crate::domain::ledger::{Entry, EntryState};
+use crate::domain::mutations::ShownObject;
 use crate::ports::upstream::{AcceptedAnswer, Reply, UpstreamError};
+use crate::service::ledger::answer;
 
 /// The progress of a call's work.
 #[derive(Clone)]
@@ -32,6 +34,22 @@ impl CallProgress {
     pub(super) fn before(entries: Vec<Entry>) -> Self {
         let batches = entries.into_iter().map(|entry| BatchProgress { entry, lost: None }).collect();
         Self::Kept { batches: Arc::new(batches), before: true }
+    }
+
+    /// Whether this call made exactly these subscriptions, as far as its answer names those that it made.
+    pub(super) fn has_made(&self, subscriptions: &[String]) -> bool {
+        let Self::Kept { batches, .. } = self else { return false };
+        let made = batches.iter().filter(|batch| batch.entry.state == EntryState::Succeeded);
+        let mut shown = made.filter_map(|batch| Some(answer::read_acceptance(&batch.entry.answer).ok()?.answer.shown));
+        match shown.next() {
+            Some(ShownObject::Webhooks(made)) => {
+                let is_made = |id: &String| made.iter().any(|one| one.subscription_id() == id);
+                subscriptions.len() == made.len() && subscriptions.iter().all(is_made)
+            }
+            // Found by a look-up, after its answer was lost.
+            Some(_) => true,
+            None => false,
+        }
     }
 
     /// Whether the request id is free for a new call.

@@ -6,6 +6,7 @@ mod order_status;
 mod promise;
 mod returns;
 mod seller_orders;
+mod webhooks;
 
 use std::borrow::Cow;
 
@@ -26,11 +27,11 @@ use crate::wire::error::{self, ErrorBody, ErrorForm};
 /// The request built by a codec, without scheme, host and headers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RestRequest {
-    /// HTTP method: GET or POST.
+    /// HTTP method.
     pub method: Method,
     /// Path with query, below the base URL.
     pub target: Cow<'static, str>,
-    /// JSON body; empty on GET.
+    /// JSON body; empty on GET and DELETE.
     pub body: Bytes,
 }
 

@@ -127,7 +127,12 @@ impl Drop for AttemptSpanGuard {
 }
 
 fn method(call: &OutboundCall) -> &'static str {
-    if call.method == http::Method::GET { "GET" } else { "POST" }
+    match call.method {
+        http::Method::GET => "GET",
+        http::Method::PATCH => "PATCH",
+        http::Method::DELETE => "DELETE",
+        _ => "POST",
+    }
 }
 
 fn outcome(result: &Result<AttemptResponse, AttemptFailure>) -> AttemptOutcome {

@@ -15,7 +15,7 @@ use crate::ports::random::Random;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::attempt_futures::{AndThenAttempt, AttemptResult, FollowUp, FollowUpStep};
 use crate::upstream::call::{AttemptRequest, AttemptService, OutboundCall};
-use crate::upstream::classify::{RetryAdvice, classify};
+use crate::upstream::classify::{RetryAdvice, classify, may_have_acted};
 use crate::upstream::failure::AttemptFailure;
 
 const BASE: Duration = Duration::from_millis(50);
@@ -70,6 +70,9 @@ impl RetryLayer {
             return None;
         }
         metrics.retries_tried.of(call.operation).inc();
+        if may_have_acted(failure) {
+            call.set_lost_attempt();
+        }
         Some(at)
     }
 }

@@ -129,7 +129,7 @@ fn the_whole_table() {
 }
 
 fn each(mutations: bool) -> impl Iterator<Item = Operation> {
-    Operation::ALL.into_iter().filter(move |operation| operation.is_mutation() == mutations)
+    Operation::ALL.into_iter().filter(move |operation| operation.is_sent_once() == mutations)
 }
 
 #[test]

@@ -60,6 +60,19 @@ async fn no_canary_comes_out() {
     promise["payload"]["destinations"][0]["address"] =
         order("")["payload"]["orderItems"][0]["shippingTo"]["address"].clone();
     client.promise(&promise).await.unwrap();
+    for event_type in ["ORDER_UPDATES", "MAGIC-WEBHOOK-CREATE-DROP-BEFORE-1"] {
+        let event = json!({"eventType": event_type, "eventVersion": "V1", "resourceName": "ORDER",
+            "eventUrl": "https://gw.example/hook?canary", "headers": {"x-key": "canary-of-a-header"},
+            "authDetails": {"authMethod": "HMAC", "authHeaderName": "X-Auth", "clientSecret": "canary-of-a-webhook"}});
+        let hurried = client.clone().with("grpc-timeout", "2S");
+        if let Err(problem) = hurried.create_webhook(&json!({ "events": [event] })).await {
+            errors.push_str(&problem.text);
+            errors.push('\n');
+        }
+    }
+    let listed = client.webhooks(&json!({})).await.unwrap();
+    let auth = listed.events[0].auth_details.clone().unwrap();
+    assert_eq!((auth.client_secret(), listed.events[0].headers["x-key"].as_str()), ("[redacted]", "[redacted]"));
     client.cancel(&bodies::cancel()).await.unwrap_err();
     let wrong = Client::connect(pair.grpc).await.with("authorization", "Bearer canary-of-a-wrong-token");
     errors.push_str(&wrong.create(&order("B")).await.unwrap_err().text);
@@ -74,7 +87,7 @@ async fn no_canary_comes_out() {
     pair.gateway.terminate();
     let (_, log) = pair.gateway.wait_for_end();
     assert!(log.iter().any(|line| line.contains("TRACE")), "the log tells all it can");
-    assert!(log.iter().filter(|line| line.contains("order_gateway::access")).count() >= 13);
+    assert!(log.iter().filter(|line| line.contains("order_gateway::access")).count() >= 16);
     assert_clean("the log", &log.join("\n"));
     for line in &log {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));

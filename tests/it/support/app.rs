@@ -291,6 +291,12 @@ impl TestApp {
         self.walmart.as_ref().unwrap().tokens.lock().unwrap().clone()
     }
 
+    /// The bytes of every file of the store.
+    pub fn store_files(&self) -> Vec<Vec<u8>> {
+        let folder = std::fs::read_dir(self.folder.as_ref().unwrap().path()).unwrap();
+        folder.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
     /// Status and body of a GET.
     pub async fn get(&self, path: &str) -> (u16, String) {
         get(self.http, path).await

@@ -10,6 +10,7 @@ use order_gateway::pb::fulfillment_service_client::FulfillmentServiceClient;
 use order_gateway::pb::gateway_service_client::GatewayServiceClient;
 use order_gateway::pb::return_service_client::ReturnServiceClient;
 use order_gateway::pb::seller_order_service_client::SellerOrderServiceClient;
+use order_gateway::pb::webhook_subscription_service_client::WebhookSubscriptionServiceClient;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use rustls::pki_types::ServerName;
@@ -188,6 +189,40 @@ impl Client {
     pub async fn cancel_mcs_return(&self, body: &Value) -> Result<pb::CancelMcsReturnResponse> {
         let request: pb::CancelMcsReturnRequest = message("CancelMcsReturnRequest", &body.to_string());
         answer(ReturnServiceClient::new(self.service()).cancel_mcs_return(request).await)
+    }
+
+    pub async fn event_types(&self, body: &Value) -> Result<pb::ListEventTypesResponse> {
+        let request: pb::ListEventTypesRequest = message("ListEventTypesRequest", &body.to_string());
+        answer(WebhookSubscriptionServiceClient::new(self.service()).list_event_types(request).await)
+    }
+
+    pub async fn webhooks(&self, body: &Value) -> Result<pb::ListWebhookSubscriptionsResponse> {
+        let request: pb::ListWebhookSubscriptionsRequest =
+            message("ListWebhookSubscriptionsRequest", &body.to_string());
+        answer(WebhookSubscriptionServiceClient::new(self.service()).list_webhook_subscriptions(request).await)
+    }
+
+    pub async fn create_webhook(&self, body: &Value) -> Result<pb::CreateWebhookSubscriptionResponse> {
+        let request: pb::CreateWebhookSubscriptionRequest =
+            message("CreateWebhookSubscriptionRequest", &body.to_string());
+        answer(WebhookSubscriptionServiceClient::new(self.service()).create_webhook_subscription(request).await)
+    }
+
+    pub async fn update_webhook(&self, body: &Value) -> Result<pb::UpdateWebhookSubscriptionResponse> {
+        let request: pb::UpdateWebhookSubscriptionRequest =
+            message("UpdateWebhookSubscriptionRequest", &body.to_string());
+        answer(WebhookSubscriptionServiceClient::new(self.service()).update_webhook_subscription(request).await)
+    }
+
+    pub async fn delete_webhook(&self, body: &Value) -> Result<pb::DeleteWebhookSubscriptionResponse> {
+        let request: pb::DeleteWebhookSubscriptionRequest =
+            message("DeleteWebhookSubscriptionRequest", &body.to_string());
+        answer(WebhookSubscriptionServiceClient::new(self.service()).delete_webhook_subscription(request).await)
+    }
+
+    pub async fn test_webhook(&self, body: &Value) -> Result<pb::TestWebhookSubscriptionResponse> {
+        let request: pb::TestWebhookSubscriptionRequest = message("TestWebhookSubscriptionRequest", &body.to_string());
+        answer(WebhookSubscriptionServiceClient::new(self.service()).test_webhook_subscription(request).await)
     }
 
     /// The gateway's view of itself.

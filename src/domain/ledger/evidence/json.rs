@@ -127,13 +127,18 @@ pub(super) fn only_objects<T>(part: &Option<JsonPart<T>>) -> Option<Vec<&T>> {
 
 /// Reads a whole body. `None` when the body is no JSON object, is cut short, or names a field twice.
 pub(super) fn object_of<T: ObjectFields>(body: &[u8]) -> Option<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let part = JsonPart::<T>::deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    match part {
+    match part_of(body)? {
         JsonPart::Object(object) => Some(*object),
         JsonPart::Null | JsonPart::Scalar(_) | JsonPart::List(_) => None,
     }
+}
+
+/// Reads a whole body of any form. `None` when the body is no JSON, is cut short, or names a field twice.
+pub(super) fn part_of<T: ObjectFields>(body: &[u8]) -> Option<JsonPart<T>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let part = JsonPart::deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(part)
 }
 
 /// Reads the known keys of an object and skips the rest.

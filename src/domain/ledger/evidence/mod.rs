@@ -20,6 +20,7 @@ mod search;
 mod seller_lines;
 mod seller_order;
 mod units;
+mod webhooks;
 
 use std::fmt;
 
@@ -39,6 +40,7 @@ pub use self::seller_lines::{
     judge_shipped_lines,
 };
 pub use self::seller_order::cents;
+pub use self::webhooks::{WantedSubscription, WebhookSnapshot, judge_created_subscriptions, standing_subscriptions};
 
 /// Walmart's complete and unread HTTP answer to a look-up.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +111,8 @@ pub enum AbsenceProof {
     NothingShipped,
     /// For a refund: the order is shown, and its lines are as in the snapshot. Never a reason to send again.
     NothingRefunded,
+    /// For webhook subscriptions: a whole list without a new one of the type and URL.
+    NoSubscription,
 }
 
 impl fmt::Display for AbsenceProof {
@@ -119,6 +123,7 @@ impl fmt::Display for AbsenceProof {
             Self::NothingCancelled => f.write_str("no unit of the lines was cancelled since"),
             Self::NothingShipped => f.write_str("the parcels do not show, and their units are still open"),
             Self::NothingRefunded => f.write_str("nothing of the lines was refunded since"),
+            Self::NoSubscription => f.write_str("no subscription of the type and URL is new"),
         }
     }
 }
@@ -222,11 +227,13 @@ pub enum NoEvidence {
     LinesUnclear,
     /// For a refund: the state from before is not known.
     NoSnapshot,
+    /// For webhook subscriptions: some of several show, or a new one does not show its URL.
+    SubscriptionsUnclear,
 }
 
 impl NoEvidence {
     /// All reasons, in their order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::RequestUnreadable,
         Self::HttpStatus,
         Self::GatewayNotFound,
@@ -252,6 +259,7 @@ impl NoEvidence {
         Self::UnitsUnclear,
         Self::LinesUnclear,
         Self::NoSnapshot,
+        Self::SubscriptionsUnclear,
     ];
 
     /// The reason in words, for operators.
@@ -282,6 +290,7 @@ impl NoEvidence {
             Self::UnitsUnclear => "the cancelled units are not those of this cancellation",
             Self::LinesUnclear => "the lines have changed, but not as this call changes them",
             Self::NoSnapshot => "the state of the lines from before is not known",
+            Self::SubscriptionsUnclear => "the new subscriptions are not told from others, or only some of them show",
         }
     }
 }

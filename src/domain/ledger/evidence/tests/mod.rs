@@ -8,6 +8,7 @@ mod properties;
 mod returns;
 mod searches;
 mod seller_lines;
+mod webhooks;
 
 use serde_json::{Value, json};
 

@@ -126,7 +126,7 @@ fn is_proof_of_absence(http_status: u16, body: &Value, proof: &AbsenceProof) -> 
         codes(body.get(part).unwrap_or(&Value::Null), &mut found);
     }
     match proof {
-        AbsenceProof::NothingShipped | AbsenceProof::NothingRefunded => false,
+        AbsenceProof::NothingShipped | AbsenceProof::NothingRefunded | AbsenceProof::NoSubscription => false,
         AbsenceProof::EmptyList => {
             http_status == 200
                 && body["payload"] == json!([])
