@@ -4,6 +4,7 @@ mod clients;
 mod feed;
 mod reload;
 mod upstream;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -211,6 +212,7 @@ impl Gateway {
             overview: Arc::new(StackOverview::new(upstream.shared().clone(), clock)),
             operations: Operations::new(mutations.clone()),
             feed: feed.clone(),
+            webhooks: webhooks::start(config, &upstream, &directory, &shutdown, (clock, &tracer), &metrics),
             clock_watch,
             settings: SettingsState::new(clock.now()),
             start_time: clock.now(),
@@ -408,7 +410,8 @@ where
     let tasks = shutdown.tasks().clone();
     let returns = ReturnRpcs::new(upstream.clone(), mutations.clone(), tasks.clone());
     let seller_orders = SellerOrderRpcs::new(upstream.clone(), mutations.clone(), tasks.clone());
-    let webhooks = WebhookSubscriptions::new(upstream.clone(), mutations.clone(), tasks.clone());
+    let webhooks =
+        WebhookSubscriptions::new(upstream.clone(), mutations.clone(), tasks.clone(), status.webhooks.clone());
     let fulfillment = FulfillmentRpcs::new(upstream, mutations, tasks, cache, metrics.clone());
     let gateway = GatewayRpcs { operations: status.operations.clone(), status };
     let mut services = ServiceRouter::builder()

@@ -99,6 +99,7 @@ fn sections(config: &Config, page: &mut TomlWriter) {
         s.text("service_name", &walmart.service_name);
         s.text("attempt_timeout", write_duration(walmart.attempt_timeout));
         s.text("return_orders_path", &walmart.return_orders_path);
+        s.text("webhook_check_interval", write_duration(walmart.webhook_check_interval));
     });
     page.section("walmart.limits", |s| {
         for operation in Operation::ALL {

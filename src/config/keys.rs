@@ -214,6 +214,12 @@ pub(super) const GROUPS: &[KeyGroup] = &[
                 "Path of returns of Multichannel orders. For the sandbox, Walmart's pages also give \
                  /v3/fulfillment/orders-fulfillments/return-orders.",
             ),
+            duration(
+                "webhook_check_interval",
+                Is(r#""24h""#),
+                "Time between two checks of an account's webhook subscriptions at Walmart, which GetStatus and a metric \
+                 show; also checked at the start and after each change. \"0s\" turns the check off.",
+            ),
         ],
     },
     KeyGroup {

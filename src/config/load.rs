@@ -204,6 +204,7 @@ fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartPr
     let service_name = s.optional("service_name", values::word);
     let attempt_timeout = s.optional("attempt_timeout", values::span);
     let return_orders_path = s.optional("return_orders_path", values::url_path);
+    let webhook_check_interval = s.optional("webhook_check_interval", values::duration);
 
     let mut inner = s.inner_or_empty("limits");
     let limits = Operation::ALL.map(|operation| inner.optional(operation.name(), values::count));
@@ -222,6 +223,7 @@ fn walmart(mut s: SectionReader<'_>) -> (Option<WalmartConfig>, Option<WalmartPr
             service_name: service_name?,
             attempt_timeout: attempt_timeout?,
             return_orders_path: return_orders_path?,
+            webhook_check_interval: webhook_check_interval?,
             limits: LimitsConfig(collect(limits)?.try_into().ok()?),
             retry: RetryConfig { max_attempts: max_attempts? },
             promise_cache: PromiseCacheConfig { ttl: ttl? },

@@ -128,6 +128,8 @@ pub struct WalmartConfig {
     pub attempt_timeout: Duration,
     /// Path of returns of Multichannel orders, without a slash at its end.
     pub return_orders_path: String,
+    /// Time between two checks of webhook subscriptions; zero switches them off.
+    pub webhook_check_interval: Duration,
     /// Initial rate limits by operation.
     pub limits: LimitsConfig,
     /// Retries of failed calls.

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::deliveries::{Delivery, DeliveryRound, PostedEvents, Receiver};
-pub(crate) use super::intent_event::{IntentEnvelope, IntentFacts, WantedLine, event};
 use super::ids;
+pub(crate) use super::intent_event::{IntentEnvelope, IntentFacts, WantedLine, event};
 use super::posting::WebhookTarget;
 use super::seller::{EVERYBODY, SellerLine, SellerOrder};
 use super::webhooks::{EmulatedEvent, ORDER_UPDATES, SubscriptionBook, are_old_events_gone};

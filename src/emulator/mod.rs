@@ -63,7 +63,8 @@ pub use self::serve::{serve, serve_tls};
 
 use self::clock::AdjustedClock;
 use self::faults::Injector;
-use self::intents::{DeliveryRound, IntentPoster, IntentRefusal, IntentRequest};
+use self::deliveries::DeliveryRound;
+use self::intents::{IntentPoster, IntentRefusal, IntentRequest};
 use self::journal::Journal;
 use self::lies::AnswerLoss;
 use self::limits::TokenBuckets;

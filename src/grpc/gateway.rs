@@ -14,7 +14,9 @@ use crate::ports::ledger::Ledger;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView};
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{FeedState, FeedStore};
-use crate::service::{AccountState, ClockView, GatewayStatus, Operations, ServiceError, SettingsView};
+use crate::service::{
+    AccountState, ClockView, GatewayStatus, Operations, ServiceError, SettingsView, WebhookCheckView,
+};
 
 /// The RPCs of GatewayService, over any upstream and store.
 pub(crate) struct GatewayRpcs<U, L, F> {
@@ -92,6 +94,15 @@ fn account(state: AccountState) -> pb::AccountStatus {
         ledger: state.ledger.iter().flatten().map(operation::count).collect(),
         token: Some(token(state.token, state.token_failure)),
         operations: state.operations.map(|(operation, view)| bucket(operation, view)).into(),
+        webhook_subscriptions: state.webhooks.map(webhook_subscriptions),
+    }
+}
+
+fn webhook_subscriptions(view: WebhookCheckView) -> pb::WebhookSubscriptionsStatus {
+    pb::WebhookSubscriptionsStatus {
+        checked_time: view.checked_time.map(|time| SystemTime::from(time).into()),
+        missing: view.missing.into_iter().map(str::to_owned).collect(),
+        error: view.error,
     }
 }
 

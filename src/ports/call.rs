@@ -39,12 +39,19 @@ pub enum CallPurpose {
     Lookup,
     /// A mutation sent again by the ledger, or a further batch. The call precedes callers within half of the limit.
     Resend,
+    /// A read for which nobody waits, such as a scan of the orders. The call takes what callers and the ledger leave.
+    Background,
 }
 
 impl CallContext {
     /// The caller; [`Caller::nobody`] before authentication.
     pub fn caller(&self) -> &Arc<Caller> {
         self.facts.caller().unwrap_or(Caller::nobody())
+    }
+
+    /// A call of the gateway's own for which nobody waits.
+    pub(crate) fn background(deadline: Instant, trace: TraceContext) -> Self {
+        Self { deadline, trace, facts: Arc::default(), purpose: CallPurpose::Background }
     }
 
     /// A deadline that is never reached: 30 years from `now`.

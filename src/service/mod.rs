@@ -20,6 +20,7 @@ mod returns;
 mod seller_orders;
 mod settings_state;
 mod status;
+mod webhook_check;
 mod webhook_subscriptions;
 
 pub use self::accounts::AccountDirectory;
@@ -40,4 +41,5 @@ pub use self::seller_orders::{LineCancellationReply, OrderChangeReply, SellerOrd
 pub use self::settings_state::{RefusedSettings, SettingsState, SettingsView};
 pub use self::status::{AccountState, GatewayStatus, StatusReply};
 pub(crate) use self::status::{BoardRows, StatusBoard};
+pub use self::webhook_check::{WebhookCheck, WebhookCheckView, WebhookChecks};
 pub use self::webhook_subscriptions::WebhookSubscriptions;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::feed::{EventIds, Feed, FeedState, FeedStore};
 use super::{
     AccountDirectory, AccountError, ClockView, ClockWatch, Operations, ServiceError, SettingsState, SettingsView,
+    WebhookCheckView, WebhookChecks,
 };
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, EntryState};
@@ -51,6 +52,8 @@ pub struct GatewayStatus<U, L, F> {
     pub operations: Operations<U, L>,
     /// The feeds of the gateway.
     pub feed: Feed<F>,
+    /// The checks of webhook subscriptions at Walmart.
+    pub webhooks: WebhookChecks,
     /// The watch of the machine's clocks.
     pub clock_watch: ClockWatch,
     /// State of the settings.
@@ -66,6 +69,7 @@ impl<U, L, F> Clone for GatewayStatus<U, L, F> {
             overview: self.overview.clone(),
             operations: self.operations.clone(),
             feed: self.feed.clone(),
+            webhooks: self.webhooks.clone(),
             clock_watch: self.clock_watch.clone(),
             settings: self.settings.clone(),
             start_time: self.start_time,
@@ -86,6 +90,8 @@ pub struct AccountState {
     pub operations: [(Operation, OperationView); Operation::ALL.len()],
     /// The ledger's entries of the account by state; empty states are left out. `None` while the store fails.
     pub ledger: Option<Vec<EntryCount>>,
+    /// The last check of the account's webhook subscriptions; `None` before the first.
+    pub webhooks: Option<WebhookCheckView>,
 }
 
 /// The answer to GetStatus.
@@ -193,6 +199,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
             };
             AccountState {
                 ledger: counts.map(kept),
+                webhooks: self.webhooks.of(account),
                 token: self.overview.token(account),
                 token_failure: self.overview.token_failure(account),
                 operations: Operation::ALL.map(|operation| (operation, self.overview.operation(account, operation))),

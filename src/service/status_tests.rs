@@ -31,6 +31,7 @@ fn status(ledger: &Faulty, feed: &TestFeed) -> GatewayStatus<Walmart, Faulty, Fa
         overview: Arc::new(Idle),
         operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
         feed: feed.feed.clone(),
+        webhooks: WebhookChecks::default(),
         clock_watch: feed.clock_watch.clone(),
         settings: SettingsState::new(UNIX_EPOCH),
         start_time: UNIX_EPOCH,

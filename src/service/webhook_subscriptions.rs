@@ -12,7 +12,7 @@ use super::error::timed_out;
 use super::ledger::Mutations;
 use super::mutate::{Mutate, MutationError, MutationReply};
 use super::read::{self, CallEnd, CoalescedRead};
-use super::{AccountDirectory, ServiceError};
+use super::{AccountDirectory, ServiceError, WebhookChecks};
 use crate::domain::account_table::AccountTable;
 use crate::domain::mutations::{self, ShownObject};
 use crate::domain::operation::Operation;
@@ -38,6 +38,7 @@ pub struct WebhookSubscriptions<U, L> {
     create: Mutate<mutations::CreateWebhookSubscription, U, L>,
     /// One creation at a time for each account: two that read at once would both see no subscription.
     turns: Arc<AccountTable<Mutex<()>>>,
+    checks: WebhookChecks,
 }
 
 impl<U: Clone, L> Clone for WebhookSubscriptions<U, L> {
@@ -51,13 +52,15 @@ impl<U: Clone, L> Clone for WebhookSubscriptions<U, L> {
             test: self.test.clone(),
             create: self.create.clone(),
             turns: self.turns.clone(),
+            checks: self.checks.clone(),
         }
     }
 }
 
 impl<U: WalmartApi, L: Ledger> WebhookSubscriptions<U, L> {
-    /// Sends to `upstream`, and works on `mutations`. Work without a remaining caller continues among `tasks`.
-    pub fn new(upstream: U, mutations: Mutations<U, L>, tasks: TaskTracker) -> Self {
+    /// Sends to `upstream`, and works on `mutations`. Work without a remaining caller continues among `tasks`. Changes are
+    /// followed by a check.
+    pub fn new(upstream: U, mutations: Mutations<U, L>, tasks: TaskTracker, checks: WebhookChecks) -> Self {
         Self {
             directory: mutations.directory().clone(),
             event_types: CoalescedRead::new(upstream.clone()),
@@ -67,6 +70,7 @@ impl<U: WalmartApi, L: Ledger> WebhookSubscriptions<U, L> {
             test: CoalescedRead::new(upstream),
             create: Mutate::new(mutations, tasks),
             turns: Arc::default(),
+            checks,
         }
     }
 
@@ -105,7 +109,9 @@ impl<U: WalmartApi, L: Ledger> WebhookSubscriptions<U, L> {
             return Err(failed(timed_out(Operation::WebhookCreate, Uuid::nil())));
         };
         let by_content = request.request_id.is_empty();
-        let reply = self.create.call(account, request.clone(), call).await.map_err(|failed| match failed.error {
+        let reply = self.create.call(account, request.clone(), call).await;
+        self.checks.changed(account);
+        let reply = reply.map_err(|failed| match failed.error {
             // Without a request id the type and URL are the key: one is being made with another proof or other headers.
             ServiceError::RequestIdReused if by_content => {
                 let error = ServiceError::SubscriptionExists { ids: Vec::new(), correlation_id: Uuid::nil() };
@@ -138,7 +144,9 @@ impl<U: WalmartApi, L: Ledger> WebhookSubscriptions<U, L> {
     ) -> Result<pb::UpdateWebhookSubscriptionResponse, ServiceError> {
         let account =
             self.directory.of_request(&request.account, call, || UpdateWebhookSubscription::check(&request))?;
-        self.update.call(account, request, call).await
+        let answer = self.update.call(account, request, call).await;
+        self.checks.changed(account);
+        answer
     }
 
     /// Deletes a subscription.
@@ -150,7 +158,9 @@ impl<U: WalmartApi, L: Ledger> WebhookSubscriptions<U, L> {
         let account =
             self.directory.of_request(&request.account, call, || DeleteWebhookSubscription::check(&request))?;
         let subscription_id = request.subscription_id.clone();
-        let answer = self.delete.call(account, request, call).await?;
+        let answer = self.delete.call(account, request, call).await;
+        self.checks.changed(account);
+        let answer = answer?;
         Ok(pb::DeleteWebhookSubscriptionResponse { subscription_id, ..answer })
     }
 

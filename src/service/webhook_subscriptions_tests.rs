@@ -42,7 +42,7 @@ fn service(walmart: &Walmart) -> (Service, MemoryLedger, DropGuard) {
     let ledger = MemoryLedger::new();
     let mutations = over(walmart, ledger.clone(), 20);
     let guard = resolving(&mutations);
-    (WebhookSubscriptions::new(walmart.clone(), mutations, TaskTracker::new()), ledger, guard)
+    (WebhookSubscriptions::new(walmart.clone(), mutations, TaskTracker::new(), WebhookChecks::default()), ledger, guard)
 }
 
 fn sent(walmart: &Walmart) -> usize {

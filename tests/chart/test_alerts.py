@@ -79,11 +79,11 @@ class Alerts(unittest.TestCase):
 
     def test_the_calls_of_the_runbook_are_understood(self):
         """Each line is called as it stands. What it asks for need not be there; that it cannot be asked is a fault."""
-        lines = re.findall(r"^call .*\$(?:SERVICE|FEED|UPDATES|ORDERS)/.*$", chart.RUNBOOK.read_text(), re.MULTILINE)
+        lines = re.findall(r"^call .*\$(?:SERVICE|FEED|UPDATES|ORDERS|WEBHOOKS)/.*$", chart.RUNBOOK.read_text(), re.MULTILINE)
         self.assertGreater(len(lines), 15)
         setup = """
             set -uo pipefail
-            SERVICE=ordergateway.v1.GatewayService FEED=ordergateway.v1.CancelIntentService UPDATES=ordergateway.v1.OrderUpdateService ORDERS=ordergateway.v1.FulfillmentService
+            SERVICE=ordergateway.v1.GatewayService FEED=ordergateway.v1.CancelIntentService UPDATES=ordergateway.v1.OrderUpdateService ORDERS=ordergateway.v1.FulfillmentService WEBHOOKS=ordergateway.v1.WebhookSubscriptionService
             call() { grpcurl -plaintext -H "authorization: Bearer none" "$@"; }
         """
         with gateway.after_its_tour() as (grpc, _):

@@ -1,10 +1,14 @@
 //! WebhookSubscriptionService, whole.
 
+use std::time::Duration;
+
+use order_gateway::pb;
 use order_gateway::pb::{Effect, OperationKind, OperationState as State, ResolveOutcome as Outcome};
 use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::app::{Setup, TestApp};
+use crate::support::client::Client;
 
 const URL: &str = "https://gw.example.org/webhooks/walmart/acme";
 const SECRETS: [&str; 2] = ["s3cret-of-hmac", "s3cret-of-header"];
@@ -147,9 +151,7 @@ async fn a_lost_creation_is_found_or_expires_and_is_never_sent_again() {
 
 #[tokio::test]
 async fn nothing_is_sent_without_the_list() {
-    for lie in
-        ["empty-object", "partial", "gateway-404", "odd-rows", "proxy-404", "accepted-read", "no-content"]
-    {
+    for lie in ["empty-object", "partial", "gateway-404", "odd-rows", "proxy-404", "accepted-read", "no-content"] {
         let app = Setup::new().faults(&format!("[[fault]]\noperation = \"webhooks\"\nlie = \"{lie}\"")).start().await;
         let client = app.client().await.with("grpc-timeout", "2S");
         client.create_webhook(&body()).await.unwrap_err().is(Code::Unavailable, "UPSTREAM_UNAVAILABLE");
@@ -299,4 +301,54 @@ async fn secrets_in_walmarts_words_are_redacted_and_the_store_has_none() {
         assert!(!bytes.windows(URL.len()).any(|part| part == URL.as_bytes()));
     }
     app.stop_unchecked().await;
+}
+
+/// Waits until the check of the account's subscriptions shows this.
+async fn checked(
+    client: &Client,
+    holds: impl Fn(&pb::WebhookSubscriptionsStatus) -> bool,
+) -> pb::WebhookSubscriptionsStatus {
+    loop {
+        let account = client.gateway("demo").await.unwrap().accounts.pop().unwrap();
+        if let Some(shown) = account.webhook_subscriptions.filter(|shown| holds(shown)) {
+            return shown;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_subscription_shows_until_it_is_there() {
+    const SERIES: &str = r#"order_gateway_webhook_subscription_missing{account="demo",event_type="ORDER_UPDATES"}"#;
+    let app = Setup::new().settings("walmart.webhook_check_interval = \"24h\"").start().await;
+    let client = app.client().await;
+    let first = checked(&client, |shown| shown.checked_time.is_some()).await;
+    assert_eq!((first.missing, first.error.as_str()), (vec!["ORDER_UPDATES".to_owned()], ""));
+    assert_eq!(app.metric(SERIES).await, 1.0);
+    let ours = json!({ "events": [event("ORDER_UPDATES", "https://gw.example.org/webhooks/walmart/demo")] });
+    let id = client.create_webhook(&ours).await.unwrap().events[0].subscription_id().to_owned();
+    checked(&client, |shown| shown.missing.is_empty()).await;
+    assert_eq!(app.metric(SERIES).await, 0.0);
+    // An intent to another URL has no ORDER_UPDATES beside it.
+    let elsewhere = client.create_webhook(&of_type("INTENT_TO_CANCEL")).await.unwrap();
+    checked(&client, |shown| !shown.missing.is_empty()).await;
+    client.delete_webhook(&json!({ "subscriptionId": elsewhere.events[0].subscription_id() })).await.unwrap();
+    checked(&client, |shown| shown.missing.is_empty()).await;
+    client.update_webhook(&json!({"subscriptionId": id, "status": "INACTIVE"})).await.unwrap();
+    checked(&client, |shown| !shown.missing.is_empty()).await;
+    app.set_faults("[[fault]]\noperation = \"webhooks\"\nlie = \"gateway-404\"").await;
+    app.advance(Duration::from_secs(25 * 60 * 60)).await;
+    let failed = checked(&client, |shown| !shown.error.is_empty()).await;
+    assert_eq!(failed.missing, ["ORDER_UPDATES"], "as it was");
+    app.finish().await;
+}
+
+#[tokio::test]
+async fn the_check_can_be_switched_off() {
+    let app = TestApp::start().await;
+    let client = app.client().await;
+    client.create_webhook(&body()).await.unwrap();
+    let account = client.gateway("demo").await.unwrap().accounts.pop().unwrap();
+    assert_eq!(account.webhook_subscriptions, None);
+    app.finish().await;
 }

@@ -31,6 +31,7 @@ use self::completion::CompletionWaiters;
 use self::desk::LookupDesk;
 use self::due_queue::DueQueue;
 pub use self::resolver::Resolver;
+pub(super) use self::sending::in_short;
 pub(in crate::service) use self::work_guard::WorkGuard;
 use super::{AccountDirectory, ServiceError};
 use crate::crash_point::{CrashPoint, reach};

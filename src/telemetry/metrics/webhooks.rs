@@ -22,6 +22,7 @@ pub struct WebhookMetrics {
     tokens: Family<WebhookLabels, Counter>,
     unclear: Family<UnclearLabels, Counter>,
     fraud_cancels: Family<AccountLabel, Counter>,
+    missing_subscriptions: Family<SubscriptionLabels, Gauge>,
     /// Time to answer authenticated deliveries, in seconds from the head on.
     pub duration: Histogram,
     /// Deliveries being read or stored.
@@ -43,12 +44,26 @@ impl WebhookMetrics {
         let fraud_cancels = Family::<AccountLabel, Counter>::default();
         let help = "Orders that Walmart cancelled for fraud (FRAUD_CANCEL): they must not be shipped";
         r.register("order_gateway_webhook_fraud_cancels", help, fraud_cancels.clone());
+        let missing_subscriptions = Family::<SubscriptionLabels, Gauge>::default();
+        let help = "1 while a webhook subscription at Walmart that the account needs is missing, else 0";
+        r.register("order_gateway_webhook_subscription_missing", help, missing_subscriptions.clone());
         let duration = Histogram::new(SECONDS);
         let help = "Time to answer webhook deliveries whose origin was proved";
         r.register_with_unit("order_gateway_webhook_duration", help, Unit::Seconds, duration.clone());
         let in_flight = Gauge::default();
         r.register("order_gateway_webhooks_in_flight", "Webhook deliveries being read or stored", in_flight.clone());
-        Self { deliveries, signed_refused, tokens, unclear, fraud_cancels, duration, in_flight }
+        Self { deliveries, signed_refused, tokens, unclear, fraud_cancels, missing_subscriptions, duration, in_flight }
+    }
+
+    /// Shows whether a subscription at Walmart is missing.
+    pub(crate) fn set_missing_subscription(&self, account: &str, event_type: &'static str, is_missing: bool) {
+        let labels = SubscriptionLabels { account: account.to_owned(), event_type };
+        self.missing_subscriptions.get_or_create_owned(&labels).set(is_missing.into());
+    }
+
+    /// Removes the series of an account that is not configured any more.
+    pub(crate) fn forget_missing_subscription(&self, account: &str, event_type: &'static str) {
+        self.missing_subscriptions.remove(&SubscriptionLabels { account: account.to_owned(), event_type });
     }
 
     /// The handles of an account.
@@ -198,6 +213,12 @@ impl DeliveryOutcome {
     pub const fn is_refusal(self) -> bool {
         !matches!(self, Self::Stored | Self::Duplicate | Self::Conflict | Self::Quarantined)
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SubscriptionLabels {
+    account: String,
+    event_type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -9,6 +9,8 @@
 //! * A ledger call goes before all callers while the ledger has **turns** left. Turns are half of the limit and
 //!   refill at half of the rate, so endless look-ups leave callers the other half.
 //! * Tokens unused by a side go to the other side: without unknown outcomes callers have the whole limit.
+//!
+//! A third queue has the reads for which nobody waits: each goes only while no other call is waiting.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,7 +30,7 @@ const STEPS: usize = 64;
 /// The error tolerated in sums of fractions, far below the resolution of timers.
 const ROUNDING: f64 = 1e-6;
 
-/// A token bucket with two queues.
+/// A token bucket with a queue for each side.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     capacity: f64,
@@ -46,7 +48,7 @@ pub(crate) struct TokenBucket {
     turns: f64,
     turns_at: Instant,
     /// Waiting calls in order of arrival, a queue for each side.
-    queues: [VecDeque<QueueTicket>; 2],
+    queues: [VecDeque<QueueTicket>; 3],
     next_ticket: u64,
 }
 
@@ -57,6 +59,8 @@ pub(crate) enum QueueSide {
     Caller,
     /// The ledger, to settle an unknown outcome.
     Ledger,
+    /// Nobody in particular: a read that can wait.
+    Background,
 }
 
 /// A place in a queue.
@@ -229,6 +233,10 @@ impl TokenBucket {
         match side {
             QueueSide::Caller => self.callers_token(ahead, now),
             QueueSide::Ledger => self.ledgers_token(ahead, now),
+            QueueSide::Background => {
+                let others = self.queue(QueueSide::Caller).len() + self.queue(QueueSide::Ledger).len();
+                self.filled((ahead + others) as f64 + 1.0, now)
+            }
         }
     }
 

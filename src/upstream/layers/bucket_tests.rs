@@ -169,6 +169,25 @@ fn a_newcomer_does_not_overtake() {
 }
 
 #[test]
+fn a_read_for_which_nobody_waits_goes_last() {
+    let now = Instant::now();
+    let mut bucket = TokenBucket::new(60, now);
+    (0..60).for_each(|_| take(&mut bucket, now));
+    let scan = queue_of(QueueSide::Background, &mut bucket, now);
+    assert_eq!(bucket.turn(scan, now), Some(now + SECOND));
+    // Those who come later go first, and do not count it.
+    assert_eq!(bucket.take(CALLER, now, now), Err(SECOND));
+    let (caller, look_up) = (queue(&mut bucket, now), queue_of(LEDGER, &mut bucket, now));
+    assert_eq!(bucket.turn(scan, now), Some(now + 3 * SECOND));
+    assert_eq!(bucket.turn(scan, now + SECOND), Some(now + 3 * SECOND), "the first token is another's");
+    for (other, at) in [(look_up, 1), (caller, 2)] {
+        assert_eq!(bucket.turn(other, now + at * SECOND), None);
+    }
+    assert_eq!(bucket.turn(scan, now + 3 * SECOND), None);
+    assert!(!bucket.has_queue());
+}
+
+#[test]
 fn a_limit_of_nothing_counts_as_one() {
     let now = Instant::now();
     let mut bucket = TokenBucket::new(0, now);

@@ -52,7 +52,8 @@ impl<S: AttemptService> Service<AttemptRequest> for LoadShed<S> {
         let place = self.places.try_acquire(1);
         // The ledger's look-ups and re-sends pass without a permit: such calls are few, and settle outcomes callers
         // wait for.
-        if place.is_none() && outbound.call.context.purpose == CallPurpose::Caller {
+        let is_ledgers = matches!(outbound.call.context.purpose, CallPurpose::Lookup | CallPurpose::Resend);
+        if place.is_none() && !is_ledgers {
             return refused(NotSent::Overloaded);
         }
         tracing::trace!(layer = "load_shed", "admitted");

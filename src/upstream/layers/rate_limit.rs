@@ -1,6 +1,6 @@
 //! Takes a token of the account's bucket before each attempt; a retry pays like a first attempt. The layer waits for
 //! a token if the deadline allows, and otherwise refuses at once. Ledger calls which settle unknown outcomes go first
-//! within half of the limit (`bucket`).
+//! within half of the limit, reads for which nobody waits go last (`bucket`).
 
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -216,6 +216,7 @@ impl AttemptObserver for TokenReservation {
 fn side(call: &OutboundCall) -> QueueSide {
     match call.context.purpose {
         CallPurpose::Caller => QueueSide::Caller,
+        CallPurpose::Background => QueueSide::Background,
         _ if is_planted(PlantedBug::ShareNotReserved) => QueueSide::Caller,
         CallPurpose::Lookup | CallPurpose::Resend => QueueSide::Ledger,
     }

@@ -38,6 +38,7 @@ const START: &str = "2026-11-21T12:00:00Z";
 const SETTINGS: &str = r#"
 [walmart]
 base_url = "http://emulator"
+webhook_check_interval = "0s"
 
 [[accounts]]
 id = "demo"
