@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::store_error::StoreError;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{EventIdentity, WebhookDelivery};
-use crate::domain::feed::{ByFeed, FeedName, LogId};
+use crate::domain::feed::{ByFeed, FeedName, FoundIntent, LogId};
 use crate::domain::timestamp::Timestamp;
 
 /// The durable logs of the two feeds. Positions (`seq`) count from 1, without gaps, in the order in which the events
@@ -79,6 +79,16 @@ pub trait EventLog: Clone + Send + Sync + 'static {
         limit: usize,
         raw: bool,
     ) -> impl Future<Output = Result<Vec<QuarantinedDelivery>, StoreError>> + Send;
+
+    /// Stores an intent that was found in an order, in one transaction: an event about those of its lines of which the
+    /// account had no intent yet, from a webhook or found. Returns the position of the event; `None` when there is no such
+    /// line. Such lines are known as long as event ids, also after their events were trimmed.
+    fn append_found(&self, found: FoundIntent) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+
+    /// Notes the lines of the intents among the next `limit` stored deliveries, in one transaction. Returns whether more
+    /// deliveries follow. To be repeated until none follow before [`Self::append_found`], whose transaction would otherwise
+    /// take long, and before [`Self::trim_log`], which drops events whether their lines are noted or not.
+    fn note_intent_lines(&self, limit: usize) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Drops expired rows, at most about `limit` at once. The caller repeats the call until nothing is dropped. Events
     /// are trimmed from the front of a log, which leaves no gaps, and the last event always stays. Events that a

@@ -134,6 +134,13 @@ pub(super) fn hashes_of_events(event_id: &str) -> RangeInclusive<i64> {
     first..=first | i64::from(u32::MAX)
 }
 
+/// The key of a line of a purchase order, within its account.
+pub(super) fn intent_line(purchase_order: &str, line: &str) -> [u8; HASH] {
+    // The length in front keeps the two texts apart.
+    let length = (purchase_order.len() as u64).to_be_bytes();
+    half(&Sha256::new().chain_update(length).chain_update(purchase_order).chain_update(line).finalize().into())
+}
+
 /// The first half of a SHA-256.
 pub(super) fn half(hash: &[u8; 32]) -> [u8; HASH] {
     let mut half = [0; HASH];
@@ -168,6 +175,13 @@ mod tests {
         assert!((1..kinds.len()).all(|at| !kinds[..at].contains(&kinds[at])));
         assert!(!all.contains(&delivery_hash(&event("e-2", "A", ""))));
         assert_eq!((*all.end() - *all.start(), delivery_hash(b""), delivery_hash(b"abc")), (0xffff_ffff, 0, 0));
+    }
+
+    #[test]
+    fn each_line_of_each_purchase_order_has_a_key_of_its_own() {
+        let keys =
+            [("17", "1"), ("17", "2"), ("171", ""), ("1", "71"), ("", "171")].map(|(po, at)| intent_line(po, at));
+        assert!((1..keys.len()).all(|at| !keys[..at].contains(&keys[at])));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::domain::account::AccountId;
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::feed::notification::{CONFLICT, DeliveryContent, EventIdentity, WebhookDelivery};
 use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
-use crate::domain::feed::{ByFeed, FeedName, LogId};
+use crate::domain::feed::{ByFeed, FeedName, FoundIntent, LogId, lines_of_intent};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock_record::ClockRecords;
 use crate::ports::event_log::{
@@ -43,6 +43,7 @@ impl MemoryFeed {
             last_delivery: 0,
             known: BTreeMap::new(),
             arrived: VecDeque::new(),
+            intent_lines: BTreeMap::new(),
             quarantine: BTreeMap::new(),
             last_subscription: 0,
             last_generation: 0,
@@ -89,6 +90,8 @@ struct FeedTables {
     known: BTreeMap<Key, KnownDelivery>,
     /// The keys of `known` in the order of arrival.
     arrived: VecDeque<Key>,
+    /// Account, purchase order and line of stored intents, with the time of the first.
+    intent_lines: BTreeMap<(AccountId, String, String), Timestamp>,
     quarantine: BTreeMap<u64, QuarantinedDelivery>,
     last_subscription: u64,
     last_generation: u64,
@@ -193,6 +196,22 @@ impl EventLog for MemoryFeed {
         let theirs = later.filter(|one| accounts.contains(&one.account)).take(limit);
         let shown = |one: &QuarantinedDelivery| QuarantinedDelivery { raw: body(&one.raw, raw), ..one.clone() };
         Ok(theirs.map(shown).collect())
+    }
+
+    async fn append_found(&self, found: FoundIntent) -> Result<Option<u64>, StoreError> {
+        let mut tables = self.lock();
+        let (account, purchase_order) = (found.account.clone(), found.intent.purchase_order_id.trim().to_owned());
+        let lines = &tables.intent_lines;
+        let is_new = |line: &str| !lines.contains_key(&(account.clone(), purchase_order.clone(), line.to_owned()));
+        let Some(event) = found.event(is_new) else { return Ok(None) };
+        let entered = tables.enter(&event);
+        self.publish(&tables);
+        Ok(entered.unwrap_or(None))
+    }
+
+    /// Lines are noted when their intents are stored.
+    async fn note_intent_lines(&self, _: usize) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<TrimOutcome, StoreError> {
@@ -350,6 +369,13 @@ impl FeedTables {
             None => {}
         }
         let seq = self.logs.of_mut(*feed).push(arrival.received, message.clone(), arrival.raw.clone());
+        if *feed == FeedName::CancelIntents {
+            let (purchase_order, lines) = lines_of_intent(message);
+            for line in lines.into_iter().filter(|_| !purchase_order.is_empty()) {
+                let key = (arrival.account.clone(), purchase_order.clone(), line);
+                self.intent_lines.entry(key).or_insert(arrival.received);
+            }
+        }
         self.remember(key, arrival, Some((*feed, seq)));
         Ok(Some(seq))
     }
@@ -435,6 +461,11 @@ impl FeedTables {
         self.arrived.retain(|key| !gone.contains(key));
         self.known.retain(|key, _| !gone.contains(key));
         trimmed.rows += gone.len();
+        let is_old = |(_, received): &(_, &Timestamp)| **received < times.ids;
+        let old: BTreeSet<_> =
+            self.intent_lines.iter().filter(is_old).take(limit - trimmed.rows).map(|(key, _)| key.clone()).collect();
+        self.intent_lines.retain(|key, _| !old.contains(key));
+        trimmed.rows += old.len();
         trimmed
     }
 

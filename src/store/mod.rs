@@ -23,9 +23,9 @@ use crate::config::StoreUrl;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
-use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
+use crate::domain::feed::{FeedName, FoundIntent};
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EntryState, MutationKind, NewEntry, OperationId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
@@ -166,6 +166,8 @@ delegate! {
     before(feed: FeedName, time: Timestamp) -> u64;
     reread(id: u64, arrival: WebhookDelivery) -> RereadOutcome;
     quarantined(accounts: &[AccountId], after: u64, limit: usize, raw: bool) -> Vec<QuarantinedDelivery>;
+    append_found(found: FoundIntent) -> Option<u64>;
+    note_intent_lines(limit: usize) -> bool;
     trim_log(times: TrimTimes, limit: usize) -> TrimOutcome;
     [
         fn head(&self, feed: FeedName) -> watch::Receiver<u64> {

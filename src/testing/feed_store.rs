@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::watch;
 
 use crate::domain::account::AccountId;
-use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
+use crate::domain::feed::{FeedName, FoundIntent};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{
     AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
@@ -141,6 +141,14 @@ impl EventLog for FaultyFeed {
         raw: bool,
     ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         self.log()?.quarantined(accounts, after, limit, raw).await
+    }
+
+    async fn append_found(&self, found: FoundIntent) -> Result<Option<u64>, StoreError> {
+        self.log()?.append_found(found).await
+    }
+
+    async fn note_intent_lines(&self, limit: usize) -> Result<bool, StoreError> {
+        self.log()?.note_intent_lines(limit).await
     }
 
     async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<TrimOutcome, StoreError> {

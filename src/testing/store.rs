@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::domain::account::AccountId;
+use crate::domain::account::{AccountId, SellerId};
 use crate::domain::feed::notification::{DeliveryContent, WebhookDelivery};
 use crate::domain::feed::subscription::{OrderingMode, SubscriptionConfig};
-use crate::domain::feed::{AccountScope, FeedName};
+use crate::domain::feed::{AccountScope, FeedName, FoundIntent};
 use crate::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind, NewEntry};
 use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
+use crate::pb;
 use crate::ports::clock::Clock;
+use crate::ports::event_log::StoredEvent;
 use crate::ports::ledger::BeginOutcome;
 use crate::ports::subscriptions::NewSubscription;
 use crate::store::StoreSettings;
@@ -125,6 +128,48 @@ pub(crate) fn event_of(feed: FeedName, event_id: &str, received: Timestamp) -> W
 /// What could not be read.
 pub(crate) fn unreadable(body: &str, received: Timestamp) -> WebhookDelivery {
     arrival(body, DeliveryContent::Unreadable { reason: "is no JSON".into() }, received)
+}
+
+fn intent_about(purchase_order: &str, lines: &[&str]) -> pb::CancelIntent {
+    let line = |number: &&str| pb::CancelIntentLine { line_number: (*number).into(), ..Default::default() };
+    pb::CancelIntent {
+        purchase_order_id: purchase_order.into(),
+        order_lines: lines.iter().map(line).collect(),
+        ..Default::default()
+    }
+}
+
+/// An intent found in an order of `acme`.
+pub(crate) fn found(purchase_order: &str, lines: &[&str], seconds: u64) -> FoundIntent {
+    let intent = intent_about(purchase_order, lines);
+    FoundIntent { account: acme(), seller: SellerId::new("10"), found: time(seconds), intent }
+}
+
+/// Id and origin of a stored intent, whose body tells the same id.
+pub(crate) fn told_by(stored: &StoredEvent) -> (String, String) {
+    let event = pb::Event::decode(&stored.message[..]).unwrap();
+    let body = String::from_utf8(stored.raw.to_vec()).unwrap();
+    assert!(body.contains(&format!("\"{}\"", event.event_id)), "{body}");
+    let origin = event.origin().as_str_name().to_owned();
+    (event.event_id, origin)
+}
+
+/// The same intent as Walmart posts it.
+pub(crate) fn posted(event_id: &str, purchase_order: &str, lines: &[&str], seconds: u64) -> WebhookDelivery {
+    let event = pb::Event {
+        event_id: event_id.into(),
+        account: "acme".into(),
+        intent: Some(intent_about(purchase_order, lines)),
+        ..Default::default()
+    };
+    let content = DeliveryContent::Event {
+        feed: FeedName::CancelIntents,
+        event_id: event_id.into(),
+        event_type: "INTENT_TO_CANCEL".into(),
+        sub_event_type: String::new(),
+        message: event.encode_to_vec().into(),
+    };
+    arrival(&format!("body {event_id}"), content, time(seconds))
 }
 
 /// A subscription of every account that starts after this position.

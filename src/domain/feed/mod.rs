@@ -3,6 +3,8 @@
 
 pub mod cursor;
 pub mod filter;
+mod found_intent;
+mod intent_flag;
 mod intent_key;
 mod kept;
 pub mod lease;
@@ -15,6 +17,8 @@ pub mod subscription;
 
 pub use self::cursor::{Cursor, LogId};
 pub use self::filter::{EventFacts, EventFilter};
+pub use self::found_intent::{FoundIntent, OrderFlags, lines_of_intent};
+pub use self::intent_flag::IntentFlag;
 pub use self::intent_key::intent_key;
 pub(crate) use self::intent_key::{is_of_another_seller, with_intent_key};
 pub(crate) use self::kept::order_update_of_kept;

@@ -15,6 +15,8 @@ const EVERY: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Rows dropped in one transaction, limited to keep other writes from waiting.
 const AT_ONCE: usize = 500;
+/// Deliveries looked at in one transaction.
+const NOTED_AT_ONCE: usize = 1000;
 /// Shortest time for which event ids are stored. A delivery repeated later counts as a new event.
 const IDS: Duration = Duration::from_hours(400 * 24);
 
@@ -25,7 +27,8 @@ impl<F: FeedStore> Feed<F> {
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
-            // The store logs its failures.
+            // The store logs its failures. What the backfill must know of events is noted before they go.
+            while matches!(self.store().note_intent_lines(NOTED_AT_ONCE).await, Ok(true)) && !stopping.is_cancelled() {}
             while self.trim().await && !stopping.is_cancelled() {}
         }
     }

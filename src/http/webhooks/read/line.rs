@@ -4,58 +4,39 @@ use serde_json::{Map, Value};
 
 use super::kind;
 use super::values::{first_object, name, number, objects, text};
+use crate::domain::feed::IntentFlag;
 use crate::pb;
 
 type Object = Map<String, Value>;
 
-/// The value of an intent flag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum IntentFlag {
-    /// The flag is absent, or says no.
-    Unset,
-    /// The flag says neither yes nor no.
-    Unreadable,
-    /// The customer wants to cancel.
-    Set,
+/// Reads the flag in an object's own fields.
+pub(super) fn flag_on(object: &Object) -> IntentFlag {
+    let flags = object.iter().filter(|(key, _)| kind::is_spelled("intentToCancel", key));
+    flags.map(|(_, value)| flag_of(value)).max().unwrap_or(IntentFlag::Unset)
 }
 
-impl IntentFlag {
-    /// Reads the flag in an object's own fields.
-    pub(super) fn on(object: &Object) -> Self {
-        let flags = object.iter().filter(|(key, _)| kind::is_spelled("intentToCancel", key));
-        flags.map(|(_, value)| Self::read(value)).max().unwrap_or(Self::Unset)
+fn flag_of(value: &Value) -> IntentFlag {
+    match (text(value), value) {
+        (Some(said), _) => IntentFlag::of_text(&said),
+        (None, Value::Array(_) | Value::Object(_)) => IntentFlag::Unreadable,
+        (None, _) => IntentFlag::Unset,
     }
+}
 
-    fn read(value: &Value) -> Self {
-        let Some(said) = text(value) else {
-            return match value {
-                Value::Array(_) | Value::Object(_) => Self::Unreadable,
-                _ => Self::Unset,
-            };
-        };
-        let said = said.trim();
-        let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(said));
-        if is(&["true", "yes", "y", "1"]) {
-            Self::Set
-        } else if is(&["", "false", "no", "n", "0"]) {
-            Self::Unset
-        } else {
-            Self::Unreadable
-        }
-    }
-
-    /// Sets the flag if `field` names an intent.
-    fn or_named(self, object: &Object, field: &str) -> Self {
-        let named = object.get(field).and_then(name).is_some_and(|said| kind::is_intent(&said));
-        if named { Self::Set } else { self }
-    }
+/// Whether a field of an object names an intent.
+fn is_named(object: &Object, field: &str) -> bool {
+    object.get(field).and_then(name).is_some_and(|said| kind::is_intent(&said))
 }
 
 /// Reads the flag of a line: of the line itself, of a status entry, or from a status.
 pub(super) fn flag(line: &Object) -> IntentFlag {
-    let mut flag = IntentFlag::on(line).or_named(line, "subEventType").or_named(line, "status");
-    statuses(line, &mut |entry| flag = flag.max(IntentFlag::on(entry).or_named(entry, "status")));
-    flag
+    let mut flag = flag_on(line);
+    let mut named = is_named(line, "subEventType") || is_named(line, "status");
+    statuses(line, &mut |entry| {
+        flag = flag.max(flag_on(entry));
+        named |= is_named(entry, "status");
+    });
+    if named { IntentFlag::Set } else { flag }
 }
 
 /// Calls `each` with the status entries: `orderLineStatuses.orderLineStatus[]`, or `orderLineStatuses[]`.
@@ -71,7 +52,7 @@ pub(super) fn read(line: &Object, shipping_method: Option<&str>) -> pb::CancelIn
     let mut entry: Option<&Object> = None;
     // Prefer the entry with the flag, which describes the intent.
     statuses(line, &mut |one| {
-        if entry.is_none_or(|known| IntentFlag::on(known) < IntentFlag::on(one)) {
+        if entry.is_none_or(|known| flag_on(known) < flag_on(one)) {
             entry = Some(one);
         }
     });

@@ -22,13 +22,12 @@ mod values;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use self::line::IntentFlag;
 use self::order::EventOrder;
 use self::values::{ObjectPlace, into_object, name, time, unfold};
 use super::auth::VerifiedDelivery;
 use super::unpack::unpack;
-use crate::domain::feed::WebhookNotification;
 use crate::domain::feed::notification::UnclearReason;
+use crate::domain::feed::{IntentFlag, WebhookNotification};
 use crate::limits::DELIVERY_BYTES;
 use crate::service::feed::UnreadableBody;
 

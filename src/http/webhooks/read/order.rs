@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::line::{self, IntentFlag};
+use super::line;
 use super::values::{ObjectPlace, first_object, objects, text};
+use crate::domain::feed::IntentFlag;
 use crate::pb;
 use crate::service::feed::UnreadableBody;
 
@@ -43,7 +44,7 @@ impl<'a> EventOrder<'a> {
         objects(self.payload.get("order"), &mut |order| orders.push(order));
         let mut flag = IntentFlag::Unset;
         for order in orders {
-            flag = flag.max(IntentFlag::on(order));
+            flag = flag.max(line::flag_on(order));
             lines(order, &mut |line| flag = flag.max(line::flag(line)));
         }
         flag

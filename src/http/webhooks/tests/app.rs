@@ -20,7 +20,7 @@ use super::*;
 use crate::config::Config;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::WebhookDelivery;
-use crate::domain::feed::{FeedName, LogId};
+use crate::domain::feed::{FeedName, FoundIntent, LogId};
 use crate::domain::timestamp::Timestamp;
 use crate::ports::event_log::{LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes};
 use crate::ports::store_error::{StoreError, StoreErrorKind};
@@ -114,6 +114,12 @@ impl EventLog for Log {
         _: bool,
     ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         Ok(Vec::new())
+    }
+    async fn append_found(&self, _: FoundIntent) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+    async fn note_intent_lines(&self, _: usize) -> Result<bool, StoreError> {
+        Ok(false)
     }
     async fn trim_log(&self, _: TrimTimes, _: usize) -> Result<TrimOutcome, StoreError> {
         Ok(TrimOutcome::default())

@@ -1,6 +1,7 @@
 //! What every feed does, by the words of its two ports. Each check runs on each store.
 
 mod appending;
+mod finding;
 mod quarantining;
 mod reading;
 mod subscribing;
@@ -11,6 +12,7 @@ use std::ops::Deref;
 use tempfile::TempDir;
 
 use self::appending::*;
+use self::finding::*;
 use self::quarantining::*;
 use self::reading::*;
 use self::subscribing::*;
@@ -185,6 +187,9 @@ checks! {
     picking_gives_what_is_there_in_order
     finding_is_by_account_and_id
     a_time_is_found_also_where_the_clock_went_back
+    a_found_intent_is_stored_once
+    lines_of_webhooks_are_not_found_and_webhooks_always_come
+    lines_are_known_as_long_as_ids
     quarantine_is_paged_and_filtered
     a_conflict_is_in_quarantine_once
     what_is_read_again_goes_where_it_belongs

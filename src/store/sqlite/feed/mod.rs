@@ -11,6 +11,7 @@
 mod append;
 mod boot;
 mod enter;
+mod intent_lines;
 mod known;
 mod quarantine;
 mod reads;
@@ -26,9 +27,9 @@ use super::WriteLane;
 use super::tx::WriteTx;
 use super::{SqliteLedger, TRIM};
 use crate::domain::account::AccountId;
-use crate::domain::feed::FeedName;
 use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
+use crate::domain::feed::{FeedName, FoundIntent};
 use crate::domain::timestamp::Timestamp;
 #[cfg(feature = "crash-points")]
 use crate::planted_bug::{PlantedBug, is_planted};
@@ -107,6 +108,15 @@ impl EventLog for SqliteLedger {
     ) -> Result<Vec<QuarantinedDelivery>, StoreError> {
         let accounts = accounts.to_vec();
         self.read_feed(move |db| quarantine::list(db, &accounts, after, limit, raw)).await
+    }
+
+    async fn append_found(&self, found: FoundIntent) -> Result<Option<u64>, StoreError> {
+        self.write(move |tx| intent_lines::append(tx, found.clone())).await
+    }
+
+    async fn note_intent_lines(&self, limit: usize) -> Result<bool, StoreError> {
+        let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
+        self.write_in(WriteLane::Second, move |tx| intent_lines::note(tx, limit)).await
     }
 
     async fn trim_log(&self, times: TrimTimes, limit: usize) -> Result<TrimOutcome, StoreError> {

@@ -4,7 +4,7 @@ use super::super::feed_cache::SPAN;
 use super::super::log_tables::{self, LogTables};
 use super::super::rows::{integer, number, size, time};
 use super::super::tx::WriteTx;
-use super::{known, quarantine, reads, subscriptions};
+use super::{intent_lines, known, quarantine, reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::Subscription;
@@ -24,6 +24,7 @@ pub(super) fn trim(tx: &mut WriteTx<'_>, times: TrimTimes, limit: usize) -> rusq
     trimmed.quarantined = quarantine::trim(tx, times.held, limit - trimmed.rows)?;
     trimmed.rows += trimmed.quarantined;
     trimmed.rows += ids(tx, times.ids, limit - trimmed.rows)?;
+    trimmed.rows += intent_lines::trim(tx, times.ids, limit - trimmed.rows)?;
     tx.rows += trimmed.rows as u64;
     Ok(trimmed)
 }

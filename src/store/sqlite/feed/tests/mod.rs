@@ -9,9 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::{migrations, open};
 use super::*;
+use crate::domain::feed::notification::DeliveryContent;
 use crate::ports::store_error::StoreErrorKind;
 use crate::store::sqlite::tests::{Place, works};
-use crate::testing::store::{intent, time, unreadable, update};
+use crate::testing::store::{found, intent, posted, time, unreadable, update};
 
 async fn append(log: &SqliteLedger, id: &str) -> u64 {
     match log.append(intent(id, time(1))).await.unwrap() {
@@ -169,6 +170,38 @@ async fn a_repeated_delivery_and_a_read_cost_no_sync() {
     append(&log, "b").await;
     assert!(wal() > before);
     log.close().await;
+}
+
+#[tokio::test]
+async fn lines_with_an_intent_are_known_after_a_kill_and_of_an_earlier_version() {
+    let place = Place::new();
+    let mut old = place.other();
+    migrations::run_to(&mut old, open::APPLICATION, 0, 15).unwrap();
+    old.execute("INSERT INTO accounts (name) VALUES ('acme')", []).unwrap();
+    let old_intent = posted("w-1", "17", &["1"], 1);
+    let DeliveryContent::Event { message, .. } = &old_intent.content else { panic!() };
+    // Deliveries do not begin at 1 where their front was trimmed.
+    old.execute(
+        "INSERT INTO deliveries (id, account, received, seq, key, body) VALUES (70000, 1, ?1, 1, x'00', x'00')",
+        [time(1).0.cast_signed()],
+    )
+    .unwrap();
+    old.execute(
+        "INSERT INTO events (seq, received, message) VALUES (1, ?1, ?2)",
+        params![time(1).0.cast_signed(), &message[..]],
+    )
+    .unwrap();
+    old.execute("INSERT INTO event_bodies (seq, body) VALUES (1, x'00')", []).unwrap();
+    drop(old);
+    let log = place.open();
+    assert!(!log.note_intent_lines(1).await.unwrap(), "one look is enough for one delivery");
+    assert_eq!(log.append_found(found("17", &["1"], 2)).await.unwrap(), None);
+    assert_eq!(log.append_found(found("17", &["1", "2"], 2)).await.unwrap(), Some(2));
+    let after = place.killed().open();
+    assert_eq!(after.append_found(found("17", &["1", "2"], 3)).await.unwrap(), None);
+    after.close().await;
+    log.close().await;
+    assert_eq!(rows(&place, "intent_lines"), 2);
 }
 
 #[tokio::test]
