@@ -1,5 +1,6 @@
 //! The composition root: builds all parts from the settings, and starts and stops them in order.
 
+mod backfill;
 mod clients;
 mod feed;
 mod reload;
@@ -207,12 +208,15 @@ impl Gateway {
         let client_accounts = ClientAccounts::new(clients::scopes(config));
         let accounts = (directory.clone(), client_accounts.clone());
         let feed = feed::start(config, store.clone(), accounts, &shutdown, (clock, &clock_watch), &random, &metrics);
+        let scans = (&upstream, store.clone(), &directory);
+        let backfill = backfill::start(config, scans, &shutdown, clock, tracer.clone(), &metrics);
         let status = GatewayStatus {
             directory: directory.clone(),
             overview: Arc::new(StackOverview::new(upstream.shared().clone(), clock)),
             operations: Operations::new(mutations.clone()),
             feed: feed.clone(),
             webhooks: webhooks::start(config, &upstream, &directory, &shutdown, (clock, &tracer), &metrics),
+            backfill,
             clock_watch,
             settings: SettingsState::new(clock.now()),
             start_time: clock.now(),

@@ -133,6 +133,9 @@ listen = "{http}"
 [store]
 url = {store}
 
+[feed.backfill]
+interval = "10s"
+
 [walmart]
 base_url = "http://{emulator}"
 

@@ -121,6 +121,12 @@ fn sections(config: &Config, page: &mut TomlWriter) {
         s.text("max_retention", write_duration(feed.max_retention));
         s.plain("max_subscriptions_per_client", feed.max_subscriptions_per_client);
     });
+    page.section("feed.backfill", |s| {
+        s.plain("enabled", feed.backfill.enabled);
+        s.text("interval", write_duration(feed.backfill.interval));
+        s.text("window", write_duration(feed.backfill.window));
+        s.plain("ship_node_types", list(&feed.backfill.ship_node_types));
+    });
     page.section("telemetry", |s| {
         s.text("otlp_endpoint", telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()));
         s.plain("trace_sample_ratio", telemetry.trace_sample_ratio);

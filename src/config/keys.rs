@@ -308,6 +308,32 @@ pub(super) const GROUPS: &[KeyGroup] = &[
         ],
     },
     KeyGroup {
+        path: "feed.backfill",
+        form: GroupForm::Section,
+        doc: "The search for intents to cancel that no webhook told. The gateway reads the orders of each account that \
+              are not shipped yet, and puts the lines with an intent flag of which it has no intent into the feed, with \
+              origin BACKFILL.",
+        keys: &[
+            flag(
+                "enabled",
+                Is("true"),
+                "Whether orders are searched. Each search costs at least two calls of ListOrders.",
+            ),
+            span(
+                "interval",
+                Is(r#""10m""#),
+                "Time between two searches of an account. The first search is at the start. After three intervals \
+                 without a complete search an alert fires.",
+            ),
+            span("window", Is(r#""45d""#), "Age of the oldest orders searched; at most 180d, Walmart's limit."),
+            texts(
+                "ship_node_types",
+                Is(r#"["SellerFulfilled"]"#),
+                "Types of ship nodes whose orders are searched, each by searches of its own.",
+            ),
+        ],
+    },
+    KeyGroup {
         path: "telemetry",
         form: GroupForm::Section,
         doc: "Traces, metrics and logs.",

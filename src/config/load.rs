@@ -259,13 +259,24 @@ fn feed(mut s: SectionReader<'_>) -> Option<FeedConfig> {
     let max_retention = s.optional("max_retention", values::span);
     validate::max_retention(&s, &at, retention, max_retention);
     let max_subscriptions_per_client = s.optional("max_subscriptions_per_client", values::count);
+    let backfill = backfill(s.inner_or_empty("backfill"));
     s.finish();
     Some(FeedConfig {
         heartbeat_interval: heartbeat_interval?,
         retention: retention?,
         max_retention: max_retention?,
         max_subscriptions_per_client: max_subscriptions_per_client?,
+        backfill: backfill?,
     })
+}
+
+fn backfill(mut s: SectionReader<'_>) -> Option<BackfillConfig> {
+    let enabled = s.optional("enabled", values::flag);
+    let interval = s.optional("interval", values::span);
+    let window = s.optional("window", |node| validate::backfill_window(values::span(node)?));
+    let ship_node_types = s.optional("ship_node_types", validate::ship_node_types);
+    s.finish();
+    Some(BackfillConfig { enabled: enabled?, interval: interval?, window: window?, ship_node_types: ship_node_types? })
 }
 
 fn telemetry(mut s: SectionReader<'_>) -> Option<TelemetryConfig> {

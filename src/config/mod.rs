@@ -36,7 +36,7 @@ pub use reference::reference;
 pub use reload::{SettingsFiles, SettingsReading};
 pub use secrets::Secret;
 pub use sections::{
-    AccessLog, AdminConfig, FeedConfig, GrpcConfig, GrpcListen, HttpConfig, LedgerConfig, LimitsConfig,
+    AccessLog, AdminConfig, BackfillConfig, FeedConfig, GrpcConfig, GrpcListen, HttpConfig, LedgerConfig, LimitsConfig,
     PromiseCacheConfig, RetryConfig, ShutdownConfig, StoreConfig, StoreUrl, TelemetryConfig, TlsConfig, WalmartConfig,
     WalmartProfile,
 };

@@ -227,6 +227,26 @@ pub struct FeedConfig {
     pub max_retention: Duration,
     /// Maximum subscriptions per client.
     pub max_subscriptions_per_client: NonZeroU32,
+    /// Search for intents that no webhook told.
+    pub backfill: BackfillConfig,
+}
+
+/// The section `[feed.backfill]`: search for intents in the orders.
+#[derive(Clone, Debug)]
+pub struct BackfillConfig {
+    /// Whether orders are searched.
+    pub enabled: bool,
+    /// Time between two searches of an account. Not zero.
+    pub interval: Duration,
+    /// Age of the oldest orders searched. At most [`BackfillConfig::LONGEST_WINDOW`].
+    pub window: Duration,
+    /// Types of ship nodes whose orders are searched; at least one.
+    pub ship_node_types: Vec<String>,
+}
+
+impl BackfillConfig {
+    /// Walmart shows no older orders.
+    pub const LONGEST_WINDOW: Duration = Duration::from_hours(180 * 24);
 }
 
 /// The section `[telemetry]`: export and access log.

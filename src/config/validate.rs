@@ -11,7 +11,7 @@ use url::Url;
 use super::clients::{AccountSet, ClientConfig};
 use super::fault::{FaultList, SettingSource};
 use super::reader::SectionReader;
-use super::sections::{GrpcListen, LedgerConfig, StoreUrl};
+use super::sections::{BackfillConfig, GrpcListen, LedgerConfig, StoreUrl};
 use super::tree::SettingNode;
 use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
@@ -209,6 +209,22 @@ pub(super) fn max_retention(
     if retention.zip(most).is_some_and(|(retention, most)| most < retention) {
         s.fault("max_retention", at, "must be at least feed.retention");
     }
+}
+
+/// Walmart shows orders up to an age.
+pub(super) fn backfill_window(window: Duration) -> Parsed<Duration> {
+    let most = BackfillConfig::LONGEST_WINDOW;
+    if window <= most { Ok(window) } else { Err(format!("must be at most {}", values::write_duration(most))) }
+}
+
+/// Parses types of ship nodes. Walmart may add types.
+pub(super) fn ship_node_types(node: &SettingNode) -> Parsed<Vec<String>> {
+    let types = values::list(node, values::text)?;
+    let is_type = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !types.is_empty() && types.iter().all(is_type) {
+        return Ok(types);
+    }
+    Err("must be names of letters and digits: SellerFulfilled, WFSFulfilled, 3PLFulfilled".into())
 }
 
 pub(super) fn header_name(node: &SettingNode) -> Parsed<HeaderName> {

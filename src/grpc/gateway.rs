@@ -15,7 +15,7 @@ use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFail
 use crate::ports::upstream::WalmartApi;
 use crate::service::feed::{FeedState, FeedStore};
 use crate::service::{
-    AccountState, ClockView, GatewayStatus, Operations, ServiceError, SettingsView, WebhookCheckView,
+    AccountState, BackfillView, ClockView, GatewayStatus, Operations, ServiceError, SettingsView, WebhookCheckView,
 };
 
 /// The RPCs of GatewayService, over any upstream and store.
@@ -95,6 +95,7 @@ fn account(state: AccountState) -> pb::AccountStatus {
         token: Some(token(state.token, state.token_failure)),
         operations: state.operations.map(|(operation, view)| bucket(operation, view)).into(),
         webhook_subscriptions: state.webhooks.map(webhook_subscriptions),
+        backfill: state.backfill.map(backfill),
     }
 }
 
@@ -102,6 +103,14 @@ fn webhook_subscriptions(view: WebhookCheckView) -> pb::WebhookSubscriptionsStat
     pb::WebhookSubscriptionsStatus {
         checked_time: view.checked_time.map(|time| SystemTime::from(time).into()),
         missing: view.missing.into_iter().map(str::to_owned).collect(),
+        error: view.error,
+    }
+}
+
+fn backfill(view: BackfillView) -> pb::BackfillStatus {
+    pb::BackfillStatus {
+        last_backfill_time: view.last_backfill_time.map(|time| SystemTime::from(time).into()),
+        backfilled: view.backfilled,
         error: view.error,
     }
 }

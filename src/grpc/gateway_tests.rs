@@ -8,7 +8,7 @@ use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::EntryState;
 use crate::ports::call::CallContext;
 use crate::ports::overview::UpstreamOverview;
-use crate::service::{AccountDirectory, Mutations, SettingsState, WebhookChecks};
+use crate::service::{AccountDirectory, BackfillState, Mutations, SettingsState, WebhookChecks};
 use crate::testing::feed::{START, TestFeed, anyone, feed, limited};
 use crate::testing::feed_store::FaultyFeed;
 use crate::testing::ledger::{Faulty, batch, creation, put};
@@ -58,12 +58,14 @@ fn over_feed<L: Ledger>(
     let (feed, clock_watch) = (feed.feed.clone(), feed.clock_watch.clone());
     let (overview, operations) = (Arc::new(States), Operations::new(mutations));
     let (start_time, settings) = (at(0), SettingsState::new(at(0)));
+    let backfill = BackfillState::default();
     let status = GatewayStatus {
         directory,
         overview,
         operations: operations.clone(),
         feed,
         webhooks: WebhookChecks::default(),
+        backfill,
         clock_watch,
         settings,
         start_time,

@@ -2,6 +2,7 @@
 
 mod absent;
 mod accounts;
+mod backfill;
 mod cancel_order;
 mod client_accounts;
 mod clock_watch;
@@ -24,6 +25,7 @@ mod webhook_check;
 mod webhook_subscriptions;
 
 pub use self::accounts::AccountDirectory;
+pub use self::backfill::{Backfill, BackfillParts, BackfillSettings, BackfillState, BackfillView};
 pub use self::cancel_order::{BatchOutcome, CancelOrder, CancellationReply};
 pub use self::client_accounts::ClientAccounts;
 pub use self::clock_watch::{ClockView, ClockWatch};

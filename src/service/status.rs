@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::feed::{EventIds, Feed, FeedState, FeedStore};
 use super::{
-    AccountDirectory, AccountError, ClockView, ClockWatch, Operations, ServiceError, SettingsState, SettingsView,
-    WebhookCheckView, WebhookChecks,
+    AccountDirectory, AccountError, BackfillState, BackfillView, ClockView, ClockWatch, Operations, ServiceError,
+    SettingsState, SettingsView, WebhookCheckView, WebhookChecks,
 };
 use crate::domain::account::{AccountId, AccountIndex};
 use crate::domain::ledger::{Entry, EntryState};
@@ -54,6 +54,8 @@ pub struct GatewayStatus<U, L, F> {
     pub feed: Feed<F>,
     /// The checks of webhook subscriptions at Walmart.
     pub webhooks: WebhookChecks,
+    /// The scans of the orders for missed intents.
+    pub backfill: BackfillState,
     /// The watch of the machine's clocks.
     pub clock_watch: ClockWatch,
     /// State of the settings.
@@ -70,6 +72,7 @@ impl<U, L, F> Clone for GatewayStatus<U, L, F> {
             operations: self.operations.clone(),
             feed: self.feed.clone(),
             webhooks: self.webhooks.clone(),
+            backfill: self.backfill.clone(),
             clock_watch: self.clock_watch.clone(),
             settings: self.settings.clone(),
             start_time: self.start_time,
@@ -92,6 +95,8 @@ pub struct AccountState {
     pub ledger: Option<Vec<EntryCount>>,
     /// The last check of the account's webhook subscriptions; `None` before the first.
     pub webhooks: Option<WebhookCheckView>,
+    /// The scans of the account's orders; `None` when its orders are not scanned.
+    pub backfill: Option<BackfillView>,
 }
 
 /// The answer to GetStatus.
@@ -200,6 +205,7 @@ impl<U: WalmartApi, L: Ledger, F: FeedStore> GatewayStatus<U, L, F> {
             AccountState {
                 ledger: counts.map(kept),
                 webhooks: self.webhooks.of(account),
+                backfill: self.backfill.of(account),
                 token: self.overview.token(account),
                 token_failure: self.overview.token_failure(account),
                 operations: Operation::ALL.map(|operation| (operation, self.overview.operation(account, operation))),

@@ -32,6 +32,7 @@ fn status(ledger: &Faulty, feed: &TestFeed) -> GatewayStatus<Walmart, Faulty, Fa
         operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
         feed: feed.feed.clone(),
         webhooks: WebhookChecks::default(),
+        backfill: BackfillState::default(),
         clock_watch: feed.clock_watch.clone(),
         settings: SettingsState::new(UNIX_EPOCH),
         start_time: UNIX_EPOCH,

@@ -116,6 +116,8 @@ cancel = 6000000
 status = 6000000
 [walmart.promise_cache]
 ttl = "1h"
+[feed.backfill]
+enabled = false
 [[accounts]]
 id = "{ACCOUNT}"
 partner_id = "10000000001"

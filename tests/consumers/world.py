@@ -39,6 +39,10 @@ url = "sqlite://{folder}/store.db"
 profile = "sandbox"
 base_url = "http://127.0.0.1:{emulator}"
 attempt_timeout = "1s"
+# The emulator's order with an intent to cancel is nobody's in the plan.
+[feed.backfill]
+enabled = false
+
 [walmart.limits]
 cancel_lines = 6000
 order = 6000

@@ -168,6 +168,9 @@ status = 6000000
 settle_window = "{}s"
 lookup_delays = ["50ms", "150ms", "500ms", "1s", "1500ms", "2s"]
 not_after = "20s"
+# The emulator's order with an intent to cancel is nobody's in the plan.
+[feed.backfill]
+enabled = false
 "#,
         store.display(),
         SETTLE_WINDOW.as_secs(),

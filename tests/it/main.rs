@@ -10,6 +10,7 @@ mod accounts;
 mod admin_door;
 mod answers_in_time;
 mod authn;
+mod backfill;
 mod bad_input;
 mod bad_upstream;
 mod cancel;

@@ -121,6 +121,15 @@ fn each_rule_alone() {
             "feed.max_retention: must be at least feed.retention (line 3)",
         ),
         (
+            format!("[feed.backfill]\nwindow = \"181d\"\n{ACCOUNT}"),
+            "feed.backfill.window: must be at most 180d (line 2)",
+        ),
+        (
+            format!("[feed.backfill]\nship_node_types = []\n{ACCOUNT}"),
+            "feed.backfill.ship_node_types: must be names of letters and digits: SellerFulfilled, WFSFulfilled, \
+             3PLFulfilled (line 2)",
+        ),
+        (
             format!("{ACCOUNT}[accounts.webhook]\nauth = \"hmac\"\nsecret = \"s\"\ntimestamp_tolerance = \"5m\""),
             "accounts.acme.webhook.timestamp_tolerance: is not used with auth = \"hmac\" (line 10)",
         ),

@@ -18,7 +18,7 @@ use crate::domain::operation::Operation;
 use crate::domain::timestamp::Timestamp;
 use crate::http::ProcessStage;
 use crate::ports::overview::{CircuitView, OperationView, TokenFailure, TokenFailureKind, TokenView, UpstreamOverview};
-use crate::service::{AccountDirectory, BoardRows, Operations, SettingsState, WebhookChecks};
+use crate::service::{AccountDirectory, BackfillState, BoardRows, Operations, SettingsState, WebhookChecks};
 use crate::telemetry::metrics::DeliveryOutcome;
 use crate::testing::feed::{TestFeed, asking, feed, plain};
 use crate::testing::feed_store::FaultyFeed;
@@ -85,6 +85,7 @@ fn stand(accounts: &[String]) -> Stand {
             operations: Operations::new(over(&Walmart::default(), ledger.clone(), 20)),
             feed: feed.feed.clone(),
             webhooks: WebhookChecks::default(),
+            backfill: BackfillState::default(),
             clock_watch: feed.clock_watch.clone(),
             settings: SettingsState::new(at(0)),
             start_time: at(0),

@@ -3,6 +3,7 @@
 //!
 //! Callers hold ready handles, so no call looks up a metric in a locked family.
 
+mod backfill;
 mod callers;
 mod calls;
 mod clock;
@@ -35,6 +36,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tracing_appender::non_blocking::ErrorCounter;
 
+pub use backfill::{AccountBackfill, BackfillMetrics};
 pub use callers::{CallerMetrics, CallerRefused};
 pub use calls::MethodMetrics;
 use calls::{CallMetrics, RpcLabels};
@@ -78,6 +80,8 @@ pub struct Metrics {
     pub settings_refused: Counter,
     exports: ExportMetrics,
 
+    /// Scans of the orders for missed intents.
+    pub backfill: BackfillMetrics,
     /// Refused callers and certificates.
     pub callers: CallerMetrics,
     /// Steps of the wall clock.
@@ -133,6 +137,7 @@ impl Metrics {
         let peers = ConnectionMetrics::register(r);
         let store = StoreMetrics::register(r);
         let upstream = UpstreamMetrics::register(r);
+        let backfill = BackfillMetrics::register(r);
         let callers = CallerMetrics::register(r);
         let clock = ClockMetrics::register(r);
         let feed = FeedMetrics::register(r);
@@ -174,6 +179,7 @@ impl Metrics {
             peers,
             store,
             upstream,
+            backfill,
             callers,
             clock,
             feed,

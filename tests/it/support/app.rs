@@ -34,11 +34,15 @@ use super::client::{Client, Connection};
 /// Where every test's time begins.
 const START: &str = "2026-11-21T12:00:00Z";
 
-/// One account called `demo`, nobody else, Walmart's published limits.
+/// One account called `demo`, nobody else, Walmart's published limits, no search for missed intents.
 const SETTINGS: &str = r#"
 [walmart]
 base_url = "http://emulator"
 webhook_check_interval = "0s"
+
+# Its calls and events would be among those that tests count.
+[feed.backfill]
+enabled = false
 
 [[accounts]]
 id = "demo"
