@@ -26,7 +26,8 @@ const FLAT: [&str; 5] = [
     ".ordergateway.v1.TestWebhookSubscriptionRequest",
 ];
 /// The gateway's own fields in them: ids that go into the path, and what stands beside Walmart's message.
-const OWN: [&str; 6] = ["account", "request_id", "correlation_id", "replayed", "return_order_id", "subscription_id"];
+const OWN: [&str; 7] =
+    ["account", "request_id", "correlation_id", "replayed", "return_order_id", "subscription_id", "unmapped"];
 /// Walmart's messages that come in other ways.
 const POSTED: [&str; 7] = [
     ".ordergateway.v1.EventType",
@@ -156,6 +157,7 @@ fn serde_options(message: &DescriptorProto, field: &FieldDescriptorProto) -> Str
     let is_map = message.nested_type.iter().any(is_entry);
     let reader = match (field.r#type(), repeated) {
         (Type::Message, true) if is_map => "text_map",
+        (Type::Message, true) if field.type_name().ends_with(".WalmartError") => "errors",
         (Type::Message, true) => "list",
         (Type::Message, false) if field.type_name().ends_with(".Quantity") => "quantity",
         (Type::Message, false) if field.type_name().ends_with(".Name") => "name",

@@ -141,6 +141,7 @@ fn cancellation(cancelled: CancellationReply, call: &CallContext) -> pb::CancelO
     if let Some(first) = batches.iter().find_map(|batch| batch.result.as_ref().ok()) {
         response.header = first.answer.header.clone();
         response.payload = Some(first.answer.acceptance.clone());
+        response.unmapped = first.answer.unmapped.clone();
         response.correlation_id = first.correlation_id.to_string();
     }
     let accepted = batches.iter().filter_map(|batch| batch.result.as_ref().ok());

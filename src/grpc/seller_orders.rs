@@ -72,6 +72,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
             batches: reply.batches.into_iter().map(|one| batch(one, &reply.request_id, &call)).collect(),
             request_id: reply.request_id,
             replayed: reply.replayed,
+            unmapped: reply.unmapped,
         };
         Ok(respond(response, &call))
     }
@@ -88,6 +89,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
             correlation_id: reply.correlation_id,
             request_id: reply.request_id,
             replayed: reply.replayed,
+            unmapped: reply.unmapped,
         };
         Ok(respond(response, &call))
     }
@@ -104,6 +106,7 @@ impl<U: WalmartApi, L: Ledger> SellerOrderService for SellerOrderRpcs<U, L> {
             correlation_id: reply.correlation_id,
             request_id: reply.request_id,
             replayed: reply.replayed,
+            unmapped: reply.unmapped,
         };
         Ok(respond(response, &call))
     }

@@ -60,7 +60,7 @@ impl<U: WalmartApi, L: Ledger> CreateOrder<U, L> {
 }
 
 fn response(reply: Reply<AcceptedAnswer>, request: &CreateOrderRequest, replayed: bool) -> CreateOrderResponse {
-    let Reply { answer: AcceptedAnswer { status, header, acceptance, errors, .. }, correlation_id } = reply;
+    let Reply { answer: AcceptedAnswer { status, header, acceptance, errors, unmapped, .. }, correlation_id } = reply;
     let request_id = if request.request_id.is_empty() {
         request.payload.as_ref().map(order_number::of_order).unwrap_or_default()
     } else {
@@ -75,6 +75,7 @@ fn response(reply: Reply<AcceptedAnswer>, request: &CreateOrderRequest, replayed
         request_id: request_id.to_owned(),
         replayed,
         errors,
+        unmapped,
     }
 }
 

@@ -187,7 +187,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         let replayed = waiter.joined || before;
         let mut in_vain = true;
         let mut results = Vec::with_capacity(batches.len());
-        for BatchProgress { entry, lost } in Arc::unwrap_or_clone(batches) {
+        for BatchProgress { entry, lost, unmapped } in Arc::unwrap_or_clone(batches) {
             let entry = if entry.state.is_open() {
                 // Boxed, because this future is large and rarely needed.
                 let settled = Box::pin(self.mutations.settled(entry.clone(), call.deadline));
@@ -197,6 +197,9 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             };
             in_vain &= entry.state == EntryState::NotSent;
             let mut result = answer::of(&entry);
+            if let Ok(reply) = &mut result {
+                reply.answer.unmapped = unmapped;
+            }
             if let (Err(ServiceError::OutcomePending { cause, .. }), Some(lost)) = (&mut result, lost) {
                 *cause = Some(lost);
             }
@@ -405,10 +408,10 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                 reach(CrashPoint::L7);
                 return Ok(match (saved, attempt.reply) {
                     (SaveOutcome::Won(_), Some(reply)) => CallProgress::Accepted(reply.into()),
-                    (saved, _) => CallProgress::Kept {
-                        batches: vec![BatchProgress { entry: saved.into_entry(), lost: attempt.lost }].into(),
-                        before: false,
-                    },
+                    (saved, _) => {
+                        let batch = BatchProgress { lost: attempt.lost, ..BatchProgress::of(saved.into_entry()) };
+                        CallProgress::Kept { batches: vec![batch].into(), before: false }
+                    }
                 });
             }
             let mut changed = vec![entry];
@@ -432,7 +435,9 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             }
             let mut written = Box::pin(self.mutations.write_all(changed)).await?.into_iter();
             reach(CrashPoint::L7);
-            let done = written.next().map(|saved| BatchProgress { entry: saved.into_entry(), lost: attempt.lost });
+            let unmapped = attempt.reply.map(|reply| reply.answer.unmapped).unwrap_or_default();
+            let (lost, first) = (attempt.lost, written.next());
+            let done = first.map(|saved| BatchProgress { entry: saved.into_entry(), lost, unmapped });
             batches.extend(done);
             turn = Box::pin(self.next_turn(written.collect(), &mut waiting, &mut batches)).await?;
         }
@@ -455,7 +460,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         };
         Ok(match self.mutations.write(&event_after).await? {
             SaveOutcome::Won(entry) if entry.state == EntryState::Sending => Ok(entry),
-            saved => Err(BatchProgress { entry: saved.into_entry(), lost: None }),
+            saved => Err(BatchProgress::of(saved.into_entry())),
         })
     }
 
@@ -470,7 +475,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             for saved in written {
                 match saved {
                     SaveOutcome::Won(entry) if entry.state == EntryState::Sending => return Ok(Some(entry)),
-                    saved => batches.push(BatchProgress { entry: saved.into_entry(), lost: None }),
+                    saved => batches.push(BatchProgress::of(saved.into_entry())),
                 }
             }
             let Some(next) = waiting.pop_front() else { return Ok(None) };

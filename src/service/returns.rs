@@ -96,6 +96,7 @@ impl<U: WalmartApi, L: Ledger> ReturnOrders<U, L> {
             correlation_id: change.correlation_id,
             request_id: change.request_id,
             replayed: change.replayed,
+            unmapped: change.answer.unmapped,
         })
     }
 
@@ -131,6 +132,7 @@ impl<U: WalmartApi, L: Ledger> ReturnOrders<U, L> {
             correlation_id,
             request_id,
             replayed,
+            unmapped: answer.unmapped,
         })
     }
 
@@ -152,6 +154,7 @@ impl<U: WalmartApi, L: Ledger> ReturnOrders<U, L> {
             correlation_id,
             request_id,
             replayed,
+            unmapped: answer.unmapped,
         })
     }
 }

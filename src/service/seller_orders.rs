@@ -1,6 +1,8 @@
 //! Reads and changes the seller's own orders. Mutations are carried out by [`Mutate`], reads and repeatable changes by
 //! [`CoalescedRead`]; this file shapes the answers.
 
+use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -56,6 +58,8 @@ pub struct LineCancellationReply {
     pub replayed: bool,
     /// The order after the last accepted batch.
     pub order: SellerOrder,
+    /// What the messages have no place for in the answer that shows the order.
+    pub unmapped: BTreeMap<String, String>,
 }
 
 /// A change of one order that Walmart accepted.
@@ -69,6 +73,8 @@ pub struct OrderChangeReply {
     pub replayed: bool,
     /// The order as Walmart returned it after the change.
     pub order: SellerOrder,
+    /// What the messages have no place for in the answer that shows the order.
+    pub unmapped: BTreeMap<String, String>,
 }
 
 impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
@@ -121,9 +127,9 @@ impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
         };
         let read = pb::GetOrderRequest { purchase_order_id, ..Default::default() };
         match self.get.call(account, read, call).await {
-            Ok(pb::GetOrderResponse { order: Some(order), correlation_id }) if is_past_creation(&order) => {
+            Ok(pb::GetOrderResponse { order: Some(order), correlation_id, unmapped }) if is_past_creation(&order) => {
                 let (order, already_acknowledged) = (Some(order), true);
-                Ok(pb::AcknowledgeOrderResponse { order, correlation_id, already_acknowledged })
+                Ok(pb::AcknowledgeOrderResponse { order, correlation_id, already_acknowledged, unmapped })
             }
             _ => Err(ServiceError::Upstream(refused)),
         }
@@ -140,13 +146,16 @@ impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
         let MutationReply { request_id, mut batches, replayed } =
             self.cancel.call(account, request.clone(), call).await?;
         let last = batches.iter_mut().rev().find_map(|batch| batch.as_mut().ok());
-        let (shown, direct) =
-            last.map(|reply| (std::mem::take(&mut reply.answer.shown), !replayed)).unwrap_or_default();
-        let order = self.order(account, &request.purchase_order_id, shown, direct, call).await;
+        let shown = last.map(|Reply { answer, .. }| {
+            let (shown, unmapped) = (mem::take(&mut answer.shown), mem::take(&mut answer.unmapped));
+            AcceptedAnswer { shown, unmapped, ..AcceptedAnswer::default() }
+        });
+        let (direct, answer) = (shown.is_some() && !replayed, shown.unwrap_or_default());
+        let (order, unmapped) = self.order(account, &request.purchase_order_id, answer, direct, call).await;
         let lines = mutations::CancelOrderLines::lines(&request).chunks(MAX_LINES);
         let numbers = lines.map(|lines| lines.iter().map(|line| line.line_number().to_owned()).collect());
         let batches = numbers.zip(batches).map(|(line_ids, result)| BatchOutcome { line_ids, result }).collect();
-        Ok(LineCancellationReply { request_id, batches, replayed, order })
+        Ok(LineCancellationReply { request_id, batches, replayed, order, unmapped })
     }
 
     /// Tells of shipped units once, or corrects a tracking number.
@@ -159,9 +168,9 @@ impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
             let request_id = request.request_id.clone();
             let corrected = self.correct(request, call).await;
             let answer = corrected.map_err(|error| MutationError { request_id, error })?;
-            let pb::ShipOrderLinesResponse { order, correlation_id, .. } = answer;
-            let order = order.unwrap_or_default();
-            return Ok(OrderChangeReply { request_id: String::new(), correlation_id, replayed: false, order });
+            let pb::ShipOrderLinesResponse { order, correlation_id, unmapped, .. } = answer;
+            let (request_id, order) = (String::new(), order.unwrap_or_default());
+            return Ok(OrderChangeReply { request_id, correlation_id, replayed: false, order, unmapped });
         }
         let account = self.ship.account(&request.account, &request, call)?;
         let purchase_order = request.purchase_order_id.clone();
@@ -199,36 +208,38 @@ impl<U: WalmartApi, L: Ledger> SellerOrders<U, L> {
     ) -> Result<OrderChangeReply, MutationError> {
         let MutationReply { request_id, batches, replayed } = reply;
         match batches.into_iter().next().unwrap_or(Err(ServiceError::Internal)) {
-            Ok(Reply { answer: AcceptedAnswer { shown, .. }, correlation_id }) => {
-                let order = self.order(account, purchase_order, shown, !replayed, call).await;
-                Ok(OrderChangeReply { request_id, correlation_id: correlation_id.to_string(), replayed, order })
+            Ok(Reply { answer, correlation_id }) => {
+                let correlation_id = correlation_id.to_string();
+                let (order, unmapped) = self.order(account, purchase_order, answer, !replayed, call).await;
+                Ok(OrderChangeReply { request_id, correlation_id, replayed, order, unmapped })
             }
             Err(error) => Err(MutationError { request_id, error }),
         }
     }
 
-    /// The order for the answer. An acceptance without an order's lines is read back once: Walmart showed none, or only the
+    /// The order for the answer, and what the messages have no place for. An acceptance without an order's lines is read back once: Walmart showed none, or only the
     /// ledger knows of the acceptance. A replay shows the number alone.
     async fn order(
         &self,
         account: AccountIndex,
         purchase_order: &str,
-        shown: ShownObject,
+        AcceptedAnswer { shown, mut unmapped, .. }: AcceptedAnswer,
         direct: bool,
         call: &CallContext,
-    ) -> SellerOrder {
+    ) -> (SellerOrder, BTreeMap<String, String>) {
         let number_alone = SellerOrder { purchase_order_id: purchase_order.to_owned(), ..SellerOrder::default() };
         match shown {
-            ShownObject::SellerOrder(order) if direct && order.order_lines.is_some() => *order,
+            ShownObject::SellerOrder(order) if direct && order.order_lines.is_some() => (*order, unmapped),
             ShownObject::SellerOrder(_) | ShownObject::Nothing if direct => {
                 let read = pb::GetOrderRequest { purchase_order_id: purchase_order.to_owned(), ..Default::default() };
-                let read = self.get.call(account, read, call).await;
-                read.ok().and_then(|answer| answer.order).unwrap_or(number_alone)
+                let read = self.get.call(account, read, call).await.unwrap_or_default();
+                unmapped.extend(read.unmapped);
+                (read.order.unwrap_or(number_alone), unmapped)
             }
             ShownObject::SellerOrder(_)
             | ShownObject::McsReturn(_)
             | ShownObject::Webhooks(_)
-            | ShownObject::Nothing => number_alone,
+            | ShownObject::Nothing => (number_alone, unmapped),
         }
     }
 }

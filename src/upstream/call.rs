@@ -19,6 +19,8 @@ use crate::domain::account::AccountIndex;
 use crate::domain::operation::Operation;
 use crate::ports::call::CallContext;
 use crate::telemetry::trace::TraceContext;
+use crate::wire::unmapped::{self, Unmapped};
+use crate::wire::watch;
 
 /// An attempt with less time than this is not started: the answer would probably come too late.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(300);
@@ -123,6 +125,7 @@ pub(crate) type AnyAnswer = Box<dyn Any + Send>;
 pub struct AnswerReader {
     is_answer: fn(u16, &[u8]) -> bool,
     read: fn(u16, &[u8]) -> Result<AnyAnswer, AnswerError>,
+    message: &'static str,
 }
 
 impl AnswerReader {
@@ -131,6 +134,7 @@ impl AnswerReader {
         Self {
             is_answer: X::is_answer,
             read: |status, body| X::read(status, body).map(|answer| Box::new(answer) as AnyAnswer),
+            message: X::MESSAGE,
         }
     }
 
@@ -139,9 +143,12 @@ impl AnswerReader {
         (self.is_answer)(status, body)
     }
 
-    /// Decodes the body of an accepted answer.
-    pub fn read(self, status: u16, body: &[u8]) -> Result<AnyAnswer, AnswerError> {
-        (self.read)(status, body)
+    /// Decodes the body of an accepted answer, and finds what its message has no place for.
+    pub(crate) fn read(self, status: u16, body: &[u8]) -> Result<(AnyAnswer, Option<Box<Unmapped>>), AnswerError> {
+        let (answer, noticed) = watch::watching(|| (self.read)(status, body));
+        let answer = answer?;
+        let unmapped = (noticed && !self.message.is_empty()).then(|| unmapped::find(self.message, body));
+        Ok((answer, unmapped.filter(|found| !found.places.is_empty()).map(Box::new)))
     }
 }
 
@@ -233,6 +240,8 @@ pub struct AttemptResponse {
     pub at: Instant,
     /// Rate limit counters from the response headers.
     pub hint: RateLimitHeaders,
+    /// What the answer's message has no place for.
+    pub unmapped: Option<Box<Unmapped>>,
 }
 
 /// A service for attempts: each layer, and the transport at the bottom of the stack.

@@ -17,6 +17,7 @@ use crate::ports::call::CallContext;
 use crate::ports::clock::Clock;
 use crate::ports::random::Random;
 use crate::ports::upstream::{Reply, Upstream, UpstreamError};
+use crate::wire::unmapped::Unmapped;
 
 /// Walmart's REST API behind the layer stack. Cheap to clone.
 #[derive(Clone)]
@@ -55,7 +56,14 @@ impl<C: OperationCodec, H: HttpService> Upstream<C> for RestUpstream<H> {
             OutboundCall::new::<C>(C::build(request, &settings.header), account, correlation_id, context.clone());
         match self.0.stack.clone().oneshot(AttemptRequest::new(call.clone())).await {
             Ok(answered) => match answered.answer.downcast::<C::Answer>() {
-                Ok(answer) => Ok(Reply { answer: *answer, correlation_id }),
+                Ok(mut answer) => {
+                    if let Some(unmapped) = answered.unmapped {
+                        let Unmapped { values, places } = *unmapped;
+                        self.0.shared.metrics.upstream.unmapped.note(C::OPERATION, &places);
+                        C::keep_unmapped(&mut answer, values);
+                    }
+                    Ok(Reply { answer: *answer, correlation_id })
+                }
                 // Cannot happen, because the reader of the call made the answer. In doubt nothing was understood.
                 Err(_) => {
                     let (status, hint) = (answered.status, RateLimitHeaders::default());

@@ -321,7 +321,7 @@ fn read(reader: AnswerReader, status: u16, hint: RateLimitHeaders, body: &[u8]) 
         return Err(AttemptFailure::Refused { status, body: error::read(body), hint });
     }
     match reader.read(status, body) {
-        Ok(answer) => Ok(AttemptResponse { answer, status, at: Instant::now(), hint }),
+        Ok((answer, unmapped)) => Ok(AttemptResponse { answer, status, at: Instant::now(), hint, unmapped }),
         Err(AnswerError::Failed(body)) => Err(AttemptFailure::Refused { status, body, hint }),
         Err(AnswerError::Unreadable) => Err(AttemptFailure::Unreadable { status, hint, cut: false }),
     }

@@ -28,10 +28,10 @@ pub struct AnswerEnvelope<P> {
     #[serde(deserialize_with = "lenient::list")]
     pub payload: Vec<P>,
     /// Errors; may be present and empty on success.
-    #[serde(deserialize_with = "lenient::list")]
+    #[serde(deserialize_with = "lenient::errors")]
     pub errors: Vec<WalmartError>,
     /// Errors under the alternative key.
-    #[serde(deserialize_with = "lenient::list")]
+    #[serde(deserialize_with = "lenient::errors")]
     pub error: Vec<WalmartError>,
 }
 

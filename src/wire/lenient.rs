@@ -2,7 +2,7 @@
 //!
 //! Every function accepts any JSON value and never fails because of the type. An unsuitable value counts as absent,
 //! so that a single odd field does not make the whole answer unreadable. `build.rs` names these functions in serde
-//! attributes.
+//! attributes. What a function drops it tells `super::watch`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,8 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::pb::{Name, Quantity};
+use super::watch::notice;
+use crate::pb::{Name, Quantity, WalmartError};
 
 /// Reads text, or a number or flag as text; otherwise empty.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -25,19 +26,19 @@ pub fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 
 /// Reads a number or numeric text; otherwise absent.
 pub fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    Ok(scalar(deserializer)?.and_then(|s| s.number()))
+    Ok(scalar(deserializer)?.and_then(|s| s.or_notice(JsonScalar::number)))
 }
 
 /// Reads a whole number in range, or such a number as text; otherwise absent.
 pub fn optional_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
-    let number = optional_number(deserializer)?;
-    Ok(number.filter(|n| n.fract() == 0.0 && range.contains(n)).map(|n| n as i32))
+    let integer = |s: &JsonScalar| s.number().filter(|n| n.fract() == 0.0 && range.contains(n)).map(|n| n as i32);
+    Ok(scalar(deserializer)?.and_then(|s| s.or_notice(integer)))
 }
 
 /// Reads a flag, or "true", "false", 1, 0; otherwise absent.
 pub fn optional_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
-    Ok(scalar(deserializer)?.and_then(|s| s.flag()))
+    Ok(scalar(deserializer)?.and_then(|s| s.or_notice(JsonScalar::flag)))
 }
 
 /// Reads an object, or the first object of a list; otherwise absent.
@@ -46,7 +47,12 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(list(deserializer)?.into_iter().next())
+    let mut all = list(deserializer)?.into_iter();
+    let first = all.next();
+    if all.next().is_some() {
+        notice();
+    }
+    Ok(first)
 }
 
 /// Reads a list of objects, or an object as a list; otherwise empty. Elements which are not objects are dropped.
@@ -59,12 +65,48 @@ where
         match shape {
             JsonShape::Object(one) => into.push(one),
             JsonShape::List(many) => many.into_iter().for_each(|one| collect(one, into)),
-            JsonShape::Scalar(_) | JsonShape::Absent => {}
+            JsonShape::Scalar(one) => one.drop_noticed(),
+            JsonShape::Absent => {}
         }
     }
     let mut all = Vec::new();
     collect(JsonShape::deserialize(deserializer)?, &mut all);
     Ok(all)
+}
+
+/// An error in all of its forms.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct AnyError {
+    #[serde(deserialize_with = "text")]
+    code: String,
+    #[serde(deserialize_with = "text")]
+    field: String,
+    #[serde(deserialize_with = "text")]
+    description: String,
+    /// Newer services send it in place of `description`.
+    #[serde(deserialize_with = "text")]
+    message: String,
+    #[serde(deserialize_with = "text")]
+    info: String,
+    #[serde(deserialize_with = "text")]
+    severity: String,
+    #[serde(deserialize_with = "text")]
+    category: String,
+}
+
+/// Reads a list of errors like [`list`]. `message` stands in for a missing `description`.
+pub fn errors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WalmartError>, D::Error> {
+    let error = |error: AnyError| {
+        let AnyError { code, field, mut description, message, info, severity, category } = error;
+        if description.is_empty() {
+            description = message;
+        } else if !message.is_empty() {
+            notice();
+        }
+        WalmartError { code, field, description, info, severity, category }
+    };
+    Ok(list(deserializer)?.into_iter().map(error).collect())
 }
 
 /// Reads a list of texts, or a text as a list; otherwise empty.
@@ -105,10 +147,10 @@ pub fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Qua
     fn first(shape: JsonShape<Quantity>) -> Option<Quantity> {
         match shape {
             JsonShape::Object(one) => Some(one),
-            JsonShape::Scalar(bare) => {
-                bare.number().map(|n| Quantity { unit_of_measure: None, measurement_value: Some(n) })
-            }
-            JsonShape::List(many) => many.into_iter().find_map(first),
+            JsonShape::Scalar(bare) => bare
+                .or_notice(JsonScalar::number)
+                .map(|n| Quantity { unit_of_measure: None, measurement_value: Some(n) }),
+            JsonShape::List(many) => first_of(many, first),
             JsonShape::Absent => None,
         }
     }
@@ -121,17 +163,34 @@ pub fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Name>, 
         match shape {
             JsonShape::Object(one) => Some(one),
             JsonShape::Scalar(whole) => Some(Name { first_name: Some(whole.into_text()), last_name: None }),
-            JsonShape::List(many) => many.into_iter().find_map(first),
+            JsonShape::List(many) => first_of(many, first),
             JsonShape::Absent => None,
         }
     }
     Ok(first(JsonShape::deserialize(deserializer)?))
 }
 
+/// The first value of a list that can be read; others are dropped.
+fn first_of<T, V>(many: Vec<JsonShape<T>>, read: fn(JsonShape<T>) -> Option<V>) -> Option<V> {
+    let mut values = many.into_iter();
+    let first = values.find_map(read);
+    if values.any(|dropped| !matches!(dropped, JsonShape::Absent)) {
+        notice();
+    }
+    first
+}
+
 fn scalar<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JsonScalar>, D::Error> {
     Ok(match JsonShape::<IgnoredAny>::deserialize(deserializer)? {
         JsonShape::Scalar(one) => Some(one),
-        JsonShape::Object(_) | JsonShape::List(_) | JsonShape::Absent => None,
+        JsonShape::List(many) => {
+            if !many.is_empty() {
+                notice();
+            }
+            None
+        }
+        // An object that says something was noticed when it was passed over.
+        JsonShape::Object(_) | JsonShape::Absent => None,
     })
 }
 
@@ -153,6 +212,21 @@ enum JsonScalar {
 }
 
 impl JsonScalar {
+    /// Reads the scalar; one that cannot be read is dropped.
+    fn or_notice<T>(self, read: impl FnOnce(&Self) -> Option<T>) -> Option<T> {
+        let value = read(&self);
+        if value.is_none() {
+            self.drop_noticed();
+        }
+        value
+    }
+
+    fn drop_noticed(self) {
+        if !matches!(&self, Self::Text(text) if text.is_empty()) {
+            notice();
+        }
+    }
+
     fn into_text(self) -> String {
         match self {
             JsonScalar::Text(v) => v,

@@ -4,3 +4,5 @@ pub mod envelope;
 pub mod error;
 pub mod lenient;
 pub mod number;
+pub mod unmapped;
+pub mod watch;

@@ -43,6 +43,7 @@ mod status_limits;
 mod status_table;
 mod support;
 mod tls;
+mod unmapped;
 mod webhook_cases;
 mod webhook_door;
 mod webhook_subscriptions;

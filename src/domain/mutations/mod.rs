@@ -17,6 +17,7 @@ mod refund_order_lines;
 mod refund_return;
 mod ship_order_lines;
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub struct AcceptedAnswer {
     pub errors: Vec<WalmartError>,
     /// What the answer shows of the changed object.
     pub shown: ShownObject,
+    /// What the messages have no place for: JSON text by JSON path. May have personal data; the ledger does not keep it.
+    pub unmapped: BTreeMap<String, String>,
 }
 
 /// The changed object as Walmart's answer to a mutation shows it.

@@ -107,14 +107,14 @@ const KINDS: [ErrorKind; 10] = [
 pub(super) fn accepted(reply: &mut Reply<AcceptedAnswer>) -> Vec<u8> {
     let Reply { answer, correlation_id } = reply;
     // Moved out and back, because the message owns its parts.
-    let AcceptedAnswer { status, header, acceptance, errors, shown } = mem::take(answer);
+    let AcceptedAnswer { status, header, acceptance, errors, shown, unmapped } = mem::take(answer);
     let correlation_id = correlation_id.as_bytes().to_vec();
     let kept_object = shown.kept().into();
     let kept =
         KeptAcceptance { status, header, acceptance: Some(acceptance), correlation_id, errors, shown: kept_object };
     let encoded = kept.encode_to_vec();
     let KeptAcceptance { status, header, acceptance, errors, .. } = kept;
-    *answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors, shown };
+    *answer = AcceptedAnswer { status, header, acceptance: acceptance.unwrap_or_default(), errors, shown, unmapped };
     encoded
 }
 
@@ -170,7 +170,7 @@ pub(in crate::service) fn read_acceptance(kept: &[u8]) -> Result<Reply<AcceptedA
         return Err(ServiceError::Internal);
     };
     let (acceptance, shown) = (acceptance.unwrap_or_default(), shown.into());
-    let answer = AcceptedAnswer { status, header, acceptance, errors, shown };
+    let answer = AcceptedAnswer { status, header, acceptance, errors, shown, ..AcceptedAnswer::default() };
     Ok(Reply { answer, correlation_id: Uuid::from_slice(&correlation_id).unwrap_or_default() })
 }
 

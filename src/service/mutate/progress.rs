@@ -1,5 +1,6 @@
 //! The progress of a call's work, shared by all callers that wait for the work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::ledger::{Entry, EntryState};
@@ -27,12 +28,21 @@ pub(super) struct BatchProgress {
     pub(super) entry: Entry,
     /// The upstream error behind an unknown outcome, if this work made the attempt.
     pub(super) lost: Option<Box<UpstreamError>>,
+    /// What the messages have no place for in the answer, if this work made the attempt. The ledger does not keep it.
+    pub(super) unmapped: BTreeMap<String, String>,
+}
+
+impl BatchProgress {
+    /// Progress without an attempt of this work.
+    pub(super) const fn of(entry: Entry) -> Self {
+        Self { entry, lost: None, unmapped: BTreeMap::new() }
+    }
 }
 
 impl CallProgress {
     /// Progress of a call with existing entries.
     pub(super) fn before(entries: Vec<Entry>) -> Self {
-        let batches = entries.into_iter().map(|entry| BatchProgress { entry, lost: None }).collect();
+        let batches = entries.into_iter().map(BatchProgress::of).collect();
         Self::Kept { batches: Arc::new(batches), before: true }
     }
 

@@ -16,6 +16,7 @@ mod process;
 mod store;
 mod subscriptions;
 mod text;
+mod unmapped;
 mod upstream;
 mod webhooks;
 
@@ -50,6 +51,7 @@ use process::ProcessMetrics;
 pub use store::StoreMetrics;
 pub use subscriptions::{MAX_LABELLED, SubscriptionLag, SubscriptionMetrics};
 pub use text::TextFormat;
+pub use unmapped::UnmappedMetrics;
 pub use upstream::{AttemptOutcome, ByOperation, CircuitState, TokenOutcome, UpstreamMetrics};
 pub use webhooks::{AccountWebhooks, DeliveryOutcome, WebhookMetrics};
 

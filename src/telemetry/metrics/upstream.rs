@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use super::levels::{BucketLevel, LevelCollector};
+use super::unmapped::UnmappedMetrics;
 use super::{BUCKETS, Durations, durations, observe};
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
@@ -37,6 +38,8 @@ pub struct UpstreamMetrics {
     pub rate_limit_waits: ByOperation<Histogram>,
     /// Calls refused because the wait for the rate limit would have passed the deadline.
     pub rate_limit_refusals: ByOperation<Counter>,
+    /// Answers with fields that the messages do not have.
+    pub unmapped: UnmappedMetrics,
     /// Promises answered from the cache.
     pub promise_cache_hits: Counter,
     /// Promises fetched from Walmart.
@@ -78,6 +81,7 @@ impl UpstreamMetrics {
         let levels = Arc::<LevelCollector>::default();
         r.register_collector(Box::new(levels.clone()));
 
+        let unmapped = UnmappedMetrics::register(r);
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             r.register(format!("order_gateway_promise_cache_{name}"), help, counter.clone());
@@ -95,6 +99,7 @@ impl UpstreamMetrics {
             retries_out_of_budget,
             rate_limit_waits: ByOperation::new(|operation| waits.get_or_create_owned(&OperationLabels { operation })),
             rate_limit_refusals,
+            unmapped,
             promise_cache_hits: counter("hits", "Promises answered from the cache"),
             promise_cache_misses: counter("misses", "Promises asked of Walmart"),
             promise_cache_coalesced: counter("coalesced", "Promises that joined an identical call in flight"),

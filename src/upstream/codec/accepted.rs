@@ -1,12 +1,13 @@
 //! `POST .../orders-fulfillments` and `POST .../orders-fulfillments/cancel`: Walmart accepts the request and
 //! processes later.
 
-use super::{AnswerError, OperationCodec, RestRequest, post, read_envelope};
+use super::{AnswerError, OperationCodec, RestRequest, post, read_envelope, shown_as};
 use crate::domain::mutations::{AcceptedAnswer, CancelOrder, CreateOrder};
 use crate::pb::{self, HeaderAttributes};
 
 impl OperationCodec for CreateOrder {
     const PATH: &'static str = "/v3/fulfillment/orders-fulfillments";
+    shown_as!(CreateOrderResponse);
 
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         post(Self::PATH, request.header.as_ref(), &request.payload, account)
@@ -19,6 +20,7 @@ impl OperationCodec for CreateOrder {
 
 impl OperationCodec for CancelOrder {
     const PATH: &'static str = "/v3/fulfillment/orders-fulfillments/cancel";
+    shown_as!(CancelOrderResponse);
 
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         post(Self::PATH, request.header.as_ref(), &request.payload, account)

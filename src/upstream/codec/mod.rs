@@ -9,6 +9,7 @@ mod seller_orders;
 mod webhooks;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::Method;
@@ -21,8 +22,8 @@ pub(crate) use self::look_up::LookUpCodec;
 use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::{mutations, reads};
 use crate::pb::{Header, HeaderAttributes};
-use crate::wire::envelope;
 use crate::wire::error::{self, ErrorBody, ErrorForm};
+use crate::wire::{envelope, watch};
 
 /// The request built by a codec, without scheme, host and headers.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,13 @@ pub trait OperationCodec: WalmartCall {
     /// The path of the call below the base URL.
     const PATH: &'static str;
 
+    /// Short name of the response message that shows the answer to callers. Empty for an answer that is passed on
+    /// undecoded.
+    const MESSAGE: &'static str = "";
+
+    /// Puts what the message has no place for beside the answer: JSON text by JSON path.
+    fn keep_unmapped(_answer: &mut Self::Answer, _values: BTreeMap<String, String>) {}
+
     /// Builds the request. `account` fills header values left out by the caller.
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest;
 
@@ -51,6 +59,18 @@ pub trait OperationCodec: WalmartCall {
     /// Decodes the body of an accepted answer.
     fn read(status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError>;
 }
+
+/// Names the response message of a codec. `unmapped` of the answer takes what the message has no place for.
+macro_rules! shown_as {
+    ($message:ident) => {
+        const MESSAGE: &'static str = stringify!($message);
+
+        fn keep_unmapped(answer: &mut Self::Answer, values: std::collections::BTreeMap<String, String>) {
+            answer.unmapped = values;
+        }
+    };
+}
+use shown_as;
 
 macro_rules! paths {
     (
@@ -153,7 +173,7 @@ fn filled<'a>(header: Option<&'a Header>, account: &HeaderAttributes) -> Cow<'a,
 /// errors without status and payload. Any other status is unreadable, since the outcome is unknown.
 fn read_envelope<P: DeserializeOwned>(body: &[u8], good: &[&str]) -> Result<envelope::AnswerEnvelope<P>, AnswerError> {
     // A body without an envelope may still be a list of errors, or XML.
-    let mut answer: envelope::AnswerEnvelope<P> = serde_json::from_slice(body).unwrap_or_default();
+    let mut answer: envelope::AnswerEnvelope<P> = watch::from_slice(body).unwrap_or_default();
     if answer.failed() {
         return Err(AnswerError::Failed(error::read(body)));
     }

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use http::Method;
 use url::form_urlencoded;
 
-use super::{AnswerError, OperationCodec, RestRequest, read_envelope};
+use super::{AnswerError, OperationCodec, RestRequest, read_envelope, shown_as};
 use crate::domain::ledger::evidence::{LookupAnswer, OrderShown, judge_search_by_number};
 use crate::domain::reads::{FindOrder, SearchOrders};
 use crate::pb::{self, HeaderAttributes};
 
 impl OperationCodec for FindOrder {
     const PATH: &'static str = SearchOrders::PATH;
+    shown_as!(GetOrderStatusResponse);
 
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         SearchOrders::build(request, account)
@@ -29,6 +30,7 @@ impl OperationCodec for FindOrder {
 
 impl OperationCodec for SearchOrders {
     const PATH: &'static str = "/v3/fulfillment/orders-fulfillments/status";
+    shown_as!(GetOrderStatusResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let number = |n: i32| if n == 0 { String::new() } else { n.to_string() };

@@ -1,6 +1,6 @@
 //! `POST .../fetchOrderPromiseOptions`: delivery offers for a cart.
 
-use super::{AnswerError, OperationCodec, RestRequest, post, read_envelope};
+use super::{AnswerError, OperationCodec, RestRequest, post, read_envelope, shown_as};
 use crate::domain::reads::FetchPromise;
 use crate::pb::{self, HeaderAttributes};
 use crate::wire::envelope::AnswerEnvelope;
@@ -8,6 +8,7 @@ use crate::wire::error::{ErrorBody, THRESHOLD_VIOLATED};
 
 impl OperationCodec for FetchPromise {
     const PATH: &'static str = "/v3/fulfillment/orders-fulfillments/fetchOrderPromiseOptions";
+    shown_as!(FetchDeliveryPromiseResponse);
 
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         post(Self::PATH, request.header.as_ref(), &request.payload, account)

@@ -5,17 +5,20 @@ use http::Method;
 use super::seller_orders::with_cursor;
 use super::{
     AnswerError, LookUpCodec, OperationCodec, RestRequest, get, has_errors, in_path, json, post, read_envelope,
+    shown_as,
 };
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::mutations::{AcceptedAnswer, CancelMcsReturn, CreateMcsReturn, RefundReturn, ShownObject};
 use crate::domain::reads::{ListMarketplaceReturns, ListMcsReturnOrders, LookUpMcsReturns, LookUpReturn};
 use crate::pb::{self, HeaderAttributes, McsReturnOrder};
+use crate::wire::watch;
 
 /// Statuses of an accepted answer.
 const GOOD: [&str; 5] = ["OK", "SUCCESS", "ACCEPTED", "CREATED", "PARTIAL_SUCCESS"];
 
 impl OperationCodec for ListMarketplaceReturns {
     const PATH: &'static str = "/v3/returns";
+    shown_as!(ListReturnsResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let path = Self::PATH;
@@ -42,7 +45,7 @@ impl OperationCodec for ListMarketplaceReturns {
     }
 
     fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
-        let answer: pb::ListReturnsResponse = serde_json::from_slice(body).unwrap_or_default();
+        let answer: pb::ListReturnsResponse = watch::from_slice(body).unwrap_or_default();
         match (&answer.meta, answer.return_orders.is_empty()) {
             (None, true) => Err(has_errors(body)),
             _ => Ok(answer),
@@ -68,6 +71,7 @@ impl OperationCodec for LookUpReturn {
 
 impl OperationCodec for RefundReturn {
     const PATH: &'static str = "/v3/returns/{returnOrderId}/refund";
+    shown_as!(RefundReturnResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         json(Method::POST, in_path(Self::PATH, &request.return_order_id), request)
@@ -75,7 +79,7 @@ impl OperationCodec for RefundReturn {
 
     /// Walmart repeats the ids and lines of the request.
     fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
-        let answer: pb::RefundReturnResponse = serde_json::from_slice(body).unwrap_or_default();
+        let answer: pb::RefundReturnResponse = watch::from_slice(body).unwrap_or_default();
         if answer.return_order_id.is_empty() && answer.refund_lines.is_empty() {
             return Err(has_errors(body));
         }
@@ -85,6 +89,7 @@ impl OperationCodec for RefundReturn {
 
 impl OperationCodec for ListMcsReturnOrders {
     const PATH: &'static str = CreateMcsReturn::PATH;
+    shown_as!(ListMcsReturnsResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let number = |n: i32| if n == 0 { String::new() } else { n.to_string() };
@@ -134,6 +139,7 @@ impl OperationCodec for LookUpMcsReturns {
 
 impl OperationCodec for CreateMcsReturn {
     const PATH: &'static str = "/v3/fulfillment/return-orders";
+    shown_as!(CreateMcsReturnResponse);
 
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         post(Self::PATH, request.header.as_ref(), &request.payload, account)
@@ -151,6 +157,7 @@ impl OperationCodec for CreateMcsReturn {
 
 impl OperationCodec for CancelMcsReturn {
     const PATH: &'static str = "/v3/fulfillment/return-orders/{returnOrderId}/cancel";
+    shown_as!(CancelMcsReturnResponse);
 
     fn build(request: &Self::Request, account: &HeaderAttributes) -> RestRequest {
         let target = in_path(Self::PATH, &request.return_order_id);

@@ -5,16 +5,17 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AnswerError, LookUpCodec, OperationCodec, RestRequest, get, has_errors, in_path, json};
+use super::{AnswerError, LookUpCodec, OperationCodec, RestRequest, get, has_errors, in_path, json, shown_as};
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::mutations::{AcceptedAnswer, CancelOrderLines, RefundOrderLines, ShipOrderLines, ShownObject};
 use crate::domain::reads::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, LookUpSellerOrder};
 use crate::pb::{self, HeaderAttributes, LineStatuses, OrderList, SellerOrder};
 use crate::wire::error::{self, ErrorBody};
-use crate::wire::lenient;
+use crate::wire::{lenient, watch};
 
 impl OperationCodec for ListSellerOrders {
     const PATH: &'static str = "/v3/orders";
+    shown_as!(ListOrdersResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let path = Self::PATH;
@@ -48,7 +49,7 @@ impl OperationCodec for ListSellerOrders {
 
     /// A page with errors and without orders is a refusal.
     fn read(_status: u16, body: &[u8]) -> Result<Self::Answer, AnswerError> {
-        let answer: ListBody = serde_json::from_slice(body).unwrap_or_default();
+        let answer: ListBody = watch::from_slice(body).unwrap_or_default();
         let Some(mut list) = answer.list else { return Err(has_errors(body)) };
         if !list.errors.is_empty() {
             let errors = errors_of_list(body);
@@ -79,6 +80,7 @@ fn errors_of_list(body: &[u8]) -> ErrorBody {
 
 impl OperationCodec for GetSellerOrder {
     const PATH: &'static str = "/v3/orders/{purchaseOrderId}";
+    shown_as!(GetOrderResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let path = in_path(Self::PATH, &request.purchase_order_id);
@@ -111,6 +113,7 @@ impl OperationCodec for LookUpSellerOrder {
 
 impl OperationCodec for AcknowledgeOrder {
     const PATH: &'static str = "/v3/orders/{purchaseOrderId}/acknowledge";
+    shown_as!(AcknowledgeOrderResponse);
 
     /// Sends no body; the content type must be there all the same.
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
@@ -126,6 +129,7 @@ impl OperationCodec for AcknowledgeOrder {
 
 impl OperationCodec for CorrectTracking {
     const PATH: &'static str = ShipOrderLines::PATH;
+    shown_as!(ShipOrderLinesResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         shipment(request)
@@ -145,6 +149,7 @@ struct CancellationBody {
 
 impl OperationCodec for CancelOrderLines {
     const PATH: &'static str = "/v3/orders/{purchaseOrderId}/cancel";
+    shown_as!(CancelOrderLinesResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         let mut order_cancellation = request.order_cancellation.clone().unwrap_or_default();
@@ -168,6 +173,7 @@ struct ShipmentBody {
 
 impl OperationCodec for ShipOrderLines {
     const PATH: &'static str = "/v3/orders/{purchaseOrderId}/shipping";
+    shown_as!(ShipOrderLinesResponse);
 
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
         shipment(request)
@@ -195,6 +201,7 @@ struct RefundBody {
 
 impl OperationCodec for RefundOrderLines {
     const PATH: &'static str = "/v3/orders/{purchaseOrderId}/refund";
+    shown_as!(RefundOrderLinesResponse);
 
     /// The body always carries the purchase order.
     fn build(request: &Self::Request, _account: &HeaderAttributes) -> RestRequest {
@@ -228,8 +235,11 @@ struct OrderBody {
 
 /// Reads an order with the wrapper `order` or without. An order shows its number.
 fn read_order(body: &[u8]) -> Option<SellerOrder> {
-    let wrapped: OrderBody = serde_json::from_slice(body).unwrap_or_default();
-    let order = wrapped.order.or_else(|| serde_json::from_slice(body).ok())?;
+    let wrapped: OrderBody = watch::from_slice(body).unwrap_or_default();
+    let order = wrapped.order.or_else(|| {
+        watch::forget();
+        watch::from_slice(body).ok()
+    })?;
     (!order.purchase_order_id.is_empty()).then_some(order)
 }
 

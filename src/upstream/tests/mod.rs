@@ -15,3 +15,4 @@ mod retry;
 mod time_of_attempts;
 mod tokens;
 mod turns;
+mod unmapped;

@@ -70,6 +70,7 @@ impl Service<AttemptRequest> for Strict {
                 status: 200,
                 at: Instant::now(),
                 hint: RateLimitHeaders::default(),
+                unmapped: None,
             }),
         })
     }
