@@ -67,6 +67,7 @@ use crate::service::{
 };
 use crate::shutdown::{DrainOutcome, OnceEvent, Shutdown};
 use crate::store::{self, Store};
+use crate::telemetry::log;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::otlp::OtlpExport;
 use crate::telemetry::trace::Tracer;
@@ -178,11 +179,13 @@ impl Gateway {
         listeners: BoundListeners,
         externals: Externals<H>,
     ) -> Result<Self, StartError> {
-        let Externals { http, clock, random, tracer, mut otlp, log, settings, reload } = externals;
+        let Externals { http, clock, random, tracer, mut otlp, log: lines, settings, reload } = externals;
         let shutdown = Shutdown::new();
         let metrics = Arc::new(Metrics::new(methods::paths()));
-        if let Some(lines) = log {
-            metrics.watch_log(lines);
+        if let Some(lines) = lines {
+            metrics.watch_log(lines.clone());
+            let stopping = shutdown.stopping().clone();
+            shutdown.tasks().spawn(async move { stopping.run_until_cancelled(log::tell_losses(lines)).await });
         }
         if let Some(otlp) = &mut otlp {
             metrics.watch_exports(otlp.outages());
@@ -224,7 +227,7 @@ impl Gateway {
         let used = (upstream.clone(), mutations.clone());
         let services = services(config, used, feed, status.clone(), &shutdown, &health, &metrics);
         let inbound = InboundConfig {
-            tracer,
+            tracer: tracer.clone(),
             metrics: metrics.clone(),
             access_log: config.telemetry.access_log,
             clients: clients.clone(),
@@ -245,7 +248,7 @@ impl Gateway {
         if config.http.page {
             shutdown.tasks().spawn(note_levels(status.clone(), metrics.clone(), shutdown.stopping().clone()));
         }
-        let webhooks = WebhookReceiver::new(&config.accounts, store.clone(), clock, metrics.clone());
+        let webhooks = WebhookReceiver::new(&config.accounts, store.clone(), clock, metrics.clone(), tracer);
         let counts = WebhookCounts::new(&config.accounts, &metrics);
         let parts = ReloadParts {
             store: store.clone(),

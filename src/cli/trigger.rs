@@ -295,6 +295,7 @@ mod tests {
     use crate::http::webhooks::WebhookReceiver;
     use crate::store::memory_feed::MemoryFeed;
     use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::trace::Tracer;
 
     const SETTINGS: &str = r#"
 [[accounts]]
@@ -334,7 +335,8 @@ webhook = { auth = "none" }
         let config = Config::load(SETTINGS, []).unwrap();
         let clock = Clock::system();
         let store = MemoryFeed::new(LogId(1));
-        let router = WebhookReceiver::new(&config.accounts, store, clock, Arc::new(Metrics::new([]))).router();
+        let metrics = Arc::new(Metrics::new([]));
+        let router = WebhookReceiver::new(&config.accounts, store, clock, metrics, Tracer::off()).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, router).into_future());

@@ -7,6 +7,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use http::HeaderMap;
 use prost::Message;
 use prost_types::Any;
 use tonic::metadata::MetadataMap;
@@ -18,11 +21,16 @@ use crate::domain::effect::Effect;
 use crate::domain::rules::FieldFault;
 use crate::pb;
 use crate::ports::upstream::UpstreamError;
+use crate::telemetry::trace::TraceContext;
 
 /// Domain of every error reason.
 pub const DOMAIN: &str = "ordergateway.v1";
 /// Largest serialized `google.rpc.Status`, in bytes.
 pub const MAX_SIZE: usize = 2900;
+/// Key of the trace id in the metadata, for the line of the log and the trace of a failed call.
+const TRACE_ID: &str = "traceId";
+/// Bytes that the trace id takes in a serialized status: the entry, and longer lengths of what encloses it.
+const TRACE_ROOM: usize = 48;
 /// Longest message, in bytes as sent in `grpc-message`.
 pub const MAX_MESSAGE: usize = 150;
 /// Longest repeated texts of Walmart's, in bytes: codes and fields; descriptions; severities and categories. One error
@@ -83,6 +91,11 @@ impl Problem {
         }
     }
 
+    /// Adds the trace of the call to an error that is not the status of the call, such as that of a batch.
+    pub(super) fn traced(self, trace: &TraceContext) -> Self {
+        self.metadata(TRACE_ID, &trace.trace_id_text())
+    }
+
     /// Adds Walmart's errors, unless no request was sent to Walmart.
     pub(super) fn upstream(mut self, error: UpstreamError) -> Self {
         if error.correlation_id.is_nil() {
@@ -114,13 +127,13 @@ impl Problem {
         Status::with_details_and_metadata(Code::from_i32(message.code), message.message, details, metadata)
     }
 
-    /// Encodes the status, and drops list entries from the end until the size fits.
+    /// Encodes the status, and drops list entries from the end until the size fits, with room for [`add_trace`].
     pub(super) fn into_message(mut self) -> rpc::Status {
         self.drop_what_cannot_fit();
         loop {
             let message = self.message();
             let errors = self.upstream.as_mut().map(|upstream| &mut upstream.errors);
-            let dropped = message.encoded_len() > MAX_SIZE
+            let dropped = message.encoded_len() > MAX_SIZE - TRACE_ROOM
                 && (self.faults.pop().is_some() || errors.is_some_and(|errors| errors.pop().is_some()));
             if !dropped {
                 return message;
@@ -170,6 +183,21 @@ impl Problem {
         }
         rpc::Status { code: self.code as i32, message: cut_message(&self.message).into_owned(), details }
     }
+}
+
+/// Adds the trace id to the details of the status in these headers, and returns their reason. A status without details of
+/// ours is left as it is.
+///
+/// Errors come from handlers and from all layers. Only the outermost layer has every one of them, and knows the trace.
+pub(super) fn add_trace(headers: &mut HeaderMap, trace: &TraceContext) -> Option<String> {
+    let details = headers.get_mut(Status::GRPC_STATUS_DETAILS)?;
+    let mut status = rpc::Status::decode(&*STANDARD_NO_PAD.decode(details.as_bytes()).ok()?).ok()?;
+    let any = status.details.iter_mut().find(|any| any.type_url.ends_with("/google.rpc.ErrorInfo"))?;
+    let mut info = rpc::ErrorInfo::decode(&*any.value).ok()?;
+    info.metadata.insert(TRACE_ID.to_owned(), trace.trace_id_text());
+    any.value = info.encode_to_vec();
+    *details = STANDARD_NO_PAD.encode(status.encode_to_vec()).try_into().ok()?;
+    Some(info.reason)
 }
 
 /// Returns the number of leading items whose sizes sum up to less than the limit.
@@ -251,6 +279,32 @@ mod tests {
         }
         let fits = "x".repeat(MAX_MESSAGE);
         assert_eq!(cut_message(&fits), fits);
+    }
+
+    #[test]
+    fn the_trace_id_fits_into_every_status() {
+        let trace = TraceContext { trace_id: u128::MAX, span_id: 1, sampled: false, state: None };
+        let fault = |field: String| FieldFault { field, description: "is required" };
+        // Sizes about which lengths get another byte, and the largest.
+        for faults in [0, 1, 2, 3, 1000] {
+            for length in 1..200 {
+                let faults = (0..faults).map(|_| fault("x".repeat(length))).collect();
+                let problem = Problem { faults, ..Problem::new(Code::InvalidArgument, "INVALID_REQUEST", "x") };
+                let status = problem.into_status();
+                let mut headers = status.clone().into_http::<()>().headers().clone();
+                assert_eq!(add_trace(&mut headers, &trace).as_deref(), Some("INVALID_REQUEST"));
+                let told = Status::from_header_map(&headers).unwrap();
+                let details = rpc::Status::decode(told.details()).unwrap();
+                assert!(details.encoded_len() <= MAX_SIZE, "{}", details.encoded_len());
+                assert!(details.encoded_len() <= status.details().len() + TRACE_ROOM);
+                let info = rpc::ErrorInfo::decode(&*details.details[0].value).unwrap();
+                assert_eq!(info.metadata[TRACE_ID], "f".repeat(32));
+                assert_eq!((told.code(), told.message()), (status.code(), status.message()));
+            }
+        }
+        let mut bare = Status::unimplemented("x").into_http::<()>().headers().clone();
+        let before = bare.clone();
+        assert_eq!((add_trace(&mut bare, &trace), bare), (None, before));
     }
 
     #[test]

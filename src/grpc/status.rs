@@ -45,7 +45,7 @@ pub fn failure(error: ServiceError, request_id: &str, call: &CallContext) -> Sta
 
 /// The same status as a message, for one batch of a call that succeeded in part.
 pub fn batch_failure(error: ServiceError, request_id: &str, call: &CallContext) -> rpc::Status {
-    problem(error, request_id, call).into_message()
+    problem(error, request_id, call).traced(&call.trace).into_message()
 }
 
 /// The deadline of the call passed.

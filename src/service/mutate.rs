@@ -130,7 +130,9 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
         loop {
             let work = || {
                 let payload = payload.take().unwrap_or_else(|| M::payload(&request));
-                self.clone().begin(account, request.clone(), payload, names.clone(), call.clone())
+                let begun = self.clone().begin(account, request.clone(), payload, names.clone(), call.clone());
+                // Other callers may drive the work, or a task.
+                call.trace.ids().scope(begun)
             };
             let waiter = self.single_flight.join(&key, names.clone(), work);
             let waited = timeout_at(call.deadline + SLACK, waiter.wait());

@@ -193,7 +193,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
         let (mutations, caller) = (self.mutations.clone(), call.caller().clone());
         // Runs in a task of its own: dropping the caller's future between the write and `follow` would leave waiters
         // and the queue without the change.
-        let decided = tokio::spawn(async move {
+        let decided = tokio::spawn(call.trace.ids().scope(async move {
             let audits = audits(&entry);
             let saved = mutations.ledger().save(vec![entry], audits).await?;
             if let SaveResult::Done(entries) = &saved {
@@ -203,7 +203,7 @@ impl<U: WalmartApi, L: Ledger> Operations<U, L> {
                 }
             }
             Ok::<_, ServiceError>(saved)
-        });
+        }));
         match decided.await.map_err(|_| ServiceError::Internal)?? {
             SaveResult::Done(mut entries) => {
                 entries.pop().map(|entry| Some(self.shown(entry))).ok_or(ServiceError::Internal)

@@ -123,9 +123,10 @@ impl<R: reads::ReadCall, U: Upstream<R>> CoalescedRead<R, U> {
         let request = Arc::new(request);
         loop {
             let first = FirstCaller { deadline: call.deadline, facts: call.facts.clone() };
-            let waiter = self
-                .single_flight
-                .join(&key, first, || self.clone().ask(account, request.clone(), call.clone(), key.clone()));
+            let waiter = self.single_flight.join(&key, first, || {
+                // Other callers may drive the work, or a task.
+                call.trace.ids().scope(self.clone().ask(account, request.clone(), call.clone(), key.clone()))
+            });
             let source = if waiter.joined { AnswerSource::Joined } else { AnswerSource::Own };
             let Ok(result) = timeout_at(call.deadline + SLACK, waiter.wait()).await else {
                 return Err(timed_out(R::OPERATION, waiter.tag.facts.correlation_id().unwrap_or_default()));

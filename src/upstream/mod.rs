@@ -98,7 +98,7 @@ pub(crate) fn stack<H: HttpService>(
         // Everything below runs again on each attempt.
         .layer(RetryLayer::new(max_attempts, random, metrics.clone()))
         // Inside retry, so that a retry pays too. Outside auth, so that an access token does not expire in the queue.
-        .layer(RateLimitLayer::new(shared.buckets.clone(), metrics.clone()))
+        .layer(RateLimitLayer::new(shared.buckets.clone(), metrics.clone(), shared.endpoint.tracer().clone()))
         // Outside the timeout: waiting for an access token is not time on the wire.
         .layer(AuthLayer::new(shared.tokens.clone()))
         // Measures only time on the wire: a span for every request sent, including a replay with a fresh token.

@@ -30,7 +30,7 @@ use crate::ports::random::Random;
 use crate::single_flight::{SingleFlight, Waiter};
 use crate::telemetry::metrics::{AttemptOutcome, Metrics, TokenOutcome};
 use crate::telemetry::semconv;
-use crate::telemetry::trace::{ClientRequest, ClientSpan};
+use crate::telemetry::trace::{BackgroundSpan, ClientRequest, ClientSpan, TraceContext, Tracer};
 use crate::wire::lenient;
 
 const PARTNER_ID: HeaderName = HeaderName::from_static("wm_partner.id");
@@ -140,6 +140,11 @@ impl<H: HttpService> TokenCache<H> {
         Some(value)
     }
 
+    /// The tracer for spans of waits.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        self.0.endpoint.tracer()
+    }
+
     /// Returns a usable token. Waits for a refresh only if no token is usable.
     pub async fn get(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
         let refresh = {
@@ -222,12 +227,22 @@ impl<H: HttpService> TokenCache<H> {
             return Err(pause.why.told(pause.until - now));
         }
         let tokens = self.clone();
-        Ok(self.0.refreshes.join(&key, (), || async move { tokens.fetch_and_keep(account).await }))
+        let tracer = self.0.endpoint.tracer();
+        Ok(self.0.refreshes.join(&key, (), || {
+            // A trace of its own: a token serves many calls and belongs to no caller's trace.
+            let mut whole = tracer.background_span("token refresh");
+            whole.set(semconv::ACCOUNT, || self.0.endpoint.accounts().get(account).id.to_string().into());
+            whole.context().ids().scope(async move { tokens.fetch_and_keep(account, whole).await })
+        }))
     }
 
-    async fn fetch_and_keep(&self, account: AccountIndex) -> Result<HeaderValue, NotSent> {
+    async fn fetch_and_keep(&self, account: AccountIndex, mut whole: BackgroundSpan) -> Result<HeaderValue, NotSent> {
         let credentials = self.credentials(account);
-        let fetched = self.fetch(account, &credentials).await;
+        let fetched = self.fetch(account, &credentials, whole.context()).await;
+        if fetched.is_err() {
+            whole.failed("no_token");
+        }
+        drop(whole);
         let now = Instant::now();
         let mut state = self.lock(account);
         match fetched {
@@ -302,11 +317,9 @@ impl<H: HttpService> TokenCache<H> {
         &self,
         account: AccountIndex,
         credentials: &ClientCredentials,
+        trace: &TraceContext,
     ) -> Result<(HeaderValue, Duration), (TokenFault, FailedTokenCall)> {
         let parts = &self.0;
-        // Use a trace of its own: a token serves many calls and belongs to no caller's trace.
-        let mut whole = parts.endpoint.tracer().background_span("token refresh");
-        whole.set(semconv::ACCOUNT, || parts.endpoint.accounts().get(account).id.to_string().into());
         let (correlation_id, url) = (self.0.random.uuid(), parts.endpoint.uri(PATH));
         let (server_address, server_port) = parts.endpoint.server();
         let request = ClientRequest {
@@ -318,7 +331,7 @@ impl<H: HttpService> TokenCache<H> {
             correlation_id,
             resend_count: 0,
         };
-        let span = parts.endpoint.tracer().client_span(whole.context(), &request);
+        let span = parts.endpoint.tracer().client_span(trace, &request);
         let failed = |kind, http_status, said| FailedTokenCall { kind, http_status, said, correlation_id };
         let Some(request) = self.request(account, credentials, correlation_id, &span) else {
             let said = "the credentials contain characters not allowed in a header".to_owned();
@@ -334,9 +347,9 @@ impl<H: HttpService> TokenCache<H> {
             Ok(Err(HttpError::BadBody(status))) => (AttemptOutcome::Unreadable, Some(*status)),
             Ok(Ok(response)) => (outcome(response.status().as_u16()), Some(response.status().as_u16())),
         };
-        parts.metrics.upstream.attempt(None, "POST", outcome, began.elapsed(), span.context());
-        span.end(status, status.is_none().then_some(outcome.name()));
-        let read = match answer {
+        parts.metrics.upstream.attempt(None, "POST", outcome, status, began.elapsed(), span.context());
+        span.end(status, outcome.failure());
+        match answer {
             Ok(Ok(response)) => read(&response, &parts.clock).map_err(|fault| {
                 let body = response.body();
                 let kind = match fault {
@@ -352,11 +365,7 @@ impl<H: HttpService> TokenCache<H> {
             _ => {
                 Err((TokenFault::Unavailable, failed(TokenFailureKind::Unavailable, status, outcome.name().to_owned())))
             }
-        };
-        if read.is_err() {
-            whole.failed("no_token");
         }
-        read
     }
 
     fn request(

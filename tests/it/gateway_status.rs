@@ -171,7 +171,8 @@ async fn probes_answer_and_calls_are_counted() {
     app.client().await.cancel(&bodies::cancel_lines("", [])).await.unwrap_err();
     let calls = async |method: &str, code: &str| {
         let labels = format!(
-            "{{rpc_method=\"ordergateway.v1.FulfillmentService/{method}\",rpc_response_status_code=\"{code}\"}}"
+            "{{rpc_system_name=\"grpc\",rpc_method=\"ordergateway.v1.FulfillmentService/{method}\",\
+             rpc_response_status_code=\"{code}\"}}"
         );
         app.metric(&format!("rpc_server_call_duration_seconds_count{labels}")).await
     };

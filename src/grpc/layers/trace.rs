@@ -16,16 +16,16 @@ use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 use tower::{Layer, Service};
 
 use super::LoggedInSummary;
 use crate::config::AccessLog;
+use crate::grpc::problem::add_trace;
 use crate::ports::call::{CallContext, CallPurpose, CallRecord};
 use crate::rate_limiter::RateLimiter;
 use crate::telemetry::metrics::{GaugeGuard, MethodMetrics, Metrics};
 use crate::telemetry::semconv;
-use crate::telemetry::trace::{ServerSpan, Tracer, code_name, is_server_fault};
+use crate::telemetry::trace::{ServerSpan, SpanIds, Tracer, code_name, is_server_fault};
 
 /// Duration from which a unary call counts as slow: Walmart usually answers within 1 s.
 pub(crate) const SLOW: Duration = Duration::from_secs(2);
@@ -101,6 +101,7 @@ where
             facts: facts.clone(),
             purpose: CallPurpose::Caller,
         });
+        let ids = span.context().ids();
         let in_flight = GaugeGuard::new(&metrics.calls_in_flight);
         let open = UnfinishedCall {
             started,
@@ -113,7 +114,8 @@ where
             _in_flight: in_flight,
         };
         let record = EndOnDrop(Some(open));
-        TraceFuture { inner: self.inner.call(request), record: Some(record) }
+        let _working = ids.enter();
+        TraceFuture { inner: self.inner.call(request), ids, record: Some(record) }
     }
 }
 
@@ -122,6 +124,7 @@ pin_project! {
     pub(crate) struct TraceFuture<F> {
         #[pin]
         inner: F,
+        ids: SpanIds,
         record: Option<EndOnDrop>,
     }
 }
@@ -135,16 +138,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx))?;
+        let ids = *this.ids;
+        let _working = ids.enter();
+        let mut response = ready!(this.inner.poll(cx))?;
         let mut record = this.record.take();
         if let Some(EndOnDrop(Some(open))) = &mut record {
             open.in_summary = response.extensions().get::<LoggedInSummary>().is_some();
         }
         // A refusal has its status in the headers, and an empty body may never be polled.
         if response.headers().contains_key(Status::GRPC_STATUS) || response.body().is_end_stream() {
-            finish(&mut record, Some(response.headers()));
+            finish(&mut record, Some(response.headers_mut()));
         }
-        Poll::Ready(Ok(response.map(|inner| RecordedBody { inner, record })))
+        Poll::Ready(Ok(response.map(|inner| RecordedBody { inner, ids, record })))
     }
 }
 
@@ -153,6 +158,7 @@ pin_project! {
     pub(crate) struct RecordedBody<R> {
         #[pin]
         inner: R,
+        ids: SpanIds,
         record: Option<EndOnDrop>,
     }
 }
@@ -166,10 +172,11 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
-        match &frame {
+        let _working = this.ids.enter();
+        let mut frame = ready!(this.inner.poll_frame(cx));
+        match &mut frame {
             Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_ref() {
+                if let Some(trailers) = frame.trailers_mut() {
                     finish(this.record, Some(trailers));
                 }
             }
@@ -187,8 +194,9 @@ where
     }
 }
 
-/// Ends the call with the status in `headers`. Without a status the code is UNKNOWN, as in gRPC clients.
-fn finish(record: &mut Option<EndOnDrop>, headers: Option<&HeaderMap>) {
+/// Ends the call with the status in `headers`, whose details are told the trace. Without a status the code is UNKNOWN, as
+/// in gRPC clients.
+fn finish(record: &mut Option<EndOnDrop>, headers: Option<&mut HeaderMap>) {
     if let Some(open) = record.take().and_then(|mut record| record.0.take()) {
         open.finish(headers);
     }
@@ -200,7 +208,8 @@ struct EndOnDrop(Option<UnfinishedCall>);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         if let Some(open) = self.0.take() {
-            open.end(Code::Cancelled, || None);
+            let _working = open.span.context().ids().enter();
+            open.end(Code::Cancelled, None);
         }
     }
 }
@@ -218,14 +227,16 @@ struct UnfinishedCall {
 }
 
 impl UnfinishedCall {
-    fn finish(self, headers: Option<&HeaderMap>) {
-        let code = headers.and_then(|headers| headers.get(Status::GRPC_STATUS));
+    fn finish(self, headers: Option<&mut HeaderMap>) {
+        let code = headers.as_ref().and_then(|headers| headers.get(Status::GRPC_STATUS));
         let code = code.map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-        self.end(code, || Status::from_header_map(headers?)?.get_details_error_info().map(|info| info.reason));
+        let failed = headers.filter(|_| code != Code::Ok);
+        let reason = failed.and_then(|headers| add_trace(headers, self.span.context()));
+        self.end(code, reason);
     }
 
-    /// Ends the call. `reason` decodes the status details, and runs only for failures that did not come from a handler.
-    fn end(mut self, code: Code, reason: impl FnOnce() -> Option<String>) {
+    /// Ends the call. `reason` is that of the status details, which counts for failures that did not come from a handler.
+    fn end(mut self, code: Code, reason: Option<String>) {
         let took = self.started.elapsed();
         let caller = self.facts.caller().map(|caller| caller.name.as_str());
         self.method.observe(code, caller, took, self.span.context());
@@ -239,8 +250,7 @@ impl UnfinishedCall {
         };
         let reason = match self.facts.reason() {
             Some(known) => Some(Cow::Borrowed(known)),
-            None if code == Code::Ok => None,
-            None => reason().map(Cow::Owned),
+            None => reason.map(Cow::Owned),
         };
         if wanted {
             self.log(code, took, reason.as_deref());
@@ -282,7 +292,6 @@ impl UnfinishedCall {
         macro_rules! line {
             ($level:expr) => {{
                 let facts = &*self.facts;
-                let trace = self.span.context();
                 let method = self.method.name();
                 let code = code_name(code);
                 let millis = took.as_micros() as f64 / 1e3;
@@ -297,9 +306,6 @@ impl UnfinishedCall {
                     duration_ms = millis,
                     attempts = facts.attempts(),
                     correlation_id = facts.correlation_id().map(tracing::field::display),
-                    trace_id = trace.trace_id_text(),
-                    span_id = trace.span_id_text(),
-                    trace_flags = if trace.sampled { "01" } else { "00" },
                     "{method} {code} in {millis} ms",
                 );
             }};

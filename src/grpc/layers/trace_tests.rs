@@ -6,6 +6,7 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, RandomIdGenerator, Sampler, SpanData};
 use serde_json::Value;
 use tonic::body::Body;
+use tonic_types::StatusExt as _;
 use tower::{ServiceExt as _, service_fn};
 use tracing::instrument::WithSubscriber as _;
 use uuid::Uuid;
@@ -128,6 +129,43 @@ async fn so_many_lines_in_each_second_and_the_rest_is_counted() {
     assert_eq!(calls(1).await, (most + 1, 50));
 }
 
+#[tokio::test]
+async fn every_error_tells_its_trace() {
+    let layer = layer(AccessLog::Off);
+    let trace = |headers: &http::HeaderMap| {
+        let told = Status::from_header_map(headers).unwrap();
+        assert_eq!(told.code(), Code::Internal);
+        told.get_details_error_info().unwrap().metadata["traceId"].clone()
+    };
+    // A refusal is headers alone, an error after them is trailers.
+    let refused = layer.layer(service_fn(failing)).oneshot(request(UNARY, &[("traceparent", PARENT)])).await.unwrap();
+    assert_eq!(trace(refused.headers()), "4bf92f3577b34da6a3ce929d0e0e4736");
+    let late = service_fn(|_: Request<Body>| async {
+        let end = status::internal().into_http::<()>().headers().clone();
+        let frames = [Ok::<_, Status>(Frame::data(Bytes::from_static(b"x"))), Ok(Frame::trailers(end))];
+        Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(futures_util::stream::iter(frames)))))
+    });
+    let late = layer.layer(late).oneshot(request(UNARY, &[("traceparent", PARENT)])).await.unwrap();
+    let body = late.into_body().collect().await.unwrap();
+    assert_eq!(trace(body.trailers().unwrap()), "4bf92f3577b34da6a3ce929d0e0e4736");
+}
+
+#[tokio::test]
+async fn log_lines_of_a_handler_have_the_trace_of_their_call() {
+    async fn talking(_: Request<Body>) -> Result<Response<Body>, Infallible> {
+        tracing::info!("in the handler");
+        tokio::task::yield_now().await;
+        tracing::info!("after a wait");
+        Ok(ok())
+    }
+    let lines = logged(AccessLog::All, talking, &[("traceparent", PARENT)]).await;
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in &lines {
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736", "{line}");
+        assert_eq!(line["span_id"], lines[2]["span_id"], "{line}");
+    }
+}
+
 fn attribute(span: &SpanData, key: &str) -> Option<String> {
     span.attributes.iter().find(|a| a.key.as_str() == key).map(|a| a.value.to_string())
 }
@@ -211,10 +249,11 @@ async fn the_code_is_found_in_headers_and_trailers_and_a_caller_who_leaves_has_c
     assert_eq!(layer.metrics.calls_in_flight.get(), 0);
 
     let text = layer.metrics.encode(TextFormat::Plain).unwrap();
-    for code in ["INTERNAL", "NOT_FOUND", "CANCELLED"] {
+    for (code, error) in [("INTERNAL", ",error_type=\"INTERNAL\""), ("NOT_FOUND", ""), ("CANCELLED", "")] {
         let line = format!(
-            "rpc_server_call_duration_seconds_count{{rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",\
-             rpc_response_status_code=\"{code}\"}} 1\n"
+            "rpc_server_call_duration_seconds_count{{rpc_system_name=\"grpc\",\
+             rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",\
+             rpc_response_status_code=\"{code}\"{error}}} 1\n"
         );
         assert!(text.contains(&line), "{code}: {text}");
     }

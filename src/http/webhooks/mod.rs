@@ -11,6 +11,7 @@
 mod answer;
 pub mod auth;
 mod body;
+mod observe;
 pub mod read;
 mod refusal;
 mod unpack;
@@ -25,6 +26,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, post};
 use foldhash::fast::RandomState;
@@ -34,6 +36,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use self::auth::{ProofVerifier, TokenGrant, TokenKey, TokenRefusal, UnverifiedDelivery, VerifiedDelivery};
+use self::observe::RequestObserver;
 use self::refusal::{PostRecorder, PostRefusal};
 use self::unproved::{UnprovedLimits, UnprovedPost, UnprovedPosts};
 use super::peer::PeerAddress;
@@ -48,6 +51,7 @@ use crate::ports::token_keys::TokenKeys;
 use crate::quota::Quota;
 use crate::service::feed::{DeliveryRecipient, WebhookIntake};
 use crate::telemetry::metrics::{DeliveryOutcome, GaugeGuard, Metrics};
+use crate::telemetry::trace::Tracer;
 
 /// Bytes of a token request.
 const MAX_FORM: usize = 16 * 1024;
@@ -72,6 +76,7 @@ pub(crate) struct WebhookReceiver<L> {
     token_key: OnceCell<TokenKey>,
     clock: Clock,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
     unproved: UnprovedPosts,
     deliveries: Quota,
     bytes: Quota,
@@ -143,7 +148,13 @@ impl WebhookAccount {
 
 impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
     /// Serves the accounts whose settings have a webhook scheme. `store` keeps the deliveries and the key of tokens.
-    pub(crate) fn new(accounts: &[config::AccountConfig], store: L, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        accounts: &[config::AccountConfig],
+        store: L,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        tracer: Tracer,
+    ) -> Self {
         Self {
             accounts: WebhookAccounts::new(accounts, metrics.clone()),
             unknown: PostRecorder::new("unknown", metrics.webhooks.of_unknown_account()),
@@ -151,6 +162,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             keys: store,
             token_key: OnceCell::new(),
             clock,
+            tracer,
             unproved: UnprovedPosts::new(UNPROVED),
             deliveries: Quota::new(DELIVERIES),
             bytes: Quota::new(STORING_BYTES),
@@ -168,6 +180,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         let receive = || post(receive::<L>).fallback(only_post::<L>);
         let grant = || post(grant::<L>).fallback(only_post::<L>);
         let nowhere = || -> MethodRouter<Arc<Self>> { any(nowhere::<L>) };
+        let observer = RequestObserver::new(self.tracer.clone(), self.metrics.clone(), self.clock);
         Router::new()
             .route("/webhooks/walmart/{account}", receive())
             .route("/webhooks/walmart/{account}/", receive())
@@ -176,6 +189,7 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
             .route("/webhooks", nowhere())
             .route("/webhooks/", nowhere())
             .route("/webhooks/{*rest}", nowhere())
+            .route_layer(from_fn_with_state(observer, observe::observe))
             .with_state(Arc::new(self))
     }
 
@@ -232,7 +246,9 @@ impl<L: EventLog + TokenKeys> WebhookReceiver<L> {
         let is_fraud_cancel = read.as_ref().is_ok_and(read::is_fraud_cancel);
         let WebhookAccount { recipient, recorder, .. } = account;
         let id = &recipient.account;
+        let wait = self.tracer.wait_span("feed append");
         let stored = timeout(STORE_TIME, self.intake.take(recipient, raw, read)).await;
+        drop(wait);
         let (outcome, answer) = match stored {
             Ok(Ok(AppendOutcome::Stored { .. })) => match unreadable {
                 None => {

@@ -188,7 +188,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         purpose: CallPurpose,
     ) -> LookupOutcome {
         let call = self.mutations.background_call("ledger look-up", Some(entry), purpose);
-        self.ask_in(DeskId::new(account, probe.operation()), probe, &call.context).await
+        call.scope(self.ask_in(DeskId::new(account, probe.operation()), probe, &call.context)).await
     }
 
     /// Makes a look-up in the given call context.

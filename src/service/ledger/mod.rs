@@ -72,6 +72,8 @@ const SNAPSHOT_PART: u32 = 4;
 const POSTPONED: Duration = Duration::from_secs(1);
 /// Most returns of a Multichannel order on one of Walmart's pages.
 const MCS_PAGE: i32 = 50;
+/// Name of the span of a write.
+const WRITE: &str = "ledger write";
 /// Time limit of a background call.
 const OWN_CALL_TIME: Duration = Duration::from_secs(10);
 
@@ -156,6 +158,13 @@ impl SaveOutcome {
         match self {
             Self::Won(entry) | Self::Lost(entry) => entry,
         }
+    }
+}
+
+impl BackgroundCall {
+    /// Makes `work` a part of the call, whose trace its spans and log lines then belong to.
+    pub(super) fn scope<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        self.context.trace.ids().scope(work)
     }
 }
 
@@ -348,7 +357,9 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }
         reach(CrashPoint::L1);
         let waiting = new.iter().any(|entry| entry.state.is_open() && entry.batch > 0);
+        let wait = self.0.tracer.wait_span("ledger begin");
         let begun = self.0.ledger.begin(new, join).await?;
+        drop(wait);
         if waiting && matches!(begun, BeginOutcome::New(_)) {
             reach(CrashPoint::L2);
         }
@@ -379,7 +390,9 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns
     /// [`SaveOutcome::Lost`] when a concurrent task changed the entry first.
     pub(super) async fn write(&self, entry: &Entry) -> Result<SaveOutcome, ServiceError> {
+        let wait = self.0.tracer.wait_span(WRITE);
         let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
+        drop(wait);
         match saved {
             SaveResult::Done(mut written) => {
                 let entry = written.pop().ok_or(ServiceError::Internal)?;
@@ -397,7 +410,9 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Writes several entries in one transaction, as [`Mutations::write`].
     pub(super) async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<SaveOutcome>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
+        let wait = self.0.tracer.wait_span(WRITE);
         let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
+        drop(wait);
         if let SaveResult::Done(written) = saved {
             written.iter().for_each(|entry| self.follow(entry));
             return Ok(written.into_iter().map(SaveOutcome::Won).collect());

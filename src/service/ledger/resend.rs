@@ -4,9 +4,10 @@ use super::POSTPONED;
 use super::resolver::Resolver;
 use super::{SaveOutcome, WorkGuard};
 use crate::crash_point::{CrashPoint, reach};
+use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{Entry, EntryState};
-use crate::ports::call::CallPurpose;
+use crate::ports::call::{CallContext, CallPurpose};
 use crate::ports::ledger::Ledger;
 use crate::ports::upstream::WalmartApi;
 
@@ -46,7 +47,12 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             return Some(());
         }
         let call = mutations.background_call("ledger resend", Some(&entry), CallPurpose::Resend);
-        let entry = match mutations.looked_up_first(entry, account, &call.context).await.ok()? {
+        call.scope(self.resend(entry, account, &call.context)).await
+    }
+
+    async fn resend(&self, entry: Entry, account: AccountIndex, call: &CallContext) -> Option<()> {
+        let mutations = &self.mutations;
+        let entry = match mutations.looked_up_first(entry, account, call).await.ok()? {
             Ok(entry) => entry,
             Err(closed) => {
                 mutations.write(&closed).await.ok()?;
@@ -59,11 +65,10 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
         // owns the entry. Sending here, too, would carry out the mutation twice.
         let SaveOutcome::Won(entry) = mutations.write(&entry).await.ok()? else { return Some(()) };
         mutations.0.metrics.ledger.resends.inc();
-        let Some(attempt) = mutations.attempt_again(&entry, account, &call.context).await else {
+        let Some(attempt) = mutations.attempt_again(&entry, account, call).await else {
             tracing::error!(operation = %entry.id, "the stored request of an operation cannot be decoded");
             return None;
         };
-        drop(call);
         let entry = mutations.after(entry, attempt.event).ok()?;
         mutations.write(&entry).await.ok()?;
         reach(CrashPoint::L7);

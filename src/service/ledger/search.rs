@@ -50,7 +50,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             let Some(request) = next_page(first, &progress) else { break };
             let call = self.mutations.background_call("ledger search", None, CallPurpose::Lookup);
             let LookupOutcome::Answer(answer) =
-                self.ask_in(desk, &LookupProbe::OrdersByDate(Box::new(request)), &call.context).await
+                call.scope(self.ask_in(desk, &LookupProbe::OrdersByDate(Box::new(request)), &call.context)).await
             else {
                 break;
             };

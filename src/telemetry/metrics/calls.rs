@@ -1,19 +1,21 @@
 //! Metrics of RPCs, by method, code and caller.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tonic::Code;
 
 use super::{Durations, observe};
-use crate::telemetry::trace::{TraceContext, code_name};
+use crate::telemetry::semconv;
+use crate::telemetry::trace::{TraceContext, code_name, is_server_fault};
 
 /// Label value for unrecognised callers: refused calls, and health checks without credentials.
 const NOBODY: &str = "none";
@@ -63,10 +65,8 @@ impl MethodMetrics {
     /// Records a finished call. `caller` is a client name or `anonymous`, and `None` if unrecognised. A recorded
     /// trace becomes the exemplar of the bucket.
     pub fn observe(&self, code: Code, caller: Option<&str>, took: Duration, trace: &TraceContext) {
-        let durations = self.by_code[code as usize].get_or_init(|| {
-            let labels = RpcLabels { rpc_method: self.name, rpc_response_status_code: code_name(code) };
-            self.family.get_or_create_owned(&labels)
-        });
+        let durations = self.by_code[code as usize]
+            .get_or_init(|| self.family.get_or_create_owned(&RpcLabels { rpc_method: self.name, code }));
         observe(durations, took, trace);
         self.count(code, caller.unwrap_or(NOBODY));
     }
@@ -97,10 +97,24 @@ impl MethodMetrics {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+/// The attributes of `rpc.server.call.duration`. Only a server's fault has an `error.type`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RpcLabels {
-    pub(super) rpc_method: &'static str,
-    pub(super) rpc_response_status_code: &'static str,
+    rpc_method: &'static str,
+    code: Code,
+}
+
+impl EncodeLabelSet for RpcLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let code = code_name(self.code);
+        ("rpc_system_name", semconv::SYSTEM_GRPC).encode(encoder.encode_label())?;
+        ("rpc_method", self.rpc_method).encode(encoder.encode_label())?;
+        ("rpc_response_status_code", code).encode(encoder.encode_label())?;
+        match is_server_fault(self.code) {
+            true => ("error_type", code).encode(encoder.encode_label()),
+            false => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -10,6 +10,7 @@ mod clock;
 mod connections;
 mod exports;
 mod feed;
+mod http_server;
 mod ledger;
 mod levels;
 mod process;
@@ -45,6 +46,7 @@ pub use clock::ClockMetrics;
 pub use connections::{ConnectionMetrics, CutReason};
 use exports::ExportMetrics;
 pub use feed::FeedMetrics;
+pub use http_server::{HttpLabels, HttpServerMetrics};
 pub use ledger::LedgerMetrics;
 pub use levels::BucketLevel;
 use process::ProcessMetrics;
@@ -61,11 +63,15 @@ use super::recent::RecentFailures;
 use super::semconv;
 use super::trace::TraceContext;
 
-/// The histogram buckets of the semantic conventions, in seconds.
-const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// The buckets of all histograms of time, in seconds: those of the semantic conventions, and more for what takes less
+/// than 5 ms, as cached answers and commits do, or more than 10 s, as calls with long deadlines do.
+const SECONDS: [f64; 21] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5,
+    10.0, 30.0, 60.0,
+];
 
 /// Method label of unknown methods, so that callers cannot create labels.
-pub const OTHER_METHOD: &str = "_OTHER";
+pub const OTHER_METHOD: &str = semconv::OTHER;
 
 type Durations = HistogramWithExemplars<TraceLabel>;
 
@@ -100,6 +106,8 @@ pub struct Metrics {
     pub upstream: UpstreamMetrics,
     /// Webhook deliveries and token requests from Walmart.
     pub webhooks: WebhookMetrics,
+    /// Requests to the webhook paths, as the semantic conventions have them.
+    pub http_server: HttpServerMetrics,
     /// Failed calls without a line in the access log, because there were too many.
     pub access_lines_left_out: Counter,
     /// RPCs in flight, including streams.
@@ -145,6 +153,7 @@ impl Metrics {
         let feed = FeedMetrics::register(r);
         let ledger = LedgerMetrics::register(r);
         let webhooks = WebhookMetrics::register(r);
+        let http_server = HttpServerMetrics::register(r);
         let calls_in_flight = Gauge::default();
         r.register("order_gateway_calls_in_flight", "RPCs in flight, streams too", calls_in_flight.clone());
         let mut counter = |name: &str, help: &str| {
@@ -186,6 +195,7 @@ impl Metrics {
             clock,
             feed,
             webhooks,
+            http_server,
             ledger,
             access_lines_left_out,
             calls_in_flight,
@@ -250,7 +260,7 @@ impl fmt::Debug for Metrics {
 }
 
 fn durations() -> Durations {
-    HistogramWithExemplars::new(BUCKETS.into_iter())
+    HistogramWithExemplars::new(SECONDS.into_iter())
 }
 
 fn observe(durations: &Durations, took: Duration, trace: &TraceContext) {

@@ -5,8 +5,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Histogram buckets in seconds. A commit is an fsync, which takes from tens of microseconds to seconds.
-const SECONDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+use super::SECONDS;
 
 /// Commits and failures. Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
@@ -19,6 +18,8 @@ pub struct StoreMetrics {
     pub rows: Counter,
     /// Duration of a checkpoint, in seconds.
     pub checkpoints: Histogram,
+    /// Size of the write-ahead log, in bytes; SQLite only.
+    pub wal: Gauge,
     /// Failed groups of writes, and failed reads.
     pub failures: Counter,
     /// 1 while the store fails, else 0.
@@ -42,8 +43,11 @@ impl StoreMetrics {
         let writes = counter("writes", "Writes committed to the store");
         let rows = counter("rows", "Entries of the ledger made or changed");
         let failures = counter("failures", "Groups of writes, and reads, that the store could not do");
+        let wal = Gauge::default();
+        let help = "Size of the write-ahead log of the SQLite store, without room kept for later";
+        r.register_with_unit("order_gateway_store_wal", help, Unit::Bytes, wal.clone());
         let failing = Gauge::default();
         r.register("order_gateway_store_failing", "1 while the store fails", failing.clone());
-        Self { commits, writes, rows, checkpoints, failures, failing }
+        Self { commits, writes, rows, checkpoints, wal, failures, failing }
     }
 }

@@ -16,12 +16,22 @@ fn filled() -> Metrics {
     let metrics = Metrics::new([CREATE]);
     let took = Duration::from_millis(30);
     metrics.method(CREATE).observe(Code::Ok, Some("oms"), took, &trace(true));
+    metrics.method(CREATE).observe(Code::NotFound, Some("oms"), took, &trace(false));
     metrics.method("/made/up").observe(Code::Unimplemented, None, took, &trace(false));
     metrics.panics.inc();
     let upstream = &metrics.upstream;
     upstream.set_server("walmart", 443);
-    upstream.attempt(Some(Operation::Create), "POST", AttemptOutcome::Success, took, &trace(true));
-    upstream.attempt(None, "POST", AttemptOutcome::TimedOut, took, &trace(false));
+    let attempt = |operation, method, outcome, status| {
+        upstream.attempt(operation, method, outcome, status, took, &trace(false));
+    };
+    upstream.attempt(Some(Operation::Create), "POST", AttemptOutcome::Success, Some(202), took, &trace(true));
+    attempt(Some(Operation::Create), "POST", AttemptOutcome::Success, Some(200));
+    attempt(Some(Operation::Create), "POST", AttemptOutcome::Success, Some(202));
+    attempt(Some(Operation::Status), "GET", AttemptOutcome::ServerError, Some(503));
+    attempt(Some(Operation::Status), "GET", AttemptOutcome::Unreadable, Some(200));
+    attempt(None, "POST", AttemptOutcome::TimedOut, None);
+    let request = HttpLabels { method: "POST", route: "/webhooks", status: Some(503) };
+    metrics.http_server.observe(&request, took, &trace(false));
     upstream.retries_tried.of(Operation::Promise).inc();
     upstream.rate_limit_waits.of(Operation::Status).observe(0.2);
     upstream.token_refresh(TokenOutcome::Refused);
@@ -75,10 +85,15 @@ fn every_plain_sample_has_help_and_type_by_its_own_name() {
 fn names_and_labels_are_the_conventions() {
     let plain = filled().encode(TextFormat::Plain).unwrap();
     for line in [
-        "rpc_server_call_duration_seconds_count{rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"OK\"} 1",
-        "rpc_server_call_duration_seconds_count{rpc_method=\"_OTHER\",rpc_response_status_code=\"UNIMPLEMENTED\"} 1",
-        "http_client_request_duration_seconds_count{operation=\"create\",outcome=\"success\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\"} 1",
-        "http_client_request_duration_seconds_count{operation=\"token\",outcome=\"timed_out\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\"} 1",
+        "rpc_server_call_duration_seconds_count{rpc_system_name=\"grpc\",rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"OK\"} 1",
+        "rpc_server_call_duration_seconds_count{rpc_system_name=\"grpc\",rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"NOT_FOUND\"} 1",
+        "rpc_server_call_duration_seconds_count{rpc_system_name=\"grpc\",rpc_method=\"_OTHER\",rpc_response_status_code=\"UNIMPLEMENTED\",error_type=\"UNIMPLEMENTED\"} 1",
+        "http_client_request_duration_seconds_count{operation=\"create\",outcome=\"success\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\",http_response_status_code=\"202\"} 2",
+        "http_client_request_duration_seconds_count{operation=\"create\",outcome=\"success\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\",http_response_status_code=\"200\"} 1",
+        "http_client_request_duration_seconds_count{operation=\"status\",outcome=\"server_error\",http_request_method=\"GET\",server_address=\"walmart\",server_port=\"443\",http_response_status_code=\"503\",error_type=\"503\"} 1",
+        "http_client_request_duration_seconds_count{operation=\"status\",outcome=\"unreadable\",http_request_method=\"GET\",server_address=\"walmart\",server_port=\"443\",http_response_status_code=\"200\",error_type=\"unreadable\"} 1",
+        "http_client_request_duration_seconds_count{operation=\"token\",outcome=\"timed_out\",http_request_method=\"POST\",server_address=\"walmart\",server_port=\"443\",error_type=\"timed_out\"} 1",
+        "http_server_request_duration_seconds_count{http_request_method=\"POST\",url_scheme=\"http\",http_route=\"/webhooks\",http_response_status_code=\"503\",error_type=\"503\"} 1",
         "order_gateway_calls_total{caller=\"oms\",rpc_method=\"ordergateway.v1.FulfillmentService/CreateOrder\",rpc_response_status_code=\"OK\"} 1",
         "order_gateway_calls_total{caller=\"none\",rpc_method=\"_OTHER\",rpc_response_status_code=\"UNIMPLEMENTED\"} 1",
         "order_gateway_panics_total 1",
@@ -132,7 +147,9 @@ fn the_handbook_has_every_metric_with_its_labels_and_no_other() {
     let told: BTreeSet<_> = families
         .iter()
         .map(|family| {
-            let labels: Vec<_> = family.metric[0].label.iter().map(|label| label.name.clone()).collect();
+            // Some have a label only where something failed.
+            let fullest = family.metric.iter().map(|metric| &metric.label).max_by_key(|labels| labels.len()).unwrap();
+            let labels: Vec<_> = fullest.iter().map(|label| label.name.clone()).collect();
             (family.name.clone(), labels.join(","))
         })
         .collect();

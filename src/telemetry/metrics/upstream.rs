@@ -1,9 +1,10 @@
 //! Metrics of the outbound edge.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use super::levels::{BucketLevel, LevelCollector};
 use super::unmapped::UnmappedMetrics;
-use super::{BUCKETS, Durations, durations, observe};
+use super::{Durations, SECONDS, durations, observe};
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
 use crate::telemetry::semconv;
@@ -67,7 +68,7 @@ impl UpstreamMetrics {
         let rate_limit_refusals = counters(r, "rate_limit_refusals", refusals);
 
         let waits = Family::<OperationLabels, Histogram, _>::new_with_constructor(
-            (|| Histogram::new(BUCKETS)) as fn() -> Histogram,
+            (|| Histogram::new(SECONDS)) as fn() -> Histogram,
         );
         let help = "How long attempts waited for the rate limit";
         r.register_with_unit("order_gateway_rate_limit_wait", help, Unit::Seconds, waits.clone());
@@ -111,30 +112,28 @@ impl UpstreamMetrics {
         self.attempts.server.get_or_init(|| (address.to_owned(), port.to_string()));
     }
 
-    /// Records a finished attempt. `operation` is `None` for the token call. `took` is the time on the wire. `method`
-    /// must not vary for an operation.
+    /// Records a finished attempt. `operation` is `None` for the token call, `status` where no answer came. `took` is the
+    /// time on the wire. `method` must not vary for an operation.
     pub fn attempt(
         &self,
         operation: Option<Operation>,
         method: &'static str,
         outcome: AttemptOutcome,
+        status: Option<u16>,
         took: Duration,
         trace: &TraceContext,
     ) {
         let row = operation.map_or(Operation::ALL.len(), Operation::index);
-        let durations = self.attempts.handles[row][outcome as usize].get_or_init(|| {
+        let find = || {
             let operation = operation.map_or("token", Operation::name);
-            let (server_address, server_port) = self.attempts.server.get().cloned().unwrap_or_default();
-            let labels = AttemptLabels {
-                operation,
-                outcome: outcome.name(),
-                http_request_method: method,
-                server_address,
-                server_port,
-            };
-            self.attempts.family.get_or_create_owned(&labels)
-        });
-        observe(durations, took, trace);
+            let server = self.attempts.server.get().cloned().unwrap_or_default();
+            self.attempts.family.get_or_create_owned(&AttemptLabels { operation, outcome, method, server, status })
+        };
+        let (usual, durations) = self.attempts.handles[row][outcome as usize].get_or_init(|| (status, find()));
+        match *usual == status {
+            true => observe(durations, took, trace),
+            false => observe(&find(), took, trace),
+        }
     }
 
     /// The gauge of a circuit, set to a [`CircuitState`] by the circuit.
@@ -179,12 +178,16 @@ impl<M> ByOperation<M> {
     }
 }
 
+/// The metric of the status that an outcome nearly always has, after its first attempt.
+type UsualAttempt = OnceLock<(Option<u16>, Durations)>;
+
 struct AttemptMetrics {
     /// Host and port of Walmart.
     server: OnceLock<(String, String)>,
     family: Family<AttemptLabels, Durations, fn() -> Durations>,
-    /// A row for each operation, and a row for the token call.
-    handles: [[OnceLock<Durations>; AttemptOutcome::ALL.len()]; Operation::ALL.len() + 1],
+    /// A row for each operation, and a row for the token call. Attempts with another status look for their metric in the
+    /// family.
+    handles: [[UsualAttempt; AttemptOutcome::ALL.len()]; Operation::ALL.len() + 1],
 }
 
 /// The outcome of an attempt.
@@ -225,6 +228,16 @@ impl AttemptOutcome {
         Self::Unreadable,
         Self::Cancelled,
     ];
+
+    /// The failure in a word, where it is none that an HTTP status tells.
+    pub const fn failure(self) -> Option<&'static str> {
+        match self {
+            Self::NotSent | Self::Interrupted | Self::TimedOut | Self::Unreadable | Self::Cancelled => {
+                Some(self.name())
+            }
+            Self::Success | Self::Rejected | Self::Unauthorized | Self::RateLimited | Self::ServerError => None,
+        }
+    }
 
     /// The value of the label `outcome`.
     pub const fn name(self) -> &'static str {
@@ -282,13 +295,33 @@ struct OperationLabels {
     operation: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+/// The attributes of `http.client.request.duration`, and our own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct AttemptLabels {
     operation: &'static str,
-    outcome: &'static str,
-    http_request_method: &'static str,
-    server_address: String,
-    server_port: String,
+    outcome: AttemptOutcome,
+    method: &'static str,
+    server: (String, String),
+    status: Option<u16>,
+}
+
+impl EncodeLabelSet for AttemptLabels {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        ("operation", self.operation).encode(encoder.encode_label())?;
+        ("outcome", self.outcome.name()).encode(encoder.encode_label())?;
+        ("http_request_method", self.method).encode(encoder.encode_label())?;
+        ("server_address", self.server.0.as_str()).encode(encoder.encode_label())?;
+        ("server_port", self.server.1.as_str()).encode(encoder.encode_label())?;
+        let status = self.status.map(|status| status.to_string());
+        if let Some(status) = &status {
+            ("http_response_status_code", status.as_str()).encode(encoder.encode_label())?;
+        }
+        let failed = status.as_deref().filter(|_| self.status.is_some_and(|status| status >= 400));
+        match self.outcome.failure().or(failed) {
+            Some(failure) => ("error_type", failure).encode(encoder.encode_label()),
+            None => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

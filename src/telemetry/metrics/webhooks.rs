@@ -7,13 +7,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::SECONDS;
 use crate::domain::feed::notification::UnclearReason;
 
 /// Account label of posts to unknown accounts, so that senders cannot create labels.
 const UNKNOWN_ACCOUNT: &str = "unknown";
-
-/// Histogram buckets in seconds, from the head of a delivery to the answer, including an fsync.
-const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 3.0, 10.0];
 
 /// Webhook deliveries by outcome.
 pub struct WebhookMetrics {

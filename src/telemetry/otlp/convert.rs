@@ -107,10 +107,10 @@ fn attributes(labels: Vec<prometheus::LabelPair>) -> Vec<KeyValue> {
     labels.into_iter().map(attribute).collect()
 }
 
-/// Converts a label. Labels are text, but the conventions define the port as a number.
+/// Converts a label.
 fn attribute(label: prometheus::LabelPair) -> KeyValue {
     let key = semconv::attribute(&label.name);
-    let number = if key == semconv::SERVER_PORT { label.value.parse().ok() } else { None };
+    let number = if semconv::is_number(&key) { label.value.parse().ok() } else { None };
     let value = number.map_or(Value::StringValue(label.value), Value::IntValue);
     KeyValue { key, value: Some(AnyValue { value: Some(value) }), ..Default::default() }
 }
@@ -154,12 +154,12 @@ mod tests {
         assert_eq!((point.start_time_unix_nano, point.time_unix_nano, point.count), (1, 2, 4));
         assert_eq!(point.sum, Some(20.76));
         assert_eq!(point.explicit_bounds.len() + 1, point.bucket_counts.len());
-        assert_eq!((point.explicit_bounds[0], *point.explicit_bounds.last().unwrap()), (0.005, 10.0));
+        assert_eq!((point.explicit_bounds[0], *point.explicit_bounds.last().unwrap()), (0.0001, 60.0));
         let filled: Vec<_> = point.bucket_counts.iter().enumerate().filter(|(_, count)| **count > 0).collect();
-        // 0.025 to 0.05, 0.5 to 0.75, above 10.
-        assert_eq!(filled, [(3, &2), (8, &1), (14, &1)]);
+        // 0.025 to 0.05, 0.5 to 0.75, 10 to 30.
+        assert_eq!(filled, [(8, &2), (13, &1), (19, &1)]);
         let attributes: Vec<_> = point.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
-        assert_eq!(attributes, ["rpc.method", "rpc.response.status_code"]);
+        assert_eq!(attributes, ["rpc.system.name", "rpc.method", "rpc.response.status_code"]);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::current::SpanIds;
+
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -35,6 +37,11 @@ impl TraceContext {
         }
         let (trace_id, span_id, sampled) = parse(parent.as_bytes())?;
         Some(Self { trace_id, span_id, sampled, state: state(headers) })
+    }
+
+    /// The ids, without the caller's `tracestate`.
+    pub fn ids(&self) -> SpanIds {
+        SpanIds { trace_id: self.trace_id, span_id: self.span_id, sampled: self.sampled }
     }
 
     /// The header by which the receiver becomes a child of this span.

@@ -1,4 +1,5 @@
-//! Distributed tracing: W3C trace context in and out, a SERVER span per RPC, a CLIENT span per upstream attempt.
+//! Distributed tracing: W3C trace context in and out, a SERVER span per RPC and per webhook, a CLIENT span per upstream
+//! attempt, INTERNAL spans for waits.
 //!
 //! The sampling decision is made once, at the inbound edge: by the caller's flag, else by the ratio. An unsampled
 //! call builds no span; the ids are still forwarded and logged. Spans are built with OpenTelemetry directly instead
@@ -6,10 +7,14 @@
 //! % sampling, more than the budget of all inbound layers).
 
 mod context;
+mod current;
+mod posted;
 mod span;
 mod tracer;
 
 pub use context::TraceContext;
-pub use span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan};
+pub use current::SpanIds;
+pub(crate) use posted::{HttpExchange, PostSpan};
+pub use span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan, WaitSpan};
 pub(crate) use span::{code_name, is_server_fault};
 pub use tracer::{Sampling, Tracer};

@@ -29,7 +29,7 @@ pub struct ClientRequest<'a> {
     pub resend_count: u32,
 }
 
-/// The span of an RPC. Dropping without [`end`](Self::end) records a cancellation by the caller.
+/// The span of an RPC. Dropping without [`end`](Self::end) records a cancellation by the caller, which is no error.
 #[derive(Debug)]
 pub struct ServerSpan {
     pub(super) context: TraceContext,
@@ -54,15 +54,13 @@ impl ServerSpan {
         }
     }
 
-    /// Ends the span with the status code. Only a code counted as the server's fault marks the span as failed.
+    /// Ends the span with the status code. Only a code counted as the server's fault is an error of the span.
     pub fn end(mut self, code: Code) {
         let Some(span) = self.span.as_mut() else { return };
         let name = code_name(code);
         span.set_attribute(KeyValue::new(semconv::RPC_RESPONSE_STATUS_CODE, name));
-        if code != Code::Ok {
-            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, name));
-        }
         if is_server_fault(code) {
+            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, name));
             span.set_status(Status::error(""));
         }
         span.end();
@@ -131,24 +129,27 @@ impl BackgroundSpan {
     }
 }
 
+// An attribute that is set on a finished span is ignored.
 impl Drop for ServerSpan {
     fn drop(&mut self) {
-        abandon(self.span.as_mut());
+        if let Some(span) = self.span.as_mut() {
+            span.set_attribute(KeyValue::new(semconv::RPC_RESPONSE_STATUS_CODE, code_name(Code::Cancelled)));
+        }
     }
 }
 
 impl Drop for ClientSpan {
     fn drop(&mut self) {
-        abandon(self.span.as_mut());
+        if let Some(span) = self.span.as_mut() {
+            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, "cancelled"));
+        }
     }
 }
 
-/// Ends an unfinished span as cancelled. Has no effect on a finished span.
-fn abandon(span: Option<&mut Box<Span>>) {
-    if let Some(span) = span {
-        span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, "cancelled"));
-        span.end();
-    }
+/// The span of a wait in the course of a call. Ends when dropped.
+#[derive(Debug)]
+pub struct WaitSpan {
+    pub(super) _span: Option<Box<Span>>,
 }
 
 /// The code's name in the gRPC specification.

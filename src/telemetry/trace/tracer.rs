@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::{
-    SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _,
-    TracerProvider as _,
+    Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
+    TraceState, Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{
@@ -15,7 +15,9 @@ use opentelemetry_sdk::trace::{
 
 use super::TraceContext;
 use super::context::{TRACEPARENT, TRACESTATE};
-use super::span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan};
+use super::current::SpanIds;
+use super::posted::{HttpExchange, PostSpan, server_span};
+use super::span::{BackgroundSpan, ClientRequest, ClientSpan, ServerSpan, WaitSpan};
 use crate::telemetry::semconv;
 
 /// The rules by which traces are recorded.
@@ -83,11 +85,46 @@ impl Tracer {
         let context = TraceContext { trace_id, span_id: self.new_span_id(), sampled, state };
         let span = self.record(&context, parent.as_ref(), true, || {
             SpanBuilder::from_name(method).with_kind(SpanKind::Server).with_attributes([
-                KeyValue::new(semconv::RPC_SYSTEM_NAME, "grpc"),
+                KeyValue::new(semconv::RPC_SYSTEM_NAME, semconv::SYSTEM_GRPC),
                 KeyValue::new(semconv::RPC_METHOD, method),
             ])
         });
         ServerSpan { context, span }
+    }
+
+    /// Begins the trace of a webhook. The sender's context is the parent; see [`PostSpan`] for what it decides.
+    pub(crate) fn post_span(&self, headers: &HeaderMap) -> PostSpan {
+        let parent = if self.propagate { TraceContext::from_headers(headers) } else { None };
+        let trace_id = parent.as_ref().map_or_else(|| self.new_trace_id(), |p| p.trace_id);
+        let by_rule = self.recorder.is_some() && self.root_sampled(trace_id, "webhook");
+        let by_sender = parent.as_ref().filter(|_| self.sampling.parent_based).map(|parent| parent.sampled);
+        let state = parent.as_ref().and_then(|p| p.state.clone());
+        let sampled = by_sender.unwrap_or(by_rule);
+        let context = TraceContext { trace_id, span_id: self.new_span_id(), sampled, state };
+        PostSpan { context, parent, by_rule }
+    }
+
+    /// Records a webhook at its end, if it is to be recorded.
+    pub(crate) fn end_post(&self, post: PostSpan, exchange: &HttpExchange<'_>) {
+        if post.is_recorded(exchange.status)
+            && let Some(mut span) = self.record(&post.context, post.parent.as_ref(), true, || server_span(exchange))
+        {
+            if exchange.status.is_some_and(|status| status.is_server_error()) {
+                span.set_status(Status::error(""));
+            }
+            span.end();
+        }
+    }
+
+    /// Starts the span of a wait in the course of the call that this thread works for, if that call is recorded.
+    pub fn wait_span(&self, name: &'static str) -> WaitSpan {
+        let recorded = SpanIds::current().filter(|ids| ids.sampled && self.recorder.is_some());
+        let span = recorded.and_then(|SpanIds { trace_id, span_id, sampled }| {
+            let parent = TraceContext { trace_id, span_id, sampled, state: None };
+            let context = TraceContext { span_id: self.new_span_id(), ..parent.clone() };
+            self.record(&context, Some(&parent), false, || SpanBuilder::from_name(name).with_kind(SpanKind::Internal))
+        });
+        WaitSpan { _span: span }
     }
 
     /// Starts the span of an upstream attempt below `parent`.

@@ -1,6 +1,5 @@
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SpanData};
 
-use opentelemetry::trace::Status;
 use tonic::Code;
 use uuid::Uuid;
 
@@ -74,6 +73,47 @@ fn without_propagation_nothing_is_read_or_sent() {
     let mut sent = HeaderMap::new();
     tracer.inject(span.context(), &mut sent);
     assert!(sent.is_empty());
+}
+
+#[test]
+fn only_a_fault_of_the_server_is_an_error() {
+    let (tracer, exporter) = recording(Sampling::ratio(1.0));
+    for code in [Code::Ok, Code::NotFound, Code::ResourceExhausted, Code::Unavailable] {
+        tracer.server_span("a.B/C", &HeaderMap::new()).end(code);
+    }
+    drop(tracer.server_span("a.B/C", &HeaderMap::new()));
+    let spans = exporter.get_finished_spans().unwrap();
+    let seen: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let failed = matches!(span.status, Status::Error { .. });
+            (attribute(span, "rpc.response.status_code").unwrap(), attribute(span, "error.type"), failed)
+        })
+        .collect();
+    let row = |code: &str, error: Option<&str>| (code.to_owned(), error.map(str::to_owned), error.is_some());
+    let codes = ["OK", "NOT_FOUND", "RESOURCE_EXHAUSTED"].map(|code| row(code, None));
+    let rest = [row("UNAVAILABLE", Some("UNAVAILABLE")), row("CANCELLED", None)];
+    assert_eq!(seen, [codes.as_slice(), &rest].concat());
+}
+
+#[test]
+fn waits_belong_to_the_recorded_call_that_the_thread_works_for() {
+    let (tracer, exporter) = recording(Sampling::ratio(1.0));
+    drop(tracer.wait_span("nobody's"));
+    let call = tracer.server_span("a.B/C", &HeaderMap::new());
+    let ids = call.context().ids();
+    {
+        let _working = ids.enter();
+        drop(tracer.wait_span("wait"));
+        drop(Tracer::off().wait_span("without a recorder"));
+    }
+    let _working = SpanIds { sampled: false, ..ids }.enter();
+    drop(tracer.wait_span("unrecorded"));
+    let spans = exporter.get_finished_spans().unwrap();
+    let [wait] = spans.as_slice() else { panic!("{spans:?}") };
+    assert_eq!((wait.name.as_ref(), &wait.span_kind), ("wait", &SpanKind::Internal));
+    assert_eq!((wait.span_context.trace_id(), wait.parent_span_id), (ids.trace_id.into(), ids.span_id.into()));
+    assert!(!wait.parent_span_is_remote);
 }
 
 #[test]

@@ -89,29 +89,23 @@ impl AttemptObserver for AttemptSpanGuard {
         let Some(span) = self.span.take() else { return };
         let outcome = outcome(result);
         let ended = result.as_ref().map_or_else(|_| Instant::now(), |answered| answered.at);
-        self.measure(outcome, ended, &span);
-        let error = match outcome {
-            AttemptOutcome::NotSent
-            | AttemptOutcome::Interrupted
-            | AttemptOutcome::TimedOut
-            | AttemptOutcome::Unreadable => Some(outcome.name()),
-            _ => None,
-        };
         let status = match result {
             Ok(answered) => Some(answered.status),
             Err(failure) => failure.status(),
         };
-        span.end(status, error);
+        self.measure(outcome, status, ended, &span);
+        span.end(status, outcome.failure());
     }
 }
 
 impl AttemptSpanGuard {
-    fn measure(&self, outcome: AttemptOutcome, ended: Instant, span: &ClientSpan) {
+    fn measure(&self, outcome: AttemptOutcome, status: Option<u16>, ended: Instant, span: &ClientSpan) {
         let took = ended.saturating_duration_since(self.began);
         self.layer.metrics.upstream.attempt(
             Some(self.call.operation),
             method(&self.call),
             outcome,
+            status,
             took,
             span.context(),
         );
@@ -121,7 +115,7 @@ impl AttemptSpanGuard {
 impl Drop for AttemptSpanGuard {
     fn drop(&mut self) {
         if let Some(span) = self.span.take() {
-            self.measure(AttemptOutcome::Cancelled, Instant::now(), &span);
+            self.measure(AttemptOutcome::Cancelled, None, Instant::now(), &span);
         }
     }
 }

@@ -69,7 +69,7 @@ impl<S: AttemptService, H: HttpService> Service<AttemptRequest> for Auth<S, H> {
         let inner = self.inner.clone();
         let mut ready = Self { inner: mem::replace(&mut self.inner, inner), parts: self.parts.clone() };
         Either::Right(Box::pin(async move {
-            let token = in_time(&call, ready.parts.tokens.get(call.account)).await?;
+            let token = ready.parts.in_time(&call, ready.parts.tokens.get(call.account)).await?;
             outbound.at = Instant::now();
             ready.attempt(outbound, token).await
         }))
@@ -119,7 +119,7 @@ impl<S, H: HttpService> TokenReplay<S, H> {
     {
         let Self { parts, call, attempt, token } = self;
         let (tokens, mut inner) = (&parts.tokens, parts.again.clone());
-        let fresh = in_time(&call, tokens.replace(call.account, &token)).await?;
+        let fresh = parts.in_time(&call, tokens.replace(call.account, &token)).await?;
         tracing::trace!(layer = "auth", "fresh token");
         let mut outbound = AttemptRequest::nth(call.clone(), attempt);
         outbound.token = Some(fresh.clone());
@@ -136,10 +136,17 @@ impl<S, H: HttpService> TokenReplay<S, H> {
     }
 }
 
-/// Waits for a token until the latest start of an attempt.
-async fn in_time<T>(call: &OutboundCall, token: impl Future<Output = Result<T, NotSent>>) -> Result<T, AttemptFailure> {
-    match timeout_at(call.latest_start(), token).await {
-        Ok(result) => result.map_err(AttemptFailure::NotSent),
-        Err(_) => Err(AttemptFailure::NotSent(NotSent::Deadline)),
+impl<S, H: HttpService> AuthShared<S, H> {
+    /// Waits for a token until the latest start of an attempt.
+    async fn in_time<T>(
+        &self,
+        call: &OutboundCall,
+        token: impl Future<Output = Result<T, NotSent>>,
+    ) -> Result<T, AttemptFailure> {
+        let _wait = self.tokens.tracer().wait_span("wait for access token");
+        match timeout_at(call.latest_start(), token).await {
+            Ok(result) => result.map_err(AttemptFailure::NotSent),
+            Err(_) => Err(AttemptFailure::NotSent(NotSent::Deadline)),
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::domain::operation::Operation;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::call::CallPurpose;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracer;
 use crate::upstream::attempt_futures::{AttemptObserver, ObservedAttempt};
 use crate::upstream::call::{AttemptFuture, AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
 use crate::upstream::failure::{AttemptFailure, NotSent};
@@ -103,12 +104,13 @@ pub struct BucketState {
 pub(crate) struct RateLimitLayer {
     buckets: AccountBuckets,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
 }
 
 impl RateLimitLayer {
     /// Takes tokens from `buckets`.
-    pub(crate) fn new(buckets: AccountBuckets, metrics: Arc<Metrics>) -> Self {
-        Self { buckets, metrics }
+    pub(crate) fn new(buckets: AccountBuckets, metrics: Arc<Metrics>, tracer: Tracer) -> Self {
+        Self { buckets, metrics, tracer }
     }
 
     /// Takes a token if free at `now`.
@@ -131,6 +133,7 @@ impl RateLimitLayer {
             Err(wait) => return Err(self.refuse(call, wait)),
         };
         tracing::trace!(layer = "rate_limit", "waits");
+        let _wait = self.tracer.wait_span("wait for rate limit");
         let place = QueueGuard { limit, ticket };
         loop {
             // Register before looking at the bucket: a change in between would not wake this task.

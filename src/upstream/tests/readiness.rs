@@ -12,6 +12,7 @@ use tower::{Layer, Service, ServiceExt as _};
 use crate::domain::reads::SearchOrders;
 use crate::pb;
 use crate::ports::random::Random;
+use crate::telemetry::trace::Tracer;
 use crate::testing::upstream::{FIRST, World, context};
 use crate::upstream::call::{AttemptRequest, AttemptResponse, AttemptService, OutboundCall};
 use crate::upstream::codec::OperationCodec as _;
@@ -109,7 +110,7 @@ async fn every_layer_asks_before_it_calls() {
     survives(LoadShedLayer::new(2), &[]).await;
     survives(CircuitLayer::new(shared.circuits.clone()), &[]).await;
     survives(RetryLayer::new(3, Random::from_seed(1), shared.metrics.clone()), &[503, 503]).await;
-    survives(RateLimitLayer::new(shared.buckets.clone(), shared.metrics.clone()), &[]).await;
+    survives(RateLimitLayer::new(shared.buckets.clone(), shared.metrics.clone(), Tracer::off()), &[]).await;
     survives(AuthLayer::new(shared.tokens.clone()), &[401]).await;
     survives(AttemptTelemetryLayer::new(shared.endpoint.clone(), shared.metrics.clone()), &[]).await;
     survives(AttemptTimeoutLayer::new(Duration::from_secs(1)), &[]).await;

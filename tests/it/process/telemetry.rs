@@ -96,6 +96,14 @@ async fn one_call_is_followed_from_its_answer_to_the_log_the_trace_and_walmart()
         assert_eq!(request["headers"]["wm_qos.correlation_id"], correlation_id);
     }
 
+    // What the call waited for: nothing of it is an attempt.
+    for name in ["ledger begin", "wait for access token", "ledger write"] {
+        let waits = collector.named(name);
+        assert_eq!(waits.len(), 1, "{name}: {waits:?}");
+        assert_eq!((&waits[0]["kind"], &waits[0]["trace"]), (&json!("INTERNAL"), &json!(TRACE)), "{name}");
+        assert_eq!(waits[0]["parent"], server["span"], "{name}");
+    }
+
     // A token serves many calls: its own trace, not the caller's.
     let (whole, token) = (&collector.named("token refresh")[0], &collector.named("POST /v3/token")[0]);
     assert_eq!((&whole["kind"], &whole["parent"], &whole["failed"]), (&json!("INTERNAL"), &json!(""), &json!(false)));
@@ -157,10 +165,11 @@ async fn the_collector_is_told_the_metrics_that_prometheus_is() {
         client.create(&bodies::create_as(&format!("ORDER-{number}"))).await.unwrap();
     }
     let calls = format!("{{caller=anonymous,rpc.method={RPC},rpc.response.status_code=OK}}");
-    let durations = format!("{{rpc.method={RPC},rpc.response.status_code=OK}}");
+    let durations = format!("{{rpc.method={RPC},rpc.response.status_code=OK,rpc.system.name=grpc}}");
     let port = pair.emulator_address.port();
     let attempts = format!(
-        "{{http.request.method=POST,operation=create,outcome=success,server.address=127.0.0.1,server.port={port}}}"
+        "{{http.request.method=POST,http.response.status_code=202,operation=create,outcome=success,\
+         server.address=127.0.0.1,server.port={port}}}"
     );
     for (series, value) in [
         (format!("order_gateway.calls{calls}"), 3.0),
@@ -176,7 +185,10 @@ async fn the_collector_is_told_the_metrics_that_prometheus_is() {
     );
     assert!(text.lines().any(|have| have == line), "{text}");
     // They are looked at when they are asked for.
-    assert!(text.contains("order_gateway_rate_limit_tokens{account=\"acme\",operation=\"create\"} 5"), "{text}");
+    let tokens = "order_gateway_rate_limit_tokens{account=\"acme\",operation=\"create\"} ";
+    let tokens: f64 = text.lines().find_map(|line| line.strip_prefix(tokens)).unwrap().parse().unwrap();
+    // Three were taken, and come again within a second.
+    assert!((597.0..=600.0).contains(&tokens), "{tokens}");
     assert!(text.contains("order_gateway_upstream_token_age_seconds{account=\"acme\"} "), "{text}");
 }
 

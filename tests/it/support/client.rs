@@ -269,8 +269,17 @@ pub struct Problem {
     /// Subject of `QuotaFailure`.
     pub quota: Option<String>,
     pub upstream: Option<pb::UpstreamError>,
-    /// All of it as text, to look for what must not be there.
+    /// All of it as text, to look for what must not be there; without the trace id, which no two errors share.
     pub text: String,
+}
+
+fn untraced(mut status: rpc::Status) -> rpc::Status {
+    for any in status.details.iter_mut().filter(|any| any.type_url.ends_with("/google.rpc.ErrorInfo")) {
+        let mut info = rpc::ErrorInfo::decode(&*any.value).unwrap();
+        info.metadata.remove("traceId").unwrap();
+        any.value = info.encode_to_vec();
+    }
+    status
 }
 
 impl Problem {
@@ -278,7 +287,8 @@ impl Problem {
         assert!(status.details().len() <= 4096, "{} bytes of details", status.details().len());
         let details = rpc::Status::decode(status.details()).unwrap();
         assert_eq!((details.code, details.message.as_str()), (status.code() as i32, status.message()));
-        let text = format!("{details:?} {}", String::from_utf8_lossy(status.details()));
+        let untraced = untraced(details.clone());
+        let text = format!("{untraced:?} {}", String::from_utf8_lossy(&untraced.encode_to_vec()));
         let mut problem = Self { code: Some(status.code()), text, ..Self::default() };
         let mut seen = Vec::new();
         for any in details.details {
@@ -296,6 +306,8 @@ impl Problem {
                 let info = rpc::ErrorInfo::decode(value).unwrap();
                 assert_eq!(info.domain, "ordergateway.v1");
                 assert!(info.metadata.keys().all(|key| key.chars().all(|c| c.is_ascii_alphanumeric())), "{info:?}");
+                let trace = &info.metadata["traceId"];
+                assert!(trace.len() == 32 && trace.bytes().all(|b| b.is_ascii_hexdigit()), "{info:?}");
                 (self.reason, self.metadata) = (info.reason, info.metadata);
             }
             "google.rpc.BadRequest" => {

@@ -174,10 +174,15 @@ impl App {
 
     /// Over this log, as these settings have it.
     pub(super) fn over(log: Log, settings: &str) -> Self {
+        Self::traced(log, settings, Tracer::off())
+    }
+
+    /// With spans.
+    pub(super) fn traced(log: Log, settings: &str, tracer: Tracer) -> Self {
         let config = Config::load(settings, []).unwrap();
         let metrics = Arc::new(Metrics::new([]));
         let clock = Clock::following(SystemTime::UNIX_EPOCH + Duration::from_millis(1_760_000_000_123));
-        let webhooks = WebhookReceiver::new(&config.accounts, log.clone(), clock, metrics.clone());
+        let webhooks = WebhookReceiver::new(&config.accounts, log.clone(), clock, metrics.clone(), tracer);
         Self { log, router: webhooks.router(), metrics }
     }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod app;
+mod observed;
 mod places;
 mod tokens;
 mod waits;

@@ -49,7 +49,8 @@ async fn ends_in_one_place(bodies: &[String]) -> Result<(), TestCaseError> {
     let (log, account) = (MemoryFeed::new(LogId(1)), AccountId::new("open").unwrap());
     let clock = Clock::following(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
     let config = Config::load(SETTINGS, []).unwrap();
-    let router = WebhookReceiver::new(&config.accounts, log.clone(), clock, Arc::new(Metrics::new([]))).router();
+    let metrics = Arc::new(Metrics::new([]));
+    let router = WebhookReceiver::new(&config.accounts, log.clone(), clock, metrics, Tracer::off()).router();
     // Each comes again, as Walmart's do.
     for body in bodies.iter().chain(bodies) {
         let answer = router.clone().oneshot(post("open", Body::from(body.clone()))).await.unwrap();
