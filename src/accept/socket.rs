@@ -110,6 +110,15 @@ impl PeerStream {
             Self::Unix(_) => None,
         }
     }
+
+    /// Waits for the peer's first byte. Returns `false` when the peer leaves without a word.
+    pub async fn speaks(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0),
+            // Nobody probes a socket file.
+            Self::Unix(stream) => stream.readable().await.is_ok(),
+        }
+    }
 }
 
 /// Calls a method of the stream, whichever it is.

@@ -128,6 +128,42 @@ async fn what_is_no_tls_hurts_nobody() {
 }
 
 #[tokio::test]
+async fn probes_of_the_port_are_no_failures() {
+    let authority = Authority::new();
+    let folder = TlsFolder::new(&authority);
+    let app = start(&folder).await;
+    let open = async |open: f64| {
+        while app.metric("order_gateway_connections").await != open {
+            tokio::task::yield_now().await;
+        }
+    };
+    // A close, and a reset as some balancers send it.
+    for resets in [false, true] {
+        let peer = TcpStream::connect(app.grpc).await.unwrap();
+        if resets {
+            peer.set_zero_linger().unwrap();
+        }
+        open(1.0).await;
+        drop(peer);
+        open(0.0).await;
+    }
+    let mut silent = TcpStream::connect(app.grpc).await.unwrap();
+    open(1.0).await;
+    app.advance(Duration::from_secs(11)).await;
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    open(0.0).await;
+    assert_eq!(app.metric("order_gateway_tls_failures_total").await, 0.0);
+    // Half of a word is a failure.
+    let mut peer = TcpStream::connect(app.grpc).await.unwrap();
+    peer.write_all(b"\x16\x03").await.unwrap();
+    open(1.0).await;
+    drop(peer);
+    open(0.0).await;
+    assert_eq!(app.metric("order_gateway_tls_failures_total").await, 1.0);
+    app.finish().await;
+}
+
+#[tokio::test]
 async fn certificates_change_and_streams_and_connections_go_on() {
     let (old, new) = (Authority::new(), Authority::new());
     let folder = TlsFolder::new(&old);

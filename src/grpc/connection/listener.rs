@@ -160,18 +160,22 @@ where
 }
 
 /// Returns the connection after the TLS handshake. Returns `None` when the handshake fails or times out, or when the
-/// process stops.
+/// process stops. A peer that has sent nothing has not failed: load balancers connect to see whether the port is open.
 async fn handshake_done(
     stream: PeerStream,
     tls: ReloadableTls,
     context: &ConnectionContext,
 ) -> Option<(TlsStream<PeerStream>, PeerNames)> {
-    let accepting = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
-    let handshake = context.stop.stopping().run_until_cancelled(accepting).await?;
-    if !matches!(handshake, Ok(Ok(_))) {
+    let mut has_spoken = false;
+    let accepting = timeout(HANDSHAKE_TIMEOUT, async {
+        has_spoken = stream.speaks().await;
+        if has_spoken { tls.accept(stream).await.ok() } else { None }
+    });
+    let accepted = context.stop.stopping().run_until_cancelled(accepting).await?.ok().flatten();
+    if has_spoken && accepted.is_none() {
         context.metrics.tls_failures.inc();
     }
-    handshake.ok()?.ok()
+    accepted
 }
 
 /// Returns the connection after the HTTP/2 preface was read. Returns `None` on anything else, after the timeout, or

@@ -109,6 +109,9 @@ impl TlsFiles {
     }
 
     fn take(&mut self, material: TlsMaterial) {
+        if let Some(order) = &material.order {
+            tracing::warn!("grpc.tls.{CERT}: {} {order}", self.settings.cert_file.display());
+        }
         let certificates = material.lifetimes().into_iter();
         let new = |(file, lifetimes)| CertificateFile { file, lifetimes, logged: CertificateValidity::Good };
         self.certificates = certificates.map(new).collect();

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{Error, RootCertStore, ServerConfig};
 use x509_parser::certificate::X509Certificate;
@@ -17,6 +19,16 @@ use crate::ports::clock::Clock;
 pub(super) const CERT: &str = "cert_file";
 pub(super) const KEY: &str = "key_file";
 pub(super) const CLIENT_CA: &str = "client_ca_file";
+
+const CERTIFICATE: &str = "certificate";
+const PRIVATE_KEY: &str = "private key";
+
+/// Byte order marks, which editors put before a text.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
+/// Longest subject in a message, in characters.
+const MAX_SUBJECT: usize = 100;
 
 /// Seconds before the end of a certificate at which the log warns that no renewal has come. Shorter for short-lived
 /// certificates: a tenth of their lifetime.
@@ -44,6 +56,8 @@ pub(super) struct TlsMaterial {
     pub(super) cert: CertificateLifetimes,
     /// Validity of the callers' authorities.
     pub(super) client_ca: Option<CertificateLifetimes>,
+    /// What is wrong with the order of the chain; callers may not trust such a chain.
+    pub(super) order: Option<String>,
 }
 
 impl TlsMaterial {
@@ -54,8 +68,7 @@ impl TlsMaterial {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(CERT, cert)?;
         let lifetimes = CertificateLifetimes::of(CERT, chain.iter().take(1))?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| TlsFileError::new(KEY, pem_fault(&error, "private key")))?;
+        let key = pem_of(KEY, key, PRIVATE_KEY, PrivateKeyDer::from_pem_slice)?;
         let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(ClockTime(clock)))
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsFileError::new(CERT, error))?;
@@ -68,13 +81,14 @@ impl TlsMaterial {
                 for certificate in authorities {
                     roots.add(certificate).map_err(|error| TlsFileError::new(CLIENT_CA, error))?;
                 }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
                 let verifier = verifier.build().map_err(|error| TlsFileError::new(CLIENT_CA, error))?;
                 (builder.with_client_cert_verifier(verifier), Some(lifetimes))
             }
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| match error {
-            Error::InconsistentKeys(_) => TlsFileError::new(KEY, "is not the key of the certificate"),
+        let order = out_of_order(&chain);
+        let mut config = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(|error| match error {
+            Error::InconsistentKeys(_) => not_a_pair(&chain, key, &provider),
             Error::InvalidCertificate(_) => TlsFileError::new(CERT, error),
             other => TlsFileError::new(KEY, other),
         })?;
@@ -84,7 +98,7 @@ impl TlsMaterial {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Self { config: Arc::new(config), cert: lifetimes, client_ca })
+        Ok(Self { config: Arc::new(config), cert: lifetimes, client_ca, order })
     }
 
     /// The certificates with the key of their file.
@@ -104,17 +118,102 @@ impl TimeProvider for ClockTime {
 }
 
 fn certificates(file: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
-    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let all = all.and_then(|all| if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) });
-    all.map_err(|error| TlsFileError::new(file, pem_fault(&error, "certificate")))
+    pem_of(file, pem, CERTIFICATE, |pem| {
+        let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) }
+    })
 }
 
-fn pem_fault(error: &pem::Error, wanted: &str) -> String {
-    match error {
-        pem::Error::NoItemsFound => format!("holds no {wanted} in PEM"),
-        pem::Error::MissingSectionEnd { .. } => "ends in the middle of a PEM section".to_owned(),
-        other => format!("is not PEM: {other}"),
+/// Parses a file. The parser passes over what it does not know, also over a section whose first line begins with a byte
+/// order mark.
+fn pem_of<T>(
+    file: &'static str,
+    text: &[u8],
+    wanted: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
+) -> Result<T, TlsFileError> {
+    let fault = |what: String| TlsFileError::new(file, what);
+    if text.windows(UTF8_MARK.len()).any(|bytes| bytes == UTF8_MARK) {
+        return Err(fault("has a byte order mark: save it as UTF-8 without one".to_owned()));
     }
+    if UTF16_MARKS.iter().any(|mark| text.starts_with(mark)) {
+        return Err(fault("is UTF-16: save it as UTF-8 without a byte order mark".to_owned()));
+    }
+    parse(text).map_err(|error| {
+        fault(match error {
+            pem::Error::NoItemsFound => match found(text, wanted) {
+                Some(found) => format!("holds no {wanted} in PEM, but {found}"),
+                None => format!("holds no {wanted} in PEM"),
+            },
+            pem::Error::MissingSectionEnd { .. } => "ends in the middle of a PEM section".to_owned(),
+            other => format!("is not PEM: {other}"),
+        })
+    })
+}
+
+/// What a file without the wanted sections holds, as people mix up files.
+fn found(text: &[u8], wanted: &str) -> Option<&'static str> {
+    const KINDS: [(&str, &str); 4] = [
+        ("BEGIN ENCRYPTED PRIVATE KEY", "a private key that is encrypted: the gateway has no passphrase"),
+        ("PRIVATE KEY-----", "a private key"),
+        ("BEGIN CERTIFICATE REQUEST", "a request for a certificate"),
+        ("BEGIN CERTIFICATE-----", "a certificate"),
+    ];
+    let has = |part: &str| text.windows(part.len()).any(|bytes| bytes == part.as_bytes());
+    let kind = KINDS.into_iter().find(|(begin, _)| has(begin)).map(|(_, kind)| kind);
+    // A sequence with a long length, as certificates and keys are in DER.
+    let kind = kind.or_else(|| text.starts_with(b"\x30\x82").then_some("DER"));
+    kind.filter(|kind| kind.strip_prefix("a ") != Some(wanted))
+}
+
+/// Tells which file is wrong when the key is not that of the first certificate.
+fn not_a_pair(
+    chain: &[CertificateDer<'static>],
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> TlsFileError {
+    let key = provider.key_provider.load_private_key(key);
+    let is_of_key = |certificate: &CertificateDer<'static>| {
+        key.as_ref().is_ok_and(|key| CertifiedKey::new(vec![certificate.clone()], key.clone()).keys_match().is_ok())
+    };
+    match chain.iter().position(is_of_key) {
+        Some(at) => TlsFileError::new(
+            CERT,
+            format_args!(
+                "has its certificates in the wrong order: the key is that of number {}, {}, which must be the first",
+                at + 1,
+                subject(&chain[at])
+            ),
+        ),
+        None => TlsFileError::new(
+            KEY,
+            format_args!(
+                "is not the key of the certificate in {CERT}, {}",
+                chain.first().map(subject).unwrap_or_default()
+            ),
+        ),
+    }
+}
+
+/// What is wrong with the order of the chain: each certificate but the first is the issuer of the one before.
+fn out_of_order(chain: &[CertificateDer<'_>]) -> Option<String> {
+    let names: Vec<_> = chain.iter().map(|one| X509Certificate::from_der(one).ok()).collect::<Option<_>>()?;
+    let at = names.windows(2).position(|pair| pair[0].1.issuer() != pair[1].1.subject())?;
+    let (one, next) = (subject(&chain[at]), subject(&chain[at + 1]));
+    Some(format!(
+        "has its certificates in the wrong order: number {}, {next}, is not the issuer of number {}, {one}; clients may \
+         refuse the chain",
+        at + 2,
+        at + 1,
+    ))
+}
+
+/// The subject of a certificate for a line of text.
+fn subject(certificate: &CertificateDer<'_>) -> String {
+    let Ok((_, read)) = X509Certificate::from_der(certificate) else { return "unreadable".to_owned() };
+    let text = read.subject().to_string();
+    let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(MAX_SUBJECT).collect();
+    format!("`{text}`")
 }
 
 /// Validity periods of interchangeable certificates, in seconds since 1970.

@@ -158,7 +158,8 @@ fn a_bad_certificate_is_a_line_and_exit_code_2() {
     let pair = Pair::start("", "", &[]);
     let settings = pair.settings();
     drop(pair.gateway);
-    let line = format!("grpc.tls.key_file: {} is not the key of the certificate\n", folder.path("tls.key"));
+    let why = "is not the key of the certificate in cert_file, `CN=rcgen self signed cert`";
+    let line = format!("grpc.tls.key_file: {} {why}\n", folder.path("tls.key"));
     for command_line in [&["serve"][..], &["config", "check"]] {
         let mut command = gateway([]);
         command.args(command_line).arg("--config").arg(&settings).envs(folder.environment(false));

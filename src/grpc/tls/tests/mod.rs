@@ -214,12 +214,66 @@ fn at_the_start_a_bad_file_is_a_line_with_its_key() {
     assert_eq!(line("x", &good.1, &ca), "grpc.tls.cert_file: cert holds no certificate in PEM");
     assert_eq!(line(&good.0, "", &ca), "grpc.tls.key_file: key holds no private key in PEM");
     assert_eq!(line(&good.0, &cut(&good.1), &ca), "grpc.tls.key_file: key ends in the middle of a PEM section");
-    assert_eq!(line(&good.0, &other.1, &ca), "grpc.tls.key_file: key is not the key of the certificate");
-    assert_eq!(line(&good.0, &good.1, &good.1), "grpc.tls.client_ca_file: ca holds no certificate in PEM");
+    assert_eq!(
+        line(&good.0, &other.1, &ca),
+        "grpc.tls.key_file: key is not the key of the certificate in cert_file, `CN=rcgen self signed cert`"
+    );
+    assert_eq!(
+        line(&good.0, &good.1, &good.1),
+        "grpc.tls.client_ca_file: ca holds no certificate in PEM, but a private key"
+    );
+    // The files are mixed up.
+    assert_eq!(line(&good.1, &good.0, &ca), "grpc.tls.cert_file: cert holds no certificate in PEM, but a private key");
+    assert_eq!(line(&good.0, &good.0, &ca), "grpc.tls.key_file: key holds no private key in PEM, but a certificate");
+    let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let why = "holds no private key in PEM, but a private key that is encrypted: the gateway has no passphrase";
+    assert_eq!(line(&good.0, encrypted, &ca), format!("grpc.tls.key_file: key {why}"));
+    let request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+    assert_eq!(
+        line(request, &good.1, &ca),
+        "grpc.tls.cert_file: cert holds no certificate in PEM, but a request for a certificate"
+    );
+    // The parser passes over a section with a mark before it: the next certificate would be taken for the server's.
+    let marked = format!("\u{feff}{}{ca}", good.0);
+    let why = "has a byte order mark: save it as UTF-8 without one";
+    assert_eq!(line(&marked, &good.1, &ca), format!("grpc.tls.cert_file: cert {why}"));
+    let joined = format!("{}\u{feff}{ca}", good.0);
+    assert_eq!(line(&joined, &good.1, &ca), format!("grpc.tls.cert_file: cert {why}"));
+    assert_eq!(line(&good.0, &format!("\u{feff}{}", good.1), &ca), format!("grpc.tls.key_file: key {why}"));
+    assert_eq!(line(&good.0, &good.1, &format!("\u{feff}{ca}")), format!("grpc.tls.client_ca_file: ca {why}"));
+    // The issuer comes first: the key is right, the other file is wrong.
+    assert_eq!(
+        line(&format!("{ca}{}", good.0), &good.1, &ca),
+        "grpc.tls.cert_file: cert has its certificates in the wrong order: the key is that of number 2, \
+         `CN=rcgen self signed cert`, which must be the first"
+    );
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert_eq!(line(broken, &good.1, &ca), "grpc.tls.cert_file: cert holds a certificate that cannot be read");
     let huge = "x".repeat(1024 * 1024 + 1);
     assert_eq!(line(&good.0, &good.1, &huge), "grpc.tls.client_ca_file: ca is larger than 1 MiB");
+}
+
+#[test]
+fn files_of_other_encodings_are_named() {
+    let authority = Authority::new();
+    let (cert, key) = authority.server(NOW);
+    let read = |cert: &[u8]| TlsMaterial::read(cert, key.as_bytes(), None, Clock::system()).err().unwrap().to_string();
+    let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(cert.bytes().flat_map(|b| [b, 0])).collect();
+    assert_eq!(read(&utf16), "is UTF-16: save it as UTF-8 without a byte order mark");
+    assert_eq!(read(b"\x30\x82\x01\x00"), "holds no certificate in PEM, but DER");
+}
+
+#[test]
+fn a_chain_in_the_wrong_order_is_used_with_a_warning() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (cert, key) = authority.server(NOW);
+    let order =
+        |chain: String| TlsMaterial::read(chain.as_bytes(), key.as_bytes(), None, Clock::system()).unwrap().order;
+    assert_eq!(order(cert.clone()), None);
+    assert_eq!(order(format!("{cert}{}", authority.pem())), None);
+    let told = order(format!("{cert}{}{}", other.pem(), authority.pem())).unwrap();
+    assert!(told.contains("number 2, `CN=authority"), "{told}");
+    assert!(told.contains("is not the issuer of number 1"), "{told}");
 }
 
 #[test]
