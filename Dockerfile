@@ -20,8 +20,16 @@ FROM ${RUST_IMAGE} AS build
 ARG CARGO_AUDITABLE=0.7.7
 RUN cargo install cargo-auditable --version "${CARGO_AUDITABLE}" --locked
 WORKDIR /source
+# The dependencies in a layer of their own, which is built anew only when a Cargo file changes.
+COPY Cargo.toml Cargo.lock ./
+COPY tests/power-cut/Cargo.toml tests/power-cut/
+COPY scripts/static-binary scripts/
+RUN scripts/static-binary --dependencies
 COPY . .
-RUN scripts/static-binary /out && install -d /out/state
+# Of the release: the commit, which `--version` names. There is no .git here.
+ARG REVISION=""
+RUN ORDER_GATEWAY_REVISION="${REVISION}" scripts/static-binary /out && install -d /out/state \
+    && scripts/licences /out/THIRD-PARTY-LICENCES
 
 FROM ${RUNTIME_IMAGE} AS runtime
 ARG VERSION=0.1.0
@@ -37,6 +45,8 @@ LABEL org.opencontainers.image.title="order-gateway" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.source="${SOURCE}"
 COPY LICENSE /usr/share/doc/order-gateway/LICENSE
+# Of all crates in the program.
+COPY --from=build /out/THIRD-PARTY-LICENCES /usr/share/doc/order-gateway/THIRD-PARTY-LICENCES
 COPY --from=build /out/order-gateway /usr/local/bin/order-gateway
 # All that is ever written: store.url = "sqlite://order-gateway.db" is a file in it.
 COPY --from=build --chown=65532:65532 /out/state /var/lib/order-gateway
