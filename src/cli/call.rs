@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Extensions, Request, Status};
 
 use super::connect::{GatewayConnection, TlsArgs, connect};
-use super::{Failure, grpcurl_form, host_and_port, print, span};
+use super::{Failure, GatewayAddress, grpcurl_form, print, span};
 
 /// Far above every answer of the gateway; tonic alone would refuse lists above 4 MiB.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
@@ -30,6 +30,7 @@ const EXAMPLE: &str = r#"Examples:
   order-gateway call CancelIntentService/WatchCancelIntents -d '{"start":{"earliest":true}}' --max-time 10s
   echo '{"orderNumber":"SO123"}' | order-gateway call FulfillmentService/GetOrderStatus -d @-
   order-gateway call GatewayService/GetStatus --addr gateway:50051 --tls-ca ca.crt --token-file token
+  order-gateway call GatewayService/GetStatus --addr unix:/run/order-gateway.sock
 
 The gateway must serve reflection (`grpc.reflection`, on by default). Service names without a package are those of
 ordergateway.v1.
@@ -45,9 +46,9 @@ pub(super) struct CallArgs {
     /// The request as JSON, or @FILE, or @- for stdin; by default an empty message
     #[arg(short, long, value_name = "JSON")]
     data: Option<String>,
-    /// Address of the gateway's gRPC listener
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051", value_parser = host_and_port)]
-    addr: String,
+    /// Address of the gateway's gRPC listener: HOST:PORT, or unix:PATH
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051", value_parser = GatewayAddress::parse)]
+    addr: GatewayAddress,
     /// Token of a client; other users of this machine may see it in the list of processes
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
     token: Option<String>,

@@ -12,9 +12,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint};
+
+use super::GatewayAddress;
 
 /// TLS options; plaintext without any of them.
 #[derive(Debug, Default, clap::Args)]
@@ -43,10 +45,17 @@ impl TlsArgs {
     /// Reads the files; `None` for plaintext.
     ///
     /// # Errors One line that names the option and the file.
-    pub(super) fn read(&self, addr: &str) -> Result<Option<ClientTls>, String> {
+    pub(super) fn read(&self, addr: &GatewayAddress) -> Result<Option<ClientTls>, String> {
         let Some(ca) = &self.tls_ca else { return Ok(None) };
-        let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']']);
-        let name = self.tls_server_name.as_deref().unwrap_or(host).to_owned();
+        let name = match (&self.tls_server_name, addr) {
+            (Some(name), _) => name.clone(),
+            (None, GatewayAddress::Tcp(addr)) => {
+                addr.rsplit_once(':').map_or(addr.as_str(), |(host, _)| host).trim_matches(['[', ']']).to_owned()
+            }
+            (None, GatewayAddress::Unix(_)) => {
+                return Err("--tls-server-name: must be given where --addr is a Unix socket, which has no name".into());
+            }
+        };
         let name = ServerName::try_from(name).map_err(|_| "--tls-server-name: must be a DNS name or an IP address")?;
         let mut roots = RootCertStore::empty();
         for certificate in certificates("--tls-ca", ca)? {
@@ -100,25 +109,44 @@ impl GatewayConnection {
 /// Connects to a gateway.
 ///
 /// # Errors The cause, in one line.
-pub(super) async fn connect(addr: &str, tls: Option<ClientTls>) -> Result<GatewayConnection, String> {
-    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|error| error.to_string())?;
+pub(super) async fn connect(addr: &GatewayAddress, tls: Option<ClientTls>) -> Result<GatewayConnection, String> {
+    let authority = match addr {
+        GatewayAddress::Tcp(addr) => addr.as_str(),
+        GatewayAddress::Unix(_) => "localhost",
+    };
+    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|error| error.to_string())?;
     let broke = BrokenCause::default();
-    let connected = match tls {
-        None => endpoint.connect().await,
-        Some(ClientTls { connector, name }) => {
-            let (addr, broke) = (addr.to_owned(), broke.clone());
-            let dial = tower::service_fn(move |_| {
-                let (addr, connector, name, broke) = (addr.clone(), connector.clone(), name.clone(), broke.clone());
+    let connected = match (addr, tls) {
+        (GatewayAddress::Tcp(_), None) => endpoint.connect().await,
+        (addr, tls) => {
+            let (addr, tls, broke) = (addr.clone(), tls.map(Arc::new), broke.clone());
+            let connector = tower::service_fn(move |_| {
+                let (addr, tls, broke) = (addr.clone(), tls.clone(), broke.clone());
                 async move {
-                    let io = connector.connect(name, TcpStream::connect(addr).await?).await?;
+                    let io: Box<dyn AnyStream> = match tls {
+                        None => dial(&addr).await?,
+                        Some(tls) => Box::new(tls.connector.connect(tls.name.clone(), dial(&addr).await?).await?),
+                    };
                     Ok::<_, io::Error>(TokioIo::new(NotedStream { io, broke }))
                 }
             });
-            endpoint.connect_with_connector(dial).await
+            endpoint.connect_with_connector(connector).await
         }
     };
     let channel = connected.map_err(|error| broke.get().cloned().unwrap_or_else(|| innermost(&error)))?;
     Ok(GatewayConnection { channel, broke })
+}
+
+/// A connection of any kind.
+trait AnyStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<I: AsyncRead + AsyncWrite + Send + Unpin> AnyStream for I {}
+
+async fn dial(addr: &GatewayAddress) -> io::Result<Box<dyn AnyStream>> {
+    Ok(match addr {
+        GatewayAddress::Tcp(addr) => Box::new(TcpStream::connect(addr).await?),
+        GatewayAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
+    })
 }
 
 /// A stream that notes the first read error.

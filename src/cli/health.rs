@@ -9,7 +9,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::connect::{ClientTls, TlsArgs, connect};
-use super::{Failure, host_and_port, print};
+use super::{Failure, GatewayAddress, print};
 
 /// Shorter than the timeout of common probes, to leave time to print the reason.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -19,6 +19,7 @@ Examples:
   order-gateway health --addr 127.0.0.1:50051
   order-gateway health --addr gateway:50051 --service ordergateway.v1.FulfillmentService
   order-gateway health --addr gateway:50051 --tls-ca ca.crt
+  order-gateway health --addr unix:/run/order-gateway.sock
   order-gateway health --addr 127.0.0.1:50051 --tls-ca ca.crt --tls-server-name gateway --tls-cert me.crt --tls-key me.key
 
 Needs no token. Where callers need a certificate (mTLS), so does this; http://HOST:PORT/readyz of [http] needs none.
@@ -28,9 +29,9 @@ Exit codes: 0 it serves, 1 it does not (or nothing answers within 3 s), 2 bad us
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct HealthArgs {
-    /// Address of the gateway's gRPC listener
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
-    addr: String,
+    /// Address of the gateway's gRPC listener: HOST:PORT, or unix:PATH
+    #[arg(long, value_name = "ADDRESS", value_parser = GatewayAddress::parse)]
+    addr: GatewayAddress,
     /// Full name of a service; by default the gateway as a whole
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     service: String,
@@ -53,7 +54,7 @@ pub(super) async fn run(args: HealthArgs, stop: CancellationToken) -> Result<(),
     }
 }
 
-async fn ask(addr: &str, tls: Option<ClientTls>, service: String) -> Result<ServingStatus, String> {
+async fn ask(addr: &GatewayAddress, tls: Option<ClientTls>, service: String) -> Result<ServingStatus, String> {
     let plaintext = tls.is_none();
     let connection = connect(addr, tls).await.map_err(|error| format!("cannot connect: {error}"))?;
     let answer = HealthClient::new(connection.channel.clone()).check(HealthCheckRequest { service }).await;
@@ -77,7 +78,8 @@ mod tests {
     use super::*;
 
     async fn health_of(addr: &str, service: &str) -> Result<(), Failure> {
-        let args = HealthArgs { addr: addr.into(), service: service.into(), tls: TlsArgs::default() };
+        let addr = GatewayAddress::parse(addr).unwrap();
+        let args = HealthArgs { addr, service: service.into(), tls: TlsArgs::default() };
         run(args, CancellationToken::new()).await
     }
 

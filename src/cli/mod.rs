@@ -16,9 +16,11 @@ mod serve;
 mod tour;
 mod trigger;
 
+use std::fmt;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -139,16 +141,43 @@ fn span(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| "must be a whole number with a unit (ms, s, m, h), such as \"10s\"".to_owned())
 }
 
-/// Parses the address of a gateway's listener.
-fn host_and_port(text: &str) -> Result<String, String> {
-    let name = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
-        !host.is_empty() && plain && port.parse::<u16>().is_ok()
-    });
-    if name || text.parse::<SocketAddr>().is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err("must be HOST:PORT, such as 127.0.0.1:50051".into())
+/// The address of a gateway's gRPC listener, as `grpc.listen` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum GatewayAddress {
+    /// Host and port.
+    Tcp(String),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl GatewayAddress {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return if path.is_empty() {
+                Err("must name a file after unix:".into())
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        let name = text.rsplit_once(':').is_some_and(|(host, port)| {
+            let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+            !host.is_empty() && plain && port.parse::<u16>().is_ok()
+        });
+        if name || text.parse::<SocketAddr>().is_ok() {
+            Ok(Self::Tcp(text.to_owned()))
+        } else {
+            Err("must be HOST:PORT, such as 127.0.0.1:50051, or unix:PATH".into())
+        }
+    }
+}
+
+impl fmt::Display for GatewayAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -242,12 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_a_host_and_a_port() {
-        for good in ["127.0.0.1:1", "[::1]:50051", "gateway.shop.svc:50051"] {
-            assert!(host_and_port(good).is_ok(), "{good}");
+    fn an_address_is_a_host_and_a_port_or_a_socket_file() {
+        for good in ["127.0.0.1:1", "[::1]:50051", "gateway.shop.svc:50051", "unix:/run/gateway.sock", "unix:here"] {
+            assert_eq!(GatewayAddress::parse(good).unwrap().to_string(), good);
         }
-        for bad in ["", "gateway", ":1", "gateway:", "gateway:99999", "http://gateway:1", "a b:1", "::1:x"] {
-            assert!(host_and_port(bad).is_err(), "{bad}");
+        assert_eq!(GatewayAddress::parse("unix:///run/gw"), Ok(GatewayAddress::Unix("/run/gw".into())));
+        for bad in ["", "gateway", ":1", "gateway:", "gateway:99999", "http://gateway:1", "a b:1", "::1:x", "unix:"] {
+            assert!(GatewayAddress::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -48,6 +48,25 @@ fn a_call_prints_its_answer_as_json() {
 }
 
 #[test]
+fn a_gateway_behind_a_unix_socket_is_called_and_asked_for_its_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", folder.path().join("gateway.sock").display());
+    let health = |address: &str| gateway(["health", "--addr", address]).output().unwrap();
+    let nobody = format!("{address}: cannot connect: No such file or directory (os error 2)");
+    for refused in [health(&address), call(&address, &["GatewayService/GetStatus"])] {
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(told(&refused).contains(&nobody), "{}", told(&refused));
+    }
+    let _pair = Pair::start("", "", &[("ORDER_GATEWAY__GRPC__LISTEN", &address)]);
+    assert_eq!(String::from_utf8(health(&address).stdout).unwrap(), "SERVING\n");
+    let status = json(&call(&address, &["GatewayService/GetStatus"]));
+    assert_eq!(status["accounts"][0]["account"], "acme", "{status}");
+    let nameless = call(&address, &["GatewayService/GetStatus", "--tls-ca", "ca.crt"]);
+    assert_eq!(nameless.status.code(), Some(2));
+    assert!(told(&nameless).contains("--tls-server-name"), "{}", told(&nameless));
+}
+
+#[test]
 fn a_failed_call_shows_its_details() {
     let pair = Pair::start("", "", &[]);
     let address = pair.grpc.to_string();
