@@ -1,23 +1,45 @@
 // The system's Chromium, and what a page must never do in it.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 
 // Where scripts/test installs them; modules are not looked up by NODE_PATH.
-const require = createRequire(new URL("../../.tools/node/node_modules/", import.meta.url));
+export const require = createRequire(new URL("../../.tools/node/node_modules/", import.meta.url));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 // A folder, to look at what the page looked like.
 const folder = process.env.SCREENSHOTS;
 
-export async function launch() {
-  const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
-  assert(executablePath, "there is no Chromium; ./scripts/test installs it");
-  const args = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-  return chromium.launch({ executablePath, args });
+const QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+function executable() {
+  const found = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+  assert(found, "there is no Chromium; ./scripts/test installs it");
+  return found;
+}
+
+export const launch = () => chromium.launch({ executablePath: executable(), args: QUIET });
+
+// A browser of its own that listens for a debugger; `work` gets the port.
+export async function debugged(work) {
+  const profile = mkdtempSync(`${tmpdir()}/lighthouse-`), port = `${profile}/DevToolsActivePort`;
+  const args = [...QUIET, "--headless=new", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"];
+  const browser = spawn(executable(), args, { stdio: "ignore" });
+  const ended = once(browser, "exit");
+  try {
+    for (const end = Date.now() + 20_000; !existsSync(port) && Date.now() < end;) await pause(50);
+    return await work(Number(readFileSync(port, "utf8").split("\n")[0]));
+  } finally {
+    browser.kill();
+    await ended;
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  }
 }
 
 // One window. It notes what must not be: `check` fails if anything was.
@@ -75,6 +97,12 @@ export class Window {
   async fits() {
     const [wide, has] = await this.page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
     assert(wide <= has, `${wide} wide in a window of ${has}`);
+  }
+
+  // The table needs no scrolling sideways.
+  async shownWhole(selector) {
+    const [wide, has] = await this.page.locator(selector).evaluate((it) => [it.scrollWidth, it.closest(".scroll").clientWidth]);
+    assert(wide <= has, `${selector} is ${wide} wide in ${has}`);
   }
 
   // No word is broken in the middle. Ids may break where they are longer than their line.

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 
 import { Window, launch } from "./browser.mjs";
 import { Gateway, example, order } from "./gateway.mjs";
+import { judged } from "./lighthouse.mjs";
 
 const SERVICES = ["FulfillmentService", "CancelIntentService", "OrderUpdateService", "GatewayService"];
 // Strangers choose these.
@@ -50,7 +51,10 @@ try {
     await wide.until("#intents tbody", /^4\n?[^]*INTENT_TO_CANCEL/);
     await wide.until("#errors tbody", /OUTCOME_PENDING/);
     const table = async (id) => wide.page.locator(`#${id} tbody`).innerText();
-    assert.match(await table("accounts"), /demo[^]*valid[^]*ends in 1[45] min[^]*of 20[^]*circuit closed[^]*1\d\.\d of 20[^]*of 600/);
+    assert.match(await table("accounts"), /demo[^]*valid[^]*ends in 1[45] min[^]*promise [\d.]+ of 20[^]*status 1\d\.\d of 20[^]*create \d+ of 600[^]*All circuits closed\./);
+    const state = await (await fetch(`${origin}/status.json`)).json();
+    const shown = await wide.page.locator("#accounts .buckets .name").allInnerTexts();
+    assert.deepEqual(shown, state.accounts.rows[0].operations.map((it) => it.operation));
     assert.match(await table("ledger"), /demo\s+0\s+0\s+2\s+0\s+1\s+0\s+0\s+0\s+\d+ s/);
     assert.match(await table("operations"), /operations\/\d+\s+unknown\s+create\s+demo\s+MAGIC-DROP-BEFORE-1\s+\d+ s\s+1\s+(in \d|now)/);
     assert.match(await table("subscriptions"), /oms\s+cancel intents\s+active\s+4\s+\d+ s\s+0\s+0\s+0/);
@@ -103,7 +107,7 @@ try {
     const failing = [1, 2, 3, 4, 5].map((number) => gateway.call("FulfillmentService/CreateOrder", order(`MAGIC-503-${number}`), "-max-time", "1"));
     await Promise.all(failing);
     await wide.until("#attention", /Look: demo: calls of create keep failing at Walmart; the circuit is (open|half open)/);
-    assert.match(await wide.page.locator("#accounts tbody").innerText(), /circuit (open|half open)/);
+    assert.match(await wide.page.locator("#accounts tbody").innerText(), /circuit (open|half open)[^]*The other circuits are closed\./);
     await wide.picture("3-trouble");
     await consuming;
     await wide.until("#subscriptions tbody", /oms\s+cancel intents\s+active\s+3\s+\d+ s\s+3\s+1\s+0/);
@@ -111,6 +115,7 @@ try {
 
   await step("it fits, can be read and used: 1400 px, light", async () => {
     await wide.fits();
+    await wide.shownWhole("#accounts");
     await wide.wholeWords();
     await wide.accessible();
     assert.match(await wide.page.locator("#errors time").first().getAttribute("title"), /(UTC|GMT|[A-Z]{3,4})/);
@@ -152,6 +157,7 @@ try {
     await phone.page.locator("#subscriptions").waitFor({ state: "visible" });
     await phone.page.locator("details.section").evaluateAll((all) => all.forEach((it) => { it.open = true; }));
     await phone.fits();
+    await phone.shownWhole("#accounts");
     await phone.wholeWords();
     await phone.accessible();
     await phone.picture("8-phone-open");
@@ -180,6 +186,10 @@ try {
     await page.goto(`${origin}/`);
     assert.match(await page.locator("body").innerText(), /JavaScript, which is off[^]*GatewayService\/GetStatus/);
     await context.close();
+  });
+
+  await step("Lighthouse finds nothing", async () => {
+    for (const device of ["mobile", "desktop"]) console.log(`      ${device}: ${await judged(`${origin}/`, device)}`);
   });
 
   await step("nothing was logged, blocked, or asked of anybody else", async () => {

@@ -96,15 +96,20 @@
       default: return make("span", {}, "none yet");
     }
   }
-  function bucket({ tokens, limit_per_minute: limit, next_token_time: next, circuit, probe_time: probe }) {
+  const isClosed = ({ circuit }) => circuit === "closed";
+  function bucket(it) {
+    const { operation, tokens, limit_per_minute: limit, next_token_time: next, circuit, probe_time: probe } = it;
     const text = `${tokens < 100 ? tokens.toFixed(1) : whole(Math.floor(tokens))} of ${whole(limit)}`;
-    const closed = circuit === "closed";
-    return make("span", {},
-      text,
-      make("meter", { min: 0, max: limit, low: limit / 10, optimum: limit, value: Math.min(tokens, limit), "aria-label": `${text} calls` }),
+    return make("li", {},
+      make("span", { class: "name" }, operation), " ", text,
+      make("meter", { min: 0, max: limit, low: limit / 10, optimum: limit, value: Math.min(tokens, limit), "aria-label": `${operation}: ${text} calls` }),
       next === null ? null : sub(marked("warn", "empty"), ", next ", time("until", next)),
-      closed ? sub("circuit closed") : make("span", { class: "sub" }, marked("bad", `circuit ${words(circuit)}`), probe === null ? "" : ", probe ", probe === null ? "" : time("until", probe)));
+      isClosed(it) ? null : sub(marked("bad", `circuit ${words(circuit)}`), probe === null ? "" : ", probe ", probe === null ? "" : time("until", probe)));
   }
+  // There are too many for columns. What is well is said once.
+  const buckets = (operations) => make("div", {},
+    make("ul", { class: "buckets" }, ...operations.map(bucket)),
+    sub(operations.every(isClosed) ? "All circuits closed." : "The other circuits are closed."));
   const count = (account, state) => (account.ledger ?? []).filter((it) => it.state === state).reduce((sum, it) => sum + it.count, 0);
   function ledger(account) {
     if (account.ledger === null) return null;
@@ -259,7 +264,7 @@
     const accounts = data.accounts.rows;
     const further = more(data.accounts.more);
     fill(by("hour"), hour(data.hour));
-    table("accounts", [...accounts.map((it) => anchored("account", it.account, [it.account, token(it.token), ...it.operations.map(bucket)])), ...further], "None.");
+    table("accounts", [...accounts.map((it) => anchored("account", it.account, [it.account, token(it.token), [buckets(it.operations), "wide"]])), ...further], "None.");
     const ledgers = accounts.map(ledger);
     table("ledger", ledgers.includes(null) ? null : [...ledgers, ...further], "None.");
     table("operations", data.operations && [...data.operations.rows.map(operation), ...more(data.operations.more)], "None.");
