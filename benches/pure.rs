@@ -105,6 +105,7 @@ fn errors(c: &mut Criterion) {
         omitted: 0,
         retry_after: None,
         says_order_exists: false,
+        after_lost_attempt: false,
         correlation_id: uuid::Uuid::from_u128(1),
     });
     c.bench_function("errors/status", |b| {

@@ -62,8 +62,8 @@ pub use self::faults::FaultRules;
 pub use self::serve::{serve, serve_tls};
 
 use self::clock::AdjustedClock;
-use self::faults::Injector;
 use self::deliveries::DeliveryRound;
+use self::faults::Injector;
 use self::intents::{IntentPoster, IntentRefusal, IntentRequest};
 use self::journal::Journal;
 use self::lies::AnswerLoss;
