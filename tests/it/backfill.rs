@@ -136,28 +136,6 @@ async fn the_sandbox_whose_cursor_never_advances_is_scanned_to_an_end() {
 }
 
 #[tokio::test]
-async fn more_orders_than_walmart_shows_are_scanned_in_parts() {
-    let app = setup().settings("[feed.backfill]\ninterval = \"1h\"").start().await;
-    let client = app.client().await;
-    status(&client, |backfill| backfill.last_backfill_time.is_some()).await;
-    // Two a minute, for the seven days after which Walmart cancels, and an old one with an intent.
-    for first in ["1900000000000", "2000000000000"] {
-        app.simulate("orders", &json!({"count": 20_000, "purchaseOrderId": first})).await;
-    }
-    let intent = json!({"purchase_order_id": "2000000008640", "deliver": false}).to_string();
-    app.control("POST", "intents", &intent).await;
-    app.advance(Duration::from_secs(3601)).await;
-    // Connections are old by now.
-    let client = app.client().await;
-    let found = events(&client, 2).await.remove(1);
-    assert_eq!(found.ordering_key, "2000000008640");
-    let sent = app.requests("orders").await;
-    let paths: Vec<_> = sent.iter().map(|request| request["path"].as_str().unwrap()).collect();
-    assert!(paths.iter().any(|path| path.contains("createdEndDate=")), "{paths:?}");
-    finish(app).await;
-}
-
-#[tokio::test]
 async fn without_the_setting_no_order_is_read() {
     let app = TestApp::start().await;
     let client = app.client().await;
