@@ -5,6 +5,7 @@ use tonic::Code;
 use super::*;
 use crate::domain::account::AccountId;
 use crate::domain::operation::Operation;
+use crate::domain::timestamp::Timestamp;
 
 const CREATE: &str = "/ordergateway.v1.FulfillmentService/CreateOrder";
 
@@ -141,6 +142,8 @@ fn the_handbook_has_every_metric_with_its_labels_and_no_other() {
     let lag = SubscriptionLag { name: "oms".into(), events: 1, parked: 0, oldest: Duration::ZERO };
     metrics.feed.subscriptions.show(vec![lag], None);
     metrics.upstream.token_came(&account, tokio::time::Instant::now());
+    metrics.upstream.unmapped.note(Operation::Create, &BTreeSet::from(["payload.x".to_owned()]));
+    metrics.backfill.begin(&account, Timestamp(0));
     let level = BucketLevel { account, operation: Operation::Create, tokens: 7.5 };
     metrics.upstream.watch_buckets(move || vec![level.clone()]);
     let families = metrics.families().unwrap();

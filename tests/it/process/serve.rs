@@ -53,7 +53,7 @@ impl Pair {
         let store = folder.path().join("ledger.db");
         let text = format!(
             "{settings}\n[store]\nurl = \"sqlite://{}\"\n[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n\
-             [walmart]\nbase_url = \"http://{emulator_address}\"\n[feed.backfill]\nenabled = false\n\
+             [walmart]\nbase_url = \"http://{emulator_address}\"\nwebhook_check_interval = \"0s\"\n[feed.backfill]\nenabled = false\n\
              [[accounts]]\nid = \"acme\"\npartner_id = \"1\"\nclient_id = \"acme-id\"\n\
              client_secret = \"canary-of-the-secret\"\n",
             store.display()
