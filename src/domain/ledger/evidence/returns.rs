@@ -321,11 +321,17 @@ fn judge_opened(
         Err(_) if absence::is_not_found(answer) => return Ok(Evidence::Absent(AbsenceProof::EmptyList)),
         Err(why) => return Err(why),
     };
-    let rows: Vec<&McsReturnRow> =
-        objects(&body.payload).filter(|row| is(&row.seller_order_id, payload.seller_order_id())).collect();
     if objects(&body.payload).any(|row| is(&row.seller_return_order_id, payload.seller_return_order_id())) {
         return Ok(Evidence::Present(PresenceProof { copies: 1 }));
     }
+    // A row that does not show which return of which order it is may be any return, or none.
+    let is_unknown =
+        |row: &McsReturnRow| [&row.return_order_id, &row.seller_order_id].into_iter().any(|id| text(id).is_empty());
+    if objects(&body.payload).any(is_unknown) {
+        return Err(NoEvidence::NumberMissing);
+    }
+    let rows: Vec<&McsReturnRow> =
+        objects(&body.payload).filter(|row| is(&row.seller_order_id, payload.seller_order_id())).collect();
     let is_new = |row: &&&McsReturnRow| {
         let id = text(&row.return_order_id);
         snapshot.is_none_or(|snapshot| !snapshot.return_order_ids.contains(&id))

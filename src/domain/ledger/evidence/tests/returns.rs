@@ -103,6 +103,14 @@ fn an_opened_return_is_found_by_the_sellers_id_or_as_the_only_new_one_alike() {
             NoEvidence::ListNotComplete,
         ),
         (json!({"status": "OK", "payload": [null]}), NoEvidence::RowsNotOrders),
+        (json!({"status": "OK", "payload": {}}), NoEvidence::NumberMissing),
+        (json!({"status": "OK", "payload": {"message": "no returns found"}}), NoEvidence::NumberMissing),
+        (json!({"status": "OK", "payload": {"returns": [], "totalCount": 0}}), NoEvidence::NumberMissing),
+        (
+            json!({"status": "OK", "payload": [{"returnOrderId": null, "sellerOrderId": null}]}),
+            NoEvidence::NumberMissing,
+        ),
+        (json!({"status": "OK", "payload": [{"returnOrderId": "9"}]}), NoEvidence::NumberMissing),
     ] {
         assert_eq!(judge_opened_return(&asked, before.as_ref(), &answer(&body)), Evidence::Nothing(why), "{body}");
     }
