@@ -79,6 +79,8 @@ use jiff::Timestamp;
 
 /// Longest request body; a longer body gets 413. Walmart's own bound is not published.
 const MAX_BODY: usize = 1 << 20;
+/// Units of the delivered order of a magic number.
+const DELIVERED_UNITS: u64 = 100;
 
 /// Treatment of a create with an order number that the account has used. Walmart documents neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -241,6 +243,13 @@ impl tower::Service<Request<Bytes>> for Emulator {
 }
 
 impl EmulatorState {
+    /// Makes the delivered order of a magic number when a return of it is first named.
+    fn conjure_delivered(&mut self, number: &str, now: Timestamp) {
+        if number.starts_with("MAGIC-DELIVERED-") && self.world.numbered(number).next().is_none() {
+            self.world.preload(delivered_order(number, DELIVERED_UNITS, now));
+        }
+    }
+
     fn make_intents(&mut self, seed: u64, wish: &IntentRequest) -> Result<DeliveryRound, IntentRefusal> {
         let now = self.clock.now();
         self.intents.make(&self.world, &self.subscriptions, seed, now, wish)
@@ -260,7 +269,7 @@ impl EmulatorState {
             world.set_stock(sku, units);
         }
         world.preload(seed_order(&clock));
-        world.preload(delivered_order(now));
+        world.preload(delivered_order("acme000123", 5, now));
         Self {
             clock,
             tokens: IssuedTokens::default(),
@@ -278,13 +287,13 @@ impl EmulatorState {
     }
 }
 
-/// A delivered order, of which units can be returned.
-fn delivered_order(now: Timestamp) -> Order {
+/// A delivered Multichannel order of one line, of which units can be returned.
+fn delivered_order(number: &str, units: u64, now: Timestamp) -> Order {
     let hours_ago = |hours| now.saturating_sub(jiff::SignedDuration::from_hours(hours)).unwrap_or(now);
     let (ordered, shipped) = (hours_ago(240), hours_ago(120));
     Order {
         account: None,
-        number: "acme000123".to_owned(),
+        number: number.to_owned(),
         channel: "ORDER_CHANNEL_ID".to_owned(),
         accepted: ordered,
         placed: ordered.to_string(),
@@ -298,10 +307,10 @@ fn delivered_order(now: Timestamp) -> Order {
             method: "STANDARD".to_owned(),
             address: serde_json::json!({"line1": "100 Main St", "city": "San Francisco", "state": "CA",
                 "country": "US", "zip": "94103"}),
-            ordered: 5,
+            ordered: units,
             cancellations: Vec::new(),
             parcels: vec![ShippedParcel {
-                quantity: 5,
+                quantity: units,
                 shipped,
                 carrier: "FedEx".to_owned(),
                 tracking: "TRACK-ACME".to_owned(),

@@ -97,6 +97,11 @@ impl Emulator {
         self.with_state(|state| state.journal.calls().get(first..).unwrap_or_default().to_vec())
     }
 
+    /// Walmart's id of the account's return of a Multichannel order with this id of the seller's.
+    pub fn mcs_return_id(&self, account: &str, seller_id: &str) -> Option<String> {
+        self.with_state(|state| state.mcs_returns.id_of(account, seller_id).map(str::to_owned))
+    }
+
     /// Replaces all faults and lies, and resets the call counts.
     pub fn set_faults(&self, faults: FaultRules) {
         self.with_state(|state| state.faults = Injector::new(faults, self.0.options.seed));

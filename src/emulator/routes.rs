@@ -216,6 +216,10 @@ fn play(
     if matches!(target, Target::Call(Operation::Returns | Operation::ReturnRefund)) {
         state.market_returns.conjure(&received.order_number, received.time);
     }
+    if target == Target::Call(Operation::McsReturnCreate) {
+        let number = body["payload"]["sellerOrderId"].as_str().unwrap_or_default();
+        state.conjure_delivered(number, received.time);
+    }
     let disturbance = disturb(state, target, &received.order_number, caller, body);
     let execute = |state: &mut EmulatorState| {
         let done = execute(shared, state, target, parts, received, caller, body);

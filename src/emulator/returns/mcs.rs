@@ -32,6 +32,14 @@ struct McsReturnItem {
 #[derive(Debug, Default)]
 pub(crate) struct McsReturnBook(Vec<McsReturn>);
 
+impl McsReturnBook {
+    /// Walmart's id of the account's return with this id of the seller's.
+    pub(crate) fn id_of(&self, account: &str, seller_id: &str) -> Option<&str> {
+        let found = self.0.iter().find(|one| one.account == account && one.seller_id == seller_id);
+        found.map(|one| one.id.as_str())
+    }
+}
+
 impl McsReturn {
     fn status(&self, now: Timestamp) -> &'static str {
         let hours = now.duration_since(self.opened).as_hours();

@@ -41,3 +41,18 @@ async fn orders_and_calls_are_told_as_they_are_whatever_the_caller_was_told() {
     assert_eq!(seller.emulator.calls_from(3).len(), 1);
     assert_eq!(seller.emulator.calls_from(9), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_return_of_a_magic_delivered_order_is_known_by_the_sellers_id() {
+    let seller = Seller::new(options()).await;
+    let item = json!({"returnReason": "DAMAGED", "itemDetail": {"sku": "MUG-RED-12"},
+        "qty": {"unitOfMeasure": "EA", "measurementValue": 100}});
+    let payload = json!({"sellerReturnOrderId": "r-1", "sellerOrderId": "MAGIC-DELIVERED-1", "orderItems": [item]});
+    assert_eq!(seller.emulator.mcs_return_id("id", "r-1"), None);
+    let opened = seller.post("/v3/fulfillment/return-orders", &json!({"header": {}, "payload": payload})).await;
+    assert_eq!(opened.status, 200, "{}", opened.text);
+    let id = opened.body["payload"]["returnOrderId"].as_str().map(str::to_owned);
+    assert!(id.is_some());
+    assert_eq!(seller.emulator.mcs_return_id("id", "r-1"), id);
+    assert_eq!(seller.emulator.mcs_return_id("two", "r-1"), None);
+}
