@@ -83,13 +83,8 @@ mod tests {
     #[test]
     fn requests_have_what_the_story_says() {
         let content = Content { units: 2, lines: 3, placed: Duration::from_secs(60), refused: false };
-        let story = Story {
-            account: 0,
-            number: "S-1".into(),
-            contents: vec![content],
-            request_id: Some("one".into()),
-            cancel_id: None,
-        };
+        let story =
+            Story { number: "S-1".into(), contents: vec![content], request_id: Some("one".into()), ..Story::default() };
         let order = create(&story, &story.contents[0]);
         assert_eq!(order.request_id, "one");
         let payload = order.payload.unwrap();

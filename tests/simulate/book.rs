@@ -12,6 +12,7 @@ use order_gateway::emulator::CallEffect;
 use order_gateway::emulator::records::CallRecord;
 use order_gateway::upstream::transport::HttpError;
 
+use crate::changes::{is_money, probe_of};
 use crate::draw::{millis, seconds};
 use crate::network::Sent;
 use crate::plan::{ACCOUNTS, Plan};
@@ -39,6 +40,8 @@ pub(crate) struct Book {
     started: Duration,
     boot: u8,
     reads: Reads,
+    /// Reads that showed a seller order or a return, less the refunds that were sent since.
+    shown: HashMap<(usize, String), usize>,
 }
 
 /// Status calls, by what they were for.
@@ -72,6 +75,10 @@ pub(crate) struct Record {
     pub(crate) doubt: Option<Doubt>,
     /// When the last doubt ended.
     pub(crate) settled: Duration,
+    /// What its request asks for; empty before that was sent.
+    content: String,
+    /// Requests so far, also those before an operator's decision.
+    requests: usize,
     evidence: Option<LookupRecord>,
     attempts: Vec<Attempt>,
 }
@@ -108,6 +115,11 @@ pub(crate) enum Ended {
 }
 
 impl Record {
+    /// The call of Walmart's that shows its outcome.
+    pub(crate) fn probe(&self) -> Operation {
+        probe_of(self.kind.operation())
+    }
+
     /// Whether its outcome was ever unknown.
     pub(crate) fn was_in_doubt(&self) -> bool {
         self.doubt.is_some() || self.settled > Duration::ZERO
@@ -115,7 +127,7 @@ impl Record {
 
     /// Requests beyond the first.
     pub(crate) fn sent_again(&self) -> usize {
-        self.attempts.len().saturating_sub(1)
+        self.requests.saturating_sub(1)
     }
 }
 
@@ -134,11 +146,15 @@ impl Ended {
         let has = |text: &str| body.contains(text);
         let changes = sent.operation.is_some_and(Operation::is_mutation);
         let shows_orders = || has(r#""OK""#) && !has(r#""errors""#) && has(&sent.order_number);
+        let is_read = |operation| matches!(operation, Operation::Order | Operation::Returns | Operation::McsReturns);
+        let shows_object = || has(&sent.order_number) && !has(r#""errors""#);
         match answer.status().as_u16() {
             status @ 200..300 if serde_json::from_slice::<serde_json::Value>(answer.body()).is_err() => {
                 Self::Doubtful(status)
             }
             200..300 if sent.operation == Some(Operation::Status) && !shows_orders() => Self::Unclear,
+            200..300 if sent.operation.is_some_and(is_read) && !shows_object() => Self::Unclear,
+            200..300 if is_acceptance(sent.operation, has) => Self::Accepted,
             200..300 if has(r#""ACCEPTED""#) || !changes => Self::Accepted,
             status @ 200..300 if has(r#""FAIL""#) || has(r#""errors""#) => Self::Refused(status),
             status @ (200..300 | 408 | 499 | 500..) => Self::Doubtful(status),
@@ -150,6 +166,16 @@ impl Ended {
 
     fn is_doubt(self) -> bool {
         matches!(self, Self::Doubtful(_) | Self::Abandoned)
+    }
+}
+
+/// Whether a readable 2xx accepts a change of a seller order or a return. `has` tells what is in it.
+fn is_acceptance(operation: Option<Operation>, has: impl Fn(&str) -> bool) -> bool {
+    match operation {
+        Some(Operation::CancelLines | Operation::Ship | Operation::Refund) => has(r#""purchaseOrderId""#),
+        Some(Operation::ReturnRefund) => has(r#""returnOrderId""#),
+        Some(Operation::McsReturnCreate | Operation::McsReturnCancel) => has(r#""OK""#),
+        _ => false,
     }
 }
 
@@ -167,6 +193,7 @@ impl Book {
             started: Duration::ZERO,
             boot: 0,
             reads: Reads::default(),
+            shown: HashMap::new(),
         }
     }
 
@@ -228,6 +255,8 @@ impl Book {
                 effects: 0,
                 doubt: None,
                 settled: Duration::ZERO,
+                content: String::new(),
+                requests: 0,
                 evidence: None,
                 attempts: Vec::new(),
             }
@@ -258,20 +287,13 @@ impl Book {
         let name = format!("{id} ({}/{number})", ACCOUNTS[*account]);
         match state {
             EntryState::Succeeded => {
-                // A cancellation may show by what another one of the same lines did.
+                // A change may show by what another one with the same content did, even if it was never sent.
+                let same = |other: &&Record| {
+                    other.kind == record.kind && (record.content.is_empty() || other.content == record.content)
+                };
                 let shown = match record.kind {
-                    MutationKind::Create
-                    | MutationKind::CancelLines
-                    | MutationKind::Ship
-                    | MutationKind::Refund
-                    | MutationKind::ReturnRefund
-                    | MutationKind::McsReturnCreate
-                    | MutationKind::McsReturnCancel
-                    | MutationKind::WebhookCreate => *effects,
-                    MutationKind::Cancel => {
-                        let of_number = self.numbered(*account, number);
-                        of_number.filter(|other| other.kind == MutationKind::Cancel).map(|other| other.effects).sum()
-                    }
+                    MutationKind::Create => *effects,
+                    _ => self.numbered(*account, number).filter(same).map(|other| other.effects).sum(),
                 };
                 (shown == 0).then(|| format!("I2: {name} is SUCCEEDED, and Walmart did not carry it out"))
             }
@@ -295,7 +317,7 @@ impl Book {
     /// A request leaves the gateway.
     pub(crate) fn sent(&mut self, now: Duration, sent: &Sent) -> Option<String> {
         self.flying.insert(sent.number, (now, sent.account, sent.operation));
-        let Some(operation @ (Operation::Create | Operation::Cancel)) = sent.operation else {
+        let Some(operation) = sent.operation.filter(|operation| operation.is_mutation()) else {
             self.count_read(sent);
             return None;
         };
@@ -305,11 +327,31 @@ impl Book {
         if record.state != EntryState::Sending {
             return Some(format!("I4: {sent} was sent while the ledger says {:?}", record.state));
         }
+        let content = sent.claims.iter().map(|claim| claim.what.as_str()).collect::<Vec<_>>().join("; ");
         let again = record.attempts.iter();
-        // Another creation of the number would have the same effect.
-        let others = self.numbered(record.account, &record.number);
-        let others = others.filter(|other| operation == Operation::Create && other.kind == MutationKind::Create);
+        // Another creation of the number would have the same effect, and so would another change with the same content.
+        let is_same = |other: &&Record| {
+            other.kind == record.kind
+                && (operation == Operation::Create || (sent.wanted_once && other.content == content))
+        };
+        let others = self.numbered(record.account, &record.number).filter(is_same);
         let others = others.filter(|other| other.id != record.id).flat_map(|other| &other.attempts);
+        if is_money(operation) {
+            if let Some(doubt) = record.attempts.iter().find(|one| one.ended.is_some_and(|(_, ended)| ended.is_doubt()))
+            {
+                let number = doubt.sent;
+                return Some(format!(
+                    "I5: {sent} was sent again after the doubt about #{number}, and nobody decided it"
+                ));
+            }
+            // A request that was decided about has its snapshot from before.
+            if record.requests == 0 {
+                let shown = self.shown.get(&(record.account, record.number.clone())).copied().unwrap_or_default();
+                if shown == 0 {
+                    return Some(format!("I9: {sent} was sent, and nobody has looked what was refunded before"));
+                }
+            }
+        }
         for attempt in again.chain(others) {
             match attempt.ended {
                 None => return Some(format!("I5: {sent} was sent while #{} is under way", attempt.sent)),
@@ -324,7 +366,14 @@ impl Book {
             }
         }
         let attempt = Attempt { sent: sent.number, ended: None };
-        self.records.entry(sent.correlation_id.clone()).and_modify(|record| record.attempts.push(attempt));
+        if is_money(operation) && record.requests == 0 {
+            self.shown.entry((record.account, record.number.clone())).and_modify(|shown| *shown -= 1);
+        }
+        if let Some(record) = self.records.get_mut(&sent.correlation_id) {
+            record.attempts.push(attempt);
+            record.requests += 1;
+            record.content = content;
+        }
         None
     }
 
@@ -397,7 +446,9 @@ impl Book {
             let walmarts = match ended {
                 Ended::Doubtful(_) | Ended::NotSent => true,
                 Ended::Abandoned => waited,
-                Ended::Accepted | Ended::Refused(_) | Ended::Unclear => false,
+                // A caller's read of an order that shows none counts as failed, a look-up does not.
+                Ended::Unclear => sent.operation != Some(Operation::Status),
+                Ended::Accepted | Ended::Refused(_) => false,
             };
             let failures = self.failures.entry((account, sent.operation)).or_default();
             if walmarts {
@@ -412,6 +463,9 @@ impl Book {
             }
             if ended == Ended::Refused(429) {
                 self.slowed[account] = Some(now);
+            }
+            if ended == Ended::Accepted && matches!(sent.operation, Some(Operation::Order | Operation::Returns)) {
+                *self.shown.entry((account, sent.order_number.clone())).or_default() += 1;
             }
         }
         if let Some(record) = self.records.get_mut(&sent.correlation_id)

@@ -19,12 +19,48 @@ pub(crate) struct Fault {
 #[derive(Clone, Debug)]
 pub(crate) enum FaultKind {
     /// What becomes of requests.
-    Network { account: Option<usize>, operation: Option<Operation>, probability: f64, fate: Fate },
+    Network { account: Option<usize>, aim: Aim, probability: f64, fate: Fate },
     /// A table of the emulator's faults, as TOML.
     Walmart(String),
     /// What becomes of calls to the store.
     Store { probability: f64, fate: StoreFate },
 }
+
+/// The calls that a fault is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Aim {
+    All,
+    One(Operation),
+    /// Changes of seller orders and returns.
+    Changes,
+    /// Reads of seller orders and returns.
+    ReadsOfChanges,
+}
+
+impl Aim {
+    pub(crate) fn is_at(self, operation: Option<Operation>) -> bool {
+        let is_one_of = |operations: &[Operation]| operation.is_some_and(|one| operations.contains(&one));
+        match self {
+            Self::All => true,
+            Self::One(one) => operation == Some(one),
+            Self::Changes => is_one_of(&CHANGES),
+            Self::ReadsOfChanges => is_one_of(&READS_OF_CHANGES),
+        }
+    }
+}
+
+/// Changes of seller orders and returns.
+const CHANGES: [Operation; 6] = [
+    Operation::CancelLines,
+    Operation::Ship,
+    Operation::Refund,
+    Operation::ReturnRefund,
+    Operation::McsReturnCreate,
+    Operation::McsReturnCancel,
+];
+/// Reads of seller orders and returns.
+const READS_OF_CHANGES: [Operation; 4] =
+    [Operation::Order, Operation::Orders, Operation::Returns, Operation::McsReturns];
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +130,21 @@ const READ_LIES: [&str; 29] = [
     "folded-number",
     "short-page",
 ];
+/// Answers to reads of seller orders and returns that show nothing, or something else.
+const READ_BODIES_OF_CHANGES: [&str; 12] = [
+    "{}",
+    "null",
+    "[]",
+    r#"{"order":null}"#,
+    r#"{"order":{}}"#,
+    r#"{"order":{"orderLines":{"orderLine":[]}}}"#,
+    r#"{"order":{"purchaseOrderId":"1","orderLines":{"orderLine":[]}}}"#,
+    r#"{"returnOrders":[]}"#,
+    r#"{"returnOrders":[{"returnOrderId":null,"returnOrderLines":[]}]}"#,
+    r#"{"status":"OK","payload":[{"returnOrderId":null,"sellerReturnOrderId":null}]}"#,
+    r#"{"status":"OK","payload":[{"message":"none"}]}"#,
+    r#"{"status":"FAIL","payload":[]}"#,
+];
 /// Failures of reads.
 const FAILED_READS: [&str; 8] = [
     "status = 500",
@@ -141,7 +192,11 @@ pub(crate) fn draw(draw: &Random, from: Duration, end: Duration, settings: &Sett
     let from = from.saturating_sub(draw.span(millis(0), seconds(60)));
     let longest = *draw.one_of(&[seconds(15), seconds(60), seconds(300), seconds(900)]);
     let until = (from + draw.span(seconds(5), longest)).min(end);
-    let kind = match draw.whole(0, 13) {
+    let kind = match draw.whole(0, 18) {
+        14 => network_of_changes(draw),
+        15..=16 => FaultKind::Walmart(rules(draw, &CHANGES, answer(draw))),
+        17 => FaultKind::Walmart(rules(draw, &READS_OF_CHANGES, &read_of_changes(draw))),
+        18 => FaultKind::Walmart(lag("change-lag", settings.lag)),
         0..=3 => network(draw),
         4..=5 => FaultKind::Walmart(rule(draw, &["create", "create", "cancel"], &MUTATION_ANSWERS)),
         6..=7 => FaultKind::Walmart(rule(draw, &["status"], &[&format!("lie = \"{}\"", draw.one_of(&READ_LIES))])),
@@ -157,7 +212,8 @@ pub(crate) fn draw(draw: &Random, from: Duration, end: Duration, settings: &Sett
         },
     };
     // Reads that lie about what was just lost are what doubles orders, so both come together.
-    let longer = matches!(&kind, FaultKind::Walmart(rule) if rule.contains("\"status\"") || rule.contains("-lag\""));
+    let of_reads = |rule: &str| rule.contains("\"status\"") || rule.contains("\"order\"") || rule.contains("-lag\"");
+    let longer = matches!(&kind, FaultKind::Walmart(rule) if of_reads(rule));
     let until = if longer { (from + settings.settle_window * 3).max(until).min(end) } else { until };
     Fault { from, until, kind }
 }
@@ -172,28 +228,66 @@ pub(crate) fn refuses_used(draw: &Random) -> String {
     format!("[[fault]]\noperation = \"create\"\nlie = \"{}\"\nwhen = \"duplicate\"\n", draw.one_of(&USED))
 }
 
+/// Fates of requests; some are drawn more often.
+const FATES: [Fate; 11] = [
+    Fate::Refused,
+    Fate::BrokenBefore,
+    Fate::BrokenAfter,
+    Fate::SilentBefore,
+    Fate::SilentAfter,
+    Fate::SilentAfter,
+    Fate::LateSilent,
+    Fate::LateSilent,
+    Fate::LateBroken,
+    Fate::Slow,
+    Fate::BadBody,
+];
+
 fn network(draw: &Random) -> FaultKind {
-    const FATES: [Fate; 11] = [
-        Fate::Refused,
-        Fate::BrokenBefore,
-        Fate::BrokenAfter,
-        Fate::SilentBefore,
-        Fate::SilentAfter,
-        Fate::SilentAfter,
-        Fate::LateSilent,
-        Fate::LateSilent,
-        Fate::LateBroken,
-        Fate::Slow,
-        Fate::BadBody,
+    let aims = [
+        Aim::All,
+        Aim::One(Operation::Create),
+        Aim::One(Operation::Create),
+        Aim::One(Operation::Cancel),
+        Aim::One(Operation::Status),
     ];
-    let operations =
-        [None, Some(Operation::Create), Some(Operation::Create), Some(Operation::Cancel), Some(Operation::Status)];
+    aimed(draw, *draw.one_of(&aims))
+}
+
+fn answer(draw: &Random) -> &'static str {
+    let answer: &&'static str = draw.one_of(&MUTATION_ANSWERS);
+    answer
+}
+
+fn network_of_changes(draw: &Random) -> FaultKind {
+    aimed(draw, *draw.one_of(&[Aim::Changes, Aim::Changes, Aim::ReadsOfChanges]))
+}
+
+fn aimed(draw: &Random, aim: Aim) -> FaultKind {
     FaultKind::Network {
         account: draw.chance(0.4).then(|| draw.whole(0, ACCOUNTS.len() as u64 - 1) as usize),
-        operation: *draw.one_of(&operations),
+        aim,
         probability: *draw.one_of(&[0.1, 0.5, 0.9, 1.0]),
         fate: *draw.one_of(&FATES),
     }
+}
+
+/// A lie about a read of seller orders or returns, an answer that shows nothing of them, or a failure.
+fn read_of_changes(draw: &Random) -> String {
+    match draw.whole(0, 2) {
+        0 => format!("lie = \"{}\"", draw.one_of(&READ_LIES)),
+        1 => format!("status = 200\nbody = '{}'", draw.one_of(&READ_BODIES_OF_CHANGES)),
+        _ => (*draw.one_of(&FAILED_READS)).to_owned(),
+    }
+}
+
+/// The same rule for each of these calls.
+fn rules(draw: &Random, operations: &[Operation], answer: &str) -> String {
+    let probability = draw.one_of(&[0.2, 0.5, 0.9, 1.0]);
+    let rule = |operation: &Operation| {
+        format!("[[fault]]\noperation = \"{}\"\nprobability = {probability}\n{answer}\n", operation.name())
+    };
+    operations.iter().map(rule).collect()
 }
 
 fn rule(draw: &Random, operations: &[&str], answers: &[&str]) -> String {

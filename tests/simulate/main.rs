@@ -9,11 +9,16 @@
 //! | `simulation` | one simulation from its start to its end |
 //! | `process` | one process of the gateway |
 //! | `world`, `clocks`, `network`, `store` | what is around it, and outlives it |
-//! | `book`, `told`, `doubts` | what must hold |
-//! | `bodies`, `trace` | requests of callers; the trace |
+//! | `changes` | objects at Walmart, and what is to be changed of them |
+//! | `book`, `claims`, `told`, `doubts` | what must hold |
+//! | `bodies`, `change_bodies`, `callers`, `trace` | requests of callers; the trace |
 
 mod bodies;
 mod book;
+mod callers;
+mod change_bodies;
+mod changes;
+mod claims;
 mod clocks;
 mod doubts;
 mod draw;

@@ -12,9 +12,11 @@ use http::{HeaderMap, Request, Response};
 use order_gateway::domain::operation::Operation;
 use order_gateway::emulator::DroppedCall;
 use order_gateway::upstream::transport::{HttpError, OutgoingRequest};
+use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::book::Ended;
+use crate::claims::{self, Claim};
 use crate::draw::{Draw, millis, seconds};
 use crate::faults::Fate;
 use crate::plan::ACCOUNTS;
@@ -37,9 +39,17 @@ pub(crate) struct Sent {
     pub(crate) account: Option<usize>,
     /// `None` for a token call.
     pub(crate) operation: Option<Operation>,
-    /// In the query of a status call; those of mutations are known by their correlation ids.
+    /// In the query of a read or in the path; those of other mutations are known by their correlation ids.
     pub(crate) order_number: String,
     pub(crate) correlation_id: String,
+    /// What it asks for, if it changes a seller order or a return.
+    pub(crate) claims: Vec<Claim>,
+    /// Walmart refuses it once it was done.
+    pub(crate) guarded: bool,
+    /// Nobody wants it more than once.
+    pub(crate) wanted_once: bool,
+    /// A field of the gateway's own in its body.
+    pub(crate) odd_field: Option<String>,
 }
 
 impl fmt::Display for Sent {
@@ -57,30 +67,71 @@ impl Network {
     }
 
     fn sent(&self, request: &Request<Bytes>) -> Sent {
-        let (world, uri) = (&self.0, request.uri());
-        let operation = match uri.path().rsplit('/').next() {
-            Some("token") => None,
-            Some("status") => Some(Operation::Status),
-            Some("cancel") => Some(Operation::Cancel),
-            Some("fetchOrderPromiseOptions") => Some(Operation::Promise),
-            _ => Some(Operation::Create),
-        };
+        let world = &self.0;
+        let operation = operation_of(request);
         let token = header(request.headers(), "wm_sec.access_token");
-        let query = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-        let order_number = query.into_iter().find(|(key, _)| key == "orderNumber");
+        let order_number = number_of(request);
+        let changes = operation.filter(|operation| operation.is_mutation());
+        let body: Value = changes.and_then(|_| serde_json::from_slice(request.body()).ok()).unwrap_or_default();
+        let claims = changes.map(|operation| claims::read(operation, &order_number, &body)).unwrap_or_default();
         let mut state = world.state();
         state.numbered += 1;
+        let account = match operation {
+            None => account_of_client(request.headers()),
+            Some(_) => state.tokens.get(token).copied(),
+        };
         Sent {
             number: state.numbered,
-            account: match operation {
-                None => account_of_client(request.headers()),
-                Some(_) => state.tokens.get(token).copied(),
-            },
+            account,
             operation,
-            order_number: order_number.map(|(_, value)| value.into_owned()).unwrap_or_default(),
+            order_number,
             correlation_id: header(request.headers(), "wm_qos.correlation_id").to_owned(),
+            guarded: account.is_some_and(|account| state.claims.are_guarded(account, &claims)),
+            wanted_once: account.is_some_and(|account| state.claims.are_wanted_once(account, &claims)),
+            claims,
+            odd_field: changes.and_then(|operation| claims::odd_field(operation, &body)),
         }
     }
+}
+
+/// The call of a request. `None`: a token call.
+fn operation_of(request: &Request<Bytes>) -> Option<Operation> {
+    let reads = request.method() == http::Method::GET;
+    let path = request.uri().path();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let returns = "/v3/fulfillment/return-orders";
+    Some(match last {
+        "token" => return None,
+        "orders" => Operation::Orders,
+        "returns" => Operation::Returns,
+        _ if path == returns && reads => Operation::McsReturns,
+        _ if path == returns => Operation::McsReturnCreate,
+        _ if path.starts_with(returns) => Operation::McsReturnCancel,
+        "refund" if path.starts_with("/v3/returns/") => Operation::ReturnRefund,
+        "refund" => Operation::Refund,
+        "shipping" => Operation::Ship,
+        "acknowledge" => Operation::Acknowledge,
+        "cancel" if path.starts_with("/v3/orders/") => Operation::CancelLines,
+        _ if path.starts_with("/v3/orders/") => Operation::Order,
+        "status" => Operation::Status,
+        "cancel" => Operation::Cancel,
+        "fetchOrderPromiseOptions" => Operation::Promise,
+        _ => Operation::Create,
+    })
+}
+
+/// The number of the order or return in the path of a request, or in its query.
+fn number_of(request: &Request<Bytes>) -> String {
+    let path = request.uri().path();
+    let objects = ["/v3/orders/", "/v3/returns/", "/v3/fulfillment/return-orders/"];
+    let in_path = objects.iter().find_map(|objects| path.strip_prefix(objects)?.split('/').next());
+    if let Some(number) = in_path {
+        return number.to_owned();
+    }
+    let query = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let names = ["orderNumber", "returnOrderId", "sellerOrderId"];
+    let found = query.into_iter().find(|(key, _)| names.contains(&key.as_ref()));
+    found.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 impl tower::Service<OutgoingRequest> for Network {
@@ -97,7 +148,11 @@ impl tower::Service<OutgoingRequest> for Network {
         let fate = world.fate(&sent);
         world.trace(format_args!("network: {sent} {fate:?}"));
         let now = world.now();
-        let wrong = world.state().book.sent(now, &sent);
+        let mut wrong = world.state().book.sent(now, &sent);
+        if let Some(field) = &sent.odd_field {
+            wrong =
+                wrong.or_else(|| Some(format!("I8: {sent} has the field {field}, which Walmart's call does not have")));
+        }
         wrong.into_iter().for_each(|wrong| world.violated(wrong));
         let mut way = Way { world, sent, request: Some(request), ended: None };
         Box::pin(async move {
@@ -220,7 +275,9 @@ fn end(world: &World, sent: &Sent, ended: Ended) {
 fn come_late(world: &World, request: Request<Bytes>, sent: &Sent) {
     let (settings, now) = (&world.plan().settings, world.now());
     let first = world.state().book.is_first_attempt(sent);
-    let (least, most) = if settings.beyond && first && world.random().chance(0.5) {
+    // What Walmart would carry out again must come in time.
+    let may_be_late = first && (sent.claims.is_empty() || sent.guarded);
+    let (least, most) = if settings.beyond && may_be_late && world.random().chance(0.5) {
         (settings.settle_window, settings.settle_window * 2)
     } else {
         (Duration::ZERO, settings.lateness)

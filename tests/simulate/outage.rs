@@ -14,7 +14,7 @@ use order_gateway::emulator::DuplicatePolicy;
 use order_gateway::ports::random::Random;
 
 use crate::draw::{Draw, millis, seconds};
-use crate::faults::{Fate, Fault, FaultKind};
+use crate::faults::{Aim, Fate, Fault, FaultKind};
 use crate::figures::Figures;
 use crate::plan::{Call, Content, Life, Plan, Settings, Story, What};
 use crate::simulation::{Outcome, play};
@@ -85,8 +85,7 @@ impl Loss {
     fn faults(self, outage: Outage, from: Duration) -> Vec<Fault> {
         let fault = |kind| Fault { from, until: from + MINUTE, kind };
         let create = |probability, fate| {
-            let operation = Some(Operation::Create);
-            fault(FaultKind::Network { account: None, operation, probability, fate })
+            fault(FaultKind::Network { account: None, aim: Aim::One(Operation::Create), probability, fate })
         };
         let unreadable = |operation: &str, when: &str| {
             let page = "<html><body>Bad gateway</body></html>";
@@ -150,11 +149,9 @@ impl Scene {
             let time = from + draw.span(Duration::ZERO, pace);
             let placed = time - draw.span(Duration::ZERO, FIRST);
             stories.push(Story {
-                account: 0,
                 number: format!("OUTAGE-{story:04}"),
                 contents: vec![Content { units: 1, lines: 1, placed, refused: false }],
-                request_id: None,
-                cancel_id: None,
+                ..Story::default()
             });
             let call = Call { story, what: What::Create(0), deadline: DEADLINE, leaves: None, repeats: u32::MAX };
             calls.push((time, call));
@@ -230,7 +227,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scene, outcome } = self;
-        let Figures { doubts, settled, answered, accepted, last_answer, reads, sent_again, orders, doubled } =
+        let Figures { doubts, settled, answered, accepted, last_answer, reads, sent_again, orders, doubled, .. } =
             &outcome.figures;
         let after = |time: Duration| time.as_secs_f64() - scene.ends().as_secs_f64();
         let settled = settled.map_or("never".into(), |settled| format!("{:.1} s", after(settled)));

@@ -4,9 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use order_gateway::domain::operation::Operation;
 use order_gateway::emulator::DuplicatePolicy;
 use order_gateway::ports::random::Random;
 
+use crate::changes::{self, Change, Object, Subject};
 use crate::draw::{Draw, millis, seconds};
 use crate::faults::{self, Fault};
 use crate::pollers;
@@ -20,6 +22,12 @@ const SHORTEST: Duration = seconds(20 * 60);
 const LONGEST: Duration = seconds(100 * 60);
 /// Every so many seeds a crowd polls in the end.
 const POLLED_EVERY: u64 = 10;
+/// Part of the stories that change seller orders and returns.
+const CHANGES: f64 = 0.4;
+/// Part of the reads that are lists, page by page.
+const PAGES: f64 = 0.1;
+/// Walmart's number of the first return that is opened at the beginning; one is there already.
+const FIRST_RETURN: u64 = 100_000_000_000_000_002;
 
 /// One simulation.
 pub(crate) struct Plan {
@@ -84,9 +92,11 @@ pub(crate) struct WallStep {
     pub(crate) ahead: i64,
 }
 
-/// An order number, and what callers want of it.
+/// An order, or a return, and what callers want of it.
+#[derive(Default)]
 pub(crate) struct Story {
     pub(crate) account: usize,
+    /// The order number. Of a return: Walmart's number of it.
     pub(crate) number: String,
     /// What is to be created: the first of these, or two that contradict each other.
     pub(crate) contents: Vec<Content>,
@@ -94,6 +104,12 @@ pub(crate) struct Story {
     pub(crate) request_id: Option<String>,
     /// The `request_id` of the cancellation, if it has one.
     pub(crate) cancel_id: Option<String>,
+    /// What exists at Walmart from the beginning.
+    pub(crate) object: Object,
+    /// What is to be changed of it.
+    pub(crate) changes: Vec<Change>,
+    /// Walmart refuses every change that comes again.
+    pub(crate) guarded: bool,
 }
 
 /// The content of an order. Units tell contents of one number apart.
@@ -127,6 +143,10 @@ pub(crate) enum What {
     Cancel,
     /// Asks for the order.
     Status,
+    /// Makes the change at this position.
+    Change(usize),
+    /// Reads all seller orders and returns, page by page.
+    Pages,
 }
 
 impl fmt::Display for Call {
@@ -177,6 +197,19 @@ impl Plan {
 }
 
 impl Settings {
+    /// Calls of an operation a minute, which are those that Walmart allows.
+    pub(crate) fn limit(&self, operation: Operation) -> u32 {
+        match operation {
+            Operation::Promise => 20,
+            Operation::Create => self.create_limit,
+            Operation::Cancel => self.cancel_limit,
+            Operation::Status => self.status_limit,
+            Operation::Orders | Operation::Order => (5_000.0 * self.limit_scale) as u32,
+            Operation::Returns => (50.0 * self.limit_scale) as u32,
+            _ => (60.0 * self.limit_scale) as u32,
+        }
+    }
+
     fn draw(draw: &Random) -> Self {
         let settle_window = seconds(*draw.one_of(&[30, 45, 60, 90, 120, 120, 120, 120, 240]));
         let lookup_delays = if draw.chance(0.5) {
@@ -267,7 +300,11 @@ fn stories(
         } else {
             draw.span(seconds(1), end)
         };
-        tell(draw, patient, begins, &mut stories, &mut calls);
+        if draw.chance(CHANGES) {
+            tell_changes(draw, patient, begins, &mut stories, &mut calls);
+        } else {
+            tell(draw, patient, begins, &mut stories, &mut calls);
+        }
     }
     for _ in 0..polls {
         let story = draw.whole(0, stories.len() as u64 - 1) as usize;
@@ -276,15 +313,52 @@ fn stories(
         } else {
             draw.span(seconds(1), end)
         };
-        calls.push((time, call(draw, patient, story, What::Status)));
+        let what = if draw.chance(PAGES) { What::Pages } else { What::Status };
+        calls.push((time, call(draw, patient, story, what)));
     }
     (stories, calls)
+}
+
+/// A seller order or a return, and the first calls that are to change it.
+fn tell_changes(
+    draw: &Random,
+    patient: f64,
+    begins: Duration,
+    stories: &mut Vec<Story>,
+    calls: &mut Vec<(Duration, Call)>,
+) {
+    let position = stories.len();
+    let name = format!("{position:04}");
+    let Subject { object, changes, guarded } = changes::draw(draw, &name);
+    let number = match object {
+        Object::Delivered => format!("MAGIC-DELIVERED-{name}"),
+        Object::Return => {
+            let returns = stories.iter().filter(|story| matches!(story.object, Object::Return)).count();
+            (FIRST_RETURN + returns as u64).to_string()
+        }
+        Object::None | Object::SellerOrder { .. } => format!("19{name:0>11}"),
+    };
+    let mut time = begins;
+    for what in (0..changes.len()).map(What::Change) {
+        let callers = *draw.one_of(&[1, 1, 1, 2, 3]);
+        for caller in 0..callers {
+            let spread = *draw.one_of(&[millis(0), millis(5), seconds(2), seconds(120)]);
+            let later = if caller == 0 { Duration::ZERO } else { draw.span(millis(0), spread) };
+            calls.push((time + later, call(draw, patient, position, what)));
+        }
+        // Changes of one object come together, or one after the other.
+        let pause = *draw.one_of(&[millis(0), seconds(1), seconds(60), seconds(600)]);
+        time += draw.span(millis(0), pause);
+    }
+    let account = draw.whole(0, 1) as usize;
+    stories.push(Story { account, number, object, changes, guarded, ..Story::default() });
 }
 
 /// One more story and its first calls.
 fn tell(draw: &Random, patient: f64, begins: Duration, stories: &mut Vec<Story>, calls: &mut Vec<(Duration, Call)>) {
     let (mut account, mut number) = (draw.whole(0, 1) as usize, format!("S-{:04}", stories.len()));
-    if let Some(last) = stories.last().filter(|_| draw.chance(0.05)) {
+    let of_orders = |story: &&Story| matches!(story.object, Object::None);
+    if let Some(last) = stories.last().filter(of_orders).filter(|_| draw.chance(0.05)) {
         (account, number) = (1 - last.account, last.number.clone());
     }
     // Two stories of one account and number would be one.
@@ -305,6 +379,7 @@ fn tell(draw: &Random, patient: f64, begins: Duration, stories: &mut Vec<Story>,
         cancel_id: draw.chance(0.6).then(|| format!("cancel-{number}")),
         number,
         contents,
+        ..Story::default()
     };
     let position = stories.len();
     let creators = *draw.one_of(&[1, 1, 1, 2, 3]);

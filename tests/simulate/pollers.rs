@@ -7,7 +7,7 @@ use order_gateway::domain::operation::Operation;
 use order_gateway::ports::random::Random;
 
 use crate::draw::{Draw as _, millis, seconds};
-use crate::faults::{Fate, Fault, FaultKind};
+use crate::faults::{Aim, Fate, Fault, FaultKind};
 use crate::plan::{Call, Content, Plan, Story, What};
 
 /// Faults of the plan before are not felt any more after this time.
@@ -35,13 +35,13 @@ pub(crate) fn add(plan: &mut Plan, draw: &Random) {
         add_story(plan, format!("LOST-{creation}"), time, What::Create(0));
     }
     let fate = *draw.one_of(&[Fate::BrokenBefore, Fate::BrokenAfter]);
-    let kind = FaultKind::Network { account: None, operation: Some(Operation::Create), probability: 1.0, fate };
+    let kind = FaultKind::Network { account: None, aim: Aim::One(Operation::Create), probability: 1.0, fate };
     plan.faults.push(Fault { from: loses, until: loses + LOSES_FOR * 2, kind });
 }
 
 fn add_story(plan: &mut Plan, number: String, time: Duration, what: What) {
     let contents = vec![Content { units: 1, lines: 1, placed: time, refused: false }];
-    plan.stories.push(Story { account: 0, number, contents, request_id: None, cancel_id: None });
+    plan.stories.push(Story { number, contents, ..Story::default() });
     let story = plan.stories.len() - 1;
     plan.calls.push((time, Call { story, what, deadline: seconds(50), leaves: None, repeats: 0 }));
 }

@@ -7,14 +7,13 @@ use http::HeaderValue;
 use order_gateway::domain::account::{AccountId, SellerId};
 use order_gateway::domain::ledger::machine::LedgerRules;
 use order_gateway::domain::moment::{BootId, SteadyTime};
-use order_gateway::domain::operation::Operation;
 use order_gateway::pb::HeaderAttributes;
 use order_gateway::ports::call::{CallContext, CallPurpose, CallRecord, Caller};
 use order_gateway::ports::clock::{Clock, WallSteps};
 use order_gateway::ports::random::Random;
 use order_gateway::service::{
     AccountDirectory, CancelOrder, ClockWatch, CreateOrder, GetOrderStatus, MutationSettings, Mutations, Operations,
-    Resolver,
+    Resolver, ReturnOrders, SellerOrders,
 };
 use order_gateway::shutdown::OnceEvent;
 use order_gateway::telemetry::metrics::Metrics;
@@ -48,6 +47,8 @@ pub(crate) struct Process {
     pub(crate) create: CreateOrder<Upstream, SimulatedLedger>,
     pub(crate) cancel: CancelOrder<Upstream, SimulatedLedger>,
     pub(crate) status: GetOrderStatus<Upstream>,
+    pub(crate) seller_orders: SellerOrders<Upstream, SimulatedLedger>,
+    pub(crate) returns: ReturnOrders<Upstream, SimulatedLedger>,
     pub(crate) operations: Operations<Upstream, SimulatedLedger>,
     pub(crate) wall: WallSteps,
 }
@@ -86,8 +87,10 @@ impl Process {
         tasks.spawn(resolver.run(stopping));
         Ok(Self {
             create: CreateOrder::new(mutations.clone(), tasks.clone()),
-            cancel: CancelOrder::new(mutations.clone(), tasks),
-            status: GetOrderStatus::new(directory, upstream),
+            cancel: CancelOrder::new(mutations.clone(), tasks.clone()),
+            status: GetOrderStatus::new(directory, upstream.clone()),
+            seller_orders: SellerOrders::new(upstream.clone(), mutations.clone(), tasks.clone()),
+            returns: ReturnOrders::new(upstream, mutations.clone(), tasks),
             operations: Operations::new(mutations),
             wall,
         })
@@ -140,15 +143,8 @@ fn upstream(
     let name = HeaderValue::from_static("Walmart Marketplace");
     let endpoint = Endpoint::new(&base, name, false, accounts.clone(), Tracer::off())?;
     let network = Network::new(world.clone());
-    let limit = |operation| match operation {
-        Operation::Promise => 20,
-        Operation::Create => settings.create_limit,
-        Operation::Cancel => settings.cancel_limit,
-        Operation::Status => settings.status_limit,
-        _ => 60,
-    };
     let shared = StackResources {
-        buckets: AccountBuckets::new(limit),
+        buckets: AccountBuckets::new(|operation| settings.limit(operation)),
         circuits: AccountCircuits::new(&accounts, metrics),
         tokens: TokenCache::new(
             network.clone(),

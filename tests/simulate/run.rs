@@ -1,5 +1,6 @@
 //! Many seeds, played on several threads, each of which has seeds of its own.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use order_gateway::planted_bug::{PlantedBug, plant};
 use tokio::time::Instant;
 
 use crate::Options;
+use crate::figures::KindFigures;
 use crate::plan::Plan;
 use crate::simulation::{Outcome, play};
 
@@ -24,6 +26,8 @@ pub(crate) struct Report {
     faults: usize,
     simulated: Duration,
     took: Duration,
+    kinds: BTreeMap<&'static str, KindFigures>,
+    lists: u64,
     /// One line each: the seed, what is wrong, and how to see it again.
     pub(crate) violations: Vec<String>,
     /// What is wrong, by its first words.
@@ -37,8 +41,14 @@ impl Report {
         self.calls += other.calls;
         self.faults += other.faults;
         self.simulated += other.simulated;
+        self.add_kinds(&other.kinds);
+        self.lists += other.lists;
         self.violations.extend(other.violations);
         self.broken = self.broken.take().or(other.broken);
+    }
+
+    fn add_kinds(&mut self, kinds: &BTreeMap<&'static str, KindFigures>) {
+        kinds.iter().for_each(|(name, kind)| self.kinds.entry(*name).or_default().add(kind));
     }
 
     /// What was found first, in short.
@@ -60,7 +70,9 @@ impl fmt::Display for Report {
             f,
             "{seeds} seeds, {calls} calls, {faults} faults, {hours:.0} simulated hours in {took:.1} s; {twice} played \
              twice; {found} violations"
-        )
+        )?;
+        self.kinds.iter().try_for_each(|(name, kind)| write!(f, "\n{name}: {kind}"))?;
+        write!(f, "\nlists read to their end: {}", self.lists)
     }
 }
 
@@ -116,6 +128,8 @@ fn play_seed(seed: u64, options: &Options, report: &mut Report) -> (Outcome, Opt
     report.calls += outcome.calls;
     report.faults += outcome.faults;
     report.simulated += outcome.simulated;
+    report.add_kinds(&outcome.figures.kinds);
+    report.lists += outcome.figures.lists;
     let mut violation = outcome.violation.take();
     if seed.is_multiple_of(TWICE_EVERY) || options.trace {
         report.twice += 1;

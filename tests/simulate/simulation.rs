@@ -6,12 +6,13 @@ use std::time::Duration;
 use order_gateway::domain::account::AccountId;
 use order_gateway::domain::ledger::machine::OperatorVerdict;
 use order_gateway::domain::ledger::{Entry, EntryState, MutationKind, OperationId};
+use order_gateway::domain::operation::Operation;
 use order_gateway::ports::ledger::{EntryQuery, Ledger as _};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
-use crate::bodies;
+use crate::callers::{all_pages, perform};
 use crate::doubts;
 use crate::draw::{Draw, millis, seconds};
 use crate::faults::FaultKind;
@@ -24,12 +25,6 @@ use crate::world::{World, longest_end};
 
 /// How often doubts and operators are looked after.
 const ROUND: Duration = seconds(5);
-/// Answers leave so long before the caller's deadline, and this part of the time besides; at most half of it.
-const MARGIN: Duration = millis(100);
-const MARGIN_PART: f64 = 0.03;
-/// A wait lets what it waits for speak first, at two levels; and timers have a resolution.
-const SPEAKS_FIRST: Duration = millis(55);
-
 /// What came of one simulation.
 pub(crate) struct Outcome {
     pub(crate) hash: u64,
@@ -177,7 +172,7 @@ impl<'a> Driver<'a> {
             let Some(first) = state.schedule.first_entry().filter(|first| first.key().0 <= now) else { return };
             let ((_, number), call) = first.remove_entry();
             state.waiting.insert(number, call.clone());
-            if call.what != What::Status {
+            if !matches!(call.what, What::Status | What::Pages) {
                 state.begun.insert((call.story, call.what));
             }
             state.calls += 1;
@@ -236,19 +231,12 @@ impl<'a> Driver<'a> {
         let state = self.world.state();
         let Some(record) = state.book.record(id) else { return false };
         match entry.kind {
-            MutationKind::Create
-            | MutationKind::CancelLines
-            | MutationKind::Ship
-            | MutationKind::Refund
-            | MutationKind::ReturnRefund
-            | MutationKind::McsReturnCreate
-            | MutationKind::McsReturnCancel
-            | MutationKind::WebhookCreate => record.effects > 0,
             // The lines are cancelled, whoever did it.
             MutationKind::Cancel => state
                 .book
                 .numbered(record.account, &record.number)
                 .any(|other| other.kind == MutationKind::Cancel && other.effects > 0),
+            _ => record.effects > 0,
         }
     }
 
@@ -336,7 +324,8 @@ impl<'a> Driver<'a> {
         for position in 0..plan.stories.len() {
             for what in whats(position, plan) {
                 let call = Call { story: position, what, deadline: seconds(30), leaves: None, repeats: 0 };
-                if world.state().told.is_lasting(&call) {
+                let is_lasting = world.state().told.is_lasting(&call);
+                if is_lasting {
                     let answer = perform(world, &self.process, 0, &call).await;
                     let lasts = matches!(&answer, Answer::Accepted { .. })
                         || matches!(&answer, Answer::Refused(refusal) if refusal.reason != Reason::NotNow);
@@ -347,42 +336,16 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        if !world.is_violated() {
+            all_pages(world, &self.process).await;
+        }
     }
 }
 
 /// What is done about a story.
 fn whats(story: usize, plan: &Plan) -> impl Iterator<Item = What> + use<> {
-    let contents = plan.stories[story].contents.len();
-    (0..contents).map(What::Create).chain([What::Cancel])
-}
-
-async fn perform(world: &World, process: &Process, number: u64, call: &Call) -> Answer {
-    let story = &world.plan().stories[call.story];
-    let began = world.now();
-    world.trace(format_args!("caller {number}: {}/{} {call}", ACCOUNTS[story.account], story.number));
-    let margin = (MARGIN + call.deadline.mul_f64(MARGIN_PART)).min(call.deadline / 2);
-    let time = call.deadline - margin;
-    let context = context(time);
-    let work = async {
-        match call.what {
-            What::Create(content) => {
-                let request = bodies::create(story, &story.contents[content]);
-                Answer::of_creation(process.create.answer(request.into(), &context).await)
-            }
-            What::Cancel => Answer::of_cancellation(process.cancel.answer(bodies::cancel(story), &context).await),
-            What::Status => Answer::of_status(process.status.answer(bodies::status(story), &context).await),
-        }
-    };
-    let answer = match call.leaves {
-        Some(leaves) => timeout(leaves, work).await.unwrap_or(Answer::Nothing),
-        None => work.await,
-    };
-    let took = world.now() - began;
-    world.trace(format_args!("caller {number}: {answer}"));
-    if took > time + SPEAKS_FIRST {
-        world.violated(format_args!("caller {number} had {:?} and waited {took:?}", call.deadline));
-    }
-    answer
+    let (contents, changes) = (plan.stories[story].contents.len(), plan.stories[story].changes.len());
+    (0..contents).map(What::Create).chain([What::Cancel]).chain((0..changes).map(What::Change))
 }
 
 /// A caller knows more now, and may ask again.
@@ -402,15 +365,14 @@ fn hear(world: &World, number: u64, call: Call, answer: &Answer) {
     }
 }
 
-/// Whether faults of reads, tokens or the store are about.
-pub(crate) fn impeded(plan: &Plan, from: Duration, until: Duration) -> bool {
+/// Whether faults of these reads, of tokens or of the store are about.
+pub(crate) fn impeded(plan: &Plan, reads: Operation, from: Duration, until: Duration) -> bool {
     let active = plan.faults.iter().filter(|fault| fault.from <= until && from < fault.until);
     let mut active = active.map(|fault| &fault.kind);
+    let name = format!("\"{}\"", reads.name());
     active.any(|kind| match kind {
-        FaultKind::Network { operation, .. } => {
-            operation.is_none_or(|operation| operation == order_gateway::domain::operation::Operation::Status)
-        }
-        FaultKind::Walmart(rule) => rule.contains("\"status\"") || rule.contains("\"token\""),
+        FaultKind::Network { aim, .. } => aim.is_at(Some(reads)),
+        FaultKind::Walmart(rule) => rule.contains(&name) || rule.contains("\"token\""),
         FaultKind::Store { .. } => true,
     })
 }

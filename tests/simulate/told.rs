@@ -9,10 +9,11 @@ use order_gateway::domain::ledger::EntryState;
 use order_gateway::domain::operation::Operation;
 use order_gateway::pb::{CreateOrderResponse, GetOrderStatusResponse};
 use order_gateway::ports::upstream::ErrorKind;
-use order_gateway::service::{CancellationReply, MutationError, ServiceError};
+use order_gateway::service::{BatchOutcome, CancellationReply, LineCancellationReply, MutationError, ServiceError};
 use uuid::Uuid;
 
 use crate::book::Book;
+use crate::changes::{is_money, probe_of};
 use crate::plan::{ACCOUNTS, Call, Plan, What};
 
 /// What a caller was told.
@@ -85,11 +86,33 @@ impl Answer {
     }
 
     pub(crate) fn of_cancellation(result: Result<CancellationReply, MutationError>) -> Self {
-        let cancelled = match result {
-            Ok(cancelled) => cancelled,
-            Err(MutationError { error, .. }) => return Self::of_error(error),
-        };
-        let batch = |batch: order_gateway::service::BatchOutcome| match batch.result {
+        match result {
+            Ok(cancelled) => Self::of_batches(cancelled.batches),
+            Err(MutationError { error, .. }) => Self::of_error(error),
+        }
+    }
+
+    pub(crate) fn of_line_cancellation(result: Result<LineCancellationReply, MutationError>) -> Self {
+        match result {
+            Ok(cancelled) => Self::of_batches(cancelled.batches),
+            Err(MutationError { error, .. }) => Self::of_error(error),
+        }
+    }
+
+    /// The answer to a change of one request, of which the correlation id is told.
+    pub(crate) fn of_change(result: Result<String, MutationError>) -> Self {
+        match result {
+            Ok(id) => {
+                let correlation_id = Uuid::parse_str(&id).ok();
+                let lasting = format!("accepted {id}");
+                Self::Accepted { batches: vec![Batch { correlation_id, outcome: Outcome::Accepted, lasting }] }
+            }
+            Err(MutationError { error, .. }) => Self::of_error(error),
+        }
+    }
+
+    fn of_batches(batches: Vec<BatchOutcome>) -> Self {
+        let batch = |batch: BatchOutcome| match batch.result {
             Ok(reply) => Batch {
                 correlation_id: Some(reply.correlation_id),
                 outcome: Outcome::Accepted,
@@ -102,7 +125,7 @@ impl Answer {
                 _ => Batch { correlation_id: None, outcome: Outcome::Unknown, lasting: "unknown".into() },
             },
         };
-        Self::Accepted { batches: cancelled.batches.into_iter().map(batch).collect() }
+        Self::Accepted { batches: batches.into_iter().map(batch).collect() }
     }
 
     pub(crate) fn of_status(result: Result<GetOrderStatusResponse, ServiceError>) -> Self {
@@ -134,7 +157,9 @@ impl Answer {
                 refusal(reason, Some(error.correlation_id), text)
             }
             ServiceError::Expired { .. } => refusal(Reason::Expired, None, "expired".into()),
-            ServiceError::RequestIdReused | ServiceError::OrderNumberUsed => refusal(Reason::Used, None, text),
+            ServiceError::RequestIdReused | ServiceError::OrderNumberUsed | ServiceError::ReturnIdUsed => {
+                refusal(Reason::Used, None, text)
+            }
             ServiceError::Store => refusal(Reason::NotNow, None, "the store failed".into()),
             _ => Self::Bug(text),
         }
@@ -225,7 +250,11 @@ impl Told {
                     lasting: refusal.text.clone(),
                 };
                 wrong.extend(batch.is_wrong(book).map(|what| format!("I2: {name}: {what}")));
-                if refusal.reason == Reason::Used && story.contents.len() < 2 {
+                let is_one_content = match call.what {
+                    What::Change(position) => !story.changes[position].clashes,
+                    _ => story.contents.len() < 2,
+                };
+                if refusal.reason == Reason::Used && is_one_content {
                     wrong.push(format!("I3: {name} was told {}, and there is one content", refusal.text));
                 }
                 if refusal.reason == Reason::CircuitOpen {
@@ -233,8 +262,14 @@ impl Told {
                         What::Create(_) => Operation::Create,
                         What::Cancel => Operation::Cancel,
                         What::Status => Operation::Status,
+                        What::Change(position) => story.changes[position].kind.operation(),
+                        What::Pages => Operation::Orders,
                     };
-                    wrong.extend(book.circuit_was_open(now.saturating_sub(call.deadline), story.account, operation));
+                    let since = now.saturating_sub(call.deadline);
+                    let was_open = |operation| book.circuit_was_open(since, story.account, operation);
+                    // A refund is not sent either when the order cannot be read.
+                    let of_reads = is_money(operation).then(|| was_open(probe_of(operation)));
+                    wrong.extend(was_open(operation).filter(|_| of_reads.is_none_or(|wrong| wrong.is_some())));
                 }
                 wrong.extend(self.differs(plan, call, answer, &name));
             }
@@ -255,12 +290,17 @@ impl Told {
         let has_id = match call.what {
             What::Create(_) => story.request_id.is_some(),
             What::Cancel => story.cancel_id.is_some(),
-            What::Status => return None,
+            What::Change(position) => story.changes[position].request_id.is_some(),
+            What::Status | What::Pages => return None,
+        };
+        let is_new_without_id = match call.what {
+            What::Change(position) => story.changes[position].kind.joins(),
+            what => what == What::Cancel,
         };
         let lasts = match answer {
             Answer::Accepted { batches } => {
                 let known = batches.iter().all(|batch| batch.outcome != Outcome::Unknown);
-                known && (has_id || call.what != What::Cancel)
+                known && (has_id || !is_new_without_id)
             }
             Answer::Refused(refusal) => has_id && matches!(refusal.reason, Reason::ByWalmart | Reason::Expired),
             Answer::Pending | Answer::Read(_) | Answer::Nothing | Answer::Bug(_) => false,

@@ -6,19 +6,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::Request;
 use order_gateway::domain::operation::Operation;
-use order_gateway::emulator::{self, Emulator};
+use order_gateway::emulator::{self, CallEffect, Emulator};
 use order_gateway::ports::random::Random;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::Service as _;
 
 use crate::book::Book;
+use crate::changes::{Object, SKU, UNITS};
+use crate::claims::Claims;
 use crate::clocks::Time;
 use crate::draw::{Draw as _, seconds};
 use crate::faults::{Fate, FaultKind, StoreFate};
 use crate::network::{Abandoned, Sent};
-use crate::plan::{Call, Plan, What};
+use crate::plan::{ACCOUNTS, Call, Plan, What};
 use crate::told::{Answer, Told};
 use crate::trace::Trace;
 
@@ -58,6 +62,11 @@ pub(crate) struct State {
     /// What was asked for at least once.
     pub(crate) begun: BTreeSet<(usize, What)>,
     pub(crate) told: Told,
+    pub(crate) claims: Claims,
+    /// The customer's order of each return, by the return's number.
+    pub(crate) customer_orders: BTreeMap<String, String>,
+    /// Lists that were read to their end.
+    pub(crate) lists: u64,
     /// The first of what must not be.
     pub(crate) violation: Option<String>,
 }
@@ -103,9 +112,63 @@ impl World {
             calls: 0,
             begun: BTreeSet::new(),
             told: Told::default(),
+            claims: Claims::default(),
+            customer_orders: BTreeMap::new(),
+            lists: 0,
             violation: None,
         };
-        Self(Arc::new(Parts { plan, time, random, emulator, state: Mutex::new(state), changed: Notify::new() }))
+        let world =
+            Self(Arc::new(Parts { plan, time, random, emulator, state: Mutex::new(state), changed: Notify::new() }));
+        world.make_objects();
+        world
+    }
+
+    /// Makes what exists at Walmart from the beginning.
+    fn make_objects(&self) {
+        let units = UNITS;
+        for (position, story) in self.plan().stories.iter().enumerate() {
+            match story.object {
+                // A delivered order exists when a return of it is first opened.
+                Object::None | Object::Delivered => {}
+                Object::SellerOrder { lines, status } => {
+                    let number = &story.number;
+                    self.simulate(
+                        "orders",
+                        &json!({"purchaseOrderId": number, "lines": lines, "units": units, "sku": SKU, "status": status}),
+                    );
+                }
+                Object::Return => {
+                    let order = format!("18{position:0>11}");
+                    self.simulate("orders", &json!({"purchaseOrderId": order, "units": units, "status": "Shipped"}));
+                    let opened = self.simulate("returns", &json!({"purchaseOrderId": order, "qty": units}));
+                    if opened["returnOrderId"] != story.number.as_str() {
+                        self.violated(format_args!("the harness failed: the return {} is {opened}", story.number));
+                    }
+                    let customer_order = opened["customerOrderId"].as_str().unwrap_or_default().to_owned();
+                    self.state().customer_orders.insert(story.number.clone(), customer_order);
+                }
+            }
+        }
+    }
+
+    /// Has the emulator simulate what a customer does.
+    fn simulate(&self, what: &str, body: &Value) -> Value {
+        let request = Request::post(format!("https://walmart.example/v1/simulations/{what}"));
+        let answer = request.body(Bytes::from(body.to_string())).ok().and_then(|request| {
+            // It is answered at once.
+            self.0.emulator.clone().call(request).now_or_never()?.ok()
+        });
+        let answer = answer.filter(|answer| answer.status().is_success());
+        let read = answer.and_then(|answer| serde_json::from_slice(answer.body()).ok());
+        if read.is_none() {
+            self.violated(format_args!("the harness failed: {what} {body} cannot be made"));
+        }
+        read.unwrap_or_default()
+    }
+
+    /// Walmart's number of the return with this id of the seller's.
+    pub(crate) fn mcs_return_id(&self, account: usize, seller_id: &str) -> Option<String> {
+        self.0.emulator.mcs_return_id(ACCOUNTS[account], seller_id)
     }
 
     pub(crate) fn plan(&self) -> &Plan {
@@ -167,9 +230,9 @@ impl World {
         let strikes = |fault: &&crate::faults::Fault| {
             fault.from <= now
                 && now < fault.until
-                && matches!(&fault.kind, FaultKind::Network { account, operation, probability, .. }
+                && matches!(&fault.kind, FaultKind::Network { account, aim, probability, .. }
                     if account.is_none_or(|account| sent.account == Some(account))
-                        && operation.is_none_or(|operation| sent.operation == Some(operation))
+                        && aim.is_at(sent.operation)
                         && self.0.random.fraction() < *probability)
         };
         match self.0.plan.faults.iter().find(strikes).map(|fault| &fault.kind) {
@@ -228,9 +291,9 @@ impl World {
     }
 
     /// Where first attempts may come later than the settle window promises, some come just before the next attempt: a proxy
-    /// sends what it held when its connection is used again. The next attempt is then refused, although the order is made.
+    /// sends what it held when its connection is used again. The next attempt is then refused, although the first was carried out.
     fn deliver_overtaken(&self, sent: &Sent) {
-        if !self.plan().settings.beyond || sent.operation != Some(Operation::Create) {
+        if !self.plan().settings.beyond || !(sent.operation == Some(Operation::Create) || sent.guarded) {
             return;
         }
         let mut state = self.state();
@@ -290,10 +353,28 @@ impl World {
         drop(state);
         for call in calls {
             self.trace(format_args!("walmart: {sent} {:?}, {:?}", call.effect, call.status));
-            let wrong = self.state().book.executed(self.now(), sent, &call);
+            let mut state = self.state();
+            let mut wrong = state.book.executed(self.now(), sent, &call);
+            if let Some(account) = sent.account.filter(|_| is_change(call.effect)) {
+                wrong = wrong.or(state.claims.carried_out(account, &sent.claims));
+            }
+            drop(state);
             wrong.into_iter().for_each(|wrong| self.violated(wrong));
         }
     }
+}
+
+/// Whether a seller order or a return was changed.
+const fn is_change(effect: CallEffect) -> bool {
+    matches!(
+        effect,
+        CallEffect::LinesCancelled
+            | CallEffect::Shipped
+            | CallEffect::Refunded
+            | CallEffect::ReturnRefunded
+            | CallEffect::ReturnOpened
+            | CallEffect::ReturnCancelled
+    )
 }
 
 /// What the emulator does with a request, and when.

@@ -399,6 +399,7 @@ fn settled_absent(
     now: Moment,
     rules: &LedgerRules,
 ) -> Entry {
+    let resend = if is_planted(PlantedBug::RefundResentAfterAbsence) { ResendPolicy::AfterAbsence } else { resend };
     match (refusal, resend) {
         // Look-ups and Walmart's refusal disagree. The entry is neither sent again nor closed as without effect.
         (LaterRefusal::SaysPresent, _) | (LaterRefusal::None, ResendPolicy::Never) => for_operator(entry, now, rules),

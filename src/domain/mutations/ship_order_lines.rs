@@ -12,6 +12,7 @@ use crate::domain::operation::{Operation, WalmartCall};
 use crate::domain::personal::PersonalTexts;
 use crate::domain::rules::{FieldFaults, check_shipment};
 use crate::pb::{OrderShipmentLine, ShipOrderLinesRequest};
+use crate::planted_bug::{PlantedBug, is_planted};
 
 /// The mode of a request that corrects a tracking number and ships nothing.
 const CORRECTION: &str = "PARTIAL_UPDATE";
@@ -71,9 +72,10 @@ impl Mutation for ShipOrderLines {
     /// The purchase order and the set of lines with their tracking numbers. The same parcels with another amount, carrier
     /// or date are other content under the same key.
     fn content_key(request: &ShipOrderLinesRequest) -> Option<Vec<u8>> {
+        let shown = |number| if is_planted(PlantedBug::TrackingNumberNotInKey) { "" } else { number };
         let parcels = Self::lines(request)
             .iter()
-            .flat_map(|line| Self::tracking_numbers(line).map(|number| (line.line_number(), number)));
+            .flat_map(|line| Self::tracking_numbers(line).map(|number| (line.line_number(), shown(number))));
         let parcels: BTreeSet<(&str, &str)> = parcels.collect();
         let texts = parcels.iter().flat_map(|(line, number)| [*line, *number]);
         Some(joined(std::iter::once(request.purchase_order_id.as_str()).chain(texts)))

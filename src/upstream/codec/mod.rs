@@ -22,6 +22,7 @@ pub(crate) use self::look_up::LookUpCodec;
 use crate::domain::operation::{Operation, WalmartCall, operations};
 use crate::domain::{mutations, reads};
 use crate::pb::{Header, HeaderAttributes};
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::wire::error::{self, ErrorBody, ErrorForm};
 use crate::wire::{envelope, watch};
 
@@ -146,7 +147,10 @@ fn get(target: String) -> RestRequest {
 /// Builds a request with a JSON body of its own form.
 fn json(method: Method, target: String, body: &impl Serialize) -> RestRequest {
     // Serializing to memory cannot fail. In doubt the body is empty, and Walmart would refuse the request.
-    let body = serde_json::to_vec(body).unwrap_or_default();
+    let mut body = serde_json::to_vec(body).unwrap_or_default();
+    if is_planted(PlantedBug::OwnFieldInBody) && body.pop().is_some() {
+        body.extend(br#","replayed":false}"#);
+    }
     RestRequest { method, target: target.into(), body: body.into() }
 }
 

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::form_urlencoded;
 
 use super::{AnswerError, LookUpCodec, OperationCodec, RestRequest, get, has_errors, in_path, json, shown_as};
 use crate::domain::ledger::evidence::LookupAnswer;
 use crate::domain::mutations::{AcceptedAnswer, CancelOrderLines, RefundOrderLines, ShipOrderLines, ShownObject};
 use crate::domain::reads::{AcknowledgeOrder, CorrectTracking, GetSellerOrder, ListSellerOrders, LookUpSellerOrder};
 use crate::pb::{self, HeaderAttributes, LineStatuses, OrderList, SellerOrder};
+use crate::planted_bug::{PlantedBug, is_planted};
 use crate::wire::error::{self, ErrorBody};
 use crate::wire::{lenient, watch};
 
@@ -262,5 +264,9 @@ fn accepted(body: &[u8]) -> Result<AcceptedAnswer, AnswerError> {
 /// Appends Walmart's cursor, which is a query string, byte for byte. The characters `<` and `>` cannot stand in a URL at
 /// all; they alone are escaped.
 pub(super) fn with_cursor(path: &str, cursor: &str) -> String {
+    if is_planted(PlantedBug::CursorReencoded) {
+        let parameters = form_urlencoded::parse(cursor.trim_start_matches('?').as_bytes());
+        return format!("{path}?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish());
+    }
     format!("{path}{}", cursor.replace('<', "%3C").replace('>', "%3E"))
 }
