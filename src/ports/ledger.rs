@@ -43,6 +43,10 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         audits: Vec<PlannedAudit>,
     ) -> impl Future<Output = Result<SaveResult, StoreError>> + Send;
 
+    /// Makes the outcome of a final entry owed ([`Entry::is_owed`]). Nothing changes for an entry that is open, gone, or of a
+    /// kind identified by its order number.
+    fn owe(&self, id: OperationId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Reads the entry with this id.
     fn get(&self, id: OperationId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 

@@ -278,6 +278,24 @@ async fn a_caller_who_was_told_that_the_outcome_is_pending_hears_it_once_by_aski
 }
 
 #[tokio::test(start_paused = true)]
+async fn so_does_a_caller_whose_deadline_passes_while_the_outcome_is_written() {
+    for lines in [1, 101] {
+        let (walmart, ledger) = (Walmart::default(), Faulty::default());
+        let service = CancelOrder::new(over(&walmart, ledger.clone(), 1), TaskTracker::new());
+        let batches = lines.div_ceil(100);
+        // Walmart answers in time, the store does not.
+        ledger.be_slow(LATENCY * 5);
+        assert!(told(&service, request(lines), LATENCY * 2).await.starts_with("Pending"));
+        tokio::time::sleep(LATENCY * 30).await;
+        ledger.be_slow(Duration::ZERO);
+        let again = service.call(ACME, request(lines), &call(LONG)).await.unwrap();
+        assert_eq!((again.replayed, walmart.asked().len()), (true, batches));
+        let new = service.call(ACME, request(lines), &call(LONG)).await.unwrap();
+        assert_eq!((new.replayed, walmart.asked().len()), (false, 2 * batches));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_in_the_middle_tells_what_is_known_and_the_rest_goes_on() {
     let walmart = Walmart::default();
     let service = service(&walmart);

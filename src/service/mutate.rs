@@ -19,7 +19,7 @@ use uuid::Uuid;
 use self::progress::{BatchProgress, CallProgress};
 use super::ServiceError;
 use super::error::{SLACK, had_too_little_time, pending, timed_out};
-use super::ledger::{Mutations, SaveOutcome, WorkGuard, answer};
+use super::ledger::{Mutations, OutcomeHearer, SaveOutcome, WorkGuard, answer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountIndex;
 use crate::domain::ledger::machine::EntryEvent;
@@ -404,7 +404,7 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
                     tokio::spawn(async move { drop(mutations.write(&written).await) });
                     SaveOutcome::Won(entry)
                 } else {
-                    self.mutations.write(&entry).await?
+                    self.mutations.write_heard_by(&entry, OutcomeHearer::CallUntil(call.deadline)).await?
                 };
                 guard.release_all();
                 reach(CrashPoint::L7);
@@ -435,7 +435,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             } else if let Some(next) = waiting.pop_front() {
                 changed.push(self.begun(next)?);
             }
-            let mut written = Box::pin(self.mutations.write_all(changed)).await?.into_iter();
+            let hearer = OutcomeHearer::CallUntil(call.deadline);
+            let mut written = Box::pin(self.mutations.write_all(changed, hearer)).await?.into_iter();
             reach(CrashPoint::L7);
             let unmapped = attempt.reply.map(|reply| reply.answer.unmapped).unwrap_or_default();
             let (lost, first) = (attempt.lost, written.next());
@@ -460,7 +461,8 @@ impl<M: Mutation, U: WalmartApi + Upstream<M>, L: Ledger> Mutate<M, U, L> {
             Ok(entry) => self.mutations.after(entry, EntryEvent::Send)?,
             Err(closed) => closed,
         };
-        Ok(match self.mutations.write(&event_after).await? {
+        let hearer = OutcomeHearer::CallUntil(call.deadline);
+        Ok(match self.mutations.write_heard_by(&event_after, hearer).await? {
             SaveOutcome::Won(entry) if entry.state == EntryState::Sending => Ok(entry),
             saved => Err(BatchProgress::of(saved.into_entry())),
         })

@@ -78,6 +78,17 @@ impl Ledger for MemoryLedger {
         Ok(SaveResult::Done(entries.into_iter().filter_map(|entry| tables.change(entry)).collect()))
     }
 
+    async fn owe(&self, id: OperationId) -> Result<(), StoreError> {
+        let mut tables = self.lock();
+        if let Some(entry) = tables.entries.get_mut(&id.0)
+            && !entry.state.is_open()
+            && !entry.kind.is_by_order_number()
+        {
+            entry.is_owed = true;
+        }
+        Ok(())
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         Ok(self.lock().entries.get(&id.0).cloned())
     }

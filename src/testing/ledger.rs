@@ -1,7 +1,8 @@
 //! A ledger that fails when a test wants it to, and entries for ledgers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use prost::Message;
 use uuid::Uuid;
@@ -28,6 +29,8 @@ struct Inner {
     no_writes: AtomicBool,
     no_reads: AtomicBool,
     saves: AtomicUsize,
+    /// Milliseconds that a change takes.
+    save_time: AtomicU64,
 }
 
 impl Faulty {
@@ -35,6 +38,11 @@ impl Faulty {
     pub(crate) fn fail(&self, writes: bool, reads: bool) {
         self.0.no_writes.store(writes, Ordering::SeqCst);
         self.0.no_reads.store(reads, Ordering::SeqCst);
+    }
+
+    /// Lets each change from now on take this long.
+    pub(crate) fn be_slow(&self, time: Duration) {
+        self.0.save_time.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// Writes of changes so far.
@@ -63,7 +71,12 @@ impl Ledger for Faulty {
 
     async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
         self.0.saves.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(self.0.save_time.load(Ordering::SeqCst))).await;
         self.write()?.save(entries, audits).await
+    }
+
+    async fn owe(&self, id: OperationId) -> Result<(), StoreError> {
+        self.write()?.owe(id).await
     }
 
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {

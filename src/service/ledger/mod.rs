@@ -132,6 +132,15 @@ pub(super) enum SaveOutcome {
     Lost(Entry),
 }
 
+/// Who hears the outcome of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OutcomeHearer {
+    /// The callers that wait for the entry, if any.
+    Waiters,
+    /// The caller whose work this is, until its deadline.
+    CallUntil(Instant),
+}
+
 /// A background call with its span. The span starts a trace of its own, because the caller's trace may be over or
 /// unrecorded; the operation's correlation id links the two traces.
 pub(super) struct BackgroundCall {
@@ -394,12 +403,22 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns
     /// [`SaveOutcome::Lost`] when a concurrent task changed the entry first.
     pub(super) async fn write(&self, entry: &Entry) -> Result<SaveOutcome, ServiceError> {
+        self.write_heard_by(entry, OutcomeHearer::Waiters).await
+    }
+
+    /// Writes an entry as [`Mutations::write`], whose outcome is owed unless `hearer` is still there afterwards.
+    pub(super) async fn write_heard_by(
+        &self,
+        entry: &Entry,
+        hearer: OutcomeHearer,
+    ) -> Result<SaveOutcome, ServiceError> {
         let wait = self.0.tracer.wait_span(WRITE);
         let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
         drop(wait);
         match saved {
             SaveResult::Done(mut written) => {
-                let entry = written.pop().ok_or(ServiceError::Internal)?;
+                let mut entry = written.pop().ok_or(ServiceError::Internal)?;
+                self.owe_if_unheard(&mut entry, hearer).await?;
                 self.follow(&entry);
                 Ok(SaveOutcome::Won(entry))
             }
@@ -412,21 +431,43 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     }
 
     /// Writes several entries in one transaction, as [`Mutations::write`].
-    pub(super) async fn write_all(&self, entries: Vec<Entry>) -> Result<Vec<SaveOutcome>, ServiceError> {
+    pub(super) async fn write_all(
+        &self,
+        entries: Vec<Entry>,
+        hearer: OutcomeHearer,
+    ) -> Result<Vec<SaveOutcome>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
         let wait = self.0.tracer.wait_span(WRITE);
         let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
         drop(wait);
-        if let SaveResult::Done(written) = saved {
-            written.iter().for_each(|entry| self.follow(entry));
+        if let SaveResult::Done(mut written) = saved {
+            for entry in &mut written {
+                self.owe_if_unheard(entry, hearer).await?;
+                self.follow(entry);
+            }
             return Ok(written.into_iter().map(SaveOutcome::Won).collect());
         }
         // A concurrent change of one entry must not keep the rest from being written.
         let mut written = Vec::with_capacity(entries.len());
         for entry in &entries {
-            written.push(self.write(entry).await?);
+            written.push(self.write_heard_by(entry, hearer).await?);
         }
         Ok(written)
+    }
+
+    /// Makes the outcome of a written entry owed when its hearer left during the write: the caller was told that the outcome
+    /// is pending, and the same call once more must hear the outcome. Until this ends the same call joins the work.
+    async fn owe_if_unheard(&self, entry: &mut Entry, hearer: OutcomeHearer) -> Result<(), ServiceError> {
+        let is_unheard = match hearer {
+            OutcomeHearer::Waiters => true,
+            OutcomeHearer::CallUntil(deadline) => Instant::now() >= deadline,
+        };
+        if is_unheard && !entry.is_owed && self.is_owed(entry) {
+            // Boxed, because the case is rare and would enlarge the future of every call.
+            Box::pin(self.until_it_works(|| self.0.ledger.owe(entry.id))).await;
+            entry.is_owed = true;
+        }
+        Ok(())
     }
 
     /// Updates the queue, the metrics and the waiters after an entry was written.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::day::day;
 use super::look_up::{LookupOutcome, LookupResult};
 use super::resolver::Resolver;
-use super::{DeskId, SaveOutcome, WorkGuard};
+use super::{DeskId, OutcomeHearer, SaveOutcome, WorkGuard};
 use crate::domain::ledger::Entry;
 use crate::domain::ledger::evidence::{AbsenceProof, Evidence, SearchProgress, read_search_page};
 use crate::domain::ledger::machine::LookedUpBy;
@@ -104,7 +104,7 @@ impl<U: WalmartApi, L: Ledger> Resolver<U, L> {
             // An event that the machine refuses is a bug; the guard returns the entry to the queue.
             changed.extend(self.mutations.after_at(entry, event, time));
         }
-        if let Ok(written) = self.mutations.write_all(changed).await {
+        if let Ok(written) = self.mutations.write_all(changed, OutcomeHearer::Waiters).await {
             written.into_iter().map(SaveOutcome::into_entry).for_each(|entry| held.release(entry.id));
         }
         ripe

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Mutations;
+use super::{Mutations, OutcomeHearer};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::machine::EntryEvent;
@@ -115,7 +115,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             reach(CrashPoint::L10);
             match saved? {
                 SaveResult::Done(written) => written.iter().for_each(|entry| self.follow(entry)),
-                SaveResult::Stale => drop(self.write_all(changed).await?),
+                SaveResult::Stale => drop(self.write_all(changed, OutcomeHearer::Waiters).await?),
             }
             *after = last;
         }

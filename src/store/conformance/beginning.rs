@@ -67,6 +67,27 @@ pub(super) async fn an_outcome_that_is_owed_is_told_once(ledger: impl Ledger) {
     assert_ne!(new[0].id, entries[0].id);
 }
 
+pub(super) async fn an_outcome_may_become_owed_after_it_was_written(ledger: impl Ledger) {
+    let created = made(ledger.begin(vec![create("B", None)], false).await.unwrap());
+    let entries = made(ledger.begin(cancel("A", "c", 1), true).await.unwrap());
+    let id = entries[0].id;
+    ledger.owe(OperationId(999)).await.unwrap();
+    // An open entry is found by its content anyway.
+    ledger.owe(id).await.unwrap();
+    assert!(!ledger.get(id).await.unwrap().unwrap().is_owed);
+    let ends = [&entries[0], &created[0]].map(|entry| ended(entry, EntryState::Succeeded, time(1)));
+    ledger.save(ends.into(), Vec::new()).await.unwrap();
+    for id in [created[0].id, id, id] {
+        ledger.owe(id).await.unwrap();
+    }
+    assert!(!ledger.get(created[0].id).await.unwrap().unwrap().is_owed);
+    assert!(ledger.get(id).await.unwrap().unwrap().is_owed);
+    let told = ledger.begin(cancel("A", "d", 1), true).await.unwrap();
+    assert!(matches!(told, BeginOutcome::Existing { by: BeginConflict::Content, .. }), "{told:?}");
+    assert!(!ledger.get(id).await.unwrap().unwrap().is_owed);
+    made(ledger.begin(cancel("A", "e", 1), true).await.unwrap());
+}
+
 pub(super) async fn batches_are_made_together_with_rising_ids(ledger: impl Ledger) {
     begin(&ledger, create("A", None)).await;
     let entries = made(ledger.begin(cancel("A", "c", 3), false).await.unwrap());

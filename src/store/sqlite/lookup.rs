@@ -80,6 +80,22 @@ pub(super) fn add(tx: &mut WriteTx<'_>, by: EntryKeyKind, account: i64, key: &[u
     put(tx, KeyedRows::Entries, hash(by, account, key), id);
 }
 
+/// Adds a key that an older entry had before.
+pub(super) fn add_again(
+    tx: &mut WriteTx<'_>,
+    by: EntryKeyKind,
+    account: i64,
+    key: &[u8],
+    id: i64,
+) -> rusqlite::Result<()> {
+    let hash = hash(by, account, key);
+    if id >= tx.newest(KeyedRows::Entries).below {
+        put(tx, KeyedRows::Entries, hash, id);
+        return Ok(());
+    }
+    tx.sql(KeyedRows::Entries.insert())?.execute([hash, id]).map(drop)
+}
+
 /// Removes a key of an entry.
 pub(super) fn remove(
     tx: &mut WriteTx<'_>,

@@ -290,6 +290,10 @@ impl Ledger for SqliteLedger {
         self.write(move |tx| writes::save(tx, &entries, &audits)).await
     }
 
+    async fn owe(&self, id: OperationId) -> Result<(), StoreError> {
+        self.write(move |tx| writes::owe(tx, id)).await
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         self.read(move |db| reads::get(db, id)).await
     }

@@ -42,7 +42,7 @@ impl KeyedRows {
     }
 
     /// A killed process may have moved the key before.
-    const fn insert(self) -> &'static str {
+    pub(super) const fn insert(self) -> &'static str {
         match self {
             Self::Entries => "INSERT OR IGNORE INTO keys (hash, entry) VALUES (?1, ?2)",
             Self::Deliveries => "INSERT OR IGNORE INTO delivery_keys (hash, delivery) VALUES (?1, ?2)",

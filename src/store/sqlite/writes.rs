@@ -229,6 +229,19 @@ fn give_up(tx: &mut WriteTx<'_>, entry: &Entry, account: i64) -> rusqlite::Resul
     Ok(())
 }
 
+/// Gives a final entry its content key again, by which a call with the same content finds it.
+pub(super) fn owe(tx: &mut WriteTx<'_>, id: OperationId) -> rusqlite::Result<()> {
+    let Some(entry) = reads::get(tx.connection(), id)? else { return Ok(()) };
+    let Some(key) = EntryKeys::of_entry(&entry).content else { return Ok(()) };
+    if entry.state.is_open() || entry.is_owed {
+        return Ok(());
+    }
+    let account = tx.account(&entry.account)?;
+    tx.sql("UPDATE entries SET content_key = ?2 WHERE id = ?1")?.execute(params![integer(id.0), key])?;
+    tx.rows += 1;
+    lookup::add_again(tx, EntryKeyKind::Content, account, &key, integer(id.0))
+}
+
 /// Removes the content key of the entry.
 fn forget_content(tx: &mut WriteTx<'_>, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
     tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
