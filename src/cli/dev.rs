@@ -42,7 +42,8 @@ pub(super) struct DevArgs {
     /// Listening address of the Walmart emulator; port 0 takes a free port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8090", value_parser = listen_address)]
     emulator_listen: SocketAddr,
-    /// Interval at which a customer of the emulator asks to cancel an order; 0s: never
+    /// Interval at which a customer of the emulator asks to cancel an order; 0s: never, and orders are not searched for
+    /// missed intents
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = super::span)]
     intent_every: Duration,
     /// Folder for the ledger and the effective settings; by default a temporary folder, removed at exit
@@ -64,7 +65,7 @@ pub(super) async fn run(args: DevArgs, log: ErrorCounter, stop: CancellationToke
         http: free(args.http_listen, "--http-listen").await?,
         emulator: local(&emulator)?,
     };
-    let settings = settings(&addresses, folder.path());
+    let settings = settings(&addresses, folder.path(), !args.intent_every.is_zero());
     let config = Config::load(&settings, [])
         .map_err(|faults| Failure::Usage(faults.iter().map(ToString::to_string).collect()))?;
     fs::write(folder.path().join("settings.toml"), &settings)
@@ -119,7 +120,7 @@ fn local(listener: &TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(|error| Failure::Failed(error.to_string()))
 }
 
-fn settings(addresses: &DevAddresses, folder: &Path) -> String {
+fn settings(addresses: &DevAddresses, folder: &Path, backfill: bool) -> String {
     let DevAddresses { grpc, http, emulator } = addresses;
     let store = toml::Value::String(format!("sqlite://{}", folder.join("order-gateway.db").display()));
     format!(
@@ -134,6 +135,7 @@ listen = "{http}"
 url = {store}
 
 [feed.backfill]
+enabled = {backfill}
 interval = "10s"
 
 [walmart]

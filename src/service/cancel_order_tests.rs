@@ -279,7 +279,7 @@ async fn a_caller_who_was_told_that_the_outcome_is_pending_hears_it_once_by_aski
 
 #[tokio::test(start_paused = true)]
 async fn so_does_a_caller_whose_deadline_passes_while_the_outcome_is_written() {
-    for lines in [1, 101] {
+    for lines in [1_usize, 101] {
         let (walmart, ledger) = (Walmart::default(), Faulty::default());
         let service = CancelOrder::new(over(&walmart, ledger.clone(), 1), TaskTracker::new());
         let batches = lines.div_ceil(100);
