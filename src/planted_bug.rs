@@ -43,9 +43,9 @@ bugs! {
     RefusalAfterDoubtIsFinal: "refusal-after-doubt-is-final",
     /// A refund is sent again after look-ups that do not show it.
     RefundResentAfterAbsence: "refund-resent-after-absence",
-    /// Nobody reads the order or return before it is changed.
+    /// An order or a return is changed without the read that shows its state before the change.
     SnapshotSkipped: "snapshot-skipped",
-    /// Two parcels of one line are the same call, whatever their tracking numbers.
+    /// The key of a shipment leaves the tracking number out: the second parcel of a line counts as a repeat of the first.
     TrackingNumberNotInKey: "tracking-number-not-in-key",
     /// A cursor of Walmart's is parsed and written anew.
     CursorReencoded: "cursor-re-encoded",
@@ -77,7 +77,7 @@ bugs! {
     OperationCancelledWithRpc: "operation-cancelled-with-its-rpc",
     /// Any number of creations may have the same order number.
     OrderNumberNotUnique: "order-number-uniqueness-off",
-    /// Events held by a subscription are trimmed like all others, and nobody is told.
+    /// Trimming also drops events that a subscription has not settled, and no consumer is told.
     RetentionPastFloor: "retention-past-a-floor",
     /// An event that waits for its next attempt does not hold up later events of its key.
     RetryUnblocksKey: "retry-unblocks-the-key",

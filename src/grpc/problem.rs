@@ -185,10 +185,10 @@ impl Problem {
     }
 }
 
-/// Adds the trace id to the details of the status in these headers, and returns their reason. A status without details of
-/// ours is left as it is.
+/// Adds the trace id to the ErrorInfo of the status in these headers, and returns its reason. Returns `None`, and changes
+/// nothing, for a status without an ErrorInfo, such as the gRPC library's own.
 ///
-/// Errors come from handlers and from all layers. Only the outermost layer has every one of them, and knows the trace.
+/// The outermost layer calls this, because errors come from handlers and from every layer below it.
 pub(super) fn add_trace(headers: &mut HeaderMap, trace: &TraceContext) -> Option<String> {
     let details = headers.get_mut(Status::GRPC_STATUS_DETAILS)?;
     let mut status = rpc::Status::decode(&*STANDARD_NO_PAD.decode(details.as_bytes()).ok()?).ok()?;

@@ -56,7 +56,8 @@ pub(super) struct TlsMaterial {
     pub(super) cert: CertificateLifetimes,
     /// Validity of the callers' authorities.
     pub(super) client_ca: Option<CertificateLifetimes>,
-    /// What is wrong with the order of the chain; callers may not trust such a chain.
+    /// Describes the first two certificates of the chain that are in the wrong order; `None` for a chain in order. Some
+    /// clients refuse a chain in the wrong order.
     pub(super) order: Option<String>,
 }
 
@@ -195,7 +196,8 @@ fn not_a_pair(
     }
 }
 
-/// What is wrong with the order of the chain: each certificate but the first is the issuer of the one before.
+/// Describes the first two certificates that are in the wrong order. In a chain in order, each certificate is issued by
+/// the certificate that follows.
 fn out_of_order(chain: &[CertificateDer<'_>]) -> Option<String> {
     let names: Vec<_> = chain.iter().map(|one| X509Certificate::from_der(one).ok()).collect::<Option<_>>()?;
     let at = names.windows(2).position(|pair| pair[0].1.issuer() != pair[1].1.subject())?;

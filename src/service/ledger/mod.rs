@@ -418,7 +418,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         match saved {
             SaveResult::Done(mut written) => {
                 let mut entry = written.pop().ok_or(ServiceError::Internal)?;
-                self.owe_if_unheard(&mut entry, hearer).await?;
+                self.owe_if_unheard(&mut entry, hearer).await;
                 self.follow(&entry);
                 Ok(SaveOutcome::Won(entry))
             }
@@ -442,7 +442,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         drop(wait);
         if let SaveResult::Done(mut written) = saved {
             for entry in &mut written {
-                self.owe_if_unheard(entry, hearer).await?;
+                self.owe_if_unheard(entry, hearer).await;
                 self.follow(entry);
             }
             return Ok(written.into_iter().map(SaveOutcome::Won).collect());
@@ -457,7 +457,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
 
     /// Makes the outcome of a written entry owed when its hearer left during the write: the caller was told that the outcome
     /// is pending, and the same call once more must hear the outcome. Until this ends the same call joins the work.
-    async fn owe_if_unheard(&self, entry: &mut Entry, hearer: OutcomeHearer) -> Result<(), ServiceError> {
+    async fn owe_if_unheard(&self, entry: &mut Entry, hearer: OutcomeHearer) {
         let is_unheard = match hearer {
             OutcomeHearer::Waiters => true,
             OutcomeHearer::CallUntil(deadline) => Instant::now() >= deadline,
@@ -467,7 +467,6 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
             Box::pin(self.until_it_works(|| self.0.ledger.owe(entry.id))).await;
             entry.is_owed = true;
         }
-        Ok(())
     }
 
     /// Updates the queue, the metrics and the waiters after an entry was written.
