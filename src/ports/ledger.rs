@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use super::replicas::Replicas;
 use super::store_error::StoreError;
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{
@@ -9,12 +10,15 @@ use crate::domain::ledger::{
 };
 use crate::domain::timestamp::Timestamp;
 
-/// A durable table of mutations.
+/// A durable table of mutations, of one process or of several.
+///
+/// An entry that is written as [`EntryState::Sending`], or as [`EntryState::Recorded`] without a next moment, is in hand of
+/// the process that wrote it; any other open entry is in nobody's hand.
 ///
 /// A method's writes are durable (synced) when the method returns `Ok`; after an error nothing was written. Every
 /// method may be called from any task at any time, and waits its turn. A write handed to the store happens even when
 /// the future is dropped.
-pub trait Ledger: Clone + Send + Sync + 'static {
+pub trait Ledger: Replicas {
     /// Creates the entries of one call, all of them or none. When the ledger already has entries of the same call, or
     /// of a different call under the same number or id, `begin` creates nothing and returns the existing entries. The
     /// steps, in one transaction; the first step with a result ends it:
@@ -66,8 +70,24 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         order_number: &str,
     ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
-    /// Reads open entries in the order of their ids, after `after`, at most `limit`.
-    fn open(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+    /// Reads open entries that were in hand of a process that has ended, in the order of their ids, after `after`, at most
+    /// `limit`. In a store of one process: every open entry made before this process made its first.
+    fn orphans(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
+    /// Reads open entries of `accounts` that are in nobody's hand and whose next moment has come by the time of day
+    /// `now`, longest overdue first, at most `limit`.
+    fn due(
+        &self,
+        accounts: &[AccountId],
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
+    /// Reads entries that are in hand of this process, in the order of their ids, after `after`, at most `limit`.
+    fn in_hand(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
+    /// Those of `ids` whose entries are final or gone, in any order.
+    fn which_ended(&self, ids: &[OperationId]) -> impl Future<Output = Result<Vec<OperationId>, StoreError>> + Send;
 
     /// Reads matching entries in the order of their ids, oldest first. Dropping the future ends the query.
     fn list(&self, query: &EntryQuery) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;

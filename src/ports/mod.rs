@@ -7,6 +7,7 @@ pub mod event_log;
 pub mod ledger;
 pub mod overview;
 pub mod random;
+pub mod replicas;
 pub mod store_error;
 pub mod subscriptions;
 pub mod token_keys;

@@ -413,7 +413,7 @@ async fn a_batch_that_an_operator_sends_again_goes_once() {
     let operator = async {
         tokio::time::sleep(LATENCY / 2).await;
         let mutations = &service.0.mutations;
-        let open = mutations.ledger().open(crate::domain::ledger::OperationId(0), 9).await.unwrap();
+        let open = mutations.ledger().in_hand(crate::domain::ledger::OperationId(0), 9).await.unwrap();
         let (operations, name) = (Operations::new(mutations.clone()), open[1].id.to_string());
         operations.resolve(&name, Some(OperatorVerdict::Resend), "now", &call(LONG)).await.unwrap();
         operations.resolve(&open[2].id.to_string(), Some(OperatorVerdict::Rejected), "not", &call(LONG)).await.unwrap();

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{kept, made};
+use super::memory_replicas::{Lives, MemoryReplica};
+use super::{is_in_hand, kept, made};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::{
     AlertKind, AuditAlert, Entry, EntryState, Fingerprint, MutationKind, NewEntry, OperationId,
@@ -20,7 +21,11 @@ use crate::ports::store_error::StoreError;
 
 /// Keeps everything until the process ends, and never fails. Cheap to clone; all clones share one ledger.
 #[derive(Clone, Default)]
-pub struct MemoryLedger(Arc<Mutex<LedgerTables>>);
+pub struct MemoryLedger {
+    tables: Arc<Mutex<LedgerTables>>,
+    /// This process, if the ledger has several at a time.
+    pub(super) replica: Option<Arc<MemoryReplica>>,
+}
 
 impl MemoryLedger {
     /// An empty ledger in memory.
@@ -28,9 +33,9 @@ impl MemoryLedger {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, LedgerTables> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LedgerTables> {
         // No code under the lock can panic between two changes that belong together.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -41,7 +46,8 @@ impl std::fmt::Debug for MemoryLedger {
 }
 
 #[derive(Default)]
-struct LedgerTables {
+pub(super) struct LedgerTables {
+    pub(super) lives: Lives,
     last: u64,
     entries: BTreeMap<u64, Entry>,
     /// Fingerprint and answer of every trimmed successful creation, by account and order number.
@@ -61,7 +67,8 @@ impl Ledger for MemoryLedger {
             }
             return Ok(begun);
         }
-        Ok(BeginOutcome::New(new.into_iter().map(|new| tables.make(new)).collect()))
+        let life = tables.lives.of(self.replica.as_deref());
+        Ok(BeginOutcome::New(new.into_iter().map(|new| tables.make(new, life)).collect()))
     }
 
     async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
@@ -75,7 +82,8 @@ impl Ledger for MemoryLedger {
             return Ok(SaveResult::Stale);
         }
         tables.audits.extend(audits.into_iter().map(|audit| (audit.time, audit.operation)));
-        Ok(SaveResult::Done(entries.into_iter().filter_map(|entry| tables.change(entry)).collect()))
+        let life = tables.lives.of(self.replica.as_deref());
+        Ok(SaveResult::Done(entries.into_iter().filter_map(|entry| tables.change(entry, life)).collect()))
     }
 
     async fn owe(&self, id: OperationId) -> Result<(), StoreError> {
@@ -107,9 +115,36 @@ impl Ledger for MemoryLedger {
         Ok(self.lock().holder_of_number(account, order_number).cloned())
     }
 
-    async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+    async fn orphans(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let tables = self.lock();
-        Ok(tables.after(after).filter(|entry| entry.state.is_open()).take(limit).cloned().collect())
+        let left = |entry: &&Entry| entry.state.is_open() && tables.lives.is_orphan(entry.id.0, self.replica.is_some());
+        Ok(tables.after(after).filter(left).take(limit).cloned().collect())
+    }
+
+    async fn due(&self, accounts: &[AccountId], now: Timestamp, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let tables = self.lock();
+        let time = |entry: &Entry| entry.next.filter(|_| !is_in_hand(entry.state, entry.next)).map(|next| next.wall);
+        let is_due = |entry: &&Entry| {
+            let is_theirs = entry.state.is_open() && accounts.contains(&entry.account);
+            is_theirs && time(entry).is_some_and(|time| time <= now)
+        };
+        let mut due: Vec<_> = tables.entries.values().filter(is_due).cloned().collect();
+        due.sort_by_key(|entry| (time(entry), entry.id));
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn in_hand(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let mut tables = self.lock();
+        let life = tables.lives.of(self.replica.as_deref());
+        let in_hand = tables.after(after).filter(|entry| tables.lives.is_in_hand_of(entry.id.0, life));
+        Ok(in_hand.take(limit).cloned().collect())
+    }
+
+    async fn which_ended(&self, ids: &[OperationId]) -> Result<Vec<OperationId>, StoreError> {
+        let tables = self.lock();
+        let has_ended = |id: &&OperationId| tables.entries.get(&id.0).is_none_or(|entry| !entry.state.is_open());
+        Ok(ids.iter().filter(has_ended).copied().collect())
     }
 
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {
@@ -245,15 +280,16 @@ impl LedgerTables {
         self.entries.range(first..first + u64::from(one.batches)).map(|(_, entry)| entry.clone()).collect()
     }
 
-    fn make(&mut self, new: NewEntry) -> Entry {
+    fn make(&mut self, new: NewEntry, life: u64) -> Entry {
         self.last += 1;
         let entry = made(new, OperationId(self.last));
+        self.lives.made(&entry, life);
         self.entries.insert(self.last, entry.clone());
         entry
     }
 
     /// Replaces an entry, except its identity.
-    fn change(&mut self, entry: Entry) -> Option<Entry> {
+    fn change(&mut self, entry: Entry, life: u64) -> Option<Entry> {
         let stored = self.entries.get_mut(&entry.id.0)?;
         let made = mem::replace(stored, entry);
         stored.fence = made.fence + 1;
@@ -268,12 +304,14 @@ impl LedgerTables {
         stored.correlation_id = made.correlation_id;
         let changed = kept(stored.clone());
         stored.clone_from(&changed);
+        self.lives.written(&changed, life);
         Some(changed)
     }
 
     /// Removes an entry. Fingerprint and answer of a successful creation stay.
     fn remove(&mut self, entry: Entry) {
         self.entries.remove(&entry.id.0);
+        self.lives.gone(entry.id.0);
         self.alerts.remove(&entry.id.0);
         if entry.kind.is_by_order_number() && entry.state == EntryState::Succeeded {
             self.trimmed.insert((entry.account, entry.order_number), (entry.fingerprint, entry.answer));

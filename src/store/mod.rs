@@ -10,12 +10,14 @@ pub mod health;
 mod keys;
 pub mod memory;
 pub mod memory_feed;
+mod memory_replicas;
 pub mod sqlite;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use self::health::StoreFailure;
 use self::sqlite::SqliteLedger;
@@ -27,6 +29,7 @@ use crate::domain::feed::notification::WebhookDelivery;
 use crate::domain::feed::subscription::{Subscription, SubscriptionCounts, SubscriptionHead};
 use crate::domain::feed::{FeedName, FoundIntent};
 use crate::domain::ledger::{AlertKind, AuditAlert, Entry, EntryState, MutationKind, NewEntry, OperationId};
+use crate::domain::moment::Moment;
 use crate::domain::timestamp::Timestamp;
 use crate::ports::clock::Clock;
 use crate::ports::clock_record::ClockRecords;
@@ -34,6 +37,7 @@ use crate::ports::event_log::{
     AppendOutcome, EventLog, LogBounds, QuarantinedDelivery, RereadOutcome, StoredEvent, TrimOutcome, TrimTimes,
 };
 use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use crate::ports::replicas::{Duty, Replicas};
 use crate::ports::store_error::StoreError;
 use crate::ports::subscriptions::{CreateOutcome, NewSubscription, RemoveOutcome, SubscriptionStore};
 use crate::ports::token_keys::{TokenKeyBytes, TokenKeys};
@@ -147,7 +151,10 @@ delegate! {
     get(id: OperationId) -> Option<Entry>;
     of_request(account: &AccountId, kind: MutationKind, request_id: &str) -> Vec<Entry>;
     creation_of(account: &AccountId, order_number: &str) -> Option<Entry>;
-    open(after: OperationId, limit: usize) -> Vec<Entry>;
+    orphans(after: OperationId, limit: usize) -> Vec<Entry>;
+    due(accounts: &[AccountId], now: Timestamp, limit: usize) -> Vec<Entry>;
+    in_hand(after: OperationId, limit: usize) -> Vec<Entry>;
+    which_ended(ids: &[OperationId]) -> Vec<OperationId>;
     list(query: &EntryQuery) -> Vec<Entry>;
     counts() -> Vec<EntryCount>;
     due_audits(now: Timestamp, limit: usize) -> Vec<PlannedAudit>;
@@ -155,6 +162,26 @@ delegate! {
     alerts(operation: OperationId) -> Vec<(AlertKind, Timestamp)>;
     trim(before: Timestamp, limit: usize) -> usize;
     []
+}
+
+delegate! {
+    Replicas to store
+    claim(duties: Vec<Duty>) -> Vec<Duty>;
+    end_dead() -> usize;
+    resign() -> ();
+    [
+        fn is_shared(&self) -> bool {
+            match self {
+                Self::Sqlite(store) => store.is_shared(),
+            }
+        }
+
+        fn trusted_until(&self) -> Option<Instant> {
+            match self {
+                Self::Sqlite(store) => store.trusted_until(),
+            }
+        }
+    ]
 }
 
 delegate! {
@@ -242,6 +269,11 @@ fn made(new: NewEntry, id: OperationId) -> Entry {
         evidence: None,
         is_owed: false,
     }
+}
+
+/// Whether an entry that is written so is in hand of the process that writes it.
+fn is_in_hand(state: EntryState, next: Option<Moment>) -> bool {
+    state == EntryState::Sending || (state == EntryState::Recorded && next.is_none())
 }
 
 /// The stored form of an entry.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use prost::Message;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::walmart::sample;
@@ -16,8 +17,27 @@ use crate::domain::moment::{BootId, Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
 use crate::pb;
 use crate::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use crate::ports::replicas::{Duty, Replicas};
 use crate::ports::store_error::{StoreError, StoreErrorKind};
 use crate::store::memory::MemoryLedger;
+
+/// A ledger that outlives its processes.
+pub(crate) trait Restart: Ledger {
+    /// Begins the next process: all open entries were left by an earlier one.
+    fn restart(&self);
+}
+
+impl Restart for MemoryLedger {
+    fn restart(&self) {
+        MemoryLedger::restart(self);
+    }
+}
+
+impl Restart for Faulty {
+    fn restart(&self) {
+        self.0.ledger.restart();
+    }
+}
 
 /// Over a ledger in memory. Cheap to clone.
 #[derive(Clone, Default)]
@@ -34,6 +54,11 @@ struct Inner {
 }
 
 impl Faulty {
+    /// A ledger over one that is there already.
+    pub(crate) fn over(ledger: MemoryLedger) -> Self {
+        Self(Arc::new(Inner { ledger, ..Inner::default() }))
+    }
+
     /// Whether writes and reads fail from now on.
     pub(crate) fn fail(&self, writes: bool, reads: bool) {
         self.0.no_writes.store(writes, Ordering::SeqCst);
@@ -64,6 +89,28 @@ impl Faulty {
     }
 }
 
+impl Replicas for Faulty {
+    fn is_shared(&self) -> bool {
+        self.0.ledger.is_shared()
+    }
+
+    fn trusted_until(&self) -> Option<Instant> {
+        self.0.ledger.trusted_until()
+    }
+
+    async fn claim(&self, duties: Vec<Duty>) -> Result<Vec<Duty>, StoreError> {
+        self.write()?.claim(duties).await
+    }
+
+    async fn end_dead(&self) -> Result<usize, StoreError> {
+        self.write()?.end_dead().await
+    }
+
+    async fn resign(&self) -> Result<(), StoreError> {
+        self.write()?.resign().await
+    }
+}
+
 impl Ledger for Faulty {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
         self.write()?.begin(new, join).await
@@ -91,8 +138,20 @@ impl Ledger for Faulty {
         self.read()?.creation_of(account, order_number).await
     }
 
-    async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read()?.open(after, limit).await
+    async fn orphans(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read()?.orphans(after, limit).await
+    }
+
+    async fn due(&self, accounts: &[AccountId], now: Timestamp, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read()?.due(accounts, now, limit).await
+    }
+
+    async fn in_hand(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read()?.in_hand(after, limit).await
+    }
+
+    async fn which_ended(&self, ids: &[OperationId]) -> Result<Vec<OperationId>, StoreError> {
+        self.read()?.which_ended(ids).await
     }
 
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -40,6 +40,7 @@ use crate::shutdown::OnceEvent;
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::{TraceContext, Tracer};
+use crate::testing::ledger::Restart;
 
 pub(crate) const ACME: AccountIndex = AccountIndex(0);
 /// Time that each scripted answer takes.
@@ -331,8 +332,9 @@ fn built<L: Ledger>(
     )
 }
 
-/// Takes over what is open, as at a start; tells how many.
-pub(crate) async fn take_over<L: Ledger>(mutations: &Mutations<Walmart, L>) -> usize {
+/// Takes over what is open, as at the start of the next process; tells how many.
+pub(crate) async fn take_over<L: Restart>(mutations: &Mutations<Walmart, L>) -> usize {
+    mutations.ledger().restart();
     mutations.take_over(&TaskTracker::new(), CancellationToken::new()).await
 }
 

@@ -79,6 +79,8 @@ impl Process {
         };
         let mutations =
             Mutations::new(upstream.clone(), ledger.clone(), directory.clone(), of_mutations, clock, random, metrics);
+        // The process before has ended.
+        ledger.kept.restart();
         // Ends with the runtime.
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(clock_watch.clone().run(ledger.clone(), stopping.clone()));

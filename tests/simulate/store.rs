@@ -10,9 +10,10 @@ use order_gateway::domain::ledger::{AlertKind, AuditAlert, Entry, MutationKind, 
 use order_gateway::domain::timestamp::Timestamp;
 use order_gateway::ports::clock_record::ClockRecords;
 use order_gateway::ports::ledger::{BeginOutcome, EntryCount, EntryQuery, Ledger, PlannedAudit, SaveResult};
+use order_gateway::ports::replicas::{Duty, Replicas};
 use order_gateway::ports::store_error::{StoreError, StoreErrorKind};
 use order_gateway::store::memory::MemoryLedger;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::draw::{Draw, millis, seconds};
 use crate::faults::StoreFate;
@@ -69,6 +70,31 @@ fn failure() -> StoreError {
     StoreError { kind: StoreErrorKind::Failed, text: "as the simulation wants it".into() }
 }
 
+impl Replicas for SimulatedLedger {
+    fn is_shared(&self) -> bool {
+        self.kept.is_shared()
+    }
+
+    fn trusted_until(&self) -> Option<Instant> {
+        self.kept.trusted_until()
+    }
+
+    async fn claim(&self, duties: Vec<Duty>) -> Result<Vec<Duty>, StoreError> {
+        let this = self.clone();
+        self.write(async move { this.kept.claim(duties).await }).await
+    }
+
+    async fn end_dead(&self) -> Result<usize, StoreError> {
+        let this = self.clone();
+        self.write(async move { this.kept.end_dead().await }).await
+    }
+
+    async fn resign(&self) -> Result<(), StoreError> {
+        let this = self.clone();
+        self.write(async move { this.kept.resign().await }).await
+    }
+}
+
 impl Ledger for SimulatedLedger {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
         let this = self.clone();
@@ -116,8 +142,20 @@ impl Ledger for SimulatedLedger {
         self.read(self.kept.creation_of(account, order_number)).await
     }
 
-    async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read(self.kept.open(after, limit)).await
+    async fn orphans(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.orphans(after, limit)).await
+    }
+
+    async fn due(&self, accounts: &[AccountId], now: Timestamp, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.due(accounts, now, limit)).await
+    }
+
+    async fn in_hand(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.in_hand(after, limit)).await
+    }
+
+    async fn which_ended(&self, ids: &[OperationId]) -> Result<Vec<OperationId>, StoreError> {
+        self.read(self.kept.which_ended(ids)).await
     }
 
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -12,7 +12,7 @@ use crate::crash_point::{CrashPoint, reach};
 use crate::domain::account::AccountId;
 use crate::domain::ledger::machine::EntryEvent;
 use crate::domain::ledger::{Entry, EntryState, OperationId};
-use crate::ports::ledger::{Ledger, SaveResult};
+use crate::ports::ledger::{EntryQuery, Ledger, SaveResult};
 use crate::ports::upstream::WalmartApi;
 use crate::service::ServiceError;
 
@@ -68,13 +68,18 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
 
     /// Plans the open entries of accounts that are back in the settings. Entries being sent are in work already.
     pub(crate) async fn resume_accounts(&self, accounts: &[AccountId]) {
-        let mut after = OperationId(0);
+        let mut query = EntryQuery {
+            accounts: Some(accounts.to_vec()),
+            states: vec![EntryState::Recorded, EntryState::Unknown, EntryState::NeedsOperator],
+            created_before: None,
+            after: OperationId(0),
+            limit: CHUNK,
+        };
         while !accounts.is_empty() {
-            let open = self.until_it_works(|| self.0.ledger.open(after, CHUNK)).await;
-            let Some(last) = open.last().map(|entry| entry.id) else { return };
-            let ours = open.iter().filter(|entry| accounts.contains(&entry.account));
-            ours.filter(|entry| entry.state != EntryState::Sending).for_each(|entry| self.follow(entry));
-            after = last;
+            let waiting = self.until_it_works(|| self.0.ledger.list(&query)).await;
+            let Some(last) = waiting.last() else { return };
+            query.after = last.id;
+            waiting.iter().for_each(|entry| self.follow(entry));
         }
     }
 
@@ -102,7 +107,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     ) -> Result<usize, ServiceError> {
         let mut taken = 0;
         loop {
-            let open = self.0.ledger.open(*after, CHUNK).await?;
+            let open = self.0.ledger.orphans(*after, CHUNK).await?;
             let Some(last) = open.last().map(|entry| entry.id) else { break };
             let ours: Vec<_> = open.into_iter().filter(|entry| is_ours(entry)).collect();
             taken += ours.len();

@@ -2,6 +2,7 @@
 
 mod beginning;
 mod feed;
+mod in_hand;
 mod reading;
 mod saving;
 
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use self::beginning::*;
+use self::in_hand::*;
 use self::reading::*;
 use self::saving::*;
 use super::memory::MemoryLedger;
@@ -66,7 +68,9 @@ checks! {
     several_are_saved_all_or_none
     a_final_entry_is_never_overwritten
     one_of_two_savers_wins
-    open_gives_open_entries_by_id
+    what_is_in_hand_is_sent_or_waits_for_its_turn
+    due_is_what_is_in_nobodys_hand
+    which_ended_tells_final_and_gone
     list_filters_and_pages
     counts_are_right_after_everything
     audits_come_when_due_and_end

@@ -4,26 +4,6 @@ use bytes::Bytes;
 
 use super::*;
 
-pub(super) async fn open_gives_open_entries_by_id(ledger: impl Ledger) {
-    let mut open = Vec::new();
-    for (index, state) in EntryState::ALL.into_iter().chain(EntryState::ALL).enumerate() {
-        let account = if index < 8 { acme() } else { other_account() };
-        let new = NewEntry { account, ..create(&index.to_string(), None) };
-        // One that is open without a body is found as well.
-        let body = if index < 8 { Bytes::new() } else { new.body.clone() };
-        let entry = begin(&ledger, NewEntry { body, ..new }).await;
-        let entry = if state == EntryState::Sending { entry } else { to(&ledger, &entry, state, time(1)).await };
-        open.extend(state.is_open().then_some(entry));
-    }
-    assert_eq!(open.len(), 8);
-    assert_eq!(ledger.open(OperationId(0), 100).await.unwrap(), open);
-    assert_eq!(ledger.open(OperationId(0), 3).await.unwrap(), open[..3]);
-    assert_eq!(ledger.open(open[2].id, 3).await.unwrap(), open[3..6]);
-    assert_eq!(ledger.open(open[7].id, 3).await.unwrap(), []);
-    assert_eq!(ledger.open(OperationId(u64::MAX), 3).await.unwrap(), []);
-    assert_eq!(ledger.open(OperationId(0), 0).await.unwrap(), []);
-}
-
 pub(super) async fn list_filters_and_pages(ledger: impl Ledger) {
     let mut all = Vec::new();
     for index in 0..12_u64 {

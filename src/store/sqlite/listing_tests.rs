@@ -211,7 +211,7 @@ async fn abandoned_lists_hold_nobody_up_and_are_not_made() {
         assert!(futures_util::poll!(&mut list).is_pending());
     }
     assert_eq!(ledger.get(entry.id).await.unwrap(), Some(entry.clone()));
-    assert_eq!(ledger.open(OperationId(0), 9).await.unwrap(), [entry]);
+    assert_eq!(ledger.in_hand(OperationId(0), 9).await.unwrap(), [entry]);
     hold.send(()).unwrap();
     assert!(!stuck.await.unwrap());
     assert_eq!(ledger.counts().await.unwrap().len(), 1);

@@ -11,6 +11,7 @@ mod failure;
 mod feed;
 mod feed_cache;
 mod guard;
+mod in_hand;
 mod listing;
 mod log_tables;
 mod lookup;
@@ -37,6 +38,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::guard::FileGuard;
+use self::in_hand::FirstOwn;
 pub use self::newest_keys::hash_of;
 use self::open::OpenError;
 use self::reader::Read;
@@ -70,6 +72,7 @@ struct SqliteShared {
     /// The last durable position of every log.
     heads: Heads,
     health: StoreHealth,
+    first_own: Arc<FirstOwn>,
     /// Number of written groups at the last proof that the store works.
     proved: AtomicU64,
     clock: Clock,
@@ -125,8 +128,19 @@ impl SqliteLedger {
         let (lists, list_reader) = start("store-lists")?;
         let (feed_reads, feed_reader) = start("store-feed")?;
         let ends = Mutex::new(Some(([reader, list_reader, feed_reader], writer)));
-        let proved = AtomicU64::new(0);
-        Ok(Self(Arc::new(SqliteShared { writes, reads, lists, feed_reads, heads, health, proved, clock, ends })))
+        let (first_own, proved) = (Arc::default(), AtomicU64::new(0));
+        Ok(Self(Arc::new(SqliteShared {
+            writes,
+            reads,
+            lists,
+            feed_reads,
+            heads,
+            health,
+            first_own,
+            proved,
+            clock,
+            ends,
+        })))
     }
 
     /// The present failure of the store: from a failed write until the next commit.
@@ -283,7 +297,11 @@ impl<T: Send, F: FnMut(&mut WriteTx<'_>) -> rusqlite::Result<T> + Send> WriteJob
 impl Ledger for SqliteLedger {
     async fn begin(&self, new: Vec<NewEntry>, join: bool) -> Result<BeginOutcome, StoreError> {
         let Some(keys) = new.first().map(EntryKeys::of) else { return Ok(BeginOutcome::New(Vec::new())) };
-        self.write(move |tx| writes::begin(tx, &new, &keys, join)).await
+        let first_own = self.0.first_own.clone();
+        // Noted before the answer: the caller may have left by then.
+        let begin =
+            move |tx: &mut WriteTx<'_>| writes::begin(tx, &new, &keys, join).inspect(|begun| first_own.note(begun));
+        self.write(begin).await
     }
 
     async fn save(&self, entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> Result<SaveResult, StoreError> {
@@ -313,8 +331,24 @@ impl Ledger for SqliteLedger {
         self.write(move |tx| reads::creation_of(tx, &account, &order_number)).await
     }
 
-    async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.read(move |db| reads::open(db, after, limit)).await
+    async fn orphans(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let first_own = self.0.first_own.get();
+        self.read(move |db| in_hand::orphans(db, first_own, after, limit)).await
+    }
+
+    async fn due(&self, accounts: &[AccountId], now: Timestamp, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let accounts = accounts.to_vec();
+        self.read(move |db| in_hand::due(db, &accounts, now, limit)).await
+    }
+
+    async fn in_hand(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let first_own = self.0.first_own.get();
+        self.read(move |db| in_hand::in_hand(db, first_own, after, limit)).await
+    }
+
+    async fn which_ended(&self, ids: &[OperationId]) -> Result<Vec<OperationId>, StoreError> {
+        let ids = ids.to_vec();
+        self.read(move |db| in_hand::which_ended(db, &ids)).await
     }
 
     async fn list(&self, query: &EntryQuery) -> Result<Vec<Entry>, StoreError> {

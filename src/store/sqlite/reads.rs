@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::listing::{self, ListQuery};
 use super::lookup;
 use super::newest_keys::EntryKeyKind;
 use super::rows::{self, CodedValue, ENTRIES, integer, number_of};
@@ -48,13 +47,6 @@ pub(super) fn creation_of(
         Some(id) => get(tx.connection(), OperationId(u64::try_from(id).unwrap_or_default())),
         None => Ok(None),
     }
-}
-
-pub(super) fn open(db: &Connection, after: OperationId, limit: usize) -> rusqlite::Result<Vec<Entry>> {
-    let states = EntryState::ALL.iter().copied().filter(|state| state.is_open()).collect::<Vec<_>>();
-    let accounts = listing::all_accounts(db)?;
-    let wanted = ListQuery { accounts, states: &states, before: i64::MAX, after: integer(after.0), limit };
-    listing::matching(db, &wanted, &|| false)
 }
 
 /// All entries of the request of this entry. The entries were created together and have consecutive ids.

@@ -15,7 +15,7 @@ use crate::pb::{CreateOrderRequest, OrderStatus};
 use crate::ports::upstream::{ErrorKind, UpstreamError};
 use crate::store::memory::MemoryLedger;
 use crate::telemetry::metrics::TextFormat;
-use crate::testing::ledger::{Faulty, batch, creation, put};
+use crate::testing::ledger::{Faulty, Restart, batch, creation, put};
 use crate::testing::walmart::{
     ACME, Answer, LATENCY, SETTLE, Said, Walmart, error, found, lost, mutations, over, refused, resolving, take_over,
 };
@@ -29,7 +29,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Creations whose outcome is unknown from now on.
-async fn unknown<L: Ledger>(mutations: &Work<L>, numbers: &[&str]) -> Vec<Entry> {
+async fn unknown<L: Restart>(mutations: &Work<L>, numbers: &[&str]) -> Vec<Entry> {
     let mut made = Vec::new();
     for number in numbers {
         made.extend(put(mutations.ledger(), vec![creation("acme", number, mutations.now())]).await);
