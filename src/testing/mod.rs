@@ -5,6 +5,8 @@ pub(crate) mod feed_store;
 pub(crate) mod layers;
 pub(crate) mod ledger;
 pub(crate) mod logs;
+pub(crate) mod postgres;
+mod postgres_tests;
 pub(crate) mod store;
 pub(crate) mod upstream;
 pub(crate) mod walmart;
