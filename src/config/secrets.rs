@@ -69,6 +69,18 @@ impl Secret {
         self.0.value.load_full()
     }
 
+    /// The value as its file has it now, or the current value if the file cannot be read or has none. Reads the file each
+    /// time, for uses as rare as a connect.
+    pub fn read_again(&self) -> Arc<SecretString> {
+        if let Some(file) = self.file()
+            && let Ok(content) = files::read(file, LONGEST)
+        {
+            // A refused value has no effect.
+            let _ = self.take(&content);
+        }
+        self.current()
+    }
+
     /// The file of the secret, if not inline.
     pub fn file(&self) -> Option<&Path> {
         self.0.file.as_deref()

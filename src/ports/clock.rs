@@ -1,5 +1,6 @@
 //! The wall clock, which people and programs set, and the time since the machine's boot, which never steps. Both are
-//! passed in, to give tests control over time.
+//! passed in, to give tests control over time. Processes that share a store take the time of day from the store's server
+//! ([`Clock::of_store`]), so that they agree on it.
 //!
 //! Durations inside the process are measured with `tokio::time::Instant`, which tests pause. A [`Moment`] reads the two
 //! clocks together, for times that are stored or compared with stored times.
@@ -20,7 +21,14 @@ const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3_600);
 
 /// A source of time. A pointer to a value made once and never freed, which makes passing the clock free of cost.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(&'static ClockSource);
+pub struct Clock {
+    source: &'static ClockSource,
+    /// Whether the time of day is the store's.
+    is_of_store: bool,
+}
+
+/// Stands for the machine's time, before the store has told its own.
+const UNTOLD: i64 = i64::MIN;
 
 #[derive(Debug)]
 struct ClockSource {
@@ -29,6 +37,8 @@ struct ClockSource {
     /// The steady time at `since`, read once. Later readings add tokio's elapsed time.
     steady: SteadyTime,
     since: Instant,
+    /// The store's time of day at `since`, in milliseconds; [`UNTOLD`] for the machine's.
+    store: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -63,18 +73,48 @@ impl Clock {
     }
 
     fn new(wall: WallClock, boot: BootId, steady: SteadyTime) -> Self {
-        Self(Box::leak(Box::new(ClockSource { wall, boot, steady, since: Instant::now() })))
+        let source = ClockSource { wall, boot, steady, since: Instant::now(), store: AtomicI64::new(UNTOLD) };
+        Self { source: Box::leak(Box::new(source)), is_of_store: false }
+    }
+
+    /// The same clock with the store's time of day: that of its server, once the store has told it, and the machine's until
+    /// then and for a store without a server. For all times that are stored or compared with stored times; tokens and
+    /// timestamps of webhooks stay with the machine's.
+    pub fn of_store(self) -> Self {
+        Self { is_of_store: true, ..self }
+    }
+
+    /// Notes the time of day of the store's server, in milliseconds since 1970, asked and answered at these instants.
+    pub(crate) fn follow_store(&self, millis: u64, asked: Instant, answered: Instant) {
+        // The server read its clock in between; half of the time is the best guess.
+        let read = asked + answered.saturating_duration_since(asked) / 2;
+        let passed = self::millis(read.saturating_duration_since(self.source.since));
+        let start = i64::try_from(millis).unwrap_or(i64::MAX).saturating_sub(passed);
+        self.source.store.store(start, Ordering::Relaxed);
+    }
+
+    /// The time of day of the store's server, if it was told.
+    fn store_time(&self) -> Option<SystemTime> {
+        let start = self.source.store.load(Ordering::Relaxed);
+        if !self.is_of_store || start == UNTOLD {
+            return None;
+        }
+        let start = Duration::from_millis(u64::try_from(start).unwrap_or_default());
+        Some(UNIX_EPOCH + start + self.source.since.elapsed())
     }
 
     /// The time of day.
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     pub fn now(&self) -> SystemTime {
-        match &self.0.wall {
+        if let Some(time) = self.store_time() {
+            return time;
+        }
+        match &self.source.wall {
             WallClock::System => wall_clock(SystemTime::now()),
             WallClock::Simulated { start, steps } => {
                 let steps = steps.load(Ordering::Relaxed);
                 let span = Duration::from_millis(steps.unsigned_abs());
-                let time = *start + self.0.since.elapsed();
+                let time = *start + self.source.since.elapsed();
                 if steps < 0 { time - span } else { time + span }
             }
         }
@@ -88,18 +128,18 @@ impl Clock {
     /// The boot from which the steady time counts. Where the machine does not report a boot, every process gets a new
     /// id.
     pub(crate) fn boot_id(&self) -> BootId {
-        self.0.boot
+        self.source.boot
     }
 
     /// The instant at which the steady clock reads `time`. A time before this process maps to its start; a time too far
     /// away for timers maps to an instant decades ahead.
     pub fn instant(&self, time: SteadyTime) -> Instant {
-        self.0.since + time.since(self.0.steady).min(NEVER)
+        self.source.since + time.since(self.source.steady).min(NEVER)
     }
 
     /// The reading of the steady clock at `instant`.
     pub(crate) fn steady_time(&self, instant: Instant) -> SteadyTime {
-        let ClockSource { steady, since, .. } = self.0;
+        let ClockSource { steady, since, .. } = self.source;
         steady.plus(instant.saturating_duration_since(*since)).minus(since.saturating_duration_since(instant))
     }
 
@@ -131,7 +171,7 @@ impl WallSteps {
     }
 
     fn add(&self, step: i64) {
-        if let WallClock::Simulated { steps, .. } = &self.0.0.wall {
+        if let WallClock::Simulated { steps, .. } = &self.0.source.wall {
             steps.fetch_add(step, Ordering::Relaxed);
         }
     }
@@ -194,6 +234,23 @@ mod tests {
         steps.back(HOUR);
         let wall = first.wall.plus(91 * SECOND).minus(HOUR);
         assert_eq!(clock.moment(), Moment { wall, steady: SteadyTime(6_000) });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_a_store_is_followed_once_it_is_told() {
+        let (clock, steps) = Clock::stepping(start(), BOOT, SteadyTime(5_000));
+        let of_store = clock.of_store();
+        steps.ahead(SECOND);
+        assert_eq!(of_store.now(), start() + SECOND);
+        advance(SECOND).await;
+        let asked = Instant::now();
+        advance(2 * SECOND).await;
+        clock.follow_store(1_000_000, asked, Instant::now());
+        steps.ahead(HOUR);
+        assert_eq!(of_store.moment(), Moment { wall: Timestamp(1_001_000), steady: SteadyTime(8_000) });
+        advance(SECOND).await;
+        assert_eq!(of_store.moment(), Moment { wall: Timestamp(1_002_000), steady: SteadyTime(9_000) });
+        assert_eq!(clock.now(), start() + 5 * SECOND + HOUR);
     }
 
     #[tokio::test(start_paused = true)]

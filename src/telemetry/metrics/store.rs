@@ -22,6 +22,8 @@ pub struct StoreMetrics {
     pub wal: Gauge,
     /// Failed groups of writes, and failed reads.
     pub failures: Counter,
+    /// Acknowledged commits that a failover of Postgres lost.
+    pub commits_lost: Counter,
     /// 1 while the store fails, else 0.
     pub failing: Gauge,
 }
@@ -43,11 +45,12 @@ impl StoreMetrics {
         let writes = counter("writes", "Writes committed to the store");
         let rows = counter("rows", "Entries of the ledger made or changed");
         let failures = counter("failures", "Groups of writes, and reads, that the store could not do");
+        let commits_lost = counter("commits_lost", "Acknowledged commits that a failover of Postgres lost");
         let wal = Gauge::default();
         let help = "Size of the write-ahead log of the SQLite store, without room kept for later";
         r.register_with_unit("order_gateway_store_wal", help, Unit::Bytes, wal.clone());
         let failing = Gauge::default();
         r.register("order_gateway_store_failing", "1 while the store fails", failing.clone());
-        Self { commits, writes, rows, checkpoints, wal, failures, failing }
+        Self { commits, writes, rows, checkpoints, wal, failures, commits_lost, failing }
     }
 }
