@@ -51,6 +51,9 @@ pub trait Ledger: Replicas {
     /// kind identified by its order number.
     fn owe(&self, id: OperationId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Ends the debt of an owed outcome, because a caller has received it.
+    fn hear(&self, id: OperationId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Reads the entry with this id.
     fn get(&self, id: OperationId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 

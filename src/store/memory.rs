@@ -33,6 +33,10 @@ impl MemoryLedger {
         Self::default()
     }
 
+    pub(super) fn as_replica(&self, replica: MemoryReplica) -> Self {
+        Self { tables: self.tables.clone(), replica: Some(Arc::new(replica)) }
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, LedgerTables> {
         // No code under the lock can panic between two changes that belong together.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,6 +98,11 @@ impl Ledger for MemoryLedger {
         {
             entry.is_owed = true;
         }
+        Ok(())
+    }
+
+    async fn hear(&self, id: OperationId) -> Result<(), StoreError> {
+        self.lock().heard(id);
         Ok(())
     }
 

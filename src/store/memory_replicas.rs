@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
@@ -146,7 +146,7 @@ impl MemoryLedger {
     pub fn replica(&self) -> Self {
         let life = AtomicU64::new(self.lock().lives.begin());
         let replica = MemoryReplica { life, trusted_until: Mutex::default() };
-        Self { replica: Some(Arc::new(replica)), ..self.clone() }
+        self.as_replica(replica)
     }
 
     /// Lets the lease of this process run out, as when it was killed or stopped: others may end its life.

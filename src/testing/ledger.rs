@@ -126,6 +126,10 @@ impl Ledger for Faulty {
         self.write()?.owe(id).await
     }
 
+    async fn hear(&self, id: OperationId) -> Result<(), StoreError> {
+        self.write()?.hear(id).await
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         self.read()?.get(id).await
     }

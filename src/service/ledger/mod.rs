@@ -218,7 +218,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }))
     }
 
-    pub(super) fn ledger(&self) -> &L {
+    pub(crate) fn ledger(&self) -> &L {
         &self.0.ledger
     }
 

@@ -88,6 +88,21 @@ pub(super) async fn an_outcome_may_become_owed_after_it_was_written(ledger: impl
     made(ledger.begin(cancel("A", "e", 1), true).await.unwrap());
 }
 
+pub(super) async fn an_outcome_that_was_heard_is_owed_no_more(ledger: impl Ledger) {
+    let entry = made(ledger.begin(cancel("A", "c", 1), true).await.unwrap()).remove(0);
+    for id in [entry.id, OperationId(999)] {
+        ledger.hear(id).await.unwrap();
+    }
+    // An open entry is joined all the same.
+    let joined = ledger.begin(cancel("A", "d", 1), true).await.unwrap();
+    assert!(matches!(joined, BeginOutcome::Existing { by: BeginConflict::Content, .. }), "{joined:?}");
+    save(&ledger, Entry { is_owed: true, ..ended(&entry, EntryState::Succeeded, time(1)) }).await;
+    assert!(ledger.get(entry.id).await.unwrap().unwrap().is_owed);
+    ledger.hear(entry.id).await.unwrap();
+    assert!(!ledger.get(entry.id).await.unwrap().unwrap().is_owed);
+    made(ledger.begin(cancel("A", "e", 1), true).await.unwrap());
+}
+
 pub(super) async fn batches_are_made_together_with_rising_ids(ledger: impl Ledger) {
     begin(&ledger, create("A", None)).await;
     let entries = made(ledger.begin(cancel("A", "c", 3), false).await.unwrap());

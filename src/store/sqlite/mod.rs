@@ -312,6 +312,10 @@ impl Ledger for SqliteLedger {
         self.write(move |tx| writes::owe(tx, id)).await
     }
 
+    async fn hear(&self, id: OperationId) -> Result<(), StoreError> {
+        self.write(move |tx| writes::hear(tx, id)).await
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         self.read(move |db| reads::get(db, id)).await
     }
