@@ -454,6 +454,12 @@ fn not_ahead_of(unknown: UnknownSince, now: Moment) -> UnknownSince {
     }
 }
 
+/// The entry as seen by a process on the boot `boot`: an open entry that was written on another boot is moved to the
+/// steady time of this one, and every window starts again.
+pub fn in_boot(entry: Entry, boot: BootId, now: Moment) -> Entry {
+    if entry.state.is_open() { rebased(entry, boot, now) } else { entry }
+}
+
 /// Moves the entry to the steady time of a new boot. The time for which the machine was down is unknown, and every
 /// window starts again.
 fn rebased(mut entry: Entry, boot: BootId, now: Moment) -> Entry {

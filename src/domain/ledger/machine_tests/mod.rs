@@ -8,6 +8,7 @@ use crate::domain::ledger::{Fingerprint, MutationKind, OperationId};
 use crate::domain::moment::SteadyTime;
 
 mod doubt;
+mod late;
 mod properties;
 
 const START: Moment = Moment { wall: Timestamp(1_000_000_000), steady: SteadyTime(7_000_000) };
