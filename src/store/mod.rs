@@ -4,13 +4,16 @@
 //! A store keeps entries, events and subscriptions without interpreting them; their rules are in `domain::ledger`,
 //! `domain::feed` and the use cases, which depend on the ports only.
 
+mod codes;
 #[cfg(test)]
 mod conformance;
 pub mod health;
 mod keys;
+mod marks;
 pub mod memory;
 pub mod memory_feed;
 mod memory_replicas;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;

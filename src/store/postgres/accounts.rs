@@ -39,7 +39,8 @@ impl Accounts {
     /// Adds the accounts that are not known, or none of them if there are conflicts, which are returned.
     pub(super) fn add(&self, accounts: Vec<(AccountId, SellerId)>) -> Vec<AccountConflict> {
         let mut tables = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let conflicts: Vec<_> = accounts.iter().filter_map(|(account, seller)| tables.conflict(account, seller)).collect();
+        let conflicts: Vec<_> =
+            accounts.iter().filter_map(|(account, seller)| tables.conflict(account, seller)).collect();
         if conflicts.is_empty() {
             for (account, seller) in accounts {
                 tables.sellers.insert(account.clone(), seller.clone());
@@ -83,7 +84,8 @@ impl Accounts {
         loop {
             let missing: Vec<&AccountId> = {
                 let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
-                let found: Vec<_> = accounts.iter().filter_map(|account| tables.numbers.get(*account).copied()).collect();
+                let found: Vec<_> =
+                    accounts.iter().filter_map(|account| tables.numbers.get(*account).copied()).collect();
                 if found.len() == accounts.len() {
                     return Ok(found);
                 }

@@ -126,10 +126,12 @@ impl Connector {
         notifications: Option<mpsc::UnboundedSender<Notification>>,
     ) -> Result<Connection, PgError> {
         let connecting = async {
-            let connection = self.open(session, notifications).await?;
+            let mut connection = self.open(session, notifications).await?;
             let rows = connection
                 .client
-                .simple_query("SELECT pg_is_in_recovery()::int, pg_backend_pid(), current_setting('server_version_num')")
+                .simple_query(
+                    "SELECT pg_is_in_recovery()::int, pg_backend_pid(), current_setting('server_version_num')",
+                )
                 .await?;
             let row = rows.iter().find_map(|message| match message {
                 tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
@@ -147,7 +149,8 @@ impl Connector {
             if version >= 17_00_00 && !self.0.settings.pooler {
                 connection.client.batch_execute("SET transaction_timeout = '15s'").await?;
             }
-            Ok(Connection { pid, version, ..connection })
+            (connection.pid, connection.version) = (pid, version);
+            Ok(connection)
         };
         let connected = tokio::time::timeout(CONNECT, connecting).await;
         connected.unwrap_or(Err(PgError::Silent(CONNECT.as_secs()))).map_err(|error| self.advise(error))
@@ -219,7 +222,9 @@ impl Connector {
         let database = self.0.config.get_dbname().unwrap_or_default();
         let line = match told.code() {
             Some(code) if *code == SqlState::INVALID_PASSWORD => {
-                format!("the password of {user:?} is wrong: correct store.password or its file, which is read at each connect")
+                format!(
+                    "the password of {user:?} is wrong: correct store.password or its file, which is read at each connect"
+                )
             }
             Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
                 format!("the server does not let {user:?} in ({error}): create the role, or permit it in pg_hba.conf")
@@ -330,9 +335,15 @@ mod tests {
 
     #[test]
     fn a_schema_is_a_plain_name() {
-        for (name, fits) in
-            [("order_gateway", true), ("_a1", true), ("", false), ("1a", false), ("A", false), ("a-b", false), ("a b", false)]
-        {
+        for (name, fits) in [
+            ("order_gateway", true),
+            ("_a1", true),
+            ("", false),
+            ("1a", false),
+            ("A", false),
+            ("a-b", false),
+            ("a b", false),
+        ] {
             let mut settings = PostgresSettings::new(Url::parse("postgres://og@localhost/db").unwrap());
             settings.schema = name.into();
             assert_eq!(Connector::new(settings).is_ok(), fits, "{name}");

@@ -311,11 +311,7 @@ impl LaneWriter {
     }
 
     /// Waits for `answer`, and ends sessions that hold a lock in vain for which this one waits.
-    async fn watched<T>(
-        &self,
-        pid: i32,
-        answer: impl Future<Output = Result<T, PgError>>,
-    ) -> Result<T, PgError> {
+    async fn watched<T>(&self, pid: i32, answer: impl Future<Output = Result<T, PgError>>) -> Result<T, PgError> {
         let mut answer = std::pin::pin!(answer);
         loop {
             tokio::select! {
@@ -478,6 +474,6 @@ const RAISE: &str = "UPDATE lanes SET epoch = epoch + 1 WHERE replica = $1 AND l
 /// The last number of an ended life.
 const LAST: &str = "SELECT seq FROM lanes WHERE replica = $1 AND lane = $2";
 
-fn closed() -> StoreError {
+pub(super) fn closed() -> StoreError {
     StoreError { kind: StoreErrorKind::Failed, text: "the store is closed".into() }
 }

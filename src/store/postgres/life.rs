@@ -88,7 +88,10 @@ impl Life {
         self.0.state.send_if_modified(|state| {
             let is_this = *state == LifeState::Present(life);
             if is_this {
-                tracing::warn!(life, "another replica has taken over the work of this process; it goes on in a new life");
+                tracing::warn!(
+                    life,
+                    "another replica has taken over the work of this process; it goes on in a new life"
+                );
                 *state = LifeState::Absent("another replica has taken over; a new life begins".into());
             }
             is_this

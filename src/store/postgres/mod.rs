@@ -29,7 +29,7 @@ use tokio::task::AbortHandle;
 
 use self::accounts::Accounts;
 use self::connect::{Connector, SessionUse};
-use self::lane::{ChangeLane, LEDGER_LANE, Lane, LaneSurroundings};
+use self::lane::{ChangeLane, LEDGER_LANE, Lane, LaneSurroundings, closed};
 use self::ledger::LedgerWrites;
 use self::life::{Life, LifeKeeper};
 use self::replicas::Observed;
@@ -90,8 +90,7 @@ impl PostgresStore {
         let ledger = Lane::start(writes, LEDGER_LANE, surroundings.clone());
         let changes = ChangeLane::start(&surroundings);
         let (observed, proved) = (Observed::default(), AtomicU64::new(0));
-        let parts =
-            PostgresParts { ledger, changes, reads, draws, accounts, surroundings, observed, proved, keeper };
+        let parts = PostgresParts { ledger, changes, reads, draws, accounts, surroundings, observed, proved, keeper };
         Ok(Self(Arc::new(parts)))
     }
 

@@ -68,7 +68,8 @@ fn is_near(url: &Url) -> bool {
         || match url.host() {
             // The addresses of a scheme unknown to the crate are names to it.
             Some(url::Host::Domain(name)) => {
-                name == "localhost" || name.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+                name == "localhost"
+                    || name.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
             }
             Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
             Some(url::Host::Ipv6(ip)) => ip.is_loopback(),

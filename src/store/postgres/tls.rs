@@ -28,7 +28,8 @@ impl PostgresTlsConnector {
         let mut roots = RootCertStore::empty();
         match ca_file {
             Some(file) => {
-                let unreadable = |error: &dyn std::fmt::Display| format!("ca_file {} cannot be used: {error}", file.display());
+                let unreadable =
+                    |error: &dyn std::fmt::Display| format!("ca_file {} cannot be used: {error}", file.display());
                 let certificates = CertificateDer::pem_file_iter(file).map_err(|error| unreadable(&error))?;
                 for certificate in certificates {
                     let certificate = certificate.map_err(|error| unreadable(&error))?;

@@ -15,7 +15,7 @@ mod in_hand;
 mod listing;
 mod log_tables;
 mod lookup;
-mod marks;
+
 mod migrations;
 mod newest_keys;
 mod open;

@@ -4,11 +4,12 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use uuid::Uuid;
 
-use super::marks::{self, EntryMarks};
 use crate::domain::account::AccountId;
 use crate::domain::effect::Effect;
-use crate::domain::ledger::{AlertKind, Entry, EntryState, Fingerprint, MutationKind, OperationId, UnknownSince};
+use crate::domain::ledger::{Entry, EntryState, Fingerprint, MutationKind, OperationId, UnknownSince};
 use crate::domain::timestamp::Timestamp;
+use crate::store::codes::CodedEnum;
+use crate::store::marks::{self, EntryMarks};
 
 /// The beginning of every query for entries. The rest of a query may use `e`, the row of the entry.
 pub(super) const ENTRIES: &str = "SELECT e.id, e.fence, a.name, e.kind, e.order_number, e.request_id, e.batch, \
@@ -87,37 +88,6 @@ pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Optio
 #[derive(Clone, Copy)]
 pub(super) struct CodedValue<T>(pub(super) T);
 
-/// All values in the order of their numbers.
-pub(super) trait CodedEnum: Copy + PartialEq + 'static {
-    const ALL: &'static [Self];
-}
-
-impl CodedEnum for MutationKind {
-    const ALL: &'static [Self] = Self::ALL;
-}
-
-impl CodedEnum for Effect {
-    const ALL: &'static [Self] = &[Self::None, Self::Applied, Self::Unknown];
-}
-
-impl CodedEnum for EntryState {
-    // Final states are the numbers from 4 on, and 1 and 4 are the frequent states; the schema relies on both.
-    const ALL: &'static [Self] = &[
-        Self::Recorded,
-        Self::Sending,
-        Self::Unknown,
-        Self::NeedsOperator,
-        Self::Succeeded,
-        Self::Rejected,
-        Self::NotSent,
-        Self::Expired,
-    ];
-}
-
-impl CodedEnum for AlertKind {
-    const ALL: &'static [Self] = &[Self::LateEffect, Self::Duplicate];
-}
-
 impl<T: CodedEnum> ToSql for CodedValue<T> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         // Every value is in its list, which a test checks.
@@ -143,17 +113,4 @@ pub(super) fn size(rows: usize) -> i64 {
 pub(super) fn number_of(db: &Connection, account: &AccountId) -> rusqlite::Result<Option<i64>> {
     let mut number = db.prepare_cached("SELECT id FROM accounts WHERE name = ?1")?;
     number.query_row([account.as_str()], |row| row.get(0)).optional()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_numbers_of_the_states_tell_open_from_final() {
-        assert_eq!(<EntryState as CodedEnum>::ALL.len(), EntryState::ALL.len());
-        for (number, state) in <EntryState as CodedEnum>::ALL.iter().enumerate() {
-            assert_eq!(state.is_open(), number < 4, "{state:?}");
-        }
-    }
 }

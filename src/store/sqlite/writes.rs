@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::lookup;
-use super::marks::{self, EntryMarks};
 use super::newest_keys::EntryKeyKind;
 use super::reads;
 use super::rows::{CodedValue, integer};
@@ -16,6 +15,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::ledger::{BeginConflict, BeginOutcome, PlannedAudit, SaveResult};
 use crate::store::keys::EntryKeys;
+use crate::store::marks::{self, EntryMarks};
 use crate::store::{kept, made};
 
 /// Bytes of a probe: the size of a large order's entry.

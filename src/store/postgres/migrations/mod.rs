@@ -46,7 +46,8 @@ pub(super) async fn version(connection: &Connection) -> Result<SchemaVersion, Pg
 
 /// Brings the schema up to date. Several replicas may do so at the same time; each step is one transaction.
 pub(super) async fn run(connection: &Connection, schema: &str) -> Result<(), PgError> {
-    let present = tx::query(connection, "SELECT 1 FROM pg_namespace WHERE nspname = $1", &[(&schema, Type::TEXT)]).await?;
+    let present =
+        tx::query(connection, "SELECT 1 FROM pg_namespace WHERE nspname = $1", &[(&schema, Type::TEXT)]).await?;
     if present.is_empty() {
         // Another replica may create it at the same time, which is then a violation of a unique index.
         let created = connection.client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await;

@@ -3,13 +3,14 @@
 use rusqlite::Row as Found;
 use rusqlite::types::Type;
 
-use super::super::rows::{CodedEnum, CodedValue, number, time};
+use super::super::rows::{CodedValue, number, time};
 use crate::domain::feed::AccountScope;
 use crate::domain::feed::subscription::{
     DeliveryCause, EventRow, LastVerdict, RowState, SubscriptionConfig, SubscriptionHead,
 };
 use crate::domain::moment::{Moment, SteadyTime};
 use crate::domain::timestamp::Timestamp;
+use crate::store::codes::CodedEnum;
 
 /// The beginning of every query for heads.
 pub(super) const HEADS: &str =
