@@ -335,7 +335,7 @@ macro_rules! served {
 }
 
 async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Store, String> {
-    let url = config.store.url.clone();
+    let store = config.store.clone();
     let accounts = config.accounts.iter();
     let settings = store::StoreSettings {
         clock,
@@ -349,7 +349,7 @@ async fn open_store(config: &Config, clock: Clock, metrics: &Metrics) -> Result<
             std::process::exit(1);
         }),
     };
-    let opened = tokio::task::spawn_blocking(move || Store::open(&url, settings)).await;
+    let opened = tokio::task::spawn_blocking(move || Store::open(&store, settings)).await;
     let opened = opened.unwrap_or_else(|error| Err(error.to_string()));
     opened.map_err(|line| format!("store.url: {line}"))
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{Failure, print};
-use crate::config::{self, Config, PREFIX, SettingsFiles, StoreUrl};
+use crate::config::{self, Config, PREFIX, PostgresTls, SettingsFiles, StoreConfig};
 use crate::grpc::tls::TlsFiles;
 use crate::ports::clock::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -18,7 +18,8 @@ Example:
   order-gateway config check --config settings.toml
 
 Several --config are laid over each other and variables ORDER_GATEWAY__SECTION__KEY over them, as with `serve`. Values of
-OTEL_* variables that would be ignored are told on stderr, and are no fault.
+OTEL_* variables that would be ignored are told on stderr, and are no fault; nor are permitted settings that are
+probably not meant.
 Exit codes: 0 the settings are good, 2 they are not: each fault on its own line on stderr, with its key.";
 
 const DUMP_EXAMPLE: &str = "\
@@ -60,7 +61,7 @@ pub(super) fn run(args: ConfigArgs) -> Result<(), Failure> {
         ConfigCommand::Check { config } => {
             let config = load(&config)?;
             certificates(&config)?;
-            for warning in otlp::warnings(&otlp_settings(&config), &variable) {
+            for warning in config.warnings().into_iter().chain(otlp::warnings(&otlp_settings(&config), &variable)) {
                 // A failed write means a closed output, and leaves no place to report it.
                 let _ = writeln!(io::stderr().lock(), "{warning}");
             }
@@ -126,9 +127,12 @@ fn summary(config: &Config) -> String {
     let Config { grpc, http, admin, store, walmart, accounts, clients, .. } = config;
     let ids: Vec<_> = accounts.iter().map(|account| account.id.as_str()).collect();
     let names: Vec<_> = clients.iter().map(|client| client.name.as_str()).collect();
-    let store = match &store.url {
-        StoreUrl::Sqlite(path) => format!("sqlite, {}", path.display()),
-        StoreUrl::Postgres { url } => url.to_string(),
+    let store = match store {
+        StoreConfig::Sqlite(path) => format!("sqlite, {}", path.display()),
+        StoreConfig::Postgres(postgres) => {
+            let tls = if postgres.tls == PostgresTls::Off { "no TLS" } else { "TLS" };
+            format!("{}, {tls}, schema {}", postgres.url, postgres.schema)
+        }
     };
     let operators = admin.listen.map_or_else(String::new, |listen| format!("  Admin     {listen}\n"));
     let callers = if names.is_empty() { "everyone on this machine".to_owned() } else { names.join(", ") };

@@ -69,7 +69,7 @@ pub(super) async fn start(
 ) -> Result<Gateway, Failure> {
     let listeners = BoundListeners::bind(config).await.map_err(Failure::Failed)?;
     let OtlpSetup { tracer, export, warnings } = otlp::init(&otlp_settings(config), &variable);
-    for warning in warnings {
+    for warning in config.warnings().into_iter().chain(warnings) {
         tracing::warn!("{warning}");
     }
     let http = HttpClient::new().map_err(|error| Failure::Failed(format!("HTTPS cannot be set up: {error}")))?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::key::{DefaultValue, SettingKey};
 use super::keys::{self, GroupForm, KeyGroup};
-use super::sections::StoreUrl;
+use super::sections::{PostgresTls, StoreConfig};
 use super::values::{write_duration, write_time};
 use super::{AccountConfig, AccountSet, ClientConfig, ClientTokens, Config, Secret, WebhookAuth};
 use crate::domain::operation::Operation;
@@ -32,7 +32,9 @@ pub fn defaults() -> String {
             let commented = group.form != GroupForm::Section;
             match key.preset {
                 DefaultValue::Is(value) if !commented => page.line(group, key, key.name, value),
-                DefaultValue::Is(value) | DefaultValue::Example(value) => page.example(group, key, value),
+                DefaultValue::Is(value) | DefaultValue::WithPostgres(value) | DefaultValue::Example(value) => {
+                    page.example(group, key, value);
+                }
             }
         }
     }
@@ -86,13 +88,7 @@ fn sections(config: &Config, page: &mut TomlWriter) {
         s.maybe("listen", admin.listen.map(quoted));
         s.plain("hosts", list(&admin.hosts));
     });
-    page.section("store", |s| {
-        match &store.url {
-            StoreUrl::Sqlite(path) => s.text("url", format_args!("sqlite://{}", path.display())),
-            StoreUrl::Postgres { url } => s.text("url", url),
-        }
-        s.maybe_secret("password", store.password.as_ref());
-    });
+    self::store(store, page);
     page.section("walmart", |s| {
         s.text("profile", walmart.profile.name());
         s.text("base_url", &walmart.base_url);
@@ -133,6 +129,32 @@ fn sections(config: &Config, page: &mut TomlWriter) {
         s.text("access_log", telemetry.access_log.name());
     });
     page.section("shutdown", |s| s.text("grace", write_duration(shutdown.grace)));
+}
+
+fn store(store: &StoreConfig, page: &mut TomlWriter) {
+    page.section("store", |s| match store {
+        StoreConfig::Sqlite(path) => {
+            s.text("url", format_args!("sqlite://{}", path.display()));
+            for key in s.group.keys.iter().filter(|key| key.name != "url") {
+                s.unset(key.name);
+            }
+        }
+        StoreConfig::Postgres(postgres) => {
+            s.text("url", &postgres.url);
+            s.maybe_secret("password", postgres.password.as_ref());
+            s.text("tls", postgres.tls.name());
+            let ca_file = match &postgres.tls {
+                PostgresTls::Verify { ca_file } => ca_file.as_ref(),
+                PostgresTls::Off => None,
+            };
+            s.maybe("ca_file", ca_file.map(|path| quoted(path.display())));
+            s.plain("connections", postgres.connections);
+            s.text("lease", write_duration(postgres.lease));
+            s.plain("pooler", postgres.pooler);
+            s.plain("migrate", postgres.migrate);
+            s.text("schema", &postgres.schema);
+        }
+    });
 }
 
 fn account(account: &AccountConfig, page: &mut TomlWriter) {
@@ -305,10 +327,10 @@ impl SectionWriter<'_> {
     }
 
     fn unset(&mut self, name: &str) {
-        if let Some(key @ SettingKey { preset: DefaultValue::Is(example) | DefaultValue::Example(example), .. }) =
-            self.key(name)
-        {
-            self.page.example(self.group, key, example);
+        if let Some(key) = self.key(name) {
+            let (DefaultValue::Is(value) | DefaultValue::WithPostgres(value) | DefaultValue::Example(value)) =
+                key.preset;
+            self.page.example(self.group, key, value);
         }
     }
 

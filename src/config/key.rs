@@ -55,6 +55,8 @@ pub(super) enum ValueKind {
 pub(super) enum DefaultValue {
     /// A default value, as TOML.
     Is(&'static str),
+    /// A default value with Postgres, as TOML. Without Postgres the key is refused.
+    WithPostgres(&'static str),
     /// No default; the text is an example, as TOML.
     Example(&'static str),
 }

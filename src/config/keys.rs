@@ -1,7 +1,7 @@
 //! The table of all keys: type, default and documentation. Reading, `config dump`, `config.defaults.toml` and
 //! `docs/CONFIG.md` all use this table, and thus agree. The documentation is written for operators.
 
-use super::key::DefaultValue::{Example, Is};
+use super::key::DefaultValue::{Example, Is, WithPostgres};
 use super::key::{
     SettingKey, address, choice, count, duration, file, flag, secret, secrets, share, span, spans, text, texts, time,
     url,
@@ -169,17 +169,67 @@ pub(super) const GROUPS: &[KeyGroup] = &[
     KeyGroup {
         path: "store",
         form: GroupForm::Section,
-        doc: "Storage of the ledger and the feeds. This version does not use Postgres.",
+        doc: "Storage of the ledger and the feeds: a SQLite file for a single process, or a Postgres database for many \
+              replicas. All keys besides url are for Postgres, and are refused with SQLite.",
         keys: &[
             text(
                 "url",
                 Is(r#""sqlite://order-gateway.db""#),
                 "sqlite://PATH (sqlite:///PATH for an absolute path) for a single process, on a local disk; SQLite \
-                 adds files with -wal, -shm and -lock. postgres://user@host:5432/db for many replicas. At every start \
-                 the file is checked for damage, for at most a quarter of a second: a small file completely, a large \
-                 file in part. Damage found later makes the store fail.",
+                 adds files with -wal, -shm and -lock. postgres://user@host:5432/db for many replicas, PostgreSQL 14 or \
+                 later; one host, which a failover moves, and no query. At every start a SQLite file is checked for \
+                 damage, for at most a quarter of a second: a small file completely, a large file in part. Damage \
+                 found later makes the store fail.",
             ),
-            secret("password", "Password, for Postgres only. Not accepted inside the url."),
+            secret(
+                "password",
+                "Password of the database user. Not accepted inside the url. Read again at every connect.",
+            ),
+            choice(
+                "tls",
+                &["verify", "off"],
+                Example(r#""verify""#),
+                "\"verify\": encrypted, and the server's certificate must be for the host of the url. \"off\": not \
+                 encrypted. The default is \"verify\", and \"off\" for a loopback address.",
+            ),
+            file(
+                "ca_file",
+                Example(r#""/etc/order-gateway/postgres/ca.crt""#),
+                "Authorities for the server's certificate, PEM, with tls = \"verify\". By default the authorities which \
+                 the machine trusts.",
+            ),
+            count(
+                "connections",
+                "connections",
+                WithPostgres("8"),
+                "Maximum connections of each replica, 8 to 100. Seven have one use each, all others are for reads. The \
+                 server needs max_connections for all replicas, and for those of the next version during an update.",
+            ),
+            span(
+                "lease",
+                WithPostgres(r#""15s""#),
+                "Time for which a replica counts as alive after its last heartbeat, 5s to 60s. Work of a replica that \
+                 was killed goes on at the others after lease + walmart.attempt_timeout. Should be longer than \
+                 walmart.attempt_timeout. All replicas need the same value.",
+            ),
+            flag(
+                "pooler",
+                WithPostgres("false"),
+                "Whether a pooler in transaction mode, such as PgBouncer, stands before the server. Then no statement \
+                 is prepared, options are set in each transaction, and new events are polled for instead of notified.",
+            ),
+            flag(
+                "migrate",
+                WithPostgres("true"),
+                "Whether a replica brings the schema up to date at its start. With false, `order-gateway store migrate` \
+                 must be run before a new version starts.",
+            ),
+            text(
+                "schema",
+                WithPostgres(r#""order_gateway""#),
+                "Schema with all tables: 1 to 40 lower-case letters, digits and underscores, not beginning with a digit. \
+                 Created if it is missing and migrate is true.",
+            ),
         ],
     },
     KeyGroup {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use url::Url;
+
 use super::accounts::{AccountConfig, WebhookAuth};
 use super::clients::{AccountSet, ClientConfig, SubjectAltName};
 use super::fault::{ConfigFault, FaultList, SettingSource, printable};
 use super::reader::SectionReader;
 use super::sections::*;
 use super::tree::{self, RawValue, SettingNode, Table};
-use super::validate::{GrpcSummary, ListEntry};
+use super::validate::{GrpcSummary, ListEntry, StoreUrl};
 use super::values::{self, Parsed};
 use super::{Config, keys, validate};
 use crate::domain::account::AccountId;
@@ -185,14 +187,48 @@ fn admin(mut s: SectionReader<'_>) -> (AdminConfig, SettingSource) {
 }
 
 fn store(mut s: SectionReader<'_>) -> Option<StoreConfig> {
-    let at = if s.has_secret("password") { s.at("password") } else { SettingSource::Nowhere };
-    let url = s.optional("url", validate::store_url);
-    let password = s.optional_secret("password");
-    if password.is_some() && matches!(url, Some(StoreUrl::Sqlite(_))) {
-        s.fault("password", &at, "is for postgres only");
+    let is_faulty = s.peek("url", |node| validate::store_url(node).err()).is_some();
+    match s.optional("url", validate::store_url) {
+        Some(StoreUrl::Sqlite(path)) if !is_faulty => {
+            s.finish_with("is for Postgres only");
+            Some(StoreConfig::Sqlite(path))
+        }
+        Some(StoreUrl::Postgres(url)) => postgres(s, Some(url)),
+        // The kind of store is not known: faults of the other keys are reported still.
+        _ => postgres(s, None),
     }
+}
+
+fn postgres(mut s: SectionReader<'_>, url: Option<Url>) -> Option<StoreConfig> {
+    let password = s.optional_secret("password");
+    let tls = s.optional("tls", |node| values::choice(node, &[("verify", true), ("off", false)]));
+    let is_near = url.as_ref().is_some_and(validate::is_loopback);
+    let ca_at = s.at("ca_file");
+    let ca_file = s.optional("ca_file", values::path);
+    if let Some(path) = &ca_file {
+        match tls {
+            Some(false) => s.fault("ca_file", &ca_at, r#"is not used with tls = "off""#),
+            None if is_near => s.fault("ca_file", &ca_at, r#"needs tls = "verify" at a loopback address"#),
+            _ => validate::readable(&s, "ca_file", &ca_at, path),
+        }
+    }
+    let tls = if tls.unwrap_or(!is_near) { PostgresTls::Verify { ca_file } } else { PostgresTls::Off };
+    let connections = s.optional("connections", |node| validate::connections(values::count(node)?));
+    let lease = s.optional("lease", |node| validate::lease(values::span(node)?));
+    let pooler = s.optional("pooler", values::flag);
+    let migrate = s.optional("migrate", values::flag);
+    let schema = s.optional("schema", |node| validate::schema(values::text(node)?));
     s.finish();
-    Some(StoreConfig { url: url?, password })
+    Some(StoreConfig::Postgres(PostgresConfig {
+        url: url?,
+        password,
+        tls,
+        connections: connections?,
+        lease: lease?,
+        pooler: pooler?,
+        migrate: migrate?,
+        schema: schema?,
+    }))
 }
 
 /// Reads the section. The profile is returned even if the section has faults.

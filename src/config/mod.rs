@@ -37,8 +37,8 @@ pub use reload::{SettingsFiles, SettingsReading};
 pub use secrets::Secret;
 pub use sections::{
     AccessLog, AdminConfig, BackfillConfig, FeedConfig, GrpcConfig, GrpcListen, HttpConfig, LedgerConfig, LimitsConfig,
-    PromiseCacheConfig, RetryConfig, ShutdownConfig, StoreConfig, StoreUrl, TelemetryConfig, TlsConfig, WalmartConfig,
-    WalmartProfile,
+    PostgresConfig, PostgresTls, PromiseCacheConfig, RetryConfig, ShutdownConfig, StoreConfig, TelemetryConfig,
+    TlsConfig, WalmartConfig, WalmartProfile,
 };
 pub use tokens::{ClientTokens, TokenHash};
 pub use tree::PREFIX;
@@ -71,4 +71,21 @@ pub struct Config {
     /// The permitted callers. If empty, anyone able to reach the listen address may call, and the address must be
     /// loopback.
     pub clients: Vec<ClientConfig>,
+}
+
+impl Config {
+    /// Settings which are permitted, and are probably not meant; one line each, with the key.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let StoreConfig::Postgres(postgres) = &self.store
+            && postgres.lease <= self.walmart.attempt_timeout
+        {
+            let timeout = values::write_duration(self.walmart.attempt_timeout);
+            warnings.push(format!(
+                "store.lease: should be longer than walmart.attempt_timeout ({timeout}), or a replica can lose its lease \
+                 during a single attempt"
+            ));
+        }
+        warnings
+    }
 }

@@ -85,7 +85,7 @@ impl<'a> SectionReader<'a> {
             }
         }
         match keys::find(&self.group, name)?.preset {
-            DefaultValue::Is(default) => parse(&tree::parse_value(default)?).ok(),
+            DefaultValue::Is(default) | DefaultValue::WithPostgres(default) => parse(&tree::parse_value(default)?).ok(),
             DefaultValue::Example(_) => None,
         }
     }

@@ -125,7 +125,7 @@ fn kind(key: &SettingKey) -> String {
 
 fn default(key: &SettingKey) -> String {
     match key.preset {
-        DefaultValue::Is(value) => format!("`{value}`"),
+        DefaultValue::Is(value) | DefaultValue::WithPostgres(value) => format!("`{value}`"),
         DefaultValue::Example(_) if key.is_secret() => "none".into(),
         DefaultValue::Example(example) => format!("none; such as `{example}`"),
     }
@@ -136,7 +136,7 @@ fn change(group: &KeyGroup, key: &SettingKey) -> &'static str {
     match key.kind {
         _ if is_reloaded => "within seconds",
         ValueKind::Secret | ValueKind::Secrets => "in the file: within seconds",
-        ValueKind::File => "in the file: within seconds",
+        ValueKind::File if group.path != "store" => "in the file: within seconds",
         _ => "restart",
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,23 +97,78 @@ pub struct AdminConfig {
 
 /// The section `[store]`: storage of ledger and feeds.
 #[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// Kind and location of the store.
-    pub url: StoreUrl,
-    /// Password, for Postgres only.
-    pub password: Option<Secret>,
-}
-
-/// Kind and location of a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
+pub enum StoreConfig {
     /// A file used by a single process.
     Sqlite(PathBuf),
-    /// A server shared by many replicas.
-    Postgres {
-        /// `postgres://user@host:port/db`, without a password.
-        url: Url,
+    /// A database shared by many replicas.
+    Postgres(PostgresConfig),
+}
+
+impl StoreConfig {
+    /// The password of the database, if there is one.
+    pub fn password(&self) -> Option<&Secret> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(postgres) => postgres.password.as_ref(),
+        }
+    }
+}
+
+/// The keys of `[store]` for Postgres.
+#[derive(Clone, Debug)]
+pub struct PostgresConfig {
+    /// `postgres://user@host:port/db`, without a password, a query and a fragment. One host.
+    pub url: Url,
+    /// The password; a file is read again at each connect.
+    pub password: Option<Secret>,
+    /// Proof of the server's identity.
+    pub tls: PostgresTls,
+    /// Maximum connections of a replica; at least [`PostgresConfig::LEAST_CONNECTIONS`].
+    pub connections: NonZeroU32,
+    /// Time for which a replica counts as alive after its last heartbeat; within [`PostgresConfig::LEASE`].
+    pub lease: Duration,
+    /// Whether a pooler in transaction mode stands before the server.
+    pub pooler: bool,
+    /// Whether a replica brings the schema up to date at its start.
+    pub migrate: bool,
+    /// Name of the schema with all tables: lower-case letters, digits and underscores.
+    pub schema: String,
+}
+
+impl PostgresConfig {
+    /// Fewest connections: seven have one use each, and one is for reads.
+    pub const LEAST_CONNECTIONS: u32 = 8;
+
+    /// Most connections; more are of no use.
+    pub const MOST_CONNECTIONS: u32 = 100;
+
+    /// Shortest and longest lease.
+    pub const LEASE: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(60);
+
+    /// Longest name of a schema.
+    pub const LONGEST_SCHEMA: usize = 40;
+}
+
+/// Proof of a database server's identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostgresTls {
+    /// A certificate for the host in the url, from an authority in the file or from one that the machine trusts.
+    Verify {
+        /// Certificates of authorities, PEM.
+        ca_file: Option<PathBuf>,
     },
+    /// None: the connection is not encrypted.
+    Off,
+}
+
+impl PostgresTls {
+    /// The name in the settings.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            PostgresTls::Verify { .. } => "verify",
+            PostgresTls::Off => "off",
+        }
+    }
 }
 
 /// The section `[walmart]`: the connection to Walmart.

@@ -1,7 +1,8 @@
 //! Rules for the meaning of values, and for combinations of values.
 
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -11,7 +12,7 @@ use url::Url;
 use super::clients::{AccountSet, ClientConfig};
 use super::fault::{FaultList, SettingSource};
 use super::reader::SectionReader;
-use super::sections::{BackfillConfig, GrpcListen, LedgerConfig, StoreUrl};
+use super::sections::{BackfillConfig, GrpcListen, LedgerConfig, PostgresConfig};
 use super::tree::SettingNode;
 use super::values::{self, Parsed};
 use crate::domain::account::AccountId;
@@ -39,6 +40,14 @@ pub(super) struct ListEntry<'a> {
     pub(super) name: Option<String>,
     pub(super) at: SettingSource,
     pub(super) section: SectionReader<'a>,
+}
+
+/// Kind and location of a store.
+pub(super) enum StoreUrl {
+    /// The path of a file.
+    Sqlite(PathBuf),
+    /// A URL without password, query and fragment.
+    Postgres(Url),
 }
 
 /// Without clients there is no authentication, so the gRPC listener must not be reachable from outside.
@@ -153,14 +162,61 @@ pub(super) fn store_url(node: &SettingNode) -> Parsed<StoreUrl> {
     }
     let form = "must be sqlite://PATH or postgres://user@host:5432/db";
     let url = Url::parse(&text).map_err(|_| form)?;
-    let complete = url.has_host() && !url.username().is_empty() && url.path().len() > 1;
-    match url.scheme() {
-        "postgres" | "postgresql" if url.password().is_some() => {
-            Err("must not contain the password; give it as password or password_file".into())
-        }
-        "postgres" | "postgresql" if complete => Ok(StoreUrl::Postgres { url }),
-        _ => Err(form.into()),
+    let host = url.host_str().unwrap_or_default();
+    if !matches!(url.scheme(), "postgres" | "postgresql") {
+        return Err(form.into());
     }
+    if url.password().is_some() {
+        return Err("must not contain the password; give it as password or password_file".into());
+    }
+    if host.is_empty() || url.username().is_empty() || url.path().len() < 2 {
+        return Err(form.into());
+    }
+    if host.contains(',') {
+        return Err("must name one host: a failover moves its address".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not contain a query or a fragment; store.tls and store.schema are keys of their own".into());
+    }
+    Ok(StoreUrl::Postgres(url))
+}
+
+/// Whether a database is at a loopback address. Other names are not looked up.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    // Only URLs of schemes which the crate knows have addresses as such.
+    let host = url.host_str().unwrap_or_default();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+pub(super) fn connections(number: NonZeroU32) -> Parsed<NonZeroU32> {
+    let (least, most) = (PostgresConfig::LEAST_CONNECTIONS, PostgresConfig::MOST_CONNECTIONS);
+    if (least..=most).contains(&number.get()) { Ok(number) } else { Err(format!("must be from {least} to {most}")) }
+}
+
+pub(super) fn lease(span: Duration) -> Parsed<Duration> {
+    if PostgresConfig::LEASE.contains(&span) {
+        return Ok(span);
+    }
+    let [least, most] =
+        [PostgresConfig::LEASE.start(), PostgresConfig::LEASE.end()].map(|end| values::write_duration(*end));
+    Err(format!("must be from {least} to {most}"))
+}
+
+/// Parses the name of a schema, which is written into SQL without quotes.
+pub(super) fn schema(name: String) -> Parsed<String> {
+    let most = PostgresConfig::LONGEST_SCHEMA;
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    if !plain || !begins || name.len() > most {
+        return Err(format!(
+            "must be 1 to {most} lower-case letters, digits and underscores, not beginning with a digit"
+        ));
+    }
+    if name.starts_with("pg_") || name == "public" {
+        return Err("must not be \"public\", and must not begin with pg_: the schema is for the gateway alone".into());
+    }
+    Ok(name)
 }
 
 pub(super) fn rising(delays: Vec<Duration>) -> Parsed<Vec<Duration>> {

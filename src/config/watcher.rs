@@ -115,7 +115,7 @@ fn of_tokens(tokens: &ClientTokens, others: Vec<ClientTokens>) -> Option<Watched
 
 /// All secrets of the settings.
 fn secrets(config: &Config) -> Vec<&Secret> {
-    let mut all: Vec<&Secret> = config.store.password.iter().collect();
+    let mut all: Vec<&Secret> = config.store.password().into_iter().collect();
     for account in &config.accounts {
         all.push(&account.client_secret);
         all.extend(&account.refresh_token);

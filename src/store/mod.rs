@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use self::health::StoreFailure;
 use self::sqlite::SqliteLedger;
-use crate::config::StoreUrl;
+use crate::config::StoreConfig;
 use crate::domain::account::{AccountId, SellerId};
 use crate::domain::clock_check::ClockRecord;
 use crate::domain::effect::Effect;
@@ -72,10 +72,10 @@ impl Store {
     ///
     /// # Errors
     /// One line for the operator, when this process must not use the store.
-    pub fn open(url: &StoreUrl, settings: StoreSettings) -> Result<Self, String> {
-        match url {
-            StoreUrl::Sqlite(path) => SqliteLedger::open(path, settings).map(Self::Sqlite),
-            StoreUrl::Postgres { .. } => Err("postgres is not supported by this version".into()),
+    pub fn open(config: &StoreConfig, settings: StoreSettings) -> Result<Self, String> {
+        match config {
+            StoreConfig::Sqlite(path) => SqliteLedger::open(path, settings).map(Self::Sqlite),
+            StoreConfig::Postgres(_) => Err("postgres is not supported by this version".into()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use order_gateway::config::{StoreUrl, WebhookAuth};
+use order_gateway::config::{StoreConfig, WebhookAuth};
 use order_gateway::domain::account::{AccountId, SellerId};
 use order_gateway::http::webhooks::auth::{ProofVerifier, UnverifiedDelivery};
 use order_gateway::http::webhooks::read;
@@ -38,7 +38,7 @@ pub(crate) fn fill(file: &Path, sample: Sample, events: u64) -> Result<()> {
             std::process::exit(1);
         }),
     };
-    let store = Store::open(&StoreUrl::Sqlite(file.into()), settings)?;
+    let store = Store::open(&StoreConfig::Sqlite(file.into()), settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let intake = WebhookIntake::new(store.clone(), Clock::system());

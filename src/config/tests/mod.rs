@@ -66,6 +66,39 @@ fn the_sandbox_has_its_own_address() {
 }
 
 #[test]
+fn a_database_elsewhere_is_verified_unless_the_settings_say_otherwise() {
+    let postgres = |url: &str, keys: &str| {
+        let config = loaded(&format!("[store]\nurl = \"postgres://me@{url}/orders\"\n{keys}\n{ACCOUNT}"), &[]);
+        match config.store {
+            StoreConfig::Postgres(postgres) => postgres,
+            StoreConfig::Sqlite(path) => panic!("{}", path.display()),
+        }
+    };
+    for near in ["localhost", "LocalHost:1", "127.0.0.1:5432", "127.1.2.3", "[::1]:5432"] {
+        assert_eq!(postgres(near, "").tls, PostgresTls::Off, "{near}");
+        assert_eq!(postgres(near, "tls = \"verify\"").tls, PostgresTls::Verify { ca_file: None }, "{near}");
+    }
+    for far in ["db.example", "10.0.0.1:5432", "[2001:db8::1]", "localhost.example", "127.0.0.1.example"] {
+        assert_eq!(postgres(far, "").tls, PostgresTls::Verify { ca_file: None }, "{far}");
+        assert_eq!(postgres(far, "tls = \"off\"").tls, PostgresTls::Off, "{far}");
+    }
+    let by_default = postgres("db", "ca_file = \"Cargo.toml\"");
+    assert_eq!(by_default.tls, PostgresTls::Verify { ca_file: Some("Cargo.toml".into()) });
+    assert_eq!((by_default.connections.get(), by_default.lease), (8, Duration::from_secs(15)));
+    assert_eq!((by_default.pooler, by_default.migrate, by_default.schema.as_str()), (false, true, "order_gateway"));
+}
+
+#[test]
+fn a_lease_shorter_than_an_attempt_is_warned_of() {
+    let text = format!("[store]\nurl = \"postgres://me@db/orders\"\n{ACCOUNT}");
+    assert_eq!(loaded(&text, &[]).warnings(), [""; 0]);
+    let short = loaded(&text, &[("ORDER_GATEWAY__STORE__LEASE", "10s")]).warnings();
+    assert_eq!(short.len(), 1);
+    assert!(short[0].starts_with("store.lease: should be longer than walmart.attempt_timeout (10s)"), "{short:?}");
+    assert_eq!(loaded(ACCOUNT, &[]).warnings(), [""; 0]);
+}
+
+#[test]
 fn effective_settings_read_back_as_the_same_and_show_no_secret() {
     let dump = loaded(EVERYTHING, &[]).dump();
     assert!(!dump.contains("canary"), "{dump}");

@@ -36,6 +36,7 @@ fn all_faults_at_once() {
 #[test]
 fn each_rule_alone() {
     let client = |keys: &str| format!("{ACCOUNT}[[clients]]\nname = \"oms\"\n{keys}\n");
+    let postgres = |keys: &str| format!("[store]\nurl = \"postgres://gateway@db:5432/orders\"\n{keys}\n{ACCOUNT}");
     let cases: &[(String, &str)] = &[
         (String::new(), "accounts: at least one [[accounts]] is required"),
         ("accounts = []".into(), "accounts: at least one [[accounts]] is required"),
@@ -97,7 +98,39 @@ fn each_rule_alone() {
             "accounts.acme.refresh_token: must not contain a space, a control character or a byte order mark (line 7)",
         ),
         (format!("{ACCOUNT}channel_type = \"\""), "accounts.acme.channel_type: must not be empty (line 7)"),
-        (format!("[store]\npassword = \"x\"\n{ACCOUNT}"), "store.password: is for postgres only (line 2)"),
+        (format!("[store]\npassword = \"x\"\n{ACCOUNT}"), "store.password: is for Postgres only (line 2)"),
+        (postgres("tls = \"on\""), "store.tls: must be one of \"verify\", \"off\" (line 3)"),
+        (
+            postgres("ca_file = \"/not/there\""),
+            "store.ca_file: cannot be read: No such file or directory (os error 2) (line 3)",
+        ),
+        (postgres("ca_file = \"Cargo.toml\"\ntls = \"off\""), "store.ca_file: is not used with tls = \"off\" (line 3)"),
+        (
+            postgres("ca_file = \"Cargo.toml\"").replace("@db", "@[::1]"),
+            "store.ca_file: needs tls = \"verify\" at a loopback address (line 3)",
+        ),
+        (postgres("connections = 7"), "store.connections: must be from 8 to 100 (line 3)"),
+        (postgres("connections = 101"), "store.connections: must be from 8 to 100 (line 3)"),
+        (postgres("lease = \"4999ms\""), "store.lease: must be from 5s to 1m (line 3)"),
+        (postgres("lease = \"61s\""), "store.lease: must be from 5s to 1m (line 3)"),
+        (postgres("pooler = \"yes\""), "store.pooler: must be true or false (line 3)"),
+        (
+            postgres("schema = \"1; DROP\""),
+            "store.schema: must be 1 to 40 lower-case letters, digits and underscores, not beginning with a digit (line 3)",
+        ),
+        (
+            postgres("schema = \"public\""),
+            "store.schema: must not be \"public\", and must not begin with pg_: the schema is for the gateway alone (line 3)",
+        ),
+        (postgres("").replace("@db", "@a,b"), "store.url: must name one host: a failover moves its address (line 2)"),
+        (
+            postgres("").replace("/orders", "/orders?sslmode=disable"),
+            "store.url: must not contain a query or a fragment; store.tls and store.schema are keys of their own (line 2)",
+        ),
+        (
+            postgres("").replace("gateway@", ""),
+            "store.url: must be sqlite://PATH or postgres://user@host:5432/db (line 2)",
+        ),
         (
             format!("[store]\nurl = \"memory:\"\n{ACCOUNT}"),
             "store.url: keeps nothing across restarts; name a file instead, such as \
@@ -137,6 +170,23 @@ fn each_rule_alone() {
     for (text, fault) in cases {
         assert_eq!(faults(text, &[]), [*fault], "{text}");
     }
+}
+
+/// A key for Postgres that would do nothing is a mistake: whoever set it believes in another store.
+#[test]
+fn sqlite_refuses_every_key_for_postgres() {
+    let keys = "tls = \"off\"\nca_file = \"x\"\nconnections = 8\nlease = \"15s\"\npooler = false\nmigrate = true\nschema = \"a\"\n";
+    let all = faults(&format!("[store]\npassword_file = \"x\"\n{keys}{ACCOUNT}"), &[]);
+    let mut named: Vec<_> = all.iter().filter_map(|line| line.split_once(": is for Postgres only (line ")).collect();
+    named.sort_unstable();
+    let names = ["ca_file", "connections", "lease", "migrate", "password_file", "pooler", "schema", "tls"];
+    let expected: Vec<_> = names.iter().map(|name| format!("store.{name}")).collect();
+    assert_eq!(named.iter().map(|(key, _)| *key).collect::<Vec<_>>(), expected);
+    assert_eq!(all.len(), expected.len(), "{all:?}");
+    // A store that is not known refuses none, and checks them.
+    let unknown = faults(&format!("[store]\nurl = \"mysql://db\"\nlease = \"1s\"\npooler = true\n{ACCOUNT}"), &[]);
+    let form = "store.url: must be sqlite://PATH or postgres://user@host:5432/db (line 2)";
+    assert_eq!(unknown, [form, "store.lease: must be from 5s to 1m (line 3)"]);
 }
 
 /// All of them at once, whatever else is wrong; a window by a variable is judged as one in the file.

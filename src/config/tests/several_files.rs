@@ -19,7 +19,7 @@ fn later_files_win_and_add_accounts_and_clients() {
     let limits =
         [Operation::Promise, Operation::Create, Operation::Status].map(|of| config.walmart.limits.of(of).get());
     assert_eq!(limits, [5, 9, 3]);
-    assert_eq!(config.store.password.unwrap().current().expose_secret(), "canary");
+    assert_eq!(config.store.password().unwrap().current().expose_secret(), "canary");
     let ids: Vec<_> = config.accounts.iter().map(|account| account.id.as_str()).collect();
     assert_eq!(ids, ["acme", "other"]);
 }

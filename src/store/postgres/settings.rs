@@ -1,11 +1,11 @@
 //! The settings of the store on Postgres.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use crate::config::Secret;
+pub use crate::config::PostgresTls;
+use crate::config::{PostgresConfig, Secret};
 
 /// Where the database is, and how this process uses it.
 #[derive(Clone, Debug)]
@@ -31,19 +31,23 @@ pub struct PostgresSettings {
     pub schema: String,
 }
 
-/// How the server proves who it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PostgresTls {
-    /// By a certificate for the name in the url, from an authority in the file, or one that the machine trusts.
-    Verify {
-        /// PEM certificates of authorities.
-        ca_file: Option<PathBuf>,
-    },
-    /// Not at all: the connection is not encrypted.
-    Off,
-}
-
 impl PostgresSettings {
+    /// The settings of the section `[store]`, with the longest attempt of a call to Walmart.
+    pub fn of(config: &PostgresConfig, attempt_timeout: Duration) -> Self {
+        let PostgresConfig { url, password, tls, connections, lease, pooler, migrate, schema } = config;
+        Self {
+            url: url.clone(),
+            password: password.clone(),
+            tls: tls.clone(),
+            connections: usize::try_from(connections.get()).unwrap_or(usize::MAX),
+            lease: *lease,
+            attempt_timeout,
+            pooler: *pooler,
+            migrate: *migrate,
+            schema: schema.clone(),
+        }
+    }
+
     /// The settings besides those given, as they are by default.
     pub fn new(url: Url) -> Self {
         let tls = if is_near(&url) { PostgresTls::Off } else { PostgresTls::Verify { ca_file: None } };
