@@ -28,7 +28,7 @@ struct SecretCell {
 
 /// The reason for refusing a secret or a secret file. The message never contains the value.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SecretError {
+pub(crate) enum SecretError {
     #[error("cannot be read: {0}")]
     Unreadable(#[source] io::Error),
     #[error("{0}")]
@@ -55,7 +55,7 @@ impl Secret {
     }
 
     /// Creates a secret from a file.
-    pub(super) fn from_file(key: String, file: PathBuf) -> Result<Self, SecretError> {
+    pub(crate) fn from_file(key: String, file: PathBuf) -> Result<Self, SecretError> {
         let value = value(&files::read(&file, LONGEST).map_err(SecretError::Unreadable)?)?;
         Ok(Self::with(key, value, Some(file)))
     }

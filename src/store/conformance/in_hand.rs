@@ -239,3 +239,25 @@ mod sqlite {
         super::orphans_are_what_an_earlier_process_left(open(), next).await;
     }
 }
+
+mod postgres {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_process_has_in_hand_is_left_when_it_ends() {
+        let schema = new_schema();
+        let (one, other) = (open_postgres(&schema).await, open_postgres(&schema).await);
+        super::what_a_process_has_in_hand_is_left_when_it_ends(one.clone(), other.clone()).await;
+        one.close().await;
+        other.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn duties_are_shared_and_pass_on() {
+        let schema = new_schema();
+        let (one, other) = (open_postgres(&schema).await, open_postgres(&schema).await);
+        super::duties_are_shared_and_pass_on(one.clone(), other.clone()).await;
+        one.close().await;
+        other.close().await;
+    }
+}

@@ -317,7 +317,11 @@ impl LaneWriter {
             tokio::select! {
                 biased;
                 answer = answer.as_mut() => return answer,
-                () = sleep(BLOCKED) => self.surroundings.reads.end_blockers(pid).await,
+                () = sleep(BLOCKED) => {
+                    // The answer is not kept waiting for it.
+                    let reads = self.surroundings.reads.clone();
+                    tokio::spawn(async move { reads.end_blockers(pid).await });
+                }
             }
         }
     }

@@ -188,4 +188,4 @@ fn process_name() -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -242,12 +242,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_life_is_silent_when_no_heartbeat_was_seen_for_the_span() {
         let (observed, span, now) = (Observed::default(), Duration::from_secs(25), Instant::now());
-        assert_eq!(observed.unchanged_for(&[(1, 10), (2, 10)], span, now), []);
+        assert_eq!(observed.unchanged_for(&[(1, 10), (2, 10)], span, now), [0_i64; 0]);
         // The server's clock steps; that is no heartbeat that was missed, and none that came.
         assert_eq!(observed.unchanged_for(&[(1, 10), (2, 11)], span, now + span), [1]);
         assert_eq!(observed.unchanged_for(&[(1, 10), (2, 11)], span, now + span * 2 - Duration::from_secs(1)), [1]);
         assert_eq!(observed.unchanged_for(&[(2, 11)], span, now + span * 2), [2]);
         // One that was away and is back is new.
-        assert_eq!(observed.unchanged_for(&[(1, 10)], span, now + span * 2), []);
+        assert_eq!(observed.unchanged_for(&[(1, 10)], span, now + span * 2), [0_i64; 0]);
     }
 }

@@ -1,5 +1,7 @@
 //! What is checked of a server and its schema before this process uses them.
 
+use tokio_postgres::error::SqlState;
+
 use super::connect::Connection;
 use super::migrations::{self, LATEST};
 use super::settings::PostgresSettings;
@@ -54,7 +56,9 @@ pub(super) async fn migrate(connection: &Connection, settings: &PostgresSettings
     let schema = &settings.schema;
     migrations::run(connection, schema).await.map_err(|error| {
         let PgError::Database(told) = &error else { return StartError::Failing(error) };
-        if told.code() == Some(&tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE) {
+        // Without rights on a schema that is there, the server says that there is none.
+        let no_right = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::INVALID_SCHEMA_NAME];
+        if told.code().is_some_and(|code| no_right.contains(code)) {
             return StartError::Failing(PgError::Unreachable(format!(
                 "the role may not create schema {schema:?} or its tables ({error}): GRANT CREATE ON DATABASE to it, or run \
                  order-gateway store migrate with a role that may"
@@ -101,17 +105,18 @@ async fn server(connection: &Connection) -> Result<(), StartError> {
 }
 
 async fn may_write(connection: &Connection, settings: &PostgresSettings) -> Result<(), StartError> {
-    let sql = "SELECT coalesce(bool_and(has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
-               AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')), false) \
+    let sql = "SELECT coalesce(bool_and(CASE c.relkind WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE') \
+               ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+               AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') END), false) \
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE c.relkind = 'r' AND n.nspname = current_schema()";
+               WHERE c.relkind IN ('r', 'S') AND n.nspname = current_schema()";
     let rows = tx::query(connection, sql, &[]).await?;
     if rows.first().is_some_and(|row| row.get(0)) {
         return Ok(());
     }
     Err(StartError::Failing(PgError::Unreachable(format!(
-        "the role may not read and write the tables of schema {:?}: GRANT USAGE ON SCHEMA, and SELECT, INSERT, UPDATE, DELETE \
-         ON ALL TABLES in it",
+        "the role may not read and write the tables of schema {:?}: GRANT USAGE ON SCHEMA, SELECT, INSERT, UPDATE, DELETE ON ALL \
+         TABLES and USAGE ON ALL SEQUENCES in it",
         settings.schema
     ))))
 }

@@ -61,11 +61,6 @@ impl PgError {
         }
     }
 
-    /// Whether the transaction had failed before this statement, which therefore says nothing of its own.
-    pub(super) fn is_consequence(&self) -> bool {
-        matches!(self, Self::Database(error) if error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION))
-    }
-
     /// Whether only the statement is at fault, and the store itself works.
     pub(super) fn is_of_one(&self) -> bool {
         match self {
