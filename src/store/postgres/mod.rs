@@ -34,7 +34,7 @@ use self::ledger::LedgerWrites;
 use self::life::{Life, LifeKeeper};
 use self::replicas::Observed;
 use self::requests::Requests;
-pub use self::settings::{PostgresSettings, PostgresTls};
+pub use self::settings::PostgresSettings;
 use self::start::StartError;
 use self::trouble::PgError;
 use super::health::{StoreFailure, StoreHealth};

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::*;
-use crate::config::Secret;
+use crate::config::{PostgresTls, Secret};
 use crate::testing::postgres::{Cluster, PASSWORD, url};
 use crate::testing::store::settings;
 
@@ -21,8 +21,17 @@ pub(in crate::store) fn in_schema(schema: &str) -> PostgresSettings {
 
 /// The settings of a store in this schema of the server at this port.
 fn at(port: u16, schema: &str) -> PostgresSettings {
-    let settings = PostgresSettings::new(Url::parse(&url(port)).unwrap());
-    PostgresSettings { password: Some(Secret::inline(PASSWORD)), schema: schema.to_owned(), ..settings }
+    PostgresSettings {
+        url: Url::parse(&url(port)).unwrap(),
+        password: Some(Secret::inline(PASSWORD)),
+        tls: PostgresTls::Off,
+        connections: 8,
+        lease: Duration::from_secs(15),
+        attempt_timeout: Duration::from_secs(10),
+        pooler: false,
+        migrate: true,
+        schema: schema.to_owned(),
+    }
 }
 
 /// A store that has begun its life.
