@@ -5,11 +5,9 @@
 
 use rusqlite::params;
 
-use super::super::rows::{integer, number, size, time};
 use super::super::tx::WriteTx;
 use super::enter::{EnterOutcome, enter};
 use crate::domain::feed::{FoundIntent, lines_of_intent};
-use crate::domain::timestamp::Timestamp;
 use crate::store::keys;
 
 /// Deliveries looked at by one statement.
@@ -72,19 +70,4 @@ pub(super) fn note(tx: &mut WriteTx<'_>, limit: i64) -> rusqlite::Result<bool> {
     }
     tx.sql("UPDATE numbers SET value = ?1 WHERE name = 'intent_lines_noted'")?.execute([to])?;
     Ok(to < last)
-}
-
-/// Drops the oldest lines that are past their time.
-pub(super) fn trim(tx: &WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
-    let mut front = tx.sql("SELECT id, received FROM intent_lines ORDER BY id LIMIT ?1")?;
-    let mut front = front.query([size(limit)])?;
-    let mut last = None;
-    while let Some(row) = front.next()? {
-        if time(row, 1)? >= before {
-            break;
-        }
-        last = Some(number(row, 0)?);
-    }
-    let Some(last) = last else { return Ok(0) };
-    tx.sql("DELETE FROM intent_lines WHERE id <= ?1")?.execute([integer(last)])
 }

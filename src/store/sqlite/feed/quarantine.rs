@@ -2,15 +2,13 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::super::rows::{self, integer, number, time};
-use super::super::rows::{number_of, size};
+use super::super::rows::{self, integer, number_of};
 use super::super::tx::WriteTx;
 use super::enter::{EnterOutcome, enter};
 use super::known::{self, NewDelivery};
 use super::reads::limit;
 use crate::domain::account::AccountId;
 use crate::domain::feed::notification::{CONFLICT, DeliveryContent, EventIdentity, WebhookDelivery};
-use crate::domain::timestamp::Timestamp;
 use crate::planted_bug::{PlantedBug, is_planted};
 use crate::ports::event_log::{QuarantinedDelivery, RereadOutcome};
 use crate::store::keys;
@@ -157,19 +155,4 @@ pub(super) fn list(
     found.dedup_by_key(|one| one.id);
     found.truncate(most);
     Ok(found)
-}
-
-/// Drops the oldest expired deliveries.
-pub(super) fn trim(tx: &WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
-    let mut front = tx.sql("SELECT id, received FROM quarantine ORDER BY id LIMIT ?1")?;
-    let mut front = front.query([size(limit)])?;
-    let mut last = None;
-    while let Some(row) = front.next()? {
-        if time(row, 1)? >= before {
-            break;
-        }
-        last = Some(number(row, 0)?);
-    }
-    let Some(last) = last else { return Ok(0) };
-    tx.sql("DELETE FROM quarantine WHERE id <= ?1")?.execute([integer(last)])
 }

@@ -4,7 +4,7 @@ use super::super::feed_cache::SPAN;
 use super::super::log_tables::{self, LogTables};
 use super::super::rows::{integer, number, size, time};
 use super::super::tx::WriteTx;
-use super::{intent_lines, known, quarantine, reads, subscriptions};
+use super::{known, reads, subscriptions};
 use crate::crash_point::{CrashPoint, reach};
 use crate::domain::feed::FeedName;
 use crate::domain::feed::subscription::Subscription;
@@ -21,10 +21,10 @@ pub(super) fn trim(tx: &mut WriteTx<'_>, times: TrimTimes, limit: usize) -> rusq
     for feed in FeedName::ALL {
         events(tx, feed, times, limit - trimmed.rows, &mut trimmed)?;
     }
-    trimmed.quarantined = quarantine::trim(tx, times.held, limit - trimmed.rows)?;
+    trimmed.quarantined = front(tx, "quarantine", times.held, limit - trimmed.rows)?;
     trimmed.rows += trimmed.quarantined;
     trimmed.rows += ids(tx, times.ids, limit - trimmed.rows)?;
-    trimmed.rows += intent_lines::trim(tx, times.ids, limit - trimmed.rows)?;
+    trimmed.rows += front(tx, "intent_lines", times.ids, limit - trimmed.rows)?;
     tx.rows += trimmed.rows as u64;
     Ok(trimmed)
 }
@@ -108,4 +108,18 @@ fn ids(tx: &mut WriteTx<'_>, before: Timestamp, limit: usize) -> rusqlite::Resul
         known::forget(tx, *id, key)?;
     }
     Ok(gone.len())
+}
+
+/// Trims a table whose rows are in the order of their receipt, from the front, up to the first row that has not expired.
+fn front(tx: &WriteTx<'_>, table: &str, before: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    let mut front = tx.sql(&format!("SELECT id, received FROM {table} ORDER BY id LIMIT ?1"))?;
+    let mut front = front.query([size(limit)])?;
+    let mut last = None;
+    while let Some(row) = front.next()?
+        && time(row, 1)? < before
+    {
+        last = Some(number(row, 0)?);
+    }
+    let Some(last) = last else { return Ok(0) };
+    tx.sql(&format!("DELETE FROM {table} WHERE id <= ?1"))?.execute([integer(last)])
 }
