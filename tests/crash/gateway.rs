@@ -164,6 +164,15 @@ attempt_timeout = "1s"
 create = 6000000
 cancel = 6000000
 status = 6000000
+order = 6000000
+returns = 6000000
+mcs_returns = 6000000
+cancel_lines = 6000000
+ship = 6000000
+refund = 6000000
+return_refund = 6000000
+mcs_return_create = 6000000
+mcs_return_cancel = 6000000
 [ledger]
 settle_window = "{}s"
 lookup_delays = ["50ms", "150ms", "500ms", "1s", "1500ms", "2s"]

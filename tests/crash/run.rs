@@ -20,7 +20,7 @@ use crate::operations::{self, OPEN};
 use crate::power_cut::PowerCut;
 use crate::requests::Sample;
 use crate::schedule::Schedule;
-use crate::{Options, invariants, observe, operator};
+use crate::{Options, changes, invariants, observe, operator};
 
 /// Connections that the callers share.
 const CONNECTIONS: usize = 8;
@@ -80,6 +80,10 @@ impl Run {
         for life in &schedule.lives {
             for story in &life.stories {
                 self.playing.spawn(self.callers.clone().play(Arc::new(story.clone())));
+            }
+            for story in &life.changes {
+                let customers = self.emulator.customers();
+                self.playing.spawn(self.callers.clone().play_change(customers, Arc::new(story.clone())));
             }
             let (ended, start) = self.gateway.live(life.end, &life.clock_steps).await?;
             starts.extend(start);
@@ -145,6 +149,11 @@ impl Run {
         let wrong: Vec<Vec<String>> =
             futures_util::stream::iter(repeats).buffer_unordered(REPLAYS).collect::<Vec<_>>().await;
         self.report.violations.extend(wrong.into_iter().flatten());
+        let mut changed = self.callers.changed();
+        let repeats: Vec<_> = changed.iter_mut().map(|told| changes::repeat(&self.callers, told)).collect();
+        let wrong: Vec<Vec<String>> =
+            futures_util::stream::iter(repeats).buffer_unordered(REPLAYS).collect::<Vec<_>>().await;
+        self.report.violations.extend(wrong.into_iter().flatten());
         self.figure("every lasting answer asked for again in", format!("{:.1?}", began.elapsed()));
         let observed = observe::observe(&self.emulator).await?;
         let ledger = operations::list(self.channels[0].clone(), &[]).await;
@@ -153,8 +162,10 @@ impl Run {
             Vec::new()
         });
         self.report.violations.extend(invariants::violations(&told, &observed, &ledger));
+        self.report.violations.extend(changes::violations(&changed, &observed, &ledger));
         self.panics()?;
         self.count(&told, &observed, &ledger);
+        self.report.figures.extend(changes::figures(&changed, &observed, &ledger));
         Ok(self.report)
     }
 
@@ -171,7 +182,7 @@ impl Run {
         self.figure("calls to the gateway", self.callers.calls().to_string());
         let calls = observed.calls.values().flatten();
         let mut received: BTreeMap<String, usize> = BTreeMap::new();
-        for call in calls.filter(|call| call.operation != "status") {
+        for call in calls.filter(|call| call.effect != "READ") {
             *received.entry(format!("{} {}", call.operation, call.effect)).or_default() += 1;
         }
         self.figure("received by Walmart's side", listed(&received));
