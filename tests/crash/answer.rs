@@ -38,13 +38,14 @@ pub(crate) struct Refused {
 }
 
 /// Reasons after which nobody repeats a call.
-const FINAL: [&str; 9] = [
+const FINAL: [&str; 10] = [
     "INVALID_REQUEST",
     "UPSTREAM_REJECTED",
     "UPSTREAM_NOT_FOUND",
     "ORDER_NUMBER_USED",
     "IDEMPOTENCY_KEY_REUSED",
     "RETURN_ID_USED",
+    "SUBSCRIPTION_EXISTS",
     "OPERATION_EXPIRED",
     "ACCOUNT_NOT_FOUND",
     "ACCOUNT_NOT_ALLOWED",
@@ -53,7 +54,9 @@ const FINAL: [&str; 9] = [
 impl Refused {
     /// Whether the ledger keeps this refusal as the end of an operation. The others tell why no operation was begun.
     pub(crate) fn ended_an_operation(&self) -> bool {
-        !matches!(self.reason.as_str(), "ORDER_NUMBER_USED" | "IDEMPOTENCY_KEY_REUSED" | "RETURN_ID_USED")
+        const NOT_BEGUN: [&str; 4] =
+            ["ORDER_NUMBER_USED", "IDEMPOTENCY_KEY_REUSED", "RETURN_ID_USED", "SUBSCRIPTION_EXISTS"];
+        !NOT_BEGUN.contains(&self.reason.as_str())
     }
 }
 

@@ -173,6 +173,8 @@ refund = 6000000
 return_refund = 6000000
 mcs_return_create = 6000000
 mcs_return_cancel = 6000000
+webhooks = 6000000
+webhook_create = 6000000
 [ledger]
 settle_window = "{}s"
 lookup_delays = ["50ms", "150ms", "500ms", "1s", "1500ms", "2s"]

@@ -74,7 +74,7 @@ impl Case<'_> {
     fn one_effect(&self) -> Vec<String> {
         let mut found = Vec::new();
         let effects = self.effects();
-        if self.is_once() && effects > 1 {
+        if (self.is_once() || self.told.kind.is_a_state()) && effects > 1 {
             found.push(format!("I1: it was carried out {effects} times"));
         }
         let mut of_request: BTreeMap<&str, usize> = BTreeMap::new();
@@ -102,7 +102,7 @@ impl Case<'_> {
     /// I3: one answer, before and after any restarts; and there is no other content that it could be taken for.
     fn one_answer(&self) -> Vec<String> {
         let outcomes = &self.told.outcomes;
-        let with_id = self.told.story.request_id.is_some();
+        let with_id = self.told.story.request_id.is_some() && !self.told.kind.frees_id();
         let mut found = Vec::new();
         if self.is_once() {
             let successes = accepted(outcomes).map(|accepted| accepted.lasting.as_str());
@@ -123,7 +123,7 @@ impl Case<'_> {
         without.map(|id| format!("I4: the request {id} was sent, and the ledger has no row of it")).collect()
     }
 
-    /// I5: nothing is sent again before the resolve rule holds, and money not at all.
+    /// I5: nothing is sent again before the resolve rule holds, and money and secrets not at all.
     fn nothing_sent_again_in_doubt(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (i, earlier) in self.calls.iter().enumerate().filter(|(_, call)| !call.was_put_off()) {
@@ -131,8 +131,8 @@ impl Case<'_> {
             let Some(later) = self.calls[i + 1..].iter().find(same) else { continue };
             let told = earlier.status.map_or("nothing".to_owned(), |status| status.to_string());
             let pause = Duration::try_from(later.time.duration_since(earlier.time)).unwrap_or_default();
-            if self.told.kind.is_money() {
-                found.push(format!("I5: it was answered {told}, and sent again, and it is money"));
+            if let Some(why) = self.told.kind.is_never_sent_again() {
+                found.push(format!("I5: it was answered {told}, and sent again, and {why}"));
             } else if pause + ON_ITS_WAY < SETTLE_WINDOW {
                 found.push(format!("I5: it was answered {told}, and sent again {pause:?} later"));
             }
@@ -155,12 +155,14 @@ impl Case<'_> {
         found
     }
 
-    /// What the ledger calls carried out is what was carried out.
+    /// What the ledger calls carried out is what was carried out. Of a state at Walmart's side there is one effect, and several
+    /// calls may have found it.
     fn the_ledger_agrees(&self) -> Vec<String> {
         let succeeded = self.operations.iter().filter(|row| row.state() == OperationState::Succeeded).count();
         let effects = self.effects();
+        let agrees = if self.told.kind.is_a_state() { (succeeded > 0) == (effects > 0) } else { succeeded == effects };
         let told = || format!("the ledger lists {succeeded} as carried out, Walmart did {effects}");
-        (succeeded != effects).then(told).into_iter().collect()
+        (!agrees).then(told).into_iter().collect()
     }
 }
 

@@ -93,6 +93,73 @@ fn a_run_in_which_all_is_well() {
     assert_eq!(found(twice), Vec::<String>::new());
 }
 
+fn as_taken_back(run: &mut Run) {
+    run.told.kind = ChangeKind::CancelReturn;
+    run.rows[0].kind = ChangeKind::CancelReturn.of_operation().into();
+    run.calls[0].operation = "mcs_return_cancel".into();
+    run.calls[0].effect = "RETURN_CANCELLED".into();
+    run.rows.push(Operation { correlation_id: "c2".into(), ..run.rows[0].clone() });
+    run.told.outcomes = vec![accepted_as("c1"), accepted_as("c2")];
+}
+
+#[test]
+fn a_return_is_taken_back_once_and_all_who_find_it_so_are_right() {
+    // The second was lost, and a look-up finds what the first did.
+    let lost = |run: &mut Run| {
+        as_taken_back(run);
+        run.calls.push(Call { operation: "mcs_return_cancel".into(), ..call("c2", 100, "NONE", None) });
+    };
+    assert_eq!(found(lost), Vec::<String>::new());
+    sees("I1: it was carried out 2 times", |run| {
+        lost(run);
+        run.calls[1].effect = "RETURN_CANCELLED".into();
+    });
+    sees("the ledger lists 2 as carried out, Walmart did 0", |run| {
+        lost(run);
+        run.calls[0].effect = "NONE".into();
+    });
+    sees("the ledger lists 0 as carried out, Walmart did 1", |run| {
+        lost(run);
+        run.rows.iter_mut().for_each(|row| row.state = OperationState::Rejected.into());
+    });
+}
+
+fn as_subscription(run: &mut Run) {
+    run.told.kind = ChangeKind::Subscribe;
+    run.told.story = Arc::new(ChangeStory { request_id: Some("mine".into()), ..(*run.told.story).clone() });
+    run.rows[0].kind = ChangeKind::Subscribe.of_operation().into();
+    run.calls[0].operation = "webhook_create".into();
+    run.calls[0].effect = "SUBSCRIBED".into();
+}
+
+#[test]
+fn a_subscription_is_made_once_and_not_sent_again() {
+    assert_eq!(found(as_subscription), Vec::<String>::new());
+    // The id of one that was given up is free.
+    let given_up = |run: &mut Run| {
+        as_subscription(run);
+        run.told.outcomes.push(refused_as("OPERATION_EXPIRED"));
+        run.rows.push(Operation {
+            correlation_id: "c0".into(),
+            state: OperationState::Expired.into(),
+            ..run.rows[0].clone()
+        });
+    };
+    assert_eq!(found(given_up), Vec::<String>::new());
+    sees("I1: it was carried out 2 times", |run| {
+        as_subscription(run);
+        run.calls.push(Call { operation: "webhook_create".into(), ..call("c2", 9_000, "SUBSCRIBED", Some(200)) });
+    });
+    sees("I5: it was answered nothing, and sent again, and its request has secrets", |run| {
+        as_subscription(run);
+        run.calls.insert(0, Call { operation: "webhook_create".into(), ..call("c1", -60_000, "NONE", None) });
+    });
+    sees("I3: a caller was told SUBSCRIPTION_EXISTS", |run| {
+        as_subscription(run);
+        run.told.outcomes.push(refused_as("SUBSCRIPTION_EXISTS"));
+    });
+}
+
 #[test]
 fn i1_two_effects() {
     sees("I1: it was carried out 2 times", |run| run.calls.push(call("c2", 9000, "REFUNDED", Some(200))));

@@ -24,7 +24,7 @@ const FAULTS: [(f64, &str); 7] = [
 ];
 /// Disturbances of the reads that show them.
 const READ_FAULTS: [(f64, &str); 2] = [(0.04, "status = 500"), (0.03, "drop = \"before\"")];
-const READS: [&str; 3] = ["order", "returns", "mcs_returns"];
+const READS: [&str; 4] = ["order", "returns", "mcs_returns", "webhooks"];
 
 /// A kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +35,19 @@ pub(crate) enum ChangeKind {
     RefundReturn,
     OpenReturn,
     CancelReturn,
+    Subscribe,
 }
 
 impl ChangeKind {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::CancelLines, Self::Ship, Self::Refund, Self::RefundReturn, Self::OpenReturn, Self::CancelReturn];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::CancelLines,
+        Self::Ship,
+        Self::Refund,
+        Self::RefundReturn,
+        Self::OpenReturn,
+        Self::CancelReturn,
+        Self::Subscribe,
+    ];
 
     /// The name in the emulator's history, and in its faults.
     pub(crate) const fn name(self) -> &'static str {
@@ -50,6 +58,7 @@ impl ChangeKind {
             Self::RefundReturn => "return_refund",
             Self::OpenReturn => "mcs_return_create",
             Self::CancelReturn => "mcs_return_cancel",
+            Self::Subscribe => "webhook_create",
         }
     }
 
@@ -62,12 +71,27 @@ impl ChangeKind {
             Self::RefundReturn => OperationKind::ReturnRefund,
             Self::OpenReturn => OperationKind::McsReturnCreate,
             Self::CancelReturn => OperationKind::McsReturnCancel,
+            Self::Subscribe => OperationKind::WebhookCreate,
         }
     }
 
-    /// Whether it moves money, which no look-up may have sent again.
-    pub(crate) const fn is_money(self) -> bool {
-        matches!(self, Self::Refund | Self::RefundReturn)
+    /// Why no look-up may have it sent again, if none may.
+    pub(crate) const fn is_never_sent_again(self) -> Option<&'static str> {
+        match self {
+            Self::Refund | Self::RefundReturn => Some("it is money"),
+            Self::Subscribe => Some("its request has secrets"),
+            Self::CancelLines | Self::Ship | Self::OpenReturn | Self::CancelReturn => None,
+        }
+    }
+
+    /// Whether Walmart keeps no count of it: once the object is in the wanted state, everybody who wanted it there is right.
+    pub(crate) const fn is_a_state(self) -> bool {
+        matches!(self, Self::CancelReturn)
+    }
+
+    /// Whether an id is free again once its call has ended without effect, as for a subscription, about which a read decides.
+    pub(crate) const fn frees_id(self) -> bool {
+        matches!(self, Self::Subscribe)
     }
 
     /// Whether a call without an id is a new one once the last has ended.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use order_gateway::pb;
 use order_gateway::pb::return_service_client::ReturnServiceClient;
 use order_gateway::pb::seller_order_service_client::SellerOrderServiceClient;
+use order_gateway::pb::webhook_subscription_service_client::WebhookSubscriptionServiceClient;
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -60,7 +61,8 @@ impl Callers {
     async fn change_once(&self, story: &ChangeStory, kind: ChangeKind, object: &Object, caller: &Caller) -> Answer {
         let channel = self.channel(&object.number);
         let mut orders = SellerOrderServiceClient::new(channel.clone());
-        let mut returns = ReturnServiceClient::new(channel);
+        let mut returns = ReturnServiceClient::new(channel.clone());
+        let mut webhooks = WebhookSubscriptionServiceClient::new(channel);
         let call = async {
             match requests::change(story, kind, object) {
                 Request::CancelLines(request) => {
@@ -85,6 +87,10 @@ impl Callers {
                 }
                 Request::CancelReturn(request) => {
                     let answer = returns.cancel_mcs_return(with_deadline(request, caller)).await;
+                    answer::of_change(answer.map(|answer| known(answer.into_inner())))
+                }
+                Request::Subscribe(request) => {
+                    let answer = webhooks.create_webhook_subscription(with_deadline(request, caller)).await;
                     answer::of_change(answer.map(|answer| known(answer.into_inner())))
                 }
             }
@@ -118,7 +124,7 @@ impl Callers {
 /// not replayed.
 pub(crate) async fn repeat(callers: &Callers, told: &mut ChangeTold) -> Vec<String> {
     let story = told.story.clone();
-    let lasts = |outcome: &Outcome| outcome.lasts(story.request_id.is_some());
+    let lasts = |outcome: &Outcome| outcome.lasts(story.request_id.is_some() && !told.kind.frees_id());
     if !story.is_once(told.kind) || !told.outcomes.iter().any(lasts) {
         return Vec::new();
     }
@@ -158,6 +164,8 @@ async fn made(customers: &Customers, story: &ChangeStory) -> Result<Object, Stri
         ChangeKind::OpenReturn | ChangeKind::CancelReturn => {
             Ok(Object { number: format!("MAGIC-DELIVERED-{n}"), ..Object::default() })
         }
+        // Walmart's side knows every kind of event with such a name.
+        ChangeKind::Subscribe => Ok(Object { number: format!("MAGIC-EVENT-{n}"), ..Object::default() }),
     }
 }
 
@@ -186,4 +194,5 @@ known! {
     RefundReturnResponse
     CreateMcsReturnResponse
     CancelMcsReturnResponse
+    CreateWebhookSubscriptionResponse
 }

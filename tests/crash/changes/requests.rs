@@ -15,12 +15,13 @@ pub(crate) enum Request {
     RefundReturn(pb::RefundReturnRequest),
     OpenReturn(pb::CreateMcsReturnRequest),
     CancelReturn(pb::CancelMcsReturnRequest),
+    Subscribe(pb::CreateWebhookSubscriptionRequest),
 }
 
 /// The object of a change, as Walmart's side knows it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Object {
-    /// Number of the order or return.
+    /// Number of the order or return, or the kind of event.
     pub number: String,
     /// The customer's order, of returns.
     pub customer_order: String,
@@ -88,6 +89,17 @@ pub(crate) fn change(story: &ChangeStory, kind: ChangeKind, object: &Object) -> 
             account,
             request_id,
             return_order_id: number,
+        }),
+        ChangeKind::Subscribe => Request::Subscribe(pb::CreateWebhookSubscriptionRequest {
+            account,
+            request_id,
+            events: vec![pb::WebhookSubscription {
+                event_type: Some(number),
+                event_version: Some("V1".into()),
+                resource_name: Some("ORDER".into()),
+                event_url: Some("http://127.0.0.1:9/never-posted".into()),
+                ..Default::default()
+            }],
         }),
     }
 }
