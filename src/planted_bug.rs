@@ -51,6 +51,8 @@ bugs! {
     CursorReencoded: "cursor-re-encoded",
     /// A body for Walmart has a field of the gateway's own.
     OwnFieldInBody: "own-field-in-body",
+    /// A change counts as that of the mutation in doubt, whoever may have made it.
+    OtherCallsIgnored: "other-calls-ignored",
     /// An old operation expires while the outcome is unknown.
     ExpiredWithoutProof: "expired-without-proof",
 
@@ -97,7 +99,7 @@ bugs! {
 
 impl PlantedBug {
     /// The bugs that the simulation finds. The crash tests find the rest (`tests/crash/bugs.txt`).
-    pub const SIMULATED: &'static [Self] = Self::ALL.split_at(13).0;
+    pub const SIMULATED: &'static [Self] = Self::ALL.split_at(14).0;
 }
 
 /// Whether the bug is active on the current thread.

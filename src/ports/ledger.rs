@@ -66,6 +66,17 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         order_number: &str,
     ) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 
+    /// Reads entries of a kind about an object that had an effect or may have had one: open ones, and final ones last changed
+    /// at `since` or later. Newest first, at most `limit`; none for a kind identified by its order number.
+    fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
+
     /// Reads open entries in the order of their ids, after `after`, at most `limit`.
     fn open(&self, after: OperationId, limit: usize) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 

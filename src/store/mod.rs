@@ -147,6 +147,7 @@ delegate! {
     get(id: OperationId) -> Option<Entry>;
     of_request(account: &AccountId, kind: MutationKind, request_id: &str) -> Vec<Entry>;
     creation_of(account: &AccountId, order_number: &str) -> Option<Entry>;
+    changes_of(account: &AccountId, kind: MutationKind, order_number: &str, since: Timestamp, limit: usize) -> Vec<Entry>;
     open(after: OperationId, limit: usize) -> Vec<Entry>;
     list(query: &EntryQuery) -> Vec<Entry>;
     counts() -> Vec<EntryCount>;

@@ -91,6 +91,17 @@ impl Ledger for Faulty {
         self.read()?.creation_of(account, order_number).await
     }
 
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read()?.changes_of(account, kind, order_number, since, limit).await
+    }
+
     async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.read()?.open(after, limit).await
     }

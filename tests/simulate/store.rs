@@ -116,6 +116,17 @@ impl Ledger for SimulatedLedger {
         self.read(self.kept.creation_of(account, order_number)).await
     }
 
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.read(self.kept.changes_of(account, kind, order_number, since, limit)).await
+    }
+
     async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.read(self.kept.open(after, limit)).await
     }

@@ -118,6 +118,16 @@ pub enum EntryEvent {
     TimeUp,
 }
 
+impl EntryEvent {
+    /// Whether the event ends the entry because the mutation was carried out.
+    pub const fn says_done(&self) -> bool {
+        matches!(
+            self,
+            Self::Accepted { .. } | Self::Present { .. } | Self::Resolved { verdict: OperatorVerdict::Succeeded, .. }
+        )
+    }
+}
+
 /// The kind of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookedUpBy {

@@ -13,6 +13,7 @@ mod due_queue;
 mod first_look;
 mod look_up;
 mod lookup_reserve;
+mod others;
 mod resend;
 mod resolver;
 mod search;
@@ -65,6 +66,8 @@ use crate::telemetry::trace::{BackgroundSpan, Tracer};
 const STORE_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_STORE_RETRY: Duration = Duration::from_secs(5);
 
+/// Longest time for a snapshot of a mutation that needs one.
+const LONGEST_SNAPSHOT: Duration = Duration::from_secs(60);
 /// Longest time for a snapshot before a cancellation; a longer wait costs the caller more than the snapshot is worth.
 const SNAPSHOT_TIME: Duration = Duration::from_secs(2);
 /// A snapshot may take one part in this many of the caller's time.
@@ -281,7 +284,8 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         }
         let now = Instant::now();
         let left = call.deadline.saturating_duration_since(now);
-        let soon = if M::NEEDS_SNAPSHOT { call.deadline } else { now + SNAPSHOT_TIME.min(left / SNAPSHOT_PART) };
+        let soon =
+            now + if M::NEEDS_SNAPSHOT { LONGEST_SNAPSHOT.min(left) } else { SNAPSHOT_TIME.min(left / SNAPSHOT_PART) };
         let call = CallContext { deadline: soon, ..call.clone() };
         let reply = match self.read(account, &probe, &call).await {
             Ok(reply) => reply,
@@ -387,10 +391,15 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Applies an event at a given time.
     fn after_at(&self, entry: Entry, event: EntryEvent, time: Moment) -> Result<Entry, ServiceError> {
         let id = entry.id;
-        let entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
+        // The machine erases the request at the end, and a look-up for another call may need what it has changed.
+        let change = if event.says_done() { settlement_of(entry.kind).change(&entry) } else { None };
+        let mut entry = machine::apply(entry, event, time, &self.0.rules).map_err(|impossible| {
             tracing::error!(operation = %id, "{impossible}");
             ServiceError::Internal
         })?;
+        if let Some(change) = change {
+            entry.answer = answer::with_change(&entry.answer, change).into();
+        }
         Ok(Entry { is_owed: self.is_owed(&entry), ..entry })
     }
 

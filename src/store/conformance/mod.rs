@@ -67,6 +67,7 @@ checks! {
     a_final_entry_is_never_overwritten
     one_of_two_savers_wins
     open_gives_open_entries_by_id
+    changes_of_an_object_are_those_with_an_effect_or_perhaps_one
     list_filters_and_pages
     counts_are_right_after_everything
     audits_come_when_due_and_end

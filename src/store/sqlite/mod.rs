@@ -313,6 +313,18 @@ impl Ledger for SqliteLedger {
         self.write(move |tx| reads::creation_of(tx, &account, &order_number)).await
     }
 
+    async fn changes_of(
+        &self,
+        account: &AccountId,
+        kind: MutationKind,
+        order_number: &str,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (account, order_number) = (account.clone(), order_number.to_owned());
+        self.read(move |db| reads::changes_of(db, &account, kind, &order_number, since, limit)).await
+    }
+
     async fn open(&self, after: OperationId, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.read(move |db| reads::open(db, after, limit)).await
     }
