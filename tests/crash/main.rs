@@ -12,10 +12,12 @@
 //! | `operator` | who decides what the gateway leaves to a person |
 //! | `invariants` | what must hold |
 //! | `changes` | changes of seller orders and returns beside the orders |
+//! | `backfilled` | intents to cancel that the gateway finds in orders |
 //! | `run` | all of it in order |
 //! | `feed` | the same for the feed of intents to cancel |
 
 mod answer;
+mod backfilled;
 mod callers;
 mod changes;
 mod emulator;
