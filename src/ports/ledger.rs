@@ -47,6 +47,9 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// kind identified by its order number.
     fn owe(&self, id: OperationId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Ends the debt of an owed outcome ([`Entry::is_owed`]), if there is one.
+    fn pay(&self, id: OperationId) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Reads the entry with this id.
     fn get(&self, id: OperationId) -> impl Future<Output = Result<Option<Entry>, StoreError>> + Send;
 

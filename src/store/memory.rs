@@ -90,6 +90,11 @@ impl Ledger for MemoryLedger {
         Ok(())
     }
 
+    async fn pay(&self, id: OperationId) -> Result<(), StoreError> {
+        self.lock().heard(id);
+        Ok(())
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         Ok(self.lock().entries.get(&id.0).cloned())
     }

@@ -144,6 +144,7 @@ delegate! {
     begin(new: Vec<NewEntry>, join: bool) -> BeginOutcome;
     save(entries: Vec<Entry>, audits: Vec<PlannedAudit>) -> SaveResult;
     owe(id: OperationId) -> ();
+    pay(id: OperationId) -> ();
     get(id: OperationId) -> Option<Entry>;
     of_request(account: &AccountId, kind: MutationKind, request_id: &str) -> Vec<Entry>;
     creation_of(account: &AccountId, order_number: &str) -> Option<Entry>;

@@ -28,6 +28,7 @@ struct Inner {
     ledger: MemoryLedger,
     no_writes: AtomicBool,
     no_reads: AtomicBool,
+    no_later_debts: AtomicBool,
     saves: AtomicUsize,
     /// Milliseconds that a change takes.
     save_time: AtomicU64,
@@ -38,6 +39,11 @@ impl Faulty {
     pub(crate) fn fail(&self, writes: bool, reads: bool) {
         self.0.no_writes.store(writes, Ordering::SeqCst);
         self.0.no_reads.store(reads, Ordering::SeqCst);
+    }
+
+    /// Lets no outcome become owed after it was written, as if each process ended right after the write.
+    pub(crate) fn end_after_writes(&self) {
+        self.0.no_later_debts.store(true, Ordering::SeqCst);
     }
 
     /// Lets each change from now on take this long.
@@ -76,7 +82,12 @@ impl Ledger for Faulty {
     }
 
     async fn owe(&self, id: OperationId) -> Result<(), StoreError> {
+        self.unless(&self.0.no_later_debts)?;
         self.write()?.owe(id).await
+    }
+
+    async fn pay(&self, id: OperationId) -> Result<(), StoreError> {
+        self.write()?.pay(id).await
     }
 
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {

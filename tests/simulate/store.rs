@@ -99,6 +99,11 @@ impl Ledger for SimulatedLedger {
         self.write(async move { this.kept.owe(id).await }).await
     }
 
+    async fn pay(&self, id: OperationId) -> Result<(), StoreError> {
+        let this = self.clone();
+        self.write(async move { this.kept.pay(id).await }).await
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         self.read(self.kept.get(id)).await
     }

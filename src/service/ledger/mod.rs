@@ -76,6 +76,8 @@ const SNAPSHOT_PART: u32 = 4;
 const POSTPONED: Duration = Duration::from_secs(1);
 /// Most returns of a Multichannel order on one of Walmart's pages.
 const MCS_PAGE: i32 = 50;
+/// Time that a write may take. A hearer with less time left may be gone when the write ends.
+const WRITE_TIME: Duration = Duration::from_millis(250);
 /// Name of the span of a write.
 const WRITE: &str = "ledger write";
 /// Time limit of a background call.
@@ -406,7 +408,16 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     /// Whether the outcome is owed: no caller waits, which means that the caller was told that the outcome is pending,
     /// or has left. A call identified by its order number is answered permanently and owes nothing.
     fn is_owed(&self, entry: &Entry) -> bool {
-        !entry.state.is_open() && !entry.kind.is_by_order_number() && !self.0.waiters.is_waited_for(entry.id)
+        may_be_owed(entry) && self.0.waiters.waited_for_until(entry.id).is_none()
+    }
+
+    /// Whether the outcome is or becomes owed unless somebody hears it after `time`.
+    fn is_unheard_after(&self, entry: &Entry, hearer: OutcomeHearer, time: Instant) -> bool {
+        let by_call = match hearer {
+            OutcomeHearer::Waiters => None,
+            OutcomeHearer::CallUntil(deadline) => Some(deadline),
+        };
+        may_be_owed(entry) && by_call.max(self.0.waiters.waited_for_until(entry.id)).is_none_or(|until| until <= time)
     }
 
     /// Writes an entry, and retries while the store fails, because the outcome must not be lost. Returns
@@ -415,19 +426,22 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         self.write_heard_by(entry, OutcomeHearer::Waiters).await
     }
 
-    /// Writes an entry as [`Mutations::write`], whose outcome is owed unless `hearer` is still there afterwards.
+    /// Writes an entry as [`Mutations::write`], whose outcome is owed unless `hearer` is still there afterwards. Where the
+    /// hearer may leave during the write, the same transaction stores the debt, which a kill right after it cannot lose.
     pub(super) async fn write_heard_by(
         &self,
         entry: &Entry,
         hearer: OutcomeHearer,
     ) -> Result<SaveOutcome, ServiceError> {
         let wait = self.0.tracer.wait_span(WRITE);
-        let saved = self.until_it_works(|| self.0.ledger.save(vec![entry.clone()], audits(entry))).await;
+        let early = self.is_owed_early(entry, hearer);
+        let written = || Entry { is_owed: entry.is_owed || early, ..entry.clone() };
+        let saved = self.until_it_works(|| self.0.ledger.save(vec![written()], audits(entry))).await;
         drop(wait);
         match saved {
             SaveResult::Done(mut written) => {
                 let mut entry = written.pop().ok_or(ServiceError::Internal)?;
-                self.owe_if_unheard(&mut entry, hearer).await;
+                self.settle_debt(&mut entry, early, hearer).await;
                 self.follow(&entry);
                 Ok(SaveOutcome::Won(entry))
             }
@@ -447,11 +461,15 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     ) -> Result<Vec<SaveOutcome>, ServiceError> {
         let audits: Vec<_> = entries.iter().flat_map(audits).collect();
         let wait = self.0.tracer.wait_span(WRITE);
-        let saved = self.until_it_works(|| self.0.ledger.save(entries.clone(), audits.clone())).await;
+        let early: Vec<bool> = entries.iter().map(|entry| self.is_owed_early(entry, hearer)).collect();
+        let with_debts = entries.iter().zip(&early);
+        let with_debts = with_debts.map(|(entry, early)| Entry { is_owed: entry.is_owed || *early, ..entry.clone() });
+        let with_debts: Vec<Entry> = with_debts.collect();
+        let saved = self.until_it_works(|| self.0.ledger.save(with_debts.clone(), audits.clone())).await;
         drop(wait);
         if let SaveResult::Done(mut written) = saved {
-            for entry in &mut written {
-                self.owe_if_unheard(entry, hearer).await;
+            for (entry, early) in written.iter_mut().zip(early) {
+                self.settle_debt(entry, early, hearer).await;
                 self.follow(entry);
             }
             return Ok(written.into_iter().map(SaveOutcome::Won).collect());
@@ -464,17 +482,23 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         Ok(written)
     }
 
-    /// Makes the outcome of a written entry owed when its hearer left during the write: the caller was told that the outcome
-    /// is pending, and the same call once more must hear the outcome. Until this ends the same call joins the work.
-    async fn owe_if_unheard(&self, entry: &mut Entry, hearer: OutcomeHearer) {
-        let is_unheard = match hearer {
-            OutcomeHearer::Waiters => true,
-            OutcomeHearer::CallUntil(deadline) => Instant::now() >= deadline,
-        };
-        if is_unheard && !entry.is_owed && self.is_owed(entry) {
-            // Boxed, because the case is rare and would enlarge the future of every call.
+    /// Whether the write has to store the debt although the hearer is there: it may be gone when the write ends.
+    fn is_owed_early(&self, entry: &Entry, hearer: OutcomeHearer) -> bool {
+        !entry.is_owed && self.is_unheard_after(entry, hearer, Instant::now() + WRITE_TIME)
+    }
+
+    /// Corrects the debt of a written entry. When its hearer left during the write, the caller was told that the outcome is
+    /// pending, and the same call once more must hear the outcome. A debt stored `early` ends when the hearer is still
+    /// there. Until this ends the same call joins the work.
+    async fn settle_debt(&self, entry: &mut Entry, early: bool, hearer: OutcomeHearer) {
+        let is_unheard = self.is_unheard_after(entry, hearer, Instant::now());
+        // Boxed, because the cases are rare and would enlarge the future of every call.
+        if is_unheard && !entry.is_owed {
             Box::pin(self.until_it_works(|| self.0.ledger.owe(entry.id))).await;
             entry.is_owed = true;
+        } else if early && !is_unheard {
+            Box::pin(self.until_it_works(|| self.0.ledger.pay(entry.id))).await;
+            entry.is_owed = false;
         }
     }
 
@@ -514,7 +538,7 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
     pub(super) async fn settled(&self, mut entry: Entry, deadline: Instant) -> Entry {
         let wait = async {
             while entry.state.is_open() {
-                let wait = self.0.waiters.begin(entry.id);
+                let wait = self.0.waiters.begin(entry.id, deadline);
                 // The wait is registered before the read: a change between the two would otherwise be missed, and the
                 // wait would never end.
                 if let Ok(Some(read)) = self.0.ledger.get(entry.id).await {
@@ -533,6 +557,11 @@ impl<U: WalmartApi, L: Ledger> Mutations<U, L> {
         let _ = timeout_at(deadline, wait).await;
         entry
     }
+}
+
+/// Whether the outcome of the entry can be owed: it is final, and a repeated call would not find it by its order number.
+fn may_be_owed(entry: &Entry) -> bool {
+    !entry.state.is_open() && !entry.kind.is_by_order_number()
 }
 
 /// The error of a mutation that was not sent because the read before it failed.

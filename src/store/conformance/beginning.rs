@@ -88,6 +88,21 @@ pub(super) async fn an_outcome_may_become_owed_after_it_was_written(ledger: impl
     made(ledger.begin(cancel("A", "e", 1), true).await.unwrap());
 }
 
+pub(super) async fn a_debt_may_be_paid(ledger: impl Ledger) {
+    let entries = made(ledger.begin(cancel("A", "c", 1), true).await.unwrap());
+    let id = entries[0].id;
+    // An open entry is found by its content for as long as it is open.
+    ledger.pay(id).await.unwrap();
+    existing(ledger.begin(cancel("A", "d", 1), true).await.unwrap());
+    save(&ledger, Entry { is_owed: true, ..ended(&entries[0], EntryState::Succeeded, time(1)) }).await;
+    assert!(ledger.get(id).await.unwrap().unwrap().is_owed);
+    for id in [id, id, OperationId(999)] {
+        ledger.pay(id).await.unwrap();
+    }
+    assert!(!ledger.get(id).await.unwrap().unwrap().is_owed);
+    made(ledger.begin(cancel("A", "e", 1), true).await.unwrap());
+}
+
 pub(super) async fn batches_are_made_together_with_rising_ids(ledger: impl Ledger) {
     begin(&ledger, create("A", None)).await;
     let entries = made(ledger.begin(cancel("A", "c", 3), false).await.unwrap());

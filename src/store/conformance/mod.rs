@@ -51,6 +51,7 @@ checks! {
     what_is_made_is_kept_as_given
     an_outcome_that_is_owed_is_told_once
     an_outcome_may_become_owed_after_it_was_written
+    a_debt_may_be_paid
     batches_are_made_together_with_rising_ids
     a_request_id_stands_for_its_account_and_kind
     a_request_id_is_freed_when_all_of_it_was_not_sent

@@ -294,6 +294,10 @@ impl Ledger for SqliteLedger {
         self.write(move |tx| writes::owe(tx, id)).await
     }
 
+    async fn pay(&self, id: OperationId) -> Result<(), StoreError> {
+        self.write(move |tx| writes::pay(tx, id)).await
+    }
+
     async fn get(&self, id: OperationId) -> Result<Option<Entry>, StoreError> {
         self.read(move |db| reads::get(db, id)).await
     }

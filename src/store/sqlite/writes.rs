@@ -242,6 +242,15 @@ pub(super) fn owe(tx: &mut WriteTx<'_>, id: OperationId) -> rusqlite::Result<()>
     lookup::add_again(tx, EntryKeyKind::Content, account, &key, integer(id.0))
 }
 
+/// Takes the content key of a final entry away again.
+pub(super) fn pay(tx: &mut WriteTx<'_>, id: OperationId) -> rusqlite::Result<()> {
+    let Some(entry) = reads::get(tx.connection(), id)?.filter(|entry| entry.is_owed) else { return Ok(()) };
+    let Some(key) = EntryKeys::of_entry(&entry).content else { return Ok(()) };
+    let account = tx.account(&entry.account)?;
+    tx.rows += 1;
+    forget_content(tx, account, &key, integer(id.0))
+}
+
 /// Removes the content key of the entry.
 fn forget_content(tx: &mut WriteTx<'_>, account: i64, key: &[u8], id: i64) -> rusqlite::Result<()> {
     tx.sql("UPDATE entries SET content_key = NULL WHERE id = ?1")?.execute([id])?;
